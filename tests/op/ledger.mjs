@@ -1,0 +1,73 @@
+// What has been asked of the provider: requests per path, a log, and what became of each refresh token.
+import { createHash } from 'node:crypto';
+import { finished } from 'node:stream';
+
+import { onReply } from './reply.mjs';
+
+// A day of tests fits; a client gone wild must not fill the memory.
+const LOG_LIMIT = 20_000;
+
+const fingerprint = (token) => createHash('sha256').update(token).digest('hex');
+
+export class Ledger {
+  #tokenPath;
+  #counts = new Map();
+  #tokens = new Map();
+  #log = [];
+
+  constructor(tokenPath) {
+    this.#tokenPath = tokenPath;
+  }
+
+  reset() {
+    this.#counts.clear();
+    this.#tokens.clear();
+    this.#log = [];
+  }
+
+  snapshot() {
+    return {
+      counts: Object.fromEntries(this.#counts),
+      ledger: Object.fromEntries(this.#tokens),
+      log: this.#log,
+    };
+  }
+
+  arrived(path, res) {
+    const line = { at: Date.now() / 1000, path, grant_type: null, client_id: null, status: null };
+    this.#log.push(line);
+    if (this.#log.length > LOG_LIMIT) this.#log.shift();
+    this.#counts.set(path, (this.#counts.get(path) ?? 0) + 1);
+
+    const visit = { line, token: undefined, granted: false };
+    finished(res, (error) => {
+      if (error) return; // the reply was lost, or never came
+      line.status = res.statusCode;
+      if (visit.token && visit.granted && res.statusCode === 200) visit.token.succeeded += 1;
+    });
+    return visit;
+  }
+
+  bodyRead(visit, form) {
+    const { line } = visit;
+    line.grant_type = form?.get('grant_type') ?? null;
+    line.client_id = form?.get('client_id') ?? null;
+    const token = line.path === this.#tokenPath && form?.get('refresh_token');
+    if (!token) return;
+    visit.token = this.#row(fingerprint(token));
+    visit.token.presented += 1;
+  }
+
+  // A 200 that a fault made up is no success: only the provider grants tokens.
+  watchProvider(visit, res) {
+    onReply(res, (body) => {
+      visit.granted = res.statusCode === 200;
+      res.end(body);
+    });
+  }
+
+  #row(key) {
+    if (!this.#tokens.has(key)) this.#tokens.set(key, { presented: 0, succeeded: 0 });
+    return this.#tokens.get(key);
+  }
+}

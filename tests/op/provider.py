@@ -1,0 +1,341 @@
+"""Runs the provider of server.mjs, and talks to it: `with OpenIDProvider() as provider: ...`."""
+
+import hashlib
+import json
+import os
+import ssl
+import subprocess
+import tempfile
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Timer
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+
+from tests.op.install import is_installed, node_command
+from tests.op.login import REDIRECT_URI, authorize
+
+SERVER = Path(__file__).with_name("server.mjs")
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 5.0
+REQUEST_TIMEOUT = 10.0
+
+Flavor = Literal["auth0", "plain"]
+
+FaultMode = Literal[
+    "status",
+    "delay",
+    "drop-before",
+    "drop-after",
+    "delay-after",
+    "garbage",
+    "half",
+    "drip",
+    "huge",
+    "merge",
+]
+
+# Stands for the provider's token path where a route is asked for; a real path begins with a slash.
+TOKEN_ROUTE = "token"
+
+
+class ProviderError(Exception):
+    """The provider can't be started, or is not running."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the token endpoint has granted."""
+
+    access_token: str = field(repr=False)
+    token_type: str
+    expires_in: int
+    refresh_token: str | None = field(repr=False)
+    id_token: str | None = field(repr=False)
+    scope: str | None
+
+
+@dataclass(frozen=True)
+class Presented:
+    """How often a refresh token came to the token endpoint, and how often new tokens went out for it.
+
+    A reply counts as succeeded when the provider granted it and all of it was sent; not when a fault made it
+    up, withheld it or cut it short.
+    """
+
+    presented: int
+    succeeded: int
+
+
+@dataclass(frozen=True)
+class LoggedRequest:
+    """A request as the provider saw it; `status` is None until its reply has been sent completely."""
+
+    at: float
+    path: str
+    grant_type: str | None
+    client_id: str | None
+    status: int | None
+
+
+def fingerprint(token: str) -> str:
+    """What the ledger calls that token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Running:
+    """The provider's process, and the client that talks to it."""
+
+    process: "subprocess.Popen[str]"
+    http: httpx.Client
+    issuer: str
+    paths: dict[str, str]
+
+
+class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
+    """A certified OpenID Provider in a process of its own, on a port of 127.0.0.1.
+
+    `overlap` is the time in seconds for which a refresh token may be used again after it was replaced, 0 for
+    none; `tls` is the files of a certificate and its key, and `ca` the file of the authority that this
+    object's own requests trust for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        flavor: Flavor = "auth0",
+        access_token_lifetime: int = 5,
+        id_token_lifetime: int = 3600,
+        refresh_token_lifetime: int = 14 * 24 * 3600,
+        device_code_lifetime: int = 600,
+        device_interval: int = 5,
+        rotate: bool = True,
+        overlap: int = 0,
+        audience_fallback: bool = False,
+        tls: tuple[Path, Path] | None = None,
+        ca: Path | None = None,
+        port: int = 0,
+    ) -> None:
+        certificate, key = tls or ("", "")
+        self._options = {
+            "PORT": str(port),
+            "FLAVOR": flavor,
+            "AT_TTL": str(access_token_lifetime),
+            "ID_TTL": str(id_token_lifetime),
+            "RT_TTL": str(refresh_token_lifetime),
+            "DEVICE_TTL": str(device_code_lifetime),
+            "INTERVAL": str(device_interval),
+            "ROTATE": str(int(rotate)),
+            "REUSE_LEEWAY": str(overlap),
+            "AUDIENCE_FALLBACK": str(int(audience_fallback)),
+            "TLS_CERT": str(certificate),
+            "TLS_KEY": str(key),
+        }
+        self._trust = ssl.create_default_context(cafile=ca)
+        self._resources = ExitStack()
+        self._state: _Running | None = None
+
+    def __enter__(self) -> Self:
+        """Start the process and wait until it answers."""
+        if not is_installed():
+            message = "the provider's packages are missing or old: run `python tests/op/install.py`"
+            raise ProviderError(message)
+        with ExitStack() as resources:
+            self._state = self._start(resources)
+            self._resources = resources.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the process."""
+        self._state = None
+        self._resources.close()
+
+    @property
+    def issuer(self) -> str:
+        """The issuer, which for flavor auth0 ends in a slash."""
+        return self._running.issuer
+
+    @property
+    def url(self) -> str:
+        """Where the provider is, without a slash at the end."""
+        return self._running.issuer.rstrip("/")
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The path of each endpoint, by the names that paths.mjs gives them."""
+        return dict(self._running.paths)
+
+    @property
+    def token_path(self) -> str:
+        """The path of the token endpoint."""
+        return self._running.paths["token"]
+
+    def login(
+        self,
+        user: str = "auth0|alice",
+        *,
+        client_id: str = "native-app",
+        scope: str = "openid profile email offline_access",
+        audience: str | None = None,
+    ) -> Tokens:
+        """Log `user` in by authorization code with PKCE, through the provider's own pages."""
+        endpoint = self.url + self._running.paths["authorization"]
+        with self._new_client() as browser:
+            code = authorize(browser, endpoint, user=user, client_id=client_id, scope=scope, audience=audience)
+        granted = self._post_token(
+            {
+                "grant_type": "authorization_code",
+                "client_id": client_id,
+                "redirect_uri": REDIRECT_URI,
+                "code": code.value,
+                "code_verifier": code.verifier,
+            }
+        )
+        return _tokens(granted.raise_for_status().json())
+
+    def refresh(self, refresh_token: str, *, client_id: str = "native-app", **form: str) -> httpx.Response:
+        """Present a refresh token, as any client might."""
+        request = {"grant_type": "refresh_token", "client_id": client_id, "refresh_token": refresh_token}
+        return self._post_token(request | form)
+
+    def userinfo(self, access_token: str) -> httpx.Response:
+        """Ask who the user of that access token is."""
+        path = self._running.paths["userinfo"]
+        return self._running.http.get(path, headers={"Authorization": f"Bearer {access_token}"})
+
+    def fault(
+        self,
+        mode: FaultMode,
+        *,
+        route: str | None = TOKEN_ROUTE,
+        times: int | None = 1,
+        client_id: str | None = None,
+        grant_type: str | None = None,
+        **more: object,
+    ) -> None:
+        """Order a fault; README.md tells the modes and what `more` each of them takes.
+
+        A `route` of None means any path, `times` of None means until the faults are cleared.
+        """
+        fault = {
+            "mode": mode,
+            "route": self.token_path if route == TOKEN_ROUTE else route,
+            "times": times,
+            "client_id": client_id,
+            "grant_type": grant_type,
+        }
+        self._order({"fault": fault | more})
+
+    def clear_faults(self) -> None:
+        """Take all faults back."""
+        self._order({"clear": True})
+
+    def reset(self) -> None:
+        """Take all faults back, and forget all counts, the log and the ledger; grants stay."""
+        self._order({"reset": True})
+
+    def ledger(self) -> dict[str, Presented]:
+        """What became of each refresh token that was presented, by its `fingerprint`."""
+        rows: dict[str, dict[str, int]] = self._snapshot()["ledger"]
+        return {key: Presented(**row) for key, row in rows.items()}
+
+    def requests(self, path: str | None = None, grant_type: str | None = None) -> list[LoggedRequest]:
+        """The requests in the order of their arrival: all of them, or those of a path or a grant type."""
+        lines: list[dict[str, Any]] = self._snapshot()["log"]
+        return [
+            request
+            for request in (LoggedRequest(**line) for line in lines)
+            if path in (None, request.path) and grant_type in (None, request.grant_type)
+        ]
+
+    def count(self, path: str) -> int:
+        """How many requests came for that path."""
+        counts: dict[str, int] = self._snapshot()["counts"]
+        return counts.get(path, 0)
+
+    @property
+    def _running(self) -> _Running:
+        if self._state is None:
+            message = "the provider is not running: use it in a with statement"
+            raise ProviderError(message)
+        return self._state
+
+    def _start(self, resources: ExitStack) -> _Running:
+        # A file takes any amount of stderr without somebody reading along; `resources` closes it.
+        errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        resources.callback(errors.close)
+        process = subprocess.Popen(
+            [*node_command(), str(SERVER)],
+            env=os.environ | self._options,
+            stdin=subprocess.PIPE,  # its end tells the provider that we are gone
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
+        )
+        resources.callback(_stop, process)
+        line = _first_line(process)
+        if not line:
+            process.wait()
+            errors.seek(0)
+            message = f"the provider did not start:\n{errors.read()}"
+            raise ProviderError(message)
+        ready: dict[str, Any] = json.loads(line)
+        issuer: str = ready["issuer"]
+        http = resources.enter_context(self._new_client(issuer))
+        return _Running(process, http, issuer, ready["paths"])
+
+    def _new_client(self, base_url: str = "") -> httpx.Client:
+        # What the environment says of proxies is not meant for loopback.
+        return httpx.Client(base_url=base_url, verify=self._trust, trust_env=False, timeout=REQUEST_TIMEOUT)
+
+    def _post_token(self, form: dict[str, str]) -> httpx.Response:
+        return self._running.http.post(self.token_path, data=form)
+
+    def _order(self, order: dict[str, Any]) -> None:
+        self._running.http.post("/__control", json=order).raise_for_status()
+
+    def _snapshot(self) -> dict[str, Any]:
+        snapshot: dict[str, Any] = self._running.http.get("/__control").raise_for_status().json()
+        return snapshot
+
+
+def _tokens(granted: dict[str, Any]) -> Tokens:
+    return Tokens(
+        access_token=granted["access_token"],
+        token_type=granted["token_type"],
+        expires_in=granted["expires_in"],
+        refresh_token=granted.get("refresh_token"),
+        id_token=granted.get("id_token"),
+        scope=granted.get("scope"),
+    )
+
+
+def _first_line(process: "subprocess.Popen[str]") -> str:
+    """The process's first line, or "" when it ends without one; it is ended when it takes too long."""
+    assert process.stdout is not None
+    timer = Timer(START_TIMEOUT, process.kill)
+    timer.start()
+    try:
+        return process.stdout.readline()
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    with process:  # closes the pipes
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()

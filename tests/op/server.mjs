@@ -1,0 +1,129 @@
+// A real, certified OpenID Provider (npm's oidc-provider) on loopback, for tests.
+//
+// The first line on stdout is JSON, {"issuer": ..., "port": ...}; from then on it answers. It ends at
+// SIGTERM, at SIGINT, and when its stdin reaches EOF. What it knows is kept in memory, so a restart forgets
+// every grant.
+//
+// Options are environment variables; an empty one counts as absent:
+//   PORT=0               the port on 127.0.0.1; 0 takes any free one
+//   FLAVOR=auth0         auth0: the provider with Auth0's manners (see auth0.mjs); plain: as it comes
+//   AT_TTL=5             lifetime of access tokens, in seconds
+//   ID_TTL=3600          lifetime of ID tokens, in seconds
+//   RT_TTL=1209600       lifetime of refresh tokens, in seconds
+//   DEVICE_TTL=600       lifetime of device codes, in seconds
+//   INTERVAL=5           seconds to wait between two polls with a device code
+//   ROTATE=1             1: each refresh replaces the refresh token, and presenting a replaced one again
+//                        revokes the whole grant; 0: refresh tokens stay the same
+//   REUSE_LEEWAY=0       rotation overlap: seconds in which the refresh token replaced last may be used again
+//   AUDIENCE_FALLBACK=0  1: an audience with "fallback" in it is silently ignored (FLAVOR=auth0 only)
+//   TLS_CERT, TLS_KEY    PEM files; https is served in place of http when both are set
+import { readFileSync } from 'node:fs';
+import * as http from 'node:http';
+import * as https from 'node:https';
+
+import { Provider } from 'oidc-provider';
+
+import { Auth0 } from './auth0.mjs';
+import { configuration } from './configuration.mjs';
+import { answerControl, CONTROL_PATH } from './control.mjs';
+import { paceDeviceCodes } from './device.mjs';
+import { disturbReply, Faults, interceptRequest } from './faults.mjs';
+import { acceptForm, readForm } from './form.mjs';
+import { createSigningKeys } from './keys.mjs';
+import { Ledger } from './ledger.mjs';
+import { readOptions } from './options.mjs';
+import { allowOverlap } from './overlap.mjs';
+import { pathsOf } from './paths.mjs';
+
+const SHUTDOWN_GRACE_MS = 500;
+
+function createServer({ tls }) {
+  const server = tls
+    ? https.createServer({ cert: readFileSync(tls.cert), key: readFileSync(tls.key) })
+    : http.createServer();
+  // Closing an idle connection races with the client's next request on it, which would look like a fault that
+  // no test asked for. Connections stay open until the client closes them, or the server ends.
+  server.keepAliveTimeout = 0;
+  return server;
+}
+
+function listen(server, port) {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', () => resolve(server.address().port));
+  });
+}
+
+function silenceDevelopmentWarnings() {
+  // oidc-provider warns about its development settings, which is what a test wants; stdout belongs to our
+  // line.
+  console.info = () => {};
+  console.warn = () => {};
+}
+
+function endWithItsParent(server) {
+  const stop = () => {
+    server.close(() => process.exit(0));
+    setTimeout(() => process.exit(0), SHUTDOWN_GRACE_MS).unref();
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+  process.stdin.once('end', stop).once('error', stop).resume();
+}
+
+function createProvider(issuer, options, keys, auth0) {
+  const provider = new Provider(issuer, configuration(options, keys, auth0));
+  provider.on('server_error', (_ctx, error) => console.error(error));
+  auth0?.layOver(provider);
+  paceDeviceCodes(provider, { interval: options.interval, tooFastStatus: auth0 ? 429 : 400 });
+  if (options.overlap > 0) allowOverlap(provider, options.overlap);
+  return provider;
+}
+
+function createHandler(provider, auth0) {
+  const faults = new Faults();
+  const ledger = new Ledger(provider.pathFor('token'));
+  const answer = provider.callback();
+
+  return async function handle(req, res) {
+    const path = req.url.split('?', 1)[0];
+    if (path === CONTROL_PATH) return answerControl(req, res, { faults, ledger });
+
+    const visit = ledger.arrived(path, res);
+    const form = await readForm(req, { json: Boolean(auth0) });
+    ledger.bodyRead(visit, form);
+
+    const fault = faults.take(path, form);
+    if (fault && (await interceptRequest(fault, req, res))) return undefined;
+    if (fault) disturbReply(fault, req, res);
+    ledger.watchProvider(visit, res);
+
+    auth0?.translateRequest(req, form);
+    if (form) acceptForm(req, form);
+    return answer(req, res);
+  };
+}
+
+async function main() {
+  silenceDevelopmentWarnings();
+  const options = readOptions(process.env);
+  const server = createServer(options);
+  const port = await listen(server, options.port);
+  const base = `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
+  const keys = createSigningKeys();
+  const auth0 = options.flavor === 'auth0' ? new Auth0({ base, keys, ...options }) : undefined;
+  const issuer = auth0?.issuer ?? base;
+
+  const handle = createHandler(createProvider(issuer, options, keys, auth0), auth0);
+  server.on('request', (req, res) => {
+    handle(req, res).catch((error) => {
+      // A request that was cut off while it was read is a test's own doing.
+      if (!req.destroyed) console.error(error);
+      req.socket.destroy();
+    });
+  });
+  endWithItsParent(server);
+  process.stdout.write(`${JSON.stringify({ issuer, port, paths: pathsOf(options.flavor) })}\n`);
+}
+
+await main();

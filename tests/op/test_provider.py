@@ -1,0 +1,629 @@
+"""The provider does what the other tests rely on, and its faults do what their names say."""
+
+import base64
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.op.install import node_command
+from tests.op.provider import (
+    SERVER,
+    FaultMode,
+    OpenIDProvider,
+    Presented,
+    ProviderError,
+    Tokens,
+    fingerprint,
+)
+
+API = "https://api.example"
+
+# Long enough for the provider to have done its work, short against the faults that hold a reply.
+IMPATIENCE = 0.5
+FOREVER_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[OpenIDProvider]:
+    with OpenIDProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(running: OpenIDProvider) -> OpenIDProvider:
+    running.reset()
+    return running
+
+
+@pytest.fixture(scope="module")
+def lenient() -> Iterator[OpenIDProvider]:
+    """Replaced refresh tokens may be used again, audiences may be ignored, access tokens are gone quickly."""
+    with OpenIDProvider(overlap=60, audience_fallback=True, access_token_lifetime=1) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[OpenIDProvider]:
+    with OpenIDProvider(flavor="plain", rotate=False) as provider:
+        yield provider
+
+
+def refresh_token_of(tokens: Tokens) -> str:
+    assert tokens.refresh_token is not None
+    return tokens.refresh_token
+
+
+def replacement(response: httpx.Response) -> str:
+    token: str = response.raise_for_status().json()["refresh_token"]
+    return token
+
+
+def outcome(response: httpx.Response) -> tuple[int, str | None]:
+    return response.status_code, response.json().get("error")
+
+
+def claims_of(jwt: str) -> dict[str, Any]:
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(jwt.split(".")[1] + "=="))
+    return claims
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+def refresh_impatiently(provider: OpenIDProvider, token: str) -> httpx.Response:
+    form = {"grant_type": "refresh_token", "client_id": "native-app", "refresh_token": token}
+    with httpx.Client(trust_env=False, timeout=IMPATIENCE) as client:
+        return client.post(provider.url + provider.token_path, data=form)
+
+
+# What it grants
+
+
+def test_a_login_grants_tokens_for_the_user(provider: OpenIDProvider) -> None:
+    tokens = provider.login("auth0|bob")
+
+    assert (tokens.token_type, tokens.expires_in) == ("Bearer", 5)
+    assert tokens.scope == "openid profile email offline_access"
+    assert provider.userinfo(tokens.access_token).json()["sub"] == "auth0|bob"
+    assert tokens.id_token is not None
+    assert claims_of(tokens.id_token)["iss"] == provider.issuer == provider.url + "/"
+
+
+def test_tokens_do_not_show_in_a_repr(provider: OpenIDProvider) -> None:
+    tokens = provider.login()
+
+    shown = repr(tokens)
+
+    secrets = [tokens.access_token, tokens.refresh_token, tokens.id_token]
+    assert [secret for secret in secrets if secret is None or secret in shown] == []
+
+
+def test_a_client_without_the_refresh_grant_gets_no_refresh_token(provider: OpenIDProvider) -> None:
+    assert provider.login(client_id="no-refresh-app").refresh_token is None
+
+
+def test_a_refresh_token_belongs_to_its_client(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login(client_id="second-app"))
+
+    assert outcome(provider.refresh(token, client_id="native-app")) == (403, "invalid_grant")
+    assert provider.refresh(token, client_id="second-app").status_code == 200
+
+
+def test_an_audience_makes_the_access_token_a_jwt_for_it(provider: OpenIDProvider) -> None:
+    tokens = provider.login(audience=API, scope="openid offline_access read:things")
+
+    claims = claims_of(tokens.access_token)
+    assert claims["aud"] == [API, provider.url + "/userinfo"]
+    assert claims["sub"] == "auth0|alice"
+    assert claims["scope"] == tokens.scope == "openid offline_access read:things"
+    assert provider.userinfo(tokens.access_token).json()["sub"] == "auth0|alice"
+
+
+def test_the_audience_of_the_login_holds_for_every_refresh(provider: OpenIDProvider) -> None:
+    tokens = provider.login(audience=API, scope="openid offline_access read:things")
+
+    refreshed = provider.refresh(refresh_token_of(tokens)).json()
+
+    assert claims_of(refreshed["access_token"])["aud"] == [API, provider.url + "/userinfo"]
+    assert refreshed["scope"] == tokens.scope
+
+
+def test_a_jwt_that_was_tampered_with_is_refused_at_userinfo(provider: OpenIDProvider) -> None:
+    token = provider.login(audience=API, scope="openid").access_token
+    head, payload, _ = token.split(".")
+
+    assert provider.userinfo(f"{head}.{payload}.{'A' * 342}").status_code == 401
+
+
+def test_a_form_may_be_json_as_at_auth0(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    form = {"grant_type": "refresh_token", "client_id": "native-app", "refresh_token": token}
+
+    with httpx.Client(trust_env=False) as client:
+        assert client.post(provider.url + provider.token_path, json=form).status_code == 200
+        unreadable = client.post(
+            provider.url + provider.token_path, content="{", headers={"Content-Type": "application/json"}
+        )
+    assert outcome(unreadable) == (400, "invalid_request")
+
+
+def test_device_codes_are_paced(provider: OpenIDProvider) -> None:
+    with httpx.Client(base_url=provider.url, trust_env=False) as client:
+        request = {"client_id": "native-app", "scope": "openid"}
+        code = client.post("/oauth/device/code", data=request).json()
+        poll = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+            "client_id": "native-app",
+            "device_code": code["device_code"],
+        }
+        answers = [outcome(client.post(provider.token_path, data=poll)) for _ in range(2)]
+
+    assert code["interval"] == 5
+    assert answers == [(403, "authorization_pending"), (429, "slow_down")]
+
+
+# Rotation
+
+
+def test_reuse_of_a_replaced_refresh_token_revokes_the_whole_family(provider: OpenIDProvider) -> None:
+    first = refresh_token_of(provider.login())
+    second = replacement(provider.refresh(first))
+
+    assert second != first
+    assert outcome(provider.refresh(first)) == (403, "invalid_grant")
+    assert outcome(provider.refresh(second)) == (403, "invalid_grant")
+
+
+def test_overlap_lets_the_previous_refresh_token_be_used_again(lenient: OpenIDProvider) -> None:
+    first = refresh_token_of(lenient.login())
+    replacement(lenient.refresh(first))
+
+    second = replacement(lenient.refresh(first))
+
+    assert lenient.refresh(second).status_code == 200
+
+
+def test_overlap_is_for_the_token_replaced_last_only(lenient: OpenIDProvider) -> None:
+    first = refresh_token_of(lenient.login())
+    second = replacement(lenient.refresh(first))
+    third = replacement(lenient.refresh(second))
+
+    assert outcome(lenient.refresh(first)) == (403, "invalid_grant")
+    assert outcome(lenient.refresh(third)) == (403, "invalid_grant")
+
+
+def test_overlap_ends() -> None:
+    with OpenIDProvider(overlap=1) as short:
+        first = refresh_token_of(short.login())
+        replacement(short.refresh(first))
+        wait_until(lambda: outcome(short.refresh(first)) == (403, "invalid_grant"))
+
+
+def test_an_audience_may_be_ignored(lenient: OpenIDProvider) -> None:
+    tokens = lenient.login(audience=API, scope="openid offline_access read:things")
+
+    refreshed = lenient.refresh(refresh_token_of(tokens), audience="https://fallback.example").json()
+
+    assert claims_of(refreshed["access_token"])["aud"] == [API, lenient.url + "/userinfo"]
+
+
+def test_an_access_token_expires_without_tolerance(lenient: OpenIDProvider) -> None:
+    tokens = lenient.login()
+    granted = time.monotonic()
+
+    wait_until(lambda: lenient.userinfo(tokens.access_token).status_code == 401)
+
+    assert time.monotonic() - granted < 5
+
+
+# The plain flavor
+
+
+def test_plain_has_its_own_paths_and_statuses(plain: OpenIDProvider) -> None:
+    tokens = plain.login()
+
+    assert (plain.token_path, plain.issuer) == ("/token", plain.url)
+    assert plain.userinfo(tokens.access_token).json()["sub"] == "auth0|alice"
+    assert outcome(plain.refresh("no such token")) == (400, "invalid_grant")
+
+
+def test_without_rotation_a_refresh_token_stays(plain: OpenIDProvider) -> None:
+    token = refresh_token_of(plain.login())
+
+    assert replacement(plain.refresh(token)) == token
+    assert replacement(plain.refresh(token)) == token
+
+
+@pytest.mark.parametrize("flavor", ["running", "plain"])
+def test_its_paths_are_those_of_the_discovery_document(flavor: str, request: pytest.FixtureRequest) -> None:
+    provider: OpenIDProvider = request.getfixturevalue(flavor)
+    with httpx.Client(base_url=provider.url, trust_env=False) as client:
+        document: dict[str, Any] = client.get("/.well-known/openid-configuration").json()
+        pages = {name: client.get(provider.paths[name]).status_code for name in ("jwks", "code_verification")}
+
+    told = {name.removesuffix("_endpoint"): value for name, value in document.items()}
+    told["jwks"] = document["jwks_uri"]
+    named = {name: provider.url + path for name, path in provider.paths.items() if name in told}
+    assert len(named) == len(provider.paths) - 1  # discovery does not tell the page for device codes
+    assert {name: told[name] for name in named} == named
+    assert set(pages.values()) == {200}
+
+
+# What it tells
+
+
+def test_the_ledger_tells_what_became_of_each_refresh_token(provider: OpenIDProvider) -> None:
+    first = refresh_token_of(provider.login())
+    second = replacement(provider.refresh(first))
+    provider.refresh(first)
+
+    assert provider.ledger() == {fingerprint(first): Presented(2, 1)}
+    provider.refresh(second)
+    assert provider.ledger()[fingerprint(second)] == Presented(1, 0)
+
+
+def test_the_log_tells_each_request(provider: OpenIDProvider) -> None:
+    before = time.time()
+    provider.refresh("no such token")
+    provider.userinfo("nonsense")
+
+    refresh, userinfo = provider.requests()
+
+    assert (refresh.path, refresh.grant_type, refresh.client_id, refresh.status) == (
+        "/oauth/token",
+        "refresh_token",
+        "native-app",
+        403,
+    )
+    assert (userinfo.path, userinfo.grant_type, userinfo.status) == ("/userinfo", None, 401)
+    assert before - 0.1 <= refresh.at <= userinfo.at <= time.time() + 0.1
+    assert provider.requests("/userinfo") == [userinfo]
+    assert provider.requests(grant_type="refresh_token") == [refresh]
+    assert (provider.count("/userinfo"), provider.count("/nowhere")) == (1, 0)
+
+
+def test_a_reset_forgets_everything_but_the_grants(provider: OpenIDProvider) -> None:
+    token = replacement(provider.refresh(refresh_token_of(provider.login())))
+    provider.fault("status", status=500, times=None)
+
+    provider.reset()
+
+    assert (provider.requests(), provider.ledger(), provider.count(provider.token_path)) == ([], {}, 0)
+    assert provider.refresh(token).status_code == 200
+
+
+# Faults
+
+
+def test_status_answers_in_place_of_the_provider(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault("status", status=429, headers={"Retry-After": "7"}, body={"error": "too_many_requests"})
+
+    answer = provider.refresh(token)
+
+    assert outcome(answer) == (429, "too_many_requests")
+    assert answer.headers["retry-after"] == "7"
+    assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
+    assert provider.refresh(token).status_code == 200
+
+
+def test_a_text_is_sent_as_it_is(provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503, body="down for maintenance")
+
+    answer = provider.refresh("any")
+
+    assert (answer.status_code, answer.text) == (503, "down for maintenance")
+
+
+def test_a_fault_happens_as_often_as_ordered(provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503, times=2)
+
+    assert [provider.refresh("any").status_code for _ in range(3)] == [503, 503, 403]
+
+
+def test_a_fault_without_times_lasts_until_it_is_cleared(provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503, times=None)
+
+    assert [provider.refresh("any").status_code for _ in range(3)] == [503, 503, 503]
+    provider.clear_faults()
+    assert provider.refresh("any").status_code == 403
+
+
+def test_a_fault_can_be_for_one_client(provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503, client_id="second-app", times=None)
+
+    assert provider.refresh("any", client_id="native-app").status_code == 403
+    assert provider.refresh("any", client_id="second-app").status_code == 503
+
+
+def test_a_fault_can_be_for_one_grant_type(provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503, grant_type="refresh_token", times=None)
+
+    token = refresh_token_of(provider.login())  # the code exchange goes to the same path
+
+    assert provider.refresh(token).status_code == 503
+
+
+def test_a_fault_can_be_for_any_path(provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503, route=None, times=2)
+
+    assert provider.userinfo("any").status_code == 503
+    assert provider.refresh("any").status_code == 503
+
+
+def test_a_fault_can_be_for_another_path(provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503, route="/userinfo")
+
+    assert provider.refresh("any").status_code == 403
+    assert provider.userinfo("any").status_code == 503
+
+
+def test_an_unknown_fault_is_refused(provider: OpenIDProvider) -> None:
+    unknown: Any = "constructor"
+    with pytest.raises(httpx.HTTPStatusError):
+        provider.fault(unknown)
+
+
+def test_delay_holds_the_request_before_the_rotation(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault("delay", ms=FOREVER_MS)
+
+    with pytest.raises(httpx.ReadTimeout):
+        refresh_impatiently(provider, token)
+
+    assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
+    assert provider.refresh(token).status_code == 200
+
+
+def test_delay_lets_the_request_go_on_in_time(provider: OpenIDProvider) -> None:
+    provider.fault("delay", ms=200)
+
+    tokens = provider.login()
+
+    assert provider.requests(grant_type="authorization_code")[0].status == 200
+    assert provider.userinfo(tokens.access_token).status_code == 200
+
+
+def test_drop_before_leaves_the_token_unused(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault("drop-before")
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        provider.refresh(token)
+
+    assert provider.requests(grant_type="refresh_token")[0].status is None
+    assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
+    assert provider.refresh(token).status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["drop-after", "half"])
+def test_a_reply_that_is_lost_has_rotated_the_token(provider: OpenIDProvider, mode: FaultMode) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault(mode)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        provider.refresh(token)
+
+    assert provider.requests(grant_type="refresh_token")[0].status is None
+    assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
+    assert outcome(provider.refresh(token)) == (403, "invalid_grant")
+
+
+def test_half_announces_the_whole_and_sends_half(provider: OpenIDProvider) -> None:
+    tokens = provider.login()
+    headers = {"Authorization": f"Bearer {tokens.access_token}"}
+    whole = provider.userinfo(tokens.access_token).content
+    provider.fault("half", route="/userinfo")
+
+    received = b""
+    with (
+        httpx.Client(base_url=provider.url, trust_env=False) as client,
+        client.stream("GET", "/userinfo", headers=headers) as answer,
+    ):
+        chunks = answer.iter_raw()
+        while len(received) < len(whole) // 2:
+            received += next(chunks)
+        with pytest.raises(httpx.RemoteProtocolError):
+            next(chunks)
+
+    assert int(answer.headers["content-length"]) == len(whole)
+    assert received == whole[: len(whole) // 2]
+
+
+def test_delay_after_holds_the_reply_after_the_rotation(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault("delay-after", ms=FOREVER_MS)
+
+    with pytest.raises(httpx.ReadTimeout):
+        refresh_impatiently(provider, token)
+
+    assert outcome(provider.refresh(token)) == (403, "invalid_grant")
+    assert provider.ledger() == {fingerprint(token): Presented(2, 0)}
+
+
+def test_a_held_reply_to_a_client_that_has_gone_is_no_success(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault("delay-after", ms=int(IMPATIENCE * 1000) + 100)
+    with pytest.raises(httpx.ReadTimeout):
+        refresh_impatiently(provider, token)
+
+    provider.fault("delay-after", ms=300)  # outlasts the reply that is still held
+    provider.refresh("any")
+
+    assert provider.ledger()[fingerprint(token)] == Presented(1, 0)
+
+
+def test_delay_after_sends_the_reply_in_the_end(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault("delay-after", ms=200)
+    start = time.monotonic()
+
+    second = replacement(provider.refresh(token))
+
+    assert time.monotonic() - start >= 0.19
+    assert provider.refresh(second).status_code == 200
+
+
+def test_garbage_is_no_json_and_no_success(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault("garbage")
+
+    answer = provider.refresh(token)
+
+    assert answer.status_code == 200
+    with pytest.raises(json.JSONDecodeError):
+        answer.json()
+    assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
+    assert provider.refresh(token).status_code == 200
+
+
+def test_drip_sends_the_reply_a_byte_at_a_time(provider: OpenIDProvider) -> None:
+    tokens = provider.login()
+    provider.fault("drip", route="/userinfo", ms=1)
+    start = time.monotonic()
+
+    answer = provider.userinfo(tokens.access_token)
+
+    assert answer.json()["sub"] == "auth0|alice"
+    assert time.monotonic() - start >= len(answer.content) * 0.001
+
+
+def test_a_dripping_refresh_succeeds_when_its_last_byte_is_sent(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login(scope="openid offline_access"))
+    provider.fault("drip", ms=FOREVER_MS)
+    with pytest.raises(httpx.ReadTimeout):
+        refresh_impatiently(provider, token)
+    assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
+
+    token = refresh_token_of(provider.login(scope="openid offline_access"))
+    provider.fault("drip", ms=0)
+    assert provider.refresh(token).status_code == 200
+    assert provider.ledger()[fingerprint(token)] == Presented(1, 1)
+
+
+def test_huge_goes_on_until_the_client_hangs_up(provider: OpenIDProvider) -> None:
+    provider.fault("huge")
+    received = 0
+    with (
+        httpx.Client(base_url=provider.url, trust_env=False) as client,
+        client.stream("POST", provider.token_path, data={"grant_type": "refresh_token"}) as answer,
+    ):
+        for chunk in answer.iter_raw():
+            received += len(chunk)
+            if received > 4 << 20:
+                break
+
+    assert answer.status_code == 200
+    assert received > 4 << 20
+    assert provider.requests(provider.token_path)[0].status is None
+
+
+def test_huge_has_an_end(provider: OpenIDProvider) -> None:
+    provider.fault("huge")
+
+    assert 64 << 20 <= len(provider.refresh("any").content) <= (64 << 20) + 1024
+
+
+def test_merge_changes_the_reply_after_the_rotation(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault("merge", set={"expires_in": "soon", "extra": [1]}, unset=["id_token", "scope"])
+
+    answer = provider.refresh(token)
+
+    assert answer.status_code == 200
+    reply = answer.json()
+    assert (reply["expires_in"], reply["extra"]) == ("soon", [1])
+    assert reply.keys() & {"id_token", "scope"} == set()
+    assert provider.ledger() == {fingerprint(token): Presented(1, 1)}
+    assert provider.refresh(reply["refresh_token"]).status_code == 200
+
+
+def test_merge_may_change_the_status(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+    provider.fault("merge", status=500)
+
+    assert provider.refresh(token).status_code == 500
+    assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
+    assert outcome(provider.refresh(token)) == (403, "invalid_grant")
+
+
+# Its life
+
+
+def test_tls_is_served_with_the_given_certificate(tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    files = {name: tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem")}
+    authority.cert_pem.write_to_path(files["ca.pem"])
+    certificate.private_key_pem.write_to_path(files["key.pem"])
+    certificate.cert_chain_pems[0].write_to_path(files["cert.pem"])
+
+    with OpenIDProvider(tls=(files["cert.pem"], files["key.pem"]), ca=files["ca.pem"]) as provider:
+        tokens = provider.login()
+        assert provider.issuer.startswith("https://127.0.0.1:")
+        assert provider.userinfo(tokens.access_token).json()["sub"] == "auth0|alice"
+        assert provider.refresh(refresh_token_of(tokens)).status_code == 200
+        with (
+            httpx.Client(trust_env=False) as stranger,
+            pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"),
+        ):
+            stranger.get(provider.url)
+
+
+def test_a_failed_start_tells_why(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+
+    with pytest.raises(ProviderError, match=r"missing\.pem"), OpenIDProvider(tls=(missing, missing)):
+        pass
+
+
+def test_a_provider_that_is_not_running_says_so() -> None:
+    with pytest.raises(ProviderError, match="not running"):
+        _ = OpenIDProvider().issuer
+
+
+def test_it_gives_back_its_port_when_it_ends() -> None:
+    with OpenIDProvider() as provider:
+        url = provider.url
+        provider.fault("delay", ms=FOREVER_MS)
+        with pytest.raises(httpx.ReadTimeout):
+            refresh_impatiently(provider, "any")
+
+    with httpx.Client(trust_env=False) as client, pytest.raises(httpx.ConnectError):
+        client.get(url)
+
+
+def close_stdin(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+def terminate(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+
+
+def interrupt(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("end", [close_stdin, terminate, interrupt])
+def test_it_ends_in_order(end: Callable[["subprocess.Popen[bytes]"], None]) -> None:
+    command = [*node_command(), str(SERVER)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert b"issuer" in process.stdout.readline()
+        end(process)
+        assert process.wait(10) == 0
