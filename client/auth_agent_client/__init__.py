@@ -1,0 +1,56 @@
+"""Ask auth-agent for access tokens.
+
+    from auth_agent_client import Agent, LoginRequired
+    with Agent() as agent:
+        token = agent.token("work", min_ttl=120)
+
+Imports the standard library and msgpack, nothing else, so that a program pays little for it.
+"""
+
+from .client import Agent, Token
+from .errors import (
+    AgentError,
+    AgentNotRunning,
+    ConnectionLost,
+    Denied,
+    Internal,
+    InvalidRequest,
+    LifetimeTooShort,
+    Locked,
+    LoginRequired,
+    Misconfigured,
+    ProviderError,
+    Timeout,
+    Unavailable,
+    UnknownAccount,
+    UnknownMethod,
+    Unsupported,
+    UntrustedAgent,
+)
+from .paths import socket_path
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "AgentNotRunning",
+    "ConnectionLost",
+    "Denied",
+    "Internal",
+    "InvalidRequest",
+    "LifetimeTooShort",
+    "Locked",
+    "LoginRequired",
+    "Misconfigured",
+    "ProviderError",
+    "Timeout",
+    "Token",
+    "Unavailable",
+    "UnknownAccount",
+    "UnknownMethod",
+    "Unsupported",
+    "UntrustedAgent",
+    "__version__",
+    "socket_path",
+]

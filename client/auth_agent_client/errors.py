@@ -1,0 +1,217 @@
+"""One exception for each error code of the protocol, and three for what happens before an agent answers.
+
+An error says whose fault it is and what to do next; `retryable` says whether the same call may succeed later.
+"""
+
+from collections.abc import Mapping
+
+__all__ = [
+    "BY_CODE",
+    "AgentError",
+    "AgentNotRunning",
+    "ConnectionLost",
+    "Denied",
+    "Internal",
+    "InvalidRequest",
+    "LifetimeTooShort",
+    "Locked",
+    "LoginRequired",
+    "Misconfigured",
+    "ProviderError",
+    "Timeout",
+    "Unavailable",
+    "UnknownAccount",
+    "UnknownMethod",
+    "Unsupported",
+    "UntrustedAgent",
+    "from_wire",
+    "to_wire",
+]
+
+
+class AgentError(Exception):
+    """What came back in place of a result.
+
+    `code` is the protocol's, `details` what that code carries besides (such as `retry_after`, in seconds).
+    """
+
+    code = "error"
+    retryable = False
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.details = details
+
+    @property
+    def message(self) -> str:
+        """What happened and, where there is one, what to do; safe to print."""
+        return str(self.args[0])
+
+    def _text(self, name: str) -> str | None:
+        value = self.details.get(name)
+        return value if isinstance(value, str) else None
+
+    def _seconds(self, name: str) -> float | None:
+        value = self.details.get(name)
+        return float(value) if isinstance(value, (int, float)) else None
+
+
+class InvalidRequest(AgentError):
+    """The request breaks the protocol; `parameter` names what is wrong, where it is one parameter."""
+
+    code = "invalid_request"
+
+    @property
+    def parameter(self) -> str | None:
+        """The parameter's name."""
+        return self._text("parameter")
+
+
+class UnknownMethod(AgentError):
+    """This agent knows no such method."""
+
+    code = "unknown_method"
+
+
+class UnknownAccount(AgentError):
+    """The configuration has no such account."""
+
+    code = "unknown_account"
+
+
+class LoginRequired(AgentError):
+    """There is no session to take a token from; a person has to log in."""
+
+    code = "login_required"
+
+    @property
+    def reason(self) -> str | None:
+        """Why: `logged_out`, `account_changed`, or what the provider said."""
+        return self._text("reason")
+
+
+class Unavailable(AgentError):
+    """No token is good enough and the provider can't be reached, or was asked too often."""
+
+    code = "unavailable"
+    retryable = True
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until it makes sense to ask again."""
+        return self._seconds("retry_after")
+
+
+class Timeout(AgentError):
+    """The time given for the answer ran out; the work behind it goes on."""
+
+    code = "timeout"
+    retryable = True
+
+
+class LifetimeTooShort(AgentError):
+    """The provider's tokens don't live as long as `min_ttl` asks for."""
+
+    code = "lifetime_too_short"
+
+    @property
+    def lifetime(self) -> float | None:
+        """How long they live when new, in seconds."""
+        return self._seconds("lifetime")
+
+
+class Denied(AgentError):
+    """This token is refused to this session: another one may be had."""
+
+    code = "denied"
+
+
+class Locked(AgentError):
+    """The store or the agent is locked."""
+
+    code = "locked"
+
+
+class Unsupported(AgentError):
+    """This agent, or this provider, can't do that."""
+
+    code = "unsupported"
+
+
+class ProviderError(AgentError):
+    """The provider answered with an error; `details` has its `error` and `error_description`."""
+
+    code = "provider_error"
+
+
+class Misconfigured(AgentError):
+    """The configuration, here or at the provider, has to be mended first."""
+
+    code = "misconfigured"
+
+
+class Internal(AgentError):
+    """A defect of the agent; its log says more."""
+
+    code = "internal"
+
+
+class AgentNotRunning(AgentError):
+    """Nobody listens where the agent should."""
+
+    code = "agent_not_running"
+    retryable = True
+
+
+class ConnectionLost(AgentError):
+    """The agent went away, or what answered speaks another protocol."""
+
+    code = "connection_lost"
+    retryable = True
+
+
+class UntrustedAgent(AgentError):
+    """Who listens there is another user: nothing was sent."""
+
+    code = "untrusted_agent"
+
+
+BY_CODE: dict[str, type[AgentError]] = {
+    error.code: error
+    for error in (
+        InvalidRequest,
+        UnknownMethod,
+        UnknownAccount,
+        LoginRequired,
+        Unavailable,
+        Timeout,
+        LifetimeTooShort,
+        Denied,
+        Locked,
+        Unsupported,
+        ProviderError,
+        Misconfigured,
+        Internal,
+    )
+}
+
+
+def to_wire(error: AgentError) -> dict[str, object]:
+    """The error as the protocol's map."""
+    return {"code": error.code, "message": error.message, "retryable": error.retryable, **error.details}
+
+
+def from_wire(answer: object) -> AgentError:
+    """The exception for an error that an agent sent; a code that is not known here is kept as it is."""
+    if not isinstance(answer, Mapping):
+        return Internal("the agent sent an error that can't be read")
+    fields: dict[str, object] = {str(name): value for name, value in answer.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any map from outside
+    code = str(fields.pop("code", "internal"))
+    message = str(fields.pop("message", code))
+    retryable = fields.pop("retryable", False) is True
+    known = BY_CODE.get(code)
+    if known is not None:
+        return known(message, **fields)
+    error = AgentError(message, **fields)
+    error.code, error.retryable = code, retryable
+    return error

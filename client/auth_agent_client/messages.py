@@ -1,0 +1,195 @@
+"""The vocabulary of the protocol: methods, their parameters and results, and how they are checked.
+
+Written once, for both sides. Imported by programs that must start fast, so: no typing, no dataclasses, no re.
+"""
+
+from collections.abc import Callable, Mapping
+
+from .errors import InvalidRequest, UnknownMethod
+
+PROTOCOL = 1
+
+STATES = ("ready", "expired", "login_required", "locked", "logged_out")
+RENEWALS = ("idle", "running", "retrying", "none")
+
+RECORD = (
+    "account",
+    "issuer",
+    "subject",
+    "name",
+    "state",
+    "renewal",
+    "saved",
+    "reason",
+    "expires_at",
+    "refresh_at",
+    "last_refresh_at",
+    "refreshes",
+    "session_ends_at",
+    "epoch",
+    "revision",
+)
+
+_NAME_LENGTH = 64
+_NAME_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+
+
+def is_account_name(value: object) -> bool:
+    """Whether a value may be an account's name: `[A-Za-z0-9._-]{1,64}`."""
+    return isinstance(value, str) and 0 < len(value) <= _NAME_LENGTH and _NAME_LETTERS.issuperset(value)
+
+
+class Kind:
+    """What values a parameter takes: a test, and the words for it."""
+
+    __slots__ = ("accepts", "words")
+
+    def __init__(self, words: str, accepts: Callable[[object], bool]) -> None:
+        self.words = words
+        self.accepts = accepts
+
+
+# Longer than any timeout or lifetime that means something, and short enough for every clock's arithmetic.
+_CENTURY = 3_155_760_000.0
+
+
+def _is_seconds(value: object) -> bool:
+    # Exact types: a bool is an int to `isinstance`. A NaN fails the comparison.
+    return (type(value) is int or type(value) is float) and 0 <= value <= _CENTURY
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)  # pyright: ignore[reportUnknownVariableType] -- an item's type is what is asked
+
+
+ACCOUNT = Kind("an account's name, 1 to 64 of A-Z a-z 0-9 . _ -", is_account_name)
+TEXT = Kind("a text", lambda value: type(value) is str)
+FULL_TEXT = Kind("a text that is not empty", lambda value: type(value) is str and value != "")
+SECONDS = Kind("a number of seconds, 0 or more", _is_seconds)
+FLAG = Kind("true or false", lambda value: type(value) is bool)
+TEXTS = Kind("a list of texts", _is_texts)
+MAP = Kind("a map", lambda value: type(value) is dict)
+FLOW = Kind('"browser" or "device"', lambda value: value in ("browser", "device"))
+
+REFRESH_TIMEOUT = 15.0
+LOGIN_TIMEOUT = 600.0
+
+
+class Method:
+    """One method: its parameters, which of them it needs, what its result has, and how it may be called.
+
+    `timeout`: how long it waits by default, in seconds, when the request doesn't say.
+    `longest`: for a method without a timeout, how long an answer may take, in seconds.
+    `repeatable`: whether asking a second time does no more than asking once, so that a client may repeat it
+    when the connection broke.
+    """
+
+    __slots__ = ("longest", "parameters", "repeatable", "required", "result", "timeout")
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Kind],
+        *,
+        result: tuple[str, ...] | None,
+        required: tuple[str, ...] = (),
+        timeout: float | None = None,
+        longest: float = 10.0,
+        repeatable: bool = True,
+    ) -> None:
+        self.parameters = dict(parameters) if timeout is None else {**parameters, "timeout": SECONDS}
+        self.result = result
+        self.required = required
+        self.timeout = timeout
+        self.longest = longest
+        self.repeatable = repeatable
+
+
+_WHO = {"account": ACCOUNT}
+_WHAT = {**_WHO, "audience": FULL_TEXT, "scope": TEXT}
+_TOKEN = ("account", "access_token", "token_type", "expires_at", "scope", "audience")
+
+METHODS: dict[str, Method] = {
+    "hello": Method({"client": TEXT}, result=("protocol", "version", "features", "pid", "agent_id")),
+    "token": Method({**_WHAT, "min_ttl": SECONDS, "force": FLAG}, result=_TOKEN, timeout=REFRESH_TIMEOUT),
+    "id_token": Method(
+        {**_WHO, "min_ttl": SECONDS}, result=("account", "id_token", "expires_at"), timeout=REFRESH_TIMEOUT
+    ),
+    "rejected": Method(
+        {**_WHAT, "access_token": FULL_TEXT},
+        required=("access_token",),
+        result=_TOKEN,
+        timeout=REFRESH_TIMEOUT,
+    ),
+    "has_valid": Method({**_WHAT, "min_ttl": SECONDS}, result=("valid", "renewable")),
+    "profile": Method(
+        {**_WHO, "max_age": SECONDS},
+        result=("account", "claims", "fetched_at", "stale"),
+        timeout=REFRESH_TIMEOUT,
+    ),
+    "user": Method({**_WHO, "fields": TEXTS}, result=("user",), timeout=REFRESH_TIMEOUT),
+    "user_metadata": Method(_WHO, result=("user_metadata",), timeout=REFRESH_TIMEOUT),
+    "update_user_metadata": Method(
+        {**_WHO, "user_metadata": MAP, "clear": FLAG},
+        required=("user_metadata",),
+        result=("user_metadata",),
+        timeout=REFRESH_TIMEOUT,
+        repeatable=False,
+    ),
+    "status": Method(_WHO, result=("agent", "accounts")),
+    "login": Method(
+        {**_WHO, "flow": FLOW, "switch_user": FLAG, "client_secret": FULL_TEXT},
+        required=("flow",),
+        result=("login_id", "expires_at"),
+        repeatable=False,
+    ),
+    "login_redirect": Method(
+        {"login_id": FULL_TEXT, "url": FULL_TEXT}, required=("login_id", "url"), result=None, repeatable=False
+    ),
+    "login_result": Method(
+        {"login_id": FULL_TEXT},
+        required=("login_id",),
+        result=RECORD,
+        timeout=LOGIN_TIMEOUT,
+        repeatable=False,
+    ),
+    "login_cancel": Method({"login_id": FULL_TEXT}, required=("login_id",), result=None, repeatable=False),
+    "import": Method(
+        {**_WHO, "refresh_token": FULL_TEXT, "switch_user": FLAG, "client_secret": FULL_TEXT},
+        required=("refresh_token",),
+        result=RECORD,
+        # A refresh token is used up by it: asked twice, it would present the same one twice.
+        repeatable=False,
+        # Three attempts of the provider's 30 s, and some.
+        longest=120.0,
+    ),
+    "logout": Method({**_WHO, "revoke": FLAG}, result=("revoked",), repeatable=False, longest=60.0),
+    "refresh": Method(_WHO, result=_TOKEN, timeout=REFRESH_TIMEOUT),
+    "reload": Method({}, result=("added", "changed", "removed")),
+    "watch": Method({"accounts": TEXTS}, result=("agent_id", "accounts")),
+}
+
+
+def check(method: str, parameters: Mapping[str, object]) -> Method:
+    """The method of that name, when the parameters are what it takes.
+
+    An unknown parameter is an error: a request whose `audience` was ignored would be answered wrongly.
+
+    Raises:
+        UnknownMethod: there is no such method.
+        InvalidRequest: a parameter is unknown, missing or of the wrong kind; the error names it.
+
+    """
+    spec = METHODS.get(method)
+    if spec is None:
+        raise UnknownMethod(f"there is no method {method[:64]!r}")
+    for name, value in parameters.items():
+        kind = spec.parameters.get(name)
+        if kind is None:
+            known = ", ".join(spec.parameters) or "none"
+            raise InvalidRequest(f"{method} takes no parameter {name[:64]!r}; it takes: {known}", parameter=name[:64])
+        if not kind.accepts(value):
+            raise InvalidRequest(f"{method}: {name} must be {kind.words}", parameter=name)
+    for name in spec.required:
+        if name not in parameters:
+            raise InvalidRequest(f"{method} needs the parameter {name}", parameter=name)
+    return spec

@@ -1,0 +1,43 @@
+"""Where the agent's socket is: the one definition, for the agent, its commands and every client."""
+
+import os
+import sys
+
+from .errors import Misconfigured
+
+# `sun_path` holds 108 bytes on Linux and 104 on macOS, the terminating zero included.
+SUN_PATH = 104 if sys.platform == "darwin" else 108
+
+
+def socket_path() -> str:
+    """The socket's absolute path.
+
+    `$AUTH_AGENT_SOCK`, else `$XDG_RUNTIME_DIR/auth-agent/agent.sock`, else in a directory of the user's own
+    under the platform's runtime directory or, where there is none, its state directory.
+
+    Raises:
+        Misconfigured: the path is relative, or longer than a socket's may be.
+
+    """
+    path = os.environ.get("AUTH_AGENT_SOCK") or os.path.join(_directory(), "agent.sock")  # noqa: PTH118 -- pathlib would double a client's start
+    if not os.path.isabs(path):  # noqa: PTH117 -- as above
+        raise Misconfigured(f"the socket's path must be absolute: {path!r} (from AUTH_AGENT_SOCK)")
+    if len(os.fsencode(path)) >= SUN_PATH:
+        raise Misconfigured(
+            f"the socket's path is longer than the {SUN_PATH - 1} bytes that a socket's may have: {path!r}; "
+            "set AUTH_AGENT_SOCK to a shorter one"
+        )
+    return path
+
+
+def _directory() -> str:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return f"{runtime}/auth-agent"
+    home = os.path.expanduser("~")  # noqa: PTH111 -- as above
+    if sys.platform == "darwin":
+        return f"{home}/Library/Application Support/auth-agent"
+    runtime = f"/run/user/{os.getuid()}"  # systemd's, also where a service or cron job lacks the variable
+    if os.access(runtime, os.W_OK):
+        return f"{runtime}/auth-agent"
+    return f"{os.environ.get('XDG_STATE_HOME') or home + '/.local/state'}/auth-agent"
