@@ -1,0 +1,44 @@
+"""How a person is shown sessions. Plain, for now."""
+
+from collections.abc import Iterable, Mapping
+
+from auth_agent.printable import printable
+
+_HEAD = ("ACCOUNT", "USER", "STATE", "GOOD FOR", "NEXT REFRESH", "REASON")
+
+
+def status_lines(records: Iterable[Mapping[str, object]], now: float) -> list[str]:
+    """A table of the records, a line each, under a head; `now` is Unix time in seconds."""
+    rows = [_HEAD, *(_row(record, now) for record in records)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _row(record: Mapping[str, object], now: float) -> tuple[str, ...]:
+    renewal, refresh_at = record.get("renewal"), record.get("refresh_at")
+    following = "now" if renewal == "running" else _span(refresh_at, now)
+    return (
+        printable(record.get("account")),
+        printable(record.get("name") or record.get("subject"), 40) or "-",
+        printable(record.get("state")),
+        _span(record.get("expires_at"), now),
+        following,
+        printable(record.get("reason"), 80),
+    )
+
+
+def _span(until: object, now: float) -> str:
+    """How long it is until then, in the two largest units."""
+    if not isinstance(until, (int, float)):
+        return "-"
+    seconds = int(until - now)
+    if seconds <= 0:
+        return "0s"
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {seconds}s" if minutes else f"{seconds}s"

@@ -1,0 +1,121 @@
+"""The composition root: makes the parts, wires them, runs them until a signal, and ends them in order."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import anyio
+
+from auth_agent.config import Account, load
+from auth_agent.defect import place
+from auth_agent.errors import ConfigError
+from auth_agent.host.clock import Clock
+from auth_agent.ipc.handlers import Handlers
+from auth_agent.ipc.listener import Listener
+from auth_agent.ipc.server import Server
+from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
+from auth_agent.sessions.login import Logins
+from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.table import Table
+from auth_agent_client import __version__, errors
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(
+    config_path: Path,
+    socket_path: Path,
+    *,
+    wrap: Callable[[Callable[[Account], Provider]], Callable[[Account], Provider]] = lambda providers: providers,
+    clock: Clock | None = None,
+) -> None:
+    """Be the agent, until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+
+    Args:
+        config_path: the configuration file.
+        socket_path: where to listen.
+        wrap: stands between the sessions and their providers.
+        clock: the machine's, by default.
+
+    Raises:
+        StartupError: the configuration or the socket's place can't be used; nothing was begun.
+
+    """
+    config = load(config_path)
+    http = HttpProviders(trusted_certificates())
+    table = Table(config, clock or Clock())
+    refresher = Refresher(table, wrap(http))
+    with Listener(socket_path) as listener:
+        handlers = Handlers(
+            table,
+            refresher,
+            Logins(table, refresher),
+            _about(socket_path),
+            lambda: _reload(table, refresher, config_path),
+        )
+        asyncio.get_running_loop().set_exception_handler(_report)
+        async with anyio.create_task_group() as work:
+            server = Server(listener.socket, handlers, work)
+            async with anyio.create_task_group() as front:
+                front.start_soon(refresher.run, work)
+                front.start_soon(server.run)
+                _log.info("listening socket=%s pid=%d version=%s", socket_path, os.getpid(), __version__)
+                await _until_stopped(lambda: _try_reload(table, refresher, config_path))
+                front.cancel_scope.cancel()
+            # Nothing new from here on; what is in flight comes to its end, and clients get their answers.
+            listener.stop()
+            await refresher.drain()
+            await server.close()
+            work.cancel_scope.cancel()
+    await http.aclose()
+    _log.info("stopped")
+
+
+async def _until_stopped(reload: Callable[[], None]) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for signum in signals:
+            if signum != signal.SIGHUP:
+                _log.info("stopping signal=%s", signum.name)
+                return
+            reload()
+
+
+def _about(socket_path: Path) -> dict[str, object]:
+    return {
+        "pid": os.getpid(),
+        "agent_id": secrets.token_hex(8),
+        "version": __version__,
+        "started_at": time.time(),
+        "store": "memory",
+        "socket": os.fspath(socket_path),
+        "locked": False,
+    }
+
+
+def _reload(table: Table, refresher: Refresher, config_path: Path) -> dict[str, list[str]]:
+    try:
+        config = load(config_path)
+    except ConfigError as error:
+        raise errors.Misconfigured(f"{error}; the configuration from before stays in force") from error
+    changes = table.configure(config)
+    refresher.reschedule()
+    _log.info("reload %s", " ".join(f"{what}={','.join(names) or '-'}" for what, names in changes.items()))
+    return changes
+
+
+def _try_reload(table: Table, refresher: Refresher, config_path: Path) -> None:
+    try:
+        _reload(table, refresher, config_path)
+    except errors.Misconfigured as error:
+        _log.error("reload error=%r", error.message)
+
+
+def _report(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+    """What no task could catch. asyncio's own report would print what the callback was given."""
+    error = context.get("exception")
+    _log.error("defect in=loop error=%s", place(error if isinstance(error, BaseException) else None))

@@ -1,0 +1,1 @@
+"""The socket: who listens, who is calling, and what is answered."""

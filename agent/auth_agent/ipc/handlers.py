@@ -1,0 +1,214 @@
+"""What each method answers: a request in, a result out, or what has to be awaited for it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from auth_agent.ipc.connection import Caller, Result
+from auth_agent.printable import printable
+from auth_agent.secret import Secret
+from auth_agent.sessions.login import Logins
+from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.session import Demand, Session
+from auth_agent.sessions.state import AccessToken
+from auth_agent.sessions.table import Table
+from auth_agent_client import errors
+from auth_agent_client.messages import PROTOCOL, check, is_account_name
+from auth_agent_client.wire import Request
+
+_log = logging.getLogger(__name__)
+
+_MAX_CLIENT_NAME: Final = 64
+
+
+class Arguments:
+    """A request's parameters, checked, by type."""
+
+    __slots__ = ("_given", "timeout")
+
+    def __init__(self, request: Request) -> None:
+        """Check them.
+
+        Raises:
+            AgentError: the method is unknown, or doesn't take them.
+
+        """
+        method = check(request.method, request.parameters)
+        self._given = request.parameters
+        self.timeout = self.seconds("timeout") if "timeout" in self._given else method.timeout or 0.0
+
+    def text(self, name: str) -> str | None:
+        """That parameter, None when it was left out."""
+        value = self._given.get(name)
+        return value if isinstance(value, str) else None
+
+    def seconds(self, name: str, default: float = 0.0) -> float:
+        """That parameter in seconds."""
+        value = self._given.get(name, default)
+        return float(value) if isinstance(value, (int, float)) else default
+
+    def demand(self, name: str) -> float | None:
+        """That parameter in seconds, None when it was left out."""
+        return self.seconds(name) if name in self._given else None
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """That parameter."""
+        return self._given.get(name, default) is True
+
+    def texts(self, name: str) -> list[str] | None:
+        """That parameter, None when it was left out."""
+        value = self._given.get(name)
+        return [str(item) for item in value] if isinstance(value, list) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- checked to be texts
+
+
+class Handlers:
+    """The agent's methods."""
+
+    def __init__(
+        self,
+        table: Table,
+        refresher: Refresher,
+        logins: Logins,
+        about: dict[str, object],
+        reload: Callable[[], dict[str, list[str]]],
+    ) -> None:
+        """Answer from these.
+
+        Args:
+            table: the live sessions.
+            refresher: what gives tokens that have to be waited for.
+            logins: what begins sessions.
+            about: what `status` tells of the agent itself.
+            reload: reads the configuration again, and says what changed; raises `Misconfigured`.
+
+        """
+        self._table = table
+        self._refresher = refresher
+        self._logins = logins
+        self._about = about
+        self._reload = reload
+        self._methods: dict[str, Callable[[Caller, Arguments], Result | Awaitable[Result]]] = {
+            "hello": self._hello,
+            "token": self._token,
+            "rejected": self._rejected,
+            "has_valid": self._has_valid,
+            "status": self._status,
+            "import": self._import,
+            "logout": self._logout,
+            "refresh": self._refresh,
+            "reload": self._reread,
+            "watch": self._watch,
+        }
+
+    # ---- what a connection calls
+
+    def answer(self, caller: Caller, request: Request) -> Result | Awaitable[Result]:
+        """The result, or what has to be awaited for it. Raises an `AgentError` for an error."""
+        arguments = Arguments(request)
+        method = self._methods.get(request.method)
+        if method is None:
+            raise errors.Unsupported(f"this version of the agent doesn't do {request.method} yet")
+        return method(caller, arguments)
+
+    def record(self, account: str) -> dict[str, object] | None:
+        """The record of an account as it is now."""
+        return self._table.record(account)
+
+    def leave(self, caller: Caller) -> None:
+        """That client has gone."""
+        self._table.unwatch(caller)
+
+    # ---- tokens
+
+    def _token(self, caller: Caller, given: Arguments) -> Result | Awaitable[Result]:
+        session = self._table.session(given.text("account"))
+        key = session.key(given.text("audience"), given.text("scope"))
+        min_ttl = given.demand("min_ttl")
+        if session.ask(min_ttl):
+            self._table.publish(session.account.name)
+            self._refresher.reschedule()
+        if given.flag("force"):
+            return self._wait(caller, session, session.force(key), given)
+        token = session.token(key, min_ttl, self._table.clock.now())
+        if token is not None:
+            return _answer(session, token)
+        return self._wait(caller, session, Demand(key, min_ttl), given)
+
+    def _rejected(self, caller: Caller, given: Arguments) -> Awaitable[Result]:
+        session = self._table.session(given.text("account"))
+        key = session.key(given.text("audience"), given.text("scope"))
+        demand = session.reject(key, given.text("access_token") or "", self._table.clock.now())
+        if isinstance(demand, errors.AgentError):
+            raise demand
+        return self._wait(caller, session, demand, given)
+
+    async def _wait(self, caller: Caller, session: Session, demand: Demand, given: Arguments) -> Result:
+        token = await self._refresher.token(session, demand, caller.allowance, given.timeout)
+        return _answer(session, token)
+
+    async def _refresh(self, caller: Caller, given: Arguments) -> Result:
+        session = self._table.session(given.text("account"))
+        return _answer(session, await self._refresher.refresh(session, caller.allowance, given.timeout))
+
+    def _has_valid(self, _: Caller, given: Arguments) -> Result:
+        session = self._table.session(given.text("account"))
+        key = session.key(given.text("audience"), given.text("scope"))
+        token = session.token(key, given.seconds("min_ttl"), self._table.clock.now())
+        return {"valid": token is not None, "renewable": session.renewable}
+
+    # ---- sessions
+
+    async def _import(self, _: Caller, given: Arguments) -> Result:
+        session = self._table.session(given.text("account"))
+        if given.text("client_secret") is not None:
+            raise errors.Unsupported("this version of the agent serves public clients, which have no secret")
+        refresh_token = Secret(given.text("refresh_token") or "")
+        switch_user = given.flag("switch_user")
+        return await self._refresher.to_its_end(
+            lambda: self._logins.import_refresh_token(session, refresh_token, switch_user=switch_user)
+        )
+
+    async def _logout(self, _: Caller, given: Arguments) -> Result:
+        session = self._table.session(given.text("account"))
+        revoke = given.flag("revoke", default=True)
+        revoked = await self._refresher.to_its_end(lambda: self._refresher.log_out(session, revoke=revoke))
+        return {"revoked": revoked}
+
+    # ---- the agent
+
+    def _hello(self, caller: Caller, given: Arguments) -> Result:
+        _log.debug("hello pid=%d client=%r", caller.peer.pid, printable(given.text("client"), _MAX_CLIENT_NAME))
+        return {
+            "protocol": PROTOCOL,
+            "version": self._about["version"],
+            "features": sorted(self._methods),
+            "pid": self._about["pid"],
+            "agent_id": self._about["agent_id"],
+        }
+
+    def _status(self, _: Caller, given: Arguments) -> Result:
+        name = given.text("account")
+        names = None if name is None else [self._table.session(name).account.name]
+        return {"agent": self._about, "accounts": self._table.records(names)}
+
+    def _reread(self, _: Caller, _given: Arguments) -> Result:
+        return dict[str, object](self._reload())
+
+    def _watch(self, caller: Caller, given: Arguments) -> Result:
+        names = given.texts("accounts")
+        if names is not None and not all(map(is_account_name, names)):
+            raise errors.InvalidRequest("watch: accounts must be names of accounts", parameter="accounts")
+        self._table.watch(caller)
+        caller.watch(None if names is None else frozenset(names))
+        return {"agent_id": self._about["agent_id"], "accounts": self._table.records(names)}
+
+
+def _answer(session: Session, token: AccessToken) -> dict[str, object]:
+    return {
+        "account": session.account.name,
+        "access_token": token.value.reveal(),
+        "token_type": token.token_type,
+        "expires_at": token.served_until.wall,
+        "scope": token.scope,
+        "audience": token.audience,
+    }

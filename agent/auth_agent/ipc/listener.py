@@ -1,0 +1,135 @@
+"""The socket's place in the file system: made safely, taken over only from the dead, removed only if it is ours."""
+
+import contextlib
+import fcntl
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Final, Self
+
+from auth_agent.errors import StartupError
+
+# Clients that come while all are busy wait here; the kernel's own limit is mostly 4,096.
+BACKLOG: Final = 1024
+
+
+class Listener:
+    """A listening socket at a path, for one agent at a time.
+
+    The lock beside it is held as long as the agent lives and is never unlinked: two agents that start at the same
+    moment would otherwise lock two different files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Listen there.
+
+        Raises:
+            StartupError: the place isn't safe, or another agent listens there.
+
+        """
+        self.path = path
+        _check_directory(path.parent)
+        self._lock = _lock(path)
+        try:
+            _check_place(path)
+            self.socket = _bind(path)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._identity = _identity(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stop(self) -> None:
+        """Listen no more, and leave no socket behind that nobody answers; the place stays locked."""
+        self.socket.close()
+        if self._identity is not None and _identity(self.path) == self._identity:
+            self.path.unlink(missing_ok=True)
+        self._identity = None
+
+    def close(self) -> None:
+        """Listen no more, and let another agent have the place."""
+        self.stop()
+        os.close(self._lock)
+
+
+def _check_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.lstat()
+    except OSError as error:
+        raise StartupError(f"{directory} can't be made: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise StartupError(f"{directory} is no directory (a symbolic link to one won't do either)")
+    if found.st_uid != os.geteuid():
+        raise StartupError(
+            f"{directory} belongs to the user {found.st_uid}, not to you; choose another with AUTH_AGENT_SOCK"
+        )
+    if found.st_mode & 0o077:
+        raise StartupError(f"others may enter {directory}; let nobody else in: chmod 700 {directory}")
+
+
+def _lock(path: Path) -> int:
+    lock = path.with_name(path.name + ".lock")
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StartupError(f"{lock} can't be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StartupError(f"another agent listens at {path} already; see: auth-agent status") from error
+    return descriptor
+
+
+def _check_place(path: Path) -> None:
+    """Whether a socket may be put there: nothing is there, or a socket of ours that nobody answers."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+        raise StartupError(f"{path} is no socket of yours; it is left alone: remove it, or set AUTH_AGENT_SOCK")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return  # an agent that was killed left it
+        except OSError:
+            pass  # somebody holds it, if too busy to answer
+    raise StartupError(f"something other than an agent listens at {path}; set AUTH_AGENT_SOCK to another path")
+
+
+def _bind(path: Path) -> socket.socket:
+    """Under a temporary name first: whoever finds the socket finds it private and listening."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        listening.setblocking(False)
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        listening.bind(os.fspath(temporary))
+        temporary.chmod(0o600)
+        listening.listen(BACKLOG)
+        temporary.rename(path)
+    except OSError as error:
+        listening.close()
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise StartupError(f"{path} can't be listened at: {error.strerror or error}") from error
+    return listening
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,1 @@
+"""What is said to providers, and what their answers mean."""

@@ -1,0 +1,101 @@
+"""Where a provider's endpoints are: OpenID Connect Discovery 1.0, without I/O."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from auth_agent.printable import printable
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class DiscoveryError(Exception):
+    """A provider's metadata, or an address, can't be used; the text can be printed."""
+
+
+class UnreadableMetadataError(DiscoveryError):
+    """What came is no metadata at all: it need not be the provider that answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What is needed of a provider's metadata (section 3): the endpoints as absolute URLs."""
+
+    issuer: str
+    token_endpoint: str
+    revocation_endpoint: str | None
+
+
+def check_address(address: str) -> SplitResult:
+    """The parts of an address to which secrets may be sent: https, or http on this machine.
+
+    Raises:
+        DiscoveryError: it is another kind of address.
+
+    """
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise DiscoveryError(f"{printable(address)!r} is no address") from error
+    if not address.isascii() or not address.isprintable() or not host or parts.username is not None:
+        raise DiscoveryError(f"{printable(address)!r} is no address of a host, without a user")
+    if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
+        return parts
+    raise DiscoveryError(f"{printable(address)!r} must begin with https:// (http:// is for this machine only)")
+
+
+def check_issuer(issuer: str) -> None:
+    """Whether that can be an issuer: such an address, with neither query nor fragment (section 3).
+
+    Raises:
+        DiscoveryError: it can't.
+
+    """
+    parts = check_address(issuer)
+    if parts.query or parts.fragment or "?" in issuer or "#" in issuer:
+        raise DiscoveryError(f"{printable(issuer)!r} has a query or a fragment; an issuer has none")
+
+
+def metadata_address(issuer: str) -> str:
+    """Where the metadata is (section 4.1): below the issuer's own path, whether or not that ends in a slash."""
+    return issuer.rstrip("/") + "/.well-known/openid-configuration"
+
+
+def parse_metadata(issuer: str, body: bytes) -> Metadata:
+    """The metadata from the provider's answer.
+
+    Raises:
+        UnreadableMetadataError: it is no metadata.
+        DiscoveryError: it is another issuer's (section 4.3), or names endpoints that can't be used.
+
+    """
+    try:
+        found: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableMetadataError(f"{metadata_address(issuer)} is no JSON") from error
+    if not isinstance(found, dict):
+        raise UnreadableMetadataError(f"{metadata_address(issuer)} is no JSON object")
+    fields: dict[object, object] = found  # pyright: ignore[reportUnknownVariableType] -- any JSON from outside
+    named = fields.get("issuer")
+    # Some write their issuer with a slash at its end and some without: that difference is no other issuer.
+    if not isinstance(named, str) or named.rstrip("/") != issuer.rstrip("/"):
+        raise DiscoveryError(f"{issuer} says that its issuer is {printable(named)!r}: correct the account's issuer")
+    token_endpoint = _endpoint(fields, "token_endpoint")
+    if token_endpoint is None:
+        raise DiscoveryError(f"{issuer} names no token_endpoint")
+    return Metadata(named, token_endpoint, _endpoint(fields, "revocation_endpoint"))
+
+
+def _endpoint(fields: Mapping[object, object], name: str) -> str | None:
+    address = fields.get(name)
+    if address is None:
+        return None
+    if not isinstance(address, str):
+        raise DiscoveryError(f"the provider's {name} is no text")
+    try:
+        check_address(address)
+    except DiscoveryError as error:
+        raise DiscoveryError(f"the provider's {name}: {error}") from error
+    return address

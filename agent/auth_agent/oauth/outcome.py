@@ -1,0 +1,109 @@
+"""What a token request came to: a reply, or a failure with a class that says what to do about it."""
+
+from dataclasses import dataclass
+
+from auth_agent.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReply:
+    """What a token endpoint granted (RFC 6749, section 5.1), as far as it can be used.
+
+    `access_token` is None where the reply held a new refresh token and nothing else of use: the refresh token has
+    to be kept all the same. `lifetime` is in seconds, None where the provider gave none that makes sense.
+    """
+
+    access_token: Secret | None
+    token_type: str
+    lifetime: float | None
+    refresh_token: Secret | None
+    scope: str | None
+    id_token: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no token; `reason` can be printed."""
+
+    reason: str
+
+
+class Transient(Failure):
+    """It passes: try again later, with the same refresh token."""
+
+    __slots__ = ()
+
+
+class Unsent(Transient):
+    """The provider can't be reached; it has not seen the request."""
+
+    __slots__ = ()
+
+
+class Lost(Transient):
+    """The request was sent and no complete answer came: the refresh token may be used up, its successor lost."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Busy(Transient):
+    """The provider has trouble, or had enough; `retry_after` is in seconds, where it said so."""
+
+    retry_after: float | None = None
+
+
+class Unclear(Transient):
+    """A 400, 401 or 403 that doesn't say why: no verdict until it comes again and again."""
+
+    __slots__ = ()
+
+
+class Stuck(Failure):
+    """It won't pass by itself, yet costs nothing that the session has."""
+
+    __slots__ = ()
+
+
+class Misconfigured(Stuck):
+    """The provider doesn't accept this client."""
+
+    __slots__ = ()
+
+
+class Refused(Stuck):
+    """The provider doesn't grant this token to this session."""
+
+    __slots__ = ()
+
+
+class Unusable(Stuck):
+    """The provider granted something that must not be used."""
+
+    __slots__ = ()
+
+
+class Over(Failure):
+    """The session can't go on without a person; its refresh token may be good again afterwards."""
+
+    __slots__ = ()
+    keeps_refresh_token = True
+
+
+class Ended(Over):
+    """The provider ended the session: its refresh token is dead."""
+
+    __slots__ = ()
+    keeps_refresh_token = False
+
+
+class InteractionRequired(Over):
+    """The provider wants to see the person."""
+
+    __slots__ = ()
+
+
+class AnotherUser(Over):
+    """The provider's reply is for somebody else: nothing of it may be served."""
+
+    __slots__ = ()

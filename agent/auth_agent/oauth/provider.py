@@ -1,0 +1,209 @@
+"""A provider, over HTTP. It translates what httpx raises, once, into outcomes with a class."""
+
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final, Protocol
+
+import anyio
+import httpx
+import truststore
+
+from auth_agent.config import Account
+from auth_agent.errors import StartupError
+from auth_agent.oauth.discovery import (
+    DiscoveryError,
+    Metadata,
+    UnreadableMetadataError,
+    metadata_address,
+    parse_metadata,
+)
+from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, TokenReply, Unsent
+from auth_agent.oauth.requests import parse_token_answer, refresh_form, revocation_form
+from auth_agent.printable import printable
+from auth_agent.secret import Secret
+
+# How long a provider may take for one request, from the name's look-up to the last byte.
+REQUEST_TIMEOUT: Final = 30.0
+# Metadata and token replies are a few kilobytes; groups in a token may make them a hundred.
+MAX_BODY: Final = 1 << 20
+# Endpoints move once in years; an agent runs for weeks.
+METADATA_LIFETIME: Final = 86_400.0
+
+
+class Provider(Protocol):
+    """What a session needs of its provider."""
+
+    async def refresh(self, client_id: str, refresh_token: Secret) -> TokenReply | Failure:
+        """Present the refresh token once; what came of it."""
+        ...
+
+    async def revoke(self, client_id: str, refresh_token: Secret) -> bool:
+        """Whether the provider took the refresh token back (RFC 7009)."""
+        ...
+
+
+def trusted_certificates() -> ssl.SSLContext:
+    """What the system trusts, or the file in `SSL_CERT_FILE`.
+
+    Raises:
+        StartupError: `SSL_CERT_FILE` can't be read, or holds no certificate. (OpenSSL would say nothing.)
+
+    """
+    file = os.environ.get("SSL_CERT_FILE")
+    if not file:
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not Path(file).is_file():
+        raise StartupError(f"SSL_CERT_FILE is {file!r}, which is no file; correct it, or unset it")
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError) as error:
+        raise StartupError(f"SSL_CERT_FILE is {file!r}, and no certificate can be read from it") from error
+
+
+class HttpProvider:
+    """One issuer, as the accounts that share its proxy see it."""
+
+    def __init__(self, issuer: str, certificates: ssl.SSLContext, proxy: str | None = None) -> None:
+        self._issuer = issuer
+        self._metadata: Metadata | None = None
+        self._metadata_at = 0.0
+        self._discovering = anyio.Lock()
+        self._http = httpx.AsyncClient(
+            verify=certificates,
+            proxy=proxy,
+            follow_redirects=False,
+            # A fresh connection for each request: on one that was kept, a request may meet the provider's closing
+            # it, and nobody can tell whether it was read.
+            limits=httpx.Limits(max_keepalive_connections=0),
+            timeout=REQUEST_TIMEOUT,
+            headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "auth-agent"},
+        )
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        await self._http.aclose()
+
+    async def refresh(self, client_id: str, refresh_token: Secret) -> TokenReply | Failure:
+        """Present the refresh token once; what came of it. Never raises what httpx raises."""
+        metadata = await self._discover()
+        if isinstance(metadata, Failure):
+            return metadata
+        answer = await self._post(metadata.token_endpoint, refresh_form(client_id, refresh_token))
+        if isinstance(answer, Failure):
+            return answer
+        status, headers, body = answer
+        return parse_token_answer(status, headers, body, time.time())
+
+    async def revoke(self, client_id: str, refresh_token: Secret) -> bool:
+        """Whether the provider took the refresh token back (RFC 7009)."""
+        metadata = await self._discover()
+        if isinstance(metadata, Failure) or metadata.revocation_endpoint is None:
+            return False
+        answer = await self._post(metadata.revocation_endpoint, revocation_form(client_id, refresh_token))
+        return not isinstance(answer, Failure) and answer[0] == HTTPStatus.OK
+
+    async def _discover(self) -> Metadata | Failure:
+        async with self._discovering:  # one look-up, whoever asks
+            known = self._metadata
+            if known is not None and time.monotonic() - self._metadata_at < METADATA_LIFETIME:
+                return known
+            found = await self._look_up()
+            if isinstance(found, Metadata):
+                self._metadata, self._metadata_at = found, time.monotonic()
+                return found
+            return known if known is not None else found
+
+    async def _look_up(self) -> Metadata | Failure:
+        address = metadata_address(self._issuer)
+        answer = await self._exchange("GET", address, None)
+        if isinstance(answer, Failure):
+            return Unsent(answer.reason)  # of the token request, nothing was sent
+        status, _, body = answer
+        if status == HTTPStatus.NOT_FOUND:
+            return Misconfigured(f"{address} is not found: correct the account's issuer")
+        if status != HTTPStatus.OK:
+            return Unsent(f"{address} answered HTTP {status}")
+        try:
+            return parse_metadata(self._issuer, body)
+        except UnreadableMetadataError as error:
+            return Unsent(str(error))  # a captive portal's page, more often than a wrong issuer
+        except DiscoveryError as error:
+            return Misconfigured(str(error))
+
+    async def _post(self, address: str, form: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes] | Failure:
+        return await self._exchange("POST", address, form)
+
+    async def _exchange(
+        self, method: str, address: str, form: Mapping[str, str] | None
+    ) -> tuple[int, Mapping[str, str], bytes] | Failure:
+        """Status, headers by lower-case name, and body; or why there are none, and whether the request was sent."""
+        sent = False
+
+        async def trace(event: str, _: Mapping[str, object]) -> None:
+            nonlocal sent
+            # Before its first byte leaves; for a proxy's CONNECT as well, which errs to the safe side.
+            sent = sent or event.endswith("send_request_headers.started")
+
+        request = self._http.build_request(method, address, data=form, extensions={"trace": trace})
+        host = request.url.host
+        try:
+            with anyio.fail_after(REQUEST_TIMEOUT):
+                response = await self._http.send(request, stream=True)
+                try:
+                    body = await _bounded_body(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            reason = f"{host} has not answered for {REQUEST_TIMEOUT:g} s"
+        except httpx.TransportError as error:
+            reason = f"{host} can't be reached: {_cause(error)}"
+        except httpx.HTTPError as error:
+            reason = f"{host} sent what is no HTTP: {type(error).__name__}"
+        else:
+            if body is None:
+                return Lost(f"{host} sent more than {MAX_BODY} bytes")
+            return response.status_code, {k.lower(): v for k, v in response.headers.items()}, body
+        return Lost(reason) if sent else Unsent(reason)
+
+
+async def _bounded_body(response: httpx.Response) -> bytes | None:
+    body = bytearray()
+    # Raw: a compressed body, which was not asked for, could unfold into gigabytes. It is then no JSON.
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_BODY:
+            return None
+    return bytes(body)
+
+
+def _cause(error: BaseException) -> str:
+    """The text of what lies at the bottom: the operating system's or OpenSSL's, not each layer's."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__ or error
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return printable(text) or type(error).__name__
+
+
+class HttpProviders:
+    """The providers of all accounts: one for each issuer and proxy, made when it is first needed."""
+
+    def __init__(self, certificates: ssl.SSLContext) -> None:
+        self._certificates = certificates
+        self._providers: dict[tuple[str, str | None], HttpProvider] = {}
+
+    def __call__(self, account: Account) -> HttpProvider:
+        """The account's provider."""
+        key = (account.issuer, account.proxy)
+        provider = self._providers.get(key)
+        if provider is None:
+            provider = self._providers[key] = HttpProvider(account.issuer, self._certificates, account.proxy)
+        return provider
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        for provider in self._providers.values():
+            await provider.aclose()

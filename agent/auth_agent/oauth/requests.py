@@ -1,0 +1,166 @@
+"""Token requests and their answers, without I/O.
+
+The `error` field is the truth, not the HTTP status: providers send `invalid_grant` with 400, 401 and 403.
+"""
+
+import email.utils
+import json
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from auth_agent.oauth.outcome import (
+    Busy,
+    Ended,
+    Failure,
+    InteractionRequired,
+    Lost,
+    Misconfigured,
+    Refused,
+    TokenReply,
+    Transient,
+    Unclear,
+)
+from auth_agent.printable import printable
+from auth_agent.secret import Secret
+
+# A provider may ask for patience, within what a person would have.
+MAX_RETRY_AFTER: Final = 600.0
+# Ten years: "for ever", in numbers that every clock's arithmetic and every client can hold.
+MAX_LIFETIME: Final = 315_360_000.0
+
+_OK = 200
+_REDIRECTS = range(300, 400)
+_UNCLEAR = (400, 401, 403)
+_TOO_MANY_REQUESTS = 429
+# A gateway speaks for a provider that may well have done its work.
+_GATEWAYS = (502, 504)
+
+_ENDED = frozenset({"invalid_grant"})
+_MISCONFIGURED = frozenset(
+    {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_dpop_proof"}
+)
+_REFUSED = frozenset({"invalid_target", "invalid_scope", "access_denied"})
+# OpenID Connect Core 1.0, section 3.1.2.6, and Auth0's.
+_INTERACTION = frozenset(
+    {"interaction_required", "login_required", "consent_required", "account_selection_required", "mfa_required"}
+)
+
+
+def refresh_form(client_id: str, refresh_token: Secret) -> dict[str, str]:
+    """The form of a refresh by a public client (RFC 6749, sections 6 and 2.3.1), without audience or scope.
+
+    Such a refresh alone can end a session: one that names them may be refused for them.
+    """
+    return {"grant_type": "refresh_token", "client_id": client_id, "refresh_token": refresh_token.reveal()}
+
+
+def revocation_form(client_id: str, refresh_token: Secret) -> dict[str, str]:
+    """The form of a revocation by a public client (RFC 7009, section 2.1)."""
+    return {"token": refresh_token.reveal(), "token_type_hint": "refresh_token", "client_id": client_id}
+
+
+def parse_token_answer(status: int, headers: Mapping[str, str], body: bytes, now: float) -> TokenReply | Failure:
+    """What a token endpoint's answer means.
+
+    Args:
+        status: the HTTP status.
+        headers: by lower-case name.
+        body: all of it.
+        now: Unix time in seconds, for a `Retry-After` that is a date.
+
+    """
+    fields = _json_object(body)
+    error = fields.get("error")
+    if isinstance(error, str) and error:
+        return _refusal(status, error, fields, _retry_after(headers, now))
+    if status == _OK:
+        reply = _reply(fields)
+        return reply if reply is not None else Lost("the provider's reply can't be read")
+    if status in _GATEWAYS:
+        return Lost(f"a gateway answered for the provider (HTTP {status})")
+    if status in _UNCLEAR:
+        return Unclear(f"the provider refused and did not say why (HTTP {status})")
+    if status in _REDIRECTS:
+        return Busy(f"the provider answered with a redirect (HTTP {status}), which is never followed here")
+    return Busy(f"the provider answered HTTP {status}", _retry_after(headers, now))
+
+
+def _json_object(body: bytes) -> dict[str, object]:
+    try:
+        found: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any JSON from outside
+
+
+def _refusal(status: int, error: str, fields: Mapping[str, object], retry_after: float | None) -> Failure:
+    shown, description = printable(error, 64), printable(fields.get("error_description"))
+    reason = f"{shown}: {description}" if description else shown
+    if status == _TOO_MANY_REQUESTS:
+        return Busy(reason, retry_after)
+    if error in _ENDED:
+        return Ended(reason)
+    if error in _MISCONFIGURED:
+        return Misconfigured(reason)
+    if error in _REFUSED:
+        return Refused(reason)
+    if error in _INTERACTION:
+        return InteractionRequired(reason)
+    if status in _GATEWAYS:
+        return Lost(reason)
+    # `server_error`, `temporarily_unavailable`, and what a provider made up: never the end of a session.
+    return Busy(reason, retry_after) if retry_after is not None else Transient(reason)
+
+
+def _reply(fields: Mapping[str, object]) -> TokenReply | None:
+    access_token = _token(fields.get("access_token"))
+    refresh_token = _token(fields.get("refresh_token"))
+    if access_token is None and refresh_token is None:
+        return None
+    token_type, scope = fields.get("token_type"), fields.get("scope")
+    return TokenReply(
+        access_token=access_token,
+        # Required by RFC 6749, section 5.1, and left out by some all the same.
+        token_type=printable(token_type, 64) or "Bearer",
+        lifetime=parse_lifetime(fields.get("expires_in")),
+        refresh_token=refresh_token,
+        scope=printable(scope, 4096) if isinstance(scope, str) else None,
+        id_token=_token(fields.get("id_token")),
+    )
+
+
+def _token(value: object) -> Secret | None:
+    # A token is of visible characters (RFC 6749, appendix A.12): anything else would forge a client's headers.
+    if isinstance(value, str) and value and value.isascii() and value.isprintable():
+        return Secret(value)
+    return None
+
+
+def parse_lifetime(value: object) -> float | None:
+    """`expires_in` in seconds, or None where it says nothing: absent, no number, or not above zero."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if not value > 0 or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return float(min(value, MAX_LIFETIME))
+
+
+def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """`Retry-After` in seconds (RFC 9110, section 10.2.3: a number of seconds or a date)."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        seconds = float(value[:9])
+    else:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)

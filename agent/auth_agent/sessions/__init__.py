@@ -1,0 +1,1 @@
+"""The heart: logins, their tokens, and when they are refreshed."""

@@ -1,0 +1,106 @@
+"""How a session begins: proved in full beside what is there, before it takes its place."""
+
+import logging
+
+from auth_agent.config import Account
+from auth_agent.oauth.outcome import Ended, Failure, Misconfigured, Refused, Transient
+from auth_agent.secret import Secret
+from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.record import record
+from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import Login
+from auth_agent.sessions.table import Table
+from auth_agent_client import errors
+
+_log = logging.getLogger(__name__)
+
+
+class Logins:
+    """Begins sessions."""
+
+    def __init__(self, table: Table, refresher: Refresher) -> None:
+        self._table = table
+        self._refresher = refresher
+
+    async def import_refresh_token(
+        self, session: Session, refresh_token: Secret, *, switch_user: bool
+    ) -> dict[str, object]:
+        """Take a refresh token over from somewhere else: one refresh proves it. The account's record.
+
+        Whatever fails, the session that was there stays.
+
+        Args:
+            session: where it is to go.
+            refresh_token: used up by this, where the provider rotates.
+            switch_user: whether it may be another user's than before.
+
+        Raises:
+            AgentError: it can't be used; the text says why.
+
+        """
+        account = session.account
+        self._refuse_what_is_known(refresh_token)
+        outcome, sent = await self._refresher.present(account, refresh_token)
+        if isinstance(outcome, Failure):
+            raise _refusal(account, outcome)
+        newest = outcome.refresh_token or refresh_token
+        pending = Login(account.issuer, account.client_id, None, None, newest, None)
+        login = accept(pending, account, outcome)
+        problem = _refusal(account, login) if isinstance(login, Failure) else None
+        if problem is None and isinstance(login, Login) and not switch_user:
+            problem = _other_user(session, login)
+        if problem is not None or isinstance(login, Failure):
+            await self._refresher.revoke(account, newest)
+            raise problem or errors.Internal("a login was neither accepted nor refused")
+        replaced = session.login
+        now = self._table.clock.now()
+        session.log_in(login, session.access_token(outcome, sent), now)
+        self._table.publish(account.name)
+        self._refresher.reschedule()
+        _log.info("import account=%s subject=%r", account.name, login.subject or "")
+        if replaced is not None and replaced.refresh_token is not None and _same_client(replaced, login):
+            await self._refresher.revoke(account, replaced.refresh_token)
+        return record(session, now)
+
+    def _refuse_what_is_known(self, refresh_token: Secret) -> None:
+        if self._refresher.fingerprints.is_replaced(refresh_token):
+            raise errors.InvalidRequest(
+                "this refresh token was used before: its provider gave another one for it, and would end the session "
+                "if it saw this one again; nothing was sent",
+                parameter="refresh_token",
+            )
+        for name, session in self._table.sessions.items():
+            if session.login is not None and session.login.refresh_token == refresh_token:
+                raise errors.InvalidRequest(
+                    f"the agent holds this refresh token already, for {name}", parameter="refresh_token"
+                )
+
+
+def _same_client(one: Login, other: Login) -> bool:
+    return one.issuer == other.issuer and one.client_id == other.client_id
+
+
+def _other_user(session: Session, login: Login) -> errors.AgentError | None:
+    before = session.login
+    if before is None or before.subject is None or not _same_client(before, login):
+        return None
+    if before.subject == login.subject:
+        return None
+    return errors.Denied(
+        f"{session.account.name} is logged in as another user than this refresh token's; the session stays as it "
+        f"was; to change users: auth-agent import {session.account.name} --switch-user"
+    )
+
+
+def _refusal(account: Account, failure: Failure) -> errors.AgentError:
+    text = f"{account.name}: {failure.reason}"
+    if isinstance(failure, Transient):
+        return errors.Unavailable(f"{text}; try again", retry_after=2.0)
+    if isinstance(failure, Ended):
+        return errors.LoginRequired(f"{text}; log in again where the refresh token came from", reason=failure.reason)
+    if isinstance(failure, Misconfigured):
+        return errors.Misconfigured(f"{text}; correct the account's issuer or client_id")
+    if isinstance(failure, Refused):
+        return errors.Denied(text)
+    return errors.ProviderError(text)

@@ -1,0 +1,49 @@
+"""A session as its record: what `status` and `watch` tell of it. Never a token."""
+
+from auth_agent.host.clock import Moment
+from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import MAIN, Active, LoggedOut, LoginRequired, Retrying, Running
+
+
+def record(session: Session, now: Moment) -> dict[str, object]:
+    """The record as the protocol defines it; times are Unix time in seconds."""
+    state, login = session.state, session.login
+    token = state.tokens.get(MAIN) if isinstance(state, Active) else None
+    refresh_at = session.refresh_at()
+    return {
+        "account": session.account.name,
+        "issuer": session.account.issuer if login is None else login.issuer,
+        "subject": None if login is None else login.subject,
+        "name": None if login is None else login.name,
+        "state": state_name(session, now),
+        "renewal": _renewal_name(session),
+        "saved": True,  # the one store there is keeps nothing: it has all that it can have
+        "reason": session.reason,
+        "expires_at": None if token is None else token.served_until.wall,
+        "refresh_at": None if refresh_at is None else max(refresh_at.wall, now.wall),
+        "last_refresh_at": session.last_refresh_at,
+        "refreshes": session.refreshes,
+        "session_ends_at": None,
+        "epoch": session.epoch,
+        "revision": session.revision,
+    }
+
+
+def state_name(session: Session, now: Moment) -> str:
+    """`ready`, `expired`, `login_required` or `logged_out`."""
+    state = session.state
+    if session.suspended is not None or isinstance(state, LoginRequired):
+        return "login_required"
+    if isinstance(state, LoggedOut):
+        return "logged_out"
+    token = state.tokens.get(MAIN)
+    return "ready" if token is not None and token.remaining(now) > 0 else "expired"
+
+
+def _renewal_name(session: Session) -> str:
+    state = session.state
+    if not isinstance(state, Active) or not session.renewable:
+        return "none"
+    if isinstance(state.renewal, Running):
+        return "running"
+    return "retrying" if isinstance(state.renewal, Retrying) else "idle"

@@ -1,0 +1,304 @@
+"""Acts on what sessions decide: runs their refreshes, ahead of time and on demand, each at most once at a time."""
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from auth_agent.config import Account
+from auth_agent.defect import place
+from auth_agent.host.clock import Moment
+from auth_agent.oauth.outcome import Ended, Failure, Lost, TokenReply
+from auth_agent.oauth.provider import Provider
+from auth_agent.secret import Secret
+from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.fingerprints import Fingerprints
+from auth_agent.sessions.refusal import asked_too_often
+from auth_agent.sessions.session import Decision, Demand, Job, Join, Serve, Session, Start
+from auth_agent.sessions.state import AccessToken, Active
+from auth_agent.sessions.table import Table
+from auth_agent_client import errors
+
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+# A timer sleeps no longer, so that a suspended machine or a clock that was set is noticed.
+TICK: Final = 30.0
+# When the clock since boot gained that much on the one that stands still in suspend, the machine was suspended.
+_SUSPENDED: Final = 5.0
+# With a rotation overlap the provider answers again; without one the session was lost with the reply.
+LOST_RETRIES: Final = 2
+# How long a logout waits for a refresh in flight, and an ending agent for all of them.
+FLIGHT_PATIENCE: Final = 10.0
+
+
+class Flight:
+    """A refresh in flight, for those who wait for it."""
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        # Set when the session was gone before the result came: what came is revoked, not stored.
+        self.superseded = False
+        self.revoked = False
+
+
+class Refresher:
+    """Runs the refreshes of a table's sessions."""
+
+    def __init__(
+        self,
+        table: Table,
+        provider_for: Callable[[Account], Provider],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.fingerprints = Fingerprints()
+        self._table = table
+        self._clock = table.clock
+        self._provider_for = provider_for
+        self._chance = chance
+        self._flights: dict[tuple[Session, int], Flight] = {}
+        self._unfinished: set[anyio.Event] = set()
+        self._tasks: TaskGroup | None = None
+        self._wake = anyio.Event()
+        self._stopping = False
+
+    # ---- the timer
+
+    async def run(self, tasks: TaskGroup) -> None:
+        """Refresh sessions ahead of time, until cancelled; the refreshes themselves run in `tasks`."""
+        self._tasks = tasks
+        asleep = self._asleep()
+        while True:
+            self._wake = anyio.Event()
+            was_asleep, asleep = asleep, self._asleep()
+            if asleep - was_asleep > _SUSPENDED:
+                _log.info("resumed suspended_for=%.0fs", asleep - was_asleep)
+                self._start_all_afresh()
+            self._table.publish_expiries()
+            with anyio.move_on_after(self._start_what_is_due()):
+                await self._wake.wait()
+
+    def reschedule(self) -> None:
+        """Something moved a session's next refresh."""
+        self._wake.set()
+
+    async def drain(self) -> None:
+        """Start nothing more, and wait for what is in flight, for ten seconds at most."""
+        self._stopping = True
+        with anyio.move_on_after(FLIGHT_PATIENCE) as limit:
+            for done in tuple(self._unfinished):
+                await done.wait()
+        if limit.cancelled_caught:
+            _log.warning("stopping unfinished=%d", len(self._unfinished))
+
+    def _asleep(self) -> float:
+        """For how long the machine has been suspended, give or take a constant: only differences count."""
+        return self._clock.now().boot - self._clock.awake()
+
+    def _start_all_afresh(self) -> None:
+        for name, session in self._table.sessions.items():
+            if isinstance(session.state, Active) and session.start_afresh():
+                self._table.publish(name)
+
+    def _start_what_is_due(self) -> float:
+        """Start the refreshes that are due; for how many seconds there is nothing to do."""
+        delay = TICK
+        now = self._clock.now()
+        for session in self._table.sessions.values():
+            due = session.refresh_at()
+            if due is not None and now.until(due) <= 0:
+                self.start(session)
+            elif due is not None:
+                delay = min(delay, now.until(due))
+            left = session.remaining(now)
+            delay = min(delay, left) if left > 0 else delay
+        return delay
+
+    # ---- refreshes
+
+    def start(self, session: Session) -> Flight | None:
+        """Start a refresh, or find the one in flight; None when the agent is ending."""
+        flight = self.flight(session)
+        if flight is not None:
+            return flight
+        if self._tasks is None or self._stopping:
+            return None
+        job = session.start(self._clock.now())
+        flight = self._flights[session, job.epoch] = Flight()
+        self._unfinished.add(flight.done)
+        self._table.publish(job.account.name)
+        self._tasks.start_soon(self._fly, session, job, flight, name=f"refresh {job.account.name}")
+        return flight
+
+    def flight(self, session: Session) -> Flight | None:
+        """The refresh in flight for the session's current login."""
+        return self._flights.get((session, session.epoch))
+
+    async def _fly(self, session: Session, job: Job, flight: Flight) -> None:
+        name = job.account.name
+        try:
+            outcome, sent = await self.present(job.account, job.refresh_token)
+            if session.finish(job, outcome, sent, self._clock.now(), self._chance()):
+                self._report(session)
+            elif isinstance(outcome, TokenReply):
+                flight.superseded = True
+                flight.revoked = await self.revoke(job.account, outcome.refresh_token or job.refresh_token)
+        finally:
+            del self._flights[session, job.epoch]
+            self._unfinished.discard(flight.done)
+            flight.done.set()
+            self._table.publish(name)
+            self.reschedule()
+
+    def _report(self, session: Session) -> None:
+        name, reason = session.account.name, session.reason
+        if reason is None:
+            _log.info("refresh account=%s outcome=ok refreshes=%d", name, session.refreshes)
+        else:
+            _log.warning("refresh account=%s outcome=failed reason=%r", name, reason)
+
+    async def present(self, account: Account, refresh_token: Secret) -> tuple[TokenReply | Failure, Moment]:
+        """Present a refresh token, again at once when the reply is lost; what came of it, and when that was sent."""
+        for attempts_left in range(LOST_RETRIES, -1, -1):
+            if self.fingerprints.is_replaced(refresh_token):
+                return Ended("the refresh token was replaced by another one"), self._clock.now()
+            self.fingerprints.sent(refresh_token)
+            sent = self._clock.now()
+            outcome = await self._attempt(account, refresh_token)
+            if isinstance(outcome, TokenReply) and outcome.refresh_token not in (None, refresh_token):
+                self.fingerprints.replaced(refresh_token)
+            if not isinstance(outcome, Lost) or attempts_left == 0:
+                return outcome, sent
+            _log.warning("refresh account=%s outcome=lost reason=%r", account.name, outcome.reason)
+        raise AssertionError("the last attempt returns")
+
+    async def _attempt(self, account: Account, refresh_token: Secret) -> TokenReply | Failure:
+        try:
+            return await self._provider_for(account).refresh(account.client_id, refresh_token)
+        except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
+            # Its type and place alone: an exception's text could hold what was being sent.
+            _log.error("defect account=%s in=refresh error=%s", account.name, place(error))
+            return Lost(f"a defect of the agent: {type(error).__name__}")
+
+    async def revoke(self, account: Account, refresh_token: Secret) -> bool:
+        """Whether the provider took the refresh token back."""
+        try:
+            revoked = await self._provider_for(account).revoke(account.client_id, refresh_token)
+        except Exception as error:  # noqa: BLE001 -- as in `_attempt`
+            _log.error("defect account=%s in=revoke error=%s", account.name, place(error))
+            return False
+        _log.info("revoke account=%s revoked=%s", account.name, revoked)
+        return revoked
+
+    # ---- clients that wait
+
+    async def token(self, session: Session, demand: Demand, allowance: Allowance, timeout: float) -> AccessToken:
+        """The token that the demand is for, from a refresh if need be.
+
+        Raises:
+            AgentError: there is none; `Timeout` when it takes longer than `timeout` seconds.
+
+        """
+        waited = False
+        with _limit(timeout):
+            while True:
+                decision = self._decide(session, demand, waited=waited)
+                if isinstance(decision, Serve):
+                    return decision.token
+                if isinstance(decision, errors.AgentError):
+                    raise decision
+                if isinstance(decision, Start) and decision.driven:
+                    self._charge(session, allowance)
+                flight = self.start(session)
+                if flight is None:
+                    raise errors.Unavailable("the agent is ending", retry_after=1.0)
+                with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
+                    await flight.done.wait()
+                waited = flight.done.is_set()
+
+    async def refresh(self, session: Session, allowance: Allowance, timeout: float) -> AccessToken:
+        """A token from a refresh that a person asked for: past failures and the backoff don't count.
+
+        Raises:
+            AgentError: there is none; `Timeout` when it takes longer than `timeout` seconds.
+
+        """
+        demand = session.force()
+        if session.suspended is None and self.flight(session) is None and session.start_afresh():
+            self._charge(session, allowance)
+            self.start(session)
+        return await self.token(session, demand, allowance, timeout)
+
+    def _decide(self, session: Session, demand: Demand, *, waited: bool) -> Decision:
+        revision = session.revision
+        decision = session.decide(demand, self._clock.now(), waited=waited)
+        if session.revision != revision:  # the next attempt was brought forward
+            self._table.publish(session.account.name)
+            self.reschedule()
+        return decision
+
+    def _charge(self, session: Session, allowance: Allowance) -> None:
+        now = self._clock.now().boot
+        wait = max(session.allowance.wait(now), allowance.wait(now))
+        if wait > 0:
+            raise asked_too_often(wait)
+        session.allowance.spend(now)
+        allowance.spend(now)
+
+    # ---- ends
+
+    async def log_out(self, session: Session, *, revoke: bool) -> bool:
+        """Forget the session now; then see to it that its newest refresh token is revoked. Whether it was."""
+        login, suspended = session.login, session.suspended
+        flight, account = self.flight(session), session.account
+        session.log_out()
+        self._table.publish(account.name)
+        self.reschedule()
+        _log.info("logout account=%s", account.name)
+        # A token is sent to no one but the provider and client that the login was made with.
+        if login is None or login.refresh_token is None or suspended is not None or not revoke:
+            return False
+        if flight is not None:
+            with anyio.move_on_after(FLIGHT_PATIENCE):
+                await flight.done.wait()
+            if flight.superseded:
+                return flight.revoked
+        return await self.revoke(account, login.refresh_token)
+
+    async def to_its_end(self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None) -> _Result:
+        """Do work that goes on when the client that asked for it leaves; its result, for the client that stays."""
+        if self._tasks is None or self._stopping:
+            raise errors.Unavailable("the agent is ending", retry_after=1.0)
+        done = anyio.Event()
+        results: list[_Result | Exception] = []
+
+        async def run() -> None:
+            try:
+                results.append(await work())
+            except Exception as error:  # noqa: BLE001 -- raised again below, for the client
+                results.append(error)
+            finally:
+                self._unfinished.discard(done)
+                done.set()
+
+        self._unfinished.add(done)
+        self._tasks.start_soon(run)
+        with _limit(timeout):
+            await done.wait()
+        result = results[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+@contextmanager
+def _limit(timeout: float | None) -> Generator[None, None, None]:
+    try:
+        with anyio.fail_after(timeout):
+            yield
+    except TimeoutError as error:
+        raise errors.Timeout(f"no answer within {timeout:g} s; the work goes on") from error

@@ -1,0 +1,55 @@
+"""What a client is told that gets no token: the error, whose text says what to do."""
+
+from typing import Final
+
+from auth_agent.host.clock import Moment
+from auth_agent.oauth.outcome import Misconfigured, Refused, Stuck
+from auth_agent.sessions.state import AccessToken, Retrying
+from auth_agent_client import errors
+
+ACCOUNT_CHANGED: Final = "account_changed"
+ACCOUNT_REMOVED: Final = "account_removed"
+LOGGED_OUT: Final = "logged_out"
+NO_REFRESH_TOKEN: Final = "no_refresh_token"  # noqa: S105 -- a reason, no token
+
+_LOGIN_REQUIRED: Final = {
+    ACCOUNT_CHANGED: "{name}'s issuer or client_id was changed in the configuration since the login; log in again",
+    ACCOUNT_REMOVED: "{name} is no longer in the configuration; put it back to use its session",
+    LOGGED_OUT: "{name} is not logged in",
+    NO_REFRESH_TOKEN: "{name}: the provider gave no refresh token, and the access token is too old; log in again",
+}
+
+
+def login_required(name: str, reason: str) -> errors.LoginRequired:
+    """The error for a session that a person has to begin, or begin again; `reason` is printable."""
+    text = _LOGIN_REQUIRED.get(reason, "{name}: the session is over ({reason}); log in again")
+    return errors.LoginRequired(text.format(name=name, reason=reason), reason=reason)
+
+
+def asked_too_often(wait: float) -> errors.Unavailable:
+    """The error for a client that makes the agent ask the provider too often; `wait` in seconds."""
+    return errors.Unavailable(
+        f"refreshes were asked for too often; ask again in {wait:.0f} s", retry_after=round(wait, 3)
+    )
+
+
+def too_short(token: AccessToken) -> errors.LifetimeTooShort:
+    """The error for a `min_ttl` that not even a new token satisfies."""
+    lifetime = round(token.longest, 3)
+    return errors.LifetimeTooShort(
+        f"the provider's tokens are good for {lifetime:g} s when new: ask for a shorter min_ttl", lifetime=lifetime
+    )
+
+
+def failed(name: str, renewal: Retrying, now: Moment) -> errors.AgentError:
+    """The error for a client that no token is good enough for, after that failure."""
+    failure = renewal.failure
+    text = f"{name}: {failure.reason}"
+    if isinstance(failure, Misconfigured):
+        return errors.Misconfigured(f"{text}; correct the account, then: auth-agent refresh {name}")
+    if isinstance(failure, Refused):
+        return errors.Denied(text)
+    if isinstance(failure, Stuck):
+        return errors.ProviderError(text)
+    wait = max(0.0, now.until(renewal.at))
+    return errors.Unavailable(f"{text}; the next attempt is in {wait:.0f} s", retry_after=round(wait, 3))

@@ -1,0 +1,368 @@
+"""One account's session: its state, and every decision about it. Synchronous, in memory, told the time.
+
+It decides; `Refresher` acts. The *epoch* changes at login, import and logout only: a refresh's result of an older
+epoch is never stored. The *revision* changes whenever the record does.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from auth_agent.config import Account
+from auth_agent.host.clock import Moment
+from auth_agent.oauth.outcome import Failure, Stuck, TokenReply
+from auth_agent.secret import Secret
+from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.refusal import (
+    ACCOUNT_CHANGED,
+    ACCOUNT_REMOVED,
+    LOGGED_OUT,
+    NO_REFRESH_TOKEN,
+    asked_too_often,
+    failed,
+    login_required,
+    too_short,
+)
+from auth_agent.sessions.schedule import ASSUMED_LIFETIME, wish
+from auth_agent.sessions.state import (
+    MAIN,
+    AccessToken,
+    Active,
+    LoggedOut,
+    Login,
+    LoginRequired,
+    Retrying,
+    Running,
+    State,
+    TokenKey,
+)
+from auth_agent_client import errors
+
+# A client without a `min_ttl` waits that long for a better token while one is still good.
+_WISH_PATIENCE: Final = 1.0
+# Clients that wait in an outage bring the next attempt forward to one in so many seconds.
+_HASTE: Final = 2.0
+# A token that young and rejected tells of an API that expects another one.
+_YOUNG: Final = 60.0
+_YOUNG_SHARE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a client asks for: good for `min_ttl` seconds (None: no demand, a wish), newer than that serial."""
+
+    key: TokenKey = MAIN
+    min_ttl: float | None = None
+    newer_than: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Here is the token."""
+
+    token: AccessToken
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Wait for the refresh in flight, for `patience` seconds at most (None: as long as the client does)."""
+
+    patience: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a refresh and wait for it; a `driven` one counts against the connection's allowance."""
+
+    driven: bool
+
+
+Decision = Serve | Join | Start | errors.AgentError
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One refresh to do, and the epoch that its result belongs to."""
+
+    account: Account
+    epoch: int
+    refresh_token: Secret
+
+
+class Session:
+    """One account's session."""
+
+    def __init__(self, account: Account, chance: float) -> None:
+        self.account = account
+        self.removed = False
+        self.state: State = LoggedOut()
+        self.epoch = 0
+        self.revision = 0
+        self.refreshes = 0
+        self.last_refresh_at: float | None = None
+        self.allowance = Allowance()
+        self._chance = chance
+        # The largest `min_ttl` asked for in the current token's lifetime, and in the one before.
+        self._asked = 0.0
+        self._asked_before = 0.0
+        self._serial = 0
+
+    # ---- what is asked
+
+    def token(self, key: TokenKey, min_ttl: float | None, now: Moment) -> AccessToken | None:
+        """The token at hand, when it satisfies the demand, or the wish: the way of nearly every request."""
+        state = self.state
+        if type(state) is not Active or self.suspended is not None:
+            return None
+        token = state.tokens.get(key)
+        if token is None:
+            return None
+        enough = wish(token.lifetime) if min_ttl is None else min_ttl
+        left = token.remaining(now)
+        return token if left > 0 and left >= enough else None
+
+    def ask(self, min_ttl: float | None) -> bool:
+        """Remember what clients need; whether that moves the next refresh."""
+        if min_ttl is None or min_ttl <= self._asked:
+            return False
+        before = self.refresh_at()
+        self._asked = min_ttl
+        if self.refresh_at() == before:
+            return False
+        self.revision += 1
+        return True
+
+    def decide(self, demand: Demand, now: Moment, *, waited: bool = False) -> Decision:
+        """What to do for a client; `waited`: it joined a refresh already, which is over."""
+        state = self.state
+        if not isinstance(state, Active) or self.suspended is not None:
+            return self._login_required()
+        token = state.tokens.get(demand.key)
+        left = 0.0 if token is None else token.remaining(now)
+        new_enough = token is not None and (demand.newer_than is None or token.serial > demand.newer_than)
+        if token is not None and new_enough and left > 0:
+            enough = wish(token.lifetime) if demand.min_ttl is None else demand.min_ttl
+            if left >= enough or (demand.min_ttl is None and self._wish_is_waived(state, now, waited=waited)):
+                return Serve(token)
+        if token is not None and demand.min_ttl is not None and demand.min_ttl > token.longest:
+            return too_short(token)
+        patient = token is None or left <= 0 or demand.min_ttl is not None or not new_enough
+        return self._renewal_decision(state, demand, now, waited=waited, left=left, patient=patient)
+
+    def _wish_is_waived(self, state: Active, now: Moment, *, waited: bool) -> bool:
+        """Whether a token that is good, if not for long, is as much as can be had without making anybody wait."""
+        if waited or state.login.refresh_token is None or isinstance(state.renewal, Retrying):
+            return True
+        running = state.renewal
+        return isinstance(running, Running) and (
+            running.after is not None or now.boot - running.since.boot >= _WISH_PATIENCE
+        )
+
+    def _renewal_decision(
+        self, state: Active, demand: Demand, now: Moment, *, waited: bool, left: float, patient: bool
+    ) -> Decision:
+        if state.login.refresh_token is None:
+            return login_required(self.account.name, NO_REFRESH_TOKEN)
+        renewal = state.renewal
+        if isinstance(renewal, Running):
+            return Join(None if patient else _WISH_PATIENCE - (now.boot - renewal.since.boot))
+        if isinstance(renewal, Retrying):
+            return self._retrying_decision(state, renewal, now, waited=waited, left=left)
+        if waited:  # a refresh succeeded, and what it brought is still not enough
+            token = state.tokens.get(demand.key)
+            return too_short(token) if token is not None else self._login_required()
+        driven = left > 0 and patient
+        wait = self.allowance.wait(now.boot) if driven else 0.0
+        return Start(driven) if wait == 0 else asked_too_often(wait)
+
+    def _retrying_decision(
+        self, state: Active, renewal: Retrying, now: Moment, *, waited: bool, left: float
+    ) -> Decision:
+        if waited or left > 0 or isinstance(renewal.failure, Stuck):
+            return failed(self.account.name, renewal, now)
+        hastened = state.hasten(renewal.last.after(_HASTE))
+        if hastened is not state:
+            self._move(hastened)
+        assert isinstance(hastened.renewal, Retrying)  # noqa: S101 -- for the type checker: `hasten` moves a date
+        if now.until(hastened.renewal.at) <= 0:
+            return Start(driven=False)
+        return failed(self.account.name, hastened.renewal, now)
+
+    def reject(self, key: TokenKey, access_token: str, now: Moment) -> Demand | errors.AgentError:
+        """What a client should get whose API answered that token with 401."""
+        current = self.state.tokens.get(key) if isinstance(self.state, Active) else None
+        if current is None or current.value.reveal() != access_token:
+            return Demand(key)  # an older one, or an unknown one: the current one is the answer
+        if now.boot - current.sent.boot < min(_YOUNG, _YOUNG_SHARE * current.lifetime):
+            return errors.Denied(
+                "the token is as good as new: the API rejects it for another reason; check the audience and scope "
+                "that the API expects"
+            )
+        return Demand(key, newer_than=current.serial)
+
+    def key(self, audience: str | None, scope: str | None) -> TokenKey:
+        """What a token for that audience and those scopes is kept under.
+
+        Raises:
+            Unsupported: it is not the account's own.
+
+        """
+        own = self.account
+        same_scope = not scope or set(scope.split()) == set(own.scope.split())
+        if same_scope and audience in (None, own.audience):
+            return MAIN
+        raise errors.Unsupported(
+            f"this agent serves {own.name}'s own audience and scope only; leave them out, or make another account"
+        )
+
+    def force(self, key: TokenKey = MAIN) -> Demand:
+        """The demand for a token newer than the current one."""
+        token = self.state.tokens.get(key) if isinstance(self.state, Active) else None
+        return Demand(key, newer_than=None if token is None else token.serial)
+
+    # ---- what happens
+
+    def start(self, now: Moment) -> Job:
+        """A refresh begins: what to do for it."""
+        if not isinstance(self.state, Active) or self.state.login.refresh_token is None:
+            raise RuntimeError("only a session with a refresh token is refreshed")
+        self._move(self.state.start(now))
+        return Job(self.account, self.epoch, self.state.login.refresh_token)
+
+    def finish(self, job: Job, outcome: TokenReply | Failure, sent: Moment, now: Moment, chance: float) -> bool:
+        """A refresh came to its end; whether its result belongs to this session still.
+
+        One that doesn't changes nothing: whoever holds it has to revoke it.
+
+        Args:
+            job: what `start` gave.
+            outcome: what came of it.
+            sent: when the request that was answered was sent.
+            now: the time.
+            chance: in [0, 1), for the schedule's spread and jitter.
+
+        """
+        if job.epoch != self.epoch or not isinstance(self.state, Active):
+            return False
+        active = self.state
+        if isinstance(outcome, Failure):
+            self._move(active.fail(outcome, now, chance))
+            return True
+        if outcome.refresh_token is not None:
+            active = active.keep(outcome.refresh_token)
+        login = accept(active.login, job.account, outcome)
+        if isinstance(login, Failure):
+            self._move(active.fail(login, now, chance))
+            return True
+        self._chance = chance
+        self._asked_before, self._asked = self._asked, 0.0
+        self.refreshes += 1
+        self.last_refresh_at = now.wall
+        self._move(active.renew(login, self.access_token(outcome, sent)))
+        return True
+
+    def log_in(self, login: Login, token: AccessToken, now: Moment) -> None:
+        """A login or import was proved: it takes the place of what was there."""
+        self.epoch += 1
+        self.refreshes = 0
+        self.last_refresh_at = now.wall
+        self._asked = self._asked_before = 0.0
+        self._move(self.state.log_in(login, token))
+
+    def log_out(self) -> Secret | None:
+        """Forget everything; the refresh token there was, for whoever revokes it."""
+        login = self.login
+        self.epoch += 1
+        self.refreshes = 0
+        self.last_refresh_at = None
+        self._move(self.state.log_out())
+        return None if login is None else login.refresh_token
+
+    def start_afresh(self) -> bool:
+        """Forget past failures; whether there is something to refresh with now."""
+        if isinstance(self.state, LoginRequired) and self.state.kept is not None:
+            self._move(self.state.revive())
+        elif isinstance(self.state, Active):
+            afresh = self.state.start_afresh()
+            if afresh is not self.state:
+                self._move(afresh)
+        return isinstance(self.state, Active) and self.state.login.refresh_token is not None
+
+    def configure(self, account: Account | None) -> None:
+        """The configuration changed; None: it has no such account any more."""
+        self.removed = account is None
+        self.account = account or self.account
+        self.revision += 1
+
+    # ---- what is known
+
+    @property
+    def login(self) -> Login | None:
+        """Whose session it is, where there is one or was."""
+        if isinstance(self.state, Active):
+            return self.state.login
+        return self.state.kept if isinstance(self.state, LoginRequired) else None
+
+    @property
+    def renewable(self) -> bool:
+        """Whether there is a refresh token that may be used."""
+        state = self.state
+        return isinstance(state, Active) and state.login.refresh_token is not None and self.suspended is None
+
+    @property
+    def suspended(self) -> str | None:
+        """Why nothing of this session may be sent or served, though it is there; None when it may."""
+        if self.removed:
+            return ACCOUNT_REMOVED
+        login = self.login
+        if login is not None and (login.issuer != self.account.issuer or login.client_id != self.account.client_id):
+            return ACCOUNT_CHANGED
+        return None
+
+    @property
+    def reason(self) -> str | None:
+        """What is wrong, printable; None when nothing is."""
+        if self.suspended is not None:
+            return self.suspended
+        if isinstance(self.state, LoginRequired):
+            return self.state.reason
+        if isinstance(self.state, Active):
+            renewal = self.state.renewal
+            last = renewal.after if isinstance(renewal, Running) else renewal
+            if isinstance(last, Retrying):
+                return last.failure.reason
+        return None
+
+    def refresh_at(self) -> Moment | None:
+        """When the next refresh is due by time; None: it isn't."""
+        if not isinstance(self.state, Active) or self.suspended is not None:
+            return None
+        return self.state.next_refresh(self._chance, max(self._asked, self._asked_before))
+
+    def remaining(self, now: Moment) -> float:
+        """For how many seconds the main token can be served; 0 when there is none."""
+        token = self.state.tokens.get(MAIN) if isinstance(self.state, Active) else None
+        return 0.0 if token is None else token.remaining(now)
+
+    def access_token(self, reply: TokenReply, sent: Moment) -> AccessToken:
+        """The token of a reply that was accepted."""
+        if reply.access_token is None:
+            raise RuntimeError("only a reply with an access token is accepted")
+        self._serial += 1
+        return AccessToken(
+            value=reply.access_token,
+            token_type=reply.token_type,
+            scope=reply.scope,
+            audience=self.account.audience,
+            sent=sent,
+            lifetime=ASSUMED_LIFETIME if reply.lifetime is None else reply.lifetime,
+            assumed=reply.lifetime is None,
+            serial=self._serial,
+        )
+
+    def _login_required(self) -> errors.LoginRequired:
+        return login_required(self.account.name, self.reason or LOGGED_OUT)
+
+    def _move(self, state: State) -> None:
+        self.state = state
+        self.revision += 1

@@ -1,0 +1,268 @@
+"""The states of a session, and the moves between them: all of them, and nothing else.
+
+    LoggedOut ──log_in──▶ Active ──end──▶ LoginRequired ──log_in──▶ Active
+        ▲                   │                  │
+        └─────log_out───────┴──────────────────┘
+
+Within Active, the renewal:
+
+    Idle ──start──▶ Running ──renew──▶ Idle
+                    ▲  │
+              start │  │ fail
+                    │  ▼
+                  Retrying
+
+Every state is a value that holds only what means something in it; a move makes a new one. A move that a state
+doesn't have raises `IllegalMoveError`: that is a defect of the agent, never a provider's or a client's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from auth_agent.host.clock import Moment
+from auth_agent.oauth.outcome import Busy, Failure, Over, Stuck, Unclear
+from auth_agent.secret import Secret
+from auth_agent.sessions.schedule import (
+    RETRY_CAP,
+    STUCK_CAP,
+    refresh_at,
+    remaining,
+    retry_delay,
+    served_until,
+)
+
+# A refusal without a reason is believed when it came that often in a row, over that many seconds.
+UNCLEAR_TIMES: Final = 3
+UNCLEAR_SECONDS: Final = 60.0
+
+
+class IllegalMoveError(RuntimeError):
+    """A state was asked to do what can't happen in it."""
+
+
+class TokenKey(NamedTuple):
+    """What an access token is kept under: the audience and the scopes, sorted, that were asked for at its refresh."""
+
+    audience: str | None
+    scope: str
+
+
+# A refresh without audience and scope grants what the login did.
+MAIN: Final = TokenKey(None, "")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An access token and what its provider said of it.
+
+    `serial` grows with each token of a session; `assumed` tells that the provider gave no lifetime.
+    """
+
+    value: Secret
+    token_type: str
+    scope: str | None
+    audience: str | None
+    sent: Moment
+    lifetime: float
+    assumed: bool
+    serial: int
+    served_until: Moment = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "served_until", served_until(self.sent, self.lifetime))
+
+    def remaining(self, now: Moment) -> float:
+        """For how many seconds it may still be handed out; 0 when it may not."""
+        return remaining(self.sent, self.served_until, now)
+
+    @property
+    def longest(self) -> float:
+        """The largest `min_ttl` that such a token can satisfy, when it is new."""
+        return self.sent.until(self.served_until)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who logged in where: what a session is bound to, and what it is renewed with.
+
+    `refresh_token` is None where the provider gave none: the session lasts as long as its access token.
+    """
+
+    issuer: str
+    client_id: str
+    subject: str | None
+    name: str | None
+    refresh_token: Secret | None
+    id_token: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The next refresh is due by the token's age."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """The last attempt failed, `failures` in a row; the next is due `at`, never before `not_before`."""
+
+    failure: Failure
+    failures: int
+    last: Moment
+    at: Moment
+    not_before: Moment
+    unclear: int = 0
+    unclear_since: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A refresh is in flight; `after` is what failed before it."""
+
+    since: Moment
+    after: Retrying | None = None
+
+
+Renewal = Idle | Running | Retrying
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut:
+    """Never logged in, or asked to leave."""
+
+    def log_in(self, login: Login, token: AccessToken) -> "Active":
+        """A login or import was proved."""
+        return Active(login, MappingProxyType({MAIN: token}))
+
+    def log_out(self) -> "LoggedOut":
+        """Asked to leave, again."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRequired:
+    """The provider ended the session, for that reason, printable; `kept` where its refresh token may not be dead."""
+
+    reason: str
+    kept: Login | None
+
+    def log_in(self, login: Login, token: AccessToken) -> "Active":
+        """A login or import was proved."""
+        return Active(login, MappingProxyType({MAIN: token}))
+
+    def log_out(self) -> LoggedOut:
+        """Asked to leave."""
+        return LoggedOut()
+
+    def revive(self) -> "Active":
+        """A person wants the kept refresh token tried once more."""
+        if self.kept is None:
+            raise IllegalMoveError("there is no refresh token to try")
+        return Active(self.kept, MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """Logged in. `tokens` may be expired, or not there; MAIN is the one that is always kept fresh."""
+
+    login: Login
+    tokens: Mapping[TokenKey, AccessToken]
+    renewal: Renewal = field(default_factory=Idle)
+
+    def log_in(self, login: Login, token: AccessToken) -> "Active":
+        """Another login was proved; it takes this one's place."""
+        return Active(login, MappingProxyType({MAIN: token}))
+
+    def log_out(self) -> LoggedOut:
+        """Asked to leave."""
+        return LoggedOut()
+
+    def start(self, now: Moment) -> "Active":
+        """A refresh begins."""
+        if isinstance(self.renewal, Running):
+            raise IllegalMoveError("a refresh is in flight already")
+        if self.login.refresh_token is None:
+            raise IllegalMoveError("there is no refresh token")
+        after = self.renewal if isinstance(self.renewal, Retrying) else None
+        return replace(self, renewal=Running(now, after))
+
+    def keep(self, refresh_token: Secret) -> "Active":
+        """The provider replaced the refresh token: kept before anything else in its reply is judged."""
+        self._running()
+        return replace(self, login=replace(self.login, refresh_token=refresh_token))
+
+    def renew(self, login: Login, token: AccessToken) -> "Active":
+        """The refresh succeeded."""
+        self._running()
+        return Active(login, MappingProxyType({**self.tokens, MAIN: token}), Idle())
+
+    def fail(self, failure: Failure, now: Moment, chance: float) -> "Active | LoginRequired":
+        """The refresh failed: try again later, or see that it is over.
+
+        `chance`, in [0, 1), is for the backoff's jitter.
+        """
+        before = self._running().after
+        if isinstance(failure, Over):
+            return self._end(failure.reason, keep=failure.keeps_refresh_token)
+        retrying = _retrying(failure, before, now, chance)
+        since = retrying.unclear_since
+        if since is not None and retrying.unclear >= UNCLEAR_TIMES and now.boot - since.boot >= UNCLEAR_SECONDS:
+            return self._end(failure.reason, keep=True)
+        return replace(self, renewal=retrying)
+
+    def hasten(self, at: Moment) -> "Active":
+        """Bring the next attempt forward, yet never before the provider's `Retry-After`."""
+        retrying = self.renewal
+        if not isinstance(retrying, Retrying):
+            raise IllegalMoveError("there is no attempt to bring forward")
+        at = _later(at, retrying.not_before)
+        return replace(self, renewal=replace(retrying, at=at)) if at.until(retrying.at) > 0 else self
+
+    def start_afresh(self) -> "Active":
+        """Forget that attempts failed: the world may have changed (a resume, a person, another configuration)."""
+        return replace(self, renewal=Idle()) if isinstance(self.renewal, Retrying) else self
+
+    def next_refresh(self, chance: float, min_ttl: float) -> Moment | None:
+        """When the next refresh is due; None: not by time (one is in flight, or there is nothing to refresh with)."""
+        if isinstance(self.renewal, Running) or self.login.refresh_token is None:
+            return None
+        if isinstance(self.renewal, Retrying):
+            return self.renewal.at
+        token = self.tokens.get(MAIN)
+        # No token, and nothing in flight: a kept login that is to be tried again. Long past is now.
+        return Moment(0, 0) if token is None else refresh_at(token.sent, token.lifetime, chance, min_ttl)
+
+    def _end(self, reason: str, *, keep: bool) -> LoginRequired:
+        return LoginRequired(reason, self.login if keep else None)
+
+    def _running(self) -> Running:
+        if not isinstance(self.renewal, Running):
+            raise IllegalMoveError("no refresh is in flight")
+        return self.renewal
+
+
+State = LoggedOut | Active | LoginRequired
+
+
+def _retrying(failure: Failure, before: Retrying | None, now: Moment, chance: float) -> Retrying:
+    failures = 1 if before is None else before.failures + 1
+    unclear, since = 0, None
+    if isinstance(failure, Unclear):
+        unclear = 1 if before is None else before.unclear + 1
+        since = before.unclear_since if before is not None and before.unclear_since is not None else now
+    asked = failure.retry_after if isinstance(failure, Busy) and failure.retry_after is not None else 0.0
+    delay = retry_delay(failures, chance, STUCK_CAP if isinstance(failure, Stuck) else RETRY_CAP)
+    return Retrying(
+        failure=failure,
+        failures=failures,
+        last=now,
+        at=now.after(max(delay, asked)),
+        not_before=now.after(asked),
+        unclear=unclear,
+        unclear_since=since,
+    )
+
+
+def _later(one: Moment, other: Moment) -> Moment:
+    return one if other.until(one) > 0 else other

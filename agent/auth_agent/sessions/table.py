@@ -1,0 +1,127 @@
+"""The live sessions, one for each account of the configuration, and who watches them."""
+
+import difflib
+import random
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from auth_agent.config import Config
+from auth_agent.host.clock import Clock
+from auth_agent.sessions.record import record, state_name
+from auth_agent.sessions.session import Session
+from auth_agent_client import errors
+
+
+class Watcher(Protocol):
+    """Who wants to know when a record changes."""
+
+    def changed(self, account: str) -> None:
+        """That account's record changed. Must not raise, nor wait."""
+        ...
+
+
+class Table:
+    """The live sessions by account name, in the configuration's order."""
+
+    def __init__(self, config: Config, clock: Clock, chance: Callable[[], float] = random.random) -> None:
+        self.clock = clock
+        self.config = config
+        self.sessions: dict[str, Session] = {}
+        self._chance = chance
+        self._watchers: list[Watcher] = []
+        self._shown: dict[str, str] = {}
+        # Sessions whose account vanished from the configuration: it may come back.
+        self._removed: dict[str, Session] = {}
+        self.configure(config)
+
+    # ---- finding
+
+    def session(self, name: str | None) -> Session:
+        """The session of that account, or of the default one.
+
+        Raises:
+            UnknownAccount: the configuration has no such account.
+            InvalidRequest: no account was named, and none is the default.
+
+        """
+        if name is None:
+            default = self.config.default
+            if default is not None:
+                return self.sessions[default.name]
+            if not self.sessions:
+                raise errors.UnknownAccount(f"there are no accounts yet: write one into {self.config.path}")
+            names = ", ".join(self.sessions)
+            raise errors.InvalidRequest(f"which account? there is no default among: {names}", parameter="account")
+        found = self.sessions.get(name)
+        if found is not None:
+            return found
+        near = difflib.get_close_matches(name, self.sessions, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"accounts are written into {self.config.path}"
+        raise errors.UnknownAccount(f"there is no account {name}; {hint}")
+
+    def records(self, names: Iterable[str] | None = None) -> list[dict[str, object]]:
+        """The records of those accounts that there are, or of all."""
+        now = self.clock.now()
+        chosen = self.sessions if names is None else [name for name in names if name in self.sessions]
+        return [record(self.sessions[name], now) for name in chosen]
+
+    def record(self, name: str) -> dict[str, object] | None:
+        """The record of one account, also of one that has just vanished from the configuration."""
+        session = self.sessions.get(name) or self._removed.get(name)
+        return None if session is None else record(session, self.clock.now())
+
+    # ---- changing
+
+    def configure(self, config: Config) -> dict[str, list[str]]:
+        """Take a new configuration over; which accounts that `added`, `changed` and `removed`."""
+        before, self.config = self.sessions, config
+        sessions: dict[str, Session] = {}
+        added: list[str] = []
+        changed: list[str] = []
+        for name, account in config.accounts.items():
+            session = before.get(name)
+            if session is None:
+                added.append(name)
+                session = self._removed.pop(name, None) or Session(account, self._chance())
+                session.configure(account)
+            elif session.account != account:
+                changed.append(name)
+                session.configure(account)
+                session.start_afresh()
+            sessions[name] = session
+        removed = [name for name in before if name not in sessions]
+        for name in removed:
+            before[name].configure(None)
+            self._removed[name] = before[name]
+        self.sessions = sessions
+        for name in (*added, *changed, *removed):
+            self.publish(name)
+        return {"added": added, "changed": changed, "removed": removed}
+
+    # ---- watching
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell the watcher of every change from now on."""
+        if watcher not in self._watchers:
+            self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell it no more."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def publish(self, name: str) -> None:
+        """That account's record changed: tell who watches."""
+        session = self.sessions.get(name)
+        if session is not None:
+            self._shown[name] = state_name(session, self.clock.now())
+        for watcher in tuple(self._watchers):
+            watcher.changed(name)
+
+    def publish_expiries(self) -> None:
+        """Tell of the sessions whose state changed by nothing but time."""
+        now = self.clock.now()
+        for name, session in self.sessions.items():
+            if self._shown.get(name) != state_name(session, now):
+                session.revision += 1
+                self.publish(name)
