@@ -12,18 +12,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import platformdirs
 
 from auth_agent.errors import ConfigError
 from auth_agent.oauth.discovery import DiscoveryError, check_issuer
+from auth_agent.printable import printable
 from auth_agent_client.messages import is_account_name
 
 DEFAULT_SCOPE: Final = "openid profile email offline_access"
 # Three, since Auth0 wants each callback address registered, port and all, and one may be taken.
 DEFAULT_REDIRECT_PORTS: Final = (48631, 48632, 48633)
 _MAX_PORT: Final = 65_535
+
+
+_KEYS: Final = (
+    "issuer",
+    "client_id",
+    "default",
+    "audience",
+    "scope",
+    "redirect_ports",
+    "proxy",
+    "authorize",
+)
+_Value = TypeVar("_Value")
 
 
 def _nothing() -> Mapping[str, str]:
@@ -85,7 +100,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path} can't be read: {error}") from error
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of a number, or a nesting, beyond Python's limits
         raise ConfigError(f"{path}: {error}") from error
     return _Reader(path, text).config(tables)
 
@@ -95,7 +110,7 @@ class _Reader:
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
-        self._lines = text.splitlines()
+        self._lines = text.split("\n")  # TOML's line end: `splitlines` knows more of them
 
     def config(self, tables: Mapping[str, object]) -> Config:
         for key in tables:
@@ -116,18 +131,29 @@ class _Reader:
             raise self._wrong(at, f"{name!r} can't be an account's name: 1 to 64 of A-Z a-z 0-9 . _ -")
         table = self._table(at, value)
         for key in table:
-            if key not in _READERS:
-                raise self._unknown((*at, key), list(_READERS))
+            if key not in _KEYS:
+                raise self._unknown((*at, key), list(_KEYS))
         for key in ("issuer", "client_id"):
             if key not in table:
                 raise self._wrong(at, f"{key} is missing")
-        read: dict[str, object] = {}
-        for key, item in table.items():
+
+        def read(key: str, reader: Callable[[object], _Value], default: _Value) -> _Value:
             try:
-                read[key] = _READERS[key](item)
+                return reader(table[key]) if key in table else default
             except ValueError as error:
                 raise self._wrong((*at, key), str(error)) from error
-        return Account(name=name, **read)  # type: ignore[arg-type]  # each of _READERS returns its field's type
+
+        return Account(
+            name=name,
+            issuer=read("issuer", _issuer, ""),
+            client_id=read("client_id", _text, ""),
+            default=read("default", _default, False),
+            audience=read("audience", _optional_text, None),
+            scope=read("scope", _scope, DEFAULT_SCOPE),
+            redirect_ports=read("redirect_ports", _redirect_ports, DEFAULT_REDIRECT_PORTS),
+            proxy=read("proxy", _proxy, None),
+            authorize=read("authorize", _authorize, _nothing()),
+        )
 
     def _table(self, at: tuple[str, ...], value: object) -> dict[str, object]:
         if not isinstance(value, dict):
@@ -135,6 +161,8 @@ class _Reader:
         return value  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are texts
 
     def _unknown(self, at: tuple[str, ...], known: list[str]) -> ConfigError:
+        if at[-1] == "client_secret":
+            return self._wrong(at, "a client secret doesn't belong into a file: the agent keeps it; remove it here")
         near = difflib.get_close_matches(at[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(known)}"
         return self._wrong(at, f"unknown key; {hint}")
@@ -142,46 +170,51 @@ class _Reader:
     def _wrong(self, at: tuple[str, ...], what: str) -> ConfigError:
         line = self._line(at)
         where = f"{self._path}:{line}" if line else str(self._path)
-        return ConfigError(f"{where}: {'.'.join(at)}: {what}")
+        return ConfigError(f"{where}: {printable('.'.join(at))}: {what}")
 
     def _line(self, at: tuple[str, ...]) -> int | None:
         """The line on which a key or a table stands, as people write them; tomllib doesn't tell.
 
-        Looks for the longest beginning of the path that is a table's header, and below it for the rest.
+        That of the longest beginning of the path that a line names, be it a header's or a key's.
         """
-        found = None
+        best, depth = None, 0
         table: tuple[str, ...] = ()
         for number, line in enumerate(self._lines, 1):
-            header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line)
-            if header:
-                table = _parts(header[1])
-                if at[: len(table)] == table:
-                    found = number
-                if table == at:
-                    return number
+            if header := _HEADER.match(line):
+                table = named = _parts(header[1])
+            elif key := _KEY.match(line):
+                named = (*table, *_parts(key[1]))
+            else:
                 continue
-            key = re.match(r"\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'|\s*\.\s*)+)\s*=", line)
-            if key:
-                full = (*table, *_parts(key[1]))
-                if full == at or (full == at[: len(full)] and len(full) > len(table)):
-                    return number  # the key itself, or the inline table that holds it
-        return found
+            same = [one == other for one, other in zip(named, at, strict=False)]
+            shared = [*same, False].index(False)
+            if shared > depth:
+                best, depth = number, shared
+        return best
+
+
+# One piece of a key each, so that a line that is none is seen through in one pass.
+_PIECE = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_DOTTED = rf"{_PIECE}(?:\s*\.\s*{_PIECE})*"
+_HEADER = re.compile(rf"\s*\[+\s*({_DOTTED})\s*\]")
+_KEY = re.compile(rf"\s*({_DOTTED})\s*=")
 
 
 def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(
-        (quoted or single or bare).strip()
-        for quoted, single, bare in re.findall(r"\"([^\"]*)\"|'([^']*)'|([^.\s\"']+)", dotted)
-    )
+    return tuple(piece.strip("\"'") for piece in re.findall(_PIECE, dotted))
 
 
 # ---- one reader a key: the value, or a ValueError that says what it must be
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or not value.isprintable():
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError("must be a text that is not empty, without control characters")
     return value
+
+
+def _optional_text(value: object) -> str | None:
+    return _text(value)
 
 
 def _issuer(value: object) -> str:
@@ -211,9 +244,15 @@ def _redirect_ports(value: object) -> tuple[int, ...]:
     return numbers
 
 
-def _proxy(value: object) -> str:
+def _proxy(value: object) -> str | None:
     address = _text(value)
-    if not address.startswith(("http://", "https://")):
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and " " not in address
+        _ = parts.port  # a ValueError where that is no port
+    except ValueError:
+        usable = False
+    if not usable:
         raise ValueError("must be a proxy's address, such as http://proxy.example:3128")
     return address
 
@@ -224,15 +263,3 @@ def _authorize(value: object) -> Mapping[str, str]:
     if len(texts) != len(table):
         raise ValueError('must be a table of texts, such as { prompt = "login" }')
     return MappingProxyType(texts)
-
-
-_READERS: Final[Mapping[str, Callable[[object], object]]] = {
-    "issuer": _issuer,
-    "client_id": _text,
-    "default": _default,
-    "audience": _text,
-    "scope": _scope,
-    "redirect_ports": _redirect_ports,
-    "proxy": _proxy,
-    "authorize": _authorize,
-}

@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -25,6 +25,8 @@ from auth_agent.sessions.table import Table
 from auth_agent_client import __version__, errors
 
 _log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 async def serve(
@@ -50,7 +52,8 @@ async def serve(
     http = HttpProviders(trusted_certificates())
     table = Table(config, clock or Clock())
     refresher = Refresher(table, wrap(http))
-    with Listener(socket_path) as listener:
+    # Received to the very end: a second SIGTERM must not cut short what the first one lets finish.
+    with Listener(socket_path) as listener, anyio.open_signal_receiver(*_SIGNALS) as signals:
         handlers = Handlers(
             table,
             refresher,
@@ -65,7 +68,7 @@ async def serve(
                 front.start_soon(refresher.run, work)
                 front.start_soon(server.run)
                 _log.info("listening socket=%s pid=%d version=%s", socket_path, os.getpid(), __version__)
-                await _until_stopped(lambda: _try_reload(table, refresher, config_path))
+                await _until_stopped(signals, lambda: _try_reload(table, refresher, config_path))
                 front.cancel_scope.cancel()
             # Nothing new from here on; what is in flight comes to its end, and clients get their answers.
             listener.stop()
@@ -76,13 +79,12 @@ async def serve(
     _log.info("stopped")
 
 
-async def _until_stopped(reload: Callable[[], None]) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async for signum in signals:
-            if signum != signal.SIGHUP:
-                _log.info("stopping signal=%s", signum.name)
-                return
-            reload()
+async def _until_stopped(signals: AsyncIterator[signal.Signals], reload: Callable[[], None]) -> None:
+    async for signum in signals:
+        if signum != signal.SIGHUP:
+            _log.info("stopping signal=%s", signum.name)
+            return
+        reload()
 
 
 def _about(socket_path: Path) -> dict[str, object]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from .errors import AgentNotRunning, ConnectionLost, Internal, Timeout, UntrustedAgent
-from .messages import METHODS
+from .messages import METHODS, check
 from .paths import socket_path
 from .wire import Connection, Notification, Response, WireError
 
@@ -21,6 +21,8 @@ __all__ = ["Agent", "Token"]
 
 # The agent answers by the request's `timeout`; this much later it is taken to hang.
 _GRACE = 5.0
+# Eleven days: more milliseconds than that, and the kernel's poll takes no more.
+_LONGEST = 1_000_000.0
 _CONNECT_TIMEOUT = 10.0
 _READ_SIZE = 65536
 # As many as a program has threads that ask at the same moment; more are closed after use.
@@ -115,7 +117,6 @@ class Agent:
             scope: the scopes it must have, separated by spaces, where those aren't the account's own.
             min_ttl: for how many seconds it must be valid still.
             force: a token newer than the current one.
-            timeout: how long to wait for it, in seconds (15).
             timeout: how long to wait for it, in seconds (15).
 
         """
@@ -262,11 +263,11 @@ class _Link:
         self._socket.close()
 
     def call(self, method: str, parameters: dict[str, object]) -> dict[str, object]:
-        spec = METHODS[method]
+        spec = check(method, parameters)
         longest = spec.longest
         if spec.timeout is not None:
             asked = parameters.get("timeout", spec.timeout)
-            longest = _GRACE + (float(asked) if isinstance(asked, (int, float)) else spec.timeout)
+            longest = min(_LONGEST, _GRACE + (float(asked) if isinstance(asked, (int, float)) else spec.timeout))
         _, request = self._wire.request(method, parameters)
         self.waiting = True
         try:

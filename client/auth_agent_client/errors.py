@@ -38,7 +38,7 @@ class AgentError(Exception):
     code = "error"
     retryable = False
 
-    def __init__(self, message: str, **details: object) -> None:
+    def __init__(self, message: str, /, **details: object) -> None:
         super().__init__(message)
         self.details = details
 
@@ -53,7 +53,7 @@ class AgentError(Exception):
 
     def _seconds(self, name: str) -> float | None:
         value = self.details.get(name)
-        return float(value) if isinstance(value, (int, float)) else None
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 class InvalidRequest(AgentError):

@@ -21,13 +21,18 @@ def socket_path() -> str:
     """
     path = os.environ.get("AUTH_AGENT_SOCK") or os.path.join(_directory(), "agent.sock")  # noqa: PTH118 -- pathlib would double a client's start
     if not os.path.isabs(path):  # noqa: PTH117 -- as above
-        raise Misconfigured(f"the socket's path must be absolute: {path!r} (from AUTH_AGENT_SOCK)")
+        raise Misconfigured(f"the socket's path must be absolute: {path!r} (from {_variable()})")
     if len(os.fsencode(path)) >= SUN_PATH:
         raise Misconfigured(
             f"the socket's path is longer than the {SUN_PATH - 1} bytes that a socket's may have: {path!r}; "
             "set AUTH_AGENT_SOCK to a shorter one"
         )
     return path
+
+
+def _variable() -> str:
+    """Which variable the path comes from."""
+    return next((name for name in ("AUTH_AGENT_SOCK", "XDG_RUNTIME_DIR") if os.environ.get(name)), "XDG_STATE_HOME")
 
 
 def _directory() -> str:

@@ -4,7 +4,7 @@ MessagePack-RPC as its specification has it. A `Connection` is one side of one c
 agent takes requests and answers them, a client sends requests and takes answers and notifications.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgpack
 
@@ -21,6 +21,8 @@ MAX_VALUES = 50_000
 # Below this many bytes a message can't have enough values to matter, and isn't counted.
 _SMALL = 4096
 _MAX_ID = 0xFFFF_FFFF
+# What msgpack allocates to begin with, and lets grow: its defaults are a mebibyte and more for each connection.
+_BUFFER = 1024
 
 _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
 _REQUEST_LENGTH, _RESPONSE_LENGTH, _NOTIFICATION_LENGTH = 4, 4, 3
@@ -75,7 +77,7 @@ class Connection:
         self._fed = 0  # bytes given to the scanner
         self._taken = 0  # bytes of messages that were handed out
         # "replace": a provider's JSON may hold half of a surrogate pair, which UTF-8 can't.
-        self._packer = msgpack.Packer(unicode_errors="replace")
+        self._packer = msgpack.Packer(unicode_errors="replace", buf_size=_BUFFER)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] -- msgpack-types knows 1.0's
         self._received: set[int] = set()
         self._sent: set[int] = set()
         self._last_id = 0
@@ -83,7 +85,7 @@ class Connection:
 
     @staticmethod
     def _new_scanner() -> msgpack.Unpacker:
-        return msgpack.Unpacker(max_buffer_size=0)  # 0: the limit is ours, on what is pending
+        return msgpack.Unpacker(max_buffer_size=0, read_size=_BUFFER)  # 0: the limit is ours, on what is pending
 
     @property
     def pending(self) -> int:
@@ -150,7 +152,7 @@ class Connection:
         # By hand, not by `match`: this is on the way of every token, and four times as fast.
         parts = _list(value)
         if parts:
-            kind = parts[0]
+            kind = parts[0] if type(parts[0]) is int else None
             if kind == _REQUEST and len(parts) == _REQUEST_LENGTH:
                 return self._request(parts[1], parts[2], parts[3])
             if kind == _RESPONSE and len(parts) == _RESPONSE_LENGTH:
@@ -178,13 +180,24 @@ class Connection:
     # ---- what goes out
 
     def request(self, method: str, parameters: Mapping[str, object]) -> tuple[int, bytes]:
-        """A new request's id, and the bytes to send."""
+        """A new request's id, and the bytes to send.
+
+        Raises:
+            InvalidRequest: it is larger than a message may be, or holds what is no text.
+
+        """
         id_ = self._last_id
         while id_ in self._sent or id_ == self._last_id:
             id_ = (id_ + 1) & _MAX_ID
+        try:
+            data: bytes = msgpack.packb([_REQUEST, id_, method, [parameters] if parameters else []])
+        except UnicodeEncodeError:
+            raise InvalidRequest(f"{method}: a parameter is no text that UTF-8 can hold") from None
+        if len(data) > MAX_MESSAGE:
+            raise InvalidRequest(f"{method}: the request is larger than {MAX_MESSAGE} bytes")
         self._last_id = id_
         self._sent.add(id_)
-        return id_, self._pack([_REQUEST, id_, method, [parameters] if parameters else []])
+        return id_, data
 
     def answer(self, request: Request, result: object) -> bytes:
         """The bytes of a request's result."""
@@ -234,8 +247,8 @@ def _decode(body: bytes) -> object:
             count = _Count()
             value = msgpack.unpackb(
                 body,
-                list_hook=count,
-                object_hook=count,
+                list_hook=count.array,
+                object_pairs_hook=count.keyed,
                 max_array_len=MAX_VALUES,
                 max_map_len=MAX_VALUES,
             )
@@ -256,11 +269,19 @@ class _Count:
     def __init__(self) -> None:
         self.values = 0
 
-    def __call__(self, container: list[object] | dict[object, object]) -> object:
-        self.values += len(container) + 1
+    def array(self, items: list[object]) -> list[object]:
+        self._add(len(items) + 1)
+        return items
+
+    def keyed(self, pairs: Iterable[tuple[object, object]]) -> dict[object, object]:
+        listed = [*pairs]  # a key that comes again takes time again
+        self._add(2 * len(listed) + 1)
+        return dict(listed)
+
+    def _add(self, values: int) -> None:
+        self.values += values
         if self.values > MAX_VALUES:
             raise ValueError("too many values")
-        return container
 
 
 def _check_depth(value: object, room: int) -> None:

@@ -283,11 +283,11 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             encoding="utf-8",
         )
         resources.callback(_stop, process)
-        line = _first_line(process)
+        line, stuck_in = _first_line(process)
         if not line:
             process.wait()
             errors.seek(0)
-            message = f"the provider did not start:\n{errors.read()}"
+            message = f"the provider did not start:\n{errors.read()}{stuck_in}"
             raise ProviderError(message)
         ready: dict[str, Any] = json.loads(line)
         issuer: str = ready["issuer"]
@@ -320,16 +320,35 @@ def _tokens(granted: dict[str, Any]) -> Tokens:
     )
 
 
-def _first_line(process: "subprocess.Popen[str]") -> str:
-    """The process's first line, or "" when it ends without one; it is ended when it takes too long."""
+def _first_line(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """The process's first line, or "" when it ends without one; it is ended when it takes too long.
+
+    With it, for the error, where its threads were when that was so.
+    """
     assert process.stdout is not None
-    timer = Timer(START_TIMEOUT, process.kill)
+    stuck_in: list[str] = []
+
+    def give_up() -> None:
+        stuck_in.append(f"after {START_TIMEOUT:g} s it was ended; its threads were in:\n{_threads(process.pid)}")
+        process.kill()
+
+    timer = Timer(START_TIMEOUT, give_up)
     timer.start()
     try:
-        return process.stdout.readline()
+        line = process.stdout.readline()
     finally:
         timer.cancel()
         timer.join()
+    return line, "".join(stuck_in)
+
+
+def _threads(pid: int) -> str:
+    """What each thread of a process waits for, as Linux tells it."""
+    lines: list[str] = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        told = [(task / name).read_text().strip() for name in ("comm", "wchan", "syscall", "schedstat")]
+        lines.append(" ".join(told))
+    return "\n".join(lines)
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:

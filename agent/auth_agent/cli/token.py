@@ -39,11 +39,17 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(HELP)
         return OK
     try:
-        account, given = _parse(arguments)
-        as_json = given.pop("json", False)
+        account, texts, seconds, flags = _parse(arguments)
         with Agent() as agent:
-            token = agent.token(account, **given)  # type: ignore[arg-type]  # `_parse` gives each its type
-        sys.stdout.write(f"{_json(token) if as_json else token.access_token}\n")
+            token = agent.token(
+                account,
+                audience=texts.get("--audience"),
+                scope=texts.get("--scope"),
+                min_ttl=seconds.get("--min-ttl"),
+                force=True if "--force" in flags else None,
+                timeout=seconds.get("--timeout"),
+            )
+        sys.stdout.write(f"{_json(token) if '--json' in flags else token.access_token}\n")
         sys.stdout.flush()
     except _UsageError as error:
         complain(f"{error}\nTry 'auth-agent token --help' for help.")
@@ -59,9 +65,12 @@ def main(arguments: list[str]) -> int:
     return OK
 
 
-def _parse(arguments: list[str]) -> tuple[str | None, dict[str, object]]:
+def _parse(arguments: list[str]) -> tuple[str | None, dict[str, str], dict[str, float], set[str]]:
+    """The account, then the options by their names: texts, numbers of seconds, and flags."""
     accounts: list[str] = []
-    given: dict[str, object] = {}
+    texts: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    flags: set[str] = set()
     rest = iter(arguments)
     for argument in rest:
         if argument == "--":
@@ -69,19 +78,22 @@ def _parse(arguments: list[str]) -> tuple[str | None, dict[str, object]]:
             break
         name, equals, value = argument.partition("=")
         if name in _FLAGS and not equals:
-            given[name[2:]] = True
+            flags.add(name)
         elif name in _TEXTS or name in _SECONDS:
             text = value if equals else next(rest, None)
             if text is None:
                 raise _UsageError(f"Option '{name}' requires an argument.")
-            given[name[2:].replace("-", "_")] = text if name in _TEXTS else _seconds(name, text)
+            if name in _TEXTS:
+                texts[name] = text
+            else:
+                seconds[name] = _seconds(name, text)
         elif argument.startswith("-"):
             raise _UsageError(f"No such option: {name}")
         else:
             accounts.append(argument)
     if len(accounts) > 1:
         raise _UsageError(f"Got unexpected extra argument ({accounts[1]})")
-    return (accounts[0] if accounts else None), given
+    return (accounts[0] if accounts else None), texts, seconds, flags
 
 
 def _seconds(name: str, text: str) -> float:

@@ -159,7 +159,8 @@ class ClientConnection(asyncio.Protocol):
                 return
             if message is None:
                 self._set_unread(unread=False)
-                self._door.holds(self)
+                if self._wire.pending:
+                    self._door.holds(self)
                 return
             if not self.spoke:
                 self.spoke = True

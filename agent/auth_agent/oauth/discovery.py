@@ -39,7 +39,8 @@ def check_address(address: str) -> SplitResult:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise DiscoveryError(f"{printable(address)!r} is no address") from error
-    if not address.isascii() or not address.isprintable() or not host or parts.username is not None:
+    visible = address.isascii() and address.isprintable() and " " not in address
+    if not visible or not host or parts.username is not None:
         raise DiscoveryError(f"{printable(address)!r} is no address of a host, without a user")
     if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
         return parts

@@ -5,9 +5,9 @@ The `error` field is the truth, not the HTTP status: providers send `invalid_gra
 
 import email.utils
 import json
-import math
 from collections.abc import Mapping
-from typing import Final
+from datetime import UTC
+from typing import Final, TypeGuard
 
 from auth_agent.oauth.outcome import (
     Busy,
@@ -122,12 +122,17 @@ def _reply(fields: Mapping[str, object]) -> TokenReply | None:
     return TokenReply(
         access_token=access_token,
         # Required by RFC 6749, section 5.1, and left out by some all the same.
-        token_type=printable(token_type, 64) or "Bearer",
+        token_type=token_type if _is_scheme(token_type) else "Bearer",
         lifetime=parse_lifetime(fields.get("expires_in")),
         refresh_token=refresh_token,
         scope=printable(scope, 4096) if isinstance(scope, str) else None,
         id_token=_token(fields.get("id_token")),
     )
+
+
+def _is_scheme(value: object) -> TypeGuard[str]:
+    """Whether it can be the scheme of an `Authorization` header: a token (RFC 9110, section 5.6.2)."""
+    return isinstance(value, str) and value != "" and value.isascii() and value.replace("-", "").isalnum()
 
 
 def _token(value: object) -> Secret | None:
@@ -138,15 +143,15 @@ def _token(value: object) -> Secret | None:
 
 
 def parse_lifetime(value: object) -> float | None:
-    """`expires_in` in seconds, or None where it says nothing: absent, no number, or not above zero."""
-    if isinstance(value, str):
+    """`expires_in` in seconds, or None where it says nothing: absent, no number, or less than a second."""
+    if isinstance(value, str) and "_" not in value:  # Python reads "1_000" as a number, and nobody else does
         try:
             value = float(value)
         except ValueError:
             return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if not value > 0 or (isinstance(value, float) and math.isnan(value)):
+    if not value >= 1:  # a NaN isn't
         return None
     return float(min(value, MAX_LIFETIME))
 
@@ -160,7 +165,9 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
         seconds = float(value[:9])
     else:
         try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
+            date = email.utils.parsedate_to_datetime(value)
+            # A date from "-0000" knows no zone; an HTTP date is in UTC.
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
         except (ValueError, OverflowError):
             return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)

@@ -70,9 +70,9 @@ def refresh_at(sent: Moment, lifetime: float, chance: float, min_ttl: float = 0.
 
     """
     after = lifetime - lead(lifetime, min_ttl) - _SPREAD * lifetime * chance
-    # For lifetimes of a few seconds the margin of serving eats into the lead: a fifth of the life is kept.
+    # In a life of a few seconds the margin of serving eats the lead up: a second of it is kept, or a fifth of the life.
     served = sent.until(served_until(sent, lifetime))
-    latest = max(served - _LEAST_LEAD * lifetime, served / 2)
+    latest = served - min(_MARGIN, _LEAST_LEAD * lifetime)
     return sent.after(min(after, latest, LONGEST_WAIT * (1 - _SPREAD * chance)))
 
 

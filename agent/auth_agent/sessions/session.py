@@ -178,13 +178,13 @@ class Session:
     def _retrying_decision(
         self, state: Active, renewal: Retrying, now: Moment, *, waited: bool, left: float
     ) -> Decision:
-        if waited or left > 0 or isinstance(renewal.failure, Stuck):
+        if left > 0 or isinstance(renewal.failure, Stuck):
             return failed(self.account.name, renewal, now)
         hastened = state.hasten(renewal.last.after(_HASTE))
         if hastened is not state:
             self._move(hastened)
         assert isinstance(hastened.renewal, Retrying)  # noqa: S101 -- for the type checker: `hasten` moves a date
-        if now.until(hastened.renewal.at) <= 0:
+        if not waited and now.until(hastened.renewal.at) <= 0:
             return Start(driven=False)
         return failed(self.account.name, hastened.renewal, now)
 
