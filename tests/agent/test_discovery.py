@@ -1,0 +1,320 @@
+"""Which addresses may be spoken to, and what a provider's metadata must say."""
+
+import json
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from auth_agent.oauth.discovery import (
+    DiscoveryError,
+    Metadata,
+    UnreadableMetadataError,
+    check_address,
+    check_issuer,
+    metadata_address,
+    parse_metadata,
+)
+
+ISSUER = "https://acme.example/"
+
+
+def metadata(**fields: object) -> bytes:
+    return json.dumps({"issuer": ISSUER, "token_endpoint": f"{ISSUER}oauth/token", **fields}).encode()
+
+
+# ---- addresses
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://acme.example",
+        "https://acme.example/",
+        "https://acme.example:8443/tenant/v2",
+        "HTTPS://ACME.example/",
+        "https://192.0.2.7/",
+        "https://[2001:db8::1]:8443/",
+        "https://xn--bcher-kva.example/",
+        "https://acme.example/token?tenant=a",
+        "http://127.0.0.1:4000/",
+        "http://localhost:4000",
+        "http://LOCALHOST:4000",
+        "http://[::1]:4000/",
+    ],
+)
+def test_https_is_an_address_and_http_on_this_machine(address: str) -> None:
+    assert check_address(address).geturl().lower() == address.lower()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://acme.example/",
+        "http://127.0.0.1.acme.example/",
+        "http://localhost.acme.example/",
+        "http://192.168.0.1/",
+        "http://0.0.0.0:4000/",
+        "http://[2001:db8::1]/",
+        "ftp://acme.example/",
+        "ws://acme.example/",
+        "//acme.example/",
+    ],
+)
+def test_http_elsewhere_and_other_schemes_are_refused(address: str) -> None:
+    with pytest.raises(DiscoveryError) as raised:
+        check_address(address)
+    assert str(raised.value) == f"{address!r} must begin with https:// (http:// is for this machine only)"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "acme.example",
+        "https:",
+        "https://",
+        "https:///path",
+        "https:acme.example",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "https://user@acme.example/",
+        "https://user:password@acme.example/",
+        "https://@acme.example/",
+        "https://acme.example@evil.example/",
+        "https://acme.example\\@evil.example/",
+        "https://bücher.example/",
+        "https://acme.example/ä",
+        "https://аcme.example/",  # noqa: RUF001 -- a Cyrillic letter
+        "https://acme.example/\n",
+        "https://acme.example/\x1b[31m",
+        "https://acme.example/\0",
+        "\thttps://acme.example/",
+    ],
+)
+def test_what_names_no_host_or_a_user_or_is_no_ascii_is_refused(address: str) -> None:
+    with pytest.raises(DiscoveryError, match=r"is no address of a host, without a user$"):
+        check_address(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://acme.example:port/",
+        "https://acme.example:65536/",
+        "https://acme.example:-1/",
+        "https://[::1/",
+        "https://[x]/",
+    ],
+)
+def test_what_has_no_port_where_a_port_stands_or_half_a_bracket_is_refused(address: str) -> None:
+    with pytest.raises(DiscoveryError) as raised:
+        check_address(address)
+    assert str(raised.value) == f"{address!r} is no address"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        " https://acme.example/",
+        "https://acme.example/ ",
+        "https://ac me.example/",
+        "https://acme.example/a b",
+        "https:// /",
+    ],
+)
+def test_an_address_with_a_space_is_refused(address: str) -> None:
+    with pytest.raises(DiscoveryError):
+        check_address(address)
+
+
+@settings(deadline=None)
+@given(
+    st.text(alphabet=st.characters(codec=None))
+    | st.text(alphabet="htps:/@[]?#.%1a\\ \t\n-é").map("https://".__add__)
+    | st.text(alphabet="htps:/@[]?#.%1a\\ \t\n-é").map("http://".__add__)
+)
+def test_of_any_text_only_https_or_this_machine_is_taken_and_complaints_can_be_printed(address: str) -> None:
+    try:
+        parts = check_address(address)
+    except DiscoveryError as error:
+        said = str(error)
+    else:
+        said = ""
+        assert parts.hostname
+        assert parts.username is None
+        assert parts.scheme == "https" or (
+            parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+        )
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("issuer", ["https://acme.example", "https://acme.example/", "https://acme.example/tenant/v2/"])
+def test_an_issuer_may_have_a_path_with_or_without_a_slash_at_its_end(issuer: str) -> None:
+    check_issuer(issuer)
+    assert metadata_address(issuer).startswith(issuer)
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://acme.example/?a=b",
+        "https://acme.example?",
+        "https://acme.example/#a",
+        "https://acme.example#",
+        "https://acme.example/?#",
+    ],
+)
+def test_an_issuer_with_a_query_or_a_fragment_is_refused_even_an_empty_one(issuer: str) -> None:
+    with pytest.raises(DiscoveryError, match="has a query or a fragment; an issuer has none"):
+        check_issuer(issuer)
+
+
+def test_an_issuer_has_to_be_an_address_first() -> None:
+    with pytest.raises(DiscoveryError, match="must begin with https://"):
+        check_issuer("http://acme.example/")
+
+
+@pytest.mark.parametrize(
+    ("issuer", "address"),
+    [
+        ("https://acme.example", "https://acme.example/.well-known/openid-configuration"),
+        ("https://acme.example/", "https://acme.example/.well-known/openid-configuration"),
+        ("https://acme.example/tenant", "https://acme.example/tenant/.well-known/openid-configuration"),
+        ("https://acme.example/tenant/", "https://acme.example/tenant/.well-known/openid-configuration"),
+    ],
+)
+def test_the_metadata_is_below_the_issuer_s_own_path(issuer: str, address: str) -> None:
+    assert metadata_address(issuer) == address
+
+
+# ---- metadata
+
+
+def test_metadata_has_the_endpoints() -> None:
+    body = metadata(revocation_endpoint="https://acme.example/oauth/revoke")
+    assert parse_metadata(ISSUER, body) == Metadata(
+        ISSUER, "https://acme.example/oauth/token", "https://acme.example/oauth/revoke"
+    )
+
+
+@pytest.mark.parametrize("fields", [{}, {"revocation_endpoint": None}])
+def test_a_provider_need_not_revoke(fields: dict[str, object]) -> None:
+    assert parse_metadata(ISSUER, metadata(**fields)).revocation_endpoint is None
+
+
+def test_fields_that_are_not_known_or_of_strange_kinds_do_not_matter() -> None:
+    body = metadata(grant_types_supported="none", jwks_uri=7, userinfo_endpoint=[], new={"a": 1})
+    assert parse_metadata(ISSUER, body).token_endpoint == "https://acme.example/oauth/token"
+
+
+@pytest.mark.parametrize(
+    ("configured", "named"),
+    [
+        ("https://acme.example", "https://acme.example/"),
+        ("https://acme.example/", "https://acme.example"),
+        ("https://acme.example/tenant", "https://acme.example/tenant/"),
+        ("https://acme.example/tenant/", "https://acme.example/tenant"),
+    ],
+)
+def test_a_slash_at_the_end_makes_no_other_issuer_and_the_provider_s_spelling_is_kept(
+    configured: str, named: str
+) -> None:
+    assert parse_metadata(configured, metadata(issuer=named)).issuer == named
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "https://evil.example/",
+        "https://acme.example/tenant",
+        "http://acme.example/",
+        "https://acme.example.evil.example/",
+        "https://ACME.example/",
+        "",
+    ],
+)
+def test_the_metadata_of_another_issuer_is_refused_and_says_whose_it_is(named: str) -> None:
+    with pytest.raises(DiscoveryError) as raised:
+        parse_metadata(ISSUER, metadata(issuer=named))
+    assert str(raised.value) == f"{ISSUER} says that its issuer is {named!r}: correct the account's issuer"
+    assert not isinstance(raised.value, UnreadableMetadataError)
+
+
+@pytest.mark.parametrize("named", [None, 7, [ISSUER], {"issuer": ISSUER}, True])
+def test_an_issuer_that_is_no_text_is_another_issuer(named: object) -> None:
+    with pytest.raises(DiscoveryError, match="correct the account's issuer"):
+        parse_metadata(ISSUER, metadata(issuer=named))
+
+
+def test_the_name_of_another_issuer_is_made_printable() -> None:
+    with pytest.raises(DiscoveryError) as raised:
+        parse_metadata(ISSUER, metadata(issuer="https://evil.example/\x1b[31m\n"))
+    assert "https://evil.example/ [31m" in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+def test_endpoints_may_be_elsewhere_over_https() -> None:
+    body = metadata(token_endpoint="https://oauth2.elsewhere.example/token")
+    assert parse_metadata(ISSUER, body).token_endpoint == "https://oauth2.elsewhere.example/token"
+
+
+@pytest.mark.parametrize("name", ["token_endpoint", "revocation_endpoint"])
+@pytest.mark.parametrize(
+    "address", ["http://acme.example/token", "/oauth/token", "", "https://u:p@acme.example/", "https://acme.example/\n"]
+)
+def test_endpoints_over_http_or_of_no_absolute_address_are_refused_by_their_name(name: str, address: str) -> None:
+    with pytest.raises(DiscoveryError, match=rf"^the provider's {name}: "):
+        parse_metadata(ISSUER, metadata(**{name: address}))
+
+
+@pytest.mark.parametrize("name", ["token_endpoint", "revocation_endpoint"])
+@pytest.mark.parametrize("address", [7, ["https://acme.example/"], {}, True])
+def test_endpoints_that_are_no_text_are_refused_by_their_name(name: str, address: object) -> None:
+    with pytest.raises(DiscoveryError, match=rf"^the provider's {name} is no text$"):
+        parse_metadata(ISSUER, metadata(**{name: address}))
+
+
+def test_metadata_without_a_token_endpoint_is_refused() -> None:
+    with pytest.raises(DiscoveryError, match="names no token_endpoint"):
+        parse_metadata(ISSUER, json.dumps({"issuer": ISSUER}).encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Log in to the hotel's network</html>",
+        b"\xff\xfe",
+        b"{",
+        b"[" * 100_000,
+        b'{"issuer": ' + b"1" * 5000,
+    ],
+)
+def test_what_is_no_json_is_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableMetadataError, match=r"is no JSON$"):
+        parse_metadata(ISSUER, body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"text"', b"true"])
+def test_json_that_is_no_object_is_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableMetadataError, match=r"is no JSON object$"):
+        parse_metadata(ISSUER, body)
+
+
+@settings(deadline=None)
+@given(
+    st.binary(max_size=100)
+    | st.dictionaries(
+        st.sampled_from(["issuer", "token_endpoint", "revocation_endpoint"]),
+        st.just(ISSUER) | st.none() | st.text() | st.integers() | st.lists(st.text(), max_size=2),
+    ).map(lambda fields: json.dumps(fields).encode())
+)
+def test_whatever_comes_is_this_issuer_s_metadata_or_a_discovery_error(body: bytes) -> None:
+    try:
+        found = parse_metadata(ISSUER, body)
+    except DiscoveryError as error:
+        said = str(error)
+    else:
+        said = ""
+        assert found.issuer.rstrip("/") == ISSUER.rstrip("/")
+    assert said.isprintable()

@@ -1,0 +1,454 @@
+"""The refresher in a fake world whose clock jumps from event to event: hours pass in no time."""
+
+import itertools
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.lowlevel
+import pytest
+import trio.testing
+
+from auth_agent.oauth.outcome import Busy, Ended, InteractionRequired, Lost, Misconfigured, Unsent
+from auth_agent.secret import Secret
+from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.login import Logins
+from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.session import Demand, Session
+from auth_agent.sessions.table import Table
+from auth_agent_client import errors
+from tests.agent.world import ALICE, FakeClock, FakeProvider, account, config, reply
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+class World:
+    """An agent's heart with one account, logged in, and its provider."""
+
+    def __init__(self, provider: FakeProvider) -> None:
+        self.provider = provider
+        self.clock = FakeClock(running=True)
+        self.table = Table(config(), self.clock, chance=lambda: 0.5)
+        self.refresher = Refresher(self.table, lambda _: self.provider, chance=lambda: 0.5)
+        self.logins = Logins(self.table, self.refresher)
+        self.session: Session = self.table.session("work")
+
+    async def log_in(self, refresh_token: str = "rt-1", *, switch_user: bool = False) -> dict[str, object]:
+        return await self.logins.import_refresh_token(self.session, Secret(refresh_token), switch_user=switch_user)
+
+    async def token(self, demand: Demand | None = None, *, timeout: float = 15) -> str:
+        found = await self.refresher.token(self.session, demand or Demand(), Allowance(), timeout)
+        return found.value.reveal()
+
+
+@asynccontextmanager
+async def running(provider: FakeProvider | None = None, *, logged_in: bool = True) -> AsyncGenerator[World]:
+    world = World(provider or FakeProvider())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.refresher.run, tasks)
+        await anyio.lowlevel.checkpoint()
+        if logged_in:
+            await world.log_in()
+        yield world
+        tasks.cancel_scope.cancel()
+
+
+async def all_of(*calls: Callable[[], Awaitable[object]]) -> list[object]:
+    """What each call came to, a result or the error it raised, in the order of their ends."""
+    ends: list[object] = []
+
+    async def one(call: Callable[[], Awaitable[object]]) -> None:
+        try:
+            ends.append(await call())
+        except errors.AgentError as error:
+            ends.append(error.code)
+
+    async with anyio.create_task_group() as tasks:
+        for call in calls:
+            tasks.start_soon(one, call)
+    return ends
+
+
+async def test_a_day_of_tokens_is_refreshed_ahead_of_time_and_each_refresh_token_used_once() -> None:
+    async with running() as world:
+        for _ in range(24 * 60):
+            await anyio.sleep(60)
+            assert world.session.remaining(world.clock.now()) > 600  # a client never has to wait
+        presented = world.provider.presented
+        assert 28 <= len(presented) <= 40
+        assert len(set(presented)) == len(presented)
+
+
+async def test_short_tokens_leave_half_of_their_life_between_refreshes() -> None:
+    async with running(FakeProvider(lifetime=5)) as world:
+        await anyio.sleep(600)
+        at = world.provider.at
+        gaps = [later - earlier for earlier, later in itertools.pairwise(at)]
+        assert len(gaps) > 150
+        assert min(gaps) >= 2.5
+
+
+async def test_however_many_ask_there_is_one_refresh() -> None:
+    async with running(FakeProvider(delay=2)) as world:
+        await anyio.sleep(100)
+        ends = await all_of(*[lambda: world.token(world.session.force()) for _ in range(50)])
+        assert ends == ["at-3"] * 50
+        assert world.provider.presented == ["rt-1", "rt-2"]
+        assert world.provider.most_in_flight == 1
+
+
+async def test_timers_and_clients_share_the_refresh_in_flight() -> None:
+    async with running(FakeProvider(lifetime=100, delay=3)) as world:
+        await anyio.sleep(59)  # the timer's refresh is under way
+        await all_of(*[lambda: world.token(Demand(min_ttl=90)) for _ in range(10)])
+        assert world.provider.presented == ["rt-1", "rt-2"]
+
+
+async def test_a_client_that_gives_up_waiting_does_not_end_the_refresh() -> None:
+    async with running(FakeProvider()) as world:
+        world.provider.delay = 20
+        assert await all_of(lambda: world.token(world.session.force(), timeout=1)) == ["timeout"]
+        await anyio.sleep(20)
+        assert await world.token() == "at-3"
+
+
+async def test_a_client_that_leaves_does_not_end_the_refresh() -> None:
+    async with running(FakeProvider()) as world:
+        world.provider.delay = 20
+        with anyio.move_on_after(1):
+            await world.token(world.session.force())
+        await anyio.sleep(20)
+        assert world.provider.presented == ["rt-1", "rt-2"]
+        assert await world.token() == "at-3"
+
+
+async def test_a_lost_reply_is_asked_for_again_twice_with_the_same_refresh_token() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.script = [Lost("no reply"), Lost("no reply")]
+        await anyio.sleep(70)
+        assert world.provider.presented == ["rt-1", "rt-2", "rt-2", "rt-2"]
+        assert world.provider.at[1] == world.provider.at[3]  # at once
+        assert world.session.reason is None
+
+
+async def test_a_reply_lost_three_times_waits_for_the_backoff() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.script = [Lost("no reply")] * 3
+        await anyio.sleep(58)
+        assert world.provider.presented == ["rt-1", "rt-2", "rt-2", "rt-2"]
+        await anyio.sleep(20)
+        assert world.provider.presented[4:] == ["rt-2"]
+        assert world.provider.at[4] > world.provider.at[3]
+
+
+async def test_a_failure_before_sending_is_left_to_the_backoff() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.script = [Unsent("no route")]
+        await anyio.sleep(58)
+        assert world.provider.presented == ["rt-1", "rt-2"]
+
+
+async def test_an_outage_is_invisible_as_long_as_the_token_lives() -> None:
+    async with running(FakeProvider(lifetime=300)) as world:
+        world.provider.script = [Busy("HTTP 500")] * 1000
+        served = 0
+        while world.session.remaining(world.clock.now()) > 1:
+            assert await world.token() == "at-2"
+            served += 1
+            await anyio.sleep(1)
+        assert served > 250
+        await anyio.sleep(1.5)
+        with pytest.raises(errors.Unavailable) as refused:
+            await world.token()
+        assert refused.value.retry_after is not None
+        assert 0 <= refused.value.retry_after <= 2
+
+
+async def test_after_an_outage_a_client_that_keeps_asking_is_served_within_three_seconds() -> None:
+    async with running(FakeProvider(lifetime=60)) as world:
+        world.provider.script = [Busy("HTTP 500")] * 10_000
+        await anyio.sleep(600)
+        world.provider.script.clear()
+        back = anyio.current_time()
+        while await all_of(world.token) == ["unavailable"]:  # noqa: ASYNC110 -- a client that keeps asking
+            await anyio.sleep(0.1)
+        assert anyio.current_time() - back <= 3
+
+
+async def test_after_an_outage_without_clients_the_session_is_back_within_the_cap() -> None:
+    async with running(FakeProvider(lifetime=60)) as world:
+        world.provider.script = [Busy("HTTP 500")] * 10_000
+        await anyio.sleep(600)
+        world.provider.script.clear()
+        await anyio.sleep(30)
+        assert world.session.remaining(world.clock.now()) > 0
+
+
+async def test_the_provider_is_not_hammered_in_an_outage() -> None:
+    async with running(FakeProvider(lifetime=60)) as world:
+        await anyio.sleep(30)
+        world.provider.script = [Busy("HTTP 500")] * 10_000
+        before = len(world.provider.presented)
+        await anyio.sleep(3600)
+        assert len(world.provider.presented) - before < 3600 / 10
+
+        async def insist() -> None:
+            with anyio.move_on_after(120):
+                while True:
+                    await all_of(world.token)
+                    await anyio.sleep(0.1)
+
+        before = len(world.provider.presented)
+        await all_of(*[insist] * 5)
+        assert len(world.provider.presented) - before <= 120 / 2 + 1
+
+
+async def test_retry_after_is_obeyed_by_timers_and_clients_and_not_by_a_person() -> None:
+    async with running(FakeProvider(lifetime=60)) as world:
+        world.provider.script = [Busy("HTTP 429", 300)]
+        await anyio.sleep(100)
+        assert await all_of(world.token) == ["unavailable"]
+        assert len(world.provider.presented) == 2
+        found = await world.refresher.refresh(world.session, Allowance(), 15)
+        assert found.value == Secret("at-3")
+
+
+async def test_a_resume_from_suspend_starts_afresh() -> None:
+    async with running(FakeProvider(lifetime=3600)) as world:
+        await anyio.sleep(10)
+        world.clock.suspended += 3600
+        assert world.session.token(Demand().key, None, world.clock.now()) is None
+        await anyio.sleep(30)
+        assert world.provider.presented == ["rt-1", "rt-2"]
+        assert world.session.remaining(world.clock.now()) > 0
+
+
+async def test_after_a_resume_a_client_that_asks_need_not_wait_for_the_tick() -> None:
+    async with running(FakeProvider(lifetime=3600)) as world:
+        await anyio.sleep(1)
+        world.clock.suspended += 3600
+        before = anyio.current_time()
+        assert await world.token() == "at-3"
+        assert anyio.current_time() == before
+
+
+async def test_a_backoff_ends_with_a_suspend() -> None:
+    async with running(FakeProvider(lifetime=7200)) as world:
+        world.provider.script = [Busy("HTTP 503", 600)]
+        await all_of(lambda: world.token(world.session.force()))
+        world.clock.suspended += 60
+        await anyio.sleep(31)
+        assert len(world.provider.presented) == 2  # afresh: the token is good, and due by its age
+        assert world.session.reason is None
+
+
+async def test_the_end_of_a_session_is_the_providers_word() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.script = [Ended("invalid_grant")]
+        await anyio.sleep(3600)
+        assert world.provider.presented == ["rt-1", "rt-2"]  # never again
+        assert await all_of(world.token) == ["login_required"]
+
+
+async def test_a_person_can_retry_what_needed_interaction() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.script = [InteractionRequired("mfa_required")]
+        await anyio.sleep(100)
+        assert await all_of(world.token) == ["login_required"]
+        found = await world.refresher.refresh(world.session, Allowance(), 15)
+        assert found.value == Secret("at-3")
+
+
+async def test_what_is_misconfigured_is_tried_again_slowly_and_deletes_nothing() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.script = [Misconfigured("invalid_client")] * 10_000
+        await anyio.sleep(3600)
+        assert 60 <= len(world.provider.presented) <= 150
+        assert await all_of(world.token) == ["misconfigured"]
+        world.provider.script.clear()
+        await anyio.sleep(60)
+        assert await world.token() == "at-3"
+
+
+async def test_a_defect_in_a_provider_harms_its_account_only(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise RuntimeError("canary-secret")
+
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.on_refresh = fail
+        with caplog.at_level(logging.ERROR):
+            await anyio.sleep(58)
+        world.provider.on_refresh = None
+        world.provider.live = "rt-2"
+        await anyio.sleep(30)
+        assert await world.token() == "at-3"
+    assert "RuntimeError@" in caplog.text
+    assert "canary" not in caplog.text
+
+
+# ---- the ends of sessions
+
+
+async def test_a_logout_is_at_once_and_revokes_the_token() -> None:
+    async with running() as world:
+        assert await world.refresher.log_out(world.session, revoke=True)
+        assert world.provider.revoked == ["rt-2"]
+        assert await all_of(world.token) == ["login_required"]
+
+
+async def test_a_logout_during_a_refresh_revokes_the_newest_token() -> None:
+    async with running() as world:
+        world.provider.delay = 5
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
+            await anyio.sleep(1)
+            assert await world.refresher.log_out(world.session, revoke=True)
+        assert world.provider.revoked == ["rt-3"]
+        assert world.session.login is None
+
+
+async def test_a_logout_waits_ten_seconds_for_a_refresh_and_then_revokes_what_it_has() -> None:
+    async with running() as world:
+        world.provider.delay = 60
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force(), timeout=1)))
+            await anyio.sleep(1)
+            before = anyio.current_time()
+            assert await world.refresher.log_out(world.session, revoke=True)
+            assert anyio.current_time() - before == pytest.approx(10)
+        await anyio.sleep(60)
+        assert world.session.login is None
+
+
+async def test_a_logout_without_revocation_sends_nothing() -> None:
+    async with running() as world:
+        assert not await world.refresher.log_out(world.session, revoke=False)
+        assert world.provider.revoked == []
+
+
+async def test_the_tokens_of_a_changed_account_are_not_even_sent_to_be_revoked() -> None:
+    async with running() as world:
+        world.table.configure(config(account(issuer="https://other.example/")))
+        assert not await world.refresher.log_out(world.session, revoke=True)
+        assert world.provider.revoked == []
+
+
+async def test_an_ending_agent_lets_a_refresh_finish_and_starts_no_other() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.delay = 5
+        await anyio.sleep(58)
+        before = anyio.current_time()
+        await world.refresher.drain()
+        assert 2 < anyio.current_time() - before <= 5
+        assert world.session.refreshes == 1
+        assert await all_of(lambda: world.token(world.session.force())) == ["unavailable"]
+
+
+async def test_an_ending_agent_waits_ten_seconds_at_most() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.delay = 1000
+        await anyio.sleep(58)
+        before = anyio.current_time()
+        await world.refresher.drain()
+        assert anyio.current_time() - before == pytest.approx(10)
+
+
+# ---- imports
+
+
+async def test_an_import_is_proved_by_a_refresh() -> None:
+    async with running(logged_in=False) as world:
+        record = await world.log_in()
+        assert (record["state"], record["subject"], record["name"]) == ("ready", ALICE, "Alice")
+        assert world.provider.presented == ["rt-1"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Ended("invalid_grant"), "login_required"),
+        (Unsent("no route"), "unavailable"),
+        (Misconfigured("invalid_client"), "misconfigured"),
+    ],
+)
+async def test_an_import_that_fails_leaves_the_session_that_was_there(outcome: Ended, code: str) -> None:
+    async with running() as world:
+        world.provider.script = [outcome]
+        assert await all_of(lambda: world.log_in("rt-other")) == [code]
+        assert await world.token() == "at-2"
+        assert world.session.epoch == 1
+
+
+async def test_another_users_import_needs_to_be_meant() -> None:
+    async with running() as world:
+        theirs = reply("at-bob", refresh_token="rt-bob-2", subject="auth0|bob")
+        world.provider.script = [theirs]
+        assert await all_of(lambda: world.log_in("rt-bob")) == ["denied"]
+        assert world.provider.revoked == ["rt-bob-2"]
+        assert await world.token() == "at-2"
+        world.provider.script = [theirs]
+        record = await world.log_in("rt-bob-1", switch_user=True)
+        assert record["subject"] == "auth0|bob"
+        assert world.provider.revoked == ["rt-bob-2", "rt-2"]
+
+
+async def test_a_refresh_token_known_to_be_replaced_is_never_sent() -> None:
+    async with running() as world:
+        assert await all_of(lambda: world.log_in("rt-1")) == ["invalid_request"]
+        assert world.provider.presented == ["rt-1"]
+
+
+async def test_a_refresh_token_that_a_session_holds_is_not_sent_by_an_import() -> None:
+    async with running() as world:
+        assert await all_of(lambda: world.log_in("rt-2")) == ["invalid_request"]
+        assert world.provider.presented == ["rt-1"]
+
+
+async def test_a_refresh_that_ends_after_an_import_is_revoked() -> None:
+    async with running() as world:
+        world.provider.delay = 5
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
+            await anyio.sleep(1)
+            world.provider.script = [reply("at-9", refresh_token="rt-9"), reply("at-late", refresh_token="rt-late")]
+            world.provider.delay = 0
+            await world.log_in("rt-8")
+            world.provider.script = [reply("at-late", refresh_token="rt-late")]
+        assert "rt-late" in world.provider.revoked
+        assert world.session.login is not None
+        assert world.session.login.refresh_token == Secret("rt-9")
+
+
+# ---- watching
+
+
+async def test_watchers_are_told_of_every_change_and_of_an_expiry() -> None:
+    seen: list[tuple[object, object]] = []
+
+    class Watcher:
+        def __init__(self, table: Table) -> None:
+            self.table = table
+
+        def changed(self, account: str) -> None:
+            record = self.table.record(account)
+            assert record is not None
+            seen.append((record["state"], record["renewal"]))
+
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.table.watch(Watcher(world.table))
+        world.provider.script = [Busy("HTTP 500", 200)]
+        await anyio.sleep(150)
+        world.table.configure(config(account("other")))
+    assert seen == [
+        ("ready", "running"),
+        ("ready", "retrying"),
+        ("expired", "retrying"),
+        ("logged_out", "none"),  # the other account, added
+        ("login_required", "none"),  # this one, removed
+    ]

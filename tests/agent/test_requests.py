@@ -1,0 +1,427 @@
+"""What a token endpoint's answer means: the `error` field is the truth, not the status."""
+
+import json
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from auth_agent.oauth.outcome import (
+    Busy,
+    Ended,
+    Failure,
+    InteractionRequired,
+    Lost,
+    Misconfigured,
+    Over,
+    Refused,
+    TokenReply,
+    Transient,
+    Unclear,
+)
+from auth_agent.oauth.requests import parse_lifetime, parse_token_answer, refresh_form, revocation_form
+from auth_agent.secret import Secret
+
+NOW = 1_700_000_000.0
+TEN_YEARS = 315_360_000.0
+
+
+def answer(status: int, body: object, **headers: str) -> TokenReply | Failure:
+    """What an answer means; a body that is not bytes is sent as JSON."""
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse_token_answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, sent, NOW)
+
+
+def granted(**fields: object) -> TokenReply:
+    reply = answer(200, {"access_token": "at", "token_type": "Bearer", "expires_in": 3600, **fields})
+    assert isinstance(reply, TokenReply), reply
+    return reply
+
+
+# ---- what is asked
+
+
+def test_a_refresh_names_the_client_and_neither_audience_nor_scope() -> None:
+    assert refresh_form("client", Secret("rt")) == {
+        "grant_type": "refresh_token",
+        "client_id": "client",
+        "refresh_token": "rt",
+    }
+
+
+def test_a_revocation_says_which_kind_of_token_it_is() -> None:
+    assert revocation_form("client", Secret("rt")) == {
+        "token": "rt",
+        "token_type_hint": "refresh_token",
+        "client_id": "client",
+    }
+
+
+# ---- refusals: each code at each status
+
+BY_ERROR: dict[str, type[Failure]] = {
+    "invalid_grant": Ended,
+    "invalid_client": Misconfigured,
+    "unauthorized_client": Misconfigured,
+    "unsupported_grant_type": Misconfigured,
+    "invalid_request": Misconfigured,
+    "invalid_target": Refused,
+    "invalid_scope": Refused,
+    "access_denied": Refused,
+    "interaction_required": InteractionRequired,
+    "mfa_required": InteractionRequired,
+    "login_required": InteractionRequired,
+    "consent_required": InteractionRequired,
+}
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 500, 502])
+@pytest.mark.parametrize("error", BY_ERROR)
+def test_an_error_means_the_same_whatever_the_status(status: int, error: str) -> None:
+    assert answer(status, {"error": error}) == BY_ERROR[error](error)
+
+
+@pytest.mark.parametrize("error", [*BY_ERROR, "server_error", "too_many_requests"])
+def test_too_many_requests_is_never_more_than_that(error: str) -> None:
+    assert answer(429, {"error": error}, retry_after="7") == Busy(error, 7.0)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 500, 503])
+@pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable", "slow_down", "made_up", "INVALID_GRANT"])
+def test_an_error_that_says_nothing_of_the_session_passes(status: int, error: str) -> None:
+    assert answer(status, {"error": error}) == Transient(error)
+    assert answer(status, {"error": error}, retry_after="7") == Busy(error, 7.0)
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_gateway_that_says_nothing_of_the_session_may_have_lost_the_reply(status: int) -> None:
+    assert answer(status, {"error": "server_error"}) == Lost("server_error")
+
+
+def test_only_invalid_grant_kills_a_refresh_token() -> None:
+    outcomes = {error: answer(403, {"error": error}) for error in BY_ERROR}
+    dead = {error for error, came in outcomes.items() if isinstance(came, Over) and not came.keeps_refresh_token}
+    assert dead == {"invalid_grant"}
+
+
+def test_the_description_is_part_of_the_reason() -> None:
+    refusal = answer(403, {"error": "invalid_grant", "error_description": "Unknown or invalid refresh token."})
+    assert refusal == Ended("invalid_grant: Unknown or invalid refresh token.")
+
+
+@pytest.mark.parametrize("description", [None, 7, ["text"], {"a": 1}, ""])
+def test_a_description_that_is_no_text_is_left_out(description: object) -> None:
+    assert answer(400, {"error": "invalid_grant", "error_description": description}) == Ended("invalid_grant")
+
+
+def test_control_characters_and_terminal_escapes_are_made_printable() -> None:
+    description = "\x1b[2J\x1b]0;owned\x07 line\r\nforged=yes \u202eright-to-left"
+    refusal = answer(400, {"error": "invalid_grant", "error_description": description})
+    assert refusal == Ended("invalid_grant:  [2J ]0;owned  line  forged=yes  right-to-left")
+    assert answer(400, {"error": "bad\x1b[31m\n"}) == Transient("bad [31m ")
+
+
+def test_a_reason_is_not_longer_than_a_line_has_room_for() -> None:
+    refusal = answer(400, {"error": "e" * 10_000, "error_description": "d" * 10_000})
+    assert isinstance(refusal, Failure)
+    assert len(refusal.reason) < 300
+
+
+# ---- no readable error
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Bad Request</html>",
+        b"\xff\xfe\x00",
+        b"[]",
+        b"null",
+        {},
+        {"error": ""},
+        {"error": None},
+        {"error": 7},
+        {"error": {"code": "invalid_grant"}},
+        {"error": ["invalid_grant"]},
+        {"message": "invalid_grant"},
+        {"access_token": "at", "expires_in": 3600},
+    ],
+)
+def test_a_refusal_that_does_not_say_why_is_no_verdict(status: int, body: object) -> None:
+    assert answer(status, body) == Unclear(f"the provider refused and did not say why (HTTP {status})")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Log in to the hotel's network</html>",
+        b"\xff\xfe\x00",
+        b"{",
+        b'{"access_token": "at"',
+        b"[" * 100_000,
+        b"[]",
+        b"null",
+        b"true",
+        b'"at"',
+        {},
+        {"token_type": "Bearer", "expires_in": 3600},
+        {"error": ""},
+    ],
+)
+def test_garbage_instead_of_a_reply_is_a_lost_reply(body: object) -> None:
+    assert answer(200, body) == Lost("the provider's reply can't be read")
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_gateway_s_page_is_a_lost_reply(status: int) -> None:
+    assert answer(status, b"<html>Bad Gateway</html>") == Lost(f"a gateway answered for the provider (HTTP {status})")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("body", [b"", {"access_token": "at", "refresh_token": "rt", "expires_in": 3600}])
+def test_a_redirect_is_never_followed_and_passes(status: int, body: object) -> None:
+    assert answer(status, body, location="https://evil.example/") == Busy(
+        f"the provider answered with a redirect (HTTP {status}), which is never followed here"
+    )
+
+
+@pytest.mark.parametrize("status", [404, 405, 418, 429, 500, 503])
+def test_any_other_status_passes(status: int) -> None:
+    assert answer(status, b"") == Busy(f"the provider answered HTTP {status}")
+    assert answer(status, b"", retry_after="7") == Busy(f"the provider answered HTTP {status}", 7.0)
+
+
+# ---- Retry-After
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("600", 600.0),
+        ("601", 600.0),
+        ("99999999999999999999999999", 600.0),
+        ("9" * 10_000, 600.0),
+        ("Tue, 14 Nov 2023 22:13:30 GMT", 10.0),
+        ("Tue, 14 Nov 2023 22:13:10 GMT", 0.0),  # past
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 600.0),
+        ("Tue, 14 Nov 2023 23:13:30 +0100", 10.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_within_ten_minutes(value: str, seconds: float) -> None:
+    assert answer(429, b"", retry_after=value) == Busy("the provider answered HTTP 429", seconds)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", "soon", "-1", "1.5", "NaN", "inf", "1e3", "0x10", "²", "٣", "Tue, 99 Nov 2023", "2023-11-14T22:13:30Z"],
+)
+def test_a_retry_after_that_means_nothing_is_left_out(value: str) -> None:
+    assert answer(429, b"", retry_after=value) == Busy("the provider answered HTTP 429", None)
+
+
+@settings(deadline=None)
+@given(st.text() | st.text("0123456789:,+- MonJaGTu."))
+def test_whatever_retry_after_says_it_is_nothing_or_within_ten_minutes(value: str) -> None:
+    busy = answer(503, b"", retry_after=value)
+    assert isinstance(busy, Busy)
+    assert busy.retry_after is None or 0 <= busy.retry_after <= 600
+
+
+# ---- replies
+
+
+def test_a_whole_reply_is_read() -> None:
+    reply = granted(token_type="DPoP", refresh_token="rt", scope="openid email", id_token="a.b.c", new_field=7)
+    assert reply == TokenReply(
+        access_token=Secret("at"),
+        token_type="DPoP",
+        lifetime=3600.0,
+        refresh_token=Secret("rt"),
+        scope="openid email",
+        id_token=Secret("a.b.c"),
+    )
+
+
+def test_a_reply_without_a_new_refresh_token_or_an_id_token_is_a_reply() -> None:
+    reply = granted()
+    assert (reply.refresh_token, reply.id_token, reply.scope) == (None, None, None)
+
+
+def test_a_refresh_token_without_an_access_token_is_kept() -> None:
+    reply = answer(200, {"refresh_token": "rt"})
+    assert isinstance(reply, TokenReply), reply
+    assert (reply.access_token, reply.refresh_token) == (None, Secret("rt"))
+
+
+@pytest.mark.parametrize(
+    ("given_type", "token_type"),
+    [("Bearer", "Bearer"), ("bearer", "bearer"), ("DPoP", "DPoP"), (None, "Bearer"), ("", "Bearer"), (7, "Bearer")],
+)
+def test_the_token_type_is_the_provider_s_and_bearer_where_it_is_missing(given_type: object, token_type: str) -> None:
+    assert granted(token_type=given_type).token_type == token_type
+
+
+def test_a_reply_without_a_token_type_is_bearer() -> None:
+    reply = answer(200, {"access_token": "at"})
+    assert isinstance(reply, TokenReply), reply
+    assert reply.token_type == "Bearer"
+
+
+def test_a_token_type_can_not_forge_a_header() -> None:
+    assert granted(token_type="Bearer\r\nX-Forged: 1").token_type == "Bearer"
+
+
+@pytest.mark.parametrize("scope", [None, 7, ["openid"], {}])
+def test_a_scope_that_is_no_text_is_left_out(scope: object) -> None:
+    assert granted(scope=scope).scope is None
+
+
+NO_TOKENS: list[object] = [
+    "",
+    None,
+    7,
+    True,
+    ["at"],
+    {"value": "at"},
+    "a\nb",
+    "a\r\nX-Forged: 1",
+    "a\0",
+    "a\x1b[31m",
+    "a\x7f",
+    "tökén",
+    "half \ud83d",
+    "a\u2028b",
+]
+
+
+@pytest.mark.parametrize("token", NO_TOKENS)
+def test_an_access_token_of_anything_but_visible_ascii_is_none(token: object) -> None:
+    assert answer(200, {"access_token": token, "expires_in": 3600}) == Lost("the provider's reply can't be read")
+
+
+@pytest.mark.parametrize("token", NO_TOKENS)
+def test_other_tokens_of_anything_but_visible_ascii_are_none(token: object) -> None:
+    reply = granted(refresh_token=token, id_token=token)
+    assert (reply.access_token, reply.refresh_token, reply.id_token) == (Secret("at"), None, None)
+
+
+def test_a_refresh_token_is_kept_where_the_access_token_is_none() -> None:
+    reply = answer(200, {"access_token": "forged\r\n", "refresh_token": "rt"})
+    assert isinstance(reply, TokenReply), reply
+    assert (reply.access_token, reply.refresh_token) == (None, Secret("rt"))
+
+
+# ---- lifetimes
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "lifetime"),
+    [
+        (3600, 3600.0),
+        ("3600", 3600.0),
+        (" 60 ", 60.0),
+        ("1.5", 1.5),
+        (TEN_YEARS, TEN_YEARS),
+        (TEN_YEARS + 1, TEN_YEARS),
+        (10**400, TEN_YEARS),
+        ("9" * 400, TEN_YEARS),
+        (float("inf"), TEN_YEARS),
+    ],
+)
+def test_expires_in_is_a_number_or_a_text_of_one_and_ten_years_at_most(expires_in: object, lifetime: float) -> None:
+    assert granted(expires_in=expires_in).lifetime == lifetime
+
+
+@pytest.mark.parametrize(
+    "expires_in",
+    [None, 0, 0.0, -0.0, -1, -3600, "0", "-1", "", "soon", "nan", float("nan"), float("-inf"), True, False, [3600], {}],
+)
+def test_an_expires_in_that_says_nothing_is_left_out(expires_in: object) -> None:
+    assert granted(expires_in=expires_in).lifetime is None
+
+
+@pytest.mark.parametrize(
+    ("text", "lifetime"), [(b"NaN", None), (b"Infinity", TEN_YEARS), (b"-Infinity", None), (b"1e999", TEN_YEARS)]
+)
+def test_numbers_that_json_does_not_have_are_read_all_the_same(text: bytes, lifetime: float | None) -> None:
+    reply = answer(200, b'{"access_token": "at", "expires_in": ' + text + b"}")
+    assert isinstance(reply, TokenReply), reply
+    assert reply.lifetime == lifetime
+
+
+def test_a_reply_without_expires_in_has_no_lifetime() -> None:
+    reply = answer(200, {"access_token": "at"})
+    assert isinstance(reply, TokenReply), reply
+    assert reply.lifetime is None
+
+
+@settings(deadline=None)
+@given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2))
+def test_whatever_expires_in_is_a_lifetime_is_above_zero_and_ten_years_at_most(value: object) -> None:
+    lifetime = parse_lifetime(value)
+    assert lifetime is None or 0 < lifetime <= TEN_YEARS
+
+
+# ---- anything at all
+
+STATUSES = st.sampled_from([200, 201, 204, 301, 400, 401, 403, 404, 429, 500, 502, 503, 504])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(alphabet=st.characters(codec=None), max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+ANSWERS = st.dictionaries(
+    st.sampled_from(
+        [
+            "access_token",
+            "refresh_token",
+            "id_token",
+            "token_type",
+            "expires_in",
+            "scope",
+            "error",
+            "error_description",
+        ]
+    ),
+    JSON | st.just("at"),
+).map(lambda fields: json.dumps(fields).encode())
+
+
+@settings(deadline=None, max_examples=300)
+@given(STATUSES, st.binary(max_size=100) | ANSWERS)
+def test_whatever_comes_is_a_usable_reply_or_a_failure_whose_reason_can_be_printed(status: int, body: bytes) -> None:
+    came = answer(status, body)
+    if isinstance(came, TokenReply):
+        tokens = [token for token in (came.access_token, came.refresh_token, came.id_token) if token is not None]
+        assert came.access_token or came.refresh_token
+        assert [token.reveal() for token in tokens if not token.reveal().isascii()] == []
+        assert [token.reveal() for token in tokens if not token.reveal().isprintable()] == []
+    else:
+        assert isinstance(came, Failure)
+        assert came.reason
+        assert "\n" not in came.reason
+        assert "\x1b" not in came.reason
+
+
+@settings(deadline=None)
+@given(STATUSES, st.binary(max_size=200))
+def test_no_answer_without_invalid_grant_ends_a_session(status: int, body: bytes) -> None:
+    assert not isinstance(answer(status, body), Ended) or b"invalid_grant" in body
+
+
+def test_the_repr_of_a_reply_shows_no_secret() -> None:
+    shown = repr(granted(access_token="hunter2-a", refresh_token="hunter2-r", id_token="hunter2-i"))
+    assert "hunter2" not in shown
+    assert shown.count("Secret(…)") == 3
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 429, 500, 502])
+def test_the_repr_of_a_failure_shows_no_secret_of_the_answer(status: int) -> None:
+    fields = {"error": "invalid_request", "refresh_token": "hunter2", "access_token": "hunter2"}
+    assert "hunter2" not in repr(answer(status, fields))
+    assert "hunter2" not in repr(answer(status, b'{"refresh_token": "hunter2'))

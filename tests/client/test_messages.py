@@ -1,0 +1,244 @@
+"""The vocabulary: which methods there are, and which parameters they take."""
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from auth_agent_client.errors import InvalidRequest, UnknownMethod
+from auth_agent_client.messages import METHODS, PROTOCOL, RECORD, RENEWALS, STATES, check, is_account_name
+
+# As the design has them; "!" marks what a request must have.
+PARAMETERS = {
+    "hello": "client",
+    "token": "account audience scope min_ttl force timeout",
+    "id_token": "account min_ttl timeout",
+    "rejected": "account audience scope access_token! timeout",
+    "has_valid": "account audience scope min_ttl",
+    "profile": "account max_age timeout",
+    "user": "account fields timeout",
+    "user_metadata": "account timeout",
+    "update_user_metadata": "account user_metadata! clear timeout",
+    "status": "account",
+    "login": "account flow! switch_user client_secret",
+    "login_redirect": "login_id! url!",
+    "login_result": "login_id! timeout",
+    "login_cancel": "login_id!",
+    "import": "account refresh_token! switch_user client_secret",
+    "logout": "account revoke",
+    "refresh": "account timeout",
+    "reload": "",
+    "watch": "accounts",
+}
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+ANY_VALUE = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+    | st.lists(st.text(max_size=3) | st.integers(), max_size=3)
+    | st.dictionaries(st.text(max_size=3), st.integers(), max_size=3)
+)
+
+
+def complaint(method: str, **parameters: object) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as raised:
+        check(method, parameters)
+    return raised.value
+
+
+# ---- the vocabulary
+
+
+def test_the_methods_and_their_parameters_are_those_of_the_design() -> None:
+    described = {
+        name: {parameter + "!" * (parameter in method.required) for parameter in method.parameters}
+        for name, method in METHODS.items()
+    }
+    assert described == {name: set(parameters.split()) for name, parameters in PARAMETERS.items()}
+
+
+def test_what_a_token_request_answers_is_that_of_the_design() -> None:
+    token = ("account", "access_token", "token_type", "expires_at", "scope", "audience")
+    assert [METHODS[name].result for name in ("token", "rejected", "refresh")] == [token] * 3
+
+
+def test_who_logs_in_or_imports_gets_a_record() -> None:
+    assert [METHODS[name].result for name in ("login_result", "import")] == [RECORD, RECORD]
+
+
+def test_the_words_of_a_record_are_those_of_the_design() -> None:
+    assert PROTOCOL == 1
+    assert " ".join(RECORD) == (
+        "account issuer subject name state renewal saved reason expires_at refresh_at last_refresh_at refreshes "
+        "session_ends_at epoch revision"
+    )
+    assert STATES == ("ready", "expired", "login_required", "locked", "logged_out")
+    assert RENEWALS == ("idle", "running", "retrying", "none")
+
+
+def test_methods_wait_fifteen_seconds_and_a_login_ten_minutes() -> None:
+    waits = {name: method.timeout for name, method in METHODS.items() if "timeout" in method.parameters}
+    assert waits.pop("login_result") == 600
+    assert set(waits.values()) == {15}
+
+
+def test_a_method_that_takes_no_timeout_has_none() -> None:
+    assert [
+        name for name, method in METHODS.items() if (method.timeout is None) == ("timeout" in method.parameters)
+    ] == []
+
+
+def test_what_changes_something_is_not_repeated_by_a_client_on_its_own() -> None:
+    assert {name for name, method in METHODS.items() if not method.repeatable} == {
+        "import",
+        "login",
+        "login_cancel",
+        "login_redirect",
+        "login_result",
+        "logout",
+        "update_user_metadata",
+    }
+
+
+# ---- checking
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_with_what_it_needs_passes(method: str) -> None:
+    needed: dict[str, object] = {
+        "access_token": "at",
+        "user_metadata": {},
+        "flow": "browser",
+        "login_id": "1",
+        "url": "http://127.0.0.1/",
+        "refresh_token": "rt",
+    }
+    given_parameters = {name: needed[name] for name in METHODS[method].required}
+    assert check(method, given_parameters) is METHODS[method]
+
+
+@pytest.mark.parametrize("method", ["", "Token", "tokens", "__class__", "lock", "x" * 1000])
+def test_a_method_that_there_is_not_is_unknown(method: str) -> None:
+    with pytest.raises(UnknownMethod) as raised:
+        check(method, {})
+    assert raised.value.message == f"there is no method {method[:64]!r}"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_unknown_parameter_is_an_error_that_names_it(method: str) -> None:
+    error = complaint(method, audiance="x")
+    assert error.parameter == "audiance"
+    assert error.message.startswith(f"{method} takes no parameter 'audiance'; it takes: ")
+
+
+def test_an_unknown_parameter_is_answered_with_those_that_are_known() -> None:
+    assert complaint("refresh", audience="x").message == (
+        "refresh takes no parameter 'audience'; it takes: account, timeout"
+    )
+    assert complaint("reload", account="work").message == "reload takes no parameter 'account'; it takes: none"
+
+
+def test_the_name_of_an_unknown_parameter_is_cut() -> None:
+    assert complaint("reload", **{"x" * 1000: 1}).parameter == "x" * 64
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [(method, name) for method, spec in METHODS.items() for name in spec.required],
+)
+def test_a_parameter_that_is_missing_is_named(method: str, name: str) -> None:
+    needed: dict[str, object] = {
+        "access_token": "at",
+        "flow": "device",
+        "login_id": "1",
+        "url": "u",
+        "user_metadata": {},
+    }
+    rest = {other: needed[other] for other in METHODS[method].required if other != name}
+    error = complaint(method, **rest)
+    assert (error.parameter, error.message) == (name, f"{method} needs the parameter {name}")
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 1, 60, 0.5, 3_155_760_000])
+def test_seconds_are_a_number_of_a_century_at_most(value: float) -> None:
+    assert check("token", {"min_ttl": value, "timeout": value}) is METHODS["token"]
+
+
+WRONG: list[tuple[str, str, list[object], str]] = [
+    (
+        "token",
+        "min_ttl",
+        [-1, -0.5, float("nan"), float("inf"), 2**64, 3_155_760_001, True, "60", None, [60], b"60"],
+        "a number of seconds, 0 or more",
+    ),
+    ("token", "timeout", [-1, float("nan"), True, "15", None], "a number of seconds, 0 or more"),
+    ("profile", "max_age", [-1, "300", False], "a number of seconds, 0 or more"),
+    (
+        "token",
+        "account",
+        ["", "a b", "a/b", "ä", "a\n", "x" * 65, None, 7, b"work", ["work"]],
+        "an account's name, 1 to 64 of A-Z a-z 0-9 . _ -",
+    ),
+    ("token", "audience", ["", None, 7, ["api"], b"api", True], "a text that is not empty"),
+    ("token", "scope", [None, 7, ["openid"], b"openid"], "a text"),
+    ("token", "force", [0, 1, "true", None], "true or false"),
+    ("logout", "revoke", [0, 1, "false", None], "true or false"),
+    ("login", "flow", ["", "Browser", "code", None, 7, ["browser"], {}, True], '"browser" or "device"'),
+    ("user", "fields", ["name", None, [1], ["name", None], {"name": 1}], "a list of texts"),
+    ("watch", "accounts", ["work", None, [1], {"work": 1}], "a list of texts"),
+    ("update_user_metadata", "user_metadata", [None, [], "{}", 7], "a map"),
+    ("import", "refresh_token", ["", None, 7, b"rt"], "a text that is not empty"),
+    ("hello", "client", [None, 7, b"x"], "a text"),
+]
+
+
+@pytest.mark.parametrize(("method", "name", "values", "words"), WRONG)
+def test_a_parameter_of_the_wrong_kind_is_named_with_what_it_must_be(
+    method: str, name: str, values: list[object], words: str
+) -> None:
+    for value in values:
+        error = complaint(method, **{name: value})
+        assert (error.parameter, error.message) == (name, f"{method}: {name} must be {words}"), value
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(sorted(METHODS)),
+    st.dictionaries(
+        st.text(max_size=70) | st.sampled_from(sorted({name for spec in METHODS.values() for name in spec.parameters})),
+        ANY_VALUE,
+        max_size=4,
+    ),
+)
+def test_whatever_is_asked_passes_or_one_parameter_is_to_blame(method: str, parameters: dict[str, object]) -> None:
+    blamable = {name[:64] for name in parameters} | (set(METHODS[method].required) - set(parameters))
+    try:
+        spec = check(method, parameters)
+    except InvalidRequest as error:
+        blamed = {error.parameter}
+    else:
+        blamed = set[str | None]()
+        assert set(spec.required) <= set(parameters) <= set(spec.parameters)
+    assert blamed <= blamable
+
+
+# ---- accounts' names
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=LETTERS, min_size=1, max_size=64))
+def test_letters_digits_and_three_marks_make_a_name(name: str) -> None:
+    assert is_account_name(name) is True
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=LETTERS, max_size=30), st.characters(exclude_characters=LETTERS), st.text(alphabet=LETTERS))
+def test_any_other_character_makes_no_name(before: str, other: str, after: str) -> None:
+    assert is_account_name(before + other + after) is False
+
+
+@pytest.mark.parametrize("value", ["", "x" * 65, None, 7, True, b"work", ["w"], ("w",)])
+def test_what_is_empty_too_long_or_no_text_is_no_name(value: object) -> None:
+    assert is_account_name(value) is False

@@ -1,0 +1,116 @@
+"""Where the socket is."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from auth_agent_client.errors import Misconfigured
+from auth_agent_client.paths import SUN_PATH, socket_path
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AUTH_AGENT_SOCK", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def may_write_to(monkeypatch: pytest.MonkeyPatch, *directories: str) -> None:
+    def access(path: str, mode: int) -> bool:
+        return mode == os.W_OK and path in directories
+
+    monkeypatch.setattr(os, "access", access)
+
+
+def test_the_variable_of_our_own_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH_AGENT_SOCK", "/somewhere/else.sock")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    assert socket_path() == "/somewhere/else.sock"
+
+
+def test_without_it_the_socket_is_below_the_runtime_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    assert socket_path() == "/run/user/7/auth-agent/agent.sock"
+
+
+def test_a_variable_that_is_empty_is_as_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH_AGENT_SOCK", "")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    assert socket_path() == "/run/user/7/auth-agent/agent.sock"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no runtime directory of this kind")
+def test_a_job_without_variables_finds_the_same_runtime_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_write_to(monkeypatch, f"/run/user/{os.getuid()}")
+    assert socket_path() == f"/run/user/{os.getuid()}/auth-agent/agent.sock"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no state directory of this kind")
+def test_where_there_is_no_runtime_directory_it_is_below_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_write_to(monkeypatch)
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert socket_path() == "/home/anna/.local/state/auth-agent/agent.sock"
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert socket_path() == "/state/auth-agent/agent.sock"
+
+
+def test_on_macos_it_is_below_the_user_s_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setenv("HOME", "/Users/anna")
+    assert socket_path() == "/Users/anna/Library/Application Support/auth-agent/agent.sock"
+
+
+def test_without_any_variable_the_path_is_absolute_and_the_user_s_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.chdir(tmp_path)
+    owner = re.compile(rf"(/run/user/{os.getuid()}|/home/anna)/(.*/)?auth-agent/agent\.sock")
+    assert owner.fullmatch(socket_path()), socket_path()
+
+
+@pytest.mark.parametrize("path", ["agent.sock", "./agent.sock", "run/agent.sock", "~/agent.sock"])
+def test_a_relative_path_is_refused_and_its_variable_named(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("AUTH_AGENT_SOCK", path)
+    with pytest.raises(Misconfigured) as raised:
+        socket_path()
+    assert raised.value.message == f"the socket's path must be absolute: {path!r} (from AUTH_AGENT_SOCK)"
+
+
+def test_a_relative_runtime_directory_is_not_blamed_on_another_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "run/user/7")
+    with pytest.raises(Misconfigured) as raised:
+        socket_path()
+    assert "from AUTH_AGENT_SOCK" not in raised.value.message
+
+
+def test_the_longest_path_that_a_socket_may_have_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    longest = "/" + "a" * (SUN_PATH - 2)
+    monkeypatch.setenv("AUTH_AGENT_SOCK", longest)
+    assert socket_path() == longest
+
+
+def test_a_path_of_a_byte_more_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH_AGENT_SOCK", "/" + "a" * (SUN_PATH - 1))
+    with pytest.raises(Misconfigured, match="set AUTH_AGENT_SOCK to a shorter one"):
+        socket_path()
+
+
+def test_a_path_is_measured_in_bytes_and_not_in_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "/" + "ä" * (SUN_PATH // 2)
+    assert len(path) < SUN_PATH
+    monkeypatch.setenv("AUTH_AGENT_SOCK", path)
+    with pytest.raises(Misconfigured, match="longer than"):
+        socket_path()
+
+
+def test_a_runtime_directory_that_is_too_long_is_refused_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "a" * SUN_PATH)
+    with pytest.raises(Misconfigured, match="longer than"):
+        socket_path()
+
+
+def test_the_limit_is_the_one_of_sun_path_on_this_platform() -> None:
+    assert {"linux": 108, "darwin": 104}[sys.platform] == SUN_PATH

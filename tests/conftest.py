@@ -1,0 +1,18 @@
+"""What all tests share: a skip that fails where it must not be, and the real provider."""
+
+from collections.abc import Generator
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--strict-skips", action="store_true", help="a skipped test is a failed one (in CI)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("--strict-skips"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where nothing may be missing: {report.longrepr}"
+    return report

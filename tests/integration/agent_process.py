@@ -1,0 +1,155 @@
+"""A real agent in a process of its own, with a home, a socket and a configuration that nobody else has."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from auth_agent_client import Agent
+
+Found = TypeVar("Found")
+
+COMMAND = (sys.executable, "-W", "error", "-m", "auth_agent")
+# What a condition that comes true at all is waited for, on a machine that is busy with other things.
+PATIENCE = 30.0
+
+
+def until(condition: Callable[[], Found], timeout: float = PATIENCE, every: float = 0.01) -> Found:
+    """Wait until the condition holds; what it returned then."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {timeout:g} s: {condition}"
+        time.sleep(every)
+
+
+class AgentProcess(AbstractContextManager["AgentProcess"]):
+    """`auth-agent run`, from start to stop; or, not `started`, a place for its commands."""
+
+    def __init__(
+        self,
+        accounts: Mapping[str, Mapping[str, object]] | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        command: tuple[str, ...] = COMMAND,
+        preexec: Callable[[], object] | None = None,
+        started: bool = True,
+    ) -> None:
+        # Not pytest's tmp_path: a socket's path has room for a hundred bytes.
+        self.home = Path(tempfile.mkdtemp(prefix="auth-agent-"))
+        self.socket = self.home / "run" / "agent.sock"
+        self.config = self.home / "config.toml"
+        self._log = self.home / "log"
+        self._command = command
+        self._preexec = preexec
+        self._started = started
+        self._process: subprocess.Popen[bytes] | None = None
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AUTH_AGENT", "XDG_"))}
+        self.environment = {
+            **inherited,
+            "HOME": str(self.home),
+            "AUTH_AGENT_SOCK": str(self.socket),
+            "AUTH_AGENT_CONFIG": str(self.config),
+            "AUTH_AGENT_LOG": "debug",
+            **(environment or {}),
+        }
+        self.configure(accounts or {})
+
+    def configure(self, accounts: Mapping[str, Mapping[str, object]]) -> None:
+        """Write the configuration file; the agent reads it when it is told to."""
+        lines: list[str] = []
+        for name, keys in accounts.items():
+            lines.append(f"[accounts.{name}]")
+            lines.extend(f"{key} = {json.dumps(value)}" for key, value in keys.items())
+        self.config.write_text("\n".join(lines) + "\n")
+
+    def __enter__(self) -> Self:
+        if self._started:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._process is not None:
+                self.kill()
+            if error is not None:
+                sys.stderr.write(self.log)
+        finally:
+            shutil.rmtree(self.home)
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        before = len(self.logged(" listening "))
+        self.spawn()
+        until(lambda: len(self.logged(" listening ")) > before or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log
+
+    def spawn(self) -> None:
+        """Start it, for better or worse."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._command, "run"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=self._preexec,  # noqa: PLW1509 -- the tests that fork start no threads
+            )
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None
+        return self._process
+
+    @property
+    def log(self) -> str:
+        """All that it wrote to its standard output and error."""
+        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+    def terminate(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end; its exit code."""
+        self.process.send_signal(signum)
+        code = self.process.wait(PATIENCE)
+        self._process = None
+        return code
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        self._process = None
+
+    def client(self) -> Agent:
+        """A client of it."""
+        return Agent(str(self.socket))
+
+    def run(self, *arguments: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run a command of `auth-agent` as this agent's user."""
+        return subprocess.run(
+            [*self._command, *arguments],
+            env=self.environment,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def logged(self, pattern: str) -> list[str]:
+        """The log's lines in which that is found."""
+        return [line for line in self.log.splitlines() if re.search(pattern, line)]

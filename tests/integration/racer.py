@@ -1,0 +1,43 @@
+"""One of the race's processes: asks for tokens without pause, tries every twentieth at the provider.
+
+    racer.py SOCKET USERINFO_URL SECONDS
+
+Prints what came of it as JSON.
+"""
+
+import http.client
+import json
+import sys
+import time
+from urllib.parse import urlsplit
+
+from auth_agent_client import Agent, AgentError
+
+
+def main(socket: str, userinfo: str, seconds: float) -> None:
+    address = urlsplit(userinfo)
+    provider = http.client.HTTPConnection(address.netloc, timeout=30)
+    tokens = asked = 0
+    failures: list[str] = []
+    end = time.monotonic() + seconds
+    with Agent(socket) as agent:
+        while time.monotonic() < end:
+            try:
+                token = agent.token("work")
+            except AgentError as error:
+                failures.append(f"{error.code}: {error.message}")
+                continue
+            tokens += 1
+            if tokens % 20 == 0:
+                asked += 1
+                provider.request("GET", address.path, headers={"Authorization": token.authorization})
+                answer = provider.getresponse()
+                answer.read()
+                if answer.status != http.client.OK:
+                    failures.append(f"userinfo: {answer.status}, {token.expires_at - time.time():.2f} s left")
+    provider.close()
+    json.dump({"tokens": tokens, "userinfo": asked, "failures": failures[:20]}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))

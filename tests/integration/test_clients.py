@@ -1,0 +1,376 @@
+"""Clients as they may be: a bad one hurts only itself."""
+
+import contextlib
+import os
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from typing import Any, Self
+
+import msgpack
+import pytest
+
+from auth_agent_client import Agent, Denied, Timeout, Unavailable
+from auth_agent_client.messages import METHODS
+from auth_agent_client.wire import Connection, Message, Notification, Response
+from tests.integration.agent_process import AgentProcess, until
+from tests.integration.conftest import account, log_in
+from tests.op.provider import OpenIDProvider
+
+UNPRIVILEGED = 65534  # nobody
+FIRST_MESSAGE = 10.0
+SLACK = 5.0
+
+
+class RawClient:
+    """A connection on which anything can be said, and read message by message."""
+
+    def __init__(self, agent: AgentProcess) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(str(agent.socket))
+        self.wire = Connection()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def ask(self, method: str, **parameters: object) -> None:
+        self.socket.sendall(self.wire.request(method, parameters)[1])
+
+    def read(self) -> Message | None:
+        """The next message; None when the agent has hung up."""
+        while (message := self.wire.next_message()) is None:
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionResetError:  # what was sent was not read to its end
+                return None
+            if not data:
+                return None
+            self.wire.receive_data(data)
+        return message
+
+    def call(self, method: str, **parameters: object) -> Response:
+        self.ask(method, **parameters)
+        answer = self.read()
+        assert isinstance(answer, Response)
+        return answer
+
+    def result(self, method: str, **parameters: object) -> dict[str, Any]:
+        answer = self.call(method, **parameters)
+        assert answer.error is None
+        found: Any = answer.result
+        assert isinstance(found, dict)
+        return found  # pyright: ignore[reportUnknownVariableType] -- any map from the wire
+
+
+@pytest.fixture
+def raw(agent: AgentProcess) -> Generator[RawClient, None, None]:
+    """Such a connection."""
+    with RawClient(agent) as one:
+        yield one
+
+
+@pytest.fixture
+def logged_in(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> AgentProcess:
+    """An agent with a session."""
+    log_in(client, provider)
+    return agent
+
+
+def p99(client: Agent, requests: int = 500) -> float:
+    """How long all but the slowest hundredth of a well-behaved client's requests take, in seconds."""
+    took: list[float] = []
+    for _ in range(requests):
+        before = time.perf_counter()
+        client.token()
+        took.append(time.perf_counter() - before)
+    return statistics.quantiles(took, n=100)[98]
+
+
+# ---- what the protocol promises
+
+
+@pytest.mark.parametrize(
+    "method", ["hello", "token", "rejected", "has_valid", "refresh", "status", "reload", "watch", "logout"]
+)
+def test_results_have_the_fields_that_the_vocabulary_names(
+    method: str, logged_in: AgentProcess, raw: RawClient
+) -> None:
+    parameters = {"access_token": "unknown"} if method == "rejected" else {}
+    assert set(raw.result(method, **parameters)) == set(METHODS[method].result or ())
+    assert logged_in.process.poll() is None
+
+
+def test_replies_come_in_any_order(logged_in: AgentProcess, provider: OpenIDProvider, raw: RawClient) -> None:
+    provider.fault("delay", ms=500, grant_type="refresh_token")
+    raw.ask("refresh")
+    raw.ask("token")
+    first, second = raw.read(), raw.read()
+    assert isinstance(first, Response)
+    assert isinstance(second, Response)
+    assert [first.id, second.id] == [2, 1]
+    assert logged_in.process.poll() is None
+
+
+def test_an_unknown_parameter_is_named(raw: RawClient) -> None:
+    error = raw.call("token", audiense="x").error
+    assert error is not None
+    assert (error.code, error.details["parameter"]) == ("invalid_request", "audiense")
+
+
+def test_methods_that_are_not_there_yet_are_told_from_those_that_never_will_be(raw: RawClient) -> None:
+    codes = [answer.error.code for answer in (raw.call("profile"), raw.call("no_such_method")) if answer.error]
+    assert codes == ["unsupported", "unknown_method"]
+    features = raw.result("hello")["features"]
+    assert "token" in features
+    assert "profile" not in features
+
+
+def test_a_timeout_ends_the_wait_and_not_the_refresh(
+    logged_in: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    provider.fault("delay", ms=1000, grant_type="refresh_token")
+    with pytest.raises(Timeout):
+        client.token(force=True, timeout=0.2)
+    until(lambda: logged_in.logged("outcome=ok refreshes=1"))
+
+
+def test_a_storm_of_force_is_limited(logged_in: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
+    waits: list[float | None] = []
+    for _ in range(20):
+        try:
+            client.token(force=True)
+        except Unavailable as error:
+            waits.append(error.retry_after)
+    assert len(waits) == 15
+    assert all(wait is not None and 0 < wait <= 10 for wait in waits)
+    assert len(provider.requests(provider.token_path, "refresh_token")) == 1 + 5
+    with logged_in.client() as another, pytest.raises(Unavailable):
+        another.token(force=True)  # the session's own limit: another connection is no way around it
+    assert client.token().access_token
+
+
+def test_a_rejected_token_that_is_as_good_as_new_is_not_refreshed(
+    logged_in: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    with pytest.raises(Denied, match="another reason"):
+        client.rejected(client.token().access_token)
+    assert client.rejected("unknown").access_token == client.token().access_token
+    assert len(provider.requests(provider.token_path, "refresh_token")) == 1
+    assert logged_in.process.poll() is None
+
+
+def test_who_watches_is_told_in_order_and_never_a_token(
+    logged_in: AgentProcess, client: Agent, provider: OpenIDProvider, raw: RawClient
+) -> None:
+    snapshot = raw.result("watch")
+    assert [record["state"] for record in snapshot["accounts"]] == ["ready"]
+    token = client.refresh().access_token
+    client.logout()
+    records: list[dict[str, object]] = []
+    while not records or records[-1]["state"] != "logged_out":
+        told = raw.read()
+        assert isinstance(told, Notification)
+        assert told.method == "changed"
+        record: Any = told.values[0]
+        records.append(record)
+    revisions = [int(str(record["revision"])) for record in records]
+    assert revisions == sorted(revisions)
+    assert "running" in [record["renewal"] for record in records]
+    assert token not in repr(records)
+    assert provider.count(provider.paths["revocation"]) == 1
+    assert logged_in.process.poll() is None
+
+
+# ---- and what nobody asked for
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xc1",
+        b"\x00" * 100,
+        b"\xff" * 1000,
+        b"\x91" * 2000,
+        msgpack.packb([0, 1, "token", [{"account": "work"}], "more"]),
+        msgpack.packb([0, -1, "token", []]),
+        msgpack.packb([0, 1, "token", [{1: 2}]], strict_types=True),
+        msgpack.packb({"method": "token"}),
+        b"\xdb\xff\xff\xff\xff" + b"x" * (1 << 21),
+    ],
+    ids=["HTTP", "reserved", "zeros", "ones", "deep", "too long", "bad id", "bad key", "a map", "huge"],
+)
+def test_who_speaks_another_protocol_is_told_and_hung_up_on(
+    garbage: bytes, logged_in: AgentProcess, client: Agent, raw: RawClient
+) -> None:
+    # The agent hangs up while the huge one is still being sent.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        raw.socket.sendall(garbage)
+    told = raw.read()
+    assert isinstance(told, Notification)
+    assert told.method == "closing"
+    assert raw.read() is None
+    assert client.token().access_token
+    assert logged_in.process.poll() is None
+
+
+def test_an_id_that_is_still_open_can_not_be_used_again(
+    logged_in: AgentProcess, provider: OpenIDProvider, raw: RawClient
+) -> None:
+    provider.fault("delay", ms=1000, grant_type="refresh_token")
+    raw.socket.sendall(msgpack.packb([0, 7, "refresh", []]) * 2)
+    told = raw.read()
+    assert isinstance(told, Notification)
+    assert "7" in repr(told.values)
+    assert logged_in.process.poll() is None
+
+
+def test_half_a_message_delays_nobody(logged_in: AgentProcess, client: Agent, raw: RawClient) -> None:
+    _, request = raw.wire.request("token", {})
+    raw.socket.sendall(request[:7])
+    assert p99(client) < 0.05
+    raw.socket.sendall(request[7:])
+    answer = raw.read()
+    assert isinstance(answer, Response)
+    assert answer.error is None
+    assert logged_in.process.poll() is None
+
+
+def test_a_client_that_never_reads_costs_little_and_delays_nobody(
+    logged_in: AgentProcess, client: Agent, raw: RawClient
+) -> None:
+    raw.socket.setblocking(False)
+    request = msgpack.packb([0, 1, "status", []])
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        while sent < 200 << 20:
+            sent += raw.socket.send(request * 1000)
+    assert sent < 8 << 20  # the agent has stopped reading
+    assert p99(client) < 0.05
+    assert resident(logged_in) < 120 << 20
+
+
+def test_more_requests_at_once_than_anybody_needs_wait_their_turn(
+    logged_in: AgentProcess, client: Agent, provider: OpenIDProvider, raw: RawClient
+) -> None:
+    provider.fault("delay", ms=500, grant_type="refresh_token")
+    for _ in range(300):
+        raw.ask("token", force=True)
+    assert p99(client) < 0.05
+    answers = [raw.read() for _ in range(300)]
+    assert all(isinstance(answer, Response) for answer in answers)
+    assert len(provider.requests(provider.token_path, "refresh_token")) <= 1 + 5
+    assert logged_in.process.poll() is None
+
+
+def resident(agent: AgentProcess) -> int:
+    """The agent's resident memory in bytes."""
+    shown = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(agent.process.pid)], capture_output=True, text=True, check=True
+    )
+    return int(shown.stdout) << 10
+
+
+@contextlib.contextmanager
+def descriptors(number: int) -> Generator[None, None, None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(number, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_thousand_silent_connections_delay_nobody_and_are_ended(logged_in: AgentProcess, client: Agent) -> None:
+    with descriptors(4096), contextlib.ExitStack() as stack:
+        begun = time.monotonic()
+        silent = [stack.enter_context(RawClient(logged_in)) for _ in range(1000)]
+        assert p99(client) < 0.05
+        assert resident(logged_in) < 120 << 20
+        for one in silent:
+            told = one.read()
+            assert isinstance(told, Notification)
+            assert told.method == "closing"
+            assert one.read() is None
+        assert FIRST_MESSAGE - 1 < time.monotonic() - begun < FIRST_MESSAGE + SLACK
+    assert client.token().access_token
+
+
+def test_beyond_the_limit_the_oldest_that_never_spoke_makes_room(logged_in: AgentProcess) -> None:
+    with descriptors(4096), contextlib.ExitStack() as stack:
+        speaking = stack.enter_context(RawClient(logged_in))
+        assert speaking.call("token").error is None
+        silent = [stack.enter_context(RawClient(logged_in)) for _ in range(1199)]
+        newcomer = stack.enter_context(RawClient(logged_in))
+        assert newcomer.call("token").error is None
+        assert isinstance(silent[0].read(), Notification)
+        assert silent[0].read() is None
+        assert speaking.call("token").error is None
+        assert silent[-1].call("token").error is None
+
+
+def test_without_descriptors_the_agent_waits_and_serves_on(provider: OpenIDProvider) -> None:
+    few = 40
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, few))
+
+    with AgentProcess({"work": account(provider)}, preexec=limit) as agent, agent.client() as client:
+        log_in(client, provider)
+        with contextlib.ExitStack() as stack:
+            many = [stack.enter_context(RawClient(agent)) for _ in range(few * 2)]
+            until(lambda: agent.logged("accept error"))
+            assert p99(client) < 0.05
+            assert len(many) == few * 2
+        with agent.client() as another:
+            assert another.token().access_token
+        assert provider.userinfo(client.refresh().access_token).status_code == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+def test_another_user_is_refused_even_where_the_files_would_let_him(logged_in: AgentProcess) -> None:
+    logged_in.home.chmod(0o755)
+    logged_in.socket.parent.chmod(0o755)
+    logged_in.socket.chmod(0o666)
+    script = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+        "try: s.sendall(b'\\x94\\x00\\x01\\xa5token\\x90'); print(s.recv(100))\n"
+        "except OSError as error: print(b'', error)"
+    )
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", script, str(logged_in.socket)],
+        user=UNPRIVILEGED,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("b''")
+    until(lambda: logged_in.logged(f"refused uid={UNPRIVILEGED}"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+def test_a_client_tells_nothing_to_another_users_agent(agent: AgentProcess) -> None:
+    agent.terminate()
+    script = (
+        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()\n"
+        "print('listening', flush=True); c, _ = s.accept(); print(c.recv(100))"
+    )
+    agent.socket.parent.chmod(0o777)
+    agent.home.chmod(0o755)
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(agent.socket)], stdout=subprocess.PIPE, text=True
+    ) as thief:
+        assert thief.stdout is not None
+        assert thief.stdout.readline() == "listening\n"
+        done = agent.run("token")
+        assert thief.stdout.readline() == "b''\n"
+    assert done.returncode == 1
+    assert "nothing was sent" in done.stderr

@@ -1,0 +1,134 @@
+"""The commands as a person or a script meets them: what they print where, and their exit codes."""
+
+import json
+
+import pytest
+
+from tests.integration.agent_process import AgentProcess
+from tests.integration.conftest import account
+from tests.op.provider import OpenIDProvider
+
+
+@pytest.fixture
+def logged_in(agent: AgentProcess, provider: OpenIDProvider) -> AgentProcess:
+    """An agent into which a person imported a session."""
+    refresh_token = provider.login().refresh_token
+    done = agent.run("import", "work", stdin=f"{refresh_token}\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "Name of auth0|alice" in done.stderr
+    return agent
+
+
+def test_a_token_is_the_one_line_on_stdout(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+    done = logged_in.run("token")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert provider.userinfo(done.stdout.removesuffix("\n")).status_code == 200
+
+
+def test_a_token_as_json_has_all_that_is_known(logged_in: AgentProcess) -> None:
+    told = json.loads(logged_in.run("token", "work", "--json").stdout)
+    assert sorted(told) == ["access_token", "account", "audience", "expires_at", "scope", "token_type"]
+    assert told["account"] == "work"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("token", "nobody"), 1, "no account nobody"),
+        (("token", "wrk"), 1, "did you mean work?"),
+        (("token", "--min-ttl", "soon"), 2, "--min-ttl"),
+        (("token", "--min-ttl"), 2, "requires an argument"),
+        (("token", "--colour"), 2, "No such option: --colour"),
+        (("token", "a", "b"), 2, "unexpected extra argument (b)"),
+        (("token", "--min-ttl=86400"), 1, "good for 3599 s when new"),
+        (("token", "--audience", "https://other.example"), 1, "own audience"),
+        (("logout", "nobody"), 1, "no account nobody"),
+        (("stauts",), 2, "No such command"),
+        (("status", "--colour"), 2, "No such option"),
+        (("import",), 2, "no refresh token"),
+    ],
+)
+def test_mistakes_are_told_on_stderr_with_their_exit_code(
+    logged_in: AgentProcess, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = logged_in.run(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["token", "status", "refresh", "logout", "stop"])
+def test_without_an_agent_every_command_says_how_to_start_one(command: str) -> None:
+    with AgentProcess(started=False) as nowhere:
+        done = nowhere.run(command)
+    assert done.returncode == 3
+    assert "auth-agent run" in done.stderr
+
+
+def test_without_a_login_a_token_says_so(agent: AgentProcess) -> None:
+    done = agent.run("token")
+    assert done.returncode == 4
+    assert "work is not logged in" in done.stderr
+
+
+def test_an_unreachable_provider_has_an_exit_code_of_its_own(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503)
+    done = logged_in.run("refresh")
+    assert done.returncode == 5
+    assert "HTTP 503" in done.stderr
+
+
+def test_status_shows_each_account(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+    logged_in.configure({"work": account(provider), "home": account(provider, default=True)})
+    with logged_in.client() as client:
+        client.reload()
+    lines = logged_in.run("status").stdout.splitlines()
+    assert "store: memory" in lines[0]
+    assert lines[1].split() == ["ACCOUNT", "USER", "STATE", "GOOD", "FOR", "NEXT", "REFRESH", "REASON"]
+    assert lines[2].startswith("work")
+    assert "ready" in lines[2]
+    assert lines[3].startswith("home")
+    assert "logged_out" in lines[3]
+    told = json.loads(logged_in.run("status", "home", "--json").stdout)
+    assert [record["account"] for record in told["accounts"]] == ["home"]
+
+
+def test_refresh_and_logout_say_what_they_did(logged_in: AgentProcess) -> None:
+    assert "good for 35" in logged_in.run("refresh", "work").stderr
+    assert "revoked at the provider" in logged_in.run("logout", "work").stderr
+    assert logged_in.run("token", "work").returncode == 4
+
+
+def test_stop_waits_until_the_agent_has_gone(agent: AgentProcess) -> None:
+    done = agent.run("stop")
+    assert (done.returncode, done.stderr) == (0, "stopped\n")
+    assert agent.process.wait(5) == 0
+
+
+@pytest.mark.parametrize("command", ["", "run", "token", "import", "refresh", "status", "logout", "stop"])
+def test_every_command_has_a_help_with_an_example(command: str) -> None:
+    with AgentProcess(started=False) as nowhere:
+        done = nowhere.run(*filter(None, [command]), "--help")
+    assert done.returncode == 0
+    assert "Usage: auth-agent" in done.stdout
+    assert "Example:" in done.stdout or not command
+
+
+def test_every_command_is_listed() -> None:
+    with AgentProcess(started=False) as nowhere:
+        listed = nowhere.run("--help").stdout
+    for command in ("run", "token", "import", "refresh", "status", "logout", "stop"):
+        assert f"\n  {command} " in listed
+
+
+def test_no_secret_is_in_the_log_however_much_is_logged(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+    seen = [json.loads(logged_in.run("token", "--json").stdout)["access_token"]]
+    provider.fault("garbage", grant_type="refresh_token")
+    logged_in.run("refresh")
+    seen.append(logged_in.run("token").stdout.strip())
+    logged_in.run("logout")
+    assert len(set(seen)) == 2
+    assert "outcome=lost" in logged_in.log
+    for secret in seen:
+        assert secret not in logged_in.log

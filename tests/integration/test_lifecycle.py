@@ -1,0 +1,208 @@
+"""Starting, stopping and reloading, as real processes."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from auth_agent_client import Agent, LoginRequired, Misconfigured
+from tests.integration.agent_process import PATIENCE, AgentProcess, until
+from tests.integration.conftest import account, log_in, record
+from tests.op.provider import OpenIDProvider
+
+UNPRIVILEGED = 65534  # nobody
+
+
+def refresh(agent: AgentProcess, answers: list[str]) -> None:
+    with agent.client() as client:
+        answers.append(client.refresh().access_token)
+
+
+def test_stopping_lets_a_refresh_in_flight_finish(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
+    log_in(client, provider)
+    before = client.token().access_token
+    provider.reset()
+    provider.fault("delay-after", ms=3000, grant_type="refresh_token")
+    answers: list[str] = []
+    waiting = threading.Thread(target=refresh, args=(agent, answers))
+    waiting.start()
+    until(lambda: provider.count(provider.token_path))
+    begun = time.monotonic()
+    assert agent.terminate(signal.SIGTERM) == 0
+    assert time.monotonic() - begun > 2
+    waiting.join()
+    assert agent.logged("outcome=ok refreshes=1")
+    assert [row.succeeded for row in provider.ledger().values()] == [1]
+    assert answers != [before]  # who waited for it has got it
+    assert provider.userinfo(answers[0]).status_code == 200
+
+
+def test_while_stopping_nobody_new_is_let_in_and_a_second_signal_cuts_nothing_short(
+    agent: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    provider.fault("delay-after", ms=1500, grant_type="refresh_token")
+    waiting = threading.Thread(target=refresh, args=(agent, []))
+    waiting.start()
+    until(lambda: record(client)["renewal"] == "running")
+    agent.process.send_signal(signal.SIGTERM)
+    until(lambda: not agent.socket.exists())
+    agent.process.send_signal(signal.SIGTERM)
+    assert client.token().access_token  # who is connected is served to the end
+    assert agent.process.wait(PATIENCE) == 0
+    waiting.join()
+    assert agent.logged("outcome=ok refreshes=1")
+
+
+def test_the_socket_and_its_directory_are_private(agent: AgentProcess) -> None:
+    assert agent.socket.stat().st_mode & 0o777 == 0o600
+    assert agent.socket.parent.stat().st_mode & 0o777 == 0o700
+    agent.terminate()
+    assert not agent.socket.exists()
+
+
+def test_a_second_agent_at_the_same_socket_is_refused_and_the_first_serves_on(
+    agent: AgentProcess, client: Agent
+) -> None:
+    second = agent.run("run")
+    assert second.returncode == 1
+    assert f"another agent listens at {agent.socket}" in second.stderr
+    assert client.hello()["pid"] == agent.process.pid
+
+
+def test_of_many_agents_started_at_once_one_serves(provider: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(provider)}) as first:
+        first.kill()
+        with ExitStack() as stack:
+            rivals = [stack.enter_context(AgentProcess(environment=first.environment, started=False)) for _ in range(6)]
+            for rival in rivals:
+                rival.spawn()
+            until(lambda: sum(rival.process.poll() is None for rival in rivals) == 1)
+            until(first.socket.exists)
+            (winner,) = [rival for rival in rivals if rival.process.poll() is None]
+            with first.client() as client:
+                assert client.hello()["pid"] == winner.process.pid
+            assert [rival.process.wait() for rival in rivals if rival is not winner] == [1] * 5
+
+
+def test_the_socket_of_a_killed_agent_is_taken_over(agent: AgentProcess) -> None:
+    agent.kill()
+    assert agent.socket.exists()
+    agent.start()
+    with agent.client() as client:
+        assert client.hello()["pid"] == agent.process.pid
+
+
+@pytest.mark.parametrize("what", ["a file", "a symbolic link", "somebody else's socket"])
+def test_what_is_not_ours_at_the_sockets_place_is_left_alone(what: str, agent: AgentProcess) -> None:
+    agent.terminate()
+    foreign = socket.socket(socket.AF_UNIX)
+    if what == "a file":
+        agent.socket.write_text("precious")
+    elif what == "a symbolic link":
+        agent.socket.symlink_to(agent.config)
+    else:
+        foreign.bind(str(agent.socket))
+        foreign.listen()
+    before = agent.socket.lstat()
+    refused = agent.run("run")
+    foreign.close()
+    assert refused.returncode == 1
+    assert str(agent.socket) in refused.stderr
+    assert (agent.socket.lstat().st_ino, agent.socket.lstat().st_mode) == (before.st_ino, before.st_mode)
+
+
+def test_a_directory_that_others_may_enter_is_refused(agent: AgentProcess) -> None:
+    agent.terminate()
+    agent.socket.parent.chmod(0o755)
+    refused = agent.run("run")
+    assert refused.returncode == 1
+    assert f"chmod 700 {agent.socket.parent}" in refused.stderr
+
+
+def test_a_configuration_that_is_wrong_is_told_with_its_line(agent: AgentProcess) -> None:
+    agent.terminate()
+    agent.config.write_text('[accounts.work]\nissuer = "https://acme.example/"\nclient_id = "x"\naudiense = "y"\n')
+    refused = agent.run("run")
+    assert refused.returncode == 1
+    assert f"{agent.config}:4: accounts.work.audiense: unknown key; did you mean audience?" in refused.stderr
+
+
+def test_a_wrong_configuration_at_a_reload_leaves_the_old_one_in_force(
+    agent: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    agent.config.write_text("[accounts.work]\nclient_id = 'x'\n")
+    with pytest.raises(Misconfigured, match="issuer is missing"):
+        client.reload()
+    agent.process.send_signal(signal.SIGHUP)
+    until(lambda: agent.logged("reload error"))
+    assert client.token().access_token
+
+
+def test_a_reload_tells_what_changed(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
+    own = account(provider)
+    agent.configure({"work": {**own, "scope": "openid"}, "home": own})
+    assert client.reload() == {"added": ["home"], "changed": ["work"], "removed": []}
+    agent.configure({"home": own})
+    agent.process.send_signal(signal.SIGHUP)
+    until(lambda: agent.logged("reload .*removed=work"))
+
+
+def test_an_account_that_vanished_is_suspended_and_comes_back_with_its_session(
+    agent: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    good = client.token("work").access_token
+    agent.configure({})
+    client.reload()
+    assert agent.run("token", "work").returncode == 1
+    agent.configure({"work": account(provider)})
+    client.reload()
+    assert client.token("work").access_token == good
+
+
+def test_after_a_redefinition_of_the_account_nothing_is_sent(start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider, other = start_provider(access_token_lifetime=4), start_provider(access_token_lifetime=4)
+    accounts = {"work": account(provider), "witness": account(provider, "second-app")}
+    with AgentProcess(accounts) as agent, agent.client() as client:
+        log_in(client, provider, "work")
+        log_in(client, provider, "witness", client_id="second-app")
+        for change in ({"issuer": other.issuer}, {"client_id": "someone-else"}):
+            agent.configure({**accounts, "work": {**accounts["work"], **change}})
+            client.reload()
+            provider.reset()
+            # As long as the witness is refreshed three times, the other session would have been too.
+            until(lambda: len(provider.requests(provider.token_path)) >= 3)
+            with pytest.raises(LoginRequired) as refused:
+                client.token("work")
+            assert refused.value.reason == "account_changed"
+            with pytest.raises(LoginRequired):
+                client.refresh("work")
+            assert {request.client_id for request in provider.requests(provider.token_path)} == {"second-app"}
+            assert other.requests() == []
+        agent.configure(accounts)
+        client.reload()
+        assert provider.userinfo(client.token("work").access_token).status_code == 200
+
+
+def test_the_agent_keeps_its_memory_to_itself(agent: AgentProcess) -> None:
+    limits = Path(f"/proc/{agent.process.pid}/limits").read_text()
+    assert re.search(r"Max core file size +0 +0", limits)
+    # In the eyes of /proc a process that isn't dumpable belongs to root, and its memory to nobody else.
+    reader = subprocess.run(
+        ["python3", "-c", f"open('/proc/{agent.process.pid}/mem', 'rb')"],
+        capture_output=True,
+        text=True,
+        check=False,
+        user=UNPRIVILEGED if os.geteuid() == 0 else None,
+    )
+    assert "PermissionError" in reader.stderr

@@ -1,0 +1,198 @@
+"""A provider in trouble: invisible while a token is good, plain afterwards, over when it is over."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+
+from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, Timeout, Unavailable
+from tests.integration.agent_process import AgentProcess, until
+from tests.integration.conftest import account, log_in, record
+from tests.op.provider import FaultMode, OpenIDProvider, fingerprint
+
+# The design promises two seconds between attempts, and the issue three until a token; half a second is slack for a
+# machine with other things to do.
+SERVED_AGAIN = 3.5
+BACKOFF_CAP = 30.0
+
+
+def test_an_outage_is_invisible_until_the_token_expires_and_short_afterwards(
+    start_provider: Callable[..., OpenIDProvider],
+) -> None:
+    provider = start_provider(access_token_lifetime=8)
+    with AgentProcess({"asked": account(provider), "left": account(provider, "second-app")}) as agent:
+        with agent.client() as client:
+            log_in(client, provider, "asked")
+            log_in(client, provider, "left", client_id="second-app")
+            provider.fault("status", status=500, times=None)
+
+            expires_at = client.token("asked").expires_at
+            served = 0
+            while time.time() < expires_at - 0.05:
+                assert client.token("asked").expires_at == expires_at
+                served += 1
+            assert served > 1000
+
+            until(lambda: not client.has_valid("asked"))
+            took: list[float] = []
+            for _ in range(40):
+                before = time.perf_counter()
+                with pytest.raises(Unavailable) as refused:
+                    client.token("asked")
+                took.append(time.perf_counter() - before)
+                assert refused.value.retry_after is not None
+                assert refused.value.retry_after <= 2
+            # The median: forty promises of 50 ms, of which a busy machine may break some.
+            assert statistics.median(took) < 0.05
+
+            until(lambda: not client.has_valid("left"))
+            provider.clear_faults()
+            back = time.monotonic()
+            until(lambda: served_again(client, "asked"))
+            assert time.monotonic() - back < SERVED_AGAIN
+            until(lambda: client.has_valid("left"), timeout=BACKOFF_CAP + 5)
+        assert [row.presented for row in provider.ledger().values() if row.succeeded > 1] == []
+
+
+def served_again(client: Agent, name: str) -> bool:
+    try:
+        client.token(name)
+    except Unavailable:
+        return False
+    return True
+
+
+def test_a_slow_provider_delays_neither_others_nor_a_token_that_is_good(
+    start_provider: Callable[..., OpenIDProvider],
+) -> None:
+    provider = start_provider(access_token_lifetime=20)
+    accounts = {"a": account(provider), "b": account(provider, "second-app")}
+    with AgentProcess(accounts) as agent, agent.client() as client:
+        log_in(client, provider, "a")
+        log_in(client, provider, "b", client_id="second-app")
+        provider.fault("delay-after", ms=10_000, client_id="native-app", grant_type="refresh_token")
+        with pytest.raises(Timeout):
+            client.refresh("a", timeout=0.1)
+        took: dict[str, list[float]] = {"a": [], "b": []}
+        begun = time.monotonic()
+        while time.monotonic() - begun < 8:
+            for name, times in took.items():
+                before = time.perf_counter()
+                client.token(name)
+                times.append(time.perf_counter() - before)
+        assert record(client, "a")["renewal"] == "running"
+        for name, times in took.items():
+            assert len(times) >= 1000, name
+            assert statistics.quantiles(times, n=100)[98] < 0.02, name
+        until(lambda: record(client, "a")["renewal"] == "idle")
+        assert record(client, "a")["refreshes"] == 1
+
+
+def test_a_lost_reply_within_the_overlap_loses_nothing(start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(access_token_lifetime=3600, overlap=30)
+    tokens = provider.login()
+    assert tokens.refresh_token is not None
+    with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
+        provider.fault("drop-after", grant_type="refresh_token")
+        client.import_refresh_token(tokens.refresh_token)
+        assert provider.ledger()[fingerprint(tokens.refresh_token)].presented == 2
+        for mode in ("drop-after", "half"):
+            provider.fault(mode, times=2, grant_type="refresh_token")
+            before = client.token().access_token
+            assert client.refresh().access_token != before
+        assert provider.userinfo(client.token().access_token).status_code == 200
+        assert record(client)["refreshes"] == 2
+
+
+def test_a_reply_lost_without_an_overlap_ends_the_session_and_says_so(client: Agent, provider: OpenIDProvider) -> None:
+    log_in(client, provider)
+    provider.fault("drop-after", grant_type="refresh_token")
+    with pytest.raises(LoginRequired) as refused:
+        client.refresh()
+    assert refused.value.reason is not None
+    assert "invalid_grant" in refused.value.reason
+    assert record(client)["state"] == "login_required"
+
+
+@pytest.mark.parametrize("mode", ["drop-before", "garbage"])
+def test_a_request_that_the_provider_never_worked_on_is_sent_again(
+    mode: FaultMode, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    provider.fault(mode, times=2, grant_type="refresh_token")
+    assert provider.userinfo(client.refresh().access_token).status_code == 200
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503, 307])
+def test_a_status_without_a_reason_ends_nothing(status: int, client: Agent, provider: OpenIDProvider) -> None:
+    log_in(client, provider)
+    good = client.token().access_token
+    provider.fault("status", status=status, body="", headers={"location": provider.url + "/elsewhere"})
+    with pytest.raises(Unavailable):
+        client.refresh()
+    assert client.token().access_token == good
+    assert provider.count("/elsewhere") == 0  # no redirect is followed with a refresh token
+    assert client.refresh().access_token != good
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "state"),
+    [
+        ("invalid_grant", LoginRequired, "login_required"),
+        ("mfa_required", LoginRequired, "login_required"),
+        ("invalid_client", Misconfigured, "ready"),
+        ("invalid_target", Denied, "ready"),
+        ("temporarily_unavailable", Unavailable, "ready"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 403])
+def test_the_error_decides_whatever_the_status(
+    error: str, raised: type[Exception], state: str, status: int, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    provider.fault("status", status=status, body={"error": error, "error_description": "of the\x1b[31m test"})
+    with pytest.raises(raised, match="of the"):
+        client.refresh()
+    found = record(client)
+    assert found["state"] == state
+    assert str(found["reason"]) == f"{error}: of the [31m test"
+
+
+def test_a_session_revoked_at_the_provider_needs_a_login(client: Agent, provider: OpenIDProvider) -> None:
+    tokens = provider.login()
+    assert tokens.refresh_token is not None
+    client.import_refresh_token(tokens.refresh_token)
+    provider.refresh(tokens.refresh_token)  # a reuse: the provider revokes the whole family
+    with pytest.raises(LoginRequired):
+        client.refresh()
+    with pytest.raises(LoginRequired):
+        client.token()
+    assert record(client)["renewal"] == "none"
+
+
+@pytest.mark.parametrize("lifetime", [0, -5, "soon", [1], None])
+def test_a_lifetime_that_says_nothing_is_assumed_to_be_an_hour(
+    lifetime: object, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    provider.fault("merge", set={"expires_in": lifetime}, grant_type="refresh_token")
+    left = client.refresh().expires_at - time.time()
+    assert 3500 < left < 3600
+
+
+@pytest.mark.parametrize(("lifetime", "least", "most"), [("7200", 7100, 7200), (1e300, 3e8, 4e8)])
+def test_a_lifetime_as_a_text_or_beyond_reason_is_understood(
+    lifetime: object, least: float, most: float, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    provider.fault("merge", set={"expires_in": lifetime}, grant_type="refresh_token")
+    assert least < client.refresh().expires_at - time.time() < most
+
+
+def test_a_reply_without_end_is_cut_off(client: Agent, provider: OpenIDProvider) -> None:
+    log_in(client, provider)
+    provider.fault("huge", times=3, grant_type="refresh_token")
+    with pytest.raises(Unavailable, match="more than"):
+        client.refresh()
+    assert provider.userinfo(client.refresh().access_token).status_code == 200
