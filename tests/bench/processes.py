@@ -1,0 +1,85 @@
+"""Processes: started, awaited, measured, and ended by their handles."""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_START_TIMEOUT: Final = 15.0  # s
+_STOP_TIMEOUT: Final = 15.0  # s: the agent lets what is in flight finish for ten
+_POLL: Final = 0.01  # s
+
+
+class ProcessError(Exception):
+    """A process didn't start, or ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process holds, in KiB; `pss` is None where the system doesn't tell."""
+
+    rss: int
+    pss: int | None
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], log: Path, environment: Mapping[str, str], ready: Callable[[], bool]
+) -> Generator[int]:
+    """A process for as long as the block takes, from when it is `ready`; its pid."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _await_ready(process, log, ready)
+        yield process.pid
+        if process.poll() is not None:
+            raise ProcessError(f"{command[0]} ended by itself, with {process.returncode}:\n{_tail(log)}")
+    finally:
+        _stop(process)
+
+
+def _await_ready(process: "subprocess.Popen[bytes]", log: Path, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT
+    while not ready():
+        if process.poll() is not None:
+            raise ProcessError(f"{process.args!r} did not start:\n{_tail(log)}")
+        if time.monotonic() > deadline:
+            raise ProcessError(f"{process.args!r} was not ready within {_START_TIMEOUT:g} s:\n{_tail(log)}")
+        time.sleep(_POLL)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+
+
+def cpu_time(pid: int) -> int | None:
+    """For how many nanoseconds the process's main thread has run; None where the system doesn't tell."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+    except OSError:
+        return None
+
+
+def memory(pid: int) -> Memory:
+    """What the process holds now."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # not Linux, or the agent's, which only root may read
+        shown = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], stdout=subprocess.PIPE, check=True, text=True)
+        return Memory(int(shown.stdout), None)
+    sizes = {words[0]: int(words[1]) for words in map(str.split, lines) if words[-1] == "kB"}
+    return Memory(sizes["Rss:"], sizes["Pss:"])
