@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from auth_agent.address import check_issuer
 from auth_agent.errors import ConfigError
-from auth_agent.oauth.discovery import DiscoveryError, check_issuer
 from auth_agent.printable import printable
 from auth_agent_client.messages import is_account_name
 
@@ -218,11 +218,8 @@ def _optional_text(value: object) -> str | None:
 
 
 def _issuer(value: object) -> str:
-    try:
-        issuer = _text(value)
-        check_issuer(issuer)
-    except DiscoveryError as error:
-        raise ValueError(str(error)) from error
+    issuer = _text(value)
+    check_issuer(issuer)
     return issuer
 
 

@@ -3,15 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
 
+from auth_agent.address import AddressError, check_address
 from auth_agent.printable import printable
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class DiscoveryError(Exception):
-    """A provider's metadata, or an address, can't be used; the text can be printed."""
+    """A provider's metadata can't be used; the text can be printed."""
 
 
 class UnreadableMetadataError(DiscoveryError):
@@ -25,38 +23,6 @@ class Metadata:
     issuer: str
     token_endpoint: str
     revocation_endpoint: str | None
-
-
-def check_address(address: str) -> SplitResult:
-    """The parts of an address to which secrets may be sent: https, or http on this machine.
-
-    Raises:
-        DiscoveryError: it is another kind of address.
-
-    """
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise DiscoveryError(f"{printable(address)!r} is no address") from error
-    visible = address.isascii() and address.isprintable() and " " not in address
-    if not visible or not host or parts.username is not None:
-        raise DiscoveryError(f"{printable(address)!r} is no address of a host, without a user")
-    if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
-        return parts
-    raise DiscoveryError(f"{printable(address)!r} must begin with https:// (http:// is for this machine only)")
-
-
-def check_issuer(issuer: str) -> None:
-    """Whether that can be an issuer: such an address, with neither query nor fragment (section 3).
-
-    Raises:
-        DiscoveryError: it can't.
-
-    """
-    parts = check_address(issuer)
-    if parts.query or parts.fragment or "?" in issuer or "#" in issuer:
-        raise DiscoveryError(f"{printable(issuer)!r} has a query or a fragment; an issuer has none")
 
 
 def metadata_address(issuer: str) -> str:
@@ -97,6 +63,6 @@ def _endpoint(fields: Mapping[object, object], name: str) -> str | None:
         raise DiscoveryError(f"the provider's {name} is no text")
     try:
         check_address(address)
-    except DiscoveryError as error:
+    except AddressError as error:
         raise DiscoveryError(f"the provider's {name}: {error}") from error
     return address

@@ -1,0 +1,45 @@
+"""Which addresses secrets may be sent to."""
+
+from urllib.parse import SplitResult, urlsplit
+
+from auth_agent.printable import printable
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class AddressError(ValueError):
+    """An address can't be used; the text can be printed."""
+
+
+def check_address(address: str) -> SplitResult:
+    """The parts of an address to which secrets may be sent: https, or http on this machine.
+
+    Raises:
+        AddressError: it is another kind of address.
+
+    """
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise AddressError(f"{printable(address)!r} is no address") from error
+    visible = address.isascii() and address.isprintable() and " " not in address
+    if not visible or not host or parts.username is not None:
+        raise AddressError(f"{printable(address)!r} is no address of a host, without a user")
+    if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
+        return parts
+    raise AddressError(f"{printable(address)!r} must begin with https:// (http:// is for this machine only)")
+
+
+def check_issuer(issuer: str) -> None:
+    """Whether that can be an issuer: such an address, with neither query nor fragment.
+
+    OpenID Connect Discovery 1.0, section 3.
+
+    Raises:
+        AddressError: it can't.
+
+    """
+    parts = check_address(issuer)
+    if parts.query or parts.fragment or "?" in issuer or "#" in issuer:
+        raise AddressError(f"{printable(issuer)!r} has a query or a fragment; an issuer has none")

@@ -1,0 +1,132 @@
+"""The blocking client, as programs use it: in threads, across a fork, across an agent's restart."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from auth_agent_client import Agent, AgentNotRunning, ConnectionLost, InvalidRequest, Timeout
+from tests.integration.agent_process import AgentProcess
+from tests.integration.conftest import log_in
+from tests.op.provider import OpenIDProvider
+
+
+@pytest.fixture
+def logged_in(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> AgentProcess:
+    """An agent with a session."""
+    log_in(client, provider)
+    return agent
+
+
+def test_a_token_knows_how_it_is_sent_and_does_not_show_itself(logged_in: AgentProcess, client: Agent) -> None:
+    token = client.token("work")
+    assert token.authorization == f"Bearer {token.access_token}"
+    assert token.access_token not in repr(token)
+    assert token.expires_at > time.time()
+    assert logged_in.process.poll() is None
+
+
+def test_threads_do_not_wait_for_each_other(logged_in: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
+    provider.fault("delay", ms=1500, grant_type="refresh_token")
+    ends: list[str] = []
+
+    def refresh() -> None:
+        client.refresh()
+        ends.append("refresh")
+
+    slow = threading.Thread(target=refresh)
+    slow.start()
+    quick = [threading.Thread(target=lambda: [client.token() for _ in range(200)]) for _ in range(4)]
+    for thread in quick:
+        thread.start()
+    for thread in quick:
+        thread.join()
+    ends.append("tokens")
+    slow.join()
+    assert ends == ["tokens", "refresh"]
+    assert logged_in.process.poll() is None
+
+
+def test_a_fork_leaves_each_process_its_own_connection(logged_in: AgentProcess, client: Agent) -> None:
+    expected = client.token().access_token
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # no pytest in here: whatever happens, this process ends
+        wrong = 1
+        try:
+            wrong = sum(client.token().access_token != expected for _ in range(300))
+            os.write(writing, b"done")
+        finally:
+            os._exit(wrong)
+    assert [client.token().access_token for _ in range(300)] == [expected] * 300
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert os.read(reading, 4) == b"done"
+    os.close(reading)
+    os.close(writing)
+    assert client.token().access_token == expected
+    assert logged_in.process.poll() is None
+
+
+def test_a_restart_of_the_agent_is_not_noticed(logged_in: AgentProcess, client: Agent) -> None:
+    before = client.hello()["agent_id"]
+    logged_in.terminate()
+    logged_in.start()
+    assert client.hello()["agent_id"] != before
+
+
+def test_between_two_agents_there_is_none(logged_in: AgentProcess, client: Agent) -> None:
+    logged_in.terminate()
+    with pytest.raises(AgentNotRunning, match="auth-agent run"):
+        client.token()
+
+
+def test_a_killed_agent_is_noticed_by_who_waits_for_it(
+    logged_in: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    provider.fault("delay", ms=3000, grant_type="refresh_token")
+    threading.Timer(0.3, lambda: os.kill(logged_in.process.pid, signal.SIGKILL)).start()
+    with pytest.raises((ConnectionLost, AgentNotRunning)):
+        client.refresh()
+
+
+def test_what_no_agent_would_take_is_not_even_sent(client: Agent) -> None:
+    with pytest.raises(InvalidRequest, match="min_ttl must be a number of seconds"):
+        client.token(min_ttl=float("nan"))
+    with pytest.raises(InvalidRequest, match="UTF-8"):
+        client.token(audience="\udcff")
+
+
+def listening(path: Path) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    return server
+
+
+def test_an_agent_that_hangs_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with listening(Path("hung.sock")), Agent("hung.sock") as client:
+        monkeypatch.setattr("auth_agent_client.client._GRACE", 0.1)
+        with pytest.raises(Timeout, match="has not answered token"):
+            client.token(timeout=0.1)
+
+
+def test_what_is_no_agent_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with listening(Path("web.sock")) as server, Agent("web.sock") as client:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ConnectionLost, match="another protocol"):
+            client.token()
+        thread.join()

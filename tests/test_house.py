@@ -1,0 +1,100 @@
+"""The plan of the house: arrows run one way, and the client never imports the agent."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+AGENT, CLIENT = ROOT / "agent" / "auth_agent", ROOT / "client" / "auth_agent_client"
+MODULES = sorted([*AGENT.rglob("*.py"), *CLIENT.rglob("*.py")])
+
+# From the top of the house to its ground: who may import what stands below, and its own floor.
+FLOORS = ["__main__", "cli", "daemon", "ipc", "sessions", "oauth", "config", "ground"]
+GROUND = {"address", "defect", "errors", "host", "logs", "printable", "secret", "__init__"}
+
+
+def floor(module: str) -> int:
+    """On which floor a module of the agent is, by its name without the package's."""
+    first = module.partition(".")[0] or "__init__"
+    return FLOORS.index("ground" if first in GROUND else first)
+
+
+def name_of(path: Path) -> str:
+    """A module's full name."""
+    parts = path.with_suffix("").relative_to(ROOT).parts[1:]
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """What a module imports of this project, by full names."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:  # the linter allows the package's own only
+                base = f"{path.parent.name}.{base}"
+            # `from auth_agent.oauth import id_token`: a module, where there is one by that name.
+            modules = {f"{base}.{alias.name}" for alias in node.names}
+            names.update({name for name in modules if _is_module(name)} or {base})
+    return {name for name in names if name.partition(".")[0] in {"auth_agent", "auth_agent_client"}}
+
+
+def _is_module(name: str) -> bool:
+    place = Path(*name.split("."))
+    return any((ROOT / root / place).with_suffix(".py").is_file() for root in ("agent", "client"))
+
+
+def test_there_are_modules_to_look_at() -> None:
+    assert len(MODULES) > 30
+
+
+@pytest.mark.parametrize("path", sorted(AGENT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_run_down(path: Path) -> None:
+    own = name_of(path).removeprefix("auth_agent").removeprefix(".")
+    up = [
+        name
+        for name in imported(path)
+        if name.startswith("auth_agent.") and floor(name.removeprefix("auth_agent.")) < floor(own)
+    ]
+    assert up == []
+
+
+@pytest.mark.parametrize("path", sorted(CLIENT.rglob("*.py")), ids=lambda path: path.name)
+def test_the_client_never_imports_the_agent(path: Path) -> None:
+    assert [name for name in imported(path) if not name.startswith("auth_agent_client")] == []
+
+
+def test_nothing_is_imported_for_type_checkers_only() -> None:
+    assert [str(path) for path in MODULES if "TYPE_CHECKING" in path.read_text()] == []
+
+
+def test_no_module_is_named_after_what_it_is_not() -> None:
+    vague = {"utils", "util", "helpers", "helper", "common", "types", "misc"}
+    assert [str(path) for path in MODULES if path.stem in vague] == []
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    graph = {name_of(path): imported(path) for path in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"a circle: {' > '.join((*way, name))}"
+        if name not in done:
+            for below in graph.get(name, ()):
+                visit(below, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_the_packages_are_installed_and_not_found_in_the_current_folder(tmp_path: Path) -> None:
+    # From the checkout's root `import agent` finds a folder and succeeds; elsewhere it must not.
+    script = "import auth_agent, auth_agent_client, importlib.util; print(importlib.util.find_spec('agent'))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"

@@ -1,0 +1,63 @@
+"""The two distributions, built: what is in them, and that they can be installed."""
+
+import email
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from auth_agent_client import __version__
+
+ROOT = Path(__file__).parents[1]
+
+
+def build(project: Path, target: Path) -> zipfile.Path:
+    """Build a wheel; its root."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = target.glob("*.whl")
+    return zipfile.Path(wheel)
+
+
+@pytest.mark.parametrize(
+    ("project", "name", "packages"),
+    [
+        (ROOT, "auth-agentd", {"auth_agent", "auth_agent_client"}),
+        (ROOT / "client", "auth-agent-client", {"auth_agent_client"}),
+    ],
+)
+def test_a_wheel_has_its_packages_with_their_types_and_the_one_version(
+    project: Path, name: str, packages: set[str], tmp_path: Path
+) -> None:
+    with build(project, tmp_path).root as archive:
+        names = archive.namelist()
+        (metadata,) = [one for one in names if one.endswith(".dist-info/METADATA")]
+        about = email.message_from_bytes(archive.read(metadata))
+    assert {one.partition("/")[0] for one in names if ".dist-info" not in one} == packages
+    assert {f"{package}/py.typed" for package in packages} <= set(names)
+    assert (about["Name"], about["Version"]) == (name, __version__)
+    assert not [one for one in names if "test" in one or "node_modules" in one]
+
+
+def test_the_client_alone_needs_msgpack_alone(tmp_path: Path) -> None:
+    with build(ROOT / "client", tmp_path).root as archive:
+        (metadata,) = [one for one in archive.namelist() if one.endswith(".dist-info/METADATA")]
+        about = email.message_from_bytes(archive.read(metadata))
+    assert [str(one).partition(">")[0] for one in about.get_all("Requires-Dist", [])] == ["msgpack"]
+
+
+def test_nothing_in_the_repository_names_a_registry() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode != 0:
+        pytest.skip("this is no git checkout")
+    hosts = ["registry." + "npmjs", "files." + "pythonhosted", "pypi" + ".org"]
+    found = [
+        f"{name}: {host}"
+        for name in tracked.stdout.splitlines()
+        for host in hosts
+        if host in (ROOT / name).read_text("utf-8", "replace")
+    ]
+    assert found == []
