@@ -1,0 +1,185 @@
+"""The HTTP side of a provider, against the real one: what was sent, what was lost, what was never reached."""
+
+import socket
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+import pytest
+
+from auth_agent.oauth import provider as module
+from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, TokenReply, Unsent
+from auth_agent.oauth.provider import HttpProvider, trusted_certificates
+from auth_agent.secret import Secret
+from tests.op.provider import FaultMode, OpenIDProvider
+
+pytestmark = pytest.mark.anyio
+DISCOVERY = "/.well-known/openid-configuration"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def speaking_to(issuer: str) -> AsyncGenerator[HttpProvider]:
+    provider = HttpProvider(issuer, trusted_certificates())
+    yield provider
+    await provider.aclose()
+
+
+def refresh_token(provider: OpenIDProvider) -> Secret:
+    found = provider.login().refresh_token
+    assert found is not None
+    provider.reset()
+    return Secret(found)
+
+
+async def refreshed(provider: OpenIDProvider) -> TokenReply | Failure:
+    token = refresh_token(provider)
+    async with speaking_to(provider.issuer) as speaking:
+        await speaking.revoke("native-app", Secret("unknown"))  # so that the metadata is known
+        return await speaking.refresh("native-app", token)
+
+
+async def test_a_refresh_is_granted(provider: OpenIDProvider) -> None:
+    reply = await refreshed(provider)
+    assert isinstance(reply, TokenReply)
+    assert reply.access_token is not None
+    assert provider.userinfo(reply.access_token.reveal()).status_code == 200
+
+
+async def test_the_metadata_is_looked_up_once_however_many_ask_at_once(provider: OpenIDProvider) -> None:
+    provider.reset()
+    async with speaking_to(provider.issuer) as speaking, anyio.create_task_group() as tasks:
+        for _ in range(10):
+            tasks.start_soon(speaking.refresh, "native-app", Secret("unknown"))
+    assert provider.count(DISCOVERY) == 1
+    assert provider.count(provider.token_path) == 10
+
+
+@pytest.mark.parametrize("mode", ["drop-before", "drop-after", "half", "huge"])
+async def test_what_was_sent_and_not_answered_in_full_is_lost(mode: FaultMode, provider: OpenIDProvider) -> None:
+    token = refresh_token(provider)
+    provider.fault(mode)
+    async with speaking_to(provider.issuer) as speaking:
+        assert isinstance(await speaking.refresh("native-app", token), Lost)
+
+
+@pytest.mark.parametrize("mode", ["drip", "delay"])
+async def test_an_answer_that_takes_too_long_is_lost_however_it_comes(
+    mode: FaultMode, provider: OpenIDProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = refresh_token(provider)
+    async with speaking_to(provider.issuer) as speaking:
+        await speaking.revoke("native-app", Secret("unknown"))
+        monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.5)
+        provider.fault(mode, ms=50 if mode == "drip" else 3000)
+        begun = time.monotonic()
+        outcome = await speaking.refresh("native-app", token)
+        assert time.monotonic() - begun < 2.5
+    assert isinstance(outcome, Lost)
+    assert "has not answered for 0.5 s" in outcome.reason
+
+
+async def test_nobody_listening_is_not_reached() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and doesn't listen: refused
+        async with speaking_to(f"http://127.0.0.1:{closed.getsockname()[1]}") as speaking:
+            outcome = await speaking.refresh("native-app", Secret("canary"))
+    assert isinstance(outcome, Unsent)
+    assert "127.0.0.1 can't be reached" in outcome.reason
+    assert "canary" not in repr(outcome)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"status": 500}, Unsent),
+        ({"status": 404}, Misconfigured),
+        ({"status": 200, "body": "<html>log in to this hotel's network"}, Unsent),
+        ({"status": 302, "headers": {"location": "https://hotel.example/"}}, Unsent),
+        ({"status": 200, "body": {"issuer": "https://evil.example/"}}, Misconfigured),
+    ],
+)
+async def test_without_metadata_no_refresh_token_is_sent(
+    fault: dict[str, Any], kind: type[Failure], provider: OpenIDProvider
+) -> None:
+    token = refresh_token(provider)
+    provider.fault("status", route=DISCOVERY, **fault)
+    async with speaking_to(provider.issuer) as speaking:
+        assert isinstance(await speaking.refresh("native-app", token), kind)
+        assert provider.requests(provider.token_path) == []
+        assert isinstance(await speaking.refresh("native-app", token), TokenReply)  # and it is looked up again
+
+
+@pytest.mark.parametrize("endpoint", ["http://evil.example/token", "ftp://127.0.0.1/token", 7])
+async def test_an_endpoint_where_secrets_would_be_seen_is_not_used(endpoint: object, provider: OpenIDProvider) -> None:
+    token = refresh_token(provider)
+    provider.fault("merge", route=DISCOVERY, set={"token_endpoint": endpoint})
+    async with speaking_to(provider.issuer) as speaking:
+        outcome = await speaking.refresh("native-app", token)
+    assert isinstance(outcome, Misconfigured)
+    assert "token_endpoint" in outcome.reason
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_takes_a_refresh_token_elsewhere(status: int, provider: OpenIDProvider) -> None:
+    token = refresh_token(provider)
+    provider.fault("status", status=status, headers={"location": f"{provider.url}/elsewhere"})
+    async with speaking_to(provider.issuer) as speaking:
+        outcome = await speaking.refresh("native-app", token)
+    assert isinstance(outcome, Failure)
+    assert "redirect" in outcome.reason
+    assert provider.count("/elsewhere") == 0
+
+
+async def test_a_revoked_token_is_refused_by_its_provider(provider: OpenIDProvider) -> None:
+    token = refresh_token(provider)
+    async with speaking_to(provider.issuer) as speaking:
+        assert await speaking.revoke("native-app", token)
+    assert provider.refresh(token.reveal()).status_code == 403
+
+
+async def test_a_provider_that_can_not_be_reached_revokes_nothing(provider: OpenIDProvider) -> None:
+    token = refresh_token(provider)
+    async with speaking_to(provider.issuer) as speaking:
+        for route in (DISCOVERY, provider.paths["revocation"]):
+            provider.fault("drop-before", route=route)
+            assert not await speaking.revoke("native-app", token)
+        provider.fault("status", status=503, route=provider.paths["revocation"])
+        assert not await speaking.revoke("native-app", token)
+
+
+async def test_each_token_request_has_a_connection_of_its_own() -> None:
+    """On one that was kept, nobody can tell whether the provider closed it before or after it read the request."""
+    connections = 0
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        nonlocal connections
+        connections += 1
+        async with stream:
+            while True:
+                try:
+                    request = await stream.receive()
+                except anyio.EndOfStream:
+                    return
+                body = b'{"error":"temporarily_unavailable"}'
+                if b"openid-configuration" in request:
+                    body = f'{{"issuer":"{issuer}","token_endpoint":"{issuer}/token"}}'.encode()
+                await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        issuer = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        tasks.start_soon(listener.serve, serve)
+        async with speaking_to(issuer) as speaking:
+            for _ in range(3):
+                outcome = await speaking.refresh("native-app", Secret("unknown"))
+                assert isinstance(outcome, Failure)
+                assert outcome.reason == "temporarily_unavailable"
+        tasks.cancel_scope.cancel()
+    assert connections == 1 + 3
