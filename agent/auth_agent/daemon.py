@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from auth_agent_client import __version__, errors
 
 _log = logging.getLogger(__name__)
 
+_LEAVE_WITHIN = 2.0  # s, after all is done
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -77,6 +79,7 @@ async def serve(
             work.cancel_scope.cancel()
     await http.aclose()
     _log.info("stopped")
+    _leave_soon()
 
 
 async def _until_stopped(signals: AsyncIterator[signal.Signals], reload: Callable[[], None]) -> None:
@@ -85,6 +88,13 @@ async def _until_stopped(signals: AsyncIterator[signal.Signals], reload: Callabl
             _log.info("stopping signal=%s", signum.name)
             return
         reload()
+
+
+def _leave_soon() -> None:
+    """End the process although a name is still being looked up: the loop would wait for that, for minutes."""
+    timer = threading.Timer(_LEAVE_WITHIN, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _about(socket_path: Path) -> dict[str, object]:
@@ -104,6 +114,8 @@ def _reload(table: Table, refresher: Refresher, config_path: Path) -> dict[str, 
         config = load(config_path)
     except ConfigError as error:
         raise errors.Misconfigured(f"{error}; the configuration from before stays in force") from error
+    if table.config.accounts and not config_path.exists():  # an editor may be about to put it there
+        raise errors.Misconfigured(f"{config_path} is gone; the configuration from before stays in force")
     changes = table.configure(config)
     refresher.reschedule()
     _log.info("reload %s", " ".join(f"{what}={','.join(names) or '-'}" for what, names in changes.items()))

@@ -12,7 +12,6 @@ from auth_agent.oauth.outcome import (
     InteractionRequired,
     Lost,
     Misconfigured,
-    Over,
     Refused,
     TokenReply,
     Transient,
@@ -99,8 +98,24 @@ def test_a_gateway_that_says_nothing_of_the_session_may_have_lost_the_reply(stat
 
 def test_only_invalid_grant_kills_a_refresh_token() -> None:
     outcomes = {error: answer(403, {"error": error}) for error in BY_ERROR}
-    dead = {error for error, came in outcomes.items() if isinstance(came, Over) and not came.keeps_refresh_token}
+    dead = {error for error, came in outcomes.items() if isinstance(came, Ended)}
     assert dead == {"invalid_grant"}
+
+
+@pytest.mark.parametrize("quoted", ["se+cret/token", "se%2Bcret%2Ftoken"])
+def test_a_token_that_the_provider_quotes_is_not_shown(quoted: str) -> None:
+    for error, description in (("invalid_grant", f"bad token: {quoted}."), (f"bad {quoted}", "x" * 195 + quoted)):
+        body = json.dumps({"error": error, "error_description": description}).encode()
+        outcome = parse_token_answer(400, {}, body, NOW, Secret("se+cret/token"))
+        assert isinstance(outcome, Failure)
+        assert "token:" in outcome.reason or "bad" in outcome.reason
+        assert "se+cret" not in outcome.reason
+        assert "se%2B" not in outcome.reason
+
+
+@pytest.mark.parametrize("status", [200, 201, 203])
+def test_what_was_granted_counts_whatever_kind_of_success_it_was(status: int) -> None:
+    assert isinstance(answer(status, {"access_token": "at", "refresh_token": "rt"}), TokenReply)
 
 
 def test_the_description_is_part_of_the_reason() -> None:

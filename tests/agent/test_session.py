@@ -33,10 +33,19 @@ def session(clock: FakeClock) -> Session:
     return logged_in(clock)
 
 
-def logged_in(clock: FakeClock, *, refresh_token: str | None = "rt-1", lifetime: float | None = LIFETIME) -> Session:
-    session = Session(account(), chance=0.0)
-    login = Login(ISSUER, CLIENT, ALICE, "Alice", None if refresh_token is None else Secret(refresh_token), None)
-    session.log_in(login, session.access_token(reply("at-1", lifetime=lifetime), clock.now()), clock.now())
+def logged_in(
+    clock: FakeClock,
+    *,
+    audience: str | None = None,
+    access_token: str = "at-1",
+    refresh_token: str | None = "rt-1",
+    lifetime: float | None = LIFETIME,
+) -> Session:
+    account_ = account(audience=audience)
+    session = Session(account_, chance=0.0)
+    secret = None if refresh_token is None else Secret(refresh_token)
+    login = Login(ISSUER, CLIENT, account_.audience, ALICE, "Alice", secret, None)
+    session.log_in(login, session.access_token(reply(access_token, lifetime=lifetime), login, clock.now()), clock.now())
     return session
 
 
@@ -89,6 +98,19 @@ def test_a_demand_that_no_token_can_satisfy_is_refused_without_asking(session: S
 def test_a_demand_for_more_than_is_left_starts_a_refresh_that_counts(session: Session, clock: FakeClock) -> None:
     clock.pass_(1000)
     assert session.decide(Demand(min_ttl=3000), clock.now()) == Start(driven=True)
+
+
+def test_a_token_that_had_expired_when_it_came_is_no_token_and_no_clients_fault(
+    session: Session, clock: FakeClock
+) -> None:
+    clock.pass_(LIFETIME)
+    assert refreshed(session, clock, reply("at-2", refresh_token="rt-2", lifetime=5), took=6)
+    assert (current(session), refresh_token(session)) == ("at-1", "rt-2")
+    refused = session.decide(Demand(), clock.now(), waited=True)
+    assert isinstance(refused, errors.Unavailable)
+    assert "had expired when it came" in refused.message
+    assert refused.retry_after is not None
+    assert refused.retry_after > 0
 
 
 def test_a_demand_that_a_new_token_does_not_satisfy_either_ends_in_an_answer(
@@ -336,8 +358,8 @@ def test_a_result_after_logout_is_not_the_sessions(session: Session, clock: Fake
 
 def test_a_result_after_another_login_is_not_the_sessions(session: Session, clock: FakeClock) -> None:
     job = session.start(clock.now())
-    login = Login(ISSUER, CLIENT, ALICE, None, Secret("rt-9"), None)
-    session.log_in(login, session.access_token(reply("at-9"), clock.now()), clock.now())
+    login = Login(ISSUER, CLIENT, None, ALICE, None, Secret("rt-9"), None)
+    session.log_in(login, session.access_token(reply("at-9"), login, clock.now()), clock.now())
     assert not session.finish(job, reply("at-2"), clock.now(), clock.now(), 0.5)
     assert (current(session), refresh_token(session)) == ("at-9", "rt-9")
 
@@ -390,10 +412,11 @@ def test_a_reply_with_nothing_but_a_refresh_token_loses_nothing(session: Session
 
 
 def test_a_jwt_for_another_audience_is_never_served(clock: FakeClock) -> None:
-    session = logged_in(clock)
-    session.configure(account(audience="https://api.acme.example"))
+    session = logged_in(clock, audience="https://api.acme.example")
     wrong = jwt(aud=["https://default.acme.example", f"{ISSUER}userinfo"])
     refreshed(session, clock, reply(wrong.reveal()))
+    assert current(session) == "at-1"
+    refreshed(session, clock, reply(jwt(sub=ALICE).reveal()))  # one that doesn't say whom it is for
     assert current(session) == "at-1"
     right = jwt(aud=["https://api.acme.example", f"{ISSUER}userinfo"])
     refreshed(session, clock, reply(right.reveal()))
@@ -401,8 +424,7 @@ def test_a_jwt_for_another_audience_is_never_served(clock: FakeClock) -> None:
 
 
 def test_an_opaque_token_is_taken_at_its_providers_word(clock: FakeClock) -> None:
-    session = logged_in(clock)
-    session.configure(account(audience="https://api.acme.example"))
+    session = logged_in(clock, audience="https://api.acme.example")
     refreshed(session, clock, reply("opaque"))
     assert current(session) == "opaque"
 
@@ -415,16 +437,27 @@ def test_the_providers_verdict_ends_the_session_with_its_reason(session: Session
     refused = session.decide(Demand(), clock.now())
     assert isinstance(refused, errors.LoginRequired)
     assert refused.reason == "invalid_grant: revoked"
-    assert session.login is None
-    assert not session.start_afresh()
+    assert session.login is not None
+    assert (session.login.subject, session.login.refresh_token) == (ALICE, None)
+    assert not session.revivable
 
 
 def test_a_person_may_have_a_kept_refresh_token_tried_again(session: Session, clock: FakeClock) -> None:
     refreshed(session, clock, InteractionRequired("mfa_required"))
     assert isinstance(session.decide(Demand(), clock.now()), errors.LoginRequired)
-    assert session.start_afresh()
+    assert session.revivable
+    session.revive()
     assert refreshed(session, clock, reply("at-2"))
     assert current(session) == "at-2"
+
+
+def test_nothing_of_another_user_is_ever_served_nor_tried_again(session: Session, clock: FakeClock) -> None:
+    refreshed(session, clock, reply("bobs", refresh_token="rt-bob", subject="auth0|bob"))
+    assert not session.revivable
+    session.revive()
+    session.configure(account(scope="openid"))
+    assert isinstance(session.decide(Demand(), clock.now()), errors.LoginRequired)
+    assert session.refresh_at() is None
 
 
 @pytest.mark.parametrize("change", [{"issuer": "https://other.example/"}, {"client_id": "other"}])
@@ -452,12 +485,28 @@ def test_a_refresh_in_flight_while_the_account_changes_is_kept_and_not_served(
     assert (current(session), refresh_token(session)) == ("at-2", "rt-2")
 
 
-def test_another_audience_is_no_other_session(session: Session, clock: FakeClock) -> None:
-    session.configure(account(audience="https://api.acme.example", scope="openid"))
-    assert session.token(MAIN, None, clock.now()) is not None
+def test_the_token_of_one_audience_is_not_served_for_another(clock: FakeClock) -> None:
+    session = logged_in(clock, audience="https://old.example", access_token=jwt(aud="https://old.example").reveal())
+    session.configure(account(audience="https://new.example"))
+    with pytest.raises(errors.Denied, match="audience was changed"):
+        session.key(None, None)
+    with pytest.raises(errors.Denied):
+        session.key("https://new.example", None)
+    assert session.key("https://old.example", None) == MAIN
+    job = session.start(clock.now())
+    assert session.finish(job, reply("at-2"), clock.now(), clock.now(), 0.5)
+    assert isinstance(session.state, Active)
+    assert session.state.tokens[MAIN].audience == "https://old.example"
 
 
 # ---- when
+
+
+def test_a_token_made_useless_by_a_clock_that_was_set_is_refreshed_at_once(session: Session, clock: FakeClock) -> None:
+    clock.wall -= 7200
+    due = session.refresh_due(clock.now())
+    assert due is not None
+    assert clock.now().until(due) <= 0
 
 
 def test_a_refresh_is_due_the_lead_before_the_end(session: Session, clock: FakeClock) -> None:

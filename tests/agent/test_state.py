@@ -31,8 +31,8 @@ from auth_agent.sessions.state import (
 )
 
 NOW = Moment(1_800_000_000, 5_000)
-LOGIN = Login("https://acme.example/", "native-app", "alice", "Alice", Secret("rt"), None)
-UNRENEWABLE = Login("https://acme.example/", "native-app", "alice", "Alice", None, None)
+LOGIN = Login("https://acme.example/", "native-app", None, "alice", "Alice", Secret("rt"), None)
+UNRENEWABLE = Login("https://acme.example/", "native-app", None, "alice", "Alice", None, None)
 
 
 def token(serial: int = 1, sent: Moment = NOW, lifetime: float = 3600) -> AccessToken:
@@ -117,35 +117,52 @@ def test_what_is_no_verdict_never_ends_a_session(failure: Failure) -> None:
 def test_the_providers_verdict_erases_the_refresh_token() -> None:
     ended = active().start(NOW).fail(Ended("invalid_grant: gone"), NOW, 0.5)
     assert isinstance(ended, LoginRequired)
-    assert ended == LoginRequired("invalid_grant: gone", kept=None)
+    assert ended == LoginRequired("invalid_grant: gone", UNRENEWABLE)
     with pytest.raises(IllegalMoveError):
         ended.revive()
 
 
-@pytest.mark.parametrize("failure", [InteractionRequired("mfa_required"), AnotherUser("another_user")])
-def test_what_a_person_can_mend_keeps_the_refresh_token(failure: Failure) -> None:
-    ended = active().start(NOW).fail(failure, NOW, 0.5)
+def test_another_users_tokens_are_quarantined() -> None:
+    ended = active().start(NOW).keep(Secret("bobs")).fail(AnotherUser("another_user"), NOW, 0.5)
     assert isinstance(ended, LoginRequired)
-    assert ended.kept == LOGIN
+    assert ended.login.refresh_token == Secret("bobs")
+    with pytest.raises(IllegalMoveError):
+        ended.revive()
+
+
+def test_what_a_person_can_mend_keeps_the_refresh_token() -> None:
+    ended = active().start(NOW).fail(InteractionRequired("mfa_required"), NOW, 0.5)
+    assert isinstance(ended, LoginRequired)
+    assert ended.login == LOGIN
     revived = ended.revive()
     assert revived.tokens == {}
     assert NOW.until(revived.next_refresh(0.5, 0) or NOW.after(1)) < 0
 
 
-def test_three_unclear_refusals_in_a_row_are_believed_after_a_minute() -> None:
+def test_unclear_refusals_are_not_believed_while_a_token_is_good() -> None:
     session: Active | LoginRequired = active()
+    for seconds in (0, 60, 600, 3000, 3598):
+        assert isinstance(session, Active)
+        session = session.start(NOW.after(seconds)).fail(Unclear("HTTP 403"), NOW.after(seconds), 0.5)
+    assert isinstance(session, Active)
+    last = NOW.after(3600)
+    assert isinstance(session.start(last).fail(Unclear("HTTP 403"), last, 0.5), LoginRequired)
+
+
+def test_three_unclear_refusals_in_a_row_are_believed_after_a_minute() -> None:
+    session: Active | LoginRequired = LoggedOut().log_in(LOGIN, token(lifetime=1))
     seen: list[str] = []
     for seconds in (0, 30, 59, 60):
         assert isinstance(session, Active)
-        now = NOW.after(seconds)
+        now = NOW.after(10 + seconds)
         session = session.start(now).fail(Unclear("HTTP 403"), now, 0.5)
         seen.append(type(session).__name__)
     assert seen == ["Active", "Active", "Active", "LoginRequired"]
-    assert session == LoginRequired("HTTP 403", kept=LOGIN)
+    assert session == LoginRequired("HTTP 403", LOGIN)
 
 
 def test_two_unclear_refusals_are_not_believed_however_far_apart() -> None:
-    first = active().start(NOW).fail(Unclear("HTTP 401"), NOW, 0.5)
+    first = LoggedOut().log_in(LOGIN, token(lifetime=1)).start(NOW).fail(Unclear("HTTP 401"), NOW, 0.5)
     assert isinstance(first, Active)
     assert isinstance(first.start(NOW).fail(Unclear("HTTP 401"), NOW.after(3600), 0.5), Active)
 
@@ -161,10 +178,10 @@ def test_another_answer_between_unclear_ones_starts_their_count_anew() -> None:
 
 
 def test_a_wall_clock_that_jumps_does_not_make_unclear_refusals_believable() -> None:
-    session: Active | LoginRequired = active()
+    session: Active | LoginRequired = LoggedOut().log_in(LOGIN, token(lifetime=1))
     for jump in (0, 4000, 8000, 12000):
         assert isinstance(session, Active)
-        now = Moment(NOW.wall + jump, NOW.boot + 1)
+        now = Moment(NOW.wall + jump, NOW.boot + 10)
         session = session.start(now).fail(Unclear("HTTP 401"), now, 0.5)
     assert isinstance(session, Active)
 
@@ -224,13 +241,19 @@ def test_a_refresh_after_a_failure_remembers_it_until_it_succeeds() -> None:
 
 
 def test_every_state_can_be_left_and_entered_by_a_person() -> None:
-    for state in (LoggedOut(), active(), LoginRequired("x", None), LoginRequired("x", LOGIN), active().start(NOW)):
+    for state in (
+        LoggedOut(),
+        active(),
+        LoginRequired("x", UNRENEWABLE),
+        LoginRequired("x", LOGIN),
+        active().start(NOW),
+    ):
         assert state.log_out() == LoggedOut()
         assert state.log_in(LOGIN, token(9)).tokens[MAIN].serial == 9
 
 
 def test_no_state_shows_a_secret() -> None:
-    login = Login("https://acme.example/", "native-app", "alice", None, Secret("canary-rt"), Secret("canary-id"))
+    login = Login("https://acme.example/", "native-app", None, "alice", None, Secret("canary-rt"), Secret("canary-id"))
     shown = repr(LoggedOut().log_in(login, token()).start(NOW)) + repr(LoginRequired("x", login))
     assert "canary" not in shown
     assert "at-1" not in shown

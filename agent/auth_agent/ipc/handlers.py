@@ -158,10 +158,11 @@ class Handlers:
 
     # ---- sessions
 
-    async def _import(self, _: Caller, given: Arguments) -> Result:
+    async def _import(self, caller: Caller, given: Arguments) -> Result:
         session = self._table.session(given.text("account"))
         if given.text("client_secret") is not None:
             raise errors.Unsupported("this version of the agent serves public clients, which have no secret")
+        self._refresher.charge(session, caller.allowance)
         refresh_token = Secret(given.text("refresh_token") or "")
         switch_user = given.flag("switch_user")
         return await self._refresher.to_its_end(

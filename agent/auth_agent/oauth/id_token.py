@@ -13,6 +13,7 @@ from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
 _JWS_PARTS = 3
+_MAX_SUBJECT = 255
 
 
 def claims(token: Secret) -> dict[str, object] | None:
@@ -36,9 +37,11 @@ def names_audience(found: Mapping[str, object], audience: str) -> bool:
 
 
 def subject(found: Mapping[str, object]) -> str | None:
-    """The claim `sub`, where it is what the specification says: a text, not empty."""
+    """The claim `sub`, where it is what the specification says: up to 255 ASCII characters (section 2)."""
     value = found.get("sub")
-    return value if isinstance(value, str) and value else None
+    if isinstance(value, str) and value and len(value) <= _MAX_SUBJECT and value.isascii() and value.isprintable():
+        return value
+    return None
 
 
 def display_name(found: Mapping[str, object]) -> str | None:

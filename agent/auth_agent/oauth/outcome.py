@@ -84,21 +84,19 @@ class Unusable(Stuck):
 
 
 class Over(Failure):
-    """The session can't go on without a person; its refresh token may be good again afterwards."""
+    """The session can't go on without a person."""
 
     __slots__ = ()
-    keeps_refresh_token = True
 
 
 class Ended(Over):
     """The provider ended the session: its refresh token is dead."""
 
     __slots__ = ()
-    keeps_refresh_token = False
 
 
 class InteractionRequired(Over):
-    """The provider wants to see the person."""
+    """The provider wants to see the person; the refresh token may be good afterwards."""
 
     __slots__ = ()
 

@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,17 +22,22 @@ from auth_agent.oauth.discovery import (
     metadata_address,
     parse_metadata,
 )
-from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, TokenReply, Unsent
-from auth_agent.oauth.requests import parse_token_answer, refresh_form, revocation_form
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenReply, Unsent
+from auth_agent.oauth.requests import parse_token_answer, refresh_form, retry_after, revocation_form
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
 # How long a provider may take for one request, from the name's look-up to the last byte.
 REQUEST_TIMEOUT: Final = 30.0
-# Metadata and token replies are a few kilobytes; groups in a token may make them a hundred.
-MAX_BODY: Final = 1 << 20
+# Metadata and token replies are a few kilobytes; groups in a token may make them a hundred. What is served of one
+# has to fit into a message of the protocol.
+MAX_BODY: Final = 1 << 19
 # Endpoints move once in years; an agent runs for weeks.
 METADATA_LIFETIME: Final = 86_400.0
+METADATA_RETRY: Final = 300.0
+# On a connection that was kept, a request may meet the provider's closing it, and nobody can tell whether it was read.
+_ONE_REQUEST_A_CONNECTION: Final = httpx.Limits(max_keepalive_connections=0)
+_GONE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
 
 
 class Provider(Protocol):
@@ -64,6 +70,14 @@ def trusted_certificates() -> ssl.SSLContext:
         raise StartupError(f"SSL_CERT_FILE is {file!r}, and no certificate can be read from it") from error
 
 
+class LookUp:
+    """A look-up of metadata under way."""
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.found: Metadata | Failure = Unsent("the look-up of the provider's metadata was cut short")
+
+
 class HttpProvider:
     """One issuer, as the accounts that share its proxy see it."""
 
@@ -71,14 +85,16 @@ class HttpProvider:
         self._issuer = issuer
         self._metadata: Metadata | None = None
         self._metadata_at = 0.0
-        self._discovering = anyio.Lock()
+        self._look_up: LookUp | None = None
         self._http = httpx.AsyncClient(
             verify=certificates,
             proxy=proxy,
+            # Plain http is for this machine: it goes through no proxy, whatever the environment says.
+            mounts={"http://": httpx.AsyncHTTPTransport(limits=_ONE_REQUEST_A_CONNECTION)},
             follow_redirects=False,
-            # A fresh connection for each request: on one that was kept, a request may meet the provider's closing
-            # it, and nobody can tell whether it was read.
-            limits=httpx.Limits(max_keepalive_connections=0),
+            # No cookies: one account's would go out with another's tokens.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            limits=_ONE_REQUEST_A_CONNECTION,
             timeout=REQUEST_TIMEOUT,
             headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "auth-agent"},
         )
@@ -96,7 +112,9 @@ class HttpProvider:
         if isinstance(answer, Failure):
             return answer
         status, headers, body = answer
-        return parse_token_answer(status, headers, body, time.time())
+        if status in _GONE:
+            self._metadata_at = -METADATA_LIFETIME  # the endpoint may have moved: look again before the next request
+        return parse_token_answer(status, headers, body, time.time(), refresh_token)
 
     async def revoke(self, client_id: str, refresh_token: Secret) -> bool:
         """Whether the provider took the refresh token back (RFC 7009)."""
@@ -107,26 +125,37 @@ class HttpProvider:
         return not isinstance(answer, Failure) and answer[0] == HTTPStatus.OK
 
     async def _discover(self) -> Metadata | Failure:
-        async with self._discovering:  # one look-up, whoever asks
-            known = self._metadata
-            if known is not None and time.monotonic() - self._metadata_at < METADATA_LIFETIME:
-                return known
-            found = await self._look_up()
-            if isinstance(found, Metadata):
-                self._metadata, self._metadata_at = found, time.monotonic()
-                return found
-            return known if known is not None else found
+        known = self._metadata
+        if known is not None and time.monotonic() - self._metadata_at < METADATA_LIFETIME:
+            return known
+        if self._look_up is None:
+            self._look_up = LookUp()
+            try:
+                self._look_up.found = await self._fetch_metadata()
+            finally:
+                look_up, self._look_up = self._look_up, None
+                look_up.done.set()
+        else:  # one look-up, and what came of it, is everybody's
+            look_up = self._look_up
+            await look_up.done.wait()
+        found = look_up.found
+        if isinstance(found, Metadata):
+            self._metadata, self._metadata_at = found, time.monotonic()
+        elif known is not None:
+            self._metadata_at += METADATA_RETRY
+            return known
+        return found
 
-    async def _look_up(self) -> Metadata | Failure:
+    async def _fetch_metadata(self) -> Metadata | Failure:
         address = metadata_address(self._issuer)
         answer = await self._exchange("GET", address, None)
         if isinstance(answer, Failure):
             return Unsent(answer.reason)  # of the token request, nothing was sent
-        status, _, body = answer
+        status, headers, body = answer
         if status == HTTPStatus.NOT_FOUND:
             return Misconfigured(f"{address} is not found: correct the account's issuer")
         if status != HTTPStatus.OK:
-            return Unsent(f"{address} answered HTTP {status}")
+            return Busy(f"{address} answered HTTP {status}", retry_after(headers, time.time()))
         try:
             return parse_metadata(self._issuer, body)
         except UnreadableMetadataError as error:
@@ -148,7 +177,10 @@ class HttpProvider:
             # Before its first byte leaves; for a proxy's CONNECT as well, which errs to the safe side.
             sent = sent or event.endswith("send_request_headers.started")
 
-        request = self._http.build_request(method, address, data=form, extensions={"trace": trace})
+        try:
+            request = self._http.build_request(method, address, data=form, extensions={"trace": trace})
+        except (httpx.InvalidURL, UnicodeError):
+            return Misconfigured(f"{printable(address)!r} is no address")
         host = request.url.host
         try:
             with anyio.fail_after(REQUEST_TIMEOUT):
@@ -159,6 +191,8 @@ class HttpProvider:
                     await response.aclose()
         except TimeoutError:
             reason = f"{host} has not answered for {REQUEST_TIMEOUT:g} s"
+        except _NOT_CONNECTED as error:
+            return Unsent(f"{host} can't be reached: {_cause(error)}")
         except httpx.TransportError as error:
             reason = f"{host} can't be reached: {_cause(error)}"
         except httpx.HTTPError as error:
@@ -168,6 +202,16 @@ class HttpProvider:
                 return Lost(f"{host} sent more than {MAX_BODY} bytes")
             return response.status_code, {k.lower(): v for k, v in response.headers.items()}, body
         return Lost(reason) if sent else Unsent(reason)
+
+
+# Before there is a connection nothing was sent, whatever was said to a proxy.
+_NOT_CONNECTED: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
 
 
 async def _bounded_body(response: httpx.Response) -> bytes | None:
@@ -184,7 +228,8 @@ def _cause(error: BaseException) -> str:
     """The text of what lies at the bottom: the operating system's or OpenSSL's, not each layer's."""
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    # An HTTP library's own texts quote what came, and a server may have echoed what it was sent.
+    text = (error.strerror or str(error)) if isinstance(error, OSError) else ""
     return printable(text) or type(error).__name__
 
 

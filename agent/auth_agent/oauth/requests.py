@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Final, TypeGuard
+from urllib.parse import quote_plus
 
 from auth_agent.oauth.outcome import (
     Busy,
@@ -29,7 +30,7 @@ MAX_RETRY_AFTER: Final = 600.0
 # Ten years: "for ever", in numbers that every clock's arithmetic and every client can hold.
 MAX_LIFETIME: Final = 315_360_000.0
 
-_OK = 200
+_GRANTED = range(200, 300)  # 200 by the RFC; what was granted with another one of these counts all the same
 _REDIRECTS = range(300, 400)
 _UNCLEAR = (400, 401, 403)
 _TOO_MANY_REQUESTS = 429
@@ -60,7 +61,9 @@ def revocation_form(client_id: str, refresh_token: Secret) -> dict[str, str]:
     return {"token": refresh_token.reveal(), "token_type_hint": "refresh_token", "client_id": client_id}
 
 
-def parse_token_answer(status: int, headers: Mapping[str, str], body: bytes, now: float) -> TokenReply | Failure:
+def parse_token_answer(
+    status: int, headers: Mapping[str, str], body: bytes, now: float, presented: Secret | None = None
+) -> TokenReply | Failure:
     """What a token endpoint's answer means.
 
     Args:
@@ -68,13 +71,15 @@ def parse_token_answer(status: int, headers: Mapping[str, str], body: bytes, now
         headers: by lower-case name.
         body: all of it.
         now: Unix time in seconds, for a `Retry-After` that is a date.
+        presented: the token that was sent, which the provider may quote in its texts; they are shown without it.
 
     """
     fields = _json_object(body)
     error = fields.get("error")
     if isinstance(error, str) and error:
-        return _refusal(status, error, fields, _retry_after(headers, now))
-    if status == _OK:
+        described = _without(fields.get("error_description"), presented)
+        return _refusal(status, _without(error, presented), described, retry_after(headers, now))
+    if status in _GRANTED:
         reply = _reply(fields)
         return reply if reply is not None else Lost("the provider's reply can't be read")
     if status in _GATEWAYS:
@@ -83,7 +88,7 @@ def parse_token_answer(status: int, headers: Mapping[str, str], body: bytes, now
         return Unclear(f"the provider refused and did not say why (HTTP {status})")
     if status in _REDIRECTS:
         return Busy(f"the provider answered with a redirect (HTTP {status}), which is never followed here")
-    return Busy(f"the provider answered HTTP {status}", _retry_after(headers, now))
+    return Busy(f"the provider answered HTTP {status}", retry_after(headers, now))
 
 
 def _json_object(body: bytes) -> dict[str, object]:
@@ -94,11 +99,20 @@ def _json_object(body: bytes) -> dict[str, object]:
     return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any JSON from outside
 
 
-def _refusal(status: int, error: str, fields: Mapping[str, object], retry_after: float | None) -> Failure:
-    shown, description = printable(error, 64), printable(fields.get("error_description"))
+def _without(text: object, secret: Secret | None) -> str:
+    """A provider's text without the token that it quotes, as it was or as a form encodes it."""
+    if not isinstance(text, str):
+        return ""
+    for quoted in () if secret is None else (secret.reveal(), quote_plus(secret.reveal())):
+        text = text.replace(quoted, "…")
+    return text
+
+
+def _refusal(status: int, error: str, description: str, wait: float | None) -> Failure:
+    shown, description = printable(error, 64), printable(description)
     reason = f"{shown}: {description}" if description else shown
     if status == _TOO_MANY_REQUESTS:
-        return Busy(reason, retry_after)
+        return Busy(reason, wait)
     if error in _ENDED:
         return Ended(reason)
     if error in _MISCONFIGURED:
@@ -110,7 +124,7 @@ def _refusal(status: int, error: str, fields: Mapping[str, object], retry_after:
     if status in _GATEWAYS:
         return Lost(reason)
     # `server_error`, `temporarily_unavailable`, and what a provider made up: never the end of a session.
-    return Busy(reason, retry_after) if retry_after is not None else Transient(reason)
+    return Busy(reason, wait) if wait is not None else Transient(reason)
 
 
 def _reply(fields: Mapping[str, object]) -> TokenReply | None:
@@ -143,7 +157,11 @@ def _token(value: object) -> Secret | None:
 
 
 def parse_lifetime(value: object) -> float | None:
-    """`expires_in` in seconds, or None where it says nothing: absent, no number, or less than a second."""
+    """`expires_in` in seconds, or None where it says nothing: absent, no number, or less than a second.
+
+    Zero and less are no lifetimes: providers that send them mean "none", and a token that was taken at such a word
+    could never be served.
+    """
     if isinstance(value, str) and "_" not in value:  # Python reads "1_000" as a number, and nobody else does
         try:
             value = float(value)
@@ -156,8 +174,11 @@ def parse_lifetime(value: object) -> float | None:
     return float(min(value, MAX_LIFETIME))
 
 
-def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """`Retry-After` in seconds (RFC 9110, section 10.2.3: a number of seconds or a date)."""
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """`Retry-After` in seconds (RFC 9110, section 10.2.3: a number of seconds or a date), None where there is none.
+
+    `headers` are by lower-case name, `now` is Unix time in seconds.
+    """
     value = headers.get("retry-after", "").strip()
     if not value:
         return None

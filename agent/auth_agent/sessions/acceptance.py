@@ -2,24 +2,23 @@
 
 from dataclasses import replace
 
-from auth_agent.config import Account
 from auth_agent.oauth import id_token
 from auth_agent.oauth.outcome import AnotherUser, Failure, Lost, Refused, TokenReply, Unusable
 from auth_agent.sessions.state import Login
 
 
-def accept(login: Login, account: Account, reply: TokenReply) -> Login | Failure:
+def accept(login: Login, reply: TokenReply) -> Login | Failure:
     """The login as the reply to a refresh leaves it, or why the reply can't be used.
 
     Checks that it is the same issuer, client and subject as before (OpenID Connect Core 1.0, section 12.2), and that
-    a JWT access token is for the account's audience: Auth0 may answer with its default one.
+    a JWT access token is for the login's audience: Auth0 may answer with its default one.
     """
     if reply.access_token is None:
         return Lost("the provider's reply held no access token")
-    if account.audience is not None:
+    if login.audience is not None:
         found = id_token.claims(reply.access_token)
-        if found is not None and "aud" in found and not id_token.names_audience(found, account.audience):
-            return Refused(f"the provider granted a token for another audience than {account.audience}")
+        if found is not None and not id_token.names_audience(found, login.audience):
+            return Refused(f"the provider granted a token for another audience than {login.audience}; log in for it")
     login = replace(login, refresh_token=reply.refresh_token or login.refresh_token)
     if reply.id_token is None:
         return login

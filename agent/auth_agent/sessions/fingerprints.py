@@ -1,4 +1,4 @@
-"""Which refresh tokens were sent and which were replaced: their SHA-256, never the tokens.
+"""Which refresh tokens were replaced: their SHA-256, never the tokens.
 
 A provider that rotates refresh tokens revokes the whole session when one is presented after its successor was
 used. So one that is known to be replaced is never sent.
@@ -8,31 +8,25 @@ from typing import Final
 
 from auth_agent.secret import Secret
 
-# A year of one session with tokens of an hour; 1 MiB.
+# Over a year of one session whose tokens live for an hour; 1 MiB.
 _MOST: Final = 10_000
 
 
 class Fingerprints:
-    """What is known of refresh tokens, the newest few thousand."""
+    """The refresh tokens known to be replaced, the newest few thousand."""
 
     def __init__(self) -> None:
-        self._replaced: dict[str, bool] = {}
+        self._replaced: dict[str, None] = {}  # for its order
 
-    def sent(self, token: Secret) -> None:
-        """It is about to be presented to its provider."""
-        self._note(token, replaced=False)
-
-    def replaced(self, token: Secret) -> None:
-        """Its provider answered with a successor."""
-        self._note(token, replaced=True)
+    def replaced(self, old: Secret, new: Secret) -> None:
+        """A provider answered the one with the other."""
+        self._replaced.pop(new.fingerprint(), None)  # whatever it was before, it is good now
+        fingerprint = old.fingerprint()
+        self._replaced.pop(fingerprint, None)
+        self._replaced[fingerprint] = None
+        if len(self._replaced) > _MOST:
+            del self._replaced[next(iter(self._replaced))]
 
     def is_replaced(self, token: Secret) -> bool:
         """Whether a successor is known."""
-        return self._replaced.get(token.fingerprint(), False)
-
-    def _note(self, token: Secret, *, replaced: bool) -> None:
-        fingerprint = token.fingerprint()
-        known = self._replaced.pop(fingerprint, False)  # so that it is the newest again
-        self._replaced[fingerprint] = known or replaced
-        if len(self._replaced) > _MOST:
-            del self._replaced[next(iter(self._replaced))]
+        return token.fingerprint() in self._replaced

@@ -39,23 +39,22 @@ class Logins:
             AgentError: it can't be used; the text says why.
 
         """
-        account = session.account
+        account, epoch = session.account, session.epoch
         self._refuse_what_is_known(refresh_token)
-        outcome, sent = await self._refresher.present(account, refresh_token)
+        outcome, sent = await self._refresher.present(account, refresh_token, lambda: session.epoch == epoch)
         if isinstance(outcome, Failure):
             raise _refusal(account, outcome)
         newest = outcome.refresh_token or refresh_token
-        pending = Login(account.issuer, account.client_id, None, None, newest, None)
-        login = accept(pending, account, outcome)
-        problem = _refusal(account, login) if isinstance(login, Failure) else None
-        if problem is None and isinstance(login, Login) and not switch_user:
-            problem = _other_user(session, login)
+        pending = Login(account.issuer, account.client_id, account.audience, None, None, newest, None)
+        login = accept(pending, outcome)
+        problem = _problem(session, epoch, login, switch_user=switch_user)
         if problem is not None or isinstance(login, Failure):
             await self._refresher.revoke(account, newest)
             raise problem or errors.Internal("a login was neither accepted nor refused")
         replaced = session.login
         now = self._table.clock.now()
-        session.log_in(login, session.access_token(outcome, sent), now)
+        self._refresher.leave_login(session)
+        session.log_in(login, session.access_token(outcome, login, sent), now)
         self._table.publish(account.name)
         self._refresher.reschedule()
         _log.info("import account=%s subject=%r", account.name, login.subject or "")
@@ -64,33 +63,43 @@ class Logins:
         return record(session, now)
 
     def _refuse_what_is_known(self, refresh_token: Secret) -> None:
-        if self._refresher.fingerprints.is_replaced(refresh_token):
+        if self._refresher.is_spent(refresh_token):
             raise errors.InvalidRequest(
-                "this refresh token was used before: its provider gave another one for it, and would end the session "
-                "if it saw this one again; nothing was sent",
+                "this refresh token was used before: its provider gives another one for it, and may end the session "
+                "if it sees this one again; nothing was sent",
                 parameter="refresh_token",
             )
-        for name, session in self._table.sessions.items():
-            if session.login is not None and session.login.refresh_token == refresh_token:
-                raise errors.InvalidRequest(
-                    f"the agent holds this refresh token already, for {name}", parameter="refresh_token"
-                )
+        holder = self._table.holder(refresh_token)
+        if holder is not None:
+            raise errors.InvalidRequest(
+                f"the agent holds this refresh token already, for {holder}", parameter="refresh_token"
+            )
+
+
+def _problem(session: Session, epoch: int, login: Login | Failure, *, switch_user: bool) -> errors.AgentError | None:
+    """Why a login that was granted must not take the session's place; None when it may."""
+    if isinstance(login, Failure):
+        return _refusal(session.account, login)
+    if session.epoch != epoch:
+        return errors.Denied(f"{session.account.name}: another login, or a logout, came before this one was proved")
+    before = session.login
+    if switch_user or before is None or before.subject is None or not _same_client(before, login):
+        return None
+    name = session.account.name
+    if login.subject is None:
+        whose = f"{name}: the provider sent no ID token, so whose refresh token this is can't be told"
+    elif login.subject != before.subject:
+        whose = f"{name} is logged in as another user than this refresh token's"
+    else:
+        return None
+    return errors.Denied(
+        f"{whose}; the session stays as it was, and the refresh token is revoked; to change users, get another one, "
+        f"then: auth-agent import {name} --switch-user"
+    )
 
 
 def _same_client(one: Login, other: Login) -> bool:
     return one.issuer == other.issuer and one.client_id == other.client_id
-
-
-def _other_user(session: Session, login: Login) -> errors.AgentError | None:
-    before = session.login
-    if before is None or before.subject is None or not _same_client(before, login):
-        return None
-    if before.subject == login.subject:
-        return None
-    return errors.Denied(
-        f"{session.account.name} is logged in as another user than this refresh token's; the session stays as it "
-        f"was; to change users: auth-agent import {session.account.name} --switch-user"
-    )
 
 
 def _refusal(account: Account, failure: Failure) -> errors.AgentError:

@@ -12,14 +12,14 @@ from anyio.abc import TaskGroup
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Ended, Failure, Lost, TokenReply
+from auth_agent.oauth.outcome import Failure, Lost, TokenReply, Transient, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.secret import Secret
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.refusal import asked_too_often
 from auth_agent.sessions.session import Decision, Demand, Job, Join, Serve, Session, Start
-from auth_agent.sessions.state import AccessToken, Active
+from auth_agent.sessions.state import AccessToken, Active, Idle
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 
@@ -41,7 +41,10 @@ class Flight:
 
     def __init__(self) -> None:
         self.done = anyio.Event()
-        # Set when the session was gone before the result came: what came is revoked, not stored.
+        # Set when it is done, or when its session's login has gone: then it is of no more use to clients.
+        self.over = anyio.Event()
+        # What came after the login had gone is revoked, not stored; unless a logout wanted to keep it.
+        self.to_be_revoked = True
         self.superseded = False
         self.revoked = False
 
@@ -61,6 +64,8 @@ class Refresher:
         self._provider_for = provider_for
         self._chance = chance
         self._flights: dict[tuple[Session, int], Flight] = {}
+        # The fingerprints of refresh tokens that are with their providers at this moment.
+        self._presented: set[str] = set()
         self._unfinished: set[anyio.Event] = set()
         self._tasks: TaskGroup | None = None
         self._wake = anyio.Event()
@@ -101,7 +106,7 @@ class Refresher:
 
     def _start_all_afresh(self) -> None:
         for name, session in self._table.sessions.items():
-            if isinstance(session.state, Active) and session.start_afresh():
+            if session.start_afresh():
                 self._table.publish(name)
 
     def _start_what_is_due(self) -> float:
@@ -109,7 +114,7 @@ class Refresher:
         delay = TICK
         now = self._clock.now()
         for session in self._table.sessions.values():
-            due = session.refresh_at()
+            due = session.refresh_due(now)
             if due is not None and now.until(due) <= 0:
                 self.start(session)
             elif due is not None:
@@ -140,41 +145,73 @@ class Refresher:
 
     async def _fly(self, session: Session, job: Job, flight: Flight) -> None:
         name = job.account.name
+
+        def is_wanted() -> bool:
+            return session.epoch == job.epoch and session.suspended is None
+
         try:
-            outcome, sent = await self.present(job.account, job.refresh_token)
-            if session.finish(job, outcome, sent, self._clock.now(), self._chance()):
+            outcome, sent = await self.present(job.account, job.refresh_token, is_wanted)
+            if self._finish(session, job, outcome, sent):
                 self._report(session)
             elif isinstance(outcome, TokenReply):
                 flight.superseded = True
-                flight.revoked = await self.revoke(job.account, outcome.refresh_token or job.refresh_token)
+                if flight.to_be_revoked:
+                    flight.revoked = await self.revoke(job.account, outcome.refresh_token or job.refresh_token)
         finally:
             del self._flights[session, job.epoch]
             self._unfinished.discard(flight.done)
             flight.done.set()
+            flight.over.set()
             self._table.publish(name)
             self.reschedule()
 
+    def _finish(self, session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment) -> bool:
+        now, chance = self._clock.now(), self._chance()
+        try:
+            return session.finish(job, outcome, sent, now, chance)
+        except Exception as error:  # noqa: BLE001 -- a reply that nobody foresaw must not end all sessions, nor this one
+            _log.error("defect account=%s in=finish error=%s", job.account.name, place(error))
+            return session.finish(job, Transient("a defect of the agent; its log says more"), sent, now, chance)
+
     def _report(self, session: Session) -> None:
-        name, reason = session.account.name, session.reason
-        if reason is None:
+        name, state = session.account.name, session.state
+        if isinstance(state, Active) and isinstance(state.renewal, Idle):
             _log.info("refresh account=%s outcome=ok refreshes=%d", name, session.refreshes)
         else:
-            _log.warning("refresh account=%s outcome=failed reason=%r", name, reason)
+            _log.warning("refresh account=%s outcome=failed reason=%r", name, session.reason)
 
-    async def present(self, account: Account, refresh_token: Secret) -> tuple[TokenReply | Failure, Moment]:
-        """Present a refresh token, again at once when the reply is lost; what came of it, and when that was sent."""
-        for attempts_left in range(LOST_RETRIES, -1, -1):
-            if self.fingerprints.is_replaced(refresh_token):
-                return Ended("the refresh token was replaced by another one"), self._clock.now()
-            self.fingerprints.sent(refresh_token)
-            sent = self._clock.now()
-            outcome = await self._attempt(account, refresh_token)
-            if isinstance(outcome, TokenReply) and outcome.refresh_token not in (None, refresh_token):
-                self.fingerprints.replaced(refresh_token)
-            if not isinstance(outcome, Lost) or attempts_left == 0:
-                return outcome, sent
-            _log.warning("refresh account=%s outcome=lost reason=%r", account.name, outcome.reason)
+    async def present(
+        self, account: Account, refresh_token: Secret, is_wanted: Callable[[], bool]
+    ) -> tuple[TokenReply | Failure, Moment]:
+        """Present a refresh token, again at once when the reply is lost; what came of it, and when that was sent.
+
+        It is not sent where it is known to be replaced, or is with the provider already; nor again, once it is no
+        longer wanted.
+        """
+        fingerprint = refresh_token.fingerprint()
+        if self.is_spent(refresh_token):
+            return Unusable("this refresh token is in use, or was replaced by another one"), self._clock.now()
+        self._presented.add(fingerprint)
+        try:
+            for attempts_left in range(LOST_RETRIES, -1, -1):
+                sent = self._clock.now()
+                outcome = await self._attempt(account, refresh_token)
+                if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
+                    self._note_replacement(refresh_token, outcome.refresh_token)
+                if not isinstance(outcome, Lost) or attempts_left == 0 or not is_wanted():
+                    return outcome, sent
+                _log.warning("refresh account=%s outcome=lost reason=%r", account.name, outcome.reason)
+        finally:
+            self._presented.discard(fingerprint)
         raise AssertionError("the last attempt returns")
+
+    def _note_replacement(self, old: Secret, new: Secret) -> None:
+        if old != new:
+            self.fingerprints.replaced(old, new)
+
+    def is_spent(self, refresh_token: Secret) -> bool:
+        """Whether a refresh token must not be presented: it was replaced, or is with its provider right now."""
+        return self.fingerprints.is_replaced(refresh_token) or refresh_token.fingerprint() in self._presented
 
     async def _attempt(self, account: Account, refresh_token: Secret) -> TokenReply | Failure:
         try:
@@ -212,12 +249,12 @@ class Refresher:
                 if isinstance(decision, errors.AgentError):
                     raise decision
                 if isinstance(decision, Start) and decision.driven:
-                    self._charge(session, allowance)
+                    self.charge(session, allowance)
                 flight = self.start(session)
                 if flight is None:
                     raise errors.Unavailable("the agent is ending", retry_after=1.0)
                 with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
-                    await flight.done.wait()
+                    await flight.over.wait()
                 waited = flight.done.is_set()
 
     async def refresh(self, session: Session, allowance: Allowance, timeout: float) -> AccessToken:
@@ -228,8 +265,9 @@ class Refresher:
 
         """
         demand = session.force()
-        if session.suspended is None and self.flight(session) is None and session.start_afresh():
-            self._charge(session, allowance)
+        if session.revivable and self.flight(session) is None:
+            self.charge(session, allowance)
+            session.revive()
             self.start(session)
         return await self.token(session, demand, allowance, timeout)
 
@@ -241,7 +279,13 @@ class Refresher:
             self.reschedule()
         return decision
 
-    def _charge(self, session: Session, allowance: Allowance) -> None:
+    def charge(self, session: Session, allowance: Allowance) -> None:
+        """Count a request to the provider that a client drives.
+
+        Raises:
+            Unavailable: there were too many.
+
+        """
         now = self._clock.now().boot
         wait = max(session.allowance.wait(now), allowance.wait(now))
         if wait > 0:
@@ -251,10 +295,18 @@ class Refresher:
 
     # ---- ends
 
+    def leave_login(self, session: Session, *, revoke: bool = True) -> None:
+        """The session's login is about to go: clients need not wait for its refresh in flight any longer."""
+        flight = self.flight(session)
+        if flight is not None:
+            flight.to_be_revoked = revoke
+            flight.over.set()
+
     async def log_out(self, session: Session, *, revoke: bool) -> bool:
         """Forget the session now; then see to it that its newest refresh token is revoked. Whether it was."""
         login, suspended = session.login, session.suspended
         flight, account = self.flight(session), session.account
+        self.leave_login(session, revoke=revoke)
         session.log_out()
         self._table.publish(account.name)
         self.reschedule()

@@ -4,7 +4,7 @@ from typing import Final
 
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Misconfigured, Refused, Stuck
-from auth_agent.sessions.state import AccessToken, Retrying
+from auth_agent.sessions.state import Retrying
 from auth_agent_client import errors
 
 ACCOUNT_CHANGED: Final = "account_changed"
@@ -13,17 +13,18 @@ LOGGED_OUT: Final = "logged_out"
 NO_REFRESH_TOKEN: Final = "no_refresh_token"  # noqa: S105 -- a reason, no token
 
 _LOGIN_REQUIRED: Final = {
-    ACCOUNT_CHANGED: "{name}'s issuer or client_id was changed in the configuration since the login; log in again",
+    ACCOUNT_CHANGED: "{name}'s issuer or client_id was changed in the configuration since the login; {again}",
     ACCOUNT_REMOVED: "{name} is no longer in the configuration; put it back to use its session",
-    LOGGED_OUT: "{name} is not logged in",
-    NO_REFRESH_TOKEN: "{name}: the provider gave no refresh token, and the access token is too old; log in again",
+    LOGGED_OUT: "{name} is not logged in; {again}",
+    NO_REFRESH_TOKEN: "{name}: the provider gave no refresh token, and the access token is too old; {again}",
 }
 
 
 def login_required(name: str, reason: str) -> errors.LoginRequired:
     """The error for a session that a person has to begin, or begin again; `reason` is printable."""
-    text = _LOGIN_REQUIRED.get(reason, "{name}: the session is over ({reason}); log in again")
-    return errors.LoginRequired(text.format(name=name, reason=reason), reason=reason)
+    text = _LOGIN_REQUIRED.get(reason, "{name}: the session is over ({reason}); {again}")
+    again = f"log in again, then: auth-agent import {name}"
+    return errors.LoginRequired(text.format(name=name, reason=reason, again=again), reason=reason)
 
 
 def asked_too_often(wait: float) -> errors.Unavailable:
@@ -33,9 +34,9 @@ def asked_too_often(wait: float) -> errors.Unavailable:
     )
 
 
-def too_short(token: AccessToken) -> errors.LifetimeTooShort:
-    """The error for a `min_ttl` that not even a new token satisfies."""
-    lifetime = round(token.longest, 3)
+def too_short(lifetime: float) -> errors.LifetimeTooShort:
+    """The error for a `min_ttl` that not even a new token satisfies, good for `lifetime` seconds."""
+    lifetime = round(lifetime, 3)
     return errors.LifetimeTooShort(
         f"the provider's tokens are good for {lifetime:g} s when new: ask for a shorter min_ttl", lifetime=lifetime
     )

@@ -16,8 +16,8 @@ LONGEST_WAIT: Final = 86_400.0
 SKEW: Final = 60.0
 
 RETRY_CAP: Final = 30.0
-# For what does not pass by itself: often enough to notice a mended configuration.
-STUCK_CAP: Final = 60.0
+# For what does not pass by itself: now and then, should it have been mended at the provider.
+STUCK_CAP: Final = 300.0
 _RETRY_BASE: Final = 1.0
 _RETRY_FLOOR: Final = 0.1
 
@@ -26,6 +26,8 @@ _MARGIN: Final = 1.0
 _LEAST_LEAD: Final = 0.2
 _MOST_LEAD: Final = 0.4
 _SPREAD: Final = 0.05
+# A provider whose tokens live a second or two is asked twice a second at most.
+_FLOOR: Final = 0.5
 _DEMAND_MARGIN: Final = 30.0
 
 
@@ -62,6 +64,8 @@ def wish(lifetime: float) -> float:
 def refresh_at(sent: Moment, lifetime: float, chance: float, min_ttl: float = 0.0) -> Moment:
     """When to refresh a token ahead of its end: after it was sent, and before it is no longer served.
 
+    (A token that lives for a second is served for half of it, and refreshed at the end of that.)
+
     Args:
         sent: when the token was asked for.
         lifetime: what the provider counts.
@@ -73,7 +77,7 @@ def refresh_at(sent: Moment, lifetime: float, chance: float, min_ttl: float = 0.
     # In a life of a few seconds the margin of serving eats the lead up: a second of it is kept, or a fifth of the life.
     served = sent.until(served_until(sent, lifetime))
     latest = served - min(_MARGIN, _LEAST_LEAD * lifetime)
-    return sent.after(min(after, latest, LONGEST_WAIT * (1 - _SPREAD * chance)))
+    return sent.after(max(_FLOOR, min(after, latest, LONGEST_WAIT * (1 - _SPREAD * chance))))
 
 
 def retry_delay(failures: int, chance: float, cap: float = RETRY_CAP) -> float:

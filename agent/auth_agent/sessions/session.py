@@ -9,7 +9,7 @@ from typing import Final
 
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Failure, Stuck, TokenReply
+from auth_agent.oauth.outcome import Failure, Stuck, TokenReply, Transient
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.allowance import Allowance
@@ -28,6 +28,7 @@ from auth_agent.sessions.state import (
     MAIN,
     AccessToken,
     Active,
+    Idle,
     LoggedOut,
     Login,
     LoginRequired,
@@ -145,7 +146,7 @@ class Session:
             if left >= enough or (demand.min_ttl is None and self._wish_is_waived(state, now, waited=waited)):
                 return Serve(token)
         if token is not None and demand.min_ttl is not None and demand.min_ttl > token.longest:
-            return too_short(token)
+            return too_short(token.longest)
         patient = token is None or left <= 0 or demand.min_ttl is not None or not new_enough
         return self._renewal_decision(state, demand, now, waited=waited, left=left, patient=patient)
 
@@ -169,8 +170,9 @@ class Session:
         if isinstance(renewal, Retrying):
             return self._retrying_decision(state, renewal, now, waited=waited, left=left)
         if waited:  # a refresh succeeded, and what it brought is still not enough
-            token = state.tokens.get(demand.key)
-            return too_short(token) if token is not None else self._login_required()
+            if demand.min_ttl is not None:
+                return too_short(left)
+            return errors.Unavailable(f"{self.account.name}: the token that came is of no use by now", retry_after=1.0)
         driven = left > 0 and patient
         wait = self.allowance.wait(now.boot) if driven else 0.0
         return Start(driven) if wait == 0 else asked_too_often(wait)
@@ -204,13 +206,21 @@ class Session:
         """What a token for that audience and those scopes is kept under.
 
         Raises:
+            Denied: it is the account's own by now, and not what the login was for.
             Unsupported: it is not the account's own.
 
         """
         own = self.account
+        wanted = own.audience if audience is None else audience
+        granted = own.audience if self.login is None else self.login.audience
         same_scope = not scope or set(scope.split()) == set(own.scope.split())
-        if same_scope and audience in (None, own.audience):
+        if same_scope and wanted == granted:
             return MAIN
+        if same_scope and wanted == own.audience:
+            raise errors.Denied(
+                f"{own.name}'s audience was changed in the configuration since the login, and its token is still for "
+                f"the other one; log in again, then: auth-agent import {own.name}"
+            )
         raise errors.Unsupported(
             f"this agent serves {own.name}'s own audience and scope only; leave them out, or make another account"
         )
@@ -250,15 +260,19 @@ class Session:
             return True
         if outcome.refresh_token is not None:
             active = active.keep(outcome.refresh_token)
-        login = accept(active.login, job.account, outcome)
+        login = accept(active.login, outcome)
         if isinstance(login, Failure):
             self._move(active.fail(login, now, chance))
+            return True
+        token = self.access_token(outcome, login, sent)
+        if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
+            self._move(active.fail(Transient("the provider's token had expired when it came"), now, chance))
             return True
         self._chance = chance
         self._asked_before, self._asked = self._asked, 0.0
         self.refreshes += 1
         self.last_refresh_at = now.wall
-        self._move(active.renew(login, self.access_token(outcome, sent)))
+        self._move(active.renew(login, token))
         return True
 
     def log_in(self, login: Login, token: AccessToken, now: Moment) -> None:
@@ -279,14 +293,20 @@ class Session:
         return None if login is None else login.refresh_token
 
     def start_afresh(self) -> bool:
-        """Forget past failures; whether there is something to refresh with now."""
-        if isinstance(self.state, LoginRequired) and self.state.kept is not None:
+        """Forget past failures; whether there were any."""
+        if not isinstance(self.state, Active):
+            return False
+        afresh = self.state.start_afresh()
+        if afresh is self.state:
+            return False
+        self._move(afresh)
+        return True
+
+    def revive(self) -> None:
+        """A person wants a refresh: neither past failures count, nor that a person was needed."""
+        if isinstance(self.state, LoginRequired) and self.state.revivable:
             self._move(self.state.revive())
-        elif isinstance(self.state, Active):
-            afresh = self.state.start_afresh()
-            if afresh is not self.state:
-                self._move(afresh)
-        return isinstance(self.state, Active) and self.state.login.refresh_token is not None
+        self.start_afresh()
 
     def configure(self, account: Account | None) -> None:
         """The configuration changed; None: it has no such account any more."""
@@ -299,15 +319,19 @@ class Session:
     @property
     def login(self) -> Login | None:
         """Whose session it is, where there is one or was."""
-        if isinstance(self.state, Active):
-            return self.state.login
-        return self.state.kept if isinstance(self.state, LoginRequired) else None
+        return None if isinstance(self.state, LoggedOut) else self.state.login
 
     @property
     def renewable(self) -> bool:
-        """Whether there is a refresh token that may be used."""
+        """Whether there is a refresh token that is used when its time comes."""
         state = self.state
         return isinstance(state, Active) and state.login.refresh_token is not None and self.suspended is None
+
+    @property
+    def revivable(self) -> bool:
+        """Whether there is a refresh token that a person may have tried."""
+        state = self.state
+        return self.renewable or (isinstance(state, LoginRequired) and state.revivable and self.suspended is None)
 
     @property
     def suspended(self) -> str | None:
@@ -339,13 +363,19 @@ class Session:
             return None
         return self.state.next_refresh(self._chance, max(self._asked, self._asked_before))
 
+    def refresh_due(self, now: Moment) -> Moment | None:
+        """When to start the next refresh, or try to; also at once, where clocks made the token useless before."""
+        due = self.refresh_at()
+        idle = isinstance(self.state, Active) and isinstance(self.state.renewal, Idle)
+        return now if due is not None and idle and self.remaining(now) <= 0 else due
+
     def remaining(self, now: Moment) -> float:
         """For how many seconds the main token can be served; 0 when there is none."""
         token = self.state.tokens.get(MAIN) if isinstance(self.state, Active) else None
         return 0.0 if token is None else token.remaining(now)
 
-    def access_token(self, reply: TokenReply, sent: Moment) -> AccessToken:
-        """The token of a reply that was accepted."""
+    def access_token(self, reply: TokenReply, login: Login, sent: Moment) -> AccessToken:
+        """The token of a reply that was accepted for that login."""
         if reply.access_token is None:
             raise RuntimeError("only a reply with an access token is accepted")
         self._serial += 1
@@ -353,7 +383,7 @@ class Session:
             value=reply.access_token,
             token_type=reply.token_type,
             scope=reply.scope,
-            audience=self.account.audience,
+            audience=login.audience,
             sent=sent,
             lifetime=ASSUMED_LIFETIME if reply.lifetime is None else reply.lifetime,
             assumed=reply.lifetime is None,

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Busy, Failure, Over, Stuck, Unclear
+from auth_agent.oauth.outcome import AnotherUser, Busy, Ended, Failure, Over, Stuck, Unclear
 from auth_agent.secret import Secret
 from auth_agent.sessions.schedule import (
     RETRY_CAP,
@@ -87,11 +87,13 @@ class AccessToken:
 class Login:
     """Who logged in where: what a session is bound to, and what it is renewed with.
 
-    `refresh_token` is None where the provider gave none: the session lasts as long as its access token.
+    `audience` is the API that the login was made for, as the configuration had it then. `refresh_token` is None
+    where the provider gave none, and the session lasts as long as its access token; or where it is dead.
     """
 
     issuer: str
     client_id: str
+    audience: str | None
     subject: str | None
     name: str | None
     refresh_token: Secret | None
@@ -142,10 +144,20 @@ class LoggedOut:
 
 @dataclass(frozen=True, slots=True)
 class LoginRequired:
-    """The provider ended the session, for that reason, printable; `kept` where its refresh token may not be dead."""
+    """The session is over, for that reason, printable; whose it was is remembered.
+
+    A dead refresh token is erased from `login`. One that may be good again can be tried by `revive`, unless the
+    session is `quarantined`: the provider gave it another user's tokens.
+    """
 
     reason: str
-    kept: Login | None
+    login: Login
+    quarantined: bool = False
+
+    @property
+    def revivable(self) -> bool:
+        """Whether there is a refresh token that may be tried."""
+        return self.login.refresh_token is not None and not self.quarantined
 
     def log_in(self, login: Login, token: AccessToken) -> "Active":
         """A login or import was proved."""
@@ -156,10 +168,10 @@ class LoginRequired:
         return LoggedOut()
 
     def revive(self) -> "Active":
-        """A person wants the kept refresh token tried once more."""
-        if self.kept is None:
+        """A person wants the refresh token tried once more."""
+        if not self.revivable:
             raise IllegalMoveError("there is no refresh token to try")
-        return Active(self.kept, MappingProxyType({}))
+        return Active(self.login, MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +215,13 @@ class Active:
         `chance`, in [0, 1), is for the backoff's jitter.
         """
         before = self._running().after
+        if isinstance(failure, Ended):
+            return LoginRequired(failure.reason, replace(self.login, refresh_token=None))
         if isinstance(failure, Over):
-            return self._end(failure.reason, keep=failure.keeps_refresh_token)
+            return LoginRequired(failure.reason, self.login, quarantined=isinstance(failure, AnotherUser))
         retrying = _retrying(failure, before, now, chance)
-        since = retrying.unclear_since
-        if since is not None and retrying.unclear >= UNCLEAR_TIMES and now.boot - since.boot >= UNCLEAR_SECONDS:
-            return self._end(failure.reason, keep=True)
+        if _is_believed(retrying, now) and not any(token.remaining(now) > 0 for token in self.tokens.values()):
+            return LoginRequired(failure.reason, self.login)
         return replace(self, renewal=retrying)
 
     def hasten(self, at: Moment) -> "Active":
@@ -232,9 +245,6 @@ class Active:
         token = self.tokens.get(MAIN)
         # No token, and nothing in flight: a kept login that is to be tried again. Long past is now.
         return Moment(0, 0) if token is None else refresh_at(token.sent, token.lifetime, chance, min_ttl)
-
-    def _end(self, reason: str, *, keep: bool) -> LoginRequired:
-        return LoginRequired(reason, self.login if keep else None)
 
     def _running(self) -> Running:
         if not isinstance(self.renewal, Running):
@@ -262,6 +272,12 @@ def _retrying(failure: Failure, before: Retrying | None, now: Moment, chance: fl
         unclear=unclear,
         unclear_since=since,
     )
+
+
+def _is_believed(retrying: Retrying, now: Moment) -> bool:
+    """Whether refusals without a reason came often enough, for long enough, to be taken for one."""
+    since = retrying.unclear_since
+    return since is not None and retrying.unclear >= UNCLEAR_TIMES and now.boot - since.boot >= UNCLEAR_SECONDS
 
 
 def _later(one: Moment, other: Moment) -> Moment:

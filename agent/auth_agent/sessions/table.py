@@ -7,6 +7,7 @@ from typing import Protocol
 
 from auth_agent.config import Config
 from auth_agent.host.clock import Clock
+from auth_agent.secret import Secret
 from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.session import Session
 from auth_agent_client import errors
@@ -69,6 +70,13 @@ class Table:
         """The record of one account, also of one that has just vanished from the configuration."""
         session = self.sessions.get(name) or self._removed.get(name)
         return None if session is None else record(session, self.clock.now())
+
+    def holder(self, refresh_token: Secret) -> str | None:
+        """The account whose session has that refresh token, also of those that vanished from the configuration."""
+        for name, session in (*self.sessions.items(), *self._removed.items()):
+            if session.login is not None and session.login.refresh_token == refresh_token:
+                return name
+        return None
 
     # ---- changing
 
