@@ -7,6 +7,7 @@ dangerous, an ignored `scope` a riddle.
 import difflib
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -93,6 +94,9 @@ def load(path: Path) -> Config:
 
     """
     try:
+        # A pipe would keep the agent waiting for its other end.
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise ConfigError(f"{path} is a pipe; write the configuration into a file")
         text = path.read_text("utf-8")
     except FileNotFoundError:
         return Config(path)

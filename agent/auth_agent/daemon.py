@@ -77,8 +77,10 @@ async def serve(
             await refresher.drain()
             await server.close()
             work.cancel_scope.cancel()
-    await http.aclose()
-    _log.info("stopped")
+        await http.aclose()
+        _log.info("stopped")
+    for signum in _SIGNALS:  # all is done: too late to be ended by one
+        signal.signal(signum, signal.SIG_IGN)
     _leave_soon()
 
 

@@ -2,12 +2,17 @@
 
 import logging
 import os
+import queue
 import sys
+import threading
 from typing import Final
 
 from auth_agent.printable import printable
 
 _MAX_LINE: Final = 1000
+# Lines that wait for standard error; what comes while so many do is counted, and not kept.
+_MAX_WAITING: Final = 1000
+_LAST_WORDS: Final = 1.0  # s, for them to be written when the agent ends
 
 
 class _Line(logging.Formatter):
@@ -17,12 +22,50 @@ class _Line(logging.Formatter):
         return f"{when}.{int(record.msecs):03d} {record.levelname.lower()} {printable(record.getMessage(), _MAX_LINE)}"
 
 
+class _Writer(logging.Handler):
+    """Writes in a thread of its own: a terminal that was stopped, or a full pipe, must not stop the agent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: queue.Queue[str | None] = queue.Queue(_MAX_WAITING)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what waits, if anybody reads it."""
+        if self._thread.is_alive():
+            try:
+                self._lines.put_nowait(None)
+                self._thread.join(_LAST_WORDS)
+            except queue.Full:
+                pass  # nobody reads
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                line = f"{line}\n(and {dropped} lines were lost: nobody read them)"
+            try:
+                sys.stderr.write(f"{line}\n")
+                sys.stderr.flush()
+            except (OSError, ValueError):
+                return  # nobody will read any more
+
+
 def log_to_stderr() -> None:
     """Log from `info` on, or from `debug` on where `AUTH_AGENT_LOG=debug`.
 
     Only what this package says: httpx would log addresses with their query strings.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Writer()
     handler.setFormatter(_Line())
     log = logging.getLogger("auth_agent")
     log.addHandler(handler)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from .errors import AgentNotRunning, ConnectionLost, Internal, Timeout, UntrustedAgent
+from .errors import AgentError, AgentNotRunning, ConnectionLost, Internal, Timeout, UntrustedAgent, from_wire
 from .messages import METHODS, check
 from .paths import socket_path
 from .wire import Connection, Notification, Response, WireError
@@ -276,9 +276,10 @@ class _Link:
             response = self._answer(time.monotonic() + longest)
         except TimeoutError as error:
             raise Timeout(f"the agent has not answered {method} for {longest:g} s") from error
+        except BrokenPipeError as error:
+            raise self._last_words() or ConnectionLost("the agent hung up", sent=False) from error
         except OSError as error:
-            sent = not isinstance(error, BrokenPipeError)
-            raise ConnectionLost(f"the connection to the agent broke: {error.strerror}", sent=sent) from error
+            raise ConnectionLost(f"the connection to the agent broke: {error.strerror}", sent=True) from error
         except WireError as error:
             raise ConnectionLost(f"the agent speaks another protocol: {error}", sent=True) from error
         self.waiting = False
@@ -294,36 +295,69 @@ class _Link:
         deadline = time.monotonic() + timeout
         try:
             while True:
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-                if not self._socket.recv(_READ_SIZE):
-                    return True
+                self._read(deadline)
         except TimeoutError:
             return False
-        except OSError:
+        except (ConnectionLost, OSError):
             return True
 
     def _answer(self, deadline: float) -> Response:
-        reason = "the agent hung up"
         while True:
             message = self._wire.next_message()
             if isinstance(message, Response):
                 return message
             if isinstance(message, Notification) and message.method == "closing":
-                reason = f"the agent hung up: {_closing_reason(message)}"
+                raise from_wire(message.values[0] if message.values else None)
             if message is None:
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-                data = self._socket.recv(_READ_SIZE)
-                if not data:
-                    raise ConnectionLost(reason, sent=True)
-                self._wire.receive_data(data)
+                self._wire.receive_data(self._read(deadline))
 
+    def _read(self, deadline: float) -> bytes:
+        left = deadline - time.monotonic()
+        if left <= 0:  # it talks without pause, and never answers
+            raise TimeoutError
+        self._socket.settimeout(left)
+        data = self._socket.recv(_READ_SIZE)
+        if not data:
+            raise ConnectionLost("the agent hung up", sent=True)
+        return data
 
-def _closing_reason(message: Notification) -> str:
-    said = message.values[0] if message.values else None
-    return str(said.get("message")) if isinstance(said, Mapping) else "it did not say why"  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] -- any map from outside
+    def _last_words(self) -> AgentError | None:
+        """Why the agent hung up before anything was asked of it, if it said so.
+
+        What it said to a connection that had been used before is of no interest: a new one may do better.
+        """
+        if self.used:
+            return None
+        try:
+            self._answer(time.monotonic() + 1)
+        except AgentError as error:
+            return None if isinstance(error, ConnectionLost) else error
+        except (OSError, WireError):
+            return None
+        return None
 
 
 def _connect(path: str) -> socket.socket:
+    deadline = time.monotonic() + _CONNECT_TIMEOUT
+    while True:
+        connection = _try_to_connect(path)
+        try:
+            connection.getpeername()
+        except OSError as error:
+            # A signal came while the backlog was full, and Python takes the interrupted connect for a finished one.
+            connection.close()
+            if time.monotonic() > deadline:
+                raise AgentNotRunning(f"the agent at {path} is too busy to be reached") from error
+            continue
+        try:
+            _check_server(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _try_to_connect(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     try:
         # A blocking connect with a limit of the kernel's: one without blocking fails at once on Linux when the
@@ -331,7 +365,6 @@ def _connect(path: str) -> socket.socket:
         limit = struct.pack("ll", int(_CONNECT_TIMEOUT), 0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         connection.connect(path)
-        _check_server(connection, path)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         connection.close()
         raise AgentNotRunning(f"no agent listens at {path}; start one with: auth-agent run") from error

@@ -32,7 +32,8 @@ def socket_path() -> str:
 
 def _variable() -> str:
     """Which variable the path comes from."""
-    return next((name for name in ("AUTH_AGENT_SOCK", "XDG_RUNTIME_DIR") if os.environ.get(name)), "XDG_STATE_HOME")
+    first = ("AUTH_AGENT_SOCK", "XDG_RUNTIME_DIR", "XDG_STATE_HOME")
+    return next((name for name in first if os.environ.get(name)), "HOME")
 
 
 def _directory() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import msgpack
 
-from .errors import AgentError, InvalidRequest, from_wire, to_wire
+from .errors import AgentError, Internal, InvalidRequest, from_wire, to_wire
 
 __all__ = ["Connection", "Message", "Notification", "Request", "Response", "WireError"]
 
@@ -23,6 +23,7 @@ _SMALL = 4096
 _MAX_ID = 0xFFFF_FFFF
 # What msgpack allocates to begin with, and lets grow: its defaults are a mebibyte and more for each connection.
 _BUFFER = 1024
+_LARGE = 64 * 1024
 
 _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
 _REQUEST_LENGTH, _RESPONSE_LENGTH, _NOTIFICATION_LENGTH = 4, 4, 3
@@ -76,12 +77,16 @@ class Connection:
         self._scanner = self._new_scanner()
         self._fed = 0  # bytes given to the scanner
         self._taken = 0  # bytes of messages that were handed out
-        # "replace": a provider's JSON may hold half of a surrogate pair, which UTF-8 can't.
-        self._packer = msgpack.Packer(unicode_errors="replace", buf_size=_BUFFER)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] -- msgpack-types knows 1.0's
+        self._packer = self._new_packer()
         self._received: set[int] = set()
         self._sent: set[int] = set()
         self._last_id = 0
         self._broken: str | None = None
+
+    @staticmethod
+    def _new_packer() -> msgpack.Packer:
+        # "replace": a provider's JSON may hold half of a surrogate pair, which UTF-8 can't.
+        return msgpack.Packer(unicode_errors="replace", buf_size=_BUFFER)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] -- msgpack-types knows 1.0's
 
     @staticmethod
     def _new_scanner() -> msgpack.Unpacker:
@@ -136,6 +141,8 @@ class Connection:
         body = bytes(self._buffer[:size])
         del self._buffer[:size]
         self._taken = end
+        if size > _LARGE and not self._buffer:  # what was allocated for one large message need not be kept
+            self._scanner, self._fed, self._taken = self._new_scanner(), 0, 0
         return body
 
     def _scan(self) -> int | None:
@@ -201,8 +208,12 @@ class Connection:
 
     def answer(self, request: Request, result: object) -> bytes:
         """The bytes of a request's result."""
+        data = self._pack([_RESPONSE, request.id, None, result])
+        if len(data) > MAX_MESSAGE:
+            self._packer = self._new_packer()
+            return self.refuse(request, Internal(f"the answer is larger than the {MAX_MESSAGE} bytes of a message"))
         self._received.discard(request.id)
-        return self._pack([_RESPONSE, request.id, None, result])
+        return data
 
     def refuse(self, request: Request, error: AgentError) -> bytes:
         """The bytes of a request's error."""

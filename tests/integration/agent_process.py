@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
-from auth_agent_client import Agent
+from auth_agent_client import Agent, AgentNotRunning
 
 Found = TypeVar("Found")
 
@@ -46,6 +46,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         command: tuple[str, ...] = COMMAND,
         preexec: Callable[[], object] | None = None,
         started: bool = True,
+        log_is_read: bool = True,
     ) -> None:
         # Not pytest's tmp_path: a socket's path has room for a hundred bytes.
         self.home = Path(tempfile.mkdtemp(prefix="auth-agent-"))
@@ -55,7 +56,9 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self._command = command
         self._preexec = preexec
         self._started = started
+        self._log_is_read = log_is_read
         self._process: subprocess.Popen[bytes] | None = None
+        self._end = ExitStack()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AUTH_AGENT", "XDG_"))}
         self.environment = {
             **inherited,
@@ -89,18 +92,23 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
             if error is not None:
                 sys.stderr.write(self.log)
         finally:
+            self._end.close()
             shutil.rmtree(self.home)
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
         before = len(self.logged(" listening "))
         self.spawn()
+        if not self._log_is_read:
+            until(self._answers)
+            return
         until(lambda: len(self.logged(" listening ")) > before or self.process.poll() is not None)
         assert self.process.poll() is None, self.log
 
     def spawn(self) -> None:
         """Start it, for better or worse."""
-        with self._log.open("ab") as log:
+        with ExitStack() as stack:
+            log = stack.enter_context(self._log.open("ab") if self._log_is_read else self._unread_pipe())
             self._process = subprocess.Popen(
                 [*self._command, "run"],
                 env=self.environment,
@@ -109,6 +117,18 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
                 stderr=log,
                 preexec_fn=self._preexec,  # noqa: PLW1509 -- the tests that fork start no threads
             )
+
+    def _unread_pipe(self) -> BinaryIO:
+        reading, writing = os.pipe()
+        self._end.callback(os.close, reading)
+        return os.fdopen(writing, "wb")
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.hello())
+        except AgentNotRunning:
+            return False
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":

@@ -31,8 +31,8 @@ class RawClient:
 
     def __init__(self, agent: AgentProcess) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(agent.socket))  # blocking: it waits for room in the backlog
         self.socket.settimeout(20)
-        self.socket.connect(str(agent.socket))
         self.wire = Connection()
 
     def __enter__(self) -> Self:
@@ -144,11 +144,12 @@ def test_a_timeout_ends_the_wait_and_not_the_refresh(
 
 def test_a_storm_of_force_is_limited(logged_in: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
     waits: list[float | None] = []
-    for _ in range(20):
-        try:
-            client.token(force=True)
-        except Unavailable as error:
-            waits.append(error.retry_after)
+    with logged_in.client() as stormy:
+        for _ in range(20):
+            try:
+                stormy.token(force=True)
+            except Unavailable as error:
+                waits.append(error.retry_after)
     assert len(waits) == 15
     assert all(wait is not None and 0 < wait <= 10 for wait in waits)
     assert len(provider.requests(provider.token_path, "refresh_token")) == 1 + 5
@@ -258,6 +259,37 @@ def test_a_client_that_never_reads_costs_little_and_delays_nobody(
     assert resident(logged_in) < 120 << 20
 
 
+def test_a_client_that_only_ends_what_it_says_is_answered(
+    logged_in: AgentProcess, provider: OpenIDProvider, raw: RawClient
+) -> None:
+    provider.fault("delay", ms=500, grant_type="refresh_token")
+    raw.ask("refresh")
+    raw.ask("hello")
+    raw.socket.shutdown(socket.SHUT_WR)
+    answers = [raw.read(), raw.read()]
+    assert [answer.error for answer in answers if isinstance(answer, Response)] == [None, None]
+    assert raw.read() is None
+    assert logged_in.process.poll() is None
+
+
+def test_who_watches_the_same_account_a_thousand_times_watches_it_once(raw: RawClient) -> None:
+    assert len(raw.result("watch", accounts=["work"] * 1000)["accounts"]) == 1
+    error = raw.call("watch", accounts=["work"] * 1001).error
+    assert error is not None
+    assert error.details["parameter"] == "accounts"
+
+
+def test_nobody_reading_the_log_stops_nothing(provider: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(provider)}, log_is_read=False) as agent, agent.client() as client:
+        log_in(client, provider)
+        for _ in range(1500):
+            with RawClient(agent) as garbage:
+                garbage.socket.sendall(b"\xc1")
+                assert isinstance(garbage.read(), Notification)
+        assert client.token().access_token
+        assert agent.terminate() == 0
+
+
 def test_more_requests_at_once_than_anybody_needs_wait_their_turn(
     logged_in: AgentProcess, client: Agent, provider: OpenIDProvider, raw: RawClient
 ) -> None:
@@ -304,21 +336,26 @@ def test_a_thousand_silent_connections_delay_nobody_and_are_ended(logged_in: Age
     assert client.token().access_token
 
 
-def test_beyond_the_limit_the_oldest_that_never_spoke_makes_room(logged_in: AgentProcess) -> None:
+def test_beyond_the_limit_who_never_spoke_makes_room_and_then_who_is_idle(logged_in: AgentProcess) -> None:
     with descriptors(4096), contextlib.ExitStack() as stack:
-        speaking = stack.enter_context(RawClient(logged_in))
-        assert speaking.call("token").error is None
-        silent = [stack.enter_context(RawClient(logged_in)) for _ in range(1199)]
+        watching = stack.enter_context(RawClient(logged_in))
+        assert watching.call("watch").error is None
+        many = [stack.enter_context(RawClient(logged_in)) for _ in range(1250)]
         newcomer = stack.enter_context(RawClient(logged_in))
         assert newcomer.call("token").error is None
-        assert isinstance(silent[0].read(), Notification)
-        assert silent[0].read() is None
-        assert speaking.call("token").error is None
-        assert silent[-1].call("token").error is None
+        told = many[0].read()
+        assert isinstance(told, Notification)
+        assert many[0].read() is None
+        alive = many[300:]
+        for one in alive:
+            assert one.call("hello").error is None
+        for _ in range(400):
+            assert stack.enter_context(RawClient(logged_in)).call("token").error is None
+        assert watching.call("hello").error is None
 
 
-def test_without_descriptors_the_agent_waits_and_serves_on(provider: OpenIDProvider) -> None:
-    few = 40
+def test_with_few_descriptors_there_are_few_connections_and_refreshes_go_on(provider: OpenIDProvider) -> None:
+    few = 64
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, few))
@@ -326,13 +363,30 @@ def test_without_descriptors_the_agent_waits_and_serves_on(provider: OpenIDProvi
     with AgentProcess({"work": account(provider)}, preexec=limit) as agent, agent.client() as client:
         log_in(client, provider)
         with contextlib.ExitStack() as stack:
-            many = [stack.enter_context(RawClient(agent)) for _ in range(few * 2)]
-            until(lambda: agent.logged("accept error"))
-            assert p99(client) < 0.05
-            assert len(many) == few * 2
-        with agent.client() as another:
-            assert another.token().access_token
-        assert provider.userinfo(client.refresh().access_token).status_code == 200
+            for _ in range(few * 2):
+                idle = stack.enter_context(RawClient(agent))
+                assert idle.call("hello").error is None
+            assert client.token().access_token
+            assert provider.userinfo(client.refresh().access_token).status_code == 200
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit") or os.geteuid() != 0, reason="needs Linux and root, for prlimit")
+def test_without_descriptors_the_agent_waits_and_serves_on(
+    logged_in: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    pid = logged_in.process.pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    client.token()
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), hard))  # noqa: PTH208 -- names
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(RawClient(logged_in))
+        until(lambda: logged_in.logged("accept error"))
+        assert p99(client) < 0.05
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+    with logged_in.client() as another:
+        assert another.token().access_token
+    assert provider.userinfo(client.refresh().access_token).status_code == 200
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")

@@ -2,10 +2,12 @@
 
 import json
 import os
+import select
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except click.Abort:
-        return 130
+        return exits.INTERRUPTED
     except AgentError as error:
         exits.complain(printable(error.message, 1000))
         return exits.exit_code(error)
@@ -162,7 +164,30 @@ def stop() -> None:
         pid = agent.hello("stop").get("pid")
         if not isinstance(pid, int) or pid <= 1:
             raise click.ClickException("the agent doesn't say which process it is")
-        os.kill(pid, signal.SIGTERM)
-        if not agent.wait_for_end(_STOP_PATIENCE):
+        # Until the connection ends the agent is not done, and until the process does it holds the socket's lock.
+        with _waiting_for(pid) as ended:
+            os.kill(pid, signal.SIGTERM)
+            begun = time.monotonic()
+            done = agent.wait_for_end(_STOP_PATIENCE) and ended(_STOP_PATIENCE - (time.monotonic() - begun))
+        if not done:
             raise click.ClickException(f"the agent, process {pid}, has not ended within {_STOP_PATIENCE:.0f} s")
     click.echo("stopped", err=True)
+
+
+@contextmanager
+def _waiting_for(pid: int) -> Generator[Callable[[float], bool], None, None]:
+    """Gives a function that waits so many seconds for the end of a process, and says whether it came."""
+    if sys.platform == "linux":
+        descriptor = os.pidfd_open(pid)
+        try:
+            yield lambda seconds: bool(select.select([descriptor], [], [], max(0.0, seconds))[0])
+        finally:
+            os.close(descriptor)
+    else:
+        queue = select.kqueue()
+        exits = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, fflags=select.KQ_NOTE_EXIT)
+        try:
+            queue.control([exits], 0)
+            yield lambda seconds: bool(queue.control([], 1, max(0.0, seconds)))
+        finally:
+            queue.close()

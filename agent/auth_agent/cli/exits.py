@@ -11,6 +11,7 @@ NOT_RUNNING = 3
 LOGIN_REQUIRED = 4
 UNAVAILABLE = 5
 DENIED = 6
+INTERRUPTED = 130
 
 _CODES: dict[type[errors.AgentError], int] = {
     errors.InvalidRequest: USAGE,

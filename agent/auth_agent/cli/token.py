@@ -2,7 +2,7 @@
 
 import sys
 
-from auth_agent.cli.exits import ERROR, OK, USAGE, complain, exit_code
+from auth_agent.cli.exits import OK, USAGE, complain, exit_code
 from auth_agent_client.client import Agent, Token
 from auth_agent_client.errors import AgentError
 
@@ -50,18 +50,12 @@ def main(arguments: list[str]) -> int:
                 timeout=seconds.get("--timeout"),
             )
         sys.stdout.write(f"{_json(token) if '--json' in flags else token.access_token}\n")
-        sys.stdout.flush()
     except _UsageError as error:
         complain(f"{error}\nTry 'auth-agent token --help' for help.")
         return USAGE
     except AgentError as error:
         complain(error.message)
         return exit_code(error)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone, and needs no second complaint from the interpreter
-        return ERROR
-    except KeyboardInterrupt:
-        return 130
     return OK
 
 

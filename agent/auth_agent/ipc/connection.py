@@ -6,8 +6,10 @@ be answered at once is answered within the callback that brought it; one that ha
 
 import asyncio
 import logging
+import select
+import socket
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import anyio
@@ -28,12 +30,16 @@ MAX_OPEN: Final = 64
 MAX_UNSENT: Final = 64 * 1024
 # A connection that says nothing whole for that long, in seconds, is an accident.
 FIRST_MESSAGE: Final = 10.0
-# Requests of one connection that are answered before the others get their turn.
-_TURN: Final = 64
+# For how long, in seconds, the requests of one connection are answered before the others get their turn.
+_TURN: Final = 0.002
+# Bytes that are kept of a client that asks faster than it can be answered; then it isn't read.
+_MAX_UNREAD: Final = 64 * 1024
 # How long, in seconds, a connection that is being closed may take to read why.
 _LINGER: Final = 2.0
 
 Result = dict[str, object] | bool
+# What has to be awaited for a result; not begun until a task does.
+Later = Callable[[], Awaitable[Result]]
 
 
 class Caller(Protocol):
@@ -54,8 +60,8 @@ class Caller(Protocol):
 class Handler(Protocol):
     """Who answers."""
 
-    def answer(self, caller: Caller, request: Request) -> Result | Awaitable[Result]:
-        """The result, or what has to be awaited for it. Raises an `AgentError` for an error."""
+    def answer(self, caller: Caller, request: Request) -> Result | Later:
+        """The result, or what to call and await for it. Raises an `AgentError` for an error."""
         ...
 
     def record(self, account: str) -> dict[str, object] | None:
@@ -77,8 +83,16 @@ class Door(Protocol):
         """The connection has closed."""
         ...
 
-    def holds(self, connection: "ClientConnection") -> None:
-        """The connection holds more bytes of a message that isn't whole than before."""
+    def holds(self, more: int) -> None:
+        """A connection holds so many bytes more (or less) that no message was made of yet."""
+        ...
+
+    def begin_waiting(self) -> None:
+        """A request has to wait. Raises `Unavailable` where too many do."""
+        ...
+
+    def end_waiting(self) -> None:
+        """A request waits no more."""
         ...
 
 
@@ -89,6 +103,8 @@ class ClientConnection(asyncio.Protocol):
         self.peer = peer
         self.allowance = Allowance()
         self.spoke = False
+        self.last_spoke = 0.0
+        self._held = 0
         self._door = door
         self._wire = Connection()
         self._transport: asyncio.Transport | None = None
@@ -106,8 +122,13 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def pending(self) -> int:
-        """How many bytes it holds of a message that isn't whole."""
+        """How many bytes it holds that no message was made of yet."""
         return self._wire.pending
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody would miss it at this moment: nothing is asked, and nothing watched."""
+        return not self._wire.open_requests and not self._watches
 
     # ---- asyncio's callbacks
 
@@ -125,11 +146,21 @@ class ClientConnection(asyncio.Protocol):
         for scope in tuple(self._waits):
             scope.cancel()
         self._door.handler.leave(self)
+        self._door.holds(-self._held)
+        self._held = 0
         self._door.made_room(self)
 
     def data_received(self, data: bytes) -> None:
         self._wire.receive_data(data)
         self._read()
+
+    def eof_received(self) -> bool:
+        # A client that only ends what it says still wants its answers; one that has gone doesn't.
+        transport = self._transport
+        if transport is None or _has_gone(transport):
+            return False
+        self.close()
+        return True
 
     def pause_writing(self) -> None:
         self._full = True
@@ -146,11 +177,15 @@ class ClientConnection(asyncio.Protocol):
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None
-        for _ in range(_TURN):
+        loop = asyncio.get_running_loop()
+        end_of_turn = loop.time() + _TURN
+        while loop.time() < end_of_turn:
             if self._transport is None or self._transport.is_closing():
                 return
             if self._full or self._wire.open_requests >= MAX_OPEN:
-                self._set_unread(unread=True)
+                self._hold()
+                # Read on for a while, without looking at it: an end of the connection would not be noticed otherwise.
+                self._set_unread(unread=self._wire.pending > _MAX_UNREAD)
                 return
             try:
                 message = self._wire.next_message()
@@ -159,9 +194,10 @@ class ClientConnection(asyncio.Protocol):
                 return
             if message is None:
                 self._set_unread(unread=False)
-                if self._wire.pending:
-                    self._door.holds(self)
+                self._hold()
+                self._close_when_settled()
                 return
+            self.last_spoke = end_of_turn
             if not self.spoke:
                 self.spoke = True
                 self._first.cancel()
@@ -169,34 +205,41 @@ class ClientConnection(asyncio.Protocol):
             if isinstance(message, Request):
                 self._answer(message)
         self._set_unread(unread=True)
-        self._next_turn = asyncio.get_running_loop().call_soon(self._read)
+        self._next_turn = loop.call_soon(self._read)
+
+    def _hold(self) -> None:
+        held = self._wire.pending
+        if held != self._held:
+            more, self._held = held - self._held, held
+            self._door.holds(more)
 
     def _answer(self, request: Request) -> None:
         try:
             result = self._door.handler.answer(self, request)
+            if not callable(result):
+                self._send(self._wire.answer(request, result))
+                return
+            self._door.begin_waiting()
+            scope = anyio.CancelScope()
+            self._waits.add(scope)
+            self._door.tasks.start_soon(self._wait, request, result, scope, name=f"request {request.method}")
         except errors.AgentError as error:
             self._send(self._wire.refuse(request, error))
         except Exception:  # noqa: BLE001 -- one client's request must not end the agent; `_report` logs it
             self._report(request)
-        else:
-            if isinstance(result, (dict, bool)):
-                self._send(self._wire.answer(request, result))
-                return
-            scope = anyio.CancelScope()
-            self._waits.add(scope)
-            self._door.tasks.start_soon(self._wait, request, result, scope, name=f"request {request.method}")
 
-    async def _wait(self, request: Request, result: Awaitable[Result], scope: anyio.CancelScope) -> None:
+    async def _wait(self, request: Request, later: Later, scope: anyio.CancelScope) -> None:
         """Wait for a result, until the client leaves and cancels the scope."""
         try:
             with scope:
-                self._send(self._wire.answer(request, await result))
+                self._send(self._wire.answer(request, await later()))
         except errors.AgentError as error:
             self._send(self._wire.refuse(request, error))
         except Exception:  # noqa: BLE001 -- one client's request must not end the agent; `_report` logs it
             self._report(request)
         finally:
             self._waits.discard(scope)
+            self._door.end_waiting()
         self._read()
         self._close_when_settled()
 
@@ -257,7 +300,8 @@ class ClientConnection(asyncio.Protocol):
         self._close_when_settled()
 
     def _close_when_settled(self) -> None:
-        if self._ending and not self._waits and self._transport is not None:
+        settled = not self._waits and self._next_turn is None
+        if self._ending and settled and self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
@@ -267,3 +311,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _was_silent(self) -> None:
         self.hang_up(f"no whole message came for {FIRST_MESSAGE:g} s")
+
+
+def _has_gone(transport: asyncio.Transport) -> bool:
+    """Whether the peer closed its socket, or ended, rather than shut down its sending side."""
+    connection: socket.socket = transport.get_extra_info("socket")
+    poll = select.poll()
+    poll.register(connection.fileno(), 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))

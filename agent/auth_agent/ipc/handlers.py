@@ -1,10 +1,10 @@
 """What each method answers: a request in, a result out, or what has to be awaited for it."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
-from auth_agent.ipc.connection import Caller, Result
+from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.login import Logins
@@ -19,6 +19,7 @@ from auth_agent_client.wire import Request
 _log = logging.getLogger(__name__)
 
 _MAX_CLIENT_NAME: Final = 64
+_MOST_WATCHED: Final = 1000
 
 
 class Arguments:
@@ -87,7 +88,7 @@ class Handlers:
         self._logins = logins
         self._about = about
         self._reload = reload
-        self._methods: dict[str, Callable[[Caller, Arguments], Result | Awaitable[Result]]] = {
+        self._methods: dict[str, Callable[[Caller, Arguments], Result | Later]] = {
             "hello": self._hello,
             "token": self._token,
             "rejected": self._rejected,
@@ -102,8 +103,8 @@ class Handlers:
 
     # ---- what a connection calls
 
-    def answer(self, caller: Caller, request: Request) -> Result | Awaitable[Result]:
-        """The result, or what has to be awaited for it. Raises an `AgentError` for an error."""
+    def answer(self, caller: Caller, request: Request) -> Result | Later:
+        """The result, or what to call and await for it. Raises an `AgentError` for an error."""
         arguments = Arguments(request)
         method = self._methods.get(request.method)
         if method is None:
@@ -120,7 +121,7 @@ class Handlers:
 
     # ---- tokens
 
-    def _token(self, caller: Caller, given: Arguments) -> Result | Awaitable[Result]:
+    def _token(self, caller: Caller, given: Arguments) -> Result | Later:
         session = self._table.session(given.text("account"))
         key = session.key(given.text("audience"), given.text("scope"))
         min_ttl = given.demand("min_ttl")
@@ -128,27 +129,33 @@ class Handlers:
             self._table.publish(session.account.name)
             self._refresher.reschedule()
         if given.flag("force"):
-            return self._wait(caller, session, session.force(key), given)
+            return self._later(caller, session, session.force(key), given)
         token = session.token(key, min_ttl, self._table.clock.now())
         if token is not None:
             return _answer(session, token)
-        return self._wait(caller, session, Demand(key, min_ttl), given)
+        return self._later(caller, session, Demand(key, min_ttl), given)
 
-    def _rejected(self, caller: Caller, given: Arguments) -> Awaitable[Result]:
+    def _rejected(self, caller: Caller, given: Arguments) -> Later:
         session = self._table.session(given.text("account"))
         key = session.key(given.text("audience"), given.text("scope"))
         demand = session.reject(key, given.text("access_token") or "", self._table.clock.now())
         if isinstance(demand, errors.AgentError):
             raise demand
-        return self._wait(caller, session, demand, given)
+        return self._later(caller, session, demand, given)
 
-    async def _wait(self, caller: Caller, session: Session, demand: Demand, given: Arguments) -> Result:
-        token = await self._refresher.token(session, demand, caller.allowance, given.timeout)
-        return _answer(session, token)
+    def _later(self, caller: Caller, session: Session, demand: Demand, given: Arguments) -> Later:
+        async def wait() -> Result:
+            return _answer(session, await self._refresher.token(session, demand, caller.allowance, given.timeout))
 
-    async def _refresh(self, caller: Caller, given: Arguments) -> Result:
+        return wait
+
+    def _refresh(self, caller: Caller, given: Arguments) -> Later:
         session = self._table.session(given.text("account"))
-        return _answer(session, await self._refresher.refresh(session, caller.allowance, given.timeout))
+
+        async def wait() -> Result:
+            return _answer(session, await self._refresher.refresh(session, caller.allowance, given.timeout))
+
+        return wait
 
     def _has_valid(self, _: Caller, given: Arguments) -> Result:
         session = self._table.session(given.text("account"))
@@ -158,22 +165,27 @@ class Handlers:
 
     # ---- sessions
 
-    async def _import(self, caller: Caller, given: Arguments) -> Result:
+    def _import(self, caller: Caller, given: Arguments) -> Later:
         session = self._table.session(given.text("account"))
         if given.text("client_secret") is not None:
             raise errors.Unsupported("this version of the agent serves public clients, which have no secret")
-        self._refresher.charge(session, caller.allowance)
+        self._refresher.charge(session.import_allowance, caller.allowance)
         refresh_token = Secret(given.text("refresh_token") or "")
         switch_user = given.flag("switch_user")
-        return await self._refresher.to_its_end(
-            lambda: self._logins.import_refresh_token(session, refresh_token, switch_user=switch_user)
-        )
 
-    async def _logout(self, _: Caller, given: Arguments) -> Result:
+        async def work() -> Result:
+            return await self._logins.import_refresh_token(session, refresh_token, switch_user=switch_user)
+
+        return lambda: self._refresher.to_its_end(work)
+
+    def _logout(self, _: Caller, given: Arguments) -> Later:
         session = self._table.session(given.text("account"))
         revoke = given.flag("revoke", default=True)
-        revoked = await self._refresher.to_its_end(lambda: self._refresher.log_out(session, revoke=revoke))
-        return {"revoked": revoked}
+
+        async def work() -> Result:
+            return {"revoked": await self._refresher.log_out(session, revoke=revoke)}
+
+        return lambda: self._refresher.to_its_end(work)
 
     # ---- the agent
 
@@ -197,8 +209,11 @@ class Handlers:
 
     def _watch(self, caller: Caller, given: Arguments) -> Result:
         names = given.texts("accounts")
-        if names is not None and not all(map(is_account_name, names)):
-            raise errors.InvalidRequest("watch: accounts must be names of accounts", parameter="accounts")
+        if names is not None and not (len(names) <= _MOST_WATCHED and all(map(is_account_name, names))):
+            raise errors.InvalidRequest(
+                f"watch: accounts must be names of accounts, {_MOST_WATCHED} at most; all are watched without it",
+                parameter="accounts",
+            )
         self._table.watch(caller)
         caller.watch(None if names is None else frozenset(names))
         return {"agent_id": self._about["agent_id"], "accounts": self._table.records(names)}

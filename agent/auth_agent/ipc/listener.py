@@ -1,6 +1,5 @@
 """The socket's place in the file system: made safely, taken over only from the dead, removed only if it is ours."""
 
-import contextlib
 import fcntl
 import os
 import socket
@@ -82,9 +81,12 @@ def _lock(path: Path) -> int:
         raise StartupError(f"{lock} can't be opened: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(descriptor)
         raise StartupError(f"another agent listens at {path} already; see: auth-agent status") from error
+    except OSError as error:
+        os.close(descriptor)
+        raise StartupError(f"{lock} can't be locked: {error.strerror}") from error
     return descriptor
 
 
@@ -108,21 +110,16 @@ def _check_place(path: Path) -> None:
 
 
 def _bind(path: Path) -> socket.socket:
-    """Under a temporary name first: whoever finds the socket finds it private and listening."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Under the lock, in a directory of mode 0700: nobody meets the socket before it is private and listening."""
     listening = socket.socket(socket.AF_UNIX)
     try:
         listening.setblocking(False)
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        listening.bind(os.fspath(temporary))
-        temporary.chmod(0o600)
+        path.unlink(missing_ok=True)  # what a killed agent left
+        listening.bind(os.fspath(path))
+        path.chmod(0o600)
         listening.listen(BACKLOG)
-        temporary.rename(path)
     except OSError as error:
         listening.close()
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise StartupError(f"{path} can't be listened at: {error.strerror or error}") from error
     return listening
 

@@ -7,6 +7,7 @@ its connect and our accept, an exception in a handler.
 import asyncio
 import errno
 import logging
+import resource
 import socket
 from typing import Final
 
@@ -20,10 +21,11 @@ from auth_agent_client import errors
 _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 1200
-# Of messages that aren't whole, all connections together.
+# Descriptors that are left for requests to providers, and for what the interpreter needs.
+_RESERVED: Final = 256
+# Bytes that no message was made of yet, and requests that wait, of all connections together.
 MAX_PENDING: Final = 64 << 20
-# A connection that holds less doesn't count: at most so many times 1,200, some 20 MiB, besides.
-_SMALL_PENDING: Final = 16 << 10
+MAX_WAITING: Final = 4096
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _FAREWELL: Final = 1.0  # s
 _PAUSE: Final = 0.1  # s, until descriptors may have been freed
@@ -37,6 +39,11 @@ class Server:
         self.handler = handler
         self.tasks = tasks
         self._listening = listening
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        unlimited = soft == resource.RLIM_INFINITY
+        self._most = MAX_CONNECTIONS if unlimited else min(MAX_CONNECTIONS, max(soft - _RESERVED, soft // 2))
+        self._pending = 0
+        self._waiting = 0
         # By age: the oldest first.
         self._connections: dict[ClientConnection, None] = {}
         self._emptied = anyio.Event()
@@ -56,7 +63,7 @@ class Server:
                 if not short:
                     _log.warning("accept error=%s connections=%d", error.strerror, len(self._connections))
                 short = True
-                self._drop_a_silent_one()
+                self._make_room()
                 await anyio.sleep(_PAUSE)
                 continue
             short = False
@@ -73,22 +80,25 @@ class Server:
             _log.warning("refused uid=%d pid=%d", peer.uid, peer.pid)
             connection.close()
             return
-        full = len(self._connections) >= MAX_CONNECTIONS and not self._drop_a_silent_one()
+        full = len(self._connections) >= self._most and not self._make_room()
         client = ClientConnection(peer, self)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
         if full:
-            client.hang_up("too many connections", errors.Unavailable.code)
+            client.hang_up("there are too many connections; try again", errors.Unavailable.code)
         else:
             self._connections[client] = None
 
-    def _drop_a_silent_one(self) -> bool:
-        """Make room: the oldest that never said anything goes. Whether there was one."""
-        for connection in self._connections:
-            if not connection.spoke:
-                del self._connections[connection]
-                connection.hang_up("others want to be served, and this connection never said anything")
-                return True
-        return False
+    def _make_room(self) -> bool:
+        """Let the oldest that never said anything go, or else the one that has been idle longest. Whether one went."""
+        leaving = next((one for one in self._connections if not one.spoke), None)
+        if leaving is None:
+            idle = [one for one in self._connections if one.idle]
+            leaving = min(idle, key=lambda one: one.last_spoke, default=None)
+        if leaving is None:
+            return False
+        del self._connections[leaving]
+        leaving.hang_up("others want to be served, and this connection has not asked for anything")
+        return True
 
     # ---- what connections call
 
@@ -98,13 +108,23 @@ class Server:
         if not self._connections:
             self._emptied.set()
 
-    def holds(self, connection: ClientConnection) -> None:
-        """The connection holds that much of a message that isn't whole: all together may hold so much only."""
-        if connection.pending <= _SMALL_PENDING:
-            return
-        large = [other for other in self._connections if other.pending > _SMALL_PENDING]
-        if sum(other.pending for other in large) > MAX_PENDING:
-            max(large, key=lambda other: other.pending).hang_up("too much was sent that is not whole")
+    def holds(self, more: int) -> None:
+        """A connection holds so many bytes more (or less) that no message was made of yet; all may hold so much."""
+        self._pending += more
+        if more > 0 and self._pending > MAX_PENDING:
+            worst = max(self._connections, key=lambda one: one.pending, default=None)
+            if worst is not None:
+                worst.hang_up("too much was sent that is not whole")
+
+    def begin_waiting(self) -> None:
+        """A request has to wait. Raises `Unavailable` where too many do."""
+        if self._waiting >= MAX_WAITING:
+            raise errors.Unavailable("too many requests wait already; try again", retry_after=1.0)
+        self._waiting += 1
+
+    def end_waiting(self) -> None:
+        """A request waits no more."""
+        self._waiting -= 1
 
     # ---- the end
 

@@ -249,7 +249,7 @@ class Refresher:
                 if isinstance(decision, errors.AgentError):
                     raise decision
                 if isinstance(decision, Start) and decision.driven:
-                    self.charge(session, allowance)
+                    self.charge(session.allowance, allowance)
                 flight = self.start(session)
                 if flight is None:
                     raise errors.Unavailable("the agent is ending", retry_after=1.0)
@@ -266,7 +266,7 @@ class Refresher:
         """
         demand = session.force()
         if session.revivable and self.flight(session) is None:
-            self.charge(session, allowance)
+            self.charge(session.allowance, allowance)
             session.revive()
             self.start(session)
         return await self.token(session, demand, allowance, timeout)
@@ -279,7 +279,7 @@ class Refresher:
             self.reschedule()
         return decision
 
-    def charge(self, session: Session, allowance: Allowance) -> None:
+    def charge(self, *allowances: Allowance) -> None:
         """Count a request to the provider that a client drives.
 
         Raises:
@@ -287,11 +287,11 @@ class Refresher:
 
         """
         now = self._clock.now().boot
-        wait = max(session.allowance.wait(now), allowance.wait(now))
+        wait = max(allowance.wait(now) for allowance in allowances)
         if wait > 0:
             raise asked_too_often(wait)
-        session.allowance.spend(now)
-        allowance.spend(now)
+        for allowance in allowances:
+            allowance.spend(now)
 
     # ---- ends
 

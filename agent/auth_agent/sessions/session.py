@@ -4,6 +4,7 @@ It decides; `Refresher` acts. The *epoch* changes at login, import and logout on
 epoch is never stored. The *revision* changes whenever the record does.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,6 +103,7 @@ class Session:
         self.refreshes = 0
         self.last_refresh_at: float | None = None
         self.allowance = Allowance()
+        self.import_allowance = Allowance()
         self._chance = chance
         # The largest `min_ttl` asked for in the current token's lifetime, and in the one before.
         self._asked = 0.0
@@ -127,7 +129,7 @@ class Session:
         if min_ttl is None or min_ttl <= self._asked:
             return False
         before = self.refresh_at()
-        self._asked = min_ttl
+        self._asked = float(math.ceil(min_ttl))  # whole seconds: watchers are told of no smaller ones
         if self.refresh_at() == before:
             return False
         self.revision += 1

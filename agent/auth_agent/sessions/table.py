@@ -3,7 +3,7 @@
 import difflib
 import random
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from auth_agent.config import Config
 from auth_agent.host.clock import Clock
@@ -11,6 +11,8 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.session import Session
 from auth_agent_client import errors
+
+_FEW: Final = 50  # accounts among which the nearest name is looked for: that takes its time
 
 
 class Watcher(Protocol):
@@ -56,14 +58,14 @@ class Table:
         found = self.sessions.get(name)
         if found is not None:
             return found
-        near = difflib.get_close_matches(name, self.sessions, n=1)
+        near = difflib.get_close_matches(name, self.sessions, n=1) if len(self.sessions) <= _FEW else []
         hint = f"did you mean {near[0]}?" if near else f"accounts are written into {self.config.path}"
         raise errors.UnknownAccount(f"there is no account {name}; {hint}")
 
     def records(self, names: Iterable[str] | None = None) -> list[dict[str, object]]:
         """The records of those accounts that there are, or of all."""
         now = self.clock.now()
-        chosen = self.sessions if names is None else [name for name in names if name in self.sessions]
+        chosen = self.sessions if names is None else [name for name in dict.fromkeys(names) if name in self.sessions]
         return [record(self.sessions[name], now) for name in chosen]
 
     def record(self, name: str) -> dict[str, object] | None:
