@@ -100,7 +100,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         before = len(self.logged(" listening "))
         self.spawn()
         if not self._log_is_read:
-            until(self._answers)
+            until(self.answers)
             return
         until(lambda: len(self.logged(" listening ")) > before or self.process.poll() is not None)
         assert self.process.poll() is None, self.log
@@ -123,7 +123,8 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self._end.callback(os.close, reading)
         return os.fdopen(writing, "wb")
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether somebody answers at its socket."""
         try:
             with self.client() as client:
                 return bool(client.hello())

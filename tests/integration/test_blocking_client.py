@@ -1,5 +1,6 @@
 """The blocking client, as programs use it: in threads, across a fork, across an agent's restart."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from auth_agent_client import Agent, AgentNotRunning, ConnectionLost, InvalidRequest, Timeout
+from auth_agent_client import Agent, AgentNotRunning, ConnectionLost, InvalidRequest, Timeout, Unavailable
+from auth_agent_client.wire import Connection
 from tests.integration.agent_process import AgentProcess
 from tests.integration.conftest import log_in
 from tests.op.provider import OpenIDProvider
+
+SLACK = 5.0  # s, beside deadlines of half a second
 
 
 @pytest.fixture
@@ -115,18 +119,75 @@ def test_an_agent_that_hangs_is_given_up_on(tmp_path: Path, monkeypatch: pytest.
             client.token(timeout=0.1)
 
 
+def answering(server: socket.socket, answer: bytes, *, times: int = 1, read_first: bool = True) -> threading.Thread:
+    """A server that says that, so many times, to the first who comes."""
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            if read_first:
+                connection.recv(1000)
+            for _ in range(times):
+                connection.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
 def test_what_is_no_agent_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with listening(Path("web.sock")) as server, Agent("web.sock") as client:
-
-        def answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(1000)
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
+        thread = answering(server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
         with pytest.raises(ConnectionLost, match="another protocol"):
             client.token()
         thread.join()
+
+
+@pytest.mark.parametrize("read_first", [True, False])
+def test_why_the_agent_hung_up_is_told_with_its_code(
+    read_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    closing = Connection().closing("there are too many connections; try again", "unavailable")
+    with listening(Path("full.sock")) as server, Agent("full.sock") as client:
+        thread = answering(server, closing, read_first=read_first)
+        with pytest.raises(Unavailable, match="too many connections"):
+            client.token()
+        thread.join()
+
+
+def test_who_talks_without_pause_and_never_answers_is_given_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("auth_agent_client.client._GRACE", 0.2)
+    with listening(Path("chatty.sock")) as server, Agent("chatty.sock") as client:
+        thread = answering(server, Connection().notify("changed", {}) * 100, times=1_000_000)
+        begun = time.monotonic()
+        with pytest.raises(Timeout):
+            client.token(timeout=0.2)
+        assert time.monotonic() - begun < SLACK
+        thread.join()
+
+
+def test_a_signal_while_the_agent_is_too_busy_to_accept_is_no_other_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket(socket.AF_UNIX))
+        server.bind("busy.sock")
+        server.listen(0)
+        first = stack.enter_context(socket.socket(socket.AF_UNIX))
+        first.connect("busy.sock")  # fills the backlog
+        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        stack.callback(signal.signal, signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        room = threading.Timer(0.6, lambda: [stack.push(server.accept()[0]) for _ in range(2)])
+        room.start()
+        client = stack.enter_context(Agent("busy.sock"))
+        monkeypatch.setattr("auth_agent_client.client._GRACE", 0.1)
+        with pytest.raises(Timeout):  # connected, and nobody answers: not "another user"
+            client.token(timeout=0.1)
+        room.join()

@@ -1,10 +1,13 @@
 """The commands as a person or a script meets them: what they print where, and their exit codes."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tests.integration.agent_process import AgentProcess
+from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account
 from tests.op.provider import OpenIDProvider
 
@@ -120,6 +123,30 @@ def test_every_command_is_listed() -> None:
         listed = nowhere.run("--help").stdout
     for command in ("run", "token", "import", "refresh", "status", "logout", "stop"):
         assert f"\n  {command} " in listed
+
+
+@pytest.mark.parametrize("command", ["token", "status", "token --help", "status --help"])
+@pytest.mark.parametrize(("redirection", "code"), [(">/dev/full", 1), (">&-", 1), ("| true", 0)])
+def test_output_that_goes_nowhere_is_told_without_a_traceback(
+    command: str, redirection: str, code: int, logged_in: AgentProcess
+) -> None:
+    shell = f"{sys.executable} -m auth_agent {command} {redirection}"
+    done = subprocess.run(["sh", "-c", shell], env=logged_in.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    assert bool(done.stderr) == (code == 1)
+
+
+def test_an_agent_with_closed_standard_streams_serves(provider: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(provider)}, log_is_read=False) as agent:
+        agent.terminate()
+        shell = f"exec {sys.executable} -m auth_agent run <&- >&- 2>&-"
+        with subprocess.Popen(["sh", "-c", shell], env=agent.environment) as process:
+            until(agent.answers)
+            targets = [Path(f"/proc/{process.pid}/fd/{descriptor}").readlink() for descriptor in range(3)]
+            process.terminate()
+        assert targets == [Path("/dev/null")] * 3
 
 
 def test_no_secret_is_in_the_log_however_much_is_logged(logged_in: AgentProcess, provider: OpenIDProvider) -> None:

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from tests.integration.conftest import account, log_in, record
 from tests.op.provider import OpenIDProvider
 
 UNPRIVILEGED = 65534  # nobody
+# Ten seconds for refreshes in flight, three for farewells, and slack for a busy machine.
+ENDS_WITHIN = 10 + 3 + 7
 
 
 def refresh(agent: AgentProcess, answers: list[str]) -> None:
@@ -171,7 +174,7 @@ def test_an_account_that_vanished_is_suspended_and_comes_back_with_its_session(
 
 
 def test_after_a_redefinition_of_the_account_nothing_is_sent(start_provider: Callable[..., OpenIDProvider]) -> None:
-    provider, other = start_provider(access_token_lifetime=4), start_provider(access_token_lifetime=4)
+    provider, other = start_provider(access_token_lifetime=2), start_provider()
     accounts = {"work": account(provider), "witness": account(provider, "second-app")}
     with AgentProcess(accounts) as agent, agent.client() as client:
         log_in(client, provider, "work")
@@ -206,3 +209,21 @@ def test_the_agent_keeps_its_memory_to_itself(agent: AgentProcess) -> None:
         user=UNPRIVILEGED if os.geteuid() == 0 else None,
     )
     assert "PermissionError" in reader.stderr
+
+
+def test_a_name_that_is_looked_up_for_ever_does_not_keep_the_agent_from_ending() -> None:
+    # What a resolver does on a network that swallows its questions.
+    launcher = (
+        "import socket, sys, time; sys.argv[0] = 'auth-agent'\n"
+        "socket.getaddrinfo = lambda *_, **__: (print('looked up', file=sys.stderr, flush=True), time.sleep(60))\n"
+        "from auth_agent.cli import main; sys.exit(main())"
+    )
+    accounts = {"work": {"issuer": "https://acme.example/", "client_id": "x"}}
+    with AgentProcess(accounts, command=(sys.executable, "-c", launcher)) as agent:
+        waiting = threading.Thread(target=agent.run, args=("import",), kwargs={"stdin": "some-token"})
+        waiting.start()
+        until(lambda: agent.logged("looked up"))
+        begun = time.monotonic()
+        assert agent.terminate() == 0
+        assert time.monotonic() - begun < ENDS_WITHIN
+        waiting.join()
