@@ -237,9 +237,10 @@ class Agent:
                 link = self._idle.pop()
             except IndexError:  # another thread took it
                 break
-            if link.pid == pid:
+            if link.pid == pid and not link.is_over():
                 return link
-            link.close()  # the parent's, inherited: closing our descriptor leaves the parent's open
+            # The agent's end of it is closed; or it is the parent's, whose descriptor stays open when ours is closed.
+            link.close()
         return _Link(self._path)
 
     def _give_back(self, link: "_Link") -> None:
@@ -290,6 +291,17 @@ class _Link:
         if not isinstance(result, dict):
             raise Internal(f"the agent answered {method} with no map")
         return result  # pyright: ignore[reportUnknownVariableType] -- its keys are texts: the wire saw to that
+
+    def is_over(self) -> bool:
+        """Whether the agent has hung up since the last call: then there is something to read, or its end."""
+        try:
+            self._socket.setblocking(False)
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
 
     def wait_for_end(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout

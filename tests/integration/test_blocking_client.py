@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -171,6 +172,10 @@ def test_who_talks_without_pause_and_never_answers_is_given_up_on(
         thread.join()
 
 
+def do_nothing(signum: int, frame: FrameType | None) -> None:
+    """A handler, so that the signal interrupts what the process waits for."""
+
+
 def test_a_signal_while_the_agent_is_too_busy_to_accept_is_no_other_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +186,7 @@ def test_a_signal_while_the_agent_is_too_busy_to_accept_is_no_other_user(
         server.listen(0)
         first = stack.enter_context(socket.socket(socket.AF_UNIX))
         first.connect("busy.sock")  # fills the backlog
-        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        before = signal.signal(signal.SIGALRM, do_nothing)
         stack.callback(signal.signal, signal.SIGALRM, before)
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         room = threading.Timer(0.6, lambda: [stack.push(server.accept()[0]) for _ in range(2)])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any, Self
 
 import msgpack
@@ -305,10 +306,11 @@ def test_more_requests_at_once_than_anybody_needs_wait_their_turn(
 
 def resident(agent: AgentProcess) -> int:
     """The agent's resident memory in bytes."""
-    shown = subprocess.run(
-        ["ps", "-o", "rss=", "-p", str(agent.process.pid)], capture_output=True, text=True, check=True
-    )
-    return int(shown.stdout) << 10
+    statm = Path(f"/proc/{agent.process.pid}/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize()
+    command = ["ps", "-o", "rss=", "-p", str(agent.process.pid)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) << 10
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import anyio.abc
 import pytest
 
 from auth_agent.oauth import provider as module
-from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, TokenReply, Unsent
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenReply, Unsent
 from auth_agent.oauth.provider import HttpProvider, trusted_certificates
 from auth_agent.secret import Secret
 from tests.op.provider import FaultMode, OpenIDProvider
@@ -99,10 +99,11 @@ async def test_nobody_listening_is_not_reached() -> None:
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        ({"status": 500}, Unsent),
+        ({"status": 500}, Busy),
         ({"status": 404}, Misconfigured),
         ({"status": 200, "body": "<html>log in to this hotel's network"}, Unsent),
-        ({"status": 302, "headers": {"location": "https://hotel.example/"}}, Unsent),
+        ({"status": 302, "headers": {"location": "https://hotel.example/"}}, Busy),
+        ({"status": 429, "headers": {"retry-after": "30"}}, Busy),
         ({"status": 200, "body": {"issuer": "https://evil.example/"}}, Misconfigured),
     ],
 )

@@ -4,8 +4,8 @@ import { finished } from 'node:stream';
 
 import { onReply } from './reply.mjs';
 
-// A day of tests fits; a client gone wild must not fill the memory.
-const LOG_LIMIT = 20_000;
+// Of each path: many requests to one must not push another's few out, nor fill the memory.
+const LOG_LIMIT = 5_000;
 
 const fingerprint = (token) => createHash('sha256').update(token).digest('hex');
 
@@ -13,7 +13,7 @@ export class Ledger {
   #tokenPath;
   #counts = new Map();
   #tokens = new Map();
-  #log = [];
+  #logs = new Map();
 
   constructor(tokenPath) {
     this.#tokenPath = tokenPath;
@@ -22,21 +22,20 @@ export class Ledger {
   reset() {
     this.#counts.clear();
     this.#tokens.clear();
-    this.#log = [];
+    this.#logs.clear();
   }
 
   snapshot() {
     return {
       counts: Object.fromEntries(this.#counts),
       ledger: Object.fromEntries(this.#tokens),
-      log: this.#log,
+      log: [...this.#logs.values()].flat().sort((one, other) => one.at - other.at),
     };
   }
 
   arrived(path, res) {
     const line = { at: Date.now() / 1000, path, grant_type: null, client_id: null, status: null };
-    this.#log.push(line);
-    if (this.#log.length > LOG_LIMIT) this.#log.shift();
+    this.#append(line);
     this.#counts.set(path, (this.#counts.get(path) ?? 0) + 1);
 
     const visit = { line, token: undefined, granted: false };
@@ -64,6 +63,13 @@ export class Ledger {
       visit.granted = res.statusCode === 200;
       res.end(body);
     });
+  }
+
+  #append(line) {
+    const log = this.#logs.get(line.path) ?? [];
+    this.#logs.set(line.path, log);
+    log.push(line);
+    if (log.length > LOG_LIMIT) log.shift();
   }
 
   #row(key) {

@@ -130,6 +130,11 @@ class ClientConnection(asyncio.Protocol):
         """Whether nobody would miss it at this moment: nothing is asked, and nothing watched."""
         return not self._wire.open_requests and not self._watches
 
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being closed."""
+        return self._transport is None or self._transport.is_closing()
+
     # ---- asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -180,7 +185,7 @@ class ClientConnection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         end_of_turn = loop.time() + _TURN
         while loop.time() < end_of_turn:
-            if self._transport is None or self._transport.is_closing():
+            if self.leaving:
                 return
             if self._full or self._wire.open_requests >= MAX_OPEN:
                 self._hold()

@@ -112,7 +112,8 @@ class Server:
         """A connection holds so many bytes more (or less) that no message was made of yet; all may hold so much."""
         self._pending += more
         if more > 0 and self._pending > MAX_PENDING:
-            worst = max(self._connections, key=lambda one: one.pending, default=None)
+            staying = (one for one in self._connections if not one.leaving)
+            worst = max(staying, key=lambda one: one.pending, default=None)
             if worst is not None:
                 worst.hang_up("too much was sent that is not whole")
 
