@@ -88,13 +88,21 @@ def test_status_shows_each_account(logged_in: AgentProcess, provider: OpenIDProv
         client.reload()
     lines = logged_in.run("status").stdout.splitlines()
     assert "store: memory" in lines[0]
-    assert lines[1].split() == ["ACCOUNT", "USER", "STATE", "GOOD", "FOR", "NEXT", "REFRESH", "REASON"]
+    assert lines[1].split() == ["ACCOUNT", "USER", "STATE", "GOOD", "FOR", "NEXT", "REFRESH"]
     assert lines[2].startswith("work")
     assert "ready" in lines[2]
     assert lines[3].startswith("home")
     assert "logged_out" in lines[3]
     told = json.loads(logged_in.run("status", "home", "--json").stdout)
     assert [record["account"] for record in told["accounts"]] == ["home"]
+
+
+def test_status_says_what_is_wrong_below_the_account(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503)
+    logged_in.run("refresh")
+    lines = logged_in.run("status").stdout.splitlines()
+    assert lines[2].startswith("work")
+    assert lines[3].split(maxsplit=1) == ["the", "provider answered HTTP 503"]
 
 
 def test_refresh_and_logout_say_what_they_did(logged_in: AgentProcess) -> None:

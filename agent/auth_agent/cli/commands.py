@@ -89,7 +89,7 @@ def _token(arguments: tuple[str, ...]) -> int:
 @click.argument("account", required=False)
 @click.option("--switch-user", is_flag=True, help="The refresh token may be another user's than before.")
 def import_(account: str | None, *, switch_user: bool) -> None:
-    """Take over a session by its refresh token, read from standard input.
+    """Take a session over by its refresh token from stdin.
 
     The token is used once to prove it. From then on it is the agent's alone: where the provider rotates refresh
     tokens, whoever else uses it ends the session.
@@ -135,7 +135,7 @@ def status(account: str | None, *, as_json: bool) -> None:
         return
     about, records = found.get("agent"), found.get("accounts")
     if isinstance(about, Mapping):
-        click.echo("agent {pid} at {socket}, version {version}, store: {store}".format_map(about))  # pyright: ignore[reportUnknownArgumentType] -- any map from the agent
+        click.echo("agent {pid}, version {version}, store: {store}, socket: {socket}".format_map(about))  # pyright: ignore[reportUnknownArgumentType] -- any map from the agent
     if isinstance(records, list):
         for line in status_lines(records, time.time()):  # pyright: ignore[reportUnknownArgumentType] -- as above
             click.echo(line)

@@ -4,14 +4,21 @@ from collections.abc import Iterable, Mapping
 
 from auth_agent.printable import printable
 
-_HEAD = ("ACCOUNT", "USER", "STATE", "GOOD FOR", "NEXT REFRESH", "REASON")
+_HEAD = ("ACCOUNT", "USER", "STATE", "GOOD FOR", "NEXT REFRESH")
 
 
 def status_lines(records: Iterable[Mapping[str, object]], now: float) -> list[str]:
-    """A table of the records, a line each, under a head; `now` is Unix time in seconds."""
-    rows = [_HEAD, *(_row(record, now) for record in records)]
+    """A table of the records under a head, what is wrong with one below it; `now` is Unix time in seconds."""
+    listed = list(records)
+    rows = [_HEAD, *(_row(record, now) for record in listed)]
+    reasons = ["", *(printable(record.get("reason")) for record in listed)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines: list[str] = []
+    for row, reason in zip(rows, reasons, strict=True):
+        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if reason:
+            lines.append(f"{' ' * widths[0]}  {reason}")
+    return lines
 
 
 def _row(record: Mapping[str, object], now: float) -> tuple[str, ...]:
@@ -23,7 +30,6 @@ def _row(record: Mapping[str, object], now: float) -> tuple[str, ...]:
         printable(record.get("state")),
         _span(record.get("expires_at"), now),
         following,
-        printable(record.get("reason"), 80),
     )
 
 
