@@ -5,31 +5,18 @@ belongs to the process that opened it: after a fork the child opens its own, and
 """
 
 import os
-import socket
-import struct
-import sys
-import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from .errors import AgentError, AgentNotRunning, ConnectionLost, Internal, Timeout, UntrustedAgent, from_wire
-from .messages import METHODS, check
+from .errors import ConnectionLost, Internal
+from .link import Link
+from .messages import METHODS
 from .paths import socket_path
-from .wire import Connection, Notification, Response, WireError
 
 __all__ = ["Agent", "Token"]
 
-# The agent answers by the request's `timeout`; this much later it is taken to hang.
-_GRACE = 5.0
-# Eleven days: more milliseconds than that, and the kernel's poll takes no more.
-_LONGEST = 1_000_000.0
-_CONNECT_TIMEOUT = 10.0
-_READ_SIZE = 65536
 # As many as a program has threads that ask at the same moment; more are closed after use.
 _MAX_IDLE = 16
-
-_LOCAL_PEERCRED = 1  # <sys/un.h> on macOS; the answer is a `struct xucred`: version, uid, groups
-_SOL_LOCAL = 0
 
 
 class Token:
@@ -82,7 +69,7 @@ class Agent:
 
     def __init__(self, path: str | None = None) -> None:
         self._path = path if path is not None else socket_path()
-        self._idle: list[_Link] = []
+        self._idle: list[Link] = []
 
     def __enter__(self) -> "Agent":  # noqa: PYI034 -- Self is typing's, which this package does not import
         return self
@@ -230,7 +217,7 @@ class Agent:
             self._give_back(link)
             return result
 
-    def _take(self) -> "_Link":
+    def _take(self) -> "Link":
         pid = os.getpid()
         while self._idle:
             try:
@@ -241,166 +228,13 @@ class Agent:
                 return link
             # The agent's end of it is closed; or it is the parent's, whose descriptor stays open when ours is closed.
             link.close()
-        return _Link(self._path)
+        return Link(self._path)
 
-    def _give_back(self, link: "_Link") -> None:
+    def _give_back(self, link: "Link") -> None:
         if len(self._idle) < _MAX_IDLE:
             self._idle.append(link)
         else:
             link.close()
-
-
-class _Link:
-    """One connection to the agent; one call at a time."""
-
-    def __init__(self, path: str) -> None:
-        self.pid = os.getpid()
-        self.used = False
-        self.waiting = False
-        self._wire = Connection()
-        self._socket = _connect(path)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def call(self, method: str, parameters: dict[str, object]) -> dict[str, object]:
-        spec = check(method, parameters)
-        longest = spec.longest
-        if spec.timeout is not None:
-            asked = parameters.get("timeout", spec.timeout)
-            longest = min(_LONGEST, _GRACE + (float(asked) if isinstance(asked, (int, float)) else spec.timeout))
-        _, request = self._wire.request(method, parameters)
-        self.waiting = True
-        try:
-            self._socket.settimeout(longest)
-            self._socket.sendall(request)
-            response = self._answer(time.monotonic() + longest)
-        except TimeoutError as error:
-            raise Timeout(f"the agent has not answered {method} for {longest:g} s") from error
-        except BrokenPipeError as error:
-            raise self._last_words() or ConnectionLost("the agent hung up", sent=False) from error
-        except OSError as error:
-            raise ConnectionLost(f"the connection to the agent broke: {error.strerror}", sent=True) from error
-        except WireError as error:
-            raise ConnectionLost(f"the agent speaks another protocol: {error}", sent=True) from error
-        self.waiting = False
-        self.used = True
-        if response.error is not None:
-            raise response.error
-        result = response.result
-        if not isinstance(result, dict):
-            raise Internal(f"the agent answered {method} with no map")
-        return result  # pyright: ignore[reportUnknownVariableType] -- its keys are texts: the wire saw to that
-
-    def is_over(self) -> bool:
-        """Whether the agent has hung up since the last call: then there is something to read, or its end."""
-        try:
-            self._socket.setblocking(False)
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass
-        return True
-
-    def wait_for_end(self, timeout: float) -> bool:
-        deadline = time.monotonic() + timeout
-        try:
-            while True:
-                self._read(deadline)
-        except TimeoutError:
-            return False
-        except (ConnectionLost, OSError):
-            return True
-
-    def _answer(self, deadline: float) -> Response:
-        while True:
-            message = self._wire.next_message()
-            if isinstance(message, Response):
-                return message
-            if isinstance(message, Notification) and message.method == "closing":
-                raise from_wire(message.values[0] if message.values else None)
-            if message is None:
-                self._wire.receive_data(self._read(deadline))
-
-    def _read(self, deadline: float) -> bytes:
-        left = deadline - time.monotonic()
-        if left <= 0:  # it talks without pause, and never answers
-            raise TimeoutError
-        self._socket.settimeout(left)
-        data = self._socket.recv(_READ_SIZE)
-        if not data:
-            raise ConnectionLost("the agent hung up", sent=True)
-        return data
-
-    def _last_words(self) -> AgentError | None:
-        """Why the agent hung up before anything was asked of it, if it said so.
-
-        What it said to a connection that had been used before is of no interest: a new one may do better.
-        """
-        if self.used:
-            return None
-        try:
-            self._answer(time.monotonic() + 1)
-        except AgentError as error:
-            return None if isinstance(error, ConnectionLost) else error
-        except (OSError, WireError):
-            return None
-        return None
-
-
-def _connect(path: str) -> socket.socket:
-    deadline = time.monotonic() + _CONNECT_TIMEOUT
-    while True:
-        connection = _try_to_connect(path)
-        try:
-            connection.getpeername()
-        except OSError as error:
-            # A signal came while the backlog was full, and Python takes the interrupted connect for a finished one.
-            connection.close()
-            if time.monotonic() > deadline:
-                raise AgentNotRunning(f"the agent at {path} is too busy to be reached") from error
-            continue
-        try:
-            _check_server(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _try_to_connect(path: str) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        # A blocking connect with a limit of the kernel's: one without blocking fails at once on Linux when the
-        # backlog is full, instead of waiting for its turn.
-        limit = struct.pack("ll", int(_CONNECT_TIMEOUT), 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        connection.connect(path)
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        connection.close()
-        raise AgentNotRunning(f"no agent listens at {path}; start one with: auth-agent run") from error
-    except OSError as error:
-        connection.close()
-        raise AgentNotRunning(f"the agent at {path} can't be reached: {error.strerror}") from error
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_server(connection: socket.socket, path: str) -> None:
-    uid = _peer_uid(connection)
-    if uid != os.geteuid():
-        raise UntrustedAgent(f"who listens at {path} is the user {uid}, not you: nothing was sent")
-
-
-def _peer_uid(connection: socket.socket) -> int:
-    if sys.platform == "darwin":
-        credentials = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 76)
-        return int(struct.unpack_from("2I", credentials)[1])
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])
 
 
 def _token(result: Mapping[str, object]) -> Token:

@@ -13,9 +13,10 @@ import trio.testing
 from auth_agent.oauth.outcome import Busy, Ended, InteractionRequired, Lost, Misconfigured, Unsent
 from auth_agent.secret import Secret
 from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.refresher import Refresher
-from auth_agent.sessions.session import Demand, Session
+from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 from tests.agent.world import ALICE, FakeClock, FakeProvider, account, config, reply

@@ -14,7 +14,8 @@ from auth_agent.oauth.outcome import (
     Unusable,
 )
 from auth_agent.secret import Secret
-from auth_agent.sessions.session import Demand, Join, Serve, Session, Start
+from auth_agent.sessions.decision import Demand, Join, Serve, Start
+from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, Active, Login, LoginRequired, Retrying
 from auth_agent_client import errors
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, jwt, reply

@@ -115,7 +115,7 @@ def listening(path: Path) -> socket.socket:
 def test_an_agent_that_hangs_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with listening(Path("hung.sock")), Agent("hung.sock") as client:
-        monkeypatch.setattr("auth_agent_client.client._GRACE", 0.1)
+        monkeypatch.setattr("auth_agent_client.link._GRACE", 0.1)
         with pytest.raises(Timeout, match="has not answered token"):
             client.token(timeout=0.1)
 
@@ -162,7 +162,7 @@ def test_who_talks_without_pause_and_never_answers_is_given_up_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("auth_agent_client.client._GRACE", 0.2)
+    monkeypatch.setattr("auth_agent_client.link._GRACE", 0.2)
     with listening(Path("chatty.sock")) as server, Agent("chatty.sock") as client:
         thread = answering(server, Connection().notify("changed", {}) * 100, times=1_000_000)
         begun = time.monotonic()
@@ -192,7 +192,7 @@ def test_a_signal_while_the_agent_is_too_busy_to_accept_is_no_other_user(
         room = threading.Timer(0.6, lambda: [stack.push(server.accept()[0]) for _ in range(2)])
         room.start()
         client = stack.enter_context(Agent("busy.sock"))
-        monkeypatch.setattr("auth_agent_client.client._GRACE", 0.1)
+        monkeypatch.setattr("auth_agent_client.link._GRACE", 0.1)
         with pytest.raises(Timeout):  # connected, and nobody answers: not "another user"
             client.token(timeout=0.1)
         room.join()

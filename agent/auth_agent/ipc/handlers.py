@@ -7,9 +7,10 @@ from typing import Final
 from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.refresher import Refresher
-from auth_agent.sessions.session import Demand, Session
+from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors

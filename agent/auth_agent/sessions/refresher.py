@@ -16,9 +16,10 @@ from auth_agent.oauth.outcome import Failure, Lost, TokenReply, Transient, Unusa
 from auth_agent.oauth.provider import Provider
 from auth_agent.secret import Secret
 from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.decision import Decision, Demand, Job, Join, Serve, Start
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.refusal import asked_too_often
-from auth_agent.sessions.session import Decision, Demand, Job, Join, Serve, Session, Start
+from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, Active, Idle
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors

@@ -5,7 +5,6 @@ epoch is never stored. The *revision* changes whenever the record does.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 from auth_agent.config import Account
@@ -14,6 +13,7 @@ from auth_agent.oauth.outcome import Failure, Stuck, TokenReply, Transient
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.decision import Decision, Demand, Job, Join, Serve, Start
 from auth_agent.sessions.refusal import (
     ACCOUNT_CHANGED,
     ACCOUNT_REMOVED,
@@ -47,48 +47,6 @@ _HASTE: Final = 2.0
 # A token that young and rejected tells of an API that expects another one.
 _YOUNG: Final = 60.0
 _YOUNG_SHARE: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a client asks for: good for `min_ttl` seconds (None: no demand, a wish), newer than that serial."""
-
-    key: TokenKey = MAIN
-    min_ttl: float | None = None
-    newer_than: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Serve:
-    """Here is the token."""
-
-    token: AccessToken
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Wait for the refresh in flight, for `patience` seconds at most (None: as long as the client does)."""
-
-    patience: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start a refresh and wait for it; a `driven` one counts against the connection's allowance."""
-
-    driven: bool
-
-
-Decision = Serve | Join | Start | errors.AgentError
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One refresh to do, and the epoch that its result belongs to."""
-
-    account: Account
-    epoch: int
-    refresh_token: Secret
 
 
 class Session:
