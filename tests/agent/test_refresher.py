@@ -95,6 +95,11 @@ async def test_short_tokens_leave_half_of_their_life_between_refreshes() -> None
         assert min(gaps) >= 2.5
 
 
+async def test_a_look_up_before_the_request_takes_nothing_from_the_tokens_life() -> None:
+    async with running(FakeProvider(lifetime=60, preparation=20)) as world:
+        assert world.session.remaining(world.clock.now()) == 59
+
+
 async def test_however_many_ask_there_is_one_refresh() -> None:
     async with running(FakeProvider(delay=2)) as world:
         await anyio.sleep(100)

@@ -94,6 +94,7 @@ class FakeProvider:
     lifetime: float = 3600
     subject: str | None = ALICE
     rotates: bool = True
+    preparation: float = 0
     delay: float = 0
     script: list[Failure | TokenReply] = field(default_factory=list[Failure | TokenReply])
     presented: list[str] = field(default_factory=list[str])
@@ -104,6 +105,10 @@ class FakeProvider:
     most_in_flight: int = 0
     live: str = "rt-1"
     _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(2))
+
+    async def prepare(self) -> Failure | None:
+        await anyio.sleep(self.preparation)
+        return None
 
     async def refresh(self, client_id: str, refresh_token: Secret) -> TokenReply | Failure:
         assert client_id == CLIENT

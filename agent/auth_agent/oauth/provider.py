@@ -43,6 +43,10 @@ _GONE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.
 class Provider(Protocol):
     """What a session needs of its provider."""
 
+    async def prepare(self) -> Failure | None:
+        """Learn what a request needs, so that it takes no longer than its own time; why that failed, if it did."""
+        ...
+
     async def refresh(self, client_id: str, refresh_token: Secret) -> TokenReply | Failure:
         """Present the refresh token once; what came of it."""
         ...
@@ -102,6 +106,11 @@ class HttpProvider:
     async def aclose(self) -> None:
         """Close what is open."""
         await self._http.aclose()
+
+    async def prepare(self) -> Failure | None:
+        """Know the provider's metadata; why it isn't known, if so."""
+        metadata = await self._discover()
+        return metadata if isinstance(metadata, Failure) else None
 
     async def refresh(self, client_id: str, refresh_token: Secret) -> TokenReply | Failure:
         """Present the refresh token once; what came of it. Never raises what httpx raises."""

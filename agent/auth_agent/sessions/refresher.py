@@ -195,8 +195,7 @@ class Refresher:
         self._presented.add(fingerprint)
         try:
             for attempts_left in range(LOST_RETRIES, -1, -1):
-                sent = self._clock.now()
-                outcome = await self._attempt(account, refresh_token)
+                outcome, sent = await self._attempt(account, refresh_token)
                 if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
                     self._note_replacement(refresh_token, outcome.refresh_token)
                 if not isinstance(outcome, Lost) or attempts_left == 0 or not is_wanted():
@@ -214,13 +213,17 @@ class Refresher:
         """Whether a refresh token must not be presented: it was replaced, or is with its provider right now."""
         return self.fingerprints.is_replaced(refresh_token) or refresh_token.fingerprint() in self._presented
 
-    async def _attempt(self, account: Account, refresh_token: Secret) -> TokenReply | Failure:
+    async def _attempt(self, account: Account, refresh_token: Secret) -> tuple[TokenReply | Failure, Moment]:
+        sent = self._clock.now()
         try:
-            return await self._provider_for(account).refresh(account.client_id, refresh_token)
+            provider = self._provider_for(account)
+            failure = await provider.prepare()
+            sent = self._clock.now()  # a token's life begins here, however long a look-up took
+            return failure or await provider.refresh(account.client_id, refresh_token), sent
         except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=refresh error=%s", account.name, place(error))
-            return Lost(f"a defect of the agent: {type(error).__name__}")
+            return Lost(f"a defect of the agent: {type(error).__name__}"), sent
 
     async def revoke(self, account: Account, refresh_token: Secret) -> bool:
         """Whether the provider took the refresh token back."""
