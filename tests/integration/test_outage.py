@@ -128,11 +128,12 @@ def test_a_request_that_the_provider_never_worked_on_is_sent_again(
 def test_a_status_without_a_reason_ends_nothing(status: int, client: Agent, provider: OpenIDProvider) -> None:
     log_in(client, provider)
     good = client.token().access_token
-    provider.fault("status", status=status, body="", headers={"location": provider.url + "/elsewhere"})
+    provider.fault("status", status=status, body="", headers={"location": provider.url + "/elsewhere"}, times=None)
     with pytest.raises(Unavailable):
         client.refresh()
     assert client.token().access_token == good
     assert provider.count("/elsewhere") == 0  # no redirect is followed with a refresh token
+    provider.clear_faults()
     assert client.refresh().access_token != good
 
 
@@ -151,7 +152,9 @@ def test_the_error_decides_whatever_the_status(
     error: str, raised: type[Exception], state: str, status: int, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
-    provider.fault("status", status=status, body={"error": error, "error_description": "of the\x1b[31m test"})
+    provider.fault(
+        "status", status=status, body={"error": error, "error_description": "of the\x1b[31m test"}, times=None
+    )
     with pytest.raises(raised, match="of the"):
         client.refresh()
     found = record(client)
