@@ -42,7 +42,7 @@ class _Writer(logging.Handler):
         """Write what waits, if anybody reads it."""
         if self._thread.is_alive():
             try:
-                self._lines.put_nowait(None)
+                self._lines.put(None, timeout=_LAST_WORDS)
                 self._thread.join(_LAST_WORDS)
             except queue.Full:
                 pass  # nobody reads

@@ -1,5 +1,7 @@
 """How a person is shown sessions. Plain, for now."""
 
+import math
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 from auth_agent.printable import printable
@@ -12,13 +14,22 @@ def status_lines(records: Iterable[Mapping[str, object]], now: float) -> list[st
     listed = list(records)
     rows = [_HEAD, *(_row(record, now) for record in listed)]
     reasons = ["", *(printable(record.get("reason")) for record in listed)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    widths = [max(_width(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines: list[str] = []
     for row, reason in zip(rows, reasons, strict=True):
-        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join(cells).rstrip())
         if reason:
             lines.append(f"{' ' * widths[0]}  {reason}")
     return lines
+
+
+def _width(text: str) -> int:
+    """How many columns a terminal gives a text: two for a wide character, none for one that combines."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
 
 
 def _row(record: Mapping[str, object], now: float) -> tuple[str, ...]:
@@ -35,7 +46,7 @@ def _row(record: Mapping[str, object], now: float) -> tuple[str, ...]:
 
 def _span(until: object, now: float) -> str:
     """How long it is until then, in the two largest units."""
-    if not isinstance(until, (int, float)):
+    if not isinstance(until, (int, float)) or not math.isfinite(until):
         return "-"
     seconds = int(until - now)
     if seconds <= 0:

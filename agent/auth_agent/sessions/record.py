@@ -1,6 +1,7 @@
 """A session as its record: what `status` and `watch` tell of it. Never a token."""
 
 from auth_agent.host.clock import Moment
+from auth_agent.sessions.refusal import NO_REFRESH_TOKEN
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, Active, LoggedOut, LoginRequired, Retrying, Running
 
@@ -9,16 +10,17 @@ def record(session: Session, now: Moment) -> dict[str, object]:
     """The record as the protocol defines it; times are Unix time in seconds."""
     state, login = session.state, session.login
     token = state.tokens.get(MAIN) if isinstance(state, Active) else None
-    refresh_at = session.refresh_at()
+    refresh_at = session.refresh_due(now)
+    shown = state_name(session, now)
     return {
         "account": session.account.name,
         "issuer": session.account.issuer if login is None else login.issuer,
         "subject": None if login is None else login.subject,
         "name": None if login is None else login.name,
-        "state": state_name(session, now),
+        "state": shown,
         "renewal": _renewal_name(session),
         "saved": True,  # the one store there is keeps nothing: it has all that it can have
-        "reason": session.reason,
+        "reason": session.reason or (NO_REFRESH_TOKEN if shown == "login_required" else None),
         "expires_at": None if token is None else token.served_until.wall,
         "refresh_at": None if refresh_at is None else max(refresh_at.wall, now.wall),
         "last_refresh_at": session.last_refresh_at,
@@ -36,8 +38,9 @@ def state_name(session: Session, now: Moment) -> str:
         return "login_required"
     if isinstance(state, LoggedOut):
         return "logged_out"
-    token = state.tokens.get(MAIN)
-    return "ready" if token is not None and token.remaining(now) > 0 else "expired"
+    if session.remaining(now) > 0:
+        return "ready"
+    return "expired" if session.renewable else "login_required"
 
 
 def _renewal_name(session: Session) -> str:

@@ -94,6 +94,7 @@ class Table:
                 added.append(name)
                 session = self._removed.pop(name, None) or Session(account, self._chance())
                 session.configure(account)
+                session.start_afresh()
             elif session.account != account:
                 changed.append(name)
                 session.configure(account)

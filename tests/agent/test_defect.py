@@ -1,0 +1,81 @@
+"""Where a defect is, told without what it was holding."""
+
+import json
+from collections.abc import Callable
+from types import FunctionType
+
+import pytest
+
+from auth_agent.defect import place
+
+
+def lose(secret: str) -> None:
+    raise ValueError(f"what to do with {secret}?")
+
+
+def lose_deeper(secret: str) -> None:
+    lose(secret)
+
+
+def lose_because(secret: str) -> None:
+    try:
+        lose(secret)
+    except ValueError as error:
+        raise KeyError(secret) from error
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("not even its text can be had")
+
+
+def be_unspeakable(_: str) -> None:
+    raise UnspeakableError
+
+
+def raised_by(function: Callable[[str], object], argument: str = "canary") -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 -- which one it is, each test says
+        function(argument)
+    return caught.value
+
+
+def line(function: object, after: int) -> str:
+    """The file and line that stand so many lines below a function's head."""
+    assert isinstance(function, FunctionType)
+    return f"test_defect.py:{function.__code__.co_firstlineno + after}"
+
+
+def test_a_defect_is_told_by_its_type_and_line() -> None:
+    assert place(raised_by(lose)) == f"ValueError@{line(lose, 1)}"
+
+
+def test_the_line_is_where_it_was_raised_and_not_where_it_passed() -> None:
+    assert place(raised_by(lose_deeper)) == f"ValueError@{line(lose, 1)}"
+
+
+def test_the_last_of_a_chain_is_told() -> None:
+    assert place(raised_by(lose_because)) == f"KeyError@{line(lose_because, 4)}"
+
+
+@pytest.mark.parametrize("function", [lose, lose_deeper, lose_because, json.loads])
+def test_nothing_of_what_it_held_is_told(function: Callable[[str], object]) -> None:
+    error = raised_by(function)
+    error.add_note("canary")
+    assert "canary" not in place(error)
+
+
+def test_a_defect_in_a_library_is_told_by_the_librarys_file() -> None:
+    told = place(raised_by(json.loads, "{"))
+    assert told.rpartition(":")[0] == "JSONDecodeError@decoder.py"
+
+
+def test_an_error_without_a_text_is_told_all_the_same() -> None:
+    assert place(raised_by(be_unspeakable)) == f"UnspeakableError@{line(be_unspeakable, 1)}"
+
+
+def test_an_error_that_was_never_raised_has_no_place() -> None:
+    assert place(ValueError("canary")) == "ValueError@?"
+
+
+def test_no_error_is_a_question_mark() -> None:
+    assert place(None) == "?"

@@ -1,0 +1,373 @@
+"""The live sessions: which one is meant, what a new configuration does to them, and who is told."""
+
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from auth_agent.config import Config
+from auth_agent.oauth.outcome import Ended, InteractionRequired, Misconfigured
+from auth_agent.secret import Secret
+from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import Active, Idle, Login, Retrying
+from auth_agent.sessions.table import Table
+from auth_agent_client import errors
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, config, reply
+
+LIFETIME = 3600.0
+WORK, HOME = account("work"), account("home")
+NOTHING = {"added": list[str](), "changed": list[str](), "removed": list[str]()}
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def table(clock: FakeClock) -> Table:
+    """The accounts `work` and `home`, neither the default, nobody logged in."""
+    return Table(config(WORK, HOME), clock, chance=lambda: 0.0)
+
+
+class Listener:
+    """Who watches, and writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def changed(self, account: str) -> None:
+        self.heard.append(account)
+
+
+def no_accounts() -> Config:
+    return Config(Path("config.toml"), MappingProxyType({}))
+
+
+def log_in(table: Table, name: str, refresh_token: str | None = "rt-1") -> Session:
+    session, now = table.sessions[name], table.clock.now()
+    secret = None if refresh_token is None else Secret(refresh_token)
+    login = Login(ISSUER, CLIENT, None, ALICE, "Alice", secret, None)
+    session.log_in(login, session.access_token(reply(lifetime=LIFETIME), login, now), now)
+    table.publish(name)
+    return session
+
+
+def fail(session: Session, clock: FakeClock, failure: Misconfigured | Ended | InteractionRequired) -> None:
+    job = session.start(clock.now())
+    assert session.finish(job, failure, clock.now(), clock.now(), chance=0.5)
+
+
+def names(records: list[dict[str, object]]) -> list[object]:
+    return [one["account"] for one in records]
+
+
+# ---- which account
+
+
+def test_an_account_is_found_by_its_name(table: Table) -> None:
+    assert table.session("home").account == HOME
+
+
+def test_the_default_account_may_be_left_out(clock: FakeClock) -> None:
+    table = Table(config(WORK, account("home", default=True)), clock)
+    assert table.session(None).account.name == "home"
+    assert table.session("work").account.name == "work"
+
+
+def test_the_only_account_is_the_default(clock: FakeClock) -> None:
+    assert Table(config(WORK), clock).session(None).account == WORK
+
+
+def test_among_several_accounts_without_a_default_one_has_to_be_named(table: Table) -> None:
+    with pytest.raises(errors.InvalidRequest) as caught:
+        table.session(None)
+    assert caught.value.message == "which account? there is no default among: work, home"
+    assert caught.value.parameter == "account"
+
+
+def test_an_unknown_account_is_answered_with_the_nearest_name(table: Table) -> None:
+    with pytest.raises(errors.UnknownAccount) as caught:
+        table.session("wrok")
+    assert caught.value.message == "there is no account wrok; did you mean work?"
+
+
+def test_an_account_unlike_all_others_is_answered_with_where_to_write_it(table: Table) -> None:
+    with pytest.raises(errors.UnknownAccount) as caught:
+        table.session("xyz")
+    assert caught.value.message == "there is no account xyz; accounts are written into config.toml"
+
+
+@pytest.mark.parametrize(
+    ("accounts", "hint"), [(50, "did you mean number-7?"), (51, "accounts are written into config.toml")]
+)
+def test_the_nearest_name_is_looked_for_among_fifty_accounts_at_most(
+    clock: FakeClock, accounts: int, hint: str
+) -> None:
+    table = Table(config(*(account(f"number-{number}") for number in range(accounts))), clock)
+    with pytest.raises(errors.UnknownAccount) as caught:
+        table.session("numbr-7")
+    assert caught.value.message == f"there is no account numbr-7; {hint}"
+
+
+def test_without_any_account_one_is_told_where_to_write_it(clock: FakeClock) -> None:
+    table = Table(no_accounts(), clock)
+    with pytest.raises(errors.UnknownAccount) as left_out:
+        table.session(None)
+    assert left_out.value.message == "there are no accounts yet: write one into config.toml"
+    with pytest.raises(errors.UnknownAccount) as named:
+        table.session("work")
+    assert named.value.message == "there is no account work; accounts are written into config.toml"
+    assert table.records() == []
+
+
+# ---- records
+
+
+def test_all_records_come_in_the_configurations_order(table: Table) -> None:
+    assert names(table.records()) == ["work", "home"]
+    table.configure(config(HOME, WORK))
+    assert names(table.records()) == ["home", "work"]
+
+
+def test_records_by_names_come_once_each_and_as_they_were_asked_for(table: Table) -> None:
+    assert names(table.records(["home", "work", "home"])) == ["home", "work"]
+
+
+def test_records_of_unknown_accounts_are_left_out(table: Table) -> None:
+    assert names(table.records(["nobody", "home", ""])) == ["home"]
+    assert table.records(["nobody"]) == []
+    assert table.records([]) == []
+    assert table.record("nobody") is None
+
+
+def test_a_record_tells_what_time_it_is_now(table: Table, clock: FakeClock) -> None:
+    log_in(table, "work")
+    assert [one["state"] for one in table.records(["work"])] == ["ready"]
+    clock.pass_(LIFETIME)
+    assert [one["state"] for one in table.records(["work"])] == ["expired"]
+
+
+# ---- who holds a refresh token
+
+
+def test_the_holder_of_a_refresh_token_is_known_by_it(table: Table) -> None:
+    log_in(table, "work", "rt-work")
+    log_in(table, "home", "rt-home")
+    assert table.holder(Secret("rt-home")) == "home"
+    assert table.holder(Secret("rt-work")) == "work"
+    assert table.holder(Secret("rt-other")) is None
+
+
+def test_a_removed_account_holds_its_refresh_token_still(table: Table) -> None:
+    log_in(table, "work", "rt-work")
+    table.configure(config(HOME))
+    assert table.holder(Secret("rt-work")) == "work"
+
+
+def test_who_logged_out_or_lost_the_refresh_token_holds_nothing(table: Table, clock: FakeClock) -> None:
+    log_in(table, "work", "rt-work").log_out()
+    fail(log_in(table, "home", "rt-home"), clock, Ended("invalid_grant"))
+    assert (table.holder(Secret("rt-work")), table.holder(Secret("rt-home"))) == (None, None)
+
+
+def test_who_has_to_log_in_and_kept_the_refresh_token_holds_it(table: Table, clock: FakeClock) -> None:
+    fail(log_in(table, "work", "rt-work"), clock, InteractionRequired("mfa_required"))
+    assert table.holder(Secret("rt-work")) == "work"
+
+
+# ---- a new configuration
+
+
+def test_the_same_configuration_again_changes_nothing(table: Table) -> None:
+    session = log_in(table, "work")
+    revision, listener = session.revision, Listener()
+    table.watch(listener)
+    assert table.configure(config(account("work"), account("home"))) == NOTHING
+    assert table.sessions["work"] is session
+    assert (session.revision, listener.heard) == (revision, [])
+
+
+def test_what_a_configuration_adds_changes_and_removes_is_told(table: Table) -> None:
+    listener = Listener()
+    table.watch(listener)
+    new = config(account("work", scope="openid"), account("school"))
+    assert table.configure(new) == {"added": ["school"], "changed": ["work"], "removed": ["home"]}
+    assert listener.heard == ["school", "work", "home"]
+    assert table.config is new
+    assert list(table.sessions) == ["work", "school"]
+
+
+def test_a_changed_account_keeps_its_session(table: Table) -> None:
+    session = log_in(table, "work")
+    changed = account("work", scope="openid")
+    table.configure(config(changed, HOME))
+    assert table.sessions["work"] is session
+    assert (session.account, session.suspended) == (changed, None)
+
+
+def test_a_changed_account_gets_a_new_revision(table: Table) -> None:
+    before = table.sessions["work"].revision
+    table.configure(config(account("work", scope="openid"), HOME))
+    assert table.sessions["work"].revision > before
+
+
+def test_a_failing_session_starts_afresh_when_its_account_changes(table: Table, clock: FakeClock) -> None:
+    work, home = log_in(table, "work", "rt-work"), log_in(table, "home", "rt-home")
+    for session in (work, home):
+        fail(session, clock, Misconfigured("invalid_client"))
+    table.configure(config(account("work", scope="openid"), HOME))
+    assert isinstance(work.state, Active)
+    assert work.state.renewal == Idle()
+    assert isinstance(home.state, Active)
+    assert isinstance(home.state.renewal, Retrying)  # nothing changed for it
+
+
+def test_a_removed_account_is_suspended_and_not_found(table: Table) -> None:
+    session = log_in(table, "work")
+    table.configure(config(HOME))
+    assert session.suspended == "account_removed"
+    assert session.refresh_at() is None
+    with pytest.raises(errors.UnknownAccount):
+        table.session("work")
+    assert names(table.records(["work", "home"])) == ["home"]
+
+
+def test_the_record_of_a_removed_account_says_that_it_was(table: Table) -> None:
+    log_in(table, "work")
+    table.configure(config(HOME))
+    found = table.record("work")
+    assert found is not None
+    assert (found["account"], found["state"], found["reason"]) == ("work", "login_required", "account_removed")
+
+
+def test_an_account_that_comes_back_has_its_session_again(table: Table) -> None:
+    session = log_in(table, "work")
+    epoch = session.epoch
+    table.configure(config(HOME))
+    revision = session.revision
+    assert table.configure(config(HOME, WORK)) == {**NOTHING, "added": ["work"]}
+    assert table.session("work") is session
+    assert (session.suspended, session.epoch) == (None, epoch)
+    assert session.revision > revision
+    assert [one["state"] for one in table.records(["work"])] == ["ready"]
+
+
+def test_an_account_that_comes_back_as_another_clients_is_not_served(table: Table) -> None:
+    session = log_in(table, "work")
+    table.configure(config(HOME))
+    table.configure(config(account("work", client_id="other"), HOME))
+    assert table.session("work") is session
+    assert session.suspended == "account_changed"
+
+
+def test_a_failing_session_starts_afresh_also_when_its_account_comes_back_changed(
+    table: Table, clock: FakeClock
+) -> None:
+    session = log_in(table, "work")
+    fail(session, clock, Misconfigured("invalid_client"))
+    table.configure(config(HOME))
+    table.configure(config(account("work", scope="openid"), HOME))
+    assert isinstance(session.state, Active)
+    assert session.state.renewal == Idle()
+
+
+def test_all_accounts_may_go_and_come_back(table: Table) -> None:
+    sessions = dict(table.sessions)
+    assert table.configure(no_accounts()) == {**NOTHING, "removed": ["work", "home"]}
+    assert table.sessions == {}
+    assert table.configure(no_accounts()) == NOTHING
+    assert table.configure(config(WORK, HOME)) == {**NOTHING, "added": ["work", "home"]}
+    assert table.sessions == sessions
+
+
+# ---- who watches
+
+
+def test_each_watcher_is_told_once_however_often_it_came(table: Table) -> None:
+    one, other = Listener(), Listener()
+    table.watch(one)
+    table.watch(one)
+    table.watch(other)
+    table.publish("work")
+    assert (one.heard, other.heard) == (["work"], ["work"])
+
+
+def test_who_left_is_told_no_more(table: Table) -> None:
+    one, other = Listener(), Listener()
+    table.watch(one)
+    table.watch(other)
+    table.unwatch(one)
+    table.unwatch(one)
+    table.publish("work")
+    assert (one.heard, other.heard) == ([], ["work"])
+
+
+def test_a_watcher_may_leave_while_it_is_told(table: Table) -> None:
+    class Leaver(Listener):
+        def changed(self, account: str) -> None:
+            super().changed(account)
+            table.unwatch(self)
+
+    leaver, other = Leaver(), Listener()
+    table.watch(leaver)
+    table.watch(other)
+    table.publish("work")
+    table.publish("home")
+    assert (leaver.heard, other.heard) == (["work"], ["work", "home"])
+
+
+# ---- what changes by time alone
+
+
+def test_an_expiry_is_published_once_and_with_a_new_revision(table: Table, clock: FakeClock) -> None:
+    session, listener = log_in(table, "work"), Listener()
+    table.watch(listener)
+    revision = session.revision
+    clock.pass_(LIFETIME)
+    table.publish_expiries()
+    table.publish_expiries()
+    assert (listener.heard, session.revision) == (["work"], revision + 1)
+
+
+def test_nothing_is_published_while_no_state_changes(table: Table, clock: FakeClock) -> None:
+    session, listener = log_in(table, "work"), Listener()
+    table.watch(listener)
+    revision = session.revision
+    for _ in range(3):
+        clock.pass_(LIFETIME / 4)
+        table.publish_expiries()
+    assert (listener.heard, session.revision) == ([], revision)
+
+
+def test_what_was_published_by_a_change_is_not_published_again_by_time(table: Table, clock: FakeClock) -> None:
+    log_in(table, "work")
+    listener = Listener()
+    table.watch(listener)
+    clock.pass_(LIFETIME)
+    table.publish("work")
+    table.publish_expiries()
+    assert listener.heard == ["work"]
+
+
+def test_a_clock_set_back_and_forth_is_published_both_times(table: Table, clock: FakeClock) -> None:
+    log_in(table, "work")
+    listener = Listener()
+    table.watch(listener)
+    clock.wall -= 7200
+    table.publish_expiries()
+    assert [one["state"] for one in table.records(["work"])] == ["expired"]
+    clock.wall += 7200
+    table.publish_expiries()
+    assert [one["state"] for one in table.records(["work"])] == ["ready"]
+    assert listener.heard == ["work", "work"]
+
+
+def test_a_removed_account_does_not_expire(table: Table, clock: FakeClock) -> None:
+    log_in(table, "work")
+    table.configure(config(HOME))
+    listener = Listener()
+    table.watch(listener)
+    clock.pass_(LIFETIME)
+    table.publish_expiries()
+    assert listener.heard == []
