@@ -31,6 +31,14 @@ def check_address(address: str) -> SplitResult:
     raise AddressError(f"{printable(address)!r} must begin with https:// (http:// is for this machine only)")
 
 
+def is_same_issuer(named: object, issuer: str) -> bool:
+    """Whether what a provider names is that issuer.
+
+    Some write theirs with a slash at its end, as Auth0 does, and some without: that difference is no other issuer.
+    """
+    return isinstance(named, str) and named.rstrip("/") == issuer.rstrip("/")
+
+
 def check_issuer(issuer: str) -> None:
     """Whether that can be an issuer: such an address, with neither query nor fragment.
 

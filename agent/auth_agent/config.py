@@ -10,7 +10,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -27,18 +27,6 @@ DEFAULT_SCOPE: Final = "openid profile email offline_access"
 # Three, since Auth0 wants each callback address registered, port and all, and one may be taken.
 DEFAULT_REDIRECT_PORTS: Final = (48631, 48632, 48633)
 _MAX_PORT: Final = 65_535
-
-
-_KEYS: Final = (
-    "issuer",
-    "client_id",
-    "default",
-    "audience",
-    "scope",
-    "redirect_ports",
-    "proxy",
-    "authorize",
-)
 _Value = TypeVar("_Value")
 
 
@@ -59,6 +47,9 @@ class Account:
     redirect_ports: tuple[int, ...] = DEFAULT_REDIRECT_PORTS
     proxy: str | None = field(default=None, repr=False)  # an address that may hold a password
     authorize: Mapping[str, str] = field(default_factory=_nothing)
+
+
+_KEYS: Final = tuple(key.name for key in fields(Account) if key.name != "name")
 
 
 def _no_accounts() -> Mapping[str, Account]:

@@ -3,11 +3,11 @@
 import os
 import socket
 import struct
-import sys
 import time
 
 from .errors import AgentError, AgentNotRunning, ConnectionLost, Internal, Timeout, UntrustedAgent, from_wire
 from .messages import check
+from .peer import peer_credentials
 from .wire import Connection, Notification, Response, WireError
 
 # The agent answers by the request's `timeout`; this much later it is taken to hang.
@@ -16,9 +16,6 @@ _GRACE = 5.0
 _LONGEST = 1_000_000.0
 _CONNECT_TIMEOUT = 10.0
 _READ_SIZE = 65536
-
-_LOCAL_PEERCRED = 1  # <sys/un.h> on macOS; the answer is a `struct xucred`: version, uid, groups
-_SOL_LOCAL = 0
 
 
 class Link:
@@ -163,14 +160,6 @@ def _try_to_connect(path: str) -> socket.socket:
 
 
 def _check_server(connection: socket.socket, path: str) -> None:
-    uid = _peer_uid(connection)
+    _, uid = peer_credentials(connection)
     if uid != os.geteuid():
         raise UntrustedAgent(f"who listens at {path} is the user {uid}, not you: nothing was sent")
-
-
-def _peer_uid(connection: socket.socket) -> int:
-    if sys.platform == "darwin":
-        credentials = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 76)
-        return int(struct.unpack_from("2I", credentials)[1])
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])

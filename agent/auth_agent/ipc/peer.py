@@ -2,15 +2,9 @@
 
 import os
 import socket
-import struct
-import sys
 from typing import NamedTuple
 
-# macOS, <sys/un.h>: the level, and options that Python does not name.
-_SOL_LOCAL = 0
-_LOCAL_PEERCRED = 1
-_LOCAL_PEERPID = 2
-_XUCRED_SIZE = 76
+from auth_agent_client.peer import peer_credentials
 
 
 class Peer(NamedTuple):
@@ -27,13 +21,7 @@ def peer_of(connection: socket.socket) -> Peer:
         OSError: the kernel doesn't say; the peer may have gone.
 
     """
-    if sys.platform == "darwin":
-        credentials = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_SIZE)
-        _, uid = struct.unpack_from("2I", credentials)
-        return Peer(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID), uid)
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid, uid, _ = struct.unpack("3i", credentials)
-    return Peer(pid, uid)
+    return Peer(*peer_credentials(connection))
 
 
 def is_this_user(peer: Peer) -> bool:

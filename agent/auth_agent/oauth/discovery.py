@@ -1,10 +1,10 @@
 """Where a provider's endpoints are: OpenID Connect Discovery 1.0, without I/O."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from auth_agent.address import AddressError, check_address
+from auth_agent.address import AddressError, check_address, is_same_issuer
+from auth_agent.oauth.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 
 
@@ -39,15 +39,11 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
 
     """
     try:
-        found: object = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableMetadataError(f"{metadata_address(issuer)} is no JSON") from error
-    if not isinstance(found, dict):
-        raise UnreadableMetadataError(f"{metadata_address(issuer)} is no JSON object")
-    fields: dict[object, object] = found  # pyright: ignore[reportUnknownVariableType] -- any JSON from outside
+        fields = parse_object(body)
+    except JsonObjectError as error:
+        raise UnreadableMetadataError(f"{metadata_address(issuer)} {error}") from error
     named = fields.get("issuer")
-    # Some write their issuer with a slash at its end and some without: that difference is no other issuer.
-    if not isinstance(named, str) or named.rstrip("/") != issuer.rstrip("/"):
+    if not isinstance(named, str) or not is_same_issuer(named, issuer):
         raise DiscoveryError(f"{issuer} says that its issuer is {printable(named)!r}: correct the account's issuer")
     token_endpoint = _endpoint(fields, "token_endpoint")
     if token_endpoint is None:
@@ -55,7 +51,7 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
     return Metadata(named, token_endpoint, _endpoint(fields, "revocation_endpoint"))
 
 
-def _endpoint(fields: Mapping[object, object], name: str) -> str | None:
+def _endpoint(fields: Mapping[str, object], name: str) -> str | None:
     address = fields.get(name)
     if address is None:
         return None

@@ -6,9 +6,10 @@ stands in for its signature (OpenID Connect Core 1.0, section 3.1.3.7, item 6).
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 
+from auth_agent.address import is_same_issuer
+from auth_agent.oauth.json_object import parse_object
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
@@ -23,11 +24,9 @@ def claims(token: Secret) -> dict[str, object] | None:
         return None
     payload = parts[1]
     try:
-        decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-        found: object = json.loads(decoded)
-    except (binascii.Error, ValueError, RecursionError):
+        return parse_object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (binascii.Error, ValueError):  # a JsonObjectError among them
         return None
-    return {str(name): value for name, value in found.items()} if isinstance(found, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any JSON from outside
 
 
 def names_audience(found: Mapping[str, object], audience: str) -> bool:
@@ -56,8 +55,7 @@ def display_name(found: Mapping[str, object]) -> str | None:
 def mismatch(found: Mapping[str, object], issuer: str, client_id: str) -> str | None:
     """How an ID token at a refresh differs from what it must say (OpenID Connect Core 1.0, section 12.2)."""
     named = found.get("iss")
-    # With or without the slash that Auth0's issuers end in and configurations forget.
-    if not isinstance(named, str) or named.rstrip("/") != issuer.rstrip("/"):
+    if not is_same_issuer(named, issuer):
         return f"the ID token's issuer is {printable(named)!r}, not {issuer!r}"
     if not names_audience(found, client_id):
         return "the ID token is meant for another client"

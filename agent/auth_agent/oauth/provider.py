@@ -117,7 +117,7 @@ class HttpProvider:
         metadata = await self._discover()
         if isinstance(metadata, Failure):
             return metadata
-        answer = await self._post(metadata.token_endpoint, refresh_form(client_id, refresh_token))
+        answer = await self._exchange("POST", metadata.token_endpoint, refresh_form(client_id, refresh_token))
         if isinstance(answer, Failure):
             return answer
         status, headers, body = answer
@@ -130,7 +130,7 @@ class HttpProvider:
         metadata = await self._discover()
         if isinstance(metadata, Failure) or metadata.revocation_endpoint is None:
             return False
-        answer = await self._post(metadata.revocation_endpoint, revocation_form(client_id, refresh_token))
+        answer = await self._exchange("POST", metadata.revocation_endpoint, revocation_form(client_id, refresh_token))
         return not isinstance(answer, Failure) and answer[0] == HTTPStatus.OK
 
     async def _discover(self) -> Metadata | Failure:
@@ -171,9 +171,6 @@ class HttpProvider:
             return Unsent(str(error))  # a captive portal's page, more often than a wrong issuer
         except DiscoveryError as error:
             return Misconfigured(str(error))
-
-    async def _post(self, address: str, form: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes] | Failure:
-        return await self._exchange("POST", address, form)
 
     async def _exchange(
         self, method: str, address: str, form: Mapping[str, str] | None

@@ -4,12 +4,12 @@ The `error` field is the truth, not the HTTP status: providers send `invalid_gra
 """
 
 import email.utils
-import json
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Final, TypeGuard
 from urllib.parse import quote_plus
 
+from auth_agent.oauth.json_object import JsonObjectError, parse_object
 from auth_agent.oauth.outcome import (
     Busy,
     Ended,
@@ -74,7 +74,7 @@ def parse_token_answer(
         presented: the token that was sent, which the provider may quote in its texts; they are shown without it.
 
     """
-    fields = _json_object(body)
+    fields = _fields(body)
     error = fields.get("error")
     if isinstance(error, str) and error:
         described = _without(fields.get("error_description"), presented)
@@ -91,12 +91,11 @@ def parse_token_answer(
     return Busy(f"the provider answered HTTP {status}", retry_after(headers, now))
 
 
-def _json_object(body: bytes) -> dict[str, object]:
+def _fields(body: bytes) -> dict[str, object]:
     try:
-        found: object = json.loads(body)
-    except (ValueError, RecursionError):
+        return parse_object(body)
+    except JsonObjectError:
         return {}
-    return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any JSON from outside
 
 
 def _without(text: object, secret: Secret | None) -> str:

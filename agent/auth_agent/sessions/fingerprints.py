@@ -19,7 +19,9 @@ class Fingerprints:
         self._replaced: dict[str, None] = {}  # for its order
 
     def replaced(self, old: Secret, new: Secret) -> None:
-        """A provider answered the one with the other."""
+        """A provider answered the one with the other; with the same again, where it doesn't rotate."""
+        if old == new:
+            return
         self._replaced.pop(new.fingerprint(), None)  # whatever it was before, it is good now
         fingerprint = old.fingerprint()
         self._replaced.pop(fingerprint, None)

@@ -58,7 +58,11 @@ class Logins:
         self._table.publish(account.name)
         self._refresher.reschedule()
         _log.info("import account=%s subject=%r", account.name, login.subject or "")
-        if replaced is not None and replaced.refresh_token is not None and _same_client(replaced, login):
+        if (
+            replaced is not None
+            and replaced.refresh_token is not None
+            and replaced.is_bound_to(login.issuer, login.client_id)
+        ):
             await self._refresher.revoke(account, replaced.refresh_token)
         return record(session, now)
 
@@ -83,7 +87,7 @@ def _problem(session: Session, epoch: int, login: Login | Failure, *, switch_use
     if session.epoch != epoch:
         return errors.Denied(f"{session.account.name}: another login, or a logout, came before this one was proved")
     before = session.login
-    if switch_user or before is None or before.subject is None or not _same_client(before, login):
+    if switch_user or before is None or before.subject is None or not before.is_bound_to(login.issuer, login.client_id):
         return None
     name = session.account.name
     if login.subject is None:
@@ -96,10 +100,6 @@ def _problem(session: Session, epoch: int, login: Login | Failure, *, switch_use
         f"{whose}; the session stays as it was, and the refresh token is revoked; to change users, get another one, "
         f"then: auth-agent import {name} --switch-user"
     )
-
-
-def _same_client(one: Login, other: Login) -> bool:
-    return one.issuer == other.issuer and one.client_id == other.client_id
 
 
 def _refusal(account: Account, failure: Failure) -> errors.AgentError:

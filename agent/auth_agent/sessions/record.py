@@ -3,13 +3,12 @@
 from auth_agent.host.clock import Moment
 from auth_agent.sessions.refusal import NO_REFRESH_TOKEN
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, Active, LoggedOut, LoginRequired, Retrying, Running
+from auth_agent.sessions.state import Active, LoggedOut, LoginRequired, Retrying, Running
 
 
 def record(session: Session, now: Moment) -> dict[str, object]:
     """The record as the protocol defines it; times are Unix time in seconds."""
-    state, login = session.state, session.login
-    token = state.tokens.get(MAIN) if isinstance(state, Active) else None
+    login, token = session.login, session.current()
     refresh_at = session.refresh_due(now)
     shown = state_name(session, now)
     return {

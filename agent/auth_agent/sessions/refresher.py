@@ -197,17 +197,13 @@ class Refresher:
             for attempts_left in range(LOST_RETRIES, -1, -1):
                 outcome, sent = await self._attempt(account, refresh_token)
                 if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
-                    self._note_replacement(refresh_token, outcome.refresh_token)
+                    self.fingerprints.replaced(refresh_token, outcome.refresh_token)
                 if not isinstance(outcome, Lost) or attempts_left == 0 or not is_wanted():
                     return outcome, sent
                 _log.warning("refresh account=%s outcome=lost reason=%r", account.name, outcome.reason)
         finally:
             self._presented.discard(fingerprint)
         raise AssertionError("the last attempt returns")
-
-    def _note_replacement(self, old: Secret, new: Secret) -> None:
-        if old != new:
-            self.fingerprints.replaced(old, new)
 
     def is_spent(self, refresh_token: Secret) -> bool:
         """Whether a refresh token must not be presented: it was replaced, or is with its provider right now."""
@@ -308,22 +304,21 @@ class Refresher:
 
     async def log_out(self, session: Session, *, revoke: bool) -> bool:
         """Forget the session now; then see to it that its newest refresh token is revoked. Whether it was."""
-        login, suspended = session.login, session.suspended
-        flight, account = self.flight(session), session.account
+        flight, account, suspended = self.flight(session), session.account, session.suspended
         self.leave_login(session, revoke=revoke)
-        session.log_out()
+        refresh_token = session.log_out()
         self._table.publish(account.name)
         self.reschedule()
         _log.info("logout account=%s", account.name)
         # A token is sent to no one but the provider and client that the login was made with.
-        if login is None or login.refresh_token is None or suspended is not None or not revoke:
+        if refresh_token is None or suspended is not None or not revoke:
             return False
         if flight is not None:
             with anyio.move_on_after(FLIGHT_PATIENCE):
                 await flight.done.wait()
             if flight.superseded:
                 return flight.revoked
-        return await self.revoke(account, login.refresh_token)
+        return await self.revoke(account, refresh_token)
 
     async def to_its_end(self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None) -> _Result:
         """Do work that goes on when the client that asked for it leaves; its result, for the client that stays."""

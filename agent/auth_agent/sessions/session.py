@@ -152,7 +152,7 @@ class Session:
 
     def reject(self, key: TokenKey, access_token: str, now: Moment) -> Demand | errors.AgentError:
         """What a client should get whose API answered that token with 401."""
-        current = self.state.tokens.get(key) if isinstance(self.state, Active) else None
+        current = self.current(key)
         if current is None or current.value.reveal() != access_token:
             return Demand(key)  # an older one, or an unknown one: the current one is the answer
         if now.boot - current.sent.boot < min(_YOUNG, _YOUNG_SHARE * current.lifetime):
@@ -187,7 +187,7 @@ class Session:
 
     def force(self, key: TokenKey = MAIN) -> Demand:
         """The demand for a token newer than the current one."""
-        token = self.state.tokens.get(key) if isinstance(self.state, Active) else None
+        token = self.current(key)
         return Demand(key, newer_than=None if token is None else token.serial)
 
     # ---- what happens
@@ -299,7 +299,7 @@ class Session:
         if self.removed:
             return ACCOUNT_REMOVED
         login = self.login
-        if login is not None and (login.issuer != self.account.issuer or login.client_id != self.account.client_id):
+        if login is not None and not login.is_bound_to(self.account.issuer, self.account.client_id):
             return ACCOUNT_CHANGED
         return None
 
@@ -329,9 +329,13 @@ class Session:
         idle = isinstance(self.state, Active) and isinstance(self.state.renewal, Idle)
         return now if due is not None and idle and self.remaining(now) <= 0 else due
 
+    def current(self, key: TokenKey = MAIN) -> AccessToken | None:
+        """The token that is kept under that key, good or not; None when there is none."""
+        return self.state.tokens.get(key) if isinstance(self.state, Active) else None
+
     def remaining(self, now: Moment) -> float:
         """For how many seconds the main token can be served; 0 when there is none."""
-        token = self.state.tokens.get(MAIN) if isinstance(self.state, Active) else None
+        token = self.current()
         return 0.0 if token is None else token.remaining(now)
 
     def access_token(self, reply: TokenReply, login: Login, sent: Moment) -> AccessToken:

@@ -99,6 +99,10 @@ class Login:
     refresh_token: Secret | None
     id_token: Secret | None
 
+    def is_bound_to(self, issuer: str, client_id: str) -> bool:
+        """Whether it came from that issuer and client: to no others is its refresh token ever sent."""
+        return self.issuer == issuer and self.client_id == client_id
+
 
 @dataclass(frozen=True, slots=True)
 class Idle:

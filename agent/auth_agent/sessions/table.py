@@ -90,13 +90,9 @@ class Table:
         changed: list[str] = []
         for name, account in config.accounts.items():
             session = before.get(name)
-            if session is None:
-                added.append(name)
-                session = self._removed.pop(name, None) or Session(account, self._chance())
-                session.configure(account)
-                session.start_afresh()
-            elif session.account != account:
-                changed.append(name)
+            if session is None or session.account != account:
+                (added if session is None else changed).append(name)
+                session = session or self._removed.pop(name, None) or Session(account, self._chance())
                 session.configure(account)
                 session.start_afresh()
             sessions[name] = session

@@ -1,0 +1,28 @@
+"""Who is on the other end of a Unix socket, as the kernel says: asked by both sides."""
+
+import socket
+import struct
+import sys
+
+# macOS, <sys/un.h>: the level, and options that Python does not name; the answer to the first is a `struct xucred`,
+# which begins with a version and the uid.
+_SOL_LOCAL = 0
+_LOCAL_PEERCRED = 1
+_LOCAL_PEERPID = 2
+_XUCRED_SIZE = 76
+
+
+def peer_credentials(connection: socket.socket) -> tuple[int, int]:
+    """The pid and the uid of who connected, or listened, as they were then.
+
+    Raises:
+        OSError: the kernel doesn't say; the peer may have gone.
+
+    """
+    if sys.platform == "darwin":
+        credentials = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_SIZE)
+        _, uid = struct.unpack_from("2I", credentials)
+        return connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID), uid
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, _ = struct.unpack("3i", credentials)
+    return pid, uid
