@@ -12,8 +12,8 @@ AGENT, CLIENT = ROOT / "agent" / "auth_agent", ROOT / "client" / "auth_agent_cli
 MODULES = sorted([*AGENT.rglob("*.py"), *CLIENT.rglob("*.py")])
 
 # From the top of the house to its ground: who may import what stands below, and its own floor.
-FLOORS = ["__main__", "cli", "daemon", "ipc", "sessions", "oauth", "config", "ground"]
-GROUND = {"address", "defect", "errors", "host", "logs", "printable", "secret", "__init__"}
+FLOORS = ["__main__", "cli", "daemon", "ipc", "sessions", "oauth", "storage", "worker", "config", "ground"]
+GROUND = {"address", "defect", "errors", "host", "json_object", "logs", "printable", "secret", "__init__"}
 
 
 def floor(module: str) -> int:

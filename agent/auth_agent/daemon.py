@@ -7,7 +7,9 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -20,22 +22,32 @@ from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.listener import Listener
 from auth_agent.ipc.server import Server
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
+from auth_agent.sessions.keeper import UNREAD, Keeper
 from auth_agent.sessions.login import Logins
-from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.refresher import FLIGHT_PATIENCE, Refresher
 from auth_agent.sessions.table import Table
+from auth_agent.storage.journal import Journal
+from auth_agent.storage.keyring import KeyringStore
+from auth_agent.storage.lock import StoreLock
+from auth_agent.storage.memory import MemoryStore
+from auth_agent.storage.state_directory import prepare
+from auth_agent.storage.store import Store
 from auth_agent_client import __version__, errors
 
 _log = logging.getLogger(__name__)
 
 _LEAVE_WITHIN = 2.0  # s, after all is done
+_FAREWELL = 1.0  # s, for the worker's turn; one whose keyring hangs ends by itself
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 async def serve(
     config_path: Path,
     socket_path: Path,
+    state_path: Path | None,
     *,
     wrap: Callable[[Callable[[Account], Provider]], Callable[[Account], Provider]] = lambda providers: providers,
+    wrap_store: Callable[[Store], Store] = lambda store: store,
     clock: Clock | None = None,
 ) -> None:
     """Be the agent, until SIGTERM or SIGINT; SIGHUP reads the configuration again.
@@ -43,45 +55,68 @@ async def serve(
     Args:
         config_path: the configuration file.
         socket_path: where to listen.
+        state_path: what is noted beside the system keyring, which keeps the sessions; None: they are kept in memory.
         wrap: stands between the sessions and their providers.
+        wrap_store: stands between the sessions and their store.
         clock: the machine's, by default.
 
     Raises:
-        StartupError: the configuration or the socket's place can't be used; nothing was begun.
+        StartupError: the configuration or the socket's place can't be used, or another agent has the store; nothing
+            was begun.
 
     """
     config = load(config_path)
     http = HttpProviders(trusted_certificates())
-    table = Table(config, clock or Clock())
-    refresher = Refresher(table, wrap(http))
-    # Received to the very end: a second SIGTERM must not cut short what the first one lets finish.
-    with Listener(socket_path) as listener, anyio.open_signal_receiver(*_SIGNALS) as signals:
-        handlers = Handlers(
-            table,
-            refresher,
-            Logins(table, refresher),
-            _about(socket_path),
-            lambda: _reload(table, refresher, config_path),
-        )
+    # Signals are received to the very end: a second SIGTERM must not cut short what the first one lets finish.
+    with (
+        _store(state_path, socket_path) as (store, journal),
+        Listener(socket_path) as listener,
+        anyio.open_signal_receiver(*_SIGNALS) as signals,
+    ):
+        table = Table(config, clock or Clock(), unread=None if state_path is None else UNREAD)
+        keeper = Keeper(table, wrap_store(store), journal)
+        refresher = Refresher(table, wrap(http), keeper)
+        keeper.on_restored = refresher.reschedule
+        reload = partial(_reload, table, keeper, refresher, config_path)
+        handlers = Handlers(table, refresher, Logins(table, refresher, keeper), keeper, _about(socket_path), reload)
         asyncio.get_running_loop().set_exception_handler(_report)
         async with anyio.create_task_group() as work:
             server = Server(listener.socket, handlers, work)
+            work.start_soon(keeper.run)
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run, work)
                 front.start_soon(server.run)
                 _log.info("listening socket=%s pid=%d version=%s", socket_path, os.getpid(), __version__)
-                await _until_stopped(signals, lambda: _try_reload(table, refresher, config_path))
+                keeper.read_all()
+                await _until_stopped(signals, partial(_try, reload))
                 front.cancel_scope.cancel()
             # Nothing new from here on; what is in flight comes to its end, and clients get their answers.
             listener.stop()
-            await refresher.drain()
+            with anyio.move_on_after(FLIGHT_PATIENCE):
+                await refresher.drain()
+                await keeper.drain()
             await server.close()
             work.cancel_scope.cancel()
         await http.aclose()
+        with anyio.move_on_after(_FAREWELL):
+            await store.rest()
         _log.info("stopped")
     for signum in _SIGNALS:  # all is done: too late to be ended by one
         signal.signal(signum, signal.SIG_IGN)
     _leave_soon()
+
+
+@contextmanager
+def _store(state_path: Path | None, socket_path: Path) -> Generator[tuple[Store, Journal], None, None]:
+    """The store and the notes beside it, for this agent alone."""
+    if state_path is None:
+        yield MemoryStore(), Journal(None)
+        return
+    notes = state_path / "sessions"
+    prepare(state_path)
+    prepare(notes)
+    with StoreLock(state_path / "keyring.lock", socket_path):
+        yield KeyringStore(state_path), Journal(notes)
 
 
 async def _until_stopped(signals: AsyncIterator[signal.Signals], reload: Callable[[], None]) -> None:
@@ -105,13 +140,12 @@ def _about(socket_path: Path) -> dict[str, object]:
         "agent_id": secrets.token_hex(8),
         "version": __version__,
         "started_at": time.time(),
-        "store": "memory",
         "socket": os.fspath(socket_path),
         "locked": False,
     }
 
 
-def _reload(table: Table, refresher: Refresher, config_path: Path) -> dict[str, list[str]]:
+def _reload(table: Table, keeper: Keeper, refresher: Refresher, config_path: Path) -> dict[str, list[str]]:
     try:
         config = load(config_path)
     except ConfigError as error:
@@ -119,14 +153,15 @@ def _reload(table: Table, refresher: Refresher, config_path: Path) -> dict[str, 
     if table.config.accounts and not config_path.exists():  # an editor may be about to put it there
         raise errors.Misconfigured(f"{config_path} is gone; the configuration from before stays in force")
     changes = table.configure(config)
+    keeper.read_all()
     refresher.reschedule()
     _log.info("reload %s", " ".join(f"{what}={','.join(names) or '-'}" for what, names in changes.items()))
     return changes
 
 
-def _try_reload(table: Table, refresher: Refresher, config_path: Path) -> None:
+def _try(reload: Callable[[], object]) -> None:
     try:
-        _reload(table, refresher, config_path)
+        reload()
     except errors.Misconfigured as error:
         _log.error("reload error=%r", error.message)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from auth_agent.oauth.json_object import JsonObjectError, parse_object
+from auth_agent.json_object import JsonObjectError, parse_object
 
 
 def test_an_object_is_given_as_it_came() -> None:

@@ -10,7 +10,7 @@ from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
 from auth_agent_client.messages import RECORD, RENEWALS, STATES
-from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, reply
 
 LIFETIME = 3600.0  # a lead of 720 s
 START = 1_800_000_000.0
@@ -50,7 +50,7 @@ def running(clock: FakeClock) -> Session:
 def failed(clock: FakeClock, failure: Failure | None = None) -> Session:
     session = ready(clock)
     job = session.start(clock.now())
-    assert session.finish(job, failure or Unsent("no route"), clock.now(), clock.now(), chance=0.5)
+    assert conclude(session, job, failure or Unsent("no route"), clock.now(), clock.now(), chance=0.5)
     return session
 
 
@@ -255,7 +255,7 @@ def test_a_refresh_moves_the_times_and_is_counted(clock: FakeClock) -> None:
     sent = clock.now()
     job = session.start(sent)
     clock.pass_(2)
-    assert session.finish(job, reply("at-2", lifetime=LIFETIME), sent, clock.now(), chance=0.0)
+    assert conclude(session, job, reply("at-2", lifetime=LIFETIME), sent, clock.now(), chance=0.0)
     assert times(session, clock) == (START + 1000 + LIFETIME - 1, START + 1000 + LIFETIME - 720, START + 1002)
     assert record(session, clock.now())["refreshes"] == 1
 

@@ -14,10 +14,13 @@ from auth_agent.oauth.outcome import Busy, Ended, InteractionRequired, Lost, Mis
 from auth_agent.secret import Secret
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
+from auth_agent.storage.journal import Journal
+from auth_agent.storage.memory import MemoryStore
 from auth_agent_client import errors
 from tests.agent.world import ALICE, FakeClock, FakeProvider, account, config, reply
 
@@ -36,8 +39,9 @@ class World:
         self.provider = provider
         self.clock = FakeClock(running=True)
         self.table = Table(config(), self.clock, chance=lambda: 0.5)
-        self.refresher = Refresher(self.table, lambda _: self.provider, chance=lambda: 0.5)
-        self.logins = Logins(self.table, self.refresher)
+        self.keeper = Keeper(self.table, MemoryStore(), Journal(None))
+        self.refresher = Refresher(self.table, lambda _: self.provider, self.keeper, chance=lambda: 0.5)
+        self.logins = Logins(self.table, self.refresher, self.keeper)
         self.session: Session = self.table.session("work")
 
     async def log_in(self, refresh_token: str = "rt-1", *, switch_user: bool = False) -> dict[str, object]:
@@ -52,6 +56,7 @@ class World:
 async def running(provider: FakeProvider | None = None, *, logged_in: bool = True) -> AsyncGenerator[World]:
     world = World(provider or FakeProvider())
     async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.keeper.run)
         tasks.start_soon(world.refresher.run, tasks)
         await anyio.lowlevel.checkpoint()
         if logged_in:

@@ -18,7 +18,7 @@ from auth_agent.sessions.decision import Demand, Join, Serve, Start
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, Active, Login, LoginRequired, Retrying
 from auth_agent_client import errors
-from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, jwt, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, jwt, reply
 
 LIFETIME = 3600.0  # a lead of 720 s, a wish of 60 s
 
@@ -56,7 +56,7 @@ def refreshed(session: Session, clock: FakeClock, outcome: object, *, took: floa
     job = session.start(sent)
     clock.pass_(took)
     assert isinstance(outcome, (Failure, type(reply())))
-    return session.finish(job, outcome, sent, clock.now(), chance=0.5)
+    return conclude(session, job, outcome, sent, clock.now(), chance=0.5)
 
 
 def current(session: Session) -> str:
@@ -352,7 +352,7 @@ def test_a_result_after_logout_is_not_the_sessions(session: Session, clock: Fake
     job = session.start(clock.now())
     session.log_out()
     revision = session.revision
-    assert not session.finish(job, reply("at-2"), clock.now(), clock.now(), 0.5)
+    assert not conclude(session, job, reply("at-2"), clock.now(), clock.now(), 0.5)
     assert session.login is None
     assert session.revision == revision
 
@@ -361,14 +361,14 @@ def test_a_result_after_another_login_is_not_the_sessions(session: Session, cloc
     job = session.start(clock.now())
     login = Login(ISSUER, CLIENT, None, ALICE, None, Secret("rt-9"), None)
     session.log_in(login, session.access_token(reply("at-9"), login, clock.now()), clock.now())
-    assert not session.finish(job, reply("at-2"), clock.now(), clock.now(), 0.5)
+    assert not conclude(session, job, reply("at-2"), clock.now(), clock.now(), 0.5)
     assert (current(session), refresh_token(session)) == ("at-9", "rt-9")
 
 
 def test_a_failure_after_logout_is_not_the_sessions_either(session: Session, clock: FakeClock) -> None:
     job = session.start(clock.now())
     session.log_out()
-    assert not session.finish(job, Ended("invalid_grant"), clock.now(), clock.now(), 0.5)
+    assert not conclude(session, job, Ended("invalid_grant"), clock.now(), clock.now(), 0.5)
     assert session.reason is None
 
 
@@ -480,7 +480,7 @@ def test_a_refresh_in_flight_while_the_account_changes_is_kept_and_not_served(
 ) -> None:
     job = session.start(clock.now())
     session.configure(account(client_id="other"))
-    assert session.finish(job, reply("at-2", refresh_token="rt-2"), clock.now(), clock.now(), 0.5)
+    assert conclude(session, job, reply("at-2", refresh_token="rt-2"), clock.now(), clock.now(), 0.5)
     assert session.token(MAIN, None, clock.now()) is None
     session.configure(account())
     assert (current(session), refresh_token(session)) == ("at-2", "rt-2")
@@ -495,7 +495,7 @@ def test_the_token_of_one_audience_is_not_served_for_another(clock: FakeClock) -
         session.key("https://new.example", None)
     assert session.key("https://old.example", None) == MAIN
     job = session.start(clock.now())
-    assert session.finish(job, reply("at-2"), clock.now(), clock.now(), 0.5)
+    assert conclude(session, job, reply("at-2"), clock.now(), clock.now(), 0.5)
     assert isinstance(session.state, Active)
     assert session.state.tokens[MAIN].audience == "https://old.example"
 

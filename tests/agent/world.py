@@ -19,6 +19,8 @@ from auth_agent.config import Account, Config
 from auth_agent.host.clock import Clock, Moment
 from auth_agent.oauth.outcome import Ended, Failure, TokenReply
 from auth_agent.secret import Secret
+from auth_agent.sessions.decision import Job
+from auth_agent.sessions.session import Session
 
 ISSUER = "https://acme.example/"
 CLIENT = "native-app"
@@ -58,6 +60,18 @@ def reply(
         id_token=id_token,
     )
     return replace(granted, **more)
+
+
+def conclude(
+    session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment, now: Moment, chance: float = 0.5
+) -> bool:
+    """A refresh's end, as the refresher has it; whether its result was the session's."""
+    if not session.is_current(job):
+        return False
+    if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
+        session.keep(outcome.refresh_token)
+    session.settle(session.judge(outcome, sent, now, chance), chance)
+    return True
 
 
 class FakeClock(Clock):

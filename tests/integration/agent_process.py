@@ -47,6 +47,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         preexec: Callable[[], object] | None = None,
         started: bool = True,
         log_is_read: bool = True,
+        store: str = "memory",
     ) -> None:
         # Not pytest's tmp_path: a socket's path has room for a hundred bytes.
         self.home = Path(tempfile.mkdtemp(prefix="auth-agent-"))
@@ -57,6 +58,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self._preexec = preexec
         self._started = started
         self._log_is_read = log_is_read
+        self._store = store
         self._process: subprocess.Popen[bytes] | None = None
         self._end = ExitStack()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AUTH_AGENT", "XDG_"))}
@@ -110,7 +112,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         with ExitStack() as stack:
             log = stack.enter_context(self._log.open("ab") if self._log_is_read else self._unread_pipe())
             self._process = subprocess.Popen(
-                [*self._command, "run"],
+                [*self._command, "run", "--store", self._store],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

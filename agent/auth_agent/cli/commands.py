@@ -50,10 +50,10 @@ def cli() -> None:
 @cli.command()
 @click.option(
     "--store",
-    type=click.Choice(["memory"]),
-    default="memory",
+    type=click.Choice(["keyring", "memory"]),
+    default="keyring",
     show_default=True,
-    help="Where sessions are kept; in memory they end with the agent.",
+    help="Where sessions are kept: in the system keyring, or in memory, where they end with the agent.",
 )
 def run(store: str) -> None:
     """Be the agent: serve until stopped, and log to standard error.
@@ -69,13 +69,13 @@ def run(store: str) -> None:
     from auth_agent.daemon import serve  # noqa: PLC0415
     from auth_agent.host.hardening import protect_memory, raise_file_limit  # noqa: PLC0415
     from auth_agent.logs import log_to_stderr  # noqa: PLC0415
+    from auth_agent.storage.state_directory import state_path  # noqa: PLC0415
 
-    assert store == "memory"  # noqa: S101 -- the one choice there is
     os.umask(0o077)
     protect_memory()
     raise_file_limit()
     log_to_stderr()
-    anyio.run(serve, config_path(), Path(socket_path()))
+    anyio.run(serve, config_path(), Path(socket_path()), state_path() if store == "keyring" else None)
 
 
 @cli.command(name="token", help=light_token.SUMMARY, add_help_option=False)

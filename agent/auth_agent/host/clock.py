@@ -4,7 +4,10 @@ The wall clock can be set, and jumps; the clock since boot can't, counts a suspe
 nothing after a reboot. A deadline is kept on both and is due when either says so.
 """
 
+import ctypes
+import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 # macOS has no CLOCK_BOOTTIME: its CLOCK_MONOTONIC counts sleep, unlike the one that `time.monotonic` reads there.
@@ -36,3 +39,20 @@ class Clock:
     def awake(self) -> float:
         """Seconds on a clock that stands still while the machine is suspended."""
         return time.monotonic()
+
+    def boot_id(self) -> str:
+        """Which boot the clock since boot counts from; empty where the system doesn't say."""
+        if sys.platform == "darwin":
+            return _sysctl("kern.bootsessionuuid")
+        try:
+            return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        except OSError:
+            return ""
+
+
+def _sysctl(name: str) -> str:
+    """A text that macOS' kernel tells by that name; empty where it doesn't."""
+    size = ctypes.c_size_t(64)
+    value = ctypes.create_string_buffer(size.value)
+    failed = ctypes.CDLL(None).sysctlbyname(name.encode(), value, ctypes.byref(size), None, 0)
+    return "" if failed else value.value.decode("ascii", "replace")

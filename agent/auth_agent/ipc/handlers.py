@@ -4,12 +4,16 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+import anyio
+
 from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.keeper import READ_PATIENCE, Keeper
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.refusal import locked
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken
 from auth_agent.sessions.table import Table
@@ -71,6 +75,7 @@ class Handlers:
         table: Table,
         refresher: Refresher,
         logins: Logins,
+        keeper: Keeper,
         about: dict[str, object],
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
@@ -80,6 +85,7 @@ class Handlers:
             table: the live sessions.
             refresher: what gives tokens that have to be waited for.
             logins: what begins sessions.
+            keeper: what gives sessions that have to be read first.
             about: what `status` tells of the agent itself.
             reload: reads the configuration again, and says what changed; raises `Misconfigured`.
 
@@ -87,6 +93,7 @@ class Handlers:
         self._table = table
         self._refresher = refresher
         self._logins = logins
+        self._keeper = keeper
         self._about = about
         self._reload = reload
         self._methods: dict[str, Callable[[Caller, Arguments], Result | Later]] = {
@@ -120,10 +127,28 @@ class Handlers:
         """That client has gone."""
         self._table.unwatch(caller)
 
+    def _once_open(
+        self, session: Session, method: Callable[[Caller, Arguments], Result | Later], caller: Caller, given: Arguments
+    ) -> Later:
+        """What a method answers when the session has been read from the store."""
+
+        async def wait() -> Result:
+            begun, timeout = anyio.current_time(), given.timeout
+            await self._keeper.opened(session, min(READ_PATIENCE, timeout or READ_PATIENCE))
+            if session.is_locked:
+                raise locked(session.account.name, session.reason or "")
+            given.timeout = max(0.0, timeout - (anyio.current_time() - begun))
+            result = method(caller, given)
+            return await result() if callable(result) else result
+
+        return wait
+
     # ---- tokens
 
     def _token(self, caller: Caller, given: Arguments) -> Result | Later:
         session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._token, caller, given)
         key = session.key(given.text("audience"), given.text("scope"))
         min_ttl = given.demand("min_ttl")
         if session.ask(min_ttl):
@@ -138,6 +163,8 @@ class Handlers:
 
     def _rejected(self, caller: Caller, given: Arguments) -> Later:
         session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._rejected, caller, given)
         key = session.key(given.text("audience"), given.text("scope"))
         demand = session.reject(key, given.text("access_token") or "", self._table.clock.now())
         if isinstance(demand, errors.AgentError):
@@ -152,14 +179,18 @@ class Handlers:
 
     def _refresh(self, caller: Caller, given: Arguments) -> Later:
         session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._refresh, caller, given)
 
         async def wait() -> Result:
             return _answer(session, await self._refresher.refresh(session, caller.allowance, given.timeout))
 
         return wait
 
-    def _has_valid(self, _: Caller, given: Arguments) -> Result:
+    def _has_valid(self, caller: Caller, given: Arguments) -> Result | Later:
         session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._has_valid, caller, given)
         key = session.key(given.text("audience"), given.text("scope"))
         token = session.token(key, given.seconds("min_ttl"), self._table.clock.now())
         return {"valid": token is not None, "renewable": session.renewable}
@@ -170,6 +201,8 @@ class Handlers:
         session = self._table.session(given.text("account"))
         if given.text("client_secret") is not None:
             raise errors.Unsupported("this version of the agent serves public clients, which have no secret")
+        if session.is_locked:
+            return self._once_open(session, self._import, caller, given)
         self._refresher.charge(session.import_allowance, caller.allowance)
         refresh_token = Secret(given.text("refresh_token") or "")
         switch_user = given.flag("switch_user")
@@ -203,7 +236,7 @@ class Handlers:
     def _status(self, _: Caller, given: Arguments) -> Result:
         name = given.text("account")
         names = None if name is None else [self._table.session(name).account.name]
-        return {"agent": self._about, "accounts": self._table.records(names)}
+        return {"agent": {**self._about, "store": self._keeper.about()}, "accounts": self._table.records(names)}
 
     def _reread(self, _: Caller, _given: Arguments) -> Result:
         return dict[str, object](self._reload())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from auth_agent.address import AddressError, check_address, is_same_issuer
-from auth_agent.oauth.json_object import JsonObjectError, parse_object
+from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 
 

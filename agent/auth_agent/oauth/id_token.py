@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Mapping
 
 from auth_agent.address import is_same_issuer
-from auth_agent.oauth.json_object import parse_object
+from auth_agent.json_object import parse_object
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 

@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import Final, TypeGuard
 from urllib.parse import quote_plus
 
-from auth_agent.oauth.json_object import JsonObjectError, parse_object
+from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.oauth.outcome import (
     Busy,
     Ended,

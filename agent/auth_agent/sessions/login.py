@@ -6,6 +6,7 @@ from auth_agent.config import Account
 from auth_agent.oauth.outcome import Ended, Failure, Misconfigured, Refused, Transient
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.record import record
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
@@ -19,9 +20,10 @@ _log = logging.getLogger(__name__)
 class Logins:
     """Begins sessions."""
 
-    def __init__(self, table: Table, refresher: Refresher) -> None:
+    def __init__(self, table: Table, refresher: Refresher, keeper: Keeper) -> None:
         self._table = table
         self._refresher = refresher
+        self._keeper = keeper
 
     async def import_refresh_token(
         self, session: Session, refresh_token: Secret, *, switch_user: bool
@@ -58,6 +60,7 @@ class Logins:
         self._table.publish(account.name)
         self._refresher.reschedule()
         _log.info("import account=%s subject=%r", account.name, login.subject or "")
+        await self._keeper.save(session, session.kept())
         if (
             replaced is not None
             and replaced.refresh_token is not None

@@ -3,7 +3,7 @@
 from auth_agent.host.clock import Moment
 from auth_agent.sessions.refusal import NO_REFRESH_TOKEN
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Active, LoggedOut, LoginRequired, Retrying, Running
+from auth_agent.sessions.state import Active, Locked, LoggedOut, LoginRequired, Retrying, Running
 
 
 def record(session: Session, now: Moment) -> dict[str, object]:
@@ -18,7 +18,7 @@ def record(session: Session, now: Moment) -> dict[str, object]:
         "name": None if login is None else login.name,
         "state": shown,
         "renewal": _renewal_name(session),
-        "saved": True,  # the one store there is keeps nothing: it has all that it can have
+        "saved": session.saved,
         "reason": session.reason or (NO_REFRESH_TOKEN if shown == "login_required" else None),
         "expires_at": None if token is None else token.served_until.wall,
         "refresh_at": None if refresh_at is None else max(refresh_at.wall, now.wall),
@@ -31,8 +31,10 @@ def record(session: Session, now: Moment) -> dict[str, object]:
 
 
 def state_name(session: Session, now: Moment) -> str:
-    """`ready`, `expired`, `login_required` or `logged_out`."""
+    """`ready`, `expired`, `login_required`, `locked` or `logged_out`."""
     state = session.state
+    if isinstance(state, Locked):
+        return "locked"
     if session.suspended is not None or isinstance(state, LoginRequired):
         return "login_required"
     if isinstance(state, LoggedOut):

@@ -4,6 +4,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import anyio
@@ -12,16 +13,19 @@ from anyio.abc import TaskGroup
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Failure, Lost, TokenReply, Transient, Unusable
+from auth_agent.oauth.outcome import Ended, Failure, Lost, TokenReply, Transient, Unusable
 from auth_agent.oauth.provider import Provider
+from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Decision, Demand, Job, Join, Serve, Start
-from auth_agent.sessions.fingerprints import Fingerprints
+from auth_agent.sessions.entry import Kept
+from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.refusal import asked_too_often
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, Active, Idle
 from auth_agent.sessions.table import Table
+from auth_agent.storage.store import StoreError
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
@@ -57,9 +61,11 @@ class Refresher:
         self,
         table: Table,
         provider_for: Callable[[Account], Provider],
+        keeper: Keeper,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.fingerprints = Fingerprints()
+        self._fingerprints = keeper.fingerprints
+        self._keeper = keeper
         self._table = table
         self._clock = table.clock
         self._provider_for = provider_for
@@ -151,10 +157,10 @@ class Refresher:
             return session.epoch == job.epoch and session.suspended is None
 
         try:
-            outcome, sent = await self.present(job.account, job.refresh_token, is_wanted)
-            if self._finish(session, job, outcome, sent):
-                self._report(session)
-            elif isinstance(outcome, TokenReply):
+            job, outcome, sent = await self._renew(session, job, is_wanted)
+            if session.is_current(job):
+                await self._conclude(session, job, outcome, sent)
+            if isinstance(outcome, TokenReply) and not session.is_current(job):
                 flight.superseded = True
                 if flight.to_be_revoked:
                     flight.revoked = await self.revoke(job.account, outcome.refresh_token or job.refresh_token)
@@ -166,13 +172,50 @@ class Refresher:
             self._table.publish(name)
             self.reschedule()
 
-    def _finish(self, session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment) -> bool:
+    async def _renew(
+        self, session: Session, job: Job, is_wanted: Callable[[], bool]
+    ) -> tuple[Job, TokenReply | Failure, Moment]:
+        """Present the session's refresh token, and where the provider calls that dead, one that another put there.
+
+        What was presented at last, what came of it, and when that was sent.
+        """
+        while True:
+            await self._keeper.intend(session, job.refresh_token)
+            outcome, sent = await self.present(job.account, job.refresh_token, is_wanted)
+            if not isinstance(outcome, Ended) or not is_wanted():
+                return job, outcome, sent
+            try:
+                found = await self._keeper.look(session)
+            except StoreError as error:
+                reason = f"{outcome.reason}, and the store can't tell whether another one took its place: {error}"
+                return job, Transient(printable(reason)), sent
+            other = session.successor(found)
+            if other is None or not self._fingerprints.is_new(other) or not session.is_current(job):
+                return job, outcome, sent
+            _log.info("refresh account=%s outcome=ended found='another refresh token in the store'", job.account.name)
+            session.keep(other)
+            job = replace(job, refresh_token=other)
+
+    async def _conclude(self, session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment) -> None:
+        """Hold and save what the provider gave, before what it is worth takes effect; then let that take effect."""
+        if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
+            session.keep(outcome.refresh_token)
+        kept = self._judge(session, job, outcome, sent)
+        if isinstance(outcome, TokenReply):
+            await self._keeper.save(session, kept)
+        if session.is_current(job):
+            session.settle(kept, self._chance())
+            self._report(session)
+            if isinstance(outcome, Failure) and not isinstance(session.state, Active):
+                self._keeper.save_soon(session)
+
+    def _judge(self, session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment) -> Kept:
         now, chance = self._clock.now(), self._chance()
         try:
-            return session.finish(job, outcome, sent, now, chance)
+            return session.judge(outcome, sent, now, chance)
         except Exception as error:  # noqa: BLE001 -- a reply that nobody foresaw must not end all sessions, nor this one
-            _log.error("defect account=%s in=finish error=%s", job.account.name, place(error))
-            return session.finish(job, Transient("a defect of the agent; its log says more"), sent, now, chance)
+            _log.error("defect account=%s in=judge error=%s", job.account.name, place(error))
+            return session.judge(Transient("a defect of the agent; its log says more"), sent, now, chance)
 
     def _report(self, session: Session) -> None:
         name, state = session.account.name, session.state
@@ -193,11 +236,12 @@ class Refresher:
         if self.is_spent(refresh_token):
             return Unusable("this refresh token is in use, or was replaced by another one"), self._clock.now()
         self._presented.add(fingerprint)
+        self._fingerprints.sent(refresh_token)
         try:
             for attempts_left in range(LOST_RETRIES, -1, -1):
                 outcome, sent = await self._attempt(account, refresh_token)
                 if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
-                    self.fingerprints.replaced(refresh_token, outcome.refresh_token)
+                    self._fingerprints.replaced(refresh_token, outcome.refresh_token)
                 if not isinstance(outcome, Lost) or attempts_left == 0 or not is_wanted():
                     return outcome, sent
                 _log.warning("refresh account=%s outcome=lost reason=%r", account.name, outcome.reason)
@@ -207,7 +251,7 @@ class Refresher:
 
     def is_spent(self, refresh_token: Secret) -> bool:
         """Whether a refresh token must not be presented: it was replaced, or is with its provider right now."""
-        return self.fingerprints.is_replaced(refresh_token) or refresh_token.fingerprint() in self._presented
+        return self._fingerprints.is_replaced(refresh_token) or refresh_token.fingerprint() in self._presented
 
     async def _attempt(self, account: Account, refresh_token: Secret) -> tuple[TokenReply | Failure, Moment]:
         sent = self._clock.now()
@@ -310,6 +354,7 @@ class Refresher:
         self._table.publish(account.name)
         self.reschedule()
         _log.info("logout account=%s", account.name)
+        await self._keeper.bury(session)
         # A token is sent to no one but the provider and client that the login was made with.
         if refresh_token is None or suspended is not None or not revoke:
             return False

@@ -27,6 +27,11 @@ def login_required(name: str, reason: str) -> errors.LoginRequired:
     return errors.LoginRequired(text.format(name=name, reason=reason, again=again), reason=reason)
 
 
+def locked(name: str, reason: str) -> errors.Locked:
+    """The error for a session that the store doesn't give yet; `reason` is printable, and says what helps."""
+    return errors.Locked(f"{name}: {reason}")
+
+
 def asked_too_often(wait: float) -> errors.Unavailable:
     """The error for a client that makes the agent ask the provider too often; `wait` in seconds."""
     return errors.Unavailable(

@@ -14,6 +14,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Decision, Demand, Job, Join, Serve, Start
+from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.refusal import (
     ACCOUNT_CHANGED,
     ACCOUNT_REMOVED,
@@ -21,6 +22,7 @@ from auth_agent.sessions.refusal import (
     NO_REFRESH_TOKEN,
     asked_too_often,
     failed,
+    locked,
     login_required,
     too_short,
 )
@@ -30,6 +32,8 @@ from auth_agent.sessions.state import (
     AccessToken,
     Active,
     Idle,
+    IllegalMoveError,
+    Locked,
     LoggedOut,
     Login,
     LoginRequired,
@@ -58,6 +62,10 @@ class Session:
         self.state: State = LoggedOut()
         self.epoch = 0
         self.revision = 0
+        # Whether the store has what it should have.
+        self.saved = True
+        # When a client last asked, in Unix time.
+        self.used_at = 0.0
         self.refreshes = 0
         self.last_refresh_at: float | None = None
         self.allowance = Allowance()
@@ -72,6 +80,7 @@ class Session:
 
     def token(self, key: TokenKey, min_ttl: float | None, now: Moment) -> AccessToken | None:
         """The token at hand, when it satisfies the demand, or the wish: the way of nearly every request."""
+        self.used_at = now.wall
         state = self.state
         if type(state) is not Active or self.suspended is not None:
             return None
@@ -96,6 +105,8 @@ class Session:
     def decide(self, demand: Demand, now: Moment, *, waited: bool = False) -> Decision:
         """What to do for a client; `waited`: it joined a refresh already, which is over."""
         state = self.state
+        if isinstance(state, Locked):
+            return locked(self.account.name, state.reason)
         if not isinstance(state, Active) or self.suspended is not None:
             return self._login_required()
         token = state.tokens.get(demand.key)
@@ -199,40 +210,82 @@ class Session:
         self._move(self.state.start(now))
         return Job(self.account, self.epoch, self.state.login.refresh_token)
 
-    def finish(self, job: Job, outcome: TokenReply | Failure, sent: Moment, now: Moment, chance: float) -> bool:
-        """A refresh came to its end; whether its result belongs to this session still.
+    def is_current(self, job: Job) -> bool:
+        """Whether what comes of that refresh still belongs to this session; what doesn't has to be revoked."""
+        return job.epoch == self.epoch and isinstance(self.state, Active)
 
-        One that doesn't changes nothing: whoever holds it has to revoke it.
+    def keep(self, refresh_token: Secret) -> None:
+        """The refresh token was replaced, by the provider or in the store: held before anything else is judged."""
+        assert isinstance(self.state, Active)  # noqa: S101 -- for the type checker: a current job's session
+        self._move(self.state.keep(refresh_token))
+
+    def judge(self, outcome: TokenReply | Failure, sent: Moment, now: Moment, chance: float) -> Kept:
+        """What a refresh leaves of the session: to be saved, and then to be settled on. Changes nothing yet.
 
         Args:
-            job: what `start` gave.
             outcome: what came of it.
             sent: when the request that was answered was sent.
             now: the time.
-            chance: in [0, 1), for the schedule's spread and jitter.
+            chance: in [0, 1), for the backoff's jitter.
 
         """
-        if job.epoch != self.epoch or not isinstance(self.state, Active):
-            return False
         active = self.state
+        assert isinstance(active, Active)  # noqa: S101 -- for the type checker: a current job's session
         if isinstance(outcome, Failure):
-            self._move(active.fail(outcome, now, chance))
-            return True
-        if outcome.refresh_token is not None:
-            active = active.keep(outcome.refresh_token)
+            return self.kept(active.fail(outcome, now, chance))
         login = accept(active.login, outcome)
         if isinstance(login, Failure):
-            self._move(active.fail(login, now, chance))
-            return True
+            return self.kept(active.fail(login, now, chance))
         token = self.access_token(outcome, login, sent)
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
-            self._move(active.fail(Transient("the provider's token had expired when it came"), now, chance))
-            return True
-        self._chance = chance
-        self._asked_before, self._asked = self._asked, 0.0
-        self.refreshes += 1
-        self.last_refresh_at = now.wall
-        self._move(active.renew(login, token))
+            return self.kept(active.fail(Transient("the provider's token had expired when it came"), now, chance))
+        return Kept(active.renew(login, token), self.epoch, self.refreshes + 1, now.wall)
+
+    def settle(self, kept: Kept, chance: float) -> None:
+        """A refresh came to its end, and left that.
+
+        `chance`, in [0, 1), is for the schedule's spread.
+        """
+        if kept.refreshes > self.refreshes:
+            self._chance = chance
+            self._asked_before, self._asked = self._asked, 0.0
+        self.refreshes = kept.refreshes
+        self.last_refresh_at = kept.last_refresh_at
+        self._move(kept.state)
+
+    def successor(self, found: Kept | None) -> Secret | None:
+        """The refresh token of what the store has, where that is this very session as another process left it."""
+        mine, theirs = self.login, None if found is None or not isinstance(found.state, Active) else found.state.login
+        if mine is None or theirs is None or not theirs.is_bound_to(mine.issuer, mine.client_id):
+            return None
+        return theirs.refresh_token if theirs.subject == mine.subject else None
+
+    def kept(self, state: State | None = None) -> Kept:
+        """What is to be kept of the session, as it is or would be in that state."""
+        return Kept(state or self.state, self.epoch, self.refreshes, self.last_refresh_at)
+
+    def restore(self, kept: Kept) -> None:
+        """The store told what it has."""
+        if not isinstance(self.state, Locked):
+            raise IllegalMoveError("only a locked session is restored")
+        self.epoch = max(self.epoch, kept.epoch)
+        self.refreshes = kept.refreshes
+        self.last_refresh_at = kept.last_refresh_at
+        self._move(kept.state)
+
+    def lock(self, reason: str) -> bool:
+        """What the store has of it can't be told, for that reason, printable; whether that is news."""
+        if not isinstance(self.state, Locked) or self.state.reason == reason:
+            return False
+        self._move(Locked(reason))
+        return True
+
+    def mark(self, *, saved: bool) -> bool:
+        """Whether the store has what it should have; whether that is news."""
+        if self.saved == saved:
+            return False
+        self.saved = saved
+        self.revision += 1
         return True
 
     def log_in(self, login: Login, token: AccessToken, now: Moment) -> None:
@@ -279,7 +332,12 @@ class Session:
     @property
     def login(self) -> Login | None:
         """Whose session it is, where there is one or was."""
-        return None if isinstance(self.state, LoggedOut) else self.state.login
+        return self.state.login if isinstance(self.state, Active | LoginRequired) else None
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether it isn't known yet what the store has of it."""
+        return isinstance(self.state, Locked)
 
     @property
     def renewable(self) -> bool:
@@ -308,7 +366,7 @@ class Session:
         """What is wrong, printable; None when nothing is."""
         if self.suspended is not None:
             return self.suspended
-        if isinstance(self.state, LoginRequired):
+        if isinstance(self.state, Locked | LoginRequired):
             return self.state.reason
         if isinstance(self.state, Active):
             renewal = self.state.renewal

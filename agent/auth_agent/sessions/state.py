@@ -4,6 +4,8 @@
         ▲                   │                  │
         └─────log_out───────┴──────────────────┘
 
+Before any of them, Locked: the store has not told yet which it is.
+
 Within Active, the renewal:
 
     Idle ──start──▶ Running ──renew──▶ Idle
@@ -89,6 +91,7 @@ class Login:
 
     `audience` is the API that the login was made for, as the configuration had it then. `refresh_token` is None
     where the provider gave none, and the session lasts as long as its access token; or where it is dead.
+    `client_secret` is what the client authenticates with, unless it is a public one.
     """
 
     issuer: str
@@ -98,6 +101,7 @@ class Login:
     name: str | None
     refresh_token: Secret | None
     id_token: Secret | None
+    client_secret: Secret | None = None
 
     def is_bound_to(self, issuer: str, client_id: str) -> bool:
         """Whether it came from that issuer and client: to no others is its refresh token ever sent."""
@@ -131,6 +135,21 @@ class Running:
 
 
 Renewal = Idle | Running | Retrying
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What the store has of it isn't known yet, for that reason, printable: whatever it is must not be replaced."""
+
+    reason: str
+
+    def log_in(self, login: Login, token: AccessToken) -> "Active":  # noqa: ARG002 -- as the other states have it
+        """Not before it is known whose session that would replace."""
+        raise IllegalMoveError("the session is locked")
+
+    def log_out(self) -> "LoggedOut":
+        """Asked to leave, unseen."""
+        return LoggedOut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +275,7 @@ class Active:
         return self.renewal
 
 
-State = LoggedOut | Active | LoginRequired
+State = Locked | LoggedOut | Active | LoginRequired
 
 
 def _retrying(failure: Failure, before: Retrying | None, now: Moment, chance: float) -> Retrying:

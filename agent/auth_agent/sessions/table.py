@@ -5,11 +5,12 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-from auth_agent.config import Config
+from auth_agent.config import Account, Config
 from auth_agent.host.clock import Clock
 from auth_agent.secret import Secret
 from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import Locked
 from auth_agent_client import errors
 
 _FEW: Final = 50  # accounts among which the nearest name is looked for: that takes its time
@@ -26,7 +27,19 @@ class Watcher(Protocol):
 class Table:
     """The live sessions by account name, in the configuration's order."""
 
-    def __init__(self, config: Config, clock: Clock, chance: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, chance: Callable[[], float] = random.random, *, unread: str | None = None
+    ) -> None:
+        """Make the sessions of that configuration.
+
+        Args:
+            config: the accounts.
+            clock: the time.
+            chance: in [0, 1), spreads what would happen at the same moment.
+            unread: why a new session is locked, where a store has to be read first; None: it is logged out.
+
+        """
+        self._unread = unread
         self.clock = clock
         self.config = config
         self.sessions: dict[str, Session] = {}
@@ -92,7 +105,7 @@ class Table:
             session = before.get(name)
             if session is None or session.account != account:
                 (added if session is None else changed).append(name)
-                session = session or self._removed.pop(name, None) or Session(account, self._chance())
+                session = session or self._removed.pop(name, None) or self._new(account)
                 session.configure(account)
                 session.start_afresh()
             sessions[name] = session
@@ -104,6 +117,16 @@ class Table:
         for name in (*added, *changed, *removed):
             self.publish(name)
         return {"added": added, "changed": changed, "removed": removed}
+
+    def locked(self) -> list[Session]:
+        """The sessions of which isn't known yet what the store has."""
+        return [session for session in self.sessions.values() if session.is_locked]
+
+    def _new(self, account: Account) -> Session:
+        session = Session(account, self._chance())
+        if self._unread is not None:
+            session.state = Locked(self._unread)
+        return session
 
     # ---- watching
 

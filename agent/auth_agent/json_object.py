@@ -7,7 +7,7 @@ class JsonObjectError(ValueError):
     """It is no JSON, or no object; the text says which, to stand behind a name."""
 
 
-def parse_object(text: bytes) -> dict[str, object]:
+def parse_object(text: str | bytes) -> dict[str, object]:
     """The object's members.
 
     Raises:

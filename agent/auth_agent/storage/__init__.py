@@ -1,0 +1,1 @@
+"""Where sessions outlive the agent: the stores, and the notes that are kept beside them."""

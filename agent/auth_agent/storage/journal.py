@@ -1,0 +1,136 @@
+"""What is noted of each account beside the store: which refresh tokens are out, or dead; never a token.
+
+A note is on the disk before what it warns of happens, so an agent that starts after a crash knows what the one before
+it was doing.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from auth_agent.json_object import parse_object
+from auth_agent.storage.state_directory import read_note, write_note
+
+_log = logging.getLogger(__name__)
+
+# A year of hourly refreshes would be 9,000; an entry that old is nobody's last copy.
+_MOST_REPLACED: Final = 200
+# As many as may go out between two saves, while a keyring hangs.
+_MOST_SENT: Final = 20
+# A disk that takes longer, in seconds, doesn't hold a refresh up.
+_PATIENCE: Final = 2.0
+
+
+@dataclass(slots=True)
+class Note:
+    """What is noted of one account; refresh tokens by their fingerprints, the oldest first.
+
+    `sent`: presented, and no save since: their replies may have been lost. `replaced`: their successors are in the
+    store. `tombstone`: the name of a logout; what the store has is dead, unless it names that logout as the one it
+    came after. `used_at`: when a client last asked, in Unix time.
+    """
+
+    sent: list[str] = field(default_factory=list[str])
+    replaced: list[str] = field(default_factory=list[str])
+    tombstone: str | None = None
+    used_at: float = 0.0
+
+
+class Journal:
+    """The notes of all accounts: a file each, in the state directory."""
+
+    def __init__(self, directory: Path | None) -> None:
+        """Keep them there; None: in memory, for a store that keeps nothing either."""
+        self._directory = directory
+        self._notes: dict[str, Note] = {}
+        self._turns: dict[str, anyio.Lock] = {}
+
+    def note(self, account: str) -> Note:
+        """The note of that account; what can't be read is as if it were not there."""
+        if account not in self._notes:
+            self._notes[account] = self._read(account)
+        return self._notes[account]
+
+    async def sent(self, account: str, fingerprint: str, used_at: float) -> None:
+        """A refresh token is about to be presented; noted when this comes back, or a warning is logged."""
+        note = self.note(account)
+        note.sent = [*(one for one in note.sent if one != fingerprint), fingerprint][-_MOST_SENT:]
+        note.used_at = used_at
+        await self._write(account)
+
+    async def saved(self, account: str, fingerprint: str | None, tombstone: str | None) -> None:
+        """The store has what holds that refresh token: what was sent before it is dead.
+
+        Args:
+            account: whose.
+            fingerprint: the refresh token's; None when the store has none of the account any more.
+            tombstone: the logout that is done with thereby; a later one stays noted.
+
+        """
+        note = self.note(account)
+        settled = tombstone is not None and note.tombstone == tombstone
+        if not note.sent and not settled and fingerprint not in note.replaced:
+            return
+        dead = [one for one in note.sent if one != fingerprint]
+        kept = [one for one in note.replaced if one != fingerprint and one not in dead]
+        note.replaced = [*kept, *dead][-_MOST_REPLACED:]
+        note.sent = []
+        note.tombstone = None if settled else note.tombstone
+        await self._write(account)
+
+    async def bury(self, account: str, tombstone: str) -> None:
+        """What the store has of the account is dead from now on."""
+        note = self.note(account)
+        note.tombstone = tombstone
+        await self._write(account)
+
+    async def _write(self, account: str) -> None:
+        if self._directory is None:
+            return
+        path = self._path(account)
+        with anyio.move_on_after(_PATIENCE) as limit:
+            # In turn: an older note must not come last.
+            async with self._turns.setdefault(account, anyio.Lock()):
+                text = json.dumps({"version": 1, "account": account, **asdict(self.note(account))})
+                try:
+                    await anyio.to_thread.run_sync(write_note, path, text, abandon_on_cancel=True)
+                except OSError as error:
+                    _log.warning("journal account=%s error=%r", account, error.strerror)
+        if limit.cancelled_caught:
+            _log.warning("journal account=%s error='the disk takes too long'", account)
+
+    def _read(self, account: str) -> Note:
+        if self._directory is None:
+            return Note()
+        try:
+            text = read_note(self._path(account))
+            return Note() if text is None else _parsed(text)
+        except (OSError, ValueError) as error:
+            _log.warning("journal account=%s error='its note can not be read: %s'", account, type(error).__name__)
+            return Note()
+
+    def _path(self, account: str) -> Path:
+        assert self._directory is not None  # noqa: S101 -- for the type checker: the callers asked
+        # macOS' file names are the same in capitals; the digest's aren't.
+        return self._directory / f"{account}.{sha256(account.encode()).hexdigest()[:8]}.json"
+
+
+def _parsed(text: str) -> Note:
+    found = parse_object(text)
+    tombstone, used_at = found.get("tombstone"), found.get("used_at")
+    return Note(
+        sent=_texts(found.get("sent")),
+        replaced=_texts(found.get("replaced")),
+        tombstone=tombstone if isinstance(tombstone, str) else None,
+        used_at=float(used_at) if isinstance(used_at, (int, float)) else 0.0,
+    )
+
+
+def _texts(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] -- made texts, whatever they are

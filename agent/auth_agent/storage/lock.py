@@ -1,0 +1,65 @@
+"""One agent per store: two would present the same refresh tokens, and end each other's sessions."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Self
+
+from auth_agent.errors import StartupError
+from auth_agent.json_object import JsonObjectError, parse_object
+from auth_agent.printable import printable
+
+_MAX_PATH = 4096
+
+
+class StoreLock:
+    """The lock of a store: held while the agent lives, and names the agent's socket to others.
+
+    It is an flock of a file that is never unlinked; the kernel lets go of it when the agent dies, however it does.
+    """
+
+    def __init__(self, path: Path, socket_path: Path) -> None:
+        """Take it.
+
+        Args:
+            path: the lock's file, in the store's state directory.
+            socket_path: where this agent listens.
+
+        Raises:
+            StartupError: another agent holds it; the text says where that one listens.
+
+        """
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise StartupError(f"{path} can't be opened: {error.strerror}") from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "socket": os.fspath(socket_path)}).encode(), 0)
+        except BlockingIOError as error:
+            owner = _owner(self._descriptor)
+            os.close(self._descriptor)
+            raise StartupError(
+                f"another agent{owner} has the sessions of this keyring already, and two would end each other's; use "
+                "that one, or keep sessions of your own: auth-agent run --store memory"
+            ) from error
+        except OSError as error:
+            os.close(self._descriptor)
+            raise StartupError(f"{path} can't be locked: {error.strerror}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def _owner(descriptor: int) -> str:
+    """What the holder says of itself; nothing, when it is only about to."""
+    try:
+        said = parse_object(os.pread(descriptor, _MAX_PATH, 0))
+    except (OSError, JsonObjectError):
+        return ""
+    return f", process {said.get('pid')}, which listens at {printable(said.get('socket'), _MAX_PATH)},"

@@ -1,0 +1,91 @@
+"""The interface of a store: one text an account, and the ways in which it can fail."""
+
+from typing import Protocol
+
+from auth_agent.secret import Secret
+
+
+class StoreError(Exception):
+    """The store did not do what was asked, and may do it later; both texts are printable.
+
+    Args:
+        reason: what is wrong.
+        remedy: what a person can do about it; empty where nobody knows.
+
+    """
+
+    state = "failing"
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class StoreLocked(StoreError):
+    """It is there, and a person has to unlock it."""
+
+    state = "locked"
+
+
+class StoreMissing(StoreError):
+    """It isn't there, and never held anything."""
+
+    state = "missing"
+
+
+class Store(Protocol):
+    """Keeps one text an account. Each call comes back within the store's own time limit.
+
+    Calls may come from several tasks; those about one account come one after the other. A call that is cancelled
+    may have been done or not.
+    """
+
+    name: str
+    # Whether a write is so unwelcome that only a new refresh token is worth one.
+    frugal: bool
+
+    @property
+    def backend(self) -> str | None:
+        """Which kind of it is in use; None where there is one kind, or it isn't known yet."""
+        ...
+
+    async def read(self, account: str) -> Secret | None:
+        """The account's text; None when there is none.
+
+        Raises:
+            StoreError: it can't be told.
+
+        """
+        ...
+
+    async def write(self, account: str, text: Secret) -> None:
+        """Keep that text; the one before stays until this one is kept.
+
+        Raises:
+            StoreError: it is not known to be kept.
+
+        """
+        ...
+
+    async def delete(self, account: str) -> None:
+        """Keep nothing of the account, whether there was something or not.
+
+        Raises:
+            StoreError: something may still be there.
+
+        """
+        ...
+
+    async def ask(self) -> None:
+        """Let the person be asked to unlock the store, if there is a way.
+
+        Raises:
+            StoreError: it is as locked as before.
+
+        """
+        ...
+
+    async def rest(self) -> None:
+        """Nothing is wanted for a while: let go of what costs memory."""
+        ...

@@ -1,0 +1,76 @@
+"""The worker process: `python -m auth_agent.worker`; a request a line on its standard input, an answer a line back.
+
+It ends when its input does, after what it is doing: so a write that was begun is finished, though the agent was killed.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from auth_agent.host.hardening import protect_memory
+from auth_agent.worker.failure import KeyringFailure
+from auth_agent.worker.keyrings import Keyrings
+
+# Beyond what the parent waits for a call: for an orphan whose keyring hangs, since nobody will kill it.
+_LAST_PATIENCE: Final = 120
+
+
+def main(lock: str) -> int:
+    """Serve until the parent has gone; the exit code.
+
+    Args:
+        lock: the path of a file to lock before anything is done: of two agents, the later one's worker waits here
+            until the earlier one's has finished its write.
+
+    """
+    protect_memory()
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)  # meant for the agent, whose end is this one's end
+    requests, answers = _own_streams()
+    signal.alarm(_LAST_PATIENCE)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    keyrings = Keyrings()
+    with os.fdopen(requests, "rb") as lines:
+        for line in lines:
+            signal.alarm(_LAST_PATIENCE)
+            if not line.endswith(b"\n"):
+                break  # the agent died while it wrote this
+            answer = _answer(keyrings, json.loads(line))
+            try:
+                os.write(answers, json.dumps(answer).encode() + b"\n")
+            except OSError:
+                break  # nobody is there to read it
+            signal.alarm(0)
+    return 0
+
+
+def _answer(keyrings: Keyrings, request: dict[str, str]) -> dict[str, object]:
+    calls: dict[str, Callable[..., object]] = {
+        "read": keyrings.read,
+        "write": keyrings.write,
+        "delete": keyrings.delete,
+        "ask": keyrings.ask,
+    }
+    call = calls[request.pop("call")]
+    try:
+        return {"result": call(**request)}
+    except KeyringFailure as failure:
+        return {"failure": failure.kind, "text": str(failure)}
+
+
+def _own_streams() -> tuple[int, int]:
+    """The descriptors of requests and answers, out of reach of a library that prints or asks."""
+    requests, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    return requests, answers
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

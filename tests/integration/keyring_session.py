@@ -1,0 +1,194 @@
+"""A real D-Bus session with a real gnome-keyring, thrown away afterwards; it can be locked, frozen and killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+import secretstorage
+from secretstorage import exceptions
+from secretstorage.collection import DEFAULT_COLLECTION
+from secretstorage.defines import SS_PATH
+from secretstorage.util import DBusAddressWrapper, format_secret, open_session
+
+from tests.integration.agent_process import PATIENCE, until
+
+SERVICE = "auth-agent"
+PASSWORD = "test"
+_UNLOCKING = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface"
+
+
+def missing_packages() -> str | None:
+    """What to install, where this machine has no keyring to test with."""
+    programs = {"dbus-daemon": "dbus", "gnome-keyring-daemon": "gnome-keyring"}
+    missing = [package for program, package in programs.items() if shutil.which(program) is None]
+    return f"apt-get install {' '.join(missing)}" if missing else None
+
+
+class KeyringSession(AbstractContextManager["KeyringSession"]):
+    """A D-Bus session bus of its own, and gnome-keyring on it, unlocked."""
+
+    def __init__(self, *, keyring: bool = True) -> None:
+        """Start them; not `keyring`: the bus alone, without a service that could be activated on it."""
+        missing = missing_packages()
+        if missing is not None:
+            pytest.skip(f"there is no keyring to test with: {missing}")
+        self._keyring = keyring
+        self._home = Path(tempfile.mkdtemp(prefix="auth-agent-keyring-"))
+        self._bus: subprocess.Popen[str] | None = None
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {
+            "XDG_RUNTIME_DIR": str(self._home / "run"),
+            "XDG_DATA_HOME": str(self._home / "data"),
+            "XDG_CACHE_HOME": str(self._home / "cache"),
+        }
+
+    def __enter__(self) -> Self:
+        for directory in ("run", "data/keyrings", "cache"):
+            (self._home / directory).mkdir(parents=True, mode=0o700)
+        self._start_bus()
+        if self._keyring:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._daemon is not None:
+                self._daemon.kill()
+                self._daemon.wait(PATIENCE)
+            if self._bus is not None:
+                self._bus.kill()  # and with it what it activated: their connections end
+                self._bus.wait(PATIENCE)
+                assert self._bus.stdout is not None
+                self._bus.stdout.close()
+        finally:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    def _start_bus(self) -> None:
+        services = self._home / "services"
+        services.mkdir()
+        if self._keyring:
+            service = Path("/usr/share/dbus-1/services/org.freedesktop.secrets.service")
+            shutil.copy(service, services)
+        config = self._home / "bus.conf"
+        config.write_text(
+            f"""<busconfig>
+            <type>session</type><listen>unix:path={self._home}/bus</listen><servicedir>{services}</servicedir>
+            <policy context="default">
+              <allow send_destination="*"/><allow own="*"/><allow receive_sender="*"/>
+            </policy>
+            </busconfig>"""
+        )
+        self._bus = subprocess.Popen(
+            ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"],
+            env={**_inherited(), **self.environment, "HOME": str(self._home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._bus.stdout is not None
+        self.environment["DBUS_SESSION_BUS_ADDRESS"] = self._bus.stdout.readline().strip()
+
+    # ---- the daemon
+
+    def start(self, *, password: str | None = PASSWORD) -> None:
+        """Start the keyring's daemon, unlocked with that password (None: locked), and wait until it answers."""
+        unlocked = [] if password is None else ["--unlock"]
+        self._daemon = subprocess.Popen(
+            ["gnome-keyring-daemon", "--foreground", "--components=secrets", *unlocked],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL if password is None else subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if password is not None:
+            assert self._daemon.stdin is not None
+            with closing(self._daemon.stdin) as stdin:
+                stdin.write(password.encode())
+        until(lambda: self.is_locked() is (password is None))
+
+    def freeze(self) -> None:
+        """Let it hang: it answers nothing until it is thawed."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it answer again."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it as a crash would; whoever calls it next has D-Bus start another one, which is locked."""
+        self._process.kill()
+        self._process.wait(PATIENCE)
+        self._daemon = None
+
+    def lock(self) -> None:
+        """Lock the keyring."""
+        with self._collection() as collection:
+            collection.lock()
+
+    def unlock(self) -> None:
+        """Unlock it, as a desktop does when a person logs in."""
+        with self._collection() as collection:
+            connection = collection.connection
+            session = open_session(connection)
+            password = format_secret(session, PASSWORD.encode(), "text/plain")
+            service = DBusAddressWrapper(SS_PATH, _UNLOCKING, connection)
+            service.call("UnlockWithMasterPassword", "o(oayays)", DEFAULT_COLLECTION, password)
+
+    def is_locked(self) -> bool | None:
+        """Whether it is locked; None while there is none."""
+        try:
+            with self._collection() as collection:
+                return collection.is_locked()
+        except exceptions.SecretStorageException:
+            return None
+
+    @property
+    def _process(self) -> "subprocess.Popen[bytes]":
+        assert self._daemon is not None
+        return self._daemon
+
+    # ---- what it holds
+
+    def read(self, username: str = "work") -> str | None:
+        """The entry of that name."""
+        with self._collection() as collection:
+            for item in collection.search_items(_attributes(username)):
+                return item.get_secret().decode()
+        return None
+
+    def write(self, text: str, username: str = "work") -> None:
+        """Put an entry there, as another program would."""
+        with self._collection() as collection:
+            attributes = {**_attributes(username), "application": "Python keyring library"}
+            collection.create_item("a test's", attributes, text.encode(), replace=True)
+
+    @contextmanager
+    def _collection(self) -> Generator[secretstorage.Collection, None, None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DBUS_SESSION_BUS_ADDRESS", self.environment["DBUS_SESSION_BUS_ADDRESS"])
+            connection = secretstorage.dbus_init()
+        with closing(connection):
+            yield secretstorage.Collection(connection)
+
+    def _environment(self) -> Mapping[str, str]:
+        return {**_inherited(), **self.environment, "HOME": str(self._home)}
+
+
+def _attributes(username: str) -> dict[str, str]:
+    return {"service": SERVICE, "username": username}
+
+
+def _inherited() -> dict[str, str]:
+    """This process's environment, without a display on which a keyring could ask."""
+    return {name: value for name, value in os.environ.items() if name not in {"DISPLAY", "WAYLAND_DISPLAY"}}
