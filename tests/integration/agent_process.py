@@ -68,6 +68,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
             "AUTH_AGENT_SOCK": str(self.socket),
             "AUTH_AGENT_CONFIG": str(self.config),
             "AUTH_AGENT_LOG": "debug",
+            "PYTHONWARNINGS": "error",  # for the worker, which is not started by this command
             **(environment or {}),
         }
         self.configure(accounts or {})

@@ -285,6 +285,7 @@ class Refresher:
 
         """
         waited = False
+        session.used_at = self._clock.now().wall
         with _limit(timeout):
             while True:
                 decision = self._decide(session, demand, waited=waited)

@@ -1,0 +1,498 @@
+"""Sessions in a real keyring: what restarts, crashes, freezes and other programs do to them."""
+
+import hashlib
+import json
+import random
+import signal
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+
+import pytest
+
+from auth_agent_client import Agent, Locked, LoginRequired
+from tests.integration.agent_process import AgentProcess, until
+from tests.integration.conftest import account, log_in, record
+from tests.integration.keyring_session import KeyringSession
+from tests.op.provider import OpenIDProvider
+
+
+@pytest.fixture
+def keyring() -> Generator[KeyringSession, None, None]:
+    with KeyringSession() as session:
+        yield session
+
+
+@pytest.fixture
+def start_agent(keyring: KeyringSession) -> Generator[Callable[..., AgentProcess], None, None]:
+    """Starts agents that keep their sessions in that keyring."""
+    with ExitStack() as stack:
+
+        def start(provider: OpenIDProvider, *, started: bool = True) -> AgentProcess:
+            accounts = {"work": account(provider)}
+            environment = keyring.environment
+            return stack.enter_context(
+                AgentProcess(accounts, environment=environment, store="keyring", started=started)
+            )
+
+        yield start
+
+
+def store(client: Agent) -> dict[str, object]:
+    about = client.status()["agent"]
+    assert isinstance(about, dict)
+    found = about["store"]
+    assert isinstance(found, dict)
+    return found
+
+
+def is_ready(client: Agent) -> bool:
+    return record(client)["state"] == "ready"
+
+
+def entry(keyring: KeyringSession, username: str = "work") -> dict[str, object]:
+    text = keyring.read(username)
+    assert text is not None
+    return json.loads(text)
+
+
+# ---- restarts and crashes
+
+
+def test_after_a_crash_the_same_token_is_served_without_the_provider(start_agent: Callable[..., AgentProcess]) -> None:
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        agent = start_agent(provider)
+        with agent.client() as client:
+            log_in(client, provider)
+            client.refresh("work")
+            token, before = client.token("work"), record(client)
+            assert before["saved"] is True
+        agent.kill()
+    agent.start()
+    with agent.client() as client:
+        again = client.token("work")
+        assert (again.access_token, again.expires_at) == (token.access_token, token.expires_at)
+        after = record(client)
+        same = ("issuer", "subject", "name", "state", "saved", "expires_at", "last_refresh_at", "refreshes", "epoch")
+        assert {key: after[key] for key in same} == {key: before[key] for key in same}
+        assert store(client)["state"] == "ready"
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_at_random_moments_the_session_is_there_every_time(
+    start_agent: Callable[..., AgentProcess],
+) -> None:
+    seed = random.randrange(1 << 32)
+    moments = random.Random(seed)
+    with OpenIDProvider(access_token_lifetime=2, overlap=30) as provider:
+        agent = start_agent(provider)
+        with agent.client() as client:
+            log_in(client, provider)
+        for number in range(20):
+            until_moment = time.monotonic() + moments.uniform(0, 1.5)
+            with agent.client() as client:
+                while time.monotonic() < until_moment:
+                    client.token("work")
+            agent.kill()
+            agent.start()
+            with agent.client() as client:
+                token = client.token("work", timeout=30)
+                assert provider.userinfo(token.access_token).status_code == 200, f"seed {seed}, after kill {number}"
+                assert record(client)["state"] == "ready"
+
+
+def test_a_stop_waits_for_what_is_unsaved(keyring: KeyringSession, start_agent: Callable[..., AgentProcess]) -> None:
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        agent = start_agent(provider)
+        with agent.client() as client:
+            log_in(client, provider)
+            keyring.freeze()
+            token = client.refresh("work")
+            until(lambda: record(client)["saved"] is False)
+            agent.process.send_signal(signal.SIGTERM)
+            until(lambda: agent.logged(" stopping "))
+            keyring.thaw()
+            assert agent.process.wait(20) == 0
+        assert entry_token(keyring) == token.access_token
+
+
+def test_a_write_is_finished_though_the_agent_was_killed(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess]
+) -> None:
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        agent = start_agent(provider)
+        with agent.client() as client:
+            log_in(client, provider)
+            before = entry_token(keyring)
+            keyring.freeze()
+            token = client.refresh("work")
+        agent.kill()
+        keyring.thaw()
+        until(lambda: entry_token(keyring) != before)
+        assert entry_token(keyring) == token.access_token
+        agent.start()
+        with agent.client() as client:
+            assert client.token("work").access_token == token.access_token
+            assert client.refresh("work").access_token != token.access_token
+        assert twice_presented(provider) == []
+
+
+def test_a_session_that_is_over_stays_over_after_a_restart(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        provider.fault("status", status=403, body={"error": "invalid_grant"})
+        with pytest.raises(LoginRequired):
+            client.refresh("work")
+        over = record(client)
+        assert over["state"] == "login_required"
+        until(lambda: refresh_token(keyring) is None)
+    agent.kill()
+    agent.start()
+    with agent.client() as client:
+        with pytest.raises(LoginRequired, match="invalid_grant"):
+            client.token("work")
+        same = ("state", "reason", "subject", "name")
+        assert {key: record(client)[key] for key in same} == {key: over[key] for key in same}
+
+
+def test_a_logout_outlives_a_keyring_that_hangs(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        keyring.freeze()
+        begun = time.monotonic()
+        assert client.logout("work") is True
+        assert time.monotonic() - begun < 5
+    agent.kill()
+    keyring.thaw()
+    # Whatever the killed agent's worker came to: the entry may be there still, and is put back if not.
+    agent.start()
+    with agent.client() as client:
+        until(lambda: record(client)["state"] == "logged_out")
+        until(lambda: record(client)["saved"] is True)
+        assert keyring.read() is None
+        log_in(client, provider)
+        assert record(client)["saved"] is True
+    agent.kill()
+    agent.start()
+    with agent.client() as client:
+        until(lambda: is_ready(client))
+
+
+# ---- a keyring in trouble
+
+
+def test_a_keyring_that_freezes_during_a_refresh_delays_clients_by_a_second_at_most(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess]
+) -> None:
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        agent = start_agent(provider)
+        with agent.client() as client, agent.client() as other:
+            log_in(client, provider)
+            old = client.token("work").access_token
+            client.reload()  # the connections are open, and the worker is awake
+            keyring.freeze()
+            begun = time.monotonic()
+            token = client.refresh("work")
+            took = time.monotonic() - begun
+            assert token.access_token != old
+            assert took < 1.2
+            assert other.token("work").access_token == token.access_token
+            assert record(client)["saved"] is False
+            refreshes = record(client)["refreshes"]
+            # Longer than the worker's limit: it is killed, and another one hangs.
+            until(lambda: store(client)["state"] == "failing")
+            assert record(client)["saved"] is False
+            keyring.thaw()
+            until(lambda: record(client)["saved"] is True)
+            assert record(client)["refreshes"] == refreshes
+            assert store(client)["problem"] is None
+        assert entry_token(keyring) == token.access_token
+        assert len(provider.requests(provider.token_path, "refresh_token")) == 2  # the import's, and the one
+
+
+def test_a_keyring_that_hangs_at_the_start_holds_nothing_up(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+    agent.kill()
+    keyring.freeze()
+    begun = time.monotonic()
+    agent.start()
+    with agent.client() as client:
+        assert record(client)["state"] == "locked"
+        assert time.monotonic() - begun < 5
+        with pytest.raises(Locked):
+            client.token("work")
+        assert time.monotonic() - begun < 12
+        keyring.thaw()
+        until(lambda: is_ready(client))
+
+
+def test_a_locked_keyring_is_told_at_once_and_goes_on_by_itself_when_it_is_unlocked(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        token = client.token("work")
+    agent.kill()
+    keyring.lock()
+    agent.start()
+    with agent.client() as client:
+        with pytest.raises(Locked, match="unlock it"):
+            client.token("work")
+        for call in (client.has_valid, client.refresh):
+            begun = time.monotonic()
+            with pytest.raises(Locked):
+                call("work")
+            assert time.monotonic() - begun < 1
+        shown = record(client)
+        assert (shown["state"], shown["renewal"]) == ("locked", "none")
+        assert store(client)["unread"] == 1
+        with pytest.raises(Locked):  # whose session it would replace can't be told
+            log_in(client, provider)
+        keyring.unlock()
+        until(lambda: is_ready(client))
+        assert client.token("work").access_token == token.access_token
+        assert store(client)["unread"] == 0
+    assert agent.run("status").returncode == 0
+
+
+def test_a_keyring_killed_under_the_agent_gets_all_when_it_is_back(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        keyring.kill()
+        token = client.refresh("work")  # D-Bus has started another one by now, which is locked
+        until(lambda: store(client)["state"] == "locked")
+        assert record(client)["saved"] is False
+        assert client.token("work").access_token == token.access_token
+        keyring.unlock()
+        until(lambda: record(client)["saved"] is True)
+    assert entry_token(keyring) == token.access_token
+
+
+def test_a_logout_of_a_locked_session_forgets_it(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+    agent.kill()
+    keyring.lock()
+    agent.start()
+    with agent.client() as client:
+        until(lambda: store(client)["state"] == "locked")
+        assert client.logout("work") is False  # nobody could read what was to be revoked
+        assert record(client)["state"] == "logged_out"
+        keyring.unlock()
+        until(lambda: record(client)["saved"] is True)
+    assert keyring.read() is None
+
+
+def test_without_a_keyring_sessions_live_in_memory_and_that_is_said(provider: OpenIDProvider) -> None:
+    with KeyringSession(keyring=False) as bus:
+        agent = AgentProcess({"work": account(provider)}, environment=bus.environment, store="keyring")
+        with agent, agent.client() as client:
+            until(lambda: store(client)["state"] == "missing")
+            log_in(client, provider)
+            assert record(client)["state"] == "ready"
+            assert record(client)["saved"] is False
+            assert "in memory" in agent.run("status").stdout
+            # It is asked for again and again; then it is there.
+            provider.fault("status", status=403, body={"error": "invalid_grant"})
+            with pytest.raises(LoginRequired):  # and nothing in a keyring that isn't there keeps a session alive
+                client.refresh("work")
+
+
+def test_a_keyring_that_held_sessions_is_waited_for(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+    agent.kill()
+    bus = agent.environment.pop("DBUS_SESSION_BUS_ADDRESS")
+    agent.start()
+    with agent.client() as client:
+        with pytest.raises(Locked, match="no D-Bus session"):
+            client.token("work")
+        assert record(client)["state"] == "locked"
+        assert client.status()["accounts"] != []
+    agent.kill()
+    agent.environment["DBUS_SESSION_BUS_ADDRESS"] = bus
+    agent.start()
+    with agent.client() as client:
+        assert client.token("work")
+        assert store(client)["backend"] == "keyring.backends.SecretService.Keyring"
+
+
+# ---- others
+
+
+def test_a_second_agent_on_the_same_keyring_is_told_where_the_first_one_listens(
+    start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    first = start_agent(provider)
+    second = start_agent(provider, started=False)
+    second.environment.update(HOME=first.environment["HOME"])
+    done = second.run("run")
+    assert done.returncode == 1
+    assert str(first.socket) in done.stderr
+    assert str(first.process.pid) in done.stderr
+    assert "--store memory" in done.stderr
+    assert not second.socket.exists()
+    memory = AgentProcess({"work": account(provider)}, environment={"HOME": first.environment["HOME"]})
+    with memory, memory.client() as client:
+        assert client.hello()
+    first.kill()
+    second.start()
+
+
+def test_an_old_copy_put_back_under_a_running_agent_is_neither_believed_nor_kept(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        backup = keyring.read()
+        assert backup is not None
+        client.refresh("work")
+        keyring.write(backup)
+        newest = client.refresh("work")
+        assert entry_token(keyring) == newest.access_token
+        # Put back again, and this time the provider refuses: the old copy's token is no way out.
+        keyring.write(backup)
+        provider.fault("status", status=403, body={"error": "invalid_grant"})
+        with pytest.raises(LoginRequired):
+            client.refresh("work")
+    assert twice_presented(provider) == []
+
+
+def test_an_old_copy_put_back_while_no_agent_ran_is_never_presented(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        backup = keyring.read()
+        assert backup is not None
+        client.refresh("work")
+    agent.kill()
+    keyring.write(backup)
+    agent.start()
+    with agent.client() as client, pytest.raises(LoginRequired, match="old copy"):
+        client.token("work")
+    assert twice_presented(provider) == []
+
+
+def test_another_process_that_rotated_the_token_leaves_the_session_to_go_on(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        # The other one rotates the token, and keeps the new one where both keep theirs.
+        kept = entry(keyring)
+        login = kept["login"]
+        assert isinstance(login, dict)
+        granted = provider.refresh(login["refresh_token"]).raise_for_status().json()
+        login["refresh_token"] = granted["refresh_token"]
+        keyring.write(json.dumps(kept))
+        # A provider without reuse detection only calls the old one dead.
+        provider.fault("status", status=403, body={"error": "invalid_grant"})
+        token = client.refresh("work")
+        assert provider.userinfo(token.access_token).status_code == 200
+        assert record(client)["state"] == "ready"
+        assert client.refresh("work").access_token != token.access_token
+    assert max(row.presented for row in provider.ledger().values()) == 2  # the one that both held, once each
+    assert twice_presented(provider) == []
+
+
+def test_the_state_directory_holds_fingerprints_and_no_secret(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    secrets: set[str] = set()
+    with agent.client() as client:
+        log_in(client, provider)
+        for _ in range(3):
+            secrets.add(client.refresh("work").access_token)
+            secrets.add(refresh_token(keyring) or "")
+        kept = keyring.read()
+    notes = [path for path in agent.home.rglob("*") if path.is_file()]
+    texts = {path: path.read_text("utf-8", "replace") for path in notes}
+    assert [path for path, text in texts.items() for secret in secrets if secret in text] == []
+    fingerprints = [hashlib.sha256(secret.encode()).hexdigest() for secret in secrets]
+    assert any(one in text for one in fingerprints for text in texts.values())
+    assert kept is not None
+    assert len(kept) < 8192
+    state = agent.home / ".local" / "state" / "auth-agent"
+    assert [path for path in [state, *state.rglob("*")] if path.stat().st_mode & 0o077] == []
+
+
+# ---- many
+
+
+def test_of_a_thousand_sessions_each_is_served_as_it_arrives_the_last_used_first() -> None:
+    names = [f"number-{number}" for number in range(1000)]
+    last_used, asked_for = names[700], names[900]
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        accounts = {name: account(provider) for name in names}
+        with KeyringSession(entries={name: stored(provider, name) for name in names}) as keyring:
+            agent = AgentProcess(accounts, environment=keyring.environment, store="keyring")
+            with agent:
+                with agent.client() as client:
+                    with pytest.raises(LoginRequired):  # the provider never granted it; asked for it was
+                        client.refresh(last_used)
+                agent.kill()
+                agent.start()
+                with agent.client() as client:
+                    assert client.token(asked_for).access_token == f"at-of-{asked_for}"
+                    left = store(client)["unread"]
+                    assert isinstance(left, int)
+                    assert left > 500
+                    until(lambda: store(client)["unread"] == 0, timeout=60)
+                    assert client.token(names[500]).access_token == f"at-of-{names[500]}"
+                restored = agent.logged(" restored ")
+                second_start = [line.partition("account=")[2].partition(" ")[0] for line in restored[-1000:]]
+                assert second_start[0] == last_used
+                assert second_start.index(asked_for) < 300
+                assert len(set(second_start)) == 1000
+
+
+def stored(provider: OpenIDProvider, name: str) -> str:
+    """A session as the agent stores it, with tokens that were never granted."""
+    login = {"issuer": provider.issuer, "client_id": "native-app", "audience": None, "subject": "auth0|alice"}
+    token = {"access_token": f"at-of-{name}", "token_type": "Bearer", "lifetime": 86400, "obtained_at": time.time()}
+    return json.dumps(
+        {"version": 1, "account": name, "login": {**login, "refresh_token": f"rt-of-{name}"}, "token": token}
+    )
+
+
+def entry_token(keyring: KeyringSession) -> object:
+    token = entry(keyring)["token"]
+    assert isinstance(token, dict)
+    return token["access_token"]  # pyright: ignore[reportUnknownVariableType] -- any JSON
+
+
+def refresh_token(keyring: KeyringSession) -> str | None:
+    login = entry(keyring)["login"]
+    assert isinstance(login, dict)
+    found = login["refresh_token"]  # pyright: ignore[reportUnknownVariableType] -- any JSON
+    return found if isinstance(found, str) else None
+
+
+def twice_presented(provider: OpenIDProvider) -> list[str]:
+    """The refresh tokens that the provider granted something for more than once."""
+    return [fingerprint for fingerprint, row in provider.ledger().items() if row.succeeded > 1]
