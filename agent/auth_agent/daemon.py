@@ -16,6 +16,7 @@ from auth_agent.config import Account, load
 from auth_agent.defect import place
 from auth_agent.errors import ConfigError
 from auth_agent.host.clock import Clock
+from auth_agent.host.systemd import READY, STOPPING, inherited_socket, notify, reloading
 from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.listener import Listener
 from auth_agent.ipc.server import Server
@@ -42,7 +43,7 @@ async def serve(
 
     Args:
         config_path: the configuration file.
-        socket_path: where to listen.
+        socket_path: where to listen, if no socket was inherited.
         wrap: stands between the sessions and their providers.
         clock: the machine's, by default.
 
@@ -55,12 +56,15 @@ async def serve(
     table = Table(config, clock or Clock())
     refresher = Refresher(table, wrap(http))
     # Received to the very end: a second SIGTERM must not cut short what the first one lets finish.
-    with Listener(socket_path) as listener, anyio.open_signal_receiver(*_SIGNALS) as signals:
+    with (
+        Listener(socket_path, inherited_socket()) as listener,
+        anyio.open_signal_receiver(*_SIGNALS) as signals,
+    ):
         handlers = Handlers(
             table,
             refresher,
             Logins(table, refresher),
-            _about(socket_path),
+            _about(listener.path),
             lambda: _reload(table, refresher, config_path),
         )
         asyncio.get_running_loop().set_exception_handler(_report)
@@ -69,10 +73,12 @@ async def serve(
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run, work)
                 front.start_soon(server.run)
-                _log.info("listening socket=%s pid=%d version=%s", socket_path, os.getpid(), __version__)
+                _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
+                notify(READY)
                 await _until_stopped(signals, lambda: _try_reload(table, refresher, config_path))
                 front.cancel_scope.cancel()
             # Nothing new from here on; what is in flight comes to its end, and clients get their answers.
+            notify(STOPPING)
             listener.stop()
             await refresher.drain()
             await server.close()
@@ -125,10 +131,12 @@ def _reload(table: Table, refresher: Refresher, config_path: Path) -> dict[str, 
 
 
 def _try_reload(table: Table, refresher: Refresher, config_path: Path) -> None:
+    notify(reloading())
     try:
         _reload(table, refresher, config_path)
     except errors.Misconfigured as error:
         _log.error("reload error=%r", error.message)
+    notify(READY)
 
 
 def _report(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
