@@ -7,7 +7,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -16,6 +16,8 @@ from auth_agent.config import Account, load
 from auth_agent.defect import place
 from auth_agent.errors import ConfigError
 from auth_agent.host.clock import Clock
+from auth_agent.host.restart import restart
+from auth_agent.host.signals import Signals
 from auth_agent.host.systemd import READY, STOPPING, inherited_socket, notify, reloading
 from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.listener import Listener
@@ -29,7 +31,9 @@ from auth_agent_client import __version__, errors
 _log = logging.getLogger(__name__)
 
 _LEAVE_WITHIN = 2.0  # s, after all is done
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ENDS = (signal.SIGTERM, signal.SIGINT)
+_RELOAD = signal.SIGHUP
+_RESTART = signal.SIGUSR1
 
 
 async def serve(
@@ -38,8 +42,10 @@ async def serve(
     *,
     wrap: Callable[[Callable[[Account], Provider]], Callable[[Account], Provider]] = lambda providers: providers,
     clock: Clock | None = None,
-) -> None:
+) -> bool:
     """Be the agent, until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+
+    SIGUSR1 ends it as well, and asks the caller to begin a new one in its process: whether that is so is returned.
 
     Args:
         config_path: the configuration file.
@@ -56,10 +62,7 @@ async def serve(
     table = Table(config, clock or Clock())
     refresher = Refresher(table, wrap(http))
     # Received to the very end: a second SIGTERM must not cut short what the first one lets finish.
-    with (
-        Listener(socket_path, inherited_socket()) as listener,
-        anyio.open_signal_receiver(*_SIGNALS) as signals,
-    ):
+    with Listener(socket_path, inherited_socket()) as listener, Signals(*_ENDS, _RELOAD, _RESTART) as signals:
         handlers = Handlers(
             table,
             refresher,
@@ -68,6 +71,7 @@ async def serve(
             lambda: _reload(table, refresher, config_path),
         )
         asyncio.get_running_loop().set_exception_handler(_report)
+        asked = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
         async with anyio.create_task_group() as work:
             server = Server(listener.socket, handlers, work)
             async with anyio.create_task_group() as front:
@@ -75,32 +79,36 @@ async def serve(
                 front.start_soon(server.run)
                 _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
                 notify(READY)
-                await _until_stopped(signals, lambda: _try_reload(table, refresher, config_path))
+                asked = await _until_stopped(signals, lambda: _try_reload(table, refresher, config_path))
                 front.cancel_scope.cancel()
             # Nothing new from here on; what is in flight comes to its end, and clients get their answers.
-            notify(STOPPING)
-            listener.stop()
+            if asked is _RESTART:
+                listener.hand_over()
+            else:
+                notify(STOPPING)
+                listener.stop()
             await refresher.drain()
             await server.close()
             work.cancel_scope.cancel()
         await http.aclose()
-        _log.info("stopped")
-    for signum in _SIGNALS:  # all is done: too late to be ended by one
-        signal.signal(signum, signal.SIG_IGN)
-    _leave_soon()
+        # Until here a signal to end was only noted, and comes before the restart; from here on it ends the process.
+        restarts = asked is _RESTART and not signals.release(*_ENDS)
+        _log.info("restarting" if restarts else "stopped")
+    _leave_soon(restart if restarts else lambda: os._exit(0))
+    return restarts
 
 
-async def _until_stopped(signals: AsyncIterator[signal.Signals], reload: Callable[[], None]) -> None:
-    async for signum in signals:
-        if signum != signal.SIGHUP:
-            _log.info("stopping signal=%s", signum.name)
-            return
+async def _until_stopped(signals: Signals, reload: Callable[[], None]) -> signal.Signals:
+    """Wait for the signal to end, or to restart."""
+    while (signum := await signals.next()) is _RELOAD:
         reload()
+    _log.info("stopping signal=%s", signum.name)
+    return signum
 
 
-def _leave_soon() -> None:
-    """End the process although a name is still being looked up: the loop would wait for that, for minutes."""
-    timer = threading.Timer(_LEAVE_WITHIN, os._exit, (0,))
+def _leave_soon(leave: Callable[[], object]) -> None:
+    """Leave although a name is still being looked up: the loop would wait for that, for minutes."""
+    timer = threading.Timer(_LEAVE_WITHIN, leave)
     timer.daemon = True
     timer.start()
 

@@ -47,6 +47,22 @@ def test_after_the_end_clients_queue_in_it(place: Path, inherited: socket.socket
         client.connect(str(place))
 
 
+def test_handed_over_it_stays_open_across_a_beginning(inherited: socket.socket) -> None:
+    descriptor = inherited.fileno()
+    with Listener(ELSEWHERE, inherited) as listener:
+        listener.hand_over()
+    assert os.get_inheritable(descriptor)
+    os.close(descriptor)
+
+
+def test_the_lock_of_our_own_is_kept_after_a_handover(place: Path) -> None:
+    with Listener(place) as listener:
+        listener.hand_over()
+    assert not place.exists()
+    with pytest.raises(StartupError, match="another agent listens"):
+        Listener(place)
+
+
 def test_a_directory_that_others_may_enter_is_told_with_what_to_write_into_the_unit(
     place: Path, inherited: socket.socket
 ) -> None:

@@ -31,6 +31,7 @@ class Listener:
             StartupError: the place isn't safe, or another agent listens there.
 
         """
+        self._inherited = inherited is not None
         self._lock: int | None = None
         self._identity: tuple[int, int] | None = None
         if inherited is not None:
@@ -65,8 +66,20 @@ class Listener:
             self.path.unlink(missing_ok=True)
         self._identity = None
 
+    def hand_over(self) -> None:
+        """Leave the place to the agent that this process is about to become.
+
+        An inherited socket stays open over its beginning, and clients queue in it. One of our own is bound anew; its
+        lock is released by that beginning and not before, so that nobody comes in between while this agent still ends.
+        """
+        if self._inherited:
+            os.set_inheritable(self.socket.detach(), True)
+        else:
+            self.stop()
+            self._lock = None
+
     def close(self) -> None:
-        """Listen no more, and let another agent have the place."""
+        """Listen no more, and let another agent have the place, unless it was handed over."""
         self.stop()
         if self._lock is not None:
             os.close(self._lock)
