@@ -7,8 +7,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,9 @@ from auth_agent.config import Account, load
 from auth_agent.defect import place
 from auth_agent.errors import ConfigError
 from auth_agent.host.clock import Clock
+from auth_agent.host.restart import restart
+from auth_agent.host.signals import Signals
+from auth_agent.host.systemd import READY, STOPPING, inherited_socket, notify, reloading
 from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.listener import Listener
 from auth_agent.ipc.server import Server
@@ -37,8 +39,10 @@ from auth_agent_client import __version__, errors
 _log = logging.getLogger(__name__)
 
 _LEAVE_WITHIN = 2.0  # s, after all is done
-_FAREWELL = 1.0  # s, for the worker's turn; one whose keyring hangs ends by itself
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_FAREWELL = 2.0  # s, for the worker's end; one whose keyring hangs ends by itself
+_ENDS = (signal.SIGTERM, signal.SIGINT)
+_RELOAD = signal.SIGHUP
+_RESTART = signal.SIGUSR1
 
 
 async def serve(
@@ -49,12 +53,14 @@ async def serve(
     wrap: Callable[[Callable[[Account], Provider]], Callable[[Account], Provider]] = lambda providers: providers,
     wrap_store: Callable[[Store], Store] = lambda store: store,
     clock: Clock | None = None,
-) -> None:
+) -> bool:
     """Be the agent, until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+
+    SIGUSR1 ends it as well, and asks the caller to begin a new one in its process: whether that is so is returned.
 
     Args:
         config_path: the configuration file.
-        socket_path: where to listen.
+        socket_path: where to listen, if no socket was inherited.
         state_path: what is noted beside the system keyring, which keeps the sessions; None: they are kept in memory.
         wrap: stands between the sessions and their providers.
         wrap_store: stands between the sessions and their store.
@@ -67,31 +73,38 @@ async def serve(
     """
     config = load(config_path)
     http = HttpProviders(trusted_certificates())
+    inherited = inherited_socket()
+    if inherited is not None:
+        socket_path = Path(os.fsdecode(inherited.getsockname()))
+    store, journal = _store(state_path, socket_path)
+    store = wrap_store(store)
     # Signals are received to the very end: a second SIGTERM must not cut short what the first one lets finish.
-    with (
-        _store(state_path, socket_path) as (store, journal),
-        Listener(socket_path) as listener,
-        anyio.open_signal_receiver(*_SIGNALS) as signals,
-    ):
+    with Listener(socket_path, inherited) as listener, Signals(*_ENDS, _RELOAD, _RESTART) as signals:
         table = Table(config, clock or Clock(), unread=None if state_path is None else UNREAD)
-        keeper = Keeper(table, wrap_store(store), journal)
+        keeper = Keeper(table, store, journal)
         refresher = Refresher(table, wrap(http), keeper)
         keeper.on_restored = refresher.reschedule
         reload = partial(_reload, table, keeper, refresher, config_path)
-        handlers = Handlers(table, refresher, Logins(table, refresher, keeper), keeper, _about(socket_path), reload)
+        handlers = Handlers(table, refresher, Logins(table, refresher, keeper), keeper, _about(listener.path), reload)
         asyncio.get_running_loop().set_exception_handler(_report)
+        asked = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
         async with anyio.create_task_group() as work:
             server = Server(listener.socket, handlers, work)
             work.start_soon(keeper.run)
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run, work)
                 front.start_soon(server.run)
-                _log.info("listening socket=%s pid=%d version=%s", socket_path, os.getpid(), __version__)
+                _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
+                notify(READY)  # before the keyring is touched: that may take as long as it likes
                 keeper.read_all()
-                await _until_stopped(signals, partial(_try, reload))
+                asked = await _until_stopped(signals, partial(_try, reload))
                 front.cancel_scope.cancel()
             # Nothing new from here on; what is in flight comes to its end, and clients get their answers.
-            listener.stop()
+            if asked is _RESTART:
+                listener.hand_over()
+            else:
+                notify(STOPPING)
+                listener.stop()
             with anyio.move_on_after(FLIGHT_PATIENCE):
                 await refresher.drain()
                 await keeper.drain()
@@ -100,36 +113,35 @@ async def serve(
         await http.aclose()
         with anyio.move_on_after(_FAREWELL):
             await store.rest()
-        _log.info("stopped")
-    for signum in _SIGNALS:  # all is done: too late to be ended by one
-        signal.signal(signum, signal.SIG_IGN)
-    _leave_soon()
+        # Until here a signal to end was only noted, and comes before the restart; from here on it ends the process.
+        restarts = asked is _RESTART and not signals.release(*_ENDS)
+        _log.info("restarting" if restarts else "stopped")
+    _leave_soon(restart if restarts else lambda: os._exit(0))
+    return restarts
 
 
-@contextmanager
-def _store(state_path: Path | None, socket_path: Path) -> Generator[tuple[Store, Journal], None, None]:
-    """The store and the notes beside it, for this agent alone."""
+def _store(state_path: Path | None, socket_path: Path) -> tuple[Store, Journal]:
+    """The store and the notes beside it, locked until the process ends, or becomes another agent."""
     if state_path is None:
-        yield MemoryStore(), Journal(None)
-        return
+        return MemoryStore(), Journal(None)
     notes = state_path / "sessions"
     prepare(state_path)
     prepare(notes)
-    with StoreLock(state_path / "keyring.lock", socket_path):
-        yield KeyringStore(state_path), Journal(notes)
+    StoreLock(state_path / "keyring.lock", socket_path)
+    return KeyringStore(state_path), Journal(notes)
 
 
-async def _until_stopped(signals: AsyncIterator[signal.Signals], reload: Callable[[], None]) -> None:
-    async for signum in signals:
-        if signum != signal.SIGHUP:
-            _log.info("stopping signal=%s", signum.name)
-            return
+async def _until_stopped(signals: Signals, reload: Callable[[], None]) -> signal.Signals:
+    """Wait for the signal to end, or to restart."""
+    while (signum := await signals.next()) is _RELOAD:
         reload()
+    _log.info("stopping signal=%s", signum.name)
+    return signum
 
 
-def _leave_soon() -> None:
-    """End the process although a name is still being looked up: the loop would wait for that, for minutes."""
-    timer = threading.Timer(_LEAVE_WITHIN, os._exit, (0,))
+def _leave_soon(leave: Callable[[], object]) -> None:
+    """Leave although a name is still being looked up: the loop would wait for that, for minutes."""
+    timer = threading.Timer(_LEAVE_WITHIN, leave)
     timer.daemon = True
     timer.start()
 
@@ -160,10 +172,12 @@ def _reload(table: Table, keeper: Keeper, refresher: Refresher, config_path: Pat
 
 
 def _try(reload: Callable[[], object]) -> None:
+    notify(reloading())
     try:
         reload()
     except errors.Misconfigured as error:
         _log.error("reload error=%r", error.message)
+    notify(READY)
 
 
 def _report(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:

@@ -61,7 +61,7 @@ def test_mistakes_are_told_on_stderr_with_their_exit_code(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["token", "status", "refresh", "logout", "stop"])
+@pytest.mark.parametrize("command", ["token", "status", "refresh", "logout", "stop", "restart"])
 def test_without_an_agent_every_command_says_how_to_start_one(command: str) -> None:
     with AgentProcess(started=False) as nowhere:
         done = nowhere.run(command)
@@ -117,7 +117,7 @@ def test_stop_waits_until_the_agent_has_gone(agent: AgentProcess) -> None:
     assert agent.process.wait(5) == 0
 
 
-@pytest.mark.parametrize("command", ["", "run", "token", "import", "refresh", "status", "logout", "stop"])
+@pytest.mark.parametrize("command", ["", "run", "token", "import", "refresh", "status", "logout", "stop", "restart"])
 def test_every_command_has_a_help_with_an_example(command: str) -> None:
     with AgentProcess(started=False) as nowhere:
         done = nowhere.run(*filter(None, [command]), "--help")
@@ -129,7 +129,7 @@ def test_every_command_has_a_help_with_an_example(command: str) -> None:
 def test_every_command_is_listed() -> None:
     with AgentProcess(started=False) as nowhere:
         listed = nowhere.run("--help").stdout
-    for command in ("run", "token", "import", "refresh", "status", "logout", "stop"):
+    for command in ("run", "token", "import", "refresh", "status", "logout", "stop", "restart"):
         assert f"\n  {command} " in listed
 
 

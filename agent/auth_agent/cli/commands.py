@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import click
 
 from auth_agent.cli import exits, token as light_token
-from auth_agent.cli.status import status_lines
+from auth_agent.cli.stake import accounts_at_stake
+from auth_agent.cli.status import status_lines, store_lines
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, __version__
@@ -21,6 +22,9 @@ from auth_agent_client.paths import socket_path
 
 # The agent lets refreshes in flight finish for ten seconds, and then closes connections.
 _STOP_PATIENCE = 15.0
+# And then begins anew, on a machine that may be busy.
+_RESTART_PATIENCE = 30.0
+_RESTART_PAUSE = 0.05  # s, between two looks whether the new agent is there
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,6 +72,7 @@ def run(store: str) -> None:
     from auth_agent.config import config_path  # noqa: PLC0415
     from auth_agent.daemon import serve  # noqa: PLC0415
     from auth_agent.host.hardening import protect_memory, raise_file_limit  # noqa: PLC0415
+    from auth_agent.host.restart import restart as restart_process  # noqa: PLC0415
     from auth_agent.logs import log_to_stderr  # noqa: PLC0415
     from auth_agent.storage.state_directory import state_path  # noqa: PLC0415
 
@@ -75,7 +80,8 @@ def run(store: str) -> None:
     protect_memory()
     raise_file_limit()
     log_to_stderr()
-    anyio.run(serve, config_path(), Path(socket_path()), state_path() if store == "keyring" else None)
+    if anyio.run(serve, config_path(), Path(socket_path()), state_path() if store == "keyring" else None):
+        restart_process()
 
 
 @cli.command(name="token", help=light_token.SUMMARY, add_help_option=False)
@@ -134,10 +140,11 @@ def status(account: str | None, *, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     about, records = found.get("agent"), found.get("accounts")
-    if isinstance(about, Mapping):
-        click.echo("agent {pid}, version {version}, store: {store}, socket: {socket}".format_map(about))  # pyright: ignore[reportUnknownArgumentType] -- any map from the agent
-    if isinstance(records, list):
-        for line in status_lines(records, time.time()):  # pyright: ignore[reportUnknownArgumentType] -- as above
+    if isinstance(about, Mapping) and isinstance(records, list):
+        click.echo("agent {pid}, version {version}, socket: {socket}".format_map(about))  # pyright: ignore[reportUnknownArgumentType] -- any map from the agent
+        store: object = about.get("store")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- as above
+        kept = store_lines(store, records) if isinstance(store, Mapping) else []  # pyright: ignore[reportUnknownArgumentType] -- as above
+        for line in (*kept, *status_lines(records, time.time())):  # pyright: ignore[reportUnknownArgumentType] -- as above
             click.echo(line)
 
 
@@ -161,17 +168,65 @@ def stop() -> None:
     Example: auth-agent stop
     """
     with Agent() as agent:
-        pid = agent.hello("stop").get("pid")
-        if not isinstance(pid, int) or pid <= 1:
-            raise click.ClickException("the agent doesn't say which process it is")
-        # Until the connection ends the agent is not done, and until the process does it holds the socket's lock.
+        pid = _process(agent.hello("stop"))
+        # Not the end of a connection: until the process ends it holds the socket's lock. Nor is anything asked
+        # meanwhile: a service manager would start the agent again for the question.
         with _waiting_for(pid) as ended:
             os.kill(pid, signal.SIGTERM)
-            begun = time.monotonic()
-            done = agent.wait_for_end(_STOP_PATIENCE) and ended(_STOP_PATIENCE - (time.monotonic() - begun))
+            done = ended(_STOP_PATIENCE)
         if not done:
             raise click.ClickException(f"the agent, process {pid}, has not ended within {_STOP_PATIENCE:.0f} s")
     click.echo("stopped", err=True)
+
+
+@cli.command()
+@click.option("--force", is_flag=True, help="Even if sessions are lost, since they are kept in memory only.")
+def restart(*, force: bool) -> None:
+    """Restart the agent in its place, with the version that is installed by now.
+
+    Refreshes in flight are finished first. The new agent has the process id, arguments, environment and log of the
+    old one, also as a service or in a terminal.
+
+    Example: auth-agent restart
+    """
+    with Agent() as agent:
+        before = agent.hello("restart")
+        pid = _process(before)
+        lost = [] if force else accounts_at_stake(agent.status())
+        if lost:
+            raise click.ClickException(
+                f"the agent would forget {printable(', '.join(lost), 200)}: kept in memory only, or not saved yet. "
+                "To restart it all the same: auth-agent restart --force"
+            )
+        with _waiting_for(pid) as ended:
+            os.kill(pid, signal.SIGUSR1)
+            after = _successor(agent, before, ended)
+    click.echo(f"restarted: process {after.get('pid')}, version {printable(after.get('version'))}", err=True)
+
+
+def _process(about: Mapping[str, object]) -> int:
+    """The agent's process, as its `hello` tells it."""
+    pid = about.get("pid")
+    if not isinstance(pid, int) or pid <= 1:
+        raise click.ClickException("the agent doesn't say which process it is")
+    return pid
+
+
+def _successor(agent: Agent, before: Mapping[str, object], ended: Callable[[float], bool]) -> Mapping[str, object]:
+    """What the new agent says of itself, once it answers in place of the one from before."""
+    deadline = time.monotonic() + _RESTART_PATIENCE
+    while time.monotonic() < deadline:
+        if ended(_RESTART_PAUSE):
+            raise click.ClickException(f"the agent, process {before['pid']}, has ended instead; its log says why")
+        try:
+            after = agent.hello("restart")
+        except AgentError as error:
+            if not error.retryable:  # between the two agents there may be none
+                raise
+        else:
+            if after.get("agent_id") != before.get("agent_id"):
+                return after
+    raise click.ClickException(f"the agent, process {before['pid']}, is not back within {_RESTART_PATIENCE:.0f} s")
 
 
 @contextmanager

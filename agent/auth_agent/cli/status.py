@@ -3,25 +3,63 @@
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from auth_agent.printable import printable
 
 _HEAD = ("ACCOUNT", "USER", "STATE", "GOOD FOR", "NEXT REFRESH")
 
 
+# How people call the keyrings.
+_KEYRINGS: Final = {
+    "keyring.backends.SecretService.Keyring": "the system keyring (Secret Service)",
+    "keyring.backends.macOS.Keyring": "the login keychain",
+}
+_UNSAVED: Final = "not saved yet: it would end with the agent"
+
+
+def store_lines(store: Mapping[str, object], records: Iterable[Mapping[str, object]]) -> list[str]:
+    """Where sessions are kept, what is wrong there and what helps, and what it lacks still."""
+    if store.get("name") == "memory":
+        return ["sessions are kept in memory: they end with the agent"]
+    backend = str(store.get("backend"))
+    keyring = _KEYRINGS.get(backend, f"the keyring {printable(backend)}")
+    problem, remedy = printable(store.get("problem"), 300), printable(store.get("remedy"), 300)
+    if store.get("state") == "missing":
+        return [f"sessions are kept in memory only, and end with the agent: {problem}"]
+    lines = [f"sessions are kept in {keyring}"]
+    if problem:
+        lines.append(f"  {problem}")
+    if remedy:
+        lines.append(f"  {remedy}")
+    unread, unsaved = (
+        store.get("unread"),
+        [printable(one.get("account")) for one in records if one.get("saved") is False],
+    )
+    if unread:
+        lines.append(f"  still to be read: {unread}")
+    if unsaved:
+        lines.append(f"  still to be saved: {printable(', '.join(unsaved), 300)}")
+    return lines
+
+
 def status_lines(records: Iterable[Mapping[str, object]], now: float) -> list[str]:
     """A table of the records under a head, what is wrong with one below it; `now` is Unix time in seconds."""
     listed = list(records)
     rows = [_HEAD, *(_row(record, now) for record in listed)]
-    reasons = ["", *(printable(record.get("reason")) for record in listed)]
+    remarks = [[], *(_remarks(record) for record in listed)]
     widths = [max(_width(row[column]) for row in rows) for column in range(len(_HEAD))]
     lines: list[str] = []
-    for row, reason in zip(rows, reasons, strict=True):
+    for row, remark in zip(rows, remarks, strict=True):
         cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
         lines.append("  ".join(cells).rstrip())
-        if reason:
-            lines.append(f"{' ' * widths[0]}  {reason}")
+        lines.extend(f"{' ' * widths[0]}  {text}" for text in remark)
     return lines
+
+
+def _remarks(record: Mapping[str, object]) -> list[str]:
+    reason = printable(record.get("reason"), 300)
+    return [*([reason] if reason else []), *([_UNSAVED] if record.get("saved") is False else [])]
 
 
 def _width(text: str) -> int:

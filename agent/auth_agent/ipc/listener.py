@@ -1,4 +1,7 @@
-"""The socket's place in the file system: made safely, taken over only from the dead, removed only if it is ours."""
+"""The socket's place in the file system: made safely, taken over only from the dead, removed only if it is ours.
+
+Or not ours at all: a service manager made it, passed it on, and keeps it when the agent ends.
+"""
 
 import fcntl
 import os
@@ -17,18 +20,30 @@ class Listener:
     """A listening socket at a path, for one agent at a time.
 
     The lock beside it is held as long as the agent lives and is never unlinked: two agents that start at the same
-    moment would otherwise lock two different files.
+    moment would otherwise lock two different files. A socket that was inherited is looked after by who passed it:
+    nothing is locked, bound or removed, and clients queue in it while no agent runs.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Listen there.
+    def __init__(self, path: Path, inherited: socket.socket | None = None) -> None:
+        """Listen there, or where the inherited socket does.
 
         Raises:
             StartupError: the place isn't safe, or another agent listens there.
 
         """
+        self._inherited = inherited is not None
+        self._lock: int | None = None
+        self._identity: tuple[int, int] | None = None
+        if inherited is not None:
+            self.socket = inherited
+            try:
+                self.path = _path_of(inherited.getsockname())
+            except BaseException:
+                inherited.close()
+                raise
+            return
         self.path = path
-        _check_directory(path.parent)
+        _make_directory(path.parent)
         self._lock = _lock(path)
         try:
             _check_place(path)
@@ -45,32 +60,75 @@ class Listener:
         self.close()
 
     def stop(self) -> None:
-        """Listen no more, and leave no socket behind that nobody answers; the place stays locked."""
+        """Listen no more, and leave no socket of ours behind that nobody answers; the place stays locked."""
         self.socket.close()
         if self._identity is not None and _identity(self.path) == self._identity:
             self.path.unlink(missing_ok=True)
         self._identity = None
 
+    def hand_over(self) -> None:
+        """Leave the place to the agent that this process is about to become.
+
+        An inherited socket stays open over its beginning, and clients queue in it. One of our own is bound anew; its
+        lock is released by that beginning and not before, so that nobody comes in between while this agent still ends.
+        """
+        if self._inherited:
+            os.set_inheritable(self.socket.detach(), True)
+        else:
+            self.stop()
+            self._lock = None
+
     def close(self) -> None:
-        """Listen no more, and let another agent have the place."""
+        """Listen no more, and let another agent have the place, unless it was handed over."""
         self.stop()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
-def _check_directory(directory: Path) -> None:
+def _path_of(name: object) -> Path:
+    """The path of an inherited socket of that name, if it is as safe a place as one that we would make."""
+    if not (isinstance(name, str) and name.startswith("/")):  # an abstract one is bytes
+        raise StartupError(
+            "the socket that was passed to the agent has no path: "
+            "ListenStream= must be one in the .socket unit, as %t/auth-agent/agent.sock"
+        )
+    directory = Path(name).parent
+    _check_directory(
+        directory,
+        another="another ListenStream= in the .socket unit",
+        remedy=f"DirectoryMode=0700 in the .socket unit, and for the one that is there: chmod 700 {directory}",
+    )
+    return Path(name)
+
+
+def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.lstat()
     except OSError as error:
         raise StartupError(f"{directory} can't be made: {error.strerror}") from error
+    _check_directory(directory, another="another with AUTH_AGENT_SOCK", remedy=f"chmod 700 {directory}")
+
+
+def _check_directory(directory: Path, *, another: str, remedy: str) -> None:
+    """Whether nobody else can put a socket there, or come to ours.
+
+    Args:
+        directory: where the socket is, or is going to be.
+        another: what to choose if it belongs to somebody else.
+        remedy: what to do if others may enter it.
+
+    """
+    try:
+        found = directory.lstat()
+    except OSError as error:
+        raise StartupError(f"{directory} can't be looked at: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
         raise StartupError(f"{directory} is no directory (a symbolic link to one won't do either)")
     if found.st_uid != os.geteuid():
-        raise StartupError(
-            f"{directory} belongs to the user {found.st_uid}, not to you; choose another with AUTH_AGENT_SOCK"
-        )
+        raise StartupError(f"{directory} belongs to the user {found.st_uid}, not to you; choose {another}")
     if found.st_mode & 0o077:
-        raise StartupError(f"others may enter {directory}; let nobody else in: chmod 700 {directory}")
+        raise StartupError(f"others may enter {directory}; let nobody else in: {remedy}")
 
 
 def _lock(path: Path) -> int:
@@ -106,7 +164,10 @@ def _check_place(path: Path) -> None:
             return  # an agent that was killed left it
         except OSError:
             pass  # somebody holds it, if too busy to answer
-    raise StartupError(f"something other than an agent listens at {path}; set AUTH_AGENT_SOCK to another path")
+    raise StartupError(
+        f"something else listens at {path}: where systemd has an auth-agent.socket, it starts the agent by itself; "
+        "otherwise set AUTH_AGENT_SOCK to another path"
+    )
 
 
 def _bind(path: Path) -> socket.socket:

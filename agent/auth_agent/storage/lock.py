@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from typing import Self
 
 from auth_agent.errors import StartupError
 from auth_agent.json_object import JsonObjectError, parse_object
@@ -16,7 +15,8 @@ _MAX_PATH = 4096
 class StoreLock:
     """The lock of a store: held while the agent lives, and names the agent's socket to others.
 
-    It is an flock of a file that is never unlinked; the kernel lets go of it when the agent dies, however it does.
+    It is an flock of a file that is never unlinked; the kernel lets go of it when the agent dies, however it does, or
+    when its process becomes another agent.
     """
 
     def __init__(self, path: Path, socket_path: Path) -> None:
@@ -49,10 +49,8 @@ class StoreLock:
             os.close(self._descriptor)
             raise StartupError(f"{path} can't be locked: {error.strerror}") from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
+        """Let another agent have the store, while this process goes on."""
         os.close(self._descriptor)
 
 

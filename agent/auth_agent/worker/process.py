@@ -10,6 +10,7 @@ from typing import Final
 
 import anyio
 
+from auth_agent.host.systemd import children_environment
 from auth_agent.json_object import parse_object
 
 # Longer than any answer: an entry, in JSON's escapes.
@@ -74,9 +75,11 @@ class Worker:
                 raise
 
     async def rest(self) -> None:
-        """Let the process end, once it has done what it is doing."""
+        """Let the process end, once it has done what it is doing; wait for that a moment."""
         async with self._turn:
+            process = self._process
             self._leave()
+            await _end(process)
 
     async def _ask(self, request: bytes) -> dict[str, object]:
         connection = self._started()
@@ -108,6 +111,7 @@ class Worker:
                     stdout=theirs.fileno(),
                     stderr=subprocess.DEVNULL,  # a traceback there could hold what was to be kept
                     start_new_session=True,  # Ctrl-C is for the agent
+                    env=children_environment(),
                 )
             except BaseException:
                 ours.close()
@@ -134,7 +138,11 @@ class Worker:
     async def _kill(self) -> None:
         process = self._process
         self.kill()
-        if process is not None:
-            with anyio.move_on_after(1, shield=True):
-                while process.poll() is None:  # noqa: ASYNC110 -- a child's end has no event here
-                    await anyio.sleep(0.01)
+        await _end(process)
+
+
+async def _end(process: "subprocess.Popen[bytes] | None") -> None:
+    """Wait for a process's end, which is near; a second is enough."""
+    with anyio.move_on_after(1, shield=True):
+        while process is not None and process.poll() is None:  # noqa: ASYNC110 -- a child's end has no event here
+            await anyio.sleep(0.01)

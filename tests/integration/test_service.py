@@ -1,0 +1,404 @@
+"""The agent as a service: a socket that was passed to it, what it tells its manager, and a restart in its place."""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from auth_agent_client import Agent, ConnectionLost
+from auth_agent_client.link import Link
+from tests.integration.agent_process import PATIENCE, AgentProcess, until
+from tests.integration.conftest import account, log_in, record
+from tests.op.provider import OpenIDProvider
+
+# In this order: what the old agent lets finish, what closing connections takes, and what the resolver is waited for.
+RESTARTS_WITHIN = 10 + 3 + 2 + 10
+SOCKET_ACTIVATE = shutil.which("systemd-socket-activate")
+
+
+class Manager:
+    """Receives what the agent tells its service manager."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(name.replace("@", "\0"))
+        self._socket.settimeout(PATIENCE)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def told(self) -> str:
+        """The next thing that it is told, waiting for it."""
+        return self._socket.recv(1000).decode()
+
+
+@contextmanager
+def listening(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> Generator[socket.socket]:
+    """A socket there, as a service manager makes it."""
+    path.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX, kind) as one:
+        one.bind(str(path))
+        if kind == socket.SOCK_STREAM:
+            one.listen()
+        yield one
+
+
+@pytest.fixture
+def service(provider: OpenIDProvider) -> Generator[AgentProcess]:
+    """An agent that is going to be started with a socket that was there before it."""
+    with AgentProcess({"work": account(provider)}, started=False) as agent, listening(agent.socket) as inherited:
+        agent.inherit(inherited)
+        yield agent
+
+
+def queued(agent: AgentProcess) -> "closing[Link]":
+    """A client that has connected, whether an agent runs or not."""
+    return closing(Link(str(agent.socket)))
+
+
+def agent_id(agent: AgentProcess) -> object:
+    """The identity of the agent that answers now."""
+    with agent.client() as client:
+        return client.hello()["agent_id"]
+
+
+# ---- a socket that was passed
+
+
+def test_clients_that_came_before_the_agent_are_served(service: AgentProcess) -> None:
+    with queued(service) as one, queued(service) as other:
+        service.spawn()
+        assert {link.call("hello", {})["pid"] for link in (one, other)} == {service.process.pid}
+
+
+def test_clients_that_came_between_a_power_cut_and_the_next_start_are_served(service: AgentProcess) -> None:
+    service.start()
+    before = agent_id(service)
+    service.kill()
+    with queued(service) as link:
+        service.spawn()
+        assert link.call("hello", {})["agent_id"] != before
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_the_socket_is_there_after_the_end_as_it_was_before(end: str, service: AgentProcess) -> None:
+    before = service.socket.lstat()
+    service.start()
+    assert [path.name for path in service.socket.parent.iterdir()] == [service.socket.name]  # and no lock either
+    if end == "stop":
+        done = service.run("stop")
+        assert (done.returncode, done.stderr) == (0, "stopped\n")
+        assert service.process.wait(PATIENCE) == 0
+    else:
+        service.kill()
+    after = service.socket.lstat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+
+
+def test_status_tells_where_the_socket_is_and_not_where_it_would_have_been(service: AgentProcess) -> None:
+    place = service.environment.pop("AUTH_AGENT_SOCK")
+    service.environment["XDG_RUNTIME_DIR"] = str(service.home / "elsewhere")
+    service.start()
+    with Agent(place) as client:
+        about = client.status()["agent"]
+    assert isinstance(about, dict)
+    assert about["socket"] == place
+    assert not (service.home / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("datagrams", "not ListenDatagram="),
+        ("TCP", "ListenStream= must be a path"),
+        ("not listening", "Accept=yes"),
+        ("two", "2 sockets were passed"),
+        ("an open directory", "DirectoryMode=0700"),
+    ],
+)
+def test_a_socket_that_cannot_be_served_is_told_with_what_to_do(wrong: str, said: str, service: AgentProcess) -> None:
+    if wrong == "datagrams":
+        passed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    elif wrong == "TCP":
+        passed = socket.create_server(("127.0.0.1", 0))
+    elif wrong == "not listening":
+        passed = socket.socket(socket.AF_UNIX)
+    else:
+        passed = socket.socket(socket.AF_UNIX)
+        place = service.home / "other" / "agent.sock"
+        place.parent.mkdir(mode=0o755 if wrong == "an open directory" else 0o700)
+        passed.bind(str(place))
+        passed.listen()
+    with passed:
+        service.inherit(passed, count=2 if wrong == "two" else 1)
+        service.spawn()
+        assert service.process.wait(PATIENCE) == 1
+    assert said in service.log
+    assert "Traceback" not in service.log
+
+
+def test_an_agent_that_is_started_by_hand_leaves_a_service_managers_socket_alone(service: AgentProcess) -> None:
+    service.start()
+    second = service.run("run")
+    assert second.returncode == 1
+    assert f"something else listens at {service.socket}" in second.stderr
+    assert agent_id(service)
+
+
+@pytest.mark.skipif(SOCKET_ACTIVATE is None, reason="needs systemd-socket-activate, of Debian's package systemd")
+def test_systemd_starts_it_for_the_first_client(provider: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(provider)}, started=False) as agent:
+        agent.socket.parent.mkdir(mode=0o700)
+        variables = [f"--setenv={name}" for name in agent.environment if name.startswith("AUTH_AGENT")]
+        agent.launch_with("systemd-socket-activate", f"--listen={agent.socket}", *variables)
+        agent.spawn()
+        until(lambda: "Listening on" in agent.log)
+        assert agent.logged(" listening ") == []
+        done = agent.run("status")
+        assert done.returncode == 0, done.stderr
+        assert f"agent {agent.process.pid}, " in done.stdout
+        assert f"socket: {agent.socket}" in done.stdout
+        restarted = agent.run("restart")
+        assert restarted.returncode == 0, restarted.stderr
+        assert agent.run("stop").returncode == 0
+        assert agent.socket.exists()
+
+
+# ---- what it tells its manager
+
+
+@pytest.fixture(params=["a path", "an abstract address"])
+def manager(request: pytest.FixtureRequest, agent: AgentProcess) -> Generator[Manager]:
+    """A manager that the agent, when it is started again, tells how it is."""
+    agent.terminate()
+    with closing(Manager(str(agent.home / "notify") if request.param == "a path" else f"@{agent.home}")) as one:
+        agent.environment["NOTIFY_SOCKET"] = one.name
+        yield one
+
+
+def test_it_tells_that_it_is_ready_that_it_reloads_and_that_it_stops(manager: Manager, agent: AgentProcess) -> None:
+    agent.spawn()
+    assert manager.told() == "READY=1"
+    assert agent_id(agent)
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    agent.process.send_signal(signal.SIGHUP)
+    reloading, _, microseconds = manager.told().partition("\nMONOTONIC_USEC=")
+    assert reloading == "RELOADING=1"
+    assert before <= int(microseconds) * 1000 + 999 <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) + 999
+    assert manager.told() == "READY=1"
+    agent.config.write_text("nonsense")
+    agent.process.send_signal(signal.SIGHUP)
+    assert manager.told().startswith("RELOADING=1\n")
+    assert manager.told() == "READY=1"
+    assert agent.terminate() == 0
+    assert manager.told() == "STOPPING=1"
+
+
+def test_it_tells_nothing_of_a_restart_but_that_it_is_ready_again(manager: Manager, agent: AgentProcess) -> None:
+    agent.spawn()
+    assert manager.told() == "READY=1"
+    assert agent.run("restart").returncode == 0
+    assert manager.told() == "READY=1"
+    assert agent.terminate() == 0
+    assert manager.told() == "STOPPING=1"
+
+
+def test_a_manager_that_does_not_listen_is_no_reason_not_to_serve(agent: AgentProcess) -> None:
+    agent.terminate()
+    agent.environment["NOTIFY_SOCKET"] = str(agent.home / "nobody")
+    agent.start()
+    assert agent_id(agent)
+    assert agent.logged("warning notify state='READY=1'")
+    assert agent.terminate() == 0
+
+
+# ---- a restart
+
+
+def test_a_restart_is_the_same_process_with_another_agent(
+    agent: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    before = client.hello()["agent_id"]
+    agent.configure({"work": account(provider), "home": account(provider)})
+    done = agent.run("restart")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"restarted: process {agent.process.pid}, version {client.hello()['version']}\n"
+    assert client.hello()["agent_id"] != before
+    assert client.hello()["pid"] == agent.process.pid
+    status = client.status()["accounts"]
+    assert isinstance(status, list)
+    assert [record["account"] for record in status] == ["work", "home"]  # pyright: ignore[reportUnknownVariableType] -- any list from the wire
+    assert len(agent.logged(" listening ")) == 2  # the log goes on
+    assert agent.socket.stat().st_mode & 0o777 == 0o600
+    assert agent.terminate() == 0
+    assert not agent.socket.exists()
+
+
+def test_a_restart_keeps_what_it_was_started_with(agent: AgentProcess) -> None:
+    def seen() -> list[bytes]:
+        process = Path(f"/proc/{agent.process.pid}")
+        return [(process / name).read_bytes() for name in ("cmdline", "environ")]
+
+    if not Path("/proc/self/environ").exists() or os.geteuid() != 0:
+        pytest.skip("needs Linux and root, to look into a process that hides from its user")
+    before = seen()
+    assert agent.run("restart").returncode == 0
+    assert seen() == before
+
+
+def test_a_restart_of_sessions_in_memory_is_refused_unless_it_is_meant(
+    agent: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    before = client.hello()["agent_id"]
+    refused = agent.run("restart")
+    assert refused.returncode == 1
+    assert "would forget work: kept in memory only" in refused.stderr
+    assert "auth-agent restart --force" in refused.stderr
+    assert client.hello()["agent_id"] == before
+    assert agent.run("restart", "--force").returncode == 0
+    assert client.hello()["agent_id"] != before
+    assert agent.run("token").returncode == 4
+
+
+def test_a_refresh_in_flight_is_finished_before_a_restart_and_nobody_else_comes_in_meanwhile(
+    agent: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    provider.reset()
+    provider.fault("delay-after", ms=3000, grant_type="refresh_token")
+    answers: list[str] = []
+    waiting = threading.Thread(target=lambda: answers.append(client.refresh().access_token))
+    waiting.start()
+    until(lambda: provider.count(provider.token_path))
+    restarting: list[int] = []
+    asking = threading.Thread(target=lambda: restarting.append(agent.run("restart", "--force").returncode))
+    asking.start()
+    until(lambda: agent.logged("stopping signal=SIGUSR1"))
+    assert "another agent listens" in agent.run("run").stderr
+    waiting.join()
+    assert provider.userinfo(answers[0]).status_code == 200
+    asking.join()
+    assert restarting == [0]
+    assert [row.succeeded for row in provider.ledger().values()] == [1]
+    order = [line.split()[2] for line in agent.logged("outcome=ok|restarting| listening ")]
+    assert order == ["listening", "refresh", "restarting", "listening"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_end_comes_before_a_restart_that_is_under_way(
+    signum: signal.Signals, agent: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    provider.fault("delay-after", ms=1500, grant_type="refresh_token")
+    waiting = threading.Thread(target=client.refresh)
+    waiting.start()
+    until(lambda: record(client)["renewal"] == "running")
+    agent.process.send_signal(signal.SIGUSR1)
+    until(lambda: agent.logged("stopping signal=SIGUSR1"))
+    assert agent.terminate(signum) == 0
+    waiting.join()
+    assert agent.logged("outcome=ok refreshes=1")
+    assert agent.logged(" stopped$")
+    assert not agent.logged(" restarting$")
+    assert not agent.socket.exists()
+
+
+def test_a_signal_to_end_that_meets_the_new_agent_at_its_very_beginning_ends_it(agent: AgentProcess) -> None:
+    agent.process.send_signal(signal.SIGUSR1)
+    until(lambda: agent.logged(" restarting$"))
+    assert agent.terminate() in {0, -signal.SIGTERM}
+    assert not agent.answers()
+
+
+def test_restarts_that_are_asked_for_at_any_moment_kill_nobody(agent: AgentProcess) -> None:
+    def asked_often_enough() -> bool:
+        agent.process.send_signal(signal.SIGUSR1)
+        agent.process.send_signal(signal.SIGHUP)
+        return len(agent.logged(" restarting$")) >= 3
+
+    until(asked_often_enough, every=0.001)
+    until(agent.answers)
+    assert agent.process.poll() is None
+
+
+def test_clients_meet_no_closed_door_while_a_service_restarts(service: AgentProcess) -> None:
+    service.start()
+    ids: list[object] = []
+    failed: list[Exception] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                ids.append(agent_id(service))
+            except ConnectionLost:  # a question on its way, when the old agent left
+                pass
+            except Exception as error:  # noqa: BLE001 -- told below
+                failed.append(error)
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for one in clients:
+        one.start()
+    restarts = [service.run("restart") for _ in range(3)]
+    over.set()
+    for one in clients:
+        one.join()
+    assert [done.returncode for done in restarts] == [0] * 3
+    assert failed == []
+    assert len(dict.fromkeys(ids)) == 4
+    assert service.process.poll() is None
+
+
+def test_a_restarted_service_has_its_socket_still(service: AgentProcess) -> None:
+    before = service.socket.lstat().st_ino
+    service.start()
+    for _ in range(2):
+        assert service.run("restart").returncode == 0
+    assert service.socket.lstat().st_ino == before
+    service.kill()
+    with queued(service) as link:
+        service.spawn()
+        assert link.call("hello", {})["pid"] == service.process.pid
+
+
+def launched(setup: str) -> tuple[str, ...]:
+    """The agent's command, after something was changed in its process."""
+    launcher = f"import sys; sys.argv[0] = 'auth-agent'; {setup}\nfrom auth_agent.cli import main; sys.exit(main())"
+    return (sys.executable, "-c", launcher)
+
+
+def test_a_restart_that_fails_is_told_by_both(provider: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(provider)}, command=launched("sys.executable = '/nowhere/python'")) as agent:
+        done = agent.run("restart")
+        assert done.returncode == 1
+        assert f"process {agent.process.pid}, has ended instead; its log says why" in done.stderr
+        assert agent.process.wait(PATIENCE) == 1
+        assert agent.logged("error restart executable='/nowhere/python' error=.*No such file")
+
+
+def test_a_name_that_is_looked_up_for_ever_does_not_keep_the_agent_from_restarting() -> None:
+    command = launched(
+        "import socket, time; socket.getaddrinfo = "
+        "lambda *_, **__: (print('looked up', file=sys.stderr, flush=True), time.sleep(60))"
+    )
+    accounts = {"work": {"issuer": "https://acme.example/", "client_id": "x"}}
+    with AgentProcess(accounts, command=command) as agent:
+        waiting = threading.Thread(target=agent.run, args=("import",), kwargs={"stdin": "some-token"})
+        waiting.start()
+        until(lambda: agent.logged("looked up"))
+        begun = time.monotonic()
+        done = agent.run("restart")
+        assert done.returncode == 0, done.stderr
+        assert time.monotonic() - begun < RESTARTS_WITHIN
+        waiting.join()
+        assert agent.terminate() == 0
