@@ -93,6 +93,12 @@ def test_no_import_goes_in_a_circle() -> None:
         visit(name, ())
 
 
+def test_the_agent_does_without_the_libraries_of_its_worker() -> None:
+    script = "import auth_agent.daemon, sys; print({'keyring', 'secretstorage', 'cryptography'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_the_packages_are_installed_and_not_found_in_the_current_folder(tmp_path: Path) -> None:
     # From the checkout's root `import agent` finds a folder and succeeds; elsewhere it must not.
     script = "import auth_agent, auth_agent_client, importlib.util; print(importlib.util.find_spec('agent'))"

@@ -87,12 +87,12 @@ def test_status_shows_each_account(logged_in: AgentProcess, provider: OpenIDProv
     with logged_in.client() as client:
         client.reload()
     lines = logged_in.run("status").stdout.splitlines()
-    assert "store: memory" in lines[0]
-    assert lines[1].split() == ["ACCOUNT", "USER", "STATE", "GOOD", "FOR", "NEXT", "REFRESH"]
-    assert lines[2].startswith("work")
-    assert "ready" in lines[2]
-    assert lines[3].startswith("home")
-    assert "logged_out" in lines[3]
+    assert lines[1] == "sessions are kept in memory: they end with the agent"
+    assert lines[2].split() == ["ACCOUNT", "USER", "STATE", "GOOD", "FOR", "NEXT", "REFRESH"]
+    assert lines[3].startswith("work")
+    assert "ready" in lines[3]
+    assert lines[4].startswith("home")
+    assert "logged_out" in lines[4]
     told = json.loads(logged_in.run("status", "home", "--json").stdout)
     assert [record["account"] for record in told["accounts"]] == ["home"]
 
@@ -101,8 +101,8 @@ def test_status_says_what_is_wrong_below_the_account(logged_in: AgentProcess, pr
     provider.fault("status", status=503, times=None)  # or the backoff's next attempt would mend it meanwhile
     logged_in.run("refresh")
     lines = logged_in.run("status").stdout.splitlines()
-    assert lines[2].startswith("work")
-    assert lines[3].split(maxsplit=1) == ["the", "provider answered HTTP 503"]
+    assert lines[3].startswith("work")
+    assert lines[4].split(maxsplit=1) == ["the", "provider answered HTTP 503"]
 
 
 def test_refresh_and_logout_say_what_they_did(logged_in: AgentProcess) -> None:

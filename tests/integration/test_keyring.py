@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from auth_agent_client import Agent, Locked, LoginRequired
+from auth_agent_client import Agent, Locked, LoginRequired, Timeout
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession
-from tests.op.provider import OpenIDProvider
+from tests.op.provider import OpenIDProvider, fingerprint
 
 
 @pytest.fixture
@@ -182,6 +182,81 @@ def test_a_logout_outlives_a_keyring_that_hangs(
     agent.start()
     with agent.client() as client:
         until(lambda: is_ready(client))
+
+
+def test_an_agent_killed_during_a_refresh_refreshes_at_its_start_and_serves_the_old_token_meanwhile(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess]
+) -> None:
+    with OpenIDProvider(access_token_lifetime=3600, overlap=60) as provider:
+        agent = start_agent(provider)
+        with agent.client() as client:
+            log_in(client, provider)
+            old, presented = client.token("work").access_token, refresh_token(keyring)
+            assert presented is not None
+            provider.fault("delay-after", ms=10_000, grant_type="refresh_token")
+            with pytest.raises(Timeout):
+                client.refresh("work", timeout=0.1)
+            until(lambda: len(provider.requests(provider.token_path, "refresh_token")) == 2)
+        agent.kill()
+        provider.fault("delay", ms=1_000, grant_type="refresh_token")
+        agent.start()
+        with agent.client() as client:
+            assert client.token("work").access_token == old
+            until(lambda: client.token("work").access_token != old)
+            assert record(client)["saved"] is True
+        assert provider.ledger()[fingerprint(presented)].presented == 2
+
+
+def test_a_token_from_the_future_is_refreshed_before_anything_is_served(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        old = client.token("work").access_token
+    agent.kill()
+    kept = entry(keyring)
+    kept["token"]["obtained_at"] += 3600  # the clock was ahead when it was obtained, or is behind now
+    keyring.write(json.dumps(kept))
+    agent.start()
+    with agent.client() as client:
+        assert client.token("work").access_token != old
+
+
+def test_a_session_of_another_client_is_never_used(
+    start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+    agent.kill()
+    provider.reset()
+    agent.configure({"work": account(provider, "second-app")})
+    agent.start()
+    with agent.client() as client:
+        with pytest.raises(LoginRequired) as refused:
+            client.token("work")
+        assert refused.value.reason == "account_changed"
+        assert provider.requests(provider.token_path) == []
+        agent.configure({"work": account(provider)})
+        client.reload()
+        assert client.token("work").account == "work"
+
+
+def test_an_account_that_is_added_finds_the_session_it_had(
+    start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        token = client.token("work").access_token
+    agent.kill()
+    agent.configure({"home": account(provider)})
+    agent.start()
+    with agent.client() as client:
+        agent.configure({"home": account(provider), "work": account(provider)})
+        client.reload()
+        assert client.token("work").access_token == token
 
 
 # ---- a keyring in trouble

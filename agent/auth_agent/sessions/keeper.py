@@ -72,7 +72,7 @@ class _Desk:
     settled: anyio.Event = field(default_factory=anyio.Event)
     # Who waits to know what the store has.
     readings: list[_Reading] = field(default_factory=list[_Reading])
-    # What the store was last known to have, as far as a frugal one cares.
+    # What the store was last known to have, as far as a frugal one is concerned.
     essence: object = None
 
 
@@ -108,6 +108,7 @@ class Keeper:
         self._wake = anyio.Event()
         self._problem: StoreError | None = None
         self._pause = 0.0
+        self._failed_at = 0.0
         self._retry_at = 0.0
         self._tasks: TaskGroup | None = None
         self._asked_at: float | None = None
@@ -138,14 +139,15 @@ class Keeper:
         self._wake.set()
 
     async def opened(self, session: Session, patience: float = READ_PATIENCE) -> None:
-        """Wait until a locked session has been read, or can't be, for so many seconds at most; it is read next."""
-        if session not in self._unread:
-            return
-        self._wanted_by_a_client = True
-        self._hasten()
-        if isinstance(self._problem, StoreLocked):
-            return  # a person takes longer than a program waits
-        await self._read(session, patience)
+        """Wait until a locked session has been read, for so many seconds at most; it is read next.
+
+        While the store is known to fail, nobody waits for it.
+        """
+        if session in self._unread:
+            self._wanted_by_a_client = True
+            self._hasten()
+            if self._problem is None:
+                await self._read(session, patience)
 
     async def look(self, session: Session) -> Kept | None:
         """What the store has of a session now.
@@ -180,10 +182,10 @@ class Keeper:
     async def save(self, session: Session, kept: Kept, patience: float = SAVE_PATIENCE) -> None:
         """Have that in the store, however long it takes; wait for it so many seconds at most.
 
-        While the store is known to fail, nobody waits for it.
+        Nobody waits for an attempt that isn't due yet, since the one before it failed just now.
         """
         settled = self._want(session, kept).settled
-        if self._problem is None:
+        if self._retry_at <= anyio.current_time():
             with anyio.move_on_after(patience):
                 await settled.wait()
         if not settled.is_set():
@@ -213,7 +215,7 @@ class Keeper:
         desk.wanted, desk.dirty = kept, True
         desk.version += 1
         desk.settled = anyio.Event() if desk.settled.is_set() else desk.settled
-        self._wake.set()
+        self._hasten()
         return desk
 
     def _desk(self, session: Session) -> _Desk:
@@ -241,10 +243,15 @@ class Keeper:
                     await self._rest()
 
     async def drain(self) -> None:
-        """Wait until all is saved that has to be."""
-        while dirty := next((desk for desk in self._desks.values() if desk.dirty), None):
-            self._hasten()
-            await dirty.settled.wait()
+        """Wait until all is saved that has to be; no longer than a moment where a person would have to help."""
+        helpless = isinstance(self._problem, StoreLocked | StoreMissing)
+        with anyio.move_on_after(SAVE_PATIENCE if helpless else None):
+            while dirty := next((desk for desk in self._desks.values() if desk.dirty), None):
+                self._hasten()
+                await dirty.settled.wait()
+        lost = [session.account.name for session, desk in self._desks.items() if desk.dirty]
+        if lost:
+            _log.warning("unsaved accounts=%s", ",".join(lost))
 
     def _next(self) -> Callable[[], Awaitable[None]] | None:
         """What to do next: save, then read what somebody waits for, then read the rest."""
@@ -286,30 +293,21 @@ class Keeper:
         try:
             if desk.wanted is None:
                 await self._store.delete(name)
-                fingerprint, essence = None, None
+                fingerprint, desk.essence = None, None
             else:
-                fingerprint, essence = await self._write_entry(
-                    name, replace(desk.wanted, after=tombstone), desk.essence
-                )
+                kept = replace(desk.wanted, after=tombstone)
+                fingerprint = _fingerprint(kept.state)
+                if not self._store.frugal or desk.essence != _essence(kept):
+                    await self._store.write(name, dump(name, kept, self._boot_id))
+                desk.essence = _essence(kept)
         except StoreError:
             self._mark(session, saved=False)
             raise
-        desk.essence = essence
         await self._journal.saved(name, fingerprint, tombstone)
         if desk.version == version:
             desk.dirty = False
             desk.settled.set()
             self._mark(session, saved=True)
-
-    async def _write_entry(self, name: str, kept: Kept, before: object) -> tuple[str | None, object]:
-        login = kept.state.login if isinstance(kept.state, Active | LoginRequired) else None
-        refresh_token = None if login is None else login.refresh_token
-        fingerprint = None if refresh_token is None else refresh_token.fingerprint()
-        reason = kept.state.reason if isinstance(kept.state, LoginRequired) else None
-        essence = (fingerprint, reason, kept.epoch, kept.after)
-        if not self._store.frugal or essence != before:
-            await self._store.write(name, dump(name, kept, self._boot_id))
-        return fingerprint, essence
 
     # ---- reading
 
@@ -353,6 +351,7 @@ class Keeper:
             if note.tombstone is not None:
                 self._want(session, None)
         else:
+            self._desk(session).essence = _essence(kept)
             session.restore(replace(kept, state=self._after_the_past(kept.state, note)))
         _log.info("restored account=%s state=%s", name, type(session.state).__name__)
         self._table.publish(name)
@@ -381,7 +380,8 @@ class Keeper:
             self._pause = 0.0
         first, longest = _PAUSES.get(error.state, _FAILING_PAUSE)
         self._pause = min(longest, self._pause * 2 or first)
-        self._retry_at = anyio.current_time() + self._pause
+        self._failed_at = anyio.current_time()
+        self._retry_at = self._failed_at + self._pause
         for desk in self._desks.values():
             readings, desk.readings = desk.readings, []
             for reading in readings:
@@ -432,5 +432,17 @@ class Keeper:
 
     def _hasten(self) -> None:
         """Somebody waits: bring the next attempt forward."""
-        self._retry_at = min(self._retry_at, max(anyio.current_time(), self._retry_at - self._pause + _HASTE))
+        self._retry_at = min(self._retry_at, self._failed_at + _HASTE)
         self._wake.set()
+
+
+def _fingerprint(state: State) -> str | None:
+    """That of the refresh token which a session in that state has; None when it has none."""
+    token = state.login.refresh_token if isinstance(state, Active | LoginRequired) else None
+    return None if token is None else token.fingerprint()
+
+
+def _essence(kept: Kept) -> object:
+    """What is worth a write to a frugal store."""
+    reason = kept.state.reason if isinstance(kept.state, LoginRequired) else None
+    return _fingerprint(kept.state), reason, kept.epoch, kept.after
