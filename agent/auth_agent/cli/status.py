@@ -58,7 +58,8 @@ def status_lines(records: Iterable[Mapping[str, object]], now: float) -> list[st
 
 
 def _remarks(record: Mapping[str, object]) -> list[str]:
-    reason = printable(record.get("reason"), 300)
+    # Why a session is locked is the store's trouble, which stands above the table.
+    reason = "" if record.get("state") == "locked" else printable(record.get("reason"), 300)
     return [*([reason] if reason else []), *([_UNSAVED] if record.get("saved") is False else [])]
 
 

@@ -1,6 +1,7 @@
 """What each method answers: a request in, a result out, or what has to be awaited for it."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -41,7 +42,8 @@ class Arguments:
         """
         method = check(request.method, request.parameters)
         self._given = request.parameters
-        self.timeout = self.seconds("timeout") if "timeout" in self._given else method.timeout or 0.0
+        # A method that never waits for long has no limit to wait for.
+        self.timeout = self.seconds("timeout", math.inf if method.timeout is None else method.timeout)
 
     def text(self, name: str) -> str | None:
         """That parameter, None when it was left out."""
@@ -134,7 +136,7 @@ class Handlers:
 
         async def wait() -> Result:
             begun, timeout = anyio.current_time(), given.timeout
-            await self._keeper.opened(session, min(READ_PATIENCE, timeout or READ_PATIENCE))
+            await self._keeper.opened(session, min(READ_PATIENCE, timeout))
             if session.is_locked:
                 raise locked(session.account.name, session.reason or "")
             given.timeout = max(0.0, timeout - (anyio.current_time() - begun))

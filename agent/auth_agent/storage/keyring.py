@@ -23,7 +23,7 @@ _MACOS_LIMIT: Final = 60.0
 _ASK_LIMIT: Final = 60.0
 
 _REMEDIES: Final = {
-    SECRET_SERVICE: "unlock it at the desktop, or: gnome-keyring-daemon --replace --unlock (password on stdin)",
+    SECRET_SERVICE: "unlock it at the desktop, or: gnome-keyring-daemon --replace --unlock",
     MACOS: "unlock it: security unlock-keychain",
 }
 _MEMORY_REMEDY: Final = "to keep sessions in memory only: auth-agent run --store memory"
