@@ -7,9 +7,7 @@ from typing import Final
 
 from auth_agent.printable import printable
 
-_HEAD = ("ACCOUNT", "USER", "STATE", "GOOD FOR", "NEXT REFRESH")
-
-
+_HEAD: Final = ("ACCOUNT", "USER", "STATE", "GOOD FOR", "NEXT REFRESH")
 # How people call the keyrings.
 _KEYRINGS: Final = {
     "keyring.backends.SecretService.Keyring": "the system keyring (Secret Service)",
@@ -32,10 +30,8 @@ def store_lines(store: Mapping[str, object], records: Iterable[Mapping[str, obje
         lines.append(f"  {problem}")
     if remedy:
         lines.append(f"  {remedy}")
-    unread, unsaved = (
-        store.get("unread"),
-        [printable(one.get("account")) for one in records if one.get("saved") is False],
-    )
+    unread = store.get("unread")
+    unsaved = [printable(one.get("account")) for one in records if one.get("saved") is False]
     if unread:
         lines.append(f"  still to be read: {unread}")
     if unsaved:
@@ -55,6 +51,22 @@ def status_lines(records: Iterable[Mapping[str, object]], now: float) -> list[st
         lines.append("  ".join(cells).rstrip())
         lines.extend(f"{' ' * widths[0]}  {text}" for text in remark)
     return lines
+
+
+def change(record: Mapping[str, object], now: float) -> str:
+    """What a record says now, in one line: the account, its state, and what comes next; `now` is Unix time."""
+    account, state = printable(record.get("account")), printable(record.get("state"))
+    parts: list[str] = []
+    if state == "ready":
+        parts.append(f"good for {_span(record.get('expires_at'), now)}")
+    renewal, reason = record.get("renewal"), printable(record.get("reason"), 300)
+    if renewal == "running":
+        parts.append("refreshing")
+    elif renewal in ("idle", "retrying"):
+        parts.append(f"{'next refresh' if renewal == 'idle' else 'retry'} in {_span(record.get('refresh_at'), now)}")
+    parts += [reason] if reason else []
+    parts += [_UNSAVED] if record.get("saved") is False else []
+    return f"{account}  {state}  {', '.join(parts)}".rstrip()
 
 
 def _remarks(record: Mapping[str, object]) -> list[str]:
