@@ -62,4 +62,5 @@ def _owner(descriptor: int) -> str:
         said = parse_object(os.pread(descriptor, _MAX_PATH, 0))
     except (OSError, JsonObjectError):
         return ""
-    return f", process {said.get('pid')}, which listens at {printable(said.get('socket'), _MAX_PATH)},"
+    pid, socket = said.get("pid"), printable(said.get("socket"), _MAX_PATH)
+    return f", process {pid}, which listens at {socket}," if isinstance(pid, int) and socket else ""
