@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from auth_agent_client import Agent, AgentNotRunning
 Found = TypeVar("Found")
 
 COMMAND = (sys.executable, "-W", "error", "-m", "auth_agent")
+# Passes its standard input on as a service manager passes a socket: at descriptor 3, to the very process it becomes.
+PASSING_ON = ("sh", "-c", 'exec 3<&0 0</dev/null; export LISTEN_PID=$$; exec "$@"', "sh")
 # What a condition that comes true at all is waited for, on a machine that is busy with other things.
 PATIENCE = 30.0
 
@@ -59,6 +62,8 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self._started = started
         self._log_is_read = log_is_read
         self._store = store
+        self._launcher: tuple[str, ...] = ()
+        self._inherited: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._end = ExitStack()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AUTH_AGENT", "XDG_"))}
@@ -68,6 +73,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
             "AUTH_AGENT_SOCK": str(self.socket),
             "AUTH_AGENT_CONFIG": str(self.config),
             "AUTH_AGENT_LOG": "debug",
+            "PYTHONWARNINGS": "error",  # for the worker, which is not started by this command
             **(environment or {}),
         }
         self.configure(accounts or {})
@@ -79,6 +85,16 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
             lines.append(f"[accounts.{name}]")
             lines.extend(f"{key} = {json.dumps(value)}" for key, value in keys.items())
         self.config.write_text("\n".join(lines) + "\n")
+
+    def launch_with(self, *launcher: str) -> None:
+        """Start it by that command from now on, which becomes it."""
+        self._launcher = launcher
+
+    def inherit(self, inherited: socket.socket, count: int = 1) -> None:
+        """Start it from now on with that socket, as one of so many."""
+        self.launch_with(*PASSING_ON)
+        self._inherited = inherited
+        self.environment["LISTEN_FDS"] = str(count)
 
     def __enter__(self) -> Self:
         if self._started:
@@ -112,9 +128,9 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         with ExitStack() as stack:
             log = stack.enter_context(self._log.open("ab") if self._log_is_read else self._unread_pipe())
             self._process = subprocess.Popen(
-                [*self._command, "run", "--store", self._store],
+                [*self._launcher, *self._command, "run", "--store", self._store],
                 env=self.environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if self._inherited is None else self._inherited.fileno(),
                 stdout=log,
                 stderr=log,
                 preexec_fn=self._preexec,  # noqa: PLW1509 -- the tests that fork start no threads
