@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
@@ -69,3 +70,18 @@ def test_time_since_boot_never_runs_backwards() -> None:
     clock = Clock()
     boots = [clock.now().boot for _ in range(1000)]
     assert boots == sorted(boots)
+
+
+def test_a_boot_has_a_name_that_stays_the_same_and_says_nothing_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = Clock().boot_id()
+    assert Clock().boot_id() == name
+    assert len(name) == 36
+
+    def unreadable(*_: object) -> str:
+        raise OSError(13, "Permission denied")
+
+    if sys.platform == "linux":
+        monkeypatch.setattr(Path, "read_text", unreadable)
+        assert Clock().boot_id() == ""

@@ -49,3 +49,23 @@ def test_the_tokens_themselves_are_not_kept() -> None:
     known.replaced(token, NEW)
     assert known.is_replaced(token)
     assert (sys.getrefcount(token), sys.getrefcount(token.reveal())) == held
+
+
+def test_what_was_sent_is_not_new_and_not_replaced_either() -> None:
+    known = Fingerprints()
+    assert known.is_new(NEW)
+    known.sent(NEW)
+    assert (known.is_new(NEW), known.is_replaced(NEW)) == (False, False)
+
+
+def test_what_was_replaced_in_the_past_is_known_by_its_fingerprint_alone() -> None:
+    known = Fingerprints()
+    known.remember_replaced(Secret("old").fingerprint())
+    assert (known.is_new(Secret("old")), known.is_replaced(Secret("old"))) == (False, True)
+
+
+def test_a_token_that_its_provider_does_not_replace_stays_good() -> None:
+    known = Fingerprints()
+    known.sent(NEW)
+    known.replaced(NEW, NEW)
+    assert not known.is_replaced(NEW)

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from auth_agent.host.clock import Moment
@@ -10,13 +13,15 @@ from auth_agent.oauth.outcome import (
     Lost,
     Misconfigured,
     Refused,
+    TokenReply,
     Unsent,
     Unusable,
 )
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand, Join, Serve, Start
+from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, Active, Login, LoginRequired, Retrying
+from auth_agent.sessions.state import MAIN, Active, IllegalMoveError, Locked, LoggedOut, Login, LoginRequired, Retrying
 from auth_agent_client import errors
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, jwt, reply
 
@@ -571,3 +576,108 @@ def test_a_moment_is_past_when_either_clock_says_so() -> None:
     assert Moment(50, 50).until(deadline) == 50
     assert Moment(150, 50).until(deadline) < 0
     assert Moment(50, 150).until(deadline) < 0
+
+
+# ---- what is kept, and what comes back
+
+
+def restored(kept: Kept) -> Session:
+    """As the next agent has it."""
+    session = Session(account(), chance=0.0)
+    session.state = Locked("not read yet")
+    session.restore(kept)
+    return session
+
+
+def test_what_is_kept_of_a_session_comes_back_as_it_was(session: Session, clock: FakeClock) -> None:
+    refreshed(session, clock, reply("at-2", refresh_token="rt-2"))
+    found = restored(session.kept())
+    assert (current(found), refresh_token(found)) == ("at-2", "rt-2")
+    assert (found.epoch, found.refreshes, found.last_refresh_at) == (1, 1, session.last_refresh_at)
+    assert found.kept() == session.kept()
+
+
+def test_only_a_locked_session_is_restored_and_its_epoch_never_goes_back(session: Session) -> None:
+    with pytest.raises(IllegalMoveError):
+        session.restore(session.kept())
+    session.state, session.epoch = Locked("x"), 7
+    session.restore(Kept(LoggedOut(), 3, 0, None))
+    assert session.epoch == 7
+
+
+def test_a_locked_session_serves_nothing_refreshes_nothing_and_says_why(clock: FakeClock) -> None:
+    session = Session(account(), chance=0.0)
+    session.state = Locked("the keyring is locked; unlock it")
+    assert session.token(MAIN, None, clock.now()) is None
+    refused = session.decide(Demand(), clock.now())
+    assert isinstance(refused, errors.Locked)
+    assert refused.message == "work: the keyring is locked; unlock it"
+    assert (session.is_locked, session.renewable, session.revivable) == (True, False, False)
+    assert session.refresh_due(clock.now()) is None
+    assert session.login is None
+
+
+def test_why_it_is_locked_is_news_when_it_changes(session: Session) -> None:
+    assert not session.lock("x")  # it is not locked
+    session.state = Locked("x")
+    revision = session.revision
+    assert not session.lock("x")
+    assert session.lock("y")
+    assert (session.reason, session.revision) == ("y", revision + 1)
+
+
+def test_whether_it_is_saved_is_news_when_it_changes(session: Session) -> None:
+    revision = session.revision
+    assert [session.mark(saved=saved) for saved in (True, False, False, True)] == [False, True, False, True]
+    assert (session.saved, session.revision) == (True, revision + 2)
+
+
+def test_a_refresh_changes_nothing_until_it_is_settled_but_its_refresh_token_is_held(
+    session: Session, clock: FakeClock
+) -> None:
+    session.start(clock.now())
+    session.keep(Secret("rt-2"))
+    kept = session.judge(reply("at-2", refresh_token="rt-2"), clock.now(), clock.now(), 0.5)
+    assert (current(session), refresh_token(session), session.refreshes) == ("at-1", "rt-2", 0)
+    session.settle(kept, 0.5)
+    assert (current(session), refresh_token(session), session.refreshes) == ("at-2", "rt-2", 1)
+
+
+@pytest.mark.parametrize("outcome", [Unsent("no route"), reply(None, refresh_token="rt-2"), reply(lifetime=0)])
+def test_what_was_no_success_counts_as_none(session: Session, clock: FakeClock, outcome: Failure | TokenReply) -> None:
+    session.start(clock.now())
+    kept = session.judge(outcome, clock.now(), clock.now(), 0.5)
+    assert (kept.refreshes, kept.last_refresh_at) == (0, session.last_refresh_at)
+
+
+def theirs(session: Session, **changes: Any) -> Kept:
+    """What another process left of the session."""
+    assert session.login is not None
+    login = replace(session.login, refresh_token=Secret("rt-theirs"))
+    return session.kept(Active(replace(login, **changes), {}))
+
+
+def test_the_refresh_token_of_the_very_session_is_its_successor(session: Session) -> None:
+    assert session.successor(theirs(session)) == Secret("rt-theirs")
+    assert session.successor(theirs(session, refresh_token=None)) is None
+
+
+@pytest.mark.parametrize("changes", [{"issuer": "x"}, {"client_id": "x"}, {"subject": "x"}, {"subject": None}])
+def test_another_sessions_is_not(session: Session, changes: dict[str, object]) -> None:
+    assert session.successor(theirs(session, **changes)) is None
+
+
+def test_what_is_over_or_gone_has_no_successor(session: Session) -> None:
+    assert session.login is not None
+    assert session.successor(None) is None
+    assert session.successor(session.kept(LoggedOut())) is None
+    assert session.successor(session.kept(LoginRequired("x", session.login))) is None
+    found = theirs(session)
+    session.log_out()
+    assert session.successor(found) is None
+
+
+def test_who_asks_is_remembered_with_the_time(session: Session, clock: FakeClock) -> None:
+    clock.pass_(5)
+    session.token(MAIN, None, clock.now())
+    assert session.used_at == clock.now().wall

@@ -7,7 +7,10 @@ from auth_agent.cli.stake import accounts_at_stake
 
 def told(store: str, state: str, *, saved: bool = True) -> dict[str, object]:
     """What `status` says of an agent with that store, and one account."""
-    return {"agent": {"store": {"name": store, "backend": None}}, "accounts": [{"account": "work", "state": state, "saved": saved}]}
+    return {
+        "agent": {"store": {"name": store, "backend": None}},
+        "accounts": [{"account": "work", "state": state, "saved": saved}],
+    }
 
 
 @pytest.mark.parametrize("state", ["ready", "expired", "locked"])

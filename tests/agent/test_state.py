@@ -23,6 +23,7 @@ from auth_agent.sessions.state import (
     Active,
     Idle,
     IllegalMoveError,
+    Locked,
     LoggedOut,
     Login,
     LoginRequired,
@@ -258,3 +259,13 @@ def test_no_state_shows_a_secret() -> None:
     assert "canary" not in shown
     assert "at-1" not in shown
     assert "alice" in shown
+
+
+# ---- before it is known
+
+
+def test_a_locked_session_can_only_be_logged_out() -> None:
+    locked = Locked("the keyring is locked")
+    assert locked.log_out() == LoggedOut()
+    with pytest.raises(IllegalMoveError):
+        locked.log_in(LOGIN, token())

@@ -9,7 +9,7 @@ from auth_agent.config import Config
 from auth_agent.oauth.outcome import Ended, InteractionRequired, Misconfigured
 from auth_agent.secret import Secret
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Active, Idle, Login, Retrying
+from auth_agent.sessions.state import Active, Idle, LoggedOut, Login, Retrying
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, config, reply
@@ -371,3 +371,29 @@ def test_a_removed_account_does_not_expire(table: Table, clock: FakeClock) -> No
     clock.pass_(LIFETIME)
     table.publish_expiries()
     assert listener.heard == []
+
+
+# ---- what a store has to tell first
+
+
+@pytest.fixture
+def unread(clock: FakeClock) -> Table:
+    return Table(config(WORK, HOME), clock, chance=lambda: 0.0, unread="not read yet")
+
+
+def test_what_has_to_be_read_first_is_locked_and_says_why(unread: Table) -> None:
+    assert [one.account.name for one in unread.locked()] == ["work", "home"]
+    assert [(one["state"], one["renewal"], one["reason"]) for one in unread.records()] == [
+        ("locked", "none", "not read yet")
+    ] * 2
+
+
+def test_an_account_that_is_added_is_locked_and_one_that_comes_back_is_as_it_was(unread: Table) -> None:
+    unread.sessions["work"].state = LoggedOut()
+    unread.configure(config(HOME))
+    unread.configure(config(HOME, WORK, account("third")))
+    assert [one.account.name for one in unread.locked()] == ["home", "third"]
+
+
+def test_without_a_store_nothing_is_locked(table: Table) -> None:
+    assert table.locked() == []

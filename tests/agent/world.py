@@ -17,10 +17,12 @@ import anyio.lowlevel
 
 from auth_agent.config import Account, Config
 from auth_agent.host.clock import Clock, Moment
+from auth_agent.json_object import parse_object
 from auth_agent.oauth.outcome import Ended, Failure, TokenReply
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Job
 from auth_agent.sessions.session import Session
+from auth_agent.storage.store import StoreError
 
 ISSUER = "https://acme.example/"
 CLIENT = "native-app"
@@ -80,6 +82,7 @@ class FakeClock(Clock):
     def __init__(self, *, running: bool = False) -> None:
         self.wall = 1_800_000_000.0
         self.boot = 5_000.0
+        self.boot_name = "this boot"
         self.suspended = 0.0
         self._running = running
 
@@ -92,6 +95,9 @@ class FakeClock(Clock):
 
     def awake(self) -> float:
         return self.boot + self._gone()
+
+    def boot_id(self) -> str:
+        return self.boot_name
 
     def pass_(self, seconds: float) -> None:
         self.wall += seconds
@@ -151,3 +157,65 @@ class FakeProvider:
         await anyio.lowlevel.checkpoint()
         self.revoked.append(refresh_token.reveal())
         return True
+
+
+@dataclass
+class FakeStore:
+    """A store that takes its time, and fails as it is told; it outlives the agents of a test.
+
+    `failing` holds what calls come to, by `read`, `write`, `delete`, `ask` and `rest`, by those and an account
+    (`read work`), or by `all`. One that hangs comes to nothing within its limit.
+    """
+
+    name: str = "fake"
+    frugal: bool = False
+    backend: str | None = None
+    latency: float = 0.01
+    hanging: bool = False
+    limit: float = 5
+    texts: dict[str, Secret] = field(default_factory=dict[str, Secret])
+    failing: dict[str, Exception] = field(default_factory=dict[str, Exception])
+    # What was called, and when; an account's with its name.
+    calls: list[str] = field(default_factory=list[str])
+    at: list[float] = field(default_factory=list[float])
+    on_ask: Callable[[], None] | None = None
+
+    async def read(self, account: str) -> Secret | None:
+        await self._call("read", account)
+        return self.texts.get(account)
+
+    async def write(self, account: str, text: Secret) -> None:
+        await self._call("write", account)
+        self.texts[account] = text
+
+    async def delete(self, account: str) -> None:
+        await self._call("delete", account)
+        self.texts.pop(account, None)
+
+    async def ask(self) -> None:
+        if self.on_ask is not None:
+            self.on_ask()
+        await self._call("ask")
+
+    async def rest(self) -> None:
+        await self._call("rest")
+
+    async def _call(self, name: str, account: str = "") -> None:
+        call = f"{name} {account}".rstrip()
+        self.calls.append(call)
+        self.at.append(anyio.current_time())
+        await anyio.sleep(self.limit if self.hanging else self.latency)
+        if self.hanging:
+            raise StoreError("the store hangs")
+        error = self.failing.get(call) or self.failing.get(name) or self.failing.get("all")
+        if error is not None:
+            raise error.with_traceback(None)  # which would grow with each
+
+    def entry(self, account: str = "work") -> dict[str, Any]:
+        """What it has of that account; empty where it has nothing."""
+        text = self.texts.get(account)
+        return {} if text is None else parse_object(text.reveal())
+
+    def has(self, account: str = "work") -> object:
+        """The refresh token that it has of that account."""
+        return self.entry(account).get("login", {}).get("refresh_token")

@@ -204,7 +204,7 @@ def _number(value: object) -> float:
 
 
 def _whole(value: object) -> int:
-    return value if type(value) is int else 0
+    return value if type(value) is int and 0 <= value < _MOST else 0
 
 
 def _secret(value: object) -> Secret | None:

@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import anyio
@@ -63,12 +64,14 @@ class _Desk:
     """What is to be done about one account's entry, and who waits for it.
 
     `wanted`: what the store should have, while it may have something else; None: nothing. `version` tells a change of
-    it that came while it was being written.
+    it that came while it was being written. `sent`: the refresh tokens that were out by then; those that go out while
+    it is being written are not answered by it.
     """
 
     wanted: Kept | None = None
     dirty: bool = False
     version: int = 0
+    sent: tuple[str, ...] = ()
     settled: anyio.Event = field(default_factory=anyio.Event)
     # Who waits to know what the store has.
     readings: list[_Reading] = field(default_factory=list[_Reading])
@@ -107,6 +110,7 @@ class Keeper:
         self._unread: dict[Session, None] = {}
         self._wake = anyio.Event()
         self._problem: StoreError | None = None
+        self._failures = 0
         self._pause = 0.0
         self._failed_at = 0.0
         self._retry_at = 0.0
@@ -182,14 +186,9 @@ class Keeper:
     async def save(self, session: Session, kept: Kept, patience: float = SAVE_PATIENCE) -> None:
         """Have that in the store, however long it takes; wait for it so many seconds at most.
 
-        Nobody waits for an attempt that isn't due yet, since the one before it failed just now.
+        While the store is known to fail, nobody waits for it.
         """
-        settled = self._want(session, kept).settled
-        if self._retry_at <= anyio.current_time():
-            with anyio.move_on_after(patience):
-                await settled.wait()
-        if not settled.is_set():
-            self._mark(session, saved=False)
+        await self._settle(session, self._want(session, kept).settled, patience)
 
     def save_soon(self, session: Session) -> None:
         """Have the session as it is now in the store, as soon as it goes."""
@@ -197,22 +196,34 @@ class Keeper:
 
     async def bury(self, session: Session) -> None:
         """Have nothing in the store, for as long as it takes; what it has is dead when this comes back."""
-        name = session.account.name
         self._unread.pop(session, None)
-        await self._journal.bury(name, secrets.token_hex(8))
-        # Another login may have come while that was written: it names the tombstone, and goes over what is dead.
-        if isinstance(session.state, LoggedOut):
-            settled = self._want(session, None).settled
-            with anyio.move_on_after(SAVE_PATIENCE):
-                await settled.wait()
+        # First: what was still to be saved must not be, as if it had come after this logout.
+        settled = self._want(session, None).settled
+        await self._journal.bury(session.account.name, secrets.token_hex(8))
+        await self._settle(session, settled, SAVE_PATIENCE)
 
     async def intend(self, session: Session, refresh_token: Secret) -> None:
         """A refresh token is about to be presented: noted, lest the agent die before its successor is saved."""
         await self._journal.sent(session.account.name, refresh_token.fingerprint(), session.used_at)
 
+    async def _settle(self, session: Session, settled: anyio.Event, patience: float) -> None:
+        if self._is_worth_a_wait():
+            with anyio.move_on_after(patience):
+                await settled.wait()
+        if not settled.is_set():
+            self._mark(session, saved=False)
+
+    def _is_worth_a_wait(self) -> bool:
+        """Whether the store may take what is to be saved: it did before, or it is asked anew, and answers soon."""
+        problem = self._problem
+        return problem is None or (
+            isinstance(problem, StoreLocked | StoreMissing) and self._retry_at <= anyio.current_time()
+        )
+
     def _want(self, session: Session, kept: Kept | None) -> _Desk:
         desk = self._desk(session)
         desk.wanted, desk.dirty = kept, True
+        desk.sent = tuple(self._journal.note(session.account.name).sent)
         desk.version += 1
         desk.settled = anyio.Event() if desk.settled.is_set() else desk.settled
         self._hasten()
@@ -255,15 +266,15 @@ class Keeper:
 
     def _next(self) -> Callable[[], Awaitable[None]] | None:
         """What to do next: save, then read what somebody waits for, then read the rest."""
-        for session, desk in self._desks.items():
-            if desk.dirty:
-                return lambda: self._write(session, desk)
-        for session, desk in self._desks.items():
-            if desk.readings:
-                return lambda: self._fetch(session)
-        for session in self._unread:
-            return lambda: self._fetch(session)
-        return None
+        dirty = next((session for session, desk in self._desks.items() if desk.dirty), None)
+        awaited = next((session for session, desk in self._desks.items() if desk.readings), None)
+        unread = next(iter(self._unread), None)
+        works: list[Callable[[], Awaitable[None]]] = []
+        if dirty is not None:
+            works.append(partial(self._write, dirty, self._desks[dirty]))
+        works.extend(partial(self._fetch, session) for session in (awaited, unread) if session is not None)
+        # After a failure it is another's turn: one entry that can't be written keeps no other from being read.
+        return works[self._failures % len(works)] if works else None
 
     async def _do(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -280,7 +291,10 @@ class Keeper:
         with anyio.move_on_after(_REST):
             await self._wake.wait()
             return
-        await self._store.rest()
+        try:
+            await self._store.rest()
+        except Exception as error:  # noqa: BLE001 -- as in `_do`
+            _log.error("defect in=rest error=%s", place(error))
         await self._wake.wait()
 
     # ---- writing
@@ -288,7 +302,7 @@ class Keeper:
     async def _write(self, session: Session, desk: _Desk) -> None:
         # To the back: should it fail, it isn't in the way of the others.
         self._desks[session] = self._desks.pop(session)
-        version, name = desk.version, session.account.name
+        version, sent, name = desk.version, desk.sent, session.account.name
         tombstone = self._journal.note(name).tombstone
         try:
             if desk.wanted is None:
@@ -303,7 +317,7 @@ class Keeper:
         except StoreError:
             self._mark(session, saved=False)
             raise
-        await self._journal.saved(name, fingerprint, tombstone)
+        await self._journal.saved(name, fingerprint, tombstone, sent)
         if desk.version == version:
             desk.dirty = False
             desk.settled.set()
@@ -377,7 +391,7 @@ class Keeper:
         self._problem = error
         if known is None or str(known) != str(error):
             _log.warning("store name=%s state=%s problem=%r", self._store.name, error.state, str(error))
-            self._pause = 0.0
+        self._failures += 1
         first, longest = _PAUSES.get(error.state, _FAILING_PAUSE)
         self._pause = min(longest, self._pause * 2 or first)
         self._failed_at = anyio.current_time()
@@ -402,7 +416,9 @@ class Keeper:
 
     def _may_ask(self) -> bool:
         now = anyio.current_time()
-        if not self._wanted_by_a_client or (self._asked_at is not None and now - self._asked_at < _ASK_AGAIN):
+        # Whoever wanted it an hour ago need not be there any more to answer.
+        wanted, self._wanted_by_a_client = self._wanted_by_a_client, False
+        if not wanted or (self._asked_at is not None and now - self._asked_at < _ASK_AGAIN):
             return False
         self._asked_at = now
         return True
@@ -413,11 +429,14 @@ class Keeper:
                 await self._store.ask()
             except StoreError as error:
                 _log.info("store name=%s asked=refused problem=%r", self._store.name, str(error))
+            except Exception as error:  # noqa: BLE001 -- as in `_do`
+                _log.error("defect in=ask error=%s", place(error))
             else:
                 self._retry_at = anyio.current_time()
                 self._wake.set()
 
     def _recover(self) -> None:
+        self._failures = 0
         self._pause = 0.0
         if self._problem is None:
             return

@@ -6,6 +6,8 @@ it was doing.
 
 import json
 import logging
+import threading
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -49,7 +51,9 @@ class Journal:
         """Keep them there; None: in memory, for a store that keeps nothing either."""
         self._directory = directory
         self._notes: dict[str, Note] = {}
-        self._turns: dict[str, anyio.Lock] = {}
+        # What is to be on the disk, and whose turn it is to put it there.
+        self._texts: dict[str, str] = {}
+        self._turns: dict[str, threading.Lock] = {}
 
     def note(self, account: str) -> Note:
         """The note of that account; what can't be read is as if it were not there."""
@@ -64,23 +68,27 @@ class Journal:
         note.used_at = used_at
         await self._write(account)
 
-    async def saved(self, account: str, fingerprint: str | None, tombstone: str | None) -> None:
+    async def saved(
+        self, account: str, fingerprint: str | None, tombstone: str | None, answered: Collection[str]
+    ) -> None:
         """The store has what holds that refresh token: what was sent before it is dead.
 
         Args:
             account: whose.
             fingerprint: the refresh token's; None when the store has none of the account any more.
             tombstone: the logout that is done with thereby; a later one stays noted.
+            answered: what was sent before it, by fingerprints; what was sent since is still out.
 
         """
         note = self.note(account)
         settled = tombstone is not None and note.tombstone == tombstone
-        if not note.sent and not settled and fingerprint not in note.replaced:
+        answered = [one for one in note.sent if one in answered]
+        if not answered and not settled and fingerprint not in note.replaced:
             return
-        dead = [one for one in note.sent if one != fingerprint]
+        dead = [one for one in answered if one != fingerprint]
         kept = [one for one in note.replaced if one != fingerprint and one not in dead]
         note.replaced = [*kept, *dead][-_MOST_REPLACED:]
-        note.sent = []
+        note.sent = [one for one in note.sent if one not in answered]
         note.tombstone = None if settled else note.tombstone
         await self._write(account)
 
@@ -93,17 +101,19 @@ class Journal:
     async def _write(self, account: str) -> None:
         if self._directory is None:
             return
-        path = self._path(account)
+        self._texts[account] = json.dumps({"version": 1, "account": account, **asdict(self.note(account))})
         with anyio.move_on_after(_PATIENCE) as limit:
-            # In turn: an older note must not come last.
-            async with self._turns.setdefault(account, anyio.Lock()):
-                text = json.dumps({"version": 1, "account": account, **asdict(self.note(account))})
-                try:
-                    await anyio.to_thread.run_sync(write_note, path, text, abandon_on_cancel=True)
-                except OSError as error:
-                    _log.warning("journal account=%s error=%r", account, error.strerror)
+            try:
+                await anyio.to_thread.run_sync(self._put, account, self._path(account), abandon_on_cancel=True)
+            except OSError as error:
+                _log.warning("journal account=%s error=%r", account, error.strerror)
         if limit.cancelled_caught:
             _log.warning("journal account=%s error='the disk takes too long'", account)
+
+    def _put(self, account: str, path: Path) -> None:
+        # Nobody may wait for this any more; still in turn, since an older note must not come last.
+        with self._turns.setdefault(account, threading.Lock()):
+            write_note(path, self._texts[account])
 
     def _read(self, account: str) -> Note:
         if self._directory is None:
@@ -111,7 +121,7 @@ class Journal:
         try:
             text = read_note(self._path(account))
             return Note() if text is None else _parsed(text)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             _log.warning("journal account=%s error='its note can not be read: %s'", account, type(error).__name__)
             return Note()
 

@@ -92,7 +92,7 @@ class KeyringStore:
             StoreError: it is not known to be kept.
 
         """
-        if self._noted != self.backend or (self._slots > 1 and account not in self._newest):
+        if self._noted != self.backend or not self._knows_the_newest(account):
             await self.read(account)  # whether there is a keyring at all, and what must not be written over
         number = self._newest.get(account, 0) + 1
         password = text.reveal() if self._slots == 1 else _with_number(text.reveal(), number)
@@ -107,6 +107,8 @@ class KeyringStore:
             StoreError: something may still be there.
 
         """
+        if not self._knows_the_newest(account):
+            await self.read(account)
         newest = self._newest.get(account, 0)
         # The newest last: until then it is what is read.
         for slot in sorted(range(self._slots), key=lambda slot: slot == newest % self._slots):
@@ -124,7 +126,7 @@ class KeyringStore:
         except WorkerError as error:
             raise StoreLocked("the keyring is locked, and nobody answered its dialog", self._remedy) from error
         finally:
-            self._asker.kill()  # and its dialog with it, where nobody has to answer it any more
+            await self._asker.kill()  # and its dialog with it, where nobody has to answer it any more
         if answer.get("failure") is not None:
             raise StoreLocked(printable(answer.get("text")), self._remedy)
 
@@ -155,6 +157,9 @@ class KeyringStore:
     @property
     def _remedy(self) -> str:
         return _REMEDIES.get(self.backend, "unlock it")
+
+    def _knows_the_newest(self, account: str) -> bool:
+        return self._slots == 1 or account in self._newest
 
     def _username(self, account: str, slot: int) -> str:
         # No account's name has a slash.

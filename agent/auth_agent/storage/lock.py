@@ -49,7 +49,7 @@ class StoreLock:
             os.close(self._descriptor)
             raise StartupError(f"{path} can't be locked: {error.strerror}") from error
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let another agent have the store, while this process goes on."""
         os.close(self._descriptor)
 
@@ -60,4 +60,5 @@ def _owner(descriptor: int) -> str:
         said = parse_object(os.pread(descriptor, _MAX_PATH, 0))
     except (OSError, JsonObjectError):
         return ""
-    return f", process {said.get('pid')}, which listens at {printable(said.get('socket'), _MAX_PATH)},"
+    pid, socket = said.get("pid"), printable(said.get("socket"), _MAX_PATH)
+    return f", process {pid}, which listens at {socket}," if isinstance(pid, int) and socket else ""

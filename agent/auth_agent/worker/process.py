@@ -16,6 +16,8 @@ from auth_agent.json_object import parse_object
 # Longer than any answer: an entry, in JSON's escapes.
 _MAX_ANSWER: Final = 1 << 20
 _READ_SIZE: Final = 65536
+# Seconds that the end of a process is waited for; one whose keyring hangs is looked for again at the next end.
+_REAP_PATIENCE: Final = 1.0
 
 
 class WorkerError(Exception):
@@ -75,11 +77,10 @@ class Worker:
                 raise
 
     async def rest(self) -> None:
-        """Let the process end, once it has done what it is doing; wait for that a moment."""
+        """Let the process end, once it has done what it is doing; waits for that a little."""
         async with self._turn:
-            process = self._process
             self._leave()
-            await _end(process)
+            await self._reap()
 
     async def _ask(self, request: bytes) -> dict[str, object]:
         connection = self._started()
@@ -129,20 +130,21 @@ class Worker:
             self._process = None
         self._leaving = [process for process in self._leaving if process.poll() is None]
 
-    def kill(self) -> None:
-        """End the process now, whatever it is doing."""
+    async def kill(self) -> None:
+        """End the process now, whatever it is doing, and those that were let go in the middle of something."""
+        for process in self._leaving:
+            process.kill()
+        await self._kill()
+
+    async def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
         self._leave()
+        await self._reap()
 
-    async def _kill(self) -> None:
-        process = self._process
-        self.kill()
-        await _end(process)
-
-
-async def _end(process: "subprocess.Popen[bytes] | None") -> None:
-    """Wait for a process's end, which is near; a second is enough."""
-    with anyio.move_on_after(1, shield=True):
-        while process is not None and process.poll() is None:  # noqa: ASYNC110 -- a child's end has no event here
-            await anyio.sleep(0.01)
+    async def _reap(self) -> None:
+        """Wait for the ends of those that were let go: one that nobody waits for stays a zombie."""
+        with anyio.move_on_after(_REAP_PATIENCE, shield=True):
+            while any([process.poll() is None for process in self._leaving]):  # noqa: ASYNC110, C419 -- a child's end has no event here, and all are to be asked
+                await anyio.sleep(0.01)
+        self._leaving = [process for process in self._leaving if process.returncode is None]

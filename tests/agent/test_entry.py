@@ -1,0 +1,275 @@
+"""A session as the store keeps it: comes back as it went, whatever else is there is told, and nothing leaks."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from auth_agent.host.clock import Moment
+from auth_agent.secret import Secret
+from auth_agent.sessions.entry import MAX_LENGTH, EntryError, Kept, dump, load
+from auth_agent.sessions.state import (
+    MAIN,
+    AccessToken,
+    Active,
+    Idle,
+    Locked,
+    LoggedOut,
+    Login,
+    LoginRequired,
+    State,
+    TokenKey,
+)
+from auth_agent_client.messages import is_account_name
+
+NOW = Moment(1_800_000_000.0, 5_000.0)
+BOOT = "this boot"
+LOGIN = Login(
+    "https://acme.example/",
+    "native-app",
+    "https://api.example",
+    "alice",
+    "Alice",
+    Secret("rt"),
+    Secret("id"),
+    Secret("cs"),
+)
+TOKEN = AccessToken(Secret("at"), "DPoP", "openid", "https://api.example", NOW, 3600, assumed=True, serial=0)
+ACTIVE = Active(LOGIN, MappingProxyType({MAIN: TOKEN}))
+KEPT = Kept(ACTIVE, 3, 17, NOW.wall, "a logout")
+
+TEXTS = st.text(max_size=50)
+OPTIONAL = st.none() | TEXTS
+SECRETS = st.none() | TEXTS.map(Secret)
+TIMES = st.floats(-1e11, 1e11)
+COUNTS = st.integers(0, 10**9)
+LOGINS = st.builds(Login, TEXTS, TEXTS, OPTIONAL, OPTIONAL, OPTIONAL, SECRETS, SECRETS, SECRETS)
+TOKENS = st.builds(
+    AccessToken,
+    TEXTS.map(Secret),
+    TEXTS,
+    OPTIONAL,
+    OPTIONAL,
+    st.builds(Moment, TIMES, TIMES),
+    st.floats(0, 1e11),
+    assumed=st.booleans(),
+    serial=st.just(0),
+)
+STATES: st.SearchStrategy[State] = st.one_of(
+    st.builds(Active, LOGINS, st.just(dict[TokenKey, AccessToken]()) | TOKENS.map(lambda token: {MAIN: token})),
+    st.builds(
+        LoginRequired, st.text(st.characters(codec="ascii", exclude_categories=["C", "Z"])), LOGINS, st.booleans()
+    ),
+)
+KEPTS = st.builds(Kept, STATES, COUNTS, COUNTS, st.none() | TIMES, OPTIONAL)
+
+
+def entry(kept: Kept = KEPT) -> dict[str, Any]:
+    found = json.loads(dump("work", kept, BOOT).reveal())
+    assert isinstance(found, dict)
+    return found  # pyright: ignore[reportUnknownVariableType] -- JSON's values are anything
+
+
+def loaded(what: object, *, boot: str = BOOT, now: Moment = NOW) -> Kept:
+    return load(Secret(json.dumps(what)), "work", boot, now)
+
+
+def token_of(kept: Kept) -> AccessToken:
+    assert isinstance(kept.state, Active)
+    return kept.state.tokens[MAIN]
+
+
+# ---- there and back
+
+
+@given(KEPTS)
+def test_what_is_kept_comes_back_as_it_was(kept: Kept) -> None:
+    assert load(dump("work", kept, BOOT), "work", BOOT, NOW) == kept
+
+
+def test_a_refresh_in_flight_is_not_kept() -> None:
+    running = replace(KEPT, state=ACTIVE.start(NOW))
+    assert loaded(entry(running)) == replace(KEPT, state=replace(ACTIVE, renewal=Idle()))
+
+
+@pytest.mark.parametrize("state", [LoggedOut(), Locked("x")])
+def test_who_is_not_logged_in_has_no_entry(state: State) -> None:
+    with pytest.raises(TypeError):
+        dump("work", replace(KEPT, state=state), BOOT)
+
+
+def test_fields_that_are_not_known_are_left_alone() -> None:
+    assert loaded({**entry(), "new": 1, "login": {**entry()["login"], "new": [2]}}) == KEPT
+
+
+def test_what_may_be_missing_is_as_if_it_were_null() -> None:
+    found = loaded({"version": 1, "account": "work", "login": {"issuer": "i", "client_id": "c"}})
+    assert found == Kept(Active(Login("i", "c", None, None, None, None, None), MappingProxyType({})), 0, 0, None)
+
+
+# ---- clocks
+
+
+def test_within_the_same_boot_both_clocks_tell_a_tokens_age() -> None:
+    later = Moment(NOW.wall + 100, NOW.boot + 5_000)  # the wall clock was set back meanwhile
+    token = token_of(loaded(entry(), now=later))
+    assert token.sent == NOW
+    assert token.remaining(later) == 0
+
+
+@pytest.mark.parametrize("boot", ["another boot", ""])
+def test_after_another_boot_the_wall_clock_alone_tells_it(boot: str) -> None:
+    later = Moment(NOW.wall + 100, 7.0)
+    token = token_of(loaded(entry(), boot=boot, now=later))
+    assert token.sent == Moment(NOW.wall, 7.0 - 100)
+    assert token.remaining(later) == 3600 - 1 - 100
+
+
+def test_where_the_system_names_no_boot_two_of_them_are_not_taken_for_the_same() -> None:
+    kept = load(dump("work", KEPT, ""), "work", "", Moment(NOW.wall + 100, 7.0))
+    assert token_of(kept).sent.boot == 7.0 - 100
+
+
+# ---- what is no entry
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "can't be read"),
+        ("canary", "can't be read"),
+        ("[]", "can't be read"),
+        ("{}", "can't be read"),
+        ("[" * 100_000, "can't be read"),
+        ('{"version": 0}', "can't be read"),
+        ('{"version": "1"}', "can't be read"),
+        ('{"version": 2}', "newer version"),
+        ('{"version": 1}', "another account's"),
+        ('{"version": 1, "account": "Work"}', "another account's"),
+        ('{"version": 1, "account": "work"}', "lacks something"),
+    ],
+)
+def test_what_is_no_entry_is_told(text: str, reason: str) -> None:
+    with pytest.raises(EntryError, match=reason):
+        load(Secret(text), "work", BOOT, NOW)
+
+
+WRONG: list[object] = [
+    None, True, -1, 7, 1.5, 10**400, 1e300, float("nan"), float("inf"),
+    "", "canary", "\ud800", [], ["canary"], {}, {"canary": 1},
+]  # fmt: skip
+
+
+def _paths(found: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(found, dict):
+        for name, value in found.items():  # pyright: ignore[reportUnknownVariableType] -- JSON's names are texts
+            yield (*path, str(name))  # pyright: ignore[reportUnknownArgumentType] -- as above
+            yield from _paths(value, (*path, str(name)))  # pyright: ignore[reportUnknownArgumentType] -- as above
+
+
+def _with(found: dict[str, Any], path: tuple[str, ...], value: object) -> dict[str, Any]:
+    name, *rest = path
+    return {**found, name: _with(found[name], tuple(rest), value) if rest else value}
+
+
+def _without(found: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    name, *rest = path
+    if rest:
+        return {**found, name: _without(found[name], tuple(rest))}
+    return {key: value for key, value in found.items() if key != name}
+
+
+ENDED = replace(KEPT, state=LoginRequired("invalid_grant", LOGIN))
+FIELDS = [*((KEPT, path) for path in _paths(entry(KEPT))), *((ENDED, path) for path in _paths(entry(ENDED)))]
+every_field = pytest.mark.parametrize(("kept", "path"), FIELDS, ids=[".".join(path) for _, path in FIELDS])
+
+
+def borne_or_told(what: object) -> Kept | str:
+    """What an entry holds, or what is said of it; any other exception is a test's failure."""
+    try:
+        return loaded(what)
+    except EntryError as error:
+        return str(error)
+
+
+@every_field
+def test_a_wrong_value_anywhere_is_borne_or_told_and_nothing_else(kept: Kept, path: tuple[str, ...]) -> None:
+    for wrong in WRONG:
+        found = borne_or_told(_with(entry(kept), path, wrong))
+        if isinstance(found, str):
+            assert "canary" not in found
+            assert found.isprintable()
+        else:  # it can be kept again, and its counts stay within what the protocol can say
+            assert loaded(entry(found)) == found
+            assert 0 <= found.epoch < 2**63
+            assert 0 <= found.refreshes < 2**63
+
+
+@every_field
+def test_a_field_that_is_missing_is_borne_or_told(kept: Kept, path: tuple[str, ...]) -> None:
+    found = borne_or_told(_without(entry(kept), path))
+    assert isinstance(found, Kept) or found.startswith("the store's entry")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | TEXTS, lambda inner: st.dictionaries(TEXTS, inner), max_leaves=5
+)
+
+
+@given(JSON)
+def test_any_json_in_place_of_a_part_is_borne_or_told(garbage: object) -> None:
+    for name in ("login", "token", "ended", "epoch", "version", "account"):
+        found = borne_or_told({**entry(), name: garbage})
+        assert isinstance(found, Kept) or found.startswith("the store's entry")
+
+
+# ---- length
+
+
+def with_tokens(id_token: int, access_token: int) -> Kept:
+    """With tokens of those lengths."""
+    login = replace(LOGIN, id_token=Secret("i" * id_token))
+    return replace(
+        KEPT, state=Active(login, MappingProxyType({MAIN: replace(TOKEN, value=Secret("a" * access_token))}))
+    )
+
+
+def test_an_entry_that_is_too_long_does_without_the_id_token_first_and_then_the_access_token() -> None:
+    assert loaded(entry(with_tokens(5_000, 5_000))) == with_tokens(5_000, 5_000)
+    without_id_token = loaded(entry(with_tokens(8_000, 5_000)))
+    assert isinstance(without_id_token.state, Active)
+    assert without_id_token.state.login == replace(LOGIN, id_token=None)
+    assert token_of(without_id_token).value == Secret("a" * 5_000)
+    without_both = loaded(entry(with_tokens(8_000, 20_000)))
+    assert without_both == replace(KEPT, state=Active(replace(LOGIN, id_token=None), MappingProxyType({})))
+
+
+@given(st.integers(0, 20_000), st.integers(0, 20_000))
+def test_an_entry_is_no_longer_than_the_limit_and_never_without_its_refresh_token(id_token: int, access: int) -> None:
+    text = dump("work", with_tokens(id_token, access), BOOT)
+    assert len(text.reveal()) <= MAX_LENGTH
+    state = load(text, "work", BOOT, NOW).state
+    assert isinstance(state, Active)
+    assert state.login.refresh_token == Secret("rt")
+
+
+# ---- secrecy
+
+
+def test_neither_what_is_kept_nor_its_entry_shows_a_secret() -> None:
+    canary = Secret("canary")
+    login = replace(LOGIN, refresh_token=canary, id_token=canary, client_secret=canary)
+    kept = replace(KEPT, state=Active(login, MappingProxyType({MAIN: replace(TOKEN, value=canary)})))
+    text = dump("work", kept, BOOT)
+    assert text.reveal().count("canary") == 4
+    for shown in (repr(kept), str(kept), repr(text), str(load(text, "work", BOOT, NOW))):
+        assert "canary" not in shown
+
+
+def test_an_entry_can_be_told_from_a_name_that_no_account_has() -> None:
+    # The second slot of an account is called `work/1`.
+    assert not is_account_name("work/1")

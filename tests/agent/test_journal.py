@@ -1,0 +1,235 @@
+"""What is noted beside the store: on the disk before what it warns of, and never in the way."""
+
+import hashlib
+import json
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from auth_agent.secret import Secret
+from auth_agent.storage import journal as module, state_directory
+from auth_agent.storage.journal import Journal, Note
+
+pytestmark = pytest.mark.anyio
+
+ONE, TWO, THREE = (Secret(text).fingerprint() for text in ("rt-1", "rt-2", "rt-3"))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def read(directory: Path, account: str = "work") -> Note:
+    """What the next agent finds."""
+    return Journal(directory).note(account)
+
+
+def files(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
+
+
+def file_of(directory: Path, account: str = "work") -> Path:
+    return directory / f"{account}.{hashlib.sha256(account.encode()).hexdigest()[:8]}.json"
+
+
+async def test_an_account_of_which_nothing_was_noted_has_an_empty_note(tmp_path: Path) -> None:
+    assert read(tmp_path) == Note()
+    assert files(tmp_path) == []
+
+
+async def test_what_is_sent_is_on_the_disk_when_it_may_be_presented(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.sent("work", ONE, 123.5)
+    assert read(tmp_path) == Note(sent=[ONE], used_at=123.5)
+    await journal.sent("work", TWO, 124.5)
+    await journal.sent("work", ONE, 125.5)
+    assert read(tmp_path) == Note(sent=[TWO, ONE], used_at=125.5)
+
+
+async def test_what_was_sent_before_a_save_is_dead_after_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.sent("work", ONE, 1)
+    await journal.sent("work", TWO, 2)
+    await journal.saved("work", THREE, None, [ONE, TWO])
+    assert read(tmp_path) == Note(replaced=[ONE, TWO], used_at=2)
+
+
+async def test_a_token_that_its_provider_does_not_replace_is_not_dead(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.sent("work", ONE, 1)
+    await journal.saved("work", ONE, None, [ONE])
+    assert read(tmp_path) == Note(used_at=1)
+
+
+async def test_what_went_out_while_it_was_saved_is_still_out(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.sent("work", ONE, 1)
+    await journal.sent("work", TWO, 2)
+    await journal.saved("work", TWO, None, [ONE])
+    assert read(tmp_path) == Note(sent=[TWO], replaced=[ONE], used_at=2)
+    await journal.saved("work", THREE, None, [TWO])
+    assert read(tmp_path) == Note(replaced=[ONE, TWO], used_at=2)
+
+
+async def test_a_token_that_is_handed_out_again_is_not_dead_any_more(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.sent("work", ONE, 1)
+    await journal.saved("work", TWO, None, [ONE])
+    await journal.saved("work", ONE, None, [])
+    assert read(tmp_path) == Note(used_at=1)
+
+
+async def test_after_a_deletion_all_that_was_sent_is_dead(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.sent("work", ONE, 1)
+    await journal.saved("work", None, None, [ONE])
+    assert read(tmp_path) == Note(replaced=[ONE], used_at=1)
+
+
+async def test_a_logout_stands_until_it_is_done_with(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.bury("work", "first")
+    assert read(tmp_path).tombstone == "first"
+    await journal.saved("work", ONE, None, [])
+    assert read(tmp_path).tombstone == "first"
+    await journal.saved("work", ONE, "first", [])
+    assert read(tmp_path).tombstone is None
+
+
+async def test_a_later_logout_outlives_the_end_of_an_earlier_one(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.bury("work", "first")
+    await journal.bury("work", "second")
+    await journal.saved("work", None, "first", [])
+    assert read(tmp_path).tombstone == "second"
+
+
+async def test_a_save_that_changes_nothing_writes_nothing(tmp_path: Path) -> None:
+    await Journal(tmp_path).saved("work", ONE, None, [])
+    assert files(tmp_path) == []
+
+
+async def test_a_store_in_memory_is_noted_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    journal = Journal(None)
+    await journal.sent("work", ONE, 1)
+    await journal.bury("work", "first")
+    assert journal.note("work") == Note(sent=[ONE], tombstone="first", used_at=1)
+    assert files(tmp_path) == []
+
+
+async def test_the_newest_few_are_noted(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for number in range(25):
+        await journal.sent("work", f"{number:064x}", 1)
+    assert read(tmp_path).sent == [f"{number:064x}" for number in range(5, 25)]
+    note = journal.note("work")
+    note.replaced = [f"{number:064x}" for number in range(1000, 1190)]
+    await journal.saved("work", ONE, None, note.sent)
+    found = read(tmp_path).replaced
+    assert len(found) == 200
+    assert found[-1] == f"{24:064x}"
+    assert file_of(tmp_path).stat().st_size < 20_000
+
+
+# ---- files
+
+
+async def test_a_note_is_this_users_alone_and_holds_no_token(tmp_path: Path) -> None:
+    await Journal(tmp_path).sent("work", Secret("canary").fingerprint(), 1)
+    (file,) = files(tmp_path)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "canary" not in file.read_text()
+    assert json.loads(file.read_text())["version"] == 1
+
+
+async def test_accounts_that_differ_by_capitals_have_files_that_differ_by_more(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for name in (".", "..", "a", "A", "work", "Work", "con", "-", "x" * 64):
+        await journal.bury(name, name)
+    names = [file.name for file in files(tmp_path)]
+    assert len({name.lower() for name in names}) == len(names) == 9
+    assert all(read(tmp_path, name).tombstone == name for name in (".", "..", "a", "A"))
+
+
+async def test_a_crash_while_a_note_is_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path)
+    await journal.sent("work", ONE, 1)
+    # A write that came as far as the file beside, and half of that.
+    file_of(tmp_path).with_name(f"{file_of(tmp_path).name}.new").write_text('{"sent": ["')
+    assert read(tmp_path).sent == [ONE]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    await journal.sent("work", TWO, 2)
+    assert read(tmp_path).sent == [ONE]
+    monkeypatch.undo()
+    await journal.sent("work", THREE, 3)
+    assert read(tmp_path).sent == [ONE, TWO, THREE]
+
+
+@pytest.mark.parametrize(
+    "where", ["a file in place of the directory", "no directory", "a directory in place of the file"]
+)
+async def test_a_disk_that_takes_no_note_is_warned_of_and_stops_nothing(
+    where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "sessions"
+    if where == "a file in place of the directory":
+        directory.write_text("")
+    elif where == "a directory in place of the file":
+        file_of(directory).mkdir(parents=True)
+    with caplog.at_level(logging.WARNING):
+        journal = Journal(directory)
+        await journal.sent("work", ONE, 1)
+        await journal.bury("work", "first")
+    assert journal.note("work") == Note(sent=[ONE], tombstone="first", used_at=1)
+    assert "journal account=work" in caplog.text
+    assert ONE not in caplog.text
+
+
+GARBAGE = [
+    b"", b"\xff\xfe", b"canary", b"[]", b"null", b'{"sent": 7, "replaced": {}, "tombstone": [], "used_at": "x"}',
+    b'{"used_at": 1' + b"0" * 400 + b"}", b'{"used_at": NaN}', b"[" * 100_000, b"\0" * 1000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", GARBAGE, ids=range(len(GARBAGE)))
+async def test_a_note_that_is_garbage_is_as_none(text: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file_of(tmp_path).write_bytes(text)
+    note = read(tmp_path)
+    assert (note.sent, note.replaced, note.tombstone) == ([], [], None)
+    assert note.used_at == 0 or note.used_at != note.used_at
+    assert "canary" not in caplog.text
+    await Journal(tmp_path).sent("work", ONE, 1)
+    assert read(tmp_path) == Note(sent=[ONE], used_at=1)
+
+
+async def test_a_slow_disk_holds_nobody_up_and_an_older_note_never_comes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    mended, written, write_note = threading.Event(), threading.Semaphore(0), state_directory.write_note
+
+    def slow(path: Path, text: str) -> None:
+        if THREE not in text:
+            mended.wait(30)
+        write_note(path, text)
+        written.release()
+
+    monkeypatch.setattr(module, "write_note", slow)
+    journal = Journal(tmp_path)
+    for number, fingerprint in enumerate((ONE, TWO, THREE)):
+        await journal.sent("work", fingerprint, number)
+    assert caplog.text.count("the disk takes too long") == 3
+    mended.set()
+    for _ in range(3):
+        assert written.acquire(timeout=30)
+    assert read(tmp_path) == Note(sent=[ONE, TWO, THREE], used_at=2)

@@ -1,0 +1,86 @@
+"""One agent per store: the second one is told where the first one is."""
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from auth_agent.errors import StartupError
+from auth_agent.storage.lock import StoreLock
+
+SOCKET = Path("/run/user/1000/auth-agent/agent.sock")
+HOLDER = (
+    "import sys; from pathlib import Path; from auth_agent.storage.lock import StoreLock\n"
+    "lock = StoreLock(Path(sys.argv[1]), Path(sys.argv[2])); print('locked', flush=True); sys.stdin.read()"
+)
+
+
+def holder(path: Path) -> "subprocess.Popen[str]":
+    """Another process that holds it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path), str(SOCKET)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    return process
+
+
+def test_a_second_agent_is_told_who_has_it_and_where(tmp_path: Path) -> None:
+    with holder(tmp_path / "lock") as other:
+        with pytest.raises(StartupError, match=f"process {other.pid}, which listens at {SOCKET},"):
+            StoreLock(tmp_path / "lock", Path("elsewhere"))
+        other.kill()
+
+
+def test_the_lock_ends_with_its_holder_and_its_file_stays(tmp_path: Path) -> None:
+    with holder(tmp_path / "lock") as other:
+        inode = (tmp_path / "lock").stat().st_ino
+        other.kill()
+        other.wait()
+    for _ in range(2):
+        with closing(StoreLock(tmp_path / "lock", SOCKET)):
+            assert f'"pid": {os.getpid()}' in (tmp_path / "lock").read_text()
+    assert (tmp_path / "lock").stat().st_ino == inode
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_it_is_held_once_within_a_process_too(tmp_path: Path) -> None:
+    with closing(StoreLock(tmp_path / "lock", SOCKET)), pytest.raises(StartupError, match="--store memory"):
+        StoreLock(tmp_path / "lock", SOCKET)
+
+
+def test_a_child_process_does_not_inherit_it(tmp_path: Path) -> None:
+    script = [sys.executable, "-c", "print('started', flush=True); input()"]
+    lock = StoreLock(tmp_path / "lock", SOCKET)
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False) as child:
+        with closing(lock):
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"started\n"
+        with closing(StoreLock(tmp_path / "lock", SOCKET)):
+            child.communicate(b"\n")
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff", b"[]", b'{"pid": 1', b'{"pid": "\\u001b[31m", "socket": 7}'])
+def test_a_holder_that_has_not_said_who_it_is_is_a_holder(text: bytes, tmp_path: Path) -> None:
+    with closing(StoreLock(tmp_path / "lock", SOCKET)):
+        (tmp_path / "lock").write_bytes(text)
+        with pytest.raises(StartupError, match=r"another agent.* has the sessions of this keyring") as refused:
+            StoreLock(tmp_path / "lock", SOCKET)
+        assert str(refused.value).isprintable()
+
+
+def test_a_symbolic_link_in_its_place_is_refused_and_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "lock").symlink_to(precious)
+    with pytest.raises(StartupError, match="can't be opened"):
+        StoreLock(tmp_path / "lock", SOCKET)
+    assert precious.read_text() == "precious"
+
+
+def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="No such file"):
+        StoreLock(tmp_path / "missing" / "lock", SOCKET)

@@ -1,0 +1,100 @@
+"""The state directory: this user's alone, and each note in it the old one or the new one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from auth_agent.errors import StartupError
+from auth_agent.storage.state_directory import prepare, read_note, state_path, write_note
+
+NOBODY = 65534
+
+
+def test_it_is_where_the_platform_keeps_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tmp_path in state_path().parents
+    assert state_path().name == "auth-agent"
+
+
+def test_it_is_made_for_this_user_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "state" / "auth-agent"
+    prepare(directory)
+    prepare(directory)
+    assert directory.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o710, 0o701])
+def test_one_that_others_may_enter_is_closed_to_them(mode: int, tmp_path: Path) -> None:
+    tmp_path.chmod(mode)
+    prepare(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_another_users_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    with pytest.raises(StartupError, match=f"{tmp_path} belongs to the user {os.getuid()}, not to you"):
+        prepare(tmp_path)
+
+
+def test_a_file_in_its_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartupError, match="can't be used"):
+        prepare(tmp_path / "file")
+    with pytest.raises(StartupError, match="can't be used"):
+        prepare(tmp_path / "file" / "below")
+
+
+def test_there_is_no_note_where_none_was_written(tmp_path: Path) -> None:
+    assert read_note(tmp_path / "note") is None
+    assert read_note(tmp_path / "no directory" / "note") is None
+
+
+def test_a_note_that_is_there_and_can_not_be_read_is_no_missing_one(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        read_note(tmp_path)
+
+
+def test_a_note_is_read_as_it_was_written_and_is_this_users_alone(tmp_path: Path) -> None:
+    for text in ("first, and longer", "sécond"):
+        write_note(tmp_path / "note", text)
+        assert read_note(tmp_path / "note") == text
+    assert (tmp_path / "note").stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["note"]
+
+
+def test_bytes_that_are_no_text_are_read_as_something(tmp_path: Path) -> None:
+    (tmp_path / "note").write_bytes(b"a\xffb")
+    assert read_note(tmp_path / "note") == "a\ufffdb"
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_write_that_fails_leaves_the_note_before_and_no_rubbish(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = tmp_path / "note"
+    write_note(note, "first")
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    if call == "fsync":
+        monkeypatch.setattr(os, "fsync", fail)
+    elif call == "replace":
+        monkeypatch.setattr(Path, "replace", fail)
+    else:
+        note.with_name("note.new").mkdir()
+    with pytest.raises(OSError, match=r"Input/output error|Is a directory"):
+        write_note(note, "second")
+    assert read_note(note) == "first"
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["note"]
+
+
+def test_a_symbolic_link_beside_is_not_written_through(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "note.new").symlink_to(precious)
+    with pytest.raises(OSError, match="symbolic link"):
+        write_note(tmp_path / "note", "text")
+    assert precious.read_text() == "precious"

@@ -1,0 +1,359 @@
+"""The keyring as a store, when it is locked, frozen, killed, or not there at all."""
+
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import secretstorage
+
+from auth_agent.secret import Secret
+from auth_agent.storage import keyring as module
+from auth_agent.storage.keyring import KeyringStore
+from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
+from tests.integration.agent_process import PATIENCE, until
+from tests.integration.keyring_session import KeyringSession
+from tests.integration.test_worker import children, is_gone, workers_of
+
+pytestmark = pytest.mark.anyio
+
+# Within these seconds a call comes back that waits for nothing: a start of the worker, on a busy machine.
+AT_ONCE = 4.0
+TEXT = Secret('{"text": "canary"}')
+BUS = "DBUS_SESSION_BUS_ADDRESS"
+PROMPTER = "org.gnome.keyring.SystemPrompter"
+# Without types, all of it.
+jeepney: Any = import_module("jeepney")
+blocking: Any = import_module("jeepney.io.blocking")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@contextmanager
+def used(session: KeyringSession) -> Generator[KeyringSession]:
+    """Have this process's workers use that session."""
+    with session, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DISPLAY", raising=False)
+        patch.delenv("WAYLAND_DISPLAY", raising=False)
+        for name, value in session.environment.items():
+            patch.setenv(name, value)
+        yield session
+
+
+@pytest.fixture
+def keyring() -> Generator[KeyringSession, None, None]:
+    with used(KeyringSession()) as session:
+        yield session
+
+
+@asynccontextmanager
+async def opened(directory: Path) -> AsyncGenerator[KeyringStore]:
+    store = KeyringStore(directory)
+    try:
+        yield store
+    finally:
+        await store.rest()
+
+
+async def fails(call: Callable[[], Awaitable[object]], within: float = AT_ONCE) -> StoreError:
+    begun = time.monotonic()
+    with pytest.raises(StoreError) as failed:
+        await call()
+    assert time.monotonic() - begun < within
+    return failed.value
+
+
+class Prompter:
+    """Owns the name at which gnome-keyring has a person asked, and never answers."""
+
+    def __init__(self) -> None:
+        self._connection = blocking.open_dbus_connection()
+        bus = jeepney.DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
+        self._connection.send_and_get_reply(jeepney.new_method_call(bus, "RequestName", "su", (PROMPTER, 0)))
+
+    def asked(self, timeout: float) -> bool:
+        """Whether it is asked within that time."""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                message = self._connection.receive(timeout=left)
+            except TimeoutError:
+                return False
+            header = message.header
+            called = header.message_type is jeepney.MessageType.method_call
+            if called and "Prompter" in header.fields.get(jeepney.HeaderFields.interface, ""):
+                return True
+        return False
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def prompter(keyring: KeyringSession) -> Generator[Prompter, None, None]:
+    assert keyring.is_locked() is False
+    one = Prompter()
+    yield one
+    one.close()
+
+
+# ---- locked
+
+
+async def test_a_locked_keyring_is_told_at_once_without_asking_and_works_when_it_was_unlocked(
+    keyring: KeyringSession, prompter: Prompter, tmp_path: Path
+) -> None:
+    async with opened(tmp_path) as store:
+        await store.write("work", TEXT)
+        keyring.lock()
+        for call in (lambda: store.read("work"), lambda: store.write("work", TEXT), lambda: store.delete("work")):
+            failed = await fails(call)
+            assert isinstance(failed, StoreLocked)
+            assert (failed.reason, "unlock" in failed.remedy) == ("the keyring is locked", True)
+        assert not prompter.asked(0.2)
+        keyring.unlock()
+        assert await store.read("work") == TEXT
+
+
+async def test_a_first_write_into_a_locked_keyring_leaves_no_note(keyring: KeyringSession, tmp_path: Path) -> None:
+    keyring.lock()
+    async with opened(tmp_path) as store:
+        assert isinstance(await fails(lambda: store.write("work", TEXT)), StoreLocked)
+    assert not (tmp_path / "keyring.json").exists()
+
+
+# ---- asking
+
+
+async def test_who_is_asked_and_does_not_answer_is_not_waited_for_without_end(
+    keyring: KeyringSession, prompter: Prompter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring.lock()
+    monkeypatch.setattr(module, "_ASK_LIMIT", 1.5)
+    async with opened(tmp_path) as store:
+        failed = await fails(store.ask)
+        assert isinstance(failed, StoreLocked)
+        assert failed.reason == "the keyring is locked, and nobody answered its dialog"
+        assert prompter.asked(1)
+        assert children() == []
+
+
+async def test_asking_ends_with_its_process_when_it_is_cancelled_and_others_go_on_meanwhile(
+    keyring: KeyringSession, prompter: Prompter, tmp_path: Path
+) -> None:
+    async with opened(tmp_path) as store:
+        await store.write("work", TEXT)
+        keyring.lock()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.ask)
+            assert await anyio.to_thread.run_sync(prompter.asked, PATIENCE)
+            assert isinstance(await fails(lambda: store.read("work")), StoreLocked)
+            keyring.unlock()
+            assert await store.read("work") == TEXT
+            assert len(children()) == 2
+            tasks.cancel_scope.cancel()
+        assert len(children()) == 1
+        assert await store.read("work") == TEXT
+
+
+async def test_where_nobody_can_be_asked_that_is_told_at_once(keyring: KeyringSession, tmp_path: Path) -> None:
+    keyring.lock()
+    async with opened(tmp_path) as store:
+        assert isinstance(await fails(store.ask), StoreLocked)
+        assert children() == []
+
+
+# ---- frozen and killed
+
+
+async def test_a_frozen_keyring_is_told_within_the_limit_and_works_when_it_is_thawed(
+    keyring: KeyringSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LIMIT", 1.5)
+    async with opened(tmp_path) as store:
+        await store.write("work", TEXT)
+        keyring.freeze()
+        failed = await fails(lambda: store.read("work"))
+        assert str(failed) == "the keyring hangs: no answer within 1.5 s"
+        assert children() == []
+        keyring.thaw()
+        assert await store.read("work") == TEXT
+
+
+async def test_a_keyring_that_is_killed_in_the_middle_is_no_missing_one(
+    keyring: KeyringSession, tmp_path: Path
+) -> None:
+    async with opened(tmp_path) as store:
+        await store.write("work", TEXT)
+        keyring.freeze()
+        failures: list[StoreError] = []
+
+        async def read() -> None:
+            failures.append(await fails(lambda: store.read("work"), PATIENCE))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await anyio.sleep(0.2)  # until the call is with it; earlier it would find the next one, which is locked
+            keyring.kill()
+        assert type(failures[0]) in {StoreError, StoreLocked}
+        # D-Bus has started another one by now, which nobody has unlocked.
+        assert isinstance(await fails(lambda: store.read("work"), PATIENCE), StoreLocked)
+        keyring.unlock()
+        assert await store.read("work") == TEXT
+
+
+WRITER = """
+import anyio, anyio.lowlevel, sys
+from pathlib import Path
+from auth_agent.secret import Secret
+from auth_agent.storage.keyring import KeyringStore
+
+async def main():
+    store = KeyringStore(Path(sys.argv[1]))
+    await store.write("work", Secret('{"text": "first"}'))
+    print("written", flush=True)
+    sys.stdin.readline()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.write, "work", Secret('{"text": "second"}'))
+        for _ in range(100):  # many more than it takes until the request is in the worker's socket
+            await anyio.lowlevel.checkpoint()
+        print("sent", flush=True)
+
+anyio.run(main)
+"""
+
+
+def test_a_write_into_a_frozen_keyring_is_finished_though_the_agent_was_killed(
+    keyring: KeyringSession, tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"written\n"
+        (worker,) = workers_of(process.pid)
+        keyring.freeze()
+        process.stdin.write(b"\n")
+        assert process.stdout.readline() == b"sent\n"
+        process.kill()
+    assert not is_gone(worker)
+    keyring.thaw()
+    until(lambda: keyring.read() == '{"text": "second"}')
+    until(lambda: is_gone(worker))
+
+
+# ---- not there
+
+
+async def test_without_a_bus_there_is_no_keyring_and_nothing_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(BUS, f"unix:path={tmp_path}/nobody")
+    async with opened(tmp_path) as store:
+        for call in (lambda: store.read("work"), lambda: store.write("work", TEXT), lambda: store.delete("work")):
+            failed = await fails(call)
+            assert isinstance(failed, StoreMissing)
+            assert failed.reason == "there is no D-Bus session, and so no keyring"
+    assert not (tmp_path / "keyring.json").exists()
+
+
+async def test_a_keyring_that_once_held_something_is_waited_for(
+    keyring: KeyringSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path) as store:
+        await store.write("work", TEXT)
+    with monkeypatch.context() as patch:
+        patch.setenv(BUS, f"unix:path={tmp_path}/nobody")
+        async with opened(tmp_path) as store:
+            failed = await fails(lambda: store.read("work"))
+            assert type(failed) is StoreError
+            assert "it holds the sessions, and is waited for" in failed.reason
+            assert "--store memory" in failed.remedy
+    async with opened(tmp_path) as store:
+        assert await store.read("work") == TEXT
+        assert keyring.is_locked() is False
+
+
+async def test_what_another_installation_left_is_noted_when_it_is_found(
+    keyring: KeyringSession, tmp_path: Path
+) -> None:
+    keyring.write('{"text": "theirs"}')
+    async with opened(tmp_path) as store:
+        assert await store.read("another") is None
+        assert not (tmp_path / "keyring.json").exists()
+        assert await store.read("work") == Secret('{"text": "theirs"}')
+        assert (tmp_path / "keyring.json").exists()
+
+
+async def test_a_bus_that_the_environment_does_not_name_is_found_where_systemd_has_it(
+    keyring: KeyringSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = keyring.environment[BUS].removeprefix("unix:path=").partition(",")[0]
+    (tmp_path / "bus").symlink_to(bus)
+    monkeypatch.delenv(BUS)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with opened(tmp_path) as store:
+        await store.write("work", TEXT)
+    assert keyring.read() == TEXT.reveal()
+
+
+async def test_a_bus_without_a_keyring_service_has_none(tmp_path: Path) -> None:
+    with used(KeyringSession(keyring=False)):
+        async with opened(tmp_path) as store:
+            failed = await fails(lambda: store.write("work", TEXT))
+            assert isinstance(failed, StoreMissing)
+            assert failed.reason == "there is no keyring service on the D-Bus session"
+            assert isinstance(await fails(store.ask), StoreLocked)
+    assert not (tmp_path / "keyring.json").exists()
+
+
+async def test_a_service_without_a_default_keyring_has_none_yet(keyring: KeyringSession, tmp_path: Path) -> None:
+    assert keyring.is_locked() is False
+    connection = secretstorage.dbus_init()
+    secretstorage.get_default_collection(connection).delete()
+    connection.close()
+    async with opened(tmp_path) as store:
+        failed = await fails(lambda: store.write("work", TEXT))
+        assert isinstance(failed, StoreMissing)
+        assert failed.reason == "the keyring service has no default keyring yet"
+
+
+# ---- the note
+
+
+async def test_a_note_that_can_not_be_written_keeps_the_entry_from_being_written(
+    keyring: KeyringSession, tmp_path: Path
+) -> None:
+    # An entry that nobody remembers would be taken for none.
+    async with opened(tmp_path) as store:
+        (tmp_path / "keyring.json.new").mkdir()
+        failed = await fails(lambda: store.write("work", TEXT))
+        assert "can't be written" in failed.reason
+        assert keyring.read() is None
+        (tmp_path / "keyring.json.new").rmdir()
+        await store.write("work", TEXT)
+        assert keyring.read() == TEXT.reveal()
+
+
+@pytest.mark.parametrize("text", ["", "canary", "[]", '{"backend": 7}'])
+def test_a_note_that_is_garbage_is_as_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "keyring.json").write_text(text)
+    assert KeyringStore(tmp_path).backend == KeyringStore(tmp_path / "elsewhere").backend
+
+
+@pytest.mark.parametrize("backend", ["os.getcwd", "no_such_module.Keyring"])
+async def test_a_backend_that_is_none_is_told(backend: str, tmp_path: Path) -> None:
+    store = KeyringStore(tmp_path, backend)
+    assert type(await fails(lambda: store.read("work"))) in {StoreError, StoreMissing}
+    await store.rest()
+    assert not (tmp_path / "keyring.json").exists()

@@ -1,0 +1,409 @@
+"""The worker process: killed when it hangs, let go when idle, and what it began it finishes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import anyio
+import pytest
+
+from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
+from tests.integration.agent_process import PATIENCE, until
+
+pytestmark = pytest.mark.anyio
+
+BACKEND = "tests.integration.scripted_keyring.Keyring"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the scripted keyring keeps its files."""
+    monkeypatch.setenv("SCRIPTED_KEYRING", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
+
+
+@asynccontextmanager
+async def started(place: Path) -> AsyncGenerator[Worker]:
+    worker = Worker(place / "worker.lock")
+    try:
+        yield worker
+    finally:
+        await worker.kill()
+        assert children() == []
+
+
+async def read(worker: Worker, username: str, limit: float = PATIENCE) -> object:
+    answer = await worker.call("read", limit, backend=BACKEND, service="auth-agent", username=username)
+    return answer.get("result", answer)
+
+
+async def write(worker: Worker, username: str, password: str, limit: float = PATIENCE) -> object:
+    return await worker.call(
+        "write", limit, backend=BACKEND, service="auth-agent", username=username, password=password
+    )
+
+
+def workers_of(parent: int) -> list[int]:
+    """That process's worker processes, zombies included."""
+    found: list[int] = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (directory / "stat").read_text()
+            command = (directory / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has just ended
+        state, its_parent = stat.rpartition(")")[2].split()[:2]
+        if int(its_parent) == parent and (state == "Z" or b"auth_agent.worker" in command):
+            found.append(int(directory.name))
+    return found
+
+
+def children() -> list[int]:
+    """This process's."""
+    return workers_of(os.getpid())
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether it has ended; a zombie has, whoever is to wait for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+async def comes(condition: Callable[[], object]) -> None:
+    """Wait until that holds, while the worker's calls go on."""
+    with anyio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110 -- another process's doings have no event here
+            await anyio.sleep(0.01)
+
+
+def freeze(place: Path) -> None:
+    (place / "frozen").touch()
+
+
+def thaw(place: Path) -> None:
+    (place / "frozen").unlink()
+
+
+def kept(place: Path, username: str = "work") -> Path:
+    return place / "auth-agent" / username
+
+
+async def test_one_process_does_one_call_after_the_other(place: Path) -> None:
+    async with started(place) as worker:
+        assert worker.pid is None
+        results: list[object] = []
+
+        async def write_and_read(number: int) -> None:
+            await write(worker, f"account-{number}", f"täxt-{number}")
+            results.append(await read(worker, f"account-{number}"))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(write_and_read, number)
+        assert sorted(map(str, results)) == sorted(f"täxt-{number}" for number in range(20))
+        assert children() == [worker.pid]
+
+
+async def test_a_failure_is_told_in_words_that_can_be_shown_and_the_process_goes_on(place: Path) -> None:
+    async with started(place) as worker:
+        assert await read(worker, "failing") == {"failure": "failed", "text": "it  [31mfails"}
+        pid = worker.pid
+        assert await read(worker, "defective") == {"failure": "failed", "text": "the keyring failed: RuntimeError"}
+        assert await read(worker, "nobody") is None
+        assert worker.pid == pid
+
+
+async def test_what_a_library_prints_is_no_answer_and_what_it_asks_for_is_no_request(place: Path) -> None:
+    async with started(place) as worker:
+        await write(worker, "chatty", "the text")
+        assert await read(worker, "chatty") == "the text"
+        assert await read(worker, "nobody") is None
+
+
+async def test_a_call_that_hangs_ends_within_its_limit_and_its_process_with_it(place: Path) -> None:
+    async with started(place) as worker:
+        await read(worker, "nobody")
+        pid = worker.pid
+        freeze(place)
+        with pytest.raises(WorkerTimeout, match=r"no answer within 0\.2 s"):
+            await write(worker, "work", "canary", limit=0.2)
+        assert (worker.pid, children()) == (None, [])
+        thaw(place)
+        assert await read(worker, "work") is None  # it was killed before
+        assert worker.pid != pid
+
+
+@pytest.mark.parametrize("username", ["deadly", "huge"])
+async def test_a_process_that_ends_or_answers_without_end_is_an_error_and_the_next_call_has_another(
+    username: str, place: Path
+) -> None:
+    async with started(place) as worker:
+        with pytest.raises(WorkerError, match=r"^the worker process failed: \w+$"):
+            await read(worker, username)
+        assert await read(worker, "nobody") is None
+
+
+async def test_a_process_killed_in_the_middle_of_a_call_is_an_error_and_the_next_call_works(place: Path) -> None:
+    async with started(place) as worker:
+        freeze(place)
+        failures: list[WorkerError] = []
+
+        async def call() -> None:
+            with pytest.raises(WorkerError) as failed:
+                await read(worker, "slow")
+            failures.append(failed.value)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            await comes((place / "begun").exists)
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGKILL)
+        assert [str(failure) for failure in failures] == ["the worker process failed: ConnectionError"]
+        thaw(place)
+        assert await read(worker, "slow") is None
+
+
+async def test_a_process_that_ended_between_two_calls_is_replaced(place: Path) -> None:
+    async with started(place) as worker:
+        await read(worker, "nobody")
+        pid = worker.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await comes(lambda: is_gone(pid))
+        assert await read(worker, "nobody") is None
+        assert children() == [worker.pid]
+
+
+async def test_the_answer_to_a_cancelled_call_is_not_given_to_the_next(place: Path) -> None:
+    async with started(place) as worker:
+        await write(worker, "slow", "the slow one's")
+        await write(worker, "work", "the next one's")
+        for _ in range(3):
+            (place / "begun").unlink(missing_ok=True)
+            freeze(place)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read, worker, "slow")
+                await comes((place / "begun").exists)
+                tasks.cancel_scope.cancel()
+            thaw(place)
+            assert await read(worker, "work") == "the next one's"
+
+
+async def test_a_write_that_was_cancelled_comes_to_its_end_before_the_next_call(place: Path) -> None:
+    async with started(place) as worker:
+        freeze(place)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write, worker, "work", "the text")
+            await comes((place / "begun").exists)
+            tasks.cancel_scope.cancel()
+        assert not kept(place).exists()
+        answers: list[object] = []
+
+        async def next_call() -> None:
+            answers.append(await read(worker, "work"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(next_call)
+            await comes(lambda: len(children()) == 2)
+            thaw(place)
+        assert answers == ["the text"]
+
+
+async def test_of_two_agents_the_later_ones_worker_waits_for_the_earlier_ones(place: Path) -> None:
+    answers: list[object] = []
+    async with started(place) as first, anyio.create_task_group() as tasks:
+        freeze(place)
+        tasks.start_soon(write, first, "work", "the first one's")
+        await comes((place / "begun").exists)
+        second = Worker(place / "worker.lock")
+
+        async def call() -> None:
+            answers.append(await read(second, "work"))
+            await second.kill()
+
+        tasks.start_soon(call)
+        await comes(lambda: second.pid is not None)
+        thaw(place)
+        await comes(kept(place).exists)
+        assert answers == []  # the first one has its turn as long as it lives
+        await first.rest()
+        await comes(lambda: answers)
+    assert answers == ["the first one's"]
+
+
+@pytest.mark.parametrize("call", ["nonsense", "read"])
+async def test_a_call_that_makes_no_sense_is_an_error_and_the_next_call_works(call: str, place: Path) -> None:
+    async with started(place) as worker:
+        with pytest.raises(WorkerError):
+            await worker.call(call, PATIENCE, nonsense="canary")
+        assert await read(worker, "nobody") is None
+
+
+async def test_signals_that_are_meant_for_the_agent_do_not_end_it(place: Path) -> None:
+    async with started(place) as worker:
+        await read(worker, "nobody")
+        pid = worker.pid
+        assert pid is not None
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid, signum)
+            assert await read(worker, "nobody") is None
+        assert worker.pid == pid
+        assert os.getsid(pid) == pid  # and the terminal's go to its parent alone
+
+
+async def test_it_ends_when_it_is_let_go_and_leaves_no_zombie(place: Path) -> None:
+    async with started(place) as worker:
+        await read(worker, "nobody")
+        pid = worker.pid
+        await worker.rest()
+        assert worker.pid is None
+        assert children() == []
+        assert await read(worker, "nobody") is None
+        assert worker.pid != pid
+
+
+async def test_what_is_to_be_kept_is_in_no_argument_and_in_no_environment(place: Path) -> None:
+    async with started(place) as worker:
+        freeze(place)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write, worker, "work", "canary")
+            await comes((place / "begun").exists)
+            process = Path(f"/proc/{worker.pid}")
+            shown = (process / "cmdline").read_bytes()
+            if os.geteuid() == 0:  # nobody else may read that of a process that isn't dumpable
+                shown += (process / "environ").read_bytes()
+            assert b"canary" not in shown
+            thaw(place)
+        assert kept(place).read_text() == "canary"
+
+
+async def test_it_keeps_its_memory_to_itself(place: Path) -> None:
+    async with started(place) as worker:
+        assert await read(worker, "dumpable") == "0"
+        process = Path(f"/proc/{worker.pid}")
+        assert "Max core file size        0                    0" in (process / "limits").read_text()
+        if os.geteuid() != 0:
+            with pytest.raises(PermissionError):
+                (process / "environ").read_bytes()
+
+
+async def test_a_hundred_calls_with_failures_leave_no_descriptor_and_no_process(place: Path) -> None:
+    async with started(place) as worker:
+        await read(worker, "nobody")
+        before = descriptors()
+        for number in range(100):
+            if number % 50 == 0:
+                with pytest.raises(WorkerError):
+                    await read(worker, "deadly")
+            elif number % 50 == 25:
+                await worker.rest()
+            else:
+                await read(worker, "failing" if number % 2 else "nobody")
+        assert len(children()) == 1
+        assert descriptors() == before
+
+
+async def test_where_no_process_can_be_started_nothing_is_left_open(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(place / "no python"))
+    async with started(place) as worker:
+        before = descriptors()
+        for _ in range(3):
+            with pytest.raises(WorkerError, match="FileNotFoundError"):
+                await read(worker, "work")
+        assert descriptors() == before
+
+
+# ---- the process by itself
+
+
+class Bare:
+    """A worker process on a socket, as its parent has it."""
+
+    def __init__(self, place: Path) -> None:
+        self.socket, theirs = socket.socketpair()
+        self.socket.settimeout(PATIENCE)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "auth_agent.worker", str(place / "worker.lock")],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+
+def request(call: str, **arguments: str) -> bytes:
+    return json.dumps({"call": call, "backend": BACKEND, "service": "auth-agent", **arguments}).encode() + b"\n"
+
+
+def test_its_end_is_the_sockets_end(place: Path) -> None:
+    with Bare(place) as worker:
+        worker.socket.sendall(request("read", username="nobody"))
+        assert worker.socket.recv(1000) == b'{"result": null}\n'
+        worker.socket.close()
+        assert worker.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("garbage", [b"canary\n", b"[]\n", b"{}\n", b"\xff\xfe\n", b"\n"])
+def test_garbage_ends_it_without_an_answer(garbage: bytes, place: Path) -> None:
+    with Bare(place) as worker:
+        worker.socket.sendall(garbage)
+        assert worker.socket.recv(1000) == b""
+        assert worker.process.wait(PATIENCE) == 1
+
+
+def test_half_a_request_is_not_done(place: Path) -> None:
+    with Bare(place) as worker:
+        worker.socket.sendall(request("write", username="work", password="text")[:-1])
+        worker.socket.close()
+        assert worker.process.wait(PATIENCE) == 0
+        assert not kept(place).exists()
+
+
+def test_a_symbolic_link_in_the_locks_place_is_refused(place: Path) -> None:
+    (place / "worker.lock").symlink_to(place / "precious")
+    with Bare(place) as worker:
+        assert worker.process.wait(PATIENCE) == 1
+        assert not (place / "precious").exists()
+
+
+def test_a_write_is_finished_though_its_parent_was_killed(place: Path) -> None:
+    freeze(place)
+    with Bare(place) as worker:
+        worker.socket.sendall(request("write", username="work", password="text") + request("read", username="work"))
+        until((place / "begun").exists)
+        worker.socket.close()
+        assert not kept(place).exists()
+        thaw(place)
+        assert worker.process.wait(PATIENCE) == 0
+        assert kept(place).read_text() == "text"
