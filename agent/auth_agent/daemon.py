@@ -15,7 +15,7 @@ import anyio
 
 from auth_agent.config import Account, load
 from auth_agent.defect import place
-from auth_agent.errors import ConfigError
+from auth_agent.errors import ConfigError, StartupError
 from auth_agent.host.clock import Clock
 from auth_agent.host.restart import restart
 from auth_agent.host.signals import Signals
@@ -128,7 +128,10 @@ def _store(state_path: Path | None, socket_path: Path) -> tuple[Store, Journal]:
     prepare(state_path)
     prepare(notes)
     StoreLock(state_path / "keyring.lock", socket_path)
-    return KeyringStore(state_path), Journal(notes)
+    try:
+        return KeyringStore(state_path), Journal(notes)
+    except OSError as error:
+        raise StartupError(f"the note of the keyring in {state_path} can't be read: {error.strerror}") from error
 
 
 async def _until_stopped(signals: Signals, reload: Callable[[], None]) -> signal.Signals:

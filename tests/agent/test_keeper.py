@@ -430,6 +430,19 @@ async def test_a_frugal_store_is_written_when_the_refresh_token_changes_and_only
         assert heart.session.saved
 
 
+async def test_a_logout_from_a_store_that_never_held_anything_is_done(machine: Machine) -> None:
+    machine.fails(MISSING)
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        await heart.log_in()
+        assert heart.keeper.about()["unsaved"] == 1
+        await heart.log_out()
+        await anyio.sleep(10)
+        about = heart.keeper.about()
+        assert (about["unsaved"], about["state"]) == (0, "missing")
+        assert heart.session.saved
+
+
 async def test_an_ending_agent_waits_until_all_is_saved(machine: Machine) -> None:
     await machine.has_a_session()
     async with machine.agent() as heart:

@@ -59,6 +59,14 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
         }
 
     def __enter__(self) -> Self:
+        try:
+            self._begin()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def _begin(self) -> None:
         for directory in ("run", "data/keyrings", "cache"):
             (self._home / directory).mkdir(parents=True, mode=0o700)
         if self._entries is not None:
@@ -66,11 +74,13 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
         self._start_bus()
         if self._keyring:
             self.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         try:
             if self._daemon is not None:
                 self._daemon.kill()

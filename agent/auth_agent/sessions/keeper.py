@@ -314,10 +314,19 @@ class Keeper:
                 if not self._store.frugal or desk.essence != _essence(kept):
                     await self._store.write(name, dump(name, kept, self._boot_id))
                 desk.essence = _essence(kept)
-        except StoreError:
-            self._mark(session, saved=False)
+        except StoreError as error:
+            if (
+                isinstance(error, StoreMissing) and desk.wanted is None
+            ):  # what never held anything has nothing to delete
+                self._settled(session, desk, version)
+            else:
+                self._mark(session, saved=False)
             raise
         await self._journal.saved(name, fingerprint, tombstone, sent)
+        self._settled(session, desk, version)
+
+    def _settled(self, session: Session, desk: _Desk, version: int) -> None:
+        """The store has what it should have, unless that has changed meanwhile."""
         if desk.version == version:
             desk.dirty = False
             desk.settled.set()
