@@ -24,7 +24,7 @@ class Agent:
 
     Every method raises an `AgentError`: the protocol's code for what the agent refused, `AgentNotRunning` where
     nobody listens, `ConnectionLost` where the agent went away and the call could not be repeated,
-    `UntrustedAgent` where another user listens.
+    `UntrustedAgent` where another user listens, or could.
 
     """
 

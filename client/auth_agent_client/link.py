@@ -7,6 +7,7 @@ import time
 
 from .errors import AgentError, AgentNotRunning, ConnectionLost, Internal, UntrustedAgent, from_wire
 from .peer import peer_credentials
+from .place import check_place
 from .question import LONGEST, Question
 from .waiting import Waits
 from .wire import Connection, Message, Notification, Response, WireError
@@ -143,10 +144,11 @@ async def connect(path: str, waits: Waits) -> Link:
 
     Raises:
         AgentNotRunning: nobody does, or is too busy.
-        UntrustedAgent: another user does: nothing was sent.
+        UntrustedAgent: another user does, or others may enter the directory: nothing was sent.
 
     """
     try:
+        check_place(path)
         connection = await waits.connect(path)
         try:
             connection.setblocking(False)

@@ -15,6 +15,7 @@ from auth_agent_client import Agent, AgentNotRunning, ConnectionLost, InvalidReq
 from auth_agent_client.wire import Connection
 from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import log_in
+from tests.integration.impostor import answering, listening
 from tests.op.provider import OpenIDProvider
 
 SLACK = 5.0  # s, beside deadlines of half a second
@@ -113,35 +114,12 @@ def test_what_no_agent_would_take_is_not_even_sent(client: Agent) -> None:
         client.token(audience="\udcff")
 
 
-def listening(path: Path) -> socket.socket:
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen()
-    return server
-
-
 def test_an_agent_that_hangs_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with listening(Path("hung.sock")), Agent("hung.sock") as client:
         monkeypatch.setattr("auth_agent_client.question._GRACE", 0.1)
         with pytest.raises(Timeout, match="has not answered token"):
             client.token(timeout=0.1)
-
-
-def answering(server: socket.socket, answer: bytes, *, times: int = 1, read_first: bool = True) -> threading.Thread:
-    """A server that says that, so many times, to the first who comes."""
-
-    def serve() -> None:
-        connection, _ = server.accept()
-        with connection, contextlib.suppress(OSError):
-            if read_first:
-                connection.recv(1000)
-            for _ in range(times):
-                connection.sendall(answer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    return thread
 
 
 def test_what_is_no_agent_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
