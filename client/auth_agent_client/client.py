@@ -15,6 +15,9 @@ from .waiting import Blocking, finish
 
 __all__ = ["Agent", "Token"]
 
+# As many as a program has threads that ask at the same moment.
+_MAX_IDLE = 16
+
 
 class Agent:
     """The agent of this user, asked over its socket; use it as a context manager, or call `close`.
@@ -29,7 +32,7 @@ class Agent:
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self._pool = Pool(path if path is not None else socket_path(), Blocking())
+        self._pool = Pool(path if path is not None else socket_path(), Blocking(), most_idle=_MAX_IDLE)
 
     def __enter__(self) -> "Agent":  # noqa: PYI034 -- Self is typing's, which this package does not import
         return self

@@ -7,16 +7,17 @@ from .link import Link, connect
 from .question import Question
 from .waiting import Waits
 
-# As many as a program has calls at the same moment; more are closed after use.
-_MAX_IDLE = 16
-
 
 class Pool:
-    """The connections to the agent at one path. Threads may share it: it needs no lock."""
+    """The connections to the agent at one path. Threads may share it: it needs no lock.
 
-    def __init__(self, path: str, waits: Waits) -> None:
+    `most_idle`: as many as are kept, those of calls at the same moment; more are closed after use.
+    """
+
+    def __init__(self, path: str, waits: Waits, *, most_idle: int) -> None:
         self.path = path
         self._waits = waits
+        self._most_idle = most_idle
         self._idle: list[Link] = []
 
     def close(self) -> None:
@@ -73,7 +74,7 @@ class Pool:
             link.close()
 
     def _give_back(self, link: Link) -> None:
-        if len(self._idle) < _MAX_IDLE:
+        if len(self._idle) < self._most_idle:
             self._idle.append(link)
         else:
             link.close()
