@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Self
@@ -21,8 +21,9 @@ from .pool import Pool
 from .question import Question
 from .token import Token, token_from
 from .waiting import CONNECT_TIMEOUT, Waits
+from .watch import Watch
 
-__all__ = ["AsyncAgent"]
+__all__ = ["AsyncAgent", "AsyncWatch"]
 
 # Of the agent's 1,200 connections, what the calls of one program may take; more at the same moment wait their turn.
 MAX_CONNECTIONS: Final = 64
@@ -48,7 +49,8 @@ class AsyncAgent:
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self._pool = Pool(path if path is not None else socket_path(), _Yielding(), most_idle=MAX_CONNECTIONS)
+        self._waits = _Yielding()
+        self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=MAX_CONNECTIONS)
         self._turns = _Turns(MAX_CONNECTIONS)
         self._pid = os.getpid()
 
@@ -170,6 +172,27 @@ class AsyncAgent:
         """Wait until the agent ends; whether it did within `timeout` seconds."""
         return await self._pool.wait_for_end(timeout)
 
+    def watch(self, accounts: Collection[str] | None = None, *, reconnect: bool = True) -> "AsyncWatch":
+        """The record of each account as it is now, then, without end, each that changed; never a token.
+
+        It has a connection of its own, which closes with the iterator: by its `aclose`, when nobody refers to it any
+        more, as after a `break`, or when the wait for a record is cancelled. In a forked child it goes on over the
+        child's own connection.
+
+        Args:
+            accounts: the names of those to watch; all when left out.
+            reconnect: when the agent goes away, wait for it to come back, and go on with what changed meanwhile
+                (but not with an account that vanished from the configuration meanwhile: that has no record).
+
+        Raises:
+            InvalidRequest: `accounts` are no names of accounts; at once, if they are no texts.
+            AgentNotRunning: nobody listens when the first record is asked for.
+            UntrustedAgent: at any time, also with `reconnect`; likewise what the agent refuses.
+            ConnectionLost: the agent went away; without `reconnect`.
+
+        """
+        return AsyncWatch(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect))
+
     # ---- how it is asked
 
     async def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
@@ -188,6 +211,41 @@ class AsyncAgent:
             return await self._pool.call(question)
         finally:
             turns.give_back()
+
+
+class AsyncWatch(AsyncIterator[dict[str, object]]):
+    """What `AsyncAgent.watch` gives: records.
+
+    No generator, which only its event loop could close once nobody refers to it, and trio does so under protest.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._is_awaited = False
+
+    async def __anext__(self) -> dict[str, object]:
+        self._claim()
+        try:
+            record = await self._watch.next()
+        finally:
+            self._is_awaited = False
+        if record is None:
+            raise StopAsyncIteration
+        return record
+
+    async def aclose(self) -> None:
+        """Close the connection; there will be no more records. Nobody may be waiting for one."""
+        self._claim()
+        self._is_awaited = False
+        self._watch.close()
+
+    def __del__(self) -> None:
+        self._watch.close()
+
+    def _claim(self) -> None:
+        if self._is_awaited:
+            raise RuntimeError("another task waits for this watch's next record; cancel that one first")
+        self._is_awaited = True
 
 
 class _Turns:

@@ -4,7 +4,7 @@ A call takes an idle connection, or opens one, so threads never wait for each ot
 belongs to the process that opened it: after a fork the child opens its own, and replies never cross processes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Generator, Mapping
 from types import TracebackType
 
 from .paths import socket_path
@@ -12,6 +12,7 @@ from .pool import Pool
 from .question import Question
 from .token import Token, token_from
 from .waiting import Blocking, finish
+from .watch import Watch
 
 __all__ = ["Agent", "Token"]
 
@@ -32,7 +33,8 @@ class Agent:
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self._pool = Pool(path if path is not None else socket_path(), Blocking(), most_idle=_MAX_IDLE)
+        self._waits = Blocking()
+        self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=_MAX_IDLE)
 
     def __enter__(self) -> "Agent":  # noqa: PYI034 -- Self is typing's, which this package does not import
         return self
@@ -152,9 +154,39 @@ class Agent:
         """Wait until the agent ends; whether it did within `timeout` seconds."""
         return finish(self._pool.wait_for_end(timeout)).value is True
 
+    def watch(
+        self, accounts: Collection[str] | None = None, *, reconnect: bool = True
+    ) -> Generator[dict[str, object], None, None]:
+        """The record of each account as it is now, then, without end, each that changed; never a token.
+
+        It has a connection of its own, which closes with the generator: by its `close`, or when nobody refers to it
+        any more, as after a `break`. In a forked child it goes on over the child's own connection.
+
+        Args:
+            accounts: the names of those to watch; all when left out.
+            reconnect: when the agent goes away, wait for it to come back, and go on with what changed meanwhile
+                (but not with an account that vanished from the configuration meanwhile: that has no record).
+
+        Raises:
+            InvalidRequest: `accounts` are no names of accounts; at once, if they are no texts.
+            AgentNotRunning: nobody listens when the first record is asked for.
+            UntrustedAgent: at any time, also with `reconnect`; likewise what the agent refuses.
+            ConnectionLost: the agent went away; without `reconnect`.
+
+        """
+        return _records(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect))
+
     # ---- how it is asked
 
     def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
         """Call a method of the protocol by its name; a parameter that is None is left out."""
         result: dict[str, object] = finish(self._pool.call(Question(method, parameters))).value
         return result
+
+
+def _records(watch: Watch) -> Generator[dict[str, object], None, None]:
+    try:
+        while (record := finish(watch.next()).value) is not None:
+            yield record
+    finally:
+        watch.close()

@@ -72,6 +72,21 @@ class Link:
             raise Internal(f"the agent answered {question.method} with no map")
         return result  # pyright: ignore[reportUnknownVariableType] -- its keys are texts: the wire saw to that
 
+    async def notification(self) -> Notification:
+        """What the agent says next without being asked, however long that takes.
+
+        Raises:
+            ConnectionLost: nothing more will come.
+
+        """
+        try:
+            while True:
+                message = await self._next(None)
+                if isinstance(message, Notification):
+                    return message
+        except (OSError, WireError) as error:
+            raise _lost(error) from error
+
     def is_over(self) -> bool:
         """Whether the agent has hung up since the last call: then there is something to read, or its end."""
         return bool(self._poll.poll(0))

@@ -1,6 +1,6 @@
 """How a client waits: the one thing that the blocking client and the asynchronous one do differently.
 
-All else is written once, in coroutines (`Link`, `Pool`). Those of the blocking client wait inside, by the
+All else is written once, in coroutines (`Link`, `Pool`, `Watch`). Those of the blocking client wait inside, by the
 kernel, so that they never suspend, and a single step, `finish`, runs them from start to end.
 """
 

@@ -5,10 +5,15 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
+from auth_agent_client.wire import Connection, Request
+
 UNPRIVILEGED = 65534  # nobody
+
+# A record, records, or any bytes.
+Told = dict[str, object] | list[dict[str, object]] | bytes
 
 
 def listening(path: Path) -> socket.socket:
@@ -33,6 +38,35 @@ def answering(server: socket.socket, answer: bytes, *, times: int = 1, read_firs
     thread = threading.Thread(target=serve)
     thread.start()
     return thread
+
+
+@contextlib.contextmanager
+def watched(server: socket.socket, *lives: Sequence[Told] | None) -> Generator[None, None, None]:
+    """A server that is watched: in each life it answers with a snapshot, tells of what follows, and hangs up.
+
+    None is a life in which it says nothing at all.
+    """
+
+    def live(connection: socket.socket, told: Sequence[Told]) -> None:
+        wire = Connection()
+        while not isinstance(request := wire.next_message(), Request):
+            wire.receive_data(connection.recv(1000))
+        answer = wire.answer(request, {"agent_id": "impostor", "accounts": told[0]})
+        for one in told:
+            change = answer if one is told[0] else wire.notify("changed", one)
+            connection.sendall(one if isinstance(one, bytes) else change)
+
+    def serve() -> None:
+        for told in lives:
+            connection, _ = server.accept()
+            with connection:
+                if told is not None:
+                    live(connection, told)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield
+    thread.join()
 
 
 @contextlib.contextmanager

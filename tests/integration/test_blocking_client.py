@@ -107,6 +107,19 @@ def test_the_end_of_an_agent_is_waited_for(agent: AgentProcess, client: Agent) -
     assert client.wait_for_end(0)  # nobody is there: it has ended
 
 
+def test_who_waits_for_the_end_does_not_wait_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended: list[bool] = []
+    with listening(Path("agent.sock")) as server, Agent("agent.sock") as client:
+        waiting = threading.Thread(target=lambda: ended.append(client.wait_for_end(PATIENCE)))
+        waiting.start()
+        connection, _ = server.accept()
+        with connection:  # an agent would hang up on one that never speaks, and that is not its end
+            assert b"hello" in connection.recv(1000)
+        waiting.join()
+    assert ended == [True]
+
+
 def test_what_no_agent_would_take_is_not_even_sent(client: Agent) -> None:
     with pytest.raises(InvalidRequest, match="min_ttl must be a number of seconds"):
         client.token(min_ttl=float("nan"))
