@@ -42,11 +42,13 @@ def test_a_wheel_has_its_packages_with_their_types_and_the_one_version(
     assert not [one for one in names if "test" in one or "node_modules" in one]
 
 
-def test_the_client_alone_needs_msgpack_alone(tmp_path: Path) -> None:
+def test_the_client_alone_needs_msgpack_alone_and_anyio_where_it_is_asked_for(tmp_path: Path) -> None:
     with build(ROOT / "client", tmp_path).root as archive:
         (metadata,) = [one for one in archive.namelist() if one.endswith(".dist-info/METADATA")]
         about = email.message_from_bytes(archive.read(metadata))
-    assert [str(one).partition(">")[0] for one in about.get_all("Requires-Dist", [])] == ["msgpack"]
+    needs = [str(one) for one in about.get_all("Requires-Dist", [])]
+    assert [one.partition(">")[0] for one in needs if "extra ==" not in one] == ["msgpack"]
+    assert [one.partition(">")[0] for one in needs if one.endswith("extra == 'aio'")] == ["anyio"]
 
 
 def test_nothing_in_the_repository_names_a_registry() -> None:

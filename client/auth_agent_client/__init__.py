@@ -4,7 +4,11 @@
     with Agent() as agent:
         token = agent.token("work", min_ttl=120)
 
-Imports the standard library and msgpack, nothing else, so that a program pays little for it.
+Under asyncio and trio the same is asked with `async with AsyncAgent() as agent`, imported by itself:
+
+    from auth_agent_client.aio import AsyncAgent
+
+It alone needs anyio. All else imports the standard library and msgpack only, so that a program pays little for it.
 """
 
 from .client import Agent, Token

@@ -4,55 +4,20 @@ A call takes an idle connection, or opens one, so threads never wait for each ot
 belongs to the process that opened it: after a fork the child opens its own, and replies never cross processes.
 """
 
-import os
-from collections.abc import Mapping
+from collections.abc import Collection, Generator, Mapping
 from types import TracebackType
 
-from .errors import ConnectionLost, Internal
-from .link import Link
-from .messages import METHODS
 from .paths import socket_path
+from .pool import Pool
+from .question import Question
+from .token import Token, token_from
+from .waiting import Blocking, finish
+from .watch import Watch
 
 __all__ = ["Agent", "Token"]
 
-# As many as a program has threads that ask at the same moment; more are closed after use.
+# As many as a program has threads that ask at the same moment.
 _MAX_IDLE = 16
-
-
-class Token:
-    """An access token that was valid when it was handed out, and what to send it as.
-
-    `expires_at` is Unix time in seconds. `audience` and `scope` are what the token was granted for, as far as the
-    provider said.
-    """
-
-    __slots__ = ("access_token", "account", "audience", "expires_at", "scope", "token_type")
-
-    def __init__(
-        self,
-        account: str,
-        access_token: str,
-        token_type: str,
-        expires_at: float,
-        scope: str | None,
-        audience: str | None,
-    ) -> None:
-        self.account = account
-        self.access_token = access_token
-        self.token_type = token_type
-        self.expires_at = expires_at
-        self.scope = scope
-        self.audience = audience
-
-    @property
-    def authorization(self) -> str:
-        """The value of an HTTP request's `Authorization` header (RFC 6750, section 2.1)."""
-        # Providers write `bearer` too, and some APIs take only the RFC's spelling.
-        scheme = "Bearer" if self.token_type.lower() == "bearer" else self.token_type
-        return f"{scheme} {self.access_token}"
-
-    def __repr__(self) -> str:
-        return f"Token(account={self.account!r}, access_token=…, expires_at={self.expires_at!r})"
 
 
 class Agent:
@@ -63,13 +28,13 @@ class Agent:
 
     Every method raises an `AgentError`: the protocol's code for what the agent refused, `AgentNotRunning` where
     nobody listens, `ConnectionLost` where the agent went away and the call could not be repeated,
-    `UntrustedAgent` where another user listens.
+    `UntrustedAgent` where another user listens, or could.
 
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self._path = path if path is not None else socket_path()
-        self._idle: list[Link] = []
+        self._waits = Blocking()
+        self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=_MAX_IDLE)
 
     def __enter__(self) -> "Agent":  # noqa: PYI034 -- Self is typing's, which this package does not import
         return self
@@ -81,8 +46,7 @@ class Agent:
 
     def close(self) -> None:
         """Close the idle connections; the agent may be used again, and opens new ones."""
-        while self._idle:
-            self._idle.pop().close()
+        self._pool.close()
 
     # ---- what can be asked
 
@@ -107,7 +71,7 @@ class Agent:
             timeout: how long to wait for it, in seconds (15).
 
         """
-        return _token(
+        return token_from(
             self.call(
                 "token",
                 {
@@ -131,7 +95,7 @@ class Agent:
         timeout: float | None = None,
     ) -> Token:
         """The token to use instead of one that an API answered with 401."""
-        return _token(
+        return token_from(
             self.call(
                 "rejected",
                 {
@@ -158,7 +122,7 @@ class Agent:
 
     def refresh(self, account: str | None = None, *, timeout: float | None = None) -> Token:
         """A token from a refresh now, whatever the current one is good for."""
-        return _token(self.call("refresh", {"account": account, "timeout": timeout}))
+        return token_from(self.call("refresh", {"account": account, "timeout": timeout}))
 
     def import_refresh_token(
         self, refresh_token: str, account: str | None = None, *, switch_user: bool = False
@@ -188,71 +152,41 @@ class Agent:
 
     def wait_for_end(self, timeout: float) -> bool:
         """Wait until the agent ends; whether it did within `timeout` seconds."""
-        link = self._take()
-        try:
-            return link.wait_for_end(timeout)
-        finally:
-            link.close()
+        return finish(self._pool.wait_for_end(timeout)).value is True
+
+    def watch(
+        self, accounts: Collection[str] | None = None, *, reconnect: bool = True
+    ) -> Generator[dict[str, object], None, None]:
+        """The record of each account as it is now, then, without end, each that changed; never a token.
+
+        It has a connection of its own, which closes with the generator: by its `close`, or when nobody refers to it
+        any more, as after a `break`. In a forked child it goes on over the child's own connection.
+
+        Args:
+            accounts: the names of those to watch; all when left out.
+            reconnect: when the agent goes away, wait for it to come back, and go on with what changed meanwhile
+                (but not with an account that vanished from the configuration meanwhile: that has no record).
+
+        Raises:
+            InvalidRequest: `accounts` are no names of accounts; at once, if they are no texts.
+            AgentNotRunning: nobody listens when the first record is asked for.
+            UntrustedAgent: at any time, also with `reconnect`; likewise what the agent refuses.
+            ConnectionLost: the agent went away; without `reconnect`.
+
+        """
+        return _records(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect))
 
     # ---- how it is asked
 
     def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
         """Call a method of the protocol by its name; a parameter that is None is left out."""
-        given = {name: value for name, value in parameters.items() if value is not None}
-        while True:
-            link = self._take()
-            used_before = link.used
-            try:
-                result = link.call(method, given)
-            except ConnectionLost as error:
-                link.close()
-                # The agent was restarted since the connection was last used. Once only: a new one has no past.
-                if used_before and (METHODS[method].repeatable or not error.details["sent"]):
-                    continue
-                raise
-            except BaseException:
-                # An error that the agent answered leaves the connection good; an interrupted call does not.
-                link.close() if link.waiting else self._give_back(link)
-                raise
-            self._give_back(link)
-            return result
-
-    def _take(self) -> "Link":
-        pid = os.getpid()
-        while self._idle:
-            try:
-                link = self._idle.pop()
-            except IndexError:  # another thread took it
-                break
-            if link.pid == pid and not link.is_over():
-                return link
-            # The agent's end of it is closed; or it is the parent's, whose descriptor stays open when ours is closed.
-            link.close()
-        return Link(self._path)
-
-    def _give_back(self, link: "Link") -> None:
-        if len(self._idle) < _MAX_IDLE:
-            self._idle.append(link)
-        else:
-            link.close()
+        result: dict[str, object] = finish(self._pool.call(Question(method, parameters))).value
+        return result
 
 
-def _token(result: Mapping[str, object]) -> Token:
-    account, access_token = result.get("account"), result.get("access_token")
-    token_type, expires_at = result.get("token_type"), result.get("expires_at")
-    scope, audience = result.get("scope"), result.get("audience")
-    if not (
-        isinstance(account, str)
-        and isinstance(access_token, str)
-        and isinstance(token_type, str)
-        and isinstance(expires_at, (int, float))
-    ):
-        raise Internal("the agent answered with no token")
-    return Token(
-        account,
-        access_token,
-        token_type,
-        float(expires_at),
-        scope if isinstance(scope, str) else None,
-        audience if isinstance(audience, str) else None,
-    )
+def _records(watch: Watch) -> Generator[dict[str, object], None, None]:
+    try:
+        while (record := finish(watch.next()).value) is not None:
+            yield record
+    finally:
+        watch.close()

@@ -171,7 +171,7 @@ class ConnectionLost(AgentError):
 
 
 class UntrustedAgent(AgentError):
-    """Who listens there is another user: nothing was sent."""
+    """Who listens there is another user, or others may enter the socket's directory: nothing was sent."""
 
     code = "untrusted_agent"
 

@@ -13,8 +13,9 @@ import pytest
 
 from auth_agent_client import Agent, AgentNotRunning, ConnectionLost, InvalidRequest, Timeout, Unavailable
 from auth_agent_client.wire import Connection
-from tests.integration.agent_process import AgentProcess
+from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import log_in
+from tests.integration.impostor import answering, listening
 from tests.op.provider import OpenIDProvider
 
 SLACK = 5.0  # s, beside deadlines of half a second
@@ -98,6 +99,27 @@ def test_a_killed_agent_is_noticed_by_who_waits_for_it(
         client.refresh()
 
 
+def test_the_end_of_an_agent_is_waited_for(agent: AgentProcess, client: Agent) -> None:
+    assert not client.wait_for_end(0.1)
+    agent.process.send_signal(signal.SIGTERM)
+    assert client.wait_for_end(PATIENCE)
+    agent.process.wait()
+    assert client.wait_for_end(0)  # nobody is there: it has ended
+
+
+def test_who_waits_for_the_end_does_not_wait_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended: list[bool] = []
+    with listening(Path("agent.sock")) as server, Agent("agent.sock") as client:
+        waiting = threading.Thread(target=lambda: ended.append(client.wait_for_end(PATIENCE)))
+        waiting.start()
+        connection, _ = server.accept()
+        with connection:  # an agent would hang up on one that never speaks, and that is not its end
+            assert b"hello" in connection.recv(1000)
+        waiting.join()
+    assert ended == [True]
+
+
 def test_what_no_agent_would_take_is_not_even_sent(client: Agent) -> None:
     with pytest.raises(InvalidRequest, match="min_ttl must be a number of seconds"):
         client.token(min_ttl=float("nan"))
@@ -105,35 +127,12 @@ def test_what_no_agent_would_take_is_not_even_sent(client: Agent) -> None:
         client.token(audience="\udcff")
 
 
-def listening(path: Path) -> socket.socket:
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen()
-    return server
-
-
 def test_an_agent_that_hangs_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with listening(Path("hung.sock")), Agent("hung.sock") as client:
-        monkeypatch.setattr("auth_agent_client.link._GRACE", 0.1)
+        monkeypatch.setattr("auth_agent_client.question._GRACE", 0.1)
         with pytest.raises(Timeout, match="has not answered token"):
             client.token(timeout=0.1)
-
-
-def answering(server: socket.socket, answer: bytes, *, times: int = 1, read_first: bool = True) -> threading.Thread:
-    """A server that says that, so many times, to the first who comes."""
-
-    def serve() -> None:
-        connection, _ = server.accept()
-        with connection, contextlib.suppress(OSError):
-            if read_first:
-                connection.recv(1000)
-            for _ in range(times):
-                connection.sendall(answer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    return thread
 
 
 def test_what_is_no_agent_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +161,7 @@ def test_who_talks_without_pause_and_never_answers_is_given_up_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("auth_agent_client.link._GRACE", 0.2)
+    monkeypatch.setattr("auth_agent_client.question._GRACE", 0.2)
     with listening(Path("chatty.sock")) as server, Agent("chatty.sock") as client:
         thread = answering(server, Connection().notify("changed", {}) * 100, times=1_000_000)
         begun = time.monotonic()
@@ -192,7 +191,7 @@ def test_a_signal_while_the_agent_is_too_busy_to_accept_is_no_other_user(
         room = threading.Timer(0.6, lambda: [stack.push(server.accept()[0]) for _ in range(2)])
         room.start()
         client = stack.enter_context(Agent("busy.sock"))
-        monkeypatch.setattr("auth_agent_client.link._GRACE", 0.1)
+        monkeypatch.setattr("auth_agent_client.question._GRACE", 0.1)
         with pytest.raises(Timeout):  # connected, and nobody answers: not "another user"
             client.token(timeout=0.1)
         room.join()

@@ -6,7 +6,6 @@ import resource
 import socket
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -20,9 +19,9 @@ from auth_agent_client.messages import METHODS
 from auth_agent_client.wire import Connection, Message, Notification, Response
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in
+from tests.integration.impostor import UNPRIVILEGED, another_users_agent
 from tests.op.provider import OpenIDProvider
 
-UNPRIVILEGED = 65534  # nobody
 FIRST_MESSAGE = 10.0
 SLACK = 5.0
 
@@ -415,18 +414,16 @@ def test_another_user_is_refused_even_where_the_files_would_let_him(logged_in: A
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
 def test_a_client_tells_nothing_to_another_users_agent(agent: AgentProcess) -> None:
     agent.terminate()
-    script = (
-        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()\n"
-        "print('listening', flush=True); c, _ = s.accept(); print(c.recv(100))"
-    )
-    agent.socket.parent.chmod(0o777)
-    agent.home.chmod(0o755)
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(agent.socket)], stdout=subprocess.PIPE, text=True
-    ) as thief:
-        assert thief.stdout is not None
-        assert thief.stdout.readline() == "listening\n"
+    with another_users_agent(agent.socket):
         done = agent.run("token")
-        assert thief.stdout.readline() == "b''\n"
     assert done.returncode == 1
-    assert "nothing was sent" in done.stderr
+    assert f"is the user {UNPRIVILEGED}, not you: nothing was sent" in done.stderr
+
+
+def test_a_client_tells_nothing_where_others_may_enter(agent: AgentProcess) -> None:
+    agent.socket.parent.chmod(0o755)
+    done = agent.run("token")
+    assert done.returncode == 1
+    assert f"nothing was sent; let nobody else in (chmod 700 {agent.socket.parent})" in done.stderr
+    agent.socket.parent.chmod(0o700)
+    assert agent.run("status").returncode == 0

@@ -1,0 +1,322 @@
+"""The asynchronous client: `AsyncAgent`, on anyio, so under asyncio and trio.
+
+Imported only when asked for: a program that doesn't needs no anyio. What is asked, over which connection, and what
+an answer means is the blocking client's own; here is how it waits.
+"""
+
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+import anyio.lowlevel
+
+from .paths import socket_path
+from .pool import Pool
+from .question import Question
+from .token import Token, token_from
+from .waiting import CONNECT_TIMEOUT, Waits
+from .watch import Watch
+
+__all__ = ["AsyncAgent", "AsyncWatch"]
+
+# Of the agent's 1,200 connections, what the calls of one program may take; more at the same moment wait their turn.
+MAX_CONNECTIONS: Final = 64
+# Seconds between attempts to connect to an agent that is too busy to accept.
+_SHORTEST_PAUSE: Final = 0.005
+_LONGEST_PAUSE: Final = 0.1
+
+
+class AsyncAgent:
+    """The agent of this user, asked over its socket; use it as an async context manager, or call `close`.
+
+    What `Agent` is to threads, for tasks: the same methods, results and errors. A call that is cancelled ends its
+    wait, never the agent's work. It belongs to no event loop, and may be used in one after the other (in a forked
+    child, too), but not in two at once.
+
+    Args:
+        path: the socket's path; by default where the agent listens (see `socket_path`).
+
+    Every method raises an `AgentError`: the protocol's code for what the agent refused, `AgentNotRunning` where
+    nobody listens, `ConnectionLost` where the agent went away and the call could not be repeated,
+    `UntrustedAgent` where another user listens, or could.
+
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._waits = _Yielding()
+        self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=MAX_CONNECTIONS)
+        self._turns = _Turns(MAX_CONNECTIONS)
+        self._pid = os.getpid()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the idle connections; the agent may be used again, and opens new ones."""
+        self._pool.close()
+
+    # ---- what can be asked
+
+    async def token(
+        self,
+        account: str | None = None,
+        *,
+        audience: str | None = None,
+        scope: str | None = None,
+        min_ttl: float | None = None,
+        force: bool | None = None,
+        timeout: float | None = None,
+    ) -> Token:
+        """An access token that is valid now.
+
+        Args:
+            account: the account's name; the default one when left out.
+            audience: the API it is for, where that isn't the account's own.
+            scope: the scopes it must have, separated by spaces, where those aren't the account's own.
+            min_ttl: for how many seconds it must be valid still.
+            force: a token newer than the current one.
+            timeout: how long to wait for it, in seconds (15).
+
+        """
+        return token_from(
+            await self.call(
+                "token",
+                {
+                    "account": account,
+                    "audience": audience,
+                    "scope": scope,
+                    "min_ttl": min_ttl,
+                    "force": force,
+                    "timeout": timeout,
+                },
+            )
+        )
+
+    async def rejected(
+        self,
+        access_token: str,
+        account: str | None = None,
+        *,
+        audience: str | None = None,
+        scope: str | None = None,
+        timeout: float | None = None,
+    ) -> Token:
+        """The token to use instead of one that an API answered with 401."""
+        return token_from(
+            await self.call(
+                "rejected",
+                {
+                    "account": account,
+                    "audience": audience,
+                    "scope": scope,
+                    "access_token": access_token,
+                    "timeout": timeout,
+                },
+            )
+        )
+
+    async def has_valid(
+        self,
+        account: str | None = None,
+        *,
+        audience: str | None = None,
+        scope: str | None = None,
+        min_ttl: float = 0,
+    ) -> bool:
+        """Whether there is a token, good for `min_ttl` seconds, without asking the provider."""
+        asked = {"account": account, "audience": audience, "scope": scope, "min_ttl": min_ttl}
+        return (await self.call("has_valid", asked)).get("valid") is True
+
+    async def refresh(self, account: str | None = None, *, timeout: float | None = None) -> Token:
+        """A token from a refresh now, whatever the current one is good for."""
+        return token_from(await self.call("refresh", {"account": account, "timeout": timeout}))
+
+    async def import_refresh_token(
+        self, refresh_token: str, account: str | None = None, *, switch_user: bool = False
+    ) -> dict[str, object]:
+        """Hand a refresh token over to the agent, which proves it by a refresh; the account's record.
+
+        The token is used up by that: nobody else may use it from then on.
+        """
+        asked = {"account": account, "refresh_token": refresh_token, "switch_user": switch_user}
+        return await self.call("import", asked)
+
+    async def logout(self, account: str | None = None, *, revoke: bool = True) -> bool:
+        """Forget the session; whether its refresh token was revoked at the provider as well."""
+        return (await self.call("logout", {"account": account, "revoke": revoke})).get("revoked") is True
+
+    async def status(self, account: str | None = None) -> dict[str, object]:
+        """What the agent is, and the record of each account, or of that one."""
+        return await self.call("status", {"account": account})
+
+    async def hello(self, client: str | None = None) -> dict[str, object]:
+        """The agent's version, pid and features; `client` is a name for its log."""
+        return await self.call("hello", {"client": client})
+
+    async def reload(self) -> dict[str, object]:
+        """Let the agent read its configuration again; which accounts that added, changed and removed."""
+        return await self.call("reload", {})
+
+    async def wait_for_end(self, timeout: float) -> bool:
+        """Wait until the agent ends; whether it did within `timeout` seconds."""
+        return await self._pool.wait_for_end(timeout)
+
+    def watch(self, accounts: Collection[str] | None = None, *, reconnect: bool = True) -> "AsyncWatch":
+        """The record of each account as it is now, then, without end, each that changed; never a token.
+
+        It has a connection of its own, which closes with the iterator: by its `aclose`, when nobody refers to it any
+        more, as after a `break`, or when the wait for a record is cancelled. In a forked child it goes on over the
+        child's own connection.
+
+        Args:
+            accounts: the names of those to watch; all when left out.
+            reconnect: when the agent goes away, wait for it to come back, and go on with what changed meanwhile
+                (but not with an account that vanished from the configuration meanwhile: that has no record).
+
+        Raises:
+            InvalidRequest: `accounts` are no names of accounts; at once, if they are no texts.
+            AgentNotRunning: nobody listens when the first record is asked for.
+            UntrustedAgent: at any time, also with `reconnect`; likewise what the agent refuses.
+            ConnectionLost: the agent went away; without `reconnect`.
+
+        """
+        return AsyncWatch(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect))
+
+    # ---- how it is asked
+
+    async def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
+        """Call a method of the protocol by its name; a parameter that is None is left out."""
+        question = Question(method, parameters)
+        await anyio.lowlevel.checkpoint_if_cancelled()  # what was cancelled before is not even sent
+        # The parent's calls, which a forked child sees as they were, never end there.
+        if self._pid != os.getpid():
+            self._turns, self._pid = _Turns(MAX_CONNECTIONS), os.getpid()
+        turns = self._turns
+        try:
+            await turns.take(question.deadline)
+        except TimeoutError as error:
+            raise question.unanswered() from error
+        try:
+            return await self._pool.call(question)
+        finally:
+            turns.give_back()
+
+
+class AsyncWatch(AsyncIterator[dict[str, object]]):
+    """What `AsyncAgent.watch` gives: records.
+
+    No generator, which only its event loop could close once nobody refers to it, and trio does so under protest.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._is_awaited = False
+
+    async def __anext__(self) -> dict[str, object]:
+        self._claim()
+        try:
+            record = await self._watch.next()
+        finally:
+            self._is_awaited = False
+        if record is None:
+            raise StopAsyncIteration
+        return record
+
+    async def aclose(self) -> None:
+        """Close the connection; there will be no more records. Nobody may be waiting for one."""
+        self._claim()
+        self._is_awaited = False
+        self._watch.close()
+
+    def __del__(self) -> None:
+        self._watch.close()
+
+    def _claim(self) -> None:
+        if self._is_awaited:
+            raise RuntimeError("another task waits for this watch's next record; cancel that one first")
+        self._is_awaited = True
+
+
+class _Turns:
+    """Lets so many in at once, the others in the order in which they came.
+
+    Unlike a semaphore it belongs to no event loop: nothing is left of one that ended.
+    """
+
+    def __init__(self, free: int) -> None:
+        self._free = free
+        self._waiting: deque[anyio.Event] = deque()
+
+    async def take(self, deadline: float) -> None:
+        """Wait for a turn. Raises a `TimeoutError` at the deadline."""
+        if self._free:
+            self._free -= 1
+            return
+        turn = anyio.Event()
+        self._waiting.append(turn)
+        try:
+            with _until(deadline):
+                await turn.wait()
+        except BaseException:
+            if turn.is_set():  # it came at the moment of giving up
+                self.give_back()
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    def give_back(self) -> None:
+        """End a turn."""
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._free += 1
+
+
+class _Yielding(Waits):
+    """Waits by the event loop, and lets the other tasks run."""
+
+    async def connect(self, path: str) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.setblocking(False)
+            with anyio.fail_after(CONNECT_TIMEOUT):
+                pause = _SHORTEST_PAUSE
+                while True:
+                    try:
+                        connection.connect(path)
+                    except BlockingIOError:
+                        # The backlog is full. Linux has no event for its having room again.
+                        await anyio.sleep(pause)
+                        pause = min(2 * pause, _LONGEST_PAUSE)
+                    else:
+                        return connection
+        except BaseException:
+            connection.close()
+            raise
+
+    async def readable(self, connection: socket.socket, deadline: float | None) -> None:
+        with _until(deadline):
+            await anyio.wait_readable(connection)
+
+    async def writable(self, connection: socket.socket, deadline: float | None) -> None:
+        with _until(deadline):
+            await anyio.wait_writable(connection)
+
+    async def pause(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+
+def _until(deadline: float | None) -> AbstractContextManager[object]:
+    """Raises a `TimeoutError` where what is in it lasts longer; None: it may."""
+    return anyio.fail_after(None if deadline is None else deadline - time.monotonic())

@@ -1,0 +1,63 @@
+"""An access token as clients get it."""
+
+from collections.abc import Mapping
+
+from .errors import Internal
+
+
+class Token:
+    """An access token that was valid when it was handed out, and what to send it as.
+
+    `expires_at` is Unix time in seconds. `audience` and `scope` are what the token was granted for, as far as the
+    provider said.
+    """
+
+    __slots__ = ("access_token", "account", "audience", "expires_at", "scope", "token_type")
+
+    def __init__(
+        self,
+        account: str,
+        access_token: str,
+        token_type: str,
+        expires_at: float,
+        scope: str | None,
+        audience: str | None,
+    ) -> None:
+        self.account = account
+        self.access_token = access_token
+        self.token_type = token_type
+        self.expires_at = expires_at
+        self.scope = scope
+        self.audience = audience
+
+    @property
+    def authorization(self) -> str:
+        """The value of an HTTP request's `Authorization` header (RFC 6750, section 2.1)."""
+        # Providers write `bearer` too, and some APIs take only the RFC's spelling.
+        scheme = "Bearer" if self.token_type.lower() == "bearer" else self.token_type
+        return f"{scheme} {self.access_token}"
+
+    def __repr__(self) -> str:
+        return f"Token(account={self.account!r}, access_token=…, expires_at={self.expires_at!r})"
+
+
+def token_from(result: Mapping[str, object]) -> Token:
+    """The token in the result of `token`, `rejected` or `refresh`. Raises `Internal` where there is none."""
+    account, access_token = result.get("account"), result.get("access_token")
+    token_type, expires_at = result.get("token_type"), result.get("expires_at")
+    scope, audience = result.get("scope"), result.get("audience")
+    if not (
+        isinstance(account, str)
+        and isinstance(access_token, str)
+        and isinstance(token_type, str)
+        and isinstance(expires_at, (int, float))
+    ):
+        raise Internal("the agent answered with no token")
+    return Token(
+        account,
+        access_token,
+        token_type,
+        float(expires_at),
+        scope if isinstance(scope, str) else None,
+        audience if isinstance(audience, str) else None,
+    )

@@ -1,0 +1,85 @@
+"""What may listen in an agent's place: servers that hang, talk nonsense, hang up, or are somebody else's."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from auth_agent_client.wire import Connection, Request
+
+UNPRIVILEGED = 65534  # nobody
+
+# A record, records, or any bytes.
+Told = dict[str, object] | list[dict[str, object]] | bytes
+
+
+def listening(path: Path) -> socket.socket:
+    """A server that accepts what the kernel accepts for it, and says nothing."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    return server
+
+
+def answering(server: socket.socket, answer: bytes, *, times: int = 1, read_first: bool = True) -> threading.Thread:
+    """A server that says that, so many times, to the first who comes."""
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection, contextlib.suppress(OSError):
+            if read_first:
+                connection.recv(1000)
+            for _ in range(times):
+                connection.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+@contextlib.contextmanager
+def watched(server: socket.socket, *lives: Sequence[Told] | None) -> Generator[None, None, None]:
+    """A server that is watched: in each life it answers with a snapshot, tells of what follows, and hangs up.
+
+    None is a life in which it says nothing at all.
+    """
+
+    def live(connection: socket.socket, told: Sequence[Told]) -> None:
+        wire = Connection()
+        while not isinstance(request := wire.next_message(), Request):
+            wire.receive_data(connection.recv(1000))
+        answer = wire.answer(request, {"agent_id": "impostor", "accounts": told[0]})
+        for one in told:
+            change = answer if one is told[0] else wire.notify("changed", one)
+            connection.sendall(one if isinstance(one, bytes) else change)
+
+    def serve() -> None:
+        for told in lives:
+            connection, _ = server.accept()
+            with connection:
+                if told is not None:
+                    live(connection, told)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield
+    thread.join()
+
+
+@contextlib.contextmanager
+def another_users_agent(path: Path) -> Generator[None, None, None]:
+    """Another user who listens there, and must hear nothing from the one who comes. Only root can be two users."""
+    # Bound as root: the directory lets nobody else in. The kernel says of a server who it was when it began to listen.
+    script = (
+        "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(30); s.bind(sys.argv[1])\n"
+        f"os.setuid({UNPRIVILEGED}); s.listen()\n"
+        "print('listening', flush=True); c, _ = s.accept(); print(c.recv(100))"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True) as thief:
+        assert thief.stdout is not None
+        assert thief.stdout.readline() == "listening\n"
+        yield
+        assert thief.stdout.readline() == "b''\n"
