@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from auth_agent_client import Agent, ConnectionLost
-from auth_agent_client.link import Link
+from auth_agent_client.link import Link, connect
+from auth_agent_client.question import Question
+from auth_agent_client.waiting import Blocking, finish
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
 from tests.op.provider import OpenIDProvider
@@ -62,7 +64,14 @@ def service(provider: OpenIDProvider) -> Generator[AgentProcess]:
 
 def queued(agent: AgentProcess) -> "closing[Link]":
     """A client that has connected, whether an agent runs or not."""
-    return closing(Link(str(agent.socket)))
+    link: Link = finish(connect(str(agent.socket), Blocking())).value
+    return closing(link)
+
+
+def hello(link: Link) -> dict[str, object]:
+    """What the agent says of itself, when it comes to that connection."""
+    said: dict[str, object] = finish(link.call(Question("hello", {}))).value
+    return said
 
 
 def agent_id(agent: AgentProcess) -> object:
@@ -77,7 +86,7 @@ def agent_id(agent: AgentProcess) -> object:
 def test_clients_that_came_before_the_agent_are_served(service: AgentProcess) -> None:
     with queued(service) as one, queued(service) as other:
         service.spawn()
-        assert {link.call("hello", {})["pid"] for link in (one, other)} == {service.process.pid}
+        assert {hello(link)["pid"] for link in (one, other)} == {service.process.pid}
 
 
 def test_clients_that_came_between_a_power_cut_and_the_next_start_are_served(service: AgentProcess) -> None:
@@ -86,7 +95,7 @@ def test_clients_that_came_between_a_power_cut_and_the_next_start_are_served(ser
     service.kill()
     with queued(service) as link:
         service.spawn()
-        assert link.call("hello", {})["agent_id"] != before
+        assert hello(link)["agent_id"] != before
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
@@ -368,7 +377,7 @@ def test_a_restarted_service_has_its_socket_still(service: AgentProcess) -> None
     service.kill()
     with queued(service) as link:
         service.spawn()
-        assert link.call("hello", {})["pid"] == service.process.pid
+        assert hello(link)["pid"] == service.process.pid
 
 
 def launched(setup: str) -> tuple[str, ...]:
