@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, TypeVar
+from typing import BinaryIO, NamedTuple, Self, TypeVar
 
 from auth_agent_client import Agent, AgentNotRunning
 
@@ -36,6 +36,17 @@ def until(condition: Callable[[], Found], timeout: float = PATIENCE, every: floa
             return found
         assert time.monotonic() < deadline, f"not within {timeout:g} s: {condition}"
         time.sleep(every)
+
+
+class Begun(NamedTuple):
+    """A command that runs, and the file that it writes to."""
+
+    process: "subprocess.Popen[bytes]"
+    path: Path
+
+    def output(self) -> str:
+        """What it has said so far, on standard output and error."""
+        return self.path.read_text()
 
 
 class AgentProcess(AbstractContextManager["AgentProcess"]):
@@ -188,6 +199,23 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
             timeout=60,
             check=False,
         )
+
+    @contextmanager
+    def begin(self, *arguments: str) -> Generator["Begun", None, None]:
+        """A command of `auth-agent` that goes on until it is ended."""
+        with (self.home / "output").open("w+") as output:
+            process = subprocess.Popen(
+                [*self._command, *arguments],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+            try:
+                yield Begun(process, Path(output.name))
+            finally:
+                process.kill()
+                process.wait(PATIENCE)
 
     def logged(self, pattern: str) -> list[str]:
         """The log's lines in which that is found."""

@@ -1,13 +1,14 @@
 """The commands as a person or a script meets them: what they print where, and their exit codes."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.agent_process import AgentProcess, until
+from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import account
 from tests.op.provider import OpenIDProvider
 
@@ -103,6 +104,40 @@ def test_status_says_what_is_wrong_below_the_account(logged_in: AgentProcess, pr
     lines = logged_in.run("status").stdout.splitlines()
     assert lines[3].startswith("work")
     assert lines[4].split(maxsplit=1) == ["the", "provider answered HTTP 503"]
+
+
+def test_watch_shows_changes_across_a_restart_until_it_is_interrupted(
+    logged_in: AgentProcess, provider: OpenIDProvider
+) -> None:
+    with logged_in.begin("watch", "work") as watching:
+        until(lambda: "work  ready  good for 59m" in watching.output())
+        provider.fault("status", status=503)
+        logged_in.run("refresh")
+        until(lambda: "the provider answered HTTP 503" in watching.output())
+        logged_in.kill()
+        until(lambda: "the agent has gone" in watching.output())
+        logged_in.start()
+        until(lambda: "the agent is back" in watching.output())
+        until(lambda: "work  logged_out" in watching.output())  # it was in memory
+        watching.process.send_signal(signal.SIGINT)
+        assert watching.process.wait(PATIENCE) == 130
+        assert "Traceback" not in watching.output()
+
+
+def test_watch_prints_records_as_json(logged_in: AgentProcess) -> None:
+    with logged_in.begin("watch", "--json") as watching:
+        until(lambda: watching.output().endswith("}\n"))
+        record = json.loads(watching.output().splitlines()[0])
+    assert (record["account"], record["state"]) == ("work", "ready")
+
+
+def test_watch_needs_an_agent_to_begin_with(logged_in: AgentProcess) -> None:
+    logged_in.kill()
+    done = logged_in.run("watch")
+    assert done.returncode == 3
+    assert "no agent listens" in done.stderr
+    logged_in.start()
+    assert logged_in.run("watch", "not a name").returncode == 2
 
 
 def test_refresh_and_logout_say_what_they_did(logged_in: AgentProcess) -> None:

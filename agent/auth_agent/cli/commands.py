@@ -13,11 +13,11 @@ import click
 
 from auth_agent.cli import exits, token as light_token
 from auth_agent.cli.stake import accounts_at_stake
-from auth_agent.cli.status import status_lines, store_lines
+from auth_agent.cli.status import change, status_lines, store_lines
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, __version__
-from auth_agent_client.errors import AgentError
+from auth_agent_client.errors import AgentError, AgentNotRunning, ConnectionLost
 from auth_agent_client.paths import socket_path
 
 # The agent lets refreshes in flight finish for ten seconds, and then closes connections.
@@ -25,6 +25,7 @@ _STOP_PATIENCE = 15.0
 # And then begins anew, on a machine that may be busy.
 _RESTART_PATIENCE = 30.0
 _RESTART_PAUSE = 0.05  # s, between two looks whether the new agent is there
+_RECONNECT_PAUSE = 0.5  # s, between two looks for an agent that has gone
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -146,6 +147,49 @@ def status(account: str | None, *, as_json: bool) -> None:
         kept = store_lines(store, records) if isinstance(store, Mapping) else []  # pyright: ignore[reportUnknownArgumentType] -- as above
         for line in (*kept, *status_lines(records, time.time())):  # pyright: ignore[reportUnknownArgumentType] -- as above
             click.echo(line)
+
+
+@cli.command()
+@click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+@click.option("--json", "as_json", is_flag=True, help="Print each record as the agent told it, one a line.")
+def watch(accounts: tuple[str, ...], *, as_json: bool) -> None:
+    """Show what the sessions are doing, as it happens, until Ctrl-C; also across restarts of the agent.
+
+    Example: auth-agent watch work
+    """
+    shown: dict[object, str] = {}
+    gone = False
+    with Agent() as agent:
+        while True:
+            try:
+                for record in agent.watch(accounts or None, reconnect=False):
+                    if gone:
+                        exits.complain("the agent is back")
+                    gone = False
+                    _show_change(record, shown, as_json=as_json)
+            except (AgentNotRunning, ConnectionLost):
+                if not shown:
+                    raise
+                if not gone:
+                    exits.complain("the agent has gone; waiting for it to come back")
+                gone = True
+            time.sleep(_RECONNECT_PAUSE)
+
+
+def _show_change(record: Mapping[str, object], shown: dict[object, str], *, as_json: bool) -> None:
+    """Print a record, if what it says of its account differs from what was said last."""
+    now = time.time()
+    # What is counted down is no news: only when it ends is.
+    said = json.dumps({name: value for name, value in record.items() if name != "revision"}, sort_keys=True)
+    if shown.get(record.get("account")) != said:
+        shown[record.get("account")] = said
+        line = (
+            json.dumps(record)
+            if as_json
+            else f"{time.strftime('%H:%M:%S', time.localtime(now))}  {change(record, now)}"
+        )
+        click.echo(line)
+        sys.stdout.flush()
 
 
 @cli.command()
