@@ -26,7 +26,7 @@ from auth_agent.ipc.server import Server
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
 from auth_agent.sessions.keeper import UNREAD, Keeper
 from auth_agent.sessions.login import Logins
-from auth_agent.sessions.refresher import FLIGHT_PATIENCE, Refresher
+from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.keyring import KeyringStore
@@ -83,7 +83,7 @@ async def serve(
         table = Table(config, clock or Clock(), unread=None if state_path is None else UNREAD)
         keeper = Keeper(table, store, journal)
         refresher = Refresher(table, wrap(http), keeper)
-        keeper.on_restored = refresher.reschedule
+        keeper.on_restored = refresher.attend_to
         reload = partial(_reload, table, keeper, refresher, config_path)
         handlers = Handlers(table, refresher, Logins(table, refresher, keeper), keeper, _about(listener.path), reload)
         asyncio.get_running_loop().set_exception_handler(_report)
@@ -105,9 +105,7 @@ async def serve(
             else:
                 notify(STOPPING)
                 listener.stop()
-            with anyio.move_on_after(FLIGHT_PATIENCE):
-                await refresher.drain()
-                await keeper.drain()
+            await refresher.drain()
             await server.close()
             work.cancel_scope.cancel()
         await http.aclose()

@@ -82,11 +82,11 @@ async def test_a_token_that_is_handed_out_again_is_not_dead_any_more(tmp_path: P
     assert read(tmp_path) == Note(used_at=1)
 
 
-async def test_after_a_deletion_all_that_was_sent_is_dead(tmp_path: Path) -> None:
+async def test_a_deletion_replaces_nothing(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.sent("work", ONE, 1)
     await journal.saved("work", None, None, [ONE])
-    assert read(tmp_path) == Note(replaced=[ONE], used_at=1)
+    assert read(tmp_path) == Note(used_at=1)  # a provider that doesn't rotate may have it good still
 
 
 async def test_a_logout_stands_until_it_is_done_with(tmp_path: Path) -> None:
@@ -175,9 +175,7 @@ async def test_a_crash_while_a_note_is_written_leaves_the_one_before(
     assert read(tmp_path).sent == [ONE, TWO, THREE]
 
 
-@pytest.mark.parametrize(
-    "where", ["a file in place of the directory", "no directory", "a directory in place of the file"]
-)
+@pytest.mark.parametrize("where", ["a file in place of the directory", "a directory in place of the file"])
 async def test_a_disk_that_takes_no_note_is_warned_of_and_stops_nothing(
     where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -72,7 +73,7 @@ class Heart:
         self.journal = Journal(machine.notes)
         self.keeper = Keeper(self.table, machine.store, self.journal)
         self.refresher = Refresher(self.table, lambda _: machine.provider, self.keeper, chance=lambda: 0.5)
-        self.keeper.on_restored = self.refresher.reschedule
+        self.keeper.on_restored = self.refresher.attend_to
         self.logins = Logins(self.table, self.refresher, self.keeper)
         self.session: Session = self.table.session("work")
 
@@ -451,7 +452,7 @@ async def test_an_ending_agent_waits_until_all_is_saved(machine: Machine) -> Non
         await heart.refresh()
         await anyio.sleep(3)
         machine.is_mended()
-        assert await seconds(heart.keeper.drain) <= 1.1
+        assert await seconds(partial(heart.keeper.drain, 10)) <= 1.1
         assert machine.store.has() == "rt-3"
 
 

@@ -201,8 +201,8 @@ def logout(account: str | None) -> None:
     """
     with Agent() as agent:
         revoked = agent.logout(account)
-    said = "revoked at the provider" if revoked else "not revoked at the provider: it did not take it back"
-    click.echo(f"logged out; the refresh token was {said}", err=True)
+    said = "was revoked at the provider" if revoked else "could not be revoked at the provider"
+    click.echo(f"logged out; the refresh token {said}", err=True)
 
 
 @cli.command()

@@ -13,7 +13,8 @@ def accounts_at_stake(status: Mapping[str, object]) -> list[str]:
     return [
         str(record.get("account"))
         for record in map(_map, records if isinstance(records, list) else ())  # pyright: ignore[reportUnknownArgumentType] -- any list from the agent
-        if record.get("saved") is False or (forgets and record.get("state") not in _NOTHING_TO_LOSE)
+        if record.get("state") != "logged_out"
+        and (record.get("saved") is False or (forgets and record.get("state") not in _NOTHING_TO_LOSE))
     ]
 
 

@@ -14,6 +14,7 @@ _KEYRINGS: Final = {
     "keyring.backends.macOS.Keyring": "the login keychain",
 }
 _UNSAVED: Final = "not saved yet: it would end with the agent"
+_UNDELETED: Final = "not deleted from there yet"
 
 
 def store_lines(store: Mapping[str, object], records: Iterable[Mapping[str, object]]) -> list[str]:
@@ -65,14 +66,20 @@ def change(record: Mapping[str, object], now: float) -> str:
     elif renewal in ("idle", "retrying"):
         parts.append(f"{'next refresh' if renewal == 'idle' else 'retry'} in {_span(record.get('refresh_at'), now)}")
     parts += [reason] if reason else []
-    parts += [_UNSAVED] if record.get("saved") is False else []
+    parts += _unsaved(record)
     return f"{account}  {state}  {', '.join(parts)}".rstrip()
 
 
 def _remarks(record: Mapping[str, object]) -> list[str]:
     # Why a session is locked is the store's trouble, which stands above the table.
     reason = "" if record.get("state") == "locked" else printable(record.get("reason"), 300)
-    return [*([reason] if reason else []), *([_UNSAVED] if record.get("saved") is False else [])]
+    return [*([reason] if reason else []), *_unsaved(record)]
+
+
+def _unsaved(record: Mapping[str, object]) -> list[str]:
+    if record.get("saved") is not False:
+        return []
+    return [_UNDELETED if record.get("state") == "logged_out" else _UNSAVED]
 
 
 def _width(text: str) -> int:

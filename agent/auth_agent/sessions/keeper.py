@@ -6,9 +6,8 @@ what a client waits for, then the rest. Nobody else ever waits for the store lon
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 import anyio
@@ -25,7 +24,7 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active, LoggedOut, Login, LoginRequired, Retrying, State
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal, Note
-from auth_agent.storage.store import Store, StoreError, StoreLocked, StoreMissing
+from auth_agent.storage.store import Store, StoreError, StoreHangs, StoreLocked, StoreMissing
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +44,10 @@ _REST: Final = 30.0
 UNREAD: Final = "the agent has just started, and not read it from the store yet"
 OLD_COPY: Final = "what the store has is an old copy, whose refresh token was replaced since"
 INTERRUPTED: Final = "the agent was ended in the middle of a refresh"
+
+
+# A session whose entry is to be written (True), or read.
+_Work = tuple[Session, bool]
 
 
 class _Reading:
@@ -87,7 +90,7 @@ class Keeper:
         table: Table,
         store: Store,
         journal: Journal,
-        on_restored: Callable[[], None] = lambda: None,
+        on_restored: Callable[[Session], None] = lambda _: None,
     ) -> None:
         """Keep them there.
 
@@ -110,7 +113,10 @@ class Keeper:
         self._unread: dict[Session, None] = {}
         self._wake = anyio.Event()
         self._problem: StoreError | None = None
-        self._failures = 0
+        # When what has failed, and not succeeded since, was tried last; and whether the last of all was a write.
+        self._failed: dict[_Work, float] = {}
+        self._wrote = False
+        self._unsorted = False
         self._pause = 0.0
         self._failed_at = 0.0
         self._retry_at = 0.0
@@ -135,11 +141,13 @@ class Keeper:
     # ---- reading
 
     def read_all(self) -> None:
-        """Put the locked sessions on the list, those that clients asked for last first."""
-        new = [session for session in self._table.locked() if session not in self._unread]
-        for session in new:
-            session.used_at = session.used_at or self._journal.note(session.account.name).used_at
-        self._unread = dict.fromkeys(sorted([*self._unread, *new], key=lambda session: -session.used_at))
+        """Put the locked sessions on the list: they are read as soon as it goes, those used last first."""
+        self._unread.update(dict.fromkeys(self._table.locked()))
+        self._unsorted = True
+        if isinstance(self._problem, StoreMissing):
+            self._do_without()
+        elif self._problem is not None:
+            self._lock_all(self._problem)
         self._wake.set()
 
     async def opened(self, session: Session, patience: float = READ_PATIENCE) -> None:
@@ -215,9 +223,8 @@ class Keeper:
 
     def _is_worth_a_wait(self) -> bool:
         """Whether the store may take what is to be saved: it did before, or it is asked anew, and answers soon."""
-        problem = self._problem
-        return problem is None or (
-            isinstance(problem, StoreLocked | StoreMissing) and self._retry_at <= anyio.current_time()
+        return self._problem is None or (
+            not isinstance(self._problem, StoreHangs) and self._retry_at <= anyio.current_time()
         )
 
     def _want(self, session: Session, kept: Kept | None) -> _Desk:
@@ -227,6 +234,8 @@ class Keeper:
         desk.version += 1
         desk.settled = anyio.Event() if desk.settled.is_set() else desk.settled
         self._hasten()
+        if type(self._problem) is StoreError and (session, True) not in self._failed:
+            self._retry_at = min(self._retry_at, anyio.current_time())  # it was another entry's failure, perhaps
         return desk
 
     def _desk(self, session: Session) -> _Desk:
@@ -243,6 +252,7 @@ class Keeper:
         async with anyio.create_task_group() as self._tasks:
             while True:
                 self._wake = anyio.Event()
+                await self._sort()
                 pause = self._retry_at - anyio.current_time() if self._problem is not None else 0.0
                 work = self._next() if pause <= 0 else None
                 if work is not None:
@@ -253,38 +263,53 @@ class Keeper:
                 else:
                     await self._rest()
 
-    async def drain(self) -> None:
-        """Wait until all is saved that has to be; no longer than a moment where a person would have to help."""
+    async def drain(self, patience: float) -> None:
+        """Wait until all is saved that has to be, for so many seconds at most.
+
+        Where a person would have to help, only for a moment.
+        """
         helpless = isinstance(self._problem, StoreLocked | StoreMissing)
-        with anyio.move_on_after(SAVE_PATIENCE if helpless else None):
+        with anyio.move_on_after(min(patience, SAVE_PATIENCE) if helpless else patience):
             while dirty := next((desk for desk in self._desks.values() if desk.dirty), None):
                 self._hasten()
-                await dirty.settled.wait()
+                with anyio.move_on_after(_HASTE):  # then once more: there is no later
+                    await dirty.settled.wait()
         lost = [session.account.name for session, desk in self._desks.items() if desk.dirty]
         if lost:
             _log.warning("unsaved accounts=%s", ",".join(lost))
 
-    def _next(self) -> Callable[[], Awaitable[None]] | None:
-        """What to do next: save, then read what somebody waits for, then read the rest."""
-        dirty = next((session for session, desk in self._desks.items() if desk.dirty), None)
-        awaited = next((session for session, desk in self._desks.items() if desk.readings), None)
-        unread = next(iter(self._unread), None)
-        works: list[Callable[[], Awaitable[None]]] = []
-        if dirty is not None:
-            works.append(partial(self._write, dirty, self._desks[dirty]))
-        works.extend(partial(self._fetch, session) for session in (awaited, unread) if session is not None)
-        # After a failure it is another's turn: one entry that can't be written keeps no other from being read.
-        return works[self._failures % len(works)] if works else None
+    async def _sort(self) -> None:
+        """Put those first that clients asked for last."""
+        if self._unsorted:
+            self._unsorted = False
+            await self._journal.read(session.account.name for session in self._unread)
+            for session in self._unread:
+                session.used_at = session.used_at or self._journal.note(session.account.name).used_at
+            self._unread = dict.fromkeys(sorted(self._unread, key=lambda session: -session.used_at))
 
-    async def _do(self, work: Callable[[], Awaitable[None]]) -> None:
+    def _next(self) -> _Work | None:
+        """What to do next: save, then read what somebody waits for, then read the rest."""
+        dirty = [(session, True) for session, desk in self._desks.items() if desk.dirty]
+        awaited = [(session, False) for session, desk in self._desks.items() if desk.readings]
+        # In turns, where somebody waits: a thousand saves at once must not keep him.
+        urgent = [*awaited[:1], *dirty, *awaited] if self._wrote else [*dirty, *awaited]
+        works = [*urgent, *((session, False) for session in self._unread)]
+        # What has failed is tried again when all else was: one entry that can't be had keeps no other from its turn.
+        return min(works, key=lambda work: self._failed.get(work, 0), default=None)
+
+    async def _do(self, work: _Work) -> None:
+        session, self._wrote = work
         try:
-            await work()
+            await (self._write(session, self._desk(session)) if self._wrote else self._fetch(session))
         except StoreError as error:
+            self._failed[work] = anyio.current_time()
             self._fail(error)
         except Exception as error:  # noqa: BLE001 -- an entry that nobody foresaw must not end the keeping of all others
             _log.error("defect in=keeper error=%s", place(error))
+            self._failed[work] = anyio.current_time()
             self._fail(StoreError("a defect of the agent; its log says more"))
         else:
+            self._failed.pop(work, None)
             self._recover()
 
     async def _rest(self) -> None:
@@ -378,7 +403,7 @@ class Keeper:
             session.restore(replace(kept, state=self._after_the_past(kept.state, note)))
         _log.info("restored account=%s state=%s", name, type(session.state).__name__)
         self._table.publish(name)
-        self.on_restored()
+        self.on_restored(session)
 
     def _after_the_past(self, state: State, note: Note) -> State:
         """The stored state, as what was noted beside the store makes it."""
@@ -400,7 +425,6 @@ class Keeper:
         self._problem = error
         if known is None or str(known) != str(error):
             _log.warning("store name=%s state=%s problem=%r", self._store.name, error.state, str(error))
-        self._failures += 1
         first, longest = _PAUSES.get(error.state, _FAILING_PAUSE)
         self._pause = min(longest, self._pause * 2 or first)
         self._failed_at = anyio.current_time()
@@ -411,9 +435,7 @@ class Keeper:
                 reading.end(error)
         if isinstance(error, StoreMissing):
             self._do_without()
-        for session in self._unread:
-            if session.lock(printable(str(error))):
-                self._table.publish(session.account.name)
+        self._lock_all(error)
         if isinstance(error, StoreLocked) and self._tasks is not None and self._may_ask():
             self._tasks.start_soon(self._ask)
 
@@ -422,6 +444,12 @@ class Keeper:
         unread, self._unread = self._unread, {}
         for session in unread:
             self._restore(session, None)
+
+    def _lock_all(self, error: StoreError) -> None:
+        """Say why the sessions that are not read yet can't be."""
+        for session in self._unread:
+            if session.lock(printable(str(error))):
+                self._table.publish(session.account.name)
 
     def _may_ask(self) -> bool:
         now = anyio.current_time()
@@ -445,7 +473,6 @@ class Keeper:
                 self._wake.set()
 
     def _recover(self) -> None:
-        self._failures = 0
         self._pause = 0.0
         if self._problem is None:
             return

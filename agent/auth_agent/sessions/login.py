@@ -60,7 +60,10 @@ class Logins:
         self._table.publish(account.name)
         self._refresher.reschedule()
         _log.info("import account=%s subject=%r", account.name, login.subject or "")
-        await self._keeper.save(session, session.kept())
+        # Noted before it is saved: what was presented is dead by then, also to an agent that starts after this one.
+        await self._keeper.intend(session, refresh_token)
+        if session.epoch == epoch + 1:
+            await self._keeper.save(session, session.kept())
         if (
             replaced is not None
             and replaced.refresh_token is not None

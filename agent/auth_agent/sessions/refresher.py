@@ -39,6 +39,8 @@ _SUSPENDED: Final = 5.0
 LOST_RETRIES: Final = 2
 # How long a logout waits for a refresh in flight, and an ending agent for all of them.
 FLIGHT_PATIENCE: Final = 10.0
+# How long an ending agent waits besides, for what the last refreshes left to be saved.
+LAST_SAVES: Final = 2.0
 
 
 class Flight:
@@ -76,6 +78,7 @@ class Refresher:
         self._unfinished: set[anyio.Event] = set()
         self._tasks: TaskGroup | None = None
         self._wake = anyio.Event()
+        self._asleep_until = 0.0
         self._stopping = False
 
     # ---- the timer
@@ -91,21 +94,31 @@ class Refresher:
                 _log.info("resumed suspended_for=%.0fs", asleep - was_asleep)
                 self._start_all_afresh()
             self._table.publish_expiries()
-            with anyio.move_on_after(self._start_what_is_due()):
+            delay = self._start_what_is_due()
+            self._asleep_until = anyio.current_time() + delay
+            with anyio.move_on_after(delay):
                 await self._wake.wait()
 
     def reschedule(self) -> None:
         """Something moved a session's next refresh."""
         self._wake.set()
 
+    def attend_to(self, session: Session) -> None:
+        """A session was read from the store: refresh it, if that is due, or in time; the others are as they were."""
+        if anyio.current_time() + self._start_if_due(session) < self._asleep_until:
+            self._wake.set()
+
     async def drain(self) -> None:
-        """Start nothing more, and wait for what is in flight, for ten seconds at most."""
+        """Start nothing more, and wait for what is in flight, for ten seconds at most, and for what is to be saved."""
         self._stopping = True
-        with anyio.move_on_after(FLIGHT_PATIENCE) as limit:
-            for done in tuple(self._unfinished):
-                await done.wait()
+        async with anyio.create_task_group() as saving:
+            saving.start_soon(self._keeper.drain, FLIGHT_PATIENCE)
+            with anyio.move_on_after(FLIGHT_PATIENCE) as limit:
+                for done in tuple(self._unfinished):
+                    await done.wait()
         if limit.cancelled_caught:
             _log.warning("stopping unfinished=%d", len(self._unfinished))
+        await self._keeper.drain(LAST_SAVES)
 
     def _asleep(self) -> float:
         """For how long the machine has been suspended, give or take a constant: only differences count."""
@@ -118,17 +131,18 @@ class Refresher:
 
     def _start_what_is_due(self) -> float:
         """Start the refreshes that are due; for how many seconds there is nothing to do."""
-        delay = TICK
-        now = self._clock.now()
-        for session in self._table.sessions.values():
-            due = session.refresh_due(now)
-            if due is not None and now.until(due) <= 0:
-                self.start(session)
-            elif due is not None:
-                delay = min(delay, now.until(due))
-            left = session.remaining(now)
-            delay = min(delay, left) if left > 0 else delay
-        return delay
+        return min((TICK, *map(self._start_if_due, self._table.sessions.values())))
+
+    def _start_if_due(self, session: Session) -> float:
+        """Start a session's refresh if it is due; for how many seconds there is nothing to do about it."""
+        now, delay = self._clock.now(), TICK
+        due = session.refresh_due(now)
+        if due is not None and now.until(due) <= 0:
+            self.start(session)
+        elif due is not None:
+            delay = min(delay, now.until(due))
+        left = session.remaining(now)
+        return min(delay, left) if left > 0 else delay
 
     # ---- refreshes
 
@@ -181,6 +195,8 @@ class Refresher:
         """
         while True:
             await self._keeper.intend(session, job.refresh_token)
+            if not is_wanted():
+                return job, Transient("its login has gone"), self._clock.now()
             outcome, sent = await self.present(job.account, job.refresh_token, is_wanted)
             if not isinstance(outcome, Ended) or not is_wanted():
                 return job, outcome, sent
@@ -349,6 +365,7 @@ class Refresher:
 
     async def log_out(self, session: Session, *, revoke: bool) -> bool:
         """Forget the session now; then see to it that its newest refresh token is revoked. Whether it was."""
+        await self._keeper.opened(session)  # what is not read can't be revoked
         flight, account, suspended = self.flight(session), session.account, session.suspended
         self.leave_login(session, revoke=revoke)
         refresh_token = session.log_out()

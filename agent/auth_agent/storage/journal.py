@@ -7,7 +7,7 @@ it was doing.
 import json
 import logging
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -61,6 +61,14 @@ class Journal:
             self._notes[account] = self._read(account)
         return self._notes[account]
 
+    async def read(self, accounts: Iterable[str]) -> None:
+        """Read the notes of those accounts in one go, without holding anything else up."""
+        new = [account for account in accounts if account not in self._notes]
+        if new and self._directory is not None:
+            found = await anyio.to_thread.run_sync(lambda: [self._read(account) for account in new])
+            for account, note in zip(new, found, strict=True):
+                self._notes.setdefault(account, note)
+
     async def sent(self, account: str, fingerprint: str, used_at: float) -> None:
         """A refresh token is about to be presented; noted when this comes back, or a warning is logged."""
         note = self.note(account)
@@ -85,12 +93,14 @@ class Journal:
         answered = [one for one in note.sent if one in answered]
         if not answered and not settled and fingerprint not in note.replaced:
             return
-        dead = [one for one in answered if one != fingerprint]
+        # What was deleted replaced nothing.
+        dead = [one for one in answered if one != fingerprint and fingerprint is not None]
         kept = [one for one in note.replaced if one != fingerprint and one not in dead]
         note.replaced = [*kept, *dead][-_MOST_REPLACED:]
         note.sent = [one for one in note.sent if one not in answered]
         note.tombstone = None if settled else note.tombstone
-        await self._write(account)
+        if not await self._write(account) and settled and note.tombstone is None:
+            note.tombstone = tombstone  # the disk has it still: later entries have to name it, too
 
     async def bury(self, account: str, tombstone: str) -> None:
         """What the store has of the account is dead from now on."""
@@ -98,17 +108,21 @@ class Journal:
         note.tombstone = tombstone
         await self._write(account)
 
-    async def _write(self, account: str) -> None:
+    async def _write(self, account: str) -> bool:
+        """Whether the note is on the disk; a warning is logged where it isn't."""
         if self._directory is None:
-            return
+            return True
         self._texts[account] = json.dumps({"version": 1, "account": account, **asdict(self.note(account))})
         with anyio.move_on_after(_PATIENCE) as limit:
             try:
                 await anyio.to_thread.run_sync(self._put, account, self._path(account), abandon_on_cancel=True)
-            except OSError as error:
-                _log.warning("journal account=%s error=%r", account, error.strerror)
+            except (OSError, RuntimeError) as error:  # the latter where no thread can be started
+                _log.warning("journal account=%s error=%r", account, str(error))
+            else:
+                return True
         if limit.cancelled_caught:
             _log.warning("journal account=%s error='the disk takes too long'", account)
+        return False
 
     def _put(self, account: str, path: Path) -> None:
         # Nobody may wait for this any more; still in turn, since an older note must not come last.

@@ -1,6 +1,7 @@
 """The system keyring as a store: every call in the worker, every call within a time limit."""
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Final
@@ -9,7 +10,7 @@ from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.storage.state_directory import read_note, write_note
-from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
+from auth_agent.storage.store import StoreError, StoreHangs, StoreLocked, StoreMissing
 from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
 from auth_agent.worker.vocabulary import LOCKED, MACOS, MISSING, SECRET_SERVICE
 
@@ -23,9 +24,12 @@ _MACOS_LIMIT: Final = 60.0
 _ASK_LIMIT: Final = 60.0
 
 _REMEDIES: Final = {
-    SECRET_SERVICE: "unlock it at the desktop, or: gnome-keyring-daemon --replace --unlock",
+    # Its input must be the password and nothing else: with a line's end it stays locked, and says nothing.
+    SECRET_SERVICE: "unlock it at the desktop, or: systemd-ask-password -n | gnome-keyring-daemon --replace --unlock",
     MACOS: "unlock it: security unlock-keychain",
 }
+_log = logging.getLogger(__name__)
+
 _MEMORY_REMEDY: Final = "to keep sessions in memory only: auth-agent run --store memory"
 
 
@@ -53,7 +57,7 @@ class KeyringStore:
         """
         self._note = directory / "keyring.json"
         self._noted: str | None = _noted(self._note)
-        self.backend = backend or self._noted or (MACOS if sys.platform == "darwin" else SECRET_SERVICE)
+        self.backend = backend or self._noted or _platforms()
         # keyring replaces an item of the keychain by another, for which a person has to say 'Always Allow' anew.
         self.frugal = self.backend == MACOS
         self._slots = slots or (2 if self.backend == MACOS else 1)
@@ -140,7 +144,7 @@ class KeyringStore:
         try:
             answer = await self._worker.call(call, self._limit, backend=self.backend, service=SERVICE, **arguments)
         except WorkerTimeout as error:
-            raise StoreError(f"the keyring hangs: {error}") from error
+            raise StoreHangs(f"the keyring hangs: {error}") from error
         except WorkerError as error:
             raise StoreError(str(error)) from error
         failure, reason = answer.get("failure"), printable(answer.get("text"))
@@ -167,17 +171,24 @@ class KeyringStore:
 
     def _remember(self) -> None:
         if self._noted != self.backend:
+            self._noted = self.backend
             try:
                 write_note(self._note, json.dumps({"version": 1, "backend": self.backend}))
-            except OSError as error:
-                raise StoreError(f"{self._note} can't be written: {error.strerror}") from error
-            self._noted = self.backend
+            except OSError as error:  # no reason to keep nothing
+                _log.warning("keyring note=%s error=%r", self._note, error.strerror)
+
+
+def _platforms() -> str:
+    return MACOS if sys.platform == "darwin" else SECRET_SERVICE
 
 
 def _noted(path: Path) -> str | None:
+    """Which keyring holds sessions; None where none ever did. A note that can't be understood tells that one does."""
     text = read_note(path)
-    backend = None if text is None else _member(text, "backend")
-    return backend if isinstance(backend, str) else None
+    if text is None:
+        return None
+    backend = _member(text, "backend")
+    return backend if isinstance(backend, str) and backend in (SECRET_SERVICE, MACOS) else _platforms()
 
 
 def _with_number(text: str, number: int) -> str:

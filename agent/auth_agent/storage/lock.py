@@ -1,5 +1,6 @@
 """One agent per store: two would present the same refresh tokens, and end each other's sessions."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -36,8 +37,6 @@ class StoreLock:
             raise StartupError(f"{path} can't be opened: {error.strerror}") from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "socket": os.fspath(socket_path)}).encode(), 0)
         except BlockingIOError as error:
             owner = _owner(self._descriptor)
             os.close(self._descriptor)
@@ -48,6 +47,9 @@ class StoreLock:
         except OSError as error:
             os.close(self._descriptor)
             raise StartupError(f"{path} can't be locked: {error.strerror}") from error
+        with contextlib.suppress(OSError):  # on a full disk it is locked all the same
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "socket": os.fspath(socket_path)}).encode(), 0)
 
     def close(self) -> None:
         """Let another agent have the store, while this process goes on."""

@@ -30,7 +30,10 @@ def prepare(directory: Path) -> None:
         if stat.S_IMODE(found.st_mode) & 0o077:
             directory.chmod(0o700)
     except OSError as error:
-        raise StartupError(f"the state directory {directory} can't be used: {error.strerror}") from error
+        raise StartupError(
+            f"{directory} can't be used: {error.strerror}; set XDG_STATE_HOME to another directory, or keep nothing: "
+            "auth-agent run --store memory"
+        ) from error
 
 
 def read_note(path: Path) -> str | None:
@@ -54,6 +57,7 @@ def write_note(path: Path, text: str) -> None:
 
     """
     beside = path.with_name(f"{path.name}.new")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have "reset" it
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

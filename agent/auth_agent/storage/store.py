@@ -22,6 +22,10 @@ class StoreError(Exception):
         self.remedy = remedy
 
 
+class StoreHangs(StoreError):
+    """It gave no answer in time."""
+
+
 class StoreLocked(StoreError):
     """It is there, and a person has to unlock it."""
 

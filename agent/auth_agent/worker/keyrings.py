@@ -28,7 +28,10 @@ class Keyrings:
 
         """
         with _failures():
-            return self._keyring(backend).get_password(service, username)
+            try:
+                return self._keyring(backend).get_password(service, username)
+            except UnicodeDecodeError:
+                return ""  # somebody put it there that isn't us
 
     def write(self, backend: str, service: str, username: str, password: str) -> None:
         """Keep a password under that name.

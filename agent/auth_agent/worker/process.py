@@ -101,6 +101,7 @@ class Worker:
         if self._socket is not None and self._process is not None and self._process.poll() is None:
             return self._socket
         self._leave()
+        self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have "reset" it
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:

@@ -60,7 +60,8 @@ def _collection() -> secretstorage.Collection:
     """The default collection, on a connection of its own."""
     try:
         connection = secretstorage.dbus_init()
-    except (exceptions.SecretStorageException, OSError, KeyError) as error:
+    except (exceptions.SecretStorageException, OSError, KeyError, RuntimeError, ValueError) as error:
+        # The last two are said of an address that the library doesn't know how to use.
         raise KeyringFailure(MISSING, "there is no D-Bus session, and so no keyring") from error
     with ExitStack() as end, _told():
         end.callback(connection.close)
