@@ -30,7 +30,7 @@ from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.keyring import KeyringStore
-from auth_agent.storage.lock import StoreLock
+from auth_agent.storage.lock import StoreLock, keyring_locks
 from auth_agent.storage.memory import MemoryStore
 from auth_agent.storage.state_directory import prepare
 from auth_agent.storage.store import Store
@@ -125,7 +125,8 @@ def _store(state_path: Path | None, socket_path: Path) -> tuple[Store, Journal]:
     notes = state_path / "sessions"
     prepare(state_path)
     prepare(notes)
-    StoreLock(state_path / "keyring.lock", socket_path)
+    for lock in keyring_locks(state_path):
+        StoreLock(lock, socket_path)
     try:
         return KeyringStore(state_path), Journal(notes)
     except OSError as error:

@@ -231,11 +231,13 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
                 return item.get_secret().decode()
         return None
 
-    def write(self, text: str, username: str = "work") -> None:
+    def write(self, text: str | bytes, username: str = "work") -> None:
         """Put an entry there, as another program would."""
         with self._collection() as collection:
             attributes = {**_attributes(username), "application": "Python keyring library"}
-            collection.create_item("a test's", attributes, text.encode(), replace=True)
+            collection.create_item(
+                "a test's", attributes, text if isinstance(text, bytes) else text.encode(), replace=True
+            )
 
     @contextmanager
     def _collection(self) -> Generator[secretstorage.Collection, None, None]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Generator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from auth_agent_client import Agent, Locked, LoginRequired, Timeout
+from auth_agent_client import Agent, InvalidRequest, Locked, LoginRequired, Timeout
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession
@@ -434,6 +435,57 @@ def test_a_second_agent_on_the_same_keyring_is_told_where_the_first_one_listens(
     second.start()
 
 
+def test_two_state_directories_do_not_make_two_keyrings(
+    start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    first = start_agent(provider)
+    second = start_agent(provider, started=False)  # with a home of its own, on the same D-Bus session
+    done = second.run("run")
+    assert done.returncode == 1
+    assert str(first.socket) in done.stderr
+
+
+def test_a_refresh_token_that_was_imported_is_refused_after_a_restart_too(
+    start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    imported = provider.login().refresh_token
+    assert imported is not None
+    with agent.client() as client:
+        client.import_refresh_token(imported, "work")
+        agent.run("restart")
+        until(lambda: is_ready(client))
+        with pytest.raises(InvalidRequest, match="used before"):
+            client.import_refresh_token(imported, "work")
+        assert client.refresh("work").account == "work"
+    assert twice_presented(provider) == []
+
+
+def test_what_is_no_entry_of_ours_is_over_and_a_login_goes_over_it(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    keyring.write(b"\xff\xfe garbage")
+    agent = start_agent(provider)
+    with agent.client() as client:
+        with pytest.raises(LoginRequired, match="can't be read"):
+            client.token("work")
+        log_in(client, provider)
+        assert record(client)["saved"] is True
+    assert entry(keyring)["account"] == "work"
+
+
+def test_a_state_directory_that_vanishes_is_made_again(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        shutil.rmtree(agent.home / ".local")
+        token = client.refresh("work")
+        until(lambda: record(client)["saved"] is True)
+    assert entry_token(keyring) == token.access_token
+
+
 def test_an_old_copy_put_back_under_a_running_agent_is_neither_believed_nor_kept(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
@@ -538,7 +590,7 @@ def test_of_a_thousand_sessions_each_is_served_as_it_arrives_the_last_used_first
         restored = [
             line.partition("account=")[2].partition(" ")[0] for line in agent.logged(" restored ")[first_start:]
         ]
-        assert restored[0] == last_used
+        assert last_used in restored[:3]  # but for those that were asked for meanwhile
         assert len(restored) < 500
 
 

@@ -111,9 +111,10 @@ class Refresher:
     async def drain(self) -> None:
         """Start nothing more, and wait for what is in flight, for ten seconds at most, and for what is to be saved."""
         self._stopping = True
+        limit = anyio.move_on_after(FLIGHT_PATIENCE)
         async with anyio.create_task_group() as saving:
             saving.start_soon(self._keeper.drain, FLIGHT_PATIENCE)
-            with anyio.move_on_after(FLIGHT_PATIENCE) as limit:
+            with limit:
                 for done in tuple(self._unfinished):
                     await done.wait()
         if limit.cancelled_caught:

@@ -4,11 +4,13 @@ import contextlib
 import fcntl
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
 from auth_agent.errors import StartupError
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
+from auth_agent.storage.state_directory import prepare
 
 _MAX_PATH = 4096
 
@@ -54,6 +56,24 @@ class StoreLock:
     def close(self) -> None:
         """Let another agent have the store, while this process goes on."""
         os.close(self._descriptor)
+
+
+def keyring_locks(state_path: Path) -> list[Path]:
+    """The locks of the system keyring: the state directory's, and one for the D-Bus session that leads to the keyring.
+
+    Two agents with different state directories could have the same keyring. The second lock is in the user's runtime
+    directory, which goes with the session; where there is none, as on macOS, the first has to do.
+    """
+    locks = [state_path / "keyring.lock"]
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        address = os.environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus"
+        # What follows the address proper tells one start of the bus from another.
+        bus = sha256(address.partition(",")[0].encode()).hexdigest()[:16]
+        directory = Path(runtime) / "auth-agent"
+        prepare(directory)
+        locks.append(directory / f"keyring-{bus}.lock")
+    return locks
 
 
 def _owner(descriptor: int) -> str:
