@@ -41,7 +41,7 @@ tests/op/node_modules/.installed: tests/op/package-lock.json $(VENV)/.test
 	touch $@
 
 test: $(VENV)/.test tests/op/node_modules/.installed
-	$(BIN)/python -m pytest $(if $(STRICT),--strict-skips) $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(if $(STRICT),--strict-skips) $(ARGS)
 
 # pyright runs on Node.js: the machine's, or the one that the provider's installation brought.
 check: $(VENV)/.check tests/op/node_modules/.installed

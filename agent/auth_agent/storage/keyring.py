@@ -58,6 +58,7 @@ class KeyringStore:
         self._note = directory / "keyring.json"
         self._noted: str | None = _noted(self._note)
         self.backend = backend or self._noted or _platforms()
+        self._is_written = self._noted == self.backend
         # keyring replaces an item of the keychain by another, for which a person has to say 'Always Allow' anew.
         self.frugal = self.backend == MACOS
         self._slots = slots or (2 if self.backend == MACOS else 1)
@@ -170,10 +171,11 @@ class KeyringStore:
         return f"{account}/{slot}" if slot else account
 
     def _remember(self) -> None:
-        if self._noted != self.backend:
-            self._noted = self.backend
+        self._noted = self.backend
+        if not self._is_written:
             try:
                 write_note(self._note, json.dumps({"version": 1, "backend": self.backend}))
+                self._is_written = True
             except OSError as error:  # no reason to keep nothing
                 _log.warning("keyring note=%s error=%r", self._note, error.strerror)
 
