@@ -7,7 +7,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from auth_agent.config import Account, load
 from auth_agent.defect import place
 from auth_agent.errors import ConfigError, StartupError
 from auth_agent.host.clock import Clock
-from auth_agent.host.restart import restart
+from auth_agent.host.restart import check_program, restart
 from auth_agent.host.signals import Signals
 from auth_agent.host.systemd import READY, STOPPING, inherited_socket, notify, reloading
 from auth_agent.ipc.handlers import Handlers
@@ -33,7 +33,7 @@ from auth_agent.storage.keyring import KeyringStore
 from auth_agent.storage.lock import StoreLock, keyring_locks
 from auth_agent.storage.memory import MemoryStore
 from auth_agent.storage.state_directory import prepare
-from auth_agent.storage.store import Store
+from auth_agent.storage.store import Store, StoreError
 from auth_agent_client import __version__, errors
 
 _log = logging.getLogger(__name__)
@@ -85,27 +85,34 @@ async def serve(
         refresher = Refresher(table, wrap(http), keeper)
         keeper.on_restored = refresher.attend_to
         reload = partial(_reload, table, keeper, refresher, config_path)
-        handlers = Handlers(table, refresher, Logins(table, refresher, keeper), keeper, _about(listener.path), reload)
+        about = _about(listener.path)
+        handlers = Handlers(table, refresher, Logins(table, refresher, keeper), keeper, about, reload)
         asyncio.get_running_loop().set_exception_handler(_report)
         asked = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
         async with anyio.create_task_group() as work:
             server = Server(listener.socket, handlers, work)
             work.start_soon(keeper.run)
+            serving = anyio.CancelScope()
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run, work)
-                front.start_soon(server.run)
+                work.start_soon(_run_in, serving, server.run)
                 _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
                 notify(READY)  # before the keyring is touched: that may take as long as it likes
                 keeper.read_all()
-                asked = await _until_stopped(signals, partial(_try, reload))
+                asked = await _until_stopped(
+                    signals, partial(_try, reload), partial(_may_restart, config_path, keeper, about)
+                )
                 front.cancel_scope.cancel()
-            # Nothing new from here on; what is in flight comes to its end, and clients get their answers.
+            # No refresh begins from here on; what is in flight comes to its end, and clients get their answers.
             if asked is _RESTART:
+                await refresher.drain()  # new clients are served meanwhile: soon they will be again
+                serving.cancel()
                 listener.hand_over()
             else:
                 notify(STOPPING)
+                serving.cancel()
                 listener.stop()
-            await refresher.drain()
+                await refresher.drain()
             await server.close()
             work.cancel_scope.cancel()
         await http.aclose()
@@ -133,12 +140,35 @@ def _store(state_path: Path | None, socket_path: Path) -> tuple[Store, Journal]:
         raise StartupError(f"the note of the keyring in {state_path} can't be read: {error.strerror}") from error
 
 
-async def _until_stopped(signals: Signals, reload: Callable[[], None]) -> signal.Signals:
-    """Wait for the signal to end, or to restart."""
-    while (signum := await signals.next()) is _RELOAD:
-        reload()
-    _log.info("stopping signal=%s", signum.name)
-    return signum
+async def _run_in(scope: anyio.CancelScope, work: Callable[[], Awaitable[None]]) -> None:
+    with scope:
+        await work()
+
+
+async def _until_stopped(
+    signals: Signals, reload: Callable[[], None], may_restart: Callable[[], Awaitable[bool]]
+) -> signal.Signals:
+    """Wait for the signal to end, or to restart where that can be done."""
+    while True:
+        signum = await signals.next()
+        if signum is _RELOAD:
+            reload()
+        elif signum is not _RESTART or await may_restart():
+            _log.info("stopping signal=%s", signum.name)
+            return signum
+
+
+async def _may_restart(config_path: Path, keeper: Keeper, about: dict[str, object]) -> bool:
+    """Whether an agent that begins now would serve what this one does; if not, this one says why, and goes on."""
+    try:
+        load(config_path)
+        check_program()
+        await keeper.check()
+    except (StartupError, StoreError) as error:
+        about["restart_refused"] = {"at": time.time(), "reason": str(error)}
+        _log.error("restart refused=%r", str(error))
+        return False
+    return True
 
 
 def _leave_soon(leave: Callable[[], object]) -> None:
@@ -156,6 +186,7 @@ def _about(socket_path: Path) -> dict[str, object]:
         "started_at": time.time(),
         "socket": os.fspath(socket_path),
         "locked": False,
+        "restart_refused": None,
     }
 
 

@@ -4,7 +4,7 @@ Imported only when asked for: a program that doesn't needs no anyio. What is ask
 an answer means is the blocking client's own; here is how it waits.
 """
 
-import os
+import itertools
 import socket
 import time
 from collections import deque
@@ -15,7 +15,9 @@ from typing import Final, Self
 
 import anyio
 import anyio.lowlevel
+from anyio.lowlevel import RunVar
 
+from .errors import Timeout
 from .paths import socket_path
 from .pool import Pool
 from .question import Question
@@ -26,7 +28,9 @@ from .watch import Watch
 __all__ = ["AsyncAgent", "AsyncWatch"]
 
 # Of the agent's 1,200 connections, what the calls of one program may take; more at the same moment wait their turn.
-MAX_CONNECTIONS: Final = 64
+MAX_CONNECTIONS: Final = 256
+# For the names of what each client keeps an event loop.
+_clients = itertools.count()
 # Seconds between attempts to connect to an agent that is too busy to accept.
 _SHORTEST_PAUSE: Final = 0.005
 _LONGEST_PAUSE: Final = 0.1
@@ -51,8 +55,8 @@ class AsyncAgent:
     def __init__(self, path: str | None = None) -> None:
         self._waits = _Yielding()
         self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=MAX_CONNECTIONS)
-        self._turns = _Turns(MAX_CONNECTIONS)
-        self._pid = os.getpid()
+        # By event loop: of one that ended, or was left behind by a fork, no call gives its turn back.
+        self._turns = RunVar[_Turns](f"auth_agent_client.AsyncAgent-{next(_clients)}")
 
     async def __aenter__(self) -> Self:
         return self
@@ -199,14 +203,14 @@ class AsyncAgent:
         """Call a method of the protocol by its name; a parameter that is None is left out."""
         question = Question(method, parameters)
         await anyio.lowlevel.checkpoint_if_cancelled()  # what was cancelled before is not even sent
-        # The parent's calls, which a forked child sees as they were, never end there.
-        if self._pid != os.getpid():
-            self._turns, self._pid = _Turns(MAX_CONNECTIONS), os.getpid()
-        turns = self._turns
+        turns = self._turns.get(None)
+        if turns is None:
+            turns = _Turns(MAX_CONNECTIONS)
+            self._turns.set(turns)
         try:
             await turns.take(question.deadline)
         except TimeoutError as error:
-            raise question.unanswered() from error
+            raise Timeout(f"{MAX_CONNECTIONS} calls of this client wait already; {method} was not sent") from error
         try:
             return await self._pool.call(question)
         finally:
@@ -251,7 +255,7 @@ class AsyncWatch(AsyncIterator[dict[str, object]]):
 class _Turns:
     """Lets so many in at once, the others in the order in which they came.
 
-    Unlike a semaphore it belongs to no event loop: nothing is left of one that ended.
+    Unlike anyio's semaphore it loses no turn to asyncio's own way of cancelling.
     """
 
     def __init__(self, free: int) -> None:

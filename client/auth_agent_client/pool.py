@@ -6,6 +6,7 @@ from .errors import AgentNotRunning, ConnectionLost
 from .link import Link, connect
 from .question import Question
 from .waiting import Waits
+from .wire import WireError
 
 
 class Pool:
@@ -22,11 +23,12 @@ class Pool:
 
     def close(self) -> None:
         """Close those that are idle; a call opens a new one."""
-        while self._idle:
-            self._idle.pop().close()
+        while (link := self._popped()) is not None:
+            link.close()
 
     async def call(self, question: Question) -> dict[str, object]:
         """The result of a question, asked again where the agent was restarted and that does no harm."""
+        repeated = False
         while True:
             link = self._idle_link() or await connect(self.path, self._waits)
             used_before = link.used
@@ -34,8 +36,11 @@ class Pool:
                 result = await link.call(question)
             except ConnectionLost as error:
                 link.close()
-                # The agent was restarted since the connection was last used. Once only: a new one has no past.
-                if used_before and (question.repeatable or not error.details["sent"]):
+                # The agent was restarted since the connection was last used; or is just leaving, and let a new one go
+                # unheard: that is believed once, and not of what speaks another protocol.
+                unheard = not repeated and not isinstance(error.__cause__, WireError)
+                if (used_before or unheard) and (question.repeatable or not error.details["sent"]):
+                    repeated = repeated or not used_before
                     continue
                 raise
             except BaseException:
@@ -64,14 +69,19 @@ class Pool:
     def _idle_link(self) -> Link | None:
         pid = os.getpid()
         while True:
-            try:
-                link = self._idle.pop()
-            except IndexError:  # there is none; or another thread took it
+            link = self._popped()
+            if link is None:
                 return None
             if link.pid == pid and not link.is_over():
                 return link
             # The agent's end of it is closed; or it is the parent's, whose descriptor stays open when ours is closed.
             link.close()
+
+    def _popped(self) -> Link | None:
+        try:
+            return self._idle.pop()
+        except IndexError:  # there is none; or another thread took it
+            return None
 
     def _give_back(self, link: Link) -> None:
         if len(self._idle) < self._most_idle:

@@ -35,7 +35,7 @@ from tests.integration.impostor import another_users_agent, answering, listening
 from tests.op.provider import OpenIDProvider
 
 BACKENDS = ["asyncio", "trio"]
-MANY = 200
+MANY = MAX_CONNECTIONS + 50
 SLACK = 5.0  # s, beside deadlines of half a second
 
 

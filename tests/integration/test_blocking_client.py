@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 
 from auth_agent_client import Agent, AgentNotRunning, ConnectionLost, InvalidRequest, Timeout, Unavailable
-from auth_agent_client.wire import Connection
+from auth_agent_client.wire import Connection, Request
 from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import log_in
 from tests.integration.impostor import answering, listening
@@ -195,3 +195,39 @@ def test_a_signal_while_the_agent_is_too_busy_to_accept_is_no_other_user(
         with pytest.raises(Timeout):  # connected, and nobody answers: not "another user"
             client.token(timeout=0.1)
         room.join()
+
+
+@pytest.mark.parametrize("call", ["import", "logout"])
+def test_what_does_more_when_asked_twice_is_sent_once_to_an_agent_that_goes_away(call: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    path = tmp_path / "agent.sock"
+    asked: list[str] = []
+
+    def serve(listening: socket.socket) -> None:
+        """Answer a greeting, and go away at anything else."""
+        for _ in range(2):
+            connection, _ = listening.accept()
+            wire = Connection()
+            with connection:
+                while data := connection.recv(65536):
+                    wire.receive_data(data)
+                    message = wire.next_message()
+                    assert isinstance(message, Request)
+                    asked.append(message.method)
+                    if message.method != "hello":
+                        break
+                    connection.sendall(wire.answer(message, {}))
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        server = threading.Thread(target=serve, args=(listening,), daemon=True)
+        server.start()
+        with Agent(str(path)) as agent:
+            agent.hello()
+            with pytest.raises(ConnectionLost):
+                agent.import_refresh_token("rt", "work") if call == "import" else agent.logout("work")
+            assert asked == ["hello", call]
+            with pytest.raises(ConnectionLost):  # for the server to end
+                agent.logout("work")
+        server.join(30)

@@ -131,6 +131,12 @@ def test_watch_prints_records_as_json(logged_in: AgentProcess) -> None:
     assert (record["account"], record["state"]) == ("work", "ready")
 
 
+def test_watch_of_a_mistyped_name_says_so(logged_in: AgentProcess) -> None:
+    done = logged_in.run("watch", "wrok")
+    assert done.returncode == 1
+    assert "did you mean work?" in done.stderr
+
+
 def test_watch_needs_an_agent_to_begin_with(logged_in: AgentProcess) -> None:
     logged_in.kill()
     done = logged_in.run("watch")

@@ -435,6 +435,22 @@ def test_a_second_agent_on_the_same_keyring_is_told_where_the_first_one_listens(
     second.start()
 
 
+def test_a_restart_that_would_end_at_a_locked_keyring_is_refused(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
+) -> None:
+    agent = start_agent(provider)
+    with agent.client() as client:
+        log_in(client, provider)
+        keyring.lock()
+        done = agent.run("restart")
+        assert done.returncode == 1
+        assert "the keyring is locked" in done.stderr
+        assert client.token("work").account == "work"
+        keyring.unlock()
+        assert agent.run("restart").returncode == 0
+        until(lambda: is_ready(client))
+
+
 def test_two_state_directories_do_not_make_two_keyrings(
     start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:

@@ -17,7 +17,7 @@ from auth_agent.cli.status import change, status_lines, store_lines
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, __version__
-from auth_agent_client.errors import AgentError, AgentNotRunning, ConnectionLost
+from auth_agent_client.errors import AgentError
 from auth_agent_client.paths import socket_path
 
 # The agent lets refreshes in flight finish for ten seconds, and then closes connections.
@@ -160,6 +160,8 @@ def watch(accounts: tuple[str, ...], *, as_json: bool) -> None:
     shown: dict[object, str] = {}
     gone = False
     with Agent() as agent:
+        for name in accounts or (None,):
+            agent.status(name)  # a name that is mistyped would never change
         while True:
             try:
                 for record in agent.watch(accounts or None, reconnect=False):
@@ -167,8 +169,8 @@ def watch(accounts: tuple[str, ...], *, as_json: bool) -> None:
                         exits.complain("the agent is back")
                     gone = False
                     _show_change(record, shown, as_json=as_json)
-            except (AgentNotRunning, ConnectionLost):
-                if not shown:
+            except AgentError as error:
+                if not error.retryable:
                     raise
                 if not gone:
                     exits.complain("the agent has gone; waiting for it to come back")
@@ -236,7 +238,8 @@ def restart(*, force: bool) -> None:
     with Agent() as agent:
         before = agent.hello("restart")
         pid = _process(before)
-        lost = [] if force else accounts_at_stake(agent.status())
+        status = agent.status()
+        lost = [] if force else accounts_at_stake(status)
         if lost:
             raise click.ClickException(
                 f"the agent would forget {printable(', '.join(lost), 200)}: kept in memory only, or not saved yet. "
@@ -244,7 +247,7 @@ def restart(*, force: bool) -> None:
             )
         with _waiting_for(pid) as ended:
             os.kill(pid, signal.SIGUSR1)
-            after = _successor(agent, before, ended)
+            after = _successor(agent, before, _refusal(status), ended)
     click.echo(f"restarted: process {after.get('pid')}, version {printable(after.get('version'))}", err=True)
 
 
@@ -252,11 +255,19 @@ def _process(about: Mapping[str, object]) -> int:
     """The agent's process, as its `hello` tells it."""
     pid = about.get("pid")
     if not isinstance(pid, int) or pid <= 1:
-        raise click.ClickException("the agent doesn't say which process it is")
+        raise click.ClickException("the agent is the first process of a container: end it from there")
     return pid
 
 
-def _successor(agent: Agent, before: Mapping[str, object], ended: Callable[[float], bool]) -> Mapping[str, object]:
+def _refusal(status: Mapping[str, object]) -> object:
+    """When, and why, the agent did not restart though it was asked to."""
+    about = status.get("agent")
+    return about.get("restart_refused") if isinstance(about, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- any map from the agent
+
+
+def _successor(
+    agent: Agent, before: Mapping[str, object], refused: object, ended: Callable[[float], bool]
+) -> Mapping[str, object]:
     """What the new agent says of itself, once it answers in place of the one from before."""
     deadline = time.monotonic() + _RESTART_PATIENCE
     while time.monotonic() < deadline:
@@ -270,12 +281,22 @@ def _successor(agent: Agent, before: Mapping[str, object], ended: Callable[[floa
         else:
             if after.get("agent_id") != before.get("agent_id"):
                 return after
+            refusal = _refusal(agent.status())
+            if isinstance(refusal, Mapping) and refusal != refused:
+                reason = printable(refusal.get("reason"), 500)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] -- any map from the agent
+                raise click.ClickException(f"the agent goes on as it is: {reason}")
     raise click.ClickException(f"the agent, process {before['pid']}, is not back within {_RESTART_PATIENCE:.0f} s")
 
 
 @contextmanager
 def _waiting_for(pid: int) -> Generator[Callable[[float], bool], None, None]:
     """Gives a function that waits so many seconds for the end of a process, and says whether it came."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        raise click.ClickException(
+            f"the agent says that it is process {pid}, which isn't here: {error.strerror}"
+        ) from error
     if sys.platform == "linux":
         descriptor = os.pidfd_open(pid)
         try:

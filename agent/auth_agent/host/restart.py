@@ -3,11 +3,27 @@
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
+from auth_agent.errors import StartupError
 from auth_agent.logs import log_to_stderr
 
 _log = logging.getLogger(__name__)
+
+
+def check_program() -> None:
+    """Whether there is still a program to begin anew.
+
+    Raises:
+        StartupError: there isn't: the interpreter or the script was removed, or moved by an upgrade.
+
+    """
+    script = sys.orig_argv[1] if len(sys.orig_argv) > 1 else ""
+    if not os.access(sys.executable, os.X_OK):
+        raise StartupError(f"its interpreter {sys.executable} is gone; stop it, and start the new one")
+    if "/" in script and not Path(script).exists():
+        raise StartupError(f"its program {script} is gone; stop it, and start the new one")
 
 
 def restart() -> NoReturn:

@@ -189,6 +189,17 @@ class Keeper:
                 readings.remove(reading)
         return StoreError("the store takes too long")
 
+    async def check(self) -> None:
+        """Whether the next agent could read the sessions that this one has.
+
+        Raises:
+            StoreError: it couldn't; the text says why.
+
+        """
+        session = next((one for one in self._table.sessions.values() if one.login is not None), None)
+        if session is not None:
+            await self.look(session)
+
     # ---- saving
 
     async def save(self, session: Session, kept: Kept, patience: float = SAVE_PATIENCE) -> None:
