@@ -92,10 +92,10 @@ async def serve(
         async with anyio.create_task_group() as work:
             server = Server(listener.socket, handlers, work)
             work.start_soon(keeper.run)
-            serving = anyio.CancelScope()
+            accepting = _Stoppable(server.run)
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run, work)
-                work.start_soon(_run_in, serving, server.run)
+                work.start_soon(accepting.run)
                 _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
                 notify(READY)  # before the keyring is touched: that may take as long as it likes
                 keeper.read_all()
@@ -106,11 +106,11 @@ async def serve(
             # No refresh begins from here on; what is in flight comes to its end, and clients get their answers.
             if asked is _RESTART:
                 await refresher.drain()  # new clients are served meanwhile: soon they will be again
-                serving.cancel()
+                await accepting.stop()
                 listener.hand_over()
             else:
                 notify(STOPPING)
-                serving.cancel()
+                await accepting.stop()
                 listener.stop()
                 await refresher.drain()
             await server.close()
@@ -140,9 +140,24 @@ def _store(state_path: Path | None, socket_path: Path) -> tuple[Store, Journal]:
         raise StartupError(f"the note of the keyring in {state_path} can't be read: {error.strerror}") from error
 
 
-async def _run_in(scope: anyio.CancelScope, work: Callable[[], Awaitable[None]]) -> None:
-    with scope:
-        await work()
+class _Stoppable:
+    """Work in a task of its own, which somebody may stop, and go on when it has stopped."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = work
+        self._scope = anyio.CancelScope()
+        self._ended = anyio.Event()
+
+    async def run(self) -> None:
+        try:
+            with self._scope:
+                await self._work()
+        finally:
+            self._ended.set()
+
+    async def stop(self) -> None:
+        self._scope.cancel()
+        await self._ended.wait()
 
 
 async def _until_stopped(
