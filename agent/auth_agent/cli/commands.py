@@ -275,13 +275,13 @@ def _successor(
             raise click.ClickException(f"the agent, process {before['pid']}, has ended instead; its log says why")
         try:
             after = agent.hello("restart")
+            if after.get("agent_id") != before.get("agent_id"):
+                return after
+            refusal = _refusal(agent.status())
         except AgentError as error:
             if not error.retryable:  # between the two agents there may be none
                 raise
         else:
-            if after.get("agent_id") != before.get("agent_id"):
-                return after
-            refusal = _refusal(agent.status())
             if isinstance(refusal, Mapping) and refusal != refused:
                 reason = printable(refusal.get("reason"), 500)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] -- any map from the agent
                 raise click.ClickException(f"the agent goes on as it is: {reason}")
