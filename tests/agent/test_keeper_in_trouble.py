@@ -189,6 +189,19 @@ async def test_a_refresh_succeeds_where_no_thread_can_be_started(
         assert await heart.refresh() == "at-3"
 
 
+async def test_an_agent_begins_where_no_thread_can_be_started(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run_sync(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    await machine.has_a_session()
+    monkeypatch.setattr(anyio.to_thread, "run_sync", run_sync)
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        assert heart.state() == "ready"
+
+
 async def test_a_token_that_was_not_replaced_may_come_back_after_a_logout(machine: Machine) -> None:
     machine.provider.rotates = False
     await machine.has_a_session()

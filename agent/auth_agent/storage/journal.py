@@ -65,7 +65,10 @@ class Journal:
         """Read the notes of those accounts in one go, without holding anything else up."""
         new = [account for account in accounts if account not in self._notes]
         if new and self._directory is not None:
-            found = await anyio.to_thread.run_sync(lambda: [self._read(account) for account in new])
+            try:
+                found = await anyio.to_thread.run_sync(lambda: [self._read(account) for account in new])
+            except RuntimeError:
+                return  # no thread can be started: they are read when they are asked for
             for account, note in zip(new, found, strict=True):
                 self._notes.setdefault(account, note)
 
