@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from auth_agent_client import Agent, InvalidRequest, Locked, LoginRequired, Timeout
+from auth_agent_client import Agent, InvalidRequest, Locked, LoginRequired, Timeout, Token
+from tests.integration import conftest
 from tests.integration.agent_process import AgentProcess, until
-from tests.integration.conftest import account, log_in, record
+from tests.integration.conftest import account, record
 from tests.integration.keyring_session import KeyringSession
 from tests.op.provider import OpenIDProvider, fingerprint
 
@@ -46,6 +47,19 @@ def store(client: Agent) -> dict[str, Any]:
     return found
 
 
+def log_in(client: Agent, provider: OpenIDProvider) -> None:
+    """Log in, and wait until that is in the keyring: on a busy machine it may take longer than a client waits."""
+    conftest.log_in(client, provider)
+    until(lambda: record(client)["saved"] is True)
+
+
+def refresh(client: Agent) -> Token:
+    """Refresh, and wait likewise."""
+    token = client.refresh("work")
+    until(lambda: record(client)["saved"] is True)
+    return token
+
+
 def is_ready(client: Agent) -> bool:
     return record(client)["state"] == "ready"
 
@@ -65,7 +79,7 @@ def test_after_a_crash_the_same_token_is_served_without_the_provider(start_agent
         agent = start_agent(provider)
         with agent.client() as client:
             log_in(client, provider)
-            client.refresh("work")
+            refresh(client)
             token, before = client.token("work"), record(client)
             assert before["saved"] is True
         agent.kill()
@@ -381,7 +395,7 @@ def test_without_a_keyring_sessions_live_in_memory_and_that_is_said(provider: Op
         agent = AgentProcess({"work": account(provider)}, environment=bus.environment, store="keyring")
         with agent, agent.client() as client:
             until(lambda: store(client)["state"] == "missing")
-            log_in(client, provider)
+            conftest.log_in(client, provider)
             assert record(client)["state"] == "ready"
             assert record(client)["saved"] is False
             assert "in memory" in agent.run("status").stdout
@@ -473,7 +487,7 @@ def test_a_refresh_token_that_was_imported_is_refused_after_a_restart_too(
         until(lambda: is_ready(client))
         with pytest.raises(InvalidRequest, match="used before"):
             client.import_refresh_token(imported, "work")
-        assert client.refresh("work").account == "work"
+        assert refresh(client).account == "work"
     assert twice_presented(provider) == []
 
 
@@ -510,9 +524,9 @@ def test_an_old_copy_put_back_under_a_running_agent_is_neither_believed_nor_kept
         log_in(client, provider)
         backup = keyring.read()
         assert backup is not None
-        client.refresh("work")
+        refresh(client)
         keyring.write(backup)
-        newest = client.refresh("work")
+        newest = refresh(client)
         assert entry_token(keyring) == newest.access_token
         # Put back again, and this time the provider refuses: the old copy's token is no way out.
         keyring.write(backup)
@@ -530,7 +544,7 @@ def test_an_old_copy_put_back_while_no_agent_ran_is_never_presented(
         log_in(client, provider)
         backup = keyring.read()
         assert backup is not None
-        client.refresh("work")
+        refresh(client)
     agent.kill()
     keyring.write(backup)
     agent.start()
@@ -553,10 +567,10 @@ def test_another_process_that_rotated_the_token_leaves_the_session_to_go_on(
         keyring.write(json.dumps(kept))
         # A provider without reuse detection only calls the old one dead.
         provider.fault("status", status=403, body={"error": "invalid_grant"})
-        token = client.refresh("work")
+        token = refresh(client)
         assert provider.userinfo(token.access_token).status_code == 200
         assert record(client)["state"] == "ready"
-        assert client.refresh("work").access_token != token.access_token
+        assert refresh(client).access_token != token.access_token
     assert max(row.presented for row in provider.ledger().values()) == 2  # the one that both held, once each
     assert twice_presented(provider) == []
 
@@ -569,7 +583,7 @@ def test_the_state_directory_holds_fingerprints_and_no_secret(
     with agent.client() as client:
         log_in(client, provider)
         for _ in range(3):
-            secrets.add(client.refresh("work").access_token)
+            secrets.add(refresh(client).access_token)
             secrets.add(refresh_token(keyring) or "")
         kept = keyring.read()
     notes = [path for path in agent.home.rglob("*") if path.is_file()]
