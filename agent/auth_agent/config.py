@@ -26,6 +26,11 @@ from auth_agent_client.messages import is_account_name
 DEFAULT_SCOPE: Final = "openid profile email offline_access"
 # Three, since Auth0 wants each callback address registered, port and all, and one may be taken.
 DEFAULT_REDIRECT_PORTS: Final = (48631, 48632, 48633)
+AUTHORIZATION_CODE: Final = "authorization_code"
+CLIENT_CREDENTIALS: Final = "client_credentials"
+GRANTS: Final = (AUTHORIZATION_CODE, CLIENT_CREDENTIALS)
+# How a client says at the token endpoint who it is: OpenID Connect Core 1.0, section 9.
+TOKEN_ENDPOINT_AUTH_METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
 _MAX_PORT: Final = 65_535
 _Value = TypeVar("_Value")
 
@@ -36,7 +41,11 @@ def _nothing() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account: which provider, and as which client."""
+    """One account: which provider, and as which client.
+
+    `grant` is one of GRANTS: a person logs in, or the client stands for itself. `token_endpoint_auth_method` is one of
+    TOKEN_ENDPOINT_AUTH_METHODS; None: as the provider's metadata has it.
+    """
 
     name: str
     issuer: str
@@ -47,6 +56,8 @@ class Account:
     redirect_ports: tuple[int, ...] = DEFAULT_REDIRECT_PORTS
     proxy: str | None = field(default=None, repr=False)  # an address that may hold a password
     authorize: Mapping[str, str] = field(default_factory=_nothing)
+    grant: str = AUTHORIZATION_CODE
+    token_endpoint_auth_method: str | None = None
 
 
 _KEYS: Final = tuple(key.name for key in fields(Account) if key.name != "name")
@@ -88,16 +99,45 @@ def load(path: Path) -> Config:
         # A pipe would keep the agent waiting for its other end.
         if stat.S_ISFIFO(path.stat().st_mode):
             raise ConfigError(f"{path} is a pipe; write the configuration into a file")
-        text = path.read_text("utf-8")
+        text = path.read_bytes().decode()  # not `read_text`: line ends are TOML's
     except FileNotFoundError:
         return Config(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read: {error}") from error
+    return parse(path, text)
+
+
+def parse(path: Path, text: str) -> Config:
+    """The configuration that is, or is to be, in that file.
+
+    Raises:
+        ConfigError: something in the text is wrong.
+
+    """
+    return _Reader(path, text).config(read_toml(path, text))
+
+
+def read_toml(path: Path, text: str) -> dict[str, object]:
+    """The text of that file as TOML's values, whatever they mean.
+
+    Raises:
+        ConfigError: it is no TOML.
+
+    """
     try:
-        tables = tomllib.loads(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also of a number, or a nesting, beyond Python's limits
         raise ConfigError(f"{path}: {error}") from error
-    return _Reader(path, text).config(tables)
+
+
+def check(path: Path, tables: Mapping[str, object]) -> Config:
+    """The configuration that those tables would be, in that file; a mistake has no line yet.
+
+    Raises:
+        ConfigError: something in them is wrong.
+
+    """
+    return _Reader(path, "").config(tables)
 
 
 class _Reader:
@@ -138,16 +178,25 @@ class _Reader:
             except ValueError as error:
                 raise self._wrong((*at, key), str(error)) from error
 
+        grant = read("grant", _one_of(*GRANTS), AUTHORIZATION_CODE)
+        method = read("token_endpoint_auth_method", _one_of(*TOKEN_ENDPOINT_AUTH_METHODS), None)
+        if grant == CLIENT_CREDENTIALS and method == "none":
+            raise self._wrong(
+                (*at, "token_endpoint_auth_method"),
+                f"can't be none with grant = {grant}, where the client has a secret",
+            )
         return Account(
             name=name,
             issuer=read("issuer", _issuer, ""),
             client_id=read("client_id", _text, ""),
             default=read("default", _default, False),
             audience=read("audience", _optional_text, None),
-            scope=read("scope", _scope, DEFAULT_SCOPE),
+            scope=read("scope", _scope, DEFAULT_SCOPE if grant == AUTHORIZATION_CODE else ""),
             redirect_ports=read("redirect_ports", _redirect_ports, DEFAULT_REDIRECT_PORTS),
             proxy=read("proxy", _proxy, None),
             authorize=read("authorize", _authorize, _nothing()),
+            grant=grant,
+            token_endpoint_auth_method=method,
         )
 
     def _table(self, at: tuple[str, ...], value: object) -> dict[str, object]:
@@ -220,6 +269,15 @@ def _issuer(value: object) -> str:
 
 def _scope(value: object) -> str:
     return " ".join(_text(value).split())
+
+
+def _one_of(*known: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in known:
+            raise ValueError(f"must be one of: {', '.join(known)}")
+        return str(value)
+
+    return read
 
 
 def _default(value: object) -> bool:

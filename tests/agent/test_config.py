@@ -65,6 +65,8 @@ def test_an_account_needs_an_issuer_and_a_client_and_has_defaults_for_the_rest(p
         redirect_ports=(48631, 48632, 48633),
         proxy=None,
         authorize={},
+        grant="authorization_code",
+        token_endpoint_auth_method=None,
     )
     assert (account(path).scope, account(path).redirect_ports) == (DEFAULT_SCOPE, DEFAULT_REDIRECT_PORTS)
 
@@ -80,6 +82,8 @@ def test_every_key_is_read(path: Path) -> None:
     redirect_ports = [0, 65535]
     proxy = "http://proxy.example:3128"
     authorize = { organization = "org_1", prompt = "login" }
+    grant = "authorization_code"
+    token_endpoint_auth_method = "client_secret_post"
     """
     assert read(path, text).accounts["work"] == Account(
         name="work",
@@ -91,7 +95,23 @@ def test_every_key_is_read(path: Path) -> None:
         redirect_ports=(0, 65535),
         proxy="http://proxy.example:3128",
         authorize={"organization": "org_1", "prompt": "login"},
+        grant="authorization_code",
+        token_endpoint_auth_method="client_secret_post",
     )
+
+
+def test_a_client_that_stands_for_itself_asks_for_no_scope_unless_it_is_told_to(path: Path) -> None:
+    assert account(path, 'grant = "client_credentials"').scope == ""
+    assert account(path, 'grant = "client_credentials"\nscope = "read:all"').scope == "read:all"
+    assert account(path, 'grant = "authorization_code"').scope == DEFAULT_SCOPE
+
+
+def test_a_client_that_stands_for_itself_has_a_secret(path: Path) -> None:
+    assert complaint(path, f'{MINIMAL}grant = "client_credentials"\ntoken_endpoint_auth_method = "none"') == (
+        "FILE:6: accounts.work.token_endpoint_auth_method: can't be none with grant = client_credentials, "
+        "where the client has a secret"
+    )
+    assert account(path, 'token_endpoint_auth_method = "none"').token_endpoint_auth_method == "none"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +266,8 @@ def test_an_unknown_key_is_a_mistake_with_its_line_and_the_nearest_right_one(pat
 def test_an_unknown_key_near_none_names_all(path: Path) -> None:
     assert complaint(path, f"{MINIMAL}zzz = 1") == (
         "FILE:5: accounts.work.zzz: unknown key; known are: "
-        "issuer, client_id, default, audience, scope, redirect_ports, proxy, authorize"
+        "issuer, client_id, default, audience, scope, redirect_ports, proxy, authorize, "
+        "grant, token_endpoint_auth_method"
     )
 
 
@@ -274,6 +295,8 @@ def test_a_long_word_in_a_text_of_several_lines_does_not_hold_the_search_up(path
 TEXT = "must be a text that is not empty, without control characters"
 PORTS = "must be a list of ports, 0 to 65535, at least one; 0 stands for any that is free"
 TABLE = 'must be a table of texts, such as { prompt = "login" }'
+GRANT = "must be one of: authorization_code, client_credentials"
+METHOD = "must be one of: none, client_secret_basic, client_secret_post"
 PROXY = "must be a proxy's address, such as http://proxy.example:3128"
 
 
@@ -292,6 +315,8 @@ PROXY = "must be a proxy's address, such as http://proxy.example:3128"
             ("redirect_ports", value, PORTS)
             for value in ("[]", "48631", '["48631"]', "[true]", "[-1]", "[65536]", "[1.0]", "[[1]]", "{}", '"1"')
         ),
+        *(("grant", value, GRANT) for value in ('"password"', '""', "7", "[]", "{}", "true")),
+        *(("token_endpoint_auth_method", value, METHOD) for value in ('"private_key_jwt"', '""', "7", "[]")),
         *(("authorize", value, TABLE) for value in ('"x"', "[]", "7", "{ a = 1 }", "{ a = ['x'] }", "{ a = {} }")),
     ],
 )
@@ -406,6 +431,18 @@ def test_a_file_below_a_file_can_not_be_read(path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         config.load(path / "config.toml")
     assert str(raised.value).startswith(f"{path / 'config.toml'} can't be read: ")
+
+
+def test_line_ends_of_another_system_are_line_ends(path: Path) -> None:
+    path.write_bytes(f"{MINIMAL}scop = 1\n".replace("\n", "\r\n").encode())
+    with pytest.raises(ConfigError, match=r":5: accounts\.work\.scop: unknown key"):
+        config.load(path)
+
+
+def test_a_text_is_judged_before_it_is_a_file(path: Path) -> None:
+    assert config.parse(path, MINIMAL) == read(path, MINIMAL)
+    with pytest.raises(ConfigError, match=r"config\.toml: accounts\.work: client_id is missing"):
+        config.check(path, {"accounts": {"work": {"issuer": "https://acme.example/"}}})
 
 
 # ---- where the file is
