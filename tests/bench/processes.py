@@ -32,7 +32,12 @@ def running(
     """A process for as long as the block takes, from when it is `ready`; its pid."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C is for the caller, who ends it
         )
     try:
         _await_ready(process, log, ready)

@@ -99,6 +99,10 @@ export class Auth0 {
 
   // Auth0's access token names /userinfo as a second audience, and holds all granted scopes and `azp`.
   shapeAccessToken = (ctx, token, jwt) => {
+    if (token.kind === 'ClientCredentials') {
+      Object.assign(jwt.payload, { sub: `${token.clientId}@clients`, azp: token.clientId, gty: 'client-credentials' });
+      return;
+    }
     const asked = ctx?.oidc?.params?.scope;
     const granted = asked ?? ctx?.oidc?.entities?.Grant?.getOIDCScope();
     const oidcScopes = words(granted).filter((scope) => OIDC_SCOPES.includes(scope));

@@ -1,33 +1,11 @@
-// What oidc-provider is told: clients, scopes, lifetimes, and the features that tests use.
+// What oidc-provider is told: scopes, lifetimes, and the features that tests use.
 import { errors } from 'oidc-provider';
 
+import { CLIENTS } from './clients.mjs';
 import { pathsOf } from './paths.mjs';
 import { person } from './people.mjs';
 
-const ALL_GRANTS = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'];
 const API_SCOPES = 'read:things write:things read:current_user update:current_user_metadata';
-
-function nativeClient(id, grants = ALL_GRANTS) {
-  return {
-    client_id: id,
-    client_name: id,
-    application_type: 'native',
-    token_endpoint_auth_method: 'none',
-    grant_types: grants,
-    response_types: ['code'],
-    redirect_uris: ['http://127.0.0.1/callback'], // on loopback any port is accepted (RFC 8252)
-    post_logout_redirect_uris: ['http://127.0.0.1/loggedout'],
-  };
-}
-
-// A resource server, which may ask what a token is worth (introspection).
-const RESOURCE_SERVER = {
-  client_id: 'rs',
-  client_secret: 'rs-secret',
-  grant_types: [],
-  response_types: [],
-  redirect_uris: [],
-};
 
 function resourceServerInfo(resource, accessTokenLifetime) {
   if (!/^https?:\/\//.test(resource) || resource.includes('unknown')) throw new errors.InvalidTarget();
@@ -43,6 +21,7 @@ function resourceServerInfo(resource, accessTokenLifetime) {
 function features(options, auth0) {
   return {
     devInteractions: { enabled: true },
+    clientCredentials: { enabled: true },
     deviceFlow: { enabled: true },
     revocation: { enabled: true, allowedPolicy: async () => true },
     introspection: { enabled: true, allowedPolicy: async () => true },
@@ -65,12 +44,7 @@ export function configuration(options, keys, auth0) {
     routes: pathsOf(options.flavor),
     jwks: keys.private,
     cookies: { keys: ['not-a-secret'] },
-    clients: [
-      nativeClient('native-app'),
-      nativeClient('second-app'),
-      nativeClient('no-refresh-app', ['authorization_code']),
-      RESOURCE_SERVER,
-    ],
+    clients: CLIENTS,
     scopes: ['openid', 'offline_access', 'profile', 'email'],
     claims: {
       openid: ['sub'],
@@ -83,11 +57,13 @@ export function configuration(options, keys, auth0) {
     formats: { customizers: auth0 ? { jwt: auth0.shapeAccessToken } : {} },
     ttl: {
       AccessToken: () => options.accessTokenLifetime,
+      ClientCredentials: () => options.accessTokenLifetime,
       IdToken: options.idTokenLifetime,
       RefreshToken: () => options.refreshTokenLifetime,
       DeviceCode: options.deviceCodeLifetime,
       AuthorizationCode: 60,
-      Interaction: 600,
+      // By the browser's clock a cookie would be out of date when the provider's is far behind.
+      Interaction: 600 + Math.abs(options.clockOffset),
       Session: 24 * 3600,
       Grant: 14 * 24 * 3600,
     },

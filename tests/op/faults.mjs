@@ -4,6 +4,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose';
+
 import { onReply, sendJson } from './reply.mjs';
 
 const HUGE_LIMIT = 64 * 1024 * 1024;
@@ -73,15 +75,23 @@ async function drip({ ms = DEFAULT_DRIP_MS }, res, body) {
   res.end(body.subarray(-1));
 }
 
-function mergeJson(body, { set = {}, unset = [] }) {
+// An ID token with other claims, signed by the provider as it would have signed them itself; null drops one.
+function withClaims(idToken, claims, keys) {
+  const merged = Object.entries({ ...decodeJwt(idToken), ...claims }).filter(([, value]) => value !== null);
+  const [key] = keys.private.keys;
+  return new SignJWT(Object.fromEntries(merged)).setProtectedHeader(decodeProtectedHeader(idToken)).sign(key);
+}
+
+async function mergeJson(body, { set = {}, unset = [], claims }, keys) {
   const value = { ...JSON.parse(body.toString()), ...set };
   for (const key of unset) delete value[key];
+  if (claims && value.id_token) value.id_token = await withClaims(value.id_token, claims, keys);
   return Buffer.from(JSON.stringify(value));
 }
 
-function sendMerged(fault, res, body) {
+async function sendMerged(fault, res, body, keys) {
   const isJson = /json/.test(res.getHeader('content-type') ?? '');
-  const merged = isJson ? mergeJson(body, fault) : body;
+  const merged = isJson ? await mergeJson(body, fault, keys) : body;
   res.statusCode = fault.status ?? res.statusCode;
   res.setHeader('content-length', merged.length);
   res.end(merged);
@@ -94,7 +104,7 @@ const REPLY_FAULTS = {
   },
   half: (_fault, req, res, body) => sendHalf(req, res, body),
   drip: (fault, _req, res, body) => drip(fault, res, body),
-  merge: (fault, _req, res, body) => sendMerged(fault, res, body),
+  merge: (fault, _req, res, body, keys) => sendMerged(fault, res, body, keys),
 };
 
 export class Faults {
@@ -116,17 +126,17 @@ export class Faults {
   }
 
   // The first fault that is meant for this request; it has been used once more by then.
-  take(path, form) {
-    const fault = this.#ordered.find((candidate) => this.#isFor(candidate, path, form));
+  take(path, form, clientId) {
+    const seen = { route: path, client_id: clientId, grant_type: form?.get('grant_type') };
+    const fault = this.#ordered.find((candidate) => this.#isFor(candidate, seen));
     if (!fault) return undefined;
     if (fault.times !== null) fault.times -= 1;
     if (fault.times === 0) this.#ordered.splice(this.#ordered.indexOf(fault), 1);
     return fault;
   }
 
-  #isFor(fault, path, form) {
-    const fits = (name) => fault[name] === null || fault[name] === form?.get(name);
-    return (fault.route === null || fault.route === path) && fits('client_id') && fits('grant_type');
+  #isFor(fault, seen) {
+    return Object.entries(seen).every(([name, value]) => fault[name] === null || fault[name] === value);
   }
 }
 
@@ -136,7 +146,7 @@ export async function interceptRequest(fault, req, res) {
   return act ? act(fault, req, res) : false;
 }
 
-export function disturbReply(fault, req, res) {
+export function disturbReply(fault, req, res, keys) {
   const act = REPLY_FAULTS[fault.mode];
-  if (act) onReply(res, (body) => act(fault, req, res, body));
+  if (act) onReply(res, (body) => act(fault, req, res, body, keys));
 }

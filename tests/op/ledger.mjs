@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { finished } from 'node:stream';
 
+import { machineTime } from './clock.mjs';
 import { onReply } from './reply.mjs';
 
 // Of each path: many requests to one must not push another's few out, nor fill the memory.
@@ -34,7 +35,7 @@ export class Ledger {
   }
 
   arrived(path, res) {
-    const line = { at: Date.now() / 1000, path, grant_type: null, client_id: null, status: null };
+    const line = { at: machineTime(), path, grant_type: null, client_id: null, status: null };
     this.#append(line);
     this.#counts.set(path, (this.#counts.get(path) ?? 0) + 1);
 
@@ -47,10 +48,10 @@ export class Ledger {
     return visit;
   }
 
-  bodyRead(visit, form) {
+  bodyRead(visit, form, clientId) {
     const { line } = visit;
     line.grant_type = form?.get('grant_type') ?? null;
-    line.client_id = form?.get('client_id') ?? null;
+    line.client_id = clientId ?? null;
     const token = line.path === this.#tokenPath && form?.get('refresh_token');
     if (!token) return;
     visit.token = this.#row(fingerprint(token));

@@ -1,11 +1,15 @@
-"""Logging in without a person: authorization code with PKCE, through the provider's own forms."""
+"""What a person does in a browser, without either: walks through the provider's own pages, from any address on.
+
+Each walk takes an HTTP client that holds the browser's cookies: a fresh one is a browser that nobody is logged in with.
+"""
 
 import base64
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx
 
@@ -15,9 +19,13 @@ REDIRECT_URI = "http://127.0.0.1:1/callback"
 # Login and consent take about ten requests; a provider that goes in circles must not hang a test.
 MAX_HOPS = 25
 
+# What the provider's pages say, by which one knows them.
+_DEVICE_APPROVED = "Sign-in Success"
+_DEVICE_DENIED = "The Sign-in request was interrupted"
+
 
 class LoginError(Exception):
-    """The provider did not let the user in."""
+    """The provider did not let the user in, or not out."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +44,32 @@ class Form:
     inputs: dict[str, str] = field(default_factory=dict[str, str])
 
 
-class _FormParser(HTMLParser):
-    """Finds the first form of a page."""
+@dataclass
+class Page:
+    """What there is to do on a page: its first form, and where its links lead."""
+
+    form: Form | None = None
+    links: list[str] = field(default_factory=list[str])
+
+
+class _PageParser(HTMLParser):
+    """Finds what there is to do on a page."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.form: Form | None = None
+        self.page = Page()
         self._inside = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
-        if tag == "form" and self.form is None:
-            self.form = Form(action=attributes.get("action", ""))
+        form = self.page.form
+        if tag == "form" and form is None:
+            self.page.form = Form(action=attributes.get("action", ""))
             self._inside = True
-        elif tag == "input" and self._inside and self.form and "name" in attributes:
-            self.form.inputs[attributes["name"]] = attributes.get("value", "")
+        elif tag == "input" and self._inside and form and "name" in attributes:
+            form.inputs[attributes["name"]] = attributes.get("value", "")
+        elif tag == "a" and "href" in attributes:
+            self.page.links.append(attributes["href"])
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
@@ -76,7 +95,7 @@ def authorize(
     }
     if audience is not None:
         request["audience"] = audience
-    callback = _walk(http, http.get(endpoint, params=request), user)
+    callback = walk(http, f"{endpoint}?{urlencode(request)}", user, REDIRECT_URI)
     answer = {name: values[0] for name, values in parse_qs(urlsplit(callback).query).items()}
     if answer.get("state") != state or "code" not in answer:
         message = f"the provider came back without a code: {answer.get('error')}"
@@ -89,28 +108,97 @@ def _challenge(verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _walk(http: httpx.Client, response: httpx.Response, user: str) -> str:
-    """Follow redirects and submit forms until the provider redirects to REDIRECT_URI; return that address."""
+def walk(http: httpx.Client, authorization_url: str, user: str, stop: str) -> str:
+    """Log in and consent from that address on, until the provider redirects to `stop`; that address, not visited."""
+    response = http.get(authorization_url)
     for _ in range(MAX_HOPS):
-        if response.is_redirect:
-            target = urljoin(str(response.url), response.headers["location"])
-            if target.startswith(REDIRECT_URI):
-                return target
-            response = http.get(target)
-        else:
+        if not response.is_redirect:
             response = _submit(http, response, user)
+        elif (target := _target(response)).startswith(stop):
+            return target
+        else:
+            response = http.get(target)
     message = f"no end after {MAX_HOPS} requests"
     raise LoginError(message)
 
 
+def cancel(http: httpx.Client, authorization_url: str, stop: str) -> str:
+    """Take the way out that the provider's first page offers; the address it redirects to, not visited."""
+    page = _land(http, http.get(authorization_url))
+    ways_out = [link for link in _read(page).links if link.endswith("/abort")]
+    if not ways_out:
+        raise LoginError(_no("way out", page))
+    return walk(http, urljoin(str(page.url), ways_out[0]), "", stop)
+
+
+def approve_device(http: httpx.Client, url: str, user: str, user_code: str | None = None) -> None:
+    """Let the device that shows this address in; `user_code` is typed where the page asks for it."""
+    page = _device_question(http, url, user_code)
+    for _ in range(MAX_HOPS):
+        if _DEVICE_APPROVED in page.text:
+            return
+        page = _land(http, _submit(http, page, user))
+    message = f"no end after {MAX_HOPS} requests"
+    raise LoginError(message)
+
+
+def deny_device(http: httpx.Client, url: str, user_code: str | None = None) -> None:
+    """Refuse the device that shows this address."""
+    page = _device_question(http, url, user_code)
+    form = _form(page)
+    answer = http.post(urljoin(str(page.url), form.action), data=form.inputs | {"abort": "yes"})
+    if _DEVICE_DENIED not in answer.text:
+        raise LoginError(_no("denial", answer))
+
+
+def _device_question(http: httpx.Client, url: str, user_code: str | None) -> httpx.Response:
+    """The page that asks whether this is one's own device."""
+    page = _land(http, http.get(url))
+    form = _form(page)
+    if user_code is not None:
+        form.inputs["user_code"] = user_code
+    question = _land(http, http.post(urljoin(str(page.url), form.action), data=form.inputs))
+    if "confirm" not in _form(question).inputs:
+        raise LoginError(_no("question whether to confirm", question))
+    return question
+
+
+def _land(http: httpx.Client, response: httpx.Response) -> httpx.Response:
+    """Follow redirects to the next page."""
+    for _ in range(MAX_HOPS):
+        if not response.is_redirect:
+            return response
+        response = http.get(_target(response))
+    message = f"no page after {MAX_HOPS} redirects"
+    raise LoginError(message)
+
+
 def _submit(http: httpx.Client, page: httpx.Response, user: str) -> httpx.Response:
-    parser = _FormParser()
-    parser.feed(page.text)
-    parser.close()
-    form = parser.form
-    if form is None:
-        message = f"{page.url.path} answered {page.status_code}, and no form: {page.text[:200]!r}"
-        raise LoginError(message)
+    form = _form(page)
     if "login" in form.inputs:
         form.inputs |= {"login": user, "password": "any will do"}
     return http.post(urljoin(str(page.url), form.action), data=form.inputs)
+
+
+def _form(page: httpx.Response) -> Form:
+    form = _read(page).form
+    if form is None:
+        raise LoginError(_no("form", page))
+    return form
+
+
+def _read(page: httpx.Response) -> Page:
+    parser = _PageParser()
+    parser.feed(page.text)
+    parser.close()
+    return parser.page
+
+
+def _target(redirect: httpx.Response) -> str:
+    return urljoin(str(redirect.url), redirect.headers["location"])
+
+
+def _no(what: str, page: httpx.Response) -> str:
+    """That a page has none of it, and what it says instead."""
+    says = " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", page.text, flags=re.DOTALL).split())
+    return f"{page.url.path} answered {page.status_code}, and no {what}: {says[:300]!r}"

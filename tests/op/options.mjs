@@ -1,9 +1,9 @@
 // The options of server.mjs, where they are listed and explained.
 
-function wholeNumber(env, name, fallback) {
+function wholeNumber(env, name, fallback, pattern = /^\d+$/) {
   const text = env[name];
   if (!text) return fallback;
-  if (!/^\d+$/.test(text)) throw new Error(`${name} must be a whole number, not ${JSON.stringify(text)}`);
+  if (!pattern.test(text)) throw new Error(`${name} must be a whole number, not ${JSON.stringify(text)}`);
   return Number(text);
 }
 
@@ -30,6 +30,8 @@ export function readOptions(env) {
     rotate: oneOf(env, 'ROTATE', ['1', '0']) === '1',
     overlap: wholeNumber(env, 'REUSE_LEEWAY', 0),
     audienceFallback: oneOf(env, 'AUDIENCE_FALLBACK', ['0', '1']) === '1',
+    clockOffset: wholeNumber(env, 'CLOCK_OFFSET', 0, /^-?\d+$/),
+    origin: env.ORIGIN || undefined,
     tls: tlsFiles(env),
   };
 }

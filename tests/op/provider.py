@@ -12,11 +12,12 @@ from pathlib import Path
 from threading import Timer
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import httpx
 
 from tests.op.install import is_installed, node_command
-from tests.op.login import REDIRECT_URI, authorize
+from tests.op.login import REDIRECT_URI, approve_device, authorize, cancel, deny_device, walk
 
 SERVER = Path(__file__).with_name("server.mjs")
 START_TIMEOUT = 30.0
@@ -40,6 +41,25 @@ FaultMode = Literal[
 
 # Stands for the provider's token path where a route is asked for; a real path begins with a slash.
 TOKEN_ROUTE = "token"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How a client shows that it is itself (OpenID Connect Core, section 9)."""
+
+    method: Literal["client_secret_basic", "client_secret_post"]
+    secret: str = field(repr=False)
+
+
+# The clients that have a secret, as clients.mjs registers them.
+CREDENTIALS = {
+    "basic-app": Credentials("client_secret_basic", "basic-secret"),
+    "post-app": Credentials("client_secret_post", "post-secret"),
+    "odd-app": Credentials("client_secret_basic", 'b:s+ %/&="~'),
+    "service-app": Credentials("client_secret_post", "service-secret"),
+    "service-basic": Credentials("client_secret_basic", "service-secret"),
+    "rs": Credentials("client_secret_basic", "rs-secret"),
+}
 
 
 class ProviderError(Exception):
@@ -93,6 +113,7 @@ class _Running:
     process: "subprocess.Popen[str]"
     http: httpx.Client
     issuer: str
+    port: int
     paths: dict[str, str]
 
 
@@ -100,8 +121,10 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
     """A certified OpenID Provider in a process of its own, on a port of 127.0.0.1.
 
     `overlap` is the time in seconds for which a refresh token may be used again after it was replaced, 0 for
-    none; `tls` is the files of a certificate and its key, and `ca` the file of the authority that this
-    object's own requests trust for it.
+    none; `clock_offset` is how many seconds its clock is ahead of the machine's, or behind when negative; `tls`
+    is the files of a certificate and its key, and `ca` the file of the authority that this object's own requests
+    trust for it. `origin` is what it is called in place of its address, such as https://op.example, and `proxy` the
+    address of the one that leads this object's own requests from there to its `port`.
     """
 
     def __init__(
@@ -116,9 +139,12 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         rotate: bool = True,
         overlap: int = 0,
         audience_fallback: bool = False,
+        clock_offset: int = 0,
         tls: tuple[Path, Path] | None = None,
         ca: Path | None = None,
         port: int = 0,
+        origin: str = "",
+        proxy: str | None = None,
     ) -> None:
         certificate, key = tls or ("", "")
         self._options = {
@@ -132,9 +158,12 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             "ROTATE": str(int(rotate)),
             "REUSE_LEEWAY": str(overlap),
             "AUDIENCE_FALLBACK": str(int(audience_fallback)),
+            "CLOCK_OFFSET": str(clock_offset),
+            "ORIGIN": origin,
             "TLS_CERT": str(certificate),
             "TLS_KEY": str(key),
         }
+        self._proxy = proxy
         self._trust = ssl.create_default_context(cafile=ca)
         self._resources = ExitStack()
         self._state: _Running | None = None
@@ -165,6 +194,11 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         return self._running.issuer
 
     @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return self._running.port
+
+    @property
     def url(self) -> str:
         """Where the provider is, without a slash at the end."""
         return self._running.issuer.rstrip("/")
@@ -191,21 +225,53 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         endpoint = self.url + self._running.paths["authorization"]
         with self._new_client() as browser:
             code = authorize(browser, endpoint, user=user, client_id=client_id, scope=scope, audience=audience)
-        granted = self._post_token(
-            {
-                "grant_type": "authorization_code",
-                "client_id": client_id,
-                "redirect_uri": REDIRECT_URI,
-                "code": code.value,
-                "code_verifier": code.verifier,
-            }
-        )
-        return _tokens(granted.raise_for_status().json())
+        form = {
+            "grant_type": "authorization_code",
+            "redirect_uri": REDIRECT_URI,
+            "code": code.value,
+            "code_verifier": code.verifier,
+        }
+        return _tokens(self._post_token(client_id, form).raise_for_status().json())
 
     def refresh(self, refresh_token: str, *, client_id: str = "native-app", **form: str) -> httpx.Response:
         """Present a refresh token, as any client might."""
-        request = {"grant_type": "refresh_token", "client_id": client_id, "refresh_token": refresh_token}
-        return self._post_token(request | form)
+        return self._post_token(client_id, {"grant_type": "refresh_token", "refresh_token": refresh_token} | form)
+
+    def client_credentials(self, client_id: str = "service-app", **form: str) -> httpx.Response:
+        """Ask for a token that is the client's own, without a user."""
+        return self._post_token(client_id, {"grant_type": "client_credentials"} | form)
+
+    def visit(self, authorization_url: str, user: str = "auth0|alice") -> str:
+        """Log in and consent from an address on that a client made; where the browser is sent in the end.
+
+        Nobody goes there: that is the caller's, or `enter`'s.
+        """
+        with self._new_client() as browser:
+            return walk(browser, authorization_url, user, _redirect_uri(authorization_url))
+
+    def enter(self, authorization_url: str, user: str = "auth0|alice") -> httpx.Response:
+        """Log in and consent, and go where the browser is sent in the end; what is answered there."""
+        return self._go(self.visit(authorization_url, user))
+
+    def cancel(self, authorization_url: str) -> str:
+        """Cancel the login on the provider's page; where the browser is sent, which is not visited."""
+        with self._new_client() as browser:
+            return cancel(browser, authorization_url, _redirect_uri(authorization_url))
+
+    def approve(self, verification_uri: str, user: str = "auth0|alice", *, user_code: str | None = None) -> None:
+        """Log in at the address that a device shows, and let it in; `user_code` where that is to be typed."""
+        with self._new_client() as browser:
+            approve_device(browser, verification_uri, user, user_code)
+
+    def deny(self, verification_uri: str, *, user_code: str | None = None) -> None:
+        """Refuse the device that shows this address."""
+        with self._new_client() as browser:
+            deny_device(browser, verification_uri, user_code)
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys of its signatures."""
+        keys: dict[str, Any] = self._running.http.get(self._running.paths["jwks"]).raise_for_status().json()
+        return keys
 
     def userinfo(self, access_token: str) -> httpx.Response:
         """Ask who the user of that access token is."""
@@ -281,6 +347,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             stderr=errors,
             text=True,
             encoding="utf-8",
+            process_group=0,  # Ctrl-C is for the caller, who ends it
         )
         resources.callback(_stop, process)
         line, stuck_in = _first_line(process)
@@ -292,14 +359,28 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         ready: dict[str, Any] = json.loads(line)
         issuer: str = ready["issuer"]
         http = resources.enter_context(self._new_client(issuer))
-        return _Running(process, http, issuer, ready["paths"])
+        return _Running(process, http, issuer, ready["port"], ready["paths"])
 
     def _new_client(self, base_url: str = "") -> httpx.Client:
         # What the environment says of proxies is not meant for loopback.
-        return httpx.Client(base_url=base_url, verify=self._trust, trust_env=False, timeout=REQUEST_TIMEOUT)
+        return httpx.Client(
+            base_url=base_url, proxy=self._proxy, verify=self._trust, trust_env=False, timeout=REQUEST_TIMEOUT
+        )
 
-    def _post_token(self, form: dict[str, str]) -> httpx.Response:
-        return self._running.http.post(self.token_path, data=form)
+    def _go(self, address: str) -> httpx.Response:
+        with self._new_client() as browser:
+            return browser.get(address)
+
+    def _post_token(self, client_id: str, form: dict[str, str]) -> httpx.Response:
+        credentials = CREDENTIALS.get(client_id)
+        if credentials is None:
+            return self._running.http.post(self.token_path, data=form | {"client_id": client_id})
+        if credentials.method == "client_secret_post":
+            proof = {"client_id": client_id, "client_secret": credentials.secret}
+            return self._running.http.post(self.token_path, data=form | proof)
+        # RFC 6749, section 2.3.1: both are form-encoded first.
+        basic = httpx.BasicAuth(quote_plus(client_id), quote_plus(credentials.secret))
+        return self._running.http.post(self.token_path, data=form, auth=basic)
 
     def _order(self, order: dict[str, Any]) -> None:
         self._running.http.post("/__control", json=order).raise_for_status()
@@ -307,6 +388,11 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
     def _snapshot(self) -> dict[str, Any]:
         snapshot: dict[str, Any] = self._running.http.get("/__control").raise_for_status().json()
         return snapshot
+
+
+def _redirect_uri(authorization_url: str) -> str:
+    """Where a client asks the browser to be sent (RFC 6749, section 4.1.1)."""
+    return parse_qs(urlsplit(authorization_url).query)["redirect_uri"][0]
 
 
 def _tokens(granted: dict[str, Any]) -> Tokens:

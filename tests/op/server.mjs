@@ -16,7 +16,11 @@
 //                        revokes the whole grant; 0: refresh tokens stay the same
 //   REUSE_LEEWAY=0       rotation overlap: seconds in which the refresh token replaced last may be used again
 //   AUDIENCE_FALLBACK=0  1: an audience with "fallback" in it is silently ignored (FLAVOR=auth0 only)
+//   CLOCK_OFFSET=0       by how many seconds its clock is ahead, or behind when negative
+//   ORIGIN=              what it is called, such as https://op.example, where a proxy leads from that name to its port
 //   TLS_CERT, TLS_KEY    PEM files; https is served in place of http when both are set
+import './clock.mjs';
+
 import { readFileSync } from 'node:fs';
 import * as http from 'node:http';
 import * as https from 'node:https';
@@ -24,6 +28,8 @@ import * as https from 'node:https';
 import { Provider } from 'oidc-provider';
 
 import { Auth0 } from './auth0.mjs';
+import { clientOf, keepToRegisteredMethod } from './authentication.mjs';
+import { CLIENTS } from './clients.mjs';
 import { configuration } from './configuration.mjs';
 import { answerControl, CONTROL_PATH } from './control.mjs';
 import { paceDeviceCodes } from './device.mjs';
@@ -33,6 +39,7 @@ import { createSigningKeys } from './keys.mjs';
 import { Ledger } from './ledger.mjs';
 import { readOptions } from './options.mjs';
 import { allowOverlap } from './overlap.mjs';
+import { dressPages } from './pages.mjs';
 import { pathsOf } from './paths.mjs';
 
 const SHUTDOWN_GRACE_MS = 500;
@@ -74,13 +81,15 @@ function endWithItsParent(server) {
 function createProvider(issuer, options, keys, auth0) {
   const provider = new Provider(issuer, configuration(options, keys, auth0));
   provider.on('server_error', (_ctx, error) => console.error(error));
+  dressPages(provider);
   auth0?.layOver(provider);
+  keepToRegisteredMethod(provider, CLIENTS);
   paceDeviceCodes(provider, { interval: options.interval, tooFastStatus: auth0 ? 429 : 400 });
   if (options.overlap > 0) allowOverlap(provider, options.overlap);
   return provider;
 }
 
-function createHandler(provider, auth0) {
+function createHandler(provider, keys, auth0) {
   const faults = new Faults();
   const ledger = new Ledger(provider.pathFor('token'));
   const answer = provider.callback();
@@ -91,11 +100,13 @@ function createHandler(provider, auth0) {
 
     const visit = ledger.arrived(path, res);
     const form = await readForm(req, { json: Boolean(auth0) });
-    ledger.bodyRead(visit, form);
+    const clientId = clientOf(req, form);
+    ledger.bodyRead(visit, form, clientId);
 
-    const fault = faults.take(path, form);
+    res.setHeader('date', new Date().toUTCString()); // Node.js itself would send the machine's time
+    const fault = faults.take(path, form, clientId);
     if (fault && (await interceptRequest(fault, req, res))) return undefined;
-    if (fault) disturbReply(fault, req, res);
+    if (fault) disturbReply(fault, req, res, keys);
     ledger.watchProvider(visit, res);
 
     auth0?.translateRequest(req, form);
@@ -109,12 +120,12 @@ async function main() {
   const options = readOptions(process.env);
   const server = createServer(options);
   const port = await listen(server, options.port);
-  const base = `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
+  const base = options.origin ?? `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
   const keys = createSigningKeys();
   const auth0 = options.flavor === 'auth0' ? new Auth0({ base, keys, ...options }) : undefined;
   const issuer = auth0?.issuer ?? base;
 
-  const handle = createHandler(createProvider(issuer, options, keys, auth0), auth0);
+  const handle = createHandler(createProvider(issuer, options, keys, auth0), keys, auth0);
   server.on('request', (req, res) => {
     handle(req, res).catch((error) => {
       // A request that was cut off while it was read is a test's own doing.

@@ -1,6 +1,8 @@
 """The provider does what the other tests rely on, and its faults do what their names say."""
 
 import base64
+import email.utils
+import hmac
 import json
 import signal
 import subprocess
@@ -8,12 +10,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
+from joserfc import jwt
+from joserfc.errors import BadSignatureError
+from joserfc.jwk import KeySet, RSAKey
 
+from tests.op import forge
 from tests.op.install import node_command
+from tests.op.login import LoginError
 from tests.op.provider import (
+    CREDENTIALS,
     SERVER,
     FaultMode,
     OpenIDProvider,
@@ -72,6 +81,44 @@ def outcome(response: httpx.Response) -> tuple[int, str | None]:
 def claims_of(jwt: str) -> dict[str, Any]:
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(jwt.split(".")[1] + "=="))
     return claims
+
+
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+# A verifier and its challenge, from RFC 7636, appendix B.
+VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+
+
+def authorization_url(provider: OpenIDProvider, redirect_uri: str, **more: str) -> str:
+    """As a client makes it that is to be logged in."""
+    request = {
+        "client_id": "native-app",
+        "response_type": "code",
+        "redirect_uri": redirect_uri,
+        "scope": "openid",
+        "state": "some-state",
+        "nonce": "some-nonce",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+    }
+    return f"{provider.url}{provider.paths['authorization']}?{urlencode(request | more)}"
+
+
+def answer_in(address: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+
+
+def begin_device(provider: OpenIDProvider, client_id: str = "native-app") -> dict[str, Any]:
+    form = {"client_id": client_id, "scope": "openid offline_access"}
+    with httpx.Client(base_url=provider.url, trust_env=False) as client:
+        begun: dict[str, Any] = client.post(provider.paths["device_authorization"], data=form).json()
+    return begun
+
+
+def poll(provider: OpenIDProvider, begun: dict[str, Any]) -> httpx.Response:
+    form = {"grant_type": DEVICE_GRANT, "client_id": "native-app", "device_code": begun["device_code"]}
+    with httpx.Client(base_url=provider.url, trust_env=False) as client:
+        return client.post(provider.token_path, data=form)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -159,18 +206,199 @@ def test_a_form_may_be_json_as_at_auth0(provider: OpenIDProvider) -> None:
 
 
 def test_device_codes_are_paced(provider: OpenIDProvider) -> None:
-    with httpx.Client(base_url=provider.url, trust_env=False) as client:
-        request = {"client_id": "native-app", "scope": "openid"}
-        code = client.post("/oauth/device/code", data=request).json()
-        poll = {
-            "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
-            "client_id": "native-app",
-            "device_code": code["device_code"],
-        }
-        answers = [outcome(client.post(provider.token_path, data=poll)) for _ in range(2)]
+    begun = begin_device(provider)
 
-    assert code["interval"] == 5
+    answers = [outcome(poll(provider, begun)) for _ in range(2)]
+
+    assert begun["interval"] == 5
     assert answers == [(403, "authorization_pending"), (429, "slow_down")]
+
+
+# Clients with a secret
+
+
+@pytest.mark.parametrize("client_id", ["basic-app", "post-app", "odd-app"])
+def test_a_client_with_a_secret_logs_a_user_in(provider: OpenIDProvider, client_id: str) -> None:
+    tokens = provider.login(client_id=client_id)
+
+    assert provider.refresh(refresh_token_of(tokens), client_id=client_id).status_code == 200
+    assert [request.client_id for request in provider.requests(provider.token_path)] == [client_id] * 2
+
+
+def test_the_odd_secret_holds_what_must_be_encoded() -> None:
+    assert set(CREDENTIALS["odd-app"].secret) >= set(":+% /&=")
+
+
+@pytest.mark.parametrize("client_id", CREDENTIALS)
+def test_a_client_without_its_secret_is_refused(provider: OpenIDProvider, client_id: str) -> None:
+    form = {"grant_type": "client_credentials", "client_id": client_id}
+    with httpx.Client(base_url=provider.url, trust_env=False) as client:
+        silent = client.post(provider.token_path, data=form)
+        mistaken = client.post(provider.token_path, data=form | {"client_secret": "wrong"})
+
+    assert (outcome(silent), outcome(mistaken)) == ((401, "invalid_client"), (401, "invalid_client"))
+
+
+@pytest.mark.parametrize(("client_id", "status"), [("service-app", 401), ("service-basic", 200)])
+def test_a_secret_in_the_header_is_for_those_registered_so(
+    provider: OpenIDProvider, client_id: str, status: int
+) -> None:
+    with httpx.Client(base_url=provider.url, trust_env=False, auth=(client_id, "service-secret")) as client:
+        answer = client.post(provider.token_path, data={"grant_type": "client_credentials"})
+
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(("client_id", "status"), [("service-app", 200), ("service-basic", 401)])
+def test_a_secret_in_the_form_is_for_those_registered_so(provider: OpenIDProvider, client_id: str, status: int) -> None:
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": "service-secret"}
+    with httpx.Client(base_url=provider.url, trust_env=False) as client:
+        answer = client.post(provider.token_path, data=form)
+
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("client_id", ["service-app", "service-basic", "odd-app"])
+def test_a_service_gets_a_token_without_a_user(provider: OpenIDProvider, client_id: str) -> None:
+    granted = provider.client_credentials(client_id, audience=API, scope="read:things").json()
+
+    claims = claims_of(granted["access_token"])
+    assert (granted["expires_in"], granted["scope"]) == (5, "read:things")
+    assert (claims["aud"], claims["sub"], claims["scope"]) == (API, f"{client_id}@clients", "read:things")
+    assert granted.keys() & {"refresh_token", "id_token"} == set()
+
+
+def test_without_an_audience_a_service_gets_an_opaque_token(provider: OpenIDProvider) -> None:
+    granted = provider.client_credentials().json()
+
+    assert (granted["token_type"], granted["expires_in"]) == ("Bearer", 5)
+    assert "." not in granted["access_token"]
+
+
+def test_a_plain_service_names_its_api_as_a_resource(plain: OpenIDProvider) -> None:
+    granted = plain.client_credentials(resource=API, scope="read:things").json()
+
+    claims = claims_of(granted["access_token"])
+    assert (claims["aud"], claims["sub"], claims["scope"]) == (API, "service-app", "read:things")
+
+
+def test_only_a_service_gets_tokens_for_itself(provider: OpenIDProvider) -> None:
+    assert provider.client_credentials("basic-app").status_code == 400
+
+
+# Walking through its pages
+
+
+def test_a_visit_ends_where_the_client_wants_the_browser(provider: OpenIDProvider) -> None:
+    redirect_uri = "http://127.0.0.1:9/callback"
+
+    address = provider.visit(authorization_url(provider, redirect_uri), "auth0|bob")
+
+    assert address.startswith(f"{redirect_uri}?")
+    assert answer_in(address).keys() == {"code", "state", "iss"}
+    assert answer_in(address)["state"] == "some-state"
+    form = {
+        "grant_type": "authorization_code",
+        "client_id": "native-app",
+        "redirect_uri": redirect_uri,
+        "code": answer_in(address)["code"],
+        "code_verifier": VERIFIER,
+    }
+    with httpx.Client(base_url=provider.url, trust_env=False) as client:
+        claims = claims_of(client.post(provider.token_path, data=form).json()["id_token"])
+    assert (claims["sub"], claims["nonce"]) == ("auth0|bob", "some-nonce")
+
+
+def test_entering_goes_to_the_listener(provider: OpenIDProvider) -> None:
+    with OpenIDProvider() as listener:  # something that answers
+        answer = provider.enter(authorization_url(provider, f"{listener.url}/callback"))
+
+        assert answer.status_code == 404
+        assert answer.url.path == "/callback"
+        assert listener.count("/callback") == 1
+
+
+def test_a_login_can_be_cancelled(provider: OpenIDProvider) -> None:
+    address = provider.cancel(authorization_url(provider, "http://127.0.0.1:9/callback"))
+
+    answer = answer_in(address)
+    assert (answer["error"], answer["state"]) == ("access_denied", "some-state")
+
+
+def test_a_login_that_the_provider_refuses_says_why(provider: OpenIDProvider) -> None:
+    with pytest.raises(LoginError, match="invalid_redirect_uri"):
+        provider.visit(authorization_url(provider, "https://elsewhere.example/"))
+
+
+def test_a_device_is_let_in(provider: OpenIDProvider) -> None:
+    begun = begin_device(provider)
+
+    provider.approve(begun["verification_uri_complete"], "auth0|bob")
+
+    granted = poll(provider, begun).json()
+    assert claims_of(granted["id_token"])["sub"] == "auth0|bob"
+    assert "refresh_token" in granted
+
+
+def test_a_device_is_let_in_by_the_code_it_shows(provider: OpenIDProvider) -> None:
+    begun = begin_device(provider)
+
+    provider.approve(begun["verification_uri"], "auth0|bob", user_code=begun["user_code"].lower())
+
+    assert poll(provider, begun).status_code == 200
+
+
+def test_a_wrong_code_lets_nobody_in(provider: OpenIDProvider) -> None:
+    begun = begin_device(provider)
+
+    with pytest.raises(LoginError, match="code you entered is incorrect"):
+        provider.approve(begun["verification_uri"], user_code="XXXX-XXXX")
+
+    assert outcome(poll(provider, begun)) == (403, "authorization_pending")
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_device_is_refused(provider: OpenIDProvider, complete: bool) -> None:
+    begun = begin_device(provider)
+
+    if complete:
+        provider.deny(begun["verification_uri_complete"])
+    else:
+        provider.deny(begun["verification_uri"], user_code=begun["user_code"])
+
+    assert outcome(poll(provider, begun)) == (403, "access_denied")
+
+
+def test_its_pages_fetch_nothing_from_elsewhere(provider: OpenIDProvider) -> None:
+    device = begin_device(provider)
+    pages = [
+        authorization_url(provider, "http://127.0.0.1:9/callback"),
+        authorization_url(provider, "https://elsewhere.example/"),
+        device["verification_uri"],
+    ]
+    with httpx.Client(follow_redirects=True, trust_env=False) as client:
+        texts = [client.get(page).text for page in pages]
+
+    assert [text for text in texts if "<style>" not in text or "@import" in text] == []
+
+
+# Its clock
+
+
+@pytest.mark.parametrize("offset", [-700, 700])
+def test_its_clock_can_be_wrong(offset: int) -> None:
+    with OpenIDProvider(clock_offset=offset) as wrong:
+        tokens = wrong.login(audience=API, scope="openid offline_access read:things")
+        userinfo = wrong.userinfo(tokens.access_token)
+        refreshed = wrong.refresh(refresh_token_of(tokens))
+        logged = wrong.requests(wrong.token_path)[0].at
+
+    assert tokens.id_token is not None
+    times = [claims_of(token)["iat"] - offset for token in (tokens.id_token, tokens.access_token)]
+    times.append(email.utils.parsedate_to_datetime(userinfo.headers["date"]).timestamp() - offset)
+    assert times == [pytest.approx(time.time(), abs=20)] * 3
+    assert (userinfo.status_code, refreshed.status_code) == (200, 200)  # by its own clock all is well
+    assert logged == pytest.approx(time.time(), abs=20)
 
 
 # Rotation
@@ -556,6 +784,79 @@ def test_merge_may_change_the_status(provider: OpenIDProvider) -> None:
     assert provider.refresh(token).status_code == 500
     assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
     assert outcome(provider.refresh(token)) == (403, "invalid_grant")
+
+
+def test_merge_may_change_claims_under_the_providers_signature(provider: OpenIDProvider) -> None:
+    changes = {"iss": "https://elsewhere.example/", "at_hash": None}
+    provider.fault("merge", grant_type="authorization_code", claims=changes)
+
+    tokens = provider.login("auth0|bob")
+
+    assert tokens.id_token is not None
+    claims = verified(provider, tokens.id_token)
+    assert (claims["iss"], claims["sub"]) == ("https://elsewhere.example/", "auth0|bob")
+    assert "at_hash" not in claims
+    assert "nonce" in claims
+
+
+# Forgeries
+
+
+def verified(provider: OpenIDProvider, token: str) -> dict[str, Any]:
+    keys = KeySet([RSAKey.import_key(key) for key in provider.jwks()["keys"]])
+    return jwt.decode(token, keys, algorithms=["RS256"]).claims
+
+
+@pytest.fixture
+def id_token(provider: OpenIDProvider) -> str:
+    token = provider.login().id_token
+    assert token is not None
+    return token
+
+
+def test_a_real_token_is_not_forged(provider: OpenIDProvider, id_token: str) -> None:
+    assert verified(provider, id_token) == forge.claims_of(id_token)
+
+
+@pytest.mark.parametrize("make", [forge.by_another_key, forge.altered])
+def test_a_forged_signature_is_none_of_the_providers(
+    provider: OpenIDProvider, id_token: str, make: Callable[[str, forge.Claims], str]
+) -> None:
+    forged = make(id_token, {"nonce": "another", "at_hash": None})
+
+    assert forged.partition(".")[0] == id_token.partition(".")[0]
+    with pytest.raises(BadSignatureError):
+        verified(provider, forged)
+    expected = forge.claims_of(id_token) | {"nonce": "another"}
+    expected.pop("at_hash", None)
+    assert forge.claims_of(forged) == expected
+
+
+def test_an_unsigned_token_says_so_and_has_no_signature(id_token: str) -> None:
+    head, _, signature = forge.unsigned(id_token).split(".")
+
+    assert json.loads(base64.urlsafe_b64decode(head + "==")) == {"alg": "none"}
+    assert signature == ""
+
+
+def test_a_public_key_is_used_as_a_secret(provider: OpenIDProvider, id_token: str) -> None:
+    forged = forge.keyed_by_public_key(id_token, provider.jwks())
+
+    pem = RSAKey.import_key(provider.jwks()["keys"][0]).as_pem(private=False)
+    signing_input, _, signature = forged.rpartition(".")
+    assert base64.urlsafe_b64decode(signature + "==") == hmac.digest(pem, signing_input.encode(), "sha256")
+    assert forge.claims_of(forged) == forge.claims_of(id_token)
+    assert json.loads(base64.urlsafe_b64decode(forged.split(".")[0] + "=="))["alg"] == "HS256"
+
+
+def test_a_forgery_fits_the_login_that_it_is_for(provider: OpenIDProvider, id_token: str) -> None:
+    url = authorization_url(provider, "http://127.0.0.1:9/callback", nonce="theirs")
+
+    forged = forge.unsigned(id_token, forge.for_login(url) | {"sub": "auth0|mallory"})
+
+    claims = forge.claims_of(forged)
+    assert (claims["nonce"], claims["sub"]) == ("theirs", "auth0|mallory")
+    assert "at_hash" not in claims
 
 
 # Its life

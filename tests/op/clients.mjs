@@ -1,0 +1,38 @@
+// Who may ask for tokens. The secrets are known to provider.py too.
+
+const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
+const USER_GRANTS = ['authorization_code', 'refresh_token', DEVICE];
+
+function userClient(id, authentication = { token_endpoint_auth_method: 'none' }, grants = USER_GRANTS) {
+  return {
+    client_id: id,
+    client_name: id,
+    application_type: 'native',
+    grant_types: grants,
+    response_types: ['code'],
+    redirect_uris: ['http://127.0.0.1/callback'], // on loopback any port is accepted (RFC 8252)
+    post_logout_redirect_uris: ['http://127.0.0.1/loggedout'],
+    ...authentication,
+  };
+}
+
+// Without a user: a service that acts for itself, or, without any grant, a resource server.
+function serviceClient(id, authentication, grants = ['client_credentials']) {
+  return { client_id: id, grant_types: grants, response_types: [], redirect_uris: [], ...authentication };
+}
+
+const basic = (secret) => ({ client_secret: secret, token_endpoint_auth_method: 'client_secret_basic' });
+const post = (secret) => ({ client_secret: secret, token_endpoint_auth_method: 'client_secret_post' });
+
+export const CLIENTS = [
+  userClient('native-app'),
+  userClient('second-app'),
+  userClient('no-refresh-app', undefined, ['authorization_code']),
+  userClient('basic-app', basic('basic-secret')),
+  userClient('post-app', post('post-secret')),
+  // Basic form-encodes id and secret ahead of base64 (RFC 6749, 2.3.1). It may hold printable ASCII only (A.2).
+  userClient('odd-app', basic('b:s+ %/&="~'), [...USER_GRANTS, 'client_credentials']),
+  serviceClient('service-app', post('service-secret')),
+  serviceClient('service-basic', basic('service-secret')),
+  serviceClient('rs', basic('rs-secret'), []), // may ask what a token is worth (introspection)
+];
