@@ -1,0 +1,132 @@
+"""TOML as a text: what is put in and taken out, and that every other character stays."""
+
+import tomllib
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from auth_agent import toml_text
+
+WORK = ("accounts", "work")
+OTHERS = (
+    "# a comment about everything\n",
+    '[accounts.home]\nissuer = "h" # home\n\n# not used: audience = "x"\n',
+    "  [ accounts . \"a b\" ]\n  client_id   =   'c'\n",
+    """[accounts.deep]\nports = [\n  1, # [accounts.work]\n]\n[accounts.deep.more]\nh = '''\n[accounts.work]\n'''\n""",
+    "\n\n",
+    "[other]\nwork.issuer = '''it's\n# work'''\n",
+    'last = "é無 \\" # no comment"\n',
+)
+OWN = (
+    '[accounts.work]\nissuer = "w"\n# of work\nclient_id = "c"\n',
+    '[accounts.work]\nissuer = "w"\nauthorize.prompt = "x"\n[accounts.work.more]\na = 1\n',
+)
+VALUES = st.sampled_from(["text", 'a "quoted" \\ text\n', "無", [1, 2], True, {"a": "b"}, {"a": "b", "c d": "e"}, None])
+CHANGES = st.lists(
+    st.none()
+    | st.dictionaries(st.sampled_from(["issuer", "client_id", "scope", "x y", "authorize"]), VALUES, min_size=1),
+    min_size=1,
+    max_size=5,
+)
+
+
+def lines(text: str) -> list[str]:
+    """The lines that are not empty, without the comment that stays where it becomes the last of its table."""
+    return [line for line in text.splitlines(keepends=True) if line.strip() not in {"", "# of work"}]
+
+
+@settings(deadline=None, max_examples=200)
+@given(CHANGES, st.permutations(OTHERS), st.integers(0, 7), st.sampled_from(["", *OWN]), st.booleans())
+def test_whatever_is_put_in_and_taken_out_the_rest_stays_as_it_was(
+    changes: list[dict[str, object] | None], others: list[str], place: int, own: str, crlf: bool
+) -> None:
+    # `last` stands after some header, wherever it comes.
+    pieces = ["[first]\n", *others]
+    text = "".join([*pieces[: place + 1], own, *(["[next]\n"] if own else []), *pieces[place + 1 :]])
+    rest = "".join([*pieces[: place + 1], *(["[next]\n"] if own else []), *pieces[place + 1 :]])
+    if crlf:
+        text, rest = text.replace("\n", "\r\n"), rest.replace("\n", "\r\n")
+    expected = tomllib.loads(text)
+    for keys in changes:
+        work: dict[str, object] = expected.setdefault("accounts", {}).setdefault("work", {})
+        if keys is None:
+            text = toml_text.remove(text, WORK)
+            del expected["accounts"]["work"]
+        else:
+            text = toml_text.put(text, WORK, keys)
+            work.update(keys)
+            for key in [key for key, value in work.items() if value is None]:
+                del work[key]
+            if not work:
+                del expected["accounts"]["work"]
+        found = tomllib.loads(text)
+        if not found["accounts"].get("work", True):
+            del found["accounts"]["work"]  # its header, without keys
+        assert found == expected
+    assert lines(toml_text.remove(text, WORK)) == lines(rest)
+
+
+@settings(deadline=None)
+@given(st.permutations(OTHERS), st.integers(0, len(OTHERS)))
+def test_what_was_added_and_is_removed_leaves_not_a_trace(others: list[str], count: int) -> None:
+    text = "".join(["[first]\n", *others[:count]])
+    added = toml_text.put(text, WORK, {"issuer": "x", "authorize": {"prompt": "login"}})
+    assert added.startswith(text)
+    assert toml_text.remove(added, WORK) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", '[accounts.work]\nissuer = "N"\nscope = "s"\n'),
+        ("# mine", '# mine\n\n[accounts.work]\nissuer = "N"\nscope = "s"\n'),
+        ("# mine\r\n", '# mine\r\n\r\n[accounts.work]\r\nissuer = "N"\r\nscope = "s"\r\n'),
+        ('[accounts.work]\n  issuer="a"', '[accounts.work]\n  issuer="N"\n  scope = "s"'),
+        ("[accounts.work]", '[accounts.work]\nissuer = "N"\nscope = "s"'),
+        (
+            '[accounts]\nwork.issuer = "a" # w\nhome.issuer = "h"\n',
+            '[accounts]\nwork.issuer = "N" # w\nwork.scope = "s"\nhome.issuer = "h"\n',
+        ),
+        (
+            'accounts."work".issuer = "a"\n[other]\n',
+            'accounts."work".issuer = "N"\naccounts."work".scope = "s"\n[other]\n',
+        ),
+        (
+            '[accounts.work]\nscope = """\nmany\nlines""" # old\n# end\n',
+            '[accounts.work]\nscope = "s" # old\nissuer = "N"\n# end\n',
+        ),
+        (
+            '[accounts.work]\nissuer = "N"\n[accounts.work.scope]\na = 1\n\n[other]\n',
+            '[accounts.work]\nissuer = "N"\nscope = "s"\n\n[other]\n',
+        ),
+    ],
+)
+def test_keys_are_written_as_those_beside_them(before: str, after: str) -> None:
+    text = toml_text.put(before, WORK, {"issuer": "N", "scope": "s"})
+    assert text == after
+    assert tomllib.loads(text)["accounts"]["work"] == {"issuer": "N", "scope": "s"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('[accounts.work]\nissuer = "a"\n', ""),
+        ('# all\n\n[accounts.work]\nissuer = "a"\n\n# home\n[accounts.home]\n', "# all\n\n# home\n[accounts.home]\n"),
+        ('[accounts]\nwork.issuer = "a"\nhome.issuer = "h"\nwork.scope = "s"\n', '[accounts]\nhome.issuer = "h"\n'),
+        ('[accounts]\nwork = { issuer = "a" }\n', "[accounts]\n"),
+        ("[accounts.home]\n", "[accounts.home]\n"),
+    ],
+)
+def test_a_table_is_taken_out_however_it_is_written(before: str, after: str) -> None:
+    assert toml_text.remove(before, WORK) == after
+
+
+def test_a_key_is_taken_out_with_its_line() -> None:
+    text = '[accounts.work]\nscope = "s" # old\nissuer = "a"\n'
+    assert toml_text.put(text, WORK, {"scope": None, "audience": None}) == '[accounts.work]\nissuer = "a"\n'
+
+
+def test_a_name_that_is_no_bare_key_is_quoted() -> None:
+    text = toml_text.put("", ("accounts", "a.b"), {"issuer": "x"})
+    assert text == '[accounts."a.b"]\nissuer = "x"\n'
+    assert toml_text.put(text, ("accounts", "a.b"), {"issuer": "y"}) == '[accounts."a.b"]\nissuer = "y"\n'
