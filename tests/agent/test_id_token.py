@@ -2,11 +2,13 @@
 
 import base64
 import json
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from auth_agent.oauth.id_token import claims, display_name, mismatch, names_audience, subject
+from auth_agent.oauth.id_token import LEEWAY, claims, display_name, login_problem, mismatch, names_audience, subject
 from auth_agent.secret import Secret
 
 ISSUER = "https://acme.example/"
@@ -148,9 +150,22 @@ def test_another_issuer_s_name_is_made_printable() -> None:
     assert said == f"the ID token's issuer is ' [31m ', not {ISSUER!r}"
 
 
-@pytest.mark.parametrize("aud", [None, "other", ["other"], [], "client2"])
-def test_another_client_is_a_mismatch(aud: object) -> None:
-    assert mismatch({**GOOD, "aud": aud}, ISSUER, "client") == "the ID token is meant for another client"
+@pytest.mark.parametrize(
+    ("aud", "shown"),
+    [
+        (None, "''"),
+        ("other", "'other'"),
+        (["other"], "'other'"),
+        (["other", "third"], "'other third'"),
+        ([], "''"),
+        ([7], "''"),
+        ("client2", "'client2'"),
+        ("\x1b[31m", "' [31m'"),
+    ],
+)
+def test_another_client_is_a_mismatch_that_says_which(aud: object, shown: str) -> None:
+    said = mismatch({**GOOD, "aud": aud}, ISSUER, "client")
+    assert said == f"the ID token is meant for another client (aud is {shown})"
 
 
 @pytest.mark.parametrize("sub", [None, "", 7])
@@ -162,3 +177,156 @@ def test_no_subject_is_a_mismatch(sub: object) -> None:
 def test_a_claim_that_is_missing_is_a_mismatch(name: str) -> None:
     found = {claim: value for claim, value in GOOD.items() if claim != name}
     assert mismatch(found, ISSUER, "client") is not None
+
+
+# ---- the checks at a login
+
+NOW = 1_800_000_000.0
+NONCE = Secret("n-1")
+FRESH: dict[str, object] = {**GOOD, "nonce": "n-1", "iat": NOW, "exp": NOW + 3600}
+
+
+def problem(changes: dict[str, object] | None = None, nonce: Secret | None = NONCE, now: float = NOW) -> str | None:
+    """What is said of a good token with these claims changed; one of None is left out."""
+    changed = {claim: value for claim, value in {**FRESH, **(changes or {})}.items() if value is not None}
+    return login_problem(changed, ISSUER, "client", nonce, now)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"aud": ["client"]},
+        {"aud": ["client", "other"], "azp": "client"},
+        {"azp": "client"},
+        {"iss": "https://acme.example"},
+        {"iat": int(NOW), "exp": int(NOW) + 1},
+        {"iat": NOW + 59, "exp": NOW + 100},
+        {"iat": NOW - 59},
+        {"iat": NOW - 300 - LEEWAY},
+        {"iat": NOW - 120, "exp": NOW - 59},
+        {"nbf": NOW + 59},
+        {"nbf": 0},
+        {"acr": [7], "auth_time": "never"},
+    ],
+    ids=str,
+)
+def test_an_id_token_issued_just_now_is_good(changes: dict[str, object]) -> None:
+    assert problem(changes) is None
+
+
+def test_a_nonce_is_looked_at_only_where_one_was_sent() -> None:
+    assert problem({"nonce": "another"}, nonce=None) is None
+    assert problem({"nonce": 7}, nonce=None) is None
+    assert problem({"nonce": None}, nonce=None) is None
+
+
+AZP = "the ID token was issued to another client (azp is {})"
+UNSAID = "the ID token has several audiences ({}), and doesn't say whose it is (azp)"
+NO_TEXTS = "the ID token's audiences (aud) are no texts"
+NO_NONCE = "the ID token doesn't repeat this login's nonce"
+OTHER_NONCE = "the ID token is for another login (its nonce isn't this one's)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"iss": "https://evil.example"}, f"the ID token's issuer is 'https://evil.example', not {ISSUER!r}"),
+        (
+            {"iss": "https://acme.example//evil"},
+            f"the ID token's issuer is 'https://acme.example//evil', not {ISSUER!r}",
+        ),
+        ({"aud": "other"}, "the ID token is meant for another client (aud is 'other')"),
+        ({"aud": {"client": 1}}, "the ID token is meant for another client (aud is '')"),
+        ({"aud": ["client", "other"]}, UNSAID.format("'client other'")),
+        ({"aud": ["client", 7]}, NO_TEXTS),
+        ({"aud": ["client", ["client"]], "azp": "client"}, NO_TEXTS),
+        ({"aud": ["client", "other"], "azp": "other"}, AZP.format("'other'")),
+        ({"azp": "other"}, AZP.format("'other'")),
+        ({"azp": ""}, AZP.format("''")),
+        ({"azp": ["client"]}, AZP.format("''")),
+        ({"azp": "\x1b[31m"}, AZP.format("' [31m'")),
+        ({"sub": None}, "the ID token names no subject"),
+        ({"sub": ""}, "the ID token names no subject"),
+        ({"sub": 7}, "the ID token names no subject"),
+        ({"nonce": None}, NO_NONCE),
+        ({"nonce": 7}, NO_NONCE),
+        ({"nonce": ["n-1"]}, NO_NONCE),
+        ({"nonce": ""}, OTHER_NONCE),
+        ({"nonce": "n-1 "}, OTHER_NONCE),
+        ({"nonce": "N-1"}, OTHER_NONCE),
+        ({"nonce": "\ud83d"}, OTHER_NONCE),
+        ({"iat": None}, "the ID token doesn't say when it was issued (iat)"),
+        ({"exp": None}, "the ID token doesn't say when it expires (exp)"),
+        ({"exp": NOW}, "the ID token expired before it was issued (exp is before iat)"),
+        ({"exp": 0}, "the ID token expired before it was issued (exp is before iat)"),
+        ({"nbf": NOW + 600}, "the ID token isn't valid for another 10 minutes (nbf)"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_told_in_words(changes: dict[str, object], said: str) -> None:
+    assert problem(changes) == said
+
+
+@pytest.mark.parametrize("claim", ["iat", "exp", "nbf"])
+@pytest.mark.parametrize(
+    "value",
+    [True, False, "1800000000", [], {}, float("nan"), float("inf"), float("-inf"), -1, 10**400, NOW * 1000],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_no_time_is_called_that(claim: str, value: object) -> None:
+    assert problem({claim: value}) == f"the ID token's {claim} is no time in seconds"
+
+
+@pytest.mark.parametrize(
+    ("platform", "place"), [("linux", "timedatectl status"), ("darwin", "System Settings > General > Date & Time")]
+)
+@pytest.mark.parametrize(
+    ("offset", "said"),
+    [
+        (-61, "about 61 seconds behind the provider's (the ID token was issued later than now)"),
+        (-600, "about 10 minutes behind the provider's (the ID token was issued later than now)"),
+        (-7200, "about 2 hours behind the provider's (the ID token was issued later than now)"),
+        (-NOW + 1, "about 20833 days behind the provider's (the ID token was issued later than now)"),
+        (361, "about 6 minutes ahead of the provider's, or the ID token is that old"),
+        (600, "about 10 minutes ahead of the provider's, or the ID token is that old"),
+        (86_400, "about 24 hours ahead of the provider's, or the ID token is that old"),
+    ],
+)
+def test_a_wrong_clock_is_named_with_the_place_where_it_is_set(
+    offset: float, said: str, platform: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert problem(now=NOW + offset) == f"this machine's clock is {said}; correct it, see: {place}"
+
+
+@pytest.mark.parametrize("offset", [-59, 59])
+def test_a_clock_that_is_59_seconds_off_is_good(offset: float) -> None:
+    assert problem(now=NOW + offset) is None
+    assert problem({"exp": NOW + 1}, now=NOW + offset) is None
+
+
+def test_a_token_of_short_life_has_expired_for_a_clock_that_is_ahead() -> None:
+    said = problem({"exp": NOW + 60}, now=NOW + 180)
+    assert said is not None
+    assert said.startswith("this machine's clock is about 2 minutes ahead of the provider's, or more (the ID token has")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(alphabet=st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["iss", "sub", "aud", "azp", "nonce", "iat", "exp", "nbf"]), ANYTHING))
+def test_whatever_a_claim_holds_there_is_a_printable_text_or_none(changes: dict[str, Any]) -> None:
+    said = login_problem({**FRESH, **changes}, ISSUER, "client", NONCE, NOW)
+    assert said is None or (said.isprintable() and len(said) < 600)
+
+
+def test_no_claim_and_no_nonce_that_is_a_secret_is_told() -> None:
+    said = problem({"nonce": "another-canary"}, nonce=Secret("canary"))
+    assert said is not None
+    assert "canary" not in said

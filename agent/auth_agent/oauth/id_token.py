@@ -1,12 +1,15 @@
 """What an ID token or a JWT access token says, and whether it speaks of the session it came for.
 
 Signatures are not checked here. At a refresh the token comes straight from the token endpoint over TLS, which
-stands in for its signature (OpenID Connect Core 1.0, section 3.1.3.7, item 6).
+stands in for its signature (OpenID Connect Core 1.0, section 3.1.3.7, item 6); at a login `oauth.signature` checks it.
 """
 
 import base64
 import binascii
+import hmac
+import sys
 from collections.abc import Mapping
+from typing import Final
 
 from auth_agent.address import is_same_issuer
 from auth_agent.json_object import parse_object
@@ -15,6 +18,14 @@ from auth_agent.secret import Secret
 
 _JWS_PARTS = 3
 _MAX_SUBJECT = 255
+
+# Seconds by which the provider's clock and this machine's may differ.
+LEEWAY: Final = 60
+# Seconds. An ID token is made for the login it comes from; a slow network and a slow person with a paste are no reason
+# to refuse it, and a token of another day is.
+_MAX_AGE: Final = 300
+# The end of the year 9999. What is later is no time in seconds; milliseconds are.
+_MAX_TIME: Final = 253_402_300_799
 
 
 def claims(token: Secret) -> dict[str, object] | None:
@@ -58,7 +69,109 @@ def mismatch(found: Mapping[str, object], issuer: str, client_id: str) -> str | 
     if not is_same_issuer(named, issuer):
         return f"the ID token's issuer is {printable(named)!r}, not {issuer!r}"
     if not names_audience(found, client_id):
-        return "the ID token is meant for another client"
+        return f"the ID token is meant for another client (aud is {_shown_audience(found)})"
     if subject(found) is None:
         return "the ID token names no subject"
     return None
+
+
+def login_problem(
+    found: Mapping[str, object], issuer: str, client_id: str, nonce: Secret | None, now: float
+) -> str | None:
+    """What is wrong with the claims of an ID token that was issued just now; None when nothing is.
+
+    OpenID Connect Core 1.0, section 3.1.3.7, without the signature. As everywhere here, a slash at the issuer's end
+    makes no other issuer.
+
+    Args:
+        found: the claims.
+        issuer: the account's issuer.
+        client_id: the account's client.
+        nonce: what was sent with the login; None where nothing was, as in the device flow: then it isn't looked at.
+        now: Unix time in seconds.
+
+    """
+    return (
+        mismatch(found, issuer, client_id)
+        or _party_problem(found, client_id)
+        or _nonce_problem(found, nonce)
+        or _time_problem(found, now)
+    )
+
+
+def _party_problem(found: Mapping[str, object], client_id: str) -> str | None:
+    """Whether it was issued to another client, and only mentions this one (items 3 to 5)."""
+    named, party = _audiences(found), found.get("azp")
+    if named is None:
+        return "the ID token's audiences (aud) are no texts"
+    if party is None and set(named) != {client_id}:
+        return f"the ID token has several audiences ({_shown_audience(found)}), and doesn't say whose it is (azp)"
+    if party is not None and party != client_id:
+        return f"the ID token was issued to another client (azp is {printable(party)!r})"
+    return None
+
+
+def _nonce_problem(found: Mapping[str, object], nonce: Secret | None) -> str | None:
+    """Whether it belongs to another login (item 11)."""
+    if nonce is None:
+        return None
+    repeated = found.get("nonce")
+    if not isinstance(repeated, str):
+        return "the ID token doesn't repeat this login's nonce"
+    sent, came = (text.encode("utf-8", "surrogatepass") for text in (nonce.reveal(), repeated))
+    return None if hmac.compare_digest(sent, came) else "the ID token is for another login (its nonce isn't this one's)"
+
+
+def _time_problem(found: Mapping[str, object], now: float) -> str | None:
+    """Whether it isn't of this moment (items 9 and 10, and RFC 7519, section 4.1.5). Mostly a clock is wrong then."""
+    times: dict[str, float] = {}
+    for claim in ("iat", "exp", "nbf"):
+        value = found.get(claim)
+        if value is None and claim == "nbf":
+            continue
+        if value is None:
+            return f"the ID token doesn't say when it {'was issued' if claim == 'iat' else 'expires'} ({claim})"
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIME:
+            return f"the ID token's {claim} is no time in seconds"
+        times[claim] = float(value)
+    age = now - times["iat"]
+    if age < -LEEWAY:
+        return _clock(-age, "behind the provider's (the ID token was issued later than now)")
+    if age > _MAX_AGE + LEEWAY:
+        return _clock(age, "ahead of the provider's, or the ID token is that old")
+    if times["exp"] <= times["iat"]:
+        return "the ID token expired before it was issued (exp is before iat)"
+    if now >= times["exp"] + LEEWAY:
+        return _clock(now - times["exp"], "ahead of the provider's, or more (the ID token has expired)")
+    # The clocks agree by now.
+    if times.get("nbf", now) > now + LEEWAY:
+        return f"the ID token isn't valid for another {_span(times['nbf'] - now)} (nbf)"
+    return None
+
+
+def _clock(seconds: float, which_way: str) -> str:
+    place = "System Settings > General > Date & Time" if sys.platform == "darwin" else "timedatectl status"
+    return f"this machine's clock is about {_span(seconds)} {which_way}; correct it, see: {place}"
+
+
+def _span(seconds: float) -> str:
+    """A stretch of time in the largest unit of which there are two."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{round(seconds / length)} {unit}"
+    return f"{round(seconds)} seconds"
+
+
+def _audiences(found: Mapping[str, object]) -> list[str] | None:
+    """The claim `aud` as a list; None where it isn't made of texts."""
+    named = found.get("aud")
+    texts: list[str] = []
+    for audience in named if isinstance(named, list) else [named]:  # pyright: ignore[reportUnknownVariableType] -- JSON's lists hold anything
+        if not isinstance(audience, str):
+            return None
+        texts.append(audience)
+    return texts
+
+
+def _shown_audience(found: Mapping[str, object]) -> str:
+    return repr(printable(" ".join(_audiences(found) or [])))
