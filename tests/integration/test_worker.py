@@ -260,6 +260,28 @@ async def test_a_call_that_makes_no_sense_is_an_error_and_the_next_call_works(ca
         assert await read(worker, "nobody") is None
 
 
+async def test_without_a_lock_it_has_no_calls_that_need_one(place: Path) -> None:
+    worker = Worker()
+    with pytest.raises(WorkerError):
+        await write(worker, "work", "text")
+    assert not kept(place).exists()
+    answer = await worker.call("verify", PATIENCE, token="opaque", keys="{}")
+    assert answer == {"result": "the ID token's signature can't be read"}
+    await worker.rest()
+    assert children() == []
+
+
+async def test_it_waits_for_no_lock_that_it_doesnt_have(place: Path) -> None:
+    async with started(place) as first, anyio.create_task_group() as tasks:
+        freeze(place)
+        tasks.start_soon(write, first, "work", "text")
+        await comes((place / "begun").exists)
+        second = Worker()
+        assert await second.call("verify", PATIENCE, token="opaque", keys="{}")
+        await second.rest()
+        thaw(place)
+
+
 async def test_signals_that_are_meant_for_the_agent_do_not_end_it(place: Path) -> None:
     async with started(place) as worker:
         await read(worker, "nobody")

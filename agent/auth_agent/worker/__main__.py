@@ -4,6 +4,7 @@ It ends when its input does, after what it is doing: so a write that was begun i
 """
 
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -13,18 +14,17 @@ from typing import Final
 
 from auth_agent.host.hardening import protect_memory
 from auth_agent.worker.failure import KeyringFailure
-from auth_agent.worker.keyrings import Keyrings
 
 # Beyond what the parent waits for a call: for an orphan whose keyring hangs, since nobody will kill it.
 _LAST_PATIENCE: Final = 120
 
 
-def main(lock: str) -> int:
+def main(lock: str | None) -> int:
     """Serve until the parent has gone; the exit code.
 
     Args:
         lock: the path of a file to lock before anything is done: of two agents, the later one's worker waits here
-            until the earlier one's has finished its write.
+            until the earlier one's has finished its write. None for one that has nothing to do with a keyring.
 
     """
     protect_memory()
@@ -32,15 +32,15 @@ def main(lock: str) -> int:
         signal.signal(signum, signal.SIG_IGN)  # meant for the agent, whose end is this one's end
     requests, answers = _own_streams()
     signal.alarm(_LAST_PATIENCE)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    keyrings = Keyrings()
+    if lock is not None:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
             signal.alarm(_LAST_PATIENCE)
             if not line.endswith(b"\n"):
                 break  # the agent died while it wrote this
-            answer = _answer(keyrings, json.loads(line))
+            answer = _answer(json.loads(line), has_lock=lock is not None)
             try:
                 os.write(answers, json.dumps(answer).encode() + b"\n")
             except OSError:
@@ -49,18 +49,32 @@ def main(lock: str) -> int:
     return 0
 
 
-def _answer(keyrings: Keyrings, request: dict[str, str]) -> dict[str, object]:
-    calls: dict[str, Callable[..., object]] = {
-        "read": keyrings.read,
-        "write": keyrings.write,
-        "delete": keyrings.delete,
-        "ask": keyrings.ask,
-    }
-    call = calls[request.pop("call")]
+def _answer(request: dict[str, str], *, has_lock: bool) -> dict[str, object]:
+    name = request.pop("call")
+    call = (_keyring_calls() if has_lock else _signature_calls())[name]
     try:
         return {"result": call(**request)}
     except KeyringFailure as failure:
         return {"failure": failure.kind, "text": str(failure)}
+
+
+# Each imports its libraries when it is first called for: a worker needs those of one only.
+
+
+@functools.cache
+def _keyring_calls() -> dict[str, Callable[..., object]]:
+    """The calls of a worker that holds a lock; without one, two agents could write at a time."""
+    from auth_agent.worker.keyrings import Keyrings  # noqa: PLC0415 -- see above
+
+    keyrings = Keyrings()
+    return {"read": keyrings.read, "write": keyrings.write, "delete": keyrings.delete, "ask": keyrings.ask}
+
+
+@functools.cache
+def _signature_calls() -> dict[str, Callable[..., object]]:
+    from auth_agent.worker.signatures import verify  # noqa: PLC0415 -- see above
+
+    return {"verify": verify}
 
 
 def _own_streams() -> tuple[int, int]:
@@ -73,4 +87,4 @@ def _own_streams() -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))

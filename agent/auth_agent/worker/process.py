@@ -35,8 +35,13 @@ class Worker:
     call that it is at.
     """
 
-    def __init__(self, lock: Path) -> None:
-        """Make one that is not started yet; `lock` is a file that one worker at a time holds."""
+    def __init__(self, lock: Path | None = None) -> None:
+        """Make one that is not started yet.
+
+        Args:
+            lock: a file that one worker at a time holds; without one, it has no calls that change anything.
+
+        """
         self._lock = lock
         self._turn = anyio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,14 +106,17 @@ class Worker:
         if self._socket is not None and self._process is not None and self._process.poll() is None:
             return self._socket
         self._leave()
-        self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have "reset" it
+        locks: list[str] = []
+        if self._lock is not None:
+            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have "reset" it
+            locks.append(os.fspath(self._lock))
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
                     # -P: what lies in the current folder is no module of ours.
-                    [sys.executable, "-P", "-m", "auth_agent.worker", os.fspath(self._lock)],
+                    [sys.executable, "-P", "-m", "auth_agent.worker", *locks],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
                     stderr=subprocess.DEVNULL,  # a traceback there could hold what was to be kept

@@ -1,0 +1,358 @@
+"""Whether a provider signed an ID token: with real keys of each kind."""
+
+import base64
+import hashlib
+import hmac
+import json
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from joserfc import jws
+from joserfc.errors import SecurityWarning
+from joserfc.jwk import JWKRegistry, Key, OctKey, RSAKey
+
+from auth_agent.worker.signatures import verify
+
+PAYLOAD = json.dumps({"iss": "https://acme.example/", "sub": "auth0|1", "name": "canary"})
+
+ALGORITHMS = {
+    "RS256": "RSA",
+    "RS384": "RSA",
+    "RS512": "RSA",
+    "PS256": "RSA",
+    "PS384": "RSA",
+    "PS512": "RSA",
+    "ES256": "P-256",
+    "ES384": "P-384",
+    "ES512": "P-521",
+    "EdDSA": "Ed25519",
+}
+
+WRONG = "the ID token's signature is wrong: the provider's key did not make it"
+UNREADABLE = "the ID token's signature can't be read"
+UNKNOWN = "the ID token is signed by a key ({!r}) that is not among the provider's"
+UNFIT = "that a {} signature can be checked with (RSA keys need 2048 bits)"
+
+
+@cache
+def key(kind: str = "RSA", number: int = 1) -> Key:
+    """The first, second … key of a kind; as slow as making RSA keys is, each is made once."""
+    del number
+    if kind == "RSA":
+        return RSAKey.generate_key(2048)
+    if kind == "weak":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)
+            return RSAKey.generate_key(1024)
+    return JWKRegistry.generate_key("EC" if kind.startswith("P-") else "OKP", kind)
+
+
+def public(its_key: Key, **members: object) -> dict[str, Any]:
+    """As a provider publishes it."""
+    return {**its_key.as_dict(private=False), **members}
+
+
+def key_set(*keys: object) -> str:
+    return json.dumps({"keys": keys})
+
+
+def encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def signed(its_key: Key, algorithm: str = "RS256", payload: str = PAYLOAD, **header: object) -> str:
+    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry.max_header_length = registry.max_payload_length = 1 << 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        return jws.serialize_compact({"alg": algorithm, **header}, payload, its_key, registry=registry)
+
+
+def keyed(secret: bytes, algorithm: str = "HS256", **header: object) -> str:
+    """Signed with a shared secret."""
+    text = f"{encoded(json.dumps({'alg': algorithm, **header}).encode())}.{encoded(PAYLOAD.encode())}"
+    return f"{text}.{encoded(hmac.digest(secret, text.encode(), hashlib.sha256))}"
+
+
+def headed(header: object) -> str:
+    """A token with that header, signed by nobody."""
+    return f"{encoded(json.dumps(header).encode())}.{encoded(PAYLOAD.encode())}.{encoded(b'signature')}"
+
+
+# ---- good ones
+
+
+@pytest.mark.parametrize(("algorithm", "kind"), ALGORITHMS.items())
+def test_a_signature_of_each_algorithm_is_good(algorithm: str, kind: str) -> None:
+    token = signed(key(kind), algorithm, kid="one")
+    assert verify(token, key_set(public(key(kind), kid="one", use="sig", alg=algorithm))) is None
+    assert verify(token, key_set(public(key(kind), kid="one"))) is None
+    assert verify(token, key_set(public(key(kind, 2), kid="one"))) == WRONG
+
+
+def test_eddsa_has_another_curve() -> None:
+    assert verify(signed(key("Ed448"), "EdDSA"), key_set(public(key("Ed448")))) is None
+
+
+def test_the_key_is_the_one_that_the_token_names() -> None:
+    keys = key_set(public(key(), kid="one"), public(key(number=2), kid="two"))
+    assert verify(signed(key(), kid="one"), keys) is None
+    assert verify(signed(key(number=2), kid="two"), keys) is None
+    assert verify(signed(key(number=2), kid="one"), keys) == WRONG
+
+
+def test_without_a_name_each_key_that_fits_may_be_the_one() -> None:
+    keys = key_set(public(key("P-256")), public(key()), public(key(number=2), kid="two"))
+    assert verify(signed(key()), keys) is None
+    assert verify(signed(key(number=2)), keys) is None
+    assert verify(signed(key("P-256"), "ES256"), keys) is None
+    assert verify(signed(key(number=3)), keys) == WRONG
+
+
+def test_of_two_keys_of_one_name_either_may_be_the_one() -> None:
+    keys = key_set(public(key("P-256"), kid="one"), public(key(number=2), kid="one"), public(key(), kid="one"))
+    assert verify(signed(key(), kid="one"), keys) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA", "kid": "one"},
+        {"kty": "RSA", "kid": "one"},
+        {"kty": "RSA", "n": "!", "e": "AQAB", "kid": "one"},
+        {"kty": "RSA", "n": 7, "e": ["AQAB"], "kid": "one"},
+        {"kty": "RSA", "n": "", "e": "", "kid": "one"},
+        {"kty": "RSA", "n": "A" * 100_000, "e": "AQAB", "kid": "one"},
+        {"kty": "RSA", "n": "_" * 100_000, "e": "AQAB", "kid": "one"},
+        {"kty": "EC", "crv": "P-1", "x": "AAAA", "y": "AAAA", "kid": "one"},
+        {"kty": ["RSA"], "kid": ["one"]},
+        {"kty": None, "use": {}, "alg": 7},
+        {},
+        None,
+        "key",
+        7,
+        ["kty", "RSA"],
+    ],
+    ids=lambda odd: repr(odd)[:40],
+)
+def test_a_key_that_is_none_does_not_hide_the_one_that_fits(odd: object) -> None:
+    assert verify(signed(key(), kid="one"), key_set(odd, public(key(), kid="one"), odd)) is None
+    assert verify(signed(key()), key_set(odd, public(key()), odd)) is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"x5c": "no list", "x5u": "no address", "x5t": 7},
+        {"key_ops": ["verify", "wave"]},
+        {"use": None, "alg": None},
+        {"n8n": [1]},
+    ],
+    ids=str,
+)
+def test_what_else_a_key_says_of_itself_may_be_odd(odd: dict[str, object]) -> None:
+    assert verify(signed(key()), key_set(public(key(), **odd))) is None
+
+
+def test_a_header_may_say_more_than_is_understood() -> None:
+    token = signed(key(), typ="JWT", x5t="AAAA", org="acme", x5c=["A" * 4000])
+    assert verify(token, key_set(public(key()))) is None
+
+
+def test_a_token_may_be_as_large_as_an_answer_that_the_agent_reads() -> None:
+    token = signed(key(), payload=json.dumps({"groups": ["g" * 100] * 3000}))
+    assert len(token) > 400_000
+    assert verify(token, key_set(public(key()))) is None
+
+
+# ---- bad ones
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", ""])
+def test_a_token_that_nobody_signed_is_refused(algorithm: str) -> None:
+    text = f"{encoded(json.dumps({'alg': algorithm}).encode())}.{encoded(PAYLOAD.encode())}."
+    for token in (text, text + encoded(b"signature")):
+        said = verify(token, key_set(public(key())))
+        assert said is not None
+        assert said.startswith(f"the ID token is signed with {algorithm!r}, which isn't accepted")
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512", "RS1", "ES256K", "RS256 ", "rs256"])
+def test_an_algorithm_that_is_not_on_the_list_is_refused_whatever_the_keys_say(algorithm: str) -> None:
+    allowing = public(key(), alg=algorithm, kid="one")
+    said = verify(headed({"alg": algorithm, "kid": "one"}), key_set(allowing))
+    assert said is not None
+    assert said.startswith(f"the ID token is signed with {algorithm!r}, which isn't accepted: have the provider sign")
+
+
+def test_a_public_key_is_no_secret_to_sign_with() -> None:
+    its_key = key()
+    assert isinstance(its_key, RSAKey)
+    jwk = public(its_key, kid="one", alg="HS256")
+    shared = OctKey.import_key("canary" * 8).as_dict(private=True)
+    secrets = [
+        its_key.as_pem(private=False),
+        its_key.as_pem(private=False).strip(),
+        its_key.as_der(private=False),
+        json.dumps(jwk).encode(),
+        json.dumps(jwk, separators=(",", ":")).encode(),
+        str(jwk["n"]).encode(),
+        b"canary" * 8,
+        b"",
+    ]
+    for secret in secrets:
+        for keys in (key_set(jwk), key_set(jwk, {**shared, "kid": "one", "alg": "HS256"}), key_set(shared)):
+            said = verify(keyed(secret, kid="one"), keys)
+            assert said is not None
+            assert said.startswith("the ID token is signed with 'HS256', which isn't accepted")
+        assert verify(keyed(secret, "RS256", kid="one"), key_set({**shared, "kid": "one"}, public(its_key, kid="one")))
+
+
+def test_another_payload_or_header_is_a_wrong_signature() -> None:
+    head, _, signature = signed(key(), kid="one").split(".")
+    keys = key_set(public(key(), kid="one"))
+    nameless = headed({"alg": "RS256"}).partition(".")[0]
+    other = encoded(json.dumps({"sub": "auth0|2"}).encode())
+    assert verify(f"{head}.{other}.{signature}", keys) == WRONG
+    assert verify(f"{nameless}.{encoded(PAYLOAD.encode())}.{signature}", keys) == WRONG
+    assert verify(f"{head}.{encoded(PAYLOAD.encode())}.", keys) == WRONG
+    assert verify(f"{head}..{signature}", keys) == WRONG
+    assert verify(f"{head}.{encoded(PAYLOAD.encode())}.{signature[:-4]}", keys) == WRONG
+    assert verify(f"{head}.{encoded(PAYLOAD.encode())}.{encoded(bytes(64))}", keys) == WRONG
+
+
+def test_an_ecdsa_signature_of_zeros_is_wrong() -> None:
+    head, payload, _ = signed(key("P-256"), "ES256").split(".")
+    assert verify(f"{head}.{payload}.{encoded(bytes(64))}", key_set(public(key("P-256")))) == WRONG
+
+
+def test_an_unknown_key_is_named() -> None:
+    assert verify(signed(key(), kid="three"), key_set(public(key(), kid="one"))) == UNKNOWN.format("three")
+    assert verify(signed(key(), kid="three"), key_set(public(key()))) == UNKNOWN.format("three")
+    assert verify(signed(key(), kid=""), key_set(public(key(), kid="one"))) == UNKNOWN.format("")
+    assert verify(signed(key(), kid="\x1b[31m"), key_set()) == UNKNOWN.format(" [31m")
+    assert verify(signed(key(), kid="k" * 300), key_set()) == UNKNOWN.format("k" * 59 + "…")
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"use": "enc"},
+        {"use": "SIG"},
+        {"use": ["sig"]},
+        {"alg": "PS256"},
+        {"alg": "HS256"},
+        {"alg": ""},
+        {"kty": "EC"},
+        {"kty": "oct"},
+    ],
+    ids=str,
+)
+def test_a_key_for_something_else_is_none(members: dict[str, object]) -> None:
+    keys = key_set(public(key(), kid="one", **members))
+    assert verify(signed(key(), kid="one"), keys) == f"the provider's key 'one' is none {UNFIT.format('RS256')}"
+    assert verify(signed(key()), keys) == f"the provider has no key {UNFIT.format('RS256')}"
+
+
+def test_a_key_of_another_curve_is_none_of_the_algorithms() -> None:
+    assert verify(signed(key("P-384"), "ES384", kid="one"), key_set(public(key("P-256"), kid="one"))) == WRONG
+    assert verify(signed(key("Ed25519"), "EdDSA", kid="one"), key_set(public(key("X25519"), kid="one"))) == WRONG
+    assert verify(signed(key("Ed25519"), "EdDSA", kid="one"), key_set(public(key("Ed448"), kid="one"))) == WRONG
+
+
+def test_a_small_rsa_key_is_none() -> None:
+    weak = public(key("weak"), kid="one")
+    token = signed(key("weak"), kid="one")
+    assert verify(token, key_set(weak)) == f"the provider's key 'one' is none {UNFIT.format('RS256')}"
+    assert verify(token, key_set(weak, public(key(), kid="one"))) == WRONG
+
+
+@pytest.mark.parametrize("crit", [["b64"], ["kid"], [], "b64", None])
+def test_what_must_be_understood_and_is_not_is_refused(crit: object) -> None:
+    token = headed({"alg": "RS256", "kid": "one", "b64": False, "crit": crit})
+    said = verify(token, key_set(public(key(), kid="one")))
+    assert said == "the ID token's signature asks for more than is understood here (crit)"
+
+
+def test_an_unencoded_payload_is_none() -> None:
+    assert verify(headed({"alg": "RS256", "b64": False}), key_set(public(key()))) == UNREADABLE
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "opaque",
+        "..",
+        "a.b.c",
+        "é.é.é",
+        "\ud83d.\ud83d.\ud83d",
+        f"{encoded(b'[' * 100_000)}.a.b",
+        headed([]),
+        headed("alg"),
+        headed({}),
+        headed({"alg": None}),
+        headed({"alg": ["RS256"]}),
+        headed({"alg": {"RS256": 1}}),
+        headed({"alg": 256}),
+        headed({"alg": "RS256", "kid": 7}),
+        headed({"alg": "RS256", "kid": ["one"]}),
+        headed({"alg": "RS256"}) + ".d.e",
+        headed({"alg": "RS256"}).rpartition(".")[0],
+    ],
+    ids=lambda token: ascii(token)[:40],
+)
+def test_what_is_no_token_is_unreadable(token: str) -> None:
+    assert verify(token, key_set(public(key()))) == UNREADABLE
+
+
+def test_an_overlong_token_is_refused() -> None:
+    assert verify("a" * ((1 << 19) + 1), key_set(public(key()))) == "the ID token is too large"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    ["", "no JSON", "[]", "null", "{}", '{"keys": {}}', '{"keys": null}', "[" * 100_000, " " * ((1 << 19) + 1)],
+    ids=lambda keys: keys[:20],
+)
+def test_what_is_no_key_set_is_unreadable(keys: str) -> None:
+    assert verify(signed(key()), keys) == "the provider's keys can't be read"
+
+
+def test_of_a_set_without_end_only_the_first_keys_are_looked_at() -> None:
+    junk: list[Mapping[str, object]] = [{}] * 100
+    assert verify(signed(key()), key_set(*junk[1:], public(key()))) is None
+    assert verify(signed(key()), key_set(*junk, public(key()))) == f"the provider has no key {UNFIT.format('RS256')}"
+
+
+# ---- whatever comes
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.characters(codec=None)), st.text(alphabet=st.characters(codec=None)))
+def test_whatever_comes_something_is_wrong_with_it(token: str, keys: str) -> None:
+    for said in (verify(token, keys), verify(token, key_set(public(key()))), verify(signed(key()), keys)):
+        assert said
+        assert said.isprintable()
+
+
+ANYTHING = st.none() | st.booleans() | st.integers() | st.text(alphabet=st.characters(codec=None)) | st.lists(st.text())
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "jku", "jwk", "x5c", "b64", "crit", "zip"]), ANYTHING),
+    st.lists(st.dictionaries(st.sampled_from(["kty", "crv", "n", "e", "x", "y", "use", "alg", "kid"]), ANYTHING)),
+)
+def test_whatever_a_header_and_a_key_hold_the_signature_is_not_good(
+    header: dict[str, object], keys: list[dict[str, object]]
+) -> None:
+    for token in (headed(header), headed({"alg": "RS256", **header}), headed({**header, "alg": "ES256"})):
+        said = verify(token, key_set(*keys, public(key())))
+        assert said
+        assert said.isprintable()
+        assert "canary" not in said

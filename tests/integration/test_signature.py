@@ -1,0 +1,147 @@
+"""The check of signatures in its worker process."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from joserfc import jws
+from joserfc.jwk import ECKey
+
+from auth_agent.oauth.signature import SignatureCheckError, WorkerSignatures
+from auth_agent.secret import Secret
+from tests.integration.test_worker import children, comes, descriptors
+
+pytestmark = pytest.mark.anyio
+
+KEY = ECKey.generate_key("P-256")
+KEYS = json.dumps({"keys": [{**KEY.as_dict(private=False), "kid": "one"}]})
+WRONG = "the ID token's signature is wrong: the provider's key did not make it"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def token(key: ECKey = KEY, **header: Any) -> Secret:
+    return Secret(jws.serialize_compact({"alg": "ES256", "kid": "one", **header}, '{"sub": "canary"}', key))
+
+
+@asynccontextmanager
+async def started() -> AsyncGenerator[WorkerSignatures]:
+    signatures = WorkerSignatures()
+    try:
+        yield signatures
+    finally:
+        await signatures.rest()
+        assert children() == []
+
+
+async def test_a_good_signature_has_no_problem_and_another_has_one() -> None:
+    async with started() as signatures:
+        assert children() == []  # before there is something to check
+        assert await signatures.problem(token(), KEYS) is None
+        assert await signatures.problem(token(ECKey.generate_key("P-256")), KEYS) == WRONG
+        assert await signatures.problem(Secret("opaque"), KEYS) == "the ID token's signature can't be read"
+        assert await signatures.problem(token(kid="\x1b"), KEYS) == (
+            "the ID token is signed by a key (' ') that is not among the provider's"
+        )
+
+
+async def test_the_process_ends_with_the_check_and_leaves_nothing_open() -> None:
+    async with started() as signatures:
+        before = descriptors()
+        for _ in range(3):
+            assert await signatures.problem(token(), KEYS) is None
+            assert (children(), descriptors()) == ([], before)
+
+
+async def test_several_at_a_time_are_checked_one_after_the_other() -> None:
+    most, found = 0, list[str | None]()
+    async with started() as signatures, anyio.create_task_group() as tasks:
+
+        async def check(its_token: Secret) -> None:
+            found.append(await signatures.problem(its_token, KEYS))
+
+        for number in range(4):
+            tasks.start_soon(check, token() if number % 2 else token(ECKey.generate_key("P-256")))
+        while len(found) < 4:
+            most = max(most, len(children()))
+            await anyio.sleep(0.01)
+    assert sorted(found, key=str) == [None, None, WRONG, WRONG]
+    assert most == 1
+
+
+async def test_a_process_that_dies_is_no_good_signature_and_the_next_check_has_another() -> None:
+    async with started() as signatures:
+        failures: list[str] = []
+
+        async def check() -> None:
+            with pytest.raises(SignatureCheckError) as failed:
+                await signatures.problem(token(), KEYS)
+            failures.append(str(failed.value))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(check)
+            await comes(children)
+            os.kill(children()[0], signal.SIGKILL)
+        (said,) = failures
+        assert said.startswith("the ID token's signature can't be checked: the worker process failed: ")
+        assert said.endswith("; try again")
+        assert await signatures.problem(token(), KEYS) is None
+
+
+async def test_a_check_that_was_called_off_says_nothing_to_the_next() -> None:
+    async with started() as signatures:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(signatures.problem, token(), KEYS)
+            await comes(children)
+            tasks.cancel_scope.cancel()
+        assert await signatures.problem(token(ECKey.generate_key("P-256")), KEYS) == WRONG
+
+
+async def test_where_no_process_can_be_started_nothing_is_said_of_the_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
+    async with started() as signatures:
+        before = descriptors()
+        with pytest.raises(SignatureCheckError, match="can't be checked: the worker process failed: FileNotFoundError"):
+            await signatures.problem(token(), KEYS)
+        assert descriptors() == before
+
+
+@pytest.mark.parametrize("answer", ["{}", '{"result": false}', '{"result": 7}', '{"failure": "failed", "text": "x"}'])
+async def test_what_is_no_answer_is_no_good_signature(
+    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nread -r request\necho '{answer}'\n")
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    async with started() as signatures:
+        with pytest.raises(SignatureCheckError, match="can't be checked"):
+            await signatures.problem(token(), KEYS)
+
+
+async def test_the_token_is_in_no_error_no_argument_and_no_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = token()
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\nenv > {tmp_path}/environment\nread -r request\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    async with started() as signatures:
+        with pytest.raises(SignatureCheckError) as failed:
+            await signatures.problem(secret, KEYS)
+    shown = str(failed.value) + (tmp_path / "arguments").read_text() + (tmp_path / "environment").read_text()
+    assert "auth_agent.worker" in shown
+    assert not [part for part in secret.reveal().split(".") if part in shown]
