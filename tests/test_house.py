@@ -12,14 +12,19 @@ AGENT, CLIENT = ROOT / "agent" / "auth_agent", ROOT / "client" / "auth_agent_cli
 MODULES = sorted([*AGENT.rglob("*.py"), *CLIENT.rglob("*.py")])
 
 # From the top of the house to its ground: who may import what stands below, and its own floor.
-FLOORS = ["__main__", "cli", "daemon", "ipc", "sessions", "oauth", "storage", "worker", "config", "ground"]
+FLOORS = ["__main__", "cli", "daemon", "ipc", "sessions", "loopback", "oauth", "storage", "worker", "config", "ground"]
 GROUND = {"address", "defect", "errors", "host", "json_object", "logs", "printable", "secret", "__init__"}
+# Modules that share a floor with another one.
+BESIDE = {"config_file": "config", "toml_text": "config"}
+
+# For the worker alone: they cost memory, or may hang.
+WORKERS_OWN = ("keyring", "secretstorage", "cryptography", "joserfc")
 
 
 def floor(module: str) -> int:
     """On which floor a module of the agent is, by its name without the package's."""
     first = module.partition(".")[0] or "__init__"
-    return FLOORS.index("ground" if first in GROUND else first)
+    return FLOORS.index("ground" if first in GROUND else BESIDE.get(first, first))
 
 
 def name_of(path: Path) -> str:
@@ -93,10 +98,33 @@ def test_no_import_goes_in_a_circle() -> None:
         visit(name, ())
 
 
-def test_the_agent_does_without_the_libraries_of_its_worker() -> None:
-    script = "import auth_agent.daemon, sys; print({'keyring', 'secretstorage', 'cryptography'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
+def _loaded(module: str, *libraries: str) -> str:
+    """Which of these libraries a process has that imported the module."""
+    script = f"import {module}, sys; print(set({libraries!r}) & set(sys.modules))"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("module", ["auth_agent.daemon", "auth_agent.oauth.signature", "auth_agent.worker.__main__"])
+def test_the_agent_does_without_the_libraries_of_its_worker_and_that_without_those_it_is_not_asked_for(
+    module: str,
+) -> None:
+    assert _loaded(module, *WORKERS_OWN) == "set()\n"
+
+
+def test_who_checks_signatures_does_without_a_keyring() -> None:
+    assert _loaded("auth_agent.worker.signatures", "keyring", "secretstorage", "joserfc") == "{'joserfc'}\n"
+
+
+def test_only_the_worker_imports_its_libraries() -> None:
+    found = {
+        path.name
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        if name.partition(".")[0] in WORKERS_OWN and path.parent != AGENT / "worker"
+    }
+    assert found == set()
 
 
 def test_the_packages_are_installed_and_not_found_in_the_current_folder(tmp_path: Path) -> None:

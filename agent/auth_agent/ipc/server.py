@@ -1,11 +1,9 @@
 """The accept loop, and the connections there are.
 
-It is ours, since it must survive what a library's may die of: no descriptors left, a peer that went away between
-its connect and our accept, an exception in a handler.
+It is ours, since it must survive what a library's may die of: no descriptors left, an exception in a handler.
 """
 
 import asyncio
-import errno
 import logging
 import resource
 import socket
@@ -14,6 +12,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
+from auth_agent.host.accepting import Acceptor
 from auth_agent.ipc.connection import ClientConnection, Handler
 from auth_agent.ipc.peer import is_this_user, peer_of
 from auth_agent_client import errors
@@ -26,9 +25,7 @@ _RESERVED: Final = 256
 # Bytes that no message was made of yet, and requests that wait, of all connections together.
 MAX_PENDING: Final = 64 << 20
 MAX_WAITING: Final = 4096
-_NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _FAREWELL: Final = 1.0  # s
-_PAUSE: Final = 0.1  # s, until descriptors may have been freed
 
 
 class Server:
@@ -50,23 +47,9 @@ class Server:
 
     async def run(self) -> None:
         """Accept clients until cancelled."""
-        short = False
+        acceptor = Acceptor(self._listening, _log, "accept", self._make_room)
         while True:
-            try:
-                await anyio.wait_readable(self._listening)
-                connection, _ = self._listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                continue
-            except OSError as error:
-                if error.errno not in _NO_DESCRIPTORS:
-                    raise  # the socket itself is broken: end, and say so
-                if not short:
-                    _log.warning("accept error=%s connections=%d", error.strerror, len(self._connections))
-                short = True
-                self._make_room()
-                await anyio.sleep(_PAUSE)
-                continue
-            short = False
+            connection = await acceptor.accept()
             try:
                 await self._welcome(connection)
             except OSError as error:  # it has gone

@@ -1,0 +1,108 @@
+"""One exchange of HTTP with a browser, without I/O: its request as far as it came, and the answer to it."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import h11
+
+from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, not_found, refused
+from auth_agent.secret import Secret
+
+HOST: Final = "127.0.0.1"
+PATH: Final = "/callback"
+# A redirect is a few hundred bytes; what else is kept for this host's name, its cookies, can be many times that.
+MAX_REQUEST: Final = 64 << 10
+_HTTP_PORT: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A browser was sent here; `query` holds the code, or whatever somebody made up."""
+
+    query: Secret
+
+
+class Exchange:
+    """One request and its answer; the connection ends with it."""
+
+    def __init__(self, port: int) -> None:
+        """Expect a request to that port of this machine."""
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST)
+        self._received = 0
+        self._bodiless = False
+        # As browsers write it: without the port where that is the scheme's own.
+        self._host = (HOST if port == _HTTP_PORT else f"{HOST}:{port}").encode()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of a request has come."""
+        return self._received > 0
+
+    def receive(self, data: bytes) -> Redirect | Page | None:
+        """Take in more of the request: what it asks, once it is whole; a page to refuse it with; None: more is to come.
+
+        Args:
+            data: what came; nothing: the browser sends no more.
+
+        """
+        self._received += len(data)
+        try:
+            self._http.receive_data(data)
+            event = self._http.next_event()
+            if isinstance(event, h11.Request):
+                return self._decide(event)
+        except h11.RemoteProtocolError as error:
+            # Nothing more is told of it: its text repeats what came, and that may hold the code.
+            if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+                return too_large()
+            return refused(HTTPStatus.BAD_REQUEST, "What came is no HTTP request")
+        # The headers alone may fill that; what is left for them to come in is nothing.
+        return too_large() if self._received >= MAX_REQUEST else None
+
+    @property
+    def room(self) -> int:
+        """How many more bytes the request may have."""
+        return MAX_REQUEST - self._received
+
+    def _decide(self, request: h11.Request) -> Redirect | Page:
+        self._bodiless = request.method == b"HEAD"
+        hosts = [value for name, value in request.headers if name == b"host"]
+        if hosts != [self._host]:
+            # Another name that leads here may be a stranger's, who rebound it (DNS rebinding).
+            return refused(HTTPStatus.MISDIRECTED_REQUEST, "This request is meant for another host")
+        if request.method != b"GET":
+            return refused(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here")
+        if not request.target.startswith(b"/"):
+            return refused(HTTPStatus.BAD_REQUEST, "This is no proxy")
+        path, _, query = request.target.partition(b"?")
+        if path != PATH.encode():
+            return not_found()
+        if not isinstance(self._http.next_event(), h11.EndOfMessage):
+            return refused(HTTPStatus.BAD_REQUEST, "A redirect has no body")
+        return Redirect(Secret(query.decode("latin-1")))
+
+    def answer(self, page: Page) -> bytes:
+        """What to send, and all there is to be sent."""
+        headers = {
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Length": str(len(page.body)),
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+            "Connection": "close",
+        }
+        if page.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "GET"  # RFC 9110, section 15.5.6
+        reason = HTTPStatus(page.status).phrase
+        response = h11.Response(status_code=page.status, headers=list(headers.items()), reason=reason)
+        sent = self._http.send(response)
+        if not self._bodiless:
+            sent += self._http.send(h11.Data(data=page.body))
+        return sent + self._http.send(h11.EndOfMessage())
+
+
+def too_large() -> Page:
+    """The request is larger than any honest one."""
+    return refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request is too large")
