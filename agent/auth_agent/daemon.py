@@ -24,6 +24,8 @@ from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.listener import Listener
 from auth_agent.ipc.server import Server
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
+from auth_agent.oauth.signature import WorkerSignatures
+from auth_agent.sessions.admission import Admission
 from auth_agent.sessions.keeper import UNREAD, Keeper
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.refresher import Refresher
@@ -82,15 +84,16 @@ async def serve(
     with Listener(socket_path, inherited) as listener, Signals(*_ENDS, _RELOAD, _RESTART) as signals:
         table = Table(config, clock or Clock(), unread=None if state_path is None else UNREAD)
         keeper = Keeper(table, store, journal)
-        refresher = Refresher(table, wrap(http), keeper)
+        providers, signatures = wrap(http), WorkerSignatures()
+        refresher = Refresher(table, providers, keeper)
+        logins = Logins(table, refresher, Admission(table, refresher, keeper, providers, signatures), providers)
         keeper.on_restored = refresher.attend_to
         reload = partial(_reload, table, keeper, refresher, config_path)
         about = _about(listener.path)
-        handlers = Handlers(table, refresher, Logins(table, refresher, keeper), keeper, about, reload)
         asyncio.get_running_loop().set_exception_handler(_report)
         asked = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
         async with anyio.create_task_group() as work:
-            server = Server(listener.socket, handlers, work)
+            server = Server(listener.socket, Handlers(table, refresher, logins, keeper, about, reload), work)
             work.start_soon(keeper.run)
             accepting = _Stoppable(server.run)
             async with anyio.create_task_group() as front:
@@ -104,6 +107,7 @@ async def serve(
                 )
                 front.cancel_scope.cancel()
             # No refresh begins from here on; what is in flight comes to its end, and clients get their answers.
+            logins.call_all_off()
             if asked is _RESTART:
                 await refresher.drain()  # new clients are served meanwhile: soon they will be again
                 await accepting.stop()
@@ -118,6 +122,7 @@ async def serve(
         await http.aclose()
         with anyio.move_on_after(_FAREWELL):
             await store.rest()
+            await signatures.rest()
         # Until here a signal to end was only noted, and comes before the restart; from here on it ends the process.
         restarts = asked is _RESTART and not signals.release(*_ENDS)
         _log.info("restarting" if restarts else "stopped")

@@ -147,13 +147,30 @@ class AsyncAgent:
         return token_from(await self.call("refresh", {"account": account, "timeout": timeout}))
 
     async def import_refresh_token(
-        self, refresh_token: str, account: str | None = None, *, switch_user: bool = False
+        self,
+        refresh_token: str,
+        account: str | None = None,
+        *,
+        switch_user: bool = False,
+        client_secret: str | None = None,
     ) -> dict[str, object]:
         """Hand a refresh token over to the agent, which proves it by a refresh; the account's record.
 
         The token is used up by that: nobody else may use it from then on.
+
+        Args:
+            refresh_token: the token.
+            account: the account's name; the default one when left out.
+            switch_user: whether it may be another user's than before.
+            client_secret: what the client authenticates with, where it has a secret that the agent doesn't know yet.
+
         """
-        asked = {"account": account, "refresh_token": refresh_token, "switch_user": switch_user}
+        asked = {
+            "account": account,
+            "refresh_token": refresh_token,
+            "switch_user": switch_user,
+            "client_secret": client_secret,
+        }
         return await self.call("import", asked)
 
     async def logout(self, account: str | None = None, *, revoke: bool = True) -> bool:
@@ -200,7 +217,10 @@ class AsyncAgent:
     # ---- how it is asked
 
     async def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
-        """Call a method of the protocol by its name; a parameter that is None is left out."""
+        """Call a method of the protocol by its name; a parameter that is None is left out.
+
+        Where it answers `true` and no more, that is an empty map here.
+        """
         question = Question(method, parameters)
         await anyio.lowlevel.checkpoint_if_cancelled()  # what was cancelled before is not even sent
         turns = self._turns.get(None)

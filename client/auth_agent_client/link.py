@@ -68,6 +68,8 @@ class Link:
         if response.error is not None:
             raise response.error
         result = response.result
+        if result is True:
+            return {}  # the method has nothing to tell
         if not isinstance(result, dict):
             raise Internal(f"the agent answered {question.method} with no map")
         return result  # pyright: ignore[reportUnknownVariableType] -- its keys are texts: the wire saw to that

@@ -141,6 +141,8 @@ METHODS: dict[str, Method] = {
         required=("flow",),
         result=("login_id", "expires_at"),
         repeatable=False,
+        # The provider's metadata and a device's code, 30 s each.
+        longest=70.0,
     ),
     "login_redirect": Method(
         {"login_id": FULL_TEXT, "url": FULL_TEXT}, required=("login_id", "url"), result=None, repeatable=False

@@ -39,7 +39,7 @@ def test_the_metadata_is_below_the_issuer_s_own_path(issuer: str, address: str) 
 def test_metadata_has_the_endpoints() -> None:
     body = metadata(revocation_endpoint="https://acme.example/oauth/revoke")
     assert parse_metadata(ISSUER, body) == Metadata(
-        ISSUER, "https://acme.example/oauth/token", "https://acme.example/oauth/revoke"
+        ISSUER, "https://acme.example/oauth/token", revocation_endpoint="https://acme.example/oauth/revoke"
     )
 
 

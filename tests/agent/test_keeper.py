@@ -17,6 +17,7 @@ import trio.testing
 
 from auth_agent.oauth.outcome import Ended, InteractionRequired, Unsent
 from auth_agent.secret import Secret
+from auth_agent.sessions.admission import Admission
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.keeper import INTERRUPTED, OLD_COPY, UNREAD, Keeper
@@ -28,7 +29,7 @@ from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent_client import errors
-from tests.agent.world import FakeClock, FakeProvider, FakeStore, account, config, reply
+from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, FakeStore, account, config, reply
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +75,8 @@ class Heart:
         self.keeper = Keeper(self.table, machine.store, self.journal)
         self.refresher = Refresher(self.table, lambda _: machine.provider, self.keeper, chance=lambda: 0.5)
         self.keeper.on_restored = self.refresher.attend_to
-        self.logins = Logins(self.table, self.refresher, self.keeper)
+        admission = Admission(self.table, self.refresher, self.keeper, lambda _: machine.provider, FakeSignatures())
+        self.logins = Logins(self.table, self.refresher, admission, lambda _: machine.provider)
         self.session: Session = self.table.session("work")
 
     def state(self, name: str = "work") -> str:

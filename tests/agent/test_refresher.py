@@ -2,11 +2,8 @@
 
 import itertools
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import anyio
-import anyio.lowlevel
 import pytest
 import trio.testing
 
@@ -14,15 +11,10 @@ from auth_agent.oauth.outcome import Busy, Ended, InteractionRequired, Lost, Mis
 from auth_agent.secret import Secret
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
-from auth_agent.sessions.keeper import Keeper
-from auth_agent.sessions.login import Logins
-from auth_agent.sessions.refresher import Refresher
-from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
-from auth_agent.storage.journal import Journal
-from auth_agent.storage.memory import MemoryStore
 from auth_agent_client import errors
-from tests.agent.world import ALICE, FakeClock, FakeProvider, account, config, reply
+from tests.agent.heart import all_of, running
+from tests.agent.world import ALICE, FakeProvider, account, config, reply
 
 pytestmark = pytest.mark.anyio
 
@@ -30,55 +22,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, object]]:
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
-
-
-class World:
-    """An agent's heart with one account, logged in, and its provider."""
-
-    def __init__(self, provider: FakeProvider) -> None:
-        self.provider = provider
-        self.clock = FakeClock(running=True)
-        self.table = Table(config(), self.clock, chance=lambda: 0.5)
-        self.keeper = Keeper(self.table, MemoryStore(), Journal(None))
-        self.refresher = Refresher(self.table, lambda _: self.provider, self.keeper, chance=lambda: 0.5)
-        self.logins = Logins(self.table, self.refresher, self.keeper)
-        self.session: Session = self.table.session("work")
-
-    async def log_in(self, refresh_token: str = "rt-1", *, switch_user: bool = False) -> dict[str, object]:
-        return await self.logins.import_refresh_token(self.session, Secret(refresh_token), switch_user=switch_user)
-
-    async def token(self, demand: Demand | None = None, *, timeout: float = 15) -> str:
-        found = await self.refresher.token(self.session, demand or Demand(), Allowance(), timeout)
-        return found.value.reveal()
-
-
-@asynccontextmanager
-async def running(provider: FakeProvider | None = None, *, logged_in: bool = True) -> AsyncGenerator[World]:
-    world = World(provider or FakeProvider())
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(world.keeper.run)
-        tasks.start_soon(world.refresher.run, tasks)
-        await anyio.lowlevel.checkpoint()
-        if logged_in:
-            await world.log_in()
-        yield world
-        tasks.cancel_scope.cancel()
-
-
-async def all_of(*calls: Callable[[], Awaitable[object]]) -> list[object]:
-    """What each call came to, a result or the error it raised, in the order of their ends."""
-    ends: list[object] = []
-
-    async def one(call: Callable[[], Awaitable[object]]) -> None:
-        try:
-            ends.append(await call())
-        except errors.AgentError as error:
-            ends.append(error.code)
-
-    async with anyio.create_task_group() as tasks:
-        for call in calls:
-            tasks.start_soon(one, call)
-    return ends
 
 
 async def test_a_day_of_tokens_is_refreshed_ahead_of_time_and_each_refresh_token_used_once() -> None:

@@ -17,7 +17,15 @@ from auth_agent.oauth.outcome import (
     Transient,
     Unclear,
 )
-from auth_agent.oauth.requests import parse_lifetime, parse_token_answer, refresh_form, revocation_form
+from auth_agent.oauth.requests import (
+    client_credentials_form,
+    code_form,
+    device_form,
+    parse_lifetime,
+    parse_token_answer,
+    refresh_form,
+    revocation_form,
+)
 from auth_agent.secret import Secret
 
 NOW = 1_700_000_000.0
@@ -39,20 +47,26 @@ def granted(**fields: object) -> TokenReply:
 # ---- what is asked
 
 
-def test_a_refresh_names_the_client_and_neither_audience_nor_scope() -> None:
-    assert refresh_form("client", Secret("rt")) == {
-        "grant_type": "refresh_token",
-        "client_id": "client",
-        "refresh_token": "rt",
+def test_a_refresh_names_neither_audience_nor_scope() -> None:
+    assert refresh_form(Secret("rt")) == {"grant_type": "refresh_token", "refresh_token": "rt"}
+
+
+def test_a_code_is_exchanged_with_its_verifier() -> None:
+    assert code_form(Secret("c"), "http://127.0.0.1:8976/callback", Secret("v")) == {
+        "grant_type": "authorization_code",
+        "code": "c",
+        "redirect_uri": "http://127.0.0.1:8976/callback",
+        "code_verifier": "v",
     }
+
+
+def test_what_is_wanted_is_named_where_there_is_something() -> None:
+    assert device_form("openid", "https://api.example/") == {"scope": "openid", "audience": "https://api.example/"}
+    assert client_credentials_form("", None) == {"grant_type": "client_credentials"}
 
 
 def test_a_revocation_says_which_kind_of_token_it_is() -> None:
-    assert revocation_form("client", Secret("rt")) == {
-        "token": "rt",
-        "token_type_hint": "refresh_token",
-        "client_id": "client",
-    }
+    assert revocation_form(Secret("rt")) == {"token": "rt", "token_type_hint": "refresh_token"}
 
 
 # ---- refusals: each code at each status
@@ -106,7 +120,7 @@ def test_only_invalid_grant_kills_a_refresh_token() -> None:
 def test_a_token_that_the_provider_quotes_is_not_shown(quoted: str) -> None:
     for error, description in (("invalid_grant", f"bad token: {quoted}."), (f"bad {quoted}", "x" * 195 + quoted)):
         body = json.dumps({"error": error, "error_description": description}).encode()
-        outcome = parse_token_answer(400, {}, body, NOW, Secret("se+cret/token"))
+        outcome = parse_token_answer(400, {}, body, NOW, (Secret("se+cret/token"),))
         assert isinstance(outcome, Failure)
         assert "token:" in outcome.reason or "bad" in outcome.reason
         assert "se+cret" not in outcome.reason

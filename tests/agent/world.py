@@ -18,7 +18,10 @@ import anyio.lowlevel
 from auth_agent.config import Account, Config
 from auth_agent.host.clock import Clock, Moment
 from auth_agent.json_object import parse_object
-from auth_agent.oauth.outcome import Ended, Failure, TokenReply
+from auth_agent.oauth.client import Client
+from auth_agent.oauth.device import DeviceGrant
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Ended, Failure, Misconfigured, TokenReply
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Job
 from auth_agent.sessions.session import Session
@@ -27,6 +30,9 @@ from auth_agent.storage.store import StoreError
 ISSUER = "https://acme.example/"
 CLIENT = "native-app"
 ALICE = "auth0|alice"
+# Unix time, at the beginning of every test.
+NOON = 1_800_000_000.0
+METADATA = Metadata(ISSUER, f"{ISSUER}token", authorization_endpoint=f"{ISSUER}authorize")
 
 
 def account(name: str = "work", **more: Any) -> Account:
@@ -49,10 +55,15 @@ def reply(
     refresh_token: str | None = "rt-2",
     lifetime: float | None = 3600,
     subject: str | None = ALICE,
+    at: float = NOON,
+    nonce: str | None = None,
     **more: Any,
 ) -> TokenReply:
-    """What a provider grants; `subject` None: without an ID token."""
-    id_token = None if subject is None else jwt(iss=ISSUER, aud=CLIENT, sub=subject, name="Alice")
+    """What a provider grants at that time; `subject` None: without an ID token."""
+    claims = {"iss": ISSUER, "aud": CLIENT, "sub": subject, "name": "Alice", "iat": at, "exp": at + 3600}
+    if nonce is not None:
+        claims["nonce"] = nonce
+    id_token = None if subject is None else jwt(**claims)
     granted = TokenReply(
         access_token=None if access_token is None else Secret(access_token),
         token_type="Bearer",
@@ -80,7 +91,7 @@ class FakeClock(Clock):
     """Two clocks that a test sets; with `running`, they also go as the event loop's clock does."""
 
     def __init__(self, *, running: bool = False) -> None:
-        self.wall = 1_800_000_000.0
+        self.wall = NOON
         self.boot = 5_000.0
         self.boot_name = "this boot"
         self.suspended = 0.0
@@ -117,7 +128,13 @@ class FakeProvider:
     preparation: float = 0
     delay: float = 0
     script: list[Failure | TokenReply] = field(default_factory=list[Failure | TokenReply])
+    metadata: Metadata | Failure = METADATA
+    key_set: str | Failure = "{}"
+    device: DeviceGrant | Failure = field(default_factory=lambda: Misconfigured("no device flow"))
+    nonce: str | None = None
     presented: list[str] = field(default_factory=list[str])
+    codes: list[str] = field(default_factory=list[str])
+    secrets: list[str] = field(default_factory=list[str])
     at: list[float] = field(default_factory=list[float])
     revoked: list[str] = field(default_factory=list[str])
     on_refresh: Callable[[], None] | None = None
@@ -126,13 +143,58 @@ class FakeProvider:
     live: str = "rt-1"
     _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(2))
 
-    async def prepare(self) -> Failure | None:
+    async def discover(self) -> Metadata | Failure:
         await anyio.sleep(self.preparation)
-        return None
+        return self.metadata
 
-    async def refresh(self, client_id: str, refresh_token: Secret) -> TokenReply | Failure:
-        assert client_id == CLIENT
+    async def keys(self) -> str | Failure:
+        await anyio.lowlevel.checkpoint()
+        return self.key_set
+
+    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
+        assert client.client_id == CLIENT
         self.presented.append(refresh_token.reveal())
+        scripted = await self._answer()
+        if scripted is not None:
+            return scripted
+        if refresh_token.reveal() != self.live or self.live in self.revoked:
+            return Ended("invalid_grant")
+        return self._grant(new=self.rotates)
+
+    async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
+        assert client.client_id == CLIENT
+        assert redirect_uri.startswith("http://127.0.0.1:")
+        assert verifier.reveal()
+        self.codes.append(code.reveal())
+        return await self._answer() or self._grant(new=True)
+
+    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceGrant | Failure:
+        assert client.client_id == CLIENT
+        assert scope
+        assert audience is None
+        await anyio.lowlevel.checkpoint()
+        return self.device
+
+    async def poll(self, client: Client, device_code: Secret) -> TokenReply | Failure:
+        assert client.client_id == CLIENT
+        self.codes.append(device_code.reveal())
+        return await self._answer() or self._grant(new=True)
+
+    async def mint(self, client: Client, scope: str, audience: str | None) -> TokenReply | Failure:
+        assert client.secret is not None
+        assert scope
+        assert audience is None
+        self.secrets.append(client.secret.reveal())
+        return await self._answer() or replace(self._grant(new=True), id_token=None)
+
+    async def revoke(self, client: Client, refresh_token: Secret) -> bool:
+        assert client.client_id == CLIENT
+        await anyio.lowlevel.checkpoint()
+        self.revoked.append(refresh_token.reveal())
+        return True
+
+    async def _answer(self) -> TokenReply | Failure | None:
+        """What the script says, when the provider has taken its time; None: it grants."""
         self.at.append(anyio.current_time())
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -142,21 +204,37 @@ class FakeProvider:
             self.in_flight -= 1
         if self.on_refresh is not None:
             self.on_refresh()
-        if self.script:
-            return self.script.pop(0)
-        if refresh_token.reveal() != self.live or self.live in self.revoked:
-            return Ended("invalid_grant")
-        serial = next(self._serial)
-        if self.rotates:
-            self.live = f"rt-{serial}"
-        new = self.live if self.rotates else None
-        return reply(f"at-{serial}", refresh_token=new, lifetime=self.lifetime, subject=self.subject)
+        return self.script.pop(0) if self.script else None
 
-    async def revoke(self, client_id: str, refresh_token: Secret) -> bool:
-        assert client_id == CLIENT
+    def _grant(self, *, new: bool) -> TokenReply:
+        serial = next(self._serial)
+        if new:
+            self.live = f"rt-{serial}"
+        return reply(
+            f"at-{serial}",
+            refresh_token=self.live if new else None,
+            lifetime=self.lifetime,
+            subject=self.subject,
+            at=NOON + anyio.current_time(),
+            nonce=self.nonce,
+        )
+
+
+@dataclass
+class FakeSignatures:
+    """A check of signatures that finds what it is told to."""
+
+    found: str | None = None
+    error: Exception | None = None
+    checked: list[str] = field(default_factory=list[str])
+
+    async def problem(self, id_token: Secret, keys: str) -> str | None:
         await anyio.lowlevel.checkpoint()
-        self.revoked.append(refresh_token.reveal())
-        return True
+        self.checked.append(id_token.reveal())
+        assert keys == "{}"
+        if self.error is not None:
+            raise self.error
+        return self.found
 
 
 @dataclass

@@ -11,12 +11,14 @@ import anyio.abc
 import pytest
 
 from auth_agent.oauth import provider as module
+from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenReply, Unsent
 from auth_agent.oauth.provider import HttpProvider, trusted_certificates
 from auth_agent.secret import Secret
 from tests.op.provider import FaultMode, OpenIDProvider
 
 pytestmark = pytest.mark.anyio
+CLIENT = Client("native-app")
 DISCOVERY = "/.well-known/openid-configuration"
 
 
@@ -42,8 +44,8 @@ def refresh_token(provider: OpenIDProvider) -> Secret:
 async def refreshed(provider: OpenIDProvider) -> TokenReply | Failure:
     token = refresh_token(provider)
     async with speaking_to(provider.issuer) as speaking:
-        await speaking.revoke("native-app", Secret("unknown"))  # so that the metadata is known
-        return await speaking.refresh("native-app", token)
+        await speaking.revoke(CLIENT, Secret("unknown"))  # so that the metadata is known
+        return await speaking.refresh(CLIENT, token)
 
 
 async def test_a_refresh_is_granted(provider: OpenIDProvider) -> None:
@@ -57,7 +59,7 @@ async def test_the_metadata_is_looked_up_once_however_many_ask_at_once(provider:
     provider.reset()
     async with speaking_to(provider.issuer) as speaking, anyio.create_task_group() as tasks:
         for _ in range(10):
-            tasks.start_soon(speaking.refresh, "native-app", Secret("unknown"))
+            tasks.start_soon(speaking.refresh, CLIENT, Secret("unknown"))
     assert provider.count(DISCOVERY) == 1
     assert provider.count(provider.token_path) == 10
 
@@ -67,7 +69,7 @@ async def test_what_was_sent_and_not_answered_in_full_is_lost(mode: FaultMode, p
     token = refresh_token(provider)
     provider.fault(mode)
     async with speaking_to(provider.issuer) as speaking:
-        assert isinstance(await speaking.refresh("native-app", token), Lost)
+        assert isinstance(await speaking.refresh(CLIENT, token), Lost)
 
 
 @pytest.mark.parametrize("mode", ["drip", "delay"])
@@ -76,11 +78,11 @@ async def test_an_answer_that_takes_too_long_is_lost_however_it_comes(
 ) -> None:
     token = refresh_token(provider)
     async with speaking_to(provider.issuer) as speaking:
-        await speaking.revoke("native-app", Secret("unknown"))
+        await speaking.revoke(CLIENT, Secret("unknown"))
         monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.5)
         provider.fault(mode, ms=50 if mode == "drip" else 3000)
         begun = time.monotonic()
-        outcome = await speaking.refresh("native-app", token)
+        outcome = await speaking.refresh(CLIENT, token)
         assert time.monotonic() - begun < 2.5
     assert isinstance(outcome, Lost)
     assert "has not answered for 0.5 s" in outcome.reason
@@ -90,7 +92,7 @@ async def test_nobody_listening_is_not_reached() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and doesn't listen: refused
         async with speaking_to(f"http://127.0.0.1:{closed.getsockname()[1]}") as speaking:
-            outcome = await speaking.refresh("native-app", Secret("canary"))
+            outcome = await speaking.refresh(CLIENT, Secret("canary"))
     assert isinstance(outcome, Unsent)
     assert "127.0.0.1 can't be reached" in outcome.reason
     assert "canary" not in repr(outcome)
@@ -113,9 +115,9 @@ async def test_without_metadata_no_refresh_token_is_sent(
     token = refresh_token(provider)
     provider.fault("status", route=DISCOVERY, **fault)
     async with speaking_to(provider.issuer) as speaking:
-        assert isinstance(await speaking.refresh("native-app", token), kind)
+        assert isinstance(await speaking.refresh(CLIENT, token), kind)
         assert provider.requests(provider.token_path) == []
-        assert isinstance(await speaking.refresh("native-app", token), TokenReply)  # and it is looked up again
+        assert isinstance(await speaking.refresh(CLIENT, token), TokenReply)  # and it is looked up again
 
 
 @pytest.mark.parametrize("endpoint", ["http://evil.example/token", "ftp://127.0.0.1/token", 7])
@@ -123,7 +125,7 @@ async def test_an_endpoint_where_secrets_would_be_seen_is_not_used(endpoint: obj
     token = refresh_token(provider)
     provider.fault("merge", route=DISCOVERY, set={"token_endpoint": endpoint})
     async with speaking_to(provider.issuer) as speaking:
-        outcome = await speaking.refresh("native-app", token)
+        outcome = await speaking.refresh(CLIENT, token)
     assert isinstance(outcome, Misconfigured)
     assert "token_endpoint" in outcome.reason
 
@@ -133,7 +135,7 @@ async def test_no_redirect_takes_a_refresh_token_elsewhere(status: int, provider
     token = refresh_token(provider)
     provider.fault("status", status=status, headers={"location": f"{provider.url}/elsewhere"})
     async with speaking_to(provider.issuer) as speaking:
-        outcome = await speaking.refresh("native-app", token)
+        outcome = await speaking.refresh(CLIENT, token)
     assert isinstance(outcome, Failure)
     assert "redirect" in outcome.reason
     assert provider.count("/elsewhere") == 0
@@ -142,7 +144,7 @@ async def test_no_redirect_takes_a_refresh_token_elsewhere(status: int, provider
 async def test_a_revoked_token_is_refused_by_its_provider(provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     async with speaking_to(provider.issuer) as speaking:
-        assert await speaking.revoke("native-app", token)
+        assert await speaking.revoke(CLIENT, token)
     assert provider.refresh(token.reveal()).status_code == 403
 
 
@@ -151,9 +153,9 @@ async def test_a_provider_that_can_not_be_reached_revokes_nothing(provider: Open
     async with speaking_to(provider.issuer) as speaking:
         for route in (DISCOVERY, provider.paths["revocation"]):
             provider.fault("drop-before", route=route)
-            assert not await speaking.revoke("native-app", token)
+            assert not await speaking.revoke(CLIENT, token)
         provider.fault("status", status=503, route=provider.paths["revocation"])
-        assert not await speaking.revoke("native-app", token)
+        assert not await speaking.revoke(CLIENT, token)
 
 
 async def test_each_token_request_has_a_connection_of_its_own() -> None:
@@ -179,7 +181,7 @@ async def test_each_token_request_has_a_connection_of_its_own() -> None:
         tasks.start_soon(listener.serve, serve)
         async with speaking_to(issuer) as speaking:
             for _ in range(3):
-                outcome = await speaking.refresh("native-app", Secret("unknown"))
+                outcome = await speaking.refresh(CLIENT, Secret("unknown"))
                 assert isinstance(outcome, Failure)
                 assert outcome.reason == "temporarily_unavailable"
         tasks.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -13,7 +14,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.keeper import READ_PATIENCE, Keeper
 from auth_agent.sessions.login import Logins
-from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.refresher import Refresher, limit
 from auth_agent.sessions.refusal import locked
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_CLIENT_NAME: Final = 64
 _MOST_WATCHED: Final = 1000
+_LONGEST_PATH: Final = 4096  # bytes, on Linux
 
 
 class Arguments:
@@ -49,6 +51,11 @@ class Arguments:
         """That parameter, None when it was left out."""
         value = self._given.get(name)
         return value if isinstance(value, str) else None
+
+    def secret(self, name: str) -> Secret | None:
+        """That parameter, None when it was left out."""
+        value = self.text(name)
+        return None if value is None else Secret(value)
 
     def seconds(self, name: str, default: float = 0.0) -> float:
         """That parameter in seconds."""
@@ -104,6 +111,10 @@ class Handlers:
             "rejected": self._rejected,
             "has_valid": self._has_valid,
             "status": self._status,
+            "login": self._login,
+            "login_redirect": self._login_redirect,
+            "login_result": self._login_result,
+            "login_cancel": self._login_cancel,
             "import": self._import,
             "logout": self._logout,
             "refresh": self._refresh,
@@ -128,6 +139,7 @@ class Handlers:
     def leave(self, caller: Caller) -> None:
         """That client has gone."""
         self._table.unwatch(caller)
+        self._logins.leave(caller)
 
     def _once_open(
         self, session: Session, method: Callable[[Caller, Arguments], Result | Later], caller: Caller, given: Arguments
@@ -199,18 +211,50 @@ class Handlers:
 
     # ---- sessions
 
+    def _login(self, caller: Caller, given: Arguments) -> Later:
+        session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._login, caller, given)
+        self._refresher.charge(session.import_allowance, caller.allowance)
+
+        async def begin() -> Result:
+            return await self._logins.begin(
+                session,
+                caller,
+                given.text("flow") or "",
+                switch_user=given.flag("switch_user"),
+                client_secret=given.secret("client_secret"),
+            )
+
+        return begin
+
+    def _login_redirect(self, _: Caller, given: Arguments) -> Result:
+        self._logins.redirect(given.text("login_id") or "", given.text("url") or "")
+        return True
+
+    def _login_result(self, _: Caller, given: Arguments) -> Later:
+        async def wait() -> Result:
+            with limit(given.timeout):
+                return await self._logins.result(given.text("login_id") or "")
+
+        return wait
+
+    def _login_cancel(self, _: Caller, given: Arguments) -> Result:
+        self._logins.cancel(given.text("login_id") or "")
+        return True
+
     def _import(self, caller: Caller, given: Arguments) -> Later:
         session = self._table.session(given.text("account"))
-        if given.text("client_secret") is not None:
-            raise errors.Unsupported("this version of the agent serves public clients, which have no secret")
         if session.is_locked:
             return self._once_open(session, self._import, caller, given)
         self._refresher.charge(session.import_allowance, caller.allowance)
-        refresh_token = Secret(given.text("refresh_token") or "")
-        switch_user = given.flag("switch_user")
+        refresh_token = given.secret("refresh_token") or Secret("")
+        switch_user, client_secret = given.flag("switch_user"), given.secret("client_secret")
 
         async def work() -> Result:
-            return await self._logins.import_refresh_token(session, refresh_token, switch_user=switch_user)
+            return await self._logins.import_refresh_token(
+                session, refresh_token, switch_user=switch_user, client_secret=client_secret
+            )
 
         return lambda: self._refresher.to_its_end(work)
 
@@ -238,7 +282,14 @@ class Handlers:
     def _status(self, _: Caller, given: Arguments) -> Result:
         name = given.text("account")
         names = None if name is None else [self._table.session(name).account.name]
-        return {"agent": {**self._about, "store": self._keeper.about()}, "accounts": self._table.records(names)}
+        config = self._table.config
+        about = {
+            **self._about,
+            "config": printable(os.fspath(config.path), _LONGEST_PATH),
+            "default": None if config.default is None else config.default.name,
+            "store": self._keeper.about(),
+        }
+        return {"agent": about, "accounts": self._table.records(names)}
 
     def _reread(self, _: Caller, _given: Arguments) -> Result:
         return dict[str, object](self._reload())

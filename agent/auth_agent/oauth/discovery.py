@@ -18,11 +18,18 @@ class UnreadableMetadataError(DiscoveryError):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What is needed of a provider's metadata (section 3): the endpoints as absolute URLs."""
+    """What is needed of a provider's metadata (section 3): the endpoints as absolute URLs, None where it has none."""
 
     issuer: str
     token_endpoint: str
-    revocation_endpoint: str | None
+    revocation_endpoint: str | None = None
+    authorization_endpoint: str | None = None
+    device_authorization_endpoint: str | None = None
+    jwks_uri: str | None = None
+    # How clients may authenticate; None: it doesn't say.
+    token_endpoint_auth_methods: tuple[str, ...] | None = None
+    # Whether its redirects name it (RFC 9207, section 3).
+    names_issuer: bool = False
 
 
 def metadata_address(issuer: str) -> str:
@@ -48,7 +55,29 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
     token_endpoint = _endpoint(fields, "token_endpoint")
     if token_endpoint is None:
         raise DiscoveryError(f"{issuer} names no token_endpoint")
-    return Metadata(named, token_endpoint, _endpoint(fields, "revocation_endpoint"))
+    methods = fields.get("token_endpoint_auth_methods_supported")
+    return Metadata(
+        issuer=named,
+        token_endpoint=token_endpoint,
+        revocation_endpoint=_endpoint(fields, "revocation_endpoint"),
+        authorization_endpoint=_usable(fields, "authorization_endpoint"),
+        device_authorization_endpoint=_usable(fields, "device_authorization_endpoint"),
+        jwks_uri=_usable(fields, "jwks_uri"),
+        token_endpoint_auth_methods=_texts(methods) if isinstance(methods, list) else None,  # pyright: ignore[reportUnknownArgumentType] -- any list from outside
+        names_issuer=fields.get("authorization_response_iss_parameter_supported") is True,
+    )
+
+
+def _usable(fields: Mapping[str, object], name: str) -> str | None:
+    """An endpoint that refreshes do without: a mistake there must not keep them."""
+    try:
+        return _endpoint(fields, name)
+    except DiscoveryError:
+        return None
+
+
+def _texts(values: list[object]) -> tuple[str, ...]:
+    return tuple(value for value in values if isinstance(value, str))
 
 
 def _endpoint(fields: Mapping[str, object], name: str) -> str | None:

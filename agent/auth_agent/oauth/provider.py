@@ -3,7 +3,7 @@
 import os
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -15,6 +15,8 @@ import truststore
 
 from auth_agent.config import Account
 from auth_agent.errors import StartupError
+from auth_agent.oauth.client import Client
+from auth_agent.oauth.device import GRANT as DEVICE_GRANT, DeviceGrant, parse_device_answer, parse_poll_answer
 from auth_agent.oauth.discovery import (
     DiscoveryError,
     Metadata,
@@ -22,8 +24,16 @@ from auth_agent.oauth.discovery import (
     metadata_address,
     parse_metadata,
 )
-from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenReply, Unsent
-from auth_agent.oauth.requests import parse_token_answer, refresh_form, retry_after, revocation_form
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenReply, Transient, Unsent, Unusable
+from auth_agent.oauth.requests import (
+    client_credentials_form,
+    code_form,
+    device_form,
+    parse_token_answer,
+    refresh_form,
+    retry_after,
+    revocation_form,
+)
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
@@ -43,15 +53,35 @@ _GONE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.
 class Provider(Protocol):
     """What a session needs of its provider."""
 
-    async def prepare(self) -> Failure | None:
-        """Learn what a request needs, so that it takes no longer than its own time; why that failed, if it did."""
+    async def discover(self) -> Metadata | Failure:
+        """The provider's metadata, so that a request takes no longer than its own time; why it can't be had, if so."""
         ...
 
-    async def refresh(self, client_id: str, refresh_token: Secret) -> TokenReply | Failure:
+    async def keys(self) -> str | Failure:
+        """The keys that it signs with now, as its JWK set is written."""
+        ...
+
+    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
         """Present the refresh token once; what came of it."""
         ...
 
-    async def revoke(self, client_id: str, refresh_token: Secret) -> bool:
+    async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
+        """Present an authorization code once; what came of it."""
+        ...
+
+    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceGrant | Failure:
+        """Begin a login on another device."""
+        ...
+
+    async def poll(self, client: Client, device_code: Secret) -> TokenReply | Failure:
+        """Ask once whether somebody has logged in on the other device."""
+        ...
+
+    async def mint(self, client: Client, scope: str, audience: str | None) -> TokenReply | Failure:
+        """Get a token for the client itself, by its credentials."""
+        ...
+
+    async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         """Whether the provider took the refresh token back (RFC 7009)."""
         ...
 
@@ -107,33 +137,82 @@ class HttpProvider:
         """Close what is open."""
         await self._http.aclose()
 
-    async def prepare(self) -> Failure | None:
-        """Know the provider's metadata; why it isn't known, if so."""
-        metadata = await self._discover()
-        return metadata if isinstance(metadata, Failure) else None
-
-    async def refresh(self, client_id: str, refresh_token: Secret) -> TokenReply | Failure:
-        """Present the refresh token once; what came of it. Never raises what httpx raises."""
-        metadata = await self._discover()
+    async def keys(self) -> str | Failure:
+        """The keys that it signs with now. Never raises what httpx raises, as all of these."""
+        metadata = await self.discover()
         if isinstance(metadata, Failure):
             return metadata
-        answer = await self._exchange("POST", metadata.token_endpoint, refresh_form(client_id, refresh_token))
+        if metadata.jwks_uri is None:
+            return Misconfigured(f"{self._issuer} names no jwks_uri, so its ID tokens can't be checked")
+        answer = await self._exchange("GET", metadata.jwks_uri)
+        if isinstance(answer, Failure):
+            return Transient(answer.reason)
+        status, _, body = answer
+        try:
+            return body.decode() if status == HTTPStatus.OK else Busy(f"{metadata.jwks_uri} answered HTTP {status}")
+        except UnicodeDecodeError:
+            return Unusable(f"{metadata.jwks_uri} holds no text")
+
+    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
+        """Present the refresh token once; what came of it."""
+        return await self._token(client, refresh_form(refresh_token), refresh_token)
+
+    async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
+        """Present an authorization code once; what came of it."""
+        return await self._token(client, code_form(code, redirect_uri, verifier), code, verifier)
+
+    async def mint(self, client: Client, scope: str, audience: str | None) -> TokenReply | Failure:
+        """Get a token for the client itself, by its credentials."""
+        return await self._token(client, client_credentials_form(scope, audience))
+
+    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceGrant | Failure:
+        """Begin a login on another device."""
+        metadata = await self.discover()
+        if isinstance(metadata, Failure):
+            return metadata
+        if metadata.device_authorization_endpoint is None:
+            return Misconfigured(f"{self._issuer} has no device flow: it names no device_authorization_endpoint")
+        answer = await self._post(
+            metadata.device_authorization_endpoint, client, metadata, device_form(scope, audience)
+        )
+        if isinstance(answer, Failure):
+            return answer
+        return parse_device_answer(*answer, time.time(), _presented(client))
+
+    async def poll(self, client: Client, device_code: Secret) -> TokenReply | Failure:
+        """Ask once whether somebody has logged in on the other device."""
+        form = {"grant_type": DEVICE_GRANT, "device_code": device_code.reveal()}
+        return await self._token(client, form, device_code, parse=parse_poll_answer)
+
+    async def revoke(self, client: Client, refresh_token: Secret) -> bool:
+        """Whether the provider took the refresh token back (RFC 7009)."""
+        metadata = await self.discover()
+        if isinstance(metadata, Failure) or metadata.revocation_endpoint is None:
+            return False
+        form = revocation_form(refresh_token)
+        answer = await self._post(metadata.revocation_endpoint, client, metadata, form)
+        return not isinstance(answer, Failure) and answer[0] == HTTPStatus.OK
+
+    async def _token(
+        self,
+        client: Client,
+        form: Mapping[str, str],
+        *presented: Secret,
+        parse: Callable[..., TokenReply | Failure] = parse_token_answer,
+    ) -> TokenReply | Failure:
+        metadata = await self.discover()
+        if isinstance(metadata, Failure):
+            return metadata
+        answer = await self._post(metadata.token_endpoint, client, metadata, form)
         if isinstance(answer, Failure):
             return answer
         status, headers, body = answer
         if status in _GONE:
             self._metadata_at = -METADATA_LIFETIME  # the endpoint may have moved: look again before the next request
-        return parse_token_answer(status, headers, body, time.time(), refresh_token)
+        return parse(status, headers, body, time.time(), _presented(client, *presented))
 
-    async def revoke(self, client_id: str, refresh_token: Secret) -> bool:
-        """Whether the provider took the refresh token back (RFC 7009)."""
-        metadata = await self._discover()
-        if isinstance(metadata, Failure) or metadata.revocation_endpoint is None:
-            return False
-        answer = await self._exchange("POST", metadata.revocation_endpoint, revocation_form(client_id, refresh_token))
-        return not isinstance(answer, Failure) and answer[0] == HTTPStatus.OK
-
-    async def _discover(self) -> Metadata | Failure:
+    async def discover(self) -> Metadata | Failure:
+        """The metadata, as it was found at most a day ago; or else why it isn't known."""
         known = self._metadata
         if known is not None and time.monotonic() - self._metadata_at < METADATA_LIFETIME:
             return known
@@ -157,7 +236,7 @@ class HttpProvider:
 
     async def _fetch_metadata(self) -> Metadata | Failure:
         address = metadata_address(self._issuer)
-        answer = await self._exchange("GET", address, None)
+        answer = await self._exchange("GET", address)
         if isinstance(answer, Failure):
             return Unsent(answer.reason)  # of the token request, nothing was sent
         status, headers, body = answer
@@ -172,8 +251,14 @@ class HttpProvider:
         except DiscoveryError as error:
             return Misconfigured(str(error))
 
+    async def _post(
+        self, address: str, client: Client, metadata: Metadata, form: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes] | Failure:
+        headers, form = client.authenticate(form, metadata.token_endpoint_auth_methods)
+        return await self._exchange("POST", address, form, headers)
+
     async def _exchange(
-        self, method: str, address: str, form: Mapping[str, str] | None
+        self, method: str, address: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes] | Failure:
         """Status, headers by lower-case name, and body; or why there are none, and whether the request was sent."""
         sent = False
@@ -184,7 +269,7 @@ class HttpProvider:
             sent = sent or event.endswith("send_request_headers.started")
 
         try:
-            request = self._http.build_request(method, address, data=form, extensions={"trace": trace})
+            request = self._http.build_request(method, address, data=form, headers=headers, extensions={"trace": trace})
         except (httpx.InvalidURL, UnicodeError):
             return Misconfigured(f"{printable(address)!r} is no address")
         host = request.url.host
@@ -218,6 +303,11 @@ _NOT_CONNECTED: Final = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+
+
+def _presented(client: Client, *secrets: Secret) -> tuple[Secret, ...]:
+    """What a request held that must not be shown, should the answer quote it."""
+    return secrets if client.secret is None else (*secrets, client.secret)
 
 
 async def _bounded_body(response: httpx.Response) -> bytes | None:

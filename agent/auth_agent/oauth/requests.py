@@ -48,21 +48,51 @@ _INTERACTION = frozenset(
 )
 
 
-def refresh_form(client_id: str, refresh_token: Secret) -> dict[str, str]:
-    """The form of a refresh by a public client (RFC 6749, sections 6 and 2.3.1), without audience or scope.
+# ---- what is asked; `Client.authenticate` adds who asks
+
+
+def refresh_form(refresh_token: Secret) -> dict[str, str]:
+    """The form of a refresh (RFC 6749, section 6), without audience or scope.
 
     Such a refresh alone can end a session: one that names them may be refused for them.
     """
-    return {"grant_type": "refresh_token", "client_id": client_id, "refresh_token": refresh_token.reveal()}
+    return {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
 
 
-def revocation_form(client_id: str, refresh_token: Secret) -> dict[str, str]:
-    """The form of a revocation by a public client (RFC 7009, section 2.1)."""
-    return {"token": refresh_token.reveal(), "token_type_hint": "refresh_token", "client_id": client_id}
+def code_form(code: Secret, redirect_uri: str, verifier: Secret) -> dict[str, str]:
+    """The form that exchanges a code for tokens (RFC 6749, section 4.1.3; RFC 7636, section 4.5)."""
+    return {
+        "grant_type": "authorization_code",
+        "code": code.reveal(),
+        "redirect_uri": redirect_uri,
+        "code_verifier": verifier.reveal(),
+    }
+
+
+def client_credentials_form(scope: str, audience: str | None) -> dict[str, str]:
+    """The form with which a client asks for a token of its own (RFC 6749, section 4.4.2); `audience` is Auth0's."""
+    return {"grant_type": "client_credentials", **_wanted(scope, audience)}
+
+
+def device_form(scope: str, audience: str | None) -> dict[str, str]:
+    """The form that begins a login on another device (RFC 8628, section 3.1); `audience` is Auth0's."""
+    return _wanted(scope, audience)
+
+
+def revocation_form(refresh_token: Secret) -> dict[str, str]:
+    """The form of a revocation (RFC 7009, section 2.1)."""
+    return {"token": refresh_token.reveal(), "token_type_hint": "refresh_token"}
+
+
+def _wanted(scope: str, audience: str | None) -> dict[str, str]:
+    return {name: value for name, value in (("scope", scope), ("audience", audience)) if value}
+
+
+# ---- what is answered
 
 
 def parse_token_answer(
-    status: int, headers: Mapping[str, str], body: bytes, now: float, presented: Secret | None = None
+    status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
 ) -> TokenReply | Failure:
     """What a token endpoint's answer means.
 
@@ -71,14 +101,14 @@ def parse_token_answer(
         headers: by lower-case name.
         body: all of it.
         now: Unix time in seconds, for a `Retry-After` that is a date.
-        presented: the token that was sent, which the provider may quote in its texts; they are shown without it.
+        presented: the secrets that were sent, which the provider may quote in its texts; they are shown without.
 
     """
-    fields = _fields(body)
+    fields = error_fields(body)
     error = fields.get("error")
     if isinstance(error, str) and error:
         described = _without(fields.get("error_description"), presented)
-        return _refusal(status, _without(error, presented), described, retry_after(headers, now))
+        return refusal(_without(error, presented), described, status, retry_after(headers, now))
     if status in _GRANTED:
         reply = _reply(fields)
         return reply if reply is not None else Lost("the provider's reply can't be read")
@@ -91,23 +121,34 @@ def parse_token_answer(
     return Busy(f"the provider answered HTTP {status}", retry_after(headers, now))
 
 
-def _fields(body: bytes) -> dict[str, object]:
+def error_fields(body: bytes) -> dict[str, object]:
+    """The members of an answer; none, where it is no JSON object."""
     try:
         return parse_object(body)
     except JsonObjectError:
         return {}
 
 
-def _without(text: object, secret: Secret | None) -> str:
-    """A provider's text without the token that it quotes, as it was or as a form encodes it."""
+def _without(text: object, secrets: tuple[Secret, ...]) -> str:
+    """A provider's text without the secrets that it quotes, as they were or as a form encodes them."""
     if not isinstance(text, str):
         return ""
-    for quoted in () if secret is None else (secret.reveal(), quote_plus(secret.reveal())):
-        text = text.replace(quoted, "…")
+    for secret in secrets:
+        for quoted in (secret.reveal(), quote_plus(secret.reveal())):
+            text = text.replace(quoted, "…")
     return text
 
 
-def _refusal(status: int, error: str, description: str, wait: float | None) -> Failure:
+def refusal(error: str, description: str = "", status: int = 400, wait: float | None = None) -> Failure:
+    """What a provider's `error` means.
+
+    Args:
+        error: as it said.
+        description: what it said besides, of any kind.
+        status: the HTTP status, where there is one.
+        wait: how long it wants to be left alone, in seconds, if it said so.
+
+    """
     shown, description = printable(error, 64), printable(description)
     reason = f"{shown}: {description}" if description else shown
     if status == _TOO_MANY_REQUESTS:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from auth_agent.config import CLIENT_CREDENTIALS
 from auth_agent.oauth import id_token
 from auth_agent.oauth.outcome import AnotherUser, Failure, Lost, Refused, TokenReply, Unusable
 from auth_agent.sessions.state import Login
@@ -19,6 +20,8 @@ def accept(login: Login, reply: TokenReply) -> Login | Failure:
         found = id_token.claims(reply.access_token)
         if found is not None and not id_token.names_audience(found, login.audience):
             return Refused(f"the provider granted a token for another audience than {login.audience}; log in for it")
+    if login.grant == CLIENT_CREDENTIALS:
+        return login  # there is no user to speak of, and the secret gets the next token (RFC 6749, section 4.4.3)
     login = replace(login, refresh_token=reply.refresh_token or login.refresh_token)
     if reply.id_token is None:
         return login

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from auth_agent.config import Account
-from auth_agent.secret import Secret
-from auth_agent.sessions.state import MAIN, AccessToken, TokenKey
+from auth_agent.sessions.state import MAIN, AccessToken, Login, TokenKey
 from auth_agent_client import errors
 
 
@@ -43,8 +42,8 @@ Decision = Serve | Join | Start | errors.AgentError
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One refresh to do, and the epoch that its result belongs to."""
+    """One refresh to do, of that login, and the epoch that its result belongs to."""
 
     account: Account
     epoch: int
-    refresh_token: Secret
+    login: Login

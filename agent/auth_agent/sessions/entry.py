@@ -1,7 +1,8 @@
 """A session as the store keeps it: one JSON map, with the version of its form.
 
     {"version": 1, "account", "epoch", "refreshes", "last_refresh_at", "after",
-     "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret"},
+     "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
+               "grant"},
      "ended": null | {"reason", "quarantined"},
      "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed",
                       "obtained_at", "boot": {"id", "at"}}}
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from auth_agent.config import AUTHORIZATION_CODE
 from auth_agent.host.clock import Moment
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
@@ -71,6 +73,7 @@ def dump(account: str, kept: Kept, boot_id: str) -> Secret:
             "refresh_token": _revealed(login.refresh_token),
             "id_token": _revealed(login.id_token),
             "client_secret": _revealed(login.client_secret),
+            "grant": login.grant,
         },
         "ended": {"reason": state.reason, "quarantined": state.quarantined}
         if isinstance(state, LoginRequired)
@@ -158,6 +161,7 @@ def _login(login: Mapping[str, object]) -> Login:
         refresh_token=_secret(login.get("refresh_token")),
         id_token=_secret(login.get("id_token")),
         client_secret=_secret(login.get("client_secret")),
+        grant=_optional(login.get("grant")) or AUTHORIZATION_CODE,
     )
 
 

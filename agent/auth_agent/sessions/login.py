@@ -1,12 +1,22 @@
-"""How a session begins: proved in full beside what is there, before it takes its place."""
+"""Logins under way: one an account, each its client's, from the question to the session that comes of it."""
 
 import logging
+import secrets
+from collections.abc import Callable
+from typing import Final
 
-from auth_agent.config import Account
-from auth_agent.oauth.outcome import Ended, Failure, Misconfigured, Refused, Transient
+import anyio
+import anyio.lowlevel
+
+from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.defect import place
+from auth_agent.loopback.listener import PortsTakenError
+from auth_agent.oauth.client import NONE
+from auth_agent.oauth.outcome import Failure, Misconfigured
+from auth_agent.oauth.provider import Provider
 from auth_agent.secret import Secret
-from auth_agent.sessions.acceptance import accept
-from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.admission import IMPORT, LOGIN, Admission, Granted, refused
+from auth_agent.sessions.flows import BrowserFlow, ClientFlow, DeviceFlow, Flow, Wait
 from auth_agent.sessions.record import record
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
@@ -16,17 +26,49 @@ from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
 
+# How long a login waits for the one before it to free its port, in seconds.
+_MAKE_ROOM: Final = 3.0
+
+
+class Pending:
+    """A login under way. It belongs to `owner`, the connection that began it."""
+
+    def __init__(self, session: Session, owner: object, flow: Flow, *, switch_user: bool) -> None:
+        self.login_id = secrets.token_urlsafe(16)
+        self.session = session
+        self.epoch = session.epoch
+        self.owner = owner
+        self.flow = flow
+        self.switch_user = switch_user
+        self.wait = Wait()
+        self.over = anyio.Event()
+        self.closed = anyio.Event()
+        self.failure: errors.AgentError | None = None
+
+    async def ended(self) -> str | errors.AgentError | None:
+        """Whose session came of it, or why none did, once that is known."""
+        await self.over.wait()
+        login = self.session.login
+        return self.failure or (None if login is None else login.name or login.subject)
+
 
 class Logins:
     """Begins sessions."""
 
-    def __init__(self, table: Table, refresher: Refresher, keeper: Keeper) -> None:
+    def __init__(
+        self, table: Table, refresher: Refresher, admission: Admission, provider_for: Callable[[Account], Provider]
+    ) -> None:
         self._table = table
         self._refresher = refresher
-        self._keeper = keeper
+        self._admission = admission
+        self._provider_for = provider_for
+        self._pending: dict[Session, Pending] = {}
+        self._ending = False
+
+    # ---- by a refresh token
 
     async def import_refresh_token(
-        self, session: Session, refresh_token: Secret, *, switch_user: bool
+        self, session: Session, refresh_token: Secret, *, switch_user: bool, client_secret: Secret | None = None
     ) -> dict[str, object]:
         """Take a refresh token over from somewhere else: one refresh proves it. The account's record.
 
@@ -36,41 +78,28 @@ class Logins:
             session: where it is to go.
             refresh_token: used up by this, where the provider rotates.
             switch_user: whether it may be another user's than before.
+            client_secret: what its client authenticates with.
 
         Raises:
             AgentError: it can't be used; the text says why.
 
         """
         account, epoch = session.account, session.epoch
+        if account.grant == CLIENT_CREDENTIALS:
+            raise errors.InvalidRequest(
+                f"{account.name} is its client's own account, which has no refresh token; "
+                f"log in: auth-agent login {account.name}",
+                parameter="account",
+            )
         self._refuse_what_is_known(refresh_token)
-        outcome, sent = await self._refresher.present(account, refresh_token, lambda: session.epoch == epoch)
+        login = _login_of(account, client_secret or _known_secret(session), IMPORT, refresh_token)
+        outcome, sent = await self._refresher.present(account, login, lambda: session.epoch == epoch)
         if isinstance(outcome, Failure):
-            raise _refusal(account, outcome)
-        newest = outcome.refresh_token or refresh_token
-        pending = Login(account.issuer, account.client_id, account.audience, None, None, newest, None)
-        login = accept(pending, outcome)
-        problem = _problem(session, epoch, login, switch_user=switch_user)
-        if problem is not None or isinstance(login, Failure):
-            await self._refresher.revoke(account, newest)
-            raise problem or errors.Internal("a login was neither accepted nor refused")
-        replaced = session.login
-        now = self._table.clock.now()
-        self._refresher.leave_login(session)
-        session.log_in(login, session.access_token(outcome, login, sent), now)
-        self._table.publish(account.name)
-        self._refresher.reschedule()
-        _log.info("import account=%s subject=%r", account.name, login.subject or "")
-        # Noted before it is saved: what was presented is dead by then, also to an agent that starts after this one.
-        await self._keeper.intend(session, refresh_token)
-        if session.epoch == epoch + 1:
-            await self._keeper.save(session, session.kept())
-        if (
-            replaced is not None
-            and replaced.refresh_token is not None
-            and replaced.is_bound_to(login.issuer, login.client_id)
-        ):
-            await self._refresher.revoke(account, replaced.refresh_token)
-        return record(session, now)
+            raise refused(account, outcome, IMPORT)
+        await self._admission.admit(
+            session, epoch, Granted(account, login, outcome, sent), IMPORT, switch_user=switch_user
+        )
+        return record(session, self._table.clock.now())
 
     def _refuse_what_is_known(self, refresh_token: Secret) -> None:
         if self._refresher.is_spent(refresh_token):
@@ -85,37 +114,212 @@ class Logins:
                 f"the agent holds this refresh token already, for {holder}", parameter="refresh_token"
             )
 
+    # ---- by a person, or the client itself
 
-def _problem(session: Session, epoch: int, login: Login | Failure, *, switch_user: bool) -> errors.AgentError | None:
-    """Why a login that was granted must not take the session's place; None when it may."""
-    if isinstance(login, Failure):
-        return _refusal(session.account, login)
-    if session.epoch != epoch:
-        return errors.Denied(f"{session.account.name}: another login, or a logout, came before this one was proved")
-    before = session.login
-    if switch_user or before is None or before.subject is None or not before.is_bound_to(login.issuer, login.client_id):
+    async def begin(
+        self, session: Session, owner: object, flow: str, *, switch_user: bool, client_secret: Secret | None
+    ) -> dict[str, object]:
+        """Begin a login; another one of that account's is called off. What a person needs, as the protocol has it.
+
+        Args:
+            session: where it is to go.
+            owner: whose login it is: see `leave`.
+            flow: "browser" or "device"; an account of the client's own has neither.
+            switch_user: whether it may be another user's than before.
+            client_secret: what the client authenticates with; by default what it did before.
+
+        Raises:
+            AgentError: it can't begin; the text says why.
+
+        """
+        account = session.account
+        login = _login_of(account, client_secret or _known_secret(session), LOGIN)
+        if self._ending:
+            raise _ending()
+        before = self._supersede(session)
+        if before is not None:  # its port may be the one that is wanted
+            with anyio.move_on_after(_MAKE_ROOM):
+                await before.closed.wait()
+        begun = await self._flow(account, login, flow)
+        pending = Pending(session, owner, begun, switch_user=switch_user)
+        try:
+            self._refresher.begin(lambda: self._run(pending))
+            self._supersede(session)  # one that began at the same moment
+            self._pending[session] = pending
+            await anyio.lowlevel.checkpoint()  # the owner may have left meanwhile
+        except BaseException:
+            pending.wait.call_off(errors.Denied("whoever began the login has gone"))
+            if self._pending.get(session) is not pending:
+                with anyio.CancelScope(shield=True):
+                    await begun.aclose()
+            raise
+        expires_at = self._table.clock.now().wall + begun.lifetime
+        return {"login_id": pending.login_id, "expires_at": expires_at, **begun.shown()}
+
+    async def _flow(self, account: Account, login: Login, flow: str) -> Flow:
+        if account.grant == CLIENT_CREDENTIALS:
+            return ClientFlow(account, login, self._refresher)
+        provider = self._provider_for(account)
+        metadata = await provider.discover()
+        if isinstance(metadata, Failure):
+            raise refused(account, metadata, LOGIN)
+        if flow == "device":
+            client = login.client(account.token_endpoint_auth_method)
+            device = await provider.begin_device(client, account.scope, account.audience)
+            if isinstance(device, Failure):
+                raise refused(account, device, LOGIN)
+            return DeviceFlow(account, login, device, self._refresher, self._table.clock)
+        if metadata.authorization_endpoint is None:
+            reason = f"{account.issuer} names no authorization_endpoint that can be used"
+            raise refused(account, Misconfigured(reason), LOGIN)
+        try:
+            return BrowserFlow(account, login, metadata, metadata.authorization_endpoint, self._refresher)
+        except PortsTakenError as error:
+            raise errors.Misconfigured(f"{account.name}: {error}") from error
+
+    def _supersede(self, session: Session) -> Pending | None:
+        """Call the session's login off, which may be long over; that one."""
+        before = self._pending.get(session)
+        if before is not None:
+            before.wait.call_off(errors.Denied(f"{session.account.name}: another login was begun in place of this one"))
+        return before
+
+    async def _run(self, pending: Pending) -> None:
+        session = pending.session
+        pending.failure = _ending()  # unless it comes to another end
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._serve, pending)
+                pending.failure = await self._outcome(pending)
+                if pending.failure is not None:
+                    _log.info("login account=%s failed=%s", session.account.name, pending.failure.code)
+                pending.over.set()
+                await pending.flow.aclose()
+                tasks.cancel_scope.cancel()
+        finally:
+            pending.over.set()
+            pending.closed.set()
+
+    async def _serve(self, pending: Pending) -> None:
+        """Answer the person's browser; without that there is nothing to wait for."""
+        try:
+            await pending.flow.serve(pending.ended, pending.wait)
+        except Exception as error:  # noqa: BLE001 -- one login's defect must not end the agent
+            _log.error("defect account=%s in=login error=%s", pending.session.account.name, place(error))
+            pending.wait.call_off(errors.Internal("a defect of the agent; its log says more"))
+
+    async def _outcome(self, pending: Pending) -> errors.AgentError | None:
+        """Bring a login to its end; why it came to nothing, if so."""
+        session, wait = pending.session, pending.wait
+        try:
+            granted = await pending.flow.grant(wait)
+            await self._admission.admit(
+                session,
+                pending.epoch,
+                granted,
+                LOGIN,
+                switch_user=pending.switch_user,
+                is_wanted=lambda: wait.called_off is None,
+            )
+        except errors.AgentError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 -- one login's defect must not end the agent
+            # Its type and place alone: an exception's text could hold what was being sent.
+            _log.error("defect account=%s in=login error=%s", session.account.name, place(error))
+            return errors.Internal("a defect of the agent; its log says more")
         return None
-    name = session.account.name
-    if login.subject is None:
-        whose = f"{name}: the provider sent no ID token, so whose refresh token this is can't be told"
-    elif login.subject != before.subject:
-        whose = f"{name} is logged in as another user than this refresh token's"
-    else:
+
+    # ---- what a client asks of its login
+
+    async def result(self, login_id: str) -> dict[str, object]:
+        """The account's record, when the login is over. Raises an `AgentError` where none came of it."""
+        pending = self._find(login_id)
+        await pending.over.wait()
+        if pending.failure is not None:
+            raise pending.failure.with_traceback(None)
+        return record(pending.session, self._table.clock.now())
+
+    def redirect(self, login_id: str, address: str) -> None:
+        """The address that the browser ended on, pasted by a person whose browser is on another machine.
+
+        Raises:
+            InvalidRequest: it isn't this login's; the wait goes on.
+
+        """
+        flow = self._find(login_id).flow
+        found = flow.read_address(address) if isinstance(flow, BrowserFlow) else None
+        if found is None:
+            raise errors.InvalidRequest(
+                "this is not the address that this login ends on: paste the whole address of the last page, "
+                "which begins with http://127.0.0.1 and has a state",
+                parameter="url",
+            )
+        self._find(login_id).wait.bring(found)
+
+    def cancel(self, login_id: str) -> None:
+        """Call a login off. Raises `InvalidRequest` where there is no such login."""
+        pending = self._find(login_id)
+        pending.wait.call_off(errors.Denied(f"{pending.session.account.name}: the login was cancelled"))
+
+    def leave(self, owner: object) -> None:
+        """That client has gone, and with it its logins."""
+        for pending in self._pending.values():
+            if pending.owner is owner:
+                pending.wait.call_off(errors.Denied("whoever began the login has gone"))
+
+    def call_all_off(self) -> None:
+        """The agent is ending: nobody is waited for any more, and no login begins."""
+        self._ending = True
+        for pending in self._pending.values():
+            pending.wait.call_off(_ending())
+
+    def _find(self, login_id: str) -> Pending:
+        for pending in self._pending.values():
+            if secrets.compare_digest(pending.login_id.encode(), login_id.encode("utf-8", "replace")):
+                return pending
+        raise errors.InvalidRequest("there is no such login, or another one took its place", parameter="login_id")
+
+
+def _ending() -> errors.AgentError:
+    return errors.Unavailable("the agent is ending; log in when it is back", retry_after=1.0)
+
+
+def _known_secret(session: Session) -> Secret | None:
+    """What the session's client authenticated with before, where it is to do so still."""
+    login, account = session.login, session.account
+    if login is None or account.token_endpoint_auth_method == NONE:
         return None
-    return errors.Denied(
-        f"{whose}; the session stays as it was, and the refresh token is revoked; to change users, get another one, "
-        f"then: auth-agent import {name} --switch-user"
+    return login.client_secret if login.is_bound_to(account.issuer, account.client_id) else None
+
+
+def _login_of(account: Account, secret: Secret | None, command: str, refresh_token: Secret | None = None) -> Login:
+    """What the provider is asked as, before it says who logged in.
+
+    Raises:
+        InvalidRequest: a secret is needed, or must not be given.
+
+    """
+    method = account.token_endpoint_auth_method
+    if secret is None and (account.grant == CLIENT_CREDENTIALS or method not in (None, NONE)):
+        raise errors.InvalidRequest(
+            f"{account.name}'s client authenticates with a secret: auth-agent {command} {account.name} --client-secret",
+            parameter="client_secret",
+        )
+    if secret is not None and method == NONE:
+        raise errors.InvalidRequest(
+            f"{account.name}'s client is a public one by its token_endpoint_auth_method, and has no secret",
+            parameter="client_secret",
+        )
+    its_own = account.grant == CLIENT_CREDENTIALS
+    return Login(
+        issuer=account.issuer,
+        client_id=account.client_id,
+        audience=account.audience,
+        subject=None,
+        # A client that stands for itself is known by its id.
+        name=account.client_id if its_own else None,
+        refresh_token=refresh_token,
+        id_token=None,
+        client_secret=secret,
+        grant=account.grant,
     )
-
-
-def _refusal(account: Account, failure: Failure) -> errors.AgentError:
-    text = f"{account.name}: {failure.reason}"
-    if isinstance(failure, Transient):
-        return errors.Unavailable(f"{text}; try again", retry_after=2.0)
-    if isinstance(failure, Ended):
-        return errors.LoginRequired(f"{text}; log in again where the refresh token came from", reason=failure.reason)
-    if isinstance(failure, Misconfigured):
-        return errors.Misconfigured(f"{text}; correct the account's issuer or client_id")
-    if isinstance(failure, Refused):
-        return errors.Denied(text)
-    return errors.ProviderError(text)

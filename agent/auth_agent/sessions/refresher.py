@@ -23,13 +23,14 @@ from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.refusal import asked_too_often
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import AccessToken, Active, Idle
+from auth_agent.sessions.state import AccessToken, Active, Idle, Login
 from auth_agent.sessions.table import Table
 from auth_agent.storage.store import StoreError
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+_Request = Callable[[Provider], Awaitable[TokenReply | Failure]]
 
 # A timer sleeps no longer, so that a suspended machine or a clock that was set is noticed.
 TICK: Final = 30.0
@@ -178,7 +179,8 @@ class Refresher:
             if isinstance(outcome, TokenReply) and not session.is_current(job):
                 flight.superseded = True
                 if flight.to_be_revoked:
-                    flight.revoked = await self.revoke(job.account, outcome.refresh_token or job.refresh_token)
+                    granted = outcome.refresh_token or job.login.refresh_token
+                    flight.revoked = await self.revoke(job.account, replace(job.login, refresh_token=granted))
         finally:
             del self._flights[session, job.epoch]
             self._unfinished.discard(flight.done)
@@ -195,11 +197,12 @@ class Refresher:
         What was presented at last, what came of it, and when that was sent.
         """
         while True:
-            await self._keeper.intend(session, job.refresh_token)
+            if job.login.refresh_token is not None:
+                await self._keeper.intend(session, job.login.refresh_token)
             if not is_wanted():
                 return job, Transient("its login has gone"), self._clock.now()
-            outcome, sent = await self.present(job.account, job.refresh_token, is_wanted)
-            if not isinstance(outcome, Ended) or not is_wanted():
+            outcome, sent = await self.present(job.account, job.login, is_wanted)
+            if not isinstance(outcome, Ended) or job.login.refresh_token is None or not is_wanted():
                 return job, outcome, sent
             try:
                 found = await self._keeper.look(session)
@@ -211,7 +214,7 @@ class Refresher:
                 return job, outcome, sent
             _log.info("refresh account=%s outcome=ended found='another refresh token in the store'", job.account.name)
             session.keep(other)
-            job = replace(job, refresh_token=other)
+            job = replace(job, login=replace(job.login, refresh_token=other))
 
     async def _conclude(self, session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment) -> None:
         """Hold and save what the provider gave, before what it is worth takes effect; then let that take effect."""
@@ -242,51 +245,71 @@ class Refresher:
             _log.warning("refresh account=%s outcome=failed reason=%r", name, session.reason)
 
     async def present(
-        self, account: Account, refresh_token: Secret, is_wanted: Callable[[], bool]
+        self, account: Account, login: Login, is_wanted: Callable[[], bool]
     ) -> tuple[TokenReply | Failure, Moment]:
-        """Present a refresh token, again at once when the reply is lost; what came of it, and when that was sent.
+        """Present a login's refresh token, or its client's credentials, again where the reply was lost.
 
-        It is not sent where it is known to be replaced, or is with the provider already; nor again, once it is no
-        longer wanted.
+        What came of it, and when the request was sent that was answered. A refresh token is not sent where it is known
+        to be replaced, or is with the provider already; nothing is sent again, once it is no longer wanted.
         """
-        fingerprint = refresh_token.fingerprint()
+        client, refresh_token = login.client(account.token_endpoint_auth_method), login.refresh_token
+        if refresh_token is None:
+            outcome, sent = await self._persist(
+                account, lambda provider: provider.mint(client, account.scope, login.audience), is_wanted
+            )
+            # The secret gets the next one: a refresh token would be one more to lose (RFC 6749, section 4.4.3).
+            return (replace(outcome, refresh_token=None) if isinstance(outcome, TokenReply) else outcome), sent
         if self.is_spent(refresh_token):
             return Unusable("this refresh token is in use, or was replaced by another one"), self._clock.now()
+        fingerprint = refresh_token.fingerprint()
         self._presented.add(fingerprint)
         self._fingerprints.sent(refresh_token)
         try:
-            for attempts_left in range(LOST_RETRIES, -1, -1):
-                outcome, sent = await self._attempt(account, refresh_token)
-                if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
-                    self._fingerprints.replaced(refresh_token, outcome.refresh_token)
-                if not isinstance(outcome, Lost) or attempts_left == 0 or not is_wanted():
-                    return outcome, sent
-                _log.warning("refresh account=%s outcome=lost reason=%r", account.name, outcome.reason)
+            outcome, sent = await self._persist(
+                account, lambda provider: provider.refresh(client, refresh_token), is_wanted
+            )
+            if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
+                self._fingerprints.replaced(refresh_token, outcome.refresh_token)
+            return outcome, sent
         finally:
             self._presented.discard(fingerprint)
+
+    async def _persist(
+        self, account: Account, request: _Request, is_wanted: Callable[[], bool]
+    ) -> tuple[TokenReply | Failure, Moment]:
+        """Make a request that may be made twice, again where its reply was lost; and when it was sent at last."""
+        for attempts_left in range(LOST_RETRIES, -1, -1):
+            outcome, sent = await self.attempt(account, request)
+            if not isinstance(outcome, Lost) or attempts_left == 0 or not is_wanted():
+                return outcome, sent
+            _log.warning("refresh account=%s outcome=lost reason=%r", account.name, outcome.reason)
         raise AssertionError("the last attempt returns")
 
     def is_spent(self, refresh_token: Secret) -> bool:
         """Whether a refresh token must not be presented: it was replaced, or is with its provider right now."""
         return self._fingerprints.is_replaced(refresh_token) or refresh_token.fingerprint() in self._presented
 
-    async def _attempt(self, account: Account, refresh_token: Secret) -> tuple[TokenReply | Failure, Moment]:
+    async def attempt(self, account: Account, request: _Request) -> tuple[TokenReply | Failure, Moment]:
+        """Make a request of an account's provider once; what came of it, and when it was sent."""
         sent = self._clock.now()
         try:
             provider = self._provider_for(account)
-            failure = await provider.prepare()
+            found = await provider.discover()
             sent = self._clock.now()  # a token's life begins here, however long a look-up took
-            return failure or await provider.refresh(account.client_id, refresh_token), sent
+            return found if isinstance(found, Failure) else await request(provider), sent
         except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
             # Its type and place alone: an exception's text could hold what was being sent.
-            _log.error("defect account=%s in=refresh error=%s", account.name, place(error))
+            _log.error("defect account=%s in=token error=%s", account.name, place(error))
             return Lost(f"a defect of the agent: {type(error).__name__}"), sent
 
-    async def revoke(self, account: Account, refresh_token: Secret) -> bool:
-        """Whether the provider took the refresh token back."""
+    async def revoke(self, account: Account, login: Login) -> bool:
+        """Whether the provider took a login's refresh token back, where there is one."""
+        if login.refresh_token is None:
+            return False
+        client = login.client(account.token_endpoint_auth_method)
         try:
-            revoked = await self._provider_for(account).revoke(account.client_id, refresh_token)
-        except Exception as error:  # noqa: BLE001 -- as in `_attempt`
+            revoked = await self._provider_for(account).revoke(client, login.refresh_token)
+        except Exception as error:  # noqa: BLE001 -- as in `attempt`
             _log.error("defect account=%s in=revoke error=%s", account.name, place(error))
             return False
         _log.info("revoke account=%s revoked=%s", account.name, revoked)
@@ -303,7 +326,7 @@ class Refresher:
         """
         waited = False
         session.used_at = self._clock.now().wall
-        with _limit(timeout):
+        with limit(timeout):
             while True:
                 decision = self._decide(session, demand, waited=waited)
                 if isinstance(decision, Serve):
@@ -369,26 +392,23 @@ class Refresher:
         await self._keeper.opened(session)  # what is not read can't be revoked
         flight, account, suspended = self.flight(session), session.account, session.suspended
         self.leave_login(session, revoke=revoke)
-        refresh_token = session.log_out()
+        login = session.log_out()
         self._table.publish(account.name)
         self.reschedule()
         _log.info("logout account=%s", account.name)
         await self._keeper.bury(session)
         # A token is sent to no one but the provider and client that the login was made with.
-        if refresh_token is None or suspended is not None or not revoke:
+        if login is None or suspended is not None or not revoke:
             return False
         if flight is not None:
             with anyio.move_on_after(FLIGHT_PATIENCE):
                 await flight.done.wait()
             if flight.superseded:
                 return flight.revoked
-        return await self.revoke(account, refresh_token)
+        return await self.revoke(account, login)
 
     async def to_its_end(self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None) -> _Result:
         """Do work that goes on when the client that asked for it leaves; its result, for the client that stays."""
-        if self._tasks is None or self._stopping:
-            raise errors.Unavailable("the agent is ending", retry_after=1.0)
-        done = anyio.Event()
         results: list[_Result | Exception] = []
 
         async def run() -> None:
@@ -396,22 +416,41 @@ class Refresher:
                 results.append(await work())
             except Exception as error:  # noqa: BLE001 -- raised again below, for the client
                 results.append(error)
-            finally:
-                self._unfinished.discard(done)
-                done.set()
 
-        self._unfinished.add(done)
-        self._tasks.start_soon(run)
-        with _limit(timeout):
+        done = self.begin(run)
+        with limit(timeout):
             await done.wait()
         result = results[0]
         if isinstance(result, Exception):
             raise result
         return result
 
+    def begin(self, work: Callable[[], Awaitable[None]]) -> anyio.Event:
+        """Begin work that an ending agent waits for, and which must not raise; the event that it has ended.
+
+        Raises:
+            Unavailable: the agent is ending.
+
+        """
+        if self._tasks is None or self._stopping:
+            raise errors.Unavailable("the agent is ending", retry_after=1.0)
+        done = anyio.Event()
+
+        async def run() -> None:
+            try:
+                await work()
+            finally:
+                self._unfinished.discard(done)
+                done.set()
+
+        self._unfinished.add(done)
+        self._tasks.start_soon(run)
+        return done
+
 
 @contextmanager
-def _limit(timeout: float | None) -> Generator[None, None, None]:
+def limit(timeout: float | None) -> Generator[None, None, None]:
+    """Wait no longer than so many seconds, for what goes on. Raises `Timeout` when they are over."""
     try:
         with anyio.fail_after(timeout):
             yield

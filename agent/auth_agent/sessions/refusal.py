@@ -13,7 +13,7 @@ LOGGED_OUT: Final = "logged_out"
 NO_REFRESH_TOKEN: Final = "no_refresh_token"  # noqa: S105 -- a reason, no token
 
 _LOGIN_REQUIRED: Final = {
-    ACCOUNT_CHANGED: "{name}'s issuer or client_id was changed in the configuration since the login; {again}",
+    ACCOUNT_CHANGED: "{name}'s issuer, client_id or grant was changed in the configuration since the login; {again}",
     ACCOUNT_REMOVED: "{name} is no longer in the configuration; put it back to use its session",
     LOGGED_OUT: "{name} is not logged in; {again}",
     NO_REFRESH_TOKEN: "{name}: the provider gave no refresh token, and the access token is too old; {again}",
@@ -23,7 +23,7 @@ _LOGIN_REQUIRED: Final = {
 def login_required(name: str, reason: str) -> errors.LoginRequired:
     """The error for a session that a person has to begin, or begin again; `reason` is printable."""
     text = _LOGIN_REQUIRED.get(reason, "{name}: the session is over ({reason}); {again}")
-    again = f"log in again, then: auth-agent import {name}"
+    again = f"log in: auth-agent login {name}"
     return errors.LoginRequired(text.format(name=name, reason=reason, again=again), reason=reason)
 
 
@@ -35,7 +35,7 @@ def locked(name: str, reason: str) -> errors.Locked:
 def asked_too_often(wait: float) -> errors.Unavailable:
     """The error for a client that makes the agent ask the provider too often; `wait` in seconds."""
     return errors.Unavailable(
-        f"refreshes were asked for too often; ask again in {wait:.0f} s", retry_after=round(wait, 3)
+        f"the provider would be asked too often; try again in {wait:.0f} s", retry_after=round(wait, 3)
     )
 
 
@@ -52,7 +52,10 @@ def failed(name: str, renewal: Retrying, now: Moment) -> errors.AgentError:
     failure = renewal.failure
     text = f"{name}: {failure.reason}"
     if isinstance(failure, Misconfigured):
-        return errors.Misconfigured(f"{text}; correct the account, then: auth-agent refresh {name}")
+        return errors.Misconfigured(
+            f"{text}; correct the account, then: auth-agent reload (if it was wrong at the provider: "
+            f"auth-agent refresh {name})"
+        )
     if isinstance(failure, Refused):
         return errors.Denied(text)
     if isinstance(failure, Stuck):

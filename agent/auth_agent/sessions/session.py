@@ -123,7 +123,7 @@ class Session:
 
     def _wish_is_waived(self, state: Active, now: Moment, *, waited: bool) -> bool:
         """Whether a token that is good, if not for long, is as much as can be had without making anybody wait."""
-        if waited or state.login.refresh_token is None or isinstance(state.renewal, Retrying):
+        if waited or not state.login.renewable or isinstance(state.renewal, Retrying):
             return True
         running = state.renewal
         return isinstance(running, Running) and (
@@ -133,7 +133,7 @@ class Session:
     def _renewal_decision(
         self, state: Active, demand: Demand, now: Moment, *, waited: bool, left: float, patient: bool
     ) -> Decision:
-        if state.login.refresh_token is None:
+        if not state.login.renewable:
             return login_required(self.account.name, NO_REFRESH_TOKEN)
         renewal = state.renewal
         if isinstance(renewal, Running):
@@ -190,7 +190,7 @@ class Session:
         if same_scope and wanted == own.audience:
             raise errors.Denied(
                 f"{own.name}'s audience was changed in the configuration since the login, and its token is still for "
-                f"the other one; log in again, then: auth-agent import {own.name}"
+                f"the other one; log in again: auth-agent login {own.name}"
             )
         raise errors.Unsupported(
             f"this agent serves {own.name}'s own audience and scope only; leave them out, or make another account"
@@ -205,10 +205,10 @@ class Session:
 
     def start(self, now: Moment) -> Job:
         """A refresh begins: what to do for it."""
-        if not isinstance(self.state, Active) or self.state.login.refresh_token is None:
-            raise RuntimeError("only a session with a refresh token is refreshed")
+        if not isinstance(self.state, Active):
+            raise RuntimeError("only a session that is logged in is refreshed")  # noqa: TRY004 -- its state, not its type
         self._move(self.state.start(now))
-        return Job(self.account, self.epoch, self.state.login.refresh_token)
+        return Job(self.account, self.epoch, self.state.login)
 
     def is_current(self, job: Job) -> bool:
         """Whether what comes of that refresh still belongs to this session; what doesn't has to be revoked."""
@@ -296,14 +296,14 @@ class Session:
         self._asked = self._asked_before = 0.0
         self._move(self.state.log_in(login, token))
 
-    def log_out(self) -> Secret | None:
-        """Forget everything; the refresh token there was, for whoever revokes it."""
+    def log_out(self) -> Login | None:
+        """Forget everything; the login there was, for whoever revokes its refresh token."""
         login = self.login
         self.epoch += 1
         self.refreshes = 0
         self.last_refresh_at = None
         self._move(self.state.log_out())
-        return None if login is None else login.refresh_token
+        return login
 
     def start_afresh(self) -> bool:
         """Forget past failures; whether there were any."""
@@ -341,13 +341,13 @@ class Session:
 
     @property
     def renewable(self) -> bool:
-        """Whether there is a refresh token that is used when its time comes."""
+        """Whether there is something to refresh with, which is used when its time comes."""
         state = self.state
-        return isinstance(state, Active) and state.login.refresh_token is not None and self.suspended is None
+        return isinstance(state, Active) and state.login.renewable and self.suspended is None
 
     @property
     def revivable(self) -> bool:
-        """Whether there is a refresh token that a person may have tried."""
+        """Whether there is something to refresh with that a person may have tried."""
         state = self.state
         return self.renewable or (isinstance(state, LoginRequired) and state.revivable and self.suspended is None)
 
@@ -357,7 +357,10 @@ class Session:
         if self.removed:
             return ACCOUNT_REMOVED
         login = self.login
-        if login is not None and not login.is_bound_to(self.account.issuer, self.account.client_id):
+        account = self.account
+        if login is None:
+            return None
+        if not login.is_bound_to(account.issuer, account.client_id) or login.grant != account.grant:
             return ACCOUNT_CHANGED
         return None
 

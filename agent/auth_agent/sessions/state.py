@@ -23,7 +23,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from auth_agent.config import AUTHORIZATION_CODE, CLIENT_CREDENTIALS
 from auth_agent.host.clock import Moment
+from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import AnotherUser, Busy, Ended, Failure, Over, Stuck, Unclear
 from auth_agent.secret import Secret
 from auth_agent.sessions.schedule import (
@@ -91,7 +93,9 @@ class Login:
 
     `audience` is the API that the login was made for, as the configuration had it then. `refresh_token` is None
     where the provider gave none, and the session lasts as long as its access token; or where it is dead.
-    `client_secret` is what the client authenticates with, unless it is a public one.
+    `client_secret` is what the client authenticates with, unless it is a public one. By the grant
+    `client_credentials` it is the client itself that logged in: it has no user, and its secret is what it is renewed
+    with.
     """
 
     issuer: str
@@ -102,6 +106,16 @@ class Login:
     refresh_token: Secret | None
     id_token: Secret | None
     client_secret: Secret | None = None
+    grant: str = AUTHORIZATION_CODE
+
+    @property
+    def renewable(self) -> bool:
+        """Whether there is something to get the next token with."""
+        return self.refresh_token is not None or (self.grant == CLIENT_CREDENTIALS and self.client_secret is not None)
+
+    def client(self, method: str | None) -> Client:
+        """Whom its provider gives tokens to; `method` is the configuration's way of authentication."""
+        return Client(self.client_id, self.client_secret, method)
 
     def is_bound_to(self, issuer: str, client_id: str) -> bool:
         """Whether it came from that issuer and client: to no others is its refresh token ever sent."""
@@ -179,8 +193,8 @@ class LoginRequired:
 
     @property
     def revivable(self) -> bool:
-        """Whether there is a refresh token that may be tried."""
-        return self.login.refresh_token is not None and not self.quarantined
+        """Whether there is something that may be tried."""
+        return self.login.renewable and not self.quarantined
 
     def log_in(self, login: Login, token: AccessToken) -> "Active":
         """A login or import was proved."""
@@ -191,9 +205,9 @@ class LoginRequired:
         return LoggedOut()
 
     def revive(self) -> "Active":
-        """A person wants the refresh token tried once more."""
+        """A person wants a refresh tried once more."""
         if not self.revivable:
-            raise IllegalMoveError("there is no refresh token to try")
+            raise IllegalMoveError("there is nothing to try")
         return Active(self.login, MappingProxyType({}))
 
 
@@ -217,8 +231,8 @@ class Active:
         """A refresh begins."""
         if isinstance(self.renewal, Running):
             raise IllegalMoveError("a refresh is in flight already")
-        if self.login.refresh_token is None:
-            raise IllegalMoveError("there is no refresh token")
+        if not self.login.renewable:
+            raise IllegalMoveError("there is nothing to refresh with")
         after = self.renewal if isinstance(self.renewal, Retrying) else None
         return replace(self, renewal=Running(now, after))
 
@@ -261,7 +275,7 @@ class Active:
 
     def next_refresh(self, chance: float, min_ttl: float) -> Moment | None:
         """When the next refresh is due; None: not by time (one is in flight, or there is nothing to refresh with)."""
-        if isinstance(self.renewal, Running) or self.login.refresh_token is None:
+        if isinstance(self.renewal, Running) or not self.login.renewable:
             return None
         if isinstance(self.renewal, Retrying):
             return self.renewal.at

@@ -1,0 +1,110 @@
+"""A login on another device, without I/O: RFC 8628."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from auth_agent.address import AddressError, check_address
+from auth_agent.oauth.outcome import Failure, Refused, TokenReply, Transient, Unusable
+from auth_agent.oauth.requests import error_fields, parse_lifetime, parse_token_answer
+from auth_agent.printable import printable
+from auth_agent.secret import Secret
+
+GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+
+# Seconds: section 3.2, and what `slow_down` adds (section 3.5).
+_INTERVAL: Final = 5.0
+_SLOWER: Final = 5.0
+# What a person can be expected to wait, whatever a provider says.
+_MAX_INTERVAL: Final = 60.0
+_MAX_LIFETIME: Final = 3600.0
+_MAX_CODE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceGrant:
+    """What a person is to do (section 3.2), and what is asked for meanwhile; `lifetime`, `interval` in seconds."""
+
+    device_code: Secret
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str | None
+    lifetime: float
+    interval: float
+
+
+class Pending(Transient):
+    """Nobody has answered yet."""
+
+    __slots__ = ()
+
+
+class SlowDown(Pending):
+    """Nobody has answered yet, and it was asked too often."""
+
+    __slots__ = ()
+
+
+class CodeExpired(Failure):
+    """Nobody answered in time."""
+
+    __slots__ = ()
+
+
+def parse_device_answer(
+    status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
+) -> DeviceGrant | Failure:
+    """What the device authorization endpoint's answer means; the arguments are those of `parse_token_answer`."""
+    fields = error_fields(body)
+    device_code, user_code = fields.get("device_code"), printable(fields.get("user_code"), _MAX_CODE).strip()
+    # Google calls it `verification_url`.
+    address = fields.get("verification_uri", fields.get("verification_url"))
+    if fields.get("error") or not isinstance(device_code, str) or not device_code:
+        outcome = parse_token_answer(status, headers, body, now, presented)
+        return outcome if isinstance(outcome, Failure) else Unusable("the provider's answer holds no device code")
+    if not user_code or not isinstance(address, str):
+        return Unusable("the provider's answer holds no code for the person, or no address")
+    complete = fields.get("verification_uri_complete")
+    try:
+        check_address(address)
+        if isinstance(complete, str):
+            check_address(complete)
+    except AddressError as error:
+        return Unusable(f"the provider's verification_uri: {error}")
+    return DeviceGrant(
+        device_code=Secret(device_code),
+        user_code=user_code,
+        verification_uri=address,
+        verification_uri_complete=complete if isinstance(complete, str) else None,
+        lifetime=min(parse_lifetime(fields.get("expires_in")) or _MAX_LIFETIME, _MAX_LIFETIME),
+        interval=min(parse_lifetime(fields.get("interval")) or _INTERVAL, _MAX_INTERVAL),
+    )
+
+
+def parse_poll_answer(
+    status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
+) -> TokenReply | Failure:
+    """What the token endpoint's answer means to one who asks for a device's token (section 3.5).
+
+    By the `error` alone: Auth0 answers 403 where the RFC has 400, and `slow_down` with 429.
+    """
+    error = error_fields(body).get("error")
+    if error == "authorization_pending":
+        return Pending("nobody has answered yet")
+    if error == "slow_down":
+        return SlowDown("nobody has answered yet, and it was asked too often")
+    if error == "expired_token":
+        return CodeExpired("the code has expired: nobody entered it in time")
+    outcome = parse_token_answer(status, headers, body, now, presented)
+    if error == "access_denied" and isinstance(outcome, Failure):
+        return Refused(outcome.reason)
+    return outcome
+
+
+def next_interval(interval: float, outcome: Failure) -> float:
+    """Seconds to the next question, after that answer (section 3.5)."""
+    if isinstance(outcome, SlowDown):
+        return min(interval + _SLOWER, _MAX_INTERVAL)
+    if isinstance(outcome, Pending):
+        return interval
+    return min(interval * 2, _MAX_INTERVAL)  # it can't be reached, or has trouble

@@ -1,0 +1,210 @@
+"""Whether what a provider granted may become an account's session, and how it becomes that.
+
+It is proved in full beside what is there. Whatever fails, that stays, and what was granted is revoked.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.host.clock import Moment
+from auth_agent.oauth import id_token
+from auth_agent.oauth.device import CodeExpired
+from auth_agent.oauth.outcome import Ended, Failure, Misconfigured, Refused, TokenReply, Transient, Unusable
+from auth_agent.oauth.provider import Provider
+from auth_agent.oauth.signature import SignatureCheckError, Signatures
+from auth_agent.secret import Secret
+from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import Login
+from auth_agent.sessions.table import Table
+from auth_agent_client import errors
+
+_log = logging.getLogger(__name__)
+
+# What a text says of a clock tells what to do about it.
+_CLOCK: Final = "this machine's clock"
+# The commands that begin sessions, for what a person is told to do.
+LOGIN: Final = "login"
+IMPORT: Final = "import"
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a provider granted, and what for.
+
+    `account` is as it was when this was begun, and `login` what was asked with, the refresh token that an import used
+    up included; `nonce` is what the ID token must repeat, where one was sent; `sent` is when the request was.
+    """
+
+    account: Account
+    login: Login
+    reply: TokenReply
+    sent: Moment
+    nonce: Secret | None = None
+
+
+class Admission:
+    """Admits sessions to a table."""
+
+    def __init__(
+        self,
+        table: Table,
+        refresher: Refresher,
+        keeper: Keeper,
+        provider_for: Callable[[Account], Provider],
+        signatures: Signatures,
+    ) -> None:
+        self._table = table
+        self._refresher = refresher
+        self._keeper = keeper
+        self._provider_for = provider_for
+        self._signatures = signatures
+
+    async def admit(
+        self,
+        session: Session,
+        epoch: int,
+        granted: Granted,
+        command: str,
+        *,
+        switch_user: bool,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Let it take the session's place.
+
+        Args:
+            session: whose place.
+            epoch: the session's, when this was begun.
+            granted: what the provider granted.
+            command: LOGIN or IMPORT, whichever it came by.
+            switch_user: whether it may be another user's than before.
+            is_wanted: whether whoever began this still wants it.
+
+        Raises:
+            AgentError: it may not; the text says why, and what to do.
+
+        """
+        account = granted.account
+        held = replace(granted.login, refresh_token=granted.reply.refresh_token or granted.login.refresh_token)
+        try:
+            login = await self._proved(held, granted, command)
+            _check_place(session, epoch, login, command, switch_user=switch_user, is_wanted=is_wanted())
+        except Exception:
+            await self._refresher.revoke(account, held)
+            raise
+        await self._take(session, login, granted, command)
+
+    async def _proved(self, held: Login, granted: Granted, command: str) -> Login:
+        """The login that the reply makes of what was asked with. Raises an `AgentError` where it doesn't hold."""
+        login = accept(held, granted.reply)
+        if isinstance(login, Failure):
+            raise refused(granted.account, login, command)
+        await self._check_id_token(granted, command)
+        return login
+
+    async def _check_id_token(self, granted: Granted, command: str) -> None:
+        account, token = granted.account, granted.reply.id_token
+        if granted.login.grant == CLIENT_CREDENTIALS:
+            return
+        if token is None:
+            if command == LOGIN and "openid" in account.scope.split():
+                raise refused(account, Unusable("the provider sent no ID token, though the scope has openid"), command)
+            return
+        found = id_token.claims(token)
+        now = self._table.clock.now().wall
+        problem = (
+            "the provider's ID token can't be read"
+            if found is None
+            else id_token.login_problem(found, account.issuer, account.client_id, granted.nonce, now)
+        )
+        if problem is None:
+            keys = await self._provider_for(account).keys()
+            if isinstance(keys, Failure):
+                raise refused(account, replace(keys, reason=f"the ID token can't be checked: {keys.reason}"), command)
+            try:
+                problem = await self._signatures.problem(token, keys)
+            except SignatureCheckError as error:
+                raise errors.Unavailable(f"{account.name}: {error}", retry_after=2.0) from error
+        if problem is not None:
+            raise refused(account, Unusable(problem), command)
+
+    async def _take(self, session: Session, login: Login, granted: Granted, command: str) -> None:
+        name, replaced, now = session.account.name, session.login, self._table.clock.now()
+        self._refresher.leave_login(session)
+        session.log_in(login, session.access_token(granted.reply, login, granted.sent), now)
+        epoch = session.epoch
+        self._table.publish(name)
+        self._refresher.reschedule()
+        _log.info("%s account=%s subject=%r", command, name, login.subject or "")
+        if granted.login.refresh_token is not None:
+            # Noted before it is saved: what was presented is dead by then, also to an agent that starts after this one.
+            await self._keeper.intend(session, granted.login.refresh_token)
+        if session.epoch == epoch:
+            await self._keeper.save(session, session.kept())
+        if (
+            replaced is not None
+            and replaced.refresh_token != login.refresh_token
+            and replaced.is_bound_to(login.issuer, login.client_id)
+        ):
+            await self._refresher.revoke(session.account, replaced)
+
+
+def _check_place(
+    session: Session, epoch: int, login: Login, command: str, *, switch_user: bool, is_wanted: bool
+) -> None:
+    """Whether a login that was granted may take the session's place. Raises an `AgentError` if not."""
+    account, before = session.account, session.login
+    name = account.name
+    if not is_wanted:
+        raise errors.Denied(f"{name}: the login was called off while the provider granted it; it is revoked")
+    if session.epoch != epoch:
+        raise errors.Denied(f"{name}: another login, or a logout, came before this one was proved")
+    if not login.is_bound_to(account.issuer, account.client_id) or login.grant != account.grant:
+        raise errors.Denied(f"{name}: the account was changed before this login was proved; begin it again")
+    if switch_user or before is None or before.subject is None:
+        return
+    if not before.is_bound_to(login.issuer, login.client_id) or before.grant != login.grant:
+        return  # the configuration has ended that one
+    if login.subject == before.subject:
+        return
+    if login.subject is None:
+        whose = f"{name}: the provider sent no ID token, so whose session this is can't be told"
+    else:
+        new, old = login.name or login.subject, before.name or before.subject
+        whose = f"{name}: this is {new}, another user than {old}, who is logged in"
+    fresh = "get another refresh token, then" if command == IMPORT else "run"
+    raise errors.Denied(
+        f"{whose}; the session stays as it was, and what was granted is revoked; "
+        f"to change users, {fresh}: auth-agent {command} {name} --switch-user"
+    )
+
+
+def refused(account: Account, failure: Failure, command: str) -> errors.AgentError:
+    """The error for a login or import that a failure ends; its text says what to do."""
+    text, name = f"{account.name}: {failure.reason}", account.name
+    again = f"try again: auth-agent {LOGIN} {name}" if command == LOGIN else "try again"
+    if isinstance(failure, Transient):
+        return errors.Unavailable(f"{text}; {again}", retry_after=2.0)
+    if isinstance(failure, Ended | CodeExpired):
+        remedy = again if command == LOGIN else "log in again where the refresh token came from"
+        return errors.LoginRequired(f"{text}; {remedy}", reason=failure.reason)
+    if isinstance(failure, Misconfigured):
+        return errors.Misconfigured(text if "correct the account" in text else f"{text}; {_correction(failure)}")
+    if isinstance(failure, Refused):
+        return errors.Denied(f"{text}; {again}" if command == LOGIN else text)
+    if _CLOCK in failure.reason:
+        return errors.ProviderError(f"{text}; then {again}")
+    return errors.ProviderError(f"{text}; if it happens again, ask whoever runs the provider; {again}")
+
+
+def _correction(failure: Misconfigured) -> str:
+    if failure.reason.startswith("invalid_client"):
+        return (
+            "correct the account's client_id, or its client's secret, or how that is sent: token_endpoint_auth_method"
+        )
+    return "correct the account's issuer or client_id"

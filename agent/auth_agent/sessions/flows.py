@@ -1,0 +1,264 @@
+"""How a login comes to its grant: in a browser, on another device, or by the client's own credentials.
+
+Each shows what a person needs, waits for the person, and asks the provider. What is granted is judged elsewhere.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import anyio
+
+from auth_agent.config import Account
+from auth_agent.host.clock import Clock
+from auth_agent.loopback.listener import RedirectListener
+from auth_agent.loopback.page import Page, failed, logged_in, not_awaited
+from auth_agent.oauth.authorization import Attempt, authorization_address, read_redirect
+from auth_agent.oauth.device import CodeExpired, DeviceGrant, next_interval
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Busy, Failure, TokenReply, Transient
+from auth_agent.secret import Secret
+from auth_agent.sessions.admission import LOGIN, Granted, refused
+from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.state import Login
+from auth_agent_client import errors
+from auth_agent_client.messages import LOGIN_TIMEOUT
+
+# Two questions of the provider, and what a gateway adds.
+_MINT_LIFETIME: Final = 120.0
+
+
+class Wait:
+    """A wait for a person, which may be called off."""
+
+    def __init__(self) -> None:
+        self.called_off: errors.AgentError | None = None
+        self.answer: Secret | Failure | None = None
+        self._stirred = anyio.Event()
+
+    def call_off(self, reason: errors.AgentError) -> None:
+        """Nobody wants the login any more."""
+        if self.called_off is None:
+            self.called_off = reason
+            self._stirred.set()
+
+    def bring(self, answer: Secret | Failure) -> None:
+        """The browser brought that; the first one counts."""
+        if self.answer is None:
+            self.answer = answer
+            self._stirred.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until an answer comes.
+
+        Raises:
+            AgentError: it was called off.
+
+        """
+        with anyio.move_on_after(seconds):
+            await self._stirred.wait()
+        if self.called_off is not None:
+            raise self.called_off
+
+
+# How a login ended, once that is known: whose session it is, or why there is none.
+Ending = Callable[[], Awaitable[str | errors.AgentError | None]]
+
+
+class Flow(Protocol):
+    """One login on its way."""
+
+    lifetime: float  # seconds
+
+    def shown(self) -> dict[str, object]:
+        """What a person needs, by the protocol's names."""
+        ...
+
+    async def grant(self, wait: Wait) -> Granted:
+        """What the provider granted. Raises an `AgentError` where it granted nothing."""
+        ...
+
+    async def serve(self, ending: Ending, wait: Wait) -> None:
+        """Answer the person's browser, until cancelled."""
+        ...
+
+    async def aclose(self) -> None:
+        """End it; what is being shown to the browser still gets there."""
+        ...
+
+
+class BrowserFlow:
+    """Authorization code with PKCE, by a redirect to this machine (RFC 8252)."""
+
+    lifetime = LOGIN_TIMEOUT
+
+    def __init__(self, account: Account, login: Login, metadata: Metadata, endpoint: str, refresher: Refresher) -> None:
+        """Begin to listen for the redirect.
+
+        Args:
+            account: whose login it is.
+            login: what the provider is asked as.
+            metadata: the provider's.
+            endpoint: its authorization endpoint.
+            refresher: what asks it.
+
+        Raises:
+            PortsTakenError: there is no port to listen on.
+
+        """
+        self._account = account
+        self._login = login
+        self._metadata = metadata
+        self._refresher = refresher
+        self._attempt = Attempt.begin()
+        self._listener = RedirectListener(account.redirect_ports)
+        self._address = authorization_address(
+            endpoint,
+            self._attempt,
+            client_id=account.client_id,
+            redirect_uri=self._listener.redirect_uri,
+            scope=account.scope,
+            audience=account.audience,
+            more=account.authorize,
+        )
+
+    def shown(self) -> dict[str, object]:
+        """The address to open."""
+        return {"authorization_url": self._address}
+
+    def read(self, query: str) -> Secret | Failure | None:
+        """What a redirect with that query brings; None: it isn't this login's."""
+        return read_redirect(query, self._attempt, self._metadata.issuer, names_issuer=self._metadata.names_issuer)
+
+    def read_address(self, address: str) -> Secret | Failure | None:
+        """The same, of the whole address, as a person pasted it."""
+        try:
+            parts = urlsplit(address.strip())
+        except ValueError:
+            return None
+        if f"{parts.scheme}://{parts.netloc}{parts.path}" != self._listener.redirect_uri:
+            return None
+        return self.read(parts.query)
+
+    async def grant(self, wait: Wait) -> Granted:
+        """Wait for the redirect, and exchange its code."""
+        await wait.pause(self.lifetime)
+        answer = wait.answer
+        if answer is None:
+            raise refused(self._account, CodeExpired("nobody logged in within ten minutes"), LOGIN)
+        if isinstance(answer, Failure):
+            raise refused(self._account, answer, LOGIN)
+        client = self._login.client(self._account.token_endpoint_auth_method)
+        outcome, sent = await self._refresher.attempt(
+            self._account,
+            lambda provider: provider.exchange(client, answer, self._listener.redirect_uri, self._attempt.verifier),
+        )
+        if isinstance(outcome, Failure):
+            raise refused(self._account, outcome, LOGIN)
+        return Granted(self._account, self._login, outcome, sent, self._attempt.nonce)
+
+    async def serve(self, ending: Ending, wait: Wait) -> None:
+        """Answer redirects: those of others at once, and this login's when it is known how it ended."""
+
+        async def answer(query: str) -> Page:
+            found = self.read(query)
+            if found is None:
+                return not_awaited()
+            wait.bring(found)
+            end = await ending()
+            name, issuer = self._account.name, self._account.issuer
+            if not isinstance(end, errors.AgentError):
+                return logged_in(name, end, issuer)
+            reason, remedy = _parted(end.message.removeprefix(f"{name}: "))
+            return failed(name, issuer, reason, remedy)
+
+        await self._listener.serve(answer)
+
+    async def aclose(self) -> None:
+        """Free the port, once the pages are out."""
+        await self._listener.aclose()
+
+
+class DeviceFlow:
+    """A login on another device (RFC 8628)."""
+
+    def __init__(self, account: Account, login: Login, device: DeviceGrant, refresher: Refresher, clock: Clock) -> None:
+        """Wait for the person to enter the code of `device`."""
+        self.lifetime = device.lifetime
+        self._account = account
+        self._login = login
+        self._device = device
+        self._refresher = refresher
+        self._clock = clock
+        self._since = clock.now()
+
+    def shown(self) -> dict[str, object]:
+        """The address to open on the other device, and the code to enter there."""
+        shown: dict[str, object] = {
+            "verification_uri": self._device.verification_uri,
+            "user_code": self._device.user_code,
+        }
+        if self._device.verification_uri_complete is not None:
+            shown["verification_uri_complete"] = self._device.verification_uri_complete
+        return shown
+
+    async def grant(self, wait: Wait) -> Granted:
+        """Ask whether somebody has logged in, as often as the provider likes it, until there is an answer."""
+        client = self._login.client(self._account.token_endpoint_auth_method)
+        interval = self._device.interval
+        while True:
+            await wait.pause(interval)
+            if self._clock.now().boot - self._since.boot >= self.lifetime:
+                raise refused(self._account, CodeExpired("nobody entered the code in time"), LOGIN)
+            outcome, sent = await self._refresher.attempt(
+                self._account, lambda provider: provider.poll(client, self._device.device_code)
+            )
+            if isinstance(outcome, TokenReply):
+                return Granted(self._account, self._login, outcome, sent)
+            if not isinstance(outcome, Transient):
+                raise refused(self._account, outcome, LOGIN)
+            interval = next_interval(interval, outcome)
+            if isinstance(outcome, Busy) and outcome.retry_after is not None:
+                interval = max(interval, outcome.retry_after)
+
+    async def serve(self, ending: Ending, wait: Wait) -> None:
+        """No browser comes here."""
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class ClientFlow:
+    """A client that stands for itself (RFC 6749, section 4.4)."""
+
+    lifetime = _MINT_LIFETIME
+
+    def __init__(self, account: Account, login: Login, refresher: Refresher) -> None:
+        self._account = account
+        self._login = login
+        self._refresher = refresher
+
+    def shown(self) -> dict[str, object]:
+        """No person is needed."""
+        return {}
+
+    async def grant(self, wait: Wait) -> Granted:
+        """Present the client's credentials."""
+        outcome, sent = await self._refresher.present(self._account, self._login, lambda: wait.called_off is None)
+        if isinstance(outcome, Failure):
+            raise refused(self._account, outcome, LOGIN)
+        return Granted(self._account, self._login, outcome, sent)
+
+    async def serve(self, ending: Ending, wait: Wait) -> None:
+        """No browser comes here."""
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+def _parted(text: str) -> tuple[str, str | None]:
+    """What went wrong, and the command that helps, where a text ends with one: "what; to do this: command"."""
+    told, found, arguments = text.rpartition(": auth-agent ")
+    if not found:
+        return text, None
+    return told.rpartition("; ")[0] or told, f"auth-agent {arguments}"

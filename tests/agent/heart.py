@@ -1,0 +1,78 @@
+"""An agent's heart with one account and a fake provider, as the tests of refreshes and of logins have it."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from auth_agent.config import Account
+from auth_agent.secret import Secret
+from auth_agent.sessions.admission import Admission
+from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.login import Logins
+from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.session import Session
+from auth_agent.sessions.table import Table
+from auth_agent.storage.journal import Journal
+from auth_agent.storage.memory import MemoryStore
+from auth_agent_client import errors
+from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, config
+
+
+class World:
+    """An agent's heart with one account, logged in, and its provider."""
+
+    def __init__(self, provider: FakeProvider, *accounts: Account) -> None:
+        self.provider = provider
+        self.by_issuer: dict[str, FakeProvider] = {}  # where they are told apart
+        self.signatures = FakeSignatures()
+        self.clock = FakeClock(running=True)
+        self.table = Table(config(*accounts), self.clock, chance=lambda: 0.5)
+        self.keeper = Keeper(self.table, MemoryStore(), Journal(None))
+        self.refresher = Refresher(self.table, self.provider_for, self.keeper, chance=lambda: 0.5)
+        admission = Admission(self.table, self.refresher, self.keeper, self.provider_for, self.signatures)
+        self.logins = Logins(self.table, self.refresher, admission, self.provider_for)
+        self.session: Session = self.table.session("work")
+
+    def provider_for(self, account: Account) -> FakeProvider:
+        return self.by_issuer.get(account.issuer, self.provider)
+
+    async def log_in(self, refresh_token: str = "rt-1", *, switch_user: bool = False) -> dict[str, object]:
+        return await self.logins.import_refresh_token(self.session, Secret(refresh_token), switch_user=switch_user)
+
+    async def token(self, demand: Demand | None = None, *, timeout: float = 15) -> str:
+        found = await self.refresher.token(self.session, demand or Demand(), Allowance(), timeout)
+        return found.value.reveal()
+
+
+@asynccontextmanager
+async def running(
+    provider: FakeProvider | None = None, *accounts: Account, logged_in: bool = True
+) -> AsyncGenerator[World]:
+    world = World(provider or FakeProvider(), *accounts)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.keeper.run)
+        tasks.start_soon(world.refresher.run, tasks)
+        await anyio.wait_all_tasks_blocked()
+        if logged_in:
+            await world.log_in()
+        yield world
+        tasks.cancel_scope.cancel()
+
+
+async def all_of(*calls: Callable[[], Awaitable[object]]) -> list[object]:
+    """What each call came to, a result or the error it raised, in the order of their ends."""
+    ends: list[object] = []
+
+    async def one(call: Callable[[], Awaitable[object]]) -> None:
+        try:
+            ends.append(await call())
+        except errors.AgentError as error:
+            ends.append(error.code)
+
+    async with anyio.create_task_group() as tasks:
+        for call in calls:
+            tasks.start_soon(one, call)
+    return ends

@@ -1,0 +1,57 @@
+"""How a client proves who it is."""
+
+import base64
+
+import pytest
+
+from auth_agent.oauth.client import BASIC, POST, Client
+from auth_agent.secret import Secret
+
+FORM = {"grant_type": "refresh_token"}
+
+
+def test_a_public_client_says_its_name_alone() -> None:
+    assert Client("app").authenticate(FORM, (BASIC, POST)) == ({}, {**FORM, "client_id": "app"})
+
+
+def test_a_secret_is_not_sent_where_the_configuration_says_none() -> None:
+    assert Client("app", Secret("s"), "none").authenticate(FORM, None) == ({}, {**FORM, "client_id": "app"})
+
+
+@pytest.mark.parametrize("supported", [None, (), (BASIC,), (BASIC, POST), ("private_key_jwt",)])
+def test_a_secret_goes_by_basic_unless_the_provider_takes_it_in_the_form_alone(
+    supported: tuple[str, ...] | None,
+) -> None:
+    headers, form = Client("app", Secret("s")).authenticate(FORM, supported)
+    assert headers == {"authorization": f"Basic {base64.b64encode(b'app:s').decode()}"}
+    assert form == FORM
+
+
+def test_a_secret_goes_in_the_form_where_the_provider_takes_it_there_alone() -> None:
+    headers, form = Client("app", Secret("s")).authenticate(FORM, (POST, "none"))
+    assert headers == {}
+    assert form == {**FORM, "client_id": "app", "client_secret": "s"}
+
+
+@pytest.mark.parametrize(("method", "by_header"), [(BASIC, True), (POST, False)])
+def test_the_configuration_says_how_whatever_the_provider_says(method: str, *, by_header: bool) -> None:
+    for supported in (None, (BASIC,), (POST,)):
+        headers, form = Client("app", Secret("s"), method).authenticate(FORM, supported)
+        assert bool(headers) is by_header
+        assert ("client_secret" in form) is not by_header
+
+
+def test_each_half_is_written_as_a_form_has_it() -> None:
+    headers, _ = Client("a:b", Secret("p w+%é")).authenticate(FORM, None)
+    assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"a%3Ab:p+w%2B%25%C3%A9"
+
+
+def test_what_was_asked_is_not_changed() -> None:
+    asked = dict(FORM)
+    for client in (Client("app"), Client("app", Secret("s")), Client("app", Secret("s"), POST)):
+        client.authenticate(asked, None)
+    assert asked == FORM
+
+
+def test_the_secret_is_not_shown() -> None:
+    assert "hush" not in repr(Client("app", Secret("hush")))

@@ -1,0 +1,601 @@
+"""Logins in a fake world: which session comes of which, and that the one that was there stays where none does."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import anyio
+import anyio.lowlevel
+import pytest
+import trio.testing
+
+from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.loopback.listener import RedirectListener
+from auth_agent.oauth.device import CodeExpired, DeviceGrant, Pending, SlowDown
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import (
+    Busy,
+    Ended,
+    Failure,
+    Lost,
+    Misconfigured,
+    Refused,
+    TokenReply,
+    Transient,
+    Unsent,
+    Unusable,
+)
+from auth_agent.oauth.signature import SignatureCheckError
+from auth_agent.secret import Secret
+from auth_agent_client import errors
+from tests.agent.heart import World, all_of, running
+from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, FakeProvider, account, config, jwt, reply
+
+pytestmark = pytest.mark.anyio
+
+DEVICE = DeviceGrant(Secret("dc"), "WDJB-MJHT", f"{ISSUER}activate", None, lifetime=900, interval=5)
+# The system chooses a port, so that tests may run side by side.
+ANY_PORT = (0,)
+ROBOT = account(grant=CLIENT_CREDENTIALS)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+async def begun(
+    world: World,
+    flow: str = "device",
+    owner: object = "a connection",
+    *,
+    switch_user: bool = False,
+    secret: str | None = None,
+) -> dict[str, object]:
+    client_secret = None if secret is None else Secret(secret)
+    return await world.logins.begin(world.session, owner, flow, switch_user=switch_user, client_secret=client_secret)
+
+
+async def result(world: World, begun: dict[str, object]) -> dict[str, object]:
+    return await world.logins.result(str(begun["login_id"]))
+
+
+async def failure(world: World, begun: dict[str, object]) -> errors.AgentError:
+    """What a login failed for."""
+    try:
+        found = await result(world, begun)
+    except errors.AgentError as error:
+        return error
+    raise AssertionError(found)
+
+
+async def by_device(world: World, *answers: Failure | TokenReply, **more: Any) -> dict[str, object]:
+    """A login on another device, to which the provider answers so, and then grants; without one, it is refused."""
+    world.provider.device = DEVICE
+    world.provider.script = list(answers)
+    return await begun(world, **more)
+
+
+def asked(begun: dict[str, object]) -> dict[str, str]:
+    """The parameters of the address that a browser is to open."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(str(begun["authorization_url"])).query).items()}
+
+
+def answer(begun: dict[str, object], **fields: str) -> str:
+    """The address that a browser ends on, with the login's state unless another one is given."""
+    query = asked(begun)
+    return f"{query['redirect_uri']}?{urlencode({'state': query['state'], **fields})}"
+
+
+async def by_browser(world: World, **more: Any) -> dict[str, object]:
+    """A login in a browser, whose nonce the provider will repeat."""
+    login = await begun(world, "browser", **more)
+    world.provider.nonce = asked(login)["nonce"]
+    return login
+
+
+def browsing(**more: Any) -> Account:
+    return account(redirect_ports=ANY_PORT, **more)
+
+
+def session_stays(world: World) -> None:
+    """The session that there was before is there."""
+    assert world.session.login is not None
+    assert world.session.login.refresh_token == Secret("rt-2")
+    assert world.session.login.subject == ALICE
+    assert "rt-2" not in world.provider.revoked
+
+
+# ---- in a browser
+
+
+async def test_a_code_becomes_a_session() -> None:
+    async with running(None, browsing(), logged_in=False) as world:
+        login = await by_browser(world)
+        assert login["expires_at"] == NOON + 600
+        world.logins.redirect(str(login["login_id"]), answer(login, code="the-code"))
+        assert (await result(world, login))["state"] == "ready"
+        assert world.provider.codes == ["the-code"]
+        assert await world.token() == "at-2"
+        assert len(world.signatures.checked) == 1
+
+
+async def test_a_login_waits_ten_minutes() -> None:
+    async with running(None, browsing(), logged_in=False) as world:
+        login = await by_browser(world)
+        error = await failure(world, login)
+        assert isinstance(error, errors.LoginRequired)
+        assert "ten minutes" in error.message
+        assert anyio.current_time() == pytest.approx(600, abs=1)
+
+
+FORGED: list[Callable[[dict[str, object]], str]] = [
+    lambda login: answer(login, state="another", code="c"),
+    lambda login: answer(login, state="another", error="access_denied"),
+    lambda login: answer(login, code="c").replace("/callback", "/elsewhere"),
+    lambda login: answer(login, code="c").replace("127.0.0.1", "localhost"),
+    lambda login: answer(login, code="c").replace("http://", "https://"),
+    lambda login: answer(login, code="c").replace("&code=c", "&code=c&code=d"),
+    lambda _: "http://[",
+    lambda _: "",
+]
+
+
+@pytest.mark.parametrize("forged", FORGED)
+async def test_a_forged_address_neither_ends_nor_disturbs_the_wait(
+    forged: Callable[[dict[str, object]], str],
+) -> None:
+    async with running(None, browsing(), logged_in=False) as world:
+        login = await by_browser(world)
+        with pytest.raises(errors.InvalidRequest, match="not the address"):
+            world.logins.redirect(str(login["login_id"]), forged(login))
+        await anyio.sleep(1)
+        world.logins.redirect(str(login["login_id"]), answer(login, code="the-code"))
+        assert (await result(world, login))["subject"] == ALICE
+        assert world.provider.codes == ["the-code"]
+
+
+async def test_of_two_answers_the_first_one_counts() -> None:
+    async with running(FakeProvider(delay=5), browsing(), logged_in=False) as world:
+        login = await by_browser(world)
+        for code in ("one", "two"):
+            world.logins.redirect(str(login["login_id"]), answer(login, code=code))
+        await result(world, login)
+        assert world.provider.codes == ["one"]
+
+
+async def test_a_code_is_not_sent_twice_though_the_reply_was_lost() -> None:
+    async with running(FakeProvider(script=[Lost("no answer")]), browsing(), logged_in=False) as world:
+        login = await by_browser(world)
+        world.logins.redirect(str(login["login_id"]), answer(login, code="the-code"))
+        assert isinstance(await failure(world, login), errors.Unavailable)
+        assert world.provider.codes == ["the-code"]
+
+
+async def test_an_answer_in_another_provider_s_name_ends_the_login_and_its_code_is_not_sent() -> None:
+    async with running(None, browsing()) as world:
+        login = await by_browser(world)
+        world.logins.redirect(str(login["login_id"]), answer(login, code="c", iss="https://evil.example/"))
+        error = await failure(world, login)
+        assert isinstance(error, errors.ProviderError)
+        assert "evil.example" in error.message
+        assert world.provider.codes == []
+        session_stays(world)
+
+
+async def test_a_person_who_says_no_is_told_so() -> None:
+    async with running(None, browsing()) as world:
+        login = await by_browser(world)
+        denied = answer(login, error="access_denied", error_description="The user cancelled")
+        world.logins.redirect(str(login["login_id"]), denied)
+        error = await failure(world, login)
+        assert isinstance(error, errors.Denied)
+        assert "The user cancelled" in error.message
+        assert "auth-agent login work" in error.message
+        session_stays(world)
+
+
+async def test_a_provider_without_a_login_page_is_a_misconfiguration() -> None:
+    provider = FakeProvider(metadata=Metadata(ISSUER, f"{ISSUER}token"))
+    async with running(provider, browsing(), logged_in=False) as world:
+        with pytest.raises(errors.Misconfigured, match="authorization_endpoint"):
+            await begun(world, "browser")
+
+
+@pytest.mark.parametrize(
+    ("found", "code"), [(Misconfigured("not found"), "misconfigured"), (Unsent("no network"), "unavailable")]
+)
+async def test_a_login_that_cannot_begin_says_why(found: Failure, code: str) -> None:
+    async with running(FakeProvider(metadata=found), browsing(), logged_in=False) as world:
+        assert await all_of(lambda: begun(world, "browser")) == [code]
+
+
+# ---- on another device
+
+
+async def test_a_person_logs_in_on_another_device() -> None:
+    async with running(logged_in=False) as world:
+        login = await by_device(world, Pending(""), Pending(""))
+        assert {name: login[name] for name in ("user_code", "verification_uri", "expires_at")} == {
+            "user_code": "WDJB-MJHT",
+            "verification_uri": f"{ISSUER}activate",
+            "expires_at": NOON + 900,
+        }
+        assert "dc" not in login.values()
+        assert (await result(world, login))["state"] == "ready"
+        assert world.provider.codes == ["dc"] * 3
+        assert world.provider.at == [5, 10, 15]
+
+
+async def test_it_is_asked_as_often_as_the_provider_likes_it() -> None:
+    async with running(logged_in=False) as world:
+        await result(world, await by_device(world, SlowDown(""), Busy("HTTP 503", 30), Transient("HTTP 500")))
+        assert world.provider.at == pytest.approx([5, 15, 45, 105])
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "text"),
+    [
+        (Refused("access_denied"), errors.Denied, "access_denied"),
+        (CodeExpired("the code has expired"), errors.LoginRequired, "auth-agent login work"),
+        (Ended("invalid_grant"), errors.LoginRequired, "auth-agent login work"),
+        (Misconfigured("unauthorized_client"), errors.Misconfigured, "client_id"),
+        (Unusable("garbage"), errors.ProviderError, "garbage"),
+    ],
+)
+async def test_an_answer_that_is_no_grant_ends_it(answer: Failure, kind: type[errors.AgentError], text: str) -> None:
+    async with running() as world:
+        error = await failure(world, await by_device(world, answer))
+        assert type(error) is kind
+        assert text in error.message
+        session_stays(world)
+
+
+async def test_nobody_who_enters_the_code_is_waited_for_as_long_as_it_holds() -> None:
+    async with running(logged_in=False) as world:
+        error = await failure(world, await by_device(world, *[Pending("")] * 1000))
+        assert isinstance(error, errors.LoginRequired)
+        assert anyio.current_time() == pytest.approx(900, abs=5)
+
+
+async def test_a_provider_without_a_device_flow_is_a_misconfiguration() -> None:
+    async with running() as world:
+        assert await all_of(lambda: begun(world)) == ["misconfigured"]
+        session_stays(world)
+
+
+async def test_a_pasted_address_does_not_answer_a_login_on_another_device() -> None:
+    async with running(logged_in=False) as world:
+        login = await by_device(world)
+        with pytest.raises(errors.InvalidRequest):
+            world.logins.redirect(str(login["login_id"]), "http://127.0.0.1:8976/callback?state=x&code=y")
+        await result(world, login)
+
+
+# ---- by the client itself
+
+
+async def test_a_client_logs_itself_in_and_its_tokens_are_renewed_ahead_of_time() -> None:
+    async with running(FakeProvider(lifetime=100), ROBOT, logged_in=False) as world:
+        record = await result(world, await begun(world, "browser", secret="hush"))
+        assert (record["state"], record["name"], record["subject"]) == ("ready", CLIENT, None)
+        for _ in range(100):
+            await anyio.sleep(10)
+            assert world.session.remaining(world.clock.now()) > 10
+        assert set(world.provider.secrets) == {"hush"}
+        assert 15 <= len(world.provider.secrets) <= 30
+        assert world.session.login is not None
+        assert world.session.login.refresh_token is None
+
+
+async def test_its_secret_is_known_from_then_on() -> None:
+    async with running(None, ROBOT, logged_in=False) as world:
+        assert await all_of(lambda: begun(world)) == ["invalid_request"]
+        await result(world, await begun(world, secret="hush"))
+        await result(world, await begun(world))
+        assert world.provider.secrets == ["hush", "hush"]
+
+
+async def test_a_client_s_own_account_takes_no_refresh_token() -> None:
+    async with running(None, ROBOT, logged_in=False) as world:
+        assert await all_of(world.log_in) == ["invalid_request"]
+        assert world.provider.presented == []
+
+
+async def test_a_lost_reply_to_a_client_s_own_request_is_asked_for_again() -> None:
+    async with running(FakeProvider(script=[Lost(""), Lost("")]), ROBOT, logged_in=False) as world:
+        assert (await result(world, await begun(world, secret="hush")))["state"] == "ready"
+        assert len(world.provider.secrets) == 3
+
+
+async def test_an_account_that_becomes_the_client_s_own_loses_its_person_s_session() -> None:
+    async with running() as world:
+        world.table.configure(config(ROBOT))
+        assert await all_of(world.token) == ["login_required"]
+        assert world.session.reason == "account_changed"
+        await result(world, await begun(world, secret="hush"))
+        assert await world.token() == "at-3"
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+async def test_a_secret_is_asked_for_where_the_configuration_says_that_there_is_one(method: str) -> None:
+    async with running(None, account(token_endpoint_auth_method=method), logged_in=False) as world:
+        for flow in ("device", "browser", None):
+            with pytest.raises(errors.InvalidRequest, match="--client-secret") as caught:
+                await (world.log_in() if flow is None else begun(world, flow))
+            assert caught.value.details["parameter"] == "client_secret"
+
+
+async def test_a_secret_is_not_taken_where_the_configuration_says_that_there_is_none() -> None:
+    async with running(None, account(token_endpoint_auth_method="none"), logged_in=False) as world:
+        with pytest.raises(errors.InvalidRequest, match="public"):
+            await begun(world, secret="hush")
+
+
+async def test_a_secret_of_before_is_not_sent_where_the_client_has_become_a_public_one() -> None:
+    async with running(logged_in=False) as world:
+        await result(world, await by_device(world, secret="hush"))
+        world.table.configure(config(account(token_endpoint_auth_method="none")))
+        await result(world, await by_device(world))
+        assert world.session.login is not None
+        assert world.session.login.client_secret is None
+
+
+# ---- whose login it is
+
+
+async def test_a_second_login_takes_the_first_one_s_place() -> None:
+    async with running(None, browsing(), logged_in=False) as world:
+        first = await by_browser(world)
+        ends: list[errors.AgentError] = []
+
+        async def wait() -> None:
+            ends.append(await failure(world, first))
+
+        seconds: list[dict[str, object]] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.lowlevel.checkpoint()
+            seconds.append(await by_browser(world))
+        (second,) = seconds
+        assert isinstance(ends[0], errors.Denied)
+        assert "another login" in ends[0].message
+        with pytest.raises(errors.InvalidRequest, match="no such login"):
+            world.logins.redirect(str(first["login_id"]), answer(first, code="c"))
+        world.logins.redirect(str(second["login_id"]), answer(second, code="c"))
+        assert (await result(world, second))["state"] == "ready"
+
+
+async def test_logins_begun_at_one_moment_leave_one() -> None:
+    async with running(FakeProvider(preparation=3), browsing(), logged_in=False) as world:
+        logins: list[dict[str, object]] = []
+
+        async def begin() -> None:
+            logins.append(await by_browser(world))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(begin)
+        left: list[dict[str, object]] = []
+        for one in logins:
+            world.provider.nonce = asked(one)["nonce"]
+            with suppress(errors.InvalidRequest):
+                world.logins.redirect(str(one["login_id"]), answer(one, code="c"))
+                left.append(await result(world, one))
+        assert [record["state"] for record in left] == ["ready"]
+        with anyio.fail_after(5):
+            await world.refresher.drain()  # the others are over
+
+
+async def test_a_login_that_is_cancelled_leaves_the_session() -> None:
+    async with running() as world:
+        login = await by_device(world, *[Pending("")] * 100)
+        await anyio.sleep(12)
+        world.logins.cancel(str(login["login_id"]))
+        error = await failure(world, login)
+        assert isinstance(error, errors.Denied)
+        assert "cancelled" in error.message
+        await anyio.sleep(60)
+        assert len(world.provider.codes) == 2
+        session_stays(world)
+
+
+async def test_a_login_ends_with_whoever_began_it_and_no_other() -> None:
+    async with running() as world:
+        login = await by_device(world, *[Pending("")] * 100, owner=True)
+        world.logins.leave("somebody else")
+        await anyio.sleep(12)
+        world.logins.leave(True)
+        assert isinstance(await failure(world, login), errors.Denied)
+        await anyio.sleep(60)
+        assert len(world.provider.codes) == 2
+        session_stays(world)
+
+
+async def test_a_grant_that_comes_when_nobody_wants_it_any_more_is_revoked() -> None:
+    async with running() as world:
+        world.provider.delay = 10
+        login = await by_device(world)
+        await anyio.sleep(6)
+        world.logins.cancel(str(login["login_id"]))
+        assert isinstance(await failure(world, login), errors.Denied)
+        assert world.provider.revoked == ["rt-3"]
+        session_stays(world)
+
+
+async def test_a_logout_during_a_login_has_the_last_word() -> None:
+    async with running() as world:
+        login = await by_device(world)
+        await world.refresher.log_out(world.session, revoke=True)
+        assert isinstance(await failure(world, login), errors.Denied)
+        assert world.provider.revoked == ["rt-2", "rt-3"]
+        assert await all_of(world.token) == ["login_required"]
+
+
+async def test_a_login_to_an_account_that_was_changed_meanwhile_is_revoked() -> None:
+    async with running() as world:
+        login = await by_device(world)
+        world.table.configure(config(account(client_id="another")))
+        assert isinstance(await failure(world, login), errors.Denied)
+        assert world.provider.revoked == ["rt-3"]
+
+
+async def test_it_is_revoked_where_it_was_granted() -> None:
+    elsewhere = FakeProvider()
+    async with running() as world:
+        login = await by_device(world)
+        world.table.configure(config(account(issuer="https://elsewhere.example/")))
+        granting, world.provider = world.provider, elsewhere
+        world.by_issuer = {ISSUER: granting}
+        assert isinstance(await failure(world, login), errors.Denied)
+        assert granting.revoked == ["rt-3"]
+        assert elsewhere.revoked == []
+
+
+async def test_a_defect_of_the_listener_ends_that_login_alone() -> None:
+    async with running(None, browsing()) as world:
+
+        async def broken(*_: object) -> None:
+            raise OSError("the socket is broken")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RedirectListener, "serve", broken)
+            login = await by_browser(world)
+            assert isinstance(await failure(world, login), errors.Internal)
+        session_stays(world)
+
+
+async def test_an_agent_that_ends_calls_logins_off() -> None:
+    async with running() as world:
+        login = await by_device(world, *[Pending("")] * 100)
+        world.logins.call_all_off()
+        assert isinstance(await failure(world, login), errors.Unavailable)
+        assert await all_of(lambda: begun(world)) == ["unavailable"]
+        with anyio.fail_after(1):
+            await world.refresher.drain()
+
+
+async def test_a_result_may_be_asked_for_again_until_the_next_login() -> None:
+    async with running(logged_in=False) as world:
+        login = await by_device(world)
+        assert await result(world, login) == await result(world, login)
+        other = await by_device(world)
+        with pytest.raises(errors.InvalidRequest, match="no such login"):
+            await result(world, login)
+        await result(world, other)
+
+
+async def test_what_replaces_a_session_is_served_and_the_old_one_revoked() -> None:
+    async with running() as world:
+        assert await world.token() == "at-2"
+        await result(world, await by_device(world))
+        assert await world.token() == "at-3"
+        assert world.provider.revoked == ["rt-2"]
+
+
+# ---- what is checked before it replaces anything
+
+GOOD = {"iss": ISSUER, "aud": CLIENT, "sub": ALICE, "iat": NOON, "exp": NOON + 3600}
+
+
+def granting(**claims: object) -> TokenReply:
+    return reply("at-9", refresh_token="rt-9", id_token=jwt(**{**GOOD, **claims}))
+
+
+@pytest.mark.parametrize(
+    ("granted", "kind", "text"),
+    [
+        (granting(iss="https://evil.example/"), errors.ProviderError, "issuer"),
+        (granting(aud="another"), errors.ProviderError, "another client"),
+        (granting(sub=None), errors.ProviderError, "subject"),
+        (granting(exp=NOON - 600, iat=NOON - 4200), errors.ProviderError, "clock"),
+        (granting(iat=NOON + 600, exp=NOON + 4200), errors.ProviderError, "clock"),
+        (granting(sub="auth0|bob", name="Bob"), errors.Denied, "--switch-user"),
+        (reply(refresh_token="rt-9", subject=None), errors.ProviderError, "no ID token"),
+        (reply(refresh_token="rt-9", id_token=Secret("garbage")), errors.ProviderError, "can't be read"),
+        (reply(None, refresh_token="rt-9"), errors.AgentError, "no access token"),
+    ],
+)
+async def test_what_does_not_hold_is_revoked_and_the_session_stays(
+    granted: TokenReply, kind: type[errors.AgentError], text: str
+) -> None:
+    async with running() as world:
+        error = await failure(world, await by_device(world, granted))
+        assert isinstance(error, kind)
+        assert text in error.message
+        assert world.provider.revoked == ["rt-9"]
+        assert await world.token() == "at-2"
+        session_stays(world)
+
+
+async def test_a_nonce_must_be_repeated() -> None:
+    async with running(None, browsing()) as world:
+        login = await by_browser(world)
+        world.provider.nonce = "of another login"
+        world.logins.redirect(str(login["login_id"]), answer(login, code="c"))
+        error = await failure(world, login)
+        assert isinstance(error, errors.ProviderError)
+        assert "nonce" in error.message
+        assert world.provider.revoked == ["rt-3"]
+        session_stays(world)
+
+
+async def test_a_clock_that_is_59_s_off_is_borne() -> None:
+    for off in (-59, 59):
+        async with running(logged_in=False) as world:
+            granted = granting(iat=NOON + off, exp=NOON + off + 60)
+            assert (await result(world, await by_device(world, granted)))["state"] == "ready"
+
+
+async def test_another_user_who_is_meant_replaces_the_first() -> None:
+    async with running() as world:
+        login = await by_device(world, granting(sub="auth0|bob", name="Bob"), switch_user=True)
+        assert (await result(world, login))["name"] == "Bob"
+        assert world.provider.revoked == ["rt-2"]
+
+
+async def test_a_forged_signature_is_refused() -> None:
+    async with running() as world:
+        world.signatures.found = "the ID token's signature is wrong"
+        error = await failure(world, await by_device(world))
+        assert isinstance(error, errors.ProviderError)
+        assert "signature" in error.message
+        assert world.provider.revoked == ["rt-3"]
+        session_stays(world)
+
+
+async def test_a_signature_that_cannot_be_checked_is_not_believed() -> None:
+    async with running() as world:
+        world.signatures.error = SignatureCheckError("the worker hangs")
+        assert isinstance(await failure(world, await by_device(world)), errors.Unavailable)
+        assert world.provider.revoked == ["rt-3"]
+        session_stays(world)
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"), [(Busy("HTTP 500"), "unavailable"), (Misconfigured("none"), "misconfigured")]
+)
+async def test_nor_where_the_keys_cannot_be_had(keys: Failure, code: str) -> None:
+    async with running() as world:
+        world.provider.key_set = keys
+        error = await failure(world, await by_device(world))
+        assert error.code == code
+        assert world.provider.revoked == ["rt-3"]
+        session_stays(world)
+
+
+async def test_a_scope_without_openid_needs_no_id_token() -> None:
+    async with running(None, account(scope="read:things"), logged_in=False) as world:
+        login = await by_device(world, reply("at-9", subject=None))
+        record = await result(world, login)
+        assert (record["state"], record["subject"]) == ("ready", None)
+
+
+async def test_a_defect_in_a_login_ends_that_login_alone() -> None:
+    async with running() as world:
+        world.signatures.error = RuntimeError("a defect")
+        error = await failure(world, await by_device(world))
+        assert isinstance(error, errors.Internal)
+        assert "a defect" not in error.message.replace("a defect of the agent", "")
+        assert await world.token() == "at-2"

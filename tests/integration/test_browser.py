@@ -1,0 +1,145 @@
+"""A login as a person has it: a real browser, the provider's own pages, and the page that it ends on."""
+
+import re
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, Request, expect
+
+from auth_agent_client import Agent, Denied, ProviderError
+from tests.integration.agent_process import AgentProcess
+from tests.integration.browser import Scheme, browser, picture
+from tests.integration.conftest import account, record
+from tests.op.provider import OpenIDProvider
+
+ANY: dict[str, Any] = {"redirect_ports": [0]}
+# Of what the page may show, the widest.
+NARROW = 380
+
+
+@pytest.fixture
+def agent(provider: OpenIDProvider) -> Generator[AgentProcess, None, None]:
+    with AgentProcess({"work": account(provider, **ANY)}) as process:
+        yield process
+
+
+class Watched:
+    """A browser's page, and what became of it that nobody should see."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.requests: list[Request] = []
+        page.on("console", self._hear)
+        page.on("request", self._note)
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if "/callback" in message.location["url"]:  # what the provider's pages complain of is their own affair
+            self.complaints.append(message.text)
+
+    def _note(self, request: Request) -> None:
+        self.requests.append(request)
+
+    def log_in(self, address: str, user: str = "auth0|alice") -> None:
+        """Log in, and consent, on the provider's pages."""
+        self.page.goto(address)
+        self.page.locator("[name=login]").fill(user)
+        self.page.locator("[name=password]").fill("any will do")
+        self.page.locator("[type=submit]").click()
+        self.page.locator("[type=submit]", has_text=re.compile("continue", re.IGNORECASE)).click()
+
+    def is_good(self) -> None:
+        """The page came alone, complained of nothing, and is no wider than its window."""
+        here = self.page.url.partition("/callback")[0]
+        assert here.startswith("http://127.0.0.1:")
+        last = [one.url for one in self.requests if one.url.startswith(here)]
+        assert len(last) == 1, last
+        assert self.requests[-1].url == last[0]
+        assert self.complaints == []
+        assert self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert self.page.locator("script").count() == 0
+
+
+def begin(client: Agent, **more: object) -> dict[str, object]:
+    return client.call("login", {"account": "work", "flow": "browser", **more})
+
+
+def result(client: Agent, login: dict[str, object]) -> dict[str, object]:
+    return client.call("login_result", {"login_id": login["login_id"]})
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 800), ("dark", NARROW)])
+def test_a_person_logs_in_and_sees_as_whom(scheme: Scheme, width: int, provider: OpenIDProvider, client: Agent) -> None:
+    with browser(scheme, width) as page:
+        watched = Watched(page)
+        login = begin(client)
+        watched.log_in(str(login["authorization_url"]))
+        expect(page.get_by_role("heading")).to_have_text("Logged in")
+        found = result(client, login)
+        for text in (str(found["name"]), provider.issuer.rstrip("/"), "work", "You can close this tab"):
+            expect(page.get_by_text(text).first).to_be_visible()
+        picture(page, f"logged-in-{scheme}")
+        watched.is_good()
+    assert (found["state"], found["subject"]) == ("ready", "auth0|alice")
+    assert provider.userinfo(client.token("work").access_token).status_code == 200
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 800), ("light", NARROW)])
+def test_another_user_sees_what_to_do(scheme: Scheme, width: int, client: Agent) -> None:
+    with browser() as page:
+        login = begin(client)
+        Watched(page).log_in(str(login["authorization_url"]))
+        before = result(client, login)
+    with browser(scheme, width) as page:
+        watched = Watched(page)
+        login = begin(client)
+        watched.log_in(str(login["authorization_url"]), "auth0|bob")
+        expect(page.get_by_role("heading")).to_have_text("Not logged in")
+        expect(page.locator("code")).to_contain_text("auth-agent login work --switch-user")
+        with pytest.raises(Denied):
+            result(client, login)
+        picture(page, f"another-user-{scheme}")
+        watched.is_good()
+    assert record(client)["subject"] == before["subject"]
+
+
+def test_a_person_who_cancels_sees_that_nothing_was_done(client: Agent) -> None:
+    with browser() as page:
+        watched = Watched(page)
+        login = begin(client)
+        page.goto(str(login["authorization_url"]))
+        page.get_by_text(re.compile("cancel", re.IGNORECASE)).click()
+        expect(page.get_by_role("heading")).to_have_text("Not logged in")
+        expect(page.locator("code")).to_contain_text("auth-agent login work")
+        with pytest.raises(Denied):
+            result(client, login)
+        picture(page, "cancelled")
+        watched.is_good()
+
+
+def test_a_forged_id_token_is_told_without_a_script(provider: OpenIDProvider, client: Agent) -> None:
+    provider.fault("merge", claims={"nonce": "of another login"}, grant_type="authorization_code")
+    with browser("dark", javascript=False) as page:
+        login = begin(client)
+        Watched(page).log_in(str(login["authorization_url"]))
+        expect(page.get_by_role("heading")).to_have_text("Not logged in")
+        expect(page.get_by_text("nonce")).to_be_visible()
+        with pytest.raises(ProviderError):
+            result(client, login)
+        picture(page, "forged")
+
+
+def test_an_address_of_no_login_changes_nothing(client: Agent) -> None:
+    with browser("light") as page:
+        watched = Watched(page)
+        login = begin(client)
+        redirect = re.search(r"redirect_uri=http%3A%2F%2F127\.0\.0\.1%3A(\d+)", str(login["authorization_url"]))
+        assert redirect is not None
+        answer = page.goto(f"http://127.0.0.1:{redirect[1]}/callback?code=guessed&state=guessed")
+        assert answer is not None
+        assert not answer.ok
+        picture(page, "not-awaited")
+        watched.log_in(str(login["authorization_url"]))
+        expect(page.get_by_role("heading")).to_have_text("Logged in")
+        assert result(client, login)["state"] == "ready"

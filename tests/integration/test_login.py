@@ -1,0 +1,466 @@
+"""Logins at a real provider through a live agent; pages are walked through by script, and its redirect followed."""
+
+import html
+import re
+import socket
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from auth_agent_client import Agent, Denied, InvalidRequest, LoginRequired, Misconfigured, ProviderError, errors
+from tests.integration.agent_process import AgentProcess, until
+from tests.integration.conftest import account, record
+from tests.integration.keyring_session import KeyringSession
+from tests.op import forge
+from tests.op.provider import CREDENTIALS, OpenIDProvider
+
+# Any port: tests run side by side.
+ANY: dict[str, Any] = {"redirect_ports": [0]}
+
+
+@pytest.fixture
+def agent(provider: OpenIDProvider) -> Generator[AgentProcess, None, None]:
+    with AgentProcess({"work": account(provider, **ANY)}) as process:
+        yield process
+
+
+def begin(client: Agent, name: str = "work", flow: str = "browser", **more: object) -> dict[str, object]:
+    return client.call("login", {"account": name, "flow": flow, **more})
+
+
+def address(login: dict[str, object]) -> str:
+    return str(login["authorization_url"])
+
+
+def result(client: Agent, login: dict[str, object]) -> dict[str, object]:
+    return client.call("login_result", {"login_id": login["login_id"]})
+
+
+def failure(client: Agent, login: dict[str, object]) -> errors.AgentError:
+    with pytest.raises(errors.AgentError) as caught:
+        result(client, login)
+    return caught.value
+
+
+def log_in(client: Agent, provider: OpenIDProvider, user: str = "auth0|alice", name: str = "work") -> None:
+    login = begin(client, name)
+    assert provider.enter(address(login), user).status_code == 200
+    result(client, login)
+
+
+def page(answer: httpx.Response) -> str:
+    """What a page says, and that it is the agent's."""
+    assert answer.headers["cache-control"] == "no-store"
+    text = " ".join(html.unescape(re.sub(r"<style>.*?</style>|<[^>]*>", " ", answer.text, flags=re.DOTALL)).split())
+    assert "auth-agent" in text
+    return text
+
+
+def port_is_free(login: dict[str, object]) -> bool:
+    port = urlsplit(parse_qs(urlsplit(address(login)).query)["redirect_uri"][0]).port
+    with closing(socket.socket()) as one:
+        return one.connect_ex(("127.0.0.1", port or 0)) != 0
+
+
+@contextmanager
+def the_session_stays(client: Agent, provider: OpenIDProvider) -> Generator[None, None, None]:
+    """The session that there is before is there afterwards, served and good."""
+    log_in(client, provider)
+    before, token = record(client), client.token("work").access_token
+    yield
+    after = record(client)
+    assert (after["state"], after["subject"], after["epoch"]) == ("ready", before["subject"], before["epoch"])
+    assert client.token("work").access_token == token
+    assert provider.userinfo(client.refresh("work").access_token).status_code == 200
+
+
+@pytest.fixture
+def taken() -> Generator[int, None, None]:
+    """A port on which somebody else listens."""
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        yield one.getsockname()[1]
+
+
+# ---- in a browser
+
+
+def test_a_login_brings_a_token_that_the_provider_takes(provider: OpenIDProvider, client: Agent) -> None:
+    login = begin(client)
+    answer = provider.enter(address(login))
+    assert answer.status_code == 200
+    assert "Logged in" in page(answer)
+    found = result(client, login)
+    assert (found["state"], found["subject"]) == ("ready", "auth0|alice")
+    assert str(found["name"]) in page(answer)
+    assert provider.userinfo(client.token("work").access_token).status_code == 200
+    until(lambda: port_is_free(login))
+
+
+def test_a_login_names_nobody_s_secrets_in_the_log(
+    provider: OpenIDProvider, agent: AgentProcess, client: Agent
+) -> None:
+    login = begin(client)
+    redirect = provider.visit(address(login))
+    httpx.get(redirect)
+    result(client, login)
+    given = parse_qs(urlsplit(address(login)).query) | parse_qs(urlsplit(redirect).query)
+    for name in ("code", "state", "nonce", "code_challenge"):
+        assert given[name][0] not in agent.log
+    assert client.token("work").access_token not in agent.log
+
+
+FORGED_REDIRECTS: dict[str, Callable[[httpx.URL], httpx.URL]] = {
+    "another state": lambda url: url.copy_merge_params({"state": "another"}),
+    "an error with another state": lambda url: url.copy_merge_params({"state": "another", "error": "access_denied"}),
+    "another path": lambda url: url.copy_with(path="/elsewhere"),
+    "no state": lambda url: url.copy_remove_param("state"),
+}
+
+
+@pytest.mark.parametrize("how", FORGED_REDIRECTS)
+def test_a_forged_redirect_neither_ends_nor_disturbs_the_wait(
+    how: str, provider: OpenIDProvider, client: Agent
+) -> None:
+    login = begin(client)
+    redirect = provider.visit(address(login))
+    answer = httpx.get(FORGED_REDIRECTS[how](httpx.URL(redirect)))
+    assert answer.status_code in (400, 404)
+    assert "Logged in" not in answer.text
+    assert provider.count(provider.token_path) == 0
+    assert httpx.get(redirect).status_code == 200
+    assert result(client, login)["state"] == "ready"
+
+
+@pytest.mark.parametrize("host", ["localhost", "evil.example", "127.0.0.1", "127.0.0.1:1", "[::1]"])
+def test_a_redirect_under_another_name_is_nobody_s(host: str, provider: OpenIDProvider, client: Agent) -> None:
+    login = begin(client)
+    redirect = provider.visit(address(login))
+    assert httpx.get(redirect, headers={"host": host}).status_code >= 400
+    assert provider.count(provider.token_path) == 0
+    assert httpx.get(redirect).status_code == 200
+    assert result(client, login)["state"] == "ready"
+
+
+def test_a_pasted_address_logs_in(provider: OpenIDProvider, client: Agent) -> None:
+    login = begin(client)
+    redirect = provider.visit(address(login))
+    with pytest.raises(InvalidRequest, match="paste the whole address"):
+        client.call("login_redirect", {"login_id": login["login_id"], "url": address(login)})
+    client.call("login_redirect", {"login_id": login["login_id"], "url": f" {redirect}\n"})
+    assert result(client, login)["state"] == "ready"
+
+
+def test_a_person_who_cancels_at_the_provider_is_told_so(provider: OpenIDProvider, client: Agent) -> None:
+    with the_session_stays(client, provider):
+        login = begin(client)
+        text = page(httpx.get(provider.cancel(address(login))))
+        assert "Not logged in" in text
+        assert "auth-agent login work" in text
+        error = failure(client, login)
+        assert isinstance(error, Denied)
+        assert "access_denied" in error.message
+
+
+def test_a_login_that_is_cancelled_frees_its_port(provider: OpenIDProvider, client: Agent) -> None:
+    with the_session_stays(client, provider):
+        login = begin(client)
+        assert not port_is_free(login)
+        client.call("login_cancel", {"login_id": login["login_id"]})
+        assert "cancelled" in failure(client, login).message
+        until(lambda: port_is_free(login))
+
+
+def test_a_login_ends_with_its_connection(provider: OpenIDProvider, agent: AgentProcess, client: Agent) -> None:
+    with the_session_stays(client, provider):
+        with agent.client() as other:
+            login = begin(other)
+            assert not port_is_free(login)
+        until(lambda: port_is_free(login))
+
+
+def test_a_second_login_takes_the_first_one_s_place_and_port(
+    provider: OpenIDProvider, agent: AgentProcess, client: Agent
+) -> None:
+    with closing(socket.socket()) as one:  # a port that is free, so that both want the same
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    agent.configure({"work": account(provider, redirect_ports=[port])})
+    client.call("reload", {})
+    first = begin(client)
+    with agent.client() as other:
+        second = begin(other)
+        with pytest.raises(InvalidRequest):
+            client.call("login_cancel", {"login_id": first["login_id"]})
+        assert provider.enter(address(second)).status_code == 200
+        assert result(other, second)["state"] == "ready"
+
+
+def test_where_a_port_is_taken_the_next_one_is_used(
+    provider: OpenIDProvider, agent: AgentProcess, client: Agent, taken: int
+) -> None:
+    agent.configure({"work": account(provider, redirect_ports=[taken, 0])})
+    client.call("reload", {})
+    login = begin(client)
+    assert not provider.visit(address(login)).startswith(f"http://127.0.0.1:{taken}/")
+
+
+def test_where_all_ports_are_taken_a_person_learns_what_to_do(
+    provider: OpenIDProvider, agent: AgentProcess, client: Agent, taken: int
+) -> None:
+    with the_session_stays(client, provider):
+        agent.configure({"work": account(provider, redirect_ports=[taken])})
+        client.call("reload", {})
+        with pytest.raises(Misconfigured, match=str(taken)) as caught:
+            begin(client)
+        assert "redirect_ports" in caught.value.message
+
+
+# ---- what is wrong with what the provider grants
+
+
+def test_a_provider_under_another_name_gets_no_login(
+    provider: OpenIDProvider, agent: AgentProcess, client: Agent
+) -> None:
+    wrong = provider.issuer.replace("127.0.0.1", "localhost")
+    agent.configure({"work": account(provider, **ANY), "wrong": {**account(provider, **ANY), "issuer": wrong}})
+    client.call("reload", {})
+    with pytest.raises(Misconfigured, match="correct the account's issuer"):
+        begin(client, "wrong")
+
+
+def test_an_answer_in_another_provider_s_name_is_not_believed(provider: OpenIDProvider, client: Agent) -> None:
+    with the_session_stays(client, provider):
+        login = begin(client)
+        redirect = httpx.URL(provider.visit(address(login))).copy_set_param("iss", "https://evil.example/")
+        before = provider.count(provider.token_path)
+        assert "evil.example" in page(httpx.get(redirect))
+        assert isinstance(failure(client, login), ProviderError)
+        assert provider.count(provider.token_path) == before
+
+
+Forgery = Callable[[OpenIDProvider, str, dict[str, object]], str]
+
+FORGERIES: dict[str, Forgery] = {
+    "by another key": lambda _, token, claims: forge.by_another_key(token, claims),
+    "unsigned": lambda _, token, claims: forge.unsigned(token, claims),
+    "keyed by the public key": lambda op, token, claims: forge.keyed_by_public_key(token, op.jwks(), claims),
+    "altered": lambda _, token, claims: forge.altered(token, claims),
+}
+
+
+@pytest.mark.parametrize("how", FORGERIES)
+def test_a_forged_id_token_makes_no_session(how: str, provider: OpenIDProvider, client: Agent) -> None:
+    genuine = provider.login().id_token
+    assert genuine is not None
+    with the_session_stays(client, provider):
+        login = begin(client)
+        token = FORGERIES[how](provider, genuine, forge.for_login(address(login)))
+        provider.fault("merge", set={"id_token": token}, grant_type="authorization_code")
+        answer = provider.enter(address(login))
+        assert "Logged in" not in page(answer)
+        error = failure(client, login)
+        assert isinstance(error, ProviderError)
+        assert "ID token" in error.message
+        assert "ask whoever runs the provider; try again: auth-agent login work" in error.message
+
+
+@pytest.mark.parametrize(
+    ("claims", "text"),
+    [
+        ({"iss": "https://evil.example/"}, "evil.example"),
+        ({"aud": "another"}, "another"),
+        ({"nonce": "of another login"}, "nonce"),
+        ({"sub": None}, "subject"),
+    ],
+)
+def test_an_id_token_that_says_something_else_makes_no_session(
+    claims: dict[str, object], text: str, provider: OpenIDProvider, client: Agent
+) -> None:
+    with the_session_stays(client, provider):
+        login = begin(client)
+        provider.fault("merge", claims=claims, grant_type="authorization_code")
+        assert text in page(provider.enter(address(login)))
+        error = failure(client, login)
+        assert isinstance(error, ProviderError)
+        assert text in error.message
+        assert error.message.endswith("try again: auth-agent login work")
+
+
+def test_another_user_needs_to_be_meant(provider: OpenIDProvider, client: Agent) -> None:
+    with the_session_stays(client, provider):
+        login = begin(client)
+        assert "--switch-user" in page(provider.enter(address(login), "auth0|bob"))
+        error = failure(client, login)
+        assert isinstance(error, Denied)
+        assert "auth-agent login work --switch-user" in error.message
+    login = begin(client, switch_user=True)
+    assert provider.enter(address(login), "auth0|bob").status_code == 200
+    assert result(client, login)["subject"] == "auth0|bob"
+
+
+@pytest.mark.parametrize("offset", [-59, 59])
+def test_a_clock_that_is_59_s_off_is_borne(offset: int, start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(clock_offset=offset, access_token_lifetime=3600)
+    with AgentProcess({"work": account(provider, **ANY)}) as agent, agent.client() as client:
+        log_in(client, provider)
+        assert record(client)["state"] == "ready"
+
+
+@pytest.mark.parametrize("offset", [-600, 600])
+def test_a_clock_that_is_10_min_off_is_named(offset: int, start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(clock_offset=offset, access_token_lifetime=3600)
+    with AgentProcess({"work": account(provider, **ANY)}) as agent, agent.client() as client:
+        login = begin(client)
+        assert "clock" in page(provider.enter(address(login)))
+        message = failure(client, login).message
+        assert "10 min" in message
+        assert "timedatectl" in message or "Date & Time" in message
+        assert message.endswith("then try again: auth-agent login work")
+
+
+# ---- on another device
+
+
+@pytest.fixture
+def quick(start_provider: Callable[..., OpenIDProvider]) -> OpenIDProvider:
+    """A provider that may be asked every second whether somebody has logged in."""
+    return start_provider(access_token_lifetime=3600, device_interval=1)
+
+
+def test_a_person_logs_in_on_another_device(quick: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(quick)}) as agent, agent.client() as client:
+        login = begin(client, flow="device")
+        assert str(login["user_code"]) in str(login["verification_uri_complete"])
+        until(lambda: quick.count(quick.token_path) >= 2)  # it is asked, and nobody has answered
+        quick.approve(str(login["verification_uri"]), user_code=str(login["user_code"]))
+        assert result(client, login)["subject"] == "auth0|alice"
+        assert quick.userinfo(client.token("work").access_token).status_code == 200
+
+
+def test_a_person_who_refuses_on_the_other_device_is_told_so(quick: OpenIDProvider) -> None:
+    with (
+        AgentProcess({"work": account(quick, **ANY)}) as agent,
+        agent.client() as client,
+        the_session_stays(client, quick),
+    ):
+        login = begin(client, flow="device")
+        quick.deny(str(login["verification_uri_complete"]))
+        error = failure(client, login)
+        assert isinstance(error, Denied)
+        assert "auth-agent login work" in error.message
+
+
+def test_a_code_that_nobody_enters_expires(start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(device_interval=1, device_code_lifetime=3)
+    with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
+        begun = time.monotonic()
+        error = failure(client, begin(client, flow="device"))
+        assert isinstance(error, LoginRequired)
+        assert "auth-agent login work" in error.message
+        assert time.monotonic() - begun < 10
+
+
+def test_a_provider_that_is_asked_too_often_is_asked_less_often(quick: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(quick)}) as agent, agent.client() as client:
+        quick.fault("status", status=400, body={"error": "slow_down"})
+        login = begin(client, flow="device")
+        quick.approve(str(login["verification_uri_complete"]))
+        assert result(client, login)["state"] == "ready"
+        first, second = (request.at for request in quick.requests(quick.token_path))
+        assert second - first >= 5.9  # RFC 8628 adds five seconds to the one
+
+
+# ---- clients
+
+
+@pytest.mark.parametrize("client_id", ["basic-app", "post-app", "odd-app"])
+def test_a_client_with_a_secret_logs_in_and_refreshes(client_id: str, provider: OpenIDProvider) -> None:
+    secret = CREDENTIALS[client_id]
+    keys = account(provider, client_id, token_endpoint_auth_method=secret.method, **ANY)
+    with AgentProcess({"work": keys}) as agent, agent.client() as client:
+        with pytest.raises(InvalidRequest, match="--client-secret") as caught:
+            begin(client)
+        assert caught.value.parameter == "client_secret"
+        login = begin(client, client_secret=secret.secret)
+        assert provider.enter(address(login)).status_code == 200
+        result(client, login)
+        assert provider.userinfo(client.refresh("work").access_token).status_code == 200
+        assert client.logout("work")
+        assert secret.secret not in agent.log
+
+
+def test_a_wrong_secret_is_named(provider: OpenIDProvider) -> None:
+    keys = account(provider, "basic-app", **ANY)
+    with AgentProcess({"work": keys}) as agent, agent.client() as client:
+        login = begin(client, client_secret="wrong")
+        provider.enter(address(login))
+        error = failure(client, login)
+        assert isinstance(error, Misconfigured)
+        assert "secret" in error.message
+
+
+def added(seen: set[str], one: str) -> set[str]:
+    seen.add(one)
+    return seen
+
+
+@pytest.mark.parametrize("client_id", ["service-app", "service-basic", "odd-app"])
+def test_a_client_gets_tokens_of_its_own(client_id: str, start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(access_token_lifetime=4)
+    secret = CREDENTIALS[client_id]
+    keys = account(provider, client_id, grant="client_credentials", token_endpoint_auth_method=secret.method)
+    with AgentProcess({"robot": keys}) as agent, agent.client() as client:
+        login = begin(client, "robot", client_secret=secret.secret)
+        assert "authorization_url" not in login
+        found = result(client, login)
+        assert (found["state"], found["name"], found["subject"]) == ("ready", client_id, None)
+        seen: set[str] = set()
+        until(lambda: len(added(seen, client.token("robot").access_token)) >= 3)
+        assert record(client, "robot")["renewal"] in ("idle", "running")
+
+
+# ---- what is kept
+
+
+def test_what_came_of_a_login_is_there_after_a_crash(provider: OpenIDProvider) -> None:
+    service = CREDENTIALS["service-app"]
+    accounts = {
+        "work": account(provider, **ANY),
+        "robot": account(
+            provider, "service-app", grant="client_credentials", token_endpoint_auth_method=service.method
+        ),
+    }
+    with (
+        KeyringSession() as keyring,
+        AgentProcess(accounts, environment=keyring.environment, store="keyring") as agent,
+    ):
+        with agent.client() as client:
+            log_in(client, provider)
+            result(client, begin(client, "robot", client_secret=service.secret))
+            until(lambda: record(client)["saved"] and record(client, "robot")["saved"])
+        agent.kill()
+        agent.start()
+        with agent.client() as client:
+            for name in accounts:
+                before = client.token(name).access_token
+                assert client.refresh(name).access_token != before
+                assert record(client, name)["state"] == "ready"
+
+
+# ---- the agent's end
+
+
+def test_an_agent_that_ends_does_not_wait_for_a_person(agent: AgentProcess) -> None:
+    with agent.client() as client:
+        login = begin(client)
+        assert agent.terminate() == 0
+        assert port_is_free(login)
+        with pytest.raises(errors.AgentError):
+            result(client, login)
