@@ -1,17 +1,21 @@
-"""How a person is shown sessions."""
+"""How a person is shown the agent and its sessions."""
 
 import math
-import unicodedata
+import re
+import time
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from auth_agent.cli.status import status_lines
-from auth_agent_client.messages import RECORD
+from auth_agent.cli.status import change, overview, status_lines
+from auth_agent.cli.terminal import Terminal, columns
+from auth_agent_client.messages import RECORD, RENEWALS, STATES
 
 NOW = 1_800_000_000.0
-HEAD = "ACCOUNT  USER  STATE  GOOD FOR  NEXT REFRESH"
+VERSION = "0.4.0"
+SECRET_SERVICE = "keyring.backends.SecretService.Keyring"
 
 # What msgpack can bring, but for floats that are no numbers (they have a test of their own).
 VALUES = st.recursive(
@@ -24,145 +28,335 @@ VALUES = st.recursive(
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=3), values, max_size=3),
     max_leaves=5,
 )
-RECORDS = st.lists(st.dictionaries(st.sampled_from(RECORD), VALUES), max_size=4)
+NAMED: dict[str, st.SearchStrategy[object]] = {
+    **dict.fromkeys(RECORD, VALUES),
+    "state": st.sampled_from(STATES) | VALUES,
+    "renewal": st.sampled_from(RENEWALS) | VALUES,
+}
+RECORDS: st.SearchStrategy[list[dict[str, object]]] = st.lists(st.fixed_dictionaries({}, optional=NAMED), max_size=4)
+ABOUT = st.dictionaries(
+    st.sampled_from(["pid", "version", "started_at", "socket", "config", "default", "store", "restart_refused"]), VALUES
+)
 
 
 def shown(**more: object) -> dict[str, object]:
     """A record as an agent gives it."""
     return {
         "account": "work",
-        "name": "Alice",
+        "issuer": "https://acme.example/",
         "subject": "auth0|alice",
+        "name": "Alice",
         "state": "ready",
         "renewal": "idle",
+        "saved": True,
         "reason": None,
         "expires_at": NOW + 3599,
         "refresh_at": NOW + 2880,
+        "last_refresh_at": NOW - 720,
+        "refreshes": 3,
+        "session_ends_at": None,
         **more,
     }
 
 
-def cells(record: Mapping[str, object]) -> list[str]:
-    """The row of one record, in its columns."""
-    head, row = status_lines([record], NOW)
-    starts = [head.index(title) for title in ("ACCOUNT", "USER", "STATE", "GOOD FOR", "NEXT REFRESH")]
-    ends = [*starts[1:], None]
-    return [row[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+def about(store: Mapping[str, object] | None = None, **more: object) -> dict[str, object]:
+    """What an agent tells of itself."""
+    keyring = {"name": "keyring", "backend": SECRET_SERVICE, "state": "ready", "unread": 0, "unsaved": 0}
+    return {
+        "pid": 7820,
+        "version": VERSION,
+        "started_at": NOW - 7500,
+        "socket": "/run/user/1000/auth-agent/agent.sock",
+        "restart_refused": None,
+        "default": None,
+        "store": {**keyring, "problem": None, "remedy": None, **(store or {})},
+        **more,
+    }
 
 
-def columns(text: str) -> int:
-    """How many columns a terminal gives a text."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+def status(*records: dict[str, object], terminal: Terminal | None = None, **agent: Any) -> str:
+    """The whole output."""
+    told = {"agent": about(**agent), "accounts": list(records)}
+    return "\n".join(overview(told, NOW, VERSION, terminal or Terminal(80)))
 
 
-def test_a_session_is_a_row_under_a_head() -> None:
-    assert status_lines([shown()], NOW) == [
-        "ACCOUNT  USER   STATE  GOOD FOR  NEXT REFRESH",
-        "work     Alice  ready  59m 59s   48m 0s",
-    ]
+def field(label: str, *records: dict[str, object], **agent: Any) -> str | None:
+    """What stands beside that label, in one line; None where there is no such label."""
+    said = status(*records, terminal=Terminal(), **agent)
+    found = re.search(rf"^  {label} +(.*)$", said, re.MULTILINE)
+    return found and found[1]
 
 
-def test_without_sessions_there_is_the_head_alone() -> None:
-    assert status_lines([], NOW) == [HEAD]
-
-
-def test_columns_are_as_wide_as_what_is_widest_in_them() -> None:
-    lines = status_lines(
-        [
+def test_an_account_is_a_block_and_the_agent_another() -> None:
+    assert (
+        status(
             shown(),
-            shown(account="a-longer-name", name="Bo", state="login_required", expires_at=None, refresh_at=None),
-            shown(account="x", name="Somebody with a name", renewal="running", refresh_at=None),
-        ],
-        NOW,
+            shown(
+                account="home",
+                state="logged_out",
+                renewal="none",
+                subject=None,
+                name=None,
+                refresh_at=None,
+                expires_at=None,
+                last_refresh_at=None,
+            ),
+            default="work",
+        )
+        == """\
+● work (default)  ready, token good for 59 min
+  login    Alice (auth0|alice) at https://acme.example/
+  refresh  in 48 min; 3 so far, the last one 12 min ago
+
+○ home            not logged in
+  login    https://acme.example/
+  help     auth-agent login home
+
+  agent    version 0.4.0, process 7820, running for 2 h 5 min
+  socket   /run/user/1000/auth-agent/agent.sock
+  store    sessions are kept in the system keyring (Secret Service)
+  reboot   would lose nothing"""
     )
-    assert lines == [
-        "ACCOUNT        USER                  STATE           GOOD FOR  NEXT REFRESH",
-        "work           Alice                 ready           59m 59s   48m 0s",
-        "a-longer-name  Bo                    login_required  -         -",
-        "x              Somebody with a name  ready           59m 59s   now",
+
+
+def test_what_is_wrong_stands_below_its_account_with_what_helps() -> None:
+    said = status(shown(renewal="retrying", reason="the provider answered HTTP 503", refresh_at=NOW + 12))
+    assert said.splitlines()[:5] == [
+        "▲ work  ready, but refreshes fail, token good for 59 min",
+        "  login    Alice (auth0|alice) at https://acme.example/",
+        "  refresh  next attempt in 12 s; 3 so far, the last one 12 min ago",
+        "  problem  the provider answered HTTP 503",
+        "  help     it is tried again by itself; or now: auth-agent refresh work",
     ]
 
 
-def test_columns_are_aligned_also_after_a_name_of_wide_characters() -> None:
-    _, latin, wide = status_lines([shown(), shown(name="無効")], NOW)
+def test_without_accounts_it_says_how_to_begin() -> None:
+    assert status().splitlines()[:2] == [
+        "There are no accounts yet. To begin:",
+        "  auth-agent login NAME --issuer URL --client-id ID",
+    ]
+
+
+def test_a_name_that_takes_half_a_line_leaves_the_others_their_columns() -> None:
+    lines = status(shown(account="n" * 64), shown(account="home"), shown(account="x")).splitlines()
+    assert lines[:2] == [f"● {'n' * 64}", "  state    ready, token good for 59 min"]
+    assert "● home  ready, token good for 59 min" in lines
+    assert "● x     ready, token good for 59 min" in lines
+
+
+def test_names_of_wide_characters_do_not_shift_the_columns() -> None:
+    latin, wide = (line for line in status(shown(), shown(account="無効")).splitlines() if "ready" in line)
     assert columns(wide.partition("ready")[0]) == columns(latin.partition("ready")[0])
 
 
-def test_what_is_wrong_stands_below_its_session() -> None:
-    assert status_lines([shown(reason="no route"), shown(account="home")], NOW) == [
-        "ACCOUNT  USER   STATE  GOOD FOR  NEXT REFRESH",
-        "work     Alice  ready  59m 59s   48m 0s",
-        "         no route",
-        "home     Alice  ready  59m 59s   48m 0s",
-    ]
-
-
-def test_a_reason_does_not_widen_the_columns() -> None:
-    lines = status_lines([shown(reason="r" * 150)], NOW)
-    assert lines[0] == "ACCOUNT  USER   STATE  GOOD FOR  NEXT REFRESH"
-    assert lines[2] == " " * 9 + "r" * 150
-
-
-def test_records_may_come_one_by_one() -> None:
-    assert status_lines((shown() for _ in range(2)), NOW) == status_lines([shown(), shown()], NOW)
-
-
-# ---- who
+def test_who_and_where_are_on_two_lines_rather_than_broken() -> None:
+    subject = "auth0|5f7c8ec7c33c6c004bbafe82"
+    lines = status(shown(name="Alice Example", subject=subject, issuer="https://acme.eu.auth0.com/")).splitlines()
+    assert lines[1:3] == [f"  login    Alice Example ({subject})", "           at https://acme.eu.auth0.com/"]
 
 
 @pytest.mark.parametrize(
-    ("name", "subject", "user"),
+    ("name", "subject", "who"),
     [
-        ("Alice", "auth0|alice", "Alice"),
-        (None, "auth0|alice", "auth0|alice"),
-        ("", "auth0|alice", "auth0|alice"),
-        (None, None, "-"),
-        (7, None, "-"),
-        ("n" * 41, None, "n" * 39 + "…"),
+        ("Alice", "auth0|alice", "Alice (auth0|alice) at https://acme.example/"),
+        (None, "auth0|alice", "auth0|alice at https://acme.example/"),
+        ("same", "same", "same at https://acme.example/"),
+        (None, None, "https://acme.example/"),
+        (7, None, "https://acme.example/"),
     ],
 )
-def test_a_user_is_shown_by_name_else_by_subject(name: object, subject: object, user: str) -> None:
-    assert cells(shown(name=name, subject=subject))[1] == user
+def test_who_is_logged_in_is_a_name_and_a_subject(name: object, subject: object, who: str) -> None:
+    assert field("login", shown(name=name, subject=subject)) == who
 
 
-# ---- how long
+# ---- refreshes
 
 
 @pytest.mark.parametrize(
-    ("seconds", "span"),
+    ("record", "said"),
     [
-        (59, "59s"),
-        (1, "1s"),
-        (59.9, "59s"),
-        (60, "1m 0s"),
-        (125, "2m 5s"),
-        (3599, "59m 59s"),
-        (3600, "1h 0m"),
-        (2 * 3600 + 5 * 60 + 59, "2h 5m"),
-        (86_399, "23h 59m"),
-        (86_400, "1d 0h"),
-        (86_400 + 3 * 3600 + 59 * 60, "1d 3h"),
-        (400 * 86_400, "400d 0h"),
-        (0.9, "0s"),
-        (0, "0s"),
-        (-5000, "0s"),
+        ({}, "in 48 min; 3 so far, the last one 12 min ago"),
+        ({"refreshes": 0}, "in 48 min; none yet, logged in 12 min ago"),
+        ({"renewal": "running", "refresh_at": None}, "now; 3 so far, the last one 12 min ago"),
+        ({"refresh_at": NOW - 5}, "now; 3 so far, the last one 12 min ago"),
+        ({"renewal": "retrying", "refresh_at": NOW + 12}, "next attempt in 12 s; 3 so far, the last one 12 min ago"),
+        ({"renewal": "none", "refresh_at": None}, "3 so far, the last one 12 min ago"),
+        ({"last_refresh_at": None}, "in 48 min"),
+        ({"last_refresh_at": NOW + 60}, "in 48 min; 3 so far, the last one just now"),  # a clock that was set
     ],
 )
-def test_a_time_is_shown_as_how_long_it_is_until_then(seconds: float, span: str) -> None:
-    assert cells(shown(expires_at=NOW + seconds, refresh_at=NOW + seconds))[3:] == [span, span]
+def test_refreshes_are_told_to_come_and_past(record: dict[str, object], said: str) -> None:
+    assert field("refresh", shown(**record)) == said
 
 
-@pytest.mark.parametrize("value", [None, "soon", b"1", [1], {}])
-def test_a_time_that_is_none_is_a_dash(value: object) -> None:
-    assert cells(shown(expires_at=value, refresh_at=value))[3:] == ["-", "-"]
+def test_the_end_of_a_session_is_told_by_date_and_by_time() -> None:
+    end = NOW + 90_000
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
+    assert field("session", shown(session_ends_at=end)) == f"log in again before {date}, in 1 d 1 h"
+    assert field("session", shown(session_ends_at=1e300)) is None
+    assert field("session", shown(session_ends_at=end, state="login_required")) is None
 
 
-def test_a_refresh_in_flight_is_now() -> None:
-    assert cells(shown(renewal="running", refresh_at=None))[4] == "now"
+# ---- the store
 
 
-def test_the_next_attempt_after_a_failure_is_the_next_refresh() -> None:
-    assert cells(shown(renewal="retrying", refresh_at=NOW + 12))[4] == "12s"
+def test_memory_loses_every_session() -> None:
+    store = {"name": "memory", "backend": None}
+    assert field("store", shown(), store=store) == "sessions are kept in memory only"
+    assert field("reboot", shown(), store=store) == "would lose every session, as the agent's end does"
+
+
+def test_a_missing_keyring_is_a_problem_with_a_remedy() -> None:
+    store = {"state": "missing", "problem": "there is no D-Bus session, and so no keyring"}
+    assert field("store", shown(), store=store) == "sessions are kept in memory only, for now"
+    assert field("problem", shown(), store=store) == "there is no D-Bus session, and so no keyring"
+    assert "gnome-keyring" in (field("help", shown(), store=store) or "")
+    assert "every session" in (field("reboot", shown(), store=store) or "")
+
+
+def test_a_locked_keyring_is_told_once_with_the_command_that_unlocks_it() -> None:
+    reason = "the keyring is locked; unlock it: security unlock-keychain"
+    store = {"state": "locked", "problem": "the keyring is locked", "remedy": "unlock it: security unlock-keychain"}
+    records = [shown(account=name, state="locked", reason=reason, renewal="none") for name in ("work", "home")]
+    said = status(*records, store={**store, "unread": 2})
+    assert said.count("security unlock-keychain") == 1
+    assert said.count("the store, see below") == 2
+    assert "  problem  the keyring is locked\n  help     unlock it: security unlock-keychain\n" in said
+    assert "  unread   2 sessions still to be read from there\n" in said
+
+
+@pytest.mark.parametrize(
+    ("backend", "named"),
+    [
+        ("keyring.backends.macOS.Keyring", "the login keychain"),
+        ("keyring.backends.Other", "the keyring keyring.backends.Other"),
+        (None, "the keyring"),
+    ],
+)
+def test_keyrings_have_names_for_people(backend: str | None, named: str) -> None:
+    assert field("store", shown(), store={"backend": backend}) == f"sessions are kept in {named}"
+
+
+def test_what_is_not_saved_would_be_lost() -> None:
+    said = field("reboot", shown(), shown(account="home", saved=False), store={"unsaved": 1})
+    assert said == "would lose what is not saved yet: home"
+
+
+def test_what_is_not_saved_of_other_accounts_is_counted() -> None:
+    assert field("reboot", shown(), store={"unsaved": 1}) == "would lose what is not saved yet of 1 session"
+
+
+# ---- the agent
+
+
+def test_an_older_agent_is_pointed_out_with_the_command_that_restarts_it() -> None:
+    lines = status(shown(), version="0.3.12").splitlines()
+    assert lines[-1] == "auth-agent restart"
+    assert "0.3.12" in lines[-2]
+    assert "0.4.0 is installed" in lines[-2]
+
+
+@pytest.mark.parametrize("version", ["0.4.0", "0.10.0", "1.0.0", "", None, "9" * 5000])
+def test_an_agent_that_is_not_older_is_left_in_peace(version: object) -> None:
+    assert "restart" not in status(shown(), version=version)
+
+
+def test_a_restart_that_was_refused_is_told() -> None:
+    refused = {"at": NOW - 180, "reason": "the keyring is locked"}
+    assert field("restart", shown(), restart_refused=refused) == "refused 3 min ago: the keyring is locked"
+
+
+def test_the_configuration_file_is_named_where_the_agent_tells_it() -> None:
+    assert field("config", shown(), config="/etc/config.toml") == "/etc/config.toml"
+    assert field("config", shown()) is None
+
+
+@pytest.mark.parametrize(
+    ("home", "path"), [("/home/al", "~/c.toml"), ("/home/al/", "~/c.toml"), ("/home/a", None), ("", None), ("/", None)]
+)
+def test_a_path_at_home_is_as_a_person_writes_it(home: str, path: str | None) -> None:
+    told: dict[str, object] = {"agent": about(config="/home/al/c.toml"), "accounts": []}
+    said = overview(told, NOW, VERSION, Terminal(), home)
+    assert f"  config   {path or '/home/al/c.toml'}" in said
+
+
+# ---- where it is shown
+
+EVERY = [
+    shown(account=f"{state}-{renewal}", state=state, renewal=renewal, reason=reason, saved=saved)
+    for state in STATES
+    for renewal in RENEWALS
+    for reason, saved in ((None, True), ("r" * 200, False), ("some words " * 20, False))
+]
+LONG = shown(
+    account="n" * 64,
+    name="名前" * 60,
+    subject="auth0|" + "5f7c8ec7" * 20,
+    issuer="https://acme.example/" + "realm/" * 40,
+    state="login_required",
+    reason="invalid_grant: " + "x" * 180,
+    session_ends_at=NOW + 1e7,
+)
+
+
+@pytest.mark.parametrize("width", [80, 120, 40, 30])
+@pytest.mark.parametrize("colour", [False, True])
+def test_no_line_is_wider_than_the_terminal(width: int, *, colour: bool) -> None:
+    terminal = Terminal(width, colour)
+    store = {"state": "failing", "problem": "p" * 300, "remedy": "do it: " + "command " * 20, "unread": 7}
+    agent = {"socket": "/run/" + "s" * 100, "config": "/home/" + "c" * 200, "version": "0.0.1", "store": store}
+    lines = status(*EVERY, LONG, terminal=terminal, **agent).splitlines()
+    lines += [line for record in (*EVERY, LONG) for line in change(record, NOW, terminal, "12:00:00  ")]
+    assert [line for line in map(bare, lines) if columns(line) > width] == []
+
+
+def bare(line: str) -> str:
+    """The line without its escape codes."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)
+
+
+def test_colours_change_no_word() -> None:
+    plain = status(*EVERY, LONG)
+    coloured = status(*EVERY, LONG, terminal=Terminal(80, colour=True))
+    assert "\x1b" not in plain
+    assert bare(coloured) == plain
+
+
+def test_a_pipe_gets_each_field_in_one_line_and_in_full() -> None:
+    said = status(LONG, terminal=Terminal())
+    assert f"at {LONG['issuer']}" in said
+    assert f"auth-agent login {'n' * 64}" in said
+    assert len(said.splitlines()) == 10
+
+
+def test_a_terminal_that_knows_ascii_only_gets_that() -> None:
+    terminal = Terminal(80, encoding="ascii")
+    records = [shown(state=state, renewal="none", last_refresh_at=None) for state in STATES]
+    assert status(*records, terminal=terminal).isascii()
+
+
+# ---- a line of watch
+
+
+@pytest.mark.parametrize(
+    ("record", "line"),
+    [
+        ({}, "● work  ready, token good for 59 min, refresh in 48 min"),
+        ({"renewal": "running", "refresh_at": None}, "● work  ready, token good for 59 min, refresh now"),
+        (
+            {"renewal": "retrying", "reason": "no route", "refresh_at": NOW + 12},
+            "▲ work  ready, but refreshes fail: no route, token good for 59 min, next attempt in 12 s",
+        ),
+        (
+            {"state": "expired", "renewal": "running", "expires_at": NOW - 5, "refresh_at": None},
+            "▲ work  expired, refresh now",
+        ),
+        ({"state": "logged_out", "renewal": "none"}, "○ work  not logged in"),
+        ({"state": "login_required", "renewal": "none", "reason": "gone"}, "✗ work  login required: gone"),
+    ],
+)
+def test_a_change_is_one_line(record: dict[str, object], line: str) -> None:
+    assert change(shown(**record), NOW, head="12:00:00  ") == [f"12:00:00  {line}"]
 
 
 # ---- what comes from outside
@@ -170,23 +364,32 @@ def test_the_next_attempt_after_a_failure_is_the_next_refresh() -> None:
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "two\nlines", "a\u2028b", "\u202eevil", "c1 \x9b31m", "bell\x07"])
 def test_nothing_that_a_terminal_obeys_reaches_it(text: str) -> None:
-    lines = status_lines([shown(account=text, name=text, state=text, reason=text)], NOW)
-    assert len(lines) == 3
+    names = ("account", "name", "subject", "issuer", "state", "reason")
+    record = shown(**dict.fromkeys(names, text))
+    store = dict.fromkeys(("backend", "problem", "remedy", "state"), text)
+    agent = {**dict.fromkeys(("socket", "version", "config"), text), "restart_refused": {"at": NOW, "reason": text}}
+    lines = status(record, terminal=Terminal(), store=store, **agent).splitlines()
+    lines += change(record, NOW)
     assert [character for line in lines for character in line if not character.isprintable()] == []
 
 
-@settings(deadline=None, max_examples=25)
-@given(RECORDS)
-def test_records_of_any_kind_become_printable_lines(records: list[dict[str, object]]) -> None:
-    lines = status_lines(records, NOW)
-    assert 1 + len(records) <= len(lines) <= 1 + 2 * len(records)
+@settings(deadline=None, max_examples=50)
+@given(records=RECORDS, agent=ABOUT, store=st.dictionaries(st.sampled_from(["name", "problem", "unread"]), VALUES))
+def test_answers_of_any_kind_become_printable_lines(
+    records: list[dict[str, object]], agent: dict[str, object], store: dict[str, object]
+) -> None:
+    told = {"agent": {"store": store, **agent}, "accounts": records}
+    lines = [*overview(told, NOW, VERSION, Terminal(80)), *status_lines(records, NOW)]
     assert [line for line in lines if not line.isprintable()] == []
+    assert [line for line in overview(told, NOW, VERSION, Terminal(80)) if columns(line) > 80] == []
 
 
-def test_a_record_of_nothing_is_a_row_of_dashes() -> None:
-    assert status_lines([{}], NOW) == [HEAD, "         -            -         -"]
+@pytest.mark.parametrize("answer", [{}, {"agent": None, "accounts": 7}, {"agent": {"store": []}, "accounts": [None]}])
+def test_an_answer_without_what_is_expected_does_not_raise(answer: dict[str, object]) -> None:
+    assert overview(answer, NOW, VERSION)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_time_that_is_no_finite_number_does_not_raise(value: float) -> None:
-    assert len(status_lines([shown(expires_at=value)], NOW)) == 2
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300, -1e300])
+def test_a_time_that_means_nothing_does_not_raise(value: float) -> None:
+    times = dict.fromkeys(("expires_at", "refresh_at", "last_refresh_at", "session_ends_at", "refreshes"), value)
+    assert status(shown(**times), shown(state="expired", **times), started_at=value)

@@ -50,6 +50,11 @@ def test_a_token_as_json_has_all_that_is_known(logged_in: AgentProcess) -> None:
         (("logout", "nobody"), 1, "no account nobody"),
         (("stauts",), 2, "No such command"),
         (("status", "--colour"), 2, "No such option"),
+        (("status", "--min-ttl", "60"), 2, "goes with --check"),
+        (("status", "--check", "--min-ttl", "-1"), 2, "--min-ttl"),
+        (("status", "--check", "--min-ttl", "inf"), 2, "min_ttl"),
+        (("status", "--check", "--json"), 2, "--check prints nothing"),
+        (("status", "--check", "wrk"), 1, "did you mean work?"),
         (("import",), 2, "no refresh token"),
     ],
 )
@@ -62,10 +67,12 @@ def test_mistakes_are_told_on_stderr_with_their_exit_code(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["token", "status", "refresh", "logout", "stop", "restart"])
+@pytest.mark.parametrize(
+    "command", ["token", "status", "status --check", "refresh", "reload", "logout", "stop", "restart"]
+)
 def test_without_an_agent_every_command_says_how_to_start_one(command: str) -> None:
     with AgentProcess(started=False) as nowhere:
-        done = nowhere.run(command)
+        done = nowhere.run(*command.split())
     assert done.returncode == 3
     assert "auth-agent run" in done.stderr
 
@@ -85,32 +92,98 @@ def test_an_unreachable_provider_has_an_exit_code_of_its_own(logged_in: AgentPro
 
 def test_status_shows_each_account(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
     logged_in.configure({"work": account(provider), "home": account(provider, default=True)})
-    with logged_in.client() as client:
-        client.reload()
+    assert logged_in.run("reload").stderr == "added: home\n"
     lines = logged_in.run("status").stdout.splitlines()
-    assert lines[1] == "sessions are kept in memory: they end with the agent"
-    assert lines[2].split() == ["ACCOUNT", "USER", "STATE", "GOOD", "FOR", "NEXT", "REFRESH"]
-    assert lines[3].startswith("work")
-    assert "ready" in lines[3]
-    assert lines[4].startswith("home")
-    assert "logged_out" in lines[4]
+    assert lines[0] == "● work            ready, token good for 59 min"
+    assert lines[1] == f"  login    Name of auth0|alice (auth0|alice) at {provider.issuer}"
+    assert "○ home (default)  not logged in" in lines
+    assert "  help     auth-agent login home" in lines
+    assert "  socket   ~/run/agent.sock" in lines
+    assert "  config   ~/config.toml" in lines
+    assert "  store    sessions are kept in memory only" in lines
     told = json.loads(logged_in.run("status", "home", "--json").stdout)
     assert [record["account"] for record in told["accounts"]] == ["home"]
+    assert told["agent"]["default"] == "home"
 
 
 def test_status_says_what_is_wrong_below_the_account(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
     provider.fault("status", status=503, times=None)  # or the backoff's next attempt would mend it meanwhile
     logged_in.run("refresh")
     lines = logged_in.run("status").stdout.splitlines()
-    assert lines[3].startswith("work")
-    assert lines[4].split(maxsplit=1) == ["the", "provider answered HTTP 503"]
+    assert lines[0] == "▲ work (default)  ready, but refreshes fail, token good for 59 min"
+    assert "  problem  the provider answered HTTP 503" in lines
+    assert "  help     it is tried again by itself; or now: auth-agent refresh work" in lines
+
+
+def test_status_has_colours_on_demand_only(logged_in: AgentProcess) -> None:
+    assert "\x1b" not in logged_in.run("status").stdout
+    logged_in.environment["CLICOLOR_FORCE"] = "1"
+    assert "\x1b[32mready\x1b[0m, token" in logged_in.run("status").stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_status_is_shown_in_an_encoding_that_lacks_its_symbols(encoding: str, logged_in: AgentProcess) -> None:
+    logged_in.environment["PYTHONIOENCODING"] = encoding
+    done = logged_in.run("status")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("* work (default)  ready")
+
+
+def test_status_without_accounts_says_how_to_begin() -> None:
+    with AgentProcess() as agent:
+        assert "auth-agent login NAME --issuer URL --client-id ID" in agent.run("status").stdout
+        done = agent.run("status", "--check")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "no accounts yet" in done.stderr
+
+
+# ---- status --check
+
+
+def test_a_check_is_silent_where_all_is_well(logged_in: AgentProcess) -> None:
+    for arguments in (("work",), (), ("--min-ttl", "60")):
+        done = logged_in.run("status", "--check", *arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_check_says_for_how_long_the_token_is_good_where_that_is_too_short(logged_in: AgentProcess) -> None:
+    done = logged_in.run("status", "--check", "--min-ttl", "7200", "work")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == "auth-agent: work: token good for 59 min, and not for 2 h\n"
+
+
+def test_a_check_of_all_accounts_fails_for_one(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+    logged_in.configure({"work": account(provider), "home": account(provider)})
+    logged_in.run("reload")
+    done = logged_in.run("status", "--check")
+    assert (done.returncode, done.stderr) == (4, "auth-agent: home: not logged in; auth-agent login home\n")
+    assert logged_in.run("status", "--check", "work").returncode == 0
+
+
+def test_a_check_of_a_session_that_the_provider_ended_says_why(
+    logged_in: AgentProcess, provider: OpenIDProvider
+) -> None:
+    provider.fault("status", status=403, body={"error": "invalid_grant", "error_description": "revoked"})
+    logged_in.run("refresh")
+    done = logged_in.run("status", "--check")
+    assert done.returncode == 4
+    assert done.stderr == "auth-agent: work: login required: invalid_grant: revoked; auth-agent login work\n"
+
+
+def test_reload_says_what_changed_or_why_it_can_not_be_read(logged_in: AgentProcess) -> None:
+    assert logged_in.run("reload").stderr == "nothing changed\n"
+    logged_in.config.write_text("[accounts.work]\n")
+    done = logged_in.run("reload")
+    assert done.returncode == 1
+    assert "issuer is missing" in done.stderr
+    assert logged_in.run("status", "--check").returncode == 0
 
 
 def test_watch_shows_changes_across_a_restart_until_it_is_interrupted(
     logged_in: AgentProcess, provider: OpenIDProvider
 ) -> None:
     with logged_in.begin("watch", "work") as watching:
-        until(lambda: "work  ready  good for 59m" in watching.output())
+        until(lambda: "● work  ready, token good for 59 min" in watching.output())
         provider.fault("status", status=503)
         logged_in.run("refresh")
         until(lambda: "the provider answered HTTP 503" in watching.output())
@@ -118,7 +191,7 @@ def test_watch_shows_changes_across_a_restart_until_it_is_interrupted(
         until(lambda: "the agent has gone" in watching.output())
         logged_in.start()
         until(lambda: "the agent is back" in watching.output())
-        until(lambda: "work  logged_out" in watching.output())  # it was in memory
+        until(lambda: "○ work  not logged in" in watching.output())  # it was in memory
         watching.process.send_signal(signal.SIGINT)
         assert watching.process.wait(PATIENCE) == 130
         assert "Traceback" not in watching.output()
@@ -158,7 +231,9 @@ def test_stop_waits_until_the_agent_has_gone(agent: AgentProcess) -> None:
     assert agent.process.wait(5) == 0
 
 
-@pytest.mark.parametrize("command", ["", "run", "token", "import", "refresh", "status", "logout", "stop", "restart"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "token", "import", "refresh", "reload", "status", "logout", "stop", "restart"]
+)
 def test_every_command_has_a_help_with_an_example(command: str) -> None:
     with AgentProcess(started=False) as nowhere:
         done = nowhere.run(*filter(None, [command]), "--help")
@@ -170,7 +245,7 @@ def test_every_command_has_a_help_with_an_example(command: str) -> None:
 def test_every_command_is_listed() -> None:
     with AgentProcess(started=False) as nowhere:
         listed = nowhere.run("--help").stdout
-    for command in ("run", "token", "import", "refresh", "status", "logout", "stop", "restart"):
+    for command in ("run", "token", "import", "refresh", "reload", "status", "logout", "stop", "restart"):
         assert f"\n  {command} " in listed
 
 

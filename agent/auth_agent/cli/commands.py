@@ -12,8 +12,10 @@ from contextlib import contextmanager
 import click
 
 from auth_agent.cli import exits, token as light_token
+from auth_agent.cli.check import check_accounts
 from auth_agent.cli.stake import accounts_at_stake
-from auth_agent.cli.status import change, status_lines, store_lines
+from auth_agent.cli.status import change, overview, status_lines
+from auth_agent.cli.terminal import Terminal, terminal
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, __version__
@@ -112,7 +114,8 @@ def import_(account: str | None, *, switch_user: bool) -> None:
         raise click.UsageError("There is no refresh token on standard input.")
     with Agent() as agent:
         record = agent.import_refresh_token(refresh_token, account, switch_user=switch_user)
-    click.echo("\n".join(status_lines([record], time.time())), err=True)
+    look = terminal(sys.stderr)
+    _print(status_lines([record], time.time(), look), look, err=True)
 
 
 @cli.command()
@@ -130,23 +133,53 @@ def refresh(account: str | None) -> None:
 @cli.command()
 @click.argument("account", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print what the agent answered.")
-def status(account: str | None, *, as_json: bool) -> None:
-    """Show the agent and its sessions.
+@click.option("--check", is_flag=True, help="Print nothing; the exit code tells whether all of it has a valid token.")
+@click.option("--min-ttl", type=click.FloatRange(min=0), metavar="SECONDS", help="With --check: valid for so long.")
+def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | None) -> int:
+    """Show the agent and its sessions: who is logged in where, what is wrong, and what helps.
+
+    With --check the exit code is 0 where the account, or each account, has a valid token; 4 where a login is
+    required, 6 where the session is locked, 5 where there is no token for another reason.
 
     Example: auth-agent status
+
+    Example: auth-agent status work --check --min-ttl 60 || auth-agent login work
     """
+    if check and as_json:
+        raise click.UsageError("--check prints nothing, so there is nothing for --json to print.")
+    if min_ttl is not None and not check:
+        raise click.UsageError("--min-ttl goes with --check.")
     with Agent() as agent:
+        if check:
+            return check_accounts(agent, account, min_ttl or 0.0)
         found = agent.status(account)
     if as_json:
         click.echo(json.dumps(found, indent=2))
-        return
-    about, records = found.get("agent"), found.get("accounts")
-    if isinstance(about, Mapping) and isinstance(records, list):
-        click.echo("agent {pid}, version {version}, socket: {socket}".format_map(about))  # pyright: ignore[reportUnknownArgumentType] -- any map from the agent
-        store: object = about.get("store")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- as above
-        kept = store_lines(store, records) if isinstance(store, Mapping) else []  # pyright: ignore[reportUnknownArgumentType] -- as above
-        for line in (*kept, *status_lines(records, time.time())):  # pyright: ignore[reportUnknownArgumentType] -- as above
-            click.echo(line)
+    else:
+        look = terminal(sys.stdout)
+        _print(overview(found, time.time(), __version__, look, os.environ.get("HOME", "")), look)
+    return exits.OK
+
+
+def _print(lines: Sequence[str], look: Terminal, *, err: bool = False) -> None:
+    """Print lines as they are: whether there are colours in them is decided already."""
+    click.echo("\n".join(map(look.shown, lines)), err=err, color=True)
+
+
+@cli.command()
+def reload() -> None:
+    """Have the agent read its configuration again.
+
+    Example: auth-agent reload
+    """
+    with Agent() as agent:
+        changes = agent.reload()
+    said = [
+        f"{what}: {printable(', '.join(map(str, names)), 1000)}"  # pyright: ignore[reportUnknownArgumentType] -- any list from the agent
+        for what, names in changes.items()
+        if isinstance(names, list) and names
+    ]
+    click.echo("; ".join(said) or "nothing changed", err=True)
 
 
 @cli.command()
@@ -185,12 +218,12 @@ def _show_change(record: Mapping[str, object], shown: dict[object, str], *, as_j
     said = json.dumps({name: value for name, value in record.items() if name != "revision"}, sort_keys=True)
     if shown.get(record.get("account")) != said:
         shown[record.get("account")] = said
-        line = (
-            json.dumps(record)
-            if as_json
-            else f"{time.strftime('%H:%M:%S', time.localtime(now))}  {change(record, now)}"
-        )
-        click.echo(line)
+        if as_json:
+            click.echo(json.dumps(record))
+        else:
+            look = terminal(sys.stdout)  # each time: a window may change its size
+            head = look.styled(time.strftime("%H:%M:%S", time.localtime(now)), "label")
+            _print(change(record, now, look, f"{head}  "), look)
         sys.stdout.flush()
 
 
