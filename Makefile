@@ -1,9 +1,10 @@
-# demo, test, check, bench: each makes what it needs in this checkout, and nothing outside it.
+# test, check, bench, picture: each makes what it needs in this checkout, and nothing outside it.
 #
 #   make test           the tests; one that needs a system package that is missing skips and says so
 #   make test STRICT=1  a skip is a failure (as in CI)
 #   make check          ruff, mypy, pyright
 #   make bench          the benchmark
+#   make picture        docs/status.svg, from what `auth-agent status` prints
 #   make constraints    pin anew what development uses
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ STRICT ?=
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help test check bench format constraints clean
+.PHONY: help test check bench picture format constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,6 +53,9 @@ check: $(VENV)/.check tests/op/node_modules/.installed
 
 bench: $(VENV)/.test tests/op/node_modules/.installed
 	$(BIN)/python -m tests.bench $(ARGS)
+
+picture: $(VENV)/.test tests/op/node_modules/.installed
+	$(BIN)/python -m tests.picture docs/status.svg
 
 format: $(VENV)/.check
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,1 @@
+"""The picture of `auth-agent status` in the documentation: `make picture`."""
