@@ -13,6 +13,8 @@ import click
 
 from auth_agent.cli import exits, token as light_token
 from auth_agent.cli.check import check_accounts
+from auth_agent.cli.client_secret import client_secret_options
+from auth_agent.cli.screen import say
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import change, overview, status_lines
 from auth_agent.cli.terminal import Terminal, terminal
@@ -34,21 +36,42 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; its exit code."""
     try:
         result: object = cli.main(args=list(arguments), prog_name="auth-agent", standalone_mode=False)
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        say(f"auth-agent: {error.format_message()}")
         return error.exit_code
     except click.Abort:
         return exits.INTERRUPTED
     except AgentError as error:
-        exits.complain(printable(error.message, 1000))
+        say(f"auth-agent: {printable(error.message, 1000)}")
         return exits.exit_code(error)
     except StartupError as error:
-        exits.complain(str(error))
+        say(f"auth-agent: {error}")
         return exits.ERROR
     return result if isinstance(result, int) else exits.OK
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands; those that change the configuration are imported when they are asked for: others do without."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "account", "login"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "account":
+            from auth_agent.cli.account import account  # noqa: PLC0415 -- as above
+
+            return account
+        if cmd_name == "login":
+            from auth_agent.cli.login import login  # noqa: PLC0415 -- as above
+
+            return login
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="auth-agent")
 def cli() -> None:
     """Hold logins for every program of a user, as ssh-agent holds keys."""
@@ -97,7 +120,8 @@ def _token(arguments: tuple[str, ...]) -> int:
 @cli.command(name="import")
 @click.argument("account", required=False)
 @click.option("--switch-user", is_flag=True, help="The refresh token may be another user's than before.")
-def import_(account: str | None, *, switch_user: bool) -> None:
+@client_secret_options
+def import_(account: str | None, *, switch_user: bool, client_secret: str | None) -> None:
     """Take a session over by its refresh token from stdin.
 
     The token is used once to prove it. From then on it is the agent's alone: where the provider rotates refresh
@@ -113,7 +137,9 @@ def import_(account: str | None, *, switch_user: bool) -> None:
     if not refresh_token:
         raise click.UsageError("There is no refresh token on standard input.")
     with Agent() as agent:
-        record = agent.import_refresh_token(refresh_token, account, switch_user=switch_user)
+        record = agent.import_refresh_token(
+            refresh_token, account, switch_user=switch_user, client_secret=client_secret
+        )
     look = terminal(sys.stderr)
     _print(status_lines([record], time.time(), look), look, err=True)
 

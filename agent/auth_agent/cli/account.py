@@ -1,0 +1,131 @@
+"""`auth-agent account`: which accounts the configuration has, and changes to that."""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from auth_agent.cli.account_options import account_options, unknown, write
+from auth_agent.cli.exits import complain
+from auth_agent.cli.running import record_of
+from auth_agent.cli.screen import say, shown_path
+from auth_agent.config import Account, config_path, load
+from auth_agent.config_file import remove_account
+from auth_agent.printable import printable
+from auth_agent_client import Agent
+from auth_agent_client.errors import AgentError, AgentNotRunning
+
+# Less of a client's id would tell none from another.
+_LEAST_SHOWN = 12
+
+
+@click.group()
+def account() -> None:
+    """Show, add and remove accounts."""
+
+
+@account.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is configured.")
+def list_accounts(*, as_json: bool) -> None:
+    """Show the accounts of the configuration and, while an agent runs, their state.
+
+    Example: auth-agent account list
+    """
+    config = load(config_path())
+    states = _states()
+    if as_json:
+        click.echo(json.dumps([_told(one, states) for one in config.accounts.values()], indent=2))
+    elif config.accounts:
+        _show([_row(one, states, is_default=one is config.default) for one in config.accounts.values()], states)
+    else:
+        say(f"There is no account in {shown_path(config.path)} yet; to add one and log in:")
+        say("  auth-agent login NAME --issuer https://acme.eu.auth0.com/ --client-id ID")
+
+
+@account.command()
+@click.argument("name")
+@account_options
+def add(name: str, *, keys: Mapping[str, object]) -> None:
+    """Add an account to the configuration; `auth-agent login` does so too, and logs in.
+
+    Example: auth-agent account add work --issuer https://id.example --client-id ID
+    """
+    config = load(config_path())
+    if name in config.accounts:
+        raise click.ClickException(f"there is an account {name} already; to change it: auth-agent login {name} …")
+    write(config, name, keys)
+    try:
+        with Agent() as agent:
+            agent.reload()
+    except AgentNotRunning:
+        pass  # it will read it when it starts
+    say(f"To log in: auth-agent login {name}")
+
+
+@account.command()
+@click.argument("name")
+@click.option("--logout", is_flag=True, help="Log out first, where there is a session.")
+def remove(name: str, *, logout: bool) -> None:
+    """Remove an account from the configuration.
+
+    Example: auth-agent account remove work --logout
+    """
+    config = load(config_path())
+    if name not in config.accounts:
+        raise unknown(config, name)
+    with Agent() as agent:
+        try:
+            record = record_of(agent, name)
+        except AgentNotRunning as error:
+            raise AgentNotRunning(f"whether {name} is logged in only the agent knows, and {error.message}") from error
+        if record is not None and record.get("state") != "logged_out":
+            if not logout:
+                raise click.ClickException(
+                    f"{name} has a session; to log out and remove it: auth-agent account remove {name} --logout"
+                )
+            say(f"Logged out of {name}{'' if agent.logout(name) else '; its provider could not be told'}")
+        remove_account(config.path, name)
+        agent.reload()
+    say(f"Removed the account {name} from {shown_path(config.path)}")
+
+
+def _states() -> Mapping[object, object] | None:
+    """The state of each account by its name, as the agent tells it; None: there is none to tell."""
+    try:
+        with Agent() as agent:
+            records = agent.status().get("accounts")
+    except AgentNotRunning:
+        return None
+    except AgentError as error:
+        complain(printable(error.message, 1000))
+        return None
+    listed: list[Mapping[object, object]] = records if isinstance(records, list) else []  # pyright: ignore[reportUnknownVariableType] -- any list from the agent
+    return {record.get("account"): record.get("state") for record in listed}
+
+
+def _told(one: Account, states: Mapping[object, object] | None) -> dict[str, Any]:
+    """An account for a program; not its proxy, whose address may hold a password."""
+    keys = ("name", "issuer", "client_id", "default", "audience", "scope", "redirect_ports", "grant")
+    return {
+        **{key: getattr(one, key) for key in keys},
+        "token_endpoint_auth_method": one.token_endpoint_auth_method,
+        "authorize": dict(one.authorize),
+        "state": None if states is None else states.get(one.name),
+    }
+
+
+def _row(one: Account, states: Mapping[object, object] | None, *, is_default: bool) -> tuple[str, ...]:
+    state = [] if states is None else [printable(states.get(one.name)).replace("_", " ") or "-"]
+    return (f"{one.name} (default)" if is_default else one.name, *state, one.issuer, one.client_id)
+
+
+def _show(rows: list[tuple[str, ...]], states: object) -> None:
+    table = [("ACCOUNT", *([] if states is None else ["STATE"]), "ISSUER", "CLIENT ID"), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
+    room = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if sys.stdout.isatty() else sys.maxsize
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, printable(row[-1], max(_LEAST_SHOWN, room))]))

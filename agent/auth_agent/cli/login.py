@@ -1,0 +1,237 @@
+"""`auth-agent login`: from nothing to a session, and what a person sees of it."""
+
+import signal
+import sys
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import click
+
+from auth_agent.cli import exits
+from auth_agent.cli.account_options import IDENTITY, account_options, unknown, write
+from auth_agent.cli.browser import open_address
+from auth_agent.cli.client_secret import ask, can_ask, client_secret_options
+from auth_agent.cli.running import ensure_running, record_of
+from auth_agent.cli.screen import say, shown_path
+from auth_agent.cli.status import status_lines
+from auth_agent.cli.terminal import terminal
+from auth_agent.cli.waiting import wait
+from auth_agent.config import Account, Config, config_path, load
+from auth_agent.config_file import Written, restore
+from auth_agent.printable import printable
+from auth_agent_client import Agent
+from auth_agent_client.errors import AgentError, InvalidRequest
+
+_ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
+_LONGEST: Final = 8192  # characters of an address
+
+
+@click.command()
+@click.argument("name", metavar="[ACCOUNT]", required=False)
+@account_options
+@click.option(
+    "--flow",
+    type=click.Choice(["browser", "device"]),
+    default="browser",
+    show_default=True,
+    help="Where to log in: in a browser of this machine, or on any other device, by a code.",
+)
+@click.option(
+    "--no-browser",
+    is_flag=True,
+    help="Open no browser: print the address, and take the one that the browser ended on.",
+)
+@click.option("--switch-user", is_flag=True, help="It may be another user than before.")
+@client_secret_options
+def login(
+    name: str | None,
+    *,
+    keys: Mapping[str, object],
+    client_secret: str | None,
+    flow: str,
+    no_browser: bool,
+    switch_user: bool,
+) -> int:
+    """Log in to an account, or add one and log in.
+
+    With options that say what the account is, it is first added to the configuration, or changed there. Whatever
+    fails, the session that there was stays. Where no agent runs, one is started in the background.
+
+    Example: auth-agent login work --issuer https://id.example --client-id ID
+    """
+    config = load(config_path())
+    chosen = _chosen(config, name, keys)
+    ensure_running()
+    with Agent() as agent:
+        written = _write(agent, config, chosen, keys)
+        agent.reload()
+        account = load(config.path).accounts[chosen]
+        try:
+            _refuse_other_agents(agent, chosen, config)
+            with _interruptible():
+                asked = {"account": chosen, "flow": flow, "switch_user": switch_user}
+                begun = _begin(agent, asked, client_secret)
+                _show(account, begun, opens=not no_browser)
+                record = wait(
+                    agent, begun["login_id"], _seconds(begun["expires_at"]), takes_address="authorization_url" in begun
+                )
+        except KeyboardInterrupt:
+            say("Cancelled; nothing has changed." if written is None else "Cancelled.")
+            _take_back(agent, chosen, config, written)
+            return exits.INTERRUPTED
+        except (AgentError, click.ClickException):
+            _take_back(agent, chosen, config, written)
+            raise
+    _tell(account, record)
+    return exits.OK
+
+
+def _chosen(config: Config, name: str | None, keys: Mapping[str, object]) -> str:
+    """The name of the account that is meant."""
+    if name is None:
+        if keys or config.default is None:
+            raise click.UsageError("Name the account: auth-agent login NAME --issuer URL --client-id ID")
+        return config.default.name
+    if name not in config.accounts and not keys:
+        raise unknown(config, name)
+    return name
+
+
+def _refuse_other_agents(agent: Agent, name: str, config: Config) -> None:
+    """Tell of an agent that can't do it: one of before an upgrade, or one that reads another configuration."""
+    features = agent.hello("login").get("features")
+    if isinstance(features, list) and "login" not in features:
+        raise click.ClickException("the agent that runs is an older one; to begin the new one: auth-agent restart")
+    if record_of(agent, name) is None:
+        told: Any = agent.status()["agent"]
+        path = printable(told.get("config"), _LONGEST)
+        raise click.ClickException(
+            f"the agent reads another configuration, {path}, and not {config.path}: "
+            "set AUTH_AGENT_CONFIG to that one, or start the agent with this one"
+        )
+
+
+def _write(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) -> Written | None:
+    """Write what the account is into the configuration; None: nothing was to be written."""
+    if not keys:
+        return None
+    known = config.accounts.get(name)
+    others = [key for key in IDENTITY if known is not None and keys.get(key) not in (None, getattr(known, key))]
+    if others:
+        record = record_of(agent, name)
+        if record is not None and record.get("state") != "logged_out":
+            raise click.ClickException(
+                f"{name} has a session with another {' and '.join(others)}; log out first (auth-agent logout {name}), "
+                "or give the new account another name"
+            )
+    return write(config, name, keys)
+
+
+def _take_back(agent: Agent, name: str, config: Config, written: Written | None) -> None:
+    """After a login that came to nothing: the account is as it was before."""
+    if written is None or not written.changed:
+        return
+    if written.added:
+        say(f"The account stays in {shown_path(config.path)}; to try again: auth-agent login {name}")
+        return
+    if not restore(config.path, written):
+        say(f"{shown_path(config.path)} was changed meanwhile, and stays as it is")
+        return
+    agent.reload()
+    say(f"{name} is as it was before in {shown_path(config.path)}")
+
+
+# ---- the login
+
+
+def _begin(agent: Agent, asked: Mapping[str, object], secret: str | None) -> Mapping[str, object]:
+    """Begin, and ask for the client's secret where one is needed and there is somebody to ask."""
+    try:
+        return agent.call("login", {**asked, "client_secret": secret})
+    except InvalidRequest as error:
+        if error.parameter != "client_secret" or secret is not None or not can_ask():
+            raise
+    say("This client authenticates with a secret, which the agent keeps with the session.")
+    return agent.call("login", {**asked, "client_secret": ask()})
+
+
+def _show(account: Account, begun: Mapping[str, object], *, opens: bool) -> None:
+    """Tell the person what to do, if anything."""
+    host = urlsplit(account.issuer).netloc
+    if "user_code" in begun:
+        _show_code(begun)
+    elif "authorization_url" in begun:
+        address = printable(begun["authorization_url"], _LONGEST)
+        if opens and open_address(address):
+            say(f"Your browser should show the login of {host} now. If not, open this address:")
+        else:
+            say(f"To log in at {host}, open this address in a browser:")
+            opens = False
+        say()
+        _say_address(address)
+        say()
+        if not opens:
+            say(
+                "If that browser is on another machine, it ends at a page that can't be shown, whose address begins "
+                "with http://127.0.0.1: paste that address here, and press Enter. It isn't shown here either."
+            )
+            say()
+    else:
+        say(f"Asking {host} for a token of the client's own …")
+
+
+def _say_address(address: str) -> None:
+    """Alone on its line, whole, however narrow the terminal is; for a program where one reads."""
+    if sys.stdout.isatty():
+        say(address, "strong", whole=True)
+    else:
+        click.echo(address)
+
+
+def _show_code(begun: Mapping[str, object]) -> None:
+    code, address = printable(begun["user_code"]), printable(begun.get("verification_uri"), _LONGEST)
+    whole = printable(begun.get("verification_uri_complete"), _LONGEST)
+    say("On any device, open")
+    say()
+    say(f"    {address}", "strong", whole=True)
+    say()
+    say("and enter the code")
+    say()
+    say(f"    {code}", "strong", whole=True)
+    say()
+    if whole:
+        say("or open both at once:")
+        say()
+        say(f"    {whole}", whole=True)
+        say()
+
+
+def _tell(account: Account, record: Mapping[str, object]) -> None:
+    who = printable(record.get("name")) or printable(record.get("subject"))
+    say(f"Logged in to {account.name}{f' as {who}' if who else ''}.", "good")
+    say()
+    look = terminal(sys.stderr)
+    for line in status_lines([record], time.time(), look):
+        say(line, whole=True)
+
+
+def _seconds(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else time.time()
+
+
+@contextmanager
+def _interruptible() -> Generator[None, None, None]:
+    """Let a signal that ends the command end the login as Ctrl-C does, which also puts the terminal right."""
+
+    def interrupt(_: int, __: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {one: signal.signal(one, interrupt) for one in _ENDS}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,0 +1,90 @@
+"""A terminal with a person at it: a command on a pseudo-terminal, what it shows, and what is typed."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import termios
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from types import TracebackType
+from typing import Final, Self
+
+from tests.integration.agent_process import PATIENCE
+
+_ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+class Terminal(AbstractContextManager["Terminal"]):
+    """A command whose standard streams are a terminal of its own."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str], columns: int = 80) -> None:
+        self._ours, its = pty.openpty()
+        termios.tcsetwinsize(its, (40, columns))
+        kept = {name: value for name, value in environment.items() if name not in {"COLUMNS", "NO_COLOR"}}
+        self.process = subprocess.Popen(
+            command,
+            env={**kept, "TERM": "xterm-256color"},
+            stdin=its,
+            stdout=its,
+            stderr=its,
+            start_new_session=True,
+            preexec_fn=_take_terminal,  # noqa: PLW1509 -- the tests that fork start no threads
+        )
+        os.close(its)
+        self._shown = b""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        os.close(self._ours)
+
+    def __enter__(self) -> Self:
+        return self
+
+    @property
+    def shown(self) -> str:
+        """All that it has shown, without escape codes; an address is whole, since its line is not broken by it."""
+        return _ESCAPES.sub("", self._shown.decode("utf-8", "replace")).replace("\r\n", "\n")
+
+    @property
+    def raw(self) -> str:
+        """The same with them."""
+        return self._shown.decode("utf-8", "replace")
+
+    def until(self, pattern: str) -> "re.Match[str]":
+        """Wait until that is shown."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := re.search(pattern, self.shown)) is None:
+            assert time.monotonic() < deadline, f"{pattern!r} is not in:\n{self.shown}"
+            assert self._read() or re.search(pattern, self.shown), f"{pattern!r} is not in:\n{self.shown}"
+        return found
+
+    def type(self, text: str) -> None:
+        """Type it, Enter and all."""
+        os.write(self._ours, text.encode())
+
+    def end(self) -> int:
+        """Wait for its end; its exit code."""
+        while self._read():
+            pass
+        return self.process.wait(PATIENCE)
+
+    def _read(self) -> bool:
+        """Take in what is shown next; whether more may come."""
+        ready, _, _ = select.select([self._ours], [], [], PATIENCE)
+        assert ready, f"nothing more is shown after:\n{self.shown}"
+        data = b""
+        with suppress(OSError):  # how Linux tells that the other end is closed
+            data = os.read(self._ours, 65_536)
+        self._shown += data
+        return bool(data)
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal of this session, from which Ctrl-C comes: the first that a leader opens."""
+    os.close(os.open(os.ttyname(0), os.O_RDWR))

@@ -1,0 +1,363 @@
+"""`auth-agent login`, as a person at a terminal, or a script, meets it."""
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from tests.integration.agent_process import COMMAND, AgentProcess, until
+from tests.integration.conftest import account, record
+from tests.integration.terminal import Terminal
+from tests.op.provider import CREDENTIALS, OpenIDProvider
+
+ANY: dict[str, Any] = {"redirect_ports": [0]}
+ADDRESS = r"http://127\.0\.0\.1:\d+/authorize\?\S+"
+
+
+@pytest.fixture
+def agent(provider: OpenIDProvider) -> Generator[AgentProcess, None, None]:
+    """An agent that knows the account `work`, and no browser."""
+    with AgentProcess({"work": account(provider, **ANY)}) as process:
+        process.environment.update(NO_BROWSER)
+        yield process
+
+
+# As in a shell on a machine without a screen.
+NO_BROWSER = {"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+
+
+@pytest.fixture
+def alone() -> Generator[AgentProcess, None, None]:
+    """A place for commands, where no agent runs; whichever is started there is ended."""
+    with AgentProcess(started=False) as process:
+        process.environment.update(NO_BROWSER, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
+        try:
+            yield process
+        finally:
+            process.run("stop")
+
+
+def at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) -> Terminal:
+    return Terminal([*COMMAND, *arguments], agent.environment, columns)
+
+
+def browser_that_runs(agent: AgentProcess, script: str) -> None:
+    """Let the browser be a program of ours, which gets the address as its argument."""
+    program = agent.home / "browser"
+    program.write_text(f"#!{sys.executable}\nimport sys\naddress = sys.argv[1]\n{script}\n")
+    program.chmod(stat.S_IRWXU)
+    agent.environment["BROWSER"] = str(program)
+
+
+def new_account(provider: OpenIDProvider, client_id: str = "native-app") -> tuple[str, ...]:
+    return ("--issuer", provider.issuer, "--client-id", client_id, "--redirect-port", "0")
+
+
+# ---- from nothing
+
+
+def test_from_nothing_to_a_token(alone: AgentProcess, provider: OpenIDProvider) -> None:
+    alone.config.unlink()
+    with at_terminal(alone, "login", "work", *new_account(provider)) as terminal:
+        address = terminal.until(ADDRESS)[0]
+        assert provider.enter(address).status_code == 200
+        assert terminal.end() == 0
+        shown = terminal.shown
+    assert "No agent was running: started one (process " in shown
+    assert "Added the account work to ~/config.toml" in shown
+    assert "Logged in to work as Name of auth0|alice." in shown
+    assert "sessions are kept" in alone.run("status").stdout
+    token = alone.run("token", "work").stdout.strip()
+    assert provider.userinfo(token).status_code == 200
+    assert stat.S_IMODE(alone.config.stat().st_mode) == 0o600
+
+
+def test_an_agent_that_was_started_outlives_the_terminal(alone: AgentProcess, provider: OpenIDProvider) -> None:
+    with at_terminal(alone, "login", "work", *new_account(provider)) as terminal:
+        terminal.until(ADDRESS)
+        terminal.type("\x03")
+        terminal.end()
+    assert alone.answers()
+    log = next(alone.home.rglob("agent.log"))
+    assert "listening" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_an_agent_that_cannot_start_says_why(alone: AgentProcess, provider: OpenIDProvider) -> None:
+    alone.environment["SSL_CERT_FILE"] = str(alone.home / "none.pem")
+    done = alone.run("login", "work", *new_account(provider))
+    assert done.returncode == 1
+    assert "SSL_CERT_FILE" in done.stderr
+    assert not alone.config.read_text().strip()  # nothing was written yet
+
+
+# ---- in a browser
+
+
+def test_a_browser_is_opened(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    seen = agent.home / "seen"
+    browser_that_runs(agent, f"open({str(seen)!r}, 'w').write(address)")
+    with at_terminal(agent, "login") as terminal:
+        until(lambda: seen.exists() and seen.read_text())
+        terminal.until("Your browser should show the login of 127.0.0.1")
+        assert provider.enter(seen.read_text()).status_code == 200
+        assert terminal.end() == 0
+        assert "Logged in to work" in terminal.shown
+
+
+def test_where_none_opens_the_address_is_shown(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    browser_that_runs(agent, "sys.exit(3)")
+    with at_terminal(agent, "login", "work") as terminal:
+        address = terminal.until(ADDRESS)[0]
+        terminal.until("If that browser is on another machine")
+        provider.enter(address)
+        assert terminal.end() == 0
+
+
+def test_a_script_gets_the_address_and_nothing_else_on_stdout(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    command = [*COMMAND, "login", "work", "--no-browser"]
+    with subprocess.Popen(
+        command,
+        env=agent.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        redirect = provider.visit(process.stdout.readline().strip())
+        stdout, stderr = process.communicate(f"{redirect}\n", 30)
+    assert (process.returncode, stdout) == (0, "")
+    assert "Logged in to work" in stderr
+    assert "\x1b" not in stderr
+    assert redirect not in stderr
+
+
+def test_a_pasted_address_is_taken_and_not_shown(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    with at_terminal(agent, "login", "--no-browser") as terminal:
+        redirect = provider.visit(terminal.until(ADDRESS)[0])
+        terminal.until("Waiting")
+        terminal.type("https://example.com/\n")
+        terminal.until("This is not the address")
+        terminal.type(f"x\x7f{redirect}{'&more=' + 'x' * 3000}\n")  # longer than a terminal's own line may be
+        assert terminal.end() == 0
+        assert "Logged in to work" in terminal.shown
+        code = re.search(r"code=([^&]+)", redirect)
+        assert code is not None
+        assert code[1] not in terminal.raw
+
+
+def test_what_is_wrong_is_told_and_nothing_changed(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    with agent.client() as client:
+        with at_terminal(agent, "login") as terminal:
+            provider.enter(terminal.until(ADDRESS)[0])
+            assert terminal.end() == 0
+        before = record(client)
+        with at_terminal(agent, "login") as terminal:
+            provider.enter(terminal.until(ADDRESS)[0], "auth0|bob")
+            assert terminal.end() == 6
+            assert "auth-agent login work --switch-user" in " ".join(terminal.shown.split())
+        assert record(client)["epoch"] == before["epoch"]
+        with at_terminal(agent, "login", "--switch-user") as terminal:
+            provider.enter(terminal.until(ADDRESS)[0], "auth0|bob")
+            assert terminal.end() == 0
+        assert record(client)["subject"] == "auth0|bob"
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "SIGHUP"])
+def test_a_login_that_is_cancelled_leaves_all_as_it_was(how: str, agent: AgentProcess) -> None:
+    with at_terminal(agent, "login") as terminal:
+        terminal.until("Waiting for the login: [0-9]+:[0-9]+ left")
+        if how == "Ctrl-C":
+            terminal.type("\x03")
+        else:
+            terminal.process.send_signal(getattr(signal, how))
+        assert terminal.end() == 130
+        assert terminal.shown.endswith("Cancelled; nothing has changed.\n")
+    with agent.client() as client:
+        assert record(client)["state"] == "logged_out"
+    with at_terminal(agent, "login") as terminal:
+        terminal.until(ADDRESS)  # its port is free, or another is
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_line_is_wider_than_the_terminal_but_the_address(
+    columns: int, agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    with at_terminal(agent, "login", columns=columns) as terminal:
+        provider.enter(terminal.until(ADDRESS)[0])
+        assert terminal.end() == 0
+        shown = [line.rpartition("\r")[2] for line in terminal.shown.split("\n")]
+    assert [line for line in shown if len(line) > columns and not re.fullmatch(ADDRESS, line)] == []
+
+
+# ---- on another device
+
+
+def test_a_code_is_shown_by_itself(agent: AgentProcess, start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(device_interval=1)
+    agent.configure({"work": account(provider)})
+    with at_terminal(agent, "login", "--flow", "device") as terminal:
+        code = terminal.until(r"\n +([A-Z]{4}-[A-Z]{4})\n")[1]
+        where = terminal.until(r"\n +(http://\S+)\n")[1]
+        terminal.until("Waiting")
+        provider.approve(where, user_code=code)
+        assert terminal.end() == 0
+        assert "Logged in to work as Name of auth0|alice." in terminal.shown
+
+
+# ---- secrets
+
+
+def test_a_secret_is_asked_for_where_one_is_needed(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    method = CREDENTIALS["post-app"].method
+    agent.configure({"work": account(provider, "post-app", token_endpoint_auth_method=method, **ANY)})
+    with at_terminal(agent, "login") as terminal:
+        terminal.until("Client secret: ")
+        terminal.type(f"{CREDENTIALS['post-app'].secret}\n")
+        provider.enter(terminal.until(ADDRESS)[0])
+        assert terminal.end() == 0
+        assert CREDENTIALS["post-app"].secret not in terminal.raw
+    assert agent.run("token").returncode == 0
+
+
+def test_a_secret_comes_by_a_descriptor(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    secret = CREDENTIALS["service-app"]
+    reading, writing = os.pipe()
+    os.write(writing, f"{secret.secret}\n".encode())
+    os.close(writing)
+    service = ("--issuer", provider.issuer, "--client-id", "service-app", "--grant", "client_credentials")
+    method = ("--token-endpoint-auth-method", secret.method)
+    done = subprocess.run(
+        [*COMMAND, "login", "robot", *service, *method, "--client-secret-fd", str(reading)],
+        env=agent.environment,
+        pass_fds=[reading],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(reading)
+    assert done.returncode == 0, done.stderr
+    assert "Logged in to robot as service-app." in done.stderr
+    assert secret.secret not in agent.config.read_text()
+    assert secret.secret not in agent.log
+    assert agent.run("token", "robot").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--client-secret",), "--client-secret-fd"),
+        (("--client-secret-fd", "77"), "can't be read"),
+        (("--client-secret", "--client-secret-fd", "0"), "give one of them"),
+        (("--client-secret-fd", "0"), "no secret"),
+    ],
+)
+def test_a_secret_that_cannot_be_had_is_an_error(arguments: tuple[str, ...], said: str, agent: AgentProcess) -> None:
+    done = agent.run("login", "work", *arguments)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+
+
+# ---- the account
+
+
+def test_an_account_that_was_changed_for_a_login_that_failed_is_as_before(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    before = f"# mine\n{agent.config.read_text()}"
+    agent.config.write_text(before)
+    with at_terminal(agent, "login", "work", "--scope", "openid email") as terminal:
+        terminal.until(ADDRESS)
+        assert "openid email" in agent.config.read_text()
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "work is as it was before" in terminal.shown
+    assert agent.config.read_text() == before
+    with at_terminal(agent, "login", "work", "--scope", "openid email offline_access") as terminal:
+        provider.enter(terminal.until(ADDRESS)[0])
+        assert terminal.end() == 0
+    assert agent.config.read_text().startswith("# mine\n")
+    assert "openid email offline_access" in agent.config.read_text()
+
+
+def test_a_session_s_account_is_not_given_to_another_client(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    with at_terminal(agent, "login") as terminal:
+        provider.enter(terminal.until(ADDRESS)[0])
+        assert terminal.end() == 0
+    before = agent.config.read_text()
+    done = agent.run("login", "work", "--client-id", "second-app")
+    assert done.returncode == 1
+    assert "auth-agent logout work" in done.stderr
+    assert agent.config.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("login", "wrk"), 1, "did you mean work?"),
+        (("login", "new"), 1, "auth-agent login new --issuer"),
+        (("login", "new", "--client-id", "x"), 2, "--issuer"),
+        (("login", "new", "--issuer", "http://evil.example", "--client-id", "x"), 1, "https://"),
+        (("login", "--issuer", "https://id.example", "--client-id", "x"), 2, "Name the account"),
+        (("login", "work", "--flow", "fax"), 2, "--flow"),
+        (("login", "work", "--authorize", "prompt"), 2, "NAME=VALUE"),
+        (("login", "a b", "--issuer", "https://id.example", "--client-id", "x"), 1, "a b"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_and_changes_nothing(
+    arguments: tuple[str, ...], code: int, said: str, agent: AgentProcess
+) -> None:
+    before = agent.config.read_text()
+    done = agent.run(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in " ".join(done.stderr.split())
+    assert agent.config.read_text() == before
+
+
+def test_an_agent_that_reads_another_configuration_is_told(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    other = agent.home / "other.toml"
+    agent.environment["AUTH_AGENT_CONFIG"] = str(other)
+    done = agent.run("login", "new", *new_account(provider))
+    assert done.returncode == 1
+    assert f"another configuration, {agent.config}, and not {other}" in done.stderr
+
+
+# ---- auth-agent account
+
+
+def test_accounts_are_listed_added_and_removed(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    assert agent.run("account", "add", "lab", *new_account(provider)).returncode == 0
+    table = agent.run("account", "list").stdout
+    assert [line.split()[:4] for line in table.splitlines()[1:]] == [
+        [name, "logged", "out", provider.issuer] for name in ("work", "lab")
+    ]
+    with at_terminal(agent, "login", "lab") as terminal:
+        provider.enter(terminal.until(ADDRESS)[0])
+        assert terminal.end() == 0
+    kept = agent.run("account", "remove", "lab")
+    assert kept.returncode == 1
+    assert "--logout" in kept.stderr
+    gone = agent.run("account", "remove", "lab", "--logout")
+    assert gone.returncode == 0, gone.stderr
+    assert "lab" not in agent.run("account", "list").stdout
+    assert "lab" not in agent.config.read_text()
+    assert agent.run("account", "add", "work", *new_account(provider)).returncode == 1
+
+
+def test_accounts_are_listed_where_no_agent_runs(alone: AgentProcess) -> None:
+    assert "There is no account" in alone.run("account", "list").stderr
+    alone.configure({"work": {"issuer": "https://id.example", "client_id": "x"}})
+    assert alone.run("account", "list").stdout.split() == [
+        "ACCOUNT", "ISSUER", "CLIENT", "ID", "work", "(default)", "https://id.example", "x",
+    ]  # fmt: skip
+    assert alone.run("account", "remove", "work").returncode == 3
