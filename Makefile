@@ -1,8 +1,9 @@
-# test, check, bench, picture: each makes what it needs in this checkout, and nothing outside it.
+# demo, test, check, bench, picture: each makes what it needs in this checkout, and nothing outside it.
 #
 #   make test           the tests; one that needs a system package that is missing skips and says so
 #   make test STRICT=1  a skip is a failure (as in CI)
 #   make check          ruff, mypy, pyright
+#   make demo           a provider, a login, four programs, and tokens that rotate; DEMO_SECONDS=30
 #   make bench          the benchmark
 #   make picture        docs/status.svg, from what `auth-agent status` prints
 #   make constraints    pin anew what development uses
@@ -14,7 +15,7 @@ STRICT ?=
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help test check bench picture format constraints clean
+.PHONY: help demo test check bench picture format constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,6 +51,9 @@ check: $(VENV)/.check tests/op/node_modules/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+
+demo: $(VENV)/.test tests/op/node_modules/.installed
+	$(BIN)/python -m tests.demo
 
 bench: $(VENV)/.test tests/op/node_modules/.installed
 	$(BIN)/python -m tests.bench $(ARGS)
