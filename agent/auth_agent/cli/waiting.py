@@ -21,6 +21,8 @@ from auth_agent_client.errors import AgentError, InvalidRequest
 _TICK: Final = 1.0  # s, between two looks at the clock
 # For the end of a login that was cancelled: a code may be with the provider, and its answer is waited for.
 _CANCEL_PATIENCE: Final = 35.0  # s
+# For what comes after a person has logged in at the last moment: the exchange, the checks, the keyring.
+_LAST_STEPS: Final = 120.0  # s
 # Longer than any address; what is longer was not meant for here.
 _LONGEST_LINE: Final = 65_536
 _ERASE: Final = (0x08, 0x7F)
@@ -30,10 +32,10 @@ _KILL: Final = 0x15
 class Ending:
     """How a login ends, which a thread waits for."""
 
-    def __init__(self, agent: Agent, login_id: object) -> None:
-        """Wait for that login's end."""
+    def __init__(self, agent: Agent, login_id: object, expires_at: float) -> None:
+        """Wait for that login's end, which comes by `expires_at` if nobody logs in (Unix time in seconds)."""
         self._agent = agent
-        self._login_id = login_id
+        self._asked = {"login_id": login_id, "timeout": max(0.0, expires_at - time.time()) + _LAST_STEPS}
         self._record: Mapping[str, object] | None = None
         self._error: AgentError | None = None
         self._reading, self._writing = os.pipe()
@@ -59,7 +61,7 @@ class Ending:
 
     def _wait(self) -> None:
         try:
-            self._record = self._agent.call("login_result", {"login_id": self._login_id})
+            self._record = self._agent.call("login_result", self._asked)
         except AgentError as error:
             self._error = error
         finally:
@@ -80,10 +82,10 @@ def wait(agent: Agent, login_id: object, expires_at: float, *, takes_address: bo
         KeyboardInterrupt: a person has cancelled it, and it is over.
 
     """
-    ending = Ending(agent, login_id)
+    ending = Ending(agent, login_id, expires_at)
     try:
         with _typed(wanted=takes_address) as lines:
-            _watch(ending, lines, expires_at, lambda line: _hand_in(agent, login_id, line))
+            _watch(ending, lines, expires_at, lambda line: hand_in(agent, login_id, line))
         return ending.record()
     except KeyboardInterrupt:
         with suppress(AgentError):
@@ -96,7 +98,7 @@ def wait(agent: Agent, login_id: object, expires_at: float, *, takes_address: bo
             raise KeyboardInterrupt from None
 
 
-def _watch(ending: Ending, lines: "_Lines | None", expires_at: float, take: Callable[[str], None]) -> None:
+def _watch(ending: Ending, lines: "Lines | None", expires_at: float, take: Callable[[str], None]) -> None:
     """Show how long is left, and take what is pasted, until the login is over."""
     live = sys.stderr.isatty()
     if not live:
@@ -119,7 +121,7 @@ def _watch(ending: Ending, lines: "_Lines | None", expires_at: float, take: Call
             _show("")
 
 
-def _hand_in(agent: Agent, login_id: object, line: str) -> None:
+def hand_in(agent: Agent, login_id: object, line: str) -> None:
     """Give the agent what was pasted. It isn't shown again: it holds a code."""
     if not line.strip():
         return
@@ -144,7 +146,7 @@ def _left(expires_at: float) -> str:
 # ---- what is typed
 
 
-class _Lines:
+class Lines:
     """Standard input, line by line, whole or not: a terminal is read as it is typed, and edited here.
 
     A terminal's own editing would cut an address off where its line's buffer ends (1,024 bytes on macOS).
@@ -180,7 +182,7 @@ class _Lines:
 
 
 @contextmanager
-def _typed(*, wanted: bool) -> Generator[_Lines | None, None, None]:
+def _typed(*, wanted: bool) -> Generator[Lines | None, None, None]:
     """What is typed or piped in, without an echo; None where nothing is wanted, or can be."""
     try:
         descriptor = sys.stdin.fileno()
@@ -190,11 +192,11 @@ def _typed(*, wanted: bool) -> Generator[_Lines | None, None, None]:
     except (OSError, ValueError, AttributeError):  # it is closed, or was never there
         usable, is_terminal, descriptor = False, False, -1
     if not usable or not is_terminal:
-        yield _Lines() if usable else None
+        yield Lines() if usable else None
         return
     before = termios.tcgetattr(descriptor)
     try:
         tty.setcbreak(descriptor)
-        yield _Lines()
+        yield Lines()
     finally:
         termios.tcsetattr(descriptor, termios.TCSAFLUSH, before)
