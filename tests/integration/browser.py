@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Page, Playwright, sync_playwright
+from playwright.sync_api import Page, Playwright, expect, sync_playwright
 
+from tests.integration.agent_process import PATIENCE
 from tests.op.install import node_command
 
 # As root it runs without its sandbox only; what it opens here is on this machine.
@@ -41,6 +42,7 @@ def browser(scheme: Scheme = "light", width: int = 800, *, javascript: bool = Tr
     with _playwright() as playwright:
         options: dict[str, Any] = {"executable_path": chromium(), "args": list(_ARGUMENTS)}
         with playwright.chromium.launch(**options) as running:
+            expect.set_options(timeout=PATIENCE * 1000)
             context = running.new_context(
                 viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=javascript
             )

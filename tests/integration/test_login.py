@@ -364,7 +364,7 @@ def test_a_code_that_nobody_enters_expires(start_provider: Callable[..., OpenIDP
         error = failure(client, begin(client, flow="device"))
         assert isinstance(error, LoginRequired)
         assert "auth-agent login work" in error.message
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 60  # and not the ten minutes of a login
 
 
 def test_a_provider_that_is_asked_too_often_is_asked_less_often(quick: OpenIDProvider) -> None:
