@@ -1,5 +1,6 @@
 """A real agent in a process of its own, with a home, a socket and a configuration that nobody else has."""
 
+import errno
 import json
 import os
 import re
@@ -36,6 +37,15 @@ def until(condition: Callable[[], Found], timeout: float = PATIENCE, every: floa
             return found
         assert time.monotonic() < deadline, f"not within {timeout:g} s: {condition}"
         time.sleep(every)
+
+
+def _is_removed(directory: Path) -> bool:
+    """Remove it; not so while a worker that outlives its agent still makes its lock there."""
+    try:
+        shutil.rmtree(directory)
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    return True
 
 
 class Begun(NamedTuple):
@@ -122,7 +132,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
                 sys.stderr.write(self.log)
         finally:
             self._end.close()
-            shutil.rmtree(self.home)
+            until(lambda: _is_removed(self.home))
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
