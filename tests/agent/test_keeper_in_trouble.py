@@ -56,6 +56,35 @@ async def test_an_imported_refresh_token_is_not_presented_again_by_the_next_agen
     assert machine.provider.presented == []
 
 
+@pytest.mark.parametrize("failure", [FAILING, LOCKED], ids=["failing", "locked"])
+async def test_what_a_login_replaces_is_revoked_when_the_store_has_its_successor_and_not_before(
+    machine: Machine, failure: Exception
+) -> None:
+    await machine.has_a_session()
+    async with machine.agent() as heart:
+        await heart.keeper.opened(heart.session)
+        machine.fails(failure)
+        machine.provider.live = "rt-10"
+        await heart.log_in("rt-10")
+        await anyio.sleep(100)
+        assert machine.provider.revoked == []
+        assert machine.store.has() == "rt-2"
+        machine.is_mended()
+        await anyio.sleep(20)
+        assert machine.store.has() != "rt-2"
+        assert machine.provider.revoked == ["rt-2"]
+
+
+async def test_without_a_keyring_what_a_login_replaces_is_revoked_at_once(machine: Machine) -> None:
+    machine.fails(MISSING)
+    async with machine.agent() as heart:
+        await anyio.sleep(100)
+        await heart.log_in()
+        machine.provider.live = "rt-10"
+        await heart.log_in("rt-10")
+        assert machine.provider.revoked == ["rt-2"]
+
+
 async def test_without_a_keyring_an_account_that_is_added_can_be_used_at_once(machine: Machine) -> None:
     machine.fails(MISSING)
     async with machine.agent() as heart:

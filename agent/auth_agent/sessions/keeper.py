@@ -209,6 +209,14 @@ class Keeper:
         """
         await self._settle(session, self._want(session, kept).settled, patience)
 
+    def kept(self, session: Session) -> anyio.Event:
+        """Set when the store has what it should have of a session, and nothing from before; or where there is none."""
+        if not isinstance(self._problem, StoreMissing):
+            return self._desk(session).settled
+        nothing_to_wait_for = anyio.Event()
+        nothing_to_wait_for.set()
+        return nothing_to_wait_for
+
     def save_soon(self, session: Session) -> None:
         """Have the session as it is now in the store, as soon as it goes."""
         self._want(session, session.kept())
