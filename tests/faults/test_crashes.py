@@ -12,20 +12,31 @@ What nothing can save stands here, too:
 
 import json
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 import pytest
 
-from auth_agent_client import Agent, AgentError, AgentNotRunning, ConnectionLost, InvalidRequest, LoginRequired
+from auth_agent_client import (
+    Agent,
+    AgentError,
+    AgentNotRunning,
+    ConnectionLost,
+    InvalidRequest,
+    LoginRequired,
+    Unavailable,
+)
 from tests.faults.traps import FILE, WRAPS, Trap, TrapFile
 from tests.integration.agent_process import COMMAND, PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, record
@@ -36,6 +47,10 @@ from tests.op.provider import OpenIDProvider, Presented, fingerprint
 TRAPPED = (sys.executable, "-W", "error", "-m", "tests.faults.launcher", *WRAPS)
 NEIGHBOUR = "neighbour"
 OVERLAP = 60
+
+# What a client is promised to wait for the keyring, in seconds; and what it may take besides on a machine that is busy
+# with other things. A worker that hangs is given up after five: whoever waited for that would come too late.
+STORE_WAIT, SLACK = 1.0, 3.0
 
 Providers = dict[bool, OpenIDProvider]
 
@@ -126,6 +141,17 @@ def moments(*of: Moment) -> pytest.MarkDecorator:
 
 
 overlaps = pytest.mark.parametrize("overlap", [True, False], ids=["with an overlap", "without an overlap"])
+
+
+def each_where_it_matters(*of: Moment) -> pytest.MarkDecorator:
+    """With an overlap only what that can save."""
+    cases = [
+        pytest.param(moment, overlap, id=f"killed {moment.told}-{'with' if overlap else 'without'} an overlap")
+        for moment in of
+        for overlap in (True, False)
+        if not overlap or moment.reach in {Reach.PROVIDER, Reach.AGENT}
+    ]
+    return pytest.mark.parametrize(("moment", "overlap"), cases)
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +332,7 @@ def refresh_token(stage: Stage) -> str:
 def test_a_refresh_loses_nothing_that_the_provider_would_give_again(
     moment: Moment, overlap: bool, stage: Stage
 ) -> None:
-    begun(stage)
+    old = begun(stage)
     presented = refresh_token(stage)
     was_told(stage.killed(moment, refresh), moment)
     stage.restart()
@@ -315,6 +341,8 @@ def test_a_refresh_loses_nothing_that_the_provider_would_give_again(
         if is_owed and not overlap:
             is_over(stage, client)
         else:
+            # Without being asked to: the overlap may be over before somebody asks.
+            until(lambda: not is_owed or client.token("work").access_token != old)
             serves(stage, client)
             assert others(stage, presented) <= {Presented(1, 1)}
     # What was owed is asked for again, once; and nothing that was saved is, ever.
@@ -382,7 +410,7 @@ def test_a_login_on_another_device_is_there_or_can_be_done_again(moment: Moment,
 
 def is_unsaved(answer: object) -> bool:
     """Whether the client was told that what is done isn't saved."""
-    return isinstance(answer, dict) and answer["saved"] is False  # pyright: ignore[reportUnknownVariableType] -- its keys are texts
+    return isinstance(answer, dict) and answer["saved"] is False
 
 
 def is_there(stage: Stage, moment: Moment, *, told: bool) -> None:
@@ -401,8 +429,7 @@ def is_there(stage: Stage, moment: Moment, *, told: bool) -> None:
 # ---- an import
 
 
-@overlaps
-@moments(*IMPORT, *REVOKING)
+@each_where_it_matters(*IMPORT, *REVOKING)
 def test_an_import_leaves_the_new_session_or_the_old_one(moment: Moment, overlap: bool, stage: Stage) -> None:
     old = begun(stage)
     told, imported = bring_in(stage, moment)
@@ -436,3 +463,140 @@ def bring_in_again(client: Agent, moment: Moment, imported: str, *, overlap: boo
     else:
         with pytest.raises(LoginRequired, match="invalid_grant"):
             client.import_refresh_token(imported, "work")
+
+
+# ---- at any moment
+
+
+@pytest.mark.parametrize("overlap", [True], ids=["with an overlap"])
+def test_killed_at_any_moment_the_session_is_there(stage: Stage, request: pytest.FixtureRequest) -> None:
+    rounds = 200 if request.config.getoption("--soak", default=False) else 3
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    begun(stage)
+    stage.agent.kill()
+    stage.restart()
+    for number in range(rounds):
+        stage.provider.reset()
+        ask = refresh if chance.random() < 0.5 else partial(log_in, stage.provider)
+        workers = keyring_workers(stage) if chance.random() < 0.5 else []
+        with stage.agent.client() as client, ThreadPoolExecutor(1) as clients:
+            asked = clients.submit(ask, client)
+            time.sleep(chance.uniform(0, 0.5))
+            stage.agent.kill()
+            for worker in workers:
+                with suppress(ProcessLookupError):  # its agent has gone, and so has it, if it had nothing to do
+                    os.kill(worker, signal.SIGKILL)
+            assert isinstance(asked.exception(PATIENCE), AgentError | None)
+        stage.agent.start()
+        with stage.agent.client() as client:
+            serves(stage, client)
+        assert max(row.presented for row in stage.ledger().values()) <= 2, f"seed {seed}, round {number}"
+
+
+# ---- the worker and the keyring, while the agent lives
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What the worker has, and whether the keyring is well meanwhile; both get well when the client has its answer.
+
+    `gets`: what the worker gets before it is asked; or, when it is to be killed, in the middle of its work.
+    """
+
+    told: str
+    keyring: Literal["works", "hangs", "is locked"] = "works"
+    gets: signal.Signals | None = None
+    gets_well: bool = False
+
+
+TROUBLES = [
+    Trouble("its worker is killed", "hangs", signal.SIGKILL),
+    Trouble("its worker hangs", gets=signal.SIGSTOP),
+    Trouble("its worker is late", gets=signal.SIGSTOP, gets_well=True),
+    Trouble("the keyring hangs", "hangs"),
+    Trouble("the keyring is locked", "is locked"),
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=[trouble.told for trouble in TROUBLES])
+@pytest.mark.parametrize("by", ["refresh", "login"])
+def test_what_is_new_is_served_within_a_second_and_saved_when_all_is_well(
+    by: str, trouble: Trouble, stage: Stage
+) -> None:
+    old = begun(stage)
+    stage.provider.reset()
+    ask = refresh if by == "refresh" else partial(log_in, stage.provider)
+    with stage.agent.client() as client:
+        with stage.the_keyring(trouble.keyring):
+            took = in_trouble(stage, client, trouble, ask)
+            assert took < STORE_WAIT + SLACK
+            token = client.token("work").access_token
+            assert token != old
+            assert is_accepted(stage.provider, token)
+            if trouble.keyring != "works":
+                assert record(client)["saved"] is False
+                assert is_accepted(stage.provider, old)  # it is all that the keyring has
+        until(lambda: is_saved(client), 2 * PATIENCE)
+        # A session that was replaced is revoked; a refresh leaves the token from before as good as it was.
+        until(lambda: is_accepted(stage.provider, old) is (by == "refresh"))
+    stage.agent.kill()
+    stage.restart()
+    with stage.agent.client() as client:
+        assert serves(stage, client) == token
+    assert set(stage.ledger().values()) == {Presented(1, 1)}
+
+
+def in_trouble(stage: Stage, client: Agent, trouble: Trouble, ask: Callable[[Agent], object]) -> float:
+    """Ask, while the worker has that trouble; how long the answer took from when the provider was asked."""
+    workers = keyring_workers(stage)
+    with ThreadPoolExecutor(1) as clients:
+        if trouble.gets is signal.SIGKILL:
+            stage.trap.set(Trap("write:middle", "hold"))
+        elif trouble.gets is not None:
+            send(workers, trouble.gets)
+        asked = clients.submit(ask, client)
+        if trouble.gets is signal.SIGKILL:
+            until(stage.trap.is_reached)
+            send(workers, trouble.gets)
+            stage.trap.take_away()
+        asked.result(PATIENCE)
+        took = time.time() - stage.provider.requests(stage.provider.token_path)[-1].at
+        if trouble.gets_well:
+            send(workers, signal.SIGCONT)
+    return took
+
+
+def send(workers: list[int], signum: signal.Signals) -> None:
+    assert workers != []
+    for worker in workers:
+        os.kill(worker, signum)
+
+
+def keyring_workers(stage: Stage) -> list[int]:
+    """The agent's workers that talk to the keyring; the one that checks a signature has no lock."""
+    return [pid for pid in workers_of(stage.agent.process.pid) if b"worker.lock" in command_of(pid)]
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_a_login_whose_signature_nobody_could_check_is_revoked_and_the_old_session_stays(stage: Stage) -> None:
+    old = begun(stage)
+    stage.provider.reset()
+    agent = stage.agent.process.pid
+    known = keyring_workers(stage)
+    children = Path(f"/proc/{agent}/task/{agent}/children")
+    stage.trap.set(Trap("keys:after", "hold"))
+    with stage.agent.client() as client, ThreadPoolExecutor(1) as clients:
+        asked = clients.submit(log_in, stage.provider, client)
+        until(stage.trap.is_reached)
+        stage.trap.take_away()
+        send(until(lambda: [pid for pid in map(int, children.read_text().split()) if pid not in known]), signal.SIGKILL)
+        with pytest.raises(Unavailable, match="signature"):
+            asked.result(PATIENCE)
+        assert stage.provider.count(stage.provider.paths["revocation"]) == 1
+        assert serves(stage, client) == old
+        log_in(stage.provider, client)
+        assert serves(stage, client) != old
