@@ -200,7 +200,7 @@ class Stage:
     def killed(self, moment: Moment, ask: Callable[[Agent], object]) -> object:
         """What a client gets that asks, while the agent is killed at that moment; an error, if that is what it gets."""
         self.provider.reset()
-        workers = workers_of(self.agent.process.pid)
+        workers = self.workers()
         with self.agent.client() as client, self.the_keyring(moment.keyring), ThreadPoolExecutor(1) as clients:
             if moment.trap is not None:
                 self.trap.set(moment.trap)
@@ -210,7 +210,7 @@ class Stage:
             if moment.trap is not None:
                 assert self.agent.process.wait(PATIENCE) == -signal.SIGKILL
             elif moment.reach is Reach.PROVIDER:
-                until(lambda: asked.done() or self.provider.count(self.provider.token_path))
+                until(lambda: asked.done() or self.is_asked())
             else:
                 until(asked.done)
             self.agent.kill()
@@ -222,6 +222,15 @@ class Stage:
         if error is not None and not isinstance(error, AgentError):
             raise error
         return error or asked.result()
+
+    def workers(self) -> list[int]:
+        """The agent's worker for the keyring, if there is one; the one that checks a signature has no lock."""
+        children = workers_of(self.agent.process.pid)
+        return [pid for pid in children if b"worker.lock" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def is_asked(self) -> bool:
+        """Whether a request for tokens is with the provider, to its last byte."""
+        return any(request.grant_type is not None for request in self.provider.requests(self.provider.token_path))
 
     def restart(self) -> None:
         """Start a plain agent in its place."""
@@ -479,7 +488,7 @@ def test_killed_at_any_moment_the_session_is_there(stage: Stage, request: pytest
     for number in range(rounds):
         stage.provider.reset()
         ask = refresh if chance.random() < 0.5 else partial(log_in, stage.provider)
-        workers = keyring_workers(stage) if chance.random() < 0.5 else []
+        workers = stage.workers() if chance.random() < 0.5 else []
         with stage.agent.client() as client, ThreadPoolExecutor(1) as clients:
             asked = clients.submit(ask, client)
             time.sleep(chance.uniform(0, 0.5))
@@ -549,7 +558,7 @@ def test_what_is_new_is_served_within_a_second_and_saved_when_all_is_well(
 
 def in_trouble(stage: Stage, client: Agent, trouble: Trouble, ask: Callable[[Agent], object]) -> float:
     """Ask, while the worker has that trouble; how long the answer took from when the provider was asked."""
-    workers = keyring_workers(stage)
+    workers = stage.workers()
     with ThreadPoolExecutor(1) as clients:
         if trouble.gets is signal.SIGKILL:
             stage.trap.set(Trap("write:middle", "hold"))
@@ -573,20 +582,11 @@ def send(workers: list[int], signum: signal.Signals) -> None:
         os.kill(worker, signum)
 
 
-def keyring_workers(stage: Stage) -> list[int]:
-    """The agent's workers that talk to the keyring; the one that checks a signature has no lock."""
-    return [pid for pid in workers_of(stage.agent.process.pid) if b"worker.lock" in command_of(pid)]
-
-
-def command_of(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
 def test_a_login_whose_signature_nobody_could_check_is_revoked_and_the_old_session_stays(stage: Stage) -> None:
     old = begun(stage)
     stage.provider.reset()
     agent = stage.agent.process.pid
-    known = keyring_workers(stage)
+    known = stage.workers()
     children = Path(f"/proc/{agent}/task/{agent}/children")
     stage.trap.set(Trap("keys:after", "hold"))
     with stage.agent.client() as client, ThreadPoolExecutor(1) as clients:
