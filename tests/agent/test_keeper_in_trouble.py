@@ -56,6 +56,69 @@ async def test_an_imported_refresh_token_is_not_presented_again_by_the_next_agen
     assert machine.provider.presented == []
 
 
+async def test_what_was_presented_is_dead_though_the_agent_died_between_the_save_and_its_note(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: object) -> None:
+        await anyio.sleep_forever()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "saved", die)
+        async with machine.agent() as heart:
+            await heart.keeper.opened(heart.session)
+            await heart.log_in()
+            assert machine.store.has() == "rt-2"
+    async with machine.agent() as heart:
+        await heart.keeper.opened(heart.session)
+        with pytest.raises(errors.InvalidRequest, match="used before"):
+            await heart.log_in()
+    assert machine.provider.presented == ["rt-1"]
+
+
+async def test_an_import_that_was_lost_with_the_agent_may_be_done_again(machine: Machine) -> None:
+    await machine.has_a_session()
+    machine.provider.live = "rt-10"
+    async with machine.agent() as heart:
+        await heart.keeper.opened(heart.session)
+        machine.fails(LOCKED)
+        await heart.log_in("rt-10")
+    machine.is_mended()
+    machine.provider.live = "rt-10"  # by its overlap
+    async with machine.agent() as heart:
+        await heart.keeper.opened(heart.session)
+        await heart.log_in("rt-10")
+    assert machine.provider.presented == ["rt-10", "rt-10"]
+
+
+@pytest.mark.parametrize("failure", [FAILING, LOCKED], ids=["failing", "locked"])
+async def test_what_a_login_replaces_is_revoked_when_the_store_has_its_successor_and_not_before(
+    machine: Machine, failure: Exception
+) -> None:
+    await machine.has_a_session()
+    async with machine.agent() as heart:
+        await heart.keeper.opened(heart.session)
+        machine.fails(failure)
+        machine.provider.live = "rt-10"
+        await heart.log_in("rt-10")
+        await anyio.sleep(100)
+        assert machine.provider.revoked == []
+        assert machine.store.has() == "rt-2"
+        machine.is_mended()
+        await anyio.sleep(20)
+        assert machine.store.has() != "rt-2"
+        assert machine.provider.revoked == ["rt-2"]
+
+
+async def test_without_a_keyring_what_a_login_replaces_is_revoked_at_once(machine: Machine) -> None:
+    machine.fails(MISSING)
+    async with machine.agent() as heart:
+        await anyio.sleep(100)
+        await heart.log_in()
+        machine.provider.live = "rt-10"
+        await heart.log_in("rt-10")
+        assert machine.provider.revoked == ["rt-2"]
+
+
 async def test_without_a_keyring_an_account_that_is_added_can_be_used_at_once(machine: Machine) -> None:
     machine.fails(MISSING)
     async with machine.agent() as heart:

@@ -78,7 +78,8 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self.socket = self.home / "run" / "agent.sock"
         self.config = self.home / "config.toml"
         self._log = self.home / "log"
-        self._command = command
+        # What it is started by, from the next start on.
+        self.command = command
         self._preexec = preexec
         self._started = started
         self._log_is_read = log_is_read
@@ -149,7 +150,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         with ExitStack() as stack:
             log = stack.enter_context(self._log.open("ab") if self._log_is_read else self._unread_pipe())
             self._process = subprocess.Popen(
-                [*self._launcher, *self._command, "run", "--store", self._store],
+                [*self._launcher, *self.command, "run", "--store", self._store],
                 env=self.environment,
                 stdin=subprocess.DEVNULL if self._inherited is None else self._inherited.fileno(),
                 stdout=log,
@@ -200,7 +201,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
     def run(self, *arguments: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a command of `auth-agent` as this agent's user."""
         return subprocess.run(
-            [*self._command, *arguments],
+            [*self.command, *arguments],
             env=self.environment,
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
@@ -215,7 +216,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         """A command of `auth-agent` that goes on until it is ended."""
         with (self.home / "output").open("w+") as output:
             process = subprocess.Popen(
-                [*self._command, *arguments],
+                [*self.command, *arguments],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -151,7 +151,15 @@ class Admission:
             and replaced.refresh_token != login.refresh_token
             and replaced.is_bound_to(login.issuer, login.client_id)
         ):
+            await self._retire(session, replaced)
+
+    async def _retire(self, session: Session, replaced: Login) -> None:
+        """Revoke what was replaced; but as long as the store has it still, an agent that dies leaves nothing else."""
+        kept = self._keeper.kept(session)
+        if kept.is_set():
             await self._refresher.revoke(session.account, replaced)
+        else:
+            self._refresher.revoke_when(kept, session.account, replaced)
 
 
 def _check_place(

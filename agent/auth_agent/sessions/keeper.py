@@ -76,6 +76,8 @@ class _Desk:
     version: int = 0
     sent: tuple[str, ...] = ()
     settled: anyio.Event = field(default_factory=anyio.Event)
+    # The fingerprint of the refresh token that the store was last known to have.
+    has: str | None = None
     # Who waits to know what the store has.
     readings: list[_Reading] = field(default_factory=list[_Reading])
     # What the store was last known to have, as far as a frugal one is concerned.
@@ -209,6 +211,14 @@ class Keeper:
         """
         await self._settle(session, self._want(session, kept).settled, patience)
 
+    def kept(self, session: Session) -> anyio.Event:
+        """Set when the store has what it should have of a session, and nothing from before; or where there is none."""
+        if not isinstance(self._problem, StoreMissing):
+            return self._desk(session).settled
+        nothing_to_wait_for = anyio.Event()
+        nothing_to_wait_for.set()
+        return nothing_to_wait_for
+
     def save_soon(self, session: Session) -> None:
         """Have the session as it is now in the store, as soon as it goes."""
         self._want(session, session.kept())
@@ -223,7 +233,8 @@ class Keeper:
 
     async def intend(self, session: Session, refresh_token: Secret) -> None:
         """A refresh token is about to be presented: noted, lest the agent die before its successor is saved."""
-        await self._journal.sent(session.account.name, refresh_token.fingerprint(), session.used_at)
+        has = self._desk(session).has
+        await self._journal.sent(session.account.name, refresh_token.fingerprint(), session.used_at, has)
 
     async def _settle(self, session: Session, settled: anyio.Event, patience: float) -> None:
         if self._is_worth_a_wait():
@@ -358,6 +369,7 @@ class Keeper:
             else:
                 self._mark(session, saved=False)
             raise
+        desk.has = fingerprint
         await self._journal.saved(name, fingerprint, tombstone, sent)
         self._settled(session, desk, version)
 
@@ -403,7 +415,10 @@ class Keeper:
     def _restore(self, session: Session, kept: Kept | None) -> None:
         name = session.account.name
         note = self._journal.note(name)
-        for fingerprint in note.replaced:
+        has = self._desk(session).has = None if kept is None else _fingerprint(kept.state)
+        # What else was sent is dead, too, if the store has got something since: the agent died before it noted that.
+        was_saved = has is not None and has != note.has and has not in note.sent
+        for fingerprint in [*note.replaced, *note.sent] if was_saved else note.replaced:
             self.fingerprints.remember_replaced(fingerprint)
         if kept is None:
             session.restore(Kept(LoggedOut(), 0, 0, None))

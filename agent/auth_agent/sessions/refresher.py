@@ -315,6 +315,16 @@ class Refresher:
         _log.info("revoke account=%s revoked=%s", account.name, revoked)
         return revoked
 
+    def revoke_when(self, event: anyio.Event, account: Account, login: Login) -> None:
+        """Revoke a login's refresh token when that comes to pass; not at all, if the agent ends before."""
+
+        async def run() -> None:
+            await event.wait()
+            await self.revoke(account, login)
+
+        if self._tasks is not None:
+            self._tasks.start_soon(run)
+
     # ---- clients that wait
 
     async def token(self, session: Session, demand: Demand, allowance: Allowance, timeout: float) -> AccessToken:

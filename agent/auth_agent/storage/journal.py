@@ -33,15 +33,16 @@ _PATIENCE: Final = 2.0
 class Note:
     """What is noted of one account; refresh tokens by their fingerprints, the oldest first.
 
-    `sent`: presented, and no save since: their replies may have been lost. `replaced`: their successors are in the
-    store. `tombstone`: the name of a logout; what the store has is dead, unless it names that logout as the one it
-    came after. `used_at`: when a client last asked, in Unix time.
+    `sent`: presented, and no save since: their replies may have been lost. `has`: what the store had by then.
+    `replaced`: their successors are in the store. `tombstone`: the name of a logout; what the store has is dead, unless
+    it names that logout as the one it came after. `used_at`: when a client last asked, in Unix time.
     """
 
     sent: list[str] = field(default_factory=list[str])
     replaced: list[str] = field(default_factory=list[str])
     tombstone: str | None = None
     used_at: float = 0.0
+    has: str | None = None
 
 
 class Journal:
@@ -72,9 +73,18 @@ class Journal:
             for account, note in zip(new, found, strict=True):
                 self._notes.setdefault(account, note)
 
-    async def sent(self, account: str, fingerprint: str, used_at: float) -> None:
-        """A refresh token is about to be presented; noted when this comes back, or a warning is logged."""
+    async def sent(self, account: str, fingerprint: str, used_at: float, has: str | None = None) -> None:
+        """A refresh token is about to be presented; noted when this comes back, or a warning is logged.
+
+        Args:
+            account: whose.
+            fingerprint: the refresh token's.
+            used_at: when a client last asked, in Unix time.
+            has: the fingerprint of the one that the store has now.
+
+        """
         note = self.note(account)
+        note.has = has
         note.sent = [*(one for one in note.sent if one != fingerprint), fingerprint][-_MOST_SENT:]
         note.used_at = used_at
         await self._write(account)
@@ -150,12 +160,13 @@ class Journal:
 
 def _parsed(text: str) -> Note:
     found = parse_object(text)
-    tombstone, used_at = found.get("tombstone"), found.get("used_at")
+    tombstone, used_at, has = found.get("tombstone"), found.get("used_at"), found.get("has")
     return Note(
         sent=_texts(found.get("sent")),
         replaced=_texts(found.get("replaced")),
         tombstone=tombstone if isinstance(tombstone, str) else None,
         used_at=float(used_at) if isinstance(used_at, (int, float)) else 0.0,
+        has=has if isinstance(has, str) else None,
     )
 
 

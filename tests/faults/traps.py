@@ -1,0 +1,227 @@
+"""Traps: at a step of a refresh or a login that a test names, the agent is killed, or held up.
+
+The test sets one in a file. In the agent that `launcher.py` runs with `trapped_providers` and `trapped_store`, each
+step looks there whether it is meant. They are named after what is called, and where in it the agent is:
+
+| `refresh`, `exchange`, `poll`, `keys`, `revoke` | `:before` the request; `:after` the reply (to `poll`: the tokens) |
+| `write` | `:before` the store has it; `:middle`, when the worker has it; `:after` it is kept |
+| `note`, beside the store | `:before` it; `:middle`, when it is not in its place yet; `:after` it is on the disk |
+"""
+
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import anyio
+
+from auth_agent.config import Account
+from auth_agent.oauth.client import Client
+from auth_agent.oauth.device import DeviceGrant
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Failure, TokenReply
+from auth_agent.oauth.provider import Provider
+from auth_agent.secret import Secret
+from auth_agent.storage.store import Store, StoreError
+
+Result = TypeVar("Result")
+
+# The environment's name for the file.
+FILE = "TRAP_FILE"
+# What the launcher is told for them.
+WRAPS = ("--wrap", f"{__name__}:trapped_providers", "--wrap-store", f"{__name__}:trapped_store")
+# By then the agent's loop has been round many times, and what it had for the worker is in the worker's socket.
+_HANDED_OVER = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """What happens at a step: `kill`, as a power cut would; or `hold`, until the trap is taken away.
+
+    `passes`: which time the step is come by, counted since the first trap for it.
+    """
+
+    step: str
+    action: Literal["kill", "hold"] = "kill"
+    passes: int = 1
+
+
+class TrapFile:
+    """Where a test sets its trap, one at a time, and the agent looks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reached = path.with_name(f"{path.name}.reached")
+
+    def set(self, trap: Trap) -> None:
+        """Set it in place of the one before."""
+        self._reached.unlink(missing_ok=True)
+        beside = self.path.with_name(f"{self.path.name}.beside")
+        beside.write_text(json.dumps(asdict(trap)))
+        beside.replace(self.path)
+
+    def take_away(self) -> None:
+        """Let the agent go on."""
+        self.path.unlink(missing_ok=True)
+
+    def get(self) -> Trap | None:
+        """The trap that is set."""
+        try:
+            return Trap(**json.loads(self.path.read_text()))
+        except FileNotFoundError:
+            return None
+
+    def reach(self) -> None:
+        """Say that the agent is held up."""
+        self._reached.touch()
+
+    def is_reached(self) -> bool:
+        """Whether the agent is held up."""
+        return self._reached.exists()
+
+
+# ---- in the agent
+
+_file = TrapFile(Path(os.environ.get(FILE, os.devnull)))
+_passes: Counter[str] = Counter()
+
+
+def _meant(step: str) -> Trap | None:
+    """The trap, where it is meant for this time that the agent comes by this step."""
+    trap = _file.get()
+    if trap is None or trap.step != step:
+        return None
+    _passes[step] += 1
+    return trap if _passes[step] == trap.passes else None
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def _come_by(step: str) -> None:
+    trap = _meant(step)
+    if trap is None:
+        return
+    if trap.action == "kill":
+        _die()
+    _file.reach()
+    while _file.get() == trap:  # noqa: ASYNC110 -- a file has no event
+        await anyio.sleep(0.01)
+
+
+async def _between(call: str, work: Callable[[], Awaitable[Result]]) -> Result:
+    await _come_by(f"{call}:before")
+    result = await work()
+    await _come_by(f"{call}:after")
+    return result
+
+
+class _TrappedProvider:
+    """A provider, with traps around its requests."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def discover(self) -> Metadata | Failure:
+        return await self._provider.discover()
+
+    async def keys(self) -> str | Failure:
+        return await _between("keys", self._provider.keys)
+
+    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
+        return await _between("refresh", lambda: self._provider.refresh(client, refresh_token))
+
+    async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
+        return await _between("exchange", lambda: self._provider.exchange(client, code, redirect_uri, verifier))
+
+    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceGrant | Failure:
+        return await self._provider.begin_device(client, scope, audience)
+
+    async def poll(self, client: Client, device_code: Secret) -> TokenReply | Failure:
+        await _come_by("poll:before")
+        outcome = await self._provider.poll(client, device_code)
+        if isinstance(outcome, TokenReply):
+            await _come_by("poll:after")
+        return outcome
+
+    async def mint(self, client: Client, scope: str, audience: str | None) -> TokenReply | Failure:
+        return await _between("mint", lambda: self._provider.mint(client, scope, audience))
+
+    async def revoke(self, client: Client, refresh_token: Secret) -> bool:
+        return await _between("revoke", lambda: self._provider.revoke(client, refresh_token))
+
+
+class _TrappedStore:
+    """A store, with traps around its writes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.name = store.name
+        self.frugal = store.frugal
+
+    @property
+    def backend(self) -> str | None:
+        return self._store.backend
+
+    async def read(self, account: str) -> Secret | None:
+        return await self._store.read(account)
+
+    async def write(self, account: str, text: Secret) -> None:
+        await _between("write", lambda: self._write(account, text))
+
+    async def _write(self, account: str, text: Secret) -> None:
+        failure: StoreError | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._come_by_the_middle)
+            try:
+                await self._store.write(account, text)
+            except StoreError as error:
+                failure = error  # raised below: from here it would come in a group
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _come_by_the_middle(self) -> None:
+        await anyio.sleep(_HANDED_OVER)
+        await _come_by("write:middle")
+
+    async def delete(self, account: str) -> None:
+        await self._store.delete(account)
+
+    async def ask(self) -> None:
+        await self._store.ask()
+
+    async def rest(self) -> None:
+        await self._store.rest()
+
+
+def trapped_providers(providers: Callable[[Account], Provider]) -> Callable[[Account], Provider]:
+    """The providers, with traps around their requests."""
+    return lambda account: _TrappedProvider(providers(account))
+
+
+def trapped_store(store: Store) -> Store:
+    """The store, with traps around its writes and those of the notes beside it."""
+    sys.addaudithook(_see_notes)
+    return _TrappedStore(store)
+
+
+def _see_notes(event: str, arguments: tuple[object, ...]) -> None:
+    """A note is written beside its place, then moved there; then its directory is opened, for an fsync."""
+    if event not in {"open", "os.rename"} or not isinstance(arguments[0], str | os.PathLike):
+        return
+    path = Path(arguments[0])  # pyright: ignore[reportUnknownArgumentType] -- of texts, or bytes, which no note has
+    if event == "os.rename":
+        step = "note:middle" if path.parent.name == "sessions" else None
+    elif path.name == "sessions":
+        step = "note:after"
+    else:
+        step = "note:before" if path.suffix == ".new" and path.parent.name == "sessions" else None
+    if step is not None and _meant(step) is not None:
+        _die()
