@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import Final, TypeGuard
 from urllib.parse import quote_plus
 
-from auth_agent.json_object import JsonObjectError, parse_object
+from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.outcome import (
     Busy,
     Ended,
@@ -124,7 +124,7 @@ def parse_token_answer(
 def error_fields(body: bytes) -> dict[str, object]:
     """The members of an answer; none, where it is no JSON object."""
     try:
-        return parse_object(body)
+        return read_object(body)
     except JsonObjectError:
         return {}
 
