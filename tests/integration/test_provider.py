@@ -141,6 +141,19 @@ async def test_no_redirect_takes_a_refresh_token_elsewhere(status: int, provider
     assert provider.count("/elsewhere") == 0
 
 
+@pytest.mark.parametrize("location", ["https://xn--0.example/", "http:elsewhere", "https://[::1", "https://\u2028/", ""])
+async def test_a_redirect_to_what_is_no_address_is_a_redirect_like_any_other(
+    location: str, provider: OpenIDProvider
+) -> None:
+    token = refresh_token(provider)
+    provider.fault("status", status=302, headers={"location": location.encode().decode("latin-1")})
+    async with speaking_to(provider.issuer) as speaking:
+        outcome = await speaking.refresh(CLIENT, token)
+    assert isinstance(outcome, Busy)
+    assert "redirect" in outcome.reason
+    assert len(provider.requests(provider.token_path)) == 1
+
+
 async def test_a_revoked_token_is_refused_by_its_provider(provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     async with speaking_to(provider.issuer) as speaking:

@@ -126,6 +126,7 @@ class HttpProvider:
             # Plain http is for this machine: it goes through no proxy, whatever the environment says.
             mounts={"http://": httpx.AsyncHTTPTransport(limits=_ONE_REQUEST_A_CONNECTION)},
             follow_redirects=False,
+            event_hooks={"response": [_forget_location]},
             # No cookies: one account's would go out with another's tokens.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=_ONE_REQUEST_A_CONNECTION,
@@ -308,6 +309,11 @@ _NOT_CONNECTED: Final = (
 def _presented(client: Client, *secrets: Secret) -> tuple[Secret, ...]:
     """What a request held that must not be shown, should the answer quote it."""
     return secrets if client.secret is None else (*secrets, client.secret)
+
+
+async def _forget_location(response: httpx.Response) -> None:
+    # No redirect is followed. httpx would read all the same where it leads, and raise where that is no address.
+    response.headers.pop("location", None)
 
 
 async def _bounded_body(response: httpx.Response) -> bytes | None:
