@@ -59,7 +59,7 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
     return Metadata(
         issuer=named,
         token_endpoint=token_endpoint,
-        revocation_endpoint=_endpoint(fields, "revocation_endpoint"),
+        revocation_endpoint=_usable(fields, "revocation_endpoint"),
         authorization_endpoint=_usable(fields, "authorization_endpoint"),
         device_authorization_endpoint=_usable(fields, "device_authorization_endpoint"),
         jwks_uri=_usable(fields, "jwks_uri"),
