@@ -1,0 +1,1 @@
+"""Everything around the agent breaks: what it promises then."""
