@@ -572,16 +572,17 @@ def shown(agent: AgentProcess, *arguments: str, code: int | None = None) -> str:
 
 
 def assert_nothing_to_obey(text: str) -> None:
+    assert "rt-of" not in text
     assert [character for character in text if not (character.isprintable() or character == "\n")] == []
 
 
-def test_no_text_of_a_provider_is_obeyed_by_a_terminal() -> None:
+def test_no_text_of_a_provider_is_obeyed_by_a_terminal_or_shows_what_it_was_sent() -> None:
     with HostileServer() as server:
         odd: dict[str, Any] = {"scope": f"read {ESCAPES}", "token_type": f"Bearer{ESCAPES}"}
         refusals = {
-            "ended": {"error": "invalid_grant", "error_description": ESCAPES},
-            "misconfigured": {"error": "invalid_client", "error_description": ESCAPES, "error_uri": ESCAPES},
-            "made-up": {"error": ESCAPES, "error_description": ESCAPES},
+            "ended": {"error": "invalid_grant", "error_description": f"{ESCAPES} rt-of-ended-0"},
+            "misconfigured": {"error": "invalid_client", "error_description": f"rt-of-misconfigured-0{ESCAPES}"},
+            "made-up": {"error": f"rt-of-made-up-0{ESCAPES}", "error_description": ESCAPES},
         }
         accounts = {
             name: hostile_account(
