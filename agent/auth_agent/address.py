@@ -1,10 +1,13 @@
 """Which addresses secrets may be sent to."""
 
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from auth_agent.printable import printable
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# Longer than any that a provider has, and short enough for a line that shows it.
+_MAX_LENGTH: Final = 2000
 
 
 class AddressError(ValueError):
@@ -18,6 +21,8 @@ def check_address(address: str) -> SplitResult:
         AddressError: it is another kind of address.
 
     """
+    if len(address) > _MAX_LENGTH:
+        raise AddressError(f"{printable(address)!r} is longer than {_MAX_LENGTH} characters")
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port

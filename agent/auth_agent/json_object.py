@@ -1,6 +1,11 @@
 """JSON from outside, as far as it is an object."""
 
 import json
+from collections.abc import Callable
+from typing import Final
+
+# Of more digits Python makes no int, for the time that takes; a float holds less, and means infinity by then.
+_MOST_DIGITS: Final = 300
 
 
 class JsonObjectError(ValueError):
@@ -14,10 +19,31 @@ def parse_object(text: str | bytes) -> dict[str, object]:
         JsonObjectError: there is none.
 
     """
+    return _object(text, int)
+
+
+def read_object(body: bytes) -> dict[str, object]:
+    """The members of an object that a provider sent, which is UTF-8, or meant to be (RFC 8259, section 8.1).
+
+    A text of them that is in another encoding hides none of the others, nor does a number of any length: a refresh
+    token may be among them.
+
+    Raises:
+        JsonObjectError: there is none.
+
+    """
+    return _object(body.decode("utf-8-sig", "replace"), _integer)
+
+
+def _object(text: str | bytes, integer: Callable[[str], float]) -> dict[str, object]:
     try:
-        found: object = json.loads(text)
+        found: object = json.loads(text, parse_int=integer)
     except (ValueError, RecursionError) as error:
         raise JsonObjectError("is no JSON") from error
     if not isinstance(found, dict):
         raise JsonObjectError("is no JSON object")
     return found  # pyright: ignore[reportUnknownVariableType] -- JSON's names are texts; its values are anything
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)

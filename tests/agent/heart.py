@@ -17,6 +17,7 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.memory import MemoryStore
+from auth_agent.storage.store import Store
 from auth_agent_client import errors
 from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, config
 
@@ -24,13 +25,13 @@ from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, config
 class World:
     """An agent's heart with one account, logged in, and its provider."""
 
-    def __init__(self, provider: FakeProvider, *accounts: Account) -> None:
+    def __init__(self, provider: FakeProvider, *accounts: Account, store: Store | None = None) -> None:
         self.provider = provider
         self.by_issuer: dict[str, FakeProvider] = {}  # where they are told apart
         self.signatures = FakeSignatures()
         self.clock = FakeClock(running=True)
         self.table = Table(config(*accounts), self.clock, chance=lambda: 0.5)
-        self.keeper = Keeper(self.table, MemoryStore(), Journal(None))
+        self.keeper = Keeper(self.table, store or MemoryStore(), Journal(None))
         self.refresher = Refresher(self.table, self.provider_for, self.keeper, chance=lambda: 0.5)
         admission = Admission(self.table, self.refresher, self.keeper, self.provider_for, self.signatures)
         self.logins = Logins(self.table, self.refresher, admission, self.provider_for)
@@ -49,9 +50,9 @@ class World:
 
 @asynccontextmanager
 async def running(
-    provider: FakeProvider | None = None, *accounts: Account, logged_in: bool = True
+    provider: FakeProvider | None = None, *accounts: Account, logged_in: bool = True, store: Store | None = None
 ) -> AsyncGenerator[World]:
-    world = World(provider or FakeProvider(), *accounts)
+    world = World(provider or FakeProvider(), *accounts, store=store)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(world.keeper.run)
         tasks.start_soon(world.refresher.run, tasks)

@@ -47,6 +47,15 @@ def test_http_elsewhere_and_other_schemes_are_refused(address: str) -> None:
     assert str(raised.value) == f"{address!r} must begin with https:// (http:// is for this machine only)"
 
 
+def test_an_address_has_an_end() -> None:
+    longest = "https://acme.example/".ljust(2000, "a")
+    assert check_address(longest).geturl() == longest
+    with pytest.raises(AddressError) as raised:
+        check_address(f"{longest}a")
+    assert "is longer than 2000 characters" in str(raised.value)
+    assert len(str(raised.value)) < 300
+
+
 @pytest.mark.parametrize(
     "address",
     [

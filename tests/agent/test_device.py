@@ -87,6 +87,8 @@ def test_nor_is_a_complete_one(address: str) -> None:
     [
         ({"device_code": None}, Failure),
         ({"device_code": 7}, Failure),
+        ({"device_code": "half \ud83d"}, Failure),
+        ({"device_code": "dc\r\n"}, Failure),
         ({"user_code": None}, Unusable),
         ({"user_code": "\x1b"}, Unusable),
         ({"error": "unauthorized_client"}, Misconfigured),

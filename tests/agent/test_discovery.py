@@ -104,20 +104,28 @@ def test_endpoints_may_be_elsewhere_over_https() -> None:
     assert parse_metadata(ISSUER, body).token_endpoint == "https://oauth2.elsewhere.example/token"
 
 
-@pytest.mark.parametrize("name", ["token_endpoint", "revocation_endpoint"])
 @pytest.mark.parametrize(
     "address", ["http://acme.example/token", "/oauth/token", "", "https://u:p@acme.example/", "https://acme.example/\n"]
 )
-def test_endpoints_over_http_or_of_no_absolute_address_are_refused_by_their_name(name: str, address: str) -> None:
-    with pytest.raises(DiscoveryError, match=rf"^the provider's {name}: "):
-        parse_metadata(ISSUER, metadata(**{name: address}))
+def test_an_endpoint_over_http_or_of_no_absolute_address_is_refused_by_its_name(address: str) -> None:
+    with pytest.raises(DiscoveryError, match=r"^the provider's token_endpoint: "):
+        parse_metadata(ISSUER, metadata(token_endpoint=address))
 
 
-@pytest.mark.parametrize("name", ["token_endpoint", "revocation_endpoint"])
 @pytest.mark.parametrize("address", [7, ["https://acme.example/"], {}, True])
-def test_endpoints_that_are_no_text_are_refused_by_their_name(name: str, address: object) -> None:
-    with pytest.raises(DiscoveryError, match=rf"^the provider's {name} is no text$"):
-        parse_metadata(ISSUER, metadata(**{name: address}))
+def test_an_endpoint_that_is_no_text_is_refused_by_its_name(address: object) -> None:
+    with pytest.raises(DiscoveryError, match=r"^the provider's token_endpoint is no text$"):
+        parse_metadata(ISSUER, metadata(token_endpoint=address))
+
+
+@pytest.mark.parametrize(
+    "name", ["revocation_endpoint", "authorization_endpoint", "device_authorization_endpoint", "jwks_uri"]
+)
+@pytest.mark.parametrize("address", ["http://acme.example/", "javascript:alert(1)", "", 7, ["https://acme.example/"]])
+def test_an_endpoint_that_refreshes_do_without_is_none_where_it_is_wrong(name: str, address: object) -> None:
+    found = parse_metadata(ISSUER, metadata(**{name: address}))
+    assert getattr(found, name) is None
+    assert found.token_endpoint == parse_metadata(ISSUER, metadata()).token_endpoint
 
 
 def test_metadata_without_a_token_endpoint_is_refused() -> None:

@@ -273,6 +273,24 @@ async def test_what_is_misconfigured_is_tried_again_slowly_and_deletes_nothing()
         assert (await world.token()).startswith("at-")
 
 
+async def test_a_refresh_that_was_refused_for_what_was_mended_meanwhile_is_begun_anew() -> None:
+    wrong = account(proxy="http://wrong.example:3128")
+    async with running(FakeProvider(), wrong) as world:
+        world.provider.delay = 5
+        world.provider.script = [Misconfigured("invalid_client")]
+        ends: list[object] = []
+
+        async def wait() -> None:
+            ends.extend(await all_of(lambda: world.token(world.session.force())))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(1)
+            world.table.configure(config())
+        assert ends == ["at-3"]
+        assert world.session.reason is None
+
+
 async def test_a_defect_in_a_provider_harms_its_account_only(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise RuntimeError("canary-secret")

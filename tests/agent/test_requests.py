@@ -383,6 +383,19 @@ def test_numbers_that_json_does_not_have_are_read_all_the_same(text: bytes, life
     assert reply.lifetime == lifetime
 
 
+@pytest.mark.parametrize("value", [b"9" * 5000, b'"\xfcber"', b"1e999", b'"\\ud83d"'])
+@pytest.mark.parametrize("field", [b"expires_in", b"scope", b"token_type", b"id_token", b"anything"])
+def test_a_field_that_is_broken_costs_no_refresh_token_beside_it(field: bytes, value: bytes) -> None:
+    reply = answer(200, b'{"refresh_token": "rt", %s: %s, "access_token": "at"}' % (b'"' + field + b'"', value))
+    assert isinstance(reply, TokenReply), reply
+    assert (reply.access_token, reply.refresh_token) == (Secret("at"), Secret("rt"))
+
+
+def test_a_verdict_is_read_though_its_text_is_in_another_encoding() -> None:
+    verdict = b'{"error": "invalid_grant", "error_description": "ung\xfcltig"}'
+    assert answer(400, verdict) == Ended("invalid_grant: ung\ufffdltig")
+
+
 def test_a_reply_without_expires_in_has_no_lifetime() -> None:
     reply = answer(200, {"access_token": "at"})
     assert isinstance(reply, TokenReply), reply

@@ -3,11 +3,12 @@
 import socket
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import pytest
 
 from auth_agent.oauth import provider as module
@@ -141,6 +142,21 @@ async def test_no_redirect_takes_a_refresh_token_elsewhere(status: int, provider
     assert provider.count("/elsewhere") == 0
 
 
+@pytest.mark.parametrize(
+    "location", ["https://xn--0.example/", "http:elsewhere", "https://[::1", "https://\u2028/", ""]
+)
+async def test_a_redirect_to_what_is_no_address_is_a_redirect_like_any_other(
+    location: str, provider: OpenIDProvider
+) -> None:
+    token = refresh_token(provider)
+    provider.fault("status", status=302, headers={"location": location.encode().decode("latin-1")})
+    async with speaking_to(provider.issuer) as speaking:
+        outcome = await speaking.refresh(CLIENT, token)
+    assert isinstance(outcome, Busy)
+    assert "redirect" in outcome.reason
+    assert len(provider.requests(provider.token_path)) == 1
+
+
 async def test_a_revoked_token_is_refused_by_its_provider(provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     async with speaking_to(provider.issuer) as speaking:
@@ -156,6 +172,38 @@ async def test_a_provider_that_can_not_be_reached_revokes_nothing(provider: Open
             assert not await speaking.revoke(CLIENT, token)
         provider.fault("status", status=503, route=provider.paths["revocation"])
         assert not await speaking.revoke(CLIENT, token)
+
+
+async def test_a_body_in_countless_pieces_is_cut_off_and_keeps_nobody_from_his_turn() -> None:
+    turns = 0
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            with suppress(anyio.BrokenResourceError):
+                if b"openid-configuration" not in await stream.receive():
+                    await stream.send(
+                        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 100_000
+                    )
+                body = f'{{"issuer":"{issuer}","token_endpoint":"{issuer}/token"}}'.encode()
+                await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        issuer = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        tasks.start_soon(listener.serve, serve)
+        async with speaking_to(issuer) as speaking:
+            await speaking.discover()
+            tasks.start_soon(take_turns)
+            outcome = await speaking.refresh(CLIENT, Secret("unknown"))
+        assert isinstance(outcome, Lost)
+        assert "16384 pieces" in outcome.reason
+        assert turns > 16384
+        tasks.cancel_scope.cancel()
 
 
 async def test_each_token_request_has_a_connection_of_its_own() -> None:

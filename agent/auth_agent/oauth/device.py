@@ -6,7 +6,7 @@ from typing import Final
 
 from auth_agent.address import AddressError, check_address
 from auth_agent.oauth.outcome import Failure, Refused, TokenReply, Transient, Unusable
-from auth_agent.oauth.requests import error_fields, parse_lifetime, parse_token_answer
+from auth_agent.oauth.requests import error_fields, parse_lifetime, parse_token_answer, read_token
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
@@ -56,10 +56,13 @@ def parse_device_answer(
 ) -> DeviceGrant | Failure:
     """What the device authorization endpoint's answer means; the arguments are those of `parse_token_answer`."""
     fields = error_fields(body)
-    device_code, user_code = fields.get("device_code"), printable(fields.get("user_code"), _MAX_CODE).strip()
+    device_code, user_code = (
+        read_token(fields.get("device_code")),
+        printable(fields.get("user_code"), _MAX_CODE).strip(),
+    )
     # Google calls it `verification_url`.
     address = fields.get("verification_uri", fields.get("verification_url"))
-    if fields.get("error") or not isinstance(device_code, str) or not device_code:
+    if fields.get("error") or device_code is None:
         outcome = parse_token_answer(status, headers, body, now, presented)
         return outcome if isinstance(outcome, Failure) else Unusable("the provider's answer holds no device code")
     if not user_code or not isinstance(address, str):
@@ -72,7 +75,7 @@ def parse_device_answer(
     except AddressError as error:
         return Unusable(f"the provider's verification_uri: {error}")
     return DeviceGrant(
-        device_code=Secret(device_code),
+        device_code=device_code,
         user_code=user_code,
         verification_uri=address,
         verification_uri_complete=complete if isinstance(complete, str) else None,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from auth_agent.address import AddressError, check_address, is_same_issuer
-from auth_agent.json_object import JsonObjectError, parse_object
+from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.printable import printable
 
 
@@ -46,7 +46,7 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
 
     """
     try:
-        fields = parse_object(body)
+        fields = read_object(body)
     except JsonObjectError as error:
         raise UnreadableMetadataError(f"{metadata_address(issuer)} {error}") from error
     named = fields.get("issuer")
@@ -59,7 +59,7 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
     return Metadata(
         issuer=named,
         token_endpoint=token_endpoint,
-        revocation_endpoint=_endpoint(fields, "revocation_endpoint"),
+        revocation_endpoint=_usable(fields, "revocation_endpoint"),
         authorization_endpoint=_usable(fields, "authorization_endpoint"),
         device_authorization_endpoint=_usable(fields, "device_authorization_endpoint"),
         jwks_uri=_usable(fields, "jwks_uri"),

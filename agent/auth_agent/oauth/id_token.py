@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from auth_agent.address import is_same_issuer
-from auth_agent.json_object import parse_object
+from auth_agent.json_object import read_object
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
@@ -35,7 +35,7 @@ def claims(token: Secret) -> dict[str, object] | None:
         return None
     payload = parts[1]
     try:
-        return parse_object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return read_object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (binascii.Error, ValueError):  # a JsonObjectError among them
         return None
 

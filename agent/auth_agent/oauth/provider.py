@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import anyio
+import anyio.lowlevel
 import httpx
 import truststore
 
@@ -42,6 +43,8 @@ REQUEST_TIMEOUT: Final = 30.0
 # Metadata and token replies are a few kilobytes; groups in a token may make them a hundred. What is served of one
 # has to fit into a message of the protocol.
 MAX_BODY: Final = 1 << 19
+# Each piece of a body costs as much as its headers do, however small it is.
+_MAX_PIECES: Final = 1 << 14
 # Endpoints move once in years; an agent runs for weeks.
 METADATA_LIFETIME: Final = 86_400.0
 METADATA_RETRY: Final = 300.0
@@ -126,6 +129,7 @@ class HttpProvider:
             # Plain http is for this machine: it goes through no proxy, whatever the environment says.
             mounts={"http://": httpx.AsyncHTTPTransport(limits=_ONE_REQUEST_A_CONNECTION)},
             follow_redirects=False,
+            event_hooks={"response": [_forget_location]},
             # No cookies: one account's would go out with another's tokens.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=_ONE_REQUEST_A_CONNECTION,
@@ -149,9 +153,13 @@ class HttpProvider:
             return Transient(answer.reason)
         status, _, body = answer
         try:
-            return body.decode() if status == HTTPStatus.OK else Busy(f"{metadata.jwks_uri} answered HTTP {status}")
+            return (
+                body.decode()
+                if status == HTTPStatus.OK
+                else Busy(f"{printable(metadata.jwks_uri)} answered HTTP {status}")
+            )
         except UnicodeDecodeError:
-            return Unusable(f"{metadata.jwks_uri} holds no text")
+            return Unusable(f"{printable(metadata.jwks_uri)} holds no text")
 
     async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
         """Present the refresh token once; what came of it."""
@@ -290,7 +298,7 @@ class HttpProvider:
             reason = f"{host} sent what is no HTTP: {type(error).__name__}"
         else:
             if body is None:
-                return Lost(f"{host} sent more than {MAX_BODY} bytes")
+                return Lost(f"{host} sent more than {MAX_BODY} bytes, or than {_MAX_PIECES} pieces")
             return response.status_code, {k.lower(): v for k, v in response.headers.items()}, body
         return Lost(reason) if sent else Unsent(reason)
 
@@ -310,13 +318,20 @@ def _presented(client: Client, *secrets: Secret) -> tuple[Secret, ...]:
     return secrets if client.secret is None else (*secrets, client.secret)
 
 
+async def _forget_location(response: httpx.Response) -> None:
+    # No redirect is followed. httpx would read all the same where it leads, and raise where that is no address.
+    response.headers.pop("location", None)
+
+
 async def _bounded_body(response: httpx.Response) -> bytes | None:
-    body = bytearray()
+    body, pieces = bytearray(), 0
     # Raw: a compressed body, which was not asked for, could unfold into gigabytes. It is then no JSON.
     async for chunk in response.aiter_raw():
         body += chunk
-        if len(body) > MAX_BODY:
+        pieces += 1
+        if len(body) > MAX_BODY or pieces > _MAX_PIECES:
             return None
+        await anyio.lowlevel.checkpoint()  # thousands of pieces may have come at once: nobody waits for all of them
     return bytes(body)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import Final, TypeGuard
 from urllib.parse import quote_plus
 
-from auth_agent.json_object import JsonObjectError, parse_object
+from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.outcome import (
     Busy,
     Ended,
@@ -124,7 +124,7 @@ def parse_token_answer(
 def error_fields(body: bytes) -> dict[str, object]:
     """The members of an answer; none, where it is no JSON object."""
     try:
-        return parse_object(body)
+        return read_object(body)
     except JsonObjectError:
         return {}
 
@@ -168,8 +168,8 @@ def refusal(error: str, description: str = "", status: int = 400, wait: float | 
 
 
 def _reply(fields: Mapping[str, object]) -> TokenReply | None:
-    access_token = _token(fields.get("access_token"))
-    refresh_token = _token(fields.get("refresh_token"))
+    access_token = read_token(fields.get("access_token"))
+    refresh_token = read_token(fields.get("refresh_token"))
     if access_token is None and refresh_token is None:
         return None
     token_type, scope = fields.get("token_type"), fields.get("scope")
@@ -180,7 +180,7 @@ def _reply(fields: Mapping[str, object]) -> TokenReply | None:
         lifetime=parse_lifetime(fields.get("expires_in")),
         refresh_token=refresh_token,
         scope=printable(scope, 4096) if isinstance(scope, str) else None,
-        id_token=_token(fields.get("id_token")),
+        id_token=read_token(fields.get("id_token")),
     )
 
 
@@ -189,8 +189,8 @@ def _is_scheme(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value != "" and value.isascii() and value.replace("-", "").isalnum()
 
 
-def _token(value: object) -> Secret | None:
-    # A token is of visible characters (RFC 6749, appendix A.12): anything else would forge a client's headers.
+def read_token(value: object) -> Secret | None:
+    """A token is of visible characters (RFC 6749, appendix A.12); anything else would forge a client's headers."""
     if isinstance(value, str) and value and value.isascii() and value.isprintable():
         return Secret(value)
     return None

@@ -54,6 +54,8 @@ class Flight:
         # What came after the login had gone is revoked, not stored; unless a logout wanted to keep it.
         self.to_be_revoked = True
         self.superseded = False
+        # It failed, and the account was changed meanwhile: that says nothing of the account as it is now.
+        self.outdated = False
         self.revoked = False
 
 
@@ -176,6 +178,8 @@ class Refresher:
             job, outcome, sent = await self._renew(session, job, is_wanted)
             if session.is_current(job):
                 await self._conclude(session, job, outcome, sent)
+                if session.account != job.account:
+                    flight.outdated = session.start_afresh()
             if isinstance(outcome, TokenReply) and not session.is_current(job):
                 flight.superseded = True
                 if flight.to_be_revoked:
@@ -350,7 +354,7 @@ class Refresher:
                     raise errors.Unavailable("the agent is ending", retry_after=1.0)
                 with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
                     await flight.over.wait()
-                waited = flight.done.is_set()
+                waited = flight.done.is_set() and not flight.outdated
 
     async def refresh(self, session: Session, allowance: Allowance, timeout: float) -> AccessToken:
         """A token from a refresh that a person asked for: past failures and the backoff don't count.

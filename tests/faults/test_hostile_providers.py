@@ -1,0 +1,735 @@
+"""Providers that mean harm, met by a live agent: a clear error in time, nothing lost, nothing leaked, nothing obeyed.
+
+What a parser does with bytes alone is in tests/agent; the faults that a certified provider can play are in
+tests/integration.
+"""
+
+import itertools
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from auth_agent.oauth.provider import REQUEST_TIMEOUT
+from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, ProviderError, Timeout, Unavailable, errors
+from tests.faults.hostile_server import (
+    CHUNKED,
+    METADATA,
+    SIZED,
+    Answer,
+    HostileServer,
+    endless,
+    in_turn,
+    plain,
+    raw,
+    silence,
+)
+from tests.integration.agent_process import COMMAND, PATIENCE, AgentProcess, until
+from tests.integration.conftest import account, log_in, record
+from tests.integration.keyring_session import KeyringSession
+from tests.integration.terminal import Terminal
+from tests.op import forge
+from tests.op.provider import OpenIDProvider
+
+# What a terminal would obey: a title, a clearing of the screen, a colour by one byte, a new line, a reversal of text.
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\x00\x7f\u202e\u2066evil"
+ANY_PORT: dict[str, Any] = {"redirect_ports": [0]}
+API = "https://api.acme.example"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Generator[OpenIDProvider, None, None]:
+    with OpenIDProvider(access_token_lifetime=3600, device_interval=1) as one:
+        yield one
+
+
+@pytest.fixture
+def provider(shared: OpenIDProvider) -> OpenIDProvider:
+    """A certified provider with rotation and reuse detection, which can be made to lie."""
+    shared.reset()
+    return shared
+
+
+@pytest.fixture(scope="module")
+def agent(shared: OpenIDProvider) -> Generator[AgentProcess, None, None]:
+    """An agent with an account for each test: it would take too long to start one for each."""
+    names = [f"work{number}" for number in range(40)]
+    accounts = {name: account(shared, **ANY_PORT) for name in names}
+    accounts |= {"api": account(shared, audience=API, scope="openid offline_access read:things", **ANY_PORT)}
+    with AgentProcess(accounts, environment={"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[str]:
+    return (f"work{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def work(names: Iterator[str]) -> str:
+    """An account that no other test has."""
+    return next(names)
+
+
+@pytest.fixture
+def client(agent: AgentProcess) -> Generator[Agent, None, None]:
+    with agent.client() as one:
+        yield one
+
+
+def name_of(kind: str) -> str:
+    """The account for that kind of harm."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", kind)
+
+
+def hostile_account(issuer: str, **more: object) -> dict[str, object]:
+    return {"issuer": issuer, "client_id": "native-app", "scope": "read:things", **ANY_PORT, **more}
+
+
+def granted(name: str, serial: int = 0, **fields: object) -> dict[str, object]:
+    """What is granted to that account, for the time given."""
+    return {
+        "access_token": f"at-of-{name}-{serial}",
+        "refresh_token": f"rt-of-{name}-{serial}",
+        "token_type": "Bearer",
+        "expires_in": 3600,
+        **fields,
+    }
+
+
+def failure(call: Callable[[], object]) -> errors.AgentError:
+    """The error that it comes to, which can be printed as it is."""
+    with pytest.raises(errors.AgentError) as caught:
+        call()
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 2000
+    assert caught.value.code != "internal"
+    return caught.value
+
+
+@contextmanager
+def suppress_clean_errors() -> Generator[None, None, None]:
+    """It may come to an error, by what it is tried with; then to one that says whose fault it is."""
+    try:
+        yield
+    except (ProviderError, Unavailable) as error:
+        came = error
+        assert came.message.isprintable()
+        assert len(came.message) < 2000
+
+
+def begin(client: Agent, name: str, flow: str = "browser", **more: object) -> dict[str, object]:
+    return client.call("login", {"account": name, "flow": flow, **more})
+
+
+def result(client: Agent, login: Mapping[str, object]) -> dict[str, object]:
+    return client.call("login_result", {"login_id": login["login_id"]})
+
+
+def log_in_by_browser(client: Agent, provider: OpenIDProvider, name: str) -> None:
+    login = begin(client, name)
+    provider.enter(str(login["authorization_url"]))
+    result(client, login)
+
+
+@contextmanager
+def the_session_stays(client: Agent, provider: OpenIDProvider, name: str) -> Generator[None, None, None]:
+    """The session that there is before is there afterwards, served meanwhile, and good."""
+    log_in(client, provider, name)
+    before, token = record(client, name), client.token(name).access_token
+    yield
+    after = record(client, name)
+    assert (after["state"], after["subject"], after["epoch"]) == ("ready", before["subject"], before["epoch"])
+    assert client.token(name).access_token == token
+    assert provider.userinfo(client.refresh(name).access_token).status_code == 200
+
+
+def is_saved(client: Agent, name: str) -> bool:
+    return record(client, name)["saved"] is True
+
+
+# ---- metadata
+
+DEEP = b"[" * 400_000
+# What the metadata says, or what comes in its place; the error that a login and an import end with; a part of its text.
+METADATA_KINDS: dict[str, tuple[dict[str, Any] | Answer, type[errors.AgentError], str]] = {
+    "another issuer": ({"issuer": "https://evil.example/"}, Misconfigured, "'https://evil.example/'"),
+    "an issuer with escapes": ({"issuer": ESCAPES}, Misconfigured, "]0;owned"),
+    "no issuer": ({"issuer": None}, Misconfigured, "correct the account's issuer"),
+    "an issuer of another type": ({"issuer": ["https://evil.example/"]}, Misconfigured, "correct the account's issuer"),
+    "tokens over http": ({"token_endpoint": "http://evil.example/token"}, Misconfigured, "must begin with https"),
+    "tokens at a user": ({"token_endpoint": "https://a.example@evil.example/"}, Misconfigured, "without a user"),
+    "tokens at a script": ({"token_endpoint": "javascript:alert(1)"}, Misconfigured, "token_endpoint"),
+    "tokens at escapes": ({"token_endpoint": f"https://a.example/{ESCAPES}"}, Misconfigured, "token_endpoint"),
+    "tokens at a list": ({"token_endpoint": [API]}, Misconfigured, "is no text"),
+    "tokens nowhere": ({"token_endpoint": None}, Misconfigured, "names no token_endpoint"),
+    "tokens at the end of the world": ({"token_endpoint": f"{API}/{'a' * 60_000}"}, Misconfigured, "is longer than"),
+    "a redirect": (plain(b"", 302, "location: /evil/"), Unavailable, "HTTP 302"),
+    "a redirect to no address": (plain(b"", 302, "location: https://xn--0.example/"), Unavailable, "HTTP 302"),
+    "nothing there": (plain(b"", 404), Misconfigured, "is not found"),
+    "trouble": (plain(b"", 500), Unavailable, "HTTP 500"),
+    "a page": (plain(b"<html>\x1b[2J"), Unavailable, "is no JSON"),
+    "a list": (plain(b"[]"), Unavailable, "is no JSON object"),
+    "depths": (plain(DEEP), Unavailable, "is no JSON"),
+    "another encoding": (plain(b"\xff\xfe{\x00}\x00"), Unavailable, "is no JSON"),
+    "packed": (plain(b"\x1f\x8b\x08\x00", 200, "content-encoding: gzip"), Unavailable, "is no JSON"),
+    "half": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"), Unavailable, "can't be reached"),
+    "no HTTP": (raw(b"220 mail.example ESMTP\x1b[2J\r\n\r\n"), Unavailable, "can't be reached"),
+    "an empty answer": (raw(b""), Unavailable, "can't be reached"),
+    "two lengths": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"), Unavailable, "reached"),
+    "another protocol": (raw(b"HTTP/1.1 101 x\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"), Unavailable, "reached"),
+    "gigabytes": (endless(SIZED, b"x" * 65_536), Unavailable, "sent more than"),
+    "gigabytes in chunks": (endless(CHUNKED, b"10000\r\n" + b"x" * 65_536 + b"\r\n"), Unavailable, "sent more than"),
+    "countless pieces": (endless(CHUNKED, b"1\r\nx\r\n" * 1000), Unavailable, "or than 16384 pieces"),
+    "headers without end": (endless(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000), Unavailable, "can't be reached"),
+    "a header without end": (endless(b"HTTP/1.1 200 OK\r\na: ", b"b" * 4096), Unavailable, "can't be reached"),
+}
+# What refreshes do without, and a login by browser or device doesn't.
+LOGIN_KINDS: dict[str, tuple[dict[str, Any], str]] = {
+    "login over http": ({"authorization_endpoint": "http://evil.example/"}, "authorization_endpoint"),
+    "login at a script": ({"authorization_endpoint": "javascript:alert(1)"}, "authorization_endpoint"),
+    "login at escapes": ({"authorization_endpoint": f"https://a.example/{ESCAPES}"}, "authorization_endpoint"),
+    "login at a number": ({"authorization_endpoint": 7}, "authorization_endpoint"),
+    "device over http": ({"device_authorization_endpoint": "http://evil.example/"}, "has no device flow"),
+    "device at a file": ({"device_authorization_endpoint": "file:///etc/passwd"}, "has no device flow"),
+}
+
+
+@pytest.fixture(scope="module")
+def mischief() -> Generator[tuple[HostileServer, AgentProcess], None, None]:
+    """A server with a provider for each kind of metadata, and an agent that has an account at each."""
+    with HostileServer() as server:
+        accounts: dict[str, dict[str, object]] = {}
+        for kind in (*METADATA_KINDS, *LOGIN_KINDS):
+            said, name = (METADATA_KINDS.get(kind) or LOGIN_KINDS[kind])[0], name_of(kind)
+            issuer = server.provider(name, **(said if isinstance(said, dict) else {}))
+            if not isinstance(said, dict):
+                server.answer(name, METADATA, said)
+            accounts[name] = hostile_account(issuer)
+        with AgentProcess(accounts) as agent:
+            yield server, agent
+
+
+@pytest.mark.parametrize("kind", METADATA_KINDS)
+def test_metadata_that_can_not_be_used_gets_nothing_but_the_question(
+    kind: str, mischief: tuple[HostileServer, AgentProcess]
+) -> None:
+    server, agent = mischief
+    _, error, text = METADATA_KINDS[kind]
+    name = name_of(kind)
+    with agent.client() as client:
+        for call in (
+            lambda: client.import_refresh_token("canary", name),
+            lambda: begin(client, name),
+            lambda: begin(client, name, "device"),
+        ):
+            came = failure(call)
+            assert isinstance(came, error)
+            assert text in came.message
+        assert record(client, name)["state"] == "logged_out"
+    assert server.requests(name) == []
+    assert not [one for one in server.asked if one.path.startswith("/evil")]
+    assert "canary" not in agent.log
+
+
+@pytest.mark.parametrize("kind", LOGIN_KINDS)
+def test_a_login_begins_nowhere_else_than_where_it_is_safe(
+    kind: str, mischief: tuple[HostileServer, AgentProcess]
+) -> None:
+    server, agent = mischief
+    flow = kind.partition(" ")[0].replace("login", "browser")
+    with agent.client() as client:
+        came = failure(lambda: begin(client, name_of(kind), flow))
+    assert isinstance(came, Misconfigured)
+    assert LOGIN_KINDS[kind][1] in came.message
+    assert server.requests(name_of(kind)) == []
+
+
+@pytest.mark.parametrize("address", ["http://evil.example/", 7])
+def test_a_revocation_that_others_would_see_is_none_and_keeps_no_refresh(address: object) -> None:
+    with HostileServer() as server:
+        answers = in_turn(plain(granted("one")), plain(granted("one", 1)))
+        issuer = server.provider("one", {"/token": answers}, revocation_endpoint=address)
+        with AgentProcess({"one": hostile_account(issuer)}) as agent, agent.client() as client:
+            client.import_refresh_token("rt-of-one")
+            assert client.refresh().access_token == "at-of-one-1"
+            assert client.logout() is False
+        assert server.requests("one") == ["/token", "/token"]
+
+
+def test_metadata_that_turns_bad_costs_no_session(provider: OpenIDProvider) -> None:
+    """An agent that starts, and knows the endpoints no more, has good tokens to serve and sends nothing."""
+    faults: dict[str, dict[str, Any]] = {
+        "one": {"mode": "merge", "set": {"issuer": "https://evil.example/"}},
+        "two": {"mode": "merge", "set": {"token_endpoint": "http://evil.example/token"}},
+        "three": {"mode": "status", "status": 302, "headers": {"location": f"{provider.url}/elsewhere"}},
+    }
+    accounts = {name: account(provider) for name in faults}
+    with (
+        KeyringSession() as keyring,
+        AgentProcess(accounts, environment=keyring.environment, store="keyring") as agent,
+    ):
+        tokens: dict[str, str] = {}
+        for name in faults:
+            with agent.client() as client:
+                log_in(client, provider, name, user=f"auth0|{name}")
+                tokens[name] = client.token(name).access_token
+                until(partial(is_saved, client, name))
+        agent.kill()
+        agent.start()
+        provider.reset()
+        for name, fault in faults.items():
+            provider.fault(**fault, route=METADATA)
+            with agent.client() as client:
+                until(partial(client.has_valid, name))
+                failure(partial(client.refresh, name))
+                assert client.token(name).access_token == tokens[name]
+        assert provider.requests(provider.token_path) == []
+        assert provider.count("/elsewhere") == 0
+        for name in faults:
+            with agent.client() as client:
+                assert provider.userinfo(client.refresh(name).access_token).status_code == 200
+    assert [row.presented for row in provider.ledger().values()] == [1] * len(faults)
+
+
+# ---- every wrong type in every field of a reply
+
+WRONG: dict[str, object] = {
+    "null": None,
+    "true": True,
+    "seven": 7,
+    "minus": -1.5,
+    "infinity": float("inf"),
+    "many-digits": 10**300,
+    "empty": "",
+    "text": "x",
+    "escapes": ESCAPES,
+    "long": "x" * 50_000,
+    "list": [],
+    "list-of-lists": [["x"], {}],
+    "map": {"error": "invalid_grant"},
+}
+
+
+@pytest.fixture(scope="module")
+def mistyped() -> Generator[tuple[HostileServer, AgentProcess], None, None]:
+    """A provider and an account for each wrong value."""
+    with HostileServer() as server:
+        accounts = {name: hostile_account(server.provider(name)) for name in WRONG}
+        with AgentProcess(accounts) as agent:
+            yield server, agent
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_types_in_a_reply_lose_nothing(name: str, mistyped: tuple[HostileServer, AgentProcess]) -> None:
+    server, agent = mistyped
+    wrong = WRONG[name]
+    others = dict.fromkeys(("expires_in", "scope", "token_type", "id_token", "error_description", ESCAPES), wrong)
+    server.answer(
+        name,
+        "/token",
+        in_turn(
+            plain(granted(name, 0)),
+            plain(granted(name, 1, **others)),
+            plain(granted(name, 2, access_token=[wrong])),
+            plain({"error": wrong, "error_description": wrong, "error_uri": wrong}, 400),
+            plain(granted(name, 3, error=[wrong])),
+        ),
+    )
+    with agent.client() as client:
+        client.import_refresh_token(f"rt-of-{name}", name)
+        for _ in range(3):
+            with suppress_clean_errors():
+                assert client.refresh(name).access_token == f"at-of-{name}-1"
+            assert record(client, name)["state"] == "ready"
+            token = client.token(name)
+            assert token.access_token in (f"at-of-{name}-0", f"at-of-{name}-1")
+            assert re.fullmatch(r"[A-Za-z0-9-]+", token.token_type)
+            assert (token.scope or "").isprintable()
+        assert client.refresh(name).access_token == f"at-of-{name}-3"
+    presented = [parse_qs(one.body)["refresh_token"] for one in server.asked if one.path == f"/{name}/token"]
+    first, *later = (f"rt-of-{name}{which}" for which in ("", "-0", "-1", "-2", "-2"))
+    assert presented == [[first], *([one] for one in later)]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_types_in_the_answer_to_a_device_begin_nothing_odd(
+    name: str, mistyped: tuple[HostileServer, AgentProcess]
+) -> None:
+    server, agent = mistyped
+    right = {"device_code": "canary", "user_code": "WDJB-MJHT", "verification_uri": f"{server.origin}/activate"}
+    wrong = WRONG[name]
+    server.answer(
+        name,
+        "/device",
+        in_turn(
+            plain({**right, "expires_in": wrong, "interval": wrong, "error_description": wrong}),
+            plain({**right, "user_code": wrong}),
+            plain({**right, "verification_uri": wrong, "verification_uri_complete": wrong}),
+            plain({**right, "device_code": [wrong]}),
+        ),
+    )
+    with agent.client() as client:
+        begun = begin(client, name, "device")
+        assert 0 < float(str(begun["expires_at"])) - time.time() <= 3600
+        client.call("login_cancel", {"login_id": begun["login_id"]})
+        with suppress_clean_errors():
+            code = str(begin(client, name, "device")["user_code"])
+            assert code.isprintable()
+            assert len(code) <= 64
+        failure(lambda: begin(client, name, "device"))
+        failure(lambda: begin(client, name, "device"))
+    assert "canary" not in agent.log
+
+
+KEY_SETS: dict[str, dict[str, Any]] = {
+    "a redirect": {"mode": "status", "status": 307, "headers": {"location": "/elsewhere"}},
+    "a page": {"mode": "garbage"},
+    "no keys": {"mode": "merge", "set": {"keys": []}},
+    "keys of wrong types": {"mode": "merge", "set": {"keys": [None, 7, ESCAPES, [], {}, {"kty": "RSA", "n": 7}]}},
+    "half a text": {"mode": "half"},
+    "gigabytes": {"mode": "huge"},
+}
+
+
+@pytest.mark.parametrize("kind", KEY_SETS)
+def test_keys_that_can_not_be_used_make_no_session(
+    kind: str, provider: OpenIDProvider, client: Agent, work: str
+) -> None:
+    with the_session_stays(client, provider, work):
+        revoked = provider.count(provider.paths["revocation"])
+        login = begin(client, work)
+        provider.fault(**KEY_SETS[kind], route=provider.paths["jwks"])
+        provider.enter(str(login["authorization_url"]))
+        came = failure(lambda: result(client, login))
+        assert isinstance(came, ProviderError | Unavailable)
+        assert re.search("ID token|the provider's keys", came.message)
+        assert provider.count("/elsewhere") == 0
+        assert provider.count(provider.paths["revocation"]) == revoked + 1  # what was granted
+
+
+# ---- redirects and mix-ups
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_no_redirect_takes_a_secret_elsewhere(status: int, provider: OpenIDProvider, client: Agent, work: str) -> None:
+    elsewhere: dict[str, Any] = {"status": status, "headers": {"location": f"{provider.url}/elsewhere"}}
+    with the_session_stays(client, provider, work):
+        for route, call in (
+            (provider.token_path, lambda: client.refresh(work)),
+            (provider.paths["device_authorization"], lambda: begin(client, work, "device")),
+        ):
+            provider.fault("status", route=route, **elsewhere)
+            came = failure(call)
+            assert isinstance(came, Unavailable)
+            assert "redirect" in came.message
+    provider.fault("status", route=provider.paths["revocation"], **elsewhere)
+    assert client.logout(work) is False
+    assert provider.count("/elsewhere") == 0
+
+
+def test_an_answer_that_names_nobody_is_not_believed_where_the_provider_names_itself(
+    provider: OpenIDProvider, client: Agent, work: str
+) -> None:
+    """RFC 9207: with that, no other provider's answer can be taken for this one's."""
+    login = begin(client, work)
+    redirect = httpx.URL(provider.visit(str(login["authorization_url"]))).copy_remove_param("iss")
+    assert "names no issuer" in httpx.get(redirect).text
+    assert isinstance(failure(lambda: result(client, login)), ProviderError)
+    assert provider.count(provider.token_path) == 0
+
+
+# ---- what a refresh grants
+
+
+@pytest.mark.parametrize(
+    ("claims", "text"),
+    [
+        ({"iss": "https://evil.example/"}, "the ID token's issuer is 'https://evil.example/'"),
+        ({"iss": ESCAPES}, "the ID token's issuer is"),
+        ({"aud": "another"}, "is meant for another client"),
+        ({"aud": [7, ESCAPES]}, "is meant for another client"),
+        ({"sub": None}, "names no subject"),
+        ({"sub": ESCAPES}, "names no subject"),
+    ],
+)
+def test_an_id_token_that_says_something_else_at_a_refresh_is_not_used(
+    claims: dict[str, object], text: str, provider: OpenIDProvider, client: Agent, work: str
+) -> None:
+    with the_session_stays(client, provider, work):
+        provider.fault("merge", claims=claims, grant_type="refresh_token")
+        came = failure(lambda: client.refresh(work))
+        assert isinstance(came, ProviderError)
+        assert text in came.message
+
+
+@pytest.mark.parametrize("forgery", ["unsigned", "by another key", "keyed by the public key"])
+def test_the_user_of_a_forged_id_token_at_a_refresh_is_looked_at_all_the_same(
+    forgery: str, provider: OpenIDProvider, client: Agent, work: str
+) -> None:
+    """It came from the token endpoint itself, which stands in for its signature; that it is another's can't be."""
+    bob = provider.login("auth0|bob").id_token
+    assert bob is not None
+    forged = {
+        "unsigned": forge.unsigned(bob),
+        "by another key": forge.by_another_key(bob),
+        "keyed by the public key": forge.keyed_by_public_key(bob, provider.jwks()),
+    }[forgery]
+    log_in(client, provider, work)
+    provider.fault("merge", set={"id_token": forged}, grant_type="refresh_token")
+    assert failure(lambda: client.refresh(work)).code == "login_required"
+    assert record(client, work)["subject"] == "auth0|alice"
+
+
+def test_another_user_at_a_refresh_is_quarantined_and_nobody_is_served(provider: OpenIDProvider) -> None:
+    with (
+        KeyringSession() as keyring,
+        AgentProcess(
+            {"work": account(provider, **ANY_PORT)}, environment=keyring.environment, store="keyring"
+        ) as agent,
+    ):
+        with agent.client() as client:
+            log_in(client, provider)
+            provider.fault("merge", claims={"sub": "auth0|bob"}, grant_type="refresh_token")
+            assert "another_user" in failure(lambda: client.refresh("work")).message
+            assert "another_user" in failure(lambda: client.token("work")).message
+            until(lambda: kept(keyring)["ended"])
+            until(partial(is_saved, client, "work"))
+        successor = kept(keyring)["login"]["refresh_token"]
+        assert kept(keyring).get("token") is None
+        agent.kill()
+        agent.start()
+        provider.reset()
+        with agent.client() as client:
+            until(lambda: record(client)["state"] == "login_required")
+            assert isinstance(failure(lambda: client.refresh("work")), LoginRequired)  # not even by a person
+            assert provider.requests(provider.token_path) == []
+            log_in_by_browser(client, provider, "work")
+            assert provider.userinfo(client.token("work").access_token).json()["sub"] == "auth0|alice"
+        # What was granted last was kept all that time, so that it could be taken back.
+        until(lambda: provider.count(provider.paths["revocation"]) == 1)
+        assert provider.refresh(successor).status_code == 403
+
+
+def kept(keyring: KeyringSession) -> dict[str, Any]:
+    """What the keyring has of the account."""
+    text = keyring.read()
+    assert text is not None
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_an_audience_silently_ignored_is_noticed_at_a_refresh_and_at_a_login(
+    provider: OpenIDProvider, client: Agent
+) -> None:
+    scope = "openid offline_access read:things"
+    log_in(client, provider, "api", audience=API, scope=scope)
+    good = client.token("api").access_token
+    another = provider.login(audience="https://another.acme.example", scope=scope).access_token
+    provider.fault("merge", set={"access_token": another}, grant_type="refresh_token")
+    came = failure(lambda: client.refresh("api"))
+    assert isinstance(came, Denied)
+    assert "another audience" in came.message
+    assert client.token("api").access_token == good
+    assert client.refresh("api").access_token not in (good, another)
+
+    before = record(client, "api")
+    login = begin(client, "api")
+    provider.fault("merge", set={"access_token": another}, grant_type="authorization_code")
+    provider.enter(str(login["authorization_url"]))
+    assert isinstance(failure(lambda: result(client, login)), Denied)
+    assert record(client, "api") == before
+    assert provider.count(provider.paths["revocation"]) == 1  # what was granted
+
+
+# ---- what is shown
+
+
+def shown(agent: AgentProcess, *arguments: str, code: int | None = None) -> str:
+    """All that a command writes to a pipe: the bytes, since Python would take a carriage return for a line's end."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=agent.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert code is None or done.returncode == code, done
+    text = (done.stdout + done.stderr).decode()
+    assert_nothing_to_obey(text)
+    return text
+
+
+def assert_nothing_to_obey(text: str) -> None:
+    assert "rt-of" not in text
+    assert [character for character in text if not (character.isprintable() or character == "\n")] == []
+
+
+def test_no_text_of_a_provider_is_obeyed_by_a_terminal_or_shows_what_it_was_sent() -> None:
+    with HostileServer() as server:
+        odd: dict[str, Any] = {"scope": f"read {ESCAPES}", "token_type": f"Bearer{ESCAPES}"}
+        refusals = {
+            "ended": {"error": "invalid_grant", "error_description": f"{ESCAPES} rt-of-ended-0"},
+            "misconfigured": {"error": "invalid_client", "error_description": f"rt-of-misconfigured-0{ESCAPES}"},
+            "made-up": {"error": f"rt-of-made-up-0{ESCAPES}", "error_description": ESCAPES},
+        }
+        accounts = {
+            name: hostile_account(
+                server.provider(name, {"/token": in_turn(plain(granted(name, **odd)), plain(refusal, 400))})
+            )
+            for name, refusal in refusals.items()
+        }
+        accounts["impostor"] = hostile_account(server.provider("impostor", issuer=f"https://evil.example/{ESCAPES}"))
+        device = {"device_code": "dc", "user_code": f"AB{ESCAPES}", "verification_uri": "https://acme.example/activate"}
+        accounts["device"] = hostile_account(
+            server.provider(
+                "device",
+                {
+                    "/device": in_turn(
+                        plain({**device, "verification_uri": f"https://acme.example/{ESCAPES}"}),
+                        plain({**device, "interval": 1}),
+                    ),
+                    "/token": plain({"error": "access_denied", "error_description": ESCAPES}, 400),
+                },
+            )
+        )
+        with AgentProcess(accounts) as agent:
+            with agent.client() as client:
+                for name in refusals:
+                    client.import_refresh_token(f"rt-of-{name}", name)
+            printed = json.loads(shown(agent, "token", "ended", "--json", code=0))
+            assert printed["scope"] == f"read {''.join(c if c.isprintable() else ' ' for c in ESCAPES)}"
+            assert printed["token_type"] == "Bearer"
+            with agent.client() as client, agent.begin("watch") as watch:
+                until(lambda: "ended" in watch.output())
+                for name in refusals:
+                    assert "owned" in failure(partial(client.refresh, name)).message
+                until(lambda: watch.output().count("owned") >= len(refusals))
+                assert_nothing_to_obey(watch.path.read_bytes().decode())
+            assert "owned" in shown(agent, "refresh", "made-up")
+            assert "owned" in shown(agent, "token", "ended", code=4)
+            for command in (("status",), ("status", "--json"), ("status", "ended"), ("status", "--check")):
+                assert "owned" in shown(agent, *command)
+            assert "ended" in shown(agent, "account", "list", code=0)
+            assert "evil.example" in shown(agent, "login", "impostor", "--no-browser", code=1)
+            assert "verification_uri" in shown(agent, "login", "device", "--flow", "device", code=1)
+            assert "AB ]0;owned" in shown(agent, "login", "device", "--flow", "device", code=6)
+            with agent.begin("watch", "--json") as told:
+                until(lambda: "owned" in told.output())
+                assert_nothing_to_obey(told.path.read_bytes().decode())
+            assert_nothing_to_obey((agent.home / "log").read_bytes().decode())
+
+
+def test_no_name_of_a_user_is_obeyed_by_a_terminal(provider: OpenIDProvider, agent: AgentProcess, work: str) -> None:
+    provider.fault("merge", claims={"name": ESCAPES, "email": ESCAPES}, grant_type="authorization_code")
+    with Terminal([*COMMAND, "login", work], agent.environment) as terminal:
+        address = terminal.until(r"http://127\.0\.0\.1:\d+/authorize\?\S+")[0]
+        assert_nothing_to_obey(provider.enter(address).text)
+        assert terminal.end() == 0
+        assert f"Logged in to {work} as" in terminal.shown
+        assert "owned" in terminal.shown
+        # The command has colours and a line of its own that it overwrites; what the provider said is none of that.
+        assert not re.search("\x1b\\]|\x1b\\[2J|[\x00\x07\x7f\x80-\x9f\u202e\u2066]", terminal.raw)
+    for command in (("status",), ("status", "--json")):
+        assert "owned" in shown(agent, *command, code=0)
+    assert_nothing_to_obey((agent.home / "log").read_bytes().decode())
+
+
+def test_no_error_that_a_browser_brings_is_obeyed_by_a_terminal(
+    provider: OpenIDProvider, agent: AgentProcess, work: str
+) -> None:
+    with agent.begin("login", work, "--no-browser") as command:
+        found = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/authorize\?\S+", command.output()))
+        assert found is not None  # for the type checker: that was waited for
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(found[0]).query).items()}
+        answer = {"state": asked["state"], "iss": provider.issuer, "error": ESCAPES, "error_description": ESCAPES}
+        page = httpx.get(asked["redirect_uri"], params=answer)
+        assert "owned" in page.text
+        assert_nothing_to_obey(page.text)
+        command.process.wait(PATIENCE)
+        assert "owned" in command.output()
+        assert_nothing_to_obey(command.path.read_bytes().decode())
+    assert provider.requests(provider.token_path) == []
+
+
+# ---- deadlines
+
+HANGING: dict[str, Answer] = {
+    "silent": silence,
+    "dripping": endless(SIZED, b" ", 0.05),
+    "dripping chunks": endless(CHUNKED, b"1\r\nx\r\n", 0.05),
+    "dripping headers": endless(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n", 0.05),
+    "interim for ever": endless(b"", b"HTTP/1.1 102 Wait\r\n\r\n", 0.01),
+}
+
+
+def memory(agent: AgentProcess) -> int:
+    """The most that the agent ever had, in KiB."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{agent.process.pid}/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+@pytest.mark.slow
+def test_providers_that_never_come_to_an_end_are_given_thirty_seconds_and_delay_nobody(
+    provider: OpenIDProvider,
+) -> None:
+    with HostileServer() as server:
+        accounts: dict[str, dict[str, object]] = {"good": account(provider)}
+        for kind, hanging in HANGING.items():
+            issuer = server.provider(name_of(kind), {"/token": in_turn(plain(granted(name_of(kind))), hanging)})
+            accounts[name_of(kind)] = hostile_account(issuer)
+        accounts["greeting"] = hostile_account(server.origin.replace("http://", "https://"))
+        accounts["metadata"] = hostile_account(server.provider("metadata"))
+        server.answer("metadata", METADATA, silence)
+        with AgentProcess(accounts) as agent:
+            with agent.client() as client:
+                log_in(client, provider, "good")
+            for name in map(name_of, HANGING):
+                with agent.client() as client:
+                    client.import_refresh_token(f"rt-of-{name}", name)
+                    with pytest.raises(Timeout):
+                        client.refresh(name, timeout=0.1)
+            before, begun = memory(agent), time.monotonic()
+            took: dict[str, float] = {}
+
+            def log_in_there(name: str) -> None:
+                with agent.client() as client:
+                    assert isinstance(failure(lambda: begin(client, name)), Unavailable)
+                took[name] = time.monotonic() - begun
+
+            threads = [Thread(target=log_in_there, args=(name,)) for name in ("greeting", "metadata")]
+            for thread in threads:
+                thread.start()
+            with agent.client() as client:
+                while len(lost(agent)) < len(HANGING) or any(thread.is_alive() for thread in threads):
+                    assert time.monotonic() - begun < REQUEST_TIMEOUT + PATIENCE
+                    for name in ("good", *map(name_of, HANGING)):
+                        assert client.token(name).access_token
+                    time.sleep(0.05)
+                for name in map(name_of, HANGING):
+                    found = record(client, name)
+                    assert (found["state"], found["renewal"]) == ("ready", "running")  # it asks once more
+                assert client.refresh("good").access_token
+            for thread in threads:
+                thread.join()
+            assert all(REQUEST_TIMEOUT - 1 < seconds < REQUEST_TIMEOUT + PATIENCE for seconds in took.values())
+            assert sorted(took) == ["greeting", "metadata"]
+            assert memory(agent) - before < 16 * 1024
+
+
+def lost(agent: AgentProcess) -> set[str]:
+    """The accounts of which the log tells that a reply took too long."""
+    lines = agent.logged("outcome=lost .*has not answered for 30 s")
+    return {line.partition("account=")[2].split(" ")[0] for line in lines}
