@@ -214,6 +214,24 @@ async def test_a_session_that_a_client_waits_for_is_read_next(machine: Machine) 
         assert len(machine.store.calls) == 501  # each was read once
 
 
+async def test_sessions_are_read_however_much_there_is_to_be_saved(machine: Machine) -> None:
+    machine.accounts = [*(f"account-{number}" for number in range(30)), "work"]
+    await machine.has_a_session()
+    async with machine.agent() as heart, anyio.create_task_group() as tasks:
+        await heart.keeper.opened(heart.session)
+
+        async def save_without_end() -> None:
+            while True:
+                heart.keeper.save_soon(heart.session)
+                await anyio.sleep(machine.store.latency / 2)
+
+        tasks.start_soon(save_without_end)
+        await anyio.sleep(1)
+        assert Counter(heart.states().values()) == {"ready": 1, "logged_out": 30}
+        assert machine.store.calls.count("write work") >= 30
+        tasks.cancel_scope.cancel()
+
+
 async def test_an_account_that_a_reload_adds_is_read(machine: Machine) -> None:
     machine.accounts = ["work", "home"]
     await machine.has_a_session("home")

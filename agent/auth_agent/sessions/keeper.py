@@ -1,7 +1,7 @@
 """Keeps sessions in the store: reads them at the start, saves them, buries them, and goes on until it is done.
 
-One task does all that concerns the store, one call after the other, the most urgent first: what has to be saved, then
-what a client waits for, then the rest. Nobody else ever waits for the store longer than he said.
+One task does all that concerns the store, one call after the other: what has to be saved, and in turns with that it
+reads, first what a client waits for. Nobody else ever waits for the store longer than he said.
 """
 
 import logging
@@ -299,12 +299,12 @@ class Keeper:
             self._unread = dict.fromkeys(sorted(self._unread, key=lambda session: -session.used_at))
 
     def _next(self) -> _Work | None:
-        """What to do next: save, then read what somebody waits for, then read the rest."""
+        """What to do next: save, and in turns with that read, first what somebody waits for."""
         dirty = [(session, True) for session, desk in self._desks.items() if desk.dirty]
         awaited = [(session, False) for session, desk in self._desks.items() if desk.readings]
-        # In turns, where somebody waits: a thousand saves at once must not keep him.
-        urgent = [*awaited[:1], *dirty, *awaited] if self._wrote else [*dirty, *awaited]
-        works = [*urgent, *((session, False) for session in self._unread)]
+        reads = [*awaited, *((session, False) for session in self._unread)]
+        # In turns: saves without end must keep nobody waiting, nor a refresh that was interrupted past its overlap.
+        works = [*reads[:1], *dirty, *reads] if self._wrote else [*dirty, *reads]
         # What has failed is tried again when all else was: one entry that can't be had keeps no other from its turn.
         return min(works, key=lambda work: self._failed.get(work, 0), default=None)
 
