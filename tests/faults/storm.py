@@ -33,15 +33,19 @@ _AUDIENCES: Final[Sequence[Mapping[str, str]]] = ({"audience": "https://api.exam
 _PROVIDERS: Final = 2
 # Until the backoff of the last fault is over, and a refresh has gone through, on a machine that does much else.
 _CLEARING: Final = 90.0
+# How many sessions are judged at once: each may have to wait until it may be refreshed again.
+_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How large a storm is; times are in seconds.
 
-    `life` is how long an agent lives, `warm` when in that its memory is measured first, `longest` a spell of weather.
+    `life` is how long an agent lives, `warm` when in that its memory is measured first, `longest` a spell of weather;
+    `again` is the command that has it again, with a seed.
     """
 
+    again: str
     sessions: int
     clients: int
     processes: int
@@ -68,9 +72,9 @@ class Storm:
         scale = self._scale
         lifetimes = " and ".join(str(one) for one in self._lifetimes)
         return (
-            f"A storm of {scale.seconds:g} s, seed {self._seed} (the same weather again: --seed {self._seed}, or "
-            f"make soak SEED={self._seed}): {scale.sessions} sessions at two providers with tokens of {lifetimes} s, "
-            f"{scale.clients} clients, an agent every {scale.life:g} s"
+            f"A storm of {scale.seconds:g} s: {scale.sessions} sessions at two providers with tokens of {lifetimes} s, "
+            f"{scale.clients} clients, an agent every {scale.life:g} s.\n"
+            f"The same weather again: {scale.again.format(seed=self._seed)}"
         )
 
     def run(self) -> Evidence:
@@ -88,10 +92,9 @@ class Storm:
                 with self._weather(providers):
                     self._live(agent, crowd)
                 tally = crowd.disperse()
-            http = stack.enter_context(new_client())
             return Evidence(
                 heading=self.heading,
-                sessions={place.account: _problem(agent, http, place) for place in places},
+                sessions=_judged(agent, places),
                 clients=self._scale.clients,
                 tally=tally,
                 ledgers={key: row for provider in providers for key, row in provider.ledger().items()},
@@ -188,6 +191,13 @@ def _at_rest(agent: AgentProcess, before: Footprint) -> Footprint:
 
 
 # ---- what is left
+
+
+def _judged(agent: AgentProcess, places: Sequence[Place]) -> dict[str, str | None]:
+    """What is wrong with each session, in fair weather; None where nothing is."""
+    with new_client() as http, ThreadPoolExecutor(_AT_ONCE) as pool:
+        problems = pool.map(lambda place: _problem(agent, http, place), places)
+        return {place.account: problem for place, problem in zip(places, problems, strict=True)}
 
 
 def _problem(agent: AgentProcess, http: httpx.Client, place: Place) -> str | None:

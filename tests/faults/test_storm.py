@@ -7,8 +7,19 @@ import pytest
 from tests.faults.storm import Scale, Storm
 from tests.faults.verdict import Evidence
 
-BOUNDED = Scale(sessions=16, clients=20, processes=2, seconds=20, life=7, warm=4, longest=6)
-LONG = Scale(sessions=50, clients=60, processes=4, seconds=180, life=20, warm=6, longest=20)
+BOUNDED = Scale(
+    again='make test ARGS="tests/faults/test_storm.py --seed {seed}"',
+    sessions=16,
+    clients=20,
+    processes=2,
+    seconds=20,
+    life=7,
+    warm=4,
+    longest=6,
+)
+LONG = Scale(
+    again="make soak SEED={seed}", sessions=50, clients=60, processes=4, seconds=180, life=20, warm=6, longest=20
+)
 
 
 def weathered(request: pytest.FixtureRequest, scale: Scale, capsys: pytest.CaptureFixture[str]) -> Evidence:

@@ -106,12 +106,12 @@ class Evidence:
         return [
             *(f"{account} is lost: {problem}" for account, problem in self.sessions.items() if problem is not None),
             *self.tally.broken,
-            *(f"not clean: {failure}" for failure in self.tally.failures if not self._is_clean(failure)),
             *self._repeated(),
             *self._memory(),
             *self._idle(),
             *(f"an agent ended with {restart.code}" for restart in self.restarts if restart.code != 0),
             *(f"the agent's log: {line}" for line in self.complaints),
+            *(f"not clean: {failure}" for failure in self.tally.failures if not self._is_clean(failure)),
         ]
 
     def _is_clean(self, failure: Failure) -> bool:
