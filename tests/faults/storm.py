@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import httpx
@@ -196,7 +197,7 @@ def _at_rest(agent: AgentProcess, before: Footprint) -> Footprint:
 def _judged(agent: AgentProcess, places: Sequence[Place]) -> dict[str, str | None]:
     """What is wrong with each session, in fair weather; None where nothing is."""
     with new_client() as http, ThreadPoolExecutor(_AT_ONCE) as pool:
-        problems = pool.map(lambda place: _problem(agent, http, place), places)
+        problems = pool.map(partial(_problem, agent, http), places)
         return {place.account: problem for place, problem in zip(places, problems, strict=True)}
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, strategies as st
 
 from tests.bench.processes import Memory
 from tests.faults.tally import Failure, Tally
@@ -36,14 +37,15 @@ def least_fair(spells: Sequence[Spell], begins: float, ends: float) -> float:
     return min(total - sum(shared(one, restart) for one in calm) for restart in restarts)
 
 
-@pytest.mark.parametrize("seed", range(50))
+@given(seed=st.integers(0, 999_999))
 def test_what_a_spell_loses_can_be_asked_for_again_within_the_overlap(seed: int) -> None:
+    # A client that waits has the agent ask every 2 s, and no sooner than after a `Retry-After` of 3 s.
     spells = forecast(seed, SECONDS, LONGEST)
 
     assert all(spell.ends - spell.begins <= LONGEST for spell in spells)
     for spell in spells:
         if spell.begins + OVERLAP <= SECONDS:  # after the last one it is fair
-            assert least_fair(spells, spell.begins, spell.begins + OVERLAP) > 5
+            assert least_fair(spells, spell.begins, spell.begins + OVERLAP) > 4
 
 
 def test_a_seed_makes_the_same_weather_each_time() -> None:
@@ -133,7 +135,7 @@ def test_what_a_client_must_not_be_told_is_one(good: Evidence, seen: Failure) ->
     [
         ({"sessions": {"work": "it is login_required: invalid_grant"}}, "work is lost: it is login_required"),
         ({"ledgers": {"0123456789": REPEATED}}, "came again at 51.000, answered at 50.000"),
-        ({"lives": [Life(PRINT, GROWN)]}, "grew by 6145 KiB"),
+        ({"lives": [Life(PRINT, GROWN)]}, "grew by 4097 KiB"),
         ({"lives": [Life(PRINT, FULL)]}, "33 descriptors open, where 32"),
         ({"after": LEAKY}, "23 descriptors open at rest, 20 before"),
         ({"restarts": [Restart(100.0, 101.0, 102.0, 1)]}, "ended with 1"),

@@ -26,7 +26,7 @@ _LAST_MOMENT: Final = 0.25
 
 # How much an agent may grow, in KiB, from when it has read its sessions to its end: the heap's own fluctuation, and the
 # buffers of as many requests as there are sessions.
-MAX_GROWTH: Final = 6 * 1024
+MAX_GROWTH: Final = 4 * 1024
 # How many descriptors an agent may have beside its clients' connections and a request for each session.
 _DESCRIPTORS: Final = 10
 # How many more, when all is quiet again, than before the storm.
