@@ -201,6 +201,22 @@ async def test_the_session_that_was_used_last_is_read_first(machine: Machine) ->
     assert machine.store.calls == ["read a", "read work", "read b", "read c"]
 
 
+async def test_a_session_whose_refresh_was_interrupted_is_read_before_all_others(machine: Machine) -> None:
+    machine.accounts = ["a", "work", "b"]
+    for name in ("work", "b", "a"):
+        async with machine.agent() as heart:
+            await anyio.sleep(10)
+            session = heart.table.session(name)
+            session.used_at = machine.clock.now().wall
+            await heart.keeper.intend(session, Secret("rt"))
+            if name != "work":
+                await heart.journal.saved(name, "its successor's", None, heart.journal.note(name).sent)
+    machine.store.calls.clear()
+    async with machine.agent():
+        await anyio.sleep(1)
+    assert machine.store.calls == ["read work", "read a", "read b"]
+
+
 async def test_a_session_that_a_client_waits_for_is_read_next(machine: Machine) -> None:
     machine.accounts = [*(f"account-{number}" for number in range(500)), "work"]
     await machine.has_a_session()

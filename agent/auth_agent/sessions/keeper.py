@@ -141,7 +141,7 @@ class Keeper:
     # ---- reading
 
     def read_all(self) -> None:
-        """Put the locked sessions on the list: they are read as soon as it goes, those used last first."""
+        """Put the locked sessions on the list: they are read as soon as it goes, the most urgent first."""
         self._unread.update(dict.fromkeys(self._table.locked()))
         self._unsorted = True
         if isinstance(self._problem, StoreMissing):
@@ -290,13 +290,16 @@ class Keeper:
             _log.warning("unsaved accounts=%s", ",".join(lost))
 
     async def _sort(self) -> None:
-        """Put those first that clients asked for last."""
+        """Put those first whose refresh was interrupted, which has to be repeated soon, and then what was used last."""
         if self._unsorted:
             self._unsorted = False
             await self._journal.read(session.account.name for session in self._unread)
             for session in self._unread:
                 session.used_at = session.used_at or self._journal.note(session.account.name).used_at
-            self._unread = dict.fromkeys(sorted(self._unread, key=lambda session: -session.used_at))
+            self._unread = dict.fromkeys(sorted(self._unread, key=self._urgency))
+
+    def _urgency(self, session: Session) -> tuple[bool, float]:
+        return not self._journal.note(session.account.name).sent, -session.used_at
 
     def _next(self) -> _Work | None:
         """What to do next: save, and in turns with that read, first what somebody waits for."""
