@@ -1,7 +1,8 @@
-# demo, test, check, bench, picture: each makes what it needs in this checkout, and nothing outside it.
+# demo, test, soak, check, bench, picture: each makes what it needs in this checkout, and nothing outside it.
 #
 #   make test           the tests; one that needs a system package that is missing skips and says so
 #   make test STRICT=1  a skip is a failure (as in CI)
+#   make soak           the long tests: minutes of storm; SEED=7 repeats the weather of that storm
 #   make check          ruff, mypy, pyright
 #   make demo           a provider, a login, four programs, and tokens that rotate; DEMO_SECONDS=30
 #   make bench          the benchmark
@@ -12,10 +13,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STRICT ?=
+SEED ?=
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench picture format constraints clean
+.PHONY: help demo test soak check bench picture format constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +46,10 @@ tests/op/node_modules/.installed: tests/op/package-lock.json $(VENV)/.test
 
 test: $(VENV)/.test tests/op/node_modules/.installed
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(if $(STRICT),--strict-skips) $(ARGS)
+
+# One after the other: each of them wants the machine for itself.
+soak: $(VENV)/.test tests/op/node_modules/.installed
+	$(BIN)/python -m pytest tests/faults --soak $(if $(SEED),--seed=$(SEED)) $(if $(STRICT),--strict-skips) $(ARGS)
 
 # pyright runs on Node.js: the machine's, or the one that the provider's installation brought.
 check: $(VENV)/.check tests/op/node_modules/.installed

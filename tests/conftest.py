@@ -7,6 +7,8 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--strict-skips", action="store_true", help="a skipped test is a failed one (in CI)")
+    parser.addoption("--soak", action="store_true", help="the long ones: a storm of minutes, in place of half of one")
+    parser.addoption("--seed", type=int, help="of the storm: the same weather as then")
 
 
 @pytest.hookimpl(wrapper=True)

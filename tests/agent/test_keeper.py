@@ -201,6 +201,22 @@ async def test_the_session_that_was_used_last_is_read_first(machine: Machine) ->
     assert machine.store.calls == ["read a", "read work", "read b", "read c"]
 
 
+async def test_a_session_whose_refresh_was_interrupted_is_read_before_all_others(machine: Machine) -> None:
+    machine.accounts = ["a", "work", "b"]
+    for name in ("work", "b", "a"):
+        async with machine.agent() as heart:
+            await anyio.sleep(10)
+            session = heart.table.session(name)
+            session.used_at = machine.clock.now().wall
+            await heart.keeper.intend(session, Secret("rt"))
+            if name != "work":
+                await heart.journal.saved(name, "its successor's", None, heart.journal.note(name).sent)
+    machine.store.calls.clear()
+    async with machine.agent():
+        await anyio.sleep(1)
+    assert machine.store.calls == ["read work", "read a", "read b"]
+
+
 async def test_a_session_that_a_client_waits_for_is_read_next(machine: Machine) -> None:
     machine.accounts = [*(f"account-{number}" for number in range(500)), "work"]
     await machine.has_a_session()
@@ -212,6 +228,24 @@ async def test_a_session_that_a_client_waits_for_is_read_next(machine: Machine) 
         await anyio.sleep(10)
         assert Counter(heart.states().values()) == {"ready": 1, "logged_out": 500}
         assert len(machine.store.calls) == 501  # each was read once
+
+
+async def test_sessions_are_read_however_much_there_is_to_be_saved(machine: Machine) -> None:
+    machine.accounts = [*(f"account-{number}" for number in range(30)), "work"]
+    await machine.has_a_session()
+    async with machine.agent() as heart, anyio.create_task_group() as tasks:
+        await heart.keeper.opened(heart.session)
+
+        async def save_without_end() -> None:
+            while True:
+                heart.keeper.save_soon(heart.session)
+                await anyio.sleep(machine.store.latency / 2)
+
+        tasks.start_soon(save_without_end)
+        await anyio.sleep(1)
+        assert Counter(heart.states().values()) == {"ready": 1, "logged_out": 30}
+        assert machine.store.calls.count("write work") >= 30
+        tasks.cancel_scope.cancel()
 
 
 async def test_an_account_that_a_reload_adds_is_read(machine: Machine) -> None:

@@ -10,7 +10,7 @@ function obey(order, { faults, ledger }) {
   if (order.fault) faults.order(order.fault);
   else if (order.clear) faults.clear();
   else if (order.reset) {
-    faults.clear();
+    faults.forget();
     ledger.reset();
   } else throw new Error('an order has `fault`, `clear` or `reset`');
 }
@@ -26,5 +26,6 @@ export async function answerControl(req, res, state) {
   }
   // A client may have its reply, and ask here, an instant before that reply counts as sent.
   await nextTurn();
-  return sendJson(res, 200, { ...state.ledger.snapshot(), faults: state.faults.list() });
+  const { faults, ledger } = state;
+  return sendJson(res, 200, { ...ledger.snapshot(), faults: faults.list(), happened: faults.happened() });
 }

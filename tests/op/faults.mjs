@@ -10,12 +10,13 @@ import { onReply, sendJson } from './reply.mjs';
 
 const HUGE_LIMIT = 64 * 1024 * 1024;
 const HUGE_CHUNK = Buffer.alloc(64 * 1024, 'x');
+const DEFAULT_STATUS = 500;
 const DEFAULT_DELAY_MS = 1000;
 const DEFAULT_DRIP_MS = 10;
 
 const hangUp = (req) => req.socket.destroy();
 
-function sendStatus({ status = 500, headers = {}, body = {} }, res) {
+function sendStatus({ status = DEFAULT_STATUS, headers = {}, body = {} }, res) {
   if (typeof body !== 'string') return sendJson(res, status, body, headers);
   res.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', ...headers });
   return res.end(body);
@@ -109,6 +110,7 @@ const REPLY_FAULTS = {
 
 export class Faults {
   #ordered = [];
+  #happened = new Map();
 
   order({ times = 1, route = null, client_id = null, grant_type = null, ...fault }) {
     if (!Object.hasOwn(REQUEST_FAULTS, fault.mode) && !Object.hasOwn(REPLY_FAULTS, fault.mode)) {
@@ -121,8 +123,18 @@ export class Faults {
     this.#ordered = [];
   }
 
+  forget() {
+    this.clear();
+    this.#happened.clear();
+  }
+
   list() {
     return this.#ordered;
+  }
+
+  // How often each mode has happened; `status` by its number as well.
+  happened() {
+    return Object.fromEntries(this.#happened);
   }
 
   // The first fault that is meant for this request; it has been used once more by then.
@@ -132,6 +144,8 @@ export class Faults {
     if (!fault) return undefined;
     if (fault.times !== null) fault.times -= 1;
     if (fault.times === 0) this.#ordered.splice(this.#ordered.indexOf(fault), 1);
+    const name = fault.mode === 'status' ? `status ${fault.status ?? DEFAULT_STATUS}` : fault.mode;
+    this.#happened.set(name, (this.#happened.get(name) ?? 0) + 1);
     return fault;
   }
 

@@ -43,7 +43,7 @@ export class Ledger {
     finished(res, (error) => {
       if (error) return; // the reply was lost, or never came
       line.status = res.statusCode;
-      if (visit.token && visit.granted && res.statusCode === 200) visit.token.succeeded += 1;
+      if (visit.token && visit.granted && res.statusCode === 200) this.#succeed(visit.token);
     });
     return visit;
   }
@@ -56,6 +56,7 @@ export class Ledger {
     if (!token) return;
     visit.token = this.#row(fingerprint(token));
     visit.token.presented += 1;
+    if (visit.token.answered_at !== null) visit.token.repeated_at.push(line.at);
   }
 
   // A 200 that a fault made up is no success: only the provider grants tokens.
@@ -66,6 +67,11 @@ export class Ledger {
     });
   }
 
+  #succeed(token) {
+    token.succeeded += 1;
+    token.answered_at ??= machineTime();
+  }
+
   #append(line) {
     const log = this.#logs.get(line.path) ?? [];
     this.#logs.set(line.path, log);
@@ -74,7 +80,9 @@ export class Ledger {
   }
 
   #row(key) {
-    if (!this.#tokens.has(key)) this.#tokens.set(key, { presented: 0, succeeded: 0 });
+    if (!this.#tokens.has(key)) {
+      this.#tokens.set(key, { presented: 0, succeeded: 0, answered_at: null, repeated_at: [] });
+    }
     return this.#tokens.get(key);
   }
 }

@@ -83,11 +83,14 @@ class Presented:
     """How often a refresh token came to the token endpoint, and how often new tokens went out for it.
 
     A reply counts as succeeded when the provider granted it and all of it was sent; not when a fault made it
-    up, withheld it or cut it short.
+    up, withheld it or cut it short. `answered_at` is when the first of them had been sent, `repeated_at` when the
+    token came although one had been; these times, which nobody can foresee, don't count in a comparison.
     """
 
     presented: int
     succeeded: int
+    answered_at: float | None = field(default=None, compare=False)
+    repeated_at: tuple[float, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -311,8 +314,13 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
 
     def ledger(self) -> dict[str, Presented]:
         """What became of each refresh token that was presented, by its `fingerprint`."""
-        rows: dict[str, dict[str, int]] = self._snapshot()["ledger"]
-        return {key: Presented(**row) for key, row in rows.items()}
+        rows: dict[str, dict[str, Any]] = self._snapshot()["ledger"]
+        return {key: _presented(**row) for key, row in rows.items()}
+
+    def happened(self) -> dict[str, int]:
+        """How many requests met a fault, by its mode; `status 503` and the like by their numbers."""
+        happened: dict[str, int] = self._snapshot()["happened"]
+        return happened
 
     def requests(self, path: str | None = None, grant_type: str | None = None) -> list[LoggedRequest]:
         """The requests in the order of their arrival: all of them, or those of a path or a grant type."""
@@ -404,6 +412,10 @@ def _tokens(granted: dict[str, Any]) -> Tokens:
         id_token=granted.get("id_token"),
         scope=granted.get("scope"),
     )
+
+
+def _presented(*, repeated_at: list[float], **row: Any) -> Presented:
+    return Presented(repeated_at=tuple(repeated_at), **row)
 
 
 def _first_line(process: "subprocess.Popen[str]") -> tuple[str, str]:

@@ -501,6 +501,26 @@ def test_the_ledger_tells_what_became_of_each_refresh_token(provider: OpenIDProv
     assert provider.ledger()[fingerprint(second)] == Presented(1, 0)
 
 
+def test_the_ledger_tells_when_a_token_came_although_it_had_been_answered(lenient: OpenIDProvider) -> None:
+    token = refresh_token_of(lenient.login())
+    lenient.fault("drop-after")
+    with pytest.raises(httpx.RemoteProtocolError):
+        lenient.refresh(token)
+    lost = lenient.ledger()[fingerprint(token)]
+    begun = time.time()
+    lenient.refresh(token)
+    answered = lenient.ledger()[fingerprint(token)]
+    lenient.refresh(token)
+    repeated = lenient.ledger()[fingerprint(token)]
+
+    assert (lost.answered_at, lost.repeated_at) == (None, ())
+    assert answered.answered_at is not None
+    assert begun - 0.1 <= answered.answered_at
+    assert (answered.presented, answered.repeated_at) == (2, ())
+    assert (repeated.presented, repeated.answered_at, len(repeated.repeated_at)) == (3, answered.answered_at, 1)
+    assert repeated.repeated_at[0] >= answered.answered_at
+
+
 def test_the_log_tells_each_request(provider: OpenIDProvider) -> None:
     before = time.time()
     provider.refresh("no such token")
@@ -595,6 +615,20 @@ def test_a_fault_can_be_for_another_path(provider: OpenIDProvider) -> None:
 
     assert provider.refresh("any").status_code == 403
     assert provider.userinfo("any").status_code == 503
+
+
+def test_what_faults_have_happened_is_told_by_their_modes(provider: OpenIDProvider) -> None:
+    provider.fault("status", status=503, times=2)
+    provider.fault("garbage", times=None)
+
+    for _ in range(5):
+        provider.refresh("any")
+
+    assert provider.happened() == {"status 503": 2, "garbage": 3}
+    provider.clear_faults()
+    assert provider.happened() == {"status 503": 2, "garbage": 3}
+    provider.reset()
+    assert provider.happened() == {}
 
 
 def test_an_unknown_fault_is_refused(provider: OpenIDProvider) -> None:

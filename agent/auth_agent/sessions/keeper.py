@@ -1,7 +1,7 @@
 """Keeps sessions in the store: reads them at the start, saves them, buries them, and goes on until it is done.
 
-One task does all that concerns the store, one call after the other, the most urgent first: what has to be saved, then
-what a client waits for, then the rest. Nobody else ever waits for the store longer than he said.
+One task does all that concerns the store, one call after the other: what has to be saved, and in turns with that it
+reads, first what a client waits for. Nobody else ever waits for the store longer than he said.
 """
 
 import logging
@@ -143,7 +143,7 @@ class Keeper:
     # ---- reading
 
     def read_all(self) -> None:
-        """Put the locked sessions on the list: they are read as soon as it goes, those used last first."""
+        """Put the locked sessions on the list: they are read as soon as it goes, the most urgent first."""
         self._unread.update(dict.fromkeys(self._table.locked()))
         self._unsorted = True
         if isinstance(self._problem, StoreMissing):
@@ -301,21 +301,24 @@ class Keeper:
             _log.warning("unsaved accounts=%s", ",".join(lost))
 
     async def _sort(self) -> None:
-        """Put those first that clients asked for last."""
+        """Put those first whose refresh was interrupted, which has to be repeated soon, and then what was used last."""
         if self._unsorted:
             self._unsorted = False
             await self._journal.read(session.account.name for session in self._unread)
             for session in self._unread:
                 session.used_at = session.used_at or self._journal.note(session.account.name).used_at
-            self._unread = dict.fromkeys(sorted(self._unread, key=lambda session: -session.used_at))
+            self._unread = dict.fromkeys(sorted(self._unread, key=self._urgency))
+
+    def _urgency(self, session: Session) -> tuple[bool, float]:
+        return not self._journal.note(session.account.name).sent, -session.used_at
 
     def _next(self) -> _Work | None:
-        """What to do next: save, then read what somebody waits for, then read the rest."""
+        """What to do next: save, and in turns with that read, first what somebody waits for."""
         dirty = [(session, True) for session, desk in self._desks.items() if desk.dirty]
         awaited = [(session, False) for session, desk in self._desks.items() if desk.readings]
-        # In turns, where somebody waits: a thousand saves at once must not keep him.
-        urgent = [*awaited[:1], *dirty, *awaited] if self._wrote else [*dirty, *awaited]
-        works = [*urgent, *((session, False) for session in self._unread)]
+        reads = [*awaited, *((session, False) for session in self._unread)]
+        # In turns: saves without end must keep nobody waiting, nor a refresh that was interrupted past its overlap.
+        works = [*reads[:1], *dirty, *reads] if self._wrote else [*dirty, *reads]
         # What has failed is tried again when all else was: one entry that can't be had keeps no other from its turn.
         return min(works, key=lambda work: self._failed.get(work, 0), default=None)
 
