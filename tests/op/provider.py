@@ -309,6 +309,10 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         """Take all faults back, and forget all counts, the log and the ledger; grants stay."""
         self._order({"reset": True})
 
+    def set_clock(self, offset: float) -> None:
+        """Set its clock while it runs: so many seconds ahead of the machine's, or behind when negative."""
+        self._order({"clock": offset})
+
     def ledger(self) -> dict[str, Presented]:
         """What became of each refresh token that was presented, by its `fingerprint`."""
         rows: dict[str, dict[str, int]] = self._snapshot()["ledger"]

@@ -401,6 +401,16 @@ def test_its_clock_can_be_wrong(offset: int) -> None:
     assert logged == pytest.approx(time.time(), abs=20)
 
 
+def test_its_clock_can_be_set_while_it_runs() -> None:
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        tokens = provider.login()
+        statuses: list[int] = []
+        for offset in (3590, 3610, 0):
+            provider.set_clock(offset)
+            statuses.append(provider.userinfo(tokens.access_token).status_code)
+    assert statuses == [200, 401, 401]  # what has expired is forgotten
+
+
 # Rotation
 
 
