@@ -217,7 +217,8 @@ def parse_lifetime(value: object) -> float | None:
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """`Retry-After` in seconds (RFC 9110, section 10.2.3: a number of seconds or a date), None where there is none.
 
-    `headers` are by lower-case name, `now` is Unix time in seconds.
+    A date is meant by the clock of whoever sent it, which the answer's own `Date` tells. `headers` are by lower-case
+    name, `now` is Unix time in seconds, for an answer without one.
     """
     value = headers.get("retry-after", "").strip()
     if not value:
@@ -225,10 +226,18 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     if value.isascii() and value.isdigit():
         seconds = float(value[:9])
     else:
-        try:
-            date = email.utils.parsedate_to_datetime(value)
-            # A date from "-0000" knows no zone; an HTTP date is in UTC.
-            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-        except (ValueError, OverflowError):
+        date, sent = _unix_time(value), _unix_time(headers.get("date", ""))
+        if date is None:
             return None
+        seconds = date - (now if sent is None else sent)
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _unix_time(text: str) -> float | None:
+    """An HTTP date (RFC 9110, section 5.6.7), None where it is none."""
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+        # A date from "-0000" knows no zone; an HTTP date is in UTC.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
