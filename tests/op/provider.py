@@ -33,6 +33,7 @@ FaultMode = Literal[
     "drop-after",
     "delay-after",
     "garbage",
+    "echo",
     "half",
     "drip",
     "huge",
@@ -326,6 +327,11 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             for request in (LoggedRequest(**line) for line in lines)
             if path in (None, request.path) and grant_type in (None, request.grant_type)
         ]
+
+    def secrets(self) -> dict[str, list[str]]:
+        """The secrets that it granted or was shown, by kind: `access_token`, `code_verifier`, `state`, ..."""
+        found: dict[str, list[str]] = self._running.http.get("/__control?secrets").raise_for_status().json()
+        return found
 
     def count(self, path: str) -> int:
         """How many requests came for that path."""

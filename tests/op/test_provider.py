@@ -382,6 +382,24 @@ def test_its_pages_fetch_nothing_from_elsewhere(provider: OpenIDProvider) -> Non
     assert [text for text in texts if "<style>" not in text or "@import" in text] == []
 
 
+# What it tells a test of leaks
+
+
+def test_it_tells_the_secrets_that_went_through_it() -> None:
+    with OpenIDProvider() as provider:
+        tokens = provider.login(client_id="post-app")
+        provider.fault("drop-after")
+        with pytest.raises(httpx.TransportError):
+            provider.refresh(refresh_token_of(tokens), client_id="post-app")
+        found = provider.secrets()
+    assert found["refresh_token"][0] == tokens.refresh_token
+    assert len(found["refresh_token"]) == 2  # the one whose reply was lost as well
+    assert tokens.access_token in found["access_token"]
+    assert tokens.id_token in found["id_token"]
+    assert [len(found[kind]) for kind in ("code", "code_verifier", "state", "nonce")] == [1] * 4
+    assert found["client_secret"] == ["post-secret"]
+
+
 # Its clock
 
 
