@@ -7,7 +7,6 @@ import email.utils
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Final, TypeGuard
-from urllib.parse import quote_plus
 
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.oauth.outcome import (
@@ -22,6 +21,7 @@ from auth_agent.oauth.outcome import (
     Transient,
     Unclear,
 )
+from auth_agent.oauth.quotation import without
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
@@ -107,8 +107,7 @@ def parse_token_answer(
     fields = error_fields(body)
     error = fields.get("error")
     if isinstance(error, str) and error:
-        described = _without(fields.get("error_description"), presented)
-        return refusal(_without(error, presented), described, status, retry_after(headers, now))
+        return refusal(error, fields.get("error_description"), status, retry_after(headers, now), presented)
     if status in _GRANTED:
         reply = _reply(fields)
         return reply if reply is not None else Lost("the provider's reply can't be read")
@@ -129,17 +128,13 @@ def error_fields(body: bytes) -> dict[str, object]:
         return {}
 
 
-def _without(text: object, secrets: tuple[Secret, ...]) -> str:
-    """A provider's text without the secrets that it quotes, as they were or as a form encodes them."""
-    if not isinstance(text, str):
-        return ""
-    for secret in secrets:
-        for quoted in (secret.reveal(), quote_plus(secret.reveal())):
-            text = text.replace(quoted, "…")
-    return text
-
-
-def refusal(error: str, description: str = "", status: int = 400, wait: float | None = None) -> Failure:
+def refusal(
+    error: str,
+    description: object = None,
+    status: int = 400,
+    wait: float | None = None,
+    presented: tuple[Secret, ...] = (),
+) -> Failure:
     """What a provider's `error` means.
 
     Args:
@@ -147,10 +142,11 @@ def refusal(error: str, description: str = "", status: int = 400, wait: float | 
         description: what it said besides, of any kind.
         status: the HTTP status, where there is one.
         wait: how long it wants to be left alone, in seconds, if it said so.
+        presented: the secrets that it was sent, and may quote; they are not shown.
 
     """
-    shown, description = printable(error, 64), printable(description)
-    reason = f"{shown}: {description}" if description else shown
+    shown, described = printable(without(error, presented), 64), printable(without(description, presented))
+    reason = f"{shown}: {described}" if described else shown
     if status == _TOO_MANY_REQUESTS:
         return Busy(reason, wait)
     if error in _ENDED:
