@@ -70,8 +70,8 @@ const REQUEST_FAULTS = {
     return true;
   },
   echo: (fault, req, res, form) => {
-    const { status = 400, error = 'server_error', as = 'values' } = fault;
-    sendJson(res, status, { error, error_description: `not so: ${ECHOES[as](form ?? new URLSearchParams(), req)}` });
+    const { status = 400, error = 'server_error', how = 'values' } = fault;
+    sendJson(res, status, { error, error_description: `not so: ${ECHOES[how](form ?? new URLSearchParams(), req)}` });
     return true;
   },
 };
