@@ -147,6 +147,12 @@ def test_an_error_says_why() -> None:
     assert "\x1b" not in outcome.reason
 
 
+def test_an_error_that_quotes_the_login_s_secrets_is_shown_without_them() -> None:
+    outcome = read(state="the-state", error="access_denied", error_description="the-state is over, nonce the-nonce")
+    assert isinstance(outcome, Refused)
+    assert outcome.reason == "access_denied: … is over, nonce …"
+
+
 @pytest.mark.parametrize("code", ["", "a\nb", "é"])
 def test_a_redirect_of_this_login_without_a_code_ends_it(code: str) -> None:
     assert isinstance(read(state="the-state", code=code), Unusable)

@@ -1,6 +1,7 @@
 """What a token endpoint's answer means: the `error` field is the truth, not the status."""
 
 import json
+from email.utils import formatdate
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -251,6 +252,19 @@ def test_retry_after_is_seconds_or_a_date_within_ten_minutes(value: str, seconds
 )
 def test_a_retry_after_that_means_nothing_is_left_out(value: str) -> None:
     assert answer(429, b"", retry_after=value) == Busy("the provider answered HTTP 429", None)
+
+
+@pytest.mark.parametrize("wrong", [59, -59, 7200, -7200])
+def test_a_date_to_retry_after_is_meant_by_the_clock_that_the_answer_was_sent_by(wrong: float) -> None:
+    then, at = (formatdate(NOW + wrong + later, usegmt=True) for later in (0, 10))
+    assert answer(503, b"", retry_after=at, date=then) == Busy("the provider answered HTTP 503", 10.0)
+    assert answer(503, b"", retry_after="10", date=then) == Busy("the provider answered HTTP 503", 10.0)
+
+
+@pytest.mark.parametrize("date", ["", "today", "Tue, 99 Nov 2023"])
+def test_where_an_answer_has_no_date_its_retry_after_is_meant_by_the_clock_here(date: str) -> None:
+    at = "Tue, 14 Nov 2023 22:13:30 GMT"
+    assert answer(503, b"", retry_after=at, date=date) == Busy("the provider answered HTTP 503", 10.0)
 
 
 @settings(deadline=None)

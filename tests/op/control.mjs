@@ -1,6 +1,7 @@
-// The door for tests: POST orders, clears and resets; GET tells what has happened.
+// The door for tests: POST orders, clears, resets and sets the clock; GET tells what has happened.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
+import { setClock } from './clock.mjs';
 import { readJson } from './form.mjs';
 import { sendJson } from './reply.mjs';
 
@@ -12,7 +13,8 @@ function obey(order, { faults, ledger }) {
   else if (order.reset) {
     faults.forget();
     ledger.reset();
-  } else throw new Error('an order has `fault`, `clear` or `reset`');
+  } else if ('clock' in order) setClock(order.clock);
+  else throw new Error('an order has `fault`, `clear`, `reset` or `clock`');
 }
 
 export async function answerControl(req, res, state) {
@@ -24,6 +26,7 @@ export async function answerControl(req, res, state) {
     }
     return sendJson(res, 200, {});
   }
+  if (req.url === `${CONTROL_PATH}?secrets`) return sendJson(res, 200, state.secrets.snapshot());
   // A client may have its reply, and ask here, an instant before that reply counts as sent.
   await nextTurn();
   const { faults, ledger } = state;

@@ -38,6 +38,16 @@ async function sendHuge(res) {
   await pipeline(Readable.from(hugeBody()), res).catch(() => {});
 }
 
+// How a careless provider quotes what it was sent: the longest value first, since it is the secret.
+const longestFirst = (form) => [...form.values()].sort((one, other) => other.length - one.length);
+const ECHOES = {
+  values: (form) => longestFirst(form).join(' '),
+  form: (form) => new URLSearchParams([...form].sort((one, other) => other[1].length - one[1].length)).toString(),
+  part: (form) => longestFirst(form).map((value) => value.slice(0, Math.ceil(value.length * 0.8))).join(' '),
+  base64: (form) => longestFirst(form).map((value) => Buffer.from(value).toString('base64')).join(' '),
+  header: (_form, req) => req.headers.authorization ?? 'no header',
+};
+
 // Each returns whether the request has been dealt with.
 const REQUEST_FAULTS = {
   delay: async (fault) => {
@@ -58,6 +68,11 @@ const REQUEST_FAULTS = {
   },
   huge: async (_fault, _req, res) => {
     await sendHuge(res);
+    return true;
+  },
+  echo: (fault, req, res, form) => {
+    const { status = 400, error = 'server_error', how = 'values' } = fault;
+    sendJson(res, status, { error, error_description: `not so: ${ECHOES[how](form ?? new URLSearchParams(), req)}` });
     return true;
   },
 };
@@ -155,9 +170,9 @@ export class Faults {
 }
 
 // Returns whether the fault has dealt with the request, so that the provider must not see it.
-export async function interceptRequest(fault, req, res) {
+export async function interceptRequest(fault, req, res, form) {
   const act = REQUEST_FAULTS[fault.mode];
-  return act ? act(fault, req, res) : false;
+  return act ? act(fault, req, res, form) : false;
 }
 
 export function disturbReply(fault, req, res, keys) {

@@ -33,6 +33,7 @@ FaultMode = Literal[
     "drop-after",
     "delay-after",
     "garbage",
+    "echo",
     "half",
     "drip",
     "huge",
@@ -312,6 +313,10 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         """Take all faults back, and forget all counts, the log and the ledger; grants stay."""
         self._order({"reset": True})
 
+    def set_clock(self, offset: float) -> None:
+        """Set its clock while it runs: so many seconds ahead of the machine's, or behind when negative."""
+        self._order({"clock": offset})
+
     def ledger(self) -> dict[str, Presented]:
         """What became of each refresh token that was presented, by its `fingerprint`."""
         rows: dict[str, dict[str, Any]] = self._snapshot()["ledger"]
@@ -330,6 +335,11 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             for request in (LoggedRequest(**line) for line in lines)
             if path in (None, request.path) and grant_type in (None, request.grant_type)
         ]
+
+    def secrets(self) -> dict[str, list[str]]:
+        """The secrets that it granted or was shown, by kind: `access_token`, `code_verifier`, `state`, ..."""
+        found: dict[str, list[str]] = self._running.http.get("/__control?secrets").raise_for_status().json()
+        return found
 
     def count(self, path: str) -> int:
         """How many requests came for that path."""

@@ -41,6 +41,7 @@ import { readOptions } from './options.mjs';
 import { allowOverlap } from './overlap.mjs';
 import { dressPages } from './pages.mjs';
 import { pathsOf } from './paths.mjs';
+import { Secrets } from './secrets.mjs';
 
 const SHUTDOWN_GRACE_MS = 500;
 
@@ -92,11 +93,12 @@ function createProvider(issuer, options, keys, auth0) {
 function createHandler(provider, keys, auth0) {
   const faults = new Faults();
   const ledger = new Ledger(provider.pathFor('token'));
+  const secrets = new Secrets();
   const answer = provider.callback();
 
   return async function handle(req, res) {
     const path = req.url.split('?', 1)[0];
-    if (path === CONTROL_PATH) return answerControl(req, res, { faults, ledger });
+    if (path === CONTROL_PATH) return answerControl(req, res, { faults, ledger, secrets });
 
     const visit = ledger.arrived(path, res);
     const form = await readForm(req, { json: Boolean(auth0) });
@@ -104,10 +106,12 @@ function createHandler(provider, keys, auth0) {
     ledger.bodyRead(visit, form, clientId);
 
     res.setHeader('date', new Date().toUTCString()); // Node.js itself would send the machine's time
+    secrets.shown(req, form);
     const fault = faults.take(path, form, clientId);
-    if (fault && (await interceptRequest(fault, req, res))) return undefined;
+    if (fault && (await interceptRequest(fault, req, res, form))) return undefined;
     if (fault) disturbReply(fault, req, res, keys);
     ledger.watchProvider(visit, res);
+    secrets.granted(res);
 
     auth0?.translateRequest(req, form);
     if (form) acceptForm(req, form);

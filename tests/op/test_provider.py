@@ -382,6 +382,24 @@ def test_its_pages_fetch_nothing_from_elsewhere(provider: OpenIDProvider) -> Non
     assert [text for text in texts if "<style>" not in text or "@import" in text] == []
 
 
+# What it tells a test of leaks
+
+
+def test_it_tells_the_secrets_that_went_through_it() -> None:
+    with OpenIDProvider() as provider:
+        tokens = provider.login(client_id="post-app")
+        provider.fault("drop-after")
+        with pytest.raises(httpx.TransportError):
+            provider.refresh(refresh_token_of(tokens), client_id="post-app")
+        found = provider.secrets()
+    assert found["refresh_token"][0] == tokens.refresh_token
+    assert len(found["refresh_token"]) == 2  # the one whose reply was lost as well
+    assert tokens.access_token in found["access_token"]
+    assert tokens.id_token in found["id_token"]
+    assert [len(found[kind]) for kind in ("code", "code_verifier", "state", "nonce")] == [1] * 4
+    assert found["client_secret"] == ["post-secret"]
+
+
 # Its clock
 
 
@@ -399,6 +417,16 @@ def test_its_clock_can_be_wrong(offset: int) -> None:
     assert times == [pytest.approx(time.time(), abs=20)] * 3
     assert (userinfo.status_code, refreshed.status_code) == (200, 200)  # by its own clock all is well
     assert logged == pytest.approx(time.time(), abs=20)
+
+
+def test_its_clock_can_be_set_while_it_runs() -> None:
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        tokens = provider.login()
+        statuses: list[int] = []
+        for offset in (3590, 3610, 0):
+            provider.set_clock(offset)
+            statuses.append(provider.userinfo(tokens.access_token).status_code)
+    assert statuses == [200, 401, 401]  # what has expired is forgotten
 
 
 # Rotation

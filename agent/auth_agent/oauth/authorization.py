@@ -107,7 +107,8 @@ def read_redirect(query: str, attempt: Attempt, issuer: str, *, names_issuer: bo
         return Unusable(f"the answer that the browser brought {said}, not {issuer!r}'s; nothing of it was used")
     error = answer.get("error")
     if error:
-        return refusal(error, answer.get("error_description", ""))
+        own = (attempt.state, attempt.nonce, attempt.verifier)
+        return refusal(error, answer.get("error_description"), presented=own)
     code = answer.get("code", "")
     if code and code.isascii() and code.isprintable():
         return Secret(code)

@@ -7,7 +7,6 @@ import email.utils
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Final, TypeGuard
-from urllib.parse import quote_plus
 
 from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.outcome import (
@@ -22,6 +21,7 @@ from auth_agent.oauth.outcome import (
     Transient,
     Unclear,
 )
+from auth_agent.oauth.quotation import without
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
@@ -107,8 +107,7 @@ def parse_token_answer(
     fields = error_fields(body)
     error = fields.get("error")
     if isinstance(error, str) and error:
-        described = _without(fields.get("error_description"), presented)
-        return refusal(_without(error, presented), described, status, retry_after(headers, now))
+        return refusal(error, fields.get("error_description"), status, retry_after(headers, now), presented)
     if status in _GRANTED:
         reply = _reply(fields)
         return reply if reply is not None else Lost("the provider's reply can't be read")
@@ -129,17 +128,13 @@ def error_fields(body: bytes) -> dict[str, object]:
         return {}
 
 
-def _without(text: object, secrets: tuple[Secret, ...]) -> str:
-    """A provider's text without the secrets that it quotes, as they were or as a form encodes them."""
-    if not isinstance(text, str):
-        return ""
-    for secret in secrets:
-        for quoted in (secret.reveal(), quote_plus(secret.reveal())):
-            text = text.replace(quoted, "…")
-    return text
-
-
-def refusal(error: str, description: str = "", status: int = 400, wait: float | None = None) -> Failure:
+def refusal(
+    error: str,
+    description: object = None,
+    status: int = 400,
+    wait: float | None = None,
+    presented: tuple[Secret, ...] = (),
+) -> Failure:
     """What a provider's `error` means.
 
     Args:
@@ -147,10 +142,11 @@ def refusal(error: str, description: str = "", status: int = 400, wait: float | 
         description: what it said besides, of any kind.
         status: the HTTP status, where there is one.
         wait: how long it wants to be left alone, in seconds, if it said so.
+        presented: the secrets that it was sent, and may quote; they are not shown.
 
     """
-    shown, description = printable(error, 64), printable(description)
-    reason = f"{shown}: {description}" if description else shown
+    shown, described = printable(without(error, presented), 64), printable(without(description, presented))
+    reason = f"{shown}: {described}" if described else shown
     if status == _TOO_MANY_REQUESTS:
         return Busy(reason, wait)
     if error in _ENDED:
@@ -217,7 +213,8 @@ def parse_lifetime(value: object) -> float | None:
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """`Retry-After` in seconds (RFC 9110, section 10.2.3: a number of seconds or a date), None where there is none.
 
-    `headers` are by lower-case name, `now` is Unix time in seconds.
+    A date is meant by the clock of whoever sent it, which the answer's own `Date` tells. `headers` are by lower-case
+    name, `now` is Unix time in seconds, for an answer without one.
     """
     value = headers.get("retry-after", "").strip()
     if not value:
@@ -225,10 +222,18 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     if value.isascii() and value.isdigit():
         seconds = float(value[:9])
     else:
-        try:
-            date = email.utils.parsedate_to_datetime(value)
-            # A date from "-0000" knows no zone; an HTTP date is in UTC.
-            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-        except (ValueError, OverflowError):
+        date, sent = _unix_time(value), _unix_time(headers.get("date", ""))
+        if date is None:
             return None
+        seconds = date - (now if sent is None else sent)
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _unix_time(text: str) -> float | None:
+    """An HTTP date (RFC 9110, section 5.6.7), None where it is none."""
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+        # A date from "-0000" knows no zone; an HTTP date is in UTC.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,413 @@
+"""A rich life with every kind of secret, and then a search for them wherever they must not be.
+
+What is looked for is what the provider granted and was shown, whole, encoded and in part. That the search finds what is
+there is proved where secrets belong: in the keyring, in clients' requests, and in the replies that are for them.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import NamedTuple
+
+import httpx
+import pytest
+
+from auth_agent_client import Agent, AgentError
+from tests.faults import defective
+from tests.faults.search import Search
+from tests.faults.tap import Tap
+from tests.integration import test_login
+from tests.integration.agent_process import COMMAND, PATIENCE, AgentProcess, until
+from tests.integration.conftest import account, log_in, record
+from tests.integration.keyring_session import KeyringSession
+from tests.op.provider import CREDENTIALS, OpenIDProvider
+
+PROXY_PASSWORD = "canary-of-the-proxy"
+# Replies that are made to hold a token, and the address of a login, which holds what the browser has to bring back.
+TOKEN_METHODS = ("token", "id_token", "rejected", "refresh")
+TOKENS = {"access_token", "id_token"}
+IN_THE_ADDRESS = {"state", "nonce"}
+# What each client may ask of the provider is limited, so every way to fail has an account of its own.
+ROUNDS = tuple(f"round-{number}" for number in range(10))
+ECHOES = ("values", "form", "part", "base64", "header")
+
+
+class Life(NamedTuple):
+    """What is left of it."""
+
+    secrets: dict[str, list[str]]
+    search: Search
+    places: dict[str, bytes]
+    kept: bytes
+    asked: bytes
+    replies: list[tuple[str, bytes]]
+
+    def found(self, place: str) -> set[str]:
+        return self.search.find(self.places[place])
+
+
+class Sampler(threading.Thread):
+    """Reads again and again what the system tells of an agent and its children."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.pid: int | None = None
+        self.seen: set[bytes] = set()
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.wait(0.003):
+            if self.pid is not None:
+                for pid in (self.pid, *children(self.pid)):
+                    self._look_at(pid)
+
+    def _look_at(self, pid: int) -> None:
+        for name in ("cmdline", "environ"):
+            with contextlib.suppress(OSError):
+                self.seen.add(Path(f"/proc/{pid}/{name}").read_bytes())
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(PATIENCE)
+
+
+def children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def files(*roots: Path) -> bytes:
+    """Every file below them, and its name; without the configuration, in which a person put a proxy's password."""
+    found: list[bytes] = []
+    for root in roots:
+        for path in root.rglob("*"):
+            found.append(os.fsencode(path))
+            if path.is_file() and path.name not in ("config.toml", "log"):
+                found.append(path.read_bytes())
+    return b"\n".join(found)
+
+
+class Story:
+    """Lives the life, step by step, and writes down what is said to it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.orders = Path(mkdtemp(prefix="auth-agent-orders-"))
+        stack.callback(shutil.rmtree, self.orders)
+        self.provider = stack.enter_context(OpenIDProvider(access_token_lifetime=3600, overlap=60, device_interval=1))
+        self.keyring = stack.enter_context(KeyringSession())
+        command = (sys.executable, "-W", "error", defective.__file__, str(self.orders))
+        self.agent = stack.enter_context(
+            AgentProcess(self.accounts(), environment=self.keyring.environment, store="keyring", command=command)
+        )
+        self.tap = stack.enter_context(Tap(self.orders / "tap", self.agent.socket))
+        self.sampler = Sampler()
+        self.sampler.start()
+        stack.callback(self.sampler.end)
+        self.sampler.pid = self.agent.process.pid
+        self.outputs: list[str] = []
+        self.errors: list[str] = []
+        self.pages: list[str] = []
+        self.kept: list[str] = []
+
+    def accounts(self) -> dict[str, dict[str, object]]:
+        def made(client_id: str, **more: object) -> dict[str, object]:
+            secret = CREDENTIALS.get(client_id)
+            method = {} if secret is None else {"token_endpoint_auth_method": secret.method}
+            return account(self.provider, client_id, **test_login.ANY, **method, **more)
+
+        return {
+            "work": made("native-app", default=True),
+            "pasted": made("native-app"),
+            "device": made("native-app"),
+            "imported": made("native-app"),
+            "basic": made("basic-app"),
+            "post": made("post-app"),
+            "odd": made("odd-app"),
+            "odd-again": made("odd-app"),
+            **{name: made("native-app") for name in ROUNDS},
+            "robot": made("service-app", grant="client_credentials"),
+            "proxied": {
+                "issuer": "https://op.example/",
+                "client_id": "native-app",
+                "proxy": f"http://user:{PROXY_PASSWORD}@127.0.0.1:1",
+            },
+        }
+
+    def client(self) -> Agent:
+        return Agent(str(self.tap.path))
+
+    def fails(self, call: str, parameters: dict[str, object]) -> None:
+        """Ask for what the agent refuses; what it says is written down."""
+        with self.client() as client, pytest.raises(AgentError) as refused:
+            client.call(call, parameters)
+        self.errors.append(f"{refused.value!r} {refused.value.message} {vars(refused.value)}")
+
+    def command(self, *arguments: str, stdin: str | None = None) -> None:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            env=self.agent.environment | {"AUTH_AGENT_SOCK": str(self.tap.path)},
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.outputs.append(done.stderr if arguments[0] == "token" else done.stdout + done.stderr)
+
+    def keep(self) -> None:
+        """Write down what the keyring holds."""
+        for name in self.accounts():
+            with self.client() as client:
+                until(lambda: record(client, name)["saved"] is True)  # noqa: B023 -- called at once
+            self.kept.append(self.keyring.read(name) or "")
+
+    # ---- its chapters
+
+    def log_in(self) -> None:
+        provider = self.provider
+        for name in ("work", "basic", "post", "odd", "odd-again"):
+            credentials = CREDENTIALS.get(f"{name.removesuffix('-again')}-app")
+            more = {} if credentials is None else {"client_secret": credentials.secret}
+            with self.client() as client:
+                login = test_login.begin(client, name, **more)
+                self.pages.append(provider.enter(test_login.address(login)).text)
+                test_login.result(client, login)
+        with self.client() as client:
+            login = test_login.begin(client, "pasted")
+            redirect = provider.visit(test_login.address(login))
+            client.call("login_redirect", {"login_id": login["login_id"], "url": redirect})
+            test_login.result(client, login)
+        with self.client() as client:
+            login = test_login.begin(client, "device", flow="device")
+            provider.approve(str(login["verification_uri_complete"]))
+            test_login.result(client, login)
+        with self.client() as client:
+            test_login.result(
+                client, test_login.begin(client, "robot", client_secret=CREDENTIALS["service-app"].secret)
+            )
+        for name in ROUNDS:
+            with self.client() as client:
+                log_in(client, provider, name)
+        token = provider.login().refresh_token
+        assert token is not None
+        self.command("import", "imported", stdin=token)
+
+    def log_in_in_vain(self) -> None:
+        provider = self.provider
+        with self.client() as client:
+            login = test_login.begin(client, "work")
+            provider.visit(test_login.address(login))  # the code is never used
+            client.call("login_cancel", {"login_id": login["login_id"]})
+        with self.client() as client:
+            login = test_login.begin(client, "work")
+            asked = httpx.URL(test_login.address(login)).params
+            quoted = {"error": "access_denied", "error_description": " ".join((asked["nonce"], asked["state"]))}
+            answer = httpx.get(httpx.URL(asked["redirect_uri"], params={"state": asked["state"], **quoted}))
+            self.pages.append(answer.text)
+            self.errors.append(test_login.failure(client, login).message)
+        for number, how in enumerate(ECHOES):
+            name = "odd" if how == "header" else ("basic", "post")[number % 2]
+            with self.client() as client:
+                provider.fault("echo", error="invalid_grant", how=how)
+                login = test_login.begin(client, name)
+                self.pages.append(provider.enter(test_login.address(login)).text)
+                self.errors.append(test_login.failure(client, login).message)
+        for how in ("values", "part"):
+            provider.fault("echo", error="invalid_request", how=how)
+            with self.client() as client:
+                login = test_login.begin(client, "device", flow="device")
+                self.errors.append(test_login.failure(client, login).message)
+        self.fails("login", {"account": "proxied", "flow": "browser"})
+        self.fails("import", {"account": "work", "refresh_token": self.secret("refresh_token")})
+        self.command("import", "proxied", stdin="a-refresh-token-that-nobody-granted")
+        self.command("login", "proxied", "--no-browser")
+
+    def secret(self, kind: str) -> str:
+        return self.provider.secrets()[kind][-1]
+
+    def refresh(self) -> None:
+        provider, fault = self.provider, self.provider.fault
+        rounds: list[Callable[[], None]] = [
+            lambda: fault("status", status=503, headers={"retry-after": "1"}),
+            lambda: fault("garbage", times=3),
+            lambda: fault("half", times=3),
+            lambda: fault("drop-after", times=3),
+            lambda: fault("merge", unset=["access_token", "id_token"]),
+            lambda: fault("merge", claims={"sub": "auth0|mallory"}),
+            *[partial(fault, "echo", status=429, how=how) for how in ECHOES[:4]],
+        ]
+        for name, order in zip(ROUNDS, rounds, strict=True):
+            order()
+            self.command("refresh", name)
+            self.command("status", name)
+            provider.clear_faults()
+            self.command("refresh", name)
+        for how in ("values", "form", "part", "header"):  # by a client whose secret has many forms
+            fault("echo", status=429, how=how)
+            self.command("refresh", "odd-again")
+            self.command("status", "odd-again")
+        with self.client() as client:
+            token = client.token("basic").access_token
+            client.call("rejected", {"account": "pasted", "access_token": self.secret("access_token")})
+        self.fails("rejected", {"account": "basic", "access_token": token})
+        self.command("token", "work")
+        self.command("token", "nobody")
+
+    def meet_defects(self) -> None:
+        for call in ("refresh", "write"):
+            (self.orders / call).touch()
+            with self.client() as client, contextlib.suppress(AgentError):
+                client.refresh("pasted")
+            assert not (self.orders / call).exists()
+        for call in ("exchange", "write"):
+            (self.orders / call).touch()
+            with self.client() as client, contextlib.suppress(AgentError):
+                login = test_login.begin(client, "pasted")
+                self.pages.append(self.provider.enter(test_login.address(login)).text)
+                test_login.result(client, login)
+            assert not (self.orders / call).exists()
+        (self.orders / "poll").touch()
+        with self.client() as client:
+            login = test_login.begin(client, "device", flow="device")
+            until(lambda: not (self.orders / "poll").exists())
+            client.call("login_cancel", {"login_id": login["login_id"]})
+
+    def lose_the_keyring(self) -> None:
+        self.keyring.lock()
+        with self.client() as client:
+            client.refresh("work")
+            client.status()
+        self.keyring.unlock()
+        self.keep()
+        self.keyring.freeze()  # in the middle of the write that follows
+        try:
+            with self.client() as client:
+                client.refresh("work")
+                assert self.sampler.pid is not None
+                workers = children(self.sampler.pid)
+                assert workers
+                for pid in workers:
+                    os.kill(pid, signal.SIGKILL)
+                client.status()
+        finally:
+            self.keyring.thaw()
+
+    def end(self) -> None:
+        provider, config = self.provider, self.agent.config
+        config.write_text(f'[accounts.work]\nproxy = "http://user:{PROXY_PASSWORD}@["\n')
+        self.fails("reload", {})
+        self.command("status")
+        self.agent.configure(self.accounts())
+        self.command("refresh", "work")
+        provider.fault("echo", error="invalid_grant", times=1)
+        self.command("refresh", "imported")
+        self.command("status", "--json")
+        self.keep()
+        (self.orders / "revoke").touch()
+        self.command("logout", "device")
+        self.command("logout", "imported")
+        self.agent.terminate()
+        self.agent.start()
+        self.sampler.pid = self.agent.process.pid
+        with self.client() as client:
+            client.token("work")
+        self.command("status")
+        self.agent.terminate()
+
+
+@pytest.fixture(scope="module")
+def life() -> Generator[Life, None, None]:
+    with ExitStack() as stack:
+        story = Story(stack)
+        watched = threading.Thread(target=watch, args=(story.tap.path,), daemon=True)
+        watched.start()
+        story.log_in()
+        story.keep()
+        story.log_in_in_vain()
+        story.refresh()
+        story.keep()
+        story.meet_defects()
+        story.lose_the_keyring()
+        story.end()
+        watched.join(PATIENCE)
+        secrets = story.provider.secrets()
+        for credentials in CREDENTIALS.values():
+            secrets["client_secret"].append(credentials.secret)
+        replies = story.tap.replies()
+        yield Life(
+            secrets=secrets,
+            search=Search({**secrets, "proxy": [PROXY_PASSWORD]}, public=[story.provider.issuer]),
+            places={
+                "log": story.agent.log.encode(),
+                "the commands' output": "\n".join(story.outputs).encode(),
+                "errors": "\n".join(story.errors).encode(),
+                "pages": "\n".join(story.pages).encode(),
+                "replies": b"\n".join(reply for method, reply in replies if method not in (*TOKEN_METHODS, "login")),
+                "/proc": b"\n".join(story.sampler.seen),
+                "files": files(story.agent.home, Path(story.keyring.environment["XDG_RUNTIME_DIR"]).parent),
+            },
+            kept="\n".join(story.kept).encode(),
+            asked=story.tap.asked,
+            replies=replies,
+        )
+
+
+def watch(path: Path) -> None:
+    with Agent(str(path)) as client, contextlib.suppress(AgentError):
+        for _ in client.watch(reconnect=False):
+            pass
+
+
+PLACES = ("log", "the commands' output", "errors", "pages", "replies", "/proc", "files")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+def test_no_secret_is_where_it_does_not_belong(place: str, life: Life) -> None:
+    assert life.places[place]
+    assert life.found(place) == set()
+
+
+def test_the_search_finds_each_kind_of_secret_where_it_belongs(life: Life) -> None:
+    """Else it would prove nothing."""
+    assert {"refresh_token", "access_token", "id_token", "client_secret"} <= life.search.find(life.kept)
+    assert {"refresh_token", "access_token", "code", "client_secret"} <= life.search.find(life.asked)
+    kinds = {"access_token", "refresh_token", "id_token", "code", "code_verifier", "state", "nonce", "device_code"}
+    assert {kind for kind in kinds if not life.secrets.get(kind)} == set()
+    assert b"auth_agent.worker" in life.places["/proc"]
+    assert b"AUTH_AGENT_LOG=debug" in life.places["/proc"]
+
+
+def test_a_reply_holds_the_secret_that_it_is_for_and_no_other(life: Life) -> None:
+    tokens = life.search.find(b"".join(reply for method, reply in life.replies if method in TOKEN_METHODS))
+    logins = life.search.find(b"".join(reply for method, reply in life.replies if method == "login"))
+    assert "access_token" in tokens
+    assert {found.split()[0] for found in tokens} <= TOKENS
+    assert "state" in logins
+    assert {found.split()[0] for found in logins} <= IN_THE_ADDRESS
+
+
+def test_the_log_tells_the_life(life: Life) -> None:
+    """At debug, and every defect by its place: a log of nothing would hold no secret either."""
+    log = life.places["log"].decode()
+    for said in (
+        "debug hello",
+        "outcome=lost",
+        "outcome=failed",
+        "defect in=loop",
+        "in=token",
+        "in=revoke",
+        "stopping",
+    ):
+        assert said in log, said
+    assert log.count("RuntimeError@defective.py") >= 7
