@@ -6,6 +6,7 @@ there is proved where secrets belong: in the keyring, in clients' requests, and 
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -411,3 +412,69 @@ def test_the_log_tells_the_life(life: Life) -> None:
     ):
         assert said in log, said
     assert log.count("RuntimeError@defective.py") >= 7
+
+
+# ---- memory
+
+
+# Without capabilities root is a user like any other, to whom a process that isn't dumpable shows nothing.
+UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+PRY = """
+import ctypes, os, sys
+PTRACE_SEIZE = 0x4206
+for pid in sys.argv[1:]:
+    for name in ("environ", "mem"):
+        try:
+            os.close(os.open(f"/proc/{pid}/{name}", os.O_RDONLY))
+            print(f"{name} can be read")
+        except PermissionError:
+            pass
+    if ctypes.CDLL(None).ptrace(PTRACE_SEIZE, int(pid), None, None) == 0:
+        print("can be traced")
+"""
+
+
+def pry(*pids: int) -> str:
+    """What another process of the same user can do to these."""
+    command = [*UNPRIVILEGED, sys.executable, "-c", PRY, *map(str, pids)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+
+
+def test_no_process_of_the_same_user_reads_or_traces_the_agent_or_its_worker() -> None:
+    with (
+        OpenIDProvider(access_token_lifetime=3600) as provider,
+        KeyringSession() as keyring,
+        AgentProcess(
+            {"work": account(provider)}, environment=keyring.environment, store="keyring", started=False
+        ) as agent,
+    ):
+        agent.launch_with(*UNPRIVILEGED)
+        agent.start()
+        with agent.client() as client:
+            log_in(client, provider)
+            keyring.freeze()  # the worker waits for it
+            try:
+                client.refresh("work")
+                workers = children(agent.process.pid)
+                assert workers
+                assert pry(agent.process.pid, *workers) == ""
+            finally:
+                keyring.thaw()
+    with subprocess.Popen([*UNPRIVILEGED, "sleep", "60"]) as open_one:  # or else it would prove nothing
+        until(lambda: Path(f"/proc/{open_one.pid}/comm").read_text() == "sleep\n")
+        assert "environ can be read" in pry(open_one.pid)
+        open_one.kill()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGABRT, signal.SIGQUIT, signal.SIGSEGV])
+def test_a_crash_dumps_no_core_though_its_user_asked_for_one(signum: signal.Signals) -> None:
+    def ask_for_cores() -> None:
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+    with AgentProcess({}, preexec=ask_for_cores) as agent:
+        agent.process.send_signal(signum)
+        _, status = os.waitpid(agent.process.pid, 0)
+        agent.process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for past its back
+        assert agent.process.returncode == -signum
+        assert not os.WCOREDUMP(status)
