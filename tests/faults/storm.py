@@ -105,6 +105,7 @@ class Storm:
                 before=before,
                 after=_at_rest(agent, before),
                 complaints=agent.logged("defect|Traceback|Warning|unsaved|outcome=ended"),
+                log=agent.log,
             )
 
     def _provider(self, number: int) -> OpenIDProvider:

@@ -1,6 +1,7 @@
 """A storm, and what must hold in it: a bounded one in every run of the tests, three minutes of it in `make soak`."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -34,9 +35,13 @@ def weathered(request: pytest.FixtureRequest, scale: Scale, capsys: pytest.Captu
 
 
 @pytest.mark.slow
-def test_a_storm_costs_nobody_a_login(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_storm_costs_nobody_a_login(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     scale = LONG if request.config.getoption("--soak") else BOUNDED
     evidence = weathered(request, scale, capsys)
 
     problems = evidence.problems()
-    assert not problems, "\n".join(["", *problems[:50], *evidence.lines()])
+    log = tmp_path / "agent.log"
+    log.write_text(evidence.log)
+    assert not problems, "\n".join(["", *problems[:50], *evidence.lines(), f"  the agent's log {log}"])

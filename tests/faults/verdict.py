@@ -84,6 +84,7 @@ class Evidence:
         lives: its memory in each.
         before, after: its footprint at rest, before the storm and after it.
         complaints: the agent's own, lines of its log.
+        log: all of that.
 
     """
 
@@ -98,6 +99,7 @@ class Evidence:
     before: Footprint
     after: Footprint
     complaints: Sequence[str] = field(default_factory=list[str])
+    log: str = field(default="", repr=False)
 
     # ---- what is wrong
 
