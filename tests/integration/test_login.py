@@ -354,7 +354,7 @@ def test_a_person_who_refuses_on_the_other_device_is_told_so(quick: OpenIDProvid
         quick.deny(str(login["verification_uri_complete"]))
         error = failure(client, login)
         assert isinstance(error, Denied)
-        assert "auth-agent login work" in error.message
+        assert error.message.endswith("the confirmation prompt; try again: auth-agent login work")
 
 
 def test_a_code_that_nobody_enters_expires(start_provider: Callable[..., OpenIDProvider]) -> None:

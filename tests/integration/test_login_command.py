@@ -97,6 +97,21 @@ def test_an_agent_that_cannot_start_says_why(alone: AgentProcess, provider: Open
     assert not alone.config.read_text().strip()  # nothing was written yet
 
 
+def test_a_new_account_that_is_wrong_is_corrected_by_another_login(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    wrong = provider.issuer.replace("127.0.0.1", "localhost")
+    done = agent.run("login", "new", "--issuer", wrong, "--client-id", "native-app", "--redirect-port", "0")
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 1
+    assert f"says that its issuer is '{provider.issuer}'" in said
+    assert "to correct it, say anew what was wrong, as in: auth-agent login new --issuer URL" in said
+    assert "try again" not in said
+    with at_terminal(agent, "login", "new", "--issuer", provider.issuer) as terminal:
+        provider.enter(terminal.until(ADDRESS)[0])
+        assert terminal.end() == 0
+
+
 # ---- in a browser
 
 

@@ -1,5 +1,7 @@
 """The HTTP side of a provider, against the real one: what was sent, what was lost, what was never reached."""
 
+import errno
+import os
 import socket
 import time
 from collections.abc import AsyncGenerator
@@ -95,7 +97,7 @@ async def test_nobody_listening_is_not_reached() -> None:
         async with speaking_to(f"http://127.0.0.1:{closed.getsockname()[1]}") as speaking:
             outcome = await speaking.refresh(CLIENT, Secret("canary"))
     assert isinstance(outcome, Unsent)
-    assert "127.0.0.1 can't be reached" in outcome.reason
+    assert outcome.reason == f"127.0.0.1 can't be reached: {os.strerror(errno.ECONNREFUSED)}"
     assert "canary" not in repr(outcome)
 
 

@@ -23,7 +23,7 @@ from auth_agent.config import Account, Config, config_path, load
 from auth_agent.config_file import Written, restore
 from auth_agent.printable import printable
 from auth_agent_client import Agent
-from auth_agent_client.errors import AgentError, InvalidRequest
+from auth_agent_client.errors import AgentError, InvalidRequest, Misconfigured
 
 _ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
 _LONGEST: Final = 8192  # characters of an address
@@ -82,8 +82,8 @@ def login(
             say("Cancelled; nothing has changed." if written is None else "Cancelled.")
             _take_back(agent, chosen, config, written)
             return exits.INTERRUPTED
-        except (AgentError, click.ClickException):
-            _take_back(agent, chosen, config, written)
+        except (AgentError, click.ClickException) as error:
+            _take_back(agent, chosen, config, written, is_wrong=isinstance(error, Misconfigured))
             raise
     _tell(account, record)
     return exits.OK
@@ -130,12 +130,20 @@ def _write(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) 
     return write(config, name, keys)
 
 
-def _take_back(agent: Agent, name: str, config: Config, written: Written | None) -> None:
-    """After a login that came to nothing: the account is as it was before."""
+def _take_back(agent: Agent, name: str, config: Config, written: Written | None, *, is_wrong: bool = False) -> None:
+    """After a login that came to nothing: the account is as it was before, and of a new one it is told what to do.
+
+    Where it is wrong itself, trying again would bring the same.
+    """
     if written is None or not written.changed:
         return
     if written.added:
-        say(f"The account stays in {shown_path(config.path)}; to try again: auth-agent login {name}")
+        again = f"auth-agent login {name}"
+        if is_wrong:
+            remedy = f"to correct it, say anew what was wrong, as in: {again} --issuer URL"
+        else:
+            remedy = f"to try again: {again}"
+        say(f"The account stays in {shown_path(config.path)}; {remedy}")
         return
     if not restore(config.path, written):
         say(f"{shown_path(config.path)} was changed meanwhile, and stays as it is")
@@ -176,7 +184,7 @@ def _show(account: Account, begun: Mapping[str, object], *, opens: bool) -> None
         if not opens:
             say(
                 "If that browser is on another machine, it ends at a page that can't be shown, whose address begins "
-                "with http://127.0.0.1: paste that address here, and press Enter. It isn't shown here either."
+                "with http://127.0.0.1: paste that address here, and press Enter. What you paste isn't shown."
             )
             say()
     else:

@@ -340,7 +340,11 @@ def _cause(error: BaseException) -> str:
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
     # An HTTP library's own texts quote what came, and a server may have echoed what it was sent.
-    text = (error.strerror or str(error)) if isinstance(error, OSError) else ""
+    text = ""
+    if isinstance(error, ConnectionError) and error.errno:  # asyncio has put a text of its own in the system's place
+        text = os.strerror(error.errno)
+    elif isinstance(error, OSError):
+        text = error.strerror or str(error)
     return printable(text) or type(error).__name__
 
 

@@ -194,7 +194,8 @@ def _check_place(
 
 def refused(account: Account, failure: Failure, command: str) -> errors.AgentError:
     """The error for a login or import that a failure ends; its text says what to do."""
-    text, name = f"{account.name}: {failure.reason}", account.name
+    name = account.name
+    text = f"{name}: {failure.reason.rstrip('. ')}"  # a provider's sentence is not the end of this one
     again = f"try again: auth-agent {LOGIN} {name}" if command == LOGIN else "try again"
     if isinstance(failure, Transient):
         return errors.Unavailable(f"{text}; {again}", retry_after=2.0)
