@@ -119,6 +119,7 @@ class ClientConnection(asyncio.Protocol):
         self._ending = False
         self._next_turn: asyncio.Handle | None = None
         self._next_tell: asyncio.Handle | None = None
+        self._lingering: asyncio.Handle | None = None
 
     @property
     def pending(self) -> int:
@@ -145,7 +146,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
         self._transport = None
         self._first.cancel()
-        for handle in (self._next_turn, self._next_tell):
+        for handle in (self._next_turn, self._next_tell, self._lingering):
             if handle is not None:
                 handle.cancel()
         for scope in tuple(self._waits):
@@ -284,7 +285,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             self._send(self._wire.closing(reason, code))
             self._transport.close()
-            asyncio.get_running_loop().call_later(_LINGER, self.abort)
+            self._lingering = asyncio.get_running_loop().call_later(_LINGER, self.abort)
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
