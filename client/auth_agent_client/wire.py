@@ -125,7 +125,7 @@ class Connection:
             return None if body is None else self._message(_decode(body))
         except WireError as error:
             self._broken = str(error)
-            self._buffer.clear()
+            self._let_go()
             raise
 
     def _next_body(self) -> bytes | None:
@@ -142,8 +142,13 @@ class Connection:
         del self._buffer[:size]
         self._taken = end
         if size > _LARGE and not self._buffer:  # what was allocated for one large message need not be kept
-            self._scanner, self._fed, self._taken = self._new_scanner(), 0, 0
+            self._let_go()
         return body
+
+    def _let_go(self) -> None:
+        """Hold nothing of what came, neither here nor in the scanner, which has a copy of its own."""
+        self._buffer.clear()
+        self._scanner, self._fed, self._taken = self._new_scanner(), 0, 0
 
     def _scan(self) -> int | None:
         """Where the next message ends, counted from the connection's first byte; None: not yet there."""

@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgpack
 import pytest
@@ -92,7 +92,7 @@ def request_of(size: int) -> bytes:
 
 
 class Memory:
-    peak = 0
+    peak = left = 0
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def counted_memory() -> Generator[Memory]:
     tracemalloc.start()
     try:
         yield memory
-        memory.peak = tracemalloc.get_traced_memory()[1]
+        memory.left, memory.peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
@@ -532,6 +532,17 @@ def test_what_was_held_is_let_go_at_an_error() -> None:
     connection = Connection()
     refusal(HELLO[:-1] + b"\xc1" + bytes(1000), connection)
     assert connection.pending == 0
+
+
+def test_nothing_of_a_large_message_is_kept_beyond_an_error() -> None:
+    # Who is hung up on may take its time to go, and so may many more.
+    connection = Connection()
+    with counted_memory() as memory:
+        read(connection, request_of(MEBIBYTE)[:-1])
+        with suppress(WireError):  # and not `refusal`: an exception that is looked at later keeps what it was about
+            read(connection, bytes(2) + b"\xc1")
+    assert memory.peak > MEBIBYTE
+    assert memory.left < 65_536
 
 
 def test_one_can_still_say_why_after_an_error() -> None:

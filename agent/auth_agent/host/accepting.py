@@ -50,3 +50,14 @@ class Acceptor:
                 continue
             self._short = False
             return connection
+
+    async def accept_some(self, most: int) -> list[socket.socket]:
+        """The next connection, and those that wait behind it, so many at most. Raises as `accept` does."""
+        connections = [await self.accept()]
+        while len(connections) < most:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:  # mostly there is none; what else it is, the next `accept` finds out
+                break
+            connections.append(connection)
+        return connections

@@ -30,8 +30,6 @@ MAX_OPEN: Final = 64
 MAX_UNSENT: Final = 64 * 1024
 # A connection that says nothing whole for that long, in seconds, is an accident.
 FIRST_MESSAGE: Final = 10.0
-# For how long, in seconds, the requests of one connection are answered before the others get their turn.
-_TURN: Final = 0.002
 # Bytes that are kept of a client that asks faster than it can be answered; then it isn't read.
 _MAX_UNREAD: Final = 64 * 1024
 # How long, in seconds, a connection that is being closed may take to read why.
@@ -87,6 +85,14 @@ class Door(Protocol):
         """A connection holds so many bytes more (or less) that no message was made of yet."""
         ...
 
+    def queue(self, connection: "ClientConnection") -> None:
+        """The connection has more requests: it is to take its turn when those before it have had theirs."""
+        ...
+
+    def leave_queue(self, connection: "ClientConnection") -> None:
+        """It has no more, or closes."""
+        ...
+
     def begin_waiting(self) -> None:
         """A request has to wait. Raises `Unavailable` where too many do."""
         ...
@@ -117,8 +123,9 @@ class ClientConnection(asyncio.Protocol):
         self._unread = False
         self._full = False
         self._ending = False
-        self._next_turn: asyncio.Handle | None = None
+        self._queued = False
         self._next_tell: asyncio.Handle | None = None
+        self._lingering: asyncio.Handle | None = None
 
     @property
     def pending(self) -> int:
@@ -145,7 +152,8 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
         self._transport = None
         self._first.cancel()
-        for handle in (self._next_turn, self._next_tell):
+        self._door.leave_queue(self)
+        for handle in (self._next_tell, self._lingering):
             if handle is not None:
                 handle.cancel()
         for scope in tuple(self._waits):
@@ -177,16 +185,20 @@ class ClientConnection(asyncio.Protocol):
 
     # ---- requests
 
-    def _read(self) -> None:
-        """Answer what is there, as far as the client reads and leaves room for others."""
-        if self._next_turn is not None:
-            self._next_turn.cancel()
-            self._next_turn = None
+    def take_turn(self, until: float) -> None:
+        """Answer requests until then, the loop's time, and one at least."""
+        self._queued = False
+        self._read(until)
+
+    def _read(self, until: float = 0.0) -> None:
+        """Answer what is there, as far as the client reads and leaves room for others.
+
+        One request at once, which is all that most clients ever have; the others when its turn comes.
+        """
+        if self._queued:
+            return
         loop = asyncio.get_running_loop()
-        end_of_turn = loop.time() + _TURN
-        while loop.time() < end_of_turn:
-            if self.leaving:
-                return
+        while not self.leaving:
             if self._full or self._wire.open_requests >= MAX_OPEN:
                 self._hold()
                 # Read on for a while, without looking at it: an end of the connection would not be noticed otherwise.
@@ -202,15 +214,22 @@ class ClientConnection(asyncio.Protocol):
                 self._hold()
                 self._close_when_settled()
                 return
-            self.last_spoke = end_of_turn
+            self.last_spoke = loop.time()
             if not self.spoke:
                 self.spoke = True
                 self._first.cancel()
             # A response, or a notification, has no meaning to the agent.
             if isinstance(message, Request):
                 self._answer(message)
-        self._set_unread(unread=True)
-        self._next_turn = loop.call_soon(self._read)
+            if self._wire.pending and self.last_spoke >= until:
+                self._queue()
+                return
+
+    def _queue(self) -> None:
+        if not self._queued:
+            self._set_unread(unread=True)
+            self._queued = True
+            self._door.queue(self)
 
     def _hold(self) -> None:
         held = self._wire.pending
@@ -245,7 +264,10 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self._waits.discard(scope)
             self._door.end_waiting()
-        self._read()
+        if self._wire.pending and not self.leaving:  # of many that waited for the same, each would let one more in
+            self._queue()
+        else:
+            self._read()
         self._close_when_settled()
 
     def _report(self, request: Request) -> None:
@@ -284,7 +306,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             self._send(self._wire.closing(reason, code))
             self._transport.close()
-            asyncio.get_running_loop().call_later(_LINGER, self.abort)
+            self._lingering = asyncio.get_running_loop().call_later(_LINGER, self.abort)
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -305,7 +327,7 @@ class ClientConnection(asyncio.Protocol):
         self._close_when_settled()
 
     def _close_when_settled(self) -> None:
-        settled = not self._waits and self._next_turn is None
+        settled = not self._waits and not self._queued
         if self._ending and settled and self._transport is not None:
             self._transport.close()
 

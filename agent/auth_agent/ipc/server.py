@@ -25,6 +25,10 @@ _RESERVED: Final = 256
 # Bytes that no message was made of yet, and requests that wait, of all connections together.
 MAX_PENDING: Final = 64 << 20
 MAX_WAITING: Final = 4096
+# For how long, in seconds, those who have many requests are answered, before whoever has one gets a turn again.
+_ROUND: Final = 0.001
+# Connections that are let in at a time.
+_BATCH: Final = 16
 _FAREWELL: Final = 1.0  # s
 
 
@@ -41,6 +45,9 @@ class Server:
         self._most = MAX_CONNECTIONS if unlimited else min(MAX_CONNECTIONS, max(soft - _RESERVED, soft // 2))
         self._pending = 0
         self._waiting = 0
+        # Those who have more requests, and wait for their turn.
+        self._queue: dict[ClientConnection, None] = {}
+        self._next_round: asyncio.Handle | None = None
         # By age: the oldest first.
         self._connections: dict[ClientConnection, None] = {}
         self._emptied = anyio.Event()
@@ -49,33 +56,42 @@ class Server:
         """Accept clients until cancelled."""
         acceptor = Acceptor(self._listening, _log, "accept", self._make_room)
         while True:
-            connection = await acceptor.accept()
-            try:
-                await self._welcome(connection)
-            except OSError as error:  # it has gone
-                _log.debug("accept error=%s", error.strerror)
-                connection.close()
+            # Each takes the loop a few rounds: one after the other, a newcomer would wait long behind a crowd.
+            async with anyio.create_task_group() as welcoming:
+                for connection in await acceptor.accept_some(_BATCH):
+                    welcoming.start_soon(self._welcome, connection)
 
     async def _welcome(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        peer = peer_of(connection)
-        if not is_this_user(peer):
-            _log.warning("refused uid=%d pid=%d", peer.uid, peer.pid)
+        try:
+            connection.setblocking(False)
+            peer = peer_of(connection)
+            if is_this_user(peer):
+                await self._let_in(connection, ClientConnection(peer, self))
+            else:
+                _log.warning("refused uid=%d pid=%d", peer.uid, peer.pid)
+                connection.close()
+        except OSError as error:  # it has gone
+            _log.debug("accept error=%s", error.strerror)
             connection.close()
-            return
+
+    async def _let_in(self, connection: socket.socket, client: ClientConnection) -> None:
         full = len(self._connections) >= self._most and not self._make_room()
-        client = ClientConnection(peer, self)
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
+        if not full:
+            self._connections[client] = None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
+        except BaseException:
+            self.made_room(client)
+            raise
         if full:
             client.hang_up("there are too many connections; try again", errors.Unavailable.code)
-        else:
-            self._connections[client] = None
 
     def _make_room(self) -> bool:
         """Let the oldest that never said anything go, or else the one that has been idle longest. Whether one went."""
-        leaving = next((one for one in self._connections if not one.spoke), None)
+        # One that is still on its way in had no time to speak.
+        leaving = next((one for one in self._connections if not one.spoke and not one.leaving), None)
         if leaving is None:
-            idle = [one for one in self._connections if one.idle]
+            idle = [one for one in self._connections if one.idle and not one.leaving]
             leaving = min(idle, key=lambda one: one.last_spoke, default=None)
         if leaving is None:
             return False
@@ -99,6 +115,28 @@ class Server:
             worst = max(staying, key=lambda one: one.pending, default=None)
             if worst is not None:
                 worst.hang_up("too much was sent that is not whole")
+
+    def queue(self, connection: ClientConnection) -> None:
+        """The connection has more requests: it is to take its turn when those before it have had theirs."""
+        self._queue[connection] = None
+        if self._next_round is None:
+            self._next_round = asyncio.get_running_loop().call_soon(self._go_round)
+
+    def leave_queue(self, connection: ClientConnection) -> None:
+        """It has no more, or closes."""
+        self._queue.pop(connection, None)
+
+    def _go_round(self) -> None:
+        """Give turns for a while, however many want one: the loop's other work comes between two rounds."""
+        self._next_round = None
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _ROUND
+        while self._queue and loop.time() < end:
+            connection = next(iter(self._queue))
+            del self._queue[connection]
+            connection.take_turn(min(end, loop.time() + _ROUND / (1 + len(self._queue))))
+        if self._queue and self._next_round is None:
+            self._next_round = loop.call_soon(self._go_round)
 
     def begin_waiting(self) -> None:
         """A request has to wait. Raises `Unavailable` where too many do."""
