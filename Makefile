@@ -1,8 +1,9 @@
-# demo, test, soak, check, bench, picture: each makes what it needs in this checkout, and nothing outside it.
+# demo, test, soak, fuzz, check, bench, picture: each makes what it needs in this checkout, and nothing outside it.
 #
 #   make test           the tests; one that needs a system package that is missing skips and says so
 #   make test STRICT=1  a skip is a failure (as in CI)
 #   make soak           the long tests: minutes of storm; SEED=7 repeats the weather of that storm
+#   make fuzz           hostile clients, and a million mutated messages; MESSAGES=1000000 SEED=1, ARGS=--busy
 #   make check          ruff, mypy, pyright
 #   make demo           a provider, a login, four programs, and tokens that rotate; DEMO_SECONDS=30
 #   make bench          the benchmark
@@ -17,7 +18,7 @@ SEED ?=
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check bench picture format constraints clean
+.PHONY: help demo test soak fuzz check bench picture format constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -63,6 +64,9 @@ demo: $(VENV)/.test tests/op/node_modules/.installed
 
 bench: $(VENV)/.test tests/op/node_modules/.installed
 	$(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: $(VENV)/.test tests/op/node_modules/.installed
+	$(BIN)/python -m tests.fuzz --messages $(or $(MESSAGES),1000000) --seed $(or $(SEED),1) $(ARGS)
 
 picture: $(VENV)/.test tests/op/node_modules/.installed
 	$(BIN)/python -m tests.picture docs/status.svg

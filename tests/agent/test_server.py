@@ -8,6 +8,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from auth_agent.ipc.connection import Caller, Later, Result
@@ -32,7 +33,8 @@ class SlowHandler:
     def __init__(self) -> None:
         self.answered: list[str] = []
 
-    def answer(self, _: Caller, request: Request) -> Result | Later:
+    def answer(self, caller: Caller, request: Request) -> Result | Later:
+        assert caller.peer.uid == os.getuid()
         self.answered.append(request.method)
         time.sleep(0.001)
         return self._wait if request.method == "wait" else True
@@ -73,9 +75,8 @@ async def read(client: socket.socket, count: int = 1) -> None:
 async def test_who_has_one_request_does_not_wait_for_those_who_have_many(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tmp_path.chmod(0o700)
-    monkeypatch.chdir(tmp_path)
-    place, handler = Path("agent.sock").absolute(), SlowHandler()
+    monkeypatch.chdir(tmp_path)  # pytest makes it 0700; its path is too long for a socket's
+    place, handler = Path("agent.sock"), SlowHandler()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(Listener(place))
         async with anyio.create_task_group() as tasks:
@@ -87,7 +88,7 @@ async def test_who_has_one_request_does_not_wait_for_those_who_have_many(
             for client in greedy:
                 client.send(requests(method, REQUESTS))
             while len(handler.answered) < 2 * MANY:  # each of them has had its first one
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
             begun = len(handler.answered)
             modest.send(requests("modest", 1))
             await read(modest)

@@ -1,0 +1,205 @@
+"""Hostile clients beside a well-behaved one: that one is served, and the agent stays as small as it promises.
+
+How fast it is served is measured by `make fuzz`; here a deadline holds that any machine can keep.
+"""
+
+import os
+import resource
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Generator
+
+import pytest
+
+from auth_agent_client import Agent
+from tests.faults.bystander import Bystander, descriptors
+from tests.faults.hostility import GUARDED, HOSTILITIES, VICTIM, hostile
+from tests.fuzz.mutation import VICTIMS, Known, Mutator
+from tests.fuzz.worker import Worker
+from tests.integration.agent_process import AgentProcess, until
+from tests.integration.conftest import account, log_in
+from tests.integration.impostor import UNPRIVILEGED
+from tests.op.provider import OpenIDProvider
+
+# For how long each goes on, in seconds.
+EACH = 1.5
+# What no call of a well-behaved client takes, in seconds, on a machine that does much else; and a newcomer's first,
+# which has to be let in behind whoever came before.
+DEADLINE = 2.0
+FIRST_DEADLINE = 10.0
+FEW_DESCRIPTORS = 64
+
+
+@pytest.fixture(scope="module")
+def provider() -> Generator[OpenIDProvider]:
+    """A provider whose tokens last."""
+    with OpenIDProvider(access_token_lifetime=3600) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def agent(provider: OpenIDProvider) -> Generator[AgentProcess]:
+    """One agent that has to bear them all, with a session for the well-behaved client, and others."""
+    accounts = {name: account(provider, redirect_ports=[0]) for name in (GUARDED, *VICTIMS)}
+    accounts[VICTIM]["default"] = True
+    with AgentProcess(accounts, environment={"AUTH_AGENT_LOG": "info"}) as process:
+        with process.client() as client:
+            for name in (GUARDED, *VICTIMS):
+                log_in(client, provider, name)
+        yield process
+        assert process.logged("defect|Traceback") == []
+        assert process.terminate() == 0
+
+
+@pytest.mark.parametrize("name", HOSTILITIES)
+def test_beside_a_hostile_client_a_well_behaved_one_is_served_and_the_agent_stays_small(
+    name: str, agent: AgentProcess, request: pytest.FixtureRequest
+) -> None:
+    pid = agent.process.pid
+    before = descriptors(pid)
+    with Bystander(agent.socket, pid, GUARDED) as bystander, hostile(name, agent.socket):
+        end = time.monotonic() + EACH
+        bystander.beside(lambda: time.monotonic() > end)
+    assert bystander.connected.worst < DEADLINE, bystander
+    assert bystander.newcomer.worst < FIRST_DEADLINE, bystander
+    assert bystander.grown < HOSTILITIES[name].growth, bystander
+    if request.config.getoption("--soak", default=False):
+        assert bystander.connected.p99 < 0.05, bystander
+    until(lambda: before is None or (descriptors(pid) or 0) <= before + 2)  # two to the provider, kept for the next
+
+
+def test_refreshes_are_as_few_beside_a_storm_of_force_and_rejected_as_the_agent_promises(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    before, begun = len(provider.requests(provider.token_path, "refresh_token")), time.monotonic()
+    with hostile("force and rejected", agent.socket):
+        time.sleep(EACH)
+    driven = len(provider.requests(provider.token_path, "refresh_token")) - before
+    assert driven <= 5 + 1 + (time.monotonic() - begun) / 10  # a burst of five, then one in ten seconds
+
+
+def test_thousands_of_mutated_messages_are_each_answered_as_the_protocol_says(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    tokens = provider.login()
+    with agent.client() as client, Bystander(agent.socket, agent.process.pid, GUARDED) as bystander:
+        known = Known(client.token(GUARDED).access_token, tokens.refresh_token or "", "unknown", "http://127.0.0.1/")
+        worker = Worker(str(agent.socket), Mutator("the suite's", known))
+        worker.say(10_000)
+        bystander.beside(lambda: len(bystander.connected.took) > 10)
+    assert worker.tally.messages >= 10_000
+    assert worker.tally.replies["closing"] > 100
+    assert {"result", "invalid_request", "unknown_method", "unsupported"} < set(worker.tally.replies)
+
+
+def test_the_same_seed_says_the_same_messages() -> None:
+    known = Known("access", "refresh", "login", "url")
+    streams = [[Mutator(seed, known).stream() for _ in range(20)] for seed in ("1", "1", "2")]
+    assert streams[0] == streams[1] != streams[2]
+
+
+@pytest.mark.parametrize("name", ["a crowd", "a thousand silent connections", "half messages"])
+def test_with_few_descriptors_a_well_behaved_client_is_served_and_refreshes_go_on(
+    name: str, provider: OpenIDProvider
+) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_DESCRIPTORS, FEW_DESCRIPTORS))
+
+    accounts = {GUARDED: account(provider, default=True)}
+    with AgentProcess(accounts, environment={"AUTH_AGENT_LOG": "info"}, preexec=limit) as few:
+        with few.client() as client:
+            log_in(client, provider)
+            with Bystander(few.socket, few.process.pid) as bystander, hostile(name, few.socket):
+                end = time.monotonic() + EACH
+                bystander.beside(lambda: time.monotonic() > end)
+                assert provider.userinfo(client.refresh().access_token).status_code == 200
+        assert bystander.connected.worst < DEADLINE, bystander
+        assert few.logged("defect|Traceback") == []
+
+
+# ---- another user
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+def test_a_storm_of_another_users_connections_delays_nobody(agent: AgentProcess) -> None:
+    script = (
+        "import socket, sys\n"
+        "print('begun', flush=True)\n"
+        "while True:\n"
+        "    s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+        "    try: s.sendall(b'\\x94\\x00\\x01\\xa5token\\x90'); assert s.recv(100) == b''\n"
+        "    except (BrokenPipeError, ConnectionResetError): pass\n"
+    )
+    command = ["/usr/bin/python3", "-c", script, str(agent.socket)]
+    places = {agent.home: 0o755, agent.socket.parent: 0o755, agent.socket: 0o666}
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in places}
+    with Bystander(agent.socket, agent.process.pid, GUARDED) as bystander:
+        for path, mode in places.items():
+            path.chmod(mode)
+        with subprocess.Popen(command, user=UNPRIVILEGED, stdout=subprocess.PIPE) as storm:
+            assert storm.stdout is not None
+            assert storm.stdout.readline() == b"begun\n"
+            for path, mode in modes.items():
+                path.chmod(mode)  # an open door for it alone: clients look at the place too
+            until(lambda: agent.logged(f"refused uid={UNPRIVILEGED}") or storm.poll() is not None)
+            end = time.monotonic() + EACH
+            bystander.beside(lambda: time.monotonic() > end)
+            storm.kill()
+    assert bystander.connected.worst < DEADLINE, bystander
+
+
+# ---- what stands in the socket's place
+
+
+@pytest.mark.parametrize("what", ["a directory", "a pipe", "a link to nothing", "another user's file"])
+def test_whatever_else_stands_in_the_sockets_place_is_left_alone(what: str, provider: OpenIDProvider) -> None:
+    if what == "another user's file" and os.geteuid() != 0:
+        pytest.skip("needs root, to be two users")
+    with AgentProcess({"work": account(provider)}, started=False) as place:
+        place.socket.parent.mkdir(mode=0o700)
+        if what == "a directory":
+            place.socket.mkdir()
+        elif what == "a pipe":
+            os.mkfifo(place.socket)
+        elif what == "a link to nothing":
+            place.socket.symlink_to(place.home / "nothing")
+        else:
+            place.socket.write_text("precious")
+            os.chown(place.socket, UNPRIVILEGED, UNPRIVILEGED)
+        before = place.socket.lstat()
+        refused = place.run("run", "--store", "memory")
+        assert (refused.returncode, "is left alone" in refused.stderr) == (1, True), refused.stderr
+        after = place.socket.lstat()
+        assert (after.st_ino, after.st_mode, after.st_uid) == (before.st_ino, before.st_mode, before.st_uid)
+        assert not (place.home / "nothing").exists()
+
+
+@pytest.mark.parametrize("what", ["the directory", "the lock"])
+def test_no_link_is_followed_on_the_way_to_the_sockets_place(what: str, provider: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(provider)}, started=False) as place:
+        elsewhere = place.home / "elsewhere"
+        if what == "the directory":
+            elsewhere.mkdir(mode=0o700)
+            place.socket.parent.symlink_to(elsewhere)
+        else:
+            elsewhere.write_text("precious")
+            place.socket.parent.mkdir(mode=0o700)
+            place.socket.with_name("agent.sock.lock").symlink_to(elsewhere)
+        refused = place.run("run", "--store", "memory")
+        assert (refused.returncode, str(place.socket.parent) in refused.stderr) == (1, True), refused.stderr
+        assert elsewhere.is_dir() or elsewhere.read_text() == "precious"
+        assert not (elsewhere / "agent.sock").exists()
+
+
+def test_what_somebody_put_in_a_running_agents_place_is_left_there_at_its_end(provider: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(provider)}) as replaced, Agent(str(replaced.socket)) as client:
+        assert client.hello()
+        replaced.socket.unlink()
+        with socket.socket(socket.AF_UNIX) as foreign:
+            foreign.bind(str(replaced.socket))
+            before = replaced.socket.lstat().st_ino
+            assert client.hello()["pid"] == replaced.process.pid  # who is connected is served
+            assert replaced.terminate() == 0
+            assert replaced.socket.lstat().st_ino == before
