@@ -1,11 +1,12 @@
 // Auth0's manners, laid over oidc-provider: the issuer's trailing slash, `audience`, the shape of its JWT
 // access tokens, its statuses and texts for errors of the token endpoint, and its rate-limit headers. Its
-// paths are in paths.mjs. All of this follows Auth0's documentation; the rest is oidc-provider's.
+// paths are in paths.mjs, its Management API in management.mjs, its refresh tokens for several APIs in
+// resources.mjs, its logout in logout.mjs. All of this follows Auth0's documentation; the rest is
+// oidc-provider's.
 import { createLocalJWKSet, jwtVerify } from 'jose';
 
-import { person } from './people.mjs';
+import { bearerToken, isJwt } from './bearer.mjs';
 
-const OIDC_SCOPES = ['openid', 'profile', 'email', 'offline_access'];
 const RATE_LIMIT = 300;
 
 const ERROR_TEXTS = {
@@ -45,12 +46,13 @@ function rateLimitHeaders() {
 }
 
 // oidc-provider refuses API tokens at /userinfo; Auth0 takes them when they carry `openid`.
-function userinfoForApiTokens(verify) {
+function userinfoForApiTokens(verify, people) {
   return async (ctx, next) => {
-    const token = /^Bearer ([^.]+\.[^.]+\.[^.]+)$/i.exec(ctx.get('authorization'))?.[1];
-    if (ctx.path !== '/userinfo' || !token) return next();
+    const token = bearerToken(ctx);
+    if (ctx.path !== '/userinfo' || !token || !isJwt(token)) return next();
     try {
-      ctx.body = person((await verify(token)).payload.sub);
+      const { sub, scope } = (await verify(token)).payload;
+      ctx.body = people.find(sub).claimsFor(words(scope));
     } catch {
       ctx.status = 401;
       ctx.set('WWW-Authenticate', 'Bearer error="invalid_token"');
@@ -63,10 +65,13 @@ function userinfoForApiTokens(verify) {
 export class Auth0 {
   #keys;
   #userinfo;
+  #people;
   #audienceFallback;
 
-  constructor({ base, keys, audienceFallback }) {
+  constructor({ base, keys, people, audienceFallback, managementAudience }) {
     this.issuer = `${base}/`;
+    this.managementAudience = managementAudience ?? `${base}/api/v2/`;
+    this.#people = people;
     this.#keys = createLocalJWKSet(keys.public);
     this.#userinfo = `${base}/userinfo`;
     this.#audienceFallback = audienceFallback;
@@ -76,7 +81,7 @@ export class Auth0 {
     const verify = (token) => jwtVerify(token, this.#keys, { clockTolerance: 0, audience: this.#userinfo });
     provider.use(rateLimitHeaders());
     provider.use(tokenRepliesLikeAuth0);
-    provider.use(userinfoForApiTokens(verify));
+    provider.use(userinfoForApiTokens(verify, this.#people));
   }
 
   // `audience` is Auth0's name for what RFC 8707 calls `resource`.
@@ -103,9 +108,9 @@ export class Auth0 {
       Object.assign(jwt.payload, { sub: `${token.clientId}@clients`, azp: token.clientId, gty: 'client-credentials' });
       return;
     }
-    const asked = ctx?.oidc?.params?.scope;
-    const granted = asked ?? ctx?.oidc?.entities?.Grant?.getOIDCScope();
-    const oidcScopes = words(granted).filter((scope) => OIDC_SCOPES.includes(scope));
+    const granted = words(ctx?.oidc?.entities?.Grant?.getOIDCScope());
+    const asked = words(ctx?.oidc?.params?.scope);
+    const oidcScopes = granted.filter((scope) => asked.length === 0 || asked.includes(scope));
     const { payload } = jwt;
     if (oidcScopes.includes('openid')) payload.aud = [payload.aud, this.#userinfo].flat();
     payload.scope = [...new Set([...oidcScopes, ...words(payload.scope)])].join(' ');

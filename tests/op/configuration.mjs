@@ -2,16 +2,21 @@
 import { errors } from 'oidc-provider';
 
 import { CLIENTS } from './clients.mjs';
+import { logoutPage } from './logout.mjs';
+import { MANAGEMENT_SCOPES } from './management.mjs';
 import { pathsOf } from './paths.mjs';
-import { person } from './people.mjs';
+import { CLAIMS } from './people.mjs';
 
-const API_SCOPES = 'read:things write:things read:current_user update:current_user_metadata';
+export const API_SCOPES = 'read:things write:things';
 
-function resourceServerInfo(resource, accessTokenLifetime) {
-  if (!/^https?:\/\//.test(resource) || resource.includes('unknown')) throw new errors.InvalidTarget();
+// Whatever looks like the name of an API is one.
+export const isApi = (resource) => /^https?:\/\//.test(resource) && !resource.includes('unknown');
+
+function resourceServerInfo(resource, accessTokenLifetime, auth0) {
+  if (!isApi(resource)) throw new errors.InvalidTarget();
   return {
     audience: resource,
-    scope: API_SCOPES,
+    scope: resource === auth0?.managementAudience ? MANAGEMENT_SCOPES : API_SCOPES,
     accessTokenTTL: accessTokenLifetime,
     accessTokenFormat: 'jwt',
     jwt: { sign: { alg: 'RS256' } },
@@ -25,7 +30,7 @@ function features(options, auth0) {
     deviceFlow: { enabled: true },
     revocation: { enabled: true, allowedPolicy: async () => true },
     introspection: { enabled: true, allowedPolicy: async () => true },
-    rpInitiatedLogout: { enabled: true },
+    rpInitiatedLogout: { enabled: true, ...(auth0 && { logoutSource: logoutPage }) },
     dPoP: { enabled: false },
     pushedAuthorizationRequests: { enabled: false },
     resourceIndicators: {
@@ -34,25 +39,26 @@ function features(options, auth0) {
       // At Auth0 an audience named at the login holds for the code exchange and for every refresh.
       useGrantedResource: async () => Boolean(auth0),
       getResourceServerInfo: async (_ctx, resource) =>
-        resourceServerInfo(resource, options.accessTokenLifetime),
+        resourceServerInfo(resource, options.accessTokenLifetime, auth0),
     },
   };
 }
 
-export function configuration(options, keys, auth0) {
+function findAccount(people, id) {
+  const person = people.find(id);
+  return person && { accountId: id, claims: async () => person.claims() };
+}
+
+export function configuration(options, keys, people, auth0) {
   return {
     routes: pathsOf(options.flavor),
     jwks: keys.private,
     cookies: { keys: ['not-a-secret'] },
     clients: CLIENTS,
     scopes: ['openid', 'offline_access', 'profile', 'email'],
-    claims: {
-      openid: ['sub'],
-      profile: ['name', 'nickname', 'picture', 'updated_at'],
-      email: ['email', 'email_verified'],
-    },
+    claims: CLAIMS,
     conformIdTokenClaims: false, // the profile goes into the ID token too, as at Auth0
-    findAccount: async (_ctx, id) => ({ accountId: id, claims: async () => person(id) }),
+    findAccount: async (_ctx, id) => findAccount(people, id),
     features: features(options, auth0),
     formats: { customizers: auth0 ? { jwt: auth0.shapeAccessToken } : {} },
     ttl: {
@@ -68,7 +74,9 @@ export function configuration(options, keys, auth0) {
       Grant: 14 * 24 * 3600,
     },
     issueRefreshToken: async (_ctx, client, code) =>
-      client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
+      client.grantTypeAllowed('refresh_token') &&
+      code.scopes.has('offline_access') &&
+      (options.managementRefreshToken || code.resource !== auth0?.managementAudience),
     rotateRefreshToken: () => options.rotate,
     pkce: { required: () => true },
     clockTolerance: 0, // the default of 15 s would keep expired access tokens alive that long

@@ -7,14 +7,20 @@ import { sendJson } from './reply.mjs';
 
 export const CONTROL_PATH = '/__control';
 
-function obey(order, { faults, ledger }) {
+function obey(order, { faults, ledger, people, limits }) {
   if (order.fault) faults.order(order.fault);
   else if (order.clear) faults.clear();
   else if (order.reset) {
     faults.forget();
     ledger.reset();
-  } else if ('clock' in order) setClock(order.clock);
-  else throw new Error('an order has `fault`, `clear`, `reset` or `clock`');
+    people.reset();
+    for (const limit of limits) limit.reset();
+  } else if (order.change_user) {
+    const { id, ...changes } = order.change_user;
+    people.find(id)?.change(changes);
+  } else if (order.remove_user) people.remove(order.remove_user);
+  else if ('clock' in order) setClock(order.clock);
+  else throw new Error('an order has `fault`, `clear`, `reset`, `change_user`, `remove_user` or `clock`');
 }
 
 export async function answerControl(req, res, state) {
@@ -27,6 +33,11 @@ export async function answerControl(req, res, state) {
     return sendJson(res, 200, {});
   }
   if (req.url === `${CONTROL_PATH}?secrets`) return sendJson(res, 200, state.secrets.snapshot());
+  const id = new URLSearchParams(req.url.split('?', 2)[1]).get('user');
+  if (id !== null) {
+    const person = state.people.find(id);
+    return sendJson(res, 200, { user: person?.user() ?? null, claims: person?.claims() ?? null });
+  }
   // A client may have its reply, and ask here, an instant before that reply counts as sent.
   await nextTurn();
   const { faults, ledger } = state;

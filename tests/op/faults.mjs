@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose';
 
+import { audienceOf } from './ledger.mjs';
 import { onReply, sendJson } from './reply.mjs';
 
 const HUGE_LIMIT = 64 * 1024 * 1024;
@@ -127,11 +128,11 @@ export class Faults {
   #ordered = [];
   #happened = new Map();
 
-  order({ times = 1, route = null, client_id = null, grant_type = null, ...fault }) {
+  order({ times = 1, route = null, method = null, client_id = null, grant_type = null, audience = null, ...fault }) {
     if (!Object.hasOwn(REQUEST_FAULTS, fault.mode) && !Object.hasOwn(REPLY_FAULTS, fault.mode)) {
       throw new Error(`there is no fault named ${JSON.stringify(fault.mode)}`);
     }
-    this.#ordered.push({ ...fault, times, route, client_id, grant_type });
+    this.#ordered.push({ ...fault, times, route, method, client_id, grant_type, audience });
   }
 
   clear() {
@@ -153,8 +154,14 @@ export class Faults {
   }
 
   // The first fault that is meant for this request; it has been used once more by then.
-  take(path, form, clientId) {
-    const seen = { route: path, client_id: clientId, grant_type: form?.get('grant_type') };
+  take(path, form, clientId, method) {
+    const seen = {
+      route: path,
+      method,
+      client_id: clientId,
+      grant_type: form?.get('grant_type'),
+      audience: audienceOf(form),
+    };
     const fault = this.#ordered.find((candidate) => this.#isFor(candidate, seen));
     if (!fault) return undefined;
     if (fault.times !== null) fault.times -= 1;

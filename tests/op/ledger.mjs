@@ -8,6 +8,9 @@ import { onReply } from './reply.mjs';
 // Of each path: many requests to one must not push another's few out, nor fill the memory.
 const LOG_LIMIT = 5_000;
 
+// Auth0's name for it, or that of RFC 8707.
+export const audienceOf = (form) => form?.get('audience') ?? form?.get('resource') ?? undefined;
+
 const fingerprint = (token) => createHash('sha256').update(token).digest('hex');
 
 export class Ledger {
@@ -34,8 +37,8 @@ export class Ledger {
     };
   }
 
-  arrived(path, res) {
-    const line = { at: machineTime(), path, grant_type: null, client_id: null, status: null };
+  arrived(path, res, method) {
+    const line = { at: machineTime(), method, path, grant_type: null, client_id: null, audience: null, status: null };
     this.#append(line);
     this.#counts.set(path, (this.#counts.get(path) ?? 0) + 1);
 
@@ -52,6 +55,7 @@ export class Ledger {
     const { line } = visit;
     line.grant_type = form?.get('grant_type') ?? null;
     line.client_id = clientId ?? null;
+    line.audience = audienceOf(form) ?? null;
     const token = line.path === this.#tokenPath && form?.get('refresh_token');
     if (!token) return;
     visit.token = this.#row(fingerprint(token));

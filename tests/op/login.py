@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
@@ -77,12 +78,19 @@ class _PageParser(HTMLParser):
 
 
 def authorize(
-    http: httpx.Client, endpoint: str, *, user: str, client_id: str, scope: str, audience: str | None
+    http: httpx.Client,
+    endpoint: str,
+    *,
+    user: str,
+    client_id: str,
+    scope: str,
+    audience: str | None,
+    resources: Sequence[str],
 ) -> Code:
     """Let `user` log in and consent; `http` holds the cookies, so it is to be a fresh one."""
     verifier = secrets.token_urlsafe(48)
     state = secrets.token_urlsafe(8)
-    request = {
+    request: dict[str, str | Sequence[str]] = {
         "client_id": client_id,
         "response_type": "code",
         "redirect_uri": REDIRECT_URI,
@@ -92,10 +100,11 @@ def authorize(
         "code_challenge": _challenge(verifier),
         "code_challenge_method": "S256",
         "prompt": "consent",  # without it offline_access is dropped
+        "resource": resources,
     }
     if audience is not None:
         request["audience"] = audience
-    callback = walk(http, f"{endpoint}?{urlencode(request)}", user, REDIRECT_URI)
+    callback = walk(http, f"{endpoint}?{urlencode(request, doseq=True)}", user, REDIRECT_URI)
     answer = {name: values[0] for name, values in parse_qs(urlsplit(callback).query).items()}
     if answer.get("state") != state or "code" not in answer:
         message = f"the provider came back without a code: {answer.get('error')}"
@@ -129,6 +138,26 @@ def cancel(http: httpx.Client, authorization_url: str, stop: str) -> str:
     if not ways_out:
         raise LoginError(_no("way out", page))
     return walk(http, urljoin(str(page.url), ways_out[0]), "", stop)
+
+
+def log_out(http: httpx.Client, address: str) -> str:
+    """Say yes on a logout page; where the browser ends, which is not visited when it is not the provider's."""
+    response = http.get(address)
+    for _ in range(MAX_HOPS):
+        if response.is_redirect:
+            target = _target(response)
+            if urlsplit(target).netloc != urlsplit(address).netloc:
+                return target
+            response = http.get(target)
+        elif response.is_error:
+            raise LoginError(_no("logout", response))
+        elif (form := _read(response).form) is None:
+            return str(response.url)
+        else:
+            sure = form.inputs | {"logout": "yes"}
+            response = http.post(urljoin(str(response.url), form.action), data=sure)
+    message = f"no end after {MAX_HOPS} requests"
+    raise LoginError(message)
 
 
 def approve_device(http: httpx.Client, url: str, user: str, user_code: str | None = None) -> None:

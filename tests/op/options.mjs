@@ -13,6 +13,15 @@ function oneOf(env, name, choices) {
   return text;
 }
 
+// So many requests at once, then so many a minute.
+function rateLimit(env, name) {
+  const text = env[name];
+  if (!text) return undefined;
+  const [, burst, perMinute] = /^([1-9]\d*)\/([1-9]\d*)$/.exec(text) ?? [];
+  if (!burst) throw new Error(`${name} must be like 10/5, not ${JSON.stringify(text)}`);
+  return { burst: Number(burst), perMinute: Number(perMinute) };
+}
+
 function tlsFiles(env) {
   if (!env.TLS_CERT !== !env.TLS_KEY) throw new Error('TLS_CERT and TLS_KEY go together');
   return env.TLS_CERT ? { cert: env.TLS_CERT, key: env.TLS_KEY } : undefined;
@@ -30,6 +39,12 @@ export function readOptions(env) {
     rotate: oneOf(env, 'ROTATE', ['1', '0']) === '1',
     overlap: wholeNumber(env, 'REUSE_LEEWAY', 0),
     audienceFallback: oneOf(env, 'AUDIENCE_FALLBACK', ['0', '1']) === '1',
+    multiResource: oneOf(env, 'MULTI_RESOURCE', ['1', '0']) === '1',
+    otherAudience: oneOf(env, 'OTHER_AUDIENCE', ['refused', 'ignored']),
+    managementAudience: env.MANAGEMENT_AUDIENCE || undefined,
+    managementRefreshToken: oneOf(env, 'MANAGEMENT_REFRESH', ['1', '0']) === '1',
+    managementLimit: rateLimit(env, 'MANAGEMENT_LIMIT'),
+    userinfoLimit: rateLimit(env, 'USERINFO_LIMIT'),
     clockOffset: wholeNumber(env, 'CLOCK_OFFSET', 0, /^-?\d+$/),
     origin: env.ORIGIN || undefined,
     tls: tlsFiles(env),

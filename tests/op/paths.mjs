@@ -1,4 +1,5 @@
 // Where each endpoint is, by oidc-provider's own names for them.
+import { MANAGEMENT_PATH } from './management.mjs';
 
 const AUTH0 = {
   authorization: '/authorize',
@@ -24,6 +25,9 @@ const PLAIN = {
   code_verification: '/device',
   end_session: '/session/end',
 };
+
+// What oidc-provider does not have: the Management API's users, to be followed by an id, and the older logout.
+export const AUTH0_ONLY = { management: MANAGEMENT_PATH, logout: '/v2/logout' };
 
 export function pathsOf(flavor) {
   return flavor === 'auth0' ? AUTH0 : PLAIN;

@@ -6,16 +6,18 @@ import os
 import ssl
 import subprocess
 import tempfile
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Timer
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import parse_qs, quote_plus, urlsplit
+from urllib.parse import parse_qs, quote, quote_plus, urlencode, urlsplit
 
 import httpx
 
+from tests.op.browser import Browser
 from tests.op.install import is_installed, node_command
 from tests.op.login import REDIRECT_URI, approve_device, authorize, cancel, deny_device, walk
 
@@ -25,6 +27,15 @@ STOP_TIMEOUT = 5.0
 REQUEST_TIMEOUT = 10.0
 
 Flavor = Literal["auth0", "plain"]
+
+# So many requests of a user at once, then so many a minute.
+RateLimit = tuple[int, int]
+
+# What Auth0 allows at UserInfo.
+AUTH0_USERINFO_LIMIT: RateLimit = (10, 5)
+
+# The scopes of Auth0's Management API that a user's own token may have.
+MANAGEMENT_SCOPE = "read:current_user update:current_user_metadata"
 
 FaultMode = Literal[
     "status",
@@ -99,9 +110,11 @@ class LoggedRequest:
     """A request as the provider saw it; `status` is None until its reply has been sent completely."""
 
     at: float
+    method: str
     path: str
     grant_type: str | None
     client_id: str | None
+    audience: str | None
     status: int | None
 
 
@@ -119,6 +132,7 @@ class _Running:
     issuer: str
     port: int
     paths: dict[str, str]
+    management_audience: str | None
 
 
 class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
@@ -129,6 +143,10 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
     is the files of a certificate and its key, and `ca` the file of the authority that this object's own requests
     trust for it. `origin` is what it is called in place of its address, such as https://op.example, and `proxy` the
     address of the one that leads this object's own requests from there to its `port`.
+
+    `multi_resource` lets a refresh name another audience than the login did; `other_audience` is what comes of one
+    that it may not name, as the Management API's never may. `management_audience` is what that API is called where
+    the issuer is a custom domain, `management_refresh_token` whether a login for it gets a refresh token.
     """
 
     def __init__(
@@ -143,6 +161,12 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         rotate: bool = True,
         overlap: int = 0,
         audience_fallback: bool = False,
+        multi_resource: bool = True,
+        other_audience: Literal["refused", "ignored"] = "refused",
+        management_audience: str = "",
+        management_refresh_token: bool = True,
+        management_limit: RateLimit | None = None,
+        userinfo_limit: RateLimit | None = None,
         clock_offset: int = 0,
         tls: tuple[Path, Path] | None = None,
         ca: Path | None = None,
@@ -162,6 +186,12 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             "ROTATE": str(int(rotate)),
             "REUSE_LEEWAY": str(overlap),
             "AUDIENCE_FALLBACK": str(int(audience_fallback)),
+            "MULTI_RESOURCE": str(int(multi_resource)),
+            "OTHER_AUDIENCE": other_audience,
+            "MANAGEMENT_AUDIENCE": management_audience,
+            "MANAGEMENT_REFRESH": str(int(management_refresh_token)),
+            "MANAGEMENT_LIMIT": _limit(management_limit),
+            "USERINFO_LIMIT": _limit(userinfo_limit),
             "CLOCK_OFFSET": str(clock_offset),
             "ORIGIN": origin,
             "TLS_CERT": str(certificate),
@@ -217,6 +247,19 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         """The path of the token endpoint."""
         return self._running.paths["token"]
 
+    @property
+    def management_audience(self) -> str:
+        """The audience of the Management API, which only flavor auth0 has."""
+        audience = self._running.management_audience
+        if audience is None:
+            message = "only flavor auth0 has a Management API"
+            raise ProviderError(message)
+        return audience
+
+    def user_path(self, user: str) -> str:
+        """The path of that user in the Management API."""
+        return self._running.paths["management"] + quote(user, safe="")
+
     def login(
         self,
         user: str = "auth0|alice",
@@ -224,11 +267,23 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         client_id: str = "native-app",
         scope: str = "openid profile email offline_access",
         audience: str | None = None,
+        resources: Sequence[str] = (),
     ) -> Tokens:
-        """Log `user` in by authorization code with PKCE, through the provider's own pages."""
+        """Log `user` in by authorization code with PKCE, through the provider's own pages.
+
+        `audience` is Auth0's name for an API, `resources` are RFC 8707's.
+        """
         endpoint = self.url + self._running.paths["authorization"]
         with self._new_client() as browser:
-            code = authorize(browser, endpoint, user=user, client_id=client_id, scope=scope, audience=audience)
+            code = authorize(
+                browser,
+                endpoint,
+                user=user,
+                client_id=client_id,
+                scope=scope,
+                audience=audience,
+                resources=resources,
+            )
         form = {
             "grant_type": "authorization_code",
             "redirect_uri": REDIRECT_URI,
@@ -272,6 +327,67 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         with self._new_client() as browser:
             deny_device(browser, verification_uri, user_code)
 
+    @contextmanager
+    def browser(self) -> Generator[Browser]:
+        """A browser that stays the same from one visit to the next, and nobody is logged in with yet."""
+        with self._new_client() as http:
+            yield Browser(http, self.url + self._running.paths["authorization"])
+
+    def end_session_url(self, **parameters: str) -> str:
+        """Where a client sends the browser for its logout (OpenID Connect RP-Initiated Logout)."""
+        return f"{self.url}{self._running.paths['end_session']}?{urlencode(parameters)}"
+
+    def logout_url(self, **parameters: str) -> str:
+        """The older logout that only flavor auth0 has, which takes `client_id` and `returnTo`."""
+        return f"{self.url}{self._running.paths['logout']}?{urlencode(parameters)}"
+
+    def revoke(self, token: str, *, client_id: str = "native-app") -> httpx.Response:
+        """Revoke a token of a client without a secret (RFC 7009)."""
+        form = {"token": token, "client_id": client_id}
+        return self._running.http.post(self._running.paths["revocation"], data=form)
+
+    def user(self, user: str) -> dict[str, Any] | None:
+        """All that the Management API could tell of that user; None for one that was removed."""
+        told: dict[str, Any] | None = self._know(user)["user"]
+        return told
+
+    def claims(self, user: str) -> dict[str, Any] | None:
+        """All that UserInfo could tell of that user, whatever the scopes; None for one that was removed."""
+        told: dict[str, Any] | None = self._know(user)["claims"]
+        return told
+
+    def change_user(
+        self,
+        user: str,
+        *,
+        claims: Mapping[str, object] | None = None,
+        user_metadata: Mapping[str, object] | None = None,
+        app_metadata: Mapping[str, object] | None = None,
+        **attributes: object,
+    ) -> None:
+        """Change what is known of that user, until a reset.
+
+        `claims` are merged over those of UserInfo and ID tokens, `attributes` over the Management API's user, and a
+        value of None takes one away; metadata are replaced.
+        """
+        changes = {"claims": claims, "user_metadata": user_metadata, "app_metadata": app_metadata}
+        given = {name: value for name, value in changes.items() if value is not None}
+        self._order({"change_user": {"id": user} | given | attributes})
+
+    def remove_user(self, user: str) -> None:
+        """Take that user's account away, until a reset."""
+        self._order({"remove_user": user})
+
+    def read_user(self, access_token: str, user: str = "auth0|alice", **query: str) -> httpx.Response:
+        """Ask the Management API for a user, as any client might."""
+        headers = {"Authorization": f"Bearer {access_token}"}
+        return self._running.http.get(self.user_path(user), params=query, headers=headers)
+
+    def patch_user(self, access_token: str, body: object, user: str = "auth0|alice") -> httpx.Response:
+        """Change a user by the Management API, as any client might."""
+        headers = {"Authorization": f"Bearer {access_token}"}
+        return self._running.http.patch(self.user_path(user), json=body, headers=headers)
+
     def jwks(self) -> dict[str, Any]:
         """The public keys of its signatures."""
         keys: dict[str, Any] = self._running.http.get(self._running.paths["jwks"]).raise_for_status().json()
@@ -288,8 +404,10 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         *,
         route: str | None = TOKEN_ROUTE,
         times: int | None = 1,
+        method: str | None = None,
         client_id: str | None = None,
         grant_type: str | None = None,
+        audience: str | None = None,
         **more: object,
     ) -> None:
         """Order a fault; README.md tells the modes and what `more` each of them takes.
@@ -300,8 +418,10 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             "mode": mode,
             "route": self.token_path if route == TOKEN_ROUTE else route,
             "times": times,
+            "method": method,
             "client_id": client_id,
             "grant_type": grant_type,
+            "audience": audience,
         }
         self._order({"fault": fault | more})
 
@@ -310,7 +430,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         self._order({"clear": True})
 
     def reset(self) -> None:
-        """Take all faults back, and forget all counts, the log and the ledger; grants stay."""
+        """Take all faults back, and forget counts, log, ledger and what was changed of users; grants stay."""
         self._order({"reset": True})
 
     def set_clock(self, offset: float) -> None:
@@ -377,7 +497,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         ready: dict[str, Any] = json.loads(line)
         issuer: str = ready["issuer"]
         http = resources.enter_context(self._new_client(issuer))
-        return _Running(process, http, issuer, ready["port"], ready["paths"])
+        return _Running(process, http, issuer, ready["port"], ready["paths"], ready["management_audience"])
 
     def _new_client(self, base_url: str = "") -> httpx.Client:
         # What the environment says of proxies is not meant for loopback.
@@ -403,9 +523,17 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
     def _order(self, order: dict[str, Any]) -> None:
         self._running.http.post("/__control", json=order).raise_for_status()
 
+    def _know(self, user: str) -> dict[str, Any]:
+        known: dict[str, Any] = self._running.http.get("/__control", params={"user": user}).raise_for_status().json()
+        return known
+
     def _snapshot(self) -> dict[str, Any]:
         snapshot: dict[str, Any] = self._running.http.get("/__control").raise_for_status().json()
         return snapshot
+
+
+def _limit(limit: RateLimit | None) -> str:
+    return "/".join(map(str, limit or ()))
 
 
 def _redirect_uri(authorization_url: str) -> str:

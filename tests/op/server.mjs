@@ -16,6 +16,13 @@
 //                        revokes the whole grant; 0: refresh tokens stay the same
 //   REUSE_LEEWAY=0       rotation overlap: seconds in which the refresh token replaced last may be used again
 //   AUDIENCE_FALLBACK=0  1: an audience with "fallback" in it is silently ignored (FLAVOR=auth0 only)
+//   MULTI_RESOURCE=1     1: a refresh may name another audience than the login did (FLAVOR=auth0 only)
+//   OTHER_AUDIENCE=refused  refused, ignored: what comes of an audience that a refresh may not name, which the
+//                        Management API's is in any case (FLAVOR=auth0 only)
+//   MANAGEMENT_AUDIENCE= what the Management API is called, in place of the issuer with api/v2/ (FLAVOR=auth0 only)
+//   MANAGEMENT_REFRESH=1 0: a login for the Management API gets no refresh token (FLAVOR=auth0 only)
+//   MANAGEMENT_LIMIT=    requests of a user to the Management API: 10/5 is 10 at once, then 5 a minute; "" is no limit
+//   USERINFO_LIMIT=      the same for UserInfo, where Auth0 has 10/5
 //   CLOCK_OFFSET=0       by how many seconds its clock is ahead, or behind when negative
 //   ORIGIN=              what it is called, such as https://op.example, where a proxy leads from that name to its port
 //   TLS_CERT, TLS_KEY    PEM files; https is served in place of http when both are set
@@ -30,17 +37,22 @@ import { Provider } from 'oidc-provider';
 import { Auth0 } from './auth0.mjs';
 import { clientOf, keepToRegisteredMethod } from './authentication.mjs';
 import { CLIENTS } from './clients.mjs';
-import { configuration } from './configuration.mjs';
+import { API_SCOPES, configuration, isApi } from './configuration.mjs';
 import { answerControl, CONTROL_PATH } from './control.mjs';
 import { paceDeviceCodes } from './device.mjs';
 import { disturbReply, Faults, interceptRequest } from './faults.mjs';
 import { acceptForm, readForm } from './form.mjs';
 import { createSigningKeys } from './keys.mjs';
 import { Ledger } from './ledger.mjs';
+import { limitUserinfo, RateLimit } from './limits.mjs';
+import { addLogout } from './logout.mjs';
+import { ManagementApi } from './management.mjs';
 import { readOptions } from './options.mjs';
 import { allowOverlap } from './overlap.mjs';
 import { dressPages } from './pages.mjs';
-import { pathsOf } from './paths.mjs';
+import { AUTH0_ONLY, pathsOf } from './paths.mjs';
+import { People } from './people.mjs';
+import { exchangeForOtherApis } from './resources.mjs';
 import { Secrets } from './secrets.mjs';
 
 const SHUTDOWN_GRACE_MS = 500;
@@ -79,35 +91,57 @@ function endWithItsParent(server) {
   process.stdin.once('end', stop).once('error', stop).resume();
 }
 
-function createProvider(issuer, options, keys, auth0) {
-  const provider = new Provider(issuer, configuration(options, keys, auth0));
+function createLimits({ userinfoLimit, managementLimit }) {
+  return {
+    userinfo: userinfoLimit && new RateLimit(userinfoLimit),
+    management: managementLimit && new RateLimit(managementLimit),
+  };
+}
+
+function layAuth0Over(provider, auth0, issuer, { options, keys, people, limits }) {
+  const audience = auth0.managementAudience;
+  auth0.layOver(provider);
+  exchangeForOtherApis(provider, {
+    isAllowed: (resource) => options.multiResource && isApi(resource) && resource !== audience,
+    refuse: options.otherAudience === 'refused',
+    scopes: API_SCOPES,
+  });
+  addLogout(provider, AUTH0_ONLY.logout);
+  new ManagementApi({ issuer, audience, keys, people, limit: limits.management }).layOver(provider);
+}
+
+function createProvider(issuer, auth0, { options, keys, people, limits }) {
+  const provider = new Provider(issuer, configuration(options, keys, people, auth0));
   provider.on('server_error', (_ctx, error) => console.error(error));
+  people.layOver(provider);
   dressPages(provider);
-  auth0?.layOver(provider);
+  if (limits.userinfo) limitUserinfo(provider, limits.userinfo, keys);
+  if (options.overlap > 0) allowOverlap(provider, options.overlap);
+  if (auth0) layAuth0Over(provider, auth0, issuer, { options, keys, people, limits });
   keepToRegisteredMethod(provider, CLIENTS);
   paceDeviceCodes(provider, { interval: options.interval, tooFastStatus: auth0 ? 429 : 400 });
-  if (options.overlap > 0) allowOverlap(provider, options.overlap);
   return provider;
 }
 
-function createHandler(provider, keys, auth0) {
+function createHandler(provider, auth0, { keys, people, limits }) {
   const faults = new Faults();
   const ledger = new Ledger(provider.pathFor('token'));
   const secrets = new Secrets();
+  const told = { faults, ledger, secrets, people, limits: Object.values(limits).filter(Boolean) };
   const answer = provider.callback();
 
   return async function handle(req, res) {
     const path = req.url.split('?', 1)[0];
-    if (path === CONTROL_PATH) return answerControl(req, res, { faults, ledger, secrets });
+    if (path === CONTROL_PATH) return answerControl(req, res, told);
 
-    const visit = ledger.arrived(path, res);
+    const visit = ledger.arrived(path, res, req.method);
     const form = await readForm(req, { json: Boolean(auth0) });
     const clientId = clientOf(req, form);
     ledger.bodyRead(visit, form, clientId);
 
     res.setHeader('date', new Date().toUTCString()); // Node.js itself would send the machine's time
     secrets.shown(req, form);
-    const fault = faults.take(path, form, clientId);
+    const fault = faults.take(path, form, clientId, req.method);
     if (fault && (await interceptRequest(fault, req, res, form))) return undefined;
     if (fault) disturbReply(fault, req, res, keys);
     ledger.watchProvider(visit, res);
@@ -126,10 +160,12 @@ async function main() {
   const port = await listen(server, options.port);
   const base = options.origin ?? `${options.tls ? 'https' : 'http'}://127.0.0.1:${port}`;
   const keys = createSigningKeys();
-  const auth0 = options.flavor === 'auth0' ? new Auth0({ base, keys, ...options }) : undefined;
+  const people = new People(options);
+  const auth0 = options.flavor === 'auth0' ? new Auth0({ base, keys, people, ...options }) : undefined;
   const issuer = auth0?.issuer ?? base;
+  const world = { options, keys, people, limits: createLimits(options) };
 
-  const handle = createHandler(createProvider(issuer, options, keys, auth0), keys, auth0);
+  const handle = createHandler(createProvider(issuer, auth0, world), auth0, world);
   server.on('request', (req, res) => {
     handle(req, res).catch((error) => {
       // A request that was cut off while it was read is a test's own doing.
@@ -138,7 +174,9 @@ async function main() {
     });
   });
   endWithItsParent(server);
-  process.stdout.write(`${JSON.stringify({ issuer, port, paths: pathsOf(options.flavor) })}\n`);
+  const paths = { ...pathsOf(options.flavor), ...(auth0 && AUTH0_ONLY) };
+  const ready = { issuer, port, paths, management_audience: auth0?.managementAudience ?? null };
+  process.stdout.write(`${JSON.stringify(ready)}\n`);
 }
 
 await main();

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -22,7 +23,9 @@ from tests.op import forge
 from tests.op.install import node_command
 from tests.op.login import LoginError
 from tests.op.provider import (
+    AUTH0_USERINFO_LIMIT,
     CREDENTIALS,
+    MANAGEMENT_SCOPE,
     SERVER,
     FaultMode,
     OpenIDProvider,
@@ -33,6 +36,7 @@ from tests.op.provider import (
 )
 
 API = "https://api.example"
+OTHER_API = "https://other-api.example"
 
 # Long enough for the provider to have done its work, short against the faults that hold a reply.
 IMPATIENCE = 0.5
@@ -511,7 +515,8 @@ def test_its_paths_are_those_of_the_discovery_document(flavor: str, request: pyt
     told = {name.removesuffix("_endpoint"): value for name, value in document.items()}
     told["jwks"] = document["jwks_uri"]
     named = {name: provider.url + path for name, path in provider.paths.items() if name in told}
-    assert len(named) == len(provider.paths) - 1  # discovery does not tell the page for device codes
+    # Discovery does not tell the page for device codes, nor what is Auth0's alone.
+    assert provider.paths.keys() - named.keys() - {"management", "logout"} == {"code_verification"}
     assert {name: told[name] for name in named} == named
     assert set(pages.values()) == {200}
 
@@ -577,6 +582,615 @@ def test_a_reset_forgets_everything_but_the_grants(provider: OpenIDProvider) -> 
 
     assert (provider.requests(), provider.ledger(), provider.count(provider.token_path)) == ([], {}, 0)
     assert provider.refresh(token).status_code == 200
+
+
+# One refresh token for several APIs
+
+
+@pytest.fixture(scope="module")
+def forgetful() -> Iterator[OpenIDProvider]:
+    """Audiences that a refresh may not name are ignored, and a login for the Management API can't be refreshed."""
+    with OpenIDProvider(
+        multi_resource=False, other_audience="ignored", management_refresh_token=False, access_token_lifetime=600
+    ) as provider:
+        yield provider
+
+
+def granted_for(provider: OpenIDProvider, response: httpx.Response) -> tuple[str | None, str]:
+    """The API that an access token is for, or None for an opaque one, and its scopes."""
+    granted = response.raise_for_status().json()
+    if "." not in granted["access_token"]:
+        return None, granted["scope"]
+    claims = claims_of(granted["access_token"])
+    assert claims["scope"] == granted["scope"]
+    [api] = {claims["aud"]} if isinstance(claims["aud"], str) else {*claims["aud"]} - {provider.url + "/userinfo"}
+    return api, granted["scope"]
+
+
+def test_a_refresh_may_be_for_another_api(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login(audience=API, scope="openid offline_access read:things"))
+
+    first = provider.refresh(token, audience=OTHER_API, scope="write:things")
+    second = provider.refresh(replacement(first), audience=OTHER_API, scope="openid read:things write:things")
+    third = provider.refresh(replacement(second), audience=API)
+    last = provider.refresh(replacement(third))
+
+    assert [granted_for(provider, response) for response in (first, second, third, last)] == [
+        (OTHER_API, "write:things"),
+        (OTHER_API, "openid read:things write:things"),
+        (API, "openid offline_access read:things"),
+        (API, "openid offline_access read:things"),
+    ]
+    assert claims_of(last.json()["id_token"])["sub"] == "auth0|alice"
+    assert provider.refresh(token).status_code == 403  # it was replaced at the first of them
+
+
+def test_a_refresh_for_another_api_without_a_scope_gets_all_that_it_has(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login(scope="openid offline_access"))
+
+    other = provider.refresh(token, audience=OTHER_API)
+    own = provider.refresh(replacement(other))
+
+    assert granted_for(provider, other) == (OTHER_API, "openid offline_access read:things write:things")
+    assert granted_for(provider, own) == (None, "openid offline_access")
+
+
+def test_a_scope_that_another_api_does_not_have_is_left_out(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login(audience=API, scope="openid offline_access"))
+
+    refreshed = provider.refresh(token, audience=OTHER_API, scope="openid email read:things read:nothing")
+
+    assert granted_for(provider, refreshed) == (OTHER_API, "openid read:things")
+
+
+def test_three_apis_at_once_would_revoke_the_session(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login(audience=API, scope="openid offline_access"))
+
+    answers = [provider.refresh(token, audience=f"https://{name}.example") for name in ("one", "two")]
+
+    assert [outcome(answer) for answer in answers] == [(200, None), (403, "invalid_grant")]
+    assert outcome(provider.refresh(replacement(answers[0]))) == (403, "invalid_grant")
+
+
+def test_an_api_that_nobody_knows_is_refused(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+
+    assert outcome(provider.refresh(token, audience="https://unknown.example")) == (400, "invalid_target")
+    assert provider.refresh(token).status_code == 200  # it has not been replaced
+
+
+def test_the_management_api_is_no_other_api(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login(audience=API, scope="openid offline_access"))
+
+    assert outcome(provider.refresh(token, audience=provider.management_audience)) == (400, "invalid_target")
+    assert provider.refresh(token).status_code == 200
+
+
+def test_a_refused_api_does_not_hide_a_reuse(provider: OpenIDProvider) -> None:
+    first = refresh_token_of(provider.login())
+    second = replacement(provider.refresh(first))
+
+    assert outcome(provider.refresh(first, audience=provider.management_audience)) == (403, "invalid_grant")
+    assert outcome(provider.refresh(second)) == (403, "invalid_grant")
+
+
+def test_in_the_overlap_a_refresh_may_be_for_another_api(lenient: OpenIDProvider) -> None:
+    token = refresh_token_of(lenient.login())
+    lenient.refresh(token, audience=OTHER_API).raise_for_status()
+
+    assert outcome(lenient.refresh(token, audience=lenient.management_audience)) == (400, "invalid_target")
+    assert granted_for(lenient, lenient.refresh(token, audience=OTHER_API, scope="read:things")) == (
+        OTHER_API,
+        "read:things",
+    )
+
+
+def test_another_api_may_be_refused() -> None:
+    with OpenIDProvider(multi_resource=False) as provider:
+        token = refresh_token_of(provider.login(audience=API, scope="openid offline_access read:things"))
+        own = provider.refresh(token, audience=API)
+
+        assert granted_for(provider, own) == (API, "openid offline_access read:things")
+        assert outcome(provider.refresh(replacement(own), audience=OTHER_API)) == (400, "invalid_target")
+        assert provider.refresh(replacement(own)).status_code == 200
+
+
+@pytest.mark.parametrize(("scope", "granted"), [("read:things", "read:things"), ("write:things", None)])
+def test_another_api_may_be_ignored(forgetful: OpenIDProvider, scope: str, granted: str | None) -> None:
+    token = refresh_token_of(forgetful.login(audience=API, scope="openid offline_access read:things"))
+
+    first = forgetful.refresh(token, audience=OTHER_API, scope=scope)
+    second = forgetful.refresh(replacement(first), audience=forgetful.management_audience)
+
+    assert granted_for(forgetful, first) == (API, granted or "openid offline_access read:things")
+    assert granted_for(forgetful, second) == (API, "openid offline_access read:things")
+
+
+def test_the_log_and_the_faults_know_audiences(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login(audience=API, scope="openid offline_access"))
+    provider.fault("status", status=403, body={"error": "access_denied"}, audience=OTHER_API)
+
+    mine = provider.refresh(token)
+    other = provider.refresh(replacement(mine), audience=OTHER_API)
+    again = provider.refresh(replacement(mine), audience=OTHER_API)
+
+    assert [response.status_code for response in (mine, other, again)] == [200, 403, 200]
+    refreshes = provider.requests(grant_type="refresh_token")
+    assert [(request.method, request.audience) for request in refreshes] == [
+        ("POST", None),
+        ("POST", OTHER_API),
+        ("POST", OTHER_API),
+    ]
+
+
+def test_a_plain_refresh_names_one_of_the_logins_resources(plain: OpenIDProvider) -> None:
+    tokens = plain.login(resources=[API, OTHER_API], scope="openid offline_access read:things write:things")
+    token = refresh_token_of(tokens)
+
+    answers = [plain.refresh(token, resource=API), plain.refresh(token, resource=OTHER_API, scope="read:things")]
+
+    assert [granted_for(plain, answer) for answer in answers] == [
+        (API, "read:things write:things"),
+        (OTHER_API, "read:things"),
+    ]
+    assert granted_for(plain, plain.refresh(token)) == (None, "openid offline_access")
+    assert outcome(plain.refresh(token, resource="https://third.example")) == (400, "invalid_target")
+
+
+def test_a_plain_refusal_of_a_resource_costs_the_session() -> None:
+    with OpenIDProvider(flavor="plain") as rotating:
+        token = refresh_token_of(rotating.login(resources=[API], scope="openid offline_access"))
+
+        assert outcome(rotating.refresh(token, resource=OTHER_API)) == (400, "invalid_target")
+        assert outcome(rotating.refresh(token, resource=API)) == (400, "invalid_grant")  # it was replaced all the same
+
+
+@pytest.mark.parametrize("flavor", ["running", "plain"])
+def test_a_refresh_may_ask_for_fewer_scopes_than_granted(flavor: str, request: pytest.FixtureRequest) -> None:
+    provider: OpenIDProvider = request.getfixturevalue(flavor)
+    token = refresh_token_of(provider.login(scope="openid profile offline_access"))
+
+    fewer = provider.refresh(token, scope="openid")
+    more = provider.refresh(replacement(fewer), scope="openid email")
+
+    assert granted_for(provider, fewer) == (None, "openid")
+    assert outcome(more) == (400, "invalid_scope")
+    whole = provider.refresh(replacement(fewer))  # neither a smaller token nor a refusal has cost anything
+    assert granted_for(provider, whole) == (None, "openid profile offline_access")
+
+
+# The Management API
+
+
+@pytest.fixture(scope="module")
+def long_lived() -> Iterator[OpenIDProvider]:
+    with OpenIDProvider(access_token_lifetime=600) as provider:
+        yield provider
+
+
+@pytest.fixture
+def steady(long_lived: OpenIDProvider) -> OpenIDProvider:
+    """Its access tokens outlast a test, however slow that is."""
+    long_lived.reset()
+    return long_lived
+
+
+def login_for_management(provider: OpenIDProvider, user: str = "auth0|alice", scope: str = MANAGEMENT_SCOPE) -> Tokens:
+    return provider.login(user, audience=provider.management_audience, scope=f"openid offline_access {scope}")
+
+
+def complaint(response: httpx.Response) -> tuple[int, str | None]:
+    """An error of the Management API, which has a form of its own."""
+    body = response.json()
+    assert body.keys() >= {"statusCode", "error", "message"}
+    assert body["statusCode"] == response.status_code
+    return response.status_code, body.get("errorCode")
+
+
+def test_a_user_reads_everything_about_themselves(steady: OpenIDProvider) -> None:
+    token = login_for_management(steady, "auth0|bob").access_token
+
+    answer = steady.read_user(token, "auth0|bob")
+
+    assert claims_of(token)["aud"] == [steady.issuer + "api/v2/", steady.url + "/userinfo"]
+    user = answer.raise_for_status().json()
+    assert user == steady.user("auth0|bob")
+    assert user.keys() == {
+        *("user_id", "name", "nickname", "picture", "email", "email_verified", "created_at", "updated_at"),
+        *("identities", "last_login", "last_ip", "logins_count"),
+    }
+    assert user["identities"] == [
+        {
+            "connection": "Username-Password-Authentication",
+            "provider": "auth0",
+            "user_id": "bob",
+            "isSocial": False,
+        }
+    ]
+
+
+def test_a_login_is_counted_and_a_refresh_is_not(steady: OpenIDProvider) -> None:
+    first = steady.login("auth0|carol")
+    steady.refresh(refresh_token_of(first)).raise_for_status()
+    steady.login("auth0|carol")
+
+    user = steady.user("auth0|carol")
+
+    assert user is not None
+    assert user["logins_count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ({"fields": "user_metadata"}, {"user_metadata"}),
+        ({"fields": "email,app_metadata", "include_fields": "true"}, {"email", "app_metadata"}),
+        ({"fields": "nothing"}, set[str]()),
+    ],
+)
+def test_a_user_reads_some_fields(steady: OpenIDProvider, query: dict[str, str], fields: set[str]) -> None:
+    steady.change_user("auth0|alice", user_metadata={"country": "Canada"}, app_metadata={"plan": "gold"})
+    token = login_for_management(steady).access_token
+
+    assert steady.read_user(token, **query).json().keys() == fields
+
+
+def test_a_user_leaves_some_fields_out(steady: OpenIDProvider) -> None:
+    token = login_for_management(steady).access_token
+    everything = steady.read_user(token).json()
+
+    rest = steady.read_user(token, fields="identities,email", include_fields="false").json()
+
+    assert rest == {key: value for key, value in everything.items() if key not in ("identities", "email")}
+
+
+def test_metadata_is_merged_at_the_first_level(steady: OpenIDProvider) -> None:
+    token = login_for_management(steady).access_token
+    changes: list[dict[str, object]] = [
+        {"country": "Canada", "address": {"city": "Oslo", "zip": "0150"}, "active": True, "height": 1.5, "tags": [1]},
+        {"address": {"city": "Bergen"}, "country": None, "born": None},
+    ]
+
+    first, second = (steady.patch_user(token, {"user_metadata": change}) for change in changes)
+
+    assert first.raise_for_status().json()["user_metadata"] == changes[0]
+    after = second.raise_for_status().json()
+    assert after["user_metadata"] == {"address": {"city": "Bergen"}, "active": True, "height": 1.5, "tags": [1]}
+    assert after == steady.user("auth0|alice") == steady.read_user(token).json()
+
+
+def test_empty_metadata_takes_all_of_it_away(steady: OpenIDProvider) -> None:
+    steady.change_user("auth0|alice", user_metadata={"country": "Canada"}, app_metadata={"plan": "gold"})
+    token = login_for_management(steady).access_token
+
+    answer = steady.patch_user(token, {"user_metadata": {}}).json()
+
+    assert "user_metadata" not in answer
+    assert answer["app_metadata"] == {"plan": "gold"}
+
+
+def test_the_management_api_wants_a_token_for_itself(steady: OpenIDProvider) -> None:
+    tokens = steady.login(audience=API, scope="openid offline_access read:things")
+    opaque = steady.login().access_token
+    assert tokens.id_token is not None
+    head, payload, _ = login_for_management(steady).access_token.split(".")
+    with httpx.Client(base_url=steady.url, trust_env=False) as client:
+        none = client.get(steady.user_path("auth0|alice"))
+
+    assert complaint(none) == (401, None)
+    assert complaint(steady.read_user(tokens.access_token)) == (401, None)
+    assert complaint(steady.read_user(tokens.id_token)) == (401, None)
+    assert complaint(steady.read_user(f"{head}.{payload}.{'A' * 342}")) == (401, None)
+    assert complaint(steady.read_user(opaque)) == (400, "Bearer")  # it looks at the shape first
+
+
+def test_the_management_api_refuses_a_token_that_has_expired(lenient: OpenIDProvider) -> None:
+    token = login_for_management(lenient).access_token
+
+    wait_until(lambda: lenient.read_user(token).status_code == 401)
+
+
+@pytest.mark.parametrize("scope", MANAGEMENT_SCOPE.split())
+def test_each_call_needs_its_own_scope(steady: OpenIDProvider, scope: str) -> None:
+    token = login_for_management(steady, scope=scope).access_token
+
+    answers = {
+        "read:current_user": steady.read_user(token),
+        "update:current_user_metadata": steady.patch_user(token, {"user_metadata": {"country": "Canada"}}),
+    }
+
+    assert answers.pop(scope).status_code == 200
+    [refused] = answers.values()
+    assert complaint(refused) == (403, "insufficient_scope")
+
+
+def test_nobody_reaches_another_user(steady: OpenIDProvider) -> None:
+    token = login_for_management(steady, "auth0|alice").access_token
+
+    read = steady.read_user(token, "auth0|bob")
+    changed = steady.patch_user(token, {"user_metadata": {"country": "Canada"}}, "auth0|bob")
+
+    assert [complaint(answer) for answer in (read, changed)] == [(403, "insufficient_scope")] * 2
+    assert "user_metadata" not in (steady.user("auth0|bob") or {})
+
+
+def test_a_removed_user_is_gone_everywhere(steady: OpenIDProvider) -> None:
+    tokens = login_for_management(steady, "auth0|dave")
+    opaque = steady.login("auth0|dave").access_token
+
+    steady.remove_user("auth0|dave")
+
+    assert complaint(steady.read_user(tokens.access_token, "auth0|dave")) == (404, "inexistent_user")
+    assert [steady.userinfo(token).status_code for token in (tokens.access_token, opaque)] == [401, 401]
+    assert outcome(steady.refresh(refresh_token_of(tokens))) == (403, "invalid_grant")
+    assert steady.user("auth0|dave") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"user_metadata": None}, (400, "invalid_body")),
+        ({"user_metadata": ["Canada"]}, (400, "invalid_body")),
+        ({}, (400, "invalid_body")),
+        ([], (400, "invalid_body")),
+        ({"user_metadata": {}, "email": "other@example.invalid"}, (403, "insufficient_scope")),
+    ],
+)
+def test_a_change_that_is_none_is_refused(
+    steady: OpenIDProvider, body: object, expected: tuple[int, str | None]
+) -> None:
+    steady.change_user("auth0|alice", user_metadata={"country": "Canada"})
+    token = login_for_management(steady).access_token
+
+    assert complaint(steady.patch_user(token, body)) == expected
+    assert steady.read_user(token, fields="user_metadata").json() == {"user_metadata": {"country": "Canada"}}
+
+
+def test_a_lost_answer_to_a_patch_has_changed_the_user(steady: OpenIDProvider) -> None:
+    token = login_for_management(steady).access_token
+    path = steady.user_path("auth0|alice")
+    steady.fault("drop-after", route=path, method="PATCH")
+
+    assert steady.read_user(token).status_code == 200
+    with pytest.raises(httpx.RemoteProtocolError):
+        steady.patch_user(token, {"user_metadata": {"country": "Canada"}})
+
+    assert steady.read_user(token, fields="user_metadata").json() == {"user_metadata": {"country": "Canada"}}
+    assert [(line.method, line.status) for line in steady.requests(path)] == [
+        ("GET", 200),
+        ("PATCH", None),
+        ("GET", 200),
+    ]
+
+
+def test_the_management_api_may_be_limited() -> None:
+    with OpenIDProvider(management_limit=(2, 1), access_token_lifetime=600) as limited:
+        alice, bob = (login_for_management(limited, user).access_token for user in ("auth0|alice", "auth0|bob"))
+        answers = [limited.read_user(alice) for _ in range(3)]
+        other = limited.read_user(bob, "auth0|bob")
+        limited.reset()
+        afterwards = limited.read_user(alice)
+
+    assert [answer.status_code for answer in (*answers, other, afterwards)] == [200, 200, 429, 200, 200]
+    assert complaint(answers[2]) == (429, "too_many_requests")
+    assert [answer.headers["x-ratelimit-remaining"] for answer in answers] == ["1", "0", "0"]
+    assert answers[2].headers["x-ratelimit-limit"] == "2"
+    assert int(answers[2].headers["x-ratelimit-reset"]) == pytest.approx(time.time() + 60, abs=61)
+    assert 1 <= int(answers[2].headers["retry-after"]) <= 60
+
+
+def test_a_login_for_the_management_api_may_get_no_refresh_token(forgetful: OpenIDProvider) -> None:
+    tokens = login_for_management(forgetful)
+
+    assert tokens.refresh_token is None
+    assert forgetful.read_user(tokens.access_token).status_code == 200
+    assert forgetful.login(audience=API, scope="openid offline_access").refresh_token is not None
+
+
+def test_the_management_api_may_have_the_name_of_a_tenant() -> None:
+    with OpenIDProvider(management_audience="https://tenant.example/api/v2/", access_token_lifetime=600) as custom:
+        token = login_for_management(custom).access_token
+        its_own = custom.login(audience=f"{custom.issuer}api/v2/", scope="openid").access_token
+
+        assert claims_of(token)["aud"][0] == custom.management_audience == "https://tenant.example/api/v2/"
+        assert custom.read_user(token).status_code == 200  # where the issuer is, as Auth0 wants it
+        assert complaint(custom.read_user(its_own)) == (401, None)
+
+
+def test_the_plain_flavor_has_no_management_api(plain: OpenIDProvider) -> None:
+    with httpx.Client(base_url=plain.url, trust_env=False) as client:
+        assert client.get("/api/v2/users/auth0%7Calice").status_code == 404
+    with pytest.raises(ProviderError, match="auth0"):
+        _ = plain.management_audience
+
+
+# Profiles
+
+
+def test_claims_of_ones_own_are_everywhere(steady: OpenIDProvider) -> None:
+    custom = {"https://acme.example/roles": ["admin"], "given_name": "Alice", "name": "Alice Example", "picture": None}
+    steady.change_user("auth0|alice", claims=custom)
+    opaque, jwt_token = steady.login(), steady.login(audience=API)
+    assert opaque.id_token is not None
+
+    profiles = [
+        steady.userinfo(opaque.access_token).json(),
+        steady.userinfo(jwt_token.access_token).json(),
+        claims_of(opaque.id_token),
+    ]
+
+    for profile in profiles:
+        assert {name: profile.get(name) for name in custom} == custom
+    assert profiles[0] == profiles[1] == steady.claims("auth0|alice")
+    assert steady.user("auth0|alice") == {
+        **(steady.user("auth0|alice") or {}),
+        "given_name": "Alice",
+        "name": "Alice Example",
+    }
+    assert "https://acme.example/roles" not in (steady.user("auth0|alice") or {})
+
+
+def test_attributes_of_a_user_can_be_set(steady: OpenIDProvider) -> None:
+    steady.change_user("auth0|alice", identities=[], blocked=True, last_ip=None)
+
+    user = steady.user("auth0|alice") or {}
+
+    assert (user["identities"], user["blocked"], "last_ip" in user) == ([], True, False)
+    steady.reset()
+    assert "blocked" not in (steady.user("auth0|alice") or {})
+
+
+@pytest.mark.parametrize("audience", [None, API])
+def test_userinfo_tells_what_the_scopes_say(steady: OpenIDProvider, audience: str | None) -> None:
+    token = steady.login(audience=audience, scope="openid email").access_token
+
+    assert steady.userinfo(token).json().keys() == {"sub", "email", "email_verified"}
+
+
+def test_the_time_of_an_update_is_a_text_at_auth0_alone(steady: OpenIDProvider, plain: OpenIDProvider) -> None:
+    text, number = (each.userinfo(each.login().access_token).json()["updated_at"] for each in (steady, plain))
+
+    assert datetime.fromisoformat(text).timestamp() == pytest.approx(time.time(), abs=600)
+    assert number == pytest.approx(time.time(), abs=600)
+
+
+@pytest.mark.parametrize("audience", [None, API])
+def test_merge_makes_userinfo_somebody_elses(steady: OpenIDProvider, audience: str | None) -> None:
+    token = steady.login(audience=audience).access_token
+    steady.fault("merge", route="/userinfo", set={"sub": "auth0|mallory"}, unset=["email"])
+
+    answer = steady.userinfo(token)
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        name: "auth0|mallory" if name == "sub" else value
+        for name, value in (steady.claims("auth0|alice") or {}).items()
+        if name != "email"
+    }
+
+
+def test_userinfo_is_limited_as_at_auth0() -> None:
+    burst, _ = AUTH0_USERINFO_LIMIT
+    with OpenIDProvider(userinfo_limit=(burst, 1), access_token_lifetime=600) as limited:
+        opaque, jwt_token = limited.login().access_token, limited.login(audience=API).access_token
+        strangers = [limited.userinfo("nonsense") for _ in range(12)]
+        answers = [limited.userinfo(token) for token in [opaque, jwt_token] * 5]
+        refused = [limited.userinfo(opaque), limited.userinfo(jwt_token)]
+        other = limited.userinfo(limited.login("auth0|bob").access_token)
+        assert limited.count("/userinfo") == 25
+
+    assert {stranger.status_code for stranger in strangers} == {401}
+    assert [answer.status_code for answer in (*answers, *refused, other)] == [200] * 10 + [429, 429, 200]
+    assert [int(answer.headers["x-ratelimit-remaining"]) for answer in answers] == [*range(9, -1, -1)]
+    assert {answer.headers["x-ratelimit-limit"] for answer in (*answers, *refused)} == {"10"}
+    assert 1 <= int(refused[0].headers["retry-after"]) <= 60
+
+
+def test_a_limit_lets_the_next_one_pass_in_time() -> None:
+    with OpenIDProvider(flavor="plain", userinfo_limit=(1, 20), access_token_lifetime=600) as limited:
+        token = limited.login().access_token
+        wait_until(lambda: limited.userinfo(token).status_code == 429)
+        wait_until(lambda: limited.userinfo(token).status_code == 200)
+
+
+# The end of a session
+
+
+def test_a_ceiling_comes_by_merge(provider: OpenIDProvider) -> None:
+    ends_at = int(time.time()) + 3600
+    provider.fault("merge", times=None, set={"refresh_token_expires_in": 3600}, claims={"session_expiry": ends_at})
+
+    tokens = provider.login()
+    refreshed = provider.refresh(refresh_token_of(tokens)).json()
+
+    assert tokens.id_token is not None
+    id_tokens = [tokens.id_token, refreshed["id_token"]]
+    assert [verified(provider, token)["session_expiry"] for token in id_tokens] == [ends_at, ends_at]
+    assert refreshed["refresh_token_expires_in"] == 3600
+
+
+def test_a_browser_stays_logged_in(provider: OpenIDProvider) -> None:
+    with provider.browser() as browser:
+        before = browser.is_logged_in()
+        browser.visit(authorization_url(provider, "http://127.0.0.1:9/callback"), "auth0|bob")
+        assert (before, browser.is_logged_in()) == (False, True)
+
+
+@pytest.mark.parametrize("flavor", ["running", "plain"])
+@pytest.mark.parametrize("shown", ["hint", "client_id"])
+def test_a_logout_ends_the_browsers_session(flavor: str, shown: str, request: pytest.FixtureRequest) -> None:
+    provider: OpenIDProvider = request.getfixturevalue(flavor)
+    tokens = provider.login()
+    assert tokens.id_token is not None
+    who = {"id_token_hint": tokens.id_token} if shown == "hint" else {"client_id": "native-app"}
+    back = "http://127.0.0.1:9/loggedout"
+    with provider.browser() as browser:
+        browser.visit(authorization_url(provider, "http://127.0.0.1:9/callback"))
+
+        end = browser.log_out(provider.end_session_url(**who, post_logout_redirect_uri=back, state="some-state"))
+
+        assert end == f"{back}?state=some-state"
+        assert not browser.is_logged_in()
+        assert browser.log_out(provider.end_session_url(**who)).startswith(provider.url)  # there is nothing to end
+    assert provider.refresh(refresh_token_of(tokens)).status_code == 200  # another thing than revocation
+
+
+def test_a_hint_spares_the_question_at_auth0(provider: OpenIDProvider) -> None:
+    id_token = provider.login().id_token
+    assert id_token is not None
+    with provider.browser() as browser:
+        browser.visit(authorization_url(provider, "http://127.0.0.1:9/callback"))
+        asks, goes_on = (
+            browser.open(provider.end_session_url(**who)).text
+            for who in ({"client_id": "native-app"}, {"id_token_hint": id_token})
+        )
+
+    assert "submit()" not in asks
+    assert "submit()" in goes_on
+
+
+def test_a_logout_sends_nobody_to_a_strange_address(provider: OpenIDProvider) -> None:
+    strange = "https://elsewhere.example/"
+    with provider.browser() as browser:
+        browser.visit(authorization_url(provider, "http://127.0.0.1:9/callback"))
+        with pytest.raises(LoginError, match="400"):
+            browser.log_out(provider.end_session_url(client_id="native-app", post_logout_redirect_uri=strange))
+        with pytest.raises(LoginError, match="400"):
+            browser.log_out(provider.logout_url(client_id="native-app", returnTo=strange))
+        with pytest.raises(LoginError, match="400"):
+            browser.log_out(provider.logout_url(client_id="nobody"))
+        assert browser.is_logged_in()
+
+
+@pytest.mark.parametrize(
+    ("more", "end"),
+    [
+        ({"returnTo": "http://127.0.0.1:9/loggedout"}, "http://127.0.0.1:9/loggedout"),
+        ({}, "http://127.0.0.1/loggedout"),
+    ],
+)
+def test_the_older_logout_asks_nothing(provider: OpenIDProvider, more: dict[str, str], end: str) -> None:
+    with provider.browser() as browser:
+        browser.visit(authorization_url(provider, "http://127.0.0.1:9/callback"))
+
+        assert browser.log_out(provider.logout_url(client_id="native-app", **more)) == end
+        assert not browser.is_logged_in()
+
+
+def test_discovery_may_name_no_logout(provider: OpenIDProvider) -> None:
+    document = "/.well-known/openid-configuration"
+    provider.fault("merge", route=document, unset=["end_session_endpoint"])
+    with httpx.Client(base_url=provider.url, trust_env=False) as client:
+        without, named = (client.get(document).json().get("end_session_endpoint") for _ in range(2))
+
+    assert (without, named) == (None, provider.url + provider.paths["end_session"])
+
+
+def test_a_revoked_refresh_token_is_worth_nothing(provider: OpenIDProvider) -> None:
+    token = refresh_token_of(provider.login())
+
+    assert provider.revoke(token).status_code == 200
+    assert outcome(provider.refresh(token)) == (403, "invalid_grant")
 
 
 # Faults

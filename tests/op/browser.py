@@ -1,0 +1,42 @@
+"""A browser that keeps its cookies, and so is remembered by the provider from one visit to the next."""
+
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx
+
+from tests.op.login import REDIRECT_URI, log_out, walk
+
+
+class Browser:
+    """Somebody's browser: logged in by its first visit, and until it is logged out or forgotten."""
+
+    def __init__(self, http: httpx.Client, authorization_endpoint: str) -> None:
+        self._http = http
+        self._endpoint = authorization_endpoint
+
+    def visit(self, authorization_url: str, user: str = "auth0|alice") -> str:
+        """Consent, and log in where that is asked for; where the browser is sent in the end, which is not visited."""
+        redirect_uri = parse_qs(urlsplit(authorization_url).query)["redirect_uri"][0]
+        return walk(self._http, authorization_url, user, redirect_uri)
+
+    def open(self, address: str) -> httpx.Response:
+        """Go somewhere; the page there, on which nothing is done."""
+        return self._http.get(address)
+
+    def log_out(self, address: str) -> str:
+        """Go to a logout page, say yes where it asks; where the browser ends, which is not visited if elsewhere."""
+        return log_out(self._http, address)
+
+    def is_logged_in(self, client_id: str = "native-app") -> bool:
+        """Whether the provider knows who sits there, and would let that person in without asking."""
+        request = {
+            "client_id": client_id,
+            "response_type": "code",
+            "redirect_uri": REDIRECT_URI,
+            "scope": "openid",
+            "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",  # of RFC 7636; the code is not exchanged
+            "code_challenge_method": "S256",
+            "prompt": "none",
+        }
+        address = walk(self._http, f"{self._endpoint}?{urlencode(request)}", "", REDIRECT_URI)
+        return parse_qs(urlsplit(address).query).get("error") != ["login_required"]
