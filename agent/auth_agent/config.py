@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from auth_agent.address import check_issuer
+from auth_agent.address import check_address, check_issuer
 from auth_agent.errors import ConfigError
 from auth_agent.printable import printable
 from auth_agent_client.messages import is_account_name
@@ -44,7 +44,9 @@ class Account:
     """One account: which provider, and as which client.
 
     `grant` is one of GRANTS: a person logs in, or the client stands for itself. `token_endpoint_auth_method` is one of
-    TOKEN_ENDPOINT_AUTH_METHODS; None: as the provider's metadata has it.
+    TOKEN_ENDPOINT_AUTH_METHODS; None: as the provider's metadata has it. `management_account` names the account whose
+    tokens are for the provider's Management API, where they aren't this one's own; `management_audience` is that API's
+    audience, where a custom domain as the issuer hides it.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Account:
     authorize: Mapping[str, str] = field(default_factory=_nothing)
     grant: str = AUTHORIZATION_CODE
     token_endpoint_auth_method: str | None = None
+    management_account: str | None = None
+    management_audience: str | None = None
 
 
 _KEYS: Final = tuple(key.name for key in fields(Account) if key.name != "name")
@@ -197,6 +201,8 @@ class _Reader:
             authorize=read("authorize", _authorize, _nothing()),
             grant=grant,
             token_endpoint_auth_method=method,
+            management_account=read("management_account", _account_name, None),
+            management_audience=read("management_audience", _api_address, None),
         )
 
     def _table(self, at: tuple[str, ...], value: object) -> dict[str, object]:
@@ -265,6 +271,20 @@ def _issuer(value: object) -> str:
     issuer = _text(value)
     check_issuer(issuer)
     return issuer
+
+
+def _account_name(value: object) -> str:
+    if not is_account_name(value):
+        raise ValueError("must be the name of an account")
+    return str(value)
+
+
+def _api_address(value: object) -> str:
+    address = _text(value)
+    parts = check_address(address)
+    if parts.query or parts.fragment or not parts.path.endswith("/"):
+        raise ValueError("must be the API's address with a slash at its end, such as https://acme.eu.auth0.com/api/v2/")
+    return address
 
 
 def _scope(value: object) -> str:

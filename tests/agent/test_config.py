@@ -84,6 +84,8 @@ def test_every_key_is_read(path: Path) -> None:
     authorize = { organization = "org_1", prompt = "login" }
     grant = "authorization_code"
     token_endpoint_auth_method = "client_secret_post"
+    management_account = "work.users"
+    management_audience = "https://acme.eu.auth0.com/api/v2/"
     """
     assert read(path, text).accounts["work"] == Account(
         name="work",
@@ -97,6 +99,8 @@ def test_every_key_is_read(path: Path) -> None:
         authorize={"organization": "org_1", "prompt": "login"},
         grant="authorization_code",
         token_endpoint_auth_method="client_secret_post",
+        management_account="work.users",
+        management_audience="https://acme.eu.auth0.com/api/v2/",
     )
 
 
@@ -267,7 +271,7 @@ def test_an_unknown_key_near_none_names_all(path: Path) -> None:
     assert complaint(path, f"{MINIMAL}zzz = 1") == (
         "FILE:5: accounts.work.zzz: unknown key; known are: "
         "issuer, client_id, default, audience, scope, redirect_ports, proxy, authorize, "
-        "grant, token_endpoint_auth_method"
+        "grant, token_endpoint_auth_method, management_account, management_audience"
     )
 
 
@@ -298,6 +302,7 @@ TABLE = 'must be a table of texts, such as { prompt = "login" }'
 GRANT = "must be one of: authorization_code, client_credentials"
 METHOD = "must be one of: none, client_secret_basic, client_secret_post"
 PROXY = "must be a proxy's address, such as http://proxy.example:3128"
+API = "must be the API's address with a slash at its end, such as https://acme.eu.auth0.com/api/v2/"
 
 
 @pytest.mark.parametrize(
@@ -317,6 +322,14 @@ PROXY = "must be a proxy's address, such as http://proxy.example:3128"
         ),
         *(("grant", value, GRANT) for value in ('"password"', '""', "7", "[]", "{}", "true")),
         *(("token_endpoint_auth_method", value, METHOD) for value in ('"private_key_jwt"', '""', "7", "[]")),
+        *(("management_account", value, "must be the name of an account") for value in ('"a b"', '""', "7", "[]")),
+        *(("management_audience", value, TEXT) for value in ("7", '""', "[]")),
+        *(("management_audience", f'"https://x.example/{end}"', API) for end in ("api", "api/?a=b", "api/#a")),
+        (
+            "management_audience",
+            '"http://x.example/api/v2/"',
+            "'http://x.example/api/v2/' must begin with https:// (http:// is for this machine only)",
+        ),
         *(("authorize", value, TABLE) for value in ('"x"', "[]", "7", "{ a = 1 }", "{ a = ['x'] }", "{ a = {} }")),
     ],
 )

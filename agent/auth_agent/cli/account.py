@@ -112,6 +112,8 @@ def _told(one: Account, states: Mapping[object, object] | None) -> dict[str, Any
     return {
         **{key: getattr(one, key) for key in keys},
         "token_endpoint_auth_method": one.token_endpoint_auth_method,
+        "management_account": one.management_account,
+        "management_audience": one.management_audience,
         "authorize": dict(one.authorize),
         "state": None if states is None else states.get(one.name),
     }

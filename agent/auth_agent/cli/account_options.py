@@ -64,12 +64,18 @@ _OPTIONS: Final = (
         help="How the client says who it is (as the provider's metadata has it).",
     ),
     click.option(
+        "--management-account",
+        metavar="NAME",
+        help="The account whose tokens are for the provider's Management API, where they aren't this one's own.",
+    ),
+    click.option("--management-audience", metavar="URL", help="That API's audience, where a custom domain hides it."),
+    click.option(
         "--default/--no-default", default=None, help="Whether it is meant where no account is named; one can be."
     ),
 )
 _NAMES: Final = (
     *("issuer", "client_id", "audience", "scope", "redirect_ports", "proxy", "authorize", "grant"),
-    *("token_endpoint_auth_method", "default"),
+    *("token_endpoint_auth_method", "management_account", "management_audience", "default"),
 )
 
 
