@@ -1,8 +1,9 @@
-"""Ask auth-agent for access tokens.
+"""Ask auth-agent for access tokens, and for who the user is.
 
     from auth_agent_client import Agent, LoginRequired
     with Agent() as agent:
         token = agent.token("work", min_ttl=120)
+        profile = agent.profile("work")
 
 Under asyncio and trio the same is asked with `async with AsyncAgent() as agent`, imported by itself:
 
@@ -11,7 +12,7 @@ Under asyncio and trio the same is asked with `async with AsyncAgent() as agent`
 It alone needs anyio. All else imports the standard library and msgpack only, so that a program pays little for it.
 """
 
-from .client import Agent, Token
+from .client import Agent, IDToken, Logout, Profile, Token
 from .errors import (
     AgentError,
     AgentNotRunning,
@@ -41,12 +42,15 @@ __all__ = [
     "AgentNotRunning",
     "ConnectionLost",
     "Denied",
+    "IDToken",
     "Internal",
     "InvalidRequest",
     "LifetimeTooShort",
     "Locked",
     "LoginRequired",
+    "Logout",
     "Misconfigured",
+    "Profile",
     "ProviderError",
     "Timeout",
     "Token",

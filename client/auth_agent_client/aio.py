@@ -18,10 +18,12 @@ import anyio.lowlevel
 from anyio.lowlevel import RunVar
 
 from .errors import Timeout
+from .logout import Logout, logout_from
 from .paths import socket_path
 from .pool import Pool
+from .profile import Profile, map_from, profile_from
 from .question import Question
-from .token import Token, token_from
+from .token import IDToken, Token, id_token_from, token_from
 from .waiting import CONNECT_TIMEOUT, Waits
 from .watch import Watch
 
@@ -173,9 +175,123 @@ class AsyncAgent:
         }
         return await self.call("import", asked)
 
-    async def logout(self, account: str | None = None, *, revoke: bool = True) -> bool:
-        """Forget the session; whether its refresh token was revoked at the provider as well."""
-        return (await self.call("logout", {"account": account, "revoke": revoke})).get("revoked") is True
+    async def id_token(
+        self, account: str | None = None, *, min_ttl: float | None = None, timeout: float | None = None
+    ) -> IDToken:
+        """The ID token of the session: who logged in, as the provider signed it.
+
+        Where the one there is has expired, or isn't good for so long, a refresh brings another, if the provider gives
+        one then.
+
+        Args:
+            account: the account's name; the default one when left out.
+            min_ttl: for how many seconds it must be valid still.
+            timeout: how long to wait for it, in seconds (15).
+
+        Raises:
+            Unsupported: the provider gives this session no ID token, or none that is valid still.
+            LifetimeTooShort: its ID tokens never live as long as `min_ttl` asks for.
+            LoginRequired, Unavailable, Timeout, Locked: as for an access token.
+
+        """
+        asked = {"account": account, "min_ttl": min_ttl, "timeout": timeout}
+        return id_token_from(await self.call("id_token", asked))
+
+    async def profile(
+        self, account: str | None = None, *, max_age: float | None = None, timeout: float | None = None
+    ) -> Profile:
+        """What the provider says of the user, kept by the agent for a while.
+
+        Where the provider can't be reached, what was known before is given, `stale`.
+
+        Args:
+            account: the account's name; the default one when left out.
+            max_age: how many seconds ago it may have been fetched (300); less than 60 is 60.
+            timeout: how long to wait for it, in seconds (15).
+
+        Raises:
+            LoginRequired: there is no session to ask with.
+            Unavailable, Timeout: the provider can't be reached, and nothing is known from before.
+            ProviderError: what it answers must not be used, such as another user's claims.
+            Unsupported: it has no UserInfo, or the account belongs to a client and not to a user.
+
+        """
+        asked = {"account": account, "max_age": max_age, "timeout": timeout}
+        return profile_from(await self.call("profile", asked))
+
+    async def user(
+        self, account: str | None = None, *, fields: Collection[str] | None = None, timeout: float | None = None
+    ) -> dict[str, object]:
+        """The user as the provider's Management API has it.
+
+        Args:
+            account: the account's name; the default one when left out.
+            fields: the names of those of its fields that are wanted; all when left out, or empty.
+            timeout: how long to wait for it, in seconds (15).
+
+        Raises:
+            Unsupported: the provider has no such API that the agent knows.
+            Misconfigured: no access token is for that API; the text has the command that changes that.
+            Denied: the access token's scopes don't allow it.
+            LoginRequired, Unavailable, Timeout, ProviderError: as for a profile.
+
+        """
+        # One text is a collection of texts too, and never what is meant.
+        wanted = fields if fields is None or isinstance(fields, str) else [*fields]
+        asked = {"account": account, "fields": wanted, "timeout": timeout}
+        return map_from(await self.call("user", asked), "user")
+
+    async def user_metadata(self, account: str | None = None, *, timeout: float | None = None) -> dict[str, object]:
+        """The user's metadata: what applications keep with the user at the provider, by name, of JSON's types.
+
+        Args:
+            account: the account's name; the default one when left out.
+            timeout: how long to wait for it, in seconds (15).
+
+        Raises:
+            AgentError: as `user` says.
+
+        """
+        asked = {"account": account, "timeout": timeout}
+        return map_from(await self.call("user_metadata", asked), "user_metadata")
+
+    async def update_user_metadata(
+        self,
+        account: str | None,
+        changes: Mapping[str, object],
+        *,
+        clear: bool = False,
+        timeout: float | None = None,
+    ) -> dict[str, object]:
+        """Change the user's metadata; all of it, as it is afterwards.
+
+        Args:
+            account: the account's name; None: the default one.
+            changes: new values by their names, of JSON's types; None deletes a name. What isn't named stays. A value
+                that is a map replaces what was there: merged is the first level only.
+            clear: let `changes`, which may then be empty, be all there is afterwards.
+            timeout: how long to wait for it, in seconds (15).
+
+        Raises:
+            InvalidRequest: `changes` holds what JSON can't, or is empty without `clear`; nothing was changed.
+            ConnectionLost, Timeout: it may be changed, or not.
+            AgentError: as `user` says.
+
+        """
+        asked = {"account": account, "user_metadata": dict(changes), "clear": clear, "timeout": timeout}
+        return map_from(await self.call("update_user_metadata", asked), "user_metadata")
+
+    async def logout(self, account: str | None = None, *, revoke: bool = True) -> Logout:
+        """Forget the session; true where its refresh token was revoked at the provider as well.
+
+        It is forgotten in any case, also where the provider can't be reached.
+
+        Args:
+            account: the account's name; the default one when left out.
+            revoke: whether the provider is asked to take the refresh token back; without, the session lives on there.
+
+        """
+        return logout_from(await self.call("logout", {"account": account, "revoke": revoke}))
 
     async def status(self, account: str | None = None) -> dict[str, object]:
         """What the agent is, and the record of each account, or of that one."""

@@ -62,21 +62,47 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)  # pyright: ignore[reportUnknownVariableType] -- an item's type is what is asked
 
 
+# Deep enough for what applications keep, and half of what a message may be.
+_DEEPEST = 16
+_INTEGERS = range(-(2**63), 2**64)  # MessagePack's
+
+
+def _is_json(value: object, levels: int = _DEEPEST) -> bool:
+    """Whether JSON and the wire both have it: no NaN, no bytes, no key but a text."""
+    if value is None or isinstance(value, (str, bool)):
+        return True
+    if isinstance(value, int):
+        return value in _INTEGERS
+    if isinstance(value, float):
+        return value - value == 0  # of an infinity, or of what is no number, that is no number
+    if isinstance(value, (list, tuple)):
+        return levels > 0 and all(_is_json(item, levels - 1) for item in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- an item's type is what is asked
+    return levels > 0 and _is_json_map(value, levels)
+
+
+def _is_json_map(value: object, levels: int = _DEEPEST) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and _is_json(item, levels - 1)  # pyright: ignore[reportUnknownArgumentType] -- as above
+        for name, item in value.items()  # pyright: ignore[reportUnknownVariableType] -- as above
+    )
+
+
 ACCOUNT = Kind("an account's name, 1 to 64 of A-Z a-z 0-9 . _ -", is_account_name)
 TEXT = Kind("a text", lambda value: type(value) is str)
 FULL_TEXT = Kind("a text that is not empty", lambda value: type(value) is str and value != "")
 SECONDS = Kind("a number of seconds, 0 or more", _is_seconds)
 FLAG = Kind("true or false", lambda value: type(value) is bool)
 TEXTS = Kind("a list of texts", _is_texts)
-MAP = Kind("a map", lambda value: type(value) is dict)
+JSON_MAP = Kind("a map of texts to what JSON can hold, nested 16 deep at most", _is_json_map)
 FLOW = Kind('"browser" or "device"', lambda value: value in ("browser", "device"))
 
 REFRESH_TIMEOUT = 15.0
 LOGIN_TIMEOUT = 600.0
+PROFILE_MAX_AGE = 300.0
 
 
 class Method:
-    """One method: its parameters, which of them it needs, what its result has, and how it may be called.
+    """One method: its parameters, which of them it needs, what its result always has, and how it may be called.
 
     `timeout`: how long it waits by default, in seconds, when the request doesn't say.
     `longest`: for a method without a timeout, how long an answer may take, in seconds.
@@ -129,7 +155,7 @@ METHODS: dict[str, Method] = {
     "user": Method({**_WHO, "fields": TEXTS}, result=("user",), timeout=REFRESH_TIMEOUT),
     "user_metadata": Method(_WHO, result=("user_metadata",), timeout=REFRESH_TIMEOUT),
     "update_user_metadata": Method(
-        {**_WHO, "user_metadata": MAP, "clear": FLAG},
+        {**_WHO, "user_metadata": JSON_MAP, "clear": FLAG},
         required=("user_metadata",),
         result=("user_metadata",),
         timeout=REFRESH_TIMEOUT,

@@ -1,4 +1,4 @@
-"""An access token as clients get it."""
+"""An access token, and an ID token, as clients get them."""
 
 from collections.abc import Mapping
 
@@ -61,3 +61,28 @@ def token_from(result: Mapping[str, object]) -> Token:
         scope if isinstance(scope, str) else None,
         audience if isinstance(audience, str) else None,
     )
+
+
+class IDToken:
+    """What the provider says of the user, signed by it (OpenID Connect Core 1.0, section 2): for the client itself.
+
+    It is no access token: an API that takes it for one is mistaken. `expires_at` is Unix time in seconds.
+    """
+
+    __slots__ = ("account", "expires_at", "id_token")
+
+    def __init__(self, account: str, id_token: str, expires_at: float) -> None:
+        self.account = account
+        self.id_token = id_token
+        self.expires_at = expires_at
+
+    def __repr__(self) -> str:
+        return f"IDToken(account={self.account!r}, id_token=…, expires_at={self.expires_at!r})"
+
+
+def id_token_from(result: Mapping[str, object]) -> IDToken:
+    """The token in the result of `id_token`. Raises `Internal` where there is none."""
+    account, id_token, expires_at = result.get("account"), result.get("id_token"), result.get("expires_at")
+    if not (isinstance(account, str) and isinstance(id_token, str) and isinstance(expires_at, (int, float))):
+        raise Internal("the agent answered with no ID token")
+    return IDToken(account, id_token, float(expires_at))

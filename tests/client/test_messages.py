@@ -5,6 +5,7 @@ from hypothesis import given, settings, strategies as st
 
 from auth_agent_client.errors import InvalidRequest, UnknownMethod
 from auth_agent_client.messages import METHODS, PROTOCOL, RECORD, RENEWALS, STATES, check, is_account_name
+from auth_agent_client.wire import Connection, Request
 
 # As the design has them; "!" marks what a request must have.
 PARAMETERS = {
@@ -46,6 +47,14 @@ def complaint(method: str, **parameters: object) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as raised:
         check(method, parameters)
     return raised.value
+
+
+def nested(levels: int) -> dict[str, object]:
+    """A map within a list within a map, that deep."""
+    value: object = "text"
+    for level in range(levels):
+        value = {"x": value} if level % 2 else [value]
+    return {"x": value}
 
 
 # ---- the vocabulary
@@ -166,6 +175,39 @@ def test_seconds_are_a_number_of_a_century_at_most(value: float) -> None:
     assert check("token", {"min_ttl": value, "timeout": value}) is METHODS["token"]
 
 
+def test_metadata_is_whatever_json_can_hold() -> None:
+    values: list[object] = [
+        "",
+        "ä",
+        0,
+        -(2**63),
+        2**64 - 1,
+        1.5,
+        True,
+        False,
+        None,
+        [],
+        (1, ["a"]),
+        {"": {}},
+        nested(14),
+    ]
+    metadata = {str(number): value for number, value in enumerate(values)}
+    assert check("update_user_metadata", {"user_metadata": metadata}) is METHODS["update_user_metadata"]
+    assert check("update_user_metadata", {"user_metadata": nested(15)}) is METHODS["update_user_metadata"]
+
+
+def test_metadata_that_holds_itself_is_no_json() -> None:
+    round_: dict[str, object] = {}
+    round_["x"] = round_
+    assert complaint("update_user_metadata", user_metadata=round_).parameter == "user_metadata"
+
+
+def test_the_deepest_metadata_is_no_deeper_than_a_message_may_be() -> None:
+    client, agent = Connection(), Connection()
+    agent.receive_data(client.request("update_user_metadata", {"user_metadata": nested(15)})[1])
+    assert isinstance(agent.next_message(), Request)
+
+
 WRONG: list[tuple[str, str, list[object], str]] = [
     (
         "token",
@@ -188,7 +230,15 @@ WRONG: list[tuple[str, str, list[object], str]] = [
     ("login", "flow", ["", "Browser", "code", None, 7, ["browser"], {}, True], '"browser" or "device"'),
     ("user", "fields", ["name", None, [1], ["name", None], {"name": 1}], "a list of texts"),
     ("watch", "accounts", ["work", None, [1], {"work": 1}], "a list of texts"),
-    ("update_user_metadata", "user_metadata", [None, [], "{}", 7], "a map"),
+    (
+        "update_user_metadata",
+        "user_metadata",
+        [
+            *(None, [], "{}", 7, {1: "x"}, {"x": b"x"}, {"x": {1}}, {"x": object()}, {"x": {None: 1}}),
+            *({"x": float("nan")}, {"x": [float("-inf")]}, {"x": 2**64}, {"x": -(2**63) - 1}, nested(16)),
+        ],
+        "a map of texts to what JSON can hold, nested 16 deep at most",
+    ),
     ("import", "refresh_token", ["", None, 7, b"rt"], "a text that is not empty"),
     ("hello", "client", [None, 7, b"x"], "a text"),
 ]

@@ -263,7 +263,7 @@ def test_a_revocation_that_others_would_see_is_none_and_keeps_no_refresh(address
         with AgentProcess({"one": hostile_account(issuer)}) as agent, agent.client() as client:
             client.import_refresh_token("rt-of-one")
             assert client.refresh().access_token == "at-of-one-1"
-            assert client.logout() is False
+            assert not client.logout().revoked
         assert server.requests("one") == ["/token", "/token"]
 
 
@@ -434,7 +434,7 @@ def test_no_redirect_takes_a_secret_elsewhere(status: int, provider: OpenIDProvi
             assert isinstance(came, Unavailable)
             assert "redirect" in came.message
     provider.fault("status", route=provider.paths["revocation"], **elsewhere)
-    assert client.logout(work) is False
+    assert not client.logout(work).revoked
     assert provider.count("/elsewhere") == 0
 
 

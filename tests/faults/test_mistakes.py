@@ -49,7 +49,10 @@ class Families(FakeProvider):
         self.used_twice: list[str] = []
         self._numbers = itertools.count(1)
 
-    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
+    async def refresh(
+        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
+    ) -> TokenReply | Failure:
+        assert (audience, scope) == (None, "")
         assert client == Client(CLIENT)
         token = refresh_token.reveal()
         await anyio.sleep(self.delay / 2)
@@ -363,7 +366,7 @@ def test_a_logout_during_a_refresh_takes_back_what_it_brings(household: Househol
     old = log_in_and_save(client, household, work)
     access_token = client.token(work).access_token
     begin_slow_refresh(client, household, work, 1500)
-    assert client.logout(work) is True
+    assert client.logout(work).revoked
     with pytest.raises(LoginRequired):
         client.token(work)
     assert household.provider.count(household.provider.paths["revocation"]) == 1
@@ -404,7 +407,7 @@ def test_a_logout_during_a_login_has_the_last_word(household: Household, work: s
     log_in_and_save(client, household, work)
     login = begin(client, work)
     with household.agent.client() as other:
-        assert other.logout(work) is True
+        assert other.logout(work).revoked
     page = household.provider.enter(str(login["authorization_url"]))
     assert "Not logged in" in page.text
     with pytest.raises(Denied, match="a logout"):

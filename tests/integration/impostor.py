@@ -8,6 +8,7 @@ import threading
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
+from auth_agent_client.errors import AgentError
 from auth_agent_client.wire import Connection, Request
 
 UNPRIVILEGED = 65534  # nobody
@@ -66,6 +67,30 @@ def watched(server: socket.socket, *lives: Sequence[Told] | None) -> Generator[N
     thread = threading.Thread(target=serve)
     thread.start()
     yield
+    thread.join()
+
+
+@contextlib.contextmanager
+def scripted(server: socket.socket, *answers: object) -> Generator[list[Request], None, None]:
+    """A server that gives these answers, errors among them, to the requests of one connection; those requests."""
+    requests: list[Request] = []
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        wire = Connection()
+        with connection:
+            for answer in answers:
+                while not isinstance(request := wire.next_message(), Request):
+                    wire.receive_data(connection.recv(1000))
+                requests.append(request)
+                if isinstance(answer, AgentError):
+                    connection.sendall(wire.refuse(request, answer))
+                else:
+                    connection.sendall(wire.answer(request, answer))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield requests
     thread.join()
 
 

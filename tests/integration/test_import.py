@@ -76,7 +76,7 @@ def test_a_logout_revokes_what_the_provider_holds(client: Agent, provider: OpenI
     start = refresh_token(provider)
     client.import_refresh_token(start)
     access_token = client.token().access_token
-    assert client.logout() is True
+    assert client.logout().revoked
     assert provider.userinfo(access_token).status_code == 401
     with pytest.raises(LoginRequired) as refused:
         client.token()
@@ -86,7 +86,7 @@ def test_a_logout_revokes_what_the_provider_holds(client: Agent, provider: OpenI
 def test_a_logout_offline_forgets_all_the_same(client: Agent, provider: OpenIDProvider) -> None:
     log_in(client, provider)
     provider.fault("drop-before", route=None, times=None)
-    assert client.logout() is False
+    assert client.logout().revoked is False
     provider.clear_faults()
     with pytest.raises(LoginRequired):
         client.token()

@@ -1,0 +1,196 @@
+"""What a session has besides access tokens, as clients get it: ID token, profile, user, logout."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from auth_agent_client import Agent, IDToken, Internal, InvalidRequest, Logout, Profile
+
+
+class Answering(Agent):
+    """Answers what it is told to, to whatever is asked, and notes that."""
+
+    def __init__(self, answer: Mapping[str, object]) -> None:
+        super().__init__("/nonexistent/agent.sock")
+        self._answer = answer
+        self.asked: Mapping[str, object] = {}
+
+    def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
+        self.asked = {"method": method, **parameters}
+        return {**self._answer}
+
+
+def profile(**claims: object) -> Profile:
+    return Answering({"account": "work", "claims": claims, "fetched_at": 7, "stale": False}).profile()
+
+
+# ---- the ID token
+
+
+def test_an_id_token_has_what_the_agent_answers() -> None:
+    token = Answering({"account": "work", "id_token": "e30.e30.s", "expires_at": 4e9}).id_token()
+    assert isinstance(token, IDToken)
+    assert (token.account, token.id_token, token.expires_at) == ("work", "e30.e30.s", 4e9)
+
+
+def test_an_id_token_is_not_shown() -> None:
+    shown = repr(IDToken("work", "e30.e30.s", 4e9))
+    assert shown == "IDToken(account='work', id_token=…, expires_at=4000000000.0)"
+
+
+@pytest.mark.parametrize("lacking", ["account", "id_token", "expires_at"])
+def test_an_answer_without_an_id_token_is_the_agents_defect(lacking: str) -> None:
+    answer = {"account": "work", "id_token": "e30.e30.s", "expires_at": 4e9, lacking: None}
+    with pytest.raises(Internal, match="no ID token"):
+        Answering(answer).id_token()
+
+
+# ---- the profile
+
+
+def test_a_profile_has_the_standard_claims_by_name_and_all_of_them_in_claims() -> None:
+    claims: dict[str, object] = {
+        "sub": "auth0|alice",
+        "name": "Alice Example",
+        "given_name": "Alice",
+        "family_name": "Example",
+        "nickname": "al",
+        "email": "alice@example.org",
+        "email_verified": True,
+        "picture": "https://example.org/alice.png",
+        "updated_at": 1_700_000_000,
+        "https://acme.example/roles": ["admin", {"of": 7}],
+    }
+    found = profile(**claims)
+    named = {name: getattr(found, name) for name in claims if not name.startswith("https:")}
+    assert found.claims == claims
+    assert named == {name: value for name, value in claims.items() if not name.startswith("https:")}
+    assert (found.account, found.fetched_at, found.stale) == ("work", 7.0, False)
+
+
+def test_what_the_provider_did_not_tell_is_none() -> None:
+    found = profile(sub="auth0|alice")
+    names = [name for name, value in vars(Profile).items() if isinstance(value, property)]
+    assert len(names) == 9
+    assert {name: getattr(found, name) for name in names} == {**dict.fromkeys(names), "sub": "auth0|alice"}
+
+
+@pytest.mark.parametrize("wrong", [7, None, True, ["Alice"], {"first": "Alice"}, b"Alice"])
+def test_a_claim_of_another_type_than_the_standard_has_is_none_and_kept(wrong: object) -> None:
+    texts = ["sub", "name", "given_name", "family_name", "nickname", "email", "picture"]
+    found = profile(**dict.fromkeys(texts, wrong))
+    assert [getattr(found, name) for name in texts] == [None] * len(texts)
+    assert found.claims["name"] == wrong
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        (True, True),
+        (False, False),
+        ("true", True),
+        ("false", False),
+        ("yes", None),
+        (1, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_whether_the_mail_address_is_verified_is_told_in_two_ways(told: object, meant: object) -> None:
+    assert profile(email_verified=told).email_verified is meant
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        (1_700_000_000, 1_700_000_000.0),
+        (1_700_000_000.5, 1_700_000_000.5),
+        ("2023-11-14T22:13:20.500Z", 1_700_000_000.5),
+        ("2023-11-14T23:13:20+01:00", 1_700_000_000.0),
+        ("2023-11-14T22:13:20", 1_700_000_000.0),
+        ("yesterday", None),
+        ("", None),
+        (True, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (10**400, None),
+        (["2023-11-14"], None),
+    ],
+)
+def test_when_it_was_updated_is_a_number_as_in_the_standard_or_a_text_as_at_auth0(
+    told: object, meant: float | None
+) -> None:
+    assert profile(updated_at=told).updated_at == meant
+
+
+def test_of_a_profile_its_repr_shows_whose_it_is_and_no_more() -> None:
+    assert repr(profile(sub="auth0|alice", email="a@b.example")) == (
+        "Profile(account='work', sub='auth0|alice', claims=…, stale=False)"
+    )
+
+
+@pytest.mark.parametrize("lacking", ["account", "claims", "fetched_at"])
+def test_an_answer_without_a_profile_is_the_agents_defect(lacking: str) -> None:
+    claims: dict[str, object] = {}
+    answer: dict[str, object] = {"account": "work", "claims": claims, "fetched_at": 7.0, "stale": False, lacking: None}
+    with pytest.raises(Internal, match="the agent answered with no"):
+        Answering(answer).profile()
+
+
+# ---- the user
+
+
+@pytest.mark.parametrize("fields", [("name", "email"), ["name", "email"], {"name": 1, "email": 2}.keys()])
+def test_fields_may_be_any_collection(fields: object) -> None:
+    client = Answering({"user": {"name": "Alice"}})
+    assert client.user(fields=fields) == {"name": "Alice"}  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] -- of whatever kind
+    assert client.asked["fields"] == ["name", "email"]
+
+
+def test_one_text_is_no_list_of_fields() -> None:
+    with pytest.raises(InvalidRequest, match="fields must be a list of texts"):
+        Agent("/nonexistent/agent.sock").user(fields="name")
+
+
+def test_metadata_is_asked_for_and_changed() -> None:
+    client = Answering({"user_metadata": {"country": "Canada"}})
+    assert client.user_metadata("work") == {"country": "Canada"}
+    assert client.update_user_metadata("work", {"country": "Canada", "city": None}) == {"country": "Canada"}
+    assert client.asked == {
+        "method": "update_user_metadata",
+        "account": "work",
+        "user_metadata": {"country": "Canada", "city": None},
+        "clear": False,
+        "timeout": None,
+    }
+
+
+@pytest.mark.parametrize("value", [{1}, object(), float("nan"), b"x", 2**70])
+def test_metadata_that_json_cannot_hold_is_not_even_sent(value: object) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        Agent("/nonexistent/agent.sock").update_user_metadata(None, {"x": value})
+    assert refused.value.parameter == "user_metadata"
+
+
+@pytest.mark.parametrize("answer", [{}, {"user_metadata": None}, {"user_metadata": []}])
+def test_an_answer_without_metadata_is_the_agents_defect(answer: dict[str, object]) -> None:
+    with pytest.raises(Internal, match="no user_metadata"):
+        Answering(answer).user_metadata()
+
+
+# ---- the logout
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+def test_a_logout_is_true_where_the_refresh_token_was_revoked(revoked: bool) -> None:
+    found = Answering({"revoked": revoked}).logout()
+    assert isinstance(found, Logout)
+    assert (bool(found), found.revoked, found.end_session_url) == (revoked, revoked, None)
+
+
+def test_a_logout_has_the_address_where_a_browser_ends_the_login_and_does_not_show_it() -> None:
+    address = "https://id.example/logout?id_token_hint=e30.e30.s"
+    found = Answering({"revoked": True, "end_session_url": address}).logout()
+    assert found.end_session_url == address
+    assert repr(found) == "Logout(revoked=True, end_session_url=…)"
+    assert repr(Logout(revoked=False, end_session_url=None)) == "Logout(revoked=False, end_session_url=None)"
