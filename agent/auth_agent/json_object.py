@@ -6,6 +6,9 @@ from typing import Final
 
 # Of more digits Python makes no int, for the time that takes; a float holds less, and means infinity by then.
 _MOST_DIGITS: Final = 300
+# What the protocol's messages can carry: MessagePack's numbers, and half of the nesting that they may have.
+_NUMBERS: Final = (-(1 << 63), (1 << 64) - 1)
+_DEEPEST: Final = 16
 
 
 class JsonObjectError(ValueError):
@@ -47,3 +50,18 @@ def _object(text: str | bytes, integer: Callable[[str], float]) -> dict[str, obj
 
 def _integer(digits: str) -> float:
     return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+def is_portable(value: object, depth: int = _DEEPEST) -> bool:
+    """Whether a message of the protocol can carry a value that came from JSON, nested no deeper than that."""
+    if isinstance(value, dict):
+        members: dict[str, object] = value  # pyright: ignore[reportUnknownVariableType] -- JSON's names are texts
+        return depth > 0 and all(is_portable(name) and is_portable(one, depth - 1) for name, one in members.items())
+    if isinstance(value, list):
+        items: list[object] = value  # pyright: ignore[reportUnknownVariableType] -- JSON's
+        return depth > 0 and all(is_portable(one, depth - 1) for one in items)
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, int):
+        return _NUMBERS[0] <= value <= _NUMBERS[1]
+    return value is None or (isinstance(value, float) and -float("inf") < value < float("inf"))

@@ -7,14 +7,17 @@ import anyio
 
 from auth_agent.config import Account
 from auth_agent.secret import Secret
+from auth_agent.sessions.access import Access
 from auth_agent.sessions.admission import Admission
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.login import Logins
+from auth_agent.sessions.profiles import Profiles
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
+from auth_agent.sessions.users import Users
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.memory import MemoryStore
 from auth_agent.storage.store import Store
@@ -35,15 +38,23 @@ class World:
         self.refresher = Refresher(self.table, self.provider_for, self.keeper, chance=lambda: 0.5)
         admission = Admission(self.table, self.refresher, self.keeper, self.provider_for, self.signatures)
         self.logins = Logins(self.table, self.refresher, admission, self.provider_for)
+        self.access = Access(self.refresher)
+        self.profiles = Profiles(self.table, self.refresher, self.keeper, self.access, self.provider_for)
+        self.users = Users(self.table, self.keeper, self.access, self.provider_for)
         self.session: Session = self.table.session("work")
 
     def provider_for(self, account: Account) -> FakeProvider:
         return self.by_issuer.get(account.issuer, self.provider)
 
-    async def log_in(self, refresh_token: str = "rt-1", *, switch_user: bool = False) -> dict[str, object]:
-        return await self.logins.import_refresh_token(self.session, Secret(refresh_token), switch_user=switch_user)
+    async def log_in(
+        self, refresh_token: str = "rt-1", *, switch_user: bool = False, name: str = "work"
+    ) -> dict[str, object]:
+        session = self.table.session(name)
+        return await self.logins.import_refresh_token(session, Secret(refresh_token), switch_user=switch_user)
 
     async def token(self, demand: Demand | None = None, *, timeout: float = 15) -> str:
+        if demand is not None and self.session.ask(demand.key, demand.min_ttl, self.clock.now()):
+            self.refresher.reschedule()
         found = await self.refresher.token(self.session, demand or Demand(), Allowance(), timeout)
         return found.value.reveal()
 
@@ -56,6 +67,7 @@ async def running(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(world.keeper.run)
         tasks.start_soon(world.refresher.run, tasks)
+        tasks.start_soon(world.profiles.run)
         await anyio.wait_all_tasks_blocked()
         if logged_in:
             await world.log_in()

@@ -57,8 +57,10 @@ class HonestProvider(FakeProvider):
     clock: FakeClock = field(default_factory=FakeClock)
     granted: dict[str, float] = field(default_factory=dict[str, float])
 
-    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
-        outcome = await super().refresh(client, refresh_token)
+    async def refresh(
+        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
+    ) -> TokenReply | Failure:
+        outcome = await super().refresh(client, refresh_token, audience, scope)
         if isinstance(outcome, TokenReply) and outcome.access_token is not None:
             self.granted[outcome.access_token.reveal()] = self.clock.now().boot
         return outcome

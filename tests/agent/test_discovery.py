@@ -43,6 +43,31 @@ def test_metadata_has_the_endpoints() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("issuer", "authorize", "token", "found"),
+    [
+        ("https://acme.eu.auth0.com/", "https://acme.eu.auth0.com/authorize", "/oauth/token", True),
+        ("https://login.acme.example", "https://login.acme.example/authorize", "/oauth/token", True),
+        ("https://acme.example", None, "/oauth/token", False),
+        ("https://acme.example", "https://acme.example/auth", "/oauth/token", False),
+        ("https://acme.example", "https://acme.example/authorize", "/token", False),
+        ("https://acme.example/realm", "https://acme.example/realm/authorize", "/oauth/token", False),
+        ("https://acme.example", "https://other.example/authorize", "/oauth/token", False),
+    ],
+)
+def test_auth0_is_known_by_where_its_endpoints_are(issuer: str, authorize: str | None, token: str, found: bool) -> None:
+    token_endpoint = issuer.rstrip("/") + token
+    assert Metadata(issuer, token_endpoint, authorization_endpoint=authorize).is_auth0 is found
+
+
+def test_the_endpoints_that_a_session_needs_besides_are_read_where_they_can_be_used() -> None:
+    userinfo, end = "https://acme.example/userinfo", "https://acme.example/oidc/logout"
+    found = parse_metadata(ISSUER, metadata(userinfo_endpoint=userinfo, end_session_endpoint=end))
+    assert (found.userinfo_endpoint, found.end_session_endpoint) == (userinfo, end)
+    found = parse_metadata(ISSUER, metadata(userinfo_endpoint="http://acme.example/userinfo", end_session_endpoint=7))
+    assert (found.userinfo_endpoint, found.end_session_endpoint) == (None, None)
+
+
 @pytest.mark.parametrize("fields", [{}, {"revocation_endpoint": None}])
 def test_a_provider_need_not_revoke(fields: dict[str, object]) -> None:
     assert parse_metadata(ISSUER, metadata(**fields)).revocation_endpoint is None

@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 from auth_agent.host.clock import Moment
 from auth_agent.secret import Secret
 from auth_agent.sessions.entry import MAX_LENGTH, EntryError, Kept, dump, load
+from auth_agent.sessions.profile import Profile
 from auth_agent.sessions.state import (
     MAIN,
     AccessToken,
@@ -37,17 +38,21 @@ LOGIN = Login(
     Secret("rt"),
     Secret("id"),
     Secret("cs"),
+    ends_at=1_800_086_400.0,
 )
 TOKEN = AccessToken(Secret("at"), "DPoP", "openid", "https://api.example", NOW, 3600, assumed=True, serial=0)
 ACTIVE = Active(LOGIN, MappingProxyType({MAIN: TOKEN}))
-KEPT = Kept(ACTIVE, 3, 17, NOW.wall, "a logout")
+PROFILE = Profile({"sub": "alice", "roles": ["admin"]}, NOW.wall, "a digest")
+KEPT = Kept(ACTIVE, 3, 17, NOW.wall, "a logout", PROFILE)
 
 TEXTS = st.text(max_size=50)
 OPTIONAL = st.none() | TEXTS
 SECRETS = st.none() | TEXTS.map(Secret)
 TIMES = st.floats(-1e11, 1e11)
 COUNTS = st.integers(0, 10**9)
-LOGINS = st.builds(Login, TEXTS, TEXTS, OPTIONAL, OPTIONAL, OPTIONAL, SECRETS, SECRETS, SECRETS)
+LOGINS = st.builds(
+    Login, TEXTS, TEXTS, OPTIONAL, OPTIONAL, OPTIONAL, SECRETS, SECRETS, SECRETS, ends_at=st.none() | TIMES
+)
 TOKENS = st.builds(
     AccessToken,
     TEXTS.map(Secret),
@@ -65,7 +70,8 @@ STATES: st.SearchStrategy[State] = st.one_of(
         LoginRequired, st.text(st.characters(codec="ascii", exclude_categories=["C", "Z"])), LOGINS, st.booleans()
     ),
 )
-KEPTS = st.builds(Kept, STATES, COUNTS, COUNTS, st.none() | TIMES, OPTIONAL)
+PROFILES = st.builds(Profile, st.dictionaries(st.text("abc"), st.text("abc")), TIMES, TEXTS)
+KEPTS = st.builds(Kept, STATES, COUNTS, COUNTS, st.none() | TIMES, OPTIONAL, st.none() | PROFILES)
 
 
 def entry(kept: Kept = KEPT) -> dict[str, Any]:
@@ -238,14 +244,30 @@ def with_tokens(id_token: int, access_token: int) -> Kept:
     )
 
 
-def test_an_entry_that_is_too_long_does_without_the_id_token_first_and_then_the_access_token() -> None:
+def test_an_entry_that_is_too_long_does_without_the_profile_the_id_token_and_the_access_token_in_this_order() -> None:
     assert loaded(entry(with_tokens(5_000, 5_000))) == with_tokens(5_000, 5_000)
+    long = replace(with_tokens(5_000, 5_000), profile=replace(PROFILE, claims={"sub": "x" * 5_000}))
+    assert loaded(entry(long)) == replace(long, profile=None)
     without_id_token = loaded(entry(with_tokens(8_000, 5_000)))
     assert isinstance(without_id_token.state, Active)
     assert without_id_token.state.login == replace(LOGIN, id_token=None)
     assert token_of(without_id_token).value == Secret("a" * 5_000)
     without_both = loaded(entry(with_tokens(8_000, 20_000)))
-    assert without_both == replace(KEPT, state=Active(replace(LOGIN, id_token=None), MappingProxyType({})))
+    assert without_both == replace(
+        KEPT, state=Active(replace(LOGIN, id_token=None), MappingProxyType({})), profile=None
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(7, [], {}, {"claims": []}, {"claims": {}, "fetched_at": 1}),
+        {"claims": {}, "fetched_at": "x", "said": ""},
+        {"claims": {"n": 1 << 70}, "fetched_at": 1, "said": ""},
+    ],
+)
+def test_a_profile_that_is_none_is_left_out_and_the_session_is_there(wrong: object) -> None:
+    assert loaded({**entry(), "profile": wrong}) == replace(KEPT, profile=None)
 
 
 @given(st.integers(0, 20_000), st.integers(0, 20_000))

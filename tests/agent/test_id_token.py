@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from auth_agent.oauth.id_token import LEEWAY, claims, display_name, login_problem, mismatch, names_audience, subject
+from auth_agent.oauth.id_token import (
+    LEEWAY,
+    claims,
+    display_name,
+    login_problem,
+    mismatch,
+    names_audience,
+    session_expiry,
+    subject,
+)
 from auth_agent.secret import Secret
 
 ISSUER = "https://acme.example/"
@@ -177,6 +186,18 @@ def test_no_subject_is_a_mismatch(sub: object) -> None:
 def test_a_claim_that_is_missing_is_a_mismatch(name: str) -> None:
     found = {claim: value for claim, value in GOOD.items() if claim != name}
     assert mismatch(found, ISSUER, "client") is not None
+
+
+@pytest.mark.parametrize(
+    ("claim", "end"),
+    [
+        (1_800_000_000, 1_800_000_000.0),
+        (1_800_000_000.5, 1_800_000_000.5),
+        *((wrong, None) for wrong in (None, True, "1800000000", 0, -1, 1_800_000_000_000, float("nan"))),
+    ],
+)
+def test_a_session_s_end_is_a_time_in_seconds(claim: object, end: float | None) -> None:
+    assert session_expiry({**GOOD, "session_expiry": claim}) == end
 
 
 # ---- the checks at a login

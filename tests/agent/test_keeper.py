@@ -17,11 +17,14 @@ import trio.testing
 
 from auth_agent.oauth.outcome import Ended, InteractionRequired, Unsent
 from auth_agent.secret import Secret
+from auth_agent.sessions.access import Access
 from auth_agent.sessions.admission import Admission
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.keeper import INTERRUPTED, OLD_COPY, UNREAD, Keeper
 from auth_agent.sessions.login import Logins
+from auth_agent.sessions.profile import Told
+from auth_agent.sessions.profiles import Profiles
 from auth_agent.sessions.record import state_name
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
@@ -77,6 +80,9 @@ class Heart:
         self.keeper.on_restored = self.refresher.attend_to
         admission = Admission(self.table, self.refresher, self.keeper, lambda _: machine.provider, FakeSignatures())
         self.logins = Logins(self.table, self.refresher, admission, lambda _: machine.provider)
+        self.profiles = Profiles(
+            self.table, self.refresher, self.keeper, Access(self.refresher), lambda _: machine.provider
+        )
         self.session: Session = self.table.session("work")
 
     def state(self, name: str = "work") -> str:
@@ -105,6 +111,9 @@ class Heart:
     async def log_out(self) -> None:
         await self.refresher.log_out(self.session, revoke=False)
 
+    async def profile(self) -> Told:
+        return await self.profiles.get(self.session, 300, 15)
+
 
 class Machine:
     """What outlives an agent: the store, the notes beside it, the clock, and the provider."""
@@ -123,6 +132,7 @@ class Machine:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(heart.keeper.run)
             tasks.start_soon(heart.refresher.run, tasks)
+            tasks.start_soon(heart.profiles.run)
             await anyio.lowlevel.checkpoint()
             heart.keeper.read_all()
             yield heart
@@ -185,6 +195,33 @@ async def test_a_session_is_there_again_after_a_restart_with_its_token_and_witho
         await anyio.sleep(3600)
         assert machine.provider.presented == ["rt-2"]
         assert machine.store.has() == "rt-3"
+
+
+async def test_a_profile_is_there_again_after_a_restart_and_the_provider_is_not_asked(machine: Machine) -> None:
+    await machine.has_a_session()
+    async with machine.agent() as heart:
+        await heart.keeper.opened(heart.session)
+        told = await heart.profile()
+        await anyio.sleep(1)
+    async with machine.agent() as heart:
+        await heart.keeper.opened(heart.session)
+        assert await heart.profile() == told
+    assert len(machine.provider.profiles) == 1
+
+
+async def test_a_profile_that_comes_while_a_refresh_is_in_flight_is_saved_at_its_end(machine: Machine) -> None:
+    await machine.has_a_session()
+    machine.provider.delay = 5
+    async with machine.agent() as heart:
+        await heart.keeper.opened(heart.session)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(heart.profile)
+            await anyio.sleep(1)
+            tasks.start_soon(heart.refresh)  # ends a second after the profile has come
+        await anyio.sleep(1)
+    entry = machine.store.entry()
+    assert entry["profile"]["claims"]["name"] == "Alice"
+    assert entry["token"]["access_token"] == "at-3"
 
 
 async def test_the_session_that_was_used_last_is_read_first(machine: Machine) -> None:

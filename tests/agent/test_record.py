@@ -10,7 +10,7 @@ from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
 from auth_agent_client.messages import RECORD, RENEWALS, STATES
-from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, jwt, reply
 
 LIFETIME = 3600.0  # a lead of 720 s
 START = 1_800_000_000.0
@@ -292,3 +292,28 @@ def test_epoch_and_revision_are_the_sessions(clock: FakeClock) -> None:
 def test_all_that_there_is_to_save_is_saved_and_no_end_is_known(clock: FakeClock) -> None:
     found = record(ready(clock), clock.now())
     assert (found["saved"], found["session_ends_at"], found["refreshes"]) == (True, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "claim", "end"),
+    [
+        (86_400.0, None, START + 86_400),
+        (None, START + 7200, START + 7200),
+        (86_400.0, START + 7200, START + 7200),
+        (3600.0, START + 7200, START + 3600),
+    ],
+    ids=["a lifetime", "a time", "the time first", "the lifetime first"],
+)
+def test_the_end_that_the_provider_gives_a_session_is_shown_and_stays(
+    clock: FakeClock, lifetime: float | None, claim: float | None, end: float
+) -> None:
+    session = ready(clock)
+    claims = {"iss": ISSUER, "aud": CLIENT, "sub": ALICE, "session_expiry": claim}
+    job = session.start(clock.now())
+    given = reply("at-2", session_lifetime=lifetime, id_token=jwt(**claims))
+    assert conclude(session, job, given, clock.now(), clock.now())
+    assert record(session, clock.now())["session_ends_at"] == end
+    clock.pass_(60)
+    job = session.start(clock.now())
+    assert conclude(session, job, reply("at-3", subject=None), clock.now(), clock.now())
+    assert record(session, clock.now())["session_ends_at"] == end

@@ -52,6 +52,17 @@ def test_a_refresh_names_neither_audience_nor_scope() -> None:
     assert refresh_form(Secret("rt")) == {"grant_type": "refresh_token", "refresh_token": "rt"}
 
 
+@pytest.mark.parametrize(("by_resource", "name"), [(False, "audience"), (True, "resource")])
+def test_a_refresh_for_another_api_names_it_as_its_provider_has_it(by_resource: bool, name: str) -> None:
+    form = refresh_form(Secret("rt"), "https://api.example", "read write", by_resource=by_resource)
+    assert form == {
+        "grant_type": "refresh_token",
+        "refresh_token": "rt",
+        name: "https://api.example",
+        "scope": "read write",
+    }
+
+
 def test_a_code_is_exchanged_with_its_verifier() -> None:
     assert code_form(Secret("c"), "http://127.0.0.1:8976/callback", Secret("v")) == {
         "grant_type": "authorization_code",
@@ -395,6 +406,13 @@ def test_numbers_that_json_does_not_have_are_read_all_the_same(text: bytes, life
     reply = answer(200, b'{"access_token": "at", "expires_in": ' + text + b"}")
     assert isinstance(reply, TokenReply), reply
     assert reply.lifetime == lifetime
+
+
+@pytest.mark.parametrize("name", ["refresh_token_expires_in", "refresh_expires_in"])
+def test_a_session_lasts_as_long_as_its_refresh_token(name: str) -> None:
+    assert granted(**{name: 86_400}).session_lifetime == 86_400
+    assert granted(**{name: 0}).session_lifetime is None  # Keycloak's word for "for ever"
+    assert granted().session_lifetime is None
 
 
 @pytest.mark.parametrize("value", [b"9" * 5000, b'"\xfcber"', b"1e999", b'"\\ud83d"'])

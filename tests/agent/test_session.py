@@ -524,8 +524,8 @@ def test_a_refresh_is_due_the_lead_before_the_end(session: Session, clock: FakeC
 def test_a_larger_min_ttl_brings_the_refresh_forward_for_this_life_and_the_next(
     session: Session, clock: FakeClock
 ) -> None:
-    assert session.ask(1000)
-    assert not session.ask(1000)
+    assert session.ask(MAIN, 1000, clock.now())
+    assert not session.ask(MAIN, 1000, clock.now())
     assert _lead(session, clock) == pytest.approx(1030)
     refreshed(session, clock, reply("at-2"))
     assert _lead(session, clock) >= 1030
@@ -534,7 +534,7 @@ def test_a_larger_min_ttl_brings_the_refresh_forward_for_this_life_and_the_next(
 
 
 def test_a_min_ttl_raises_the_lead_to_two_fifths_at_most(session: Session, clock: FakeClock) -> None:
-    session.ask(3500)
+    session.ask(MAIN, 3500, clock.now())
     assert _lead(session, clock) == pytest.approx(0.4 * LIFETIME)
 
 
@@ -548,10 +548,10 @@ def test_what_a_key_is() -> None:
     session = Session(account(audience="https://api.acme.example", scope="openid email"), 0.0)
     assert session.key(None, None) == MAIN
     assert session.key("https://api.acme.example", "email openid") == MAIN
-    with pytest.raises(errors.Unsupported):
-        session.key("https://other.example", None)
-    with pytest.raises(errors.Unsupported):
-        session.key(None, "openid")
+    assert session.key(None, " ") == MAIN
+    assert session.key("https://other.example", None) == ("https://other.example", "")
+    assert session.key("https://other.example", "b a  b") == ("https://other.example", "a b")
+    assert session.key(None, "openid") == session.key("https://api.acme.example", "openid") == (None, "openid")
 
 
 def test_epochs_change_at_logins_and_logouts_only(session: Session, clock: FakeClock) -> None:

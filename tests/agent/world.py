@@ -6,7 +6,7 @@ Everything real is in tests/integration; here time is a number, and a provider i
 import base64
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -133,10 +133,20 @@ class FakeProvider:
     device: DeviceGrant | Failure = field(default_factory=lambda: Misconfigured("no device flow"))
     nonce: str | None = None
     presented: list[str] = field(default_factory=list[str])
+    # The audience and the scope that each refresh asked for.
+    wanted: list[tuple[str | None, str]] = field(default_factory=list[tuple[str | None, str]])
     codes: list[str] = field(default_factory=list[str])
     secrets: list[str] = field(default_factory=list[str])
     at: list[float] = field(default_factory=list[float])
     revoked: list[str] = field(default_factory=list[str])
+    # The access tokens by which it was asked who their user is, and what it says before it behaves.
+    profiles: list[str] = field(default_factory=list[str])
+    profile_script: list[dict[str, object] | Failure] = field(default_factory=list[dict[str, object] | Failure])
+    # The calls of its Management API; of what it says in place of an answer, the first before it works, the second
+    # after that, and so on in pairs; None: nothing.
+    user_metadata: dict[str, object] = field(default_factory=dict[str, object])
+    asked: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    user_script: list[Failure | None] = field(default_factory=list[Failure | None])
     on_refresh: Callable[[], None] | None = None
     in_flight: int = 0
     most_in_flight: int = 0
@@ -151,15 +161,18 @@ class FakeProvider:
         await anyio.lowlevel.checkpoint()
         return self.key_set
 
-    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
+    async def refresh(
+        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
+    ) -> TokenReply | Failure:
         assert client.client_id == CLIENT
+        self.wanted.append((audience, scope))
         self.presented.append(refresh_token.reveal())
         scripted = await self._answer()
         if scripted is not None:
             return scripted
         if refresh_token.reveal() != self.live or self.live in self.revoked:
             return Ended("invalid_grant")
-        return self._grant(new=self.rotates)
+        return self._grant(new=self.rotates, audience=audience, scope=scope)
 
     async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
         assert client.client_id == CLIENT
@@ -193,6 +206,32 @@ class FakeProvider:
         self.revoked.append(refresh_token.reveal())
         return True
 
+    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | Failure:
+        assert token_type == "Bearer"
+        self.profiles.append(access_token.reveal())
+        await anyio.sleep(self.delay)
+        return (
+            self.profile_script.pop(0)
+            if self.profile_script
+            else {"sub": self.subject, "name": "Alice", "n": len(self.profiles)}
+        )
+
+    async def user(
+        self, access_token: Secret, token_type: str, address: str, update: Mapping[str, object] | None = None
+    ) -> dict[str, object] | Failure:
+        assert token_type == "Bearer"
+        self.asked.append((access_token.reveal(), "GET" if update is None else "PATCH", address))
+        await anyio.sleep(self.delay)
+        if self.user_script and (scripted := self.user_script.pop(0)) is not None:
+            return scripted
+        changes = (update or {}).get("user_metadata")
+        if isinstance(changes, dict):
+            merged: dict[str, object] = {**self.user_metadata, **changes} if changes else {}
+            self.user_metadata = {name: value for name, value in merged.items() if value is not None}
+        if self.user_script and (scripted := self.user_script.pop(0)) is not None:
+            return scripted
+        return {"user_id": self.subject, "user_metadata": self.user_metadata}
+
     async def _answer(self) -> TokenReply | Failure | None:
         """What the script says, when the provider has taken its time; None: it grants."""
         self.at.append(anyio.current_time())
@@ -206,17 +245,19 @@ class FakeProvider:
             self.on_refresh()
         return self.script.pop(0) if self.script else None
 
-    def _grant(self, *, new: bool) -> TokenReply:
+    def _grant(self, *, new: bool, audience: str | None = None, scope: str = "") -> TokenReply:
         serial = next(self._serial)
+        granted = f"at-{serial}" if audience is None else jwt(aud=audience, jti=f"at-{serial}").reveal()
         if new:
             self.live = f"rt-{serial}"
         return reply(
-            f"at-{serial}",
+            granted,
             refresh_token=self.live if new else None,
             lifetime=self.lifetime,
             subject=self.subject,
             at=NOON + anyio.current_time(),
             nonce=self.nonce,
+            scope=scope or "openid",
         )
 
 

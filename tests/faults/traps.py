@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -134,11 +134,21 @@ class _TrappedProvider:
     async def keys(self) -> str | Failure:
         return await _between("keys", self._provider.keys)
 
-    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
-        return await _between("refresh", lambda: self._provider.refresh(client, refresh_token))
+    async def refresh(
+        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
+    ) -> TokenReply | Failure:
+        return await _between("refresh", lambda: self._provider.refresh(client, refresh_token, audience, scope))
 
     async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
         return await _between("exchange", lambda: self._provider.exchange(client, code, redirect_uri, verifier))
+
+    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | Failure:
+        return await self._provider.userinfo(access_token, token_type)
+
+    async def user(
+        self, access_token: Secret, token_type: str, address: str, update: Mapping[str, object] | None = None
+    ) -> dict[str, object] | Failure:
+        return await self._provider.user(access_token, token_type, address, update)
 
     async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceGrant | Failure:
         return await self._provider.begin_device(client, scope, audience)

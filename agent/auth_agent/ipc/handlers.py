@@ -1,79 +1,38 @@
 """What each method answers: a request in, a result out, or what has to be awaited for it."""
 
 import logging
-import math
 import os
 from collections.abc import Callable
 from typing import Final
 
 import anyio
 
+from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.identity import IDToken, id_token_at_hand, no_id_token
 from auth_agent.sessions.keeper import READ_PATIENCE, Keeper
 from auth_agent.sessions.login import Logins
+from auth_agent.sessions.profile import Told
+from auth_agent.sessions.profiles import Profiles
 from auth_agent.sessions.refresher import Refresher, limit
 from auth_agent.sessions.refusal import locked
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import AccessToken
+from auth_agent.sessions.state import MAIN, AccessToken
 from auth_agent.sessions.table import Table
+from auth_agent.sessions.users import Users
 from auth_agent_client import errors
-from auth_agent_client.messages import PROTOCOL, check, is_account_name
+from auth_agent_client.messages import PROFILE_MAX_AGE, PROTOCOL, is_account_name
 from auth_agent_client.wire import Request
 
 _log = logging.getLogger(__name__)
 
 _MAX_CLIENT_NAME: Final = 64
 _MOST_WATCHED: Final = 1000
+_LONGEST_FIELD: Final = 100
 _LONGEST_PATH: Final = 4096  # bytes, on Linux
-
-
-class Arguments:
-    """A request's parameters, checked, by type."""
-
-    __slots__ = ("_given", "timeout")
-
-    def __init__(self, request: Request) -> None:
-        """Check them.
-
-        Raises:
-            AgentError: the method is unknown, or doesn't take them.
-
-        """
-        method = check(request.method, request.parameters)
-        self._given = request.parameters
-        # A method that never waits for long has no limit to wait for.
-        self.timeout = self.seconds("timeout", math.inf if method.timeout is None else method.timeout)
-
-    def text(self, name: str) -> str | None:
-        """That parameter, None when it was left out."""
-        value = self._given.get(name)
-        return value if isinstance(value, str) else None
-
-    def secret(self, name: str) -> Secret | None:
-        """That parameter, None when it was left out."""
-        value = self.text(name)
-        return None if value is None else Secret(value)
-
-    def seconds(self, name: str, default: float = 0.0) -> float:
-        """That parameter in seconds."""
-        value = self._given.get(name, default)
-        return float(value) if isinstance(value, (int, float)) else default
-
-    def demand(self, name: str) -> float | None:
-        """That parameter in seconds, None when it was left out."""
-        return self.seconds(name) if name in self._given else None
-
-    def flag(self, name: str, *, default: bool = False) -> bool:
-        """That parameter."""
-        return self._given.get(name, default) is True
-
-    def texts(self, name: str) -> list[str] | None:
-        """That parameter, None when it was left out."""
-        value = self._given.get(name)
-        return [str(item) for item in value] if isinstance(value, list) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- checked to be texts
 
 
 class Handlers:
@@ -85,6 +44,8 @@ class Handlers:
         refresher: Refresher,
         logins: Logins,
         keeper: Keeper,
+        profiles: Profiles,
+        users: Users,
         about: dict[str, object],
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
@@ -95,6 +56,8 @@ class Handlers:
             refresher: what gives tokens that have to be waited for.
             logins: what begins sessions.
             keeper: what gives sessions that have to be read first.
+            profiles: what tells who the sessions' users are.
+            users: what reads and changes them at their provider.
             about: what `status` tells of the agent itself.
             reload: reads the configuration again, and says what changed; raises `Misconfigured`.
 
@@ -103,13 +66,20 @@ class Handlers:
         self._refresher = refresher
         self._logins = logins
         self._keeper = keeper
+        self._profiles = profiles
+        self._users = users
         self._about = about
         self._reload = reload
         self._methods: dict[str, Callable[[Caller, Arguments], Result | Later]] = {
             "hello": self._hello,
             "token": self._token,
             "rejected": self._rejected,
+            "id_token": self._id_token,
             "has_valid": self._has_valid,
+            "profile": self._profile,
+            "user": self._user,
+            "user_metadata": self._user_metadata,
+            "update_user_metadata": self._update_user_metadata,
             "status": self._status,
             "login": self._login,
             "login_redirect": self._login_redirect,
@@ -127,10 +97,7 @@ class Handlers:
     def answer(self, caller: Caller, request: Request) -> Result | Later:
         """The result, or what to call and await for it. Raises an `AgentError` for an error."""
         arguments = Arguments(request)
-        method = self._methods.get(request.method)
-        if method is None:
-            raise errors.Unsupported(f"this version of the agent doesn't do {request.method} yet")
-        return method(caller, arguments)
+        return self._methods[request.method](caller, arguments)
 
     def record(self, account: str) -> dict[str, object] | None:
         """The record of an account as it is now."""
@@ -164,13 +131,14 @@ class Handlers:
         if session.is_locked:
             return self._once_open(session, self._token, caller, given)
         key = session.key(given.text("audience"), given.text("scope"))
-        min_ttl = given.demand("min_ttl")
-        if session.ask(min_ttl):
-            self._table.publish(session.account.name)
+        min_ttl, now = given.demand("min_ttl"), self._table.clock.now()
+        if session.ask(key, min_ttl, now):
+            if key == MAIN:  # of no other is told when it is due
+                self._table.publish(session.account.name)
             self._refresher.reschedule()
         if given.flag("force"):
             return self._later(caller, session, session.force(key), given)
-        token = session.token(key, min_ttl, self._table.clock.now())
+        token = session.token(key, min_ttl, now)
         if token is not None:
             return _answer(session, token)
         return self._later(caller, session, Demand(key, min_ttl), given)
@@ -208,6 +176,83 @@ class Handlers:
         key = session.key(given.text("audience"), given.text("scope"))
         token = session.token(key, given.seconds("min_ttl"), self._table.clock.now())
         return {"valid": token is not None, "renewable": session.renewable}
+
+    def _id_token(self, caller: Caller, given: Arguments) -> Result | Later:
+        session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._id_token, caller, given)
+        min_ttl = given.demand("min_ttl")
+        found = id_token_at_hand(session, min_ttl, self._table.clock.now())
+        if found is not None:
+            return _identity(session, found)
+
+        async def wait() -> Result:
+            # It comes with an access token, and no other way.
+            await self._refresher.token(session, session.force(), caller.allowance, given.timeout)
+            now = self._table.clock.now()
+            found = id_token_at_hand(session, min_ttl, now)
+            if found is None:
+                raise no_id_token(session, now)
+            return _identity(session, found)
+
+        return wait
+
+    # ---- users
+
+    def _profile(self, caller: Caller, given: Arguments) -> Result | Later:
+        session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._profile, caller, given)
+        max_age = given.seconds("max_age", PROFILE_MAX_AGE)
+        told = self._profiles.at_hand(session, max_age)
+        if told is not None:
+            return _told(session, told)
+
+        async def wait() -> Result:
+            return _told(session, await self._profiles.get(session, max_age, given.timeout))
+
+        return wait
+
+    def _user(self, caller: Caller, given: Arguments) -> Later:
+        session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._user, caller, given)
+        fields = given.texts("fields") or []
+        if not all(map(_is_field, fields)):
+            raise errors.InvalidRequest("user: fields must be names of the user's members", parameter="fields")
+
+        async def wait() -> Result:
+            with limit(given.timeout):
+                return {"user": await self._users.user(session, fields)}
+
+        return wait
+
+    def _user_metadata(self, caller: Caller, given: Arguments) -> Later:
+        session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._user_metadata, caller, given)
+
+        async def wait() -> Result:
+            with limit(given.timeout):
+                return {"user_metadata": await self._users.metadata(session)}
+
+        return wait
+
+    def _update_user_metadata(self, caller: Caller, given: Arguments) -> Later:
+        session = self._table.session(given.text("account"))
+        if session.is_locked:
+            return self._once_open(session, self._update_user_metadata, caller, given)
+        changes, clear = given.map("user_metadata"), given.flag("clear")
+        if not changes and not clear:  # to the provider that would mean to clear everything
+            raise errors.InvalidRequest(
+                "update_user_metadata: there is nothing to change; to take everything away, say clear",
+                parameter="user_metadata",
+            )
+
+        async def work() -> Result:
+            return {"user_metadata": await self._users.update_metadata(session, changes, clear=clear)}
+
+        return lambda: self._refresher.to_its_end(work, given.timeout)
 
     # ---- sessions
 
@@ -263,7 +308,9 @@ class Handlers:
         revoke = given.flag("revoke", default=True)
 
         async def work() -> Result:
-            return {"revoked": await self._refresher.log_out(session, revoke=revoke)}
+            revoked = await self._refresher.log_out(session, revoke=revoke)
+            page = await self._logins.end_session_address(session)
+            return {"revoked": revoked, **({} if page is None else {"end_session_url": page})}
 
         return lambda: self._refresher.to_its_end(work)
 
@@ -304,6 +351,27 @@ class Handlers:
         self._table.watch(caller)
         caller.watch(None if names is None else frozenset(names))
         return {"agent_id": self._about["agent_id"], "accounts": self._table.records(names)}
+
+
+def _is_field(name: str) -> bool:
+    return 0 < len(name) <= _LONGEST_FIELD and name.isprintable() and "," not in name
+
+
+def _identity(session: Session, token: IDToken) -> dict[str, object]:
+    return {
+        "account": session.account.name,
+        "id_token": token.value.reveal(),
+        "expires_at": token.expires_at,
+    }
+
+
+def _told(session: Session, told: Told) -> dict[str, object]:
+    return {
+        "account": session.account.name,
+        "claims": dict(told.claims),
+        "fetched_at": told.fetched_at,
+        "stale": told.stale,
+    }
 
 
 def _answer(session: Session, token: AccessToken) -> dict[str, object]:

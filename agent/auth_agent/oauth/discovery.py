@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
 
 from auth_agent.address import AddressError, check_address, is_same_issuer
 from auth_agent.json_object import JsonObjectError, read_object
+from auth_agent.oauth.auth0 import is_auth0, logout_address
 from auth_agent.printable import printable
 
 
@@ -26,10 +28,17 @@ class Metadata:
     authorization_endpoint: str | None = None
     device_authorization_endpoint: str | None = None
     jwks_uri: str | None = None
+    userinfo_endpoint: str | None = None
+    end_session_endpoint: str | None = None
     # How clients may authenticate; None: it doesn't say.
     token_endpoint_auth_methods: tuple[str, ...] | None = None
     # Whether its redirects name it (RFC 9207, section 3).
     names_issuer: bool = False
+
+    @property
+    def is_auth0(self) -> bool:
+        """Whether it is Auth0, which does some things its own way."""
+        return is_auth0(self.issuer, self.authorization_endpoint, self.token_endpoint)
 
 
 def metadata_address(issuer: str) -> str:
@@ -63,9 +72,23 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
         authorization_endpoint=_usable(fields, "authorization_endpoint"),
         device_authorization_endpoint=_usable(fields, "device_authorization_endpoint"),
         jwks_uri=_usable(fields, "jwks_uri"),
+        userinfo_endpoint=_usable(fields, "userinfo_endpoint"),
+        end_session_endpoint=_usable(fields, "end_session_endpoint"),
         token_endpoint_auth_methods=_texts(methods) if isinstance(methods, list) else None,  # pyright: ignore[reportUnknownArgumentType] -- any list from outside
         names_issuer=fields.get("authorization_response_iss_parameter_supported") is True,
     )
+
+
+def end_session_address(metadata: Metadata, client_id: str) -> str | None:
+    """The page that ends the browser's session at a provider, None where it has none.
+
+    OpenID Connect RP-Initiated Logout 1.0, section 2, or Auth0's own page. The client is named by its id: an ID token
+    as the hint would be in a browser's history and on its command line.
+    """
+    if metadata.end_session_endpoint is not None:
+        joint = "&" if urlsplit(metadata.end_session_endpoint).query else "?"
+        return f"{metadata.end_session_endpoint}{joint}{urlencode({'client_id': client_id})}"
+    return logout_address(metadata.issuer, client_id) if metadata.is_auth0 else None
 
 
 def _usable(fields: Mapping[str, object], name: str) -> str | None:

@@ -63,6 +63,25 @@ def display_name(found: Mapping[str, object]) -> str | None:
     return None
 
 
+def session_expiry(found: Mapping[str, object]) -> float | None:
+    """The claim `session_expiry`: when the provider ends the session whatever is refreshed, as Unix time in seconds.
+
+    Auth0 and others give it (OpenID Connect Enterprise Extensions 1.0); None where there is none that makes sense.
+    """
+    return _time(found.get("session_expiry"))
+
+
+def expiry(found: Mapping[str, object]) -> float | None:
+    """The claim `exp` as Unix time in seconds, None where there is none that makes sense."""
+    return _time(found.get("exp"))
+
+
+def _time(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MAX_TIME:
+        return None
+    return float(value)
+
+
 def mismatch(found: Mapping[str, object], issuer: str, client_id: str) -> str | None:
     """How an ID token at a refresh differs from what it must say (OpenID Connect Core 1.0, section 12.2)."""
     named = found.get("iss")

@@ -10,7 +10,8 @@ class TokenReply:
     """What a token endpoint granted (RFC 6749, section 5.1), as far as it can be used.
 
     `access_token` is None where the reply held a new refresh token and nothing else of use: the refresh token has
-    to be kept all the same. `lifetime` is in seconds, None where the provider gave none that makes sense.
+    to be kept all the same. `lifetime` is in seconds, None where the provider gave none that makes sense; so is
+    `session_lifetime`, after which the refresh token is of no use.
     """
 
     access_token: Secret | None
@@ -19,6 +20,7 @@ class TokenReply:
     refresh_token: Secret | None
     scope: str | None
     id_token: Secret | None
+    session_lifetime: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,12 @@ class Unclear(Transient):
     __slots__ = ()
 
 
+class Doubted(Transient):
+    """One token was refused in the words that end a session: whether it is over, its own refresh tells."""
+
+    __slots__ = ()
+
+
 class Stuck(Failure):
     """It won't pass by itself, yet costs nothing that the session has."""
 
@@ -73,6 +81,12 @@ class Misconfigured(Stuck):
 
 class Refused(Stuck):
     """The provider doesn't grant this token to this session."""
+
+    __slots__ = ()
+
+
+class Rejected(Stuck):
+    """An API does not take this access token, or takes it no longer."""
 
     __slots__ = ()
 

@@ -16,6 +16,7 @@ import truststore
 
 from auth_agent.config import Account
 from auth_agent.errors import StartupError
+from auth_agent.oauth.auth0 import parse_user
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import GRANT as DEVICE_GRANT, DeviceGrant, parse_device_answer, parse_poll_answer
 from auth_agent.oauth.discovery import (
@@ -25,7 +26,17 @@ from auth_agent.oauth.discovery import (
     metadata_address,
     parse_metadata,
 )
-from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenReply, Transient, Unsent, Unusable
+from auth_agent.oauth.outcome import (
+    Busy,
+    Failure,
+    Lost,
+    Misconfigured,
+    Refused,
+    TokenReply,
+    Transient,
+    Unsent,
+    Unusable,
+)
 from auth_agent.oauth.requests import (
     client_credentials_form,
     code_form,
@@ -35,6 +46,7 @@ from auth_agent.oauth.requests import (
     retry_after,
     revocation_form,
 )
+from auth_agent.oauth.userinfo import parse_userinfo
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
@@ -64,8 +76,10 @@ class Provider(Protocol):
         """The keys that it signs with now, as its JWK set is written."""
         ...
 
-    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
-        """Present the refresh token once; what came of it."""
+    async def refresh(
+        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
+    ) -> TokenReply | Failure:
+        """Present the refresh token once, for that audience and those scopes or the login's; what came of it."""
         ...
 
     async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
@@ -86,6 +100,16 @@ class Provider(Protocol):
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         """Whether the provider took the refresh token back (RFC 7009)."""
+        ...
+
+    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | Failure:
+        """What the provider says of the user whom that access token was granted by, once."""
+        ...
+
+    async def user(
+        self, access_token: Secret, token_type: str, address: str, update: Mapping[str, object] | None = None
+    ) -> dict[str, object] | Failure:
+        """The user at that address of Auth0's Management API, or as it is after that update, once."""
         ...
 
 
@@ -161,9 +185,15 @@ class HttpProvider:
         except UnicodeDecodeError:
             return Unusable(f"{printable(metadata.jwks_uri)} holds no text")
 
-    async def refresh(self, client: Client, refresh_token: Secret) -> TokenReply | Failure:
-        """Present the refresh token once; what came of it."""
-        return await self._token(client, refresh_form(refresh_token), refresh_token)
+    async def refresh(
+        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
+    ) -> TokenReply | Failure:
+        """Present the refresh token once, for that audience and those scopes or the login's; what came of it."""
+        metadata = await self.discover()
+        if isinstance(metadata, Failure):
+            return metadata
+        form = refresh_form(refresh_token, audience, scope, by_resource=not metadata.is_auth0)
+        return await self._token(client, form, refresh_token)
 
     async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
         """Present an authorization code once; what came of it."""
@@ -200,6 +230,24 @@ class HttpProvider:
         form = revocation_form(refresh_token)
         answer = await self._post(metadata.revocation_endpoint, client, metadata, form)
         return not isinstance(answer, Failure) and answer[0] == HTTPStatus.OK
+
+    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | Failure:
+        """What the provider says of the user whom that access token was granted by, once."""
+        metadata = await self.discover()
+        if isinstance(metadata, Failure):
+            return metadata
+        if metadata.userinfo_endpoint is None:
+            return Refused(f"{self._issuer} has no UserInfo endpoint")
+        answer = await self._exchange("GET", metadata.userinfo_endpoint, headers=_bearer(access_token, token_type))
+        return answer if isinstance(answer, Failure) else parse_userinfo(*answer, time.time())
+
+    async def user(
+        self, access_token: Secret, token_type: str, address: str, update: Mapping[str, object] | None = None
+    ) -> dict[str, object] | Failure:
+        """The user at that address of Auth0's Management API, or as it is after that update, once."""
+        method, headers = ("GET" if update is None else "PATCH"), _bearer(access_token, token_type)
+        answer = await self._exchange(method, address, headers=headers, content=update)
+        return answer if isinstance(answer, Failure) else parse_user(*answer, time.time(), access_token)
 
     async def _token(
         self,
@@ -266,7 +314,12 @@ class HttpProvider:
         return await self._exchange("POST", address, form, headers)
 
     async def _exchange(
-        self, method: str, address: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        address: str,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: Mapping[str, object] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes] | Failure:
         """Status, headers by lower-case name, and body; or why there are none, and whether the request was sent."""
         sent = False
@@ -277,7 +330,9 @@ class HttpProvider:
             sent = sent or event.endswith("send_request_headers.started")
 
         try:
-            request = self._http.build_request(method, address, data=form, headers=headers, extensions={"trace": trace})
+            request = self._http.build_request(
+                method, address, data=form, json=content, headers=headers, extensions={"trace": trace}
+            )
         except (httpx.InvalidURL, UnicodeError):
             return Misconfigured(f"{printable(address)!r} is no address")
         host = request.url.host
@@ -311,6 +366,12 @@ _NOT_CONNECTED: Final = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+
+
+def _bearer(access_token: Secret, token_type: str) -> dict[str, str]:
+    """The header by which an API takes a token; some take only RFC 6750's spelling of the scheme."""
+    scheme = "Bearer" if token_type.lower() == "bearer" else token_type
+    return {"authorization": f"{scheme} {access_token.reveal()}"}
 
 
 def _presented(client: Client, *secrets: Secret) -> tuple[Secret, ...]:

@@ -51,12 +51,25 @@ _INTERACTION = frozenset(
 # ---- what is asked; `Client.authenticate` adds who asks
 
 
-def refresh_form(refresh_token: Secret) -> dict[str, str]:
-    """The form of a refresh (RFC 6749, section 6), without audience or scope.
+def refresh_form(
+    refresh_token: Secret, audience: str | None = None, scope: str = "", *, by_resource: bool = False
+) -> dict[str, str]:
+    """The form of a refresh (RFC 6749, section 6).
 
-    Such a refresh alone can end a session: one that names them may be refused for them.
+    Without audience or scope it is for what the login was: such a refresh alone can end a session, since one that
+    names them may be refused for them.
+
+    Args:
+        refresh_token: what is presented.
+        audience: the API that the token is to be for, where that isn't the login's.
+        scope: the scopes that it must have; "": those that the provider gives by itself.
+        by_resource: whether the audience is named as RFC 8707, section 2.2, has it, or as Auth0 does.
+
     """
-    return {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
+    if audience is not None:
+        form["resource" if by_resource else "audience"] = audience
+    return {**form, "scope": scope} if scope else form
 
 
 def code_form(code: Secret, redirect_uri: str, verifier: Secret) -> dict[str, str]:
@@ -177,7 +190,17 @@ def _reply(fields: Mapping[str, object]) -> TokenReply | None:
         refresh_token=refresh_token,
         scope=printable(scope, 4096) if isinstance(scope, str) else None,
         id_token=read_token(fields.get("id_token")),
+        session_lifetime=_session_lifetime(fields),
     )
+
+
+def _session_lifetime(fields: Mapping[str, object]) -> float | None:
+    """How long the refresh token lasts, where the provider says so: by Google's name for it, or Keycloak's."""
+    for name in ("refresh_token_expires_in", "refresh_expires_in"):
+        lifetime = parse_lifetime(fields.get(name))
+        if lifetime is not None:
+            return lifetime
+    return None
 
 
 def _is_scheme(value: object) -> TypeGuard[str]:

@@ -101,7 +101,7 @@ class Admission:
 
     async def _proved(self, held: Login, granted: Granted, command: str) -> Login:
         """The login that the reply makes of what was asked with. Raises an `AgentError` where it doesn't hold."""
-        login = accept(held, granted.reply)
+        login = accept(held, granted.reply, granted.sent)
         if isinstance(login, Failure):
             raise refused(granted.account, login, command)
         await self._check_id_token(granted, command)

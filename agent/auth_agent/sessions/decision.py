@@ -32,9 +32,10 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a refresh and wait for it; a `driven` one counts against the connection's allowance."""
+    """Start the refresh of that token and wait for it; a `driven` one counts against the connection's allowance."""
 
     driven: bool
+    key: TokenKey = MAIN
 
 
 Decision = Serve | Join | Start | errors.AgentError
@@ -42,8 +43,9 @@ Decision = Serve | Join | Start | errors.AgentError
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One refresh to do, of that login, and the epoch that its result belongs to."""
+    """One refresh to do, of that login, for the token of that key, and the epoch that its result belongs to."""
 
     account: Account
     epoch: int
     login: Login
+    key: TokenKey = MAIN

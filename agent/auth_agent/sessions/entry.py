@@ -2,10 +2,11 @@
 
     {"version": 1, "account", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
-               "grant"},
+               "grant", "ends_at"},
      "ended": null | {"reason", "quarantined"},
      "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed",
-                      "obtained_at", "boot": {"id", "at"}}}
+                      "obtained_at", "boot": {"id", "at"}},
+     "profile": null | {"claims", "fetched_at", "said"}}
 
 Times are Unix time, and seconds since the boot of that id. Fields that aren't known are ignored; a version that isn't
 known is left alone.
@@ -19,9 +20,10 @@ from typing import Final
 
 from auth_agent.config import AUTHORIZATION_CODE
 from auth_agent.host.clock import Moment
-from auth_agent.json_object import JsonObjectError, parse_object
+from auth_agent.json_object import JsonObjectError, is_portable, parse_object
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.sessions.profile import Profile
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Login, LoginRequired, State
 
 VERSION: Final = 1
@@ -45,12 +47,14 @@ class Kept:
     refreshes: int
     last_refresh_at: float | None
     after: str | None = None
+    profile: Profile | None = None
 
 
 def dump(account: str, kept: Kept, boot_id: str) -> Secret:
     """The entry of a session that is logged in, or was.
 
-    Where it would grow too long, it does without what the provider gives again: the ID token, then the access token.
+    Where it would grow too long, it does without what the provider gives again: the profile, then the ID token, then
+    the access token.
     """
     state = kept.state
     if not isinstance(state, Active | LoginRequired):
@@ -74,6 +78,7 @@ def dump(account: str, kept: Kept, boot_id: str) -> Secret:
             "id_token": _revealed(login.id_token),
             "client_secret": _revealed(login.client_secret),
             "grant": login.grant,
+            "ends_at": login.ends_at,
         },
         "ended": {"reason": state.reason, "quarantined": state.quarantined}
         if isinstance(state, LoginRequired)
@@ -90,8 +95,18 @@ def dump(account: str, kept: Kept, boot_id: str) -> Secret:
             "obtained_at": token.sent.wall,
             "boot": {"id": boot_id, "at": token.sent.boot},
         },
+        "profile": None
+        if kept.profile is None
+        else {
+            "claims": dict(kept.profile.claims),
+            "fetched_at": kept.profile.fetched_at,
+            "said": kept.profile.said,
+        },
     }
     text = json.dumps(entry)
+    if len(text) > MAX_LENGTH:
+        entry["profile"] = None
+        text = json.dumps(entry)
     if len(text) > MAX_LENGTH:
         entry["login"] = {**_map(entry["login"]), "id_token": None}
         text = json.dumps(entry)
@@ -148,6 +163,7 @@ def _kept(entry: Mapping[str, object], boot_id: str, now: Moment) -> Kept:
         refreshes=_whole(entry.get("refreshes")),
         last_refresh_at=None if last is None else _number(last),
         after=_optional(entry.get("after")),
+        profile=_profile(entry.get("profile")),
     )
 
 
@@ -162,7 +178,22 @@ def _login(login: Mapping[str, object]) -> Login:
         id_token=_secret(login.get("id_token")),
         client_secret=_secret(login.get("client_secret")),
         grant=_optional(login.get("grant")) or AUTHORIZATION_CODE,
+        ends_at=None if login.get("ends_at") is None else _number(login["ends_at"]),
     )
+
+
+def _profile(value: object) -> Profile | None:
+    """The profile, if it is one: the provider gives it again."""
+    try:
+        profile = _map(value)
+        claims = _map(profile.get("claims"))
+        return (
+            Profile(claims, _number(profile.get("fetched_at")), _text(profile.get("said")))
+            if is_portable(claims)
+            else None
+        )
+    except TypeError:
+        return None
 
 
 def _access_token(token: Mapping[str, object], boot_id: str, now: Moment) -> AccessToken:

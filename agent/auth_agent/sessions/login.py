@@ -12,6 +12,7 @@ from auth_agent.config import CLIENT_CREDENTIALS, Account
 from auth_agent.defect import place
 from auth_agent.loopback.listener import PortsTakenError
 from auth_agent.oauth.client import NONE
+from auth_agent.oauth.discovery import end_session_address
 from auth_agent.oauth.outcome import Failure, Misconfigured
 from auth_agent.oauth.provider import Provider
 from auth_agent.secret import Secret
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 # How long a login waits for the one before it to free its port, in seconds.
 _MAKE_ROOM: Final = 3.0
+# How long a logout waits to know its provider's page, which it knows but after a start, in seconds.
+_LOGOUT_PATIENCE: Final = 3.0
 
 
 class Pending:
@@ -227,6 +230,17 @@ class Logins:
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=login error=%s", session.account.name, place(error))
             return errors.Internal("a defect of the agent; its log says more")
+        return None
+
+    async def end_session_address(self, session: Session) -> str | None:
+        """The provider's page that ends the browser's session, where there is one, and it is known in a moment."""
+        account = session.account
+        if account.grant == CLIENT_CREDENTIALS:
+            return None
+        with anyio.move_on_after(_LOGOUT_PATIENCE):
+            metadata = await self._provider_for(account).discover()
+            if not isinstance(metadata, Failure):
+                return end_session_address(metadata, account.client_id)
         return None
 
     # ---- what a client asks of its login

@@ -24,7 +24,7 @@ def record(session: Session, now: Moment) -> dict[str, object]:
         "refresh_at": None if refresh_at is None else max(refresh_at.wall, now.wall),
         "last_refresh_at": session.last_refresh_at,
         "refreshes": session.refreshes,
-        "session_ends_at": None,
+        "session_ends_at": None if login is None else login.ends_at,
         "epoch": session.epoch,
         "revision": session.revision,
     }

@@ -23,7 +23,7 @@ from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.refusal import asked_too_often
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import AccessToken, Active, Idle, Login
+from auth_agent.sessions.state import MAIN, AccessToken, Active, Idle, Login, Retrying, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.storage.store import StoreError
 from auth_agent_client import errors
@@ -45,9 +45,10 @@ LAST_SAVES: Final = 2.0
 
 
 class Flight:
-    """A refresh in flight, for those who wait for it."""
+    """A refresh in flight, for those who wait for it; `key` is that of the token which it is for."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: TokenKey = MAIN) -> None:
+        self.key = key
         self.done = anyio.Event()
         # Set when it is done, or when its session's login has gone: then it is of no more use to clients.
         self.over = anyio.Event()
@@ -83,6 +84,10 @@ class Refresher:
         self._wake = anyio.Event()
         self._asleep_until = 0.0
         self._stopping = False
+
+    def now(self) -> Moment:
+        """The present moment."""
+        return self._clock.now()
 
     # ---- the timer
 
@@ -140,25 +145,26 @@ class Refresher:
     def _start_if_due(self, session: Session) -> float:
         """Start a session's refresh if it is due; for how many seconds there is nothing to do about it."""
         now, delay = self._clock.now(), TICK
-        due = session.refresh_due(now)
-        if due is not None and now.until(due) <= 0:
-            self.start(session)
+        session.forget_unused(now)
+        due = session.next_due(now)
+        if due is not None and now.until(due[0]) <= 0:
+            self.start(session, due[1])
         elif due is not None:
-            delay = min(delay, now.until(due))
+            delay = min(delay, now.until(due[0]))
         left = session.remaining(now)
         return min(delay, left) if left > 0 else delay
 
     # ---- refreshes
 
-    def start(self, session: Session) -> Flight | None:
-        """Start a refresh, or find the one in flight; None when the agent is ending."""
+    def start(self, session: Session, key: TokenKey = MAIN) -> Flight | None:
+        """Start a refresh for that token, or find the one in flight, for whichever; None when the agent is ending."""
         flight = self.flight(session)
         if flight is not None:
             return flight
         if self._tasks is None or self._stopping:
             return None
-        job = session.start(self._clock.now())
-        flight = self._flights[session, job.epoch] = Flight()
+        job = session.start(self._clock.now(), key)
+        flight = self._flights[session, job.epoch] = Flight(key)
         self._unfinished.add(flight.done)
         self._table.publish(job.account.name)
         self._tasks.start_soon(self._fly, session, job, flight, name=f"refresh {job.account.name}")
@@ -205,8 +211,9 @@ class Refresher:
                 await self._keeper.intend(session, job.login.refresh_token)
             if not is_wanted():
                 return job, Transient("its login has gone"), self._clock.now()
-            outcome, sent = await self.present(job.account, job.login, is_wanted)
-            if not isinstance(outcome, Ended) or job.login.refresh_token is None or not is_wanted():
+            outcome, sent = await self.present(job.account, job.login, is_wanted, job.key)
+            # Only a refresh that asks for no token in particular can end a session.
+            if not isinstance(outcome, Ended) or job.key != MAIN or job.login.refresh_token is None or not is_wanted():
                 return job, outcome, sent
             try:
                 found = await self._keeper.look(session)
@@ -229,8 +236,9 @@ class Refresher:
             await self._keeper.save(session, kept)
         if session.is_current(job):
             session.settle(kept, self._chance())
-            self._report(session)
-            if isinstance(outcome, Failure) and not isinstance(session.state, Active):
+            self._report(session, job.key)
+            ended = isinstance(outcome, Failure) and not isinstance(session.state, Active)
+            if ended or session.profile is not kept.profile:  # one may have come meanwhile
                 self._keeper.save_soon(session)
 
     def _judge(self, session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment) -> Kept:
@@ -241,25 +249,31 @@ class Refresher:
             _log.error("defect account=%s in=judge error=%s", job.account.name, place(error))
             return session.judge(Transient("a defect of the agent; its log says more"), sent, now, chance)
 
-    def _report(self, session: Session) -> None:
+    def _report(self, session: Session, key: TokenKey) -> None:
         name, state = session.account.name, session.state
-        if isinstance(state, Active) and isinstance(state.renewal, Idle):
-            _log.info("refresh account=%s outcome=ok refreshes=%d", name, session.refreshes)
+        what = f" audience={printable(key.audience)!r} scope={printable(key.scope)!r}" if key != MAIN else ""
+        renewal = state.setbacks.get(key) or Idle() if isinstance(state, Active) and key != MAIN else None
+        if isinstance(state, Active) and isinstance(renewal or state.renewal, Idle):
+            _log.info("refresh account=%s%s outcome=ok refreshes=%d", name, what, session.refreshes)
         else:
-            _log.warning("refresh account=%s outcome=failed reason=%r", name, session.reason)
+            reason = renewal.failure.reason if isinstance(renewal, Retrying) else session.reason
+            _log.warning("refresh account=%s%s outcome=failed reason=%r", name, what, reason)
 
     async def present(
-        self, account: Account, login: Login, is_wanted: Callable[[], bool]
+        self, account: Account, login: Login, is_wanted: Callable[[], bool], key: TokenKey = MAIN
     ) -> tuple[TokenReply | Failure, Moment]:
         """Present a login's refresh token, or its client's credentials, again where the reply was lost.
 
-        What came of it, and when the request was sent that was answered. A refresh token is not sent where it is known
-        to be replaced, or is with the provider already; nothing is sent again, once it is no longer wanted.
+        It is for the token of that key. What came of it, and when the request was sent that was answered. A refresh
+        token is not sent where it is known to be replaced, or is with the provider already; nothing is sent again, once
+        it is no longer wanted.
         """
         client, refresh_token = login.client(account.token_endpoint_auth_method), login.refresh_token
         if refresh_token is None:
             outcome, sent = await self._persist(
-                account, lambda provider: provider.mint(client, account.scope, login.audience), is_wanted
+                account,
+                lambda provider: provider.mint(client, key.scope or account.scope, key.audience or login.audience),
+                is_wanted,
             )
             # The secret gets the next one: a refresh token would be one more to lose (RFC 6749, section 4.4.3).
             return (replace(outcome, refresh_token=None) if isinstance(outcome, TokenReply) else outcome), sent
@@ -270,7 +284,9 @@ class Refresher:
         self._fingerprints.sent(refresh_token)
         try:
             outcome, sent = await self._persist(
-                account, lambda provider: provider.refresh(client, refresh_token), is_wanted
+                account,
+                lambda provider: provider.refresh(client, refresh_token, key.audience, key.scope),
+                is_wanted,
             )
             if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
                 self._fingerprints.replaced(refresh_token, outcome.refresh_token)
@@ -349,12 +365,12 @@ class Refresher:
                     raise decision
                 if isinstance(decision, Start) and decision.driven:
                     self.charge(session.allowance, allowance)
-                flight = self.start(session)
+                flight = self.start(session, decision.key if isinstance(decision, Start) else demand.key)
                 if flight is None:
                     raise errors.Unavailable("the agent is ending", retry_after=1.0)
                 with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
                     await flight.over.wait()
-                waited = flight.done.is_set() and not flight.outdated
+                waited = flight.done.is_set() and flight.key == demand.key and not flight.outdated
 
     async def refresh(self, session: Session, allowance: Allowance, timeout: float) -> AccessToken:
         """A token from a refresh that a person asked for: past failures and the backoff don't count.

@@ -4,7 +4,8 @@ from typing import Final
 
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Misconfigured, Refused, Stuck
-from auth_agent.sessions.state import Retrying
+from auth_agent.printable import printable
+from auth_agent.sessions.state import MAIN, Retrying, TokenKey
 from auth_agent_client import errors
 
 ACCOUNT_CHANGED: Final = "account_changed"
@@ -47,14 +48,18 @@ def too_short(lifetime: float) -> errors.LifetimeTooShort:
     )
 
 
-def failed(name: str, renewal: Retrying, now: Moment) -> errors.AgentError:
-    """The error for a client that no token is good enough for, after that failure."""
+def failed(name: str, renewal: Retrying, now: Moment, key: TokenKey = MAIN) -> errors.AgentError:
+    """The error for a client that no token of that key is good enough for, after that failure."""
     failure = renewal.failure
-    text = f"{name}: {failure.reason}"
+    text = f"{name}{_shown(key)}: {failure.reason}"
     if isinstance(failure, Misconfigured):
         return errors.Misconfigured(
             f"{text}; correct the account, then: auth-agent reload (if it was wrong at the provider: "
             f"auth-agent refresh {name})"
+        )
+    if isinstance(failure, Refused) and key != MAIN:
+        return errors.Denied(
+            f"{text}; allow it to {name}'s client at the provider, or make an account for that: auth-agent login"
         )
     if isinstance(failure, Refused):
         return errors.Denied(text)
@@ -62,3 +67,9 @@ def failed(name: str, renewal: Retrying, now: Moment) -> errors.AgentError:
         return errors.ProviderError(text)
     wait = max(0.0, now.until(renewal.at))
     return errors.Unavailable(f"{text}; the next attempt is in {wait:.0f} s", retry_after=round(wait, 3))
+
+
+def _shown(key: TokenKey) -> str:
+    """What a token is for, where it isn't the account's own."""
+    audience = "" if key.audience is None else f" for {printable(key.audience)}"
+    return f"{audience} with the scope {printable(key.scope)}" if key.scope else audience

@@ -4,29 +4,27 @@ It decides; `Refresher` acts. The *epoch* changes at login, import and logout on
 epoch is never stored. The *revision* changes whenever the record does.
 """
 
-import math
 from typing import Final
 
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Failure, Stuck, TokenReply, Transient
+from auth_agent.oauth.outcome import Failure, TokenReply, Transient
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.allowance import Allowance
-from auth_agent.sessions.decision import Decision, Demand, Job, Join, Serve, Start
+from auth_agent.sessions.choice import Choice
+from auth_agent.sessions.decision import Decision, Demand, Job
 from auth_agent.sessions.entry import Kept
+from auth_agent.sessions.interest import Interest
+from auth_agent.sessions.profile import Profile, said_of_the_user
 from auth_agent.sessions.refusal import (
     ACCOUNT_CHANGED,
     ACCOUNT_REMOVED,
     LOGGED_OUT,
-    NO_REFRESH_TOKEN,
-    asked_too_often,
-    failed,
     locked,
     login_required,
-    too_short,
 )
-from auth_agent.sessions.schedule import ASSUMED_LIFETIME, wish
+from auth_agent.sessions.schedule import ASSUMED_LIFETIME, STUCK_CAP, wish
 from auth_agent.sessions.state import (
     MAIN,
     AccessToken,
@@ -44,10 +42,8 @@ from auth_agent.sessions.state import (
 )
 from auth_agent_client import errors
 
-# A client without a `min_ttl` waits that long for a better token while one is still good.
-_WISH_PATIENCE: Final = 1.0
-# Clients that wait in an outage bring the next attempt forward to one in so many seconds.
-_HASTE: Final = 2.0
+# Tokens of a session besides the main one: more than a user's programs have APIs, and each is a refresh in its time.
+MOST_TOKENS: Final = 32
 # A token that young and rejected tells of an API that expects another one.
 _YOUNG: Final = 60.0
 _YOUNG_SHARE: Final = 0.1
@@ -70,10 +66,12 @@ class Session:
         self.last_refresh_at: float | None = None
         self.allowance = Allowance()
         self.import_allowance = Allowance()
+        # What the provider said last of its user.
+        self.profile: Profile | None = None
+        self._said: tuple[Secret | None, str] = (None, "")
         self._chance = chance
-        # The largest `min_ttl` asked for in the current token's lifetime, and in the one before.
-        self._asked = 0.0
-        self._asked_before = 0.0
+        # Of tokens that there are, and of those that are being asked for.
+        self._interests: dict[TokenKey, Interest] = {MAIN: Interest()}
         self._serial = 0
 
     # ---- what is asked
@@ -91,75 +89,47 @@ class Session:
         left = token.remaining(now)
         return token if left > 0 and left >= enough else None
 
-    def ask(self, min_ttl: float | None) -> bool:
+    def ask(self, key: TokenKey, min_ttl: float | None, now: Moment) -> bool:
         """Remember what clients need; whether that moves the next refresh."""
-        if min_ttl is None or min_ttl <= self._asked:
+        interest = self._interests.get(key)
+        if interest is None:  # it will be asked for: its first refresh is what makes it one of the session's
             return False
+        if key != MAIN:
+            wanted = interest.asked
+            interest.touch(now.boot)
+            return interest.demand(min_ttl) or not wanted
         before = self.refresh_at()
-        self._asked = float(math.ceil(min_ttl))  # whole seconds: watchers are told of no smaller ones
-        if self.refresh_at() == before:
+        if not interest.demand(min_ttl) or self.refresh_at() == before:
             return False
         self.revision += 1
         return True
 
     def decide(self, demand: Demand, now: Moment, *, waited: bool = False) -> Decision:
-        """What to do for a client; `waited`: it joined a refresh already, which is over."""
+        """What to do for a client; `waited`: it joined its token's refresh already, which is over."""
         state = self.state
         if isinstance(state, Locked):
             return locked(self.account.name, state.reason)
         if not isinstance(state, Active) or self.suspended is not None:
             return self._login_required()
-        token = state.tokens.get(demand.key)
-        left = 0.0 if token is None else token.remaining(now)
-        new_enough = token is not None and (demand.newer_than is None or token.serial > demand.newer_than)
-        if token is not None and new_enough and left > 0:
-            enough = wish(token.lifetime) if demand.min_ttl is None else demand.min_ttl
-            if left >= enough or (demand.min_ttl is None and self._wish_is_waived(state, now, waited=waited)):
-                return Serve(token)
-        if token is not None and demand.min_ttl is not None and demand.min_ttl > token.longest:
-            return too_short(token.longest)
-        patient = token is None or left <= 0 or demand.min_ttl is not None or not new_enough
-        return self._renewal_decision(state, demand, now, waited=waited, left=left, patient=patient)
-
-    def _wish_is_waived(self, state: Active, now: Moment, *, waited: bool) -> bool:
-        """Whether a token that is good, if not for long, is as much as can be had without making anybody wait."""
-        if waited or not state.login.renewable or isinstance(state.renewal, Retrying):
-            return True
-        running = state.renewal
-        return isinstance(running, Running) and (
-            running.after is not None or now.boot - running.since.boot >= _WISH_PATIENCE
+        due = self.refresh_due(now)
+        choice = Choice(
+            self.account.name,
+            state,
+            demand,
+            now,
+            waited=waited,
+            is_named=self._is_named(demand.key),
+            main_is_due=due is not None and now.until(due) <= 0,
+            limit=self.allowance.wait(now.boot),
         )
+        decision = choice.decision()
+        if choice.state is not state:
+            self._move(choice.state)
+        return decision
 
-    def _renewal_decision(
-        self, state: Active, demand: Demand, now: Moment, *, waited: bool, left: float, patient: bool
-    ) -> Decision:
-        if not state.login.renewable:
-            return login_required(self.account.name, NO_REFRESH_TOKEN)
-        renewal = state.renewal
-        if isinstance(renewal, Running):
-            return Join(None if patient else _WISH_PATIENCE - (now.boot - renewal.since.boot))
-        if isinstance(renewal, Retrying):
-            return self._retrying_decision(state, renewal, now, waited=waited, left=left)
-        if waited:  # a refresh succeeded, and what it brought is still not enough
-            if demand.min_ttl is not None:
-                return too_short(left)
-            return errors.Unavailable(f"{self.account.name}: the token that came is of no use by now", retry_after=1.0)
-        driven = left > 0 and patient
-        wait = self.allowance.wait(now.boot) if driven else 0.0
-        return Start(driven) if wait == 0 else asked_too_often(wait)
-
-    def _retrying_decision(
-        self, state: Active, renewal: Retrying, now: Moment, *, waited: bool, left: float
-    ) -> Decision:
-        if left > 0 or isinstance(renewal.failure, Stuck):
-            return failed(self.account.name, renewal, now)
-        hastened = state.hasten(renewal.last.after(_HASTE))
-        if hastened is not state:
-            self._move(hastened)
-        assert isinstance(hastened.renewal, Retrying)  # noqa: S101 -- for the type checker: `hasten` moves a date
-        if not waited and now.until(hastened.renewal.at) <= 0:
-            return Start(driven=False)
-        return failed(self.account.name, hastened.renewal, now)
+    def _is_named(self, key: TokenKey) -> bool:
+        """Whether the configuration says that tokens of that key are needed: the first is then no client's caprice."""
+        return key == MAIN or (key.audience is not None and key.audience == self.account.management_audience)
 
     def reject(self, key: TokenKey, access_token: str, now: Moment) -> Demand | errors.AgentError:
         """What a client should get whose API answered that token with 401."""
@@ -178,13 +148,13 @@ class Session:
 
         Raises:
             Denied: it is the account's own by now, and not what the login was for.
-            Unsupported: it is not the account's own.
 
         """
         own = self.account
         wanted = own.audience if audience is None else audience
         granted = own.audience if self.login is None else self.login.audience
-        same_scope = not scope or set(scope.split()) == set(own.scope.split())
+        scopes = "" if scope is None else " ".join(sorted(set(scope.split())))
+        same_scope = not scopes or set(scopes.split()) == set(own.scope.split())
         if same_scope and wanted == granted:
             return MAIN
         if same_scope and wanted == own.audience:
@@ -192,9 +162,7 @@ class Session:
                 f"{own.name}'s audience was changed in the configuration since the login, and its token is still for "
                 f"the other one; log in again: auth-agent login {own.name}"
             )
-        raise errors.Unsupported(
-            f"this agent serves {own.name}'s own audience and scope only; leave them out, or make another account"
-        )
+        return TokenKey(None if wanted == granted else wanted, "" if same_scope else scopes)
 
     def force(self, key: TokenKey = MAIN) -> Demand:
         """The demand for a token newer than the current one."""
@@ -203,12 +171,24 @@ class Session:
 
     # ---- what happens
 
-    def start(self, now: Moment) -> Job:
-        """A refresh begins: what to do for it."""
+    def start(self, now: Moment, key: TokenKey = MAIN) -> Job:
+        """A refresh begins, for the token of that key: what to do for it."""
         if not isinstance(self.state, Active):
             raise RuntimeError("only a session that is logged in is refreshed")  # noqa: TRY004 -- its state, not its type
-        self._move(self.state.start(now))
-        return Job(self.account, self.epoch, self.state.login)
+        self._make_room(self.state, key, now)
+        self._move(self.state.start(now, key))
+        return Job(self.account, self.epoch, self.state.login, key)
+
+    def _make_room(self, state: Active, key: TokenKey, now: Moment) -> None:
+        """Make that token one of the session's, in the place of the one that was asked for longest ago, if need be."""
+        if key not in self._interests:
+            others = [other for other in self._interests if other != MAIN]
+            if len(others) >= MOST_TOKENS:
+                oldest = min(others, key=lambda other: self._interests[other].at)
+                del self._interests[oldest]
+                self._move(state.forget(oldest))
+            self._interests[key] = Interest()
+            self._interests[key].touch(now.boot)
 
     def is_current(self, job: Job) -> bool:
         """Whether what comes of that refresh still belongs to this session; what doesn't has to be revoked."""
@@ -233,22 +213,25 @@ class Session:
         assert isinstance(active, Active)  # noqa: S101 -- for the type checker: a current job's session
         if isinstance(outcome, Failure):
             return self.kept(active.fail(outcome, now, chance))
-        login = accept(active.login, outcome)
+        key = active.running().key
+        login = accept(active.login, outcome, sent, key)
         if isinstance(login, Failure):
             return self.kept(active.fail(login, now, chance))
-        token = self.access_token(outcome, login, sent)
+        token = self.access_token(outcome, login, sent, key)
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
             return self.kept(active.fail(Transient("the provider's token had expired when it came"), now, chance))
-        return Kept(active.renew(login, token), self.epoch, self.refreshes + 1, now.wall)
+        return Kept(active.renew(login, token), self.epoch, self.refreshes + 1, now.wall, profile=self.profile)
 
     def settle(self, kept: Kept, chance: float) -> None:
         """A refresh came to its end, and left that.
 
         `chance`, in [0, 1), is for the schedule's spread.
         """
-        if kept.refreshes > self.refreshes:
-            self._chance = chance
-            self._asked_before, self._asked = self._asked, 0.0
+        if kept.refreshes > self.refreshes and isinstance(self.state, Active):
+            key = self.state.running().key
+            self._interests[key].renew()
+            if key == MAIN:
+                self._chance = chance
         self.refreshes = kept.refreshes
         self.last_refresh_at = kept.last_refresh_at
         self._move(kept.state)
@@ -262,7 +245,7 @@ class Session:
 
     def kept(self, state: State | None = None) -> Kept:
         """What is to be kept of the session, as it is or would be in that state."""
-        return Kept(state or self.state, self.epoch, self.refreshes, self.last_refresh_at)
+        return Kept(state or self.state, self.epoch, self.refreshes, self.last_refresh_at, profile=self.profile)
 
     def restore(self, kept: Kept) -> None:
         """The store told what it has."""
@@ -271,6 +254,7 @@ class Session:
         self.epoch = max(self.epoch, kept.epoch)
         self.refreshes = kept.refreshes
         self.last_refresh_at = kept.last_refresh_at
+        self.profile = kept.profile
         self._move(kept.state)
 
     def lock(self, reason: str) -> bool:
@@ -293,7 +277,8 @@ class Session:
         self.epoch += 1
         self.refreshes = 0
         self.last_refresh_at = now.wall
-        self._asked = self._asked_before = 0.0
+        self._interests = {MAIN: Interest()}
+        self.profile = None
         self._move(self.state.log_in(login, token))
 
     def log_out(self) -> Login | None:
@@ -302,6 +287,7 @@ class Session:
         self.epoch += 1
         self.refreshes = 0
         self.last_refresh_at = None
+        self.profile = None
         self._move(self.state.log_out())
         return login
 
@@ -382,7 +368,7 @@ class Session:
         """When the next refresh is due by time; None: it isn't."""
         if not isinstance(self.state, Active) or self.suspended is not None:
             return None
-        return self.state.next_refresh(self._chance, max(self._asked, self._asked_before))
+        return self.state.next_refresh(self._chance, self._interests[MAIN].min_ttl)
 
     def refresh_due(self, now: Moment) -> Moment | None:
         """When to start the next refresh, or try to; also at once, where clocks made the token useless before."""
@@ -390,17 +376,57 @@ class Session:
         idle = isinstance(self.state, Active) and isinstance(self.state.renewal, Idle)
         return now if due is not None and idle and self.remaining(now) <= 0 else due
 
+    def next_due(self, now: Moment) -> tuple[Moment, TokenKey] | None:
+        """When to start which refresh, the main token's or that of another one in use; None: none by time."""
+        main = self.refresh_due(now)
+        if main is not None and now.until(main) <= 0:
+            return main, MAIN
+        found = None if main is None else (main, MAIN)
+        if not isinstance(self.state, Active) or self.suspended is not None:
+            return found
+        for key, interest in self._interests.items():
+            due = (
+                self.state.next_refresh(self._chance, interest.min_ttl, key) if interest.asked and key != MAIN else None
+            )
+            if due is not None and (found is None or due.until(found[0]) > 0):
+                found = due, key
+        return found
+
+    def forget_unused(self, now: Moment) -> None:
+        """Drop the other tokens that have expired, since nobody asked for them in time, and old setbacks."""
+        state = self.state
+        if not isinstance(state, Active) or isinstance(state.renewal, Running) or len(self._interests) == 1:
+            return
+        for key in [key for key in self._interests if key != MAIN]:
+            token, setback = state.tokens.get(key), state.setbacks.get(key)
+            is_over = token is None or token.remaining(now) <= 0
+            if is_over and (setback is None or now.until(setback.at.after(STUCK_CAP)) <= 0):
+                del self._interests[key]
+                state = state.forget(key)
+        if state is not self.state:
+            self._move(state)
+
     def current(self, key: TokenKey = MAIN) -> AccessToken | None:
         """The token that is kept under that key, good or not; None when there is none."""
         return self.state.tokens.get(key) if isinstance(self.state, Active) else None
+
+    @property
+    def said(self) -> str:
+        """What the ID token says of the user, as a digest."""
+        login = self.login
+        if login is None:
+            return ""
+        if self._said[0] is not login.id_token:
+            self._said = login.id_token, said_of_the_user(login)
+        return self._said[1]
 
     def remaining(self, now: Moment) -> float:
         """For how many seconds the main token can be served; 0 when there is none."""
         token = self.current()
         return 0.0 if token is None else token.remaining(now)
 
-    def access_token(self, reply: TokenReply, login: Login, sent: Moment) -> AccessToken:
-        """The token of a reply that was accepted for that login."""
+    def access_token(self, reply: TokenReply, login: Login, sent: Moment, key: TokenKey = MAIN) -> AccessToken:
+        """The token of a reply that was accepted for that login, and asked for by that key."""
         if reply.access_token is None:
             raise RuntimeError("only a reply with an access token is accepted")
         self._serial += 1
@@ -408,7 +434,7 @@ class Session:
             value=reply.access_token,
             token_type=reply.token_type,
             scope=reply.scope,
-            audience=login.audience,
+            audience=login.audience if key.audience is None else key.audience,
             sent=sent,
             lifetime=ASSUMED_LIFETIME if reply.lifetime is None else reply.lifetime,
             assumed=reply.lifetime is None,

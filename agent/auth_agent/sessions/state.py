@@ -14,6 +14,9 @@ Within Active, the renewal:
                     │  ▼
                   Retrying
 
+One refresh token gets all tokens of a session, the main one and those for other APIs, one after the other: there is
+one Running. What fails of another token is a setback of that token, and nothing to the session.
+
 Every state is a value that holds only what means something in it; a move makes a new one. A move that a state
 doesn't have raises `IllegalMoveError`: that is a defect of the agent, never a provider's or a client's.
 """
@@ -21,12 +24,23 @@ doesn't have raises `IllegalMoveError`: that is a defect of the agent, never a p
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from auth_agent.config import AUTHORIZATION_CODE, CLIENT_CREDENTIALS
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.outcome import AnotherUser, Busy, Ended, Failure, Over, Stuck, Unclear
+from auth_agent.oauth.outcome import (
+    AnotherUser,
+    Busy,
+    Doubted,
+    Ended,
+    Failure,
+    Over,
+    Refused,
+    Stuck,
+    Transient,
+    Unclear,
+)
 from auth_agent.secret import Secret
 from auth_agent.sessions.schedule import (
     RETRY_CAP,
@@ -36,6 +50,8 @@ from auth_agent.sessions.schedule import (
     retry_delay,
     served_until,
 )
+
+_Value = TypeVar("_Value")
 
 # A refusal without a reason is believed when it came that often in a row, over that many seconds.
 UNCLEAR_TIMES: Final = 3
@@ -95,7 +111,7 @@ class Login:
     where the provider gave none, and the session lasts as long as its access token; or where it is dead.
     `client_secret` is what the client authenticates with, unless it is a public one. By the grant
     `client_credentials` it is the client itself that logged in: it has no user, and its secret is what it is renewed
-    with.
+    with. `ends_at` is when the provider ends the session whatever is refreshed, as Unix time in seconds, if it said so.
     """
 
     issuer: str
@@ -107,6 +123,7 @@ class Login:
     id_token: Secret | None
     client_secret: Secret | None = None
     grant: str = AUTHORIZATION_CODE
+    ends_at: float | None = None
 
     @property
     def renewable(self) -> bool:
@@ -142,10 +159,11 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A refresh is in flight; `after` is what failed before it."""
+    """A refresh for the token of that key is in flight; `after` is what failed before it of the main one."""
 
     since: Moment
     after: Retrying | None = None
+    key: TokenKey = MAIN
 
 
 Renewal = Idle | Running | Retrying
@@ -211,13 +229,21 @@ class LoginRequired:
         return Active(self.login, MappingProxyType({}))
 
 
+def _no_setbacks() -> Mapping[TokenKey, Retrying]:
+    return MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Active:
-    """Logged in. `tokens` may be expired, or not there; MAIN is the one that is always kept fresh."""
+    """Logged in. `tokens` may be expired, or not there; MAIN is the one that is always kept fresh.
+
+    `renewal` is that of MAIN; `setbacks` are what failed last of other tokens, whether or not there is one.
+    """
 
     login: Login
     tokens: Mapping[TokenKey, AccessToken]
     renewal: Renewal = field(default_factory=Idle)
+    setbacks: Mapping[TokenKey, Retrying] = field(default_factory=_no_setbacks)
 
     def log_in(self, login: Login, token: AccessToken) -> "Active":
         """Another login was proved; it takes this one's place."""
@@ -227,69 +253,117 @@ class Active:
         """Asked to leave."""
         return LoggedOut()
 
-    def start(self, now: Moment) -> "Active":
-        """A refresh begins."""
+    def start(self, now: Moment, key: TokenKey = MAIN) -> "Active":
+        """A refresh begins, for the token of that key."""
         if isinstance(self.renewal, Running):
             raise IllegalMoveError("a refresh is in flight already")
         if not self.login.renewable:
             raise IllegalMoveError("there is nothing to refresh with")
         after = self.renewal if isinstance(self.renewal, Retrying) else None
-        return replace(self, renewal=Running(now, after))
+        return replace(self, renewal=Running(now, after, key))
 
     def keep(self, refresh_token: Secret) -> "Active":
         """The provider replaced the refresh token: kept before anything else in its reply is judged."""
-        self._running()
+        self.running()
         return replace(self, login=replace(self.login, refresh_token=refresh_token))
 
     def renew(self, login: Login, token: AccessToken) -> "Active":
         """The refresh succeeded."""
-        self._running()
-        return Active(login, MappingProxyType({**self.tokens, MAIN: token}), Idle())
+        running = self.running()
+        return Active(
+            login,
+            MappingProxyType({**self.tokens, running.key: token}),
+            Idle() if running.key == MAIN else _relieved(running.after),
+            _without(self.setbacks, running.key),
+        )
 
     def fail(self, failure: Failure, now: Moment, chance: float) -> "Active | LoginRequired":
         """The refresh failed: try again later, or see that it is over.
 
         `chance`, in [0, 1), is for the backoff's jitter.
         """
-        before = self._running().after
+        running = self.running()
+        if isinstance(failure, AnotherUser):
+            return LoginRequired(failure.reason, self.login, quarantined=True)
+        if running.key != MAIN:
+            return self._set_back(running, failure, now, chance)
         if isinstance(failure, Ended):
             return LoginRequired(failure.reason, replace(self.login, refresh_token=None))
         if isinstance(failure, Over):
-            return LoginRequired(failure.reason, self.login, quarantined=isinstance(failure, AnotherUser))
-        retrying = _retrying(failure, before, now, chance)
+            return LoginRequired(failure.reason, self.login)
+        retrying = _retrying(failure, running.after, now, chance)
         if _is_believed(retrying, now) and not any(token.remaining(now) > 0 for token in self.tokens.values()):
             return LoginRequired(failure.reason, self.login)
         return replace(self, renewal=retrying)
 
-    def hasten(self, at: Moment) -> "Active":
-        """Bring the next attempt forward, yet never before the provider's `Retry-After`."""
-        retrying = self.renewal
+    def _set_back(self, running: Running, failure: Failure, now: Moment, chance: float) -> "Active":
+        """The refresh for another token than the main one failed: that ends no session."""
+        renewal: Renewal = running.after or Idle()
+        if isinstance(failure, Ended):
+            at = now if running.after is None else _later(now, running.after.not_before)
+            renewal = Retrying(Doubted(failure.reason), failures=1, last=now, at=at, not_before=at)
+        if isinstance(failure, Over):  # a person may have to do something for this token; the others are as they were
+            failure = Refused(failure.reason)
+        setback = _retrying(failure, self.setbacks.get(running.key), now, chance)
+        return replace(self, renewal=renewal, setbacks=MappingProxyType({**self.setbacks, running.key: setback}))
+
+    def hasten(self, at: Moment, key: TokenKey = MAIN) -> "Active":
+        """Bring the next attempt for a token forward, yet never before the provider's `Retry-After`."""
+        retrying = self.renewal_of(key)
         if not isinstance(retrying, Retrying):
             raise IllegalMoveError("there is no attempt to bring forward")
         at = _later(at, retrying.not_before)
-        return replace(self, renewal=replace(retrying, at=at)) if at.until(retrying.at) > 0 else self
+        if at.until(retrying.at) <= 0:
+            return self
+        hastened = replace(retrying, at=at)
+        if key == MAIN:
+            return replace(self, renewal=hastened)
+        return replace(self, setbacks=MappingProxyType({**self.setbacks, key: hastened}))
 
     def start_afresh(self) -> "Active":
         """Forget that attempts failed: the world may have changed (a resume, a person, another configuration)."""
-        return replace(self, renewal=Idle()) if isinstance(self.renewal, Retrying) else self
+        renewal = Idle() if isinstance(self.renewal, Retrying) else self.renewal
+        if renewal is self.renewal and not self.setbacks:
+            return self
+        return replace(self, renewal=renewal, setbacks=_no_setbacks())
 
-    def next_refresh(self, chance: float, min_ttl: float) -> Moment | None:
-        """When the next refresh is due; None: not by time (one is in flight, or there is nothing to refresh with)."""
-        if isinstance(self.renewal, Running) or not self.login.renewable:
+    def forget(self, *keys: TokenKey) -> "Active":
+        """Drop tokens that nobody wants any more, and what failed of them."""
+        return replace(self, tokens=_without(self.tokens, *keys), setbacks=_without(self.setbacks, *keys))
+
+    def renewal_of(self, key: TokenKey) -> Renewal:
+        """What the renewal of that token does: whatever is in flight is every token's."""
+        if isinstance(self.renewal, Running) or key == MAIN:
+            return self.renewal
+        return self.setbacks.get(key) or Idle()
+
+    def next_refresh(self, chance: float, min_ttl: float, key: TokenKey = MAIN) -> Moment | None:
+        """When the next refresh is due; None: not by time (one is in flight, or there is nothing to refresh)."""
+        renewal, token = self.renewal_of(key), self.tokens.get(key)
+        if isinstance(renewal, Running) or not self.login.renewable or (key != MAIN and token is None):
             return None
-        if isinstance(self.renewal, Retrying):
-            return self.renewal.at
-        token = self.tokens.get(MAIN)
+        if isinstance(renewal, Retrying):
+            return renewal.at
         # No token, and nothing in flight: a kept login that is to be tried again. Long past is now.
         return Moment(0, 0) if token is None else refresh_at(token.sent, token.lifetime, chance, min_ttl)
 
-    def _running(self) -> Running:
+    def running(self) -> Running:
+        """The refresh in flight; without one it is an illegal move to ask."""
         if not isinstance(self.renewal, Running):
             raise IllegalMoveError("no refresh is in flight")
         return self.renewal
 
 
 State = Locked | LoggedOut | Active | LoginRequired
+
+
+def _relieved(before: Retrying | None) -> Renewal:
+    """The renewal that failed before, when the provider has granted another token: what passes by itself has."""
+    return Idle() if before is None or isinstance(before.failure, Transient) else before
+
+
+def _without(mapping: Mapping[TokenKey, _Value], *keys: TokenKey) -> Mapping[TokenKey, _Value]:
+    return MappingProxyType({key: value for key, value in mapping.items() if key not in keys})
 
 
 def _retrying(failure: Failure, before: Retrying | None, now: Moment, chance: float) -> Retrying:

@@ -1,0 +1,177 @@
+"""The users' profiles: asked for once, whoever wants them, and kept; from the ID token where nobody can be asked."""
+
+import logging
+from collections.abc import Callable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.defect import place
+from auth_agent.oauth.outcome import AnotherUser, Busy, Failure, Lost, Rejected, Stuck
+from auth_agent.oauth.provider import Provider
+from auth_agent.sessions.access import Access
+from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.profile import INTERVAL, Profile, Told, by_id_token
+from auth_agent.sessions.refresher import Refresher, limit
+from auth_agent.sessions.refusal import LOGGED_OUT, login_required
+from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import MAIN, AccessToken, Active
+from auth_agent.sessions.table import Table
+from auth_agent_client import errors
+
+_log = logging.getLogger(__name__)
+
+
+class _Inquiry:
+    """What was asked of a provider about one login's user; `since` the boot, in seconds."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.not_before = 0.0
+        self.failure: Failure | errors.AgentError | None = None
+        # Set when the request in flight is over; None: there is none.
+        self.over: anyio.Event | None = None
+
+
+class Profiles:
+    """The profiles of a table's sessions."""
+
+    def __init__(
+        self,
+        table: Table,
+        refresher: Refresher,
+        keeper: Keeper,
+        access: Access,
+        provider_for: Callable[[Account], Provider],
+    ) -> None:
+        self._table = table
+        self._refresher = refresher
+        self._keeper = keeper
+        self._access = access
+        self._provider_for = provider_for
+        self._inquiries: dict[Session, _Inquiry] = {}
+        self._tasks: TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Ask providers, until cancelled: an ending agent waits for no profile."""
+        async with anyio.create_task_group() as self._tasks:
+            await anyio.sleep_forever()
+
+    def at_hand(self, session: Session, max_age: float) -> Told | None:
+        """The profile as it is kept, where it is no older than that; None: the provider has to be asked.
+
+        Raises:
+            AgentError: there is nobody to speak of.
+
+        """
+        if session.account.grant == CLIENT_CREDENTIALS:
+            raise errors.Unsupported(f"{session.account.name} is its client's own account: nobody is logged in there")
+        if not isinstance(session.state, Active) or session.suspended is not None:
+            raise login_required(session.account.name, session.reason or LOGGED_OUT)
+        kept = session.profile
+        if kept is None or not kept.is_fresh(session.said, max_age, self._table.clock.now().wall):
+            return None
+        return Told(kept.claims, kept.fetched_at, stale=False)
+
+    async def get(self, session: Session, max_age: float, timeout: float) -> Told:
+        """The profile, no older than `max_age` seconds (60 at the least) where the provider can be asked.
+
+        Args:
+            session: whose user's.
+            max_age: in seconds.
+            timeout: how long to wait for it, in seconds.
+
+        Raises:
+            AgentError: it can't be had, nor told from an ID token; `Timeout` when it takes longer than that.
+
+        """
+        waited = False
+        with limit(timeout):
+            while (told := self.at_hand(session, max_age)) is None:
+                inquiry = self._inquiry(session)
+                if inquiry.over is None and (waited or not self._begin(session, inquiry)):
+                    return self._second_best(session, inquiry)
+                if inquiry.over is not None:
+                    await inquiry.over.wait()
+                waited = True
+        return told
+
+    def _inquiry(self, session: Session) -> _Inquiry:
+        """That of the session's login; what was asked about another one is of no use."""
+        inquiry = self._inquiries.get(session)
+        if inquiry is None or inquiry.epoch != session.epoch:
+            inquiry = self._inquiries[session] = _Inquiry(session.epoch)
+        return inquiry
+
+    def _begin(self, session: Session, inquiry: _Inquiry) -> bool:
+        """Ask the provider, unless it was asked a minute ago, or wants to be left alone; whether it is being asked."""
+        if self._tasks is None or self._table.clock.now().boot < inquiry.not_before:
+            return False
+        inquiry.over = anyio.Event()
+        self._tasks.start_soon(self._fly, session, inquiry, name=f"profile {session.account.name}")
+        return True
+
+    async def _fly(self, session: Session, inquiry: _Inquiry) -> None:
+        try:
+            found = await self._ask(session, inquiry)
+            if session.epoch == inquiry.epoch:
+                inquiry.failure = self._take(session, found)
+        except errors.AgentError as error:
+            inquiry.failure = error
+        except Exception as error:  # noqa: BLE001 -- one provider's odd answer must not end the agent
+            # Its type and place alone: an exception's text could hold what was being sent.
+            _log.error("defect account=%s in=profile error=%s", session.account.name, place(error))
+            inquiry.failure = Lost("a defect of the agent; its log says more")
+        finally:
+            over, inquiry.over = inquiry.over, None
+            if over is not None:
+                over.set()
+
+    async def _ask(self, session: Session, inquiry: _Inquiry) -> dict[str, object] | Failure:
+        account = session.account
+
+        async def request(token: AccessToken) -> dict[str, object] | Failure:
+            # From here on: a token that couldn't be had was no request for a profile.
+            inquiry.not_before = self._table.clock.now().boot + INTERVAL
+            return await self._provider_for(account).userinfo(token.value, token.token_type)
+
+        return await self._access.ask(session, MAIN, request)
+
+    def _take(self, session: Session, found: dict[str, object] | Failure) -> Failure | None:
+        """Keep what the provider said, if it is about the session's user; why not, otherwise."""
+        name, login, now = session.account.name, session.login, self._table.clock.now()
+        if isinstance(found, Busy) and found.retry_after is not None:
+            inquiry = self._inquiries[session]
+            inquiry.not_before = max(inquiry.not_before, now.boot + found.retry_after)
+        if not isinstance(found, Failure) and login is not None and login.subject not in (None, found.get("sub")):
+            # Nothing of it may be used: OpenID Connect Core 1.0, section 5.3.2.
+            found = AnotherUser("the provider's UserInfo endpoint answered with another user than the session's")
+        if isinstance(found, Failure):
+            _log.warning("profile account=%s outcome=failed reason=%r", name, found.reason)
+            return found
+        _log.info("profile account=%s outcome=ok", name)
+        session.profile = Profile(found, now.wall, session.said)
+        if self._refresher.flight(session) is None:  # otherwise it saves all at its end
+            self._keeper.save_soon(session)
+        return None
+
+    def _second_best(self, session: Session, inquiry: _Inquiry) -> Told:
+        """What is known, though there may be something newer."""
+        name, failure, kept, login = session.account.name, inquiry.failure, session.profile, session.login
+        if isinstance(failure, AnotherUser):
+            raise errors.ProviderError(
+                f"{name}: {failure.reason}; if it happens again, log in: auth-agent login {name}"
+            )
+        told = None if login is None else by_id_token(login)
+        if kept is not None:
+            told = Told(kept.claims, kept.fetched_at, stale=True)
+        if told is not None:
+            return told
+        if isinstance(failure, errors.AgentError):
+            raise failure.with_traceback(None)
+        wait = max(0.0, inquiry.not_before - self._table.clock.now().boot)
+        reason = "the provider was not asked" if failure is None else failure.reason
+        if isinstance(failure, Rejected | Stuck):
+            raise errors.Denied(f"{name}: {reason}, and there is no ID token: log in with the scope openid")
+        raise errors.Unavailable(f"{name}: {reason}; try again in {wait:.0f} s", retry_after=round(wait, 3))

@@ -1,0 +1,237 @@
+"""The users as their provider keeps them, and the metadata that is theirs to change: Auth0's, by its Management API."""
+
+import logging
+import shlex
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.oauth.auth0 import READ, UPDATE, InsufficientScope, management_audience, user_address
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, Refused, Rejected, Transient
+from auth_agent.oauth.provider import Provider
+from auth_agent.sessions.access import Access
+from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.refusal import LOGGED_OUT, locked, login_required
+from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import AccessToken, Active, TokenKey
+from auth_agent.sessions.table import Table
+from auth_agent.sessions.user_metadata import holds, replacement
+from auth_agent_client import errors
+from auth_agent_client.messages import is_account_name
+
+_log = logging.getLogger(__name__)
+
+METADATA: Final = "user_metadata"
+_SCOPE: Final = f"openid offline_access {READ} {UPDATE}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a session's user is got at: by whose tokens."""
+
+    session: Session
+    manager: Session
+    key: TokenKey
+    subject: str
+
+
+class Users:
+    """The users of a table's sessions."""
+
+    def __init__(
+        self, table: Table, keeper: Keeper, access: Access, provider_for: Callable[[Account], Provider]
+    ) -> None:
+        self._table = table
+        self._keeper = keeper
+        self._access = access
+        self._provider_for = provider_for
+        # Until when a provider wants to be left alone, in seconds since boot.
+        self._quiet: dict[Session, float] = {}
+        # Two changes at a time would each be judged by what the other one did.
+        self._turns: dict[Session, anyio.Lock] = {}
+
+    async def user(self, session: Session, fields: Sequence[str] = ()) -> dict[str, object]:
+        """The user, as much of it as those fields, or all of it.
+
+        Raises:
+            AgentError: it can't be had; the text says why, and what to do.
+
+        """
+        way = await self._way(session)
+        found = await self._ask(way, fields)
+        if isinstance(found, Failure):
+            raise self._error(way, found, READ)
+        return found
+
+    async def metadata(self, session: Session) -> dict[str, object]:
+        """The user's metadata.
+
+        Raises:
+            AgentError: it can't be had; the text says why, and what to do.
+
+        """
+        return _metadata(await self.user(session, [METADATA]))
+
+    async def update_metadata(
+        self, session: Session, changes: Mapping[str, object], *, clear: bool
+    ) -> dict[str, object]:
+        """The user's metadata as it is after that change.
+
+        Args:
+            session: whose user's.
+            changes: merged at the first level; None takes a key away.
+            clear: whether nothing but these remains.
+
+        Raises:
+            AgentError: it is not known to be so; the text says what holds, and what to do.
+
+        """
+        way = await self._way(session)
+        async with self._turns.setdefault(session, anyio.Lock()):
+            update = dict(changes)
+            if clear and changes:
+                before = await self._ask(way, [METADATA])
+                if isinstance(before, Failure):
+                    raise self._error(way, before, READ)
+                update = replacement(_metadata(before), changes)
+            found = await self._ask(way, update={METADATA: update})
+            if isinstance(found, Lost) or (isinstance(found, Busy) and found.retry_after is None):
+                return await self._read_back(way, changes, found, clear=clear)
+            if isinstance(found, Failure):
+                raise self._error(way, found, UPDATE)
+            _log.info("metadata account=%s outcome=ok", session.account.name)
+            return _metadata(found)
+
+    async def _read_back(
+        self, way: _Way, changes: Mapping[str, object], lost: Failure, *, clear: bool
+    ) -> dict[str, object]:
+        """What holds, where the answer to a change was lost: it may have been made, and is not asked for again."""
+        name = way.session.account.name
+        _log.warning("metadata account=%s outcome=lost reason=%r", name, lost.reason)
+        found = await self._ask(way, [METADATA])
+        if isinstance(found, Failure):
+            raise errors.Unavailable(
+                f"{name}: the answer to the change was lost ({lost.reason}), and whether it was made can't be told "
+                f"({found.reason}); look with: auth-agent metadata get {name}",
+                retry_after=2.0,
+            )
+        after = _metadata(found)
+        if not holds(after, changes, clear=clear):
+            raise errors.Unavailable(f"{name}: the change was not made ({lost.reason}); try again", retry_after=2.0)
+        return after
+
+    # ---- the way there
+
+    async def _way(self, session: Session) -> _Way:
+        account, name = session.account, session.account.name
+        if account.grant == CLIENT_CREDENTIALS:
+            raise errors.Unsupported(f"{name} is its client's own account: nobody is logged in there")
+        subject = _subject(session)
+        metadata = await self._provider_for(account).discover()
+        if isinstance(metadata, Misconfigured):
+            raise errors.Misconfigured(f"{name}: {metadata.reason}")
+        if isinstance(metadata, Failure):
+            raise errors.Unavailable(f"{name}: {metadata.reason}", retry_after=2.0)
+        if not metadata.is_auth0:
+            raise errors.Unsupported(
+                f"{name}: users and their metadata are read and changed at Auth0 only, and {account.issuer} is another "
+                "provider"
+            )
+        audience = account.management_audience or management_audience(account.issuer)
+        manager = await self._manager(session, audience, subject)
+        return _Way(session, manager, manager.key(audience, None), subject)
+
+    async def _manager(self, session: Session, audience: str, subject: str) -> Session:
+        """The session whose own tokens are for the Management API."""
+        account, name = session.account, session.account.name
+        manager = session
+        if account.management_account is not None:
+            found = self._table.sessions.get(account.management_account)
+            if found is None:
+                raise errors.Misconfigured(
+                    f"{name}: its management_account {account.management_account} is not in the configuration; "
+                    f"{_how_to_log_in(account, audience)}"
+                )
+            manager = found
+            await self._keeper.opened(manager)
+            if manager.is_locked:
+                raise locked(manager.account.name, manager.reason or "")
+        if manager.account.audience != audience:
+            raise errors.Misconfigured(
+                f"{manager.account.name}'s tokens are not for Auth0's Management API, {audience}; "
+                f"{_how_to_log_in(account, audience)}"
+            )
+        if _subject(manager) != subject or manager.account.issuer != account.issuer:
+            raise errors.Denied(
+                f"{manager.account.name} is logged in as another user than {name}; log in as the same: "
+                f"auth-agent login {manager.account.name} --switch-user"
+            )
+        return manager
+
+    async def _ask(
+        self, way: _Way, fields: Sequence[str] = (), update: Mapping[str, object] | None = None
+    ) -> dict[str, object] | Failure:
+        """One call of the API; never while it wants to be left alone."""
+        now = self._table.clock.now().boot
+        quiet = self._quiet.get(way.manager, 0.0) - now
+        if quiet > 0:
+            return Busy("the Management API was asked too often", quiet)
+        provider = self._provider_for(way.manager.account)
+        address = user_address(way.session.account.issuer, way.subject, fields)
+
+        def request(token: AccessToken) -> Awaitable[dict[str, object] | Failure]:
+            return provider.user(token.value, token.token_type, address, update)
+
+        found = await self._access.ask(way.manager, way.key, request)
+        if isinstance(found, Busy) and found.retry_after is not None:
+            self._quiet[way.manager] = self._table.clock.now().boot + found.retry_after
+        if isinstance(found, Failure):
+            _log.warning("user account=%s outcome=failed reason=%r", way.session.account.name, found.reason)
+        return found
+
+    def _error(self, way: _Way, failure: Failure, scope: str) -> errors.AgentError:
+        name, manager = way.session.account.name, way.manager.account.name
+        text = f"{name}: {failure.reason}"
+        if isinstance(failure, InsufficientScope):
+            return errors.Denied(
+                f"{text}; {manager}'s access token lacks {scope}: "
+                f"auth-agent login {manager} --scope {shlex.quote(_SCOPE)}"
+            )
+        if isinstance(failure, Rejected | Refused):
+            return errors.Denied(f"{text}; log in again: auth-agent login {manager}")
+        if isinstance(failure, Misconfigured):
+            return errors.Misconfigured(text)
+        if isinstance(failure, Transient):
+            wait = failure.retry_after if isinstance(failure, Busy) and failure.retry_after is not None else 2.0
+            return errors.Unavailable(f"{text}; try again in {wait:.0f} s", retry_after=round(wait, 3))
+        return errors.ProviderError(text)
+
+
+def _subject(session: Session) -> str:
+    """Whose session it is. Raises an `AgentError` where it is nobody's."""
+    name, login = session.account.name, session.login
+    if not isinstance(session.state, Active) or session.suspended is not None or login is None:
+        raise login_required(name, session.reason or LOGGED_OUT)
+    if login.subject is None:
+        raise errors.Denied(f"{name}: whose session this is is not known; log in: auth-agent login {name}")
+    return login.subject
+
+
+def _how_to_log_in(account: Account, audience: str) -> str:
+    """The command that makes an account whose tokens are for the Management API."""
+    users = f"{account.name}.users"
+    words = [
+        *("auth-agent", "login", account.management_account or (users if is_account_name(users) else "users")),
+        *("--issuer", account.issuer, "--client-id", account.client_id, "--audience", audience, "--scope", _SCOPE),
+        *("--management-for", account.name),
+    ]
+    return f"for such tokens: {shlex.join(words)}"
+
+
+def _metadata(user: Mapping[str, object]) -> dict[str, object]:
+    """The metadata of a user; one who has none has no such member."""
+    found = user.get(METADATA)
+    return dict(found) if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownArgumentType] -- JSON's names are texts

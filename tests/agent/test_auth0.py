@@ -1,0 +1,94 @@
+"""Auth0's own ways: its pages' addresses, and what the Management API's answers mean."""
+
+import json
+
+import pytest
+
+from auth_agent.oauth.auth0 import InsufficientScope, logout_address, management_audience, parse_user, user_address
+from auth_agent.oauth.discovery import Metadata, end_session_address
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Refused, Rejected, Unusable
+from auth_agent.secret import Secret
+
+ISSUER = "https://acme.eu.auth0.com/"
+NOW = 1_800_000_000.0
+USER = {"user_id": "auth0|alice", "user_metadata": {"country": "Canada"}}
+
+
+def answer(status: int, body: object, **headers: str) -> dict[str, object] | Failure:
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return parse_user(status, told, sent, NOW, Secret("canary"))
+
+
+def error(status: int, code: str | None = None, message: str = "no") -> dict[str, object]:
+    return {"statusCode": status, "error": "Error", "message": message, **({} if code is None else {"errorCode": code})}
+
+
+def test_the_api_is_below_the_tenants_domain_and_a_user_below_the_api() -> None:
+    audience = management_audience(ISSUER)
+    assert audience == management_audience(ISSUER.rstrip("/")) == f"{ISSUER}api/v2/"
+    assert user_address(ISSUER, "auth0|a/b?c") == f"{ISSUER}api/v2/users/auth0%7Ca%2Fb%3Fc"
+    assert user_address(ISSUER, "a", ["x y", "z"]).endswith("/users/a?fields=x+y%2Cz&include_fields=true")
+
+
+def test_the_browsers_session_ends_at_the_page_that_the_metadata_names_or_at_auth0s_own() -> None:
+    auth0 = Metadata(ISSUER, f"{ISSUER}oauth/token", authorization_endpoint=f"{ISSUER}authorize")
+    assert end_session_address(auth0, "a b") == logout_address(ISSUER, "a b") == f"{ISSUER}v2/logout?client_id=a+b"
+    plain = Metadata("https://id.example", "https://id.example/token")
+    assert end_session_address(plain, "a") is None
+    for named, address in (("/end", "/end?client_id=a"), ("/end?x=1", "/end?x=1&client_id=a")):
+        page = f"https://id.example{named}"
+        named_page = Metadata("https://id.example", "https://id.example/token", end_session_endpoint=page)
+        assert end_session_address(named_page, "a") == f"https://id.example{address}"
+
+
+def test_a_user_is_told_as_it_is() -> None:
+    assert answer(200, USER) == USER
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", [], {"n": 1 << 64}])
+def test_an_answer_that_cannot_be_read_may_have_followed_a_change(body: object) -> None:
+    assert type(answer(200, body)) is Lost
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "failure"),
+    [
+        (401, error(401, message="Expired token received"), Rejected),
+        (401, b"", Rejected),
+        (403, error(403, "insufficient_scope"), InsufficientScope),
+        (400, error(400, "Bearer", "Bad HTTP authentication header format"), Refused),
+        (400, error(400, "invalid_body"), Unusable),
+        (403, error(403), Unusable),
+        (404, error(404, "inexistent_user"), Unusable),
+        (418, b"", Unusable),
+        (301, b"", Busy),
+        (500, error(500), Busy),
+        (503, b"<html>", Busy),
+    ],
+)
+def test_what_an_error_means(status: int, body: object, failure: type[Failure]) -> None:
+    assert type(answer(status, body)) is failure
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry_after": "7", "x_ratelimit_reset": str(NOW + 60)}, 7),
+        ({"x_ratelimit_reset": f"{NOW + 60:.0f}"}, 60),
+        ({"x_ratelimit_reset": f"{NOW + 6000:.0f}"}, 600),
+        ({"x_ratelimit_reset": f"{NOW - 60:.0f}"}, 2),
+        ({"x_ratelimit_reset": "soon"}, 2),
+        ({}, 2),
+    ],
+)
+def test_a_limit_says_for_how_long(headers: dict[str, str], seconds: float) -> None:
+    found = answer(429, error(429, "too_many_requests"), **headers)
+    assert isinstance(found, Busy)
+    assert found.retry_after == seconds
+
+
+def test_a_text_is_made_printable_and_shows_no_token() -> None:
+    found = answer(401, error(401, message="\x1b[31mBad token: canary"))
+    assert isinstance(found, Rejected)
+    assert found.reason == "the Management API says:  [31mBad token: …"

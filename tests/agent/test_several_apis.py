@@ -1,0 +1,329 @@
+"""Several APIs under one login: tokens for other audiences and scopes, got with the session's one refresh token."""
+
+import itertools
+
+import anyio
+import pytest
+import trio.testing
+
+from auth_agent.oauth.outcome import (
+    AnotherUser,
+    Busy,
+    Ended,
+    Failure,
+    InteractionRequired,
+    Lost,
+    Misconfigured,
+    Refused,
+    Unclear,
+    Unsent,
+    Unusable,
+)
+from auth_agent.secret import Secret
+from auth_agent.sessions.allowance import BURST, INTERVAL
+from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.session import MOST_TOKENS
+from auth_agent.sessions.state import MAIN, Active, Idle, LoginRequired, TokenKey
+from auth_agent_client import errors
+from tests.agent.heart import World, all_of, running
+from tests.agent.world import FakeProvider, account, jwt, reply
+
+pytestmark = pytest.mark.anyio
+
+OTHER = "https://other.example"
+CALENDAR = TokenKey(OTHER, "")
+READING = TokenKey(None, "read:things")
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+def api(number: int) -> TokenKey:
+    return TokenKey(f"https://{number}.example", "")
+
+
+def keys(world: World) -> list[TokenKey]:
+    assert isinstance(world.session.state, Active)
+    return list(world.session.state.tokens)
+
+
+async def outcome_of(world: World, key: TokenKey = CALENDAR, min_ttl: float | None = None) -> object:
+    (end,) = await all_of(lambda: world.token(Demand(key, min_ttl)))
+    return end
+
+
+# ---- what is asked for, and served
+
+
+async def test_a_token_for_another_api_is_asked_for_once_and_then_served() -> None:
+    async with running(FakeProvider(delay=1)) as world:
+        ends = await all_of(*[lambda: world.token(Demand(CALENDAR)) for _ in range(10)])
+        assert len(set(ends)) == 1
+        assert world.provider.wanted == [(None, ""), (OTHER, "")]
+        assert await world.token(Demand(CALENDAR)) == ends[0]
+        assert await world.token() == "at-2"
+
+
+async def test_a_subset_of_the_scopes_is_asked_for_by_scope_alone() -> None:
+    async with running() as world:
+        await world.token(Demand(READING))
+        assert world.provider.wanted[1] == (None, "read:things")
+
+
+async def test_the_refreshes_of_a_session_go_one_after_the_other_with_the_newest_refresh_token() -> None:
+    async with running(FakeProvider(delay=2)) as world:
+        demands = [Demand(api(number)) for number in range(3)]
+        ends = await all_of(*[lambda demand=demand: world.token(demand) for demand in demands])
+        assert len(set(ends)) == 3
+        assert world.provider.most_in_flight == 1
+        assert world.provider.presented == ["rt-1", "rt-2", "rt-3", "rt-4"]
+        assert await world.token() == "at-2"
+        await world.token(world.session.force())
+        assert world.provider.presented[-1] == "rt-5"
+
+
+async def test_while_another_token_is_got_the_main_one_is_served_at_once() -> None:
+    async with running() as world:
+        world.provider.delay = 10
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(world.token, Demand(CALENDAR))
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(0):
+                assert await world.token() == "at-2"
+
+
+async def test_the_main_token_comes_first_when_its_time_has_come() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.clock.suspended = 70  # nothing was refreshed meanwhile
+        await outcome_of(world)
+        assert world.provider.wanted[1:] == [(None, ""), (OTHER, "")]
+
+
+async def test_a_token_of_another_audience_than_the_one_asked_for_is_never_served() -> None:
+    async with running() as world:
+        world.provider.script = [reply(jwt(aud="https://default.example").reveal(), refresh_token="rt-3")]
+        world.provider.live = "rt-3"
+        with pytest.raises(errors.Denied, match=r"^work for https://other\.example: .* another audience"):
+            await world.token(Demand(CALENDAR))
+        assert keys(world) == [MAIN]
+        login = world.session.login
+        assert login is not None
+        assert login.refresh_token == Secret("rt-3")  # kept, whatever the token was worth
+
+
+async def test_a_token_without_the_scope_that_was_asked_for_is_not_served() -> None:
+    async with running() as world:
+        world.provider.script = [reply("at-x", refresh_token=None, scope="openid")]
+        with pytest.raises(
+            errors.Denied, match=r"work with the scope read:things: .* without the scope read:things; allow"
+        ):
+            await world.token(Demand(READING))
+
+
+async def test_a_login_brings_tokens_of_its_own_only() -> None:
+    async with running() as world:
+        await world.token(Demand(CALENDAR))
+        world.provider.live = "rt-new"
+        await world.log_in("rt-new")
+        assert keys(world) == [MAIN]
+
+
+# ---- ahead of time, as long as somebody asks
+
+
+async def test_a_token_that_is_asked_for_is_refreshed_ahead_of_time_and_nobody_waits() -> None:
+    async with running(FakeProvider(lifetime=100, delay=1)) as world:
+        await world.token(Demand(CALENDAR))
+        for _ in range(60):
+            await anyio.sleep(10)
+            with anyio.fail_after(0):
+                await world.token(Demand(CALENDAR))
+        times = [at for at, (audience, _) in zip(world.provider.at, world.provider.wanted, strict=True) if audience]
+        assert 9 <= len(times) <= 12
+        assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 40
+
+
+async def test_a_token_that_nobody_asked_for_in_its_lifetime_is_dropped() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        await world.token(Demand(CALENDAR))
+        await anyio.sleep(1000)
+        assert [audience for audience, _ in world.provider.wanted].count(OTHER) == 1
+        assert keys(world) == [MAIN]
+
+
+async def test_who_asks_between_the_time_of_the_refresh_and_the_end_has_it_refreshed_then() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        first = await world.token(Demand(CALENDAR))
+        await anyio.sleep(75)  # its refresh would have been due
+        assert await world.token(Demand(CALENDAR)) == first
+        await anyio.sleep(1)
+        assert await world.token(Demand(CALENDAR)) != first
+
+
+async def test_a_larger_min_ttl_for_another_api_moves_its_refresh_and_not_the_main_one() -> None:
+    async with running(FakeProvider(lifetime=1000)) as world:
+        await world.token(Demand(CALENDAR))
+        due = world.session.refresh_at()
+        assert world.session.ask(CALENDAR, 300, world.clock.now())
+        assert not world.session.ask(CALENDAR, 300, world.clock.now())
+        assert world.session.refresh_at() == due
+        await anyio.sleep(680)
+        assert world.provider.wanted[2:] == [(OTHER, "")]
+
+
+async def test_a_session_has_so_many_tokens_and_those_least_asked_for_go_first() -> None:
+    async with running(FakeProvider(lifetime=86_400)) as world:
+        for number in range(MOST_TOKENS + 3):
+            await world.token(Demand(api(number)))
+            await anyio.sleep(INTERVAL)
+            await world.token(Demand(api(0)))
+        assert len(keys(world)) == MOST_TOKENS + 1
+        assert keys(world)[:2] == [MAIN, api(0)]
+        assert api(1) not in keys(world)
+        assert api(MOST_TOKENS + 2) in keys(world)
+
+
+async def test_first_requests_for_apis_that_nobody_configured_are_limited() -> None:
+    async with running() as world:
+        ends = [await outcome_of(world, api(number)) for number in range(BURST + 1)]
+        assert ends.count("unavailable") == 1
+        assert len(world.provider.presented) == 1 + BURST
+        assert await world.token() == "at-2"
+
+
+async def test_the_api_that_the_configuration_names_is_not_counted() -> None:
+    async with running(None, account(management_audience=OTHER)) as world:
+        for number in range(BURST):
+            await world.token(Demand(api(number)))
+        await world.token(Demand(CALENDAR))
+        assert len(world.provider.presented) == 2 + BURST
+
+
+# ---- failures
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (Refused("invalid_target"), "denied"),
+        (InteractionRequired("mfa_required"), "denied"),
+        (Misconfigured("invalid_request"), "misconfigured"),
+        (Unusable("nonsense"), "provider_error"),
+        (Unsent("no route"), "unavailable"),
+        (Busy("HTTP 503", 30), "unavailable"),
+        (Unclear("HTTP 403"), "unavailable"),
+    ],
+)
+async def test_what_fails_of_one_token_is_nothing_to_the_session(failure: Failure, code: str) -> None:
+    async with running() as world:
+        world.provider.script = [failure]
+        assert await outcome_of(world) == code
+        assert await world.token() == "at-2"
+        assert world.session.reason is None
+        assert isinstance(world.session.state, Active)
+        assert world.session.state.renewal == Idle()
+        assert await outcome_of(world) == code  # between two attempts nobody asks the provider
+        assert len(world.provider.presented) == 2
+
+
+async def test_a_refused_token_is_asked_for_again_when_its_time_has_come() -> None:
+    async with running() as world:
+        world.provider.script = [Refused("invalid_target")]
+        assert await outcome_of(world) == "denied"
+        await anyio.sleep(10)
+        assert str(await outcome_of(world)).count(".") == 2
+
+
+async def test_refusals_that_go_on_are_asked_about_less_and_less_often() -> None:
+    async with running() as world:
+        world.provider.script = [Refused("invalid_target")] * 1000
+        for _ in range(3600):
+            await outcome_of(world)
+            await anyio.sleep(1)
+        assert len(world.provider.presented) < 60
+
+
+async def test_invalid_grant_for_one_token_ends_nothing_and_the_main_refresh_tells() -> None:
+    async with running() as world:
+        world.provider.script = [Ended("invalid_grant")]
+        assert await outcome_of(world) == "denied"
+        assert world.provider.wanted[1:] == [(OTHER, ""), (None, "")]
+        assert world.session.reason is None
+        assert await world.token() == "at-3"
+
+
+async def test_a_session_that_was_ended_is_seen_by_the_refresh_after_it() -> None:
+    async with running() as world:
+        world.provider.revoked.append(world.provider.live)
+        assert await outcome_of(world) == "login_required"
+        assert isinstance(world.session.state, LoginRequired)
+        assert await outcome_of(world) == "login_required"
+        assert len(world.provider.presented) == 3
+
+
+async def test_another_users_token_for_an_api_is_quarantined_like_any() -> None:
+    async with running() as world:
+        world.provider.subject = "auth0|mallory"
+        assert await outcome_of(world) == "login_required"
+        assert isinstance(world.session.state, LoginRequired)
+        assert world.session.state.quarantined
+        assert AnotherUser("another_user").reason in (world.session.reason or "")
+
+
+async def test_a_lost_reply_for_an_api_is_asked_for_again_at_once() -> None:
+    async with running() as world:
+        world.provider.script = [Lost("no reply"), Lost("no reply")]
+        assert str(await outcome_of(world)).count(".") == 2
+        assert world.provider.presented == ["rt-1", "rt-2", "rt-2", "rt-2"]
+
+
+async def test_a_success_for_an_api_tells_that_the_provider_is_back() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.script = [Unsent("no route")] * 3
+        await anyio.sleep(62)
+        assert world.session.reason == "no route"
+        world.provider.script = []
+        await outcome_of(world)
+        await anyio.sleep(0.1)
+        assert world.session.reason is None
+
+
+async def test_an_outage_in_the_middle_keeps_what_is_good_and_tells_at_once() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        token = await world.token(Demand(CALENDAR))
+        world.provider.script = [Unsent("no route")] * 100
+        await anyio.sleep(60)
+        await world.token(Demand(CALENDAR))
+        await anyio.sleep(30)
+        with anyio.fail_after(0):
+            assert await world.token(Demand(CALENDAR)) == token
+        await anyio.sleep(30)
+        assert await outcome_of(world) == "unavailable"
+
+
+async def test_a_resume_or_a_person_forgets_what_failed() -> None:
+    async with running() as world:
+        world.provider.script = [Busy("HTTP 429", 600)]
+        assert await outcome_of(world) == "unavailable"
+        assert world.session.start_afresh()
+        assert not world.session.start_afresh()
+        assert str(await outcome_of(world)).count(".") == 2
+
+
+async def test_a_token_that_lives_too_short_is_told_so() -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        await world.token(Demand(CALENDAR))
+        assert await outcome_of(world, min_ttl=200) == "lifetime_too_short"
+
+
+async def test_a_logout_while_a_token_for_an_api_is_got_revokes_what_comes() -> None:
+    async with running() as world:
+        world.provider.delay = 3
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(all_of, lambda: world.token(Demand(CALENDAR)))
+            await anyio.sleep(1)
+            assert await world.refresher.log_out(world.session, revoke=True)
+        assert world.provider.revoked == ["rt-3"]
+        assert world.session.login is None

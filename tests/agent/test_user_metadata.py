@@ -1,0 +1,61 @@
+"""What a change of metadata comes to, and whether it is in force."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from auth_agent.sessions.user_metadata import holds, replacement
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=5,
+)
+MAPS = st.dictionaries(st.text(max_size=2), JSON, max_size=4)
+VALUES = st.dictionaries(st.text(max_size=2), JSON.filter(lambda value: value is not None), max_size=4)
+
+
+def merged(before: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+    """As Auth0 does it."""
+    return {name: value for name, value in {**before, **changes}.items() if value is not None}
+
+
+@given(VALUES, MAPS)
+def test_what_was_merged_holds(before: dict[str, object], changes: dict[str, object]) -> None:
+    assert holds(merged(before, changes), changes, clear=False)
+
+
+@given(VALUES, MAPS)
+def test_after_a_replacement_nothing_else_is_there(before: dict[str, object], wanted: dict[str, object]) -> None:
+    after = merged(before, replacement(before, wanted))
+    assert after == merged({}, wanted)
+    assert holds(after, wanted, clear=True)
+
+
+@pytest.mark.parametrize(
+    ("after", "changes"),
+    [
+        ({}, {"a": 1}),
+        ({"a": 2}, {"a": 1}),
+        ({"a": True}, {"a": 1}),
+        ({"a": [1]}, {"a": [True]}),
+        ({"a": {"b": 0}}, {"a": {"b": False}}),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}),
+        ({"a": [1, 2]}, {"a": [1]}),
+        ({"a": 1}, {"a": None}),
+        ({"a": None}, {"a": "x"}),
+    ],
+)
+def test_what_is_something_else_does_not_hold(after: dict[str, object], changes: dict[str, object]) -> None:
+    assert not holds(after, changes, clear=False)
+
+
+def test_a_number_is_the_same_however_it_is_written() -> None:
+    assert holds({"a": 1}, {"a": 1.0}, clear=False)
+
+
+def test_what_is_left_over_after_a_clearing_does_not_hold() -> None:
+    assert not holds({"a": 1, "b": 2}, {"a": 1}, clear=True)
+    assert holds({"a": 1}, {"a": 1}, clear=True)
+    assert holds({}, {}, clear=True)

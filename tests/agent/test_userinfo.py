@@ -1,0 +1,64 @@
+"""What the answer of a UserInfo endpoint means."""
+
+import json
+
+import pytest
+
+from auth_agent.oauth.outcome import Busy, Failure, Refused, Rejected, Unusable
+from auth_agent.oauth.userinfo import parse_userinfo
+
+NOW = 1_800_000_000.0
+ALICE = {"sub": "auth0|alice", "name": "Alice", "https://acme.example/roles": ["admin"]}
+
+
+def answer(status: int, body: object, **headers: str) -> dict[str, object] | Failure:
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse_userinfo(status, {name.replace("_", "-"): value for name, value in headers.items()}, sent, NOW)
+
+
+def test_the_claims_are_told_as_they_are() -> None:
+    assert answer(200, ALICE) == ALICE
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [
+        (401, Rejected),
+        (403, Refused),
+        *((status, Busy) for status in (201, 204, 301, 302, 400, 404, 429, 500, 502, 503)),
+    ],
+)
+def test_anything_but_200_is_a_failure(status: int, failure: type[Failure]) -> None:
+    assert type(answer(status, ALICE)) is failure
+
+
+def test_who_asks_too_often_is_told_for_how_long() -> None:
+    assert answer(429, b"", retry_after="12") == Busy("the provider's UserInfo endpoint answered HTTP 429", 12)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        [],
+        {},
+        {"sub": 7},
+        {"sub": ""},
+        {"sub": "x" * 256},
+        {"sub": "\x1b[31m"},
+        {**ALICE, "n": 1 << 64},
+        {**ALICE, "n": "\ud800"},
+        {**ALICE, "\ud800": 1},
+        b'{"sub": "auth0|alice", "n": 1e999}',
+        b'{"sub": "auth0|alice", "n": ' + b"[" * 20 + b"]" * 20 + b"}",
+        b'{"sub": "auth0|alice", "n": ' + b"[" * 100_000,
+    ],
+)
+def test_what_names_nobody_or_cannot_be_passed_on_is_of_no_use(body: object) -> None:
+    assert type(answer(200, body)) is Unusable
+
+
+def test_a_signed_answer_is_not_read() -> None:
+    failure = answer(200, b"e30.e30.c2ln", content_type="application/jwt; charset=utf-8")
+    assert failure == Unusable("the provider's UserInfo endpoint answers with signed tokens, which are not read here")

@@ -1,0 +1,264 @@
+"""The users and their metadata in a fake world: by whose tokens, what a lost answer comes to, and what errors say."""
+
+import anyio
+import pytest
+import trio.testing
+
+from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.oauth.auth0 import InsufficientScope
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, Refused, Rejected, Unsent, Unusable
+from auth_agent_client import errors
+from tests.agent.heart import World, all_of, running
+from tests.agent.world import ISSUER, METADATA, FakeProvider, account
+
+pytestmark = pytest.mark.anyio
+
+API = f"{ISSUER}api/v2/"
+ALICE_THERE = f"{API}users/auth0%7Calice"
+AUTH0 = Metadata(ISSUER, f"{ISSUER}oauth/token", authorization_endpoint=f"{ISSUER}authorize")
+COMMAND = (
+    f"auth-agent login work.users --issuer {ISSUER} --client-id native-app --audience {API} "
+    "--scope 'openid offline_access read:current_user update:current_user_metadata' --management-for work"
+)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+def auth0(**how: object) -> FakeProvider:
+    """Auth0, which has a user with metadata."""
+    provider = FakeProvider(metadata=AUTH0)
+    provider.user_metadata = {"country": "Norway", "active": True}
+    for name, value in how.items():
+        setattr(provider, name, value)
+    return provider
+
+
+OWN = account(audience=API)
+# An account of another API, and the one whose tokens are for the Management API.
+WORK, USERS = account(audience="https://api.example", management_account="users"), account("users", audience=API)
+
+
+async def update(world: World, clear: bool = False, **changes: object) -> dict[str, object]:
+    return await world.users.update_metadata(world.session, changes, clear=clear)
+
+
+def methods(world: World) -> list[str]:
+    return [method for _, method, _ in world.provider.asked]
+
+
+# ---- reading
+
+
+async def test_a_user_is_asked_for_by_the_accounts_own_token() -> None:
+    async with running(auth0(), OWN) as world:
+        user = await world.users.user(world.session)
+        assert user == {"user_id": "auth0|alice", "user_metadata": {"country": "Norway", "active": True}}
+        assert world.provider.asked == [("at-2", "GET", ALICE_THERE)]
+
+
+async def test_only_the_fields_that_are_wanted_are_asked_for() -> None:
+    async with running(auth0(), OWN) as world:
+        await world.users.user(world.session, ["email", "user_metadata"])
+        assert world.provider.asked[0][2] == f"{ALICE_THERE}?fields=email%2Cuser_metadata&include_fields=true"
+
+
+async def test_a_user_without_metadata_has_none() -> None:
+    async with running(auth0(user_metadata={}), OWN) as world:
+        assert await world.users.metadata(world.session) == {}
+
+
+async def test_at_a_custom_domain_the_audience_is_the_tenants_and_the_api_is_where_the_token_came_from() -> None:
+    tenant = "https://tenant.eu.auth0.example/api/v2/"
+    async with running(auth0(), account(audience=tenant, management_audience=tenant)) as world:
+        await world.users.user(world.session)
+        assert world.provider.asked[0][2] == ALICE_THERE
+
+
+# ---- by another account's tokens
+
+
+async def test_another_accounts_tokens_are_used_where_it_is_named() -> None:
+    async with running(auth0(), WORK, USERS) as world:
+        world.provider.live = "rt-u"
+        await world.log_in("rt-u", name="users")
+        await world.users.user(world.session)
+        assert world.provider.asked == [("at-3", "GET", ALICE_THERE)]
+
+
+async def test_the_other_account_must_be_logged_in_as_the_same_user() -> None:
+    async with running(auth0(), WORK, USERS) as world:
+        with pytest.raises(errors.LoginRequired, match="auth-agent login users"):
+            await world.users.user(world.session)
+        world.provider.live, world.provider.subject = "rt-u", "auth0|bob"
+        await world.log_in("rt-u", name="users")
+        with pytest.raises(errors.Denied, match="auth-agent login users --switch-user"):
+            await world.users.user(world.session)
+        assert world.provider.asked == []
+
+
+@pytest.mark.parametrize(
+    ("accounts", "command"),
+    [
+        ([account()], COMMAND),
+        ([account(audience="https://api.example")], COMMAND),
+        ([account(management_account="users")], COMMAND.replace("work.users", "users")),
+        ([account(management_account="users"), account("users")], COMMAND.replace("work.users", "users")),
+    ],
+    ids=["no audience", "another audience", "no such account", "one that is for something else"],
+)
+async def test_where_no_token_is_for_the_api_the_command_that_gets_one_is_told(
+    accounts: list[Account], command: str
+) -> None:
+    async with running(auth0(), *accounts) as world:
+        with pytest.raises(errors.Misconfigured) as raised:
+            await world.users.user(world.session)
+        assert raised.value.message.endswith(f"for such tokens: {command}")
+        assert world.provider.asked == []
+
+
+async def test_other_providers_say_that_they_are_others() -> None:
+    async with running(FakeProvider(metadata=METADATA), OWN) as world:
+        with pytest.raises(errors.Unsupported, match=f"Auth0 only, and {ISSUER} is another provider"):
+            await world.users.user(world.session)
+
+
+async def test_a_client_of_its_own_has_no_user() -> None:
+    async with running(auth0(), account(grant=CLIENT_CREDENTIALS), logged_in=False) as world:
+        with pytest.raises(errors.Unsupported, match="nobody is logged in there"):
+            await world.users.user(world.session)
+
+
+async def test_who_is_not_logged_in_or_not_known_has_no_user() -> None:
+    async with running(auth0(subject=None), OWN, logged_in=False) as world:
+        with pytest.raises(errors.LoginRequired):
+            await world.users.user(world.session)
+        await world.log_in()
+        with pytest.raises(errors.Denied, match="whose session this is is not known"):
+            await world.users.user(world.session)
+
+
+# ---- changing
+
+
+async def test_a_change_is_merged_at_the_first_level_and_none_takes_a_key_away() -> None:
+    async with running(auth0(), OWN) as world:
+        assert await update(world, city={"name": "Oslo"}, active=None) == {
+            "country": "Norway",
+            "city": {"name": "Oslo"},
+        }
+        assert methods(world) == ["PATCH"]
+
+
+async def test_everything_goes_in_one_change_when_that_is_asked_for() -> None:
+    async with running(auth0(), OWN) as world:
+        assert await update(world, clear=True, city="Oslo", gone=None) == {"city": "Oslo"}
+        assert methods(world) == ["GET", "PATCH"]
+        assert await update(world, clear=True) == {}
+        assert methods(world)[2:] == ["PATCH"]
+
+
+@pytest.mark.parametrize("lost", [Lost("no reply"), Busy("HTTP 502")])
+async def test_a_change_whose_answer_was_lost_is_read_back_and_not_repeated(lost: Failure) -> None:
+    async with running(auth0(), OWN) as world:
+        world.provider.user_script = [None, lost]
+        assert await update(world, country="Canada") == {"country": "Canada", "active": True}
+        assert methods(world) == ["PATCH", "GET"]
+
+
+async def test_a_change_that_was_lost_before_it_was_made_is_told_so() -> None:
+    async with running(auth0(), OWN) as world:
+        world.provider.user_script = [Lost("no reply")]
+        with pytest.raises(errors.Unavailable, match=r"the change was not made \(no reply\); try again"):
+            await update(world, country="Canada")
+        assert methods(world) == ["PATCH", "GET"]
+        assert world.provider.user_metadata["country"] == "Norway"
+
+
+async def test_a_change_of_which_nothing_can_be_told_says_how_to_look() -> None:
+    async with running(auth0(), OWN) as world:
+        world.provider.user_script = [None, Lost("no reply"), Unsent("no route")]
+        with pytest.raises(errors.Unavailable, match="auth-agent metadata get work"):
+            await update(world, country="Canada")
+
+
+async def test_what_was_never_sent_is_not_read_back() -> None:
+    async with running(auth0(), OWN) as world:
+        world.provider.user_script = [Unsent("no route")]
+        with pytest.raises(errors.Unavailable, match="no route"):
+            await update(world, country="Canada")
+        assert methods(world) == ["PATCH"]
+
+
+async def test_changes_of_one_user_go_one_after_the_other() -> None:
+    async with running(auth0(delay=1), OWN) as world:
+        world.provider.user_script = [None, None, None, Lost("no reply")]
+        ends = await all_of(lambda: update(world, n=1), lambda: update(world, n=2))
+        # Each is told what held right after its own.
+        assert [{"country": "Norway", "active": True, "n": number} in ends for number in (1, 2)] == [True, True]
+        assert methods(world) == ["PATCH", "PATCH", "GET"]
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "text"),
+    [
+        (InsufficientScope("no"), "denied", "work: no; work's access token lacks read:current_user: auth-agent login"),
+        (Refused("not for this API"), "denied", "work: not for this API; log in again: auth-agent login work"),
+        (Rejected("HTTP 401"), "denied", "work: HTTP 401; log in again: auth-agent login work"),
+        (Unusable("inexistent_user"), "provider_error", "work: inexistent_user"),
+        (Busy("HTTP 500"), "unavailable", "work: HTTP 500; try again in 2 s"),
+        (Busy("HTTP 429", 30), "unavailable", "work: HTTP 429; try again in 30 s"),
+        (Lost("no reply"), "unavailable", "work: no reply; try again in 2 s"),
+        (Misconfigured("no address"), "misconfigured", "work: no address"),
+    ],
+)
+async def test_each_failure_has_its_code_and_says_what_to_do(failure: Failure, code: str, text: str) -> None:
+    async with running(auth0(), OWN) as world:
+        world.provider.user_script = [failure]
+        with pytest.raises(errors.AgentError) as raised:
+            await world.users.user(world.session)
+        assert raised.value.code == code
+        assert raised.value.message.startswith(text)
+
+
+async def test_an_api_that_wants_patience_is_left_alone_so_long() -> None:
+    async with running(auth0(), OWN) as world:
+        world.provider.user_script = [Busy("HTTP 429", 30)]
+        for _ in range(10):
+            with pytest.raises(errors.Unavailable):
+                await world.users.user(world.session)
+            await anyio.sleep(2)
+        assert len(world.provider.asked) == 1
+        await anyio.sleep(11)
+        await world.users.user(world.session)
+
+
+async def test_a_token_that_is_rejected_is_refreshed_once_and_used() -> None:
+    async with running(auth0(), OWN) as world:
+        await anyio.sleep(400)
+        world.provider.user_script = [Rejected("HTTP 401"), None]
+        await world.users.user(world.session)
+        assert [token for token, _, _ in world.provider.asked] == ["at-2", "at-3"]
+
+
+async def test_metadata_of_a_provider_that_cannot_be_reached_is_unavailable() -> None:
+    async with running(auth0(), OWN) as world:
+        world.provider.metadata = Unsent("no route")
+        with pytest.raises(errors.Unavailable):
+            await world.users.user(world.session)
+        world.provider.metadata = Misconfigured("not found: correct the account's issuer")
+        with pytest.raises(errors.Misconfigured):
+            await world.users.user(world.session)
+
+
+async def test_an_account_whose_audience_was_changed_since_the_login_has_to_log_in_again() -> None:
+    async with running(auth0(), account()) as world:
+        world.session.configure(OWN)
+        with pytest.raises(errors.Denied, match="log in again: auth-agent login work"):
+            await world.users.user(world.session)

@@ -1,0 +1,523 @@
+"""All of a session against the real provider with Auth0's manners, by both clients of the library."""
+
+import itertools
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+
+from auth_agent_client import (
+    Agent,
+    Denied,
+    InvalidRequest,
+    LifetimeTooShort,
+    LoginRequired,
+    Misconfigured,
+    Profile,
+    Unavailable,
+    Unsupported,
+)
+from auth_agent_client.aio import AsyncAgent
+from tests.integration.agent_process import AgentProcess, until
+from tests.integration.conftest import account, log_in, record
+from tests.integration.keyring_session import KeyringSession
+from tests.op.provider import AUTH0_USERINFO_LIMIT, MANAGEMENT_SCOPE, TOKEN_ROUTE, OpenIDProvider, fingerprint
+
+Found = TypeVar("Found")
+
+ALICE = "auth0|alice"
+API, CALENDAR, MAIL = "https://api.acme.example", "https://calendar.example", "https://mail.example"
+USERS_SCOPE = f"openid offline_access {MANAGEMENT_SCOPE}"
+
+
+@contextmanager
+def session(provider: OpenIDProvider, store: str = "memory", **keys: Any) -> Generator[tuple[AgentProcess, Agent]]:
+    """An agent with a session of `work`, and a client of it."""
+    with AgentProcess({"work": account(provider, **keys)}, store=store) as process, process.client() as client:
+        how = {name: keys[name] for name in ("audience", "scope") if name in keys}
+        log_in(client, provider, **how)
+        yield process, client
+
+
+@pytest.fixture
+def client(provider: OpenIDProvider) -> Generator[Agent, None, None]:
+    """A client of an agent whose session is for an API, with tokens of an hour."""
+    with session(provider, audience=API) as (_, one):
+        yield one
+
+
+@pytest.fixture
+def users(provider: OpenIDProvider) -> Generator[Agent, None, None]:
+    """A client of an agent whose session is for the Management API."""
+    with session(provider, audience=provider.management_audience, scope=USERS_SCOPE) as (_, one):
+        yield one
+
+
+def refreshes(provider: OpenIDProvider) -> list[str | None]:
+    """Which audience each refresh asked for, but for the one that proved the import."""
+    return [request.audience for request in provider.requests(provider.token_path, "refresh_token")][1:]
+
+
+def at_once(calls: Sequence[Callable[[], Found]]) -> list[Found]:
+    """What each of many calls came to, made in as many threads."""
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [future.result() for future in [threads.submit(call) for call in calls]]
+
+
+# ---- the table, by either client: what an application does with Auth0's credentials manager
+
+
+Call = Callable[[Any], Any]
+
+
+def by_agent(socket: str, call: Call) -> Any:
+    with Agent(socket) as agent:
+        return call(agent)
+
+
+def by_async_agent(socket: str, call: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        async with AsyncAgent(socket) as agent:
+            return await call(agent)
+
+    return anyio.run(main)
+
+
+@pytest.fixture(params=[by_agent, by_async_agent], ids=["Agent", "AsyncAgent"])
+def ask(request: pytest.FixtureRequest, provider: OpenIDProvider) -> Generator[Callable[[Call], Any], None, None]:
+    """Asks the agent of a session for the Management API, by one of the clients."""
+    with session(provider, audience=provider.management_audience, scope=USERS_SCOPE) as (process, _):
+        yield lambda call: request.param(str(process.socket), call)
+
+
+def test_there_is_a_valid_token_that_can_be_renewed(ask: Callable[[Call], Any]) -> None:
+    assert ask(lambda agent: agent.has_valid("work", min_ttl=60)) is True
+    assert ask(lambda agent: agent.has_valid("work", min_ttl=7200)) is False
+
+
+def test_a_token_an_id_token_and_a_renewal_are_had(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
+    token = ask(lambda agent: agent.token("work", min_ttl=60))
+    assert provider.userinfo(token.access_token).json()["sub"] == ALICE
+    identity = ask(lambda agent: agent.id_token("work", min_ttl=60))
+    assert identity.id_token.count(".") == 2
+    assert 0 < identity.expires_at - time.time() <= 3600
+    assert identity.id_token not in repr(identity)
+    assert ask(lambda agent: agent.refresh("work")).access_token != token.access_token
+
+
+def test_a_token_for_another_api_is_had(ask: Callable[[Call], Any]) -> None:
+    token = ask(lambda agent: agent.token("work", audience=CALENDAR, scope="read:things"))
+    assert (token.audience, token.scope) == (CALENDAR, "read:things")
+    assert ask(lambda agent: agent.has_valid("work", audience=CALENDAR, scope="read:things")) is True
+
+
+def test_the_profile_is_what_userinfo_says(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
+    provider.change_user(ALICE, claims={"https://acme.example/roles": ["admin"], "given_name": "Alice"})
+    profile: Profile = ask(lambda agent: agent.profile("work"))
+    expected = provider.userinfo(ask(lambda agent: agent.token("work")).access_token).json()
+    assert profile.claims == expected
+    assert profile.sub == ALICE
+    assert not profile.stale
+    assert abs(profile.fetched_at - time.time()) < 60
+
+
+def test_the_user_is_read_whole_or_in_parts(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
+    provider.change_user(ALICE, user_metadata={"country": "Norway"}, app_metadata={"plan": "gold"})
+    whole = ask(lambda agent: agent.user("work", fields=[]))
+    assert whole == provider.user(ALICE)
+    assert whole["app_metadata"] == {"plan": "gold"}
+    part = ask(lambda agent: agent.user("work", fields=["user_metadata", "email"]))
+    assert part == {name: whole[name] for name in ("user_metadata", "email")}
+
+
+def test_user_metadata_is_read_and_changed(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
+    assert ask(lambda agent: agent.user_metadata("work")) == {}
+    first: Mapping[str, object] = {"country": "Canada", "active": True, "n": 1.5, "address": {"city": "Oslo"}}
+    assert ask(lambda agent: agent.update_user_metadata("work", first)) == first
+    after = ask(lambda agent: agent.update_user_metadata("work", {"country": None, "address": {"zip": "1"}}))
+    assert after == {"active": True, "n": 1.5, "address": {"zip": "1"}}  # merged at the first level only
+    assert ask(lambda agent: agent.user_metadata("work")) == after
+    assert ask(lambda agent: agent.update_user_metadata("work", {"x": 1}, clear=True)) == {"x": 1}
+    with pytest.raises(InvalidRequest, match="clear"):
+        ask(lambda agent: agent.update_user_metadata("work", {}))
+    assert ask(lambda agent: agent.update_user_metadata("work", {}, clear=True)) == {}
+    told = provider.user(ALICE)
+    assert told is not None
+    assert "user_metadata" not in told
+
+
+def test_after_a_logout_the_provider_refuses_the_refresh_token(
+    ask: Callable[[Call], Any], provider: OpenIDProvider
+) -> None:
+    ask(lambda agent: agent.refresh("work"))
+    sent = list(provider.ledger())
+    gone = ask(lambda agent: agent.logout("work"))
+    assert gone.revoked is True
+    assert gone.end_session_url == provider.end_session_url(client_id="native-app")
+    with pytest.raises(LoginRequired):
+        ask(lambda agent: agent.token("work"))
+    with pytest.raises(LoginRequired):
+        ask(lambda agent: agent.profile("work"))
+    assert provider.count(provider.paths["revocation"]) == 1
+    assert len(sent) == 2
+
+
+# ---- profiles
+
+
+def test_two_hundred_who_want_the_profile_make_one_request(client: Agent, provider: OpenIDProvider) -> None:
+    provider.fault("delay", ms=300, route=provider.paths["userinfo"])
+    found = at_once([lambda: client.profile("work").claims] * 200)
+    assert found == [found[0]] * 200
+    assert provider.count(provider.paths["userinfo"]) == 1
+
+
+def test_a_provider_that_allows_five_a_minute_is_never_asked_too_often(provider: OpenIDProvider) -> None:
+    with OpenIDProvider(access_token_lifetime=3600, userinfo_limit=AUTH0_USERINFO_LIMIT) as limited:
+        with session(limited) as (_, client):
+            for _ in range(50):
+                assert not client.profile("work", max_age=0).stale
+        assert [request.status for request in limited.requests(limited.paths["userinfo"])] == [200]
+    assert provider.count(provider.paths["userinfo"]) == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"mode": "status", "status": 503, "headers": {"retry-after": "60"}},
+        {"mode": "status", "status": 429},
+        {"mode": "drop-before"},
+        {"mode": "garbage"},
+        {"mode": "half"},
+        {"mode": "huge"},
+    ],
+    ids=lambda fault: str(fault.get("status", fault["mode"])),
+)
+def test_where_the_provider_cannot_be_asked_the_id_token_tells(
+    client: Agent, provider: OpenIDProvider, fault: dict[str, Any]
+) -> None:
+    provider.fault(route=provider.paths["userinfo"], times=None, **fault)
+    told = client.profile("work")
+    assert told.stale
+    assert (told.sub, told.name) == (ALICE, f"Name of {ALICE}")
+    assert "exp" not in told.claims
+
+
+def test_another_users_answer_is_not_passed_on(client: Agent, provider: OpenIDProvider) -> None:
+    provider.fault("merge", route=provider.paths["userinfo"], set={"sub": "auth0|mallory"})
+    with pytest.raises(Exception, match="another user") as raised:
+        client.profile("work")
+    assert getattr(raised.value, "code", None) == "provider_error"
+
+
+def test_a_profile_is_there_after_a_restart_though_the_provider_is_gone() -> None:
+    with KeyringSession() as keyring, OpenIDProvider(access_token_lifetime=3600) as provider:
+        accounts, environment = {"work": account(provider)}, keyring.environment
+        with AgentProcess(accounts, environment=environment, store="keyring") as process:
+            with process.client() as client:
+                log_in(client, provider)
+                before = client.profile("work")
+                until(lambda: '"profile": {' in (keyring.read() or ""))
+            process.kill()
+            provider.fault("drop-before", route=None, times=None)
+            process.start()
+            with process.client() as client:
+                after = client.profile("work")
+                assert (after.claims, after.fetched_at, after.stale) == (before.claims, before.fetched_at, False)
+
+
+# ---- several APIs
+
+
+def test_ten_who_want_a_token_for_one_api_make_one_refresh(client: Agent, provider: OpenIDProvider) -> None:
+    provider.fault("delay", ms=300)
+    tokens = at_once([lambda: client.token("work", audience=CALENDAR).access_token] * 10)
+    assert len(set(tokens)) == 1
+    assert refreshes(provider) == [CALENDAR]
+
+
+def test_three_apis_asked_for_at_once_are_three_refreshes_in_a_row(client: Agent, provider: OpenIDProvider) -> None:
+    own, stop, slow = client.token("work").access_token, threading.Event(), list[float]()
+
+    def use_own() -> None:
+        while not stop.is_set():
+            before = time.monotonic()
+            assert client.token("work").access_token == own
+            slow.append(time.monotonic() - before)
+
+    user = threading.Thread(target=use_own)
+    user.start()
+    provider.fault("delay", ms=300, times=3)
+    audiences = [API.replace("api", name) for name in ("one", "two", "three")]
+    tokens = at_once([partial(client.token, "work", audience=audience) for audience in audiences])
+    stop.set()
+    user.join()
+    assert [token.audience for token in tokens] == audiences
+    assert sorted(map(str, refreshes(provider))) == sorted(audiences)
+    requests = provider.requests(provider.token_path, "refresh_token")[1:]
+    assert all(later.at - earlier.at >= 0.3 for earlier, later in itertools.pairwise(requests))
+    assert [request.status for request in requests] == [200, 200, 200]
+    assert all(row.presented == 1 for row in provider.ledger().values())
+    assert len(slow) > 10  # the account's own token was served all the while
+    assert client.refresh("work").access_token != own  # the last refresh token is good
+
+
+def test_a_token_for_an_api_is_refreshed_ahead_of_time_while_it_is_used_and_dropped_then() -> None:
+    with OpenIDProvider(access_token_lifetime=6) as provider, session(provider, audience=API) as (_, client):
+        first = client.token("work", audience=CALENDAR).access_token
+        until(lambda: client.token("work", audience=CALENDAR).access_token != first)
+        before = refreshes(provider).count(CALENDAR)
+        assert before >= 2
+        seen = len(refreshes(provider))
+        until(lambda: len(refreshes(provider)) >= seen + 4)  # the main token's
+        assert refreshes(provider).count(CALENDAR) <= before + 1
+        assert not client.has_valid("work", audience=CALENDAR)
+
+
+def test_an_api_that_the_provider_keeps_from_the_login_is_denied_and_nothing_else() -> None:
+    provider = OpenIDProvider(access_token_lifetime=3600, multi_resource=False)
+    with provider, session(provider, audience=API) as (_, client):
+        with pytest.raises(Denied, match=f"work for {CALENDAR}: invalid_target"):
+            client.token("work", audience=CALENDAR)
+        assert record(client)["state"] == "ready"
+        assert client.refresh("work").audience == API
+
+
+def test_a_token_for_the_default_audience_is_not_served_for_another() -> None:
+    provider = OpenIDProvider(access_token_lifetime=3600, multi_resource=False, other_audience="ignored")
+    with provider, session(provider, audience=API) as (_, client):
+        with pytest.raises(Denied, match="another audience than"):
+            client.token("work", audience=CALENDAR)
+        assert not client.has_valid("work", audience=CALENDAR)
+        assert client.refresh("work").audience == API
+
+
+def test_auth0s_403_for_an_api_ends_no_session(client: Agent, provider: OpenIDProvider) -> None:
+    body = {"error": "invalid_grant", "error_description": "Unknown or invalid refresh token."}
+    provider.fault("status", status=403, body=body, audience=CALENDAR)
+    with pytest.raises(Denied, match="invalid_grant"):
+        client.token("work", audience=CALENDAR)
+    assert refreshes(provider) == [CALENDAR, None]
+    assert record(client)["state"] == "ready"
+
+
+def test_a_session_that_was_ended_is_seen_through_an_api(client: Agent, provider: OpenIDProvider) -> None:
+    body = {"error": "invalid_grant", "error_description": "Unknown or invalid refresh token."}
+    provider.fault("status", status=403, body=body, times=2)
+    with pytest.raises(LoginRequired):
+        client.token("work", audience=CALENDAR)
+    assert record(client)["state"] == "login_required"
+
+
+def test_elsewhere_an_api_is_a_resource() -> None:
+    # Without rotation: this provider replaces a refresh token before it refuses the resource, and keeps the new one.
+    provider = OpenIDProvider(access_token_lifetime=3600, flavor="plain", rotate=False)
+    with provider, AgentProcess({"work": account(provider)}) as process, process.client() as client:
+        tokens = provider.login(resources=[API, CALENDAR])
+        assert tokens.refresh_token is not None
+        client.import_refresh_token(tokens.refresh_token, "work")
+        assert client.token("work", audience=CALENDAR).access_token.count(".") == 2
+        with pytest.raises(Denied, match="invalid_target"):
+            client.token("work", audience=MAIL)
+        assert set((client.token("work", scope="openid email").scope or "").split()) == {"openid", "email"}
+        with pytest.raises(Denied, match="invalid_scope"):
+            client.token("work", scope="openid write:everything")
+    # No more: after five of them clients wait for the next first request.
+
+
+def test_an_api_answers_401_and_gets_another_token_of_its_own(provider: OpenIDProvider) -> None:
+    with OpenIDProvider(access_token_lifetime=10) as quick, session(quick, audience=API) as (_, client):
+        token = client.token("work", audience=CALENDAR)
+        until(lambda: token.expires_at - time.time() < 7)
+        other = client.rejected(token.access_token, "work", audience=CALENDAR)
+        assert other.audience == CALENDAR
+        assert other.access_token != token.access_token
+    assert provider.count(provider.token_path) == 0
+
+
+def test_a_service_gets_tokens_for_several_apis_by_its_secret(provider: OpenIDProvider) -> None:
+    way = {"grant": "client_credentials", "token_endpoint_auth_method": "client_secret_post"}
+    keys = account(provider, "service-app", audience=API, **way)
+    with AgentProcess({"work": keys}) as process, process.client() as client:
+        begun = client.call("login", {"account": "work", "flow": "browser", "client_secret": "service-secret"})
+        client.call("login_result", {"login_id": begun["login_id"]})
+        assert client.token("work", audience=CALENDAR).audience == CALENDAR
+        assert client.token("work").audience == API
+        for call in (client.profile, client.id_token, client.user):
+            with pytest.raises(Unsupported, match="nobody is logged in"):
+                call("work")
+
+
+# ---- users and their metadata
+
+
+def test_other_providers_say_which_they_are() -> None:
+    with OpenIDProvider(access_token_lifetime=3600, flavor="plain") as provider, session(provider) as (_, client):
+        with pytest.raises(Unsupported, match=provider.issuer):
+            client.user_metadata("work")
+        assert client.profile("work").sub == ALICE
+
+
+def test_a_session_for_another_api_says_which_command_gets_a_token(client: Agent, provider: OpenIDProvider) -> None:
+    with pytest.raises(Misconfigured) as raised:
+        client.user_metadata("work")
+    assert raised.value.message.endswith(
+        f"auth-agent login work.users --issuer {provider.issuer} --client-id native-app "
+        f"--audience {provider.management_audience} --scope '{USERS_SCOPE}' --management-for work"
+    )
+
+
+def test_a_session_without_a_refresh_token_is_enough(provider: OpenIDProvider) -> None:
+    with OpenIDProvider(access_token_lifetime=3600, management_refresh_token=False) as frugal:
+        keys: dict[str, Any] = {"redirect_ports": [0], "audience": frugal.management_audience, "scope": USERS_SCOPE}
+        accounts = {"work": account(frugal, management_account="users"), "users": account(frugal, **keys)}
+        with AgentProcess(accounts) as process, process.client() as client:
+            log_in(client, frugal)
+            begun = client.call("login", {"account": "users", "flow": "browser"})
+            frugal.enter(str(begun["authorization_url"]))
+            client.call("login_result", {"login_id": begun["login_id"]})
+            assert client.update_user_metadata("work", {"country": "Canada"}) == {"country": "Canada"}
+            assert record(client, "users")["renewal"] == "none"
+    assert provider.count(provider.token_path) == 0
+
+
+@pytest.mark.parametrize("mode", ["drop-after", "half"])
+def test_a_change_whose_answer_was_lost_is_made_once_and_told(
+    users: Agent, provider: OpenIDProvider, mode: Any
+) -> None:
+    provider.fault(mode, route=provider.user_path(ALICE), method="PATCH")
+    assert users.update_user_metadata("work", {"country": "Canada"}) == {"country": "Canada"}
+    assert [r.method for r in provider.requests(provider.user_path(ALICE))] == ["PATCH", "GET"]
+
+
+def test_a_change_that_never_arrived_is_told_so(users: Agent, provider: OpenIDProvider) -> None:
+    provider.fault("drop-before", route=provider.user_path(ALICE), method="PATCH")
+    with pytest.raises(Unavailable, match="the change was not made"):
+        users.update_user_metadata("work", {"country": "Canada"})
+    assert users.user_metadata("work") == {}
+
+
+def test_too_many_calls_are_left_alone_until_they_may_come_again() -> None:
+    with ExitStack() as stack:
+        provider = stack.enter_context(OpenIDProvider(access_token_lifetime=3600, management_limit=(2, 1)))
+        keys = {"audience": provider.management_audience, "scope": USERS_SCOPE}
+        _, client = stack.enter_context(session(provider, **keys))
+        client.user_metadata("work")
+        client.user_metadata("work")
+        for _ in range(5):
+            with pytest.raises(Unavailable) as raised:
+                client.user_metadata("work")
+            assert 0 < (raised.value.retry_after or 0) <= 60
+        assert provider.count(provider.user_path(ALICE)) == 3
+
+
+def test_a_token_without_the_scope_says_which_login_has_it(provider: OpenIDProvider) -> None:
+    scope = "openid offline_access read:current_user"
+    with session(provider, audience=provider.management_audience, scope=scope) as (_, client):
+        assert client.user_metadata("work") == {}
+        with pytest.raises(Denied, match="lacks update:current_user_metadata: auth-agent login work --scope"):
+            client.update_user_metadata("work", {"country": "Canada"})
+
+
+def test_an_opaque_token_at_the_management_api_says_to_log_in(provider: OpenIDProvider) -> None:
+    """Auth0 grants an opaque token where the audience got lost on the way, and calls that a bad header at the API."""
+    with session(provider, audience=provider.management_audience) as (_, client):
+        provider.fault("status", status=400, body={"errorCode": "Bearer", "message": "Bad HTTP authentication header"})
+        provider.clear_faults()
+        provider.fault("merge", set={"access_token": "opaque"}, route=TOKEN_ROUTE)
+        client.refresh("work")
+        with pytest.raises(Denied, match="not for this API; log in again: auth-agent login work"):
+            client.user_metadata("work")
+
+
+def test_a_removed_user_is_told(users: Agent, provider: OpenIDProvider) -> None:
+    provider.remove_user(ALICE)
+    with pytest.raises(Exception, match="inexistent_user") as raised:
+        users.user("work")
+    assert getattr(raised.value, "code", None) == "provider_error"
+
+
+# ---- a session's end
+
+
+def test_the_end_that_a_provider_gives_is_shown_and_watched(client: Agent, provider: OpenIDProvider) -> None:
+    assert record(client)["session_ends_at"] is None
+    watched = client.watch(["work"])
+    assert next(watched)["session_ends_at"] is None
+    provider.fault("merge", set={"refresh_token_expires_in": 7200})
+    client.refresh("work")
+    until(lambda: next(watched)["session_ends_at"] is not None)
+    ends = record(client)["session_ends_at"]
+    assert isinstance(ends, float)
+    assert abs(ends - time.time() - 7200) < 60
+    at = int(time.time()) + 3600
+    provider.fault("merge", claims={"session_expiry": at})
+    client.refresh("work")
+    assert record(client)["session_ends_at"] == at
+
+
+def test_a_logout_leaves_nothing_and_is_told_also_when_the_provider_is_gone() -> None:
+    with KeyringSession() as keyring, OpenIDProvider(access_token_lifetime=3600) as provider:
+        accounts, environment = {"work": account(provider)}, keyring.environment
+        with AgentProcess(accounts, environment=environment, store="keyring") as process:
+            with process.client() as client:
+                log_in(client, provider)
+                until(lambda: keyring.read() is not None)
+                watched = client.watch(["work"])
+                assert next(watched)["state"] == "ready"
+                provider.fault("drop-before", route=None, times=None)
+                assert not client.logout("work")
+                until(lambda: next(watched)["state"] == "logged_out")
+                until(lambda: keyring.read() is None)
+            process.kill()
+            process.start()
+            with process.client() as client:
+                until(lambda: record(client)["state"] == "logged_out")
+                with pytest.raises(LoginRequired):
+                    client.token("work")
+
+
+def test_the_provider_refuses_what_was_logged_out(provider: OpenIDProvider) -> None:
+    tokens = provider.login()
+    assert tokens.refresh_token is not None
+    with AgentProcess({"work": account(provider)}) as process, process.client() as client:
+        client.import_refresh_token(tokens.refresh_token, "work")
+        assert client.logout("work").revoked
+    assert provider.refresh(tokens.refresh_token).json()["error"] == "invalid_grant"
+    assert provider.ledger()[fingerprint(tokens.refresh_token)].succeeded == 1
+
+
+# ---- ID tokens
+
+
+def test_an_id_token_that_has_expired_is_got_anew_and_one_that_lives_too_short_is_told() -> None:
+    with OpenIDProvider(access_token_lifetime=3600, id_token_lifetime=3) as provider, session(provider) as (_, client):
+        first = client.id_token("work")
+        until(lambda: first.expires_at < time.time())
+        second = client.id_token("work")
+        assert second.id_token != first.id_token
+        with pytest.raises(LifetimeTooShort):
+            client.id_token("work", min_ttl=60)
+
+
+def test_accounts_of_one_issuer_do_not_disturb_each_other(provider: OpenIDProvider) -> None:
+    accounts = {"work": account(provider, default=True), "home": account(provider, "second-app")}
+    with AgentProcess(accounts) as process, process.client() as client:
+        log_in(client, provider)
+        tokens = provider.login("auth0|bob", client_id="second-app")
+        assert tokens.refresh_token is not None
+        client.import_refresh_token(tokens.refresh_token, "home")
+        assert (client.profile().sub, client.profile("home").sub) == (ALICE, "auth0|bob")
+        body = {"error": "invalid_client"}
+        provider.fault("status", status=401, body=body, client_id="second-app", times=None)
+        with pytest.raises(Misconfigured):
+            client.refresh("home")
+        assert client.refresh().account == "work"
+        client.logout("home")
+        assert client.profile().sub == ALICE
