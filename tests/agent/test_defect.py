@@ -1,12 +1,16 @@
 """Where a defect is, told without what it was holding."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 
 import pytest
 
-from auth_agent.defect import place
+from auth_agent.defect import place, places
 
 
 def lose(secret: str) -> None:
@@ -79,3 +83,28 @@ def test_an_error_that_was_never_raised_has_no_place() -> None:
 
 def test_no_error_is_a_question_mark() -> None:
     assert place(None) == "?"
+
+
+def test_of_a_group_each_is_told() -> None:
+    group = ExceptionGroup("canary", [raised_by(lose), ExceptionGroup("", [raised_by(be_unspeakable)])])
+    assert places(group) == f"ValueError@{line(lose, 1)},UnspeakableError@{line(be_unspeakable, 1)}"
+    assert places(raised_by(lose)) == f"ValueError@{line(lose, 1)}"
+
+
+def test_a_defect_that_ends_the_agent_is_told_without_what_it_was_holding(tmp_path: Path) -> None:
+    script = """
+import sys
+from auth_agent import daemon
+from auth_agent.cli import commands
+
+async def serve(*_):
+    raise ExceptionGroup("canary", [ValueError("canary")]) from KeyError("canary")
+
+daemon.serve = serve
+sys.exit(commands.main(["run", "--store", "memory"]))
+"""
+    command = [sys.executable, "-W", "error", "-c", script]
+    environment = {**os.environ, "AUTH_AGENT_CONFIG": str(tmp_path / "config.toml")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "auth-agent: a defect ended the agent: ValueError@?\n"

@@ -197,6 +197,30 @@ def test_the_end_of_a_session_is_told_by_date_and_by_time() -> None:
     assert field("session", shown(session_ends_at=end, state="login_required")) is None
 
 
+def test_the_end_of_a_session_is_a_warning_the_day_before() -> None:
+    end = NOW + 86_000
+    said = status(shown(session_ends_at=end)).splitlines()
+    assert said[0] == "▲ work  ready, token good for 59 min"
+    assert field("session", shown(session_ends_at=end)) is None  # it is told once
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
+    assert field("problem", shown(session_ends_at=end)) == f"log in again before {date}, in 23 h 53 min"
+    assert field("help", shown(session_ends_at=end)) == "auth-agent login work"
+    assert change(shown(session_ends_at=end), NOW)[0].startswith(f"▲ work  ready: log in again before {date}")
+
+
+def test_a_failure_is_told_before_the_end_of_a_session() -> None:
+    record = shown(session_ends_at=NOW + 60, renewal="retrying", reason="the provider answered HTTP 503")
+    assert field("problem", record) == "the provider answered HTTP 503"
+    assert (field("session", record) or "").endswith("in 1 min")
+
+
+def test_the_end_of_a_session_that_has_passed_is_told_as_such() -> None:
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW - 60))
+    assert field("problem", shown(session_ends_at=NOW - 60)) == (
+        f"log in again: the provider ends the session, {date} was its time"
+    )
+
+
 # ---- the store
 
 

@@ -1,5 +1,6 @@
 """`auth-agent login`, as a person at a terminal, or a script, meets it."""
 
+import json
 import os
 import re
 import signal
@@ -326,6 +327,9 @@ def test_a_session_s_account_is_not_given_to_another_client(agent: AgentProcess,
         (("login", "--issuer", "https://id.example", "--client-id", "x"), 2, "Name the account"),
         (("login", "work", "--flow", "fax"), 2, "--flow"),
         (("login", "work", "--authorize", "prompt"), 2, "NAME=VALUE"),
+        (("login", "work", "--management-for", "wrk"), 1, "did you mean work?"),
+        (("login", "work", "--management-for", "work"), 2, "another account"),
+        (("login", "new", "--management-for", "work"), 1, "auth-agent login new --issuer"),
         (("login", "a b", "--issuer", "https://id.example", "--client-id", "x"), 1, "a b"),
     ],
 )
@@ -345,6 +349,53 @@ def test_an_agent_that_reads_another_configuration_is_told(agent: AgentProcess, 
     done = agent.run("login", "new", *new_account(provider))
     assert done.returncode == 1
     assert f"another configuration, {agent.config}, and not {other}" in done.stderr
+
+
+def test_a_login_for_another_account_s_user_is_named_there(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    agent.config.write_text(f"# mine\n{agent.config.read_text()}")
+    with at_terminal(agent, "login", "work.users", *new_account(provider), "--management-for", "work") as terminal:
+        provider.enter(terminal.until(ADDRESS)[0])
+        assert terminal.end() == 0
+    listed = json.loads(agent.run("account", "list", "--json").stdout)
+    assert [(one["name"], one["management_account"], one["state"]) for one in listed] == [
+        ("work", "work.users", "logged_out"),
+        ("work.users", None, "ready"),
+    ]
+    assert agent.config.read_text().startswith("# mine\n")
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_login_for_another_account_that_comes_to_nothing_leaves_that_as_before(
+    is_new: bool, agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    if not is_new:
+        assert agent.run("account", "add", "users", *new_account(provider)).returncode == 0
+    before = agent.config.read_text()
+    keys = new_account(provider) if is_new else ("--scope", "openid email")
+    with at_terminal(agent, "login", "users", *keys, "--management-for", "work") as terminal:
+        terminal.until(ADDRESS)
+        assert 'management_account = "users"' in agent.config.read_text()
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "work is as it was before" in terminal.shown
+        again = "to try again: auth-agent login users --management-for work"
+        assert (again in " ".join(terminal.shown.split())) == is_new
+    after = agent.config.read_text()
+    assert "management_account" not in after
+    assert after.startswith(before.rstrip()) if is_new else after == before
+    assert agent.run("reload").stderr == "nothing changed\n"
+
+
+def test_what_another_account_was_given_stays_where_the_file_was_changed_meanwhile(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    with at_terminal(agent, "login", "users", *new_account(provider), "--management-for", "work") as terminal:
+        terminal.until(ADDRESS)
+        agent.config.write_text(f"{agent.config.read_text()}# theirs\n")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "was changed meanwhile" in terminal.shown
+    assert agent.config.read_text().endswith("# theirs\n")
 
 
 # ---- auth-agent account

@@ -11,8 +11,6 @@ from auth_agent.printable import printable
 from auth_agent_client import Agent
 from auth_agent_client.errors import Locked, UnknownAccount
 
-# Of several failures, the code of the one that most needs a person.
-_URGENCY: Final = (exits.LOGIN_REQUIRED, exits.DENIED, exits.UNAVAILABLE)
 _CODES: Final = {
     "login_required": exits.LOGIN_REQUIRED,
     "logged_out": exits.LOGIN_REQUIRED,
@@ -33,8 +31,7 @@ def check_accounts(agent: Agent, account: str | None, min_ttl: float) -> int:
     if not records:
         exits.complain("there are no accounts yet; to begin: auth-agent login NAME --issuer URL --client-id ID")
         return exits.LOGIN_REQUIRED
-    failures = {_check(agent, record, min_ttl) for record in records}
-    return next((code for code in _URGENCY if code in failures), exits.OK)
+    return exits.worst({_check(agent, record, min_ttl) for record in records})
 
 
 def _check(agent: Agent, record: Mapping[str, object], min_ttl: float) -> int:

@@ -14,10 +14,10 @@ import click
 from auth_agent.cli import exits, token as light_token
 from auth_agent.cli.check import check_accounts
 from auth_agent.cli.client_secret import client_secret_options
-from auth_agent.cli.screen import say
+from auth_agent.cli.screen import say, say_error, show
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import change, overview, status_lines
-from auth_agent.cli.terminal import Terminal, terminal
+from auth_agent.cli.terminal import terminal
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, __version__
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     except click.Abort:
         return exits.INTERRUPTED
     except AgentError as error:
-        say(f"auth-agent: {printable(error.message, 1000)}")
+        say_error(printable(error.message, 1000))
         return exits.exit_code(error)
     except StartupError as error:
         say(f"auth-agent: {error}")
@@ -54,21 +54,39 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class _Commands(click.Group):
-    """The commands; those that change the configuration are imported when they are asked for: others do without."""
+    """The commands; those in files of their own are imported when they are asked for: others do without."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "account", "login"])
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "account":
-            from auth_agent.cli.account import account  # noqa: PLC0415 -- as above
+        return super().get_command(ctx, cmd_name) if cmd_name not in _ELSEWHERE else _imported(cmd_name)
 
-            return account
-        if cmd_name == "login":
-            from auth_agent.cli.login import login  # noqa: PLC0415 -- as above
 
-            return login
-        return super().get_command(ctx, cmd_name)
+_ELSEWHERE = ("account", "id-token", "login", "logout", "metadata", "profile", "user")
+
+
+def _imported(name: str) -> click.Command:
+    """One of the commands that are elsewhere."""
+    if name == "account":
+        from auth_agent.cli.account import account  # noqa: PLC0415 -- see _Commands
+
+        return account
+    if name == "login":
+        from auth_agent.cli.login import login  # noqa: PLC0415 -- as above
+
+        return login
+    if name == "logout":
+        from auth_agent.cli.logout import logout  # noqa: PLC0415 -- as above
+
+        return logout
+    if name == "metadata":
+        from auth_agent.cli.metadata import metadata  # noqa: PLC0415 -- as above
+
+        return metadata
+    from auth_agent.cli.user import id_token, profile, user  # noqa: PLC0415 -- as above
+
+    return {"id-token": id_token, "profile": profile, "user": user}[name]
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,6 +115,7 @@ def run(store: str) -> None:
 
     from auth_agent.config import config_path  # noqa: PLC0415
     from auth_agent.daemon import serve  # noqa: PLC0415
+    from auth_agent.defect import places  # noqa: PLC0415
     from auth_agent.host.hardening import protect_memory, raise_file_limit  # noqa: PLC0415
     from auth_agent.host.restart import restart as restart_process  # noqa: PLC0415
     from auth_agent.logs import log_to_stderr  # noqa: PLC0415
@@ -106,7 +125,13 @@ def run(store: str) -> None:
     protect_memory()
     raise_file_limit()
     log_to_stderr()
-    if anyio.run(serve, config_path(), Path(socket_path()), state_path() if store == "keyring" else None):
+    try:
+        restarts = anyio.run(serve, config_path(), Path(socket_path()), state_path() if store == "keyring" else None)
+    except StartupError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- the last boundary: Python's own traceback could show what was held
+        raise click.ClickException(f"a defect ended the agent: {places(error)}") from None
+    if restarts:
         restart_process()
 
 
@@ -141,7 +166,7 @@ def import_(account: str | None, *, switch_user: bool, client_secret: str | None
             refresh_token, account, switch_user=switch_user, client_secret=client_secret
         )
     look = terminal(sys.stderr)
-    _print(status_lines([record], time.time(), look), look, err=True)
+    show(status_lines([record], time.time(), look), look, err=True)
 
 
 @cli.command()
@@ -183,13 +208,8 @@ def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | 
         click.echo(json.dumps(found, indent=2))
     else:
         look = terminal(sys.stdout)
-        _print(overview(found, time.time(), __version__, look, os.environ.get("HOME", "")), look)
+        show(overview(found, time.time(), __version__, look, os.environ.get("HOME", "")), look)
     return exits.OK
-
-
-def _print(lines: Sequence[str], look: Terminal, *, err: bool = False) -> None:
-    """Print lines as they are: whether there are colours in them is decided already."""
-    click.echo("\n".join(map(look.shown, lines)), err=err, color=True)
 
 
 @cli.command()
@@ -249,21 +269,8 @@ def _show_change(record: Mapping[str, object], shown: dict[object, str], *, as_j
         else:
             look = terminal(sys.stdout)  # each time: a window may change its size
             head = look.styled(time.strftime("%H:%M:%S", time.localtime(now)), "label")
-            _print(change(record, now, look, f"{head}  "), look)
+            show(change(record, now, look, f"{head}  "), look)
         sys.stdout.flush()
-
-
-@cli.command()
-@click.argument("account", required=False)
-def logout(account: str | None) -> None:
-    """Forget a session, and revoke its refresh token at the provider.
-
-    Example: auth-agent logout work
-    """
-    with Agent() as agent:
-        revoked = agent.logout(account)
-    said = "was revoked at the provider" if revoked else "could not be revoked at the provider"
-    click.echo(f"logged out; the refresh token {said}", err=True)
 
 
 @cli.command()

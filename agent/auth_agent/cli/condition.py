@@ -1,6 +1,7 @@
 """How an account's session is doing, in words: what state it is in, what is wrong with it, and what helps."""
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,6 +20,8 @@ _REASONS: Final = {
 _LAST_TOKEN: Final = "the provider gave no refresh token: the session ends with the token"  # noqa: S105 -- a text
 _UNSAVED: Final = "not saved yet: it would end with the agent"
 _UNDELETED: Final = "its old session is not deleted from the store yet"
+# A person who looks once a day is warned of a session's end in time.
+_NEAR: Final = 86_400  # s
 _SEE_STORE: Final = "the store, see below"
 
 # The error codes of a provider (RFC 6749, section 5.2, and others') that a reason begins with, by what helps: another
@@ -84,6 +87,20 @@ def reason(record: Mapping[str, object]) -> str:
     return _REASONS.get(said, said)
 
 
+def session_end(record: Mapping[str, object], now: float) -> str:
+    """Until when a person has to log in again, whatever is refreshed meanwhile; "" where no such end is known."""
+    end = number(record.get("session_ends_at"))
+    if end is None or record.get("state") in ("login_required", "logged_out"):
+        return ""
+    try:
+        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
+    except (OverflowError, ValueError, OSError):
+        return ""
+    if end <= now:
+        return f"log in again: the provider ends the session, {date} was its time"
+    return f"log in again before {date}, in {duration(end - now)}"
+
+
 def number(value: object) -> float | None:
     """A record's number, None where it is none that means something."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -103,7 +120,10 @@ def _ready(record: Mapping[str, object], name: str, now: float) -> Condition:
     if renewal == "none":
         return Condition("warning", "ready", more, _LAST_TOKEN, command("then:", _line("auth-agent login", name)))
     if not reason(record):
-        return Condition("good", "ready", more)
+        end = number(record.get("session_ends_at"))
+        if end is None or end - now > _NEAR:
+            return Condition("good", "ready", more)
+        return Condition("warning", "ready", more, session_end(record, now), _command("auth-agent login", name))
     return Condition("warning", "ready, but refreshes fail", more, reason(record), _retry_help(record, name))
 
 

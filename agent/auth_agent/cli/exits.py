@@ -1,6 +1,7 @@
 """Exit codes, and the one line that goes with them. Imported by light commands: nothing heavy here."""
 
 import sys
+from collections.abc import Collection
 
 from auth_agent_client import errors
 
@@ -28,6 +29,15 @@ _CODES: dict[type[errors.AgentError], int] = {
 def exit_code(error: errors.AgentError) -> int:
     """The exit code for what went wrong."""
     return _CODES.get(type(error), ERROR)
+
+
+# Of several failures, the one that most needs a person comes first.
+_WORST_FIRST = (NOT_RUNNING, LOGIN_REQUIRED, DENIED, ERROR, USAGE, UNAVAILABLE)
+
+
+def worst(codes: Collection[int]) -> int:
+    """The exit code of a command that did several things, each of which has one."""
+    return next((code for code in _WORST_FIRST if code in codes), OK)
 
 
 def complain(message: str) -> None:

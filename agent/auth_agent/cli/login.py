@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,12 +15,13 @@ from auth_agent.cli.account_options import IDENTITY, account_options, unknown, w
 from auth_agent.cli.browser import open_address
 from auth_agent.cli.client_secret import ask, can_ask, client_secret_options
 from auth_agent.cli.running import ensure_running, record_of
-from auth_agent.cli.screen import say, shown_path
+from auth_agent.cli.screen import say, say_address, shown_path
 from auth_agent.cli.status import status_lines
 from auth_agent.cli.terminal import terminal
 from auth_agent.cli.waiting import wait
 from auth_agent.config import Account, Config, config_path, load
 from auth_agent.config_file import Written, restore
+from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent
 from auth_agent_client.errors import AgentError, InvalidRequest, Misconfigured
@@ -45,6 +46,12 @@ _LONGEST: Final = 8192  # characters of an address
     help="Open no browser: print the address, and take the one that the browser ended on.",
 )
 @click.option("--switch-user", is_flag=True, help="It may be another user than before.")
+@click.option(
+    "--management-for",
+    "managed",
+    metavar="NAME",
+    help="The account whose user's data this login is for: it becomes that one's --management-account.",
+)
 @client_secret_options
 def login(
     name: str | None,
@@ -54,6 +61,7 @@ def login(
     flow: str,
     no_browser: bool,
     switch_user: bool,
+    managed: str | None,
 ) -> int:
     """Log in to an account, or add one and log in.
 
@@ -61,15 +69,26 @@ def login(
     fails, the session that there was stays. Where no agent runs, one is started in the background.
 
     Example: auth-agent login work --issuer https://id.example --client-id ID
+
+    Auth0's Management API, which has the user's data, wants a login of its own: --management-for says whose.
+
+    Example: auth-agent login work.users --issuer https://acme.eu.auth0.com/ --client-id ID
+    --audience https://acme.eu.auth0.com/api/v2/ --management-for work
+    --scope "openid offline_access read:current_user update:current_user_metadata"
     """
     config = load(config_path())
     chosen = _chosen(config, name, keys)
+    _check_managed(config, chosen, managed)
     ensure_running()
     with Agent() as agent:
-        written = _write(agent, config, chosen, keys)
-        agent.reload()
-        account = load(config.path).accounts[chosen]
+        written: list[tuple[str, Written]] = []
         try:
+            if keys:
+                written.append((chosen, _write(agent, config, chosen, keys)))
+            if managed is not None:
+                written.append((managed, write(load(config.path), managed, {"management_account": chosen})))
+            agent.reload()
+            account = load(config.path).accounts[chosen]
             _refuse_other_agents(agent, chosen, config)
             with _interruptible():
                 asked = {"account": chosen, "flow": flow, "switch_user": switch_user}
@@ -79,11 +98,11 @@ def login(
                     agent, begun["login_id"], _seconds(begun["expires_at"]), takes_address="authorization_url" in begun
                 )
         except KeyboardInterrupt:
-            say("Cancelled; nothing has changed." if written is None else "Cancelled.")
-            _take_back(agent, chosen, config, written)
+            say("Cancelled." if written else "Cancelled; nothing has changed.")
+            _take_back(agent, config, written)
             return exits.INTERRUPTED
-        except (AgentError, click.ClickException) as error:
-            _take_back(agent, chosen, config, written, is_wrong=isinstance(error, Misconfigured))
+        except (AgentError, StartupError, click.ClickException) as error:
+            _take_back(agent, config, written, is_wrong=isinstance(error, Misconfigured))
             raise
     _tell(account, record)
     return exits.OK
@@ -100,6 +119,14 @@ def _chosen(config: Config, name: str | None, keys: Mapping[str, object]) -> str
     return name
 
 
+def _check_managed(config: Config, name: str, managed: str | None) -> None:
+    """Tell of an account that this one can't have the user's data of."""
+    if managed is not None and managed not in config.accounts:
+        raise unknown(config, managed)
+    if managed == name:
+        raise click.UsageError("--management-for names another account: its own tokens an account uses anyway.")
+
+
 def _refuse_other_agents(agent: Agent, name: str, config: Config) -> None:
     """Tell of an agent that can't do it: one of before an upgrade, or one that reads another configuration."""
     features = agent.hello("login").get("features")
@@ -114,10 +141,8 @@ def _refuse_other_agents(agent: Agent, name: str, config: Config) -> None:
         )
 
 
-def _write(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) -> Written | None:
-    """Write what the account is into the configuration; None: nothing was to be written."""
-    if not keys:
-        return None
+def _write(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) -> Written:
+    """Write what the account is into the configuration."""
     known = config.accounts.get(name)
     others = [key for key in IDENTITY if known is not None and keys.get(key) not in (None, getattr(known, key))]
     if others:
@@ -130,26 +155,25 @@ def _write(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) 
     return write(config, name, keys)
 
 
-def _take_back(agent: Agent, name: str, config: Config, written: Written | None, *, is_wrong: bool = False) -> None:
-    """After a login that came to nothing: the account is as it was before, and of a new one it is told what to do.
+def _take_back(agent: Agent, config: Config, written: Sequence[tuple[str, Written]], *, is_wrong: bool = False) -> None:
+    """After a login that came to nothing: accounts are as they were before, the last that was changed first.
 
-    Where it is wrong itself, trying again would bring the same.
+    A new one stays; where it is wrong itself, trying again would bring the same.
     """
-    if written is None or not written.changed:
-        return
-    if written.added:
-        again = f"auth-agent login {name}"
-        if is_wrong:
+    where = shown_path(config.path)
+    for name, one in reversed(written):
+        if one.added:
+            managed = "".join(f" --management-for {other}" for other, _ in written if other != name)
+            again = f"auth-agent login {name}{managed}"
             remedy = f"to correct it, say anew what was wrong, as in: {again} --issuer URL"
-        else:
-            remedy = f"to try again: {again}"
-        say(f"The account stays in {shown_path(config.path)}; {remedy}")
-        return
-    if not restore(config.path, written):
-        say(f"{shown_path(config.path)} was changed meanwhile, and stays as it is")
-        return
-    agent.reload()
-    say(f"{name} is as it was before in {shown_path(config.path)}")
+            say(f"The account stays in {where}; {remedy if is_wrong else f'to try again: {again}'}")
+        elif not restore(config.path, one):
+            say(f"{where} was changed meanwhile, and stays as it is")
+            break
+        elif one.changed:
+            say(f"{name} is as it was before in {where}")
+    if any(one.changed for _, one in written):
+        agent.reload()
 
 
 # ---- the login
@@ -179,7 +203,7 @@ def _show(account: Account, begun: Mapping[str, object], *, opens: bool) -> None
             say(f"To log in at {host}, open this address in a browser:")
             opens = False
         say()
-        _say_address(address)
+        say_address(address)
         say()
         if not opens:
             say(
@@ -189,14 +213,6 @@ def _show(account: Account, begun: Mapping[str, object], *, opens: bool) -> None
             say()
     else:
         say(f"Asking {host} for a token of the client's own …")
-
-
-def _say_address(address: str) -> None:
-    """Alone on its line, whole, however narrow the terminal is; for a program where one reads."""
-    if sys.stdout.isatty():
-        say(address, "strong", whole=True)
-    else:
-        click.echo(address)
 
 
 def _show_code(begun: Mapping[str, object]) -> None:

@@ -1,11 +1,14 @@
-"""What is said to a person, on standard error: standard output is for programs."""
+"""What is said to a person, on standard error: standard output is for what was asked for."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from auth_agent.cli.terminal import Piece, Terminal, terminal
+from auth_agent.cli.terminal import Piece, Terminal, columns, terminal
+
+_COMMAND = "auth-agent"
 
 
 def say(text: str = "", style: str = "", *, whole: bool = False) -> None:
@@ -17,6 +20,31 @@ def say(text: str = "", style: str = "", *, whole: bool = False) -> None:
         lines = [line for paragraph in text.split("\n") for line in _wrapped(paragraph, style, look)]
     for line in lines:
         click.echo(look.shown(line), err=True, color=look.colour)
+
+
+def say_error(text: str) -> None:
+    """Say what went wrong; a command at its end that no line can hold stands on one of its own, to be copied whole."""
+    look = terminal(sys.stderr)
+    words, colon, arguments = text.rpartition(f": {_COMMAND} ")
+    if colon and look.width is not None and columns(f"{_COMMAND} {arguments}") > look.width:
+        say(f"{_COMMAND}: {words}:")
+        say()
+        say(f"{_COMMAND} {arguments}", "strong", whole=True)
+    else:
+        say(f"{_COMMAND}: {text}")
+
+
+def say_address(address: str) -> None:
+    """Alone on its line, whole, however narrow the terminal is; on standard output where a program reads that."""
+    if sys.stdout.isatty():
+        say(address, "strong", whole=True)
+    else:
+        click.echo(address)
+
+
+def show(lines: Iterable[str], look: Terminal, *, err: bool = False) -> None:
+    """Write lines as they are: whether there are colours in them is decided already."""
+    click.echo("\n".join(map(look.shown, lines)), err=err, color=True)
 
 
 def shown_path(path: Path) -> str:

@@ -4,11 +4,10 @@ Decides what is said, from what the agent answered; of the screen it knows no mo
 """
 
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from auth_agent.cli.condition import Condition, ago, command, condition, number
+from auth_agent.cli.condition import Condition, ago, command, condition, number, session_end
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.terminal import PLAIN, Piece, Terminal, columns, duration
 from auth_agent.printable import printable
@@ -104,6 +103,7 @@ def _block(
     record: Mapping[str, object], name: _Name, beside: int, now: float, terminal: Terminal, found: Condition
 ) -> list[str]:
     mark = terminal.mark(found.kind)
+    end = session_end(record, now)
     if name.columns <= beside:
         head = f"{mark} {name.styled(terminal)}{' ' * (beside - name.columns)}  "
         lines = terminal.wrap(head, _state(found))
@@ -114,7 +114,7 @@ def _block(
         *lines,
         *_field("login", _login(record), terminal),
         *_field("refresh", _refresh(record, now), terminal),
-        *_field("session", _session_end(record, now), terminal),
+        *_field("session", "" if end == found.problem else end, terminal),
         *_field("problem", found.problem, terminal, found.kind),
         *_field("help", found.help, terminal),
     ]
@@ -156,17 +156,6 @@ def _next(record: Mapping[str, object], now: float, label: str = "refresh ") -> 
         return ""
     when = f"in {duration(due - now)}" if due - now >= 1 else "now"
     return f"next attempt {when}" if renewal == "retrying" else f"{label}{when}"
-
-
-def _session_end(record: Mapping[str, object], now: float) -> str:
-    end = number(record.get("session_ends_at"))
-    if end is None or record.get("state") in ("login_required", "logged_out"):
-        return ""
-    try:
-        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
-    except (OverflowError, ValueError, OSError):
-        return ""
-    return f"log in again before {date}, in {duration(end - now)}"
 
 
 # ---- the agent

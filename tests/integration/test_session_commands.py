@@ -1,0 +1,429 @@
+"""The commands for the rest of a session: who is logged in, what is kept with the user, and how it ends."""
+
+import base64
+import json
+import re
+import shlex
+import stat
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth_agent_client import Agent, Denied, Unavailable
+from tests.integration.agent_process import COMMAND, AgentProcess, until
+from tests.integration.conftest import account, log_in, record
+from tests.integration.impostor import listening, scripted
+from tests.integration.terminal import Terminal
+from tests.op.provider import MANAGEMENT_SCOPE, OpenIDProvider
+
+ALICE = "auth0|alice"
+ADDRESS = r"http://127\.0\.0\.1:\d+/authorize\?\S+"
+NO_BROWSER = {"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+
+
+@pytest.fixture
+def agent(provider: OpenIDProvider) -> Generator[AgentProcess, None, None]:
+    """An agent with a session of `work`, and no browser."""
+    with AgentProcess({"work": account(provider, default=True, redirect_ports=[0])}) as process:
+        process.environment.update(NO_BROWSER)
+        with process.client() as client:
+            log_in(client, provider)
+        yield process
+
+
+@pytest.fixture
+def managed(agent: AgentProcess, provider: OpenIDProvider) -> AgentProcess:
+    """The same with a login for the Management API, by which `work` has its user's data."""
+    scope = f"openid offline_access {MANAGEMENT_SCOPE}"
+    users = account(provider, audience=provider.management_audience, scope=scope)
+    agent.configure({"work": account(provider, default=True, management_account="users"), "users": users})
+    assert agent.run("reload").returncode == 0
+    with agent.client() as client:
+        log_in(client, provider, "users", audience=provider.management_audience, scope=scope)
+    return agent
+
+
+def at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) -> Terminal:
+    return Terminal([*COMMAND, *arguments], agent.environment, columns)
+
+
+def shown_at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) -> str:
+    with at_terminal(agent, *arguments, columns=columns) as terminal:
+        assert terminal.end() == 0
+        return terminal.shown
+
+
+def told(agent: AgentProcess, *arguments: str) -> Any:
+    """What a command that succeeds prints as JSON."""
+    done = agent.run(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What a JWT that a command printed says."""
+    payload = token.strip().split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
+
+
+def browser_that_notes_its_address(agent: AgentProcess) -> Path:
+    program, seen = agent.home / "browser", agent.home / "seen"
+    program.write_text(f"#!{sys.executable}\nimport sys\nopen({str(seen)!r}, 'w').write(sys.argv[1])\n")
+    program.chmod(stat.S_IRWXU)
+    agent.environment["BROWSER"] = str(program)
+    return seen
+
+
+# ---- profile
+
+
+def test_a_profile_as_json_is_exactly_the_claims(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    provider.change_user(ALICE, claims={"https://acme.example/roles": ["admin", {"of": 7}], "name": "Zoë \x9b31m"})
+    claims = provider.userinfo(agent.run("token").stdout.strip()).json()
+    done = agent.run("profile", "work", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == claims
+    assert "Zoë" in done.stdout
+    assert "\x9b" not in done.stdout
+
+
+def test_a_profile_is_shown_to_a_person(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    provider.change_user(ALICE, claims={"https://acme.example/a-long-name/of-roles": ["admin"], "name": "A\x1b[31m"})
+    lines = shown_at_terminal(agent, "profile").splitlines()
+    assert lines[0] == "● work  A [31m"
+    assert "  email     auth0.alice@example.invalid ✓ verified" in lines
+    assert "  subject   auth0|alice" in lines
+    assert re.search(r"^  updated   \d{4}-\d\d-\d\d \d\d:\d\d, (just now|.* ago)$", "\n".join(lines), re.MULTILINE)
+    where = lines.index("  https://acme.example/a-long-name/of-roles")
+    assert lines[where + 1].strip() == '["admin"]'
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_no_line_of_a_profile_is_wider_than_the_terminal(
+    columns: int, agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    provider.change_user(ALICE, claims={"name": "word " * 40, "x" * 100: "y" * 300, "nickname": "宽" * 90})
+    assert max(map(len, shown_at_terminal(agent, "profile", columns=columns).splitlines())) <= columns
+
+
+def test_a_profile_in_a_pipe_has_no_colours(agent: AgentProcess) -> None:
+    assert "\x1b" not in agent.run("profile").stdout
+    with at_terminal(agent, "profile") as terminal:
+        assert terminal.end() == 0
+        assert "\x1b[32m✓ verified\x1b[0m" in terminal.raw
+
+
+def test_a_profile_is_fetched_once_for_everybody(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    for _ in range(3):
+        assert agent.run("profile", "--max-age", "0").returncode == 0
+    assert provider.count(provider.paths["userinfo"]) == 1
+
+
+def test_a_profile_that_cannot_be_fetched_is_the_id_token_s_and_says_so(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    provider.fault("drop-before", route=provider.paths["userinfo"], times=None)
+    done = agent.run("profile", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["sub"] == ALICE
+    assert "the provider could not be asked" in done.stderr
+    shown = agent.run("profile").stdout
+    assert shown.startswith("▲ work")
+    assert re.search(r"^  stale +as of .*; the provider could not be asked$", shown, re.MULTILINE)
+
+
+# ---- id-token and token
+
+
+def test_an_id_token_is_the_one_line_on_stdout(agent: AgentProcess) -> None:
+    done = agent.run("id-token", "work", "--min-ttl", "60")
+    assert (done.returncode, done.stderr) == (0, "")
+    claims = claims_of(done.stdout)
+    assert claims["sub"] == ALICE
+    known = told(agent, "id-token", "--json")
+    assert sorted(known) == ["account", "expires_at", "id_token"]
+    assert (known["id_token"], known["expires_at"]) == (done.stdout.strip(), claims["exp"])
+
+
+def test_an_id_token_that_would_have_to_live_longer_than_any_is_refused(agent: AgentProcess) -> None:
+    done = agent.run("id-token", "--min-ttl", "86400")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "min_ttl" in done.stderr
+
+
+def test_a_token_for_another_api_is_printed_by_the_same_login(agent: AgentProcess) -> None:
+    done = agent.run("token", "work", "--audience", "https://api.example", "--scope", "read:things")
+    assert (done.returncode, done.stderr) == (0, "")
+    claims = claims_of(done.stdout)
+    assert "https://api.example" in claims["aud"]
+    assert claims["sub"] == ALICE
+    assert claims["scope"] == "read:things"
+    assert agent.run("token").stdout != done.stdout
+
+
+# ---- user and metadata
+
+
+def test_a_user_is_told_whole_or_by_its_fields(managed: AgentProcess, provider: OpenIDProvider) -> None:
+    assert told(managed, "user", "work", "--json") == provider.user(ALICE)
+    assert told(managed, "user", "--json", "--field", "email", "--field", "logins_count").keys() == {
+        "email",
+        "logins_count",
+    }
+    lines = managed.run("user", "--field", "email").stdout
+    assert lines == "email  auth0.alice@example.invalid\n"
+    done = managed.run("user", "--field", "nothing")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "none of these fields" in done.stderr
+
+
+def test_without_a_login_for_the_api_the_command_that_makes_one_is_told_and_works(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    done = agent.run("metadata", "set", "work", "country=Canada")
+    assert (done.returncode, done.stdout) == (1, "")
+    found = re.search(r"auth-agent (login work\.users .*)", done.stderr)
+    assert found, done.stderr
+    with at_terminal(agent, "metadata", "get") as terminal:
+        assert terminal.end() == 1
+        assert f"\n{found[0]}\n" in terminal.shown  # whole, to be copied
+    with at_terminal(agent, *shlex.split(found[1]), "--redirect-port", "0") as terminal:
+        provider.enter(terminal.until(ADDRESS)[0])
+        assert terminal.end() == 0, terminal.shown
+    assert told(agent, "metadata", "set", "work", "country=Canada") == {"country": "Canada"}
+    assert (provider.user(ALICE) or {})["user_metadata"] == {"country": "Canada"}
+
+
+def test_metadata_keeps_its_types(managed: AgentProcess) -> None:
+    assert told(managed, "metadata", "get") == {}
+    words = ["country=Canada", "active:=true", 'address:={"city": "Oslo", "no": [1, 2.5, null]}', "count:=3", "n=3"]
+    whole = {
+        "country": "Canada",
+        "active": True,
+        "address": {"city": "Oslo", "no": [1, 2.5, None]},
+        "count": 3,
+        "n": "3",
+    }
+    assert told(managed, "metadata", "set", "work", *words) == whole
+    assert told(managed, "metadata", "get", "work") == whole
+    assert managed.run("metadata", "get", "country").stdout == "Canada\n"
+    assert managed.run("metadata", "get", "country", "--json").stdout == '"Canada"\n'
+    assert managed.run("metadata", "get", "work", "active").stdout == "true\n"
+    assert told(managed, "metadata", "get", "work", "address") == whole["address"]
+
+
+def test_metadata_is_changed_key_by_key_and_cleared_on_request_only(managed: AgentProcess) -> None:
+    told(managed, "metadata", "set", "a=1", "b=2", "c=3", "d:=4")
+    assert told(managed, "metadata", "set", "a=9", "--unset", "b", "c:=null") == {"a": "9", "d": 4}
+    assert told(managed, "metadata", "set", "work", "x:=[]", "--clear") == {"x": []}
+    assert told(managed, "metadata", "set", "--clear") == {}
+    assert told(managed, "metadata", "get") == {}
+
+
+def test_a_name_alone_is_an_account_where_there_is_one(managed: AgentProcess) -> None:
+    told(managed, "metadata", "set", "users=many", "country=Canada")
+    assert told(managed, "metadata", "get", "work") == {"users": "many", "country": "Canada"}
+    assert told(managed, "metadata", "get", "users") == {"users": "many", "country": "Canada"}  # by its own token
+    assert managed.run("metadata", "get", "work", "users").stdout == "many\n"
+    done = managed.run("metadata", "get", "nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no key nothing, and no account of that name; there are: country, users" in done.stderr
+    assert managed.run("metadata", "get", "work", "a b").returncode == 1
+
+
+def test_metadata_steers_no_terminal_and_reaches_a_program_as_it_is(managed: AgentProcess) -> None:
+    told(managed, "metadata", "set", "evil=\x1b[31mred\nand more")
+    assert managed.run("metadata", "get", "evil").stdout == "\x1b[31mred\nand more\n"
+    with at_terminal(managed, "metadata", "get", "evil") as terminal:
+        assert terminal.end() == 0
+        assert terminal.raw == " [31mred\r\nand more\r\n"
+    with at_terminal(managed, "metadata", "get") as terminal:
+        assert terminal.end() == 0
+        assert "\x1b" not in terminal.raw
+        assert json.loads(terminal.shown) == {"evil": "\x1b[31mred\nand more"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("set",), 2, "nothing to change"),
+        (("set", "work"), 2, "nothing to change"),
+        (("set", "work", "users"), 2, "users sets nothing: write KEY=VALUE"),
+        (("set", "a=1", "work"), 2, "work sets nothing: write KEY=VALUE"),
+        (("set", "a:=yes"), 2, "a: yes is no JSON"),
+        (("set", "a:=NaN"), 2, "JSON has no NaN"),
+        (("set", "a:=[1e999]"), 2, "larger than a number can be"),
+        (("set", 'a:={"b": 1, "b": 2}'), 2, "b twice"),
+        (("set", "=x"), 2, "no key"),
+        (("set", "a=1", "a:=2"), 2, "a is set twice"),
+        (("set", "a=1", "--unset", "a"), 2, "a is both set and unset"),
+        (("set", "--unset", "a", "--unset", "a"), 2, "a is unset twice"),
+        (("set", "--unset", ""), 2, "--unset needs a key"),
+        (("set", "--clear", "--unset", "a"), 2, "nothing left to --unset"),
+        (("set", "a:=36893488147419103232"), 2, "user_metadata must be a map"),
+        (("set", f"a:={'[' * 20}{']' * 20}"), 2, "16 deep"),
+        (("get", "work", "a", "b"), 2, "unexpected extra argument (b)"),
+        (("set", "wrk", "a=1"), 1, "did you mean work?"),
+        (("get", "wrk", "a"), 1, "did you mean work?"),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_sent(
+    arguments: tuple[str, ...], code: int, said: str, managed: AgentProcess, provider: OpenIDProvider
+) -> None:
+    done = managed.run("metadata", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert provider.count(provider.user_path(ALICE)) == 0
+
+
+def test_another_provider_than_auth0_is_named(start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(flavor="plain")
+    with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
+        log_in(client, provider)
+        done = agent.run("metadata", "get")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert provider.issuer in done.stderr
+
+
+# ---- logout
+
+
+def test_a_logout_says_what_came_of_it(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    done = agent.run("logout")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "work: logged out; its refresh token was revoked at the provider\n"
+    assert provider.count(provider.paths["revocation"]) == 1
+    again = agent.run("logout", "work")
+    assert (again.returncode, again.stderr) == (0, "work: it was not logged in\n")
+
+
+def test_a_session_that_is_kept_lives_on_at_the_provider(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    token = agent.run("token").stdout.strip()
+    done = agent.run("logout", "--keep-session")
+    assert done.returncode == 0
+    assert "its session at the provider lives on" in done.stderr
+    assert provider.count(provider.paths["revocation"]) == 0
+    assert provider.userinfo(token).status_code == 200
+    assert agent.run("token").returncode == 4
+
+
+def test_offline_a_session_is_forgotten_and_the_logout_says_so(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    provider.fault("drop-before", route=None, times=None)
+    done = agent.run("logout")
+    assert done.returncode == 0
+    assert "forgotten here, but its refresh token could not be revoked" in done.stderr
+    provider.clear_faults()
+    assert agent.run("token").returncode == 4
+
+
+def test_all_are_logged_out(managed: AgentProcess) -> None:
+    done = managed.run("logout", "--all")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["work", "users"]
+    with managed.client() as client:
+        assert [record(client, name)["state"] for name in ("work", "users")] == ["logged_out"] * 2
+    again = managed.run("logout", "--all")
+    assert (again.returncode, again.stderr) == (0, "Nobody is logged in.\n")
+
+
+def test_a_logout_of_all_goes_on_after_a_failure_and_ends_with_the_worst() -> None:
+    records = [{"account": name, "state": "ready", "renewal": "idle"} for name in ("a", "b", "c")]
+    with AgentProcess(started=False) as place:
+        place.socket.parent.mkdir(mode=0o700)
+        with (
+            listening(place.socket) as server,
+            scripted(
+                server,
+                {"agent": {}, "accounts": records},
+                Denied("a: no\x1b[31m"),
+                Unavailable("the agent is busy"),
+                {"revoked": True},
+            ) as requests,
+        ):
+            done = place.run("logout", "--all")
+    assert done.returncode == 6
+    assert done.stderr.splitlines() == [
+        "auth-agent: a: no [31m",
+        "auth-agent: b: the agent is busy",
+        "c: logged out; its refresh token was revoked at the provider",
+    ]
+    assert [request.parameters.get("account") for request in requests] == [None, "a", "b", "c"]
+
+
+def test_the_browser_ends_the_login_at_the_provider(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    seen = browser_that_notes_its_address(agent)
+    with provider.browser() as browser:
+        with at_terminal(agent, "login") as terminal:
+            browser.open(browser.visit(terminal.until(ADDRESS)[0]))
+            assert terminal.end() == 0
+        assert browser.is_logged_in()
+        seen.unlink()
+        with at_terminal(agent, "logout", "--browser") as terminal:
+            assert terminal.end() == 0
+            assert "Your browser should show the logout of 127.0.0.1" in " ".join(terminal.shown.split())
+        browser.log_out(until(lambda: seen.read_text() if seen.exists() else ""))
+        assert not browser.is_logged_in()
+
+
+def test_where_no_browser_opens_the_logout_s_address_is_printed(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    done = agent.run("logout", "--browser")
+    assert done.returncode == 0
+    assert done.stdout.startswith(provider.url)
+    assert done.stdout.count("\n") == 1
+    assert "open this address in the browser" in done.stderr
+
+
+def test_a_provider_without_a_logout_page_is_told(start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(flavor="plain")
+    provider.fault("merge", route="/.well-known/openid-configuration", times=None, unset=["end_session_endpoint"])
+    with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
+        log_in(client, provider)
+        done = agent.run("logout", "--browser")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "names no page that ends the login in a browser" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--all", "work"), 2, "name none"),
+        (("wrk",), 1, "did you mean work?"),
+        (("a b",), 2, "account must be"),
+    ],
+)
+def test_what_is_to_be_logged_out_wrongly_is_told(
+    arguments: tuple[str, ...], code: int, said: str, agent: AgentProcess, client: Agent
+) -> None:
+    done = agent.run("logout", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert record(client)["state"] == "ready"
+
+
+def test_a_logout_without_a_default_asks_which_one(managed: AgentProcess, provider: OpenIDProvider) -> None:
+    managed.configure({name: account(provider) for name in ("work", "users")})
+    managed.run("reload")
+    done = managed.run("logout")
+    assert done.returncode == 2
+    assert "which account?" in done.stderr
+
+
+# ---- the end of a session
+
+
+@pytest.mark.parametrize(("seconds", "mark"), [(7 * 86_400, "●"), (3600, "▲")])
+def test_a_session_that_the_provider_ends_says_when(
+    seconds: int, mark: str, agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    provider.fault("merge", grant_type="refresh_token", set={"refresh_token_expires_in": seconds})
+    assert agent.run("refresh").returncode == 0
+    lines = agent.run("status", "work").stdout.splitlines()
+    assert lines[0].startswith(f"{mark} work")
+    date = time.strftime("%Y-%m-%d", time.localtime(time.time() + seconds))
+    assert any(f"log in again before {date}" in line for line in lines), lines
