@@ -68,40 +68,12 @@ def dump(account: str, kept: Kept, boot_id: str) -> Secret:
         "refreshes": kept.refreshes,
         "last_refresh_at": kept.last_refresh_at,
         "after": kept.after,
-        "login": {
-            "issuer": login.issuer,
-            "client_id": login.client_id,
-            "audience": login.audience,
-            "subject": login.subject,
-            "name": login.name,
-            "refresh_token": _revealed(login.refresh_token),
-            "id_token": _revealed(login.id_token),
-            "client_secret": _revealed(login.client_secret),
-            "grant": login.grant,
-            "ends_at": login.ends_at,
-        },
+        "login": _dumped_login(login),
         "ended": {"reason": state.reason, "quarantined": state.quarantined}
         if isinstance(state, LoginRequired)
         else None,
-        "token": None
-        if token is None
-        else {
-            "access_token": token.value.reveal(),
-            "token_type": token.token_type,
-            "scope": token.scope,
-            "audience": token.audience,
-            "lifetime": token.lifetime,
-            "assumed": token.assumed,
-            "obtained_at": token.sent.wall,
-            "boot": {"id": boot_id, "at": token.sent.boot},
-        },
-        "profile": None
-        if kept.profile is None
-        else {
-            "claims": dict(kept.profile.claims),
-            "fetched_at": kept.profile.fetched_at,
-            "said": kept.profile.said,
-        },
+        "token": None if token is None else _dumped_token(token, boot_id),
+        "profile": None if kept.profile is None else _dumped_profile(kept.profile),
     }
     text = json.dumps(entry)
     if len(text) > MAX_LENGTH:
@@ -113,6 +85,38 @@ def dump(account: str, kept: Kept, boot_id: str) -> Secret:
     if len(text) > MAX_LENGTH:
         text = json.dumps({**entry, "token": None})
     return Secret(text)
+
+
+def _dumped_login(login: Login) -> dict[str, object]:
+    return {
+        "issuer": login.issuer,
+        "client_id": login.client_id,
+        "audience": login.audience,
+        "subject": login.subject,
+        "name": login.name,
+        "refresh_token": _revealed(login.refresh_token),
+        "id_token": _revealed(login.id_token),
+        "client_secret": _revealed(login.client_secret),
+        "grant": login.grant,
+        "ends_at": login.ends_at,
+    }
+
+
+def _dumped_token(token: AccessToken, boot_id: str) -> dict[str, object]:
+    return {
+        "access_token": token.value.reveal(),
+        "token_type": token.token_type,
+        "scope": token.scope,
+        "audience": token.audience,
+        "lifetime": token.lifetime,
+        "assumed": token.assumed,
+        "obtained_at": token.sent.wall,
+        "boot": {"id": boot_id, "at": token.sent.boot},
+    }
+
+
+def _dumped_profile(profile: Profile) -> dict[str, object]:
+    return {"claims": dict(profile.claims), "fetched_at": profile.fetched_at, "said": profile.said}
 
 
 def load(text: Secret, account: str, boot_id: str, now: Moment) -> Kept:
