@@ -91,6 +91,8 @@ class Session:
 
     def ask(self, key: TokenKey, min_ttl: float | None, now: Moment) -> bool:
         """Remember what clients need; whether that moves the next refresh."""
+        if key is MAIN and min_ttl is None:  # as nearly every request has it
+            return False
         interest = self._interests.get(key)
         if interest is None:  # it will be asked for: its first refresh is what makes it one of the session's
             return False
