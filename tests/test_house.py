@@ -13,7 +13,10 @@ MODULES = sorted([*AGENT.rglob("*.py"), *CLIENT.rglob("*.py")])
 
 # From the top of the house to its ground: who may import what stands below, and its own floor.
 FLOORS = ["__main__", "cli", "daemon", "ipc", "sessions", "loopback", "oauth", "storage", "worker", "config", "ground"]
-GROUND = {"address", "defect", "errors", "host", "json_object", "logs", "printable", "secret", "__init__"}
+GROUND = {
+    *("address", "defect", "errors", "host", "json_object", "logs", "printable", "promise", "remedies", "secret"),
+    "__init__",
+}
 # Modules that share a floor with another one.
 BESIDE = {"config_file": "config", "toml_text": "config"}
 

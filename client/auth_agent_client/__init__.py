@@ -33,6 +33,7 @@ from .errors import (
     UntrustedAgent,
 )
 from .paths import socket_path
+from .remedy import Remedy
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ __all__ = [
     "Misconfigured",
     "Profile",
     "ProviderError",
+    "Remedy",
     "Timeout",
     "Token",
     "Unavailable",

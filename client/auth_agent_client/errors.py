@@ -3,7 +3,9 @@
 An error says whose fault it is and what to do next; `retryable` says whether the same call may succeed later.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from .remedy import Remedy, remedies_from_wire, remedies_to_wire
 
 __all__ = [
     "BY_CODE",
@@ -32,20 +34,34 @@ __all__ = [
 class AgentError(Exception):
     """What came back in place of a result.
 
-    `code` is the protocol's, `details` what that code carries besides (such as `retry_after`, in seconds).
+    `code` is the protocol's, `details` what that code carries besides (such as `retry_after`, in seconds). `remedy`
+    has what helps, the most likely first; a traceback shows it below the message.
     """
 
     code = "error"
     retryable = False
 
-    def __init__(self, message: str, /, **details: object) -> None:
+    def __init__(self, message: str, /, *, remedy: Iterable[Remedy] = (), **details: object) -> None:
         super().__init__(message)
         self.details = details
+        self.remedy = tuple(remedy)
+        for one in self.remedy:
+            self.add_note(f"what helps: {one}")
 
     @property
     def message(self) -> str:
-        """What happened and, where there is one, what to do; safe to print."""
+        """What happened, and to which account or file, as a sentence that is safe to print."""
         return str(self.args[0])
+
+    @property
+    def reason(self) -> str | None:
+        """What happened, without the account's name; it may quote the provider. None: the message says it all."""
+        return self._text("reason")
+
+    @property
+    def failure(self) -> str | None:
+        """What kind of failure it is: a word of `messages.FAILURES`; None where the code says enough."""
+        return self._text("failure")
 
     def _text(self, name: str) -> str | None:
         value = self.details.get(name)
@@ -86,7 +102,7 @@ class LoginRequired(AgentError):
 
     @property
     def reason(self) -> str | None:
-        """Why: `logged_out`, `account_changed`, or what the provider said."""
+        """Why: `logged_out`, `account_changed`, `account_removed`, `no_refresh_token`, or what the provider said."""
         return self._text("reason")
 
 
@@ -198,7 +214,10 @@ BY_CODE: dict[str, type[AgentError]] = {
 
 def to_wire(error: AgentError) -> dict[str, object]:
     """The error as the protocol's map."""
-    return {"code": error.code, "message": error.message, "retryable": error.retryable, **error.details}
+    fields: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
+    if error.remedy:
+        fields["remedy"] = remedies_to_wire(error.remedy)
+    return {**fields, **error.details}
 
 
 def from_wire(answer: object) -> AgentError:
@@ -209,9 +228,10 @@ def from_wire(answer: object) -> AgentError:
     code = str(fields.pop("code", "internal"))
     message = str(fields.pop("message", code))
     retryable = fields.pop("retryable", False) is True
+    remedy = remedies_from_wire(fields.pop("remedy", None))
     known = BY_CODE.get(code)
     if known is not None:
-        return known(message, **fields)
-    error = AgentError(message, **fields)
+        return known(message, remedy=remedy, **fields)
+    error = AgentError(message, remedy=remedy, **fields)
     error.code, error.retryable = code, retryable
     return error

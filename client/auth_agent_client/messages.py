@@ -12,6 +12,26 @@ PROTOCOL = 1
 STATES = ("ready", "expired", "login_required", "locked", "logged_out")
 RENEWALS = ("idle", "running", "retrying", "none")
 
+# What kind of failure an error, or a session's trouble, is. Programs may decide by it; more words may come.
+FAILURES = (
+    "unreachable",  # the provider can't be reached, or its reply was lost
+    "busy",  # the provider has trouble, or was asked too often
+    "refused",  # the provider, or an API, doesn't allow this
+    "misconfigured",  # the account, or the client at the provider, must be corrected
+    "invalid_response",  # the provider sent what must not be used
+    "reauthentication_required",  # a person has to log in again
+    "session_expired",  # the session has reached its end
+    "narrowed",  # the provider took scopes from the session
+    "wrong_user",  # it is another user's
+    "account_changed",  # the configuration says otherwise since the login, or has no such account any more
+    "clock",  # this machine's clock is wrong
+    "locked",  # the store waits for a person
+    "store_failed",  # the store can't be read or written
+    "cancelled",  # whoever asked called it off, or something newer took its place
+    "unsupported",  # this agent, or this provider, doesn't do that
+    "defect",  # a defect of the agent; its log says more
+)
+
 RECORD = (
     "account",
     "issuer",

@@ -1,6 +1,7 @@
 """Errors: one exception a code, the same on both sides, and nothing from outside that breaks them."""
 
 import pickle
+from typing import Any
 
 import msgpack
 import pytest
@@ -21,6 +22,7 @@ from auth_agent_client.errors import (
     from_wire,
     to_wire,
 )
+from auth_agent_client.remedy import Remedy
 
 CODES = {
     "invalid_request",
@@ -38,7 +40,7 @@ CODES = {
     "internal",
 }
 RETRYABLE = {"unavailable", "timeout"}
-DETAILS: dict[str, dict[str, object]] = {
+DETAILS: dict[str, dict[str, Any]] = {
     "invalid_request": {"parameter": "audience"},
     "login_required": {"reason": "logged_out"},
     "unavailable": {"retry_after": 2.5},
@@ -182,7 +184,12 @@ def test_the_text_of_an_error_is_its_message() -> None:
 
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_an_error_can_be_pickled_to_cross_processes(code: str) -> None:
-    sent = BY_CODE[code]("what happened", **DETAILS.get(code, {}))
+    sent = BY_CODE[code]("what happened", remedy=(Remedy("wait"),), **DETAILS.get(code, {}))
     came: object = pickle.loads(pickle.dumps(sent))
     assert isinstance(came, AgentError)
-    assert (type(came), came.message, came.details) == (type(sent), sent.message, sent.details)
+    assert (type(came), came.message, came.details, came.remedy) == (
+        type(sent),
+        sent.message,
+        sent.details,
+        sent.remedy,
+    )
