@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import anyio
 
+from auth_agent import remedies
 from auth_agent.config import Account, load
 from auth_agent.defect import place
 from auth_agent.errors import ConfigError, StartupError
@@ -41,6 +42,7 @@ from auth_agent.storage.memory import MemoryStore
 from auth_agent.storage.state_directory import prepare
 from auth_agent.storage.store import Store, StoreError
 from auth_agent_client import __version__, errors
+from auth_agent_client.remedy import remedies_to_wire
 
 _log = logging.getLogger(__name__)
 
@@ -212,7 +214,8 @@ async def _may_restart(config_path: Path, keeper: Keeper, about: dict[str, objec
         check_program()
         await keeper.check()
     except (StartupError, StoreError) as error:
-        about["restart_refused"] = {"at": time.time(), "reason": str(error)}
+        refused = {"at": time.time(), "reason": str(error), "remedy": remedies_to_wire(error.remedy)}
+        about["restart_refused"] = refused
         _log.error("restart refused=%r", str(error))
         return False
     return True
@@ -241,14 +244,23 @@ def _reload(table: Table, keeper: Keeper, refresher: Refresher, config_path: Pat
     try:
         config = load(config_path)
     except ConfigError as error:
-        raise errors.Misconfigured(f"{error}; the configuration from before stays in force") from error
+        raise _not_in_force(str(error)) from error
     if table.config.accounts and not config_path.exists():  # an editor may be about to put it there
-        raise errors.Misconfigured(f"{config_path} is gone; the configuration from before stays in force")
+        raise _not_in_force(f"{config_path} is gone")
     changes = table.configure(config)
     keeper.read_all()
     refresher.reschedule()
     _log.info("reload %s", " ".join(f"{what}={','.join(names) or '-'}" for what, names in changes.items()))
     return changes
+
+
+def _not_in_force(reason: str) -> errors.Misconfigured:
+    return errors.Misconfigured(
+        f"{reason}; the configuration from before stays in force",
+        reason=reason,
+        failure="misconfigured",
+        remedy=(remedies.correct_configuration(),),
+    )
 
 
 def _try(reload: Callable[[], object]) -> None:

@@ -1,6 +1,6 @@
 """One exception for each error code of the protocol, and three for what happens before an agent answers.
 
-An error says whose fault it is and what to do next; `retryable` says whether the same call may succeed later.
+An error says what happened and has what helps as data; `retryable` says whether the same call may succeed later.
 """
 
 from collections.abc import Iterable, Mapping

@@ -9,6 +9,7 @@ from .errors import AgentError, AgentNotRunning, ConnectionLost, Internal, Untru
 from .peer import peer_credentials
 from .place import check_place
 from .question import LONGEST, Question
+from .remedy import start_agent
 from .waiting import Waits
 from .wire import Connection, Message, Notification, Response, WireError
 
@@ -174,7 +175,7 @@ async def connect(path: str, waits: Waits) -> Link:
             connection.close()
             raise
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise AgentNotRunning(f"no agent listens at {path}; start one with: auth-agent run") from error
+        raise AgentNotRunning(f"no agent listens at {path}", remedy=(start_agent(),)) from error
     except (TimeoutError, BlockingIOError) as error:
         raise AgentNotRunning(f"the agent at {path} is too busy to be reached") from error
     except OSError as error:

@@ -27,7 +27,7 @@ FAILURES = (
     "clock",  # this machine's clock is wrong
     "locked",  # the store waits for a person
     "store_failed",  # the store can't be read or written
-    "cancelled",  # whoever asked called it off, or something newer took its place
+    "cancelled",  # whoever asked called it off, something newer took its place, or nobody logged in in time
     "unsupported",  # this agent, or this provider, doesn't do that
     "defect",  # a defect of the agent; its log says more
 )
@@ -41,6 +41,8 @@ RECORD = (
     "renewal",
     "saved",
     "reason",
+    "failure",
+    "remedy",
     "expires_at",
     "refresh_at",
     "last_refresh_at",

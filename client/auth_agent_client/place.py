@@ -4,6 +4,7 @@ import os
 import stat
 
 from .errors import UntrustedAgent
+from .remedy import another_socket, close_directory
 
 
 def check_place(path: str) -> None:
@@ -19,14 +20,17 @@ def check_place(path: str) -> None:
     """
     directory = os.path.dirname(path) or "."  # noqa: PTH120 -- pathlib would double a client's start
     found = os.lstat(directory)
-    another = "set AUTH_AGENT_SOCK to a socket in a directory of your own"
     if not stat.S_ISDIR(found.st_mode):
         raise UntrustedAgent(
-            f"{directory} is no directory (a symbolic link to one won't do either): nothing was sent; {another}"
+            f"{directory} is not a directory (a symbolic link to one won't do either): nothing was sent",
+            remedy=(another_socket(),),
         )
     if found.st_uid != os.geteuid():
-        raise UntrustedAgent(f"{directory} belongs to the user {found.st_uid}, not to you: nothing was sent; {another}")
+        raise UntrustedAgent(
+            f"{directory} belongs to the user {found.st_uid}, not to you: nothing was sent", remedy=(another_socket(),)
+        )
     if found.st_mode & 0o077:
         raise UntrustedAgent(
-            f"others may enter {directory}: nothing was sent; let nobody else in (chmod 700 {directory}), or {another}"
+            f"others may enter {directory}: nothing was sent",
+            remedy=(close_directory(directory), another_socket()),
         )

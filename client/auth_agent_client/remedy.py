@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-__all__ = ["Remedy", "remedies_from_wire", "remedies_to_wire"]
+__all__ = ["Remedy", "another_socket", "close_directory", "remedies_from_wire", "remedies_to_wire", "start_agent"]
 
 
 class Remedy:
@@ -37,6 +37,27 @@ class Remedy:
 
     def __hash__(self) -> int:
         return hash((self.text, self.command))
+
+
+# ---- what helps before an agent answers
+
+
+def start_agent() -> Remedy:
+    """No agent listens."""
+    return Remedy("start one", "auth-agent", "run")
+
+
+def close_directory(directory: str) -> Remedy:
+    """Others may enter the directory of the socket."""
+    return Remedy("let nobody else in", "chmod", "700", directory)
+
+
+def another_socket() -> Remedy:
+    """The place of the socket can't be trusted."""
+    return Remedy("set AUTH_AGENT_SOCK to a socket in a directory of your own")
+
+
+# ---- on the wire
 
 
 def remedies_to_wire(remedies: tuple[Remedy, ...]) -> list[dict[str, object]]:

@@ -1,14 +1,11 @@
 """How a session is doing, in words, and what helps."""
 
-import json
-
 import pytest
 
 from auth_agent.cli.condition import Condition, condition
-from auth_agent.oauth import outcome
-from auth_agent.oauth.requests import parse_token_answer
-from auth_agent.sessions import refusal
+from auth_agent.sessions import advice
 from auth_agent_client.messages import RENEWALS, STATES
+from auth_agent_client.remedy import Remedy, remedies_to_wire
 
 NOW = 1_800_000_000.0
 
@@ -27,15 +24,10 @@ def record(**more: object) -> dict[str, object]:
     }
 
 
-def help_of(found: Condition) -> str:
-    """What helps, in one line."""
-    return " ".join(piece.text for piece in found.help)
-
-
 def command_of(found: Condition) -> str:
-    """The command that helps."""
-    (command,) = (piece.text for piece in found.help if piece.style == "strong")
-    return command
+    """The one command that helps."""
+    (remedy,) = found.remedy
+    return remedy.line
 
 
 # ---- states
@@ -118,7 +110,7 @@ def test_what_is_not_saved_is_a_problem(state: str, kind: str, said: str) -> Non
 def test_every_state_that_is_not_good_says_what_is_wrong_or_what_helps(state: str, renewal: str) -> None:
     found = condition(record(state=state, renewal=renewal, reason="why"), NOW)
     assert found.words
-    assert found.problem or found.help
+    assert found.problem or found.remedy
     assert (found.kind == "good") is False
 
 
@@ -126,63 +118,63 @@ def test_every_state_that_is_not_good_says_what_is_wrong_or_what_helps(state: st
 
 
 @pytest.mark.parametrize(
-    "reason", [refusal.ACCOUNT_CHANGED, refusal.ACCOUNT_REMOVED, refusal.NO_REFRESH_TOKEN, "another_user: of another"]
+    "reason", [advice.ACCOUNT_CHANGED, advice.ACCOUNT_REMOVED, advice.NO_REFRESH_TOKEN, "another_user: of another"]
 )
-def test_every_reason_to_log_in_again_is_a_sentence_with_a_remedy(reason: str) -> None:
+def test_every_reason_to_log_in_again_is_a_sentence(reason: str) -> None:
     found = condition(record(state="login_required", renewal="none", reason=reason), NOW)
     assert "_" not in found.problem.partition(":")[2] or "client_id" in found.problem
     assert found.problem != reason or ":" in reason
-    expected = "auth-agent reload" if reason == refusal.ACCOUNT_REMOVED else "auth-agent login work"
-    assert command_of(found) == expected
 
 
-# RFC 6749, section 5.2; RFC 8707; RFC 9449; what is the agent's to know of them it knows by its own parser.
-CODES = [
-    "invalid_client",
-    "unauthorized_client",
-    "unsupported_grant_type",
-    "invalid_request",
-    "invalid_dpop_proof",
-    "invalid_target",
-    "invalid_scope",
-    "access_denied",
-    "server_error",
-    "temporarily_unavailable",
+# ---- what helps
+
+REMEDIES = (Remedy("log in again", "auth-agent", "login", "work"), Remedy("or ask somebody"))
+TROUBLE = [
+    {"state": "login_required", "renewal": "none", "reason": "why"},
+    {"state": "expired", "renewal": "retrying", "reason": "why"},
+    {"state": "ready", "renewal": "retrying", "reason": "why"},
+    {"state": "ready", "renewal": "none"},
+    {"state": "locked", "renewal": "none", "reason": "why"},
+    {"state": "logged_out", "renewal": "none"},
 ]
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("described", ["", "as the provider says"])
-def test_every_refusal_has_the_remedy_of_its_kind(code: str, described: str) -> None:
-    answer = json.dumps({"error": code, "error_description": described}).encode()
-    failure = parse_token_answer(400, {}, answer, NOW)
-    assert isinstance(failure, outcome.Failure)
-    found = condition(record(renewal="retrying", reason=failure.reason), NOW)
-    expected: dict[type[outcome.Failure], str] = {
-        outcome.Misconfigured: "auth-agent reload",
-        outcome.Refused: "auth-agent login work",
-        outcome.Transient: "auth-agent refresh work",
-    }
-    assert command_of(found) == expected[type(failure)]
+@pytest.mark.parametrize("trouble", TROUBLE, ids=lambda trouble: str(trouble["state"]))
+def test_what_helps_is_what_the_agent_says(trouble: dict[str, object]) -> None:
+    assert condition(record(**trouble, remedy=remedies_to_wire(REMEDIES)), NOW).remedy == REMEDIES
 
 
 @pytest.mark.parametrize(
-    ("reason", "command"),
+    ("trouble", "line"),
     [
-        ("https://op.example/.well-known/openid-configuration is not found: correct the account's issuer", "reload"),
-        ("the provider granted a token for another audience than https://api.example; log in for it", "login work"),
-        ("this refresh token is in use, or was replaced by another one", "login work"),
-        ("op.example can't be reached: no route to host", "refresh work"),
-        ("the provider answered HTTP 503", "refresh work"),
-        ("the agent was ended in the middle of a refresh", "refresh work"),
+        (TROUBLE[0], "auth-agent login work"),
+        ({**TROUBLE[0], "reason": "account_removed"}, "auth-agent reload"),
+        (TROUBLE[1], "auth-agent refresh work"),
+        (TROUBLE[2], "auth-agent refresh work"),
+        (TROUBLE[3], "auth-agent login work"),
+        (TROUBLE[4], ""),
+        (TROUBLE[5], "auth-agent login work"),
     ],
+    ids=str,
 )
-def test_the_agents_own_reasons_have_their_remedy(reason: str, command: str) -> None:
-    found = condition(record(state="expired", renewal="retrying", reason=reason), NOW)
-    assert command_of(found) == f"auth-agent {command}"
-    assert found.problem == reason
+def test_of_an_older_agent_the_state_says_what_helps(trouble: dict[str, object], line: str) -> None:
+    assert " ".join(remedy.line for remedy in condition(record(**trouble), NOW).remedy) == line
 
 
-def test_what_is_tried_again_by_itself_says_so() -> None:
-    found = condition(record(renewal="retrying", reason="the provider answered HTTP 503"), NOW)
-    assert help_of(found) == "it is tried again by itself; or now: auth-agent refresh work"
+@pytest.mark.parametrize("trouble", TROUBLE, ids=lambda trouble: str(trouble["state"]))
+@pytest.mark.parametrize("reason", ["invalid_client: x", "run this: auth-agent login work; reboot", "log in for it"])
+def test_no_remedy_is_read_out_of_a_reason(trouble: dict[str, object], reason: str) -> None:
+    told: dict[str, object] = {**trouble, "reason": reason}
+    assert condition(record(**told), NOW).remedy == condition(record(**trouble), NOW).remedy
+    told["remedy"] = []
+    assert condition(record(**told), NOW).remedy == ()
+
+
+def test_a_session_that_is_about_to_end_says_how_to_go_on() -> None:
+    found = condition(record(session_ends_at=NOW + 60), NOW)
+    assert [remedy.command for remedy in found.remedy] == [("auth-agent", "login", "work")]
+
+
+def test_a_locked_store_is_told_of_once() -> None:
+    locked = record(state="locked", renewal="none", reason="why", remedy=remedies_to_wire(REMEDIES))
+    assert condition(locked, NOW, store_fails=True).remedy == ()

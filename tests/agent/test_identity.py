@@ -52,4 +52,4 @@ def test_after_a_refresh_that_brought_none_it_is_said_what_helps() -> None:
     for old in (None, jwt(exp=NOON - 1)):
         none = no_id_token(session(old), NOW)
         assert isinstance(none, errors.Denied)
-        assert none.message.endswith("auth-agent login work")
+        assert [remedy.line for remedy in none.remedy] == ["auth-agent login work"]

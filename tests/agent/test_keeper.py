@@ -15,6 +15,7 @@ import anyio.to_thread
 import pytest
 import trio.testing
 
+from auth_agent import remedies
 from auth_agent.oauth.outcome import Ended, InteractionRequired, Unsent
 from auth_agent.secret import Secret
 from auth_agent.sessions.access import Access
@@ -32,11 +33,12 @@ from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent_client import errors
+from auth_agent_client.remedy import remedies_to_wire
 from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, FakeStore, account, config, reply
 
 pytestmark = pytest.mark.anyio
 
-LOCKED = StoreLocked("the keyring is locked", "unlock it")
+LOCKED = StoreLocked("the keyring is locked", *remedies.unlock_keyring())
 MISSING = StoreMissing("there is no keyring")
 FAILING = StoreError("the keyring hangs")
 DEFECT = RuntimeError("canary of what was being kept")
@@ -304,9 +306,14 @@ async def test_while_it_is_locked_clients_are_told_at_once_and_it_goes_on_by_its
         await anyio.sleep(0.1)
         assert await seconds(heart.token) == 0
         assert await heart.token() == "locked"
-        assert heart.session.reason == "the keyring is locked; unlock it"
+        assert heart.session.reason == "the keyring is locked"
+        assert (heart.session.failure, heart.session.remedy) == ("locked", remedies.unlock_keyring())
         about = heart.keeper.about()
-        assert (about["state"], about["problem"], about["remedy"]) == ("locked", LOCKED.reason, LOCKED.remedy)
+        assert (about["state"], about["problem"], about["remedy"]) == (
+            "locked",
+            LOCKED.reason,
+            remedies_to_wire(remedies.unlock_keyring()),
+        )
         await anyio.sleep(600)
         machine.is_mended()
         await anyio.sleep(5.1)
@@ -470,7 +477,11 @@ async def test_the_end_of_a_session_is_kept_without_the_dead_refresh_token(machi
         assert await heart.refresh() == "login_required"
         await anyio.sleep(1)
         assert machine.store.has() is None
-        assert machine.store.entry()["ended"] == {"reason": "invalid_grant", "quarantined": False}
+        assert machine.store.entry()["ended"] == {
+            "reason": "invalid_grant",
+            "failure": "reauthentication_required",
+            "quarantined": False,
+        }
     async with machine.agent() as heart:
         assert await heart.token() == "login_required"
         assert heart.session.reason == "invalid_grant"

@@ -67,8 +67,10 @@ def test_a_directory_that_others_may_enter_is_told_with_what_to_write_into_the_u
     place: Path, inherited: socket.socket
 ) -> None:
     place.parent.chmod(0o750)
-    with pytest.raises(StartupError, match=rf"DirectoryMode=0700 .*chmod 700 {place.parent}"):
+    with pytest.raises(StartupError, match="others may enter") as caught:
         Listener(ELSEWHERE, inherited)
+    assert "DirectoryMode=0700" in caught.value.remedy[0].text
+    assert caught.value.remedy[1].command == ("chmod", "700", str(place.parent))
 
 
 @pytest.mark.parametrize("name", ["\0auth-agent-test", ""])

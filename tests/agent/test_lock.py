@@ -48,8 +48,12 @@ def test_the_lock_ends_with_its_holder_and_its_file_stays(tmp_path: Path) -> Non
 
 
 def test_it_is_held_once_within_a_process_too(tmp_path: Path) -> None:
-    with closing(StoreLock(tmp_path / "lock", SOCKET)), pytest.raises(StartupError, match="--store memory"):
-        StoreLock(tmp_path / "lock", SOCKET)
+    with closing(StoreLock(tmp_path / "lock", SOCKET)), pytest.raises(StartupError, match="another agent") as caught:
+        StoreLock(tmp_path / "lock", SOCKET.with_name("mine.sock"))
+    assert [remedy.command for remedy in caught.value.remedy] == [
+        ("env", f"AUTH_AGENT_SOCK={SOCKET}", "auth-agent", "status"),
+        ("env", f"AUTH_AGENT_SOCK={SOCKET.with_name('memory.sock')}", "auth-agent", "run", "--store", "memory"),
+    ]
 
 
 def test_a_child_process_does_not_inherit_it(tmp_path: Path) -> None:

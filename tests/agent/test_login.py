@@ -191,7 +191,9 @@ async def test_a_person_who_says_no_is_told_so() -> None:
         world.logins.redirect(str(login["login_id"]), denied)
         error = await failure(world, login)
         assert isinstance(error, errors.Denied)
-        assert error.message == "work: access_denied: The user cancelled; try again: auth-agent login work"
+        assert error.message == "work: access_denied: The user cancelled"
+        assert (error.reason, error.failure) == ("access_denied: The user cancelled", "refused")
+        assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
         session_stays(world)
 
 
@@ -234,20 +236,22 @@ async def test_it_is_asked_as_often_as_the_provider_likes_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "text"),
+    ("answer", "kind", "helps"),
     [
-        (Refused("access_denied"), errors.Denied, "access_denied"),
-        (CodeExpired("the code has expired"), errors.LoginRequired, "auth-agent login work"),
-        (Ended("invalid_grant"), errors.LoginRequired, "auth-agent login work"),
+        (Refused("access_denied"), errors.Denied, "try again"),
+        (CodeExpired("the code has expired"), errors.LoginRequired, "try again"),
+        (Ended("invalid_grant"), errors.LoginRequired, "try again"),
         (Misconfigured("unauthorized_client"), errors.Misconfigured, "client_id"),
-        (Unusable("garbage"), errors.ProviderError, "garbage"),
+        (Unusable("garbage"), errors.ProviderError, "ask whoever runs the provider"),
     ],
 )
-async def test_an_answer_that_is_no_grant_ends_it(answer: Failure, kind: type[errors.AgentError], text: str) -> None:
+async def test_an_answer_that_is_no_grant_ends_it(answer: Failure, kind: type[errors.AgentError], helps: str) -> None:
     async with running() as world:
         error = await failure(world, await by_device(world, answer))
         assert type(error) is kind
-        assert text in error.message
+        assert error.reason == answer.reason
+        assert helps in " ".join(remedy.text for remedy in error.remedy)
+        assert ("auth-agent", "login", "work") in [remedy.command for remedy in error.remedy]
         session_stays(world)
 
 
@@ -321,9 +325,12 @@ async def test_an_account_that_becomes_the_client_s_own_loses_its_person_s_sessi
 async def test_a_secret_is_asked_for_where_the_configuration_says_that_there_is_one(method: str) -> None:
     async with running(None, account(token_endpoint_auth_method=method), logged_in=False) as world:
         for flow in ("device", "browser", None):
-            with pytest.raises(errors.InvalidRequest, match="--client-secret") as caught:
+            with pytest.raises(errors.InvalidRequest, match="authenticates with a secret") as caught:
                 await (world.log_in() if flow is None else begun(world, flow))
             assert caught.value.details["parameter"] == "client_secret"
+            (remedy,) = caught.value.remedy
+            command = "import" if flow is None else "login"
+            assert remedy.command == ("auth-agent", command, "work", "--client-secret")
 
 
 async def test_a_secret_is_not_taken_where_the_configuration_says_that_there_is_none() -> None:

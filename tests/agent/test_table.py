@@ -95,29 +95,28 @@ def test_an_unknown_account_is_answered_with_the_nearest_name(table: Table) -> N
 def test_an_account_unlike_all_others_is_answered_with_where_to_write_it(table: Table) -> None:
     with pytest.raises(errors.UnknownAccount) as caught:
         table.session("xyz")
-    assert caught.value.message == "there is no account xyz; accounts are written into config.toml"
+    assert caught.value.message == "there is no account xyz in config.toml"
+    assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent login --help"]
 
 
-@pytest.mark.parametrize(
-    ("accounts", "hint"), [(50, "did you mean number-7?"), (51, "accounts are written into config.toml")]
-)
+@pytest.mark.parametrize(("accounts", "hint"), [(50, "; did you mean number-7?"), (51, " in config.toml")])
 def test_the_nearest_name_is_looked_for_among_fifty_accounts_at_most(
     clock: FakeClock, accounts: int, hint: str
 ) -> None:
     table = Table(config(*(account(f"number-{number}") for number in range(accounts))), clock)
     with pytest.raises(errors.UnknownAccount) as caught:
         table.session("numbr-7")
-    assert caught.value.message == f"there is no account numbr-7; {hint}"
+    assert caught.value.message == f"there is no account numbr-7{hint}"
 
 
 def test_without_any_account_one_is_told_where_to_write_it(clock: FakeClock) -> None:
     table = Table(no_accounts(), clock)
     with pytest.raises(errors.UnknownAccount) as left_out:
         table.session(None)
-    assert left_out.value.message == "there are no accounts yet: write one into config.toml"
+    assert left_out.value.message == "there are no accounts yet in config.toml"
     with pytest.raises(errors.UnknownAccount) as named:
         table.session("work")
-    assert named.value.message == "there is no account work; accounts are written into config.toml"
+    assert named.value.message == "there is no account work in config.toml"
     assert table.records() == []
 
 

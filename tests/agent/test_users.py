@@ -91,12 +91,14 @@ async def test_another_accounts_tokens_are_used_where_it_is_named() -> None:
 
 async def test_the_other_account_must_be_logged_in_as_the_same_user() -> None:
     async with running(auth0(), WORK, USERS) as world:
-        with pytest.raises(errors.LoginRequired, match="auth-agent login users"):
+        with pytest.raises(errors.LoginRequired) as required:
             await world.users.user(world.session)
+        assert [remedy.line for remedy in required.value.remedy] == ["auth-agent login users"]
         world.provider.live, world.provider.subject = "rt-u", "auth0|bob"
         await world.log_in("rt-u", name="users")
-        with pytest.raises(errors.Denied, match="auth-agent login users --switch-user"):
+        with pytest.raises(errors.Denied, match="another user than work") as denied:
             await world.users.user(world.session)
+        assert [remedy.line for remedy in denied.value.remedy] == ["auth-agent login users --switch-user"]
         assert world.provider.asked == []
 
 
@@ -116,7 +118,7 @@ async def test_where_no_token_is_for_the_api_the_command_that_gets_one_is_told(
     async with running(auth0(), *accounts) as world:
         with pytest.raises(errors.Misconfigured) as raised:
             await world.users.user(world.session)
-        assert raised.value.message.endswith(f"for such tokens: {command}")
+        assert [remedy.line for remedy in raised.value.remedy] == [command]
         assert world.provider.asked == []
 
 
@@ -137,7 +139,7 @@ async def test_who_is_not_logged_in_or_not_known_has_no_user() -> None:
         with pytest.raises(errors.LoginRequired):
             await world.users.user(world.session)
         await world.log_in()
-        with pytest.raises(errors.Denied, match="whose session this is is not known"):
+        with pytest.raises(errors.Denied, match="it is not known whose session this is"):
             await world.users.user(world.session)
 
 
@@ -172,7 +174,7 @@ async def test_a_change_whose_answer_was_lost_is_read_back_and_not_repeated(lost
 async def test_a_change_that_was_lost_before_it_was_made_is_told_so() -> None:
     async with running(auth0(), OWN) as world:
         world.provider.user_script = [Lost("no reply")]
-        with pytest.raises(errors.Unavailable, match=r"the change was not made \(no reply\); try again"):
+        with pytest.raises(errors.Unavailable, match=r"the change was not made \(no reply\)"):
             await update(world, country="Canada")
         assert methods(world) == ["PATCH", "GET"]
         assert world.provider.user_metadata["country"] == "Norway"
@@ -181,8 +183,9 @@ async def test_a_change_that_was_lost_before_it_was_made_is_told_so() -> None:
 async def test_a_change_of_which_nothing_can_be_told_says_how_to_look() -> None:
     async with running(auth0(), OWN) as world:
         world.provider.user_script = [None, Lost("no reply"), Unsent("no route")]
-        with pytest.raises(errors.Unavailable, match="auth-agent metadata get work"):
+        with pytest.raises(errors.Unavailable) as raised:
             await update(world, country="Canada")
+        assert [remedy.line for remedy in raised.value.remedy] == ["auth-agent metadata get work"]
 
 
 async def test_what_was_never_sent_is_not_read_back() -> None:
@@ -206,25 +209,35 @@ async def test_changes_of_one_user_go_one_after_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "code", "text"),
+    ("failure", "code", "text", "helps"),
     [
-        (InsufficientScope("no"), "denied", "work: no; work's access token lacks read:current_user: auth-agent login"),
-        (Refused("not for this API"), "denied", "work: not for this API; log in again: auth-agent login work"),
-        (Rejected("HTTP 401"), "denied", "work: HTTP 401; log in again: auth-agent login work"),
-        (Unusable("inexistent_user"), "provider_error", "work: inexistent_user"),
-        (Busy("HTTP 500"), "unavailable", "work: HTTP 500; try again in 2 s"),
-        (Busy("HTTP 429", 30), "unavailable", "work: HTTP 429; try again in 30 s"),
-        (Lost("no reply"), "unavailable", "work: no reply; try again in 2 s"),
-        (Misconfigured("no address"), "misconfigured", "work: no address"),
+        (
+            InsufficientScope("no"),
+            "denied",
+            "work: no; work's access token lacks the scope read:current_user",
+            "auth-agent login work --scope 'openid offline_access read:current_user update:current_user_metadata'",
+        ),
+        (Refused("not for this API"), "denied", "work: not for this API", "auth-agent login work"),
+        (Rejected("HTTP 401"), "denied", "work: HTTP 401", "auth-agent login work"),
+        (Unusable("inexistent_user"), "provider_error", "work: inexistent_user", ""),
+        (Busy("HTTP 500"), "unavailable", "work: HTTP 500", 2.0),
+        (Busy("HTTP 429", 30), "unavailable", "work: HTTP 429", 30.0),
+        (Lost("no reply"), "unavailable", "work: no reply", 2.0),
+        (Misconfigured("no address"), "misconfigured", "work: no address", "auth-agent reload"),
     ],
 )
-async def test_each_failure_has_its_code_and_says_what_to_do(failure: Failure, code: str, text: str) -> None:
+async def test_each_failure_has_its_code_and_what_helps(
+    failure: Failure, code: str, text: str, helps: str | float
+) -> None:
     async with running(auth0(), OWN) as world:
         world.provider.user_script = [failure]
         with pytest.raises(errors.AgentError) as raised:
             await world.users.user(world.session)
-        assert raised.value.code == code
-        assert raised.value.message.startswith(text)
+        assert (raised.value.code, raised.value.message) == (code, text)
+        if isinstance(helps, str):
+            assert [remedy.line for remedy in raised.value.remedy] == [helps]
+        else:
+            assert raised.value.details["retry_after"] == helps
 
 
 async def test_an_api_that_wants_patience_is_left_alone_so_long() -> None:
@@ -252,7 +265,7 @@ async def test_metadata_of_a_provider_that_cannot_be_reached_is_unavailable() ->
         world.provider.metadata = Unsent("no route")
         with pytest.raises(errors.Unavailable):
             await world.users.user(world.session)
-        world.provider.metadata = Misconfigured("not found: correct the account's issuer")
+        world.provider.metadata = Misconfigured("not found", keys=("issuer",))
         with pytest.raises(errors.Misconfigured):
             await world.users.user(world.session)
 
@@ -260,5 +273,6 @@ async def test_metadata_of_a_provider_that_cannot_be_reached_is_unavailable() ->
 async def test_an_account_whose_audience_was_changed_since_the_login_has_to_log_in_again() -> None:
     async with running(auth0(), account()) as world:
         world.session.configure(OWN)
-        with pytest.raises(errors.Denied, match="log in again: auth-agent login work"):
+        with pytest.raises(errors.Denied) as raised:
             await world.users.user(world.session)
+        assert [remedy.line for remedy in raised.value.remedy] == ["auth-agent login work"]

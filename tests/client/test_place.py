@@ -41,9 +41,9 @@ def refusal(path: str) -> str:
     with Agent(path) as agent, pytest.raises(UntrustedAgent) as refused:
         agent.hello()
     assert "nothing was sent" in refused.value.message
-    assert "AUTH_AGENT_SOCK" in refused.value.message
+    assert "AUTH_AGENT_SOCK" in refused.value.remedy[-1].text
     assert not refused.value.retryable
-    return refused.value.message
+    return "; ".join([refused.value.message, *map(str, refused.value.remedy)])
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o710, 0o701, 0o770, 0o702])
@@ -55,7 +55,7 @@ def test_a_directory_that_others_may_enter_is_not_trusted(mode: int, directory: 
 
 def test_a_symbolic_link_to_a_directory_is_not_trusted(directory: Path, server: socket.socket) -> None:
     directory.with_name("link").symlink_to(directory)
-    assert "link is no directory" in refusal("link/agent.sock")
+    assert "link is not a directory" in refusal("link/agent.sock")
     assert not came(server)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import click
 
+from auth_agent import remedies
 from auth_agent.cli.account_options import account_options, unknown, write
 from auth_agent.cli.exits import complain
 from auth_agent.cli.running import record_of
-from auth_agent.cli.screen import say, shown_path
+from auth_agent.cli.screen import say, say_remedies, shown_path
+from auth_agent.cli.trouble import Trouble
 from auth_agent.config import Account, config_path, load
 from auth_agent.config_file import remove_account
 from auth_agent.printable import printable
@@ -55,14 +57,14 @@ def add(name: str, *, keys: Mapping[str, object]) -> None:
     """
     config = load(config_path())
     if name in config.accounts:
-        raise click.ClickException(f"there is an account {name} already; to change it: auth-agent login {name} …")
+        raise Trouble(f"there is an account {name} already", remedies.change_account())
     write(config, name, keys)
     try:
         with Agent() as agent:
             agent.reload()
     except AgentNotRunning:
         pass  # it will read it when it starts
-    say(f"To log in: auth-agent login {name}")
+    say_remedies([remedies.log_in(name)])
 
 
 @account.command()
@@ -80,12 +82,12 @@ def remove(name: str, *, logout: bool) -> None:
         try:
             record = record_of(agent, name)
         except AgentNotRunning as error:
-            raise AgentNotRunning(f"whether {name} is logged in only the agent knows, and {error.message}") from error
+            raise AgentNotRunning(
+                f"whether {name} is logged in only the agent knows, and {error.message}", remedy=error.remedy
+            ) from error
         if record is not None and record.get("state") != "logged_out":
             if not logout:
-                raise click.ClickException(
-                    f"{name} has a session; to log out and remove it: auth-agent account remove {name} --logout"
-                )
+                raise Trouble(f"{name} has a session", remedies.log_out_and_remove(name))
             say(f"Logged out of {name}{'' if agent.logout(name) else '; its provider could not be told'}")
         remove_account(config.path, name)
         agent.reload()
@@ -100,7 +102,7 @@ def _states() -> Mapping[object, object] | None:
     except AgentNotRunning:
         return None
     except AgentError as error:
-        complain(printable(error.message, 1000))
+        complain(printable(error.message, 1000), error.remedy)
         return None
     listed: list[Mapping[object, object]] = records if isinstance(records, list) else []  # pyright: ignore[reportUnknownVariableType] -- any list from the agent
     return {record.get("account"): record.get("state") for record in listed}

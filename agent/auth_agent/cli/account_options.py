@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import click
 
+from auth_agent import remedies
 from auth_agent.cli.screen import say, shown_path
+from auth_agent.cli.trouble import Trouble
 from auth_agent.config import DEFAULT_REDIRECT_PORTS, DEFAULT_SCOPE, GRANTS, TOKEN_ENDPOINT_AUTH_METHODS, Config
 from auth_agent.config_file import Written, put_account
 from auth_agent.printable import printable
@@ -121,9 +123,5 @@ def write(config: Config, name: str, keys: Mapping[str, object]) -> Written:
 def unknown(config: Config, name: str) -> click.ClickException:
     """The error for an account that the configuration doesn't have."""
     near = difflib.get_close_matches(name, config.accounts, n=1)
-    hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else f"to add it: auth-agent login {printable(name)} --issuer https://acme.eu.auth0.com/ --client-id ID"
-    )
-    return click.ClickException(f"there is no account {printable(name)} in {shown_path(config.path)}; {hint}")
+    where = f"there is no account {printable(name)} in {shown_path(config.path)}"
+    return Trouble(f"{where}; did you mean {near[0]}?") if near else Trouble(where, remedies.begin())

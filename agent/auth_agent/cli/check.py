@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from auth_agent import remedies
 from auth_agent.cli import exits
-from auth_agent.cli.condition import condition
+from auth_agent.cli.condition import Condition, condition
 from auth_agent.cli.terminal import duration
 from auth_agent.printable import printable
 from auth_agent_client import Agent
@@ -29,7 +30,7 @@ def check_accounts(agent: Agent, account: str | None, min_ttl: float) -> int:
     """
     records = _records(agent.status(account))
     if not records:
-        exits.complain("there are no accounts yet; to begin: auth-agent login NAME --issuer URL --client-id ID")
+        exits.complain("there are no accounts yet", [remedies.begin()])
         return exits.LOGIN_REQUIRED
     return exits.worst({_check(agent, record, min_ttl) for record in records})
 
@@ -41,22 +42,22 @@ def _check(agent: Agent, record: Mapping[str, object], min_ttl: float) -> int:
             return exits.OK
         records = _records(agent.status(name))
     except Locked as error:
-        exits.complain(printable(error.message, 1000))
+        exits.complain(printable(error.message, 1000), error.remedy)
         return exits.DENIED
     except UnknownAccount:  # removed from the configuration meanwhile
         return exits.OK
     record = records[0] if records else record
-    exits.complain(f"{printable(name)}: {why_not(record, min_ttl, time.time())}")
+    now = time.time()
+    found = condition(record, now)
+    exits.complain(f"{printable(name)}: {why_not(found, min_ttl)}", found.remedy)
     return _CODES.get(str(record.get("state")), exits.UNAVAILABLE)
 
 
-def why_not(record: Mapping[str, object], min_ttl: float, now: float) -> str:
-    """Why that account has no token that is good for `min_ttl` seconds; `now` is Unix time in seconds."""
-    found = condition(record, now)
-    if record.get("state") == "ready":
+def why_not(found: Condition, min_ttl: float) -> str:
+    """Why an account in that condition has no token that is good for `min_ttl` seconds."""
+    if found.words.startswith("ready"):
         return f"{found.more}, and not for {duration(min_ttl)}"
-    problem = f": {found.problem}" if found.problem else ""
-    return "; ".join([f"{found.words}{problem}", *filter(None, [" ".join(piece.text for piece in found.help)])])
+    return f"{found.words}: {found.problem}" if found.problem else found.words
 
 
 def _records(told: Mapping[str, object]) -> list[Mapping[str, object]]:

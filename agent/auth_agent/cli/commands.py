@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import click
 
+from auth_agent import remedies
 from auth_agent.cli import exits, token as light_token
 from auth_agent.cli.check import check_accounts
 from auth_agent.cli.client_secret import client_secret_options
@@ -18,11 +19,13 @@ from auth_agent.cli.screen import say, say_error, show
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import change, overview, status_lines
 from auth_agent.cli.terminal import terminal
+from auth_agent.cli.trouble import Trouble
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, __version__
 from auth_agent_client.errors import AgentError
 from auth_agent_client.paths import socket_path
+from auth_agent_client.remedy import remedies_from_wire
 
 # The agent lets refreshes in flight finish for ten seconds, and then closes connections.
 _STOP_PATIENCE = 15.0
@@ -39,16 +42,19 @@ def main(arguments: Sequence[str]) -> int:
     except click.UsageError as error:
         error.show()
         return error.exit_code
+    except Trouble as error:
+        say_error(error.message, error.remedy)
+        return error.exit_code
     except click.ClickException as error:
         say(f"auth-agent: {error.format_message()}")
         return error.exit_code
     except click.Abort:
         return exits.INTERRUPTED
     except AgentError as error:
-        say_error(printable(error.message, 1000))
+        say_error(error.message, error.remedy)
         return exits.exit_code(error)
     except StartupError as error:
-        say(f"auth-agent: {error}")
+        say_error(str(error), error.remedy)
         return exits.ERROR
     return result if isinstance(result, int) else exits.OK
 
@@ -307,9 +313,9 @@ def restart(*, force: bool) -> None:
         status = agent.status()
         lost = [] if force else accounts_at_stake(status)
         if lost:
-            raise click.ClickException(
-                f"the agent would forget {printable(', '.join(lost), 200)}: kept in memory only, or not saved yet. "
-                "To restart it all the same: auth-agent restart --force"
+            raise Trouble(
+                f"the agent would forget {printable(', '.join(lost), 200)}: kept in memory only, or not saved yet",
+                remedies.restart_by_force(),
             )
         with _waiting_for(pid) as ended:
             os.kill(pid, signal.SIGUSR1)
@@ -350,7 +356,8 @@ def _successor(
         else:
             if isinstance(refusal, Mapping) and refusal != refused:
                 reason = printable(refusal.get("reason"), 500)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] -- any map from the agent
-                raise click.ClickException(f"the agent goes on as it is: {reason}")
+                remedy = remedies_from_wire(refusal.get("remedy"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] -- as above
+                raise Trouble(f"the agent goes on as it is: {reason}", *remedy)
     raise click.ClickException(f"the agent, process {before['pid']}, is not back within {_RESTART_PATIENCE:.0f} s")
 
 

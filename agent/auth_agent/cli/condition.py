@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from auth_agent.cli.terminal import Piece, duration
+from auth_agent import remedies
+from auth_agent.cli.terminal import duration
 from auth_agent.printable import printable
+from auth_agent_client.remedy import Remedy, remedies_from_wire
 
-_REASON: Final = 300  # characters; a store's reason with its remedy is the longest there is
+_REASON: Final = 300  # characters
 
 # What the records' reasons mean that aren't a provider's or the agent's own sentences.
 _REASONS: Final = {
@@ -24,35 +26,19 @@ _UNDELETED: Final = "its old session is not deleted from the store yet"
 _NEAR: Final = 86_400  # s
 _SEE_STORE: Final = "the store, see below"
 
-# The error codes of a provider (RFC 6749, section 5.2, and others') that a reason begins with, by what helps: another
-# configuration, or another login. The agent goes on trying meanwhile.
-_OF_THE_CONFIGURATION: Final = (
-    "invalid_client",
-    "unauthorized_client",
-    "unsupported_grant_type",
-    "invalid_request",
-    "invalid_dpop_proof",
-)
-_OF_THE_LOGIN: Final = ("invalid_target", "invalid_scope", "access_denied")
-# As the agent has it in its own sentences.
-_TELLS_TO_CORRECT: Final = "correct the account"
-_TELLS_TO_LOG_IN: Final = ("log in for it", "was replaced by another one")
-
-Help = tuple[Piece, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """How a session is doing: `kind` is `good`, `warning`, `bad` or `off`; `words` say the same, for its `state`.
 
-    `more` goes on where the words end; `problem` is what is wrong, and `help` what a person can do about it.
+    `more` goes on where the words end; `problem` is what is wrong, and `remedy` what a person can do about it.
     """
 
     kind: str
     words: str
     more: str = ""
     problem: str = ""
-    help: Help = ()
+    remedy: tuple[Remedy, ...] = ()
 
 
 def condition(record: Mapping[str, object], now: float, *, store_fails: bool = False) -> Condition:
@@ -64,18 +50,21 @@ def condition(record: Mapping[str, object], now: float, *, store_fails: bool = F
         store_fails: the store's trouble is told elsewhere, and needs no repetition.
 
     """
-    name, state = printable(record.get("account")), record.get("state")
+    state = record.get("state")
     if state == "ready":
-        found = _ready(record, name, now)
+        found = _ready(record, now)
     elif state == "expired":
-        found = _expired(record, name, now)
+        found = _expired(record, now)
     elif state == "login_required":
-        found = Condition("bad", "login required", problem=reason(record), help=_login_help(record, name))
+        found = Condition("bad", "login required", problem=reason(record), remedy=_remedy(record))
     elif state == "locked":
-        problem = _SEE_STORE if store_fails else reason(record)
-        found = Condition("bad" if store_fails else "warning", "locked", problem=problem)
+        found = (
+            Condition("bad", "locked", problem=_SEE_STORE)
+            if store_fails
+            else Condition("warning", "locked", problem=reason(record), remedy=_remedy(record))
+        )
     elif state == "logged_out":
-        found = Condition("off", "not logged in", help=_command("auth-agent login", name))
+        found = Condition("off", "not logged in", remedy=_remedy(record))
     else:
         found = Condition("warning", printable(state) or "unknown", problem=reason(record))
     return _with_saving(found, record)
@@ -108,60 +97,48 @@ def number(value: object) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def command(words: str, text: str) -> Help:
-    """A command, and words that say what it is for."""
-    return (*([Piece(words)] if words else []), Piece(text, "strong", whole=True))
+def _remedy(record: Mapping[str, object]) -> tuple[Remedy, ...]:
+    """What helps, by the agent's word; by the session's state, where an older agent has no word for it."""
+    if "remedy" in record:
+        return remedies_from_wire(record["remedy"])
+    name, state = str(record.get("account")), record.get("state")
+    if record.get("reason") == "account_removed":
+        return (remedies.put_back_and_reload(),)
+    if state == "logged_out":
+        return (remedies.log_in(name),)
+    if state == "login_required":
+        return (remedies.log_in_again(name),)
+    if record.get("renewal") == "none":
+        return () if state == "locked" else (remedies.log_in_in_time(name),)
+    return (remedies.refresh(name),) if state in ("ready", "expired") else ()
 
 
-def _ready(record: Mapping[str, object], name: str, now: float) -> Condition:
+def _ready(record: Mapping[str, object], now: float) -> Condition:
     until = number(record.get("expires_at"))
     more = "" if until is None else f"token good for {duration(until - now)}"
     renewal = record.get("renewal")
     if renewal == "none":
-        return Condition("warning", "ready", more, _LAST_TOKEN, command("then:", _line("auth-agent login", name)))
+        return Condition("warning", "ready", more, _LAST_TOKEN, _remedy(record))
     if not reason(record):
         end = number(record.get("session_ends_at"))
         if end is None or end - now > _NEAR:
             return Condition("good", "ready", more)
-        return Condition("warning", "ready", more, session_end(record, now), _command("auth-agent login", name))
-    return Condition("warning", "ready, but refreshes fail", more, reason(record), _retry_help(record, name))
+        in_time = (remedies.log_in_in_time(str(record.get("account"))),)
+        return Condition("warning", "ready", more, session_end(record, now), in_time)
+    return Condition("warning", "ready, but refreshes fail", more, reason(record), _remedy(record))
 
 
-def _expired(record: Mapping[str, object], name: str, now: float) -> Condition:
+def _expired(record: Mapping[str, object], now: float) -> Condition:
     until = number(record.get("expires_at"))
     more = "" if until is None or until > now else f"token expired {ago(now - until)}"
     if not reason(record):
         return Condition("warning", "expired", more)
-    return Condition("warning", "expired, and refreshes fail", more, reason(record), _retry_help(record, name))
+    return Condition("warning", "expired, and refreshes fail", more, reason(record), _remedy(record))
 
 
 def ago(seconds: float) -> str:
     """How long ago that was, in words."""
     return "just now" if seconds < 1 else f"{duration(seconds)} ago"
-
-
-def _retry_help(record: Mapping[str, object], name: str) -> Help:
-    said = printable(record.get("reason"), _REASON)
-    code = said.partition(":")[0]
-    if code in _OF_THE_CONFIGURATION or _TELLS_TO_CORRECT in said:
-        return command("correct the account in the configuration, then:", "auth-agent reload")
-    if code in _OF_THE_LOGIN or any(words in said for words in _TELLS_TO_LOG_IN):
-        return _command("auth-agent login", name)
-    return command("it is tried again by itself; or now:", _line("auth-agent refresh", name))
-
-
-def _login_help(record: Mapping[str, object], name: str) -> Help:
-    if record.get("reason") == "account_removed":
-        return command("put it back, then:", "auth-agent reload")
-    return _command("auth-agent login", name)
-
-
-def _command(words: str, name: str) -> Help:
-    return command("", _line(words, name))
-
-
-def _line(words: str, name: str) -> str:
-    return f"{words} {name}".rstrip()
 
 
 def _with_saving(found: Condition, record: Mapping[str, object]) -> Condition:

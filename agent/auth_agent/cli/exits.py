@@ -1,9 +1,10 @@
 """Exit codes, and the one line that goes with them. Imported by light commands: nothing heavy here."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from auth_agent_client import errors
+from auth_agent_client.remedy import Remedy
 
 OK = 0
 ERROR = 1
@@ -40,6 +41,6 @@ def worst(codes: Collection[int]) -> int:
     return next((code for code in _WORST_FIRST if code in codes), OK)
 
 
-def complain(message: str) -> None:
-    """Say what went wrong, on standard error."""
-    sys.stderr.write(f"auth-agent: {message}\n")
+def complain(message: str, remedy: Iterable[Remedy] = ()) -> None:
+    """Say what went wrong, on standard error, and below that what helps."""
+    sys.stderr.write("".join([f"auth-agent: {message}\n", *(f"  {one}\n" for one in remedy)]))

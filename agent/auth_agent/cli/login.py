@@ -10,14 +10,16 @@ from urllib.parse import urlsplit
 
 import click
 
+from auth_agent import remedies
 from auth_agent.cli import exits
 from auth_agent.cli.account_options import IDENTITY, account_options, unknown, write
 from auth_agent.cli.browser import open_address
 from auth_agent.cli.client_secret import ask, can_ask, client_secret_options
 from auth_agent.cli.running import ensure_running, record_of
-from auth_agent.cli.screen import say, say_address, shown_path
+from auth_agent.cli.screen import say, say_address, say_remedies, shown_path
 from auth_agent.cli.status import status_lines
 from auth_agent.cli.terminal import terminal
+from auth_agent.cli.trouble import Trouble
 from auth_agent.cli.waiting import wait
 from auth_agent.config import Account, Config, config_path, load
 from auth_agent.config_file import Written, restore
@@ -131,13 +133,13 @@ def _refuse_other_agents(agent: Agent, name: str, config: Config) -> None:
     """Tell of an agent that can't do it: one of before an upgrade, or one that reads another configuration."""
     features = agent.hello("login").get("features")
     if isinstance(features, list) and "login" not in features:
-        raise click.ClickException("the agent that runs is an older one; to begin the new one: auth-agent restart")
+        raise Trouble("the agent that runs is an older one, which has no login", remedies.restart())
     if record_of(agent, name) is None:
         told: Any = agent.status()["agent"]
         path = printable(told.get("config"), _LONGEST)
-        raise click.ClickException(
-            f"the agent reads another configuration, {path}, and not {config.path}: "
-            "set AUTH_AGENT_CONFIG to that one, or start the agent with this one"
+        raise Trouble(
+            f"the agent reads another configuration, {path}, and not {config.path}",
+            remedies.same_configuration(),
         )
 
 
@@ -148,9 +150,10 @@ def _write(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) 
     if others:
         record = record_of(agent, name)
         if record is not None and record.get("state") != "logged_out":
-            raise click.ClickException(
-                f"{name} has a session with another {' and '.join(others)}; log out first (auth-agent logout {name}), "
-                "or give the new account another name"
+            raise Trouble(
+                f"{name} has a session with another {' and '.join(others)}",
+                remedies.log_out(name),
+                remedies.another_name(),
             )
     return write(config, name, keys)
 
@@ -163,10 +166,9 @@ def _take_back(agent: Agent, config: Config, written: Sequence[tuple[str, Writte
     where = shown_path(config.path)
     for name, one in reversed(written):
         if one.added:
-            managed = "".join(f" --management-for {other}" for other, _ in written if other != name)
-            again = f"auth-agent login {name}{managed}"
-            remedy = f"to correct it, say anew what was wrong, as in: {again} --issuer URL"
-            say(f"The account stays in {where}; {remedy if is_wrong else f'to try again: {again}'}")
+            managed = next((other for other, _ in written if other != name), None)
+            say(f"The account stays in {where}")
+            say_remedies([remedies.say_anew(name, managed) if is_wrong else remedies.log_in_to(name, managed)])
         elif not restore(config.path, one):
             say(f"{where} was changed meanwhile, and stays as it is")
             break

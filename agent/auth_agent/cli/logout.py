@@ -70,9 +70,8 @@ def _log_out(agent: Agent, record: Mapping[str, object], *, revoke: bool, browse
     except AgentError as error:
         if not goes_on:
             raise
-        said = printable(error.message, 1000)
-        named = account is not None and said.startswith((f"{account}:", f"{account} "))
-        exits.complain(said if named else f"{printable(account)}: {said}")
+        reason = printable(error.reason or error.message, 1000)
+        exits.complain(f"{printable(account)}: {reason}", error.remedy)
         return exits.exit_code(error)
     shown = printable(account)
     say(f"{shown}: {_outcome(record, done, revoke=revoke)}")

@@ -3,12 +3,16 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import click
 
 from auth_agent.cli.terminal import Piece, Terminal, columns, terminal
+from auth_agent.printable import printable
+from auth_agent_client.remedy import Remedy
 
-_COMMAND = "auth-agent"
+_LONGEST: Final = 1000  # characters of what is said
+_LONGEST_COMMAND: Final = 4096
 
 
 def say(text: str = "", style: str = "", *, whole: bool = False) -> None:
@@ -22,16 +26,27 @@ def say(text: str = "", style: str = "", *, whole: bool = False) -> None:
         click.echo(look.shown(line), err=True, color=look.colour)
 
 
-def say_error(text: str) -> None:
-    """Say what went wrong; a command at its end that no line can hold stands on one of its own, to be copied whole."""
+def say_error(text: str, remedy: Iterable[Remedy] = ()) -> None:
+    """Say what went wrong, and below that what helps. Whatever the text says, a command is only in a remedy."""
+    say(f"auth-agent: {printable(text, _LONGEST)}")
+    say_remedies(remedy)
+
+
+def say_remedies(remedy: Iterable[Remedy]) -> None:
+    """Say what helps, a line each; a command that no line can hold stands on one of its own, to be copied whole."""
     look = terminal(sys.stderr)
-    words, colon, arguments = text.rpartition(f": {_COMMAND} ")
-    if colon and look.width is not None and columns(f"{_COMMAND} {arguments}") > look.width:
-        say(f"{_COMMAND}: {words}:")
-        say()
-        say(f"{_COMMAND} {arguments}", "strong", whole=True)
-    else:
-        say(f"{_COMMAND}: {text}")
+    for one in remedy:
+        text, line = printable(one.text, _LONGEST), printable(one.line, _LONGEST_COMMAND)
+        if look.width is not None and columns(f"{_INDENT}{text}: {line}") > look.width:
+            say(f"{_INDENT}{text}{':' if line else ''}")
+            if line:
+                say(f"{_INDENT}{_INDENT}{line}", "strong", whole=True)
+        else:
+            shown = f"{_INDENT}{text}: {look.styled(line, 'strong')}" if line else f"{_INDENT}{text}"
+            say(shown, whole=True)
+
+
+_INDENT: Final = "  "
 
 
 def say_address(address: str) -> None:

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from auth_agent.cli.condition import Condition, ago, command, condition, number, session_end
+from auth_agent import remedies
+from auth_agent.cli.condition import Condition, ago, condition, number, session_end
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.terminal import PLAIN, Piece, Terminal, columns, duration
 from auth_agent.printable import printable
+from auth_agent_client.remedy import Remedy, remedies_from_wire
 
 # How people call the keyrings.
 _KEYRINGS: Final = {
@@ -116,7 +118,7 @@ def _block(
         *_field("refresh", _refresh(record, now), terminal),
         *_field("session", "" if end == found.problem else end, terminal),
         *_field("problem", found.problem, terminal, found.kind),
-        *_field("help", found.help, terminal),
+        *_help(found.remedy, terminal),
     ]
 
 
@@ -173,12 +175,14 @@ def _agent_block(
     refused = _map(about.get("restart_refused"))
     at = number(refused.get("at"))
     why = printable(refused.get("reason"), 2 * _LONGEST)
+    helps = remedies_from_wire(refused.get("remedy"))
     return [
         *_field("agent", ", ".join(filter(None, said)), terminal),
         *_field("socket", _path(about.get("socket"), home), terminal),
         *_field("config", _path(about.get("config"), home), terminal),
         *_store_lines(_map(about.get("store")), records, terminal),
         *_field("restart", f"refused {ago(now - at)}: {why}" if at is not None and why else "", terminal, "warning"),
+        *_help(helps if at is not None and why else (), terminal),
     ]
 
 
@@ -190,21 +194,20 @@ def _path(path: object, home: str) -> str:
 
 def _store_lines(store: Mapping[str, object], records: Sequence[Mapping[str, object]], terminal: Terminal) -> list[str]:
     """Where sessions are kept, what is wrong there and what helps, and what a reboot would lose."""
-    problem, remedy = printable(store.get("problem"), _LONGEST), printable(store.get("remedy"), _LONGEST)
+    problem, remedy = printable(store.get("problem"), _LONGEST), remedies_from_wire(store.get("remedy"))
     unread = number(store.get("unread")) or 0
     if store.get("name") == "memory":
-        kept, problem, help_ = "sessions are kept in memory only", "", ""
+        kept, problem, remedy = "sessions are kept in memory only", "", ()
     elif store.get("state") == "missing":
-        kept = "sessions are kept in memory only, for now"
-        help_ = remedy or "start a keyring service, such as gnome-keyring; it is found by itself"
+        kept, remedy = "sessions are kept in memory only, for now", remedy or (remedies.start_keyring(),)
     else:
         backend = printable(store.get("backend"))
-        kept, help_ = f"sessions are kept in {_KEYRINGS.get(backend, f'the keyring {backend}'.strip())}", remedy
+        kept = f"sessions are kept in {_KEYRINGS.get(backend, f'the keyring {backend}'.strip())}"
     loss, style = _loss(store, records)
     return [
         *_field("store", kept, terminal),
         *_field("problem", problem, terminal, "bad"),
-        *_field("help", _as_help(help_), terminal),
+        *_help(remedy, terminal),
         *_field("unread", f"{_sessions(unread)} still to be read from there" if unread else "", terminal),
         *_field("reboot", [Piece(loss, style)], terminal),
     ]
@@ -223,12 +226,6 @@ def _loss(store: Mapping[str, object], records: Sequence[Mapping[str, object]]) 
     return "would lose nothing", ""
 
 
-def _as_help(text: str) -> Sequence[Piece]:
-    """A store's remedy: words, a colon, a command."""
-    words, colon, line = text.rpartition(": ")
-    return command(f"{words}:", line) if colon else [Piece(text)]
-
-
 def _sessions(count: float) -> str:
     return f"{count:.0f} session" + ("" if count == 1 else "s")
 
@@ -237,7 +234,7 @@ def _how_to_begin(terminal: Terminal) -> list[str]:
     line = "auth-agent login NAME --issuer URL --client-id ID"
     return [
         *terminal.wrap("", [Piece("There are no accounts yet. To begin:")]),
-        *terminal.wrap("  ", command("", line)),
+        *terminal.wrap("  ", [Piece(line, "strong", whole=True)]),
     ]
 
 
@@ -245,8 +242,8 @@ def _upgrade(about: Mapping[str, object], version: str, terminal: Terminal) -> l
     theirs = printable(about.get("version"))
     if not theirs or _numbers(theirs) >= _numbers(version):
         return []
-    text = f"The agent is of version {theirs}, and {version} is installed. To restart it:"
-    return [terminal.wrap("", [Piece(text, "warning"), *command("", "auth-agent restart")])]
+    text = f"The agent is of version {theirs}, and {version} is installed:"
+    return [terminal.wrap("", [Piece(text, "warning"), *_pieces(remedies.restart())])]
 
 
 def _numbers(version: str) -> list[int]:
@@ -263,6 +260,20 @@ def _field(label: str, content: str | Sequence[Piece], terminal: Terminal, style
     if not any(piece.text for piece in pieces):
         return []
     return terminal.wrap(f"  {terminal.styled(label, style)}{' ' * (_LABEL - len(label))}  ", pieces)
+
+
+def _help(remedy: Iterable[Remedy], terminal: Terminal) -> list[str]:
+    """What helps, a line or more each, the first of them labelled."""
+    lines: list[str] = []
+    for one in remedy:
+        lines += _field("" if lines else "help", _pieces(one), terminal)
+    return lines
+
+
+def _pieces(remedy: Remedy) -> list[Piece]:
+    """What helps in words and, in bold, the command: no other text is shown so."""
+    text, line = printable(remedy.text, _LONGEST), printable(remedy.line, _LONGEST_PATH)
+    return [Piece(f"{text}:"), Piece(line, "strong", whole=True)] if line else [Piece(text)]
 
 
 def _separated(blocks: Iterable[list[str]]) -> list[str]:

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         complain(f"{error}\nTry 'auth-agent token --help' for help.")
         return USAGE
     except AgentError as error:
-        complain(error.message)
+        complain(error.message, error.remedy)
         return exit_code(error)
     return OK
 

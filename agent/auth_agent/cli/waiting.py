@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from auth_agent.cli.screen import say
+from auth_agent.cli.screen import say, say_remedies
 from auth_agent.printable import printable
 from auth_agent_client import Agent
 from auth_agent_client.errors import AgentError, InvalidRequest
@@ -131,6 +131,7 @@ def hand_in(agent: Agent, login_id: object, line: str) -> None:
         if sys.stderr.isatty():
             _show("")
         say(printable(f"{error.message[:1].upper()}{error.message[1:]}", 500), "warning")
+        say_remedies(error.remedy)
 
 
 def _show(text: str) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from auth_agent import remedies
 from auth_agent.errors import StartupError
 from auth_agent.logs import log_to_stderr
 
@@ -21,9 +22,9 @@ def check_program() -> None:
     """
     script = sys.orig_argv[1] if len(sys.orig_argv) > 1 else ""
     if not os.access(sys.executable, os.X_OK):
-        raise StartupError(f"its interpreter {sys.executable} is gone; stop it, and start the new one")
+        raise StartupError(f"its interpreter {sys.executable} is gone", remedies.start_anew())
     if "/" in script and not Path(script).exists():
-        raise StartupError(f"its program {script} is gone; stop it, and start the new one")
+        raise StartupError(f"its program {script} is gone", remedies.start_anew())
 
 
 def restart() -> NoReturn:

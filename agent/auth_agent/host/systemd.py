@@ -9,6 +9,7 @@ import socket
 import time
 from typing import Final
 
+from auth_agent import remedies
 from auth_agent.errors import StartupError
 
 _log = logging.getLogger(__name__)
@@ -64,17 +65,15 @@ def inherited_socket() -> socket.socket | None:
     if count == "0":
         return None
     if count != "1":
-        raise StartupError(
-            f"{count} sockets were passed to the agent, which serves one: "
-            "the .socket unit must have one ListenStream= and no other Listen…="
-        )
+        raise StartupError(f"{count} sockets were passed to the agent, which serves one", remedies.one_listen_stream())
     try:
         os.set_inheritable(_FIRST_DESCRIPTOR, False)
         inherited = socket.socket(fileno=_FIRST_DESCRIPTOR)
     except OSError as error:
         raise StartupError(
             f"descriptor {_FIRST_DESCRIPTOR} should be the agent's socket, by LISTEN_FDS, and can't be used: "
-            f"{error.strerror}; the .socket unit must have one ListenStream= and no other Listen…="
+            f"{error.strerror}",
+            remedies.one_listen_stream(),
         ) from error
     mistake = _mistake(inherited)
     if mistake is not None:

@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from auth_agent.defect import place
 from auth_agent.ipc.peer import Peer
 from auth_agent.printable import printable
+from auth_agent.sessions.advice import defect
 from auth_agent.sessions.allowance import Allowance
 from auth_agent_client import errors
 from auth_agent_client.wire import Connection, Request, WireError
@@ -274,7 +275,7 @@ class ClientConnection(asyncio.Protocol):
         """Own up to a defect. No text of the exception, nor its variables: they could hold a secret."""
         error = sys.exception()
         _log.error("defect method=%s error=%s", printable(request.method, 32), place(error))
-        self._send(self._wire.refuse(request, errors.Internal("a defect of the agent; its log says more")))
+        self._send(self._wire.refuse(request, defect()))
 
     # ---- what is sent
 

@@ -11,6 +11,7 @@ from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.sessions.advice import locked
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.identity import IDToken, id_token_at_hand, no_id_token
 from auth_agent.sessions.keeper import READ_PATIENCE, Keeper
@@ -18,7 +19,6 @@ from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profile import Told
 from auth_agent.sessions.profiles import Profiles
 from auth_agent.sessions.refresher import Refresher, limit
-from auth_agent.sessions.refusal import locked
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken
 from auth_agent.sessions.table import Table
@@ -117,7 +117,7 @@ class Handlers:
             begun, timeout = anyio.current_time(), given.timeout
             await self._keeper.opened(session, min(READ_PATIENCE, timeout))
             if session.is_locked:
-                raise locked(session.account.name, session.reason or "")
+                raise locked(session.account.name, session.reason or "", session.remedy)
             given.timeout = max(0.0, timeout - (anyio.current_time() - begun))
             result = method(caller, given)
             return await result() if callable(result) else result

@@ -10,7 +10,9 @@ import stat
 from pathlib import Path
 from typing import Final, Self
 
+from auth_agent import remedies
 from auth_agent.errors import StartupError
+from auth_agent_client.remedy import Remedy
 
 # Clients that come while all are busy wait here; the kernel's own limit is mostly 4,096.
 BACKLOG: Final = 1024
@@ -96,8 +98,8 @@ def _path_of(name: object) -> Path:
     directory = Path(name).parent
     _check_directory(
         directory,
-        another="another ListenStream= in the .socket unit",
-        remedy=f"DirectoryMode=0700 in the .socket unit, and for the one that is there: chmod 700 {directory}",
+        another=remedies.another_listen_stream(),
+        closed=remedies.directory_mode(),
     )
     return Path(name)
 
@@ -106,17 +108,17 @@ def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StartupError(f"{directory} can't be made: {error.strerror}") from error
-    _check_directory(directory, another="another with AUTH_AGENT_SOCK", remedy=f"chmod 700 {directory}")
+        raise StartupError(f"{directory} can't be made: {error.strerror}", remedies.another_socket()) from error
+    _check_directory(directory, another=remedies.another_socket())
 
 
-def _check_directory(directory: Path, *, another: str, remedy: str) -> None:
+def _check_directory(directory: Path, *, another: Remedy, closed: Remedy | None = None) -> None:
     """Whether nobody else can put a socket there, or come to ours.
 
     Args:
         directory: where the socket is, or is going to be.
-        another: what to choose if it belongs to somebody else.
-        remedy: what to do if others may enter it.
+        another: what helps if it belongs to somebody else.
+        closed: what helps, besides, if others may enter it.
 
     """
     try:
@@ -124,11 +126,12 @@ def _check_directory(directory: Path, *, another: str, remedy: str) -> None:
     except OSError as error:
         raise StartupError(f"{directory} can't be looked at: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise StartupError(f"{directory} is no directory (a symbolic link to one won't do either)")
+        raise StartupError(f"{directory} is no directory (a symbolic link to one won't do either)", another)
     if found.st_uid != os.geteuid():
-        raise StartupError(f"{directory} belongs to the user {found.st_uid}, not to you; choose {another}")
+        raise StartupError(f"{directory} belongs to the user {found.st_uid}, not to you", another)
     if found.st_mode & 0o077:
-        raise StartupError(f"others may enter {directory}; let nobody else in: {remedy}")
+        close = remedies.close_directory(os.fspath(directory))
+        raise StartupError(f"others may enter {directory}", *([closed] if closed else []), close)
 
 
 def _lock(path: Path) -> int:
@@ -141,7 +144,8 @@ def _lock(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise StartupError(f"another agent listens at {path} already; see: auth-agent status") from error
+        see = remedies.see_status_at(os.fspath(path))
+        raise StartupError(f"another agent listens at {path} already", see) from error
     except OSError as error:
         os.close(descriptor)
         raise StartupError(f"{lock} can't be locked: {error.strerror}") from error
@@ -155,7 +159,7 @@ def _check_place(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
-        raise StartupError(f"{path} is no socket of yours; it is left alone: remove it, or set AUTH_AGENT_SOCK")
+        raise StartupError(f"{path} is not a socket of yours; it is left alone", remedies.another_socket())
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
@@ -165,8 +169,8 @@ def _check_place(path: Path) -> None:
         except OSError:
             pass  # somebody holds it, if too busy to answer
     raise StartupError(
-        f"something else listens at {path}: where systemd has an auth-agent.socket, it starts the agent by itself; "
-        "otherwise set AUTH_AGENT_SOCK to another path"
+        f"something else listens at {path}: where systemd has an auth-agent.socket, it starts the agent by itself",
+        remedies.another_socket(),
     )
 
 

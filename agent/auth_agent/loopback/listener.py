@@ -32,7 +32,7 @@ _BACKLOG: Final = 64
 
 
 class PortsTakenError(Exception):
-    """No port can be listened on; the text says which were tried, why each failed, and what to do."""
+    """No port can be listened on; the text says which were tried, and why each failed."""
 
 
 class RedirectListener:
@@ -166,9 +166,4 @@ def _listen(ports: Sequence[int]) -> socket.socket:
             raise
         else:
             return listening
-    raise PortsTakenError(
-        f"no port to receive the login on: tried {', '.join(failures)} of {HOST}; close what holds them "
-        "(`ss -ltnp` on Linux or `lsof -nP -iTCP -sTCP:LISTEN` on macOS may find it), or set `redirect_ports` in the "
-        "account's configuration to ports that are registered as callback addresses at the provider as well, or log "
-        "in without a port: --flow device"
-    )
+    raise PortsTakenError(f"no port to receive the login on: tried {', '.join(failures)} of {HOST}")

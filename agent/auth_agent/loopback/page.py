@@ -1,6 +1,7 @@
 """The pages on which a browser ends: one style, light and dark, nothing from elsewhere, no script."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
@@ -9,6 +10,8 @@ from typing import Final
 from urllib.parse import quote
 
 from auth_agent.printable import printable
+from auth_agent.remedies import begin
+from auth_agent_client.remedy import Remedy
 
 # Room for what providers and the agent say of a failure, and for any command; a hostile name fills no more than that.
 _MAX_REASON: Final = 1000
@@ -134,7 +137,7 @@ def logged_in(account: str, name: str | None, issuer: str) -> Page:
     return _page(HTTPStatus.OK, "good", "Logged in", f"<p>{lead}</p>", _facts(account, issuer), _END)
 
 
-def failed(account: str, issuer: str, reason: str, remedy: str | None) -> Page:
+def failed(account: str, issuer: str, reason: str, remedy: Sequence[Remedy]) -> Page:
     """The login came to nothing.
 
     The status is 200, since the browser did all that it should: some show a page of their own for another.
@@ -142,12 +145,12 @@ def failed(account: str, issuer: str, reason: str, remedy: str | None) -> Page:
     Args:
         account: which account of the configuration it was for.
         issuer: the provider.
-        reason: what went wrong.
-        remedy: the command to run, where one helps.
+        reason: what went wrong; it may be the provider's words, or whoever's made the redirect, and is shown as text.
+        remedy: what helps; nothing else on the page looks like a command.
 
     """
     shown = f"<p>{_sentence(reason)}</p>"
-    return _page(HTTPStatus.OK, "bad", "Not logged in", shown, _facts(account, issuer), _remedy(remedy), _END)
+    return _page(HTTPStatus.OK, "bad", "Not logged in", shown, _facts(account, issuer), *map(_remedy, remedy), _END)
 
 
 def not_awaited() -> Page:
@@ -158,7 +161,7 @@ def not_awaited() -> Page:
         "No login is waiting",
         "<p>This address is not of a login that is under way. It may have been used already, or the login was "
         "cancelled or has run out. Nothing was changed.</p>",
-        _remedy("auth-agent login", "To log in, run this in a terminal:"),
+        _remedy(begin()),
         _END,
     )
 
@@ -202,11 +205,15 @@ def _facts(account: str, issuer: str) -> str:
     return f"<dl>\n<dt>Provider</dt>\n<dd>{_text(provider)}</dd>\n<dt>Account</dt>\n<dd>{_text(account)}</dd>\n</dl>"
 
 
-def _remedy(command: str | None, label: str = "To put it right, run this in a terminal:") -> str:
-    words = printable(command, _MAX_COMMAND).strip().split(" ")
+def _remedy(remedy: Remedy) -> str:
+    """What helps, and below it the command to run in a terminal, if one does it."""
+    label = printable(f"{remedy.text[:1].upper()}{remedy.text[1:]}", _MAX_COMMAND)
+    if not remedy.command:
+        return f'<p class="label">{escape(label)}.</p>'
     # A browser would break lines within `--an-option`; as long as a word has room on a line, it stays whole.
+    words = printable(remedy.line, _MAX_COMMAND).split(" ")
     shown = " ".join(f"<span>{escape(word)}</span>" if word else "" for word in words)
-    return f'<p class="label">{label}</p>\n<code>{shown}</code>' if shown else ""
+    return f'<p class="label">{escape(label)}, in a terminal:</p>\n<code>{shown}</code>'
 
 
 def _text(text: str) -> str:

@@ -60,7 +60,7 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
         raise UnreadableMetadataError(f"{metadata_address(issuer)} {error}") from error
     named = fields.get("issuer")
     if not isinstance(named, str) or not is_same_issuer(named, issuer):
-        raise DiscoveryError(f"{issuer} says that its issuer is {printable(named)!r}: correct the account's issuer")
+        raise DiscoveryError(f"{issuer} says that its issuer is {printable(named)!r}")
     token_endpoint = _endpoint(fields, "token_endpoint")
     if token_endpoint is None:
         raise DiscoveryError(f"{issuer} names no token_endpoint")

@@ -7,12 +7,12 @@ stands in for its signature (OpenID Connect Core 1.0, section 3.1.3.7, item 6); 
 import base64
 import binascii
 import hmac
-import sys
 from collections.abc import Mapping
 from typing import Final
 
 from auth_agent.address import is_same_issuer
 from auth_agent.json_object import read_object
+from auth_agent.oauth.outcome import ClockWrong, Unusable
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
@@ -96,7 +96,7 @@ def mismatch(found: Mapping[str, object], issuer: str, client_id: str) -> str | 
 
 def login_problem(
     found: Mapping[str, object], issuer: str, client_id: str, nonce: Secret | None, now: float
-) -> str | None:
+) -> Unusable | None:
     """What is wrong with the claims of an ID token that was issued just now; None when nothing is.
 
     OpenID Connect Core 1.0, section 3.1.3.7, without the signature. As everywhere here, a slash at the issuer's end
@@ -110,12 +110,8 @@ def login_problem(
         now: Unix time in seconds.
 
     """
-    return (
-        mismatch(found, issuer, client_id)
-        or _party_problem(found, client_id)
-        or _nonce_problem(found, nonce)
-        or _time_problem(found, now)
-    )
+    problem = mismatch(found, issuer, client_id) or _party_problem(found, client_id) or _nonce_problem(found, nonce)
+    return _time_problem(found, now) if problem is None else Unusable(problem)
 
 
 def _party_problem(found: Mapping[str, object], client_id: str) -> str | None:
@@ -141,7 +137,7 @@ def _nonce_problem(found: Mapping[str, object], nonce: Secret | None) -> str | N
     return None if hmac.compare_digest(sent, came) else "the ID token is for another login (its nonce isn't this one's)"
 
 
-def _time_problem(found: Mapping[str, object], now: float) -> str | None:
+def _time_problem(found: Mapping[str, object], now: float) -> Unusable | None:
     """Whether it isn't of this moment (items 9 and 10, and RFC 7519, section 4.1.5). Mostly a clock is wrong then."""
     times: dict[str, float] = {}
     for claim in ("iat", "exp", "nbf"):
@@ -149,9 +145,10 @@ def _time_problem(found: Mapping[str, object], now: float) -> str | None:
         if value is None and claim == "nbf":
             continue
         if value is None:
-            return f"the ID token doesn't say when it {'was issued' if claim == 'iat' else 'expires'} ({claim})"
+            what = "was issued" if claim == "iat" else "expires"
+            return Unusable(f"the ID token doesn't say when it {what} ({claim})")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIME:
-            return f"the ID token's {claim} is no time in seconds"
+            return Unusable(f"the ID token's {claim} is no time in seconds")
         times[claim] = float(value)
     age = now - times["iat"]
     if age < -LEEWAY:
@@ -159,18 +156,17 @@ def _time_problem(found: Mapping[str, object], now: float) -> str | None:
     if age > _MAX_AGE + LEEWAY:
         return _clock(age, "ahead of the provider's, or the ID token is that old")
     if times["exp"] <= times["iat"]:
-        return "the ID token expired before it was issued (exp is before iat)"
+        return Unusable("the ID token expired before it was issued (exp is before iat)")
     if now >= times["exp"] + LEEWAY:
         return _clock(now - times["exp"], "ahead of the provider's, or more (the ID token has expired)")
     # The clocks agree by now.
     if times.get("nbf", now) > now + LEEWAY:
-        return f"the ID token isn't valid for another {_span(times['nbf'] - now)} (nbf)"
+        return Unusable(f"the ID token isn't valid for another {_span(times['nbf'] - now)} (nbf)")
     return None
 
 
-def _clock(seconds: float, which_way: str) -> str:
-    place = "System Settings > General > Date & Time" if sys.platform == "darwin" else "timedatectl status"
-    return f"this machine's clock is about {_span(seconds)} {which_way}; correct it, see: {place}"
+def _clock(seconds: float, which_way: str) -> ClockWrong:
+    return ClockWrong(f"this machine's clock is about {_span(seconds)} {which_way}")
 
 
 def _span(seconds: float) -> str:

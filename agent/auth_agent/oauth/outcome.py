@@ -55,6 +55,12 @@ class Busy(Transient):
     retry_after: float | None = None
 
 
+class Defect(Lost):
+    """A defect of the agent: what it did before isn't known."""
+
+    __slots__ = ()
+
+
 class Unclear(Transient):
     """A 400, 401 or 403 that doesn't say why: no verdict until it comes again and again."""
 
@@ -73,10 +79,14 @@ class Stuck(Failure):
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True)
 class Misconfigured(Stuck):
-    """The provider doesn't accept this client."""
+    """The provider doesn't accept this client, or is not the one that was meant.
 
-    __slots__ = ()
+    `keys` are the account's keys, by the configuration's names, of which one may be wrong.
+    """
+
+    keys: tuple[str, ...] = ("issuer", "client_id")
 
 
 class Refused(Stuck):
@@ -93,6 +103,18 @@ class Rejected(Stuck):
 
 class Unusable(Stuck):
     """The provider granted something that must not be used."""
+
+    __slots__ = ()
+
+
+class ClockWrong(Unusable):
+    """By the provider's times, this machine's clock is wrong."""
+
+    __slots__ = ()
+
+
+class Spent(Stuck):
+    """The refresh token was replaced by another one, which isn't known here: it must not be sent."""
 
     __slots__ = ()
 

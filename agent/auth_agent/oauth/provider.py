@@ -297,7 +297,7 @@ class HttpProvider:
             return Unsent(answer.reason)  # of the token request, nothing was sent
         status, headers, body = answer
         if status == HTTPStatus.NOT_FOUND:
-            return Misconfigured(f"{address} is not found: correct the account's issuer")
+            return Misconfigured(f"{address} is not found", keys=("issuer",))
         if status != HTTPStatus.OK:
             return Busy(f"{address} answered HTTP {status}", retry_after(headers, time.time()))
         try:
@@ -305,7 +305,7 @@ class HttpProvider:
         except UnreadableMetadataError as error:
             return Unsent(str(error))  # a captive portal's page, more often than a wrong issuer
         except DiscoveryError as error:
-            return Misconfigured(str(error))
+            return Misconfigured(str(error), keys=("issuer",))
 
     async def _post(
         self, address: str, client: Client, metadata: Metadata, form: Mapping[str, str]

@@ -41,6 +41,8 @@ _ENDED = frozenset({"invalid_grant"})
 _MISCONFIGURED = frozenset(
     {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_dpop_proof"}
 )
+# What an account says of how its client authenticates.
+_OF_THE_CLIENT: Final = ("client_id", "token_endpoint_auth_method")
 _REFUSED = frozenset({"invalid_target", "invalid_scope", "access_denied"})
 # OpenID Connect Core 1.0, section 3.1.2.6, and Auth0's.
 _INTERACTION = frozenset(
@@ -164,6 +166,8 @@ def refusal(
         return Busy(reason, wait)
     if error in _ENDED:
         return Ended(reason)
+    if error == "invalid_client":
+        return Misconfigured(reason, keys=_OF_THE_CLIENT)
     if error in _MISCONFIGURED:
         return Misconfigured(reason)
     if error in _REFUSED:

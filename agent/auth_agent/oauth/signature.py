@@ -57,13 +57,13 @@ class WorkerSignatures:
             try:
                 answer = await self._worker.call("verify", _LIMIT, token=id_token.reveal(), keys=keys)
             except WorkerError as error:
-                raise SignatureCheckError(f"the ID token's signature can't be checked: {error}; try again") from error
+                raise SignatureCheckError(f"the ID token's signature can't be checked: {error}") from error
             await self._worker.rest()
         problem = answer.get("result", False)
         if problem is None:
             return None
         if not isinstance(problem, str):  # what is no answer is no good signature
-            raise SignatureCheckError("the ID token's signature can't be checked: the worker process failed; try again")
+            raise SignatureCheckError("the ID token's signature can't be checked: the worker process failed")
         return printable(problem)
 
     async def rest(self) -> None:

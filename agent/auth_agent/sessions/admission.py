@@ -6,17 +6,18 @@ It is proved in full beside what is there. Whatever fails, that stays, and what 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
 
+from auth_agent import remedies
 from auth_agent.config import CLIENT_CREDENTIALS, Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
-from auth_agent.oauth.device import CodeExpired
-from auth_agent.oauth.outcome import Ended, Failure, Misconfigured, Refused, TokenReply, Transient, Unusable
+from auth_agent.oauth.outcome import Failure, TokenReply, Transient, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.signature import SignatureCheckError, Signatures
+from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.advice import called_off, login_failed
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
@@ -25,12 +26,6 @@ from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
-
-# What a text says of a clock tells what to do about it.
-_CLOCK: Final = "this machine's clock"
-# The commands that begin sessions, for what a person is told to do.
-LOGIN: Final = "login"
-IMPORT: Final = "import"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +98,7 @@ class Admission:
         """The login that the reply makes of what was asked with. Raises an `AgentError` where it doesn't hold."""
         login = accept(held, granted.reply, granted.sent)
         if isinstance(login, Failure):
-            raise refused(granted.account, login, command)
+            raise login_failed(granted.account, login, command)
         await self._check_id_token(granted, command)
         return login
 
@@ -113,25 +108,30 @@ class Admission:
             return
         if token is None:
             if command == LOGIN and "openid" in account.scope.split():
-                raise refused(account, Unusable("the provider sent no ID token, though the scope has openid"), command)
+                raise login_failed(
+                    account, Unusable("the provider sent no ID token, though the scope has openid"), command
+                )
             return
         found = id_token.claims(token)
         now = self._table.clock.now().wall
         problem = (
-            "the provider's ID token can't be read"
+            Unusable("the provider's ID token can't be read")
             if found is None
             else id_token.login_problem(found, account.issuer, account.client_id, granted.nonce, now)
         )
         if problem is None:
             keys = await self._provider_for(account).keys()
             if isinstance(keys, Failure):
-                raise refused(account, replace(keys, reason=f"the ID token can't be checked: {keys.reason}"), command)
+                raise login_failed(
+                    account, replace(keys, reason=f"the ID token can't be checked: {keys.reason}"), command
+                )
             try:
-                problem = await self._signatures.problem(token, keys)
+                forged = await self._signatures.problem(token, keys)
             except SignatureCheckError as error:
-                raise errors.Unavailable(f"{account.name}: {error}", retry_after=2.0) from error
+                raise login_failed(account, Transient(str(error)), command) from error
+            problem = None if forged is None else Unusable(forged)
         if problem is not None:
-            raise refused(account, Unusable(problem), command)
+            raise login_failed(account, problem, command)
 
     async def _take(self, session: Session, login: Login, granted: Granted, command: str) -> None:
         name, replaced, now = session.account.name, session.login, self._table.clock.now()
@@ -169,11 +169,11 @@ def _check_place(
     account, before = session.account, session.login
     name = account.name
     if not is_wanted:
-        raise errors.Denied(f"{name}: the login was called off while the provider granted it; it is revoked")
+        raise called_off(name, "the login was called off while the provider granted it; it is revoked")
     if session.epoch != epoch:
-        raise errors.Denied(f"{name}: another login, or a logout, came before this one was proved")
+        raise called_off(name, "another login, or a logout, came before this one was proved")
     if not login.is_bound_to(account.issuer, account.client_id) or login.grant != account.grant:
-        raise errors.Denied(f"{name}: the account was changed before this login was proved; begin it again")
+        raise called_off(name, "the account was changed before this login was proved")
     if switch_user or before is None or before.subject is None:
         return
     if not before.is_bound_to(login.issuer, login.client_id) or before.grant != login.grant:
@@ -181,39 +181,10 @@ def _check_place(
     if login.subject == before.subject:
         return
     if login.subject is None:
-        whose = f"{name}: the provider sent no ID token, so whose session this is can't be told"
+        whose = "the provider sent no ID token, so whose session this is can't be told"
     else:
         new, old = login.name or login.subject, before.name or before.subject
-        whose = f"{name}: this is {new}, another user than {old}, who is logged in"
-    fresh = "get another refresh token, then" if command == IMPORT else "run"
-    raise errors.Denied(
-        f"{whose}; the session stays as it was, and what was granted is revoked; "
-        f"to change users, {fresh}: auth-agent {command} {name} --switch-user"
-    )
-
-
-def refused(account: Account, failure: Failure, command: str) -> errors.AgentError:
-    """The error for a login or import that a failure ends; its text says what to do."""
-    name = account.name
-    text = f"{name}: {failure.reason.rstrip('. ')}"  # a provider's sentence is not the end of this one
-    again = f"try again: auth-agent {LOGIN} {name}" if command == LOGIN else "try again"
-    if isinstance(failure, Transient):
-        return errors.Unavailable(f"{text}; {again}", retry_after=2.0)
-    if isinstance(failure, Ended | CodeExpired):
-        remedy = again if command == LOGIN else "log in again where the refresh token came from"
-        return errors.LoginRequired(f"{text}; {remedy}", reason=failure.reason)
-    if isinstance(failure, Misconfigured):
-        return errors.Misconfigured(text if "correct the account" in text else f"{text}; {_correction(failure)}")
-    if isinstance(failure, Refused):
-        return errors.Denied(f"{text}; {again}" if command == LOGIN else text)
-    if _CLOCK in failure.reason:
-        return errors.ProviderError(f"{text}; then {again}")
-    return errors.ProviderError(f"{text}; if it happens again, ask whoever runs the provider; {again}")
-
-
-def _correction(failure: Misconfigured) -> str:
-    if failure.reason.startswith("invalid_client"):
-        return (
-            "correct the account's client_id, or its client's secret, or how that is sent: token_endpoint_auth_method"
-        )
-    return "correct the account's issuer or client_id"
+        whose = f"this is {new}, another user than {old}, who is logged in"
+    reason = f"{whose}; the session stays as it was, and what was granted is revoked"
+    switch = remedies.switch_user_by_import(name) if command == IMPORT else remedies.switch_user(name)
+    raise errors.Denied(f"{name}: {reason}", reason=reason, failure="wrong_user", remedy=(switch,))

@@ -2,10 +2,11 @@
 
 from typing import Final
 
+from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Doubted, Stuck
+from auth_agent.sessions.advice import NO_REFRESH_TOKEN, asked_too_often, failed, login_required, too_short
 from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
-from auth_agent.sessions.refusal import NO_REFRESH_TOKEN, asked_too_often, failed, login_required, too_short
 from auth_agent.sessions.schedule import wish
 from auth_agent.sessions.state import MAIN, Active, Retrying, Running
 from auth_agent_client import errors
@@ -20,7 +21,7 @@ class Choice:
     """The choice for one client. `state` is the session's, and afterwards, where an attempt was brought forward, new.
 
     Args:
-        name: the account's.
+        account: whose session it is.
         state: the session's.
         demand: what the client wants.
         now: the time.
@@ -33,7 +34,7 @@ class Choice:
 
     def __init__(
         self,
-        name: str,
+        account: Account,
         state: Active,
         demand: Demand,
         now: Moment,
@@ -44,7 +45,7 @@ class Choice:
         limit: float,
     ) -> None:
         self.state = state
-        self._name = name
+        self._account = account
         self._demand = demand
         self._now = now
         self._waited = waited
@@ -67,7 +68,7 @@ class Choice:
         if token is not None and demand.min_ttl is not None and demand.min_ttl > token.longest:
             return too_short(token.longest)
         if not self.state.login.renewable:
-            return login_required(self._name, NO_REFRESH_TOKEN)
+            return login_required(self._account.name, NO_REFRESH_TOKEN)
         renewal = self.state.renewal_of(demand.key)
         patient = token is None or self._left <= 0 or demand.min_ttl is not None or not self._new_enough
         if isinstance(renewal, Running):
@@ -77,7 +78,9 @@ class Choice:
         if self._waited:  # a refresh succeeded, and what it brought is still not enough
             if demand.min_ttl is not None:
                 return too_short(self._left)
-            return errors.Unavailable(f"{self._name}: the token that came is of no use by now", retry_after=1.0)
+            return errors.Unavailable(
+                f"{self._account.name}: the token that came is of no use by now", retry_after=1.0, failure="unreachable"
+            )
         driven = patient and (self._left > 0 or (token is None and not self._is_named))
         return asked_too_often(self._limit) if driven and self._limit > 0 else self._start(driven=driven)
 
@@ -95,14 +98,14 @@ class Choice:
         if isinstance(main, Retrying) and isinstance(main.failure, Doubted) and self._is_past(main.at):
             return Start(driven=False)  # whether the session is over is known first
         if self._left > 0 or (stuck and key == MAIN):
-            return failed(self._name, renewal, self._now, key)
+            return failed(self._account, renewal, self._now, key)
         if not stuck:
             self.state = self.state.hasten(renewal.last.after(_HASTE), key)
         hastened = self.state.renewal_of(key)
         assert isinstance(hastened, Retrying)  # noqa: S101 -- for the type checker: `hasten` moves a date
         if not self._waited and self._is_past(hastened.at):
             return self._start(driven=False)
-        return failed(self._name, hastened, self._now, key)
+        return failed(self._account, hastened, self._now, key)
 
     def _start(self, *, driven: bool) -> Start:
         """Start that token's refresh; or the main one's, where that is due."""

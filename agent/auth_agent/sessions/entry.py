@@ -3,7 +3,7 @@
     {"version": 1, "account", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
                "grant", "ends_at"},
-     "ended": null | {"reason", "quarantined"},
+     "ended": null | {"reason", "failure", "quarantined"},
      "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed",
                       "obtained_at", "boot": {"id", "at"}},
      "profile": null | {"claims", "fetched_at", "said"}}
@@ -24,7 +24,17 @@ from auth_agent.json_object import JsonObjectError, is_portable, parse_object
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.profile import Profile
-from auth_agent.sessions.state import MAIN, AccessToken, Active, Login, LoginRequired, State
+from auth_agent.sessions.state import (
+    MAIN,
+    REAUTHENTICATION_REQUIRED,
+    WRONG_USER,
+    AccessToken,
+    Active,
+    Login,
+    LoginRequired,
+    State,
+)
+from auth_agent_client.messages import FAILURES
 
 VERSION: Final = 1
 # Keyrings are made for passwords; some hold a few kilobytes only.
@@ -69,7 +79,7 @@ def dump(account: str, kept: Kept, boot_id: str) -> Secret:
         "last_refresh_at": kept.last_refresh_at,
         "after": kept.after,
         "login": _dumped_login(login),
-        "ended": {"reason": state.reason, "quarantined": state.quarantined}
+        "ended": {"reason": state.reason, "failure": state.failure, "quarantined": state.quarantined}
         if isinstance(state, LoginRequired)
         else None,
         "token": None if token is None else _dumped_token(token, boot_id),
@@ -156,7 +166,10 @@ def _kept(entry: Mapping[str, object], boot_id: str, now: Moment) -> Kept:
     state: State
     if ended is not None:
         end = _map(ended)
-        state = LoginRequired(printable(end["reason"]), login, quarantined=end.get("quarantined") is True)
+        quarantined, failure = end.get("quarantined") is True, end.get("failure")
+        if failure not in FAILURES:  # the first version wrote none
+            failure = WRONG_USER if quarantined else REAUTHENTICATION_REQUIRED
+        state = LoginRequired(printable(end["reason"]), login, quarantined, str(failure))
     else:
         tokens = {} if token is None else {MAIN: _access_token(_map(token), boot_id, now)}
         state = Active(login, MappingProxyType(tokens))

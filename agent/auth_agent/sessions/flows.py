@@ -17,8 +17,10 @@ from auth_agent.oauth.authorization import Attempt, authorization_address, read_
 from auth_agent.oauth.device import CodeExpired, DeviceGrant, next_interval
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, TokenReply, Transient
+from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
-from auth_agent.sessions.admission import LOGIN, Granted, refused
+from auth_agent.sessions.admission import Granted
+from auth_agent.sessions.advice import login_failed
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.state import Login
 from auth_agent_client import errors
@@ -145,16 +147,16 @@ class BrowserFlow:
         await wait.pause(self.lifetime)
         answer = wait.answer
         if answer is None:
-            raise refused(self._account, CodeExpired("nobody logged in within ten minutes"), LOGIN)
+            raise login_failed(self._account, CodeExpired("nobody logged in within ten minutes"), LOGIN)
         if isinstance(answer, Failure):
-            raise refused(self._account, answer, LOGIN)
+            raise login_failed(self._account, answer, LOGIN)
         client = self._login.client(self._account.token_endpoint_auth_method)
         outcome, sent = await self._refresher.attempt(
             self._account,
             lambda provider: provider.exchange(client, answer, self._listener.redirect_uri, self._attempt.verifier),
         )
         if isinstance(outcome, Failure):
-            raise refused(self._account, outcome, LOGIN)
+            raise login_failed(self._account, outcome, LOGIN)
         return Granted(self._account, self._login, outcome, sent, self._attempt.nonce)
 
     async def serve(self, ending: Ending, wait: Wait) -> None:
@@ -169,8 +171,7 @@ class BrowserFlow:
             name, issuer = self._account.name, self._account.issuer
             if not isinstance(end, errors.AgentError):
                 return logged_in(name, end, issuer)
-            reason, remedy = _parted(end.message.removeprefix(f"{name}: "))
-            return failed(name, issuer, reason, remedy)
+            return failed(name, issuer, end.reason or end.message, end.remedy)
 
         await self._listener.serve(answer)
 
@@ -209,14 +210,14 @@ class DeviceFlow:
         while True:
             await wait.pause(interval)
             if self._clock.now().boot - self._since.boot >= self.lifetime:
-                raise refused(self._account, CodeExpired("nobody entered the code in time"), LOGIN)
+                raise login_failed(self._account, CodeExpired("nobody entered the code in time"), LOGIN)
             outcome, sent = await self._refresher.attempt(
                 self._account, lambda provider: provider.poll(client, self._device.device_code)
             )
             if isinstance(outcome, TokenReply):
                 return Granted(self._account, self._login, outcome, sent)
             if not isinstance(outcome, Transient):
-                raise refused(self._account, outcome, LOGIN)
+                raise login_failed(self._account, outcome, LOGIN)
             interval = next_interval(interval, outcome)
             if isinstance(outcome, Busy) and outcome.retry_after is not None:
                 interval = max(interval, outcome.retry_after)
@@ -246,7 +247,7 @@ class ClientFlow:
         """Present the client's credentials."""
         outcome, sent = await self._refresher.present(self._account, self._login, lambda: wait.called_off is None)
         if isinstance(outcome, Failure):
-            raise refused(self._account, outcome, LOGIN)
+            raise login_failed(self._account, outcome, LOGIN)
         return Granted(self._account, self._login, outcome, sent)
 
     async def serve(self, ending: Ending, wait: Wait) -> None:
@@ -254,11 +255,3 @@ class ClientFlow:
 
     async def aclose(self) -> None:
         """Nothing is open."""
-
-
-def _parted(text: str) -> tuple[str, str | None]:
-    """What went wrong, and the command that helps, where a text ends with one: "what; to do this: command"."""
-    told, found, arguments = text.rpartition(": auth-agent ")
-    if not found:
-        return text, None
-    return told.rpartition("; ")[0] or told, f"auth-agent {arguments}"

@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
+from auth_agent import remedies
 from auth_agent.config import CLIENT_CREDENTIALS
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.secret import Secret
-from auth_agent.sessions.refusal import LOGGED_OUT, login_required, too_short
+from auth_agent.sessions.advice import LOGGED_OUT, login_required, nobody, too_short
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active
 from auth_agent_client import errors
@@ -30,9 +31,11 @@ def id_token_at_hand(session: Session, min_ttl: float | None, now: Moment) -> ID
     if not isinstance(session.state, Active) or session.suspended is not None:
         raise login_required(name, session.reason or LOGGED_OUT)
     if session.account.grant == CLIENT_CREDENTIALS:
-        raise errors.Unsupported(f"{name} is its client's own account: nobody is logged in there")
+        raise nobody(name)
     if session.state.login.id_token is None and "openid" not in session.account.scope.split():
-        raise errors.Unsupported(f"{name}'s scope has no openid, without which there are no ID tokens")
+        reason = "its scope has no openid, without which there are no ID tokens"
+        openid = (remedies.log_in_for_id_tokens(name),)
+        raise errors.Unsupported(f"{name}: {reason}", reason=reason, failure="unsupported", remedy=openid)
     found = _id_token(session)
     if found is None or found.expires_at - now.wall <= (min_ttl or 0.0):
         return None
@@ -45,7 +48,9 @@ def no_id_token(session: Session, now: Moment) -> errors.AgentError:
     left = 0.0 if found is None else found.expires_at - now.wall
     if left > 0:
         return too_short(left)
-    return errors.Denied(f"{name}: the provider gave no new ID token at a refresh; to get one: auth-agent login {name}")
+    reason = "the provider gave no new ID token at a refresh"
+    again = (remedies.log_in_again(name),)
+    return errors.Denied(f"{name}: {reason}", reason=reason, failure="reauthentication_required", remedy=again)
 
 
 def _id_token(session: Session) -> IDToken | None:

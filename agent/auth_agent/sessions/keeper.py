@@ -16,7 +16,6 @@ from anyio.abc import TaskGroup
 from auth_agent.defect import place
 from auth_agent.host.clock import Clock
 from auth_agent.oauth.outcome import Lost
-from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.entry import EntryError, Kept, dump, load
 from auth_agent.sessions.fingerprints import Fingerprints
@@ -25,6 +24,7 @@ from auth_agent.sessions.state import Active, LoggedOut, Login, LoginRequired, R
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal, Note
 from auth_agent.storage.store import Store, StoreError, StoreHangs, StoreLocked, StoreMissing
+from auth_agent_client.remedy import remedies_to_wire
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Keeper:
             "backend": self._store.backend,
             "state": "ready" if problem is None else problem.state,
             "problem": None if problem is None else problem.reason,
-            "remedy": None if problem is None else problem.remedy or None,
+            "remedy": remedies_to_wire(() if problem is None else problem.remedy),
             "unread": len(self._unread),
             "unsaved": sum(desk.dirty for desk in self._desks.values()),
         }
@@ -412,7 +412,7 @@ class Keeper:
             if note.tombstone is not None:
                 return None
             nobody = Login(account.issuer, account.client_id, account.audience, None, None, None, None)
-            return Kept(LoginRequired(str(error), nobody), 0, 0, None)
+            return Kept(LoginRequired(str(error), nobody, failure="store_failed"), 0, 0, None)
         return None if note.tombstone is not None and kept.after != note.tombstone else kept
 
     def _restore(self, session: Session, kept: Kept | None) -> None:
@@ -477,7 +477,7 @@ class Keeper:
     def _lock_all(self, error: StoreError) -> None:
         """Say why the sessions that are not read yet can't be."""
         for session in self._unread:
-            if session.lock(printable(str(error))):
+            if session.lock(error.reason, error.remedy):
                 self._table.publish(session.account.name)
 
     def _may_ask(self) -> bool:

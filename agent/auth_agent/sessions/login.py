@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 import anyio.lowlevel
 
+from auth_agent import remedies
 from auth_agent.config import CLIENT_CREDENTIALS, Account
 from auth_agent.defect import place
 from auth_agent.loopback.listener import PortsTakenError
@@ -15,8 +16,10 @@ from auth_agent.oauth.client import NONE
 from auth_agent.oauth.discovery import end_session_address
 from auth_agent.oauth.outcome import Failure, Misconfigured
 from auth_agent.oauth.provider import Provider
+from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
-from auth_agent.sessions.admission import IMPORT, LOGIN, Admission, Granted, refused
+from auth_agent.sessions.admission import Admission, Granted
+from auth_agent.sessions.advice import called_off, defect, ending, login_failed
 from auth_agent.sessions.flows import BrowserFlow, ClientFlow, DeviceFlow, Flow, Wait
 from auth_agent.sessions.record import record
 from auth_agent.sessions.refresher import Refresher
@@ -31,6 +34,7 @@ _log = logging.getLogger(__name__)
 _MAKE_ROOM: Final = 3.0
 # How long a logout waits to know its provider's page, which it knows but after a start, in seconds.
 _LOGOUT_PATIENCE: Final = 3.0
+_OWNER_HAS_GONE: Final = "whoever began the login has gone"
 
 
 class Pending:
@@ -90,15 +94,15 @@ class Logins:
         account, epoch = session.account, session.epoch
         if account.grant == CLIENT_CREDENTIALS:
             raise errors.InvalidRequest(
-                f"{account.name} is its client's own account, which has no refresh token; "
-                f"log in: auth-agent login {account.name}",
+                f"{account.name} is its client's own account, which has no refresh token",
                 parameter="account",
+                remedy=(remedies.log_in(account.name),),
             )
         self._refuse_what_is_known(refresh_token)
         login = _login_of(account, client_secret or _known_secret(session), IMPORT, refresh_token)
         outcome, sent = await self._refresher.present(account, login, lambda: session.epoch == epoch)
         if isinstance(outcome, Failure):
-            raise refused(account, outcome, IMPORT)
+            raise login_failed(account, outcome, IMPORT)
         await self._admission.admit(
             session, epoch, Granted(account, login, outcome, sent), IMPORT, switch_user=switch_user
         )
@@ -138,7 +142,7 @@ class Logins:
         account = session.account
         login = _login_of(account, client_secret or _known_secret(session), LOGIN)
         if self._ending:
-            raise _ending()
+            raise ending()
         before = self._supersede(session)
         if before is not None:  # its port may be the one that is wanted
             with anyio.move_on_after(_MAKE_ROOM):
@@ -151,7 +155,7 @@ class Logins:
             self._pending[session] = pending
             await anyio.lowlevel.checkpoint()  # the owner may have left meanwhile
         except BaseException:
-            pending.wait.call_off(errors.Denied("whoever began the login has gone"))
+            pending.wait.call_off(called_off(account.name, _OWNER_HAS_GONE))
             if self._pending.get(session) is not pending:
                 with anyio.CancelScope(shield=True):
                     await begun.aclose()
@@ -165,31 +169,36 @@ class Logins:
         provider = self._provider_for(account)
         metadata = await provider.discover()
         if isinstance(metadata, Failure):
-            raise refused(account, metadata, LOGIN)
+            raise login_failed(account, metadata, LOGIN)
         if flow == "device":
             client = login.client(account.token_endpoint_auth_method)
             device = await provider.begin_device(client, account.scope, account.audience)
             if isinstance(device, Failure):
-                raise refused(account, device, LOGIN)
+                raise login_failed(account, device, LOGIN)
             return DeviceFlow(account, login, device, self._refresher, self._table.clock)
         if metadata.authorization_endpoint is None:
             reason = f"{account.issuer} names no authorization_endpoint that can be used"
-            raise refused(account, Misconfigured(reason), LOGIN)
+            raise login_failed(account, Misconfigured(reason), LOGIN)
         try:
             return BrowserFlow(account, login, metadata, metadata.authorization_endpoint, self._refresher)
         except PortsTakenError as error:
-            raise errors.Misconfigured(f"{account.name}: {error}") from error
+            raise errors.Misconfigured(
+                f"{account.name}: {error}",
+                reason=str(error),
+                failure="misconfigured",
+                remedy=remedies.other_ports(account.name),
+            ) from error
 
     def _supersede(self, session: Session) -> Pending | None:
         """Call the session's login off, which may be long over; that one."""
         before = self._pending.get(session)
         if before is not None:
-            before.wait.call_off(errors.Denied(f"{session.account.name}: another login was begun in place of this one"))
+            before.wait.call_off(called_off(session.account.name, "another login was begun in place of this one"))
         return before
 
     async def _run(self, pending: Pending) -> None:
         session = pending.session
-        pending.failure = _ending()  # unless it comes to another end
+        pending.failure = ending()  # unless it comes to another end
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._serve, pending)
@@ -209,7 +218,7 @@ class Logins:
             await pending.flow.serve(pending.ended, pending.wait)
         except Exception as error:  # noqa: BLE001 -- one login's defect must not end the agent
             _log.error("defect account=%s in=login error=%s", pending.session.account.name, place(error))
-            pending.wait.call_off(errors.Internal("a defect of the agent; its log says more"))
+            pending.wait.call_off(defect())
 
     async def _outcome(self, pending: Pending) -> errors.AgentError | None:
         """Bring a login to its end; why it came to nothing, if so."""
@@ -229,7 +238,7 @@ class Logins:
         except Exception as error:  # noqa: BLE001 -- one login's defect must not end the agent
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=login error=%s", session.account.name, place(error))
-            return errors.Internal("a defect of the agent; its log says more")
+            return defect()
         return None
 
     async def end_session_address(self, session: Session) -> str | None:
@@ -273,29 +282,25 @@ class Logins:
     def cancel(self, login_id: str) -> None:
         """Call a login off. Raises `InvalidRequest` where there is no such login."""
         pending = self._find(login_id)
-        pending.wait.call_off(errors.Denied(f"{pending.session.account.name}: the login was cancelled"))
+        pending.wait.call_off(called_off(pending.session.account.name, "the login was cancelled"))
 
     def leave(self, owner: object) -> None:
         """That client has gone, and with it its logins."""
         for pending in self._pending.values():
             if pending.owner is owner:
-                pending.wait.call_off(errors.Denied("whoever began the login has gone"))
+                pending.wait.call_off(called_off(pending.session.account.name, _OWNER_HAS_GONE))
 
     def call_all_off(self) -> None:
         """The agent is ending: nobody is waited for any more, and no login begins."""
         self._ending = True
         for pending in self._pending.values():
-            pending.wait.call_off(_ending())
+            pending.wait.call_off(ending())
 
     def _find(self, login_id: str) -> Pending:
         for pending in self._pending.values():
             if secrets.compare_digest(pending.login_id.encode(), login_id.encode("utf-8", "replace")):
                 return pending
         raise errors.InvalidRequest("there is no such login, or another one took its place", parameter="login_id")
-
-
-def _ending() -> errors.AgentError:
-    return errors.Unavailable("the agent is ending; log in when it is back", retry_after=1.0)
 
 
 def _known_secret(session: Session) -> Secret | None:
@@ -316,8 +321,9 @@ def _login_of(account: Account, secret: Secret | None, command: str, refresh_tok
     method = account.token_endpoint_auth_method
     if secret is None and (account.grant == CLIENT_CREDENTIALS or method not in (None, NONE)):
         raise errors.InvalidRequest(
-            f"{account.name}'s client authenticates with a secret: auth-agent {command} {account.name} --client-secret",
+            f"{account.name}'s client authenticates with a secret",
             parameter="client_secret",
+            remedy=(remedies.give_secret(command, account.name),),
         )
     if secret is not None and method == NONE:
         raise errors.InvalidRequest(

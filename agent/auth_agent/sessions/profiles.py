@@ -6,15 +6,16 @@ from collections.abc import Callable
 import anyio
 from anyio.abc import TaskGroup
 
+from auth_agent import remedies
 from auth_agent.config import CLIENT_CREDENTIALS, Account
 from auth_agent.defect import place
-from auth_agent.oauth.outcome import AnotherUser, Busy, Failure, Lost, Rejected, Stuck
+from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, Rejected, Stuck
 from auth_agent.oauth.provider import Provider
 from auth_agent.sessions.access import Access
+from auth_agent.sessions.advice import LOGGED_OUT, failure_word, login_required, nobody
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.profile import INTERVAL, Profile, Told, by_id_token
 from auth_agent.sessions.refresher import Refresher, limit
-from auth_agent.sessions.refusal import LOGGED_OUT, login_required
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active
 from auth_agent.sessions.table import Table
@@ -66,7 +67,7 @@ class Profiles:
 
         """
         if session.account.grant == CLIENT_CREDENTIALS:
-            raise errors.Unsupported(f"{session.account.name} is its client's own account: nobody is logged in there")
+            raise nobody(session.account.name)
         if not isinstance(session.state, Active) or session.suspended is not None:
             raise login_required(session.account.name, session.reason or LOGGED_OUT)
         kept = session.profile
@@ -122,7 +123,7 @@ class Profiles:
         except Exception as error:  # noqa: BLE001 -- one provider's odd answer must not end the agent
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=profile error=%s", session.account.name, place(error))
-            inquiry.failure = Lost("a defect of the agent; its log says more")
+            inquiry.failure = Defect("a defect of the agent; its log says more")
         finally:
             over, inquiry.over = inquiry.over, None
             if over is not None:
@@ -161,7 +162,10 @@ class Profiles:
         name, failure, kept, login = session.account.name, inquiry.failure, session.profile, session.login
         if isinstance(failure, AnotherUser):
             raise errors.ProviderError(
-                f"{name}: {failure.reason}; if it happens again, log in: auth-agent login {name}"
+                f"{name}: {failure.reason}",
+                reason=failure.reason,
+                failure="wrong_user",
+                remedy=(remedies.log_in_again(name),),
             )
         told = None if login is None else by_id_token(login)
         if kept is not None:
@@ -172,6 +176,9 @@ class Profiles:
             raise failure.with_traceback(None)
         wait = max(0.0, inquiry.not_before - self._table.clock.now().boot)
         reason = "the provider was not asked" if failure is None else failure.reason
+        word = "busy" if failure is None else failure_word(failure)
         if isinstance(failure, Rejected | Stuck):
-            raise errors.Denied(f"{name}: {reason}, and there is no ID token: log in with the scope openid")
-        raise errors.Unavailable(f"{name}: {reason}; try again in {wait:.0f} s", retry_after=round(wait, 3))
+            reason, openid = f"{reason}, and there is no ID token", (remedies.log_in_for_id_tokens(name),)
+            raise errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=openid)
+        text = f"{name}: {reason}; try again in {wait:.0f} s"
+        raise errors.Unavailable(text, reason=reason, failure=word, retry_after=round(wait, 3))

@@ -1,9 +1,10 @@
 """A session as its record: what `status` and `watch` tell of it. Never a token."""
 
 from auth_agent.host.clock import Moment
-from auth_agent.sessions.refusal import NO_REFRESH_TOKEN
+from auth_agent.sessions.advice import NO_REFRESH_TOKEN, login_failure, login_remedy
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active, Locked, LoggedOut, LoginRequired, Retrying, Running
+from auth_agent_client.remedy import remedies_to_wire
 
 
 def record(session: Session, now: Moment) -> dict[str, object]:
@@ -11,6 +12,10 @@ def record(session: Session, now: Moment) -> dict[str, object]:
     login, token = session.login, session.current()
     refresh_at = session.refresh_due(now)
     shown = state_name(session, now)
+    reason, failure, remedy = session.reason, session.failure, session.remedy
+    if reason is None and shown == "login_required":
+        reason = NO_REFRESH_TOKEN
+        failure, remedy = login_failure(reason), login_remedy(session.account.name, reason)
     return {
         "account": session.account.name,
         "issuer": session.account.issuer if login is None else login.issuer,
@@ -19,7 +24,9 @@ def record(session: Session, now: Moment) -> dict[str, object]:
         "state": shown,
         "renewal": _renewal_name(session),
         "saved": session.saved,
-        "reason": session.reason or (NO_REFRESH_TOKEN if shown == "login_required" else None),
+        "reason": reason,
+        "failure": failure,
+        "remedy": remedies_to_wire(remedy),
         "expires_at": None if token is None else token.served_until.wall,
         "refresh_at": None if refresh_at is None else max(refresh_at.wall, now.wall),
         "last_refresh_at": session.last_refresh_at,

@@ -13,15 +13,15 @@ from anyio.abc import TaskGroup
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Ended, Failure, Lost, TokenReply, Transient, Unusable
+from auth_agent.oauth.outcome import Defect, Ended, Failure, Lost, Spent, TokenReply, Transient
 from auth_agent.oauth.provider import Provider
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.sessions.advice import asked_too_often, ending
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Decision, Demand, Job, Join, Serve, Start
 from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.keeper import Keeper
-from auth_agent.sessions.refusal import asked_too_often
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Idle, Login, Retrying, TokenKey
 from auth_agent.sessions.table import Table
@@ -247,7 +247,7 @@ class Refresher:
             return session.judge(outcome, sent, now, chance)
         except Exception as error:  # noqa: BLE001 -- a reply that nobody foresaw must not end all sessions, nor this one
             _log.error("defect account=%s in=judge error=%s", job.account.name, place(error))
-            return session.judge(Transient("a defect of the agent; its log says more"), sent, now, chance)
+            return session.judge(Defect("a defect of the agent; its log says more"), sent, now, chance)
 
     def _report(self, session: Session, key: TokenKey) -> None:
         name, state = session.account.name, session.state
@@ -278,7 +278,7 @@ class Refresher:
             # The secret gets the next one: a refresh token would be one more to lose (RFC 6749, section 4.4.3).
             return (replace(outcome, refresh_token=None) if isinstance(outcome, TokenReply) else outcome), sent
         if self.is_spent(refresh_token):
-            return Unusable("this refresh token is in use, or was replaced by another one"), self._clock.now()
+            return Spent("this refresh token is in use, or was replaced by another one"), self._clock.now()
         fingerprint = refresh_token.fingerprint()
         self._presented.add(fingerprint)
         self._fingerprints.sent(refresh_token)
@@ -320,7 +320,7 @@ class Refresher:
         except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=token error=%s", account.name, place(error))
-            return Lost(f"a defect of the agent: {type(error).__name__}"), sent
+            return Defect(f"a defect of the agent: {type(error).__name__}"), sent
 
     async def revoke(self, account: Account, login: Login) -> bool:
         """Whether the provider took a login's refresh token back, where there is one."""
@@ -367,7 +367,7 @@ class Refresher:
                     self.charge(session.allowance, allowance)
                 flight = self.start(session, decision.key if isinstance(decision, Start) else demand.key)
                 if flight is None:
-                    raise errors.Unavailable("the agent is ending", retry_after=1.0)
+                    raise ending()
                 with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
                     await flight.over.wait()
                 waited = flight.done.is_set() and flight.key == demand.key and not flight.outdated
@@ -463,7 +463,7 @@ class Refresher:
 
         """
         if self._tasks is None or self._stopping:
-            raise errors.Unavailable("the agent is ending", retry_after=1.0)
+            raise ending()
         done = anyio.Event()
 
         async def run() -> None:

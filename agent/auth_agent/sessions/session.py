@@ -6,24 +6,29 @@ epoch is never stored. The *revision* changes whenever the record does.
 
 from typing import Final
 
+from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Failure, TokenReply, Transient
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.advice import (
+    ACCOUNT_CHANGED,
+    ACCOUNT_REMOVED,
+    LOGGED_OUT,
+    failure_word,
+    locked,
+    login_failure,
+    login_remedy,
+    login_required,
+    retry_remedy,
+)
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.choice import Choice
 from auth_agent.sessions.decision import Decision, Demand, Job
 from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.interest import Interest
 from auth_agent.sessions.profile import Profile, said_of_the_user
-from auth_agent.sessions.refusal import (
-    ACCOUNT_CHANGED,
-    ACCOUNT_REMOVED,
-    LOGGED_OUT,
-    locked,
-    login_required,
-)
 from auth_agent.sessions.schedule import ASSUMED_LIFETIME, STUCK_CAP, wish
 from auth_agent.sessions.state import (
     MAIN,
@@ -41,6 +46,7 @@ from auth_agent.sessions.state import (
     TokenKey,
 )
 from auth_agent_client import errors
+from auth_agent_client.remedy import Remedy
 
 # Tokens of a session besides the main one: more than a user's programs have APIs, and each is a refresh in its time.
 MOST_TOKENS: Final = 32
@@ -110,12 +116,12 @@ class Session:
         """What to do for a client; `waited`: it joined its token's refresh already, which is over."""
         state = self.state
         if isinstance(state, Locked):
-            return locked(self.account.name, state.reason)
+            return locked(self.account.name, state.reason, state.remedy)
         if not isinstance(state, Active) or self.suspended is not None:
             return self._login_required()
         due = self.refresh_due(now)
         choice = Choice(
-            self.account.name,
+            self.account,
             state,
             demand,
             now,
@@ -140,8 +146,9 @@ class Session:
             return Demand(key)  # an older one, or an unknown one: the current one is the answer
         if now.boot - current.sent.boot < min(_YOUNG, _YOUNG_SHARE * current.lifetime):
             return errors.Denied(
-                "the token is as good as new: the API rejects it for another reason; check the audience and scope "
-                "that the API expects"
+                "the token is as good as new: the API rejects it for another reason",
+                failure="refused",
+                remedy=(remedies.check_what_the_api_expects(),),
             )
         return Demand(key, newer_than=current.serial)
 
@@ -162,7 +169,9 @@ class Session:
         if same_scope and wanted == own.audience:
             raise errors.Denied(
                 f"{own.name}'s audience was changed in the configuration since the login, and its token is still for "
-                f"the other one; log in again: auth-agent login {own.name}"
+                "the other one",
+                failure="account_changed",
+                remedy=(remedies.log_in_again(own.name),),
             )
         return TokenKey(None if wanted == granted else wanted, "" if same_scope else scopes)
 
@@ -259,11 +268,12 @@ class Session:
         self.profile = kept.profile
         self._move(kept.state)
 
-    def lock(self, reason: str) -> bool:
+    def lock(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> bool:
         """What the store has of it can't be told, for that reason, printable; whether that is news."""
-        if not isinstance(self.state, Locked) or self.state.reason == reason:
+        locked_now = Locked(reason, remedy)
+        if not isinstance(self.state, Locked) or self.state == locked_now:
             return False
-        self._move(Locked(reason))
+        self._move(locked_now)
         return True
 
     def mark(self, *, saved: bool) -> bool:
@@ -359,12 +369,44 @@ class Session:
             return self.suspended
         if isinstance(self.state, Locked | LoginRequired):
             return self.state.reason
-        if isinstance(self.state, Active):
-            renewal = self.state.renewal
-            last = renewal.after if isinstance(renewal, Running) else renewal
-            if isinstance(last, Retrying):
-                return last.failure.reason
-        return None
+        failure = self._last_failure
+        return None if failure is None else failure.reason
+
+    @property
+    def failure(self) -> str | None:
+        """Which of the protocol's `FAILURES` that is; None when nothing is wrong."""
+        if self.suspended is not None:
+            return login_failure(self.suspended)
+        if isinstance(self.state, Locked):
+            return "locked"
+        if isinstance(self.state, LoginRequired):
+            return self.state.failure
+        failure = self._last_failure
+        return None if failure is None else failure_word(failure)
+
+    @property
+    def remedy(self) -> tuple[Remedy, ...]:
+        """What helps where something is wrong, or where nobody is logged in."""
+        name = self.account.name
+        if self.suspended is not None:
+            return login_remedy(name, self.suspended)
+        if isinstance(self.state, Locked):
+            return self.state.remedy
+        if isinstance(self.state, LoginRequired | LoggedOut):
+            return login_remedy(name, self.reason or LOGGED_OUT)
+        failure = self._last_failure
+        if failure is not None:
+            return retry_remedy(self.account, failure)
+        return () if self.state.login.renewable else (remedies.log_in_in_time(name),)
+
+    @property
+    def _last_failure(self) -> Failure | None:
+        """Why the last refresh of the main token failed; None: it didn't."""
+        if not isinstance(self.state, Active):
+            return None
+        renewal = self.state.renewal
+        last = renewal.after if isinstance(renewal, Running) else renewal
+        return last.failure if isinstance(last, Retrying) else None
 
     def refresh_at(self) -> Moment | None:
         """When the next refresh is due by time; None: it isn't."""
@@ -444,7 +486,7 @@ class Session:
         )
 
     def _login_required(self) -> errors.LoginRequired:
-        return login_required(self.account.name, self.reason or LOGGED_OUT)
+        return login_required(self.account.name, self.reason or LOGGED_OUT, self.failure)
 
     def _move(self, state: State) -> None:
         self.state = state

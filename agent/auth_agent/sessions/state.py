@@ -50,8 +50,13 @@ from auth_agent.sessions.schedule import (
     retry_delay,
     served_until,
 )
+from auth_agent_client.remedy import Remedy
 
 _Value = TypeVar("_Value")
+
+# Why a session is over, by the protocol's `FAILURES`.
+REAUTHENTICATION_REQUIRED: Final = "reauthentication_required"
+WRONG_USER: Final = "wrong_user"
 
 # A refusal without a reason is believed when it came that often in a row, over that many seconds.
 UNCLEAR_TIMES: Final = 3
@@ -171,9 +176,13 @@ Renewal = Idle | Running | Retrying
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What the store has of it isn't known yet, for that reason, printable: whatever it is must not be replaced."""
+    """What the store has of it isn't known yet: whatever it is must not be replaced.
+
+    `reason` says why, printable, and `remedy` what helps.
+    """
 
     reason: str
+    remedy: tuple[Remedy, ...] = ()
 
     def log_in(self, login: Login, token: AccessToken) -> "Active":  # noqa: ARG002 -- as the other states have it
         """Not before it is known whose session that would replace."""
@@ -202,12 +211,13 @@ class LoginRequired:
     """The session is over, for that reason, printable; whose it was is remembered.
 
     A dead refresh token is erased from `login`. One that may be good again can be tried by `revive`, unless the
-    session is `quarantined`: the provider gave it another user's tokens.
+    session is `quarantined`: the provider gave it another user's tokens. `failure` is one of the protocol's `FAILURES`.
     """
 
     reason: str
     login: Login
     quarantined: bool = False
+    failure: str = REAUTHENTICATION_REQUIRED
 
     @property
     def revivable(self) -> bool:
@@ -284,7 +294,7 @@ class Active:
         """
         running = self.running()
         if isinstance(failure, AnotherUser):
-            return LoginRequired(failure.reason, self.login, quarantined=True)
+            return LoginRequired(failure.reason, self.login, quarantined=True, failure=WRONG_USER)
         if running.key != MAIN:
             return self._set_back(running, failure, now, chance)
         if isinstance(failure, Ended):

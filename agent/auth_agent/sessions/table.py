@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from auth_agent import remedies
 from auth_agent.config import Account, Config
 from auth_agent.host.clock import Clock
 from auth_agent.secret import Secret
@@ -65,15 +66,18 @@ class Table:
             if default is not None:
                 return self.sessions[default.name]
             if not self.sessions:
-                raise errors.UnknownAccount(f"there are no accounts yet: write one into {self.config.path}")
+                raise errors.UnknownAccount(
+                    f"there are no accounts yet in {self.config.path}", remedy=(remedies.begin(),)
+                )
             names = ", ".join(self.sessions)
             raise errors.InvalidRequest(f"which account? there is no default among: {names}", parameter="account")
         found = self.sessions.get(name)
         if found is not None:
             return found
         near = difflib.get_close_matches(name, self.sessions, n=1) if len(self.sessions) <= _FEW else []
-        hint = f"did you mean {near[0]}?" if near else f"accounts are written into {self.config.path}"
-        raise errors.UnknownAccount(f"there is no account {name}; {hint}")
+        if near:
+            raise errors.UnknownAccount(f"there is no account {name}; did you mean {near[0]}?")
+        raise errors.UnknownAccount(f"there is no account {name} in {self.config.path}", remedy=(remedies.begin(),))
 
     def records(self, names: Iterable[str] | None = None) -> list[dict[str, object]]:
         """The records of those accounts that there are, or of all."""

@@ -1,26 +1,26 @@
 """The users as their provider keeps them, and the metadata that is theirs to change: Auth0's, by its Management API."""
 
 import logging
-import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import anyio
 
+from auth_agent import remedies
 from auth_agent.config import CLIENT_CREDENTIALS, Account
-from auth_agent.oauth.auth0 import READ, UPDATE, InsufficientScope, management_audience, user_address
-from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, Refused, Rejected, Transient
+from auth_agent.oauth.auth0 import READ, UPDATE, management_audience, user_address
+from auth_agent.oauth.outcome import Busy, Failure, Lost
 from auth_agent.oauth.provider import Provider
 from auth_agent.sessions.access import Access
+from auth_agent.sessions.advice import LOGGED_OUT, locked, login_required, nobody, user_failed
 from auth_agent.sessions.keeper import Keeper
-from auth_agent.sessions.refusal import LOGGED_OUT, locked, login_required
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, Active, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.user_metadata import holds, replacement
 from auth_agent_client import errors
-from auth_agent_client.messages import is_account_name
+from auth_agent_client.remedy import Remedy
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Users:
         way = await self._way(session)
         found = await self._ask(way, fields)
         if isinstance(found, Failure):
-            raise self._error(way, found, READ)
+            raise _error(way, found, READ)
         return found
 
     async def metadata(self, session: Session) -> dict[str, object]:
@@ -95,13 +95,13 @@ class Users:
             if clear and changes:
                 before = await self._ask(way, [METADATA])
                 if isinstance(before, Failure):
-                    raise self._error(way, before, READ)
+                    raise _error(way, before, READ)
                 update = replacement(_metadata(before), changes)
             found = await self._ask(way, update={METADATA: update})
             if isinstance(found, Lost) or (isinstance(found, Busy) and found.retry_after is None):
                 return await self._read_back(way, changes, found, clear=clear)
             if isinstance(found, Failure):
-                raise self._error(way, found, UPDATE)
+                raise _error(way, found, UPDATE)
             _log.info("metadata account=%s outcome=ok", session.account.name)
             return _metadata(found)
 
@@ -115,12 +115,15 @@ class Users:
         if isinstance(found, Failure):
             raise errors.Unavailable(
                 f"{name}: the answer to the change was lost ({lost.reason}), and whether it was made can't be told "
-                f"({found.reason}); look with: auth-agent metadata get {name}",
+                f"({found.reason})",
+                failure="unreachable",
                 retry_after=2.0,
+                remedy=(remedies.look_at_metadata(name),),
             )
         after = _metadata(found)
         if not holds(after, changes, clear=clear):
-            raise errors.Unavailable(f"{name}: the change was not made ({lost.reason}); try again", retry_after=2.0)
+            reason = f"the change was not made ({lost.reason})"
+            raise errors.Unavailable(f"{name}: {reason}", reason=reason, failure="unreachable", retry_after=2.0)
         return after
 
     # ---- the way there
@@ -128,17 +131,16 @@ class Users:
     async def _way(self, session: Session) -> _Way:
         account, name = session.account, session.account.name
         if account.grant == CLIENT_CREDENTIALS:
-            raise errors.Unsupported(f"{name} is its client's own account: nobody is logged in there")
+            raise nobody(name)
         subject = _subject(session)
         metadata = await self._provider_for(account).discover()
-        if isinstance(metadata, Misconfigured):
-            raise errors.Misconfigured(f"{name}: {metadata.reason}")
         if isinstance(metadata, Failure):
-            raise errors.Unavailable(f"{name}: {metadata.reason}", retry_after=2.0)
+            raise user_failed(name, name, metadata, READ, _SCOPE)
         if not metadata.is_auth0:
             raise errors.Unsupported(
                 f"{name}: users and their metadata are read and changed at Auth0 only, and {account.issuer} is another "
-                "provider"
+                "provider",
+                failure="unsupported",
             )
         audience = account.management_audience or management_audience(account.issuer)
         manager = await self._manager(session, audience, subject)
@@ -152,22 +154,25 @@ class Users:
             found = self._table.sessions.get(account.management_account)
             if found is None:
                 raise errors.Misconfigured(
-                    f"{name}: its management_account {account.management_account} is not in the configuration; "
-                    f"{_how_to_log_in(account, audience)}"
+                    f"{name}: its management_account {account.management_account} is not in the configuration",
+                    failure="misconfigured",
+                    remedy=(_how_to_log_in(account, audience),),
                 )
             manager = found
             await self._keeper.opened(manager)
             if manager.is_locked:
-                raise locked(manager.account.name, manager.reason or "")
+                raise locked(manager.account.name, manager.reason or "", manager.remedy)
         if manager.account.audience != audience:
             raise errors.Misconfigured(
-                f"{manager.account.name}'s tokens are not for Auth0's Management API, {audience}; "
-                f"{_how_to_log_in(account, audience)}"
+                f"{manager.account.name}'s tokens are not for Auth0's Management API, {audience}",
+                failure="misconfigured",
+                remedy=(_how_to_log_in(account, audience),),
             )
         if _subject(manager) != subject or manager.account.issuer != account.issuer:
             raise errors.Denied(
-                f"{manager.account.name} is logged in as another user than {name}; log in as the same: "
-                f"auth-agent login {manager.account.name} --switch-user"
+                f"{manager.account.name} is logged in as another user than {name}",
+                failure="wrong_user",
+                remedy=(remedies.log_in_as_the_same(manager.account.name),),
             )
         return manager
 
@@ -192,22 +197,9 @@ class Users:
             _log.warning("user account=%s outcome=failed reason=%r", way.session.account.name, found.reason)
         return found
 
-    def _error(self, way: _Way, failure: Failure, scope: str) -> errors.AgentError:
-        name, manager = way.session.account.name, way.manager.account.name
-        text = f"{name}: {failure.reason}"
-        if isinstance(failure, InsufficientScope):
-            return errors.Denied(
-                f"{text}; {manager}'s access token lacks {scope}: "
-                f"auth-agent login {manager} --scope {shlex.quote(_SCOPE)}"
-            )
-        if isinstance(failure, Rejected | Refused):
-            return errors.Denied(f"{text}; log in again: auth-agent login {manager}")
-        if isinstance(failure, Misconfigured):
-            return errors.Misconfigured(text)
-        if isinstance(failure, Transient):
-            wait = failure.retry_after if isinstance(failure, Busy) and failure.retry_after is not None else 2.0
-            return errors.Unavailable(f"{text}; try again in {wait:.0f} s", retry_after=round(wait, 3))
-        return errors.ProviderError(text)
+
+def _error(way: _Way, failure: Failure, scope: str) -> errors.AgentError:
+    return user_failed(way.session.account.name, way.manager.account.name, failure, scope, _SCOPE)
 
 
 def _subject(session: Session) -> str:
@@ -216,19 +208,17 @@ def _subject(session: Session) -> str:
     if not isinstance(session.state, Active) or session.suspended is not None or login is None:
         raise login_required(name, session.reason or LOGGED_OUT)
     if login.subject is None:
-        raise errors.Denied(f"{name}: whose session this is is not known; log in: auth-agent login {name}")
+        reason = "it is not known whose session this is"
+        again = (remedies.log_in_again(name),)
+        raise errors.Denied(f"{name}: {reason}", reason=reason, failure="reauthentication_required", remedy=again)
     return login.subject
 
 
-def _how_to_log_in(account: Account, audience: str) -> str:
-    """The command that makes an account whose tokens are for the Management API."""
-    users = f"{account.name}.users"
-    words = [
-        *("auth-agent", "login", account.management_account or (users if is_account_name(users) else "users")),
-        *("--issuer", account.issuer, "--client-id", account.client_id, "--audience", audience, "--scope", _SCOPE),
-        *("--management-for", account.name),
-    ]
-    return f"for such tokens: {shlex.join(words)}"
+def _how_to_log_in(account: Account, audience: str) -> Remedy:
+    """What makes an account whose tokens are for the Management API."""
+    return remedies.management_account(
+        account.name, account.management_account, account.issuer, account.client_id, audience, _SCOPE
+    )
 
 
 def _metadata(user: Mapping[str, object]) -> dict[str, object]:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from auth_agent import remedies
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -13,6 +14,7 @@ from auth_agent.storage.state_directory import read_note, write_note
 from auth_agent.storage.store import StoreError, StoreHangs, StoreLocked, StoreMissing
 from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
 from auth_agent.worker.vocabulary import LOCKED, MACOS, MISSING, SECRET_SERVICE
+from auth_agent_client.remedy import Remedy
 
 SERVICE: Final = "auth-agent"
 
@@ -23,14 +25,8 @@ _MACOS_LIMIT: Final = 60.0
 # For how long a person is asked.
 _ASK_LIMIT: Final = 60.0
 
-_REMEDIES: Final = {
-    # Its input must be the password and nothing else: with a line's end it stays locked, and says nothing.
-    SECRET_SERVICE: "unlock it at the desktop, or: systemd-ask-password -n | gnome-keyring-daemon --replace --unlock",
-    MACOS: "unlock it: security unlock-keychain",
-}
+_UNLOCK: Final = {SECRET_SERVICE: remedies.unlock_keyring, MACOS: remedies.unlock_keychain}
 _log = logging.getLogger(__name__)
-
-_MEMORY_REMEDY: Final = "to keep sessions in memory only: auth-agent run --store memory"
 
 
 class KeyringStore:
@@ -129,11 +125,11 @@ class KeyringStore:
         try:
             answer = await self._asker.call("ask", _ASK_LIMIT, backend=self.backend)
         except WorkerError as error:
-            raise StoreLocked("the keyring is locked, and nobody answered its dialog", self._remedy) from error
+            raise StoreLocked("the keyring is locked, and nobody answered its dialog", *self._unlock) from error
         finally:
             await self._asker.kill()  # and its dialog with it, where nobody has to answer it any more
         if answer.get("failure") is not None:
-            raise StoreLocked(printable(answer.get("text")), self._remedy)
+            raise StoreLocked(printable(answer.get("text")), *self._unlock)
 
     async def rest(self) -> None:
         """Let the worker process end."""
@@ -150,18 +146,22 @@ class KeyringStore:
             raise StoreError(str(error)) from error
         failure, reason = answer.get("failure"), printable(answer.get("text"))
         if failure == LOCKED:
-            raise StoreLocked(reason, self._remedy)
+            raise StoreLocked(reason, *self._unlock)
         if failure == MISSING and self._noted is None:
-            raise StoreMissing(reason)
+            raise StoreMissing(reason, remedies.start_keyring())
         if failure == MISSING:
-            raise StoreError(f"{reason}; it holds the sessions, and is waited for", _MEMORY_REMEDY)
+            raise StoreError(
+                f"{reason}; it holds the sessions, and is waited for",
+                remedies.start_keyring(),
+                remedies.run_in_memory(),
+            )
         if failure is not None:
             raise StoreError(reason)
         return answer
 
     @property
-    def _remedy(self) -> str:
-        return _REMEDIES.get(self.backend, "unlock it")
+    def _unlock(self) -> tuple[Remedy, ...]:
+        return _UNLOCK.get(self.backend, remedies.unlock_store)()
 
     def _knows_the_newest(self, account: str) -> bool:
         return self._slots == 1 or account in self._newest

@@ -6,7 +6,9 @@ import json
 import os
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
+from auth_agent import remedies
 from auth_agent.errors import StartupError
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
@@ -43,8 +45,10 @@ class StoreLock:
             owner = _owner(self._descriptor)
             os.close(self._descriptor)
             raise StartupError(
-                f"another agent{owner} has the sessions of this keyring already, and two would end each other's; use "
-                "that one, or keep sessions of your own: auth-agent run --store memory"
+                f"another agent{_shown(owner)} has the sessions of this keyring already, and two would end each "
+                "other's",
+                remedies.see_status() if owner is None else remedies.see_status_at(owner.socket),
+                remedies.run_beside(os.fspath(socket_path)),
             ) from error
         except OSError as error:
             os.close(self._descriptor)
@@ -76,11 +80,22 @@ def keyring_locks(state_path: Path) -> list[Path]:
     return locks
 
 
-def _owner(descriptor: int) -> str:
+class _Owner(NamedTuple):
+    """Who holds a lock, and where that agent listens."""
+
+    pid: int
+    socket: str
+
+
+def _owner(descriptor: int) -> _Owner | None:
     """What the holder says of itself; nothing, when it is only about to."""
     try:
-        said = parse_object(os.pread(descriptor, _MAX_PATH, 0))
+        fields = parse_object(os.pread(descriptor, _MAX_PATH, 0))
     except (OSError, JsonObjectError):
-        return ""
-    pid, socket = said.get("pid"), printable(said.get("socket"), _MAX_PATH)
-    return f", process {pid}, which listens at {socket}," if isinstance(pid, int) and socket else ""
+        return None
+    pid, socket = fields.get("pid"), printable(fields.get("socket"), _MAX_PATH)
+    return _Owner(pid, socket) if isinstance(pid, int) and socket else None
+
+
+def _shown(owner: _Owner | None) -> str:
+    return "" if owner is None else f", process {owner.pid}, which listens at {owner.socket},"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+from auth_agent import remedies
 from auth_agent.errors import StartupError
 
 
@@ -31,8 +32,9 @@ def prepare(directory: Path) -> None:
             directory.chmod(0o700)
     except OSError as error:
         raise StartupError(
-            f"{directory} can't be used: {error.strerror}; set XDG_STATE_HOME to another directory, or keep nothing: "
-            "auth-agent run --store memory"
+            f"{directory} can't be used: {error.strerror}",
+            remedies.set_variable("XDG_STATE_HOME"),
+            remedies.run_in_memory(),
         ) from error
 
 

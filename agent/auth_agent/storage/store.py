@@ -3,21 +3,22 @@
 from typing import Protocol
 
 from auth_agent.secret import Secret
+from auth_agent_client.remedy import Remedy
 
 
 class StoreError(Exception):
-    """The store did not do what was asked, and may do it later; both texts are printable.
+    """The store did not do what was asked, and may do it later.
 
     Args:
-        reason: what is wrong.
-        remedy: what a person can do about it; empty where nobody knows.
+        reason: what is wrong, printable.
+        remedy: what a person can do about it.
 
     """
 
     state = "failing"
 
-    def __init__(self, reason: str, remedy: str = "") -> None:
-        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+    def __init__(self, reason: str, *remedy: Remedy) -> None:
+        super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
 
