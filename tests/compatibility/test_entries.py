@@ -1,0 +1,85 @@
+"""Entries of the first version are read, and what is written today the first version can read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth_agent.host.clock import Moment
+from auth_agent.secret import Secret
+from auth_agent.sessions.entry import EntryError, dump, load
+from tests.compatibility.first_version import DATA
+
+ENTRIES = sorted((DATA / "entries").glob("*.json"))
+BOOT = "the boot of the first version"
+THEN = Moment(1_800_000_000.25, 5_000.5)
+
+every_entry = pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.stem)
+
+
+def written(path: Path) -> dict[str, Any]:
+    """What the first version wrote."""
+    entry: dict[str, Any] = json.loads(path.read_text())
+    return entry
+
+
+def rewritten(entry: dict[str, Any], *, boot: str = BOOT, now: Moment = THEN) -> dict[str, Any]:
+    """What is written today of what was read from that."""
+    account = entry["account"]
+    session = load(Secret(json.dumps(entry)), account, boot, now)
+    again: dict[str, Any] = json.loads(dump(account, session, boot).reveal())
+    return again
+
+
+def known(value: Any, example: Any) -> Any:
+    """A value without the keys that its example doesn't have."""
+    if (type(value), type(example)) != (dict, dict):
+        return value
+    return {name: known(inner, example[name]) for name, inner in value.items() if name in example}
+
+
+def test_there_is_one_of_each_kind() -> None:
+    assert [path.stem for path in ENTRIES] == [
+        *("ended", "interrupted", "least", "logged-in", "logged-out", "numbered", "quarantined", "robot", "rotated"),
+        *("to-be-seen", "without-token"),
+    ]
+
+
+@every_entry
+def test_everything_that_an_entry_says_is_read_and_written_again(path: Path) -> None:
+    entry = written(path)
+    # Which of two items of a keychain is the newer one is the store's to say, and not the session's.
+    said = {name: value for name, value in entry.items() if name != "number"}
+    again = rewritten(entry)
+    assert known(again, entry) == said
+
+
+@every_entry
+def test_what_was_written_again_is_read_again_as_the_same(path: Path) -> None:
+    once = rewritten(written(path))
+    assert rewritten(once) == once
+
+
+@every_entry
+def test_after_a_reboot_the_wall_clock_alone_tells_how_old_a_token_is(path: Path) -> None:
+    entry = written(path)
+    again = rewritten(entry, boot="another boot", now=Moment(THEN.wall + 60, 100.0))
+    if entry["token"] is not None:
+        assert again["token"]["boot"] == {"id": "another boot", "at": 40.0}
+        again["token"]["boot"] = entry["token"]["boot"]
+    assert known(again, entry) == {name: value for name, value in entry.items() if name != "number"}
+
+
+@every_entry
+def test_an_entry_is_its_accounts_only(path: Path) -> None:
+    with pytest.raises(EntryError, match="another account's"):
+        load(Secret(path.read_text()), "another", BOOT, THEN)
+
+
+@every_entry
+def test_no_secret_of_an_entry_is_shown(path: Path) -> None:
+    text = path.read_text()
+    session = load(Secret(text), path.stem, BOOT, THEN)
+    assert "made-up" in text or path.stem == "least"
+    assert "made-up" not in repr(session)
