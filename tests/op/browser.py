@@ -1,10 +1,11 @@
 """A browser that keeps its cookies, and so is remembered by the provider from one visit to the next."""
 
+from collections.abc import Sequence
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
-from tests.op.login import REDIRECT_URI, log_out, walk
+from tests.op.login import REDIRECT_URI, Code, approve_device, authorize, log_out, walk
 
 
 class Browser:
@@ -18,6 +19,28 @@ class Browser:
         """Consent, and log in where that is asked for; where the browser is sent in the end, which is not visited."""
         redirect_uri = parse_qs(urlsplit(authorization_url).query)["redirect_uri"][0]
         return walk(self._http, authorization_url, user, redirect_uri)
+
+    def enter(self, authorization_url: str, user: str = "auth0|alice") -> httpx.Response:
+        """The same, and go where the browser is sent in the end; what is answered there."""
+        return self.open(self.visit(authorization_url, user))
+
+    def approve(self, verification_uri: str, user: str = "auth0|alice") -> None:
+        """Let the device in that shows this address, and log in where that is asked for."""
+        approve_device(self._http, verification_uri, user)
+
+    def authorize(
+        self, user: str, *, client_id: str, scope: str, audience: str | None = None, resources: Sequence[str] = ()
+    ) -> Code:
+        """Consent to what a client asks for, and log in where that is asked for; the code that the client gets."""
+        return authorize(
+            self._http,
+            self._endpoint,
+            user=user,
+            client_id=client_id,
+            scope=scope,
+            audience=audience,
+            resources=resources,
+        )
 
     def open(self, address: str) -> httpx.Response:
         """Go somewhere; the page there, on which nothing is done."""

@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Timer
@@ -19,7 +19,7 @@ import httpx
 
 from tests.op.browser import Browser
 from tests.op.install import is_installed, node_command
-from tests.op.login import REDIRECT_URI, approve_device, authorize, cancel, deny_device, walk
+from tests.op.login import REDIRECT_URI, approve_device, cancel, deny_device, walk
 
 SERVER = Path(__file__).with_name("server.mjs")
 START_TIMEOUT = 30.0
@@ -268,22 +268,15 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         scope: str = "openid profile email offline_access",
         audience: str | None = None,
         resources: Sequence[str] = (),
+        browser: Browser | None = None,
     ) -> Tokens:
         """Log `user` in by authorization code with PKCE, through the provider's own pages.
 
-        `audience` is Auth0's name for an API, `resources` are RFC 8707's.
+        `audience` is Auth0's name for an API, `resources` are RFC 8707's. The logins of a user in one `browser` share
+        one grant; without it, each has a browser and a grant of its own.
         """
-        endpoint = self.url + self._running.paths["authorization"]
-        with self._new_client() as browser:
-            code = authorize(
-                browser,
-                endpoint,
-                user=user,
-                client_id=client_id,
-                scope=scope,
-                audience=audience,
-                resources=resources,
-            )
+        with self.browser() if browser is None else nullcontext(browser) as one:
+            code = one.authorize(user, client_id=client_id, scope=scope, audience=audience, resources=resources)
         form = {
             "grant_type": "authorization_code",
             "redirect_uri": REDIRECT_URI,

@@ -1109,6 +1109,17 @@ def test_a_ceiling_comes_by_merge(provider: OpenIDProvider) -> None:
     assert refreshed["refresh_token_expires_in"] == 3600
 
 
+def test_the_logins_of_one_browser_share_a_grant_and_those_of_two_do_not(provider: OpenIDProvider) -> None:
+    with provider.browser() as browser:
+        first, second = (provider.login(browser=browser).refresh_token for _ in range(2))
+        browser.log_out(provider.end_session_url(client_id="native-app"))
+        bobs = provider.login("auth0|bob", browser=browser).refresh_token
+    elsewhere = provider.login().refresh_token
+    assert None not in (first, second, bobs, elsewhere)
+    assert provider.revoke(str(first)).status_code == 200
+    assert [provider.refresh(str(one)).status_code for one in (second, bobs, elsewhere)] == [403, 200, 200]
+
+
 def test_a_browser_stays_logged_in(provider: OpenIDProvider) -> None:
     with provider.browser() as browser:
         before = browser.is_logged_in()
