@@ -281,7 +281,7 @@ class AsyncAgent:
         asked = {"account": account, "user_metadata": dict(changes), "clear": clear, "timeout": timeout}
         return map_from(await self.call("update_user_metadata", asked), "user_metadata")
 
-    async def logout(self, account: str | None = None, *, revoke: bool = True) -> Logout:
+    async def logout(self, account: str | None = None, *, revoke: bool = True, revoke_shared: bool = False) -> Logout:
         """Forget the session; true where its refresh token was revoked at the provider as well.
 
         It is forgotten in any case, also where the provider can't be reached.
@@ -289,9 +289,13 @@ class AsyncAgent:
         Args:
             account: the account's name; the default one when left out.
             revoke: whether the provider is asked to take the refresh token back; without, the session lives on there.
+            revoke_shared: whether also where that may end the session of another account, of the same client and user;
+                without, the provider is not asked there, and the result's `reason` says so.
 
         """
-        return logout_from(await self.call("logout", {"account": account, "revoke": revoke}))
+        # Left out where it isn't wanted: an older agent doesn't know it.
+        asked = {"account": account, "revoke": revoke, "revoke_shared": revoke_shared or None}
+        return logout_from(await self.call("logout", asked))
 
     async def status(self, account: str | None = None) -> dict[str, object]:
         """What the agent is, and the record of each account, or of that one."""

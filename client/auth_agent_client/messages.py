@@ -212,7 +212,9 @@ METHODS: dict[str, Method] = {
         # Three attempts of the provider's 30 s, and some.
         longest=120.0,
     ),
-    "logout": Method({**_WHO, "revoke": FLAG}, result=("revoked",), repeatable=False, longest=60.0),
+    "logout": Method(
+        {**_WHO, "revoke": FLAG, "revoke_shared": FLAG}, result=("revoked",), repeatable=False, longest=60.0
+    ),
     "refresh": Method(_WHO, result=_TOKEN, timeout=REFRESH_TIMEOUT),
     "reload": Method({}, result=("added", "changed", "removed")),
     "watch": Method({"accounts": TEXTS}, result=("agent_id", "accounts")),

@@ -93,8 +93,9 @@ class Heart:
     def states(self) -> dict[str, str]:
         return {name: self.state(name) for name in self.table.sessions}
 
-    async def log_in(self, refresh_token: str = "rt-1", name: str = "work") -> None:
-        await self.logins.import_refresh_token(self.table.session(name), Secret(refresh_token), switch_user=False)
+    async def log_in(self, refresh_token: str = "rt-1", name: str = "work", *, switch_user: bool = False) -> None:
+        session = self.table.session(name)
+        await self.logins.import_refresh_token(session, Secret(refresh_token), switch_user=switch_user)
 
     async def token(self, demand: Demand | None = None, name: str = "work") -> str:
         """What a client gets, as the handlers have it: a token, or an error's code."""

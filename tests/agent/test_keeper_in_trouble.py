@@ -15,7 +15,7 @@ from auth_agent.secret import Secret
 from auth_agent.storage import journal
 from auth_agent_client import errors
 from tests.agent.test_keeper import FAILING, LOCKED, MISSING, Disk, Heart, Machine
-from tests.agent.world import account, config, reply
+from tests.agent.world import ALICE, account, config, reply
 
 pytestmark = pytest.mark.anyio
 
@@ -98,8 +98,8 @@ async def test_what_a_login_replaces_is_revoked_when_the_store_has_its_successor
     async with machine.agent() as heart:
         await heart.keeper.opened(heart.session)
         machine.fails(failure)
-        machine.provider.live = "rt-10"
-        await heart.log_in("rt-10")
+        machine.provider.live, machine.provider.subject = "rt-10", "auth0|bob"
+        await heart.log_in("rt-10", switch_user=True)
         await anyio.sleep(100)
         assert machine.provider.revoked == []
         assert machine.store.has() == "rt-2"
@@ -114,9 +114,28 @@ async def test_without_a_keyring_what_a_login_replaces_is_revoked_at_once(machin
     async with machine.agent() as heart:
         await anyio.sleep(100)
         await heart.log_in()
-        machine.provider.live = "rt-10"
-        await heart.log_in("rt-10")
+        machine.provider.live, machine.provider.subject = "rt-10", "auth0|bob"
+        await heart.log_in("rt-10", switch_user=True)
         assert machine.provider.revoked == ["rt-2"]
+
+
+async def test_what_was_to_be_revoked_later_is_not_when_another_session_may_end_with_it_by_then(
+    machine: Machine,
+) -> None:
+    await machine.has_a_session()
+    machine.accounts.append("home")
+    async with machine.agent() as heart:
+        await heart.keeper.opened(heart.session)
+        await heart.keeper.opened(heart.table.session("home"))
+        machine.fails(LOCKED)
+        machine.provider.live, machine.provider.subject = "rt-10", "auth0|bob"
+        await heart.log_in("rt-10", switch_user=True)
+        machine.provider.live, machine.provider.subject = "rt-20", ALICE
+        await heart.log_in("rt-20", "home")
+        machine.is_mended()
+        await anyio.sleep(100)
+        assert machine.store.has() != "rt-2"
+        assert machine.provider.revoked == []
 
 
 async def test_without_a_keyring_an_account_that_is_added_can_be_used_at_once(machine: Machine) -> None:

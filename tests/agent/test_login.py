@@ -419,15 +419,19 @@ async def test_a_login_ends_with_whoever_began_it_and_no_other() -> None:
         session_stays(world)
 
 
-async def test_a_grant_that_comes_when_nobody_wants_it_any_more_is_revoked() -> None:
-    async with running() as world:
+@pytest.mark.parametrize("logged_in", [True, False])
+async def test_a_grant_that_comes_when_nobody_wants_it_any_more_is_revoked_where_that_ends_no_session(
+    logged_in: bool,
+) -> None:
+    async with running(logged_in=logged_in) as world:
         world.provider.delay = 10
         login = await by_device(world)
         await anyio.sleep(6)
         world.logins.cancel(str(login["login_id"]))
         assert isinstance(await failure(world, login), errors.Denied)
-        assert world.provider.revoked == ["rt-3"]
-        session_stays(world)
+        assert world.provider.revoked == ([] if logged_in else ["rt-2"])
+        if logged_in:
+            session_stays(world)
 
 
 async def test_a_logout_during_a_login_has_the_last_word() -> None:
@@ -439,23 +443,24 @@ async def test_a_logout_during_a_login_has_the_last_word() -> None:
         assert await all_of(world.token) == ["login_required"]
 
 
-async def test_a_login_to_an_account_that_was_changed_meanwhile_is_revoked() -> None:
+async def test_a_login_to_an_account_that_was_changed_meanwhile_is_refused() -> None:
     async with running() as world:
         login = await by_device(world)
         world.table.configure(config(account(client_id="another")))
         assert isinstance(await failure(world, login), errors.Denied)
-        assert world.provider.revoked == ["rt-3"]
+        # It is Alice's, and so is the session that waits for its account to be as it was.
+        assert world.provider.revoked == []
 
 
 async def test_it_is_revoked_where_it_was_granted() -> None:
     elsewhere = FakeProvider()
-    async with running() as world:
+    async with running(logged_in=False) as world:
         login = await by_device(world)
         world.table.configure(config(account(issuer="https://elsewhere.example/")))
         granting, world.provider = world.provider, elsewhere
         world.by_issuer = {ISSUER: granting}
         assert isinstance(await failure(world, login), errors.Denied)
-        assert granting.revoked == ["rt-3"]
+        assert granting.revoked == ["rt-2"]
         assert elsewhere.revoked == []
 
 
@@ -492,12 +497,13 @@ async def test_a_result_may_be_asked_for_again_until_the_next_login() -> None:
         await result(world, other)
 
 
-async def test_what_replaces_a_session_is_served_and_the_old_one_revoked() -> None:
+async def test_what_replaces_a_session_is_served_and_the_old_one_forgotten() -> None:
     async with running() as world:
         assert await world.token() == "at-2"
         await result(world, await by_device(world))
         assert await world.token() == "at-3"
-        assert world.provider.revoked == ["rt-2"]
+        assert world.provider.revoked == []
+        assert await world.token(world.session.force()) == "at-4"
 
 
 # ---- what is checked before it replaces anything
@@ -523,16 +529,33 @@ def granting(**claims: object) -> TokenReply:
         (reply(None, refresh_token="rt-9"), errors.AgentError, "no access token"),
     ],
 )
-async def test_what_does_not_hold_is_revoked_and_the_session_stays(
+async def test_what_does_not_hold_is_no_session_and_the_one_there_was_stays(
     granted: TokenReply, kind: type[errors.AgentError], text: str
 ) -> None:
     async with running() as world:
         error = await failure(world, await by_device(world, granted))
         assert isinstance(error, kind)
-        assert text in error.message
-        assert world.provider.revoked == ["rt-9"]
+        assert text in " ".join([error.message, *(word for remedy in error.remedy for word in remedy.command or ())])
+        # Only Bob's is known to be another's: all else may be Alice's, whatever it says.
+        assert world.provider.revoked == (["rt-9"] if kind is errors.Denied else [])
         assert await world.token() == "at-2"
         session_stays(world)
+
+
+@pytest.mark.parametrize(
+    "granted",
+    [
+        granting(iss="https://evil.example/"),
+        granting(exp=NOON - 600, iat=NOON - 4200),
+        reply(refresh_token="rt-9", subject=None),
+        reply(refresh_token="rt-9", id_token=Secret("garbage")),
+        reply(None, refresh_token="rt-9"),
+    ],
+)
+async def test_what_does_not_hold_is_revoked_where_there_is_no_session(granted: TokenReply) -> None:
+    async with running(logged_in=False) as world:
+        await failure(world, await by_device(world, granted))
+        assert world.provider.revoked == ["rt-9"]
 
 
 async def test_a_nonce_must_be_repeated() -> None:
@@ -543,7 +566,7 @@ async def test_a_nonce_must_be_repeated() -> None:
         error = await failure(world, login)
         assert isinstance(error, errors.ProviderError)
         assert "nonce" in error.message
-        assert world.provider.revoked == ["rt-3"]
+        assert world.provider.revoked == []
         session_stays(world)
 
 
@@ -567,7 +590,7 @@ async def test_a_forged_signature_is_refused() -> None:
         error = await failure(world, await by_device(world))
         assert isinstance(error, errors.ProviderError)
         assert "signature" in error.message
-        assert world.provider.revoked == ["rt-3"]
+        assert world.provider.revoked == []
         session_stays(world)
 
 
@@ -575,7 +598,7 @@ async def test_a_signature_that_cannot_be_checked_is_not_believed() -> None:
     async with running() as world:
         world.signatures.error = SignatureCheckError("the worker hangs")
         assert isinstance(await failure(world, await by_device(world)), errors.Unavailable)
-        assert world.provider.revoked == ["rt-3"]
+        assert world.provider.revoked == []
         session_stays(world)
 
 
@@ -587,7 +610,7 @@ async def test_nor_where_the_keys_cannot_be_had(keys: Failure, code: str) -> Non
         world.provider.key_set = keys
         error = await failure(world, await by_device(world))
         assert error.code == code
-        assert world.provider.revoked == ["rt-3"]
+        assert world.provider.revoked == []
         session_stays(world)
 
 

@@ -523,18 +523,22 @@ async def test_after_the_end_of_a_session_another_user_still_has_to_be_meant() -
         assert await all_of(lambda: world.log_in("rt-8")) == ["denied"]
 
 
-async def test_a_refresh_that_ends_after_an_import_is_revoked() -> None:
+@pytest.mark.parametrize("subject", [ALICE, "auth0|bob"])
+async def test_a_refresh_that_ends_after_an_import_is_forgotten_and_revoked_where_that_is_another_users(
+    subject: str,
+) -> None:
     async with running() as world:
         world.provider.delay = 5
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
             await anyio.sleep(1)
-            world.provider.script = [reply("at-9", refresh_token="rt-9"), reply("at-late", refresh_token="rt-late")]
+            world.provider.script = [reply("at-9", refresh_token="rt-9", subject=subject)]
             world.provider.delay = 0
-            await world.log_in("rt-8")
+            await world.log_in("rt-8", switch_user=True)
             world.provider.script = [reply("at-late", refresh_token="rt-late")]
         await anyio.sleep(10)
-        assert "rt-late" in world.provider.revoked
+        assert world.provider.script == []
+        assert world.provider.revoked == ([] if subject == ALICE else ["rt-2", "rt-late"])
         assert world.session.login is not None
         assert world.session.login.refresh_token == Secret("rt-9")
 

@@ -185,12 +185,32 @@ def test_an_answer_without_metadata_is_the_agents_defect(answer: dict[str, objec
 def test_a_logout_is_true_where_the_refresh_token_was_revoked(revoked: bool) -> None:
     found = Answering({"revoked": revoked}).logout()
     assert isinstance(found, Logout)
-    assert (bool(found), found.revoked, found.end_session_url) == (revoked, revoked, None)
+    # An older agent gives no reason.
+    assert (bool(found), found.revoked, found.end_session_url, found.reason) == (revoked, revoked, None, None)
+
+
+def test_a_logout_tells_why_the_refresh_token_was_not_revoked() -> None:
+    found = Answering({"revoked": False, "reason": "it may end another session"}).logout()
+    assert (found.revoked, found.reason) == (False, "it may end another session")
+
+
+@pytest.mark.parametrize("reason", [None, "", 7, b"it", ["it"]])
+def test_a_reason_that_is_not_a_sentence_is_none(reason: object) -> None:
+    assert Answering({"revoked": False, "reason": reason}).logout().reason is None
+
+
+def test_an_older_agent_is_asked_what_it_knows() -> None:
+    agent = Answering({"revoked": True})
+    for wanted, sent in ((False, None), (True, True)):  # what is None is left out of a request
+        agent.logout("work", revoke_shared=wanted)
+        assert agent.asked["revoke_shared"] is sent
 
 
 def test_a_logout_has_the_address_where_a_browser_ends_the_login_and_does_not_show_it() -> None:
     address = "https://id.example/logout?id_token_hint=e30.e30.s"
     found = Answering({"revoked": True, "end_session_url": address}).logout()
     assert found.end_session_url == address
-    assert repr(found) == "Logout(revoked=True, end_session_url=…)"
-    assert repr(Logout(revoked=False, end_session_url=None)) == "Logout(revoked=False, end_session_url=None)"
+    assert repr(found) == "Logout(revoked=True, end_session_url=…, reason=None)"
+    assert repr(Logout(revoked=False, end_session_url=None)) == (
+        "Logout(revoked=False, end_session_url=None, reason=None)"
+    )

@@ -415,7 +415,8 @@ def test_keys_that_can_not_be_used_make_no_session(
         assert isinstance(came, ProviderError | Unavailable)
         assert re.search("ID token|the provider's keys", came.message)
         assert provider.count("/elsewhere") == 0
-        assert provider.count(provider.paths["revocation"]) == revoked + 1  # what was granted
+        # What was granted is forgotten: it may be of the same grant as the session.
+        assert provider.count(provider.paths["revocation"]) == revoked
 
 
 # ---- redirects and mix-ups
@@ -434,7 +435,7 @@ def test_no_redirect_takes_a_secret_elsewhere(status: int, provider: OpenIDProvi
             assert isinstance(came, Unavailable)
             assert "redirect" in came.message
     provider.fault("status", route=provider.paths["revocation"], **elsewhere)
-    assert not client.logout(work).revoked
+    assert not client.logout(work, revoke_shared=True).revoked
     assert provider.count("/elsewhere") == 0
 
 
@@ -514,11 +515,11 @@ def test_another_user_at_a_refresh_is_quarantined_and_nobody_is_served(provider:
             until(lambda: record(client)["state"] == "login_required")
             assert isinstance(failure(lambda: client.refresh("work")), LoginRequired)  # not even by a person
             assert provider.requests(provider.token_path) == []
+            # What was granted last was kept all that time, so that it could be taken back.
+            assert client.logout("work").revoked
+            assert provider.refresh(successor).status_code == 403
             log_in_by_browser(client, provider, "work")
             assert provider.userinfo(client.token("work").access_token).json()["sub"] == "auth0|alice"
-        # What was granted last was kept all that time, so that it could be taken back.
-        until(lambda: provider.count(provider.paths["revocation"]) == 1)
-        assert provider.refresh(successor).status_code == 403
 
 
 def kept(keyring: KeyringSession) -> dict[str, Any]:
@@ -549,7 +550,8 @@ def test_an_audience_silently_ignored_is_noticed_at_a_refresh_and_at_a_login(
     provider.enter(str(login["authorization_url"]))
     assert isinstance(failure(lambda: result(client, login)), Denied)
     assert record(client, "api") == before
-    assert provider.count(provider.paths["revocation"]) == 1  # what was granted
+    assert provider.count(provider.paths["revocation"]) == 0  # what was granted may be of the session's grant
+    assert provider.userinfo(client.refresh("api").access_token).status_code == 200
 
 
 # ---- what is shown

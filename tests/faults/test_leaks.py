@@ -315,8 +315,8 @@ class Story:
         self.command("status", "--json")
         self.keep()
         (self.orders / "revoke").touch()
-        self.command("logout", "device")
-        self.command("logout", "imported")
+        self.command("logout", "device", "--revoke")
+        self.command("logout", "imported", "--revoke")
         self.agent.terminate()
         self.agent.start()
         self.sampler.pid = self.agent.process.pid

@@ -16,7 +16,7 @@ def account(provider: OpenIDProvider, client_id: str = "native-app", **more: obj
     return {"issuer": provider.issuer, "client_id": client_id, **more}
 
 
-def log_in(agent: Agent, provider: OpenIDProvider, name: str = "work", **how: str) -> None:
+def log_in(agent: Agent, provider: OpenIDProvider, name: str = "work", **how: Any) -> None:
     """Log in at the provider, and hand the session over."""
     tokens = provider.login(**how)
     assert tokens.refresh_token is not None

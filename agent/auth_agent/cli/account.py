@@ -17,7 +17,7 @@ from auth_agent.cli.trouble import Trouble
 from auth_agent.config import Account, config_path, load
 from auth_agent.config_file import remove_account
 from auth_agent.printable import printable
-from auth_agent_client import Agent
+from auth_agent_client import Agent, Logout
 from auth_agent_client.errors import AgentError, AgentNotRunning
 
 # Less of a client's id would tell none from another.
@@ -88,10 +88,19 @@ def remove(name: str, *, logout: bool) -> None:
         if record is not None and record.get("state") != "logged_out":
             if not logout:
                 raise Trouble(f"{name} has a session", remedies.log_out_and_remove(name))
-            say(f"Logged out of {name}{'' if agent.logout(name) else '; its provider could not be told'}")
+            say(f"Logged out of {name}{_untold(agent.logout(name))}")
         remove_account(config.path, name)
         agent.reload()
     say(f"Removed the account {name} from {shown_path(config.path)}")
+
+
+def _untold(done: Logout) -> str:
+    """That the provider was not told, and why."""
+    if done.revoked:
+        return ""
+    if done.reason is not None:
+        return f"; {printable(done.reason, 1000)}, so it was not revoked at the provider"
+    return "; its provider could not be told"
 
 
 def _states() -> Mapping[object, object] | None:

@@ -11,7 +11,7 @@ from auth_agent.cli.browser import open_address
 from auth_agent.cli.screen import say, say_address
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Logout
-from auth_agent_client.errors import AgentError
+from auth_agent_client.errors import AgentError, InvalidRequest
 
 _LONGEST: Final = 8192  # characters of an address
 
@@ -20,12 +20,15 @@ _LONGEST: Final = 8192  # characters of an address
 @click.argument("account", required=False)
 @click.option("--all", "everywhere", is_flag=True, help="Log out of every account.")
 @click.option("--keep-session", is_flag=True, help="Forget it here only: the provider is told nothing.")
+@click.option("--revoke", is_flag=True, help="Revoke it although another account's session may end with it.")
 @click.option("--browser", is_flag=True, help="End the login at the provider itself too, in a browser.")
-def logout(account: str | None, *, everywhere: bool, keep_session: bool, browser: bool) -> int:
+def logout(account: str | None, *, everywhere: bool, keep_session: bool, revoke: bool, browser: bool) -> int:
     """Forget a session, and revoke its refresh token at the provider.
 
-    It is forgotten in any case, also where the provider can't be reached. A browser may still be logged in at the
-    provider, and the next login needs no password then: --browser ends that too.
+    It is forgotten in any case, also where the provider can't be reached. Where other accounts have sessions of the
+    same client, and perhaps of the same user, a revocation may end those too: then it is forgotten only, unless you say
+    --revoke. With --all, every session is revoked. A browser may still be logged in at the provider, and the next login
+    needs no password then: --browser ends that too.
 
     Example: auth-agent logout work
 
@@ -33,13 +36,15 @@ def logout(account: str | None, *, everywhere: bool, keep_session: bool, browser
     """
     if everywhere and account is not None:
         raise click.UsageError("--all means every account: name none.")
+    if revoke and keep_session:
+        raise click.UsageError("--keep-session revokes nothing: leave --revoke out.")
     with Agent() as agent:
         records = _meant(agent, account, everywhere=everywhere)
         if not records:
             say("Nobody is logged in.")
-        codes = [
-            _log_out(agent, record, revoke=not keep_session, browser=browser, goes_on=everywhere) for record in records
-        ]
+        # Where all sessions end, none is there to be spared.
+        how = {"revoke": not keep_session, "revoke_shared": not keep_session and (revoke or everywhere)}
+        codes = [_log_out(agent, record, how, browser=browser, goes_on=everywhere) for record in records]
     return exits.worst(codes)
 
 
@@ -56,7 +61,9 @@ def _meant(agent: Agent, account: str | None, *, everywhere: bool) -> list[Mappi
     return records
 
 
-def _log_out(agent: Agent, record: Mapping[str, object], *, revoke: bool, browser: bool, goes_on: bool) -> int:
+def _log_out(
+    agent: Agent, record: Mapping[str, object], how: Mapping[str, bool], *, browser: bool, goes_on: bool
+) -> int:
     """Log out of one account, and say what came of it; an exit code.
 
     Raises:
@@ -66,7 +73,7 @@ def _log_out(agent: Agent, record: Mapping[str, object], *, revoke: bool, browse
     name = record.get("account")
     account = name if isinstance(name, str) else None
     try:
-        done = agent.logout(account, revoke=revoke)
+        done = _logged_out(agent, account, how)
     except AgentError as error:
         if not goes_on:
             raise
@@ -74,10 +81,19 @@ def _log_out(agent: Agent, record: Mapping[str, object], *, revoke: bool, browse
         exits.complain(f"{printable(account)}: {reason}", error.remedy)
         return exits.exit_code(error)
     shown = printable(account)
-    say(f"{shown}: {_outcome(record, done, revoke=revoke)}")
+    say(f"{shown}: {_outcome(record, done, revoke=how['revoke'])}")
     if browser:
         _end_in_browser(shown, done.end_session_url)
     return exits.OK
+
+
+def _logged_out(agent: Agent, account: str | None, how: Mapping[str, bool]) -> Logout:
+    try:
+        return agent.logout(account, **how)
+    except InvalidRequest as error:
+        if error.parameter != "revoke_shared":
+            raise
+        return agent.logout(account, revoke=how["revoke"])  # an older agent, which spares no other session
 
 
 def _outcome(record: Mapping[str, object], done: Logout, *, revoke: bool) -> str:
@@ -87,6 +103,9 @@ def _outcome(record: Mapping[str, object], done: Logout, *, revoke: bool) -> str
         return "it was not logged in"
     if not revoke:
         return "forgotten here; its session at the provider lives on, as its refresh token was not revoked"
+    if done.reason is not None:
+        reason = printable(done.reason, 1000)
+        return f"forgotten here; {reason}, so it was not revoked at the provider (with --revoke it is all the same)"
     if record.get("renewal") == "none" and record.get("state") != "locked":
         return "logged out; there was no refresh token to revoke"
     return (

@@ -305,12 +305,14 @@ class Handlers:
 
     def _logout(self, _: Caller, given: Arguments) -> Later:
         session = self._table.session(given.text("account"))
-        revoke = given.flag("revoke", default=True)
+        revoke, shared = given.flag("revoke", default=True), given.flag("revoke_shared")
 
         async def work() -> Result:
-            revoked = await self._refresher.log_out(session, revoke=revoke)
+            revocation = await self._refresher.log_out(session, revoke=revoke, shared=shared)
             page = await self._logins.end_session_address(session)
-            return {"revoked": revoked, **({} if page is None else {"end_session_url": page})}
+            result: dict[str, object] = {"revoked": revocation.revoked}
+            more = {"reason": revocation.reason, "end_session_url": page}
+            return {**result, **{key: value for key, value in more.items() if value is not None}}
 
         return lambda: self._refresher.to_its_end(work)
 

@@ -1,6 +1,7 @@
 """Whether what a provider granted may become an account's session, and how it becomes that.
 
-It is proved in full beside what is there. Whatever fails, that stays, and what was granted is revoked.
+It is proved in full beside what is there. Whatever fails, that stays, and what was granted is forgotten. What is
+refused or replaced is revoked only where no session that stays may end with it.
 """
 
 import logging
@@ -20,6 +21,7 @@ from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import called_off, login_failed
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.revocation import Arrival
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
 from auth_agent.sessions.table import Table
@@ -62,19 +64,17 @@ class Admission:
 
     async def admit(
         self,
-        session: Session,
-        epoch: int,
+        arrival: Arrival,
         granted: Granted,
         command: str,
         *,
         switch_user: bool,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Let it take the session's place.
+        """Let it take a session's place.
 
         Args:
-            session: whose place.
-            epoch: the session's, when this was begun.
+            arrival: whose place, and since when.
             granted: what the provider granted.
             command: LOGIN or IMPORT, whichever it came by.
             switch_user: whether it may be another user's than before.
@@ -87,12 +87,14 @@ class Admission:
         account = granted.account
         held = replace(granted.login, refresh_token=granted.reply.refresh_token or granted.login.refresh_token)
         try:
-            login = await self._proved(held, granted, command)
-            _check_place(session, epoch, login, command, switch_user=switch_user, is_wanted=is_wanted())
+            # From here on it is known whose it is.
+            held = await self._proved(held, granted, command)
+            _check_place(arrival, held, command, switch_user=switch_user, is_wanted=is_wanted())
         except Exception:
+            self._table.arrivals.discard(arrival)
             await self._refresher.revoke(account, held)
             raise
-        await self._take(session, login, granted, command)
+        await self._take(arrival.session, held, granted, command)
 
     async def _proved(self, held: Login, granted: Granted, command: str) -> Login:
         """The login that the reply makes of what was asked with. Raises an `AgentError` where it doesn't hold."""
@@ -154,7 +156,7 @@ class Admission:
             await self._retire(session, replaced)
 
     async def _retire(self, session: Session, replaced: Login) -> None:
-        """Revoke what was replaced; but as long as the store has it still, an agent that dies leaves nothing else."""
+        """Have what was replaced revoked; as long as the store has it still, an agent that dies leaves nothing else."""
         kept = self._keeper.kept(session)
         if kept.is_set():
             await self._refresher.revoke(session.account, replaced)
@@ -162,15 +164,14 @@ class Admission:
             self._refresher.revoke_when(kept, session.account, replaced)
 
 
-def _check_place(
-    session: Session, epoch: int, login: Login, command: str, *, switch_user: bool, is_wanted: bool
-) -> None:
+def _check_place(arrival: Arrival, login: Login, command: str, *, switch_user: bool, is_wanted: bool) -> None:
     """Whether a login that was granted may take the session's place. Raises an `AgentError` if not."""
+    session = arrival.session
     account, before = session.account, session.login
     name = account.name
     if not is_wanted:
-        raise called_off(name, "the login was called off while the provider granted it; it is revoked")
-    if session.epoch != epoch:
+        raise called_off(name, "the login was called off while the provider granted it")
+    if session.epoch != arrival.epoch:
         raise called_off(name, "another login, or a logout, came before this one was proved")
     if not login.is_bound_to(account.issuer, account.client_id) or login.grant != account.grant:
         raise called_off(name, "the account was changed before this login was proved")
@@ -185,6 +186,6 @@ def _check_place(
     else:
         new, old = login.name or login.subject, before.name or before.subject
         whose = f"this is {new}, another user than {old}, who is logged in"
-    reason = f"{whose}; the session stays as it was, and what was granted is revoked"
+    reason = f"{whose}; the session stays as it was, and what was granted is forgotten"
     switch = remedies.switch_user_by_import(name) if command == IMPORT else remedies.switch_user(name)
     raise errors.Denied(f"{name}: {reason}", reason=reason, failure="wrong_user", remedy=(switch,))

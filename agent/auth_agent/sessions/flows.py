@@ -36,6 +36,8 @@ class Wait:
     def __init__(self) -> None:
         self.called_off: errors.AgentError | None = None
         self.answer: Secret | Failure | None = None
+        # Whether a person is waited for, and the provider is not being asked.
+        self.is_paused = False
         self._stirred = anyio.Event()
 
     def call_off(self, reason: errors.AgentError) -> None:
@@ -57,8 +59,10 @@ class Wait:
             AgentError: it was called off.
 
         """
+        self.is_paused = True
         with anyio.move_on_after(seconds):
             await self._stirred.wait()
+        self.is_paused = False
         if self.called_off is not None:
             raise self.called_off
 

@@ -23,6 +23,7 @@ from auth_agent.sessions.advice import called_off, defect, ending, login_failed
 from auth_agent.sessions.flows import BrowserFlow, ClientFlow, DeviceFlow, Flow, Wait
 from auth_agent.sessions.record import record
 from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.revocation import Arrival
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
 from auth_agent.sessions.table import Table
@@ -40,14 +41,16 @@ _OWNER_HAS_GONE: Final = "whoever began the login has gone"
 class Pending:
     """A login under way. It belongs to `owner`, the connection that began it."""
 
-    def __init__(self, session: Session, owner: object, flow: Flow, *, switch_user: bool) -> None:
+    def __init__(
+        self, session: Session, epoch: int, account: Account, owner: object, flow: Flow, *, switch_user: bool
+    ) -> None:
         self.login_id = secrets.token_urlsafe(16)
         self.session = session
-        self.epoch = session.epoch
         self.owner = owner
         self.flow = flow
         self.switch_user = switch_user
         self.wait = Wait()
+        self.arrival = Arrival(session, epoch, account, lambda: not self.wait.is_paused)
         self.over = anyio.Event()
         self.closed = anyio.Event()
         self.failure: errors.AgentError | None = None
@@ -91,7 +94,7 @@ class Logins:
             AgentError: it can't be used; the text says why.
 
         """
-        account, epoch = session.account, session.epoch
+        account = session.account
         if account.grant == CLIENT_CREDENTIALS:
             raise errors.InvalidRequest(
                 f"{account.name} is its client's own account, which has no refresh token",
@@ -100,12 +103,13 @@ class Logins:
             )
         self._refuse_what_is_known(refresh_token)
         login = _login_of(account, client_secret or _known_secret(session), IMPORT, refresh_token)
-        outcome, sent = await self._refresher.present(account, login, lambda: session.epoch == epoch)
-        if isinstance(outcome, Failure):
-            raise login_failed(account, outcome, IMPORT)
-        await self._admission.admit(
-            session, epoch, Granted(account, login, outcome, sent), IMPORT, switch_user=switch_user
-        )
+        arrival = Arrival(session, session.epoch, account)
+        with self._table.expecting(arrival):
+            outcome, sent = await self._refresher.present(account, login, lambda: session.epoch == arrival.epoch)
+            if isinstance(outcome, Failure):
+                raise login_failed(account, outcome, IMPORT)
+            granted = Granted(account, login, outcome, sent)
+            await self._admission.admit(arrival, granted, IMPORT, switch_user=switch_user)
         return record(session, self._table.clock.now())
 
     def _refuse_what_is_known(self, refresh_token: Secret) -> None:
@@ -139,7 +143,8 @@ class Logins:
             AgentError: it can't begin; the text says why.
 
         """
-        account = session.account
+        # Before anything is waited for: a logout meanwhile has the last word.
+        account, epoch = session.account, session.epoch
         login = _login_of(account, client_secret or _known_secret(session), LOGIN)
         if self._ending:
             raise ending()
@@ -148,7 +153,7 @@ class Logins:
             with anyio.move_on_after(_MAKE_ROOM):
                 await before.closed.wait()
         begun = await self._flow(account, login, flow)
-        pending = Pending(session, owner, begun, switch_user=switch_user)
+        pending = Pending(session, epoch, account, owner, begun, switch_user=switch_user)
         try:
             self._refresher.begin(lambda: self._run(pending))
             self._supersede(session)  # one that began at the same moment
@@ -224,15 +229,15 @@ class Logins:
         """Bring a login to its end; why it came to nothing, if so."""
         session, wait = pending.session, pending.wait
         try:
-            granted = await pending.flow.grant(wait)
-            await self._admission.admit(
-                session,
-                pending.epoch,
-                granted,
-                LOGIN,
-                switch_user=pending.switch_user,
-                is_wanted=lambda: wait.called_off is None,
-            )
+            with self._table.expecting(pending.arrival):
+                granted = await pending.flow.grant(wait)
+                await self._admission.admit(
+                    pending.arrival,
+                    granted,
+                    LOGIN,
+                    switch_user=pending.switch_user,
+                    is_wanted=lambda: wait.called_off is None,
+                )
         except errors.AgentError as error:
             return error
         except Exception as error:  # noqa: BLE001 -- one login's defect must not end the agent

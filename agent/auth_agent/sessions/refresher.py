@@ -22,6 +22,7 @@ from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Decision, Demand, Job, Join, Serve, Start
 from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Idle, Login, Retrying, TokenKey
 from auth_agent.sessions.table import Table
@@ -52,12 +53,14 @@ class Flight:
         self.done = anyio.Event()
         # Set when it is done, or when its session's login has gone: then it is of no more use to clients.
         self.over = anyio.Event()
-        # What came after the login had gone is revoked, not stored; unless a logout wanted to keep it.
+        # What came after the login had gone is to be revoked, not stored; unless a logout wanted to keep it. And also
+        # where another session may end with it, if a logout wanted that.
         self.to_be_revoked = True
+        self.revoke_shared = False
         self.superseded = False
         # It failed, and the account was changed meanwhile: that says nothing of the account as it is now.
         self.outdated = False
-        self.revoked = False
+        self.revocation = Revocation()
 
 
 class Refresher:
@@ -190,7 +193,8 @@ class Refresher:
                 flight.superseded = True
                 if flight.to_be_revoked:
                     granted = outcome.refresh_token or job.login.refresh_token
-                    flight.revoked = await self.revoke(job.account, replace(job.login, refresh_token=granted))
+                    login = replace(job.login, refresh_token=granted)
+                    flight.revocation = await self.revoke(job.account, login, shared=flight.revoke_shared)
         finally:
             del self._flights[session, job.epoch]
             self._unfinished.discard(flight.done)
@@ -322,21 +326,27 @@ class Refresher:
             _log.error("defect account=%s in=token error=%s", account.name, place(error))
             return Defect(f"a defect of the agent: {type(error).__name__}"), sent
 
-    async def revoke(self, account: Account, login: Login) -> bool:
-        """Whether the provider took a login's refresh token back, where there is one."""
+    async def revoke(self, account: Account, login: Login, *, shared: bool = False) -> Revocation:
+        """Revoke a login's refresh token, where there is one and no session that stays may end with it.
+
+        `shared`: also where one may.
+        """
         if login.refresh_token is None:
-            return False
+            return Revocation()
         client = login.client(account.token_endpoint_auth_method)
         try:
-            revoked = await self._provider_for(account).revoke(client, login.refresh_token)
+            provider = self._provider_for(account)
+            await provider.discover()  # it may take a while, and another session may come meanwhile
+            ending = () if shared else self._table.may_end_with(login)
+            revoked = not ending and await provider.revoke(client, login.refresh_token)
         except Exception as error:  # noqa: BLE001 -- as in `attempt`
             _log.error("defect account=%s in=revoke error=%s", account.name, place(error))
-            return False
-        _log.info("revoke account=%s revoked=%s", account.name, revoked)
-        return revoked
+            return Revocation()
+        _log.info("revoke account=%s revoked=%s shared_with=%s", account.name, revoked, ",".join(ending) or "-")
+        return Revocation(revoked, ending)
 
     def revoke_when(self, event: anyio.Event, account: Account, login: Login) -> None:
-        """Revoke a login's refresh token when that comes to pass; not at all, if the agent ends before."""
+        """Revoke a login's refresh token, as `revoke` does, when that comes to pass; not if the agent ends before."""
 
         async def run() -> None:
             await event.wait()
@@ -410,18 +420,25 @@ class Refresher:
 
     # ---- ends
 
-    def leave_login(self, session: Session, *, revoke: bool = True) -> None:
+    def leave_login(self, session: Session, *, revoke: bool = True, shared: bool = False) -> None:
         """The session's login is about to go: clients need not wait for its refresh in flight any longer."""
         flight = self.flight(session)
         if flight is not None:
-            flight.to_be_revoked = revoke
+            flight.to_be_revoked, flight.revoke_shared = revoke, shared
             flight.over.set()
 
-    async def log_out(self, session: Session, *, revoke: bool) -> bool:
-        """Forget the session now; then see to it that its newest refresh token is revoked. Whether it was."""
+    async def log_out(self, session: Session, *, revoke: bool, shared: bool = False) -> Revocation:
+        """Forget the session now; then revoke its newest refresh token, and say what came of that.
+
+        Args:
+            session: which one.
+            revoke: whether its refresh token is to be revoked at all.
+            shared: whether also where a session of another account may end with it.
+
+        """
         await self._keeper.opened(session)  # what is not read can't be revoked
         flight, account, suspended = self.flight(session), session.account, session.suspended
-        self.leave_login(session, revoke=revoke)
+        self.leave_login(session, revoke=revoke, shared=shared)
         login = session.log_out()
         self._table.publish(account.name)
         self.reschedule()
@@ -429,13 +446,13 @@ class Refresher:
         await self._keeper.bury(session)
         # A token is sent to no one but the provider and client that the login was made with.
         if login is None or suspended is not None or not revoke:
-            return False
+            return Revocation()
         if flight is not None:
             with anyio.move_on_after(FLIGHT_PATIENCE):
                 await flight.done.wait()
             if flight.superseded:
-                return flight.revoked
-        return await self.revoke(account, login)
+                return flight.revocation
+        return await self.revoke(account, login, shared=shared)
 
     async def to_its_end(self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None) -> _Result:
         """Do work that goes on when the client that asked for it leaves; its result, for the client that stays."""

@@ -202,7 +202,7 @@ class Session:
             self._interests[key].touch(now.boot)
 
     def is_current(self, job: Job) -> bool:
-        """Whether what comes of that refresh still belongs to this session; what doesn't has to be revoked."""
+        """Whether what comes of that refresh still belongs to this session; what doesn't is never stored."""
         return job.epoch == self.epoch and isinstance(self.state, Active)
 
     def keep(self, refresh_token: Secret) -> None:

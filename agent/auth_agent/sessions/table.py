@@ -2,7 +2,8 @@
 
 import difflib
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from auth_agent import remedies
@@ -10,8 +11,9 @@ from auth_agent.config import Account, Config
 from auth_agent.host.clock import Clock
 from auth_agent.secret import Secret
 from auth_agent.sessions.record import record, state_name
+from auth_agent.sessions.revocation import Arrival, may_end_with
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Locked
+from auth_agent.sessions.state import Locked, Login
 from auth_agent_client import errors
 
 _FEW: Final = 50  # accounts among which the nearest name is looked for: that takes its time
@@ -49,6 +51,8 @@ class Table:
         self._shown: dict[str, str] = {}
         # Sessions whose account vanished from the configuration: it may come back.
         self._removed: dict[str, Session] = {}
+        # Logins and imports that may become sessions.
+        self.arrivals: set[Arrival] = set()
         self.configure(config)
 
     # ---- finding
@@ -97,6 +101,13 @@ class Table:
                 return name
         return None
 
+    def may_end_with(self, login: Login) -> tuple[str, ...]:
+        """The accounts whose sessions may end when that login's refresh token is revoked, also those that vanished."""
+        sessions = (*self.sessions.items(), *self._removed.items())
+        staying = [name for name, session in sessions if may_end_with(session, login)]
+        coming = [arrival.session.account.name for arrival in self.arrivals if arrival.may_end_with(login)]
+        return tuple(dict.fromkeys([*staying, *sorted(coming)]))
+
     # ---- changing
 
     def configure(self, config: Config) -> dict[str, list[str]]:
@@ -121,6 +132,15 @@ class Table:
         for name in (*added, *changed, *removed):
             self.publish(name)
         return {"added": added, "changed": changed, "removed": removed}
+
+    @contextmanager
+    def expecting(self, arrival: Arrival) -> Generator[None, None, None]:
+        """Count that login or import among what a revocation may end; whoever refuses it takes it out before."""
+        self.arrivals.add(arrival)
+        try:
+            yield
+        finally:
+            self.arrivals.discard(arrival)
 
     def locked(self) -> list[Session]:
         """The sessions of which isn't known yet what the store has."""
