@@ -3,6 +3,7 @@
 import os
 import sys
 
+from auth_agent.cli import light
 from auth_agent.cli.exits import ERROR, INTERRUPTED, complain
 
 
@@ -25,11 +26,10 @@ def main() -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments and arguments[0] == "token":
-        from auth_agent.cli import token  # noqa: PLC0415 -- click and all it imports would double the command's time
-
-        return token.main(arguments[1:])
-    from auth_agent.cli import commands  # noqa: PLC0415 -- as above
+    if arguments and arguments[0] in light.COMMANDS:
+        code: int = light.module(arguments[0]).main(arguments[1:])
+        return code
+    from auth_agent.cli import commands  # noqa: PLC0415 -- click and all it imports would double a light command's time
 
     return commands.main(arguments)
 

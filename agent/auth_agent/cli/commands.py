@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 
 import click
 
 from auth_agent import remedies
-from auth_agent.cli import exits, token as light_token
+from auth_agent.cli import exits, light
 from auth_agent.cli.check import check_accounts
 from auth_agent.cli.client_secret import client_secret_options
 from auth_agent.cli.screen import say, say_error, show
@@ -59,43 +60,53 @@ def main(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else exits.OK
 
 
-class _Commands(click.Group):
-    """The commands; those in files of their own are imported when they are asked for: others do without."""
+# Commands that are imported when they are asked for: others do without.
+_LAZY = {
+    "account": "auth_agent.cli.account:account",
+    "id-token": "auth_agent.cli.user:id_token",
+    "login": "auth_agent.cli.login:login",
+    "logout": "auth_agent.cli.logout:logout",
+    "metadata": "auth_agent.cli.metadata:metadata",
+    "profile": "auth_agent.cli.user:profile",
+    "user": "auth_agent.cli.user:user",
+}
+
+
+class _LazyGroup(click.Group):
+    """The commands: those of this file, those of _LAZY, and the light ones, which are listed here for `--help`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+        return sorted([*super().list_commands(ctx), *_LAZY, *light.COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return super().get_command(ctx, cmd_name) if cmd_name not in _ELSEWHERE else _imported(cmd_name)
+        if cmd_name in light.COMMANDS:
+            return _light(cmd_name)
+        if cmd_name in _LAZY:
+            module, _, attribute = _LAZY[cmd_name].partition(":")
+            command: click.Command = getattr(import_module(module), attribute)
+            return command
+        return super().get_command(ctx, cmd_name)
 
 
-_ELSEWHERE = ("account", "id-token", "login", "logout", "metadata", "profile", "user")
+def _light(name: str) -> click.Command:
+    """A light command as click lists it; `auth_agent.cli.main` runs it, but for `auth-agent -- token`."""
+    module = light.module(name)
+
+    def run(arguments: tuple[str, ...]) -> int:
+        code: int = module.main(list(arguments))
+        return code
+
+    return click.Command(
+        name,
+        help=module.COMMAND.summary,
+        callback=run,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        context_settings={"ignore_unknown_options": True},
+        add_help_option=False,
+    )
 
 
-def _imported(name: str) -> click.Command:
-    """One of the commands that are elsewhere."""
-    if name == "account":
-        from auth_agent.cli.account import account  # noqa: PLC0415 -- see _Commands
-
-        return account
-    if name == "login":
-        from auth_agent.cli.login import login  # noqa: PLC0415 -- as above
-
-        return login
-    if name == "logout":
-        from auth_agent.cli.logout import logout  # noqa: PLC0415 -- as above
-
-        return logout
-    if name == "metadata":
-        from auth_agent.cli.metadata import metadata  # noqa: PLC0415 -- as above
-
-        return metadata
-    from auth_agent.cli.user import id_token, profile, user  # noqa: PLC0415 -- as above
-
-    return {"id-token": id_token, "profile": profile, "user": user}[name]
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="auth-agent")
 def cli() -> None:
     """Hold logins for every program of a user, as ssh-agent holds keys."""
@@ -139,13 +150,6 @@ def run(store: str) -> None:
         raise click.ClickException(f"a defect ended the agent: {places(error)}") from None
     if restarts:
         restart_process()
-
-
-@cli.command(name="token", help=light_token.SUMMARY, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def _token(arguments: tuple[str, ...]) -> int:
-    # Listed here for `--help`; `auth_agent.cli.main` runs it without click.
-    return light_token.main(list(arguments))
 
 
 @cli.command(name="import")
