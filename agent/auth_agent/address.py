@@ -5,7 +5,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from auth_agent.printable import printable
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 # Longer than any that a provider has, and short enough for a line that shows it.
 _MAX_LENGTH: Final = 2000
 
@@ -31,7 +31,7 @@ def check_address(address: str) -> SplitResult:
     visible = address.isascii() and address.isprintable() and " " not in address
     if not visible or not host or parts.username is not None:
         raise AddressError(f"{printable(address)!r} is no address of a host, without a user")
-    if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
+    if parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK):
         return parts
     raise AddressError(f"{printable(address)!r} must begin with https:// (http:// is for this machine only)")
 

@@ -1,4 +1,4 @@
-"""The configuration: accounts from a TOML file, as frozen values.
+"""The configuration: accounts, and which hosts they are for, from a TOML file, as frozen values.
 
 A mistake is an error that names the file, the line and the nearest right word: an ignored `audience` would be
 dangerous, an ignored `scope` a riddle.
@@ -20,6 +20,7 @@ import platformdirs
 
 from auth_agent.address import check_address, check_issuer
 from auth_agent.errors import ConfigError
+from auth_agent.hosts import HostError, HostRule, Place, read_key
 from auth_agent.printable import printable
 from auth_agent_client.messages import is_account_name
 
@@ -64,6 +65,8 @@ class Account:
     management_audience: str | None = None
 
 
+_TABLES: Final = ("accounts", "hosts")
+_HOST_KEYS: Final = ("account", "audience", "scope")
 _KEYS: Final = tuple(key.name for key in fields(Account) if key.name != "name")
 
 
@@ -73,10 +76,15 @@ def _no_accounts() -> Mapping[str, Account]:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All accounts, by name in the file's order, and where they were read from."""
+    """All accounts, by name in the file's order, the rules whose tokens a host gets, and where they were read from."""
 
     path: Path
     accounts: Mapping[str, Account] = field(default_factory=_no_accounts)
+    hosts: tuple[HostRule, ...] = ()
+
+    def hosts_of(self, account: str) -> tuple[HostRule, ...]:
+        """The rules that name that account."""
+        return tuple(rule for rule in self.hosts if rule.account == account)
 
     @property
     def default(self) -> Account | None:
@@ -153,8 +161,8 @@ class _Reader:
 
     def config(self, tables: Mapping[str, object]) -> Config:
         for key in tables:
-            if key != "accounts":
-                raise self._unknown((key,), ["accounts"])
+            if key not in _TABLES:
+                raise self._unknown((key,), list(_TABLES))
         named = tables.get("accounts", {})
         accounts = {name: self._account(name, table) for name, table in self._table(("accounts",), named).items()}
         defaults = [name for name, account in accounts.items() if account.default]
@@ -162,7 +170,7 @@ class _Reader:
             raise self._wrong(
                 ("accounts", defaults[1], "default"), f"{defaults[0]} is the default account already; there can be one"
             )
-        return Config(self._path, MappingProxyType(accounts))
+        return Config(self._path, MappingProxyType(accounts), self._hosts(tables.get("hosts", {}), accounts))
 
     def _account(self, name: str, value: object) -> Account:
         at = ("accounts", name)
@@ -204,6 +212,39 @@ class _Reader:
             management_account=read("management_account", _account_name, None),
             management_audience=read("management_audience", _api_address, None),
         )
+
+    def _hosts(self, value: object, accounts: Mapping[str, Account]) -> tuple[HostRule, ...]:
+        rules: dict[Place, HostRule] = {}
+        for key, table in self._table(("hosts",), value).items():
+            rule = self._host_rule(key, table, accounts)
+            other = rules.setdefault(rule.place, rule)
+            if other is not rule:
+                raise self._wrong(("hosts", key), f"is for the same URLs as {printable(other.key)}; there can be one")
+        return tuple(rules.values())
+
+    def _host_rule(self, name: str, value: object, accounts: Mapping[str, Account]) -> HostRule:
+        at = ("hosts", name)
+        try:
+            place = read_key(name)
+        except HostError as error:
+            raise self._wrong(at, f"can't be a host, with a port and a path where they matter: {error}") from error
+        table = self._table(at, value)
+        for key, one in table.items():
+            if key not in _HOST_KEYS and isinstance(one, dict):
+                raise self._wrong(at, f'a host stands in quotes: [hosts."{printable(name)}.{printable(key)}"]')
+            if key not in _HOST_KEYS:
+                raise self._unknown((*at, key), list(_HOST_KEYS))
+        if "account" not in table:
+            raise self._wrong(at, "account is missing")
+        texts: dict[str, str] = {}
+        for key, one in table.items():
+            try:
+                texts[key] = _scope(one) if key == "scope" else _text(one)
+            except ValueError as error:
+                raise self._wrong((*at, key), str(error)) from error
+        if texts["account"] not in accounts:
+            raise self._wrong((*at, "account"), f"there is no account {texts['account']} in this file")
+        return HostRule(name, place, **texts)
 
     def _table(self, at: tuple[str, ...], value: object) -> dict[str, object]:
         if not isinstance(value, dict):

@@ -74,7 +74,7 @@ def remove_account(path: Path, name: str) -> bool:
     """Take an account out; whether there was one.
 
     Raises:
-        ConfigError: the file is wrong, or it can't be written; it is as it was.
+        ConfigError: the file is wrong, or a host names that account, or it can't be written; it is as it was.
 
     """
     if not path.exists():
@@ -85,6 +85,7 @@ def remove_account(path: Path, name: str) -> bool:
             return False
         tables = read_toml(path, text)
         del _table(tables, "accounts")[name]
+        check(path, tables)
         _replace(path, target, toml_text.remove(text, ("accounts", name)), tables)
         return True
 
@@ -159,7 +160,7 @@ def _replace(path: Path, target: Path, text: str, tables: Mapping[str, object]) 
     """Write the text, if it says what it has to, and nothing else."""
     try:
         # The table of accounts may go with the last of them.
-        says_so = (read_toml(path, text).get("accounts") or {}) == tables.get("accounts")
+        says_so = {"accounts": {}, **read_toml(path, text)} == tables
         data = text.encode()
     except (ConfigError, UnicodeEncodeError):
         says_so, data = False, b""

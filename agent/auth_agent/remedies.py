@@ -273,6 +273,16 @@ def another_name() -> Remedy:
     return Remedy("or give the new account another name")
 
 
+def add_host(key: str, path: str) -> Remedy:
+    """No rule is for a URL; `key` is its origin as the key of one: a client wrote it, and its letters were checked."""
+    return Remedy(f'say whose tokens it gets, by [hosts."{key}"] with account = "NAME" in {path}, and reload')
+
+
+def take_from_hosts() -> Remedy:
+    """The account that is to be removed is named by hosts."""
+    return Remedy("remove them there first, or name another account there")
+
+
 def same_configuration() -> Remedy:
     """The command and the agent read different files."""
     return Remedy("set AUTH_AGENT_CONFIG to the agent's, or start the agent with this one")

@@ -16,6 +16,7 @@ MINIMAL = """
 issuer = "https://acme.example/"
 client_id = "client"
 """
+TEXT = "must be a text that is not empty, without control characters"
 
 
 @pytest.fixture
@@ -244,7 +245,7 @@ def test_another_account_s_name_is_a_mistake(path: Path, name: str) -> None:
         ('\nacounts = "x"', "FILE:2: acounts: unknown key; did you mean accounts?"),
         ("[account]", "FILE:1: account: unknown key; did you mean accounts?"),
         ("\n[account.work]\nissuer = 'x'", "FILE:2: account: unknown key; did you mean accounts?"),
-        ("[zzz]", "FILE:1: zzz: unknown key; known are: accounts"),
+        ("[zzz]", "FILE:1: zzz: unknown key; known are: accounts, hosts"),
     ],
     ids=[
         "header",
@@ -294,9 +295,78 @@ def test_a_long_word_in_a_text_of_several_lines_does_not_hold_the_search_up(path
     assert done.stderr.splitlines()[-1].endswith(":8: accounts.work.scop: unknown key; did you mean scope?")
 
 
+# ---- hosts
+
+NO_KEY = "can't be a host, with a port and a path where they matter"
+
+
+def test_a_host_names_an_account_and_perhaps_an_audience_and_scopes(path: Path) -> None:
+    found = read(
+        path,
+        f"""{MINIMAL}
+        [hosts."git.example.com"]
+        account = "work"
+
+        [hosts."Git.Example.com:8443/team"]
+        account = "work"
+        audience = "https://api.acme.example"
+        scope = "read  write"
+        """,
+    )
+    assert [(rule.place.origin, rule.account, rule.audience, rule.scope) for rule in found.hosts] == [
+        ("https://git.example.com", "work", None, None),
+        ("https://git.example.com:8443", "work", "https://api.acme.example", "read write"),
+    ]
+    assert [rule.key for rule in found.hosts_of("work")] == ["git.example.com", "Git.Example.com:8443/team"]
+    assert found.hosts_of("home") == ()
+
+
+@pytest.mark.parametrize("text", ["", "[hosts]\n", "hosts = {}\n"])
+def test_a_file_may_have_no_hosts(path: Path, text: str) -> None:
+    assert read(path, text).hosts == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hosts = 7", "FILE:1: hosts: must be a table"),
+        ('[hosts]\n"a.example" = "work"', "FILE:2: hosts.a.example: must be a table"),
+        ('[hosts."a.example"]', "FILE:1: hosts.a.example: account is missing"),
+        (
+            '[hosts."a.example"]\naccount = "home"',
+            "FILE:2: hosts.a.example.account: there is no account home in this file",
+        ),
+        ('[hosts."a.example"]\naccount = ["work"]', f"FILE:2: hosts.a.example.account: {TEXT}"),
+        ('[hosts."a.example"]\naccount = "work"\naudience = ""', f"FILE:3: hosts.a.example.audience: {TEXT}"),
+        ('[hosts."a.example"]\naccount = "work"\nscope = 7', f"FILE:3: hosts.a.example.scope: {TEXT}"),
+        (
+            '[hosts."a.example"]\nacount = "work"',
+            "FILE:2: hosts.a.example.acount: unknown key; did you mean account?",
+        ),
+        (
+            '[hosts."a.example"]\naccount = "work"\ndirectory = "~/src"',
+            "FILE:3: hosts.a.example.directory: unknown key; known are: account, audience, scope",
+        ),
+        ('[hosts.git.example]\naccount = "work"', 'FILE:1: hosts.git: a host stands in quotes: [hosts."git.example"]'),
+        (
+            '[hosts."http://a.example"]\naccount = "work"',
+            f"FILE:1: hosts.http://a.example: {NO_KEY}: it must begin with https:// (http:// is for this machine only)",
+        ),
+        (
+            '[hosts."a.example"]\naccount = "work"\n[hosts."https://A.example.:443/"]\naccount = "work"',
+            "FILE:3: hosts.https://A.example.:443/: is for the same URLs as a.example; there can be one",
+        ),
+    ],
+)
+def test_a_mistake_among_the_hosts_has_its_line(path: Path, text: str, said: str) -> None:
+    accounts = "accounts.work = { issuer = 'https://acme.example/', client_id = 'client' }"
+    # On the last line where a table follows, since lines are counted.
+    file = f"{text}\n{MINIMAL}" if text.startswith("[") else f"{text}\n{accounts}\n"
+    assert complaint(path, file) == said
+
+
 # ---- wrong values
 
-TEXT = "must be a text that is not empty, without control characters"
 PORTS = "must be a list of ports, 0 to 65535, at least one; 0 stands for any that is free"
 TABLE = 'must be a table of texts, such as { prompt = "login" }'
 GRANT = "must be one of: authorization_code, client_credentials"

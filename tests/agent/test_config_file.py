@@ -207,3 +207,47 @@ def test_taking_back_what_changed_nothing_changes_nothing(written: Path) -> None
     written.write_text("", "utf-8")
     assert restore(written, done)
     assert written.read_text("utf-8") == ""
+
+
+# ---- hosts
+
+HOSTS = """
+# where I work
+[hosts."git.example.com"]  # and its wiki
+account = "work"
+
+[hosts."*.example.com:8443/team"]
+account = "work"
+audience = "https://api.example"
+"""
+
+
+def test_hosts_stay_as_they_are_when_accounts_are_written(written: Path) -> None:
+    written.write_text(WORK + HOSTS, "utf-8")
+    hosts = config.load(written).hosts
+    put_account(written, "home", {**HOME, "default": True})
+    put_account(written, "work", {"audience": "https://api.example"})
+    assert remove_account(written, "home")
+    assert written.read_text("utf-8") == f'{WORK}audience = "https://api.example"\n{HOSTS}'
+    assert config.load(written).hosts == hosts
+
+
+def test_an_account_that_a_host_names_is_not_removed(written: Path) -> None:
+    written.write_text(WORK + HOSTS, "utf-8")
+    with pytest.raises(ConfigError, match=r"hosts\.git\.example\.com\.account: there is no account work"):
+        remove_account(written, "work")
+    assert written.read_text("utf-8") == WORK + HOSTS
+
+
+def test_a_text_that_says_something_else_of_a_host_is_not_written(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written.write_text(WORK + HOSTS, "utf-8")
+
+    def astray(text: str, *_: object) -> str:
+        return text.replace("*.example.com", "*.example.net")
+
+    monkeypatch.setattr("auth_agent.toml_text.put", astray)
+    with pytest.raises(ConfigError, match="in a way that can't be changed from here"):
+        put_account(written, "work", {"client_id": "c"} | {"audience": None})
+    assert written.read_text("utf-8") == WORK + HOSTS

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from auth_agent import remedies
+from auth_agent.cli import light
 from auth_agent.cli.commands import cli
 from auth_agent_client.remedy import Remedy
 
@@ -30,6 +31,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "another_listen_stream": remedies.another_listen_stream,
     "another_name": remedies.another_name,
     "another_socket": remedies.another_socket,
+    "add_host": lambda: remedies.add_host("git.example.com:8443", "/home/anna/my config.toml"),
     "ask_the_provider": remedies.ask_the_provider,
     "begin": remedies.begin,
     "change_account": remedies.change_account,
@@ -70,6 +72,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "start_agent": remedies.start_agent,
     "start_anew": remedies.start_anew,
     "start_keyring": remedies.start_keyring,
+    "take_from_hosts": remedies.take_from_hosts,
     "switch_user": lambda: remedies.switch_user("work"),
     "switch_user_by_import": lambda: remedies.switch_user_by_import("work"),
     "try_again": lambda: remedies.try_again("work"),
@@ -99,6 +102,9 @@ def examples(name: str) -> tuple[Remedy, ...]:
 
 def accepts(words: list[str]) -> None:
     """Let the command line parse a command, and do nothing. Raises what it would refuse it with."""
+    if words[0] in light.COMMANDS:  # which click passes on as they are
+        light.module(words[0]).COMMAND.parse(words[1:])
+        return
     command: click.Command = cli
     context = click.Context(cli, info_name="auth-agent")
     while isinstance(command, click.Group):
@@ -181,7 +187,7 @@ def test_remedies_are_made_in_one_place_of_the_agent_and_one_of_the_client() -> 
 
 
 # Where a command may stand in a string: its help, its usage, and where it is started.
-_TEACHING = {"cli"}
+_TEACHING = {"cli", "completion"}
 
 
 def sentences(path: Path) -> set[str]:

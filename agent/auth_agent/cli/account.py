@@ -78,6 +78,9 @@ def remove(name: str, *, logout: bool) -> None:
     config = load(config_path())
     if name not in config.accounts:
         raise unknown(config, name)
+    if config.hosts_of(name):
+        hosts = printable(", ".join(f'[hosts."{rule.key}"]' for rule in config.hosts_of(name)), 1000)
+        raise Trouble(f"{name} is still named in {shown_path(config.path)} by {hosts}", remedies.take_from_hosts())
     with Agent() as agent:
         try:
             record = record_of(agent, name)

@@ -1,0 +1,190 @@
+r"""Which account the tokens for a URL are of: the rules of `[hosts]`, and how a URL is read by them.
+
+A token must reach no other host than its rule's. Programs read an odd URL in different ways (who is the host in
+`https://a\@b`?), so one that could be read in two ways is refused, and what is left is compared exactly.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import idna
+
+from auth_agent.address import LOOPBACK
+
+_PORTS: Final = {"https": 443, "http": 80}
+_MAX_PORT: Final = 65_535
+_MAX_NAME: Final = 253  # of a host's name, RFC 1035, section 2.3.4
+
+_URL: Final = re.compile(r"([A-Za-z]+)://([^/?#]*)([^?#]*)")
+_AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
+# An underscore is in no host's name by RFC 1123, and in some all the same.
+_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+# IDNA takes them for dots, of which some programs know nothing.
+_OTHER_DOTS: Final = frozenset("\u3002\uff0e\uff61")
+# What the URL standard takes for an IPv4 address in one of its old forms, such as 0x7f.1.
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+# No escape at all, or one of a control character, a dot, a slash or a backslash.
+_BAD_ESCAPE: Final = re.compile(r"%(?:(?![0-9A-Fa-f]{2})|[01][0-9A-Fa-f]|2[EeFf]|5[Cc]|7[Ff])")
+
+
+class HostError(ValueError):
+    """A URL, or the host of a rule, can't be used; the text quotes nothing of it, since a secret may be in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An origin, its host as an A-label, and the segments of a path there, decoded and without the empty ones.
+
+    In a rule, a host that begins with `*.` stands for all that have one label more.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: tuple[bytes, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """The origin, as one writes it."""
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}"
+
+    @property
+    def key(self) -> str:
+        """The origin as the key of a rule."""
+        return self.origin.removeprefix("https://")
+
+
+@dataclass(frozen=True, slots=True)
+class HostRule:
+    """Whose tokens URLs at that place and below it get; `audience` and `scope` None: the account's own."""
+
+    key: str  # as the file has it
+    place: Place
+    account: str
+    audience: str | None = None
+    scope: str | None = None
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """How well it fits, compared with others that fit: a host by its name first, then the longest path."""
+        return not self.place.host.startswith("*."), len(self.place.path)
+
+    def fits(self, place: Place) -> bool:
+        """Whether that place is this one, or below it."""
+        own = self.place
+        _, _, parent = place.host.partition(".")
+        return (
+            (own.scheme, own.port) == (place.scheme, place.port)
+            and own.host in (place.host, f"*.{parent}")
+            and place.path[: len(own.path)] == own.path
+        )
+
+
+def find(rules: Iterable[HostRule], place: Place) -> HostRule | None:
+    """The rule that fits that place best; None where none does. No two of them may be for the same place."""
+    return max((rule for rule in rules if rule.fits(place)), key=lambda rule: rule.rank, default=None)
+
+
+def read_url(url: str) -> Place:
+    """The place of a URL.
+
+    Raises:
+        HostError: it is not https (or http on this machine), or programs could read it in different ways.
+
+    """
+    if "\\" in url or " " in url or not url.isprintable():
+        raise HostError("it has a backslash, a space or a control character")
+    parts = _URL.match(url)
+    if parts is None:
+        raise HostError("it does not begin with https:// (or http://, on this machine)")
+    scheme, authority, path = parts[1].lower(), parts[2], parts[3]
+    if "@" in authority:
+        raise HostError("it has a user name in it")
+    if not authority:
+        raise HostError("it has no host")
+    split = _AUTHORITY.fullmatch(authority)
+    if split is None:
+        raise HostError("its host or its port can't be read")
+    host = _host(split[1])
+    if scheme != "https" and not (scheme == "http" and host.strip("[]") in LOOPBACK):
+        raise HostError("it must begin with https:// (http:// is for this machine only)")
+    port = _PORTS[scheme] if split[2] is None else int(split[2])
+    if not 0 < port <= _MAX_PORT:
+        raise HostError("its port can't be one")
+    return Place(scheme, host, port, _segments(path))
+
+
+def read_key(key: str) -> Place:
+    """The place of a rule, from its key: a host, a port and a path where they matter, https where no scheme is named.
+
+    Raises:
+        HostError: it is none.
+
+    """
+    if "?" in key or "#" in key:
+        raise HostError("it has a query or a fragment")
+    url = key if "://" in key else f"https://{key}"
+    before, wildcard, rest = url.partition("://*.")
+    if not wildcard:
+        return read_url(url)
+    place = read_url(f"{before}://{rest}")
+    if place.scheme != "https" or "." not in place.host or _is_address(place.host):
+        raise HostError("*. stands for one label before a host of at least two, such as *.example.com, with https")
+    return Place(place.scheme, f"*.{place.host}", place.port, place.path)
+
+
+def _host(text: str) -> str:
+    """A host in the one spelling that all programs send it in."""
+    if text.startswith("["):
+        try:
+            return f"[{IPv6Address(text[1:-1]).compressed}]"
+        except ValueError as error:
+            raise HostError("its host is not an IPv6 address") from error
+    name = (text.lower() if text.isascii() else _a_label(text)).removesuffix(".")
+    labels = name.split(".")
+    if len(name) > _MAX_NAME or not all(map(_LABEL.fullmatch, labels)):
+        raise HostError("its host is not the name of one")
+    if _NUMBER.fullmatch(labels[-1]) and not _is_address(name):
+        raise HostError("its host is not an IPv4 address of four numbers")
+    return name
+
+
+def _is_address(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return host.startswith("[")
+    return True
+
+
+def _a_label(name: str) -> str:
+    """A name with other letters than ASCII's, as DNS has it.
+
+    httpx and most browsers go by IDNA 2008, Python's own HTTP client by IDNA 2003, and the two send some names to
+    different hosts (faß.example): only what both agree on is a host.
+    """
+    try:
+        if len(name) <= _MAX_NAME and _OTHER_DOTS.isdisjoint(name):
+            encoded = idna.encode(name.lower()).decode()
+            if encoded == name.encode("idna").decode().lower():
+                return encoded
+    except UnicodeError:  # also of idna's own errors
+        pass
+    raise HostError("its host is an international name that programs read differently; write it as xn--…")
+
+
+def _segments(path: str) -> tuple[bytes, ...]:
+    if _BAD_ESCAPE.search(path):
+        raise HostError(
+            "its path has an escaped dot, slash, backslash or control character, or a % that escapes nothing"
+        )
+    segments = [unquote_to_bytes(segment) for segment in path.split("/")]
+    # Some servers drop what follows a semicolon, and only then look for dots.
+    if any(segment.partition(b";")[0] in (b".", b"..") for segment in segments):
+        raise HostError("its path has . or .. in it")
+    return tuple(filter(None, segments))
