@@ -78,6 +78,7 @@ class AsyncAgent:
         self,
         account: str | None = None,
         *,
+        url: str | None = None,
         audience: str | None = None,
         scope: str | None = None,
         min_ttl: float | None = None,
@@ -88,11 +89,16 @@ class AsyncAgent:
 
         Args:
             account: the account's name; the default one when left out.
+            url: what the token is for, where that says whose it is: the configuration's `[hosts]` name the account.
             audience: the API it is for, where that isn't the account's own.
             scope: the scopes it must have, separated by spaces, where those aren't the account's own.
             min_ttl: for how many seconds it must be valid still.
             force: a token newer than the current one.
             timeout: how long to wait for it, in seconds (15).
+
+        Raises:
+            Denied: no account is configured for the URL, or another one than `account`; or the API is refused.
+            LoginRequired, Unavailable, Timeout, LifetimeTooShort, Locked: there is no such token now.
 
         """
         return token_from(
@@ -100,6 +106,7 @@ class AsyncAgent:
                 "token",
                 {
                     "account": account,
+                    "url": url,
                     "audience": audience,
                     "scope": scope,
                     "min_ttl": min_ttl,

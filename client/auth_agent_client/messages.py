@@ -61,6 +61,10 @@ def is_account_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _NAME_LENGTH and _NAME_LETTERS.issuperset(value)
 
 
+# Longer than any that a server takes: most stop at 8 KiB.
+_URL_LENGTH = 16_384
+
+
 class Kind:
     """What values a parameter takes: a test, and the words for it."""
 
@@ -112,6 +116,7 @@ def _is_json_map(value: object, levels: int = _DEEPEST) -> bool:
 ACCOUNT = Kind("an account's name, 1 to 64 of A-Z a-z 0-9 . _ -", is_account_name)
 TEXT = Kind("a text", lambda value: type(value) is str)
 FULL_TEXT = Kind("a text that is not empty", lambda value: type(value) is str and value != "")
+URL = Kind("a URL of at most 16 KiB", lambda value: type(value) is str and 0 < len(value) <= _URL_LENGTH)
 SECONDS = Kind("a number of seconds, 0 or more", _is_seconds)
 FLAG = Kind("true or false", lambda value: type(value) is bool)
 TEXTS = Kind("a list of texts", _is_texts)
@@ -158,7 +163,7 @@ _TOKEN = ("account", "access_token", "token_type", "expires_at", "scope", "audie
 
 METHODS: dict[str, Method] = {
     "hello": Method({"client": TEXT}, result=("protocol", "version", "features", "pid", "agent_id")),
-    "token": Method({**_WHAT, "min_ttl": SECONDS, "force": FLAG}, result=_TOKEN, timeout=REFRESH_TIMEOUT),
+    "token": Method({**_WHAT, "url": URL, "min_ttl": SECONDS, "force": FLAG}, result=_TOKEN, timeout=REFRESH_TIMEOUT),
     "id_token": Method(
         {**_WHO, "min_ttl": SECONDS}, result=("account", "id_token", "expires_at"), timeout=REFRESH_TIMEOUT
     ),

@@ -7,6 +7,7 @@ from auth_agent.cli import light
 from auth_agent.cli.commands import cli
 from auth_agent.cli.light import Command, Given, Option, UsageError, seconds
 from auth_agent_client.errors import Denied
+from auth_agent_client.remedy import Remedy
 
 COMMAND = Command(
     "look",
@@ -104,12 +105,12 @@ def test_a_mistake_has_an_exit_code_and_points_at_the_help(capsys: pytest.Captur
     )
 
 
-def test_what_the_agent_refuses_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_agent_refuses_has_its_exit_code_and_what_helps(capsys: pytest.CaptureFixture[str]) -> None:
     def refuse(_: Given) -> None:
-        raise Denied("not this one")
+        raise Denied("not this one", remedy=[Remedy("take another one", "auth-agent", "look", "sea")])
 
     assert COMMAND.run([], refuse) == 6
-    assert capsys.readouterr() == ("", "auth-agent: not this one\n")
+    assert capsys.readouterr() == ("", "auth-agent: not this one\n  take another one: auth-agent look sea\n")
 
 
 @pytest.mark.parametrize("name", sorted(light.COMMANDS))

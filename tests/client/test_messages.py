@@ -10,7 +10,7 @@ from auth_agent_client.wire import Connection, Request
 # As the design has them; "!" marks what a request must have.
 PARAMETERS = {
     "hello": "client",
-    "token": "account audience scope min_ttl force timeout",
+    "token": "account url audience scope min_ttl force timeout",
     "id_token": "account min_ttl timeout",
     "rejected": "account audience scope access_token! timeout",
     "has_valid": "account audience scope min_ttl",
@@ -224,6 +224,7 @@ WRONG: list[tuple[str, str, list[object], str]] = [
         "an account's name, 1 to 64 of A-Z a-z 0-9 . _ -",
     ),
     ("token", "audience", ["", None, 7, ["api"], b"api", True], "a text that is not empty"),
+    ("token", "url", ["", None, 7, b"https://a", ["https://a"], "x" * 16_385], "a URL of at most 16 KiB"),
     ("token", "scope", [None, 7, ["openid"], b"openid"], "a text"),
     ("token", "force", [0, 1, "true", None], "true or false"),
     ("logout", "revoke", [0, 1, "false", None], "true or false"),

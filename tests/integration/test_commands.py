@@ -183,7 +183,7 @@ def test_a_check_of_a_session_that_the_provider_ended_says_why(
 
 
 def test_reload_says_what_changed_or_why_it_can_not_be_read(logged_in: AgentProcess) -> None:
-    assert logged_in.run("reload").stderr == "nothing changed\n"
+    assert logged_in.run("reload").stderr == "no account changed\n"
     logged_in.config.write_text("[accounts.work]\n")
     done = logged_in.run("reload")
     assert done.returncode == 1

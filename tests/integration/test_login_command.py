@@ -383,7 +383,7 @@ def test_a_login_for_another_account_that_comes_to_nothing_leaves_that_as_before
     after = agent.config.read_text()
     assert "management_account" not in after
     assert after.startswith(before.rstrip()) if is_new else after == before
-    assert agent.run("reload").stderr == "nothing changed\n"
+    assert agent.run("reload").stderr == "no account changed\n"
 
 
 def test_what_another_account_was_given_stays_where_the_file_was_changed_meanwhile(

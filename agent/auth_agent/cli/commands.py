@@ -235,7 +235,7 @@ def reload() -> None:
         for what, names in changes.items()
         if isinstance(names, list) and names
     ]
-    click.echo("; ".join(said) or "nothing changed", err=True)
+    click.echo("; ".join(said) or "no account changed", err=True)
 
 
 @cli.command()

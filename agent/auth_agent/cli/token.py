@@ -11,6 +11,7 @@ COMMAND = Command(
     arguments="[ACCOUNT]",
     most=1,
     options=(
+        Option("--url", "URL", "What it is for: the configuration's [hosts] say whose token that gets."),
         Option("--audience", "TEXT", "The API it is for, where that isn't the account's own."),
         Option("--scope", "TEXT", "The scopes it must have, where those aren't the account's own."),
         Option("--min-ttl", "SECONDS", "For how long it must be valid still.", read=seconds),
@@ -18,7 +19,10 @@ COMMAND = Command(
         Option("--timeout", "SECONDS", "How long to wait for it (15).", read=seconds),
         Option("--json", "", "Print all that is known of the token."),
     ),
-    examples=('curl -H "Authorization: Bearer $(auth-agent token work)" https://api.acme.example/',),
+    examples=(
+        'curl -H "Authorization: Bearer $(auth-agent token work)" https://api.acme.example/',
+        "auth-agent token --url https://git.example.com/team/project",
+    ),
 )
 
 
@@ -31,6 +35,7 @@ def _print(given: Given) -> None:
     with Agent() as agent:
         token = agent.token(
             given.word,
+            url=given.text("--url"),
             audience=given.text("--audience"),
             scope=given.text("--scope"),
             min_ttl=given.seconds("--min-ttl"),

@@ -24,6 +24,11 @@ class Arguments:
         # A method that never waits for long has no limit to wait for.
         self.timeout = self.seconds("timeout", math.inf if method.timeout is None else method.timeout)
 
+    def replace(self, **values: str | None) -> None:
+        """Go on as if the request had these parameters; None: as if it had been left out."""
+        kept = {name: value for name, value in self._given.items() if name not in values}
+        self._given = {**kept, **{name: value for name, value in values.items() if value is not None}}
+
     def text(self, name: str) -> str | None:
         """That parameter, None when it was left out."""
         value = self._given.get(name)

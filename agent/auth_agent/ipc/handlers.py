@@ -9,6 +9,7 @@ import anyio
 
 from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.connection import Caller, Later, Result
+from auth_agent.ipc.url import resolve_url
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import locked
@@ -127,6 +128,7 @@ class Handlers:
     # ---- tokens
 
     def _token(self, caller: Caller, given: Arguments) -> Result | Later:
+        resolve_url(given, self._table.config)
         session = self._table.session(given.text("account"))
         if session.is_locked:
             return self._once_open(session, self._token, caller, given)

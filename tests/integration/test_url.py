@@ -1,0 +1,93 @@
+"""A token for a URL: whose it is, the agent reads in the user's configuration, and nowhere else."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from auth_agent_client import Agent, Denied, InvalidRequest
+from auth_agent_client.aio import AsyncAgent
+from tests.integration.agent_process import AgentProcess
+from tests.integration.conftest import account, log_in
+from tests.op.provider import OpenIDProvider
+
+GIT = '\n[hosts."git.example.com/team"]\naccount = "work"\n'
+WIKI = '\n[hosts."*.wiki.example:8443"]\naccount = "home"\n'
+
+
+@pytest.fixture
+def mapped(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> AgentProcess:
+    """An agent with two accounts, each of which has a host."""
+    agent.configure({"work": account(provider), "home": account(provider, default=True)})
+    agent.config.write_text(agent.config.read_text() + GIT + WIKI)
+    client.reload()
+    log_in(client, provider, "work")
+    log_in(client, provider, "home")
+    return agent
+
+
+def test_the_command_prints_the_token_of_the_account_that_the_url_is_for(
+    mapped: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    done = mapped.run("token", "--url", "https://git.example.com/team/project.git")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{client.token('work').access_token}\n"
+    assert provider.userinfo(done.stdout.strip()).status_code == 200
+    told = json.loads(mapped.run("token", "--json", "--url=https://a.wiki.example:8443/").stdout)
+    assert told["account"] == "home"
+
+
+def test_a_url_that_is_nobody_s_gets_no_token_and_a_word_what_to_do(mapped: AgentProcess) -> None:
+    done = mapped.run("token", "--url", "https://git.example.com/other?secret=hunter2")
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "no account is configured for https://git.example.com" in done.stderr
+    assert '[hosts."git.example.com"]' in done.stderr
+    assert str(mapped.config) in done.stderr
+    assert "hunter2" not in done.stderr + mapped.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("home", "--url", "https://git.example.com/team"), 6, "gets tokens of the account work, and of no other"),
+        (("--url", "https://alice:hunter2@git.example.com/team"), 2, "it has a user name in it"),
+        (("--url", "https://git.example.com/team/../other"), 2, "its path has . or .. in it"),
+        (("--url", "https://git.example.com/team", "--audience", "https://api.example"), 2, "audience is not the one"),
+        (("--url", ""), 2, "url must be a URL of at most 16 KiB"),
+        (("--url",), 2, "Option '--url' requires an argument."),
+    ],
+)
+def test_what_is_asked_for_beside_the_url_can_not_change_whose_it_is(
+    mapped: AgentProcess, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = mapped.run("token", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "hunter2" not in done.stderr + mapped.log
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_both_clients_ask_by_url(mapped: AgentProcess, client: Agent, anyio_backend: str) -> None:
+    assert anyio_backend
+    url = "https://b.wiki.example:8443/page"
+    assert client.token(url=url).account == "home"
+    async with AsyncAgent(str(mapped.socket)) as agent:
+        assert (await agent.token(url=url)).account == "home"
+        with pytest.raises(Denied):
+            await agent.token(url="https://c.b.wiki.example:8443/")
+    with pytest.raises(InvalidRequest):
+        client.token(url="http://b.wiki.example:8443/")
+
+
+def test_a_reload_changes_whose_a_url_is_and_nothing_in_the_current_directory_does(
+    mapped: AgentProcess, client: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://git.example.com/team"
+    for name in ("config.toml", ".auth-agent.toml", "auth-agent.toml"):
+        (tmp_path / name).write_text(mapped.config.read_text() + '[hosts."evil.example"]\naccount = "work"\n')
+    monkeypatch.chdir(tmp_path)
+    assert mapped.run("token", "--url", "https://evil.example/").returncode == 6
+    mapped.config.write_text(mapped.config.read_text().replace(GIT, GIT.replace("work", "home")))
+    assert client.token(url=url).account == "work"
+    assert mapped.run("reload").stderr == "no account changed\n"
+    assert client.token(url=url).account == "home"
