@@ -1,4 +1,4 @@
-# demo, test, soak, fuzz, check, bench, picture: each makes what it needs in this checkout, and nothing outside it.
+# demo, test, soak, fuzz, check, bench, picture, command-tree: each makes what it needs in this checkout, and nothing outside it.
 #
 #   make test           the tests; one that needs a system package that is missing skips and says so
 #   make test STRICT=1  a skip is a failure (as in CI)
@@ -8,6 +8,7 @@
 #   make demo           a provider, a login, four programs, and tokens that rotate; DEMO_SECONDS=30
 #   make bench          the benchmark
 #   make picture        docs/status.svg, from what `auth-agent status` prints
+#   make command-tree   what completion knows of the commands, after a change to them
 #   make constraints    pin anew what development uses
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ SEED ?=
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak fuzz check bench picture format constraints clean
+.PHONY: help demo test soak fuzz check bench picture command-tree format constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -70,6 +71,10 @@ fuzz: $(VENV)/.test tests/op/node_modules/.installed
 
 picture: $(VENV)/.test tests/op/node_modules/.installed
 	$(BIN)/python -m tests.picture docs/status.svg
+
+command-tree: $(VENV)/.check
+	$(BIN)/python -m tests.command_tree
+	$(BIN)/ruff format --quiet agent/auth_agent/cli/completion/tree.py
 
 format: $(VENV)/.check
 	$(BIN)/ruff check --fix .

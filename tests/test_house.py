@@ -18,7 +18,7 @@ GROUND = {
     "__init__",
 }
 # Modules that share a floor with another one.
-BESIDE = {"config_file": "config", "hosts": "config", "toml_text": "config"}
+BESIDE = {"config_file": "config", "config_path": "config", "hosts": "config", "toml_text": "config"}
 
 # For the worker alone: they cost memory, or may hang.
 WORKERS_OWN = ("keyring", "secretstorage", "cryptography", "joserfc")

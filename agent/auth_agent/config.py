@@ -5,7 +5,6 @@ dangerous, an ignored `scope` a riddle.
 """
 
 import difflib
-import os
 import re
 import stat
 import tomllib
@@ -16,9 +15,8 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-import platformdirs
-
 from auth_agent.address import check_address, check_issuer
+from auth_agent.config_path import config_path as config_path  # noqa: PLC0414 -- named again: for who imports it from here
 from auth_agent.errors import ConfigError
 from auth_agent.hosts import HostError, HostRule, Place, read_key
 from auth_agent.printable import printable
@@ -92,12 +90,6 @@ class Config:
         if len(self.accounts) == 1:
             return next(iter(self.accounts.values()))
         return next((account for account in self.accounts.values() if account.default), None)
-
-
-def config_path() -> Path:
-    """`$AUTH_AGENT_CONFIG`, else `auth-agent/config.toml` where the platform keeps a user's configuration."""
-    chosen = os.environ.get("AUTH_AGENT_CONFIG")
-    return Path(chosen) if chosen else platformdirs.user_config_path("auth-agent") / "config.toml"
 
 
 def load(path: Path) -> Config:

@@ -18,7 +18,6 @@ COMMAND = Command(
         Option("--from", "PLACE", "Where from."),
         Option("--for", "SECONDS", "For how long.", read=seconds),
         Option("--twice", "", "Look again."),
-        Option("--inner", "TEXT", "For scripts.", hidden=True),
     ),
     examples=("auth-agent look sky",),
 )
@@ -74,7 +73,7 @@ def test_a_mistake_is_told_as_click_would(arguments: list[str], words: str) -> N
     assert str(raised.value) == words
 
 
-def test_help_shows_all_but_what_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_laid_out_as_click_does_it(capsys: pytest.CaptureFixture[str]) -> None:
     def never(_: Given) -> None:
         raise AssertionError
 

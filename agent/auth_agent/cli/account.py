@@ -68,7 +68,7 @@ def add(name: str, *, keys: Mapping[str, object]) -> None:
 
 
 @account.command()
-@click.argument("name")
+@click.argument("name", metavar="ACCOUNT")
 @click.option("--logout", is_flag=True, help="Log out first, where there is a session.")
 def remove(name: str, *, logout: bool) -> None:
     """Remove an account from the configuration.

@@ -67,7 +67,7 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--management-account",
-        metavar="NAME",
+        metavar="ACCOUNT",
         help="The account whose tokens are for the provider's Management API, where they aren't this one's own.",
     ),
     click.option("--management-audience", metavar="URL", help="That API's audience, where a custom domain hides it."),

@@ -12,6 +12,7 @@ from auth_agent_client.errors import AgentError
 
 # Where each is: a module with `COMMAND`, and `main`, which takes the arguments and returns the exit code.
 COMMANDS = {
+    "completion": "auth_agent.cli.completion",
     "token": "auth_agent.cli.token",
 }
 
@@ -40,20 +41,16 @@ def seconds(text: str) -> float:
 class Option:
     """An option: its `name`, what its value is called, and its help. Without a `metavar` it is a flag.
 
-    `read` turns the text into the value, and raises a `ValueError` that says what is wrong with it. A `hidden` one is
-    for scripts, and shown nowhere.
+    `read` turns the text into the value, and raises a `ValueError` that says what is wrong with it.
     """
 
-    __slots__ = ("help", "hidden", "metavar", "name", "read")
+    __slots__ = ("help", "metavar", "name", "read")
 
-    def __init__(
-        self, name: str, metavar: str, text: str, *, read: Callable[[str], object] = str, hidden: bool = False
-    ) -> None:
+    def __init__(self, name: str, metavar: str, text: str, *, read: Callable[[str], object] = str) -> None:
         self.name = name
         self.metavar = metavar
         self.help = text
         self.read = read
-        self.hidden = hidden
 
     @property
     def usage(self) -> str:
@@ -129,8 +126,7 @@ class Command:
     @property
     def help(self) -> str:
         """What `--help` shows, laid out as click does it."""
-        shown = [option for option in self.options if not option.hidden]
-        width = max(len(option.usage) for option in shown)
+        width = max(len(option.usage) for option in self.options)
         usage = " ".join(filter(None, ("auth-agent", self.name, "[OPTIONS]", self.arguments)))
         return "\n".join(
             [
@@ -138,7 +134,7 @@ class Command:
                 f"  {self.summary}\n",
                 *(f"  Example: {example}\n" for example in self._examples),
                 "Options:",
-                *(f"  {option.usage:{width}}  {option.help}" for option in shown),
+                *(f"  {option.usage:{width}}  {option.help}" for option in self.options),
                 "",
             ]
         )

@@ -51,7 +51,7 @@ _LONGEST: Final = 8192  # characters of an address
 @click.option(
     "--management-for",
     "managed",
-    metavar="NAME",
+    metavar="ACCOUNT",
     help="The account whose user's data this login is for: it becomes that one's --management-account.",
 )
 @client_secret_options

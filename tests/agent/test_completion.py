@@ -1,0 +1,206 @@
+"""What a shell is told when somebody presses TAB."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from auth_agent.cli import completion
+from auth_agent.cli.completion import SHELLS, accounts
+from auth_agent.cli.completion.accounts import account_names
+from auth_agent.cli.completion.candidates import candidates, whole_words
+from auth_agent.cli.completion.tree import TREE
+from tests.client.test_imports import TOO_HEAVY, modules_after
+from tests.command_tree import tree
+
+CONFIG = """
+[accounts.work]
+issuer = "https://acme.example/"
+client_id = "client"
+[accounts."not a name"]
+[accounts.home]
+"""
+
+
+def values(line: str) -> list[str]:
+    """What may stand at the end of that line."""
+    return [value for value, _ in candidates(line.split(" "), lambda: ["work", "work.users", "home"])]
+
+
+def test_the_tree_is_that_of_the_commands() -> None:
+    assert tree() == TREE, "after a change to the commands: make command-tree"
+
+
+def test_all_commands_are_offered_with_what_they_do() -> None:
+    found = dict(candidates([""], list))
+    assert {"token", "completion", "login", "status", "account", "metadata"} <= found.keys()
+    assert found["token"] == "Print an access token that is valid now."
+    assert not any(" " in name for name in found)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("lo", ["login", "logout"]),
+        ("account ", ["add", "list", "remove"]),
+        ("account r", ["remove"]),
+        ("metadata s", ["set"]),
+        ("nothing ", []),
+        ("nothing --", ["--version", "--help"]),
+        # accounts
+        ("token ", ["work", "work.users", "home"]),
+        ("token work", ["work", "work.users"]),
+        ("token work ", []),
+        ("token --json ho", ["home"]),
+        ("token --min-ttl 60 ho", ["home"]),
+        ("token --min-ttl=60 ho", ["home"]),
+        ("token -- ho", ["home"]),
+        ("token -- home ", []),
+        ("watch work ho", ["home"]),
+        ("status h", ["home"]),
+        ("account remove h", ["home"]),
+        ("account add h", []),
+        ("account list h", []),
+        ("metadata get h", ["home"]),
+        ("metadata get home ", []),
+        ("metadata set home ", []),
+        ("login h", ["home"]),
+        ("login --management-for h", ["home"]),
+        ("login --management-account=h", ["--management-account=home"]),
+        # options
+        ("token --m", ["--min-ttl"]),
+        ("token work --m", ["--min-ttl"]),
+        ("token -", list(TREE["token"][2])),
+        ("token -- -", []),
+        ("-", ["--version", "--help"]),
+        ("account add --no", ["--no-default"]),
+        # their values
+        ("login --flow ", ["browser", "device"]),
+        ("login --flow d", ["device"]),
+        ("login --flow=", ["--flow=browser", "--flow=device"]),
+        ("login --flow=d", ["--flow=device"]),
+        ("login --flow device h", ["home"]),
+        ("run --store m", ["memory"]),
+        ("account add x --grant c", ["client_credentials"]),
+        ("token --min-ttl ", []),
+        ("token --min-ttl h", []),
+        ("token --json=h", []),
+        ("completion ", ["bash", "zsh", "fish"]),
+        ("completion f", ["fish"]),
+    ],
+)
+def test_what_may_stand_there(line: str, found: list[str]) -> None:
+    assert values(line) == found
+
+
+def test_accounts_are_looked_up_only_where_one_may_stand() -> None:
+    def never() -> list[str]:
+        raise AssertionError
+
+    lines: list[str] = ["", "to", "token --", "login --flow ", "metadata get work ", "run "]
+    for line in lines:
+        candidates(line.split(" "), never)
+
+
+@pytest.mark.parametrize(
+    ("words", "whole", "lead"),
+    [
+        (["login", "--flow", "=", "d"], ["login", "--flow=d"], "--flow="),
+        (["login", "--flow", "="], ["login", "--flow="], "--flow="),
+        (["login", "--flow", "=", "device", "wo"], ["login", "--flow=device", "wo"], ""),
+        (["login", "--flow=d"], ["login", "--flow=d"], ""),
+        (["login", "--flow", "d"], ["login", "--flow", "d"], ""),
+        (["login", "--flow", ""], ["login", "--flow", ""], ""),
+        (["metadata", "set", "a", "=", "b"], ["metadata", "set", "a", "=", "b"], ""),
+        ([], [], ""),
+    ],
+)
+def test_bash_takes_a_word_apart_at_an_equals_sign(words: list[str], whole: list[str], lead: str) -> None:
+    assert whole_words(words) == (whole, lead)
+
+
+def test_bash_is_given_only_what_it_replaces_and_the_others_the_help_too(capsys: pytest.CaptureFixture[str]) -> None:
+    completion.main(["--complete", "bash", "login", "--flow", "=", "d"])
+    completion.main(["--complete", "zsh", "login", "--flow=d"])
+    completion.main(["--complete", "fish", "tok"])
+    assert capsys.readouterr().out == "device\n--flow=device\t\ntoken\tPrint an access token that is valid now.\n"
+
+
+# ---- the script
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_script_for_a_shell_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert completion.main([shell]) == 0
+    assert f"auth-agent completion --complete {shell} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Missing argument 'bash|zsh|fish'."),
+        (["tcsh"], "Invalid value for 'bash|zsh|fish': 'tcsh' is none of bash, zsh, fish."),
+        (["bash", "zsh"], "Got unexpected extra argument (zsh)"),
+        (["--shell"], "No such option: --shell"),
+    ],
+)
+def test_a_mistake_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert completion.main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+# ---- where the accounts come from
+
+
+@pytest.fixture
+def nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place without an agent; the configuration's path."""
+    monkeypatch.setenv("AUTH_AGENT_SOCK", str(tmp_path / "agent.sock"))
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("AUTH_AGENT_CONFIG", str(path))
+    return path
+
+
+def test_without_an_agent_they_are_those_of_the_configuration_that_can_be_written(nobody_listens: Path) -> None:
+    nobody_listens.write_text(CONFIG, "utf-8")
+    assert account_names() == ["work", "home"]
+
+
+@pytest.mark.parametrize("text", [None, b"", b"[accounts", b"accounts = 7", b"\xff", b"[" * 100_000])
+def test_where_neither_is_there_are_none(nobody_listens: Path, text: bytes | None) -> None:
+    if text is not None:
+        nobody_listens.write_bytes(text)
+    assert account_names() == []
+
+
+def test_an_agent_that_hangs_is_not_waited_for_long(
+    tmp_path: Path, nobody_listens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody_listens.write_text(CONFIG, "utf-8")
+    monkeypatch.setattr(accounts, "_PATIENCE", 0.05)
+    tmp_path.chmod(0o700)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "agent.sock"))
+        silent.listen()
+        assert account_names() == ["work", "home"]
+
+
+def test_completion_loads_nothing_heavy() -> None:
+    script = "import sys; sys.argv = ['auth-agent', 'completion', '--complete', 'fish', '{}', '{}']\n"
+    script += (
+        "from auth_agent.cli import main; sys.stdout = sys.stderr; assert main() == 0; sys.stdout = sys.__stdout__"
+    )
+    found = modules_after("import io, sys; sys.stderr = io.StringIO()\n" + script.format("token", "--mi"))
+    assert found & TOO_HEAVY == set()
+    assert "auth_agent.cli.completion.tree" in found
+
+
+def test_the_scripts_are_in_the_package() -> None:
+    folder = Path(completion.__file__).parent
+    assert {path.suffix.removeprefix(".") for path in folder.glob("auth-agent.*")} == set(SHELLS)
+    done = subprocess.run(
+        [sys.executable, "-m", "auth_agent", "completion", "fish"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (folder / "auth-agent.fish").read_text()
