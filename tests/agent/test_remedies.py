@@ -106,7 +106,7 @@ def accepts(words: list[str]) -> None:
         light.module(words[0]).COMMAND.parse(words[1:])
         return
     command: click.Command = cli
-    context = click.Context(cli, info_name="auth-agent")
+    context = click.Context(cli, info_name="auth-agent", **cli.context_settings)
     while isinstance(command, click.Group):
         inner = command.get_command(context, words[0])
         if inner is None:
@@ -210,5 +210,5 @@ def sentences(path: Path) -> set[str]:
     "path", [path for path in PRODUCT if path.parent.name not in _TEACHING], ids=lambda path: path.stem
 )
 def test_no_sentence_below_the_command_line_holds_a_command(path: Path) -> None:
-    commands = {f"auth-agent {name}" for name in cli.list_commands(click.Context(cli))}
+    commands = {f"auth-agent {name}" for name in cli.list_commands(click.Context(cli, **cli.context_settings))}
     assert {text for text in sentences(path) if any(command in text for command in commands)} == set()
