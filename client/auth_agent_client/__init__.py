@@ -33,7 +33,9 @@ from .errors import (
     UntrustedAgent,
 )
 from .paths import socket_path
+from .record import Record
 from .remedy import Remedy
+from .status import AgentStatus, Hello, Reload, RestartRefusal, Status, StoreStatus
 
 __version__ = "0.1.0"
 
@@ -41,8 +43,10 @@ __all__ = [
     "Agent",
     "AgentError",
     "AgentNotRunning",
+    "AgentStatus",
     "ConnectionLost",
     "Denied",
+    "Hello",
     "IDToken",
     "Internal",
     "InvalidRequest",
@@ -53,7 +57,12 @@ __all__ = [
     "Misconfigured",
     "Profile",
     "ProviderError",
+    "Record",
+    "Reload",
     "Remedy",
+    "RestartRefusal",
+    "Status",
+    "StoreStatus",
     "Timeout",
     "Token",
     "Unavailable",

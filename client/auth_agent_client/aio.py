@@ -23,6 +23,8 @@ from .paths import socket_path
 from .pool import Pool
 from .profile import Profile, map_from, profile_from
 from .question import Question
+from .record import Record
+from .status import Hello, Reload, Status
 from .token import IDToken, Token, id_token_from, token_from
 from .waiting import CONNECT_TIMEOUT, Waits
 from .watch import Watch
@@ -162,7 +164,7 @@ class AsyncAgent:
         *,
         switch_user: bool = False,
         client_secret: str | None = None,
-    ) -> dict[str, object]:
+    ) -> Record:
         """Hand a refresh token over to the agent, which proves it by a refresh; the account's record.
 
         The token is used up by that: nobody else may use it from then on.
@@ -180,7 +182,7 @@ class AsyncAgent:
             "switch_user": switch_user,
             "client_secret": client_secret,
         }
-        return await self.call("import", asked)
+        return Record(await self.call("import", asked))
 
     async def id_token(
         self, account: str | None = None, *, min_ttl: float | None = None, timeout: float | None = None
@@ -304,17 +306,17 @@ class AsyncAgent:
         asked = {"account": account, "revoke": revoke, "revoke_shared": revoke_shared or None}
         return logout_from(await self.call("logout", asked))
 
-    async def status(self, account: str | None = None) -> dict[str, object]:
+    async def status(self, account: str | None = None) -> Status:
         """What the agent is, and the record of each account, or of that one."""
-        return await self.call("status", {"account": account})
+        return Status(await self.call("status", {"account": account}))
 
-    async def hello(self, client: str | None = None) -> dict[str, object]:
+    async def hello(self, client: str | None = None) -> Hello:
         """The agent's version, pid and features; `client` is a name for its log."""
-        return await self.call("hello", {"client": client})
+        return Hello(await self.call("hello", {"client": client}))
 
-    async def reload(self) -> dict[str, object]:
+    async def reload(self) -> Reload:
         """Let the agent read its configuration again; which accounts that added, changed and removed."""
-        return await self.call("reload", {})
+        return Reload(await self.call("reload", {}))
 
     async def wait_for_end(self, timeout: float) -> bool:
         """Wait until the agent ends; whether it did within `timeout` seconds."""
@@ -364,7 +366,7 @@ class AsyncAgent:
             turns.give_back()
 
 
-class AsyncWatch(AsyncIterator[dict[str, object]]):
+class AsyncWatch(AsyncIterator[Record]):
     """What `AsyncAgent.watch` gives: records.
 
     No generator, which only its event loop could close once nobody refers to it, and trio does so under protest.
@@ -374,7 +376,7 @@ class AsyncWatch(AsyncIterator[dict[str, object]]):
         self._watch = watch
         self._is_awaited = False
 
-    async def __anext__(self) -> dict[str, object]:
+    async def __anext__(self) -> Record:
         self._claim()
         try:
             record = await self._watch.next()

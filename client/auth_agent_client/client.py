@@ -12,6 +12,8 @@ from .paths import socket_path
 from .pool import Pool
 from .profile import Profile, map_from, profile_from
 from .question import Question
+from .record import Record
+from .status import Hello, Reload, Status
 from .token import IDToken, Token, id_token_from, token_from
 from .waiting import Blocking, finish
 from .watch import Watch
@@ -140,7 +142,7 @@ class Agent:
         *,
         switch_user: bool = False,
         client_secret: str | None = None,
-    ) -> dict[str, object]:
+    ) -> Record:
         """Hand a refresh token over to the agent, which proves it by a refresh; the account's record.
 
         The token is used up by that: nobody else may use it from then on.
@@ -158,7 +160,7 @@ class Agent:
             "switch_user": switch_user,
             "client_secret": client_secret,
         }
-        return self.call("import", asked)
+        return Record(self.call("import", asked))
 
     def id_token(
         self, account: str | None = None, *, min_ttl: float | None = None, timeout: float | None = None
@@ -282,17 +284,17 @@ class Agent:
         asked = {"account": account, "revoke": revoke, "revoke_shared": revoke_shared or None}
         return logout_from(self.call("logout", asked))
 
-    def status(self, account: str | None = None) -> dict[str, object]:
+    def status(self, account: str | None = None) -> Status:
         """What the agent is, and the record of each account, or of that one."""
-        return self.call("status", {"account": account})
+        return Status(self.call("status", {"account": account}))
 
-    def hello(self, client: str | None = None) -> dict[str, object]:
+    def hello(self, client: str | None = None) -> Hello:
         """The agent's version, pid and features; `client` is a name for its log."""
-        return self.call("hello", {"client": client})
+        return Hello(self.call("hello", {"client": client}))
 
-    def reload(self) -> dict[str, object]:
+    def reload(self) -> Reload:
         """Let the agent read its configuration again; which accounts that added, changed and removed."""
-        return self.call("reload", {})
+        return Reload(self.call("reload", {}))
 
     def wait_for_end(self, timeout: float) -> bool:
         """Wait until the agent ends; whether it did within `timeout` seconds."""
@@ -331,7 +333,7 @@ class Agent:
         return result
 
 
-def _records(watch: Watch) -> Generator[dict[str, object], None, None]:
+def _records(watch: Watch) -> Generator[Record, None, None]:
     try:
         while (record := finish(watch.next()).value) is not None:
             yield record

@@ -9,8 +9,15 @@ from .errors import InvalidRequest, UnknownMethod
 
 PROTOCOL = 1
 
-STATES = ("ready", "expired", "login_required", "locked", "logged_out")
-RENEWALS = ("idle", "running", "retrying", "none")
+# A record's `state`, and its `renewal`.
+READY, EXPIRED, LOGIN_REQUIRED, LOCKED, LOGGED_OUT = STATES = (
+    "ready",
+    "expired",
+    "login_required",
+    "locked",
+    "logged_out",
+)
+IDLE, RUNNING, RETRYING, NO_RENEWAL = RENEWALS = ("idle", "running", "retrying", "none")
 
 # What kind of failure an error, or a session's trouble, is. Programs may decide by it; more words may come.
 FAILURES = (
@@ -131,6 +138,7 @@ PROFILE_MAX_AGE = 300.0
 class Method:
     """One method: its parameters, which of them it needs, what its result always has, and how it may be called.
 
+    `result`: names of fields, for whoever reads this; a test holds the agent to it. None: it answers `true`.
     `timeout`: how long it waits by default, in seconds, when the request doesn't say.
     `longest`: for a method without a timeout, how long an answer may take, in seconds.
     `repeatable`: whether asking a second time does no more than asking once, so that a client may repeat it

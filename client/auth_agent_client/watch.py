@@ -7,14 +7,14 @@ from collections.abc import Collection, Mapping
 from .errors import AgentError, ConnectionLost, Internal
 from .link import Link, connect
 from .question import Question
+from .record import Record
+from .values import mapping, string
 from .waiting import Waits
 
 # Seconds before connecting again: little for an agent that is being restarted; twice as many each time, so that one
 # which hangs up at once, or is away for a week, costs next to nothing.
 _SHORTEST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
-
-Record = dict[str, object]
 
 
 class Watch:
@@ -62,7 +62,7 @@ class Watch:
         except BaseException:
             self.close()
             raise
-        return None if self._ended else dict(self._ready.pop(0))
+        return None if self._ended else Record(self._ready.pop(0))
 
     async def _hear(self) -> None:
         """Hear what may be to be yielded, or get a step nearer to it."""
@@ -123,12 +123,10 @@ def _snapshot(answer: Mapping[str, object]) -> dict[str, Record]:
 
 def _record(value: object) -> tuple[str, Record]:
     """A record, and the name of its account."""
-    if isinstance(value, dict):
-        record: Record = value  # pyright: ignore[reportUnknownVariableType] -- its keys are texts: the wire saw to that
-        name = record.get("account")
-        if isinstance(name, str):
-            return name, record
-    raise Internal("the agent told of a change with no record")
+    record = Record(mapping(value))
+    if string(record.get("account")) is None:
+        raise Internal("the agent told of a change with no record")
+    return record.account, record
 
 
 def _is_the_same(record: Record, before: Record | None) -> bool:

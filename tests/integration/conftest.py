@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from auth_agent_client import Agent
+from auth_agent_client import Agent, Record
 from tests.integration.agent_process import AgentProcess
 from tests.op.provider import OpenIDProvider
 
@@ -23,13 +23,10 @@ def log_in(agent: Agent, provider: OpenIDProvider, name: str = "work", **how: An
     agent.import_refresh_token(tokens.refresh_token, name)
 
 
-def record(client: Agent, name: str = "work") -> dict[str, object]:
+def record(client: Agent, name: str = "work") -> Record:
     """The account's record, as `status` tells it."""
-    accounts = client.status(name)["accounts"]
-    assert isinstance(accounts, list)
-    found = accounts[0]  # pyright: ignore[reportUnknownVariableType] -- any list from the wire
-    assert isinstance(found, dict)
-    return found  # pyright: ignore[reportUnknownVariableType] -- its keys are texts
+    (found,) = client.status(name).accounts
+    return found
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from auth_agent.config_file import remove_account
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Logout
 from auth_agent_client.errors import AgentError, AgentNotRunning
+from auth_agent_client.messages import LOGGED_OUT
 
 # Less of a client's id would tell none from another.
 _LEAST_SHOWN = 12
@@ -88,7 +89,7 @@ def remove(name: str, *, logout: bool) -> None:
             raise AgentNotRunning(
                 f"whether {name} is logged in only the agent knows, and {error.message}", remedy=error.remedy
             ) from error
-        if record is not None and record.get("state") != "logged_out":
+        if record is not None and record.state != LOGGED_OUT:
             if not logout:
                 raise Trouble(f"{name} has a session", remedies.log_out_and_remove(name))
             say(f"Logged out of {name}{_untold(agent.logout(name))}")
@@ -106,21 +107,19 @@ def _untold(done: Logout) -> str:
     return "; its provider could not be told"
 
 
-def _states() -> Mapping[object, object] | None:
+def _states() -> Mapping[str, str] | None:
     """The state of each account by its name, as the agent tells it; None: there is none to tell."""
     try:
         with Agent() as agent:
-            records = agent.status().get("accounts")
+            return {record.account: record.state for record in agent.status().accounts}
     except AgentNotRunning:
         return None
     except AgentError as error:
         complain(printable(error.message, 1000), error.remedy)
         return None
-    listed: list[Mapping[object, object]] = records if isinstance(records, list) else []  # pyright: ignore[reportUnknownVariableType] -- any list from the agent
-    return {record.get("account"): record.get("state") for record in listed}
 
 
-def _told(one: Account, states: Mapping[object, object] | None) -> dict[str, Any]:
+def _told(one: Account, states: Mapping[str, str] | None) -> dict[str, Any]:
     """An account for a program; not its proxy, whose address may hold a password."""
     keys = ("name", "issuer", "client_id", "default", "audience", "scope", "redirect_ports", "grant")
     return {
@@ -133,7 +132,7 @@ def _told(one: Account, states: Mapping[object, object] | None) -> dict[str, Any
     }
 
 
-def _row(one: Account, states: Mapping[object, object] | None, *, is_default: bool) -> tuple[str, ...]:
+def _row(one: Account, states: Mapping[str, str] | None, *, is_default: bool) -> tuple[str, ...]:
     state = [] if states is None else [printable(states.get(one.name)).replace("_", " ") or "-"]
     return (f"{one.name} (default)" if is_default else one.name, *state, one.issuer, one.client_id)
 

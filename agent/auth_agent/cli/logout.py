@@ -1,7 +1,7 @@
 """`auth-agent logout`: a session that is forgotten here, ended at the provider, and in the browser."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import click
@@ -10,8 +10,9 @@ from auth_agent.cli import exits
 from auth_agent.cli.browser import open_address
 from auth_agent.cli.screen import say, say_address
 from auth_agent.printable import printable
-from auth_agent_client import Agent, Logout
+from auth_agent_client import Agent, Logout, Record
 from auth_agent_client.errors import AgentError, InvalidRequest
+from auth_agent_client.messages import LOCKED, LOGGED_OUT, NO_RENEWAL
 
 _LONGEST: Final = 8192  # characters of an address
 
@@ -48,30 +49,27 @@ def logout(account: str | None, *, everywhere: bool, keep_session: bool, revoke:
     return exits.worst(codes)
 
 
-def _meant(agent: Agent, account: str | None, *, everywhere: bool) -> list[Mapping[str, object]]:
+def _meant(agent: Agent, account: str | None, *, everywhere: bool) -> list[Record]:
     """The records of the accounts that are meant; of all those that have anything to forget."""
-    told: Any = agent.status(account)
-    records: list[Mapping[str, object]] = told["accounts"]
+    status = agent.status(account)
+    records = status.accounts
     if everywhere:
-        return [one for one in records if one.get("state") != "logged_out" or one.get("saved") is False]
+        return [record for record in records if record.state != LOGGED_OUT or not record.saved]
     if account is None:
-        default = told["agent"]["default"]
+        default = status.agent.default
         # Where there is none, the agent asks which one is meant.
-        return [one for one in records if default is not None and one.get("account") == default] or [{}]
+        return [record for record in records if record.account == default] or [Record()]
     return records
 
 
-def _log_out(
-    agent: Agent, record: Mapping[str, object], how: Mapping[str, bool], *, browser: bool, goes_on: bool
-) -> int:
+def _log_out(agent: Agent, record: Record, how: Mapping[str, bool], *, browser: bool, goes_on: bool) -> int:
     """Log out of one account, and say what came of it; an exit code.
 
     Raises:
         AgentError: it can't be done, and nothing else is to be done; when it `goes_on`, that is said.
 
     """
-    name = record.get("account")
-    account = name if isinstance(name, str) else None
+    account = record.account or None
     try:
         done = _logged_out(agent, account, how)
     except AgentError as error:
@@ -96,17 +94,17 @@ def _logged_out(agent: Agent, account: str | None, how: Mapping[str, bool]) -> L
         return agent.logout(account, revoke=how["revoke"])  # an older agent, which spares no other session
 
 
-def _outcome(record: Mapping[str, object], done: Logout, *, revoke: bool) -> str:
+def _outcome(record: Record, done: Logout, *, revoke: bool) -> str:
     if done.revoked:
         return "logged out; its refresh token was revoked at the provider"
-    if record.get("state") == "logged_out":
+    if record.state == LOGGED_OUT:
         return "it was not logged in"
     if not revoke:
         return "forgotten here; its session at the provider lives on, as its refresh token was not revoked"
     if done.reason is not None:
         reason = printable(done.reason, 1000)
         return f"forgotten here; {reason}, so it was not revoked at the provider (with --revoke it is all the same)"
-    if record.get("renewal") == "none" and record.get("state") != "locked":
+    if record.renewal == NO_RENEWAL and record.state != LOCKED:
         return "logged out; there was no refresh token to revoke"
     return (
         "forgotten here, but its refresh token could not be revoked at the provider, where the session may live on "

@@ -4,7 +4,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from auth_agent.cli.detached import Detached
 from auth_agent.cli.screen import say, shown_path
 from auth_agent.printable import printable
 from auth_agent.storage.state_directory import prepare, state_path
-from auth_agent_client import Agent
+from auth_agent_client import Agent, Record
 from auth_agent_client.errors import AgentNotRunning, UnknownAccount
 
 # An agent listens before it touches a keyring or a network; a busy machine takes its time to import it.
@@ -24,14 +24,13 @@ _PAUSE: Final = 0.05  # s, between two looks whether it is there
 _LAST_LINES: Final = 5
 
 
-def record_of(agent: Agent, name: str) -> Mapping[str, object] | None:
+def record_of(agent: Agent, name: str) -> Record | None:
     """The record of an account; None: the agent that runs doesn't know it."""
     try:
-        records = agent.status(name).get("accounts")
+        records = agent.status(name).accounts
     except UnknownAccount:
         return None
-    record: object = records[0] if isinstance(records, list) and records else None  # pyright: ignore[reportUnknownVariableType] -- any list from the agent
-    return record if isinstance(record, Mapping) else None  # pyright: ignore[reportUnknownVariableType] -- any map from the agent
+    return records[0] if records else None
 
 
 def ensure_running() -> bool:

@@ -4,6 +4,7 @@ from auth_agent.host.clock import Moment
 from auth_agent.sessions.advice import NO_REFRESH_TOKEN, login_failure, login_remedy
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active, Locked, LoggedOut, LoginRequired, Retrying, Running
+from auth_agent_client import messages
 from auth_agent_client.remedy import remedies_to_wire
 
 
@@ -13,7 +14,7 @@ def record(session: Session, now: Moment) -> dict[str, object]:
     refresh_at = session.refresh_due(now)
     shown = state_name(session, now)
     reason, failure, remedy = session.reason, session.failure, session.remedy
-    if reason is None and shown == "login_required":
+    if reason is None and shown == messages.LOGIN_REQUIRED:
         reason = NO_REFRESH_TOKEN
         failure, remedy = login_failure(reason), login_remedy(session.account.name, reason)
     return {
@@ -38,23 +39,23 @@ def record(session: Session, now: Moment) -> dict[str, object]:
 
 
 def state_name(session: Session, now: Moment) -> str:
-    """`ready`, `expired`, `login_required`, `locked` or `logged_out`."""
+    """Its state, in the protocol's words."""
     state = session.state
     if isinstance(state, Locked):
-        return "locked"
+        return messages.LOCKED
     if session.suspended is not None or isinstance(state, LoginRequired):
-        return "login_required"
+        return messages.LOGIN_REQUIRED
     if isinstance(state, LoggedOut):
-        return "logged_out"
+        return messages.LOGGED_OUT
     if session.remaining(now) > 0:
-        return "ready"
-    return "expired" if session.renewable else "login_required"
+        return messages.READY
+    return messages.EXPIRED if session.renewable else messages.LOGIN_REQUIRED
 
 
 def _renewal_name(session: Session) -> str:
     state = session.state
     if not isinstance(state, Active) or not session.renewable:
-        return "none"
+        return messages.NO_RENEWAL
     if isinstance(state.renewal, Running):
-        return "running"
-    return "retrying" if isinstance(state.renewal, Retrying) else "idle"
+        return messages.RUNNING
+    return messages.RETRYING if isinstance(state.renewal, Retrying) else messages.IDLE

@@ -1,0 +1,184 @@
+"""What an agent says of itself, and of its accounts: maps as they were sent, read by properties as a `Record` is."""
+
+from .record import Record
+from .remedy import Remedy, remedies_from_wire
+from .values import integer, mapping, mappings, number, string, strings
+
+
+class AgentIdentity(dict[str, object]):
+    """Which agent it is."""
+
+    __slots__ = ()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process."""
+        return integer(self.get("pid"))
+
+    @property
+    def agent_id(self) -> str | None:
+        """Its name for itself, new at each start and restart."""
+        return string(self.get("agent_id"))
+
+    @property
+    def version(self) -> str | None:
+        """Its version."""
+        return string(self.get("version"))
+
+
+class Hello(AgentIdentity):
+    """Which agent answers, and what it can do."""
+
+    __slots__ = ()
+
+    @property
+    def protocol(self) -> int | None:
+        """The protocol's version."""
+        return integer(self.get("protocol"))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the methods that it has."""
+        return strings(self.get("features"))
+
+
+class StoreStatus(dict[str, object]):
+    """Where the agent keeps sessions, and how that is doing."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str | None:
+        """Which store it is, such as "keyring" or "memory"."""
+        return string(self.get("name"))
+
+    @property
+    def backend(self) -> str | None:
+        """What the store uses, such as the class of a keyring; None where there is nothing to choose."""
+        return string(self.get("backend"))
+
+    @property
+    def state(self) -> str | None:
+        """`ready`, `locked`, `missing` or `failing`."""
+        return string(self.get("state"))
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it; None where nothing is."""
+        return string(self.get("problem"))
+
+    @property
+    def remedy(self) -> tuple[Remedy, ...]:
+        """What helps, the most likely first."""
+        return remedies_from_wire(self.get("remedy"))
+
+    @property
+    def unread(self) -> int:
+        """How many sessions are still to be read from it."""
+        return integer(self.get("unread")) or 0
+
+    @property
+    def unsaved(self) -> int:
+        """How many sessions are still to be written to it."""
+        return integer(self.get("unsaved")) or 0
+
+    @property
+    def persistent(self) -> bool | None:
+        """Whether sessions outlive the agent in it; None where an older agent doesn't say."""
+        value = self.get("persistent")
+        return value if isinstance(value, bool) else None
+
+
+class RestartRefusal(dict[str, object]):
+    """An agent was asked to restart, and did not."""
+
+    __slots__ = ()
+
+    @property
+    def at(self) -> float | None:
+        """When, as Unix time in seconds."""
+        return number(self.get("at"))
+
+    @property
+    def reason(self) -> str | None:
+        """Why."""
+        return string(self.get("reason"))
+
+
+class AgentStatus(AgentIdentity):
+    """The agent itself."""
+
+    __slots__ = ()
+
+    @property
+    def started_at(self) -> float | None:
+        """When it began, as Unix time in seconds."""
+        return number(self.get("started_at"))
+
+    @property
+    def socket(self) -> str | None:
+        """The path of the socket at which it listens."""
+        return string(self.get("socket"))
+
+    @property
+    def config(self) -> str | None:
+        """The path of the configuration that it reads."""
+        return string(self.get("config"))
+
+    @property
+    def default(self) -> str | None:
+        """The account that may be left out; None where each has to be named."""
+        return string(self.get("default"))
+
+    @property
+    def store(self) -> StoreStatus:
+        """Where it keeps sessions."""
+        return StoreStatus(mapping(self.get("store")))
+
+    @property
+    def locked(self) -> bool:
+        """Whether the agent is locked."""
+        return self.get("locked") is True
+
+    @property
+    def restart_refused(self) -> RestartRefusal | None:
+        """The last restart that it refused; None where it has refused none."""
+        refused = mapping(self.get("restart_refused"))
+        return RestartRefusal(refused) if refused else None
+
+
+class Status(dict[str, object]):
+    """What the agent is, and the records of its accounts."""
+
+    __slots__ = ()
+
+    @property
+    def agent(self) -> AgentStatus:
+        """The agent itself."""
+        return AgentStatus(mapping(self.get("agent")))
+
+    @property
+    def accounts(self) -> list[Record]:
+        """The record of each account, in the configuration's order; or of the one that was asked for."""
+        return [Record(record) for record in mappings(self.get("accounts"))]
+
+
+class Reload(dict[str, object]):
+    """What was different when the agent read its configuration again: names of accounts."""
+
+    __slots__ = ()
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Those that are new."""
+        return strings(self.get("added"))
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Those whose keys are others now."""
+        return strings(self.get("changed"))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Those that are no longer there."""
+        return strings(self.get("removed"))
