@@ -32,6 +32,7 @@ from .errors import (
     Unsupported,
     UntrustedAgent,
 )
+from .login import Login
 from .paths import socket_path
 from .record import Record
 from .remedy import Remedy
@@ -52,6 +53,7 @@ __all__ = [
     "InvalidRequest",
     "LifetimeTooShort",
     "Locked",
+    "Login",
     "LoginRequired",
     "Logout",
     "Misconfigured",

@@ -8,7 +8,7 @@ import itertools
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, Self
@@ -18,6 +18,8 @@ import anyio.lowlevel
 from anyio.lowlevel import RunVar
 
 from .errors import Timeout
+from .link import Link
+from .login import BegunLogin, begin
 from .logout import Logout, logout_from
 from .paths import socket_path
 from .pool import Pool
@@ -29,7 +31,7 @@ from .token import IDToken, Token, id_token_from, token_from
 from .waiting import CONNECT_TIMEOUT, Waits
 from .watch import Watch
 
-__all__ = ["AsyncAgent", "AsyncWatch"]
+__all__ = ["AsyncAgent", "AsyncLogin", "AsyncWatch"]
 
 # Of the agent's 1,200 connections, what the calls of one program may take; more at the same moment wait their turn.
 MAX_CONNECTIONS: Final = 256
@@ -156,6 +158,36 @@ class AsyncAgent:
     async def refresh(self, account: str | None = None, *, timeout: float | None = None) -> Token:
         """A token from a refresh now, whatever the current one is good for."""
         return token_from(await self.call("refresh", {"account": account, "timeout": timeout}))
+
+    async def login(
+        self,
+        account: str | None = None,
+        *,
+        flow: str = "browser",
+        switch_user: bool = False,
+        client_secret: str | None = None,
+    ) -> "AsyncLogin":
+        """Begin a login, over a connection of its own; use it as a context manager.
+
+        A person then logs in, at the address or with the code that it has, while its `result` is waited for. It ends
+        when the context does; without one, when its `close` is called, or nobody refers to it any more. Whatever fails,
+        the session that there was stays.
+
+        Args:
+            account: the account's name; the default one when left out.
+            flow: "browser", on this machine, or "device", on any other one, by a code.
+            switch_user: whether another user than before may log in.
+            client_secret: what the client authenticates with, where it has a secret that the agent doesn't know yet.
+
+        Raises:
+            InvalidRequest: its `parameter` is `client_secret`: the client needs one.
+            Misconfigured: the account, or the client at the provider, must be corrected.
+            Unavailable: the provider can't be reached, or too many logins were begun.
+
+        """
+        asked = {"account": account, "flow": flow, "switch_user": switch_user, "client_secret": client_secret}
+        await anyio.lowlevel.checkpoint_if_cancelled()  # what was cancelled before is not even sent
+        return AsyncLogin(self.call, *await begin(self._pool, asked))
 
     async def import_refresh_token(
         self,
@@ -399,6 +431,61 @@ class AsyncWatch(AsyncIterator[Record]):
         if self._is_awaited:
             raise RuntimeError("another task waits for this watch's next record; cancel that one first")
         self._is_awaited = True
+
+
+class AsyncLogin(BegunLogin):
+    """What `Login` is to threads, for tasks; use it as an async context manager, or call `close`.
+
+    A wait for its result that is cancelled ends the wait, never the login.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[str, Mapping[str, object]], Awaitable[object]],
+        link: Link,
+        result: Question,
+        begun: Mapping[str, object],
+    ) -> None:
+        super().__init__(link, result, begun)
+        self._call = call
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close its connection; where the login is not over, the agent ends it."""
+        self._link.close()
+
+    async def result(self, *, timeout: float | None = None) -> Record:
+        """Wait until the login is over; the account's record.
+
+        Args:
+            timeout: how long to wait, in seconds; as long as the login may take when left out.
+
+        Raises:
+            Timeout: it is not over yet; it goes on, and may be waited for again.
+            AgentError: no session came of it; the text says why.
+
+        """
+        return await self._result(timeout)
+
+    async def redirect(self, url: str) -> None:
+        """Hand in the address that the browser ended on, where that is on another machine.
+
+        Raises:
+            InvalidRequest: it is not the address of this login's end; the login goes on.
+
+        """
+        await self._call("login_redirect", {"login_id": self.login_id, "url": url})
+
+    async def cancel(self) -> None:
+        """Cancel it: `result` raises `Denied` then, unless it was too late."""
+        await self._call("login_cancel", {"login_id": self.login_id})
 
 
 class _Turns:

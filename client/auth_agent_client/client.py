@@ -7,6 +7,7 @@ belongs to the process that opened it: after a fork the child opens its own, and
 from collections.abc import Collection, Generator, Mapping
 from types import TracebackType
 
+from .login import Login, begin
 from .logout import Logout, logout_from
 from .paths import socket_path
 from .pool import Pool
@@ -134,6 +135,35 @@ class Agent:
     def refresh(self, account: str | None = None, *, timeout: float | None = None) -> Token:
         """A token from a refresh now, whatever the current one is good for."""
         return token_from(self.call("refresh", {"account": account, "timeout": timeout}))
+
+    def login(
+        self,
+        account: str | None = None,
+        *,
+        flow: str = "browser",
+        switch_user: bool = False,
+        client_secret: str | None = None,
+    ) -> Login:
+        """Begin a login, over a connection of its own; use it as a context manager.
+
+        A person then logs in, at the address or with the code that it has, while its `result` is waited for. It ends
+        when the context does; without one, when its `close` is called, or nobody refers to it any more. Whatever fails,
+        the session that there was stays.
+
+        Args:
+            account: the account's name; the default one when left out.
+            flow: "browser", on this machine, or "device", on any other one, by a code.
+            switch_user: whether another user than before may log in.
+            client_secret: what the client authenticates with, where it has a secret that the agent doesn't know yet.
+
+        Raises:
+            InvalidRequest: its `parameter` is `client_secret`: the client needs one.
+            Misconfigured: the account, or the client at the provider, must be corrected.
+            Unavailable: the provider can't be reached, or too many logins were begun.
+
+        """
+        asked = {"account": account, "flow": flow, "switch_user": switch_user, "client_secret": client_secret}
+        return Login(self.call, *finish(begin(self._pool, asked)).value)
 
     def import_refresh_token(
         self,

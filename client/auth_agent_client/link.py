@@ -48,6 +48,14 @@ class Link:
                 whether the agent may have got the request.
 
         """
+        await self.ask(question)
+        try:
+            return await self.answer(question, question.deadline)
+        except TimeoutError as error:
+            raise question.unanswered() from error
+
+    async def ask(self, question: Question) -> None:
+        """Send a question, whose answer is waited for by `answer`. Raises as `call` does."""
         if question.deadline < time.monotonic():  # it waited for this connection
             raise question.unanswered()
         _, request = self._wire.request(question.method, question.parameters)
@@ -57,11 +65,25 @@ class Link:
             while rest:
                 await self._waits.writable(self._socket, question.deadline)
                 rest = self._send(rest)
-            response = await self._answer(question.deadline)
         except TimeoutError as error:
             raise question.unanswered() from error
         except BrokenPipeError as error:
             raise await self._last_words() or ConnectionLost("the agent hung up", sent=False) from error
+        except OSError as error:
+            raise _lost(error) from error
+
+    async def answer(self, question: Question, deadline: float) -> dict[str, object]:
+        """The result of the question that was sent last; `deadline` is on the monotonic clock.
+
+        Raises:
+            TimeoutError: there is none yet; it may be waited for again.
+            AgentError: what the agent refused, or `ConnectionLost`.
+
+        """
+        try:
+            response = await self._answer(deadline)
+        except TimeoutError:
+            raise
         except (OSError, WireError) as error:
             raise _lost(error) from error
         self.waiting = False
@@ -74,6 +96,10 @@ class Link:
         if not isinstance(result, dict):
             raise Internal(f"the agent answered {question.method} with no map")
         return result  # pyright: ignore[reportUnknownVariableType] -- its keys are texts: the wire saw to that
+
+    def fileno(self) -> int:
+        """What becomes readable when the agent says something, or hangs up."""
+        return self._socket.fileno()
 
     async def notification(self) -> Notification:
         """What the agent says next without being asked, however long that takes.

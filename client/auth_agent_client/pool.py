@@ -28,6 +28,12 @@ class Pool:
 
     async def call(self, question: Question) -> dict[str, object]:
         """The result of a question, asked again where the agent was restarted and that does no harm."""
+        link, result = await self.take(question)
+        self._give_back(link)
+        return result
+
+    async def take(self, question: Question) -> tuple[Link, dict[str, object]]:
+        """The result of a question, and the connection that it came over, which is the caller's from now on."""
         repeated = False
         while True:
             link = self._idle_link() or await connect(self.path, self._waits)
@@ -48,8 +54,7 @@ class Pool:
                 # interrupted, does not: its reply would be the next one's.
                 link.close() if link.waiting else self._give_back(link)
                 raise
-            self._give_back(link)
-            return result
+            return link, result
 
     async def wait_for_end(self, timeout: float) -> bool:
         """Wait until the agent ends; whether it did within `timeout` seconds."""

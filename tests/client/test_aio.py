@@ -8,8 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from auth_agent_client import Agent
-from auth_agent_client.aio import AsyncAgent, AsyncWatch, _Turns  # pyright: ignore[reportPrivateUsage] -- how it is fair
+from auth_agent_client import Agent, Login
+from auth_agent_client.aio import AsyncAgent, AsyncLogin, AsyncWatch, _Turns  # pyright: ignore[reportPrivateUsage] -- how it is fair
 from tests.client.test_imports import foreign_packages
 
 ANSWER: dict[str, object] = {
@@ -34,7 +34,9 @@ def public(kind: type) -> dict[str, Callable[..., Any]]:
     return {name: value for name, value in vars(kind).items() if callable(value) and not name.startswith("_")}
 
 
-ASKING = sorted(set(public(Agent)) - {"call", "close", "wait_for_end", "watch"})
+# What they give belongs to a client, and is another one's.
+GIVING = {"login", "watch"}
+ASKING = sorted(set(public(Agent)) - {"call", "close", "wait_for_end"} - GIVING)
 
 
 def parameters(method: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -45,13 +47,28 @@ def test_both_clients_have_the_same_methods() -> None:
     assert set(public(AsyncAgent)) == set(public(Agent))
 
 
-@pytest.mark.parametrize("name", sorted(set(public(Agent)) - {"watch"}))
+@pytest.mark.parametrize("name", sorted(set(public(Agent)) - GIVING))
 def test_methods_take_the_same_parameters_and_give_the_same(name: str) -> None:
-    blocking, asynchronous = public(Agent)[name], public(AsyncAgent)[name]
+    check_that_they_are_the_same(public(Agent)[name], public(AsyncAgent)[name])
+
+
+def check_that_they_are_the_same(blocking: Callable[..., Any], asynchronous: Callable[..., Any]) -> None:
     assert parameters(asynchronous) == parameters(blocking)
     assert inspect.iscoroutinefunction(asynchronous)
     assert inspect.signature(asynchronous).return_annotation == inspect.signature(blocking).return_annotation
     assert asynchronous.__doc__ == blocking.__doc__
+
+
+def test_a_login_takes_the_same_parameters() -> None:
+    assert parameters(AsyncAgent.login) == parameters(Agent.login)
+    assert inspect.iscoroutinefunction(AsyncAgent.login)
+    assert AsyncAgent.login.__doc__ == Agent.login.__doc__
+
+
+def test_a_login_has_the_same_methods() -> None:
+    assert set(public(AsyncLogin)) == set(public(Login)) != set()
+    for name, blocking in public(Login).items():
+        check_that_they_are_the_same(blocking, public(AsyncLogin)[name])
 
 
 def test_watch_takes_the_same_parameters_and_is_iterated_over() -> None:

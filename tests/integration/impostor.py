@@ -72,17 +72,23 @@ def watched(server: socket.socket, *lives: Sequence[Told] | None) -> Generator[N
 
 @contextlib.contextmanager
 def scripted(server: socket.socket, *answers: object) -> Generator[list[Request], None, None]:
-    """A server that gives these answers, errors among them, to the requests of one connection; those requests."""
+    """A server that gives these answers, errors among them, to the requests of one connection; those requests.
+
+    Instead of an answer that is an event it hangs up, once that is set.
+    """
     requests: list[Request] = []
 
     def serve() -> None:
         connection, _ = server.accept()
         wire = Connection()
-        with connection:
+        with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # some leave early
             for answer in answers:
                 while not isinstance(request := wire.next_message(), Request):
                     wire.receive_data(connection.recv(1000))
                 requests.append(request)
+                if isinstance(answer, threading.Event):
+                    answer.wait()
+                    return
                 if isinstance(answer, AgentError):
                     connection.sendall(wire.refuse(request, answer))
                 else:

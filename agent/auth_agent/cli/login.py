@@ -3,9 +3,10 @@
 import signal
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from functools import partial
+from typing import Final
 from urllib.parse import urlsplit
 
 import click
@@ -25,8 +26,9 @@ from auth_agent.config import Account, Config, config_path, load
 from auth_agent.config_file import Written, restore
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
-from auth_agent_client import Agent
+from auth_agent_client import Agent, Login, Record
 from auth_agent_client.errors import AgentError, InvalidRequest, Misconfigured
+from auth_agent_client.messages import LOGGED_OUT
 
 _ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
 _LONGEST: Final = 8192  # characters of an address
@@ -92,13 +94,10 @@ def login(
             agent.reload()
             account = load(config.path).accounts[chosen]
             _refuse_other_agents(agent, chosen, config)
-            with _interruptible():
-                asked = {"account": chosen, "flow": flow, "switch_user": switch_user}
-                begun = _begin(agent, asked, client_secret)
+            begin = partial(agent.login, chosen, flow=flow, switch_user=switch_user)
+            with _interruptible(), _begun(begin, client_secret) as begun:
                 _show(account, begun, opens=not no_browser)
-                record = wait(
-                    agent, begun["login_id"], _seconds(begun["expires_at"]), takes_address="authorization_url" in begun
-                )
+                record = wait(begun)
         except KeyboardInterrupt:
             say("Cancelled." if written else "Cancelled; nothing has changed.")
             _take_back(agent, config, written)
@@ -131,12 +130,10 @@ def _check_managed(config: Config, name: str, managed: str | None) -> None:
 
 def _refuse_other_agents(agent: Agent, name: str, config: Config) -> None:
     """Tell of an agent that can't do it: one of before an upgrade, or one that reads another configuration."""
-    features = agent.hello("login").get("features")
-    if isinstance(features, list) and "login" not in features:
+    if "login" not in agent.hello("login").features:
         raise Trouble("the agent that runs is an older one, which has no login", remedies.restart())
     if record_of(agent, name) is None:
-        told: Any = agent.status()["agent"]
-        path = printable(told.get("config"), _LONGEST)
+        path = printable(agent.status().agent.config, _LONGEST)
         raise Trouble(
             f"the agent reads another configuration, {path}, and not {config.path}",
             remedies.same_configuration(),
@@ -149,7 +146,7 @@ def _write(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) 
     others = [key for key in IDENTITY if known is not None and keys.get(key) not in (None, getattr(known, key))]
     if others:
         record = record_of(agent, name)
-        if record is not None and record.get("state") != "logged_out":
+        if record is not None and record.state != LOGGED_OUT:
             raise Trouble(
                 f"{name} has a session with another {' and '.join(others)}",
                 remedies.log_out(name),
@@ -181,24 +178,24 @@ def _take_back(agent: Agent, config: Config, written: Sequence[tuple[str, Writte
 # ---- the login
 
 
-def _begin(agent: Agent, asked: Mapping[str, object], secret: str | None) -> Mapping[str, object]:
+def _begun(begin: Callable[..., Login], secret: str | None) -> Login:
     """Begin, and ask for the client's secret where one is needed and there is somebody to ask."""
     try:
-        return agent.call("login", {**asked, "client_secret": secret})
+        return begin(client_secret=secret)
     except InvalidRequest as error:
         if error.parameter != "client_secret" or secret is not None or not can_ask():
             raise
     say("This client authenticates with a secret, which the agent keeps with the session.")
-    return agent.call("login", {**asked, "client_secret": ask()})
+    return begin(client_secret=ask())
 
 
-def _show(account: Account, begun: Mapping[str, object], *, opens: bool) -> None:
+def _show(account: Account, begun: Login, *, opens: bool) -> None:
     """Tell the person what to do, if anything."""
     host = urlsplit(account.issuer).netloc
-    if "user_code" in begun:
+    if begun.user_code is not None:
         _show_code(begun)
-    elif "authorization_url" in begun:
-        address = printable(begun["authorization_url"], _LONGEST)
+    elif begun.authorization_url is not None:
+        address = printable(begun.authorization_url, _LONGEST)
         if opens and open_address(address):
             say(f"Your browser should show the login of {host} now. If not, open this address:")
         else:
@@ -217,9 +214,9 @@ def _show(account: Account, begun: Mapping[str, object], *, opens: bool) -> None
         say(f"Asking {host} for a token of the client's own …")
 
 
-def _show_code(begun: Mapping[str, object]) -> None:
-    code, address = printable(begun["user_code"]), printable(begun.get("verification_uri"), _LONGEST)
-    whole = printable(begun.get("verification_uri_complete"), _LONGEST)
+def _show_code(begun: Login) -> None:
+    code, address = printable(begun.user_code), printable(begun.verification_uri, _LONGEST)
+    whole = printable(begun.verification_uri_complete, _LONGEST)
     say("On any device, open")
     say()
     say(f"    {address}", "strong", whole=True)
@@ -235,17 +232,13 @@ def _show_code(begun: Mapping[str, object]) -> None:
         say()
 
 
-def _tell(account: Account, record: Mapping[str, object]) -> None:
-    who = printable(record.get("name")) or printable(record.get("subject"))
+def _tell(account: Account, record: Record) -> None:
+    who = printable(record.name) or printable(record.subject)
     say(f"Logged in to {account.name}{f' as {who}' if who else ''}.", "good")
     say()
     look = terminal(sys.stderr)
     for line in status_lines([record], time.time(), look):
         say(line, whole=True)
-
-
-def _seconds(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else time.time()
 
 
 @contextmanager
