@@ -354,7 +354,13 @@ class AsyncAgent:
         """Wait until the agent ends; whether it did within `timeout` seconds."""
         return await self._pool.wait_for_end(timeout)
 
-    def watch(self, accounts: Collection[str] | None = None, *, reconnect: bool = True) -> "AsyncWatch":
+    def watch(
+        self,
+        accounts: Collection[str] | None = None,
+        *,
+        reconnect: bool = True,
+        on_gap: Callable[[bool], object] | None = None,
+    ) -> "AsyncWatch":
         """The record of each account as it is now, then, without end, each that changed; never a token.
 
         It has a connection of its own, which closes with the iterator: by its `aclose`, when nobody refers to it any
@@ -365,6 +371,7 @@ class AsyncAgent:
             accounts: the names of those to watch; all when left out.
             reconnect: when the agent goes away, wait for it to come back, and go on with what changed meanwhile
                 (but not with an account that vanished from the configuration meanwhile: that has no record).
+            on_gap: called with True when the agent has gone, and with False when it is back, before what changed.
 
         Raises:
             InvalidRequest: `accounts` are no names of accounts; at once, if they are no texts.
@@ -373,7 +380,7 @@ class AsyncAgent:
             ConnectionLost: the agent went away; without `reconnect`.
 
         """
-        return AsyncWatch(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect))
+        return AsyncWatch(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect, on_gap=on_gap))
 
     # ---- how it is asked
 

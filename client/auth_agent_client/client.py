@@ -4,7 +4,7 @@ A call takes an idle connection, or opens one, so threads never wait for each ot
 belongs to the process that opened it: after a fork the child opens its own, and replies never cross processes.
 """
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from types import TracebackType
 
 from .login import Login, begin
@@ -331,8 +331,12 @@ class Agent:
         return finish(self._pool.wait_for_end(timeout)).value is True
 
     def watch(
-        self, accounts: Collection[str] | None = None, *, reconnect: bool = True
-    ) -> Generator[dict[str, object], None, None]:
+        self,
+        accounts: Collection[str] | None = None,
+        *,
+        reconnect: bool = True,
+        on_gap: Callable[[bool], object] | None = None,
+    ) -> Generator[Record, None, None]:
         """The record of each account as it is now, then, without end, each that changed; never a token.
 
         It has a connection of its own, which closes with the generator: by its `close`, or when nobody refers to it
@@ -342,6 +346,7 @@ class Agent:
             accounts: the names of those to watch; all when left out.
             reconnect: when the agent goes away, wait for it to come back, and go on with what changed meanwhile
                 (but not with an account that vanished from the configuration meanwhile: that has no record).
+            on_gap: called with True when the agent has gone, and with False when it is back, before what changed.
 
         Raises:
             InvalidRequest: `accounts` are no names of accounts; at once, if they are no texts.
@@ -350,7 +355,7 @@ class Agent:
             ConnectionLost: the agent went away; without `reconnect`.
 
         """
-        return _records(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect))
+        return _records(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect, on_gap=on_gap))
 
     # ---- how it is asked
 

@@ -104,6 +104,11 @@ class RestartRefusal(dict[str, object]):
         """Why."""
         return string(self.get("reason"))
 
+    @property
+    def remedy(self) -> tuple[Remedy, ...]:
+        """What helps, the most likely first."""
+        return remedies_from_wire(self.get("remedy"))
+
 
 class AgentStatus(AgentIdentity):
     """The agent itself."""

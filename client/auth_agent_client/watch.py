@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from .errors import AgentError, ConnectionLost, Internal
 from .link import Link, connect
@@ -23,7 +23,15 @@ class Watch:
     In a forked child it goes on over the child's own connection; the parent's stays the parent's.
     """
 
-    def __init__(self, path: str, waits: Waits, accounts: Collection[str] | None, *, reconnect: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        waits: Waits,
+        accounts: Collection[str] | None,
+        *,
+        reconnect: bool,
+        on_gap: Callable[[bool], object] | None = None,
+    ) -> None:
         """Watch those accounts, or all; the connection is opened when the first record is asked for.
 
         Raises:
@@ -33,6 +41,8 @@ class Watch:
         self._path = path
         self._waits = waits
         self._reconnect = reconnect
+        self._on_gap = on_gap
+        self._gone = False  # what `on_gap` was told last
         # One text is a collection of texts too, and never what is meant.
         self._parameters = {"accounts": accounts if accounts is None or isinstance(accounts, str) else [*accounts]}
         Question("watch", self._parameters)  # a mistake is told at once
@@ -78,7 +88,10 @@ class Watch:
             if not self._goes_on_after(error):
                 raise
         else:
+            self._tell_gap(gone=False)
             return
+        if self._link is None or self._link.pid == os.getpid():  # a fork is not a gap
+            self._tell_gap(gone=True)
         self._hang_up()
         if self._since is not None and time.monotonic() - self._since > _LONGEST_PAUSE:
             self._pause = _SHORTEST_PAUSE
@@ -107,6 +120,12 @@ class Watch:
         if not self._reconnect or isinstance(error, ConnectionLost):
             return self._reconnect
         return self._begun and (error.retryable or (self._link is not None and self._link.hung_up))
+
+    def _tell_gap(self, *, gone: bool) -> None:
+        if gone != self._gone:
+            self._gone = gone
+            if self._on_gap is not None:
+                self._on_gap(gone)
 
     def _hang_up(self) -> None:
         if self._link is not None:

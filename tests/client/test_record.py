@@ -35,7 +35,7 @@ AGENT: dict[str, object] = {
     "config": "/home/config.toml",
     "default": None,
     "locked": False,
-    "restart_refused": {"at": 1e9, "reason": "the keyring is locked"},
+    "restart_refused": {"at": 1e9, "reason": "the keyring is locked", "remedy": [{"text": "unlock it"}]},
     "store": {"name": "keyring", "backend": "x.Keyring", "state": "locked", "problem": "it is locked", "unread": 2},
 }
 # What a map from the wire may hold.
@@ -128,7 +128,7 @@ def test_a_status_has_the_agent_its_store_and_the_records() -> None:
     assert (store.name, store.backend, store.state, store.problem) == ("keyring", "x.Keyring", "locked", "it is locked")
     assert (store.unread, store.unsaved, store.persistent, store.remedy) == (2, 0, None, ())
     assert refused is not None
-    assert (refused.at, refused.reason) == (1e9, "the keyring is locked")
+    assert (refused.at, refused.reason, refused.remedy) == (1e9, "the keyring is locked", (Remedy("unlock it"),))
     assert json.loads(json.dumps(status)) == sent
 
 

@@ -20,10 +20,11 @@ from auth_agent_client import (
     ConnectionLost,
     Internal,
     InvalidRequest,
+    Record,
     Unavailable,
     UntrustedAgent,
 )
-from auth_agent_client.aio import AsyncAgent
+from auth_agent_client.aio import AsyncAgent, AsyncWatch
 from auth_agent_client.waiting import Blocking, finish
 from auth_agent_client.watch import Watch
 from auth_agent_client.wire import Connection
@@ -32,7 +33,6 @@ from tests.integration.conftest import account, log_in
 from tests.integration.impostor import listening, watched
 from tests.op.provider import OpenIDProvider
 
-Record = dict[str, Any]
 Records = Generator[Record, None, None]
 
 
@@ -43,13 +43,18 @@ class Watching:
         self.kind = kind
         self._path = str(path)
 
-    def __call__(self, accounts: list[str] | None = None, *, reconnect: bool = True) -> Records:
+    def __call__(
+        self,
+        accounts: list[str] | None = None,
+        *,
+        reconnect: bool = True,
+        on_gap: Callable[[bool], object] | None = None,
+    ) -> Records:
         if self.kind == "blocking":
-            return Agent(self._path).watch(accounts, reconnect=reconnect)
-        return self._one_loop_a_record(accounts, reconnect)
+            return Agent(self._path).watch(accounts, reconnect=reconnect, on_gap=on_gap)
+        return self._one_loop_a_record(AsyncAgent(self._path).watch(accounts, reconnect=reconnect, on_gap=on_gap))
 
-    def _one_loop_a_record(self, accounts: list[str] | None, reconnect: bool) -> Records:
-        watch = AsyncAgent(self._path).watch(accounts, reconnect=reconnect)
+    def _one_loop_a_record(self, watch: AsyncWatch) -> Records:
 
         async def following() -> Record | None:
             return await anext(watch, None)
@@ -105,7 +110,7 @@ def through(records: Records, last: Callable[[Record], object]) -> list[Record]:
 
 
 def states(records: list[Record]) -> list[tuple[str, str]]:
-    return [(one["account"], one["state"]) for one in records]
+    return [(one.account, one.state) for one in records]
 
 
 # ---- what is yielded
@@ -122,7 +127,7 @@ def test_the_records_come_first_and_then_each_change_in_order(
         client.logout("work")
         changes += through(records, lambda one: one["state"] == "logged_out")
     assert {one["account"] for one in changes} == {"work"}
-    revisions = [one["revision"] for one in changes]
+    revisions = [one.revision for one in changes]
     assert revisions == sorted(set(revisions))
     assert "running" in {one["renewal"] for one in changes}
     assert not [token for token in tokens if token in repr(changes)]
@@ -205,6 +210,20 @@ def test_without_reconnect_a_lost_connection_is_the_end(agent: AgentProcess, wat
         assert list(records) == []
 
 
+def test_who_watches_is_told_of_a_gap_and_of_its_end_before_what_changed(
+    watch_impostor: Watching, impostor: socket.socket
+) -> None:
+    work: dict[str, object] = {"account": "work", "state": "ready"}
+    told: list[object] = []
+    lives = watched(impostor, [[work]], None, None, [[work], {**work, "state": "expired"}], [[work]])
+    with lives, contextlib.closing(watch_impostor(on_gap=told.append)) as records:
+        for _ in range(3):
+            record = next(records)
+            told.append(record.state)
+    # Of an agent that hung up three times in a row it is told once.
+    assert told == ["ready", True, False, "expired", True, False, "ready"]
+
+
 def test_an_agent_that_comes_back_unsafe_is_not_waited_for(agent: AgentProcess, watch: Watching) -> None:
     with contextlib.closing(watch(["work"])) as records:
         next(records)
@@ -228,7 +247,7 @@ def test_revisions_alone_are_no_news(watch_impostor: Watching, impostor: socket.
         [[work, gone]],
     )
     with lives, contextlib.closing(watch_impostor()) as records:
-        told = [(one["account"], one["state"]) for one in (next(records) for _ in range(6))]
+        told = states([next(records) for _ in range(6)])
     assert told == [
         ("work", "ready"),
         ("home", "ready"),
@@ -410,7 +429,8 @@ def test_a_forked_child_watches_over_a_connection_of_its_own(
     agent: AgentProcess, watch: Watching, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
-    records = watch(["work"])
+    gaps: list[bool] = []
+    records = watch(["work"], on_gap=gaps.append)
     assert next(records)["refreshes"] == 0
     reading, writing = os.pipe()
     child = os.fork()
@@ -419,7 +439,7 @@ def test_a_forked_child_watches_over_a_connection_of_its_own(
         try:
             told = through(records, lambda one: one["refreshes"] == 1 and one["renewal"] == "idle")
             os.write(writing, str(len(told)).encode())
-            code = 0
+            code = len(gaps)  # to fork is not one
         finally:
             os._exit(code)
     # What the child tells of it tells nothing to the parent, whose connection is still good.

@@ -6,7 +6,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
@@ -23,17 +23,15 @@ from auth_agent.cli.terminal import terminal
 from auth_agent.cli.trouble import Trouble
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
-from auth_agent_client import Agent, __version__
+from auth_agent_client import Agent, Hello, Record, RestartRefusal, __version__
 from auth_agent_client.errors import AgentError
 from auth_agent_client.paths import socket_path
-from auth_agent_client.remedy import remedies_from_wire
 
 # The agent lets refreshes in flight finish for ten seconds, and then closes connections.
 _STOP_PATIENCE = 15.0
 # And then begins anew, on a machine that may be busy.
 _RESTART_PATIENCE = 30.0
 _RESTART_PAUSE = 0.05  # s, between two looks whether the new agent is there
-_RECONNECT_PAUSE = 0.5  # s, between two looks for an agent that has gone
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -230,11 +228,8 @@ def reload() -> None:
     """
     with Agent() as agent:
         changes = agent.reload()
-    said = [
-        f"{what}: {printable(', '.join(map(str, names)), 1000)}"  # pyright: ignore[reportUnknownArgumentType] -- any list from the agent
-        for what, names in changes.items()
-        if isinstance(names, list) and names
-    ]
+    named = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
+    said = [f"{what}: {printable(', '.join(names), 1000)}" for what, names in named.items() if names]
     click.echo("; ".join(said) or "no account changed", err=True)
 
 
@@ -246,34 +241,25 @@ def watch(accounts: tuple[str, ...], *, as_json: bool) -> None:
 
     Example: auth-agent watch work
     """
-    shown: dict[object, str] = {}
-    gone = False
+    shown: dict[str, str] = {}
     with Agent() as agent:
         for name in accounts or (None,):
             agent.status(name)  # a name that is mistyped would never change
-        while True:
-            try:
-                for record in agent.watch(accounts or None, reconnect=False):
-                    if gone:
-                        exits.complain("the agent is back")
-                    gone = False
-                    _show_change(record, shown, as_json=as_json)
-            except AgentError as error:
-                if not error.retryable:
-                    raise
-                if not gone:
-                    exits.complain("the agent has gone; waiting for it to come back")
-                gone = True
-            time.sleep(_RECONNECT_PAUSE)
+        for record in agent.watch(accounts or None, on_gap=_tell_gap):
+            _show_change(record, shown, as_json=as_json)
 
 
-def _show_change(record: Mapping[str, object], shown: dict[object, str], *, as_json: bool) -> None:
+def _tell_gap(gone: bool) -> None:
+    exits.complain("the agent has gone; waiting for it to come back" if gone else "the agent is back")
+
+
+def _show_change(record: Record, shown: dict[str, str], *, as_json: bool) -> None:
     """Print a record, if what it says of its account differs from what was said last."""
     now = time.time()
     # What is counted down is no news: only when it ends is.
     said = json.dumps({name: value for name, value in record.items() if name != "revision"}, sort_keys=True)
-    if shown.get(record.get("account")) != said:
-        shown[record.get("account")] = said
+    if shown.get(record.account) != said:
+        shown[record.account] = said
         if as_json:
             click.echo(json.dumps(record))
         else:
@@ -323,46 +309,35 @@ def restart(*, force: bool) -> None:
             )
         with _waiting_for(pid) as ended:
             os.kill(pid, signal.SIGUSR1)
-            after = _successor(agent, before, _refusal(status), ended)
-    click.echo(f"restarted: process {after.get('pid')}, version {printable(after.get('version'))}", err=True)
+            after = _successor(agent, before, status.agent.restart_refused, ended)
+    click.echo(f"restarted: process {after.pid}, version {printable(after.version)}", err=True)
 
 
-def _process(about: Mapping[str, object]) -> int:
+def _process(about: Hello) -> int:
     """The agent's process, as its `hello` tells it."""
-    pid = about.get("pid")
-    if not isinstance(pid, int) or pid <= 1:
+    if about.pid is None or about.pid <= 1:
         raise click.ClickException("the agent is the first process of a container: end it from there")
-    return pid
+    return about.pid
 
 
-def _refusal(status: Mapping[str, object]) -> object:
-    """When, and why, the agent did not restart though it was asked to."""
-    about = status.get("agent")
-    return about.get("restart_refused") if isinstance(about, Mapping) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- any map from the agent
-
-
-def _successor(
-    agent: Agent, before: Mapping[str, object], refused: object, ended: Callable[[float], bool]
-) -> Mapping[str, object]:
+def _successor(agent: Agent, before: Hello, refused: RestartRefusal | None, ended: Callable[[float], bool]) -> Hello:
     """What the new agent says of itself, once it answers in place of the one from before."""
     deadline = time.monotonic() + _RESTART_PATIENCE
     while time.monotonic() < deadline:
         if ended(_RESTART_PAUSE):
-            raise click.ClickException(f"the agent, process {before['pid']}, has ended instead; its log says why")
+            raise click.ClickException(f"the agent, process {before.pid}, has ended instead; its log says why")
         try:
             after = agent.hello("restart")
-            if after.get("agent_id") != before.get("agent_id"):
+            if after.agent_id != before.agent_id:
                 return after
-            refusal = _refusal(agent.status())
+            refusal = agent.status().agent.restart_refused
         except AgentError as error:
             if not error.retryable:  # between the two agents there may be none
                 raise
         else:
-            if isinstance(refusal, Mapping) and refusal != refused:
-                reason = printable(refusal.get("reason"), 500)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] -- any map from the agent
-                remedy = remedies_from_wire(refusal.get("remedy"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] -- as above
-                raise Trouble(f"the agent goes on as it is: {reason}", *remedy)
-    raise click.ClickException(f"the agent, process {before['pid']}, is not back within {_RESTART_PATIENCE:.0f} s")
+            if refusal is not None and refusal != refused:
+                raise Trouble(f"the agent goes on as it is: {printable(refusal.reason, 500)}", *refusal.remedy)
+    raise click.ClickException(f"the agent, process {before.pid}, is not back within {_RESTART_PATIENCE:.0f} s")
 
 
 @contextmanager
