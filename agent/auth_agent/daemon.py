@@ -18,6 +18,7 @@ from auth_agent import remedies
 from auth_agent.config import Account, load
 from auth_agent.defect import place
 from auth_agent.errors import ConfigError, StartupError
+from auth_agent.host import readiness
 from auth_agent.host.clock import Clock
 from auth_agent.host.restart import check_program, restart
 from auth_agent.host.signals import Signals
@@ -106,7 +107,7 @@ async def serve(
                 front.start_soon(refresher.run, work)
                 work.start_soon(accepting.run)
                 _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
-                notify(READY)  # before the keyring is touched: that may take as long as it likes
+                _tell_ready()  # before the keyring is touched: that may take as long as it likes
                 keeper.read_all()
                 asked = await _until_stopped(
                     signals, partial(_try, reload), partial(_may_restart, config_path, keeper, about)
@@ -261,6 +262,12 @@ def _not_in_force(reason: str) -> errors.Misconfigured:
         failure="misconfigured",
         remedy=(remedies.correct_configuration(),),
     )
+
+
+def _tell_ready() -> None:
+    """Tell who started the agent, a service manager or `auth-agent login`, that it serves."""
+    notify(READY)
+    readiness.tell()
 
 
 def _try(reload: Callable[[], object]) -> None:

@@ -77,6 +77,11 @@ def test_from_nothing_to_a_token(alone: AgentProcess, provider: OpenIDProvider) 
     token = alone.run("token", "work").stdout.strip()
     assert provider.userinfo(token).status_code == 200
     assert stat.S_IMODE(alone.config.stat().st_mode) == 0o600
+    # Whom it told that it serves is of no concern to the one that takes its place.
+    assert alone.run("restart", "--force").returncode == 0
+    log = next(alone.home.rglob("agent.log")).read_text()
+    assert log.count(" listening ") == 2
+    assert "AUTH_AGENT_READY_FD" not in log
 
 
 def test_an_agent_that_was_started_outlives_the_terminal(alone: AgentProcess, provider: OpenIDProvider) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 
 class Detached(subprocess.Popen[bytes]):
@@ -18,8 +18,9 @@ class Detached(subprocess.Popen[bytes]):
         *,
         directory: str | None = None,
         environment: Mapping[str, str] = os.environ,
+        kept: Collection[int] = (),
     ) -> None:
-        """Start it. Raises an `OSError` where there is no such program."""
+        """Start it with the descriptors that are `kept`. Raises an `OSError` where there is no such program."""
         super().__init__(
             command,
             stdin=subprocess.DEVNULL,
@@ -28,6 +29,7 @@ class Detached(subprocess.Popen[bytes]):
             start_new_session=True,
             cwd=directory,
             env=environment,
+            pass_fds=kept,
         )
 
     def __del__(self) -> None:

@@ -2,8 +2,8 @@
 
 import fcntl
 import os
+import select
 import sys
-import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +13,7 @@ import click
 
 from auth_agent.cli.detached import Detached
 from auth_agent.cli.screen import say, shown_path
+from auth_agent.host import readiness
 from auth_agent.printable import printable
 from auth_agent.storage.state_directory import prepare, state_path
 from auth_agent_client import Agent, Record
@@ -20,7 +21,6 @@ from auth_agent_client.errors import AgentNotRunning, UnknownAccount
 
 # An agent listens before it touches a keyring or a network; a busy machine takes its time to import it.
 _START_PATIENCE: Final = 15.0
-_PAUSE: Final = 0.05  # s, between two looks whether it is there
 _LAST_LINES: Final = 5
 
 
@@ -37,7 +37,7 @@ def ensure_running() -> bool:
     """Start an agent in the background where none runs, and say so; whether one was started.
 
     Raises:
-        ClickException: it did not come to answer; the text says what it logged.
+        ClickException: it did not come to serve; the text says what it logged.
         StartupError: there is no place for its log.
 
     """
@@ -75,34 +75,39 @@ def _turn(directory: Path) -> Generator[None, None, None]:
 
 
 def _start(log: Path) -> int:
-    """Start an agent, wait until it answers; its process."""
+    """Start an agent, wait until it serves; its process."""
     with suppress(FileNotFoundError):
         log.replace(log.with_name(f"{log.name}.old"))
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # The agent writes to the pipe when it serves, and closes it when it ends.
+    reading, writing = os.pipe()
     try:
-        # -P: no module is found in the directory that it happens to begin in, which is the root, lest it keep any busy.
-        command = [sys.executable, "-P", "-m", "auth_agent", "run"]
-        process = Detached(command, output, directory="/", environment=_environment())
+        try:
+            # -P: no module is found in the directory that it happens to begin in: the root, lest it keep any busy.
+            command = [sys.executable, "-P", "-m", "auth_agent", "run"]
+            process = Detached(command, output, directory="/", environment=_environment(writing), kept=(writing,))
+        finally:
+            os.close(output)
+            os.close(writing)
+        ready, _, _ = select.select([reading], [], [], _START_PATIENCE)
+        serves = bool(ready and os.read(reading, 1))
     finally:
-        os.close(output)
-    deadline = time.monotonic() + _START_PATIENCE
-    while not _answers():
-        if process.ends_within(_PAUSE):
-            if _answers():  # a service manager was faster
-                break
-            raise click.ClickException(f"an agent was started, and ended at once:{_said(log)}")
-        if time.monotonic() > deadline:
-            process.terminate()
-            raise click.ClickException(
-                f"an agent was started, and has not answered within {_START_PATIENCE:.0f} s:{_said(log)}"
-            )
+        os.close(reading)
+    if not ready:
+        process.terminate()
+        raise click.ClickException(
+            f"an agent was started, and has not answered within {_START_PATIENCE:.0f} s:{_said(log)}"
+        )
+    if not serves and not _answers():  # one that a service manager started may have been faster
+        raise click.ClickException(f"an agent was started, and ended at once:{_said(log)}")
     return process.pid
 
 
-def _environment() -> dict[str, str]:
-    """What the agent finds as this command did, from another directory."""
+def _environment(ready: int) -> dict[str, str]:
+    """What the agent finds as this command did, from another directory; it tells that descriptor when it serves."""
     chosen = os.environ.get("AUTH_AGENT_CONFIG")
-    return {**os.environ, **({"AUTH_AGENT_CONFIG": str(Path(chosen).absolute())} if chosen else {})}
+    config = {"AUTH_AGENT_CONFIG": str(Path(chosen).absolute())} if chosen else {}
+    return {**os.environ, **config, readiness.VARIABLE: str(ready)}
 
 
 def _said(log: Path) -> str:
