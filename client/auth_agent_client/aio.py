@@ -230,7 +230,8 @@ class AsyncAgent:
             timeout: how long to wait for it, in seconds (15).
 
         Raises:
-            Unsupported: the provider gives this session no ID token, or none that is valid still.
+            Unsupported: the account is its client's own, or its scope lacks `openid`: there are no ID tokens.
+            Denied: there is none that is valid still, and the provider gave none at a refresh.
             LifetimeTooShort: its ID tokens never live as long as `min_ttl` asks for.
             LoginRequired, Unavailable, Timeout, Locked: as for an access token.
 

@@ -155,7 +155,7 @@ class Unsupported(AgentError):
 
 
 class ProviderError(AgentError):
-    """The provider answered with an error; `details` has its `error` and `error_description`."""
+    """The provider answered with what must not be used, or refused in a way that the account can't mend."""
 
     code = "provider_error"
 

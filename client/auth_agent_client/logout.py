@@ -23,7 +23,7 @@ class Logout:
         return self.revoked
 
     def __repr__(self) -> str:
-        # Not the address: it may hold an ID token.
+        # Not the address: another version's agent may put an ID token into it, as the hint that the standard has.
         address = None if self.end_session_url is None else "…"
         return f"Logout(revoked={self.revoked!r}, end_session_url={address}, reason={self.reason!r})"
 

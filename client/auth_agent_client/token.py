@@ -30,6 +30,19 @@ class Token:
         self.scope = scope
         self.audience = audience
 
+    def headers(self, method: str, url: str) -> dict[str, str]:  # noqa: ARG002 -- see its docstring
+        """The headers that authorize one HTTP request; ask for each request anew.
+
+        Today that is `Authorization` alone. A token that is bound to a key (DPoP, RFC 9449) needs a second header, a
+        proof for this method and URL: a program that uses this method will need no change for that.
+
+        Args:
+            method: the request's method, such as "GET".
+            url: the whole URL that it is sent to.
+
+        """
+        return {"Authorization": self.authorization}
+
     @property
     def authorization(self) -> str:
         """The value of an HTTP request's `Authorization` header (RFC 6750, section 2.1)."""
