@@ -165,8 +165,8 @@ DEEP = b"[" * 400_000
 METADATA_KINDS: dict[str, tuple[dict[str, Any] | Answer, type[errors.AgentError], str]] = {
     "another issuer": ({"issuer": "https://evil.example/"}, Misconfigured, "'https://evil.example/'"),
     "an issuer with escapes": ({"issuer": ESCAPES}, Misconfigured, "]0;owned"),
-    "no issuer": ({"issuer": None}, Misconfigured, "correct the account's issuer"),
-    "an issuer of another type": ({"issuer": ["https://evil.example/"]}, Misconfigured, "correct the account's issuer"),
+    "no issuer": ({"issuer": None}, Misconfigured, "says that its issuer is ''"),
+    "an issuer of another type": ({"issuer": ["https://evil.example/"]}, Misconfigured, "says that its issuer is ''"),
     "tokens over http": ({"token_endpoint": "http://evil.example/token"}, Misconfigured, "must begin with https"),
     "tokens at a user": ({"token_endpoint": "https://a.example@evil.example/"}, Misconfigured, "without a user"),
     "tokens at a script": ({"token_endpoint": "javascript:alert(1)"}, Misconfigured, "token_endpoint"),

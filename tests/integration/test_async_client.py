@@ -69,7 +69,7 @@ async def right_answers(agent: AsyncAgent, number: int) -> None:
     """Ask so many things at once, each of which has its own answer."""
 
     async def ask(name: str) -> None:
-        with pytest.raises(UnknownAccount, match=f"there is no account {name};"):
+        with pytest.raises(UnknownAccount, match=f"there is no account {name} "):
             await agent.token(name)
 
     async with anyio.create_task_group() as tasks:
@@ -506,8 +506,9 @@ async def test_an_agent_that_never_accepts_is_not_waited_for_without_end(
 @pytest.mark.anyio
 async def test_nothing_is_sent_where_others_may_enter(agent: AgentProcess, asynchronous: AsyncAgent) -> None:
     agent.socket.parent.chmod(0o711)
-    with pytest.raises(UntrustedAgent, match=f"nothing was sent.*chmod 700 {agent.socket.parent}"):
+    with pytest.raises(UntrustedAgent, match="nothing was sent") as caught:
         await asynchronous.hello()
+    assert caught.value.remedy[0].command == ("chmod", "700", str(agent.socket.parent))
 
 
 @pytest.mark.anyio

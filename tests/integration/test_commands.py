@@ -109,7 +109,7 @@ def test_status_shows_each_account(logged_in: AgentProcess, provider: OpenIDProv
     assert lines[0] == "● work            ready, token good for 59 min"
     assert lines[1] == f"  login    Name of auth0|alice (auth0|alice) at {provider.issuer}"
     assert "○ home (default)  not logged in" in lines
-    assert "  help     auth-agent login home" in lines
+    assert "  help     log in: auth-agent login home" in lines
     assert "  socket   ~/run/agent.sock" in lines
     assert "  config   ~/config.toml" in lines
     assert "  store    sessions are kept in memory only" in lines
@@ -124,7 +124,7 @@ def test_status_says_what_is_wrong_below_the_account(logged_in: AgentProcess, pr
     lines = logged_in.run("status").stdout.splitlines()
     assert lines[0] == "▲ work (default)  ready, but refreshes fail, token good for 59 min"
     assert "  problem  the provider answered HTTP 503" in lines
-    assert "  help     it is tried again by itself; or now: auth-agent refresh work" in lines
+    assert "  help     it is tried again by itself; to try it now: auth-agent refresh work" in lines
 
 
 def test_status_has_colours_on_demand_only(logged_in: AgentProcess) -> None:
@@ -168,7 +168,8 @@ def test_a_check_of_all_accounts_fails_for_one(logged_in: AgentProcess, provider
     logged_in.configure({"work": account(provider), "home": account(provider)})
     logged_in.run("reload")
     done = logged_in.run("status", "--check")
-    assert (done.returncode, done.stderr) == (4, "auth-agent: home: not logged in; auth-agent login home\n")
+    assert done.returncode == 4
+    assert done.stderr == "auth-agent: home: not logged in\n  log in: auth-agent login home\n"
     assert logged_in.run("status", "--check", "work").returncode == 0
 
 
@@ -179,7 +180,9 @@ def test_a_check_of_a_session_that_the_provider_ended_says_why(
     logged_in.run("refresh")
     done = logged_in.run("status", "--check")
     assert done.returncode == 4
-    assert done.stderr == "auth-agent: work: login required: invalid_grant: revoked; auth-agent login work\n"
+    assert done.stderr == (
+        "auth-agent: work: login required: invalid_grant: revoked\n  log in again: auth-agent login work\n"
+    )
 
 
 def test_reload_says_what_changed_or_why_it_can_not_be_read(logged_in: AgentProcess) -> None:

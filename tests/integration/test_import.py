@@ -97,7 +97,7 @@ def test_an_issuer_that_says_it_is_another_is_not_believed(provider: OpenIDProvi
     token = refresh_token(provider)
     with AgentProcess({"work": mistaken}) as agent, agent.client() as client:
         provider.reset()
-        with pytest.raises(Misconfigured, match="correct the account's issuer"):
+        with pytest.raises(Misconfigured, match="says that its issuer is"):
             client.import_refresh_token(token)
     assert provider.requests(provider.token_path) == []
 

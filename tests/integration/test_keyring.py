@@ -338,8 +338,10 @@ def test_a_locked_keyring_is_told_at_once_and_goes_on_by_itself_when_it_is_unloc
     keyring.lock()
     agent.start()
     with agent.client() as client:
-        with pytest.raises(Locked, match="unlock it"):
+        with pytest.raises(Locked, match="the keyring is locked") as locked:
             client.token("work")
+        assert locked.value.failure == "locked"
+        assert "--unlock" in locked.value.remedy[-1].line
         for call in (client.has_valid, client.refresh):
             begun = time.monotonic()
             with pytest.raises(Locked):

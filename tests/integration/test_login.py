@@ -219,7 +219,8 @@ def test_where_all_ports_are_taken_a_person_learns_what_to_do(
         client.call("reload", {})
         with pytest.raises(Misconfigured, match=str(taken)) as caught:
             begin(client)
-        assert "redirect_ports" in caught.value.message
+        assert "redirect_ports" in " ".join(remedy.text for remedy in caught.value.remedy)
+        assert ("auth-agent", "login", "work", "--flow", "device") in [one.command for one in caught.value.remedy]
 
 
 # ---- what is wrong with what the provider grants
@@ -231,8 +232,10 @@ def test_a_provider_under_another_name_gets_no_login(
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
     agent.configure({"work": account(provider, **ANY), "wrong": {**account(provider, **ANY), "issuer": wrong}})
     client.call("reload", {})
-    with pytest.raises(Misconfigured, match="correct the account's issuer"):
+    with pytest.raises(Misconfigured, match="says that its issuer is") as caught:
         begin(client, "wrong")
+    (remedy,) = caught.value.remedy
+    assert "correct its issuer" in remedy.text
 
 
 def test_an_answer_in_another_provider_s_name_is_not_believed(provider: OpenIDProvider, client: Agent) -> None:
@@ -268,7 +271,8 @@ def test_a_forged_id_token_makes_no_session(how: str, provider: OpenIDProvider, 
         error = failure(client, login)
         assert isinstance(error, ProviderError)
         assert "ID token" in error.message
-        assert "ask whoever runs the provider; try again: auth-agent login work" in error.message
+        assert error.failure == "invalid_response"
+        assert [remedy.line for remedy in error.remedy] == ["auth-agent login work", ""]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +294,7 @@ def test_an_id_token_that_says_something_else_makes_no_session(
         error = failure(client, login)
         assert isinstance(error, ProviderError)
         assert text in error.message
-        assert error.message.endswith("try again: auth-agent login work")
+        assert error.remedy[0].command == ("auth-agent", "login", "work")
 
 
 def test_another_user_needs_to_be_meant(provider: OpenIDProvider, client: Agent) -> None:
@@ -299,7 +303,8 @@ def test_another_user_needs_to_be_meant(provider: OpenIDProvider, client: Agent)
         assert "--switch-user" in page(provider.enter(address(login), "auth0|bob"))
         error = failure(client, login)
         assert isinstance(error, Denied)
-        assert "auth-agent login work --switch-user" in error.message
+        assert error.failure == "wrong_user"
+        assert [remedy.line for remedy in error.remedy] == ["auth-agent login work --switch-user"]
     login = begin(client, switch_user=True)
     assert provider.enter(address(login), "auth0|bob").status_code == 200
     assert result(client, login)["subject"] == "auth0|bob"
@@ -319,10 +324,11 @@ def test_a_clock_that_is_10_min_off_is_named(offset: int, start_provider: Callab
     with AgentProcess({"work": account(provider, **ANY)}) as agent, agent.client() as client:
         login = begin(client)
         assert "clock" in page(provider.enter(address(login)))
-        message = failure(client, login).message
-        assert "10 min" in message
-        assert "timedatectl" in message or "Date & Time" in message
-        assert message.endswith("then try again: auth-agent login work")
+        error = failure(client, login)
+        assert "10 min" in error.message
+        assert error.failure == "clock"
+        assert "clock" in error.remedy[0].text
+        assert error.remedy[1].command == ("auth-agent", "login", "work")
 
 
 # ---- on another device
@@ -354,7 +360,8 @@ def test_a_person_who_refuses_on_the_other_device_is_told_so(quick: OpenIDProvid
         quick.deny(str(login["verification_uri_complete"]))
         error = failure(client, login)
         assert isinstance(error, Denied)
-        assert error.message.endswith("the confirmation prompt; try again: auth-agent login work")
+        assert error.message.endswith("the confirmation prompt")
+        assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
 
 
 def test_a_code_that_nobody_enters_expires(start_provider: Callable[..., OpenIDProvider]) -> None:
@@ -363,7 +370,7 @@ def test_a_code_that_nobody_enters_expires(start_provider: Callable[..., OpenIDP
         begun = time.monotonic()
         error = failure(client, begin(client, flow="device"))
         assert isinstance(error, LoginRequired)
-        assert "auth-agent login work" in error.message
+        assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
         assert time.monotonic() - begun < 60  # and not the ten minutes of a login
 
 
@@ -385,9 +392,10 @@ def test_a_client_with_a_secret_logs_in_and_refreshes(client_id: str, provider: 
     secret = CREDENTIALS[client_id]
     keys = account(provider, client_id, token_endpoint_auth_method=secret.method, **ANY)
     with AgentProcess({"work": keys}) as agent, agent.client() as client:
-        with pytest.raises(InvalidRequest, match="--client-secret") as caught:
+        with pytest.raises(InvalidRequest, match="authenticates with a secret") as caught:
             begin(client)
         assert caught.value.parameter == "client_secret"
+        assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent login work --client-secret"]
         login = begin(client, client_secret=secret.secret)
         assert provider.enter(address(login)).status_code == 200
         result(client, login)

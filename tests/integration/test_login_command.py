@@ -111,7 +111,7 @@ def test_a_new_account_that_is_wrong_is_corrected_by_another_login(
     said = " ".join(done.stderr.split())
     assert done.returncode == 1
     assert f"says that its issuer is '{provider.issuer}'" in said
-    assert "to correct it, say anew what was wrong, as in: auth-agent login new --issuer URL" in said
+    assert "give login the options that were wrong once more, and the others stay: auth-agent login new" in said
     assert "try again" not in said
     with at_terminal(agent, "login", "new", "--issuer", provider.issuer) as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
@@ -326,7 +326,7 @@ def test_a_session_s_account_is_not_given_to_another_client(agent: AgentProcess,
     ("arguments", "code", "said"),
     [
         (("login", "wrk"), 1, "did you mean work?"),
-        (("login", "new"), 1, "auth-agent login new --issuer"),
+        (("login", "new"), 1, "auth-agent login --help"),
         (("login", "new", "--client-id", "x"), 2, "--issuer"),
         (("login", "new", "--issuer", "http://evil.example", "--client-id", "x"), 1, "https://"),
         (("login", "--issuer", "https://id.example", "--client-id", "x"), 2, "Name the account"),
@@ -334,7 +334,7 @@ def test_a_session_s_account_is_not_given_to_another_client(agent: AgentProcess,
         (("login", "work", "--authorize", "prompt"), 2, "NAME=VALUE"),
         (("login", "work", "--management-for", "wrk"), 1, "did you mean work?"),
         (("login", "work", "--management-for", "work"), 2, "another account"),
-        (("login", "new", "--management-for", "work"), 1, "auth-agent login new --issuer"),
+        (("login", "new", "--management-for", "work"), 1, "auth-agent login --help"),
         (("login", "a b", "--issuer", "https://id.example", "--client-id", "x"), 1, "a b"),
     ],
 )
@@ -383,7 +383,7 @@ def test_a_login_for_another_account_that_comes_to_nothing_leaves_that_as_before
         terminal.type("\x03")
         assert terminal.end() == 130
         assert "work is as it was before" in terminal.shown
-        again = "to try again: auth-agent login users --management-for work"
+        again = "try again: auth-agent login users --management-for work"
         assert (again in " ".join(terminal.shown.split())) == is_new
     after = agent.config.read_text()
     assert "management_account" not in after

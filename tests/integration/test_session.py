@@ -367,10 +367,10 @@ def test_other_providers_say_which_they_are() -> None:
 def test_a_session_for_another_api_says_which_command_gets_a_token(client: Agent, provider: OpenIDProvider) -> None:
     with pytest.raises(Misconfigured) as raised:
         client.user_metadata("work")
-    assert raised.value.message.endswith(
+    assert [remedy.line for remedy in raised.value.remedy] == [
         f"auth-agent login work.users --issuer {provider.issuer} --client-id native-app "
         f"--audience {provider.management_audience} --scope '{USERS_SCOPE}' --management-for work"
-    )
+    ]
 
 
 def test_a_session_without_a_refresh_token_is_enough(provider: OpenIDProvider) -> None:
@@ -421,8 +421,11 @@ def test_a_token_without_the_scope_says_which_login_has_it(provider: OpenIDProvi
     scope = "openid offline_access read:current_user"
     with session(provider, audience=provider.management_audience, scope=scope) as (_, client):
         assert client.user_metadata("work") == {}
-        with pytest.raises(Denied, match="lacks update:current_user_metadata: auth-agent login work --scope"):
+        with pytest.raises(Denied, match="lacks the scope update:current_user_metadata") as denied:
             client.update_user_metadata("work", {"country": "Canada"})
+        (remedy,) = denied.value.remedy
+        assert remedy.command[:4] == ("auth-agent", "login", "work", "--scope")
+        assert "update:current_user_metadata" in remedy.command[4].split()
 
 
 def test_an_opaque_token_at_the_management_api_says_to_log_in(provider: OpenIDProvider) -> None:
@@ -432,8 +435,9 @@ def test_an_opaque_token_at_the_management_api_says_to_log_in(provider: OpenIDPr
         provider.clear_faults()
         provider.fault("merge", set={"access_token": "opaque"}, route=TOKEN_ROUTE)
         client.refresh("work")
-        with pytest.raises(Denied, match="not for this API; log in again: auth-agent login work"):
+        with pytest.raises(Denied, match="not for this API") as denied:
             client.user_metadata("work")
+        assert [remedy.line for remedy in denied.value.remedy] == ["auth-agent login work"]
 
 
 def test_a_removed_user_is_told(users: Agent, provider: OpenIDProvider) -> None:

@@ -191,7 +191,7 @@ def test_without_a_login_for_the_api_the_command_that_makes_one_is_told_and_work
     assert found, done.stderr
     with at_terminal(agent, "metadata", "get") as terminal:
         assert terminal.end() == 1
-        assert f"\n{found[0]}\n" in terminal.shown  # whole, to be copied
+        assert f"\n    {found[0]}\n" in terminal.shown  # whole, to be copied
     with at_terminal(agent, *shlex.split(found[1]), "--redirect-port", "0") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0, terminal.shown
