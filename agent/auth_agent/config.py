@@ -18,16 +18,13 @@ from urllib.parse import urlsplit
 from auth_agent.address import check_address, check_issuer
 from auth_agent.config_path import config_path as config_path  # noqa: PLC0414 -- named again: for who imports it from here
 from auth_agent.errors import ConfigError
+from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES, GrantType
 from auth_agent.hosts import HostError, HostRule, Place, read_key
 from auth_agent.printable import printable
 from auth_agent_client.messages import is_account_name
 
-DEFAULT_SCOPE: Final = "openid profile email offline_access"
 # Three, since Auth0 wants each callback address registered, port and all, and one may be taken.
 DEFAULT_REDIRECT_PORTS: Final = (48631, 48632, 48633)
-AUTHORIZATION_CODE: Final = "authorization_code"
-CLIENT_CREDENTIALS: Final = "client_credentials"
-GRANTS: Final = (AUTHORIZATION_CODE, CLIENT_CREDENTIALS)
 # How a client says at the token endpoint who it is: OpenID Connect Core 1.0, section 9.
 TOKEN_ENDPOINT_AUTH_METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
 _MAX_PORT: Final = 65_535
@@ -42,10 +39,9 @@ def _nothing() -> Mapping[str, str]:
 class Account:
     """One account: which provider, and as which client.
 
-    `grant` is one of GRANTS: a person logs in, or the client stands for itself. `token_endpoint_auth_method` is one of
-    TOKEN_ENDPOINT_AUTH_METHODS; None: as the provider's metadata has it. `management_account` names the account whose
-    tokens are for the provider's Management API, where they aren't this one's own; `management_audience` is that API's
-    audience, where a custom domain as the issuer hides it.
+    `token_endpoint_auth_method` is one of TOKEN_ENDPOINT_AUTH_METHODS; None: as the provider's metadata has it.
+    `management_account` names the account whose tokens are for the provider's Management API, where they aren't this
+    one's own; `management_audience` is that API's audience, where a custom domain as the issuer hides it.
     """
 
     name: str
@@ -53,11 +49,11 @@ class Account:
     client_id: str
     default: bool = False
     audience: str | None = None
-    scope: str = DEFAULT_SCOPE
+    scope: str = AUTHORIZATION_CODE.default_scope
     redirect_ports: tuple[int, ...] = DEFAULT_REDIRECT_PORTS
     proxy: str | None = field(default=None, repr=False)  # an address that may hold a password
     authorize: Mapping[str, str] = field(default_factory=_nothing)
-    grant: str = AUTHORIZATION_CODE
+    grant_type: GrantType = field(default=AUTHORIZATION_CODE, metadata={"key": "grant"})
     token_endpoint_auth_method: str | None = None
     management_account: str | None = None
     management_audience: str | None = None
@@ -65,7 +61,7 @@ class Account:
 
 _TABLES: Final = ("accounts", "hosts")
 _HOST_KEYS: Final = ("account", "audience", "scope")
-_KEYS: Final = tuple(key.name for key in fields(Account) if key.name != "name")
+_KEYS: Final = tuple(key.metadata.get("key", key.name) for key in fields(Account) if key.name != "name")
 
 
 def _no_accounts() -> Mapping[str, Account]:
@@ -182,12 +178,12 @@ class _Reader:
             except ValueError as error:
                 raise self._wrong((*at, key), str(error)) from error
 
-        grant = read("grant", _one_of(*GRANTS), AUTHORIZATION_CODE)
+        grant_type = GRANT_TYPES[read("grant", _one_of(*GRANT_TYPES), AUTHORIZATION_CODE.name)]
         method = read("token_endpoint_auth_method", _one_of(*TOKEN_ENDPOINT_AUTH_METHODS), None)
-        if grant == CLIENT_CREDENTIALS and method == "none":
+        if grant_type.needs_secret and method == "none":
             raise self._wrong(
                 (*at, "token_endpoint_auth_method"),
-                f"can't be none with grant = {grant}, where the client has a secret",
+                f"can't be none with grant = {grant_type.name}, where the client has a secret",
             )
         return Account(
             name=name,
@@ -195,11 +191,11 @@ class _Reader:
             client_id=read("client_id", _text, ""),
             default=read("default", _default, False),
             audience=read("audience", _optional_text, None),
-            scope=read("scope", _scope, DEFAULT_SCOPE if grant == AUTHORIZATION_CODE else ""),
+            scope=read("scope", _scope, grant_type.default_scope),
             redirect_ports=read("redirect_ports", _redirect_ports, DEFAULT_REDIRECT_PORTS),
             proxy=read("proxy", _proxy, None),
             authorize=read("authorize", _authorize, _nothing()),
-            grant=grant,
+            grant_type=grant_type,
             token_endpoint_auth_method=method,
             management_account=read("management_account", _account_name, None),
             management_audience=read("management_audience", _api_address, None),

@@ -15,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import Failure, TokenReply
+from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.schedule import SKEW
@@ -57,10 +58,8 @@ class HonestProvider(FakeProvider):
     clock: FakeClock = field(default_factory=FakeClock)
     granted: dict[str, float] = field(default_factory=dict[str, float])
 
-    async def refresh(
-        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
-    ) -> TokenReply | Failure:
-        outcome = await super().refresh(client, refresh_token, audience, scope)
+    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+        outcome = await super().token(client, request)
         if isinstance(outcome, TokenReply) and outcome.access_token is not None:
             self.granted[outcome.access_token.reveal()] = self.clock.now().boot
         return outcome

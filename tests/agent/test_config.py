@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from auth_agent import config
-from auth_agent.config import DEFAULT_REDIRECT_PORTS, DEFAULT_SCOPE, Account, Config
+from auth_agent.config import DEFAULT_REDIRECT_PORTS, Account, Config
 from auth_agent.errors import ConfigError
+from auth_agent.grant_type import AUTHORIZATION_CODE
 
 MINIMAL = """
 [accounts.work]
@@ -66,10 +67,13 @@ def test_an_account_needs_an_issuer_and_a_client_and_has_defaults_for_the_rest(p
         redirect_ports=(48631, 48632, 48633),
         proxy=None,
         authorize={},
-        grant="authorization_code",
+        grant_type=AUTHORIZATION_CODE,
         token_endpoint_auth_method=None,
     )
-    assert (account(path).scope, account(path).redirect_ports) == (DEFAULT_SCOPE, DEFAULT_REDIRECT_PORTS)
+    assert (account(path).scope, account(path).redirect_ports) == (
+        AUTHORIZATION_CODE.default_scope,
+        DEFAULT_REDIRECT_PORTS,
+    )
 
 
 def test_every_key_is_read(path: Path) -> None:
@@ -98,7 +102,7 @@ def test_every_key_is_read(path: Path) -> None:
         redirect_ports=(0, 65535),
         proxy="http://proxy.example:3128",
         authorize={"organization": "org_1", "prompt": "login"},
-        grant="authorization_code",
+        grant_type=AUTHORIZATION_CODE,
         token_endpoint_auth_method="client_secret_post",
         management_account="work.users",
         management_audience="https://acme.eu.auth0.com/api/v2/",
@@ -108,7 +112,7 @@ def test_every_key_is_read(path: Path) -> None:
 def test_a_client_that_stands_for_itself_asks_for_no_scope_unless_it_is_told_to(path: Path) -> None:
     assert account(path, 'grant = "client_credentials"').scope == ""
     assert account(path, 'grant = "client_credentials"\nscope = "read:all"').scope == "read:all"
-    assert account(path, 'grant = "authorization_code"').scope == DEFAULT_SCOPE
+    assert account(path, 'grant = "authorization_code"').scope == AUTHORIZATION_CODE.default_scope
 
 
 def test_a_client_that_stands_for_itself_has_a_secret(path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from auth_agent.oauth.device import (
     CodeExpired,
-    DeviceGrant,
+    DeviceAuthorization,
     Pending,
     SlowDown,
     next_interval,
@@ -36,7 +36,7 @@ ANSWER: dict[str, object] = {
 }
 
 
-def begun(status: int = 200, **fields: object) -> DeviceGrant | Failure:
+def begun(status: int = 200, **fields: object) -> DeviceAuthorization | Failure:
     return parse_device_answer(status, {}, json.dumps({**ANSWER, **fields}).encode(), 0.0)
 
 
@@ -49,7 +49,7 @@ def polled(status: int, **fields: object) -> TokenReply | Failure:
 
 def test_a_person_gets_a_code_and_an_address() -> None:
     found = begun()
-    assert isinstance(found, DeviceGrant)
+    assert isinstance(found, DeviceAuthorization)
     assert found.user_code == "WDJB-MJHT"
     assert found.verification_uri == "https://acme.example/activate"
     assert found.verification_uri_complete == "https://acme.example/activate?user_code=WDJB-MJHT"
@@ -59,7 +59,7 @@ def test_a_person_gets_a_code_and_an_address() -> None:
 
 def test_what_is_not_said_is_as_the_rfc_has_it() -> None:
     found = begun(interval=None, verification_uri_complete=None)
-    assert isinstance(found, DeviceGrant)
+    assert isinstance(found, DeviceAuthorization)
     assert found.interval == 5
     assert found.verification_uri_complete is None
 
@@ -68,7 +68,7 @@ def test_google_s_name_for_the_address_is_known() -> None:
     fields = {name: value for name, value in ANSWER.items() if not name.startswith("verification")}
     body = json.dumps({**fields, "verification_url": "https://www.google.com/device"}).encode()
     found = parse_device_answer(200, {}, body, 0.0)
-    assert isinstance(found, DeviceGrant)
+    assert isinstance(found, DeviceAuthorization)
     assert found.verification_uri == "https://www.google.com/device"
 
 
@@ -101,14 +101,14 @@ def test_an_answer_that_begins_nothing_says_why(fields: dict[str, Any], kind: ty
 
 def test_a_code_from_outside_is_safe_to_print() -> None:
     found = begun(user_code="AB\x1b[31mCD")
-    assert isinstance(found, DeviceGrant)
+    assert isinstance(found, DeviceAuthorization)
     assert found.user_code.isprintable()
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=3), st.integers(100, 599))
 def test_an_answer_of_any_shape_is_a_grant_or_a_failure(value: object, status: int) -> None:
     for name in ANSWER:
-        assert isinstance(begun(status, **{name: value}), DeviceGrant | Failure)
+        assert isinstance(begun(status, **{name: value}), DeviceAuthorization | Failure)
 
 
 # ---- asking

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from auth_agent.grant_type import GRANT_TYPES
 from auth_agent.host.clock import Moment
 from auth_agent.secret import Secret
 from auth_agent.sessions.entry import MAX_LENGTH, EntryError, Kept, dump, load
@@ -118,6 +119,16 @@ def test_what_may_be_missing_is_as_if_it_were_null() -> None:
 
 
 # ---- clocks
+
+
+def test_a_grant_of_a_newer_version_is_kept_and_is_that_of_no_account() -> None:
+    found = entry()
+    found["login"]["grant"] = "token_exchange"
+    kept = loaded(found)
+    assert isinstance(kept.state, Active)
+    assert kept.state.login.grant_type not in GRANT_TYPES.values()
+    assert kept.state.login.renewable
+    assert entry(kept)["login"]["grant"] == "token_exchange"
 
 
 def test_within_the_same_boot_both_clocks_tell_a_tokens_age() -> None:

@@ -1,8 +1,10 @@
 """ID tokens for programs that have to show who is logged in."""
 
+from typing import Any
+
 import pytest
 
-from auth_agent.config import CLIENT_CREDENTIALS
+from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.host.clock import Moment
 from auth_agent.secret import Secret
 from auth_agent.sessions.identity import id_token_at_hand, no_id_token
@@ -14,9 +16,9 @@ from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, account, jwt, reply
 NOW = Moment(NOON, 5_000)
 
 
-def session(id_token: Secret | None, **more: str) -> Session:
+def session(id_token: Secret | None, **more: Any) -> Session:
     one = Session(account(**more), chance=0.0)
-    login = Login(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), id_token, grant=one.account.grant)
+    login = Login(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), id_token, grant_type=one.account.grant_type)
     one.log_in(login, one.access_token(reply(), login, NOW), NOW)
     return one
 
@@ -38,7 +40,7 @@ def test_who_has_none_is_told_why() -> None:
     with pytest.raises(errors.Unsupported, match="has no openid"):
         id_token_at_hand(session(None, scope="offline_access"), None, NOW)
     with pytest.raises(errors.Unsupported, match="nobody is logged in there"):
-        id_token_at_hand(session(None, grant=CLIENT_CREDENTIALS), None, NOW)
+        id_token_at_hand(session(None, grant_type=CLIENT_CREDENTIALS), None, NOW)
     gone = session(jwt(exp=NOON + 100))
     gone.log_out()
     with pytest.raises(errors.LoginRequired):

@@ -10,7 +10,9 @@ import pytest
 import trio.testing
 
 from auth_agent.cli.stake import accounts_at_stake
+from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import Failure, TokenReply, Unsent
+from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.storage import journal
 from auth_agent_client import errors
@@ -199,9 +201,9 @@ async def test_a_disk_that_is_full_at_a_login_after_a_logout_does_not_end_that_l
 async def test_a_client_does_not_wait_behind_all_that_is_to_be_saved(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refresh(_: str, refresh_token: Secret) -> TokenReply | Failure:
+    async def token(_: Client, request: TokenRequest) -> TokenReply | Failure:
         await anyio.sleep(3)
-        return reply("at", refresh_token=f"{refresh_token.reveal()}x")
+        return reply("at", refresh_token=f"{request.secrets['refresh_token'].reveal()}x")
 
     machine.accounts = [*(f"number-{number}" for number in range(600)), "work"]
     await machine.has_a_session()
@@ -210,7 +212,7 @@ async def test_a_client_does_not_wait_behind_all_that_is_to_be_saved(
         entry["login"]["refresh_token"] = f"rt-of-{name}"
         machine.store.texts[name] = Secret(json.dumps({**entry, "account": name}))
     machine.clock.pass_(4000)  # all have expired
-    monkeypatch.setattr(machine.provider, "refresh", refresh)
+    monkeypatch.setattr(machine.provider, "token", token)
     machine.store.latency = 0.05
     async with machine.agent() as heart:
         await anyio.sleep(3.3)

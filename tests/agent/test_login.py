@@ -10,9 +10,10 @@ import anyio.lowlevel
 import pytest
 import trio.testing
 
-from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.config import Account
+from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.loopback.listener import RedirectListener
-from auth_agent.oauth.device import CodeExpired, DeviceGrant, Pending, SlowDown
+from auth_agent.oauth.device import CodeExpired, DeviceAuthorization, Pending, SlowDown
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import (
     Busy,
@@ -34,10 +35,10 @@ from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, FakeProvider, account
 
 pytestmark = pytest.mark.anyio
 
-DEVICE = DeviceGrant(Secret("dc"), "WDJB-MJHT", f"{ISSUER}activate", None, lifetime=900, interval=5)
+DEVICE = DeviceAuthorization(Secret("dc"), "WDJB-MJHT", f"{ISSUER}activate", None, lifetime=900, interval=5)
 # The system chooses a port, so that tests may run side by side.
 ANY_PORT = (0,)
-ROBOT = account(grant=CLIENT_CREDENTIALS)
+ROBOT = account(grant_type=CLIENT_CREDENTIALS)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import anyio
 import pytest
 import trio.testing
 
-from auth_agent.config import CLIENT_CREDENTIALS
+from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.outcome import Busy, Failure, Refused, Rejected, Unsent, Unusable
 from auth_agent.sessions.profile import Profile, Told, by_id_token, said_of_the_user
 from auth_agent.sessions.state import Login
@@ -215,7 +215,7 @@ async def test_an_answer_that_comes_after_the_logout_is_nobodys() -> None:
 
 
 async def test_a_client_of_its_own_has_nobody_to_tell_of() -> None:
-    async with running(None, account(grant=CLIENT_CREDENTIALS), logged_in=False) as world:
+    async with running(None, account(grant_type=CLIENT_CREDENTIALS), logged_in=False) as world:
         with pytest.raises(errors.Unsupported, match="nobody is logged in there"):
             await profile(world)
 

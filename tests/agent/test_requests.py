@@ -6,6 +6,7 @@ from email.utils import formatdate
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from auth_agent.oauth.device import device_request
 from auth_agent.oauth.outcome import (
     Busy,
     Ended,
@@ -19,13 +20,16 @@ from auth_agent.oauth.outcome import (
     Unclear,
 )
 from auth_agent.oauth.requests import (
-    client_credentials_form,
-    code_form,
     device_form,
     parse_lifetime,
     parse_token_answer,
-    refresh_form,
     revocation_form,
+)
+from auth_agent.oauth.token_request import (
+    TokenRequest,
+    client_credentials_request,
+    code_request,
+    refresh_request,
 )
 from auth_agent.secret import Secret
 
@@ -49,13 +53,14 @@ def granted(**fields: object) -> TokenReply:
 
 
 def test_a_refresh_names_neither_audience_nor_scope() -> None:
-    assert refresh_form(Secret("rt")) == {"grant_type": "refresh_token", "refresh_token": "rt"}
+    form = refresh_request(Secret("rt")).form(is_auth0=True)
+    assert form == {"grant_type": "refresh_token", "refresh_token": "rt"}
 
 
-@pytest.mark.parametrize(("by_resource", "name"), [(False, "audience"), (True, "resource")])
-def test_a_refresh_for_another_api_names_it_as_its_provider_has_it(by_resource: bool, name: str) -> None:
-    form = refresh_form(Secret("rt"), "https://api.example", "read write", by_resource=by_resource)
-    assert form == {
+@pytest.mark.parametrize(("is_auth0", "name"), [(True, "audience"), (False, "resource")])
+def test_a_refresh_for_another_api_names_it_as_its_provider_has_it(is_auth0: bool, name: str) -> None:
+    request = refresh_request(Secret("rt"), "https://api.example", "read write")
+    assert request.form(is_auth0=is_auth0) == {
         "grant_type": "refresh_token",
         "refresh_token": "rt",
         name: "https://api.example",
@@ -63,8 +68,9 @@ def test_a_refresh_for_another_api_names_it_as_its_provider_has_it(by_resource: 
     }
 
 
-def test_a_code_is_exchanged_with_its_verifier() -> None:
-    assert code_form(Secret("c"), "http://127.0.0.1:8976/callback", Secret("v")) == {
+def test_a_code_is_redeemed_with_its_verifier() -> None:
+    request = code_request(Secret("c"), "http://127.0.0.1:8976/callback", Secret("v"))
+    assert request.form(is_auth0=False) == {
         "grant_type": "authorization_code",
         "code": "c",
         "redirect_uri": "http://127.0.0.1:8976/callback",
@@ -74,7 +80,30 @@ def test_a_code_is_exchanged_with_its_verifier() -> None:
 
 def test_what_is_wanted_is_named_where_there_is_something() -> None:
     assert device_form("openid", "https://api.example/") == {"scope": "openid", "audience": "https://api.example/"}
-    assert client_credentials_form("", None) == {"grant_type": "client_credentials"}
+    assert client_credentials_request("", None).form(is_auth0=False) == {"grant_type": "client_credentials"}
+
+
+@pytest.mark.parametrize("is_auth0", [True, False])
+def test_a_client_names_the_api_of_its_own_token_in_one_way(is_auth0: bool) -> None:
+    request = client_credentials_request("read:all", "https://api.example/")
+    assert request.form(is_auth0=is_auth0) == {
+        "grant_type": "client_credentials",
+        "scope": "read:all",
+        "audience": "https://api.example/",
+    }
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        refresh_request(Secret("s3cret")),
+        code_request(Secret("s3cret"), "http://127.0.0.1/", Secret("s3cret")),
+        device_request(Secret("s3cret")),
+    ],
+)
+def test_a_request_does_not_show_what_it_presents(made: TokenRequest) -> None:
+    assert "s3cret" not in repr(made)
+    assert {secret.reveal() for secret in made.secrets.values()} == {"s3cret"}
 
 
 def test_a_revocation_says_which_kind_of_token_it_is() -> None:

@@ -4,7 +4,8 @@ import anyio
 import pytest
 import trio.testing
 
-from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.config import Account
+from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.auth0 import InsufficientScope
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, Refused, Rejected, Unsent, Unusable
@@ -129,7 +130,7 @@ async def test_other_providers_say_that_they_are_others() -> None:
 
 
 async def test_a_client_of_its_own_has_no_user() -> None:
-    async with running(auth0(), account(grant=CLIENT_CREDENTIALS), logged_in=False) as world:
+    async with running(auth0(), account(grant_type=CLIENT_CREDENTIALS), logged_in=False) as world:
         with pytest.raises(errors.Unsupported, match="nobody is logged in there"):
             await world.users.user(world.session)
 

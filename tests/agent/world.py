@@ -19,9 +19,10 @@ from auth_agent.config import Account, Config
 from auth_agent.host.clock import Clock, Moment
 from auth_agent.json_object import parse_object
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.device import DeviceGrant
+from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Ended, Failure, Misconfigured, TokenReply
+from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Job
 from auth_agent.sessions.session import Session
@@ -130,7 +131,7 @@ class FakeProvider:
     script: list[Failure | TokenReply] = field(default_factory=list[Failure | TokenReply])
     metadata: Metadata | Failure = METADATA
     key_set: str | Failure = "{}"
-    device: DeviceGrant | Failure = field(default_factory=lambda: Misconfigured("no device flow"))
+    device: DeviceAuthorization | Failure = field(default_factory=lambda: Misconfigured("no device flow"))
     nonce: str | None = None
     presented: list[str] = field(default_factory=list[str])
     # The audience and the scope that each refresh asked for.
@@ -161,44 +162,40 @@ class FakeProvider:
         await anyio.lowlevel.checkpoint()
         return self.key_set
 
-    async def refresh(
-        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
-    ) -> TokenReply | Failure:
+    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
         assert client.client_id == CLIENT
+        form = request.form(is_auth0=True)
+        if request.grant_type == "refresh_token":
+            return await self._refresh(form["refresh_token"], form.get("audience"), form.get("scope", ""))
+        if request.grant_type == "client_credentials":
+            assert client.secret is not None
+            assert form.keys() == {"grant_type", "scope"}
+            self.secrets.append(client.secret.reveal())
+            return await self._answer() or replace(self._grant(new=True), id_token=None)
+        if request.grant_type == "authorization_code":
+            assert form["redirect_uri"].startswith("http://127.0.0.1:")
+            assert form["code_verifier"]
+            self.codes.append(form["code"])
+        else:
+            self.codes.append(form["device_code"])
+        return await self._answer() or self._grant(new=True)
+
+    async def _refresh(self, refresh_token: str, audience: str | None, scope: str) -> TokenReply | Failure:
         self.wanted.append((audience, scope))
-        self.presented.append(refresh_token.reveal())
+        self.presented.append(refresh_token)
         scripted = await self._answer()
         if scripted is not None:
             return scripted
-        if refresh_token.reveal() != self.live or self.live in self.revoked:
+        if refresh_token != self.live or self.live in self.revoked:
             return Ended("invalid_grant")
         return self._grant(new=self.rotates, audience=audience, scope=scope)
 
-    async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
-        assert client.client_id == CLIENT
-        assert redirect_uri.startswith("http://127.0.0.1:")
-        assert verifier.reveal()
-        self.codes.append(code.reveal())
-        return await self._answer() or self._grant(new=True)
-
-    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceGrant | Failure:
+    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
         assert client.client_id == CLIENT
         assert scope
         assert audience is None
         await anyio.lowlevel.checkpoint()
         return self.device
-
-    async def poll(self, client: Client, device_code: Secret) -> TokenReply | Failure:
-        assert client.client_id == CLIENT
-        self.codes.append(device_code.reveal())
-        return await self._answer() or self._grant(new=True)
-
-    async def mint(self, client: Client, scope: str, audience: str | None) -> TokenReply | Failure:
-        assert client.secret is not None
-        assert scope
-        assert audience is None
-        self.secrets.append(client.secret.reveal())
-        return await self._answer() or replace(self._grant(new=True), id_token=None)
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         assert client.client_id == CLIENT

@@ -101,9 +101,9 @@ REFRESH = [
     Moment("before the note of its intent", Reach.NOWHERE, Trap("note:before")),
     Moment("in the middle of the note of its intent", Reach.NOWHERE, Trap("note:middle")),
     Moment("after the note of its intent", Reach.NOWHERE, Trap("note:after")),
-    Moment("before the request", Reach.NOWHERE, Trap("refresh:before")),
+    Moment("before the request", Reach.NOWHERE, Trap("refresh_token:before")),
     Moment("after the request", Reach.PROVIDER),
-    Moment("after the reply", Reach.AGENT, Trap("refresh:after")),
+    Moment("after the reply", Reach.AGENT, Trap("refresh_token:after")),
     *WRITING,
     *SAVED_NOTE,
     *ANSWERED,
@@ -113,22 +113,22 @@ REVOKING = [
     Moment("after the old session was revoked", Reach.KEYRING, Trap("revoke:after")),
 ]
 BROWSER = [
-    Moment("before the code is sent", Reach.NOWHERE, Trap("exchange:before")),
+    Moment("before the code is sent", Reach.NOWHERE, Trap("authorization_code:before")),
     Moment("after the code was sent", Reach.PROVIDER),
-    Moment("after the reply", Reach.AGENT, Trap("exchange:after")),
+    Moment("after the reply", Reach.AGENT, Trap("authorization_code:after")),
     Moment("before its ID token is checked", Reach.AGENT, Trap("keys:before")),
     *WRITING,
     *ANSWERED,
 ]
 DEVICE = [
-    Moment("after the reply", Reach.AGENT, Trap("poll:after")),
+    Moment("after the reply", Reach.AGENT, Trap("device_code:after")),
     *WRITING[::3],
     ANSWERED[0],
 ]
 IMPORT = [
-    Moment("before the request", Reach.NOWHERE, Trap("refresh:before")),
+    Moment("before the request", Reach.NOWHERE, Trap("refresh_token:before")),
     Moment("after the request", Reach.PROVIDER),
-    Moment("after the reply", Reach.AGENT, Trap("refresh:after")),
+    Moment("after the reply", Reach.AGENT, Trap("refresh_token:after")),
     Moment("before the note of what it used up", Reach.AGENT, Trap("note:before")),
     Moment("after the note of what it used up", Reach.AGENT, Trap("note:after")),
     *WRITING,

@@ -270,7 +270,7 @@ class Story:
             with self.client() as client, contextlib.suppress(AgentError):
                 client.refresh("pasted")
             assert not (self.orders / call).exists()
-        for call in ("exchange", "write"):
+        for call in ("authorization_code", "write"):
             (self.orders / call).touch()
             with self.client() as client, contextlib.suppress(AgentError):
                 login = test_login.begin(client, "pasted")

@@ -19,8 +19,9 @@ import trio.testing
 from hypothesis import example, given, settings, strategies as st
 
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.device import DeviceGrant
+from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.outcome import Ended, Failure, TokenReply
+from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.session import Session
@@ -44,33 +45,32 @@ class Families(FakeProvider):
     """
 
     def __init__(self, delay: float) -> None:
-        super().__init__(delay=delay, device=DeviceGrant(Secret("dc"), "CODE", ISSUER, None, lifetime=900, interval=5))
+        super().__init__(
+            delay=delay, device=DeviceAuthorization(Secret("dc"), "CODE", ISSUER, None, lifetime=900, interval=5)
+        )
         self.current = {"family 0": "rt-1"}
         self.family_of = {"rt-1": "family 0"}
         self.used_twice: list[str] = []
         self._numbers = itertools.count(1)
 
-    async def refresh(
-        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
-    ) -> TokenReply | Failure:
-        assert (audience, scope) == (None, "")
+    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
         assert client == Client(CLIENT)
-        token = refresh_token.reveal()
         await anyio.sleep(self.delay / 2)
+        granted = self._answer_to(request.form(is_auth0=True))
+        await anyio.sleep(self.delay / 2)
+        return granted
+
+    def _answer_to(self, form: dict[str, str]) -> TokenReply | Failure:
+        if "device_code" in form:
+            assert form["device_code"] == "dc"
+            return self._granted(f"family {next(self._numbers)}")
+        assert form.keys() == {"grant_type", "refresh_token"}
+        token = form["refresh_token"]
         family = self.family_of[token]
         if family in self.current and self.current[family] != token:
             self.used_twice.append(token)
             del self.current[family]
-        granted = self._granted(family) if family in self.current else Ended("invalid_grant")
-        await anyio.sleep(self.delay / 2)
-        return granted
-
-    async def poll(self, client: Client, device_code: Secret) -> TokenReply | Failure:
-        assert (client, device_code) == (Client(CLIENT), Secret("dc"))
-        await anyio.sleep(self.delay / 2)
-        granted = self._granted(f"family {next(self._numbers)}")
-        await anyio.sleep(self.delay / 2)
-        return granted
+        return self._granted(family) if family in self.current else Ended("invalid_grant")
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         assert client == Client(CLIENT)

@@ -3,7 +3,8 @@
 The test sets one in a file. In the agent that `launcher.py` runs with `trapped_providers` and `trapped_store`, each
 step looks there whether it is meant. They are named after what is called, and where in it the agent is:
 
-| `refresh`, `exchange`, `poll`, `keys`, `revoke` | `:before` the request; `:after` the reply (to `poll`: the tokens) |
+| `refresh_token`, `authorization_code`, `device_code` | `:before` the token request; `:after` its reply, with tokens |
+| `keys`, `revoke` | `:before` the request; `:after` the reply |
 | `write` | `:before` the store has it; `:middle`, when the worker has it; `:after` it is kept |
 | `note`, beside the store | `:before` it; `:middle`, when it is not in its place yet; `:after` it is on the disk |
 """
@@ -22,10 +23,11 @@ import anyio
 
 from auth_agent.config import Account
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.device import DeviceGrant
+from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Failure, TokenReply
 from auth_agent.oauth.provider import Provider
+from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.storage.store import Store, StoreError
 
@@ -134,13 +136,13 @@ class _TrappedProvider:
     async def keys(self) -> str | Failure:
         return await _between("keys", self._provider.keys)
 
-    async def refresh(
-        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
-    ) -> TokenReply | Failure:
-        return await _between("refresh", lambda: self._provider.refresh(client, refresh_token, audience, scope))
-
-    async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
-        return await _between("exchange", lambda: self._provider.exchange(client, code, redirect_uri, verifier))
+    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+        call = request.grant_type.rpartition(":")[2]
+        await _come_by(f"{call}:before")
+        outcome = await self._provider.token(client, request)
+        if isinstance(outcome, TokenReply):
+            await _come_by(f"{call}:after")
+        return outcome
 
     async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | Failure:
         return await self._provider.userinfo(access_token, token_type)
@@ -150,18 +152,8 @@ class _TrappedProvider:
     ) -> dict[str, object] | Failure:
         return await self._provider.user(access_token, token_type, address, update)
 
-    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceGrant | Failure:
+    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
         return await self._provider.begin_device(client, scope, audience)
-
-    async def poll(self, client: Client, device_code: Secret) -> TokenReply | Failure:
-        await _come_by("poll:before")
-        outcome = await self._provider.poll(client, device_code)
-        if isinstance(outcome, TokenReply):
-            await _come_by("poll:after")
-        return outcome
-
-    async def mint(self, client: Client, scope: str, audience: str | None) -> TokenReply | Failure:
-        return await _between("mint", lambda: self._provider.mint(client, scope, audience))
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         return await _between("revoke", lambda: self._provider.revoke(client, refresh_token))

@@ -17,6 +17,7 @@ from auth_agent.oauth import provider as module
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenReply, Unsent
 from auth_agent.oauth.provider import HttpProvider, trusted_certificates
+from auth_agent.oauth.token_request import refresh_request
 from auth_agent.secret import Secret
 from tests.op.provider import FaultMode, OpenIDProvider
 
@@ -48,7 +49,7 @@ async def refreshed(provider: OpenIDProvider) -> TokenReply | Failure:
     token = refresh_token(provider)
     async with speaking_to(provider.issuer) as speaking:
         await speaking.revoke(CLIENT, Secret("unknown"))  # so that the metadata is known
-        return await speaking.refresh(CLIENT, token)
+        return await speaking.token(CLIENT, refresh_request(token))
 
 
 async def test_a_refresh_is_granted(provider: OpenIDProvider) -> None:
@@ -62,7 +63,7 @@ async def test_the_metadata_is_looked_up_once_however_many_ask_at_once(provider:
     provider.reset()
     async with speaking_to(provider.issuer) as speaking, anyio.create_task_group() as tasks:
         for _ in range(10):
-            tasks.start_soon(speaking.refresh, CLIENT, Secret("unknown"))
+            tasks.start_soon(speaking.token, CLIENT, refresh_request(Secret("unknown")))
     assert provider.count(DISCOVERY) == 1
     assert provider.count(provider.token_path) == 10
 
@@ -72,7 +73,7 @@ async def test_what_was_sent_and_not_answered_in_full_is_lost(mode: FaultMode, p
     token = refresh_token(provider)
     provider.fault(mode)
     async with speaking_to(provider.issuer) as speaking:
-        assert isinstance(await speaking.refresh(CLIENT, token), Lost)
+        assert isinstance(await speaking.token(CLIENT, refresh_request(token)), Lost)
 
 
 @pytest.mark.parametrize("mode", ["drip", "delay"])
@@ -85,7 +86,7 @@ async def test_an_answer_that_takes_too_long_is_lost_however_it_comes(
         monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.5)
         provider.fault(mode, ms=50 if mode == "drip" else 3000)
         begun = time.monotonic()
-        outcome = await speaking.refresh(CLIENT, token)
+        outcome = await speaking.token(CLIENT, refresh_request(token))
         assert time.monotonic() - begun < 2.5
     assert isinstance(outcome, Lost)
     assert "has not answered for 0.5 s" in outcome.reason
@@ -95,7 +96,7 @@ async def test_nobody_listening_is_not_reached() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and doesn't listen: refused
         async with speaking_to(f"http://127.0.0.1:{closed.getsockname()[1]}") as speaking:
-            outcome = await speaking.refresh(CLIENT, Secret("canary"))
+            outcome = await speaking.token(CLIENT, refresh_request(Secret("canary")))
     assert isinstance(outcome, Unsent)
     assert outcome.reason == f"127.0.0.1 can't be reached: {os.strerror(errno.ECONNREFUSED)}"
     assert "canary" not in repr(outcome)
@@ -118,9 +119,9 @@ async def test_without_metadata_no_refresh_token_is_sent(
     token = refresh_token(provider)
     provider.fault("status", route=DISCOVERY, **fault)
     async with speaking_to(provider.issuer) as speaking:
-        assert isinstance(await speaking.refresh(CLIENT, token), kind)
+        assert isinstance(await speaking.token(CLIENT, refresh_request(token)), kind)
         assert provider.requests(provider.token_path) == []
-        assert isinstance(await speaking.refresh(CLIENT, token), TokenReply)  # and it is looked up again
+        assert isinstance(await speaking.token(CLIENT, refresh_request(token)), TokenReply)  # and it is looked up again
 
 
 @pytest.mark.parametrize("endpoint", ["http://evil.example/token", "ftp://127.0.0.1/token", 7])
@@ -128,7 +129,7 @@ async def test_an_endpoint_where_secrets_would_be_seen_is_not_used(endpoint: obj
     token = refresh_token(provider)
     provider.fault("merge", route=DISCOVERY, set={"token_endpoint": endpoint})
     async with speaking_to(provider.issuer) as speaking:
-        outcome = await speaking.refresh(CLIENT, token)
+        outcome = await speaking.token(CLIENT, refresh_request(token))
     assert isinstance(outcome, Misconfigured)
     assert "token_endpoint" in outcome.reason
 
@@ -138,7 +139,7 @@ async def test_no_redirect_takes_a_refresh_token_elsewhere(status: int, provider
     token = refresh_token(provider)
     provider.fault("status", status=status, headers={"location": f"{provider.url}/elsewhere"})
     async with speaking_to(provider.issuer) as speaking:
-        outcome = await speaking.refresh(CLIENT, token)
+        outcome = await speaking.token(CLIENT, refresh_request(token))
     assert isinstance(outcome, Failure)
     assert "redirect" in outcome.reason
     assert provider.count("/elsewhere") == 0
@@ -153,7 +154,7 @@ async def test_a_redirect_to_what_is_no_address_is_a_redirect_like_any_other(
     token = refresh_token(provider)
     provider.fault("status", status=302, headers={"location": location.encode().decode("latin-1")})
     async with speaking_to(provider.issuer) as speaking:
-        outcome = await speaking.refresh(CLIENT, token)
+        outcome = await speaking.token(CLIENT, refresh_request(token))
     assert isinstance(outcome, Busy)
     assert "redirect" in outcome.reason
     assert len(provider.requests(provider.token_path)) == 1
@@ -201,7 +202,7 @@ async def test_a_body_in_countless_pieces_is_cut_off_and_keeps_nobody_from_his_t
         async with speaking_to(issuer) as speaking:
             await speaking.discover()
             tasks.start_soon(take_turns)
-            outcome = await speaking.refresh(CLIENT, Secret("unknown"))
+            outcome = await speaking.token(CLIENT, refresh_request(Secret("unknown")))
         assert isinstance(outcome, Lost)
         assert "16384 pieces" in outcome.reason
         assert turns > 16384
@@ -231,7 +232,7 @@ async def test_each_token_request_has_a_connection_of_its_own() -> None:
         tasks.start_soon(listener.serve, serve)
         async with speaking_to(issuer) as speaking:
             for _ in range(3):
-                outcome = await speaking.refresh(CLIENT, Secret("unknown"))
+                outcome = await speaking.token(CLIENT, refresh_request(Secret("unknown")))
                 assert isinstance(outcome, Failure)
                 assert outcome.reason == "temporarily_unavailable"
         tasks.cancel_scope.cancel()

@@ -121,9 +121,10 @@ def _states() -> Mapping[str, str] | None:
 
 def _told(one: Account, states: Mapping[str, str] | None) -> dict[str, Any]:
     """An account for a program; not its proxy, whose address may hold a password."""
-    keys = ("name", "issuer", "client_id", "default", "audience", "scope", "redirect_ports", "grant")
+    keys = ("name", "issuer", "client_id", "default", "audience", "scope", "redirect_ports")
     return {
         **{key: getattr(one, key) for key in keys},
+        "grant": one.grant_type.name,
         "token_endpoint_auth_method": one.token_endpoint_auth_method,
         "management_account": one.management_account,
         "management_audience": one.management_audience,

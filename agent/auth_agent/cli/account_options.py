@@ -10,8 +10,9 @@ import click
 from auth_agent import remedies
 from auth_agent.cli.screen import say, shown_path
 from auth_agent.cli.trouble import Trouble
-from auth_agent.config import DEFAULT_REDIRECT_PORTS, DEFAULT_SCOPE, GRANTS, TOKEN_ENDPOINT_AUTH_METHODS, Config
+from auth_agent.config import DEFAULT_REDIRECT_PORTS, TOKEN_ENDPOINT_AUTH_METHODS, Config
 from auth_agent.config_file import Written, put_account
+from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES
 from auth_agent.printable import printable
 
 _MAX_PORT: Final = 65_535
@@ -41,7 +42,11 @@ _OPTIONS: Final = (
     click.option("--issuer", metavar="URL", help="The provider's address, such as https://acme.eu.auth0.com/."),
     click.option("--client-id", metavar="ID", help="The id that the provider gave its client."),
     click.option("--audience", metavar="TEXT", help="The API that access tokens are for, where the provider asks."),
-    click.option("--scope", metavar="TEXT", help=f"What access tokens allow, separated by spaces ({DEFAULT_SCOPE})."),
+    click.option(
+        "--scope",
+        metavar="TEXT",
+        help=f"What access tokens allow, separated by spaces ({AUTHORIZATION_CODE.default_scope}).",
+    ),
     click.option(
         "--redirect-port",
         "redirect_ports",
@@ -59,7 +64,7 @@ _OPTIONS: Final = (
         callback=_pairs,
         help="A parameter more for the login page, such as prompt=login; may be repeated.",
     ),
-    click.option("--grant", type=click.Choice(GRANTS), help="Who logs in: a person, or the client itself."),
+    click.option("--grant", type=click.Choice(tuple(GRANT_TYPES)), help="Who logs in: a person, or the client itself."),
     click.option(
         "--token-endpoint-auth-method",
         type=click.Choice(TOKEN_ENDPOINT_AUTH_METHODS),

@@ -7,10 +7,11 @@ from typing import Final
 from auth_agent.address import AddressError, check_address
 from auth_agent.oauth.outcome import Failure, Refused, TokenReply, Transient, Unusable
 from auth_agent.oauth.requests import error_fields, parse_lifetime, parse_token_answer, read_token
+from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
-GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+_GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
 # Seconds: section 3.2, and what `slow_down` adds (section 3.5).
 _INTERVAL: Final = 5.0
@@ -22,7 +23,7 @@ _MAX_CODE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceGrant:
+class DeviceAuthorization:
     """What a person is to do (section 3.2), and what is asked for meanwhile; `lifetime`, `interval` in seconds."""
 
     device_code: Secret
@@ -53,7 +54,7 @@ class CodeExpired(Failure):
 
 def parse_device_answer(
     status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
-) -> DeviceGrant | Failure:
+) -> DeviceAuthorization | Failure:
     """What the device authorization endpoint's answer means; the arguments are those of `parse_token_answer`."""
     fields = error_fields(body)
     device_code, user_code = (
@@ -74,7 +75,7 @@ def parse_device_answer(
             check_address(complete)
     except AddressError as error:
         return Unusable(f"the provider's verification_uri: {error}")
-    return DeviceGrant(
+    return DeviceAuthorization(
         device_code=device_code,
         user_code=user_code,
         verification_uri=address,
@@ -102,6 +103,11 @@ def parse_poll_answer(
     if error == "access_denied" and isinstance(outcome, Failure):
         return Refused(outcome.reason)
     return outcome
+
+
+def device_request(device_code: Secret) -> TokenRequest:
+    """Return the request that asks whether somebody has logged in on the other device (section 3.4)."""
+    return TokenRequest(_GRANT_TYPE, {"device_code": device_code}, {}, parse=parse_poll_answer)
 
 
 def next_interval(interval: float, outcome: Failure) -> float:

@@ -3,7 +3,7 @@
 import os
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -18,7 +18,7 @@ from auth_agent.config import Account
 from auth_agent.errors import StartupError
 from auth_agent.oauth.auth0 import parse_user
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.device import GRANT as DEVICE_GRANT, DeviceGrant, parse_device_answer, parse_poll_answer
+from auth_agent.oauth.device import DeviceAuthorization, parse_device_answer
 from auth_agent.oauth.discovery import (
     DiscoveryError,
     Metadata,
@@ -37,15 +37,8 @@ from auth_agent.oauth.outcome import (
     Unsent,
     Unusable,
 )
-from auth_agent.oauth.requests import (
-    client_credentials_form,
-    code_form,
-    device_form,
-    parse_token_answer,
-    refresh_form,
-    retry_after,
-    revocation_form,
-)
+from auth_agent.oauth.requests import device_form, retry_after, revocation_form
+from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.oauth.userinfo import parse_userinfo
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -76,26 +69,12 @@ class Provider(Protocol):
         """The keys that it signs with now, as its JWK set is written."""
         ...
 
-    async def refresh(
-        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
-    ) -> TokenReply | Failure:
-        """Present the refresh token once, for that audience and those scopes or the login's; what came of it."""
+    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+        """Send a token request once; return what came of it."""
         ...
 
-    async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
-        """Present an authorization code once; what came of it."""
-        ...
-
-    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceGrant | Failure:
+    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
         """Begin a login on another device."""
-        ...
-
-    async def poll(self, client: Client, device_code: Secret) -> TokenReply | Failure:
-        """Ask once whether somebody has logged in on the other device."""
-        ...
-
-    async def mint(self, client: Client, scope: str, audience: str | None) -> TokenReply | Failure:
-        """Get a token for the client itself, by its credentials."""
         ...
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
@@ -172,7 +151,7 @@ class HttpProvider:
             return metadata
         if metadata.jwks_uri is None:
             return Misconfigured(f"{self._issuer} names no jwks_uri, so its ID tokens can't be checked")
-        answer = await self._exchange("GET", metadata.jwks_uri)
+        answer = await self._send("GET", metadata.jwks_uri)
         if isinstance(answer, Failure):
             return Transient(answer.reason)
         status, _, body = answer
@@ -185,25 +164,21 @@ class HttpProvider:
         except UnicodeDecodeError:
             return Unusable(f"{printable(metadata.jwks_uri)} holds no text")
 
-    async def refresh(
-        self, client: Client, refresh_token: Secret, audience: str | None = None, scope: str = ""
-    ) -> TokenReply | Failure:
-        """Present the refresh token once, for that audience and those scopes or the login's; what came of it."""
+    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+        """Send a token request once; return what came of it."""
         metadata = await self.discover()
         if isinstance(metadata, Failure):
             return metadata
-        form = refresh_form(refresh_token, audience, scope, by_resource=not metadata.is_auth0)
-        return await self._token(client, form, refresh_token)
+        form = request.form(is_auth0=metadata.is_auth0)
+        answer = await self._post(metadata.token_endpoint, client, metadata, form)
+        if isinstance(answer, Failure):
+            return answer
+        status, headers, body = answer
+        if status in _GONE:
+            self._metadata_at = -METADATA_LIFETIME  # the endpoint may have moved: look again before the next request
+        return request.parse(status, headers, body, time.time(), _presented(client, *request.secrets.values()))
 
-    async def exchange(self, client: Client, code: Secret, redirect_uri: str, verifier: Secret) -> TokenReply | Failure:
-        """Present an authorization code once; what came of it."""
-        return await self._token(client, code_form(code, redirect_uri, verifier), code, verifier)
-
-    async def mint(self, client: Client, scope: str, audience: str | None) -> TokenReply | Failure:
-        """Get a token for the client itself, by its credentials."""
-        return await self._token(client, client_credentials_form(scope, audience))
-
-    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceGrant | Failure:
+    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
         """Begin a login on another device."""
         metadata = await self.discover()
         if isinstance(metadata, Failure):
@@ -216,11 +191,6 @@ class HttpProvider:
         if isinstance(answer, Failure):
             return answer
         return parse_device_answer(*answer, time.time(), _presented(client))
-
-    async def poll(self, client: Client, device_code: Secret) -> TokenReply | Failure:
-        """Ask once whether somebody has logged in on the other device."""
-        form = {"grant_type": DEVICE_GRANT, "device_code": device_code.reveal()}
-        return await self._token(client, form, device_code, parse=parse_poll_answer)
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         """Whether the provider took the refresh token back (RFC 7009)."""
@@ -238,7 +208,7 @@ class HttpProvider:
             return metadata
         if metadata.userinfo_endpoint is None:
             return Refused(f"{self._issuer} has no UserInfo endpoint")
-        answer = await self._exchange("GET", metadata.userinfo_endpoint, headers=_bearer(access_token, token_type))
+        answer = await self._send("GET", metadata.userinfo_endpoint, headers=_bearer(access_token, token_type))
         return answer if isinstance(answer, Failure) else parse_userinfo(*answer, time.time())
 
     async def user(
@@ -246,26 +216,8 @@ class HttpProvider:
     ) -> dict[str, object] | Failure:
         """The user at that address of Auth0's Management API, or as it is after that update, once."""
         method, headers = ("GET" if update is None else "PATCH"), _bearer(access_token, token_type)
-        answer = await self._exchange(method, address, headers=headers, content=update)
+        answer = await self._send(method, address, headers=headers, content=update)
         return answer if isinstance(answer, Failure) else parse_user(*answer, time.time(), access_token)
-
-    async def _token(
-        self,
-        client: Client,
-        form: Mapping[str, str],
-        *presented: Secret,
-        parse: Callable[..., TokenReply | Failure] = parse_token_answer,
-    ) -> TokenReply | Failure:
-        metadata = await self.discover()
-        if isinstance(metadata, Failure):
-            return metadata
-        answer = await self._post(metadata.token_endpoint, client, metadata, form)
-        if isinstance(answer, Failure):
-            return answer
-        status, headers, body = answer
-        if status in _GONE:
-            self._metadata_at = -METADATA_LIFETIME  # the endpoint may have moved: look again before the next request
-        return parse(status, headers, body, time.time(), _presented(client, *presented))
 
     async def discover(self) -> Metadata | Failure:
         """The metadata, as it was found at most a day ago; or else why it isn't known."""
@@ -292,7 +244,7 @@ class HttpProvider:
 
     async def _fetch_metadata(self) -> Metadata | Failure:
         address = metadata_address(self._issuer)
-        answer = await self._exchange("GET", address)
+        answer = await self._send("GET", address)
         if isinstance(answer, Failure):
             return Unsent(answer.reason)  # of the token request, nothing was sent
         status, headers, body = answer
@@ -311,9 +263,9 @@ class HttpProvider:
         self, address: str, client: Client, metadata: Metadata, form: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes] | Failure:
         headers, form = client.authenticate(form, metadata.token_endpoint_auth_methods)
-        return await self._exchange("POST", address, form, headers)
+        return await self._send("POST", address, form, headers)
 
-    async def _exchange(
+    async def _send(
         self,
         method: str,
         address: str,

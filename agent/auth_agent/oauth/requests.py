@@ -1,4 +1,4 @@
-"""Token requests and their answers, without I/O.
+"""What a token endpoint answers, and the forms of the endpoints beside it, without I/O.
 
 The `error` field is the truth, not the HTTP status: providers send `invalid_grant` with 400, 401 and 403.
 """
@@ -51,42 +51,6 @@ _INTERACTION = frozenset(
 
 
 # ---- what is asked; `Client.authenticate` adds who asks
-
-
-def refresh_form(
-    refresh_token: Secret, audience: str | None = None, scope: str = "", *, by_resource: bool = False
-) -> dict[str, str]:
-    """The form of a refresh (RFC 6749, section 6).
-
-    Without audience or scope it is for what the login was: such a refresh alone can end a session, since one that
-    names them may be refused for them.
-
-    Args:
-        refresh_token: what is presented.
-        audience: the API that the token is to be for, where that isn't the login's.
-        scope: the scopes that it must have; "": those that the provider gives by itself.
-        by_resource: whether the audience is named as RFC 8707, section 2.2, has it, or as Auth0 does.
-
-    """
-    form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
-    if audience is not None:
-        form["resource" if by_resource else "audience"] = audience
-    return {**form, "scope": scope} if scope else form
-
-
-def code_form(code: Secret, redirect_uri: str, verifier: Secret) -> dict[str, str]:
-    """The form that exchanges a code for tokens (RFC 6749, section 4.1.3; RFC 7636, section 4.5)."""
-    return {
-        "grant_type": "authorization_code",
-        "code": code.reveal(),
-        "redirect_uri": redirect_uri,
-        "code_verifier": verifier.reveal(),
-    }
-
-
-def client_credentials_form(scope: str, audience: str | None) -> dict[str, str]:
-    """The form with which a client asks for a token of its own (RFC 6749, section 4.4.2); `audience` is Auth0's."""
-    return {"grant_type": "client_credentials", **_wanted(scope, audience)}
 
 
 def device_form(scope: str, audience: str | None) -> dict[str, str]:

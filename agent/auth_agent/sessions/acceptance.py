@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Final
 
-from auth_agent.config import CLIENT_CREDENTIALS
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.outcome import AnotherUser, Failure, Lost, Refused, TokenReply, Unusable
@@ -26,8 +25,8 @@ def accept(login: Login, reply: TokenReply, sent: Moment, key: TokenKey = MAIN) 
     problem = _token_problem(login, reply, key)
     if problem is not None:
         return Refused(problem)
-    if login.grant == CLIENT_CREDENTIALS:
-        return login  # there is no user to speak of, and the secret gets the next token (RFC 6749, section 4.4.3)
+    if not login.grant_type.has_user:
+        return login  # nobody, so there is nothing else to check
     login = replace(login, refresh_token=reply.refresh_token or login.refresh_token)
     if reply.session_lifetime is not None:
         login = replace(login, ends_at=sent.wall + reply.session_lifetime)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from auth_agent import remedies
-from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.outcome import Failure, TokenReply, Transient, Unusable
@@ -106,7 +106,7 @@ class Admission:
 
     async def _check_id_token(self, granted: Granted, command: str) -> None:
         account, token = granted.account, granted.reply.id_token
-        if granted.login.grant == CLIENT_CREDENTIALS:
+        if not granted.login.grant_type.has_user:
             return
         if token is None:
             if command == LOGIN and "openid" in account.scope.split():
@@ -173,11 +173,11 @@ def _check_place(arrival: Arrival, login: Login, command: str, *, switch_user: b
         raise called_off(name, "the login was called off while the provider granted it")
     if session.epoch != arrival.epoch:
         raise called_off(name, "another login, or a logout, came before this one was proved")
-    if not login.is_bound_to(account.issuer, account.client_id) or login.grant != account.grant:
+    if not login.is_bound_to(account.issuer, account.client_id) or login.grant_type != account.grant_type:
         raise called_off(name, "the account was changed before this login was proved")
     if switch_user or before is None or before.subject is None:
         return
-    if not before.is_bound_to(login.issuer, login.client_id) or before.grant != login.grant:
+    if not before.is_bound_to(login.issuer, login.client_id) or before.grant_type != login.grant_type:
         return  # the configuration has ended that one
     if login.subject == before.subject:
         return

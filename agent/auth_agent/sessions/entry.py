@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from auth_agent.config import AUTHORIZATION_CODE
+from auth_agent.grant_type import AUTHORIZATION_CODE, grant_type_of
 from auth_agent.host.clock import Moment
 from auth_agent.json_object import JsonObjectError, is_portable, parse_object
 from auth_agent.printable import printable
@@ -107,7 +107,7 @@ def _dumped_login(login: Login) -> dict[str, object]:
         "refresh_token": _revealed(login.refresh_token),
         "id_token": _revealed(login.id_token),
         "client_secret": _revealed(login.client_secret),
-        "grant": login.grant,
+        "grant": login.grant_type.name,
         "ends_at": login.ends_at,
     }
 
@@ -194,7 +194,7 @@ def _login(login: Mapping[str, object]) -> Login:
         refresh_token=_secret(login.get("refresh_token")),
         id_token=_secret(login.get("id_token")),
         client_secret=_secret(login.get("client_secret")),
-        grant=_optional(login.get("grant")) or AUTHORIZATION_CODE,
+        grant_type=grant_type_of(_optional(login.get("grant")) or AUTHORIZATION_CODE.name),
         ends_at=None if login.get("ends_at") is None else _number(login["ends_at"]),
     )
 

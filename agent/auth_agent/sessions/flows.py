@@ -1,4 +1,4 @@
-"""How a login comes to its grant: in a browser, on another device, or by the client's own credentials.
+"""How a login comes to its tokens: in a browser, on another device, or by the client's own credentials.
 
 Each shows what a person needs, waits for the person, and asks the provider. What is granted is judged elsewhere.
 """
@@ -14,9 +14,10 @@ from auth_agent.host.clock import Clock
 from auth_agent.loopback.listener import RedirectListener
 from auth_agent.loopback.page import Page, failed, logged_in, not_awaited
 from auth_agent.oauth.authorization import Attempt, authorization_address, read_redirect
-from auth_agent.oauth.device import CodeExpired, DeviceGrant, next_interval
+from auth_agent.oauth.device import CodeExpired, DeviceAuthorization, device_request, next_interval
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, TokenReply, Transient
+from auth_agent.oauth.token_request import code_request
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.admission import Granted
@@ -27,7 +28,7 @@ from auth_agent_client import errors
 from auth_agent_client.messages import LOGIN_TIMEOUT
 
 # Two questions of the provider, and what a gateway adds.
-_MINT_LIFETIME: Final = 120.0
+_CLIENT_LIFETIME: Final = 120.0
 
 
 class Wait:
@@ -80,7 +81,7 @@ class Flow(Protocol):
         """What a person needs, by the protocol's names."""
         ...
 
-    async def grant(self, wait: Wait) -> Granted:
+    async def obtain(self, wait: Wait) -> Granted:
         """What the provider granted. Raises an `AgentError` where it granted nothing."""
         ...
 
@@ -146,8 +147,8 @@ class BrowserFlow:
             return None
         return self.read(parts.query)
 
-    async def grant(self, wait: Wait) -> Granted:
-        """Wait for the redirect, and exchange its code."""
+    async def obtain(self, wait: Wait) -> Granted:
+        """Wait for the redirect, and redeem its code."""
         await wait.pause(self.lifetime)
         answer = wait.answer
         if answer is None:
@@ -155,10 +156,8 @@ class BrowserFlow:
         if isinstance(answer, Failure):
             raise login_failed(self._account, answer, LOGIN)
         client = self._login.client(self._account.token_endpoint_auth_method)
-        outcome, sent = await self._refresher.attempt(
-            self._account,
-            lambda provider: provider.exchange(client, answer, self._listener.redirect_uri, self._attempt.verifier),
-        )
+        request = code_request(answer, self._listener.redirect_uri, self._attempt.verifier)
+        outcome, sent = await self._refresher.attempt(self._account, client, request)
         if isinstance(outcome, Failure):
             raise login_failed(self._account, outcome, LOGIN)
         return Granted(self._account, self._login, outcome, sent, self._attempt.nonce)
@@ -187,7 +186,9 @@ class BrowserFlow:
 class DeviceFlow:
     """A login on another device (RFC 8628)."""
 
-    def __init__(self, account: Account, login: Login, device: DeviceGrant, refresher: Refresher, clock: Clock) -> None:
+    def __init__(
+        self, account: Account, login: Login, device: DeviceAuthorization, refresher: Refresher, clock: Clock
+    ) -> None:
         """Wait for the person to enter the code of `device`."""
         self.lifetime = device.lifetime
         self._account = account
@@ -207,17 +208,15 @@ class DeviceFlow:
             shown["verification_uri_complete"] = self._device.verification_uri_complete
         return shown
 
-    async def grant(self, wait: Wait) -> Granted:
+    async def obtain(self, wait: Wait) -> Granted:
         """Ask whether somebody has logged in, as often as the provider likes it, until there is an answer."""
         client = self._login.client(self._account.token_endpoint_auth_method)
-        interval = self._device.interval
+        request, interval = device_request(self._device.device_code), self._device.interval
         while True:
             await wait.pause(interval)
             if self._clock.now().boot - self._since.boot >= self.lifetime:
                 raise login_failed(self._account, CodeExpired("nobody entered the code in time"), LOGIN)
-            outcome, sent = await self._refresher.attempt(
-                self._account, lambda provider: provider.poll(client, self._device.device_code)
-            )
+            outcome, sent = await self._refresher.attempt(self._account, client, request)
             if isinstance(outcome, TokenReply):
                 return Granted(self._account, self._login, outcome, sent)
             if not isinstance(outcome, Transient):
@@ -236,7 +235,7 @@ class DeviceFlow:
 class ClientFlow:
     """A client that stands for itself (RFC 6749, section 4.4)."""
 
-    lifetime = _MINT_LIFETIME
+    lifetime = _CLIENT_LIFETIME
 
     def __init__(self, account: Account, login: Login, refresher: Refresher) -> None:
         self._account = account
@@ -247,7 +246,7 @@ class ClientFlow:
         """No person is needed."""
         return {}
 
-    async def grant(self, wait: Wait) -> Granted:
+    async def obtain(self, wait: Wait) -> Granted:
         """Present the client's credentials."""
         outcome, sent = await self._refresher.present(self._account, self._login, lambda: wait.called_off is None)
         if isinstance(outcome, Failure):

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from auth_agent import remedies
-from auth_agent.config import CLIENT_CREDENTIALS
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.secret import Secret
@@ -30,7 +29,7 @@ def id_token_at_hand(session: Session, min_ttl: float | None, now: Moment) -> ID
     name = session.account.name
     if not isinstance(session.state, Active) or session.suspended is not None:
         raise login_required(name, session.reason or LOGGED_OUT)
-    if session.account.grant == CLIENT_CREDENTIALS:
+    if not session.account.grant_type.has_user:
         raise nobody(name)
     if session.state.login.id_token is None and "openid" not in session.account.scope.split():
         reason = "its scope has no openid, without which there are no ID tokens"

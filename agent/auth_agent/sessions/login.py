@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from auth_agent import remedies
-from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.loopback.listener import PortsTakenError
 from auth_agent.oauth.client import NONE
@@ -95,7 +95,7 @@ class Logins:
 
         """
         account = session.account
-        if account.grant == CLIENT_CREDENTIALS:
+        if not account.grant_type.has_refresh_token:
             raise errors.InvalidRequest(
                 f"{account.name} is its client's own account, which has no refresh token",
                 parameter="account",
@@ -169,7 +169,7 @@ class Logins:
         return {"login_id": pending.login_id, "expires_at": expires_at, **begun.shown()}
 
     async def _flow(self, account: Account, login: Login, flow: str) -> Flow:
-        if account.grant == CLIENT_CREDENTIALS:
+        if not account.grant_type.has_user:
             return ClientFlow(account, login, self._refresher)
         provider = self._provider_for(account)
         metadata = await provider.discover()
@@ -230,7 +230,7 @@ class Logins:
         session, wait = pending.session, pending.wait
         try:
             with self._table.expecting(pending.arrival):
-                granted = await pending.flow.grant(wait)
+                granted = await pending.flow.obtain(wait)
                 await self._admission.admit(
                     pending.arrival,
                     granted,
@@ -249,7 +249,7 @@ class Logins:
     async def end_session_address(self, session: Session) -> str | None:
         """The provider's page that ends the browser's session, where there is one, and it is known in a moment."""
         account = session.account
-        if account.grant == CLIENT_CREDENTIALS:
+        if not account.grant_type.has_user:
             return None
         with anyio.move_on_after(_LOGOUT_PATIENCE):
             metadata = await self._provider_for(account).discover()
@@ -324,7 +324,7 @@ def _login_of(account: Account, secret: Secret | None, command: str, refresh_tok
 
     """
     method = account.token_endpoint_auth_method
-    if secret is None and (account.grant == CLIENT_CREDENTIALS or method not in (None, NONE)):
+    if secret is None and (account.grant_type.needs_secret or method not in (None, NONE)):
         raise errors.InvalidRequest(
             f"{account.name}'s client authenticates with a secret",
             parameter="client_secret",
@@ -335,16 +335,15 @@ def _login_of(account: Account, secret: Secret | None, command: str, refresh_tok
             f"{account.name}'s client is a public one by its token_endpoint_auth_method, and has no secret",
             parameter="client_secret",
         )
-    its_own = account.grant == CLIENT_CREDENTIALS
     return Login(
         issuer=account.issuer,
         client_id=account.client_id,
         audience=account.audience,
         subject=None,
         # A client that stands for itself is known by its id.
-        name=account.client_id if its_own else None,
+        name=None if account.grant_type.has_user else account.client_id,
         refresh_token=refresh_token,
         id_token=None,
         client_secret=secret,
-        grant=account.grant,
+        grant_type=account.grant_type,
     )

@@ -7,7 +7,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from auth_agent import remedies
-from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, Rejected, Stuck
 from auth_agent.oauth.provider import Provider
@@ -66,7 +66,7 @@ class Profiles:
             AgentError: there is nobody to speak of.
 
         """
-        if session.account.grant == CLIENT_CREDENTIALS:
+        if not session.account.grant_type.has_user:
             raise nobody(session.account.name)
         if not isinstance(session.state, Active) or session.suspended is not None:
             raise login_required(session.account.name, session.reason or LOGGED_OUT)

@@ -13,8 +13,10 @@ from anyio.abc import TaskGroup
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
+from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import Defect, Ended, Failure, Lost, Spent, TokenReply, Transient
 from auth_agent.oauth.provider import Provider
+from auth_agent.oauth.token_request import TokenRequest, client_credentials_request, refresh_request
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import asked_too_often, ending
@@ -31,7 +33,6 @@ from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
-_Request = Callable[[Provider], Awaitable[TokenReply | Failure]]
 
 # A timer sleeps no longer, so that a suspended machine or a clock that was set is noticed.
 TICK: Final = 30.0
@@ -273,25 +274,20 @@ class Refresher:
         it is no longer wanted.
         """
         client, refresh_token = login.client(account.token_endpoint_auth_method), login.refresh_token
-        if refresh_token is None:
-            outcome, sent = await self._persist(
-                account,
-                lambda provider: provider.mint(client, key.scope or account.scope, key.audience or login.audience),
-                is_wanted,
-            )
+        if not login.grant_type.has_refresh_token:
+            request = client_credentials_request(key.scope or account.scope, key.audience or login.audience)
+            outcome, sent = await self._persist(account, client, request, is_wanted)
             # The secret gets the next one: a refresh token would be one more to lose (RFC 6749, section 4.4.3).
             return (replace(outcome, refresh_token=None) if isinstance(outcome, TokenReply) else outcome), sent
+        assert refresh_token is not None  # noqa: S101 -- for the type checker: what is presented can be renewed
         if self.is_spent(refresh_token):
             return Spent("this refresh token is in use, or was replaced by another one"), self._clock.now()
         fingerprint = refresh_token.fingerprint()
         self._presented.add(fingerprint)
         self._fingerprints.sent(refresh_token)
         try:
-            outcome, sent = await self._persist(
-                account,
-                lambda provider: provider.refresh(client, refresh_token, key.audience, key.scope),
-                is_wanted,
-            )
+            request = refresh_request(refresh_token, key.audience, key.scope)
+            outcome, sent = await self._persist(account, client, request, is_wanted)
             if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
                 self._fingerprints.replaced(refresh_token, outcome.refresh_token)
             return outcome, sent
@@ -299,11 +295,11 @@ class Refresher:
             self._presented.discard(fingerprint)
 
     async def _persist(
-        self, account: Account, request: _Request, is_wanted: Callable[[], bool]
+        self, account: Account, client: Client, request: TokenRequest, is_wanted: Callable[[], bool]
     ) -> tuple[TokenReply | Failure, Moment]:
         """Make a request that may be made twice, again where its reply was lost; and when it was sent at last."""
         for attempts_left in range(LOST_RETRIES, -1, -1):
-            outcome, sent = await self.attempt(account, request)
+            outcome, sent = await self.attempt(account, client, request)
             if not isinstance(outcome, Lost) or attempts_left == 0 or not is_wanted():
                 return outcome, sent
             _log.warning("refresh account=%s outcome=lost reason=%r", account.name, outcome.reason)
@@ -313,14 +309,16 @@ class Refresher:
         """Whether a refresh token must not be presented: it was replaced, or is with its provider right now."""
         return self._fingerprints.is_replaced(refresh_token) or refresh_token.fingerprint() in self._presented
 
-    async def attempt(self, account: Account, request: _Request) -> tuple[TokenReply | Failure, Moment]:
+    async def attempt(
+        self, account: Account, client: Client, request: TokenRequest
+    ) -> tuple[TokenReply | Failure, Moment]:
         """Make a request of an account's provider once; what came of it, and when it was sent."""
         sent = self._clock.now()
         try:
             provider = self._provider_for(account)
             found = await provider.discover()
             sent = self._clock.now()  # a token's life begins here, however long a look-up took
-            return found if isinstance(found, Failure) else await request(provider), sent
+            return found if isinstance(found, Failure) else await provider.token(client, request), sent
         except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=token error=%s", account.name, place(error))

@@ -358,7 +358,7 @@ class Session:
         account = self.account
         if login is None:
             return None
-        if not login.is_bound_to(account.issuer, account.client_id) or login.grant != account.grant:
+        if not login.is_bound_to(account.issuer, account.client_id) or login.grant_type != account.grant_type:
             return ACCOUNT_CHANGED
         return None
 

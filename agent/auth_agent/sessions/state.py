@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
-from auth_agent.config import AUTHORIZATION_CODE, CLIENT_CREDENTIALS
+from auth_agent.grant_type import AUTHORIZATION_CODE, GrantType
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import (
@@ -114,9 +114,9 @@ class Login:
 
     `audience` is the API that the login was made for, as the configuration had it then. `refresh_token` is None
     where the provider gave none, and the session lasts as long as its access token; or where it is dead.
-    `client_secret` is what the client authenticates with, unless it is a public one. By the grant
-    `client_credentials` it is the client itself that logged in: it has no user, and its secret is what it is renewed
-    with. `ends_at` is when the provider ends the session whatever is refreshed, as Unix time in seconds, if it said so.
+    `client_secret` is what the client authenticates with, unless it is a public one. `grant_type` tells whether there
+    is a user, and what the session is renewed with. `ends_at` is when the provider ends the session whatever is
+    refreshed, as Unix time in seconds, if it said so.
     """
 
     issuer: str
@@ -127,13 +127,14 @@ class Login:
     refresh_token: Secret | None
     id_token: Secret | None
     client_secret: Secret | None = None
-    grant: str = AUTHORIZATION_CODE
+    grant_type: GrantType = AUTHORIZATION_CODE
     ends_at: float | None = None
 
     @property
     def renewable(self) -> bool:
         """Whether there is something to get the next token with."""
-        return self.refresh_token is not None or (self.grant == CLIENT_CREDENTIALS and self.client_secret is not None)
+        credential = self.refresh_token if self.grant_type.has_refresh_token else self.client_secret
+        return credential is not None
 
     def client(self, method: str | None) -> Client:
         """Whom its provider gives tokens to; `method` is the configuration's way of authentication."""

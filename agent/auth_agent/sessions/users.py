@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from auth_agent import remedies
-from auth_agent.config import CLIENT_CREDENTIALS, Account
+from auth_agent.config import Account
 from auth_agent.oauth.auth0 import READ, UPDATE, management_audience, user_address
 from auth_agent.oauth.outcome import Busy, Failure, Lost
 from auth_agent.oauth.provider import Provider
@@ -130,7 +130,7 @@ class Users:
 
     async def _way(self, session: Session) -> _Way:
         account, name = session.account, session.account.name
-        if account.grant == CLIENT_CREDENTIALS:
+        if not account.grant_type.has_user:
             raise nobody(name)
         subject = _subject(session)
         metadata = await self._provider_for(account).discover()

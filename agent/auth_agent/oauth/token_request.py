@@ -1,0 +1,58 @@
+"""What a token endpoint is asked for: one value for each request, whatever its grant, without I/O."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from auth_agent.oauth.outcome import Failure, TokenReply
+from auth_agent.oauth.requests import parse_token_answer
+from auth_agent.secret import Secret
+
+# Status, headers by lower-case name, body, Unix time, and the secrets that were sent: see `parse_token_answer`.
+Parser = Callable[[int, Mapping[str, str], bytes, float, tuple[Secret, ...]], TokenReply | Failure]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A token request; `Client.authenticate` adds who makes it.
+
+    `secrets` are the parameters that are never shown, not even where the provider quotes them. A parameter without a
+    value is left out. `resource` is the API that the token is to be for, where a provider has its own name for that.
+    """
+
+    grant_type: str
+    secrets: Mapping[str, Secret]
+    parameters: Mapping[str, str | None]
+    resource: str | None = None
+    parse: Parser = field(default=parse_token_answer, repr=False)
+
+    def form(self, *, is_auth0: bool) -> dict[str, str]:
+        """Return the form, with the API named as Auth0 does, or as RFC 8707, section 2.2, has it."""
+        shown = [*self.parameters.items(), ("audience" if is_auth0 else "resource", self.resource)]
+        revealed = {name: secret.reveal() for name, secret in self.secrets.items()}
+        return {"grant_type": self.grant_type, **revealed, **{name: value for name, value in shown if value}}
+
+
+def refresh_request(refresh_token: Secret, audience: str | None = None, scope: str = "") -> TokenRequest:
+    """Return the request that presents a refresh token (RFC 6749, section 6).
+
+    Without audience or scope it is for what the login was: such a refresh alone can end a session, since one that
+    names them may be refused for them.
+
+    Args:
+        refresh_token: what is presented.
+        audience: the API that the token is to be for, where that isn't the login's.
+        scope: the scopes that it must have; "": those that the provider gives by itself.
+
+    """
+    return TokenRequest("refresh_token", {"refresh_token": refresh_token}, {"scope": scope}, audience)
+
+
+def code_request(code: Secret, redirect_uri: str, verifier: Secret) -> TokenRequest:
+    """Return the request that redeems a code (RFC 6749, section 4.1.3; RFC 7636, section 4.5)."""
+    secrets = {"code": code, "code_verifier": verifier}
+    return TokenRequest("authorization_code", secrets, {"redirect_uri": redirect_uri})
+
+
+def client_credentials_request(scope: str, audience: str | None) -> TokenRequest:
+    """Return the request for a token of the client's own (RFC 6749, section 4.4.2); `audience` is Auth0's."""
+    return TokenRequest("client_credentials", {}, {"scope": scope, "audience": audience})
