@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 
@@ -28,14 +27,10 @@ from auth_agent.ipc.listener import Listener
 from auth_agent.ipc.server import Server
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
 from auth_agent.oauth.signature import WorkerSignatures
-from auth_agent.sessions.access import Access
-from auth_agent.sessions.admission import Admission
+from auth_agent.sessions.heart import Heart
 from auth_agent.sessions.keeper import UNREAD, Keeper
-from auth_agent.sessions.login import Logins
-from auth_agent.sessions.profiles import Profiles
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.table import Table
-from auth_agent.sessions.users import Users
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.keyring import KeyringStore
 from auth_agent.storage.lock import StoreLock, keyring_locks
@@ -91,20 +86,21 @@ async def serve(
     with Listener(socket_path, inherited) as listener, Signals(*_ENDS, _RELOAD, _RESTART) as signals:
         table = Table(config, clock or Clock(), unread=None if state_path is None else UNREAD)
         keeper, signatures = Keeper(table, store, journal), WorkerSignatures()
-        heart = _heart(table, keeper, wrap(http), signatures)
+        heart = Heart(table, keeper, wrap(http), signatures)
         refresher, logins = heart.refresher, heart.logins
         reload = partial(_reload, table, keeper, refresher, config_path)
         about = _about(listener.path)
         asyncio.get_running_loop().set_exception_handler(_report)
         asked = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
         async with anyio.create_task_group() as work:
-            handlers = Handlers(table, refresher, logins, keeper, heart.profiles, heart.users, about, reload)
+            heart.run_in(work)
+            handlers = Handlers(
+                table, refresher, heart.background, logins, keeper, heart.profiles, heart.users, about, reload
+            )
             server = Server(listener.socket, handlers, work)
-            work.start_soon(keeper.run)
-            work.start_soon(heart.profiles.run)
             accepting = _Stoppable(server.run)
             async with anyio.create_task_group() as front:
-                front.start_soon(refresher.run, work)
+                front.start_soon(refresher.run)
                 work.start_soon(accepting.run)
                 _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
                 _tell_ready()  # before the keyring is touched: that may take as long as it likes
@@ -116,14 +112,14 @@ async def serve(
             # No refresh begins from here on; what is in flight comes to its end, and clients get their answers.
             logins.call_all_off()
             if asked is _RESTART:
-                await refresher.drain()  # new clients are served meanwhile: soon they will be again
+                await heart.background.drain()  # new clients are served meanwhile: soon they will be again
                 await accepting.stop()
                 listener.hand_over()
             else:
                 notify(STOPPING)
                 await accepting.stop()
                 listener.stop()
-                await refresher.drain()
+                await heart.background.drain()
             await server.close()
             work.cancel_scope.cancel()
         await http.aclose()
@@ -135,29 +131,6 @@ async def serve(
         _log.info("restarting" if restarts else "stopped")
     _leave_soon(restart if restarts else lambda: os._exit(0))
     return restarts
-
-
-class _Heart(NamedTuple):
-    """What acts on the sessions, wired to each other."""
-
-    refresher: Refresher
-    logins: Logins
-    profiles: Profiles
-    users: Users
-
-
-def _heart(
-    table: Table, keeper: Keeper, providers: Callable[[Account], Provider], signatures: WorkerSignatures
-) -> _Heart:
-    refresher = Refresher(table, providers, keeper)
-    keeper.on_restored = refresher.attend_to
-    access = Access(refresher)
-    return _Heart(
-        refresher,
-        Logins(table, refresher, Admission(table, refresher, keeper, providers, signatures), providers),
-        Profiles(table, refresher, keeper, access, providers),
-        Users(table, keeper, access, providers),
-    )
 
 
 def _store(state_path: Path | None, socket_path: Path) -> tuple[Store, Journal]:

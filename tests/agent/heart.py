@@ -7,17 +7,12 @@ import anyio
 
 from auth_agent.config import Account
 from auth_agent.secret import Secret
-from auth_agent.sessions.access import Access
-from auth_agent.sessions.admission import Admission
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.heart import Heart
 from auth_agent.sessions.keeper import Keeper
-from auth_agent.sessions.login import Logins
-from auth_agent.sessions.profiles import Profiles
-from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
-from auth_agent.sessions.users import Users
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.memory import MemoryStore
 from auth_agent.storage.store import Store
@@ -25,7 +20,7 @@ from auth_agent_client import errors
 from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, config
 
 
-class World:
+class World(Heart):
     """An agent's heart with one account, logged in, and its provider."""
 
     def __init__(self, provider: FakeProvider, *accounts: Account, store: Store | None = None) -> None:
@@ -33,15 +28,10 @@ class World:
         self.by_issuer: dict[str, FakeProvider] = {}  # where they are told apart
         self.signatures = FakeSignatures()
         self.clock = FakeClock(running=True)
-        self.table = Table(config(*accounts), self.clock, chance=lambda: 0.5)
-        self.keeper = Keeper(self.table, store or MemoryStore(), Journal(None))
-        self.refresher = Refresher(self.table, self.provider_for, self.keeper, chance=lambda: 0.5)
-        admission = Admission(self.table, self.refresher, self.keeper, self.provider_for, self.signatures)
-        self.logins = Logins(self.table, self.refresher, admission, self.provider_for)
-        self.access = Access(self.refresher)
-        self.profiles = Profiles(self.table, self.refresher, self.keeper, self.access, self.provider_for)
-        self.users = Users(self.table, self.keeper, self.access, self.provider_for)
-        self.session: Session = self.table.session("work")
+        table = Table(config(*accounts), self.clock, chance=lambda: 0.5)
+        keeper = Keeper(table, store or MemoryStore(), Journal(None))
+        super().__init__(table, keeper, self.provider_for, self.signatures, lambda: 0.5)
+        self.session: Session = table.session("work")
 
     def provider_for(self, account: Account) -> FakeProvider:
         return self.by_issuer.get(account.issuer, self.provider)
@@ -65,9 +55,8 @@ async def running(
 ) -> AsyncGenerator[World]:
     world = World(provider or FakeProvider(), *accounts, store=store)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(world.keeper.run)
-        tasks.start_soon(world.refresher.run, tasks)
-        tasks.start_soon(world.profiles.run)
+        world.run_in(tasks)
+        tasks.start_soon(world.refresher.run)
         await anyio.wait_all_tasks_blocked()
         if logged_in:
             await world.log_in()

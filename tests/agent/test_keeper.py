@@ -18,16 +18,12 @@ import trio.testing
 from auth_agent import remedies
 from auth_agent.oauth.outcome import Ended, InteractionRequired, Unsent
 from auth_agent.secret import Secret
-from auth_agent.sessions.access import Access
-from auth_agent.sessions.admission import Admission
+from auth_agent.sessions import heart
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.keeper import INTERRUPTED, OLD_COPY, UNREAD, Keeper
-from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profile import Told
-from auth_agent.sessions.profiles import Profiles
 from auth_agent.sessions.record import state_name
-from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
@@ -70,22 +66,16 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return one
 
 
-class Heart:
+class Heart(heart.Heart):
     """An agent's heart, from its start to its crash."""
 
     def __init__(self, machine: "Machine") -> None:
         self.machine = machine
-        self.table = Table(config(*map(account, machine.accounts)), machine.clock, lambda: 0.5, unread=UNREAD)
+        table = Table(config(*map(account, machine.accounts)), machine.clock, lambda: 0.5, unread=UNREAD)
         self.journal = Journal(machine.notes)
-        self.keeper = Keeper(self.table, machine.store, self.journal)
-        self.refresher = Refresher(self.table, lambda _: machine.provider, self.keeper, chance=lambda: 0.5)
-        self.keeper.on_restored = self.refresher.attend_to
-        admission = Admission(self.table, self.refresher, self.keeper, lambda _: machine.provider, FakeSignatures())
-        self.logins = Logins(self.table, self.refresher, admission, lambda _: machine.provider)
-        self.profiles = Profiles(
-            self.table, self.refresher, self.keeper, Access(self.refresher), lambda _: machine.provider
-        )
-        self.session: Session = self.table.session("work")
+        keeper = Keeper(table, machine.store, self.journal)
+        super().__init__(table, keeper, lambda _: machine.provider, FakeSignatures(), lambda: 0.5)
+        self.session: Session = table.session("work")
 
     def state(self, name: str = "work") -> str:
         return state_name(self.table.session(name), self.machine.clock.now())
@@ -133,9 +123,8 @@ class Machine:
         """An agent that ends as a crash has it: nothing is waited for."""
         heart = Heart(self)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(heart.keeper.run)
-            tasks.start_soon(heart.refresher.run, tasks)
-            tasks.start_soon(heart.profiles.run)
+            heart.run_in(tasks)
+            tasks.start_soon(heart.refresher.run)
             await anyio.lowlevel.checkpoint()
             heart.keeper.read_all()
             yield heart

@@ -236,7 +236,7 @@ async def test_an_ending_agent_tries_on_until_the_store_takes_it(machine: Machin
         await until_it_rests(heart, 5)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(mend)
-            await heart.refresher.drain()
+            await heart.background.drain()
         assert machine.store.has() == "rt-3"
 
 
@@ -255,7 +255,7 @@ async def test_an_ending_agent_saves_while_it_waits_for_a_provider(machine: Mach
         slow.start_afresh()
         heart.refresher.start(slow)
         begun = anyio.current_time()
-        await heart.refresher.drain()
+        await heart.background.drain()
         assert anyio.current_time() - begun <= 12.1
         assert machine.store.has() == "rt-3"
 

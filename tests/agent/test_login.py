@@ -392,7 +392,7 @@ async def test_logins_begun_at_one_moment_leave_one() -> None:
                 left.append(await result(world, one))
         assert [record["state"] for record in left] == ["ready"]
         with anyio.fail_after(5):
-            await world.refresher.drain()  # the others are over
+            await world.background.drain()  # the others are over
 
 
 async def test_a_login_that_is_cancelled_leaves_the_session() -> None:
@@ -485,7 +485,7 @@ async def test_an_agent_that_ends_calls_logins_off() -> None:
         assert isinstance(await failure(world, login), errors.Unavailable)
         assert await all_of(lambda: begun(world)) == ["unavailable"]
         with anyio.fail_after(1):
-            await world.refresher.drain()
+            await world.background.drain()
 
 
 async def test_a_result_may_be_asked_for_again_until_the_next_login() -> None:

@@ -401,7 +401,7 @@ async def test_an_ending_agent_lets_a_refresh_finish_and_starts_no_other() -> No
         world.provider.delay = 5
         await anyio.sleep(58)
         before = anyio.current_time()
-        await world.refresher.drain()
+        await world.background.drain()
         assert 2 < anyio.current_time() - before <= 5
         assert world.session.refreshes == 1
         assert await all_of(lambda: world.token(world.session.force())) == ["unavailable"]
@@ -412,7 +412,7 @@ async def test_an_ending_agent_waits_ten_seconds_at_most() -> None:
         world.provider.delay = 1000
         await anyio.sleep(58)
         before = anyio.current_time()
-        await world.refresher.drain()
+        await world.background.drain()
         assert anyio.current_time() - before == pytest.approx(10)
 
 

@@ -13,13 +13,15 @@ from auth_agent.ipc.url import resolve_url
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import locked
+from auth_agent.sessions.allowance import charge
+from auth_agent.sessions.background import Background, deadline
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.identity import IDToken, id_token_at_hand, no_id_token
 from auth_agent.sessions.keeper import READ_PATIENCE, Keeper
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profile import Told
 from auth_agent.sessions.profiles import Profiles
-from auth_agent.sessions.refresher import Refresher, limit
+from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken
 from auth_agent.sessions.table import Table
@@ -43,6 +45,7 @@ class Handlers:
         self,
         table: Table,
         refresher: Refresher,
+        background: Background,
         logins: Logins,
         keeper: Keeper,
         profiles: Profiles,
@@ -55,6 +58,7 @@ class Handlers:
         Args:
             table: the live sessions.
             refresher: what gives tokens that have to be waited for.
+            background: what does the work that goes on when its client leaves.
             logins: what begins sessions.
             keeper: what gives sessions that have to be read first.
             profiles: what tells who the sessions' users are.
@@ -65,6 +69,7 @@ class Handlers:
         """
         self._table = table
         self._refresher = refresher
+        self._background = background
         self._logins = logins
         self._keeper = keeper
         self._profiles = profiles
@@ -224,7 +229,7 @@ class Handlers:
             raise errors.InvalidRequest("user: fields must be names of the user's members", parameter="fields")
 
         async def wait() -> Result:
-            with limit(given.timeout):
+            with deadline(given.timeout):
                 return {"user": await self._users.user(session, fields)}
 
         return wait
@@ -235,7 +240,7 @@ class Handlers:
             return self._once_open(session, self._user_metadata, caller, given)
 
         async def wait() -> Result:
-            with limit(given.timeout):
+            with deadline(given.timeout):
                 return {"user_metadata": await self._users.metadata(session)}
 
         return wait
@@ -254,7 +259,7 @@ class Handlers:
         async def work() -> Result:
             return {"user_metadata": await self._users.update_metadata(session, changes, clear=clear)}
 
-        return lambda: self._refresher.to_its_end(work, given.timeout)
+        return lambda: self._background.run_detached(work, given.timeout)
 
     # ---- sessions
 
@@ -262,7 +267,7 @@ class Handlers:
         session = self._table.session(given.text("account"))
         if session.is_locked:
             return self._once_open(session, self._login, caller, given)
-        self._refresher.charge(session.import_allowance, caller.allowance)
+        charge(self._table.clock.now().boot, session.import_allowance, caller.allowance)
 
         async def begin() -> Result:
             return await self._logins.begin(
@@ -281,7 +286,7 @@ class Handlers:
 
     def _login_result(self, _: Caller, given: Arguments) -> Later:
         async def wait() -> Result:
-            with limit(given.timeout):
+            with deadline(given.timeout):
                 return await self._logins.result(given.text("login_id") or "")
 
         return wait
@@ -294,7 +299,7 @@ class Handlers:
         session = self._table.session(given.text("account"))
         if session.is_locked:
             return self._once_open(session, self._import, caller, given)
-        self._refresher.charge(session.import_allowance, caller.allowance)
+        charge(self._table.clock.now().boot, session.import_allowance, caller.allowance)
         refresh_token = given.secret("refresh_token") or Secret("")
         switch_user, client_secret = given.flag("switch_user"), given.secret("client_secret")
 
@@ -303,7 +308,7 @@ class Handlers:
                 session, refresh_token, switch_user=switch_user, client_secret=client_secret
             )
 
-        return lambda: self._refresher.to_its_end(work)
+        return lambda: self._background.run_detached(work)
 
     def _logout(self, _: Caller, given: Arguments) -> Later:
         session = self._table.session(given.text("account"))
@@ -316,7 +321,7 @@ class Handlers:
             more = {"reason": revocation.reason, "end_session_url": page}
             return {**result, **{key: value for key, value in more.items() if value is not None}}
 
-        return lambda: self._refresher.to_its_end(work)
+        return lambda: self._background.run_detached(work)
 
     # ---- the agent
 

@@ -19,12 +19,14 @@ from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import called_off, login_failed
+from auth_agent.sessions.background import Background
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.revocation import Arrival
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
 from auth_agent.sessions.table import Table
+from auth_agent.sessions.token_client import TokenClient
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
@@ -52,12 +54,16 @@ class Admission:
         self,
         table: Table,
         refresher: Refresher,
+        tokens: TokenClient,
+        background: Background,
         keeper: Keeper,
         provider_for: Callable[[Account], Provider],
         signatures: Signatures,
     ) -> None:
         self._table = table
         self._refresher = refresher
+        self._tokens = tokens
+        self._background = background
         self._keeper = keeper
         self._provider_for = provider_for
         self._signatures = signatures
@@ -92,7 +98,7 @@ class Admission:
             _check_place(arrival, held, command, switch_user=switch_user, is_wanted=is_wanted())
         except Exception:
             self._table.arrivals.discard(arrival)
-            await self._refresher.revoke(account, held)
+            await self._tokens.revoke(account, held)
             raise
         await self._take(arrival.session, held, granted, command)
 
@@ -158,10 +164,16 @@ class Admission:
     async def _retire(self, session: Session, replaced: Login) -> None:
         """Have what was replaced revoked; as long as the store has it still, an agent that dies leaves nothing else."""
         kept = self._keeper.kept(session)
+        account = session.account
         if kept.is_set():
-            await self._refresher.revoke(session.account, replaced)
-        else:
-            self._refresher.revoke_when(kept, session.account, replaced)
+            await self._tokens.revoke(account, replaced)
+            return
+
+        async def revoke() -> None:
+            await kept.wait()
+            await self._tokens.revoke(account, replaced)
+
+        self._background.begin_optional(revoke)
 
 
 def _check_place(arrival: Arrival, login: Login, command: str, *, switch_user: bool, is_wanted: bool) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from auth_agent.sessions.advice import asked_too_often
+
 BURST: Final = 5
 INTERVAL: Final = 10.0  # s until one more is allowed
 
@@ -29,3 +31,17 @@ class Allowance:
         if self._at is not None:
             self._left = min(float(BURST), self._left + max(0.0, now - self._at) / INTERVAL)
         self._at = now
+
+
+def charge(now: float, *allowances: Allowance) -> None:
+    """Count a request to the provider that a client drives.
+
+    Raises:
+        Unavailable: there were too many.
+
+    """
+    wait = max(allowance.wait(now) for allowance in allowances)
+    if wait > 0:
+        raise asked_too_often(wait)
+    for allowance in allowances:
+        allowance.spend(now)

@@ -22,8 +22,8 @@ from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.admission import Granted
 from auth_agent.sessions.advice import login_failed
-from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.state import Login
+from auth_agent.sessions.token_client import TokenClient
 from auth_agent_client import errors
 from auth_agent_client.messages import LOGIN_TIMEOUT
 
@@ -99,7 +99,7 @@ class BrowserFlow:
 
     lifetime = LOGIN_TIMEOUT
 
-    def __init__(self, account: Account, login: Login, metadata: Metadata, endpoint: str, refresher: Refresher) -> None:
+    def __init__(self, account: Account, login: Login, metadata: Metadata, endpoint: str, tokens: TokenClient) -> None:
         """Begin to listen for the redirect.
 
         Args:
@@ -107,7 +107,7 @@ class BrowserFlow:
             login: what the provider is asked as.
             metadata: the provider's.
             endpoint: its authorization endpoint.
-            refresher: what asks it.
+            tokens: what asks it.
 
         Raises:
             PortsTakenError: there is no port to listen on.
@@ -116,7 +116,7 @@ class BrowserFlow:
         self._account = account
         self._login = login
         self._metadata = metadata
-        self._refresher = refresher
+        self._tokens = tokens
         self._attempt = Attempt.begin()
         self._listener = RedirectListener(account.redirect_ports)
         self._address = authorization_address(
@@ -155,9 +155,8 @@ class BrowserFlow:
             raise login_failed(self._account, CodeExpired("nobody logged in within ten minutes"), LOGIN)
         if isinstance(answer, Failure):
             raise login_failed(self._account, answer, LOGIN)
-        client = self._login.client(self._account.token_endpoint_auth_method)
         request = code_request(answer, self._listener.redirect_uri, self._attempt.verifier)
-        outcome, sent = await self._refresher.attempt(self._account, client, request)
+        outcome, sent = await self._tokens.send(self._account, self._login, request)
         if isinstance(outcome, Failure):
             raise login_failed(self._account, outcome, LOGIN)
         return Granted(self._account, self._login, outcome, sent, self._attempt.nonce)
@@ -187,14 +186,14 @@ class DeviceFlow:
     """A login on another device (RFC 8628)."""
 
     def __init__(
-        self, account: Account, login: Login, device: DeviceAuthorization, refresher: Refresher, clock: Clock
+        self, account: Account, login: Login, device: DeviceAuthorization, tokens: TokenClient, clock: Clock
     ) -> None:
         """Wait for the person to enter the code of `device`."""
         self.lifetime = device.lifetime
         self._account = account
         self._login = login
         self._device = device
-        self._refresher = refresher
+        self._tokens = tokens
         self._clock = clock
         self._since = clock.now()
 
@@ -210,13 +209,12 @@ class DeviceFlow:
 
     async def obtain(self, wait: Wait) -> Granted:
         """Ask whether somebody has logged in, as often as the provider likes it, until there is an answer."""
-        client = self._login.client(self._account.token_endpoint_auth_method)
         request, interval = device_request(self._device.device_code), self._device.interval
         while True:
             await wait.pause(interval)
             if self._clock.now().boot - self._since.boot >= self.lifetime:
                 raise login_failed(self._account, CodeExpired("nobody entered the code in time"), LOGIN)
-            outcome, sent = await self._refresher.attempt(self._account, client, request)
+            outcome, sent = await self._tokens.send(self._account, self._login, request)
             if isinstance(outcome, TokenReply):
                 return Granted(self._account, self._login, outcome, sent)
             if not isinstance(outcome, Transient):
@@ -237,10 +235,10 @@ class ClientFlow:
 
     lifetime = _CLIENT_LIFETIME
 
-    def __init__(self, account: Account, login: Login, refresher: Refresher) -> None:
+    def __init__(self, account: Account, login: Login, tokens: TokenClient) -> None:
         self._account = account
         self._login = login
-        self._refresher = refresher
+        self._tokens = tokens
 
     def shown(self) -> dict[str, object]:
         """No person is needed."""
@@ -248,7 +246,7 @@ class ClientFlow:
 
     async def obtain(self, wait: Wait) -> Granted:
         """Present the client's credentials."""
-        outcome, sent = await self._refresher.present(self._account, self._login, lambda: wait.called_off is None)
+        outcome, sent = await self._tokens.refresh(self._account, self._login, lambda: wait.called_off is None)
         if isinstance(outcome, Failure):
             raise login_failed(self._account, outcome, LOGIN)
         return Granted(self._account, self._login, outcome, sent)

@@ -20,13 +20,14 @@ from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.admission import Admission, Granted
 from auth_agent.sessions.advice import called_off, defect, ending, login_failed
+from auth_agent.sessions.background import Background
 from auth_agent.sessions.flows import BrowserFlow, ClientFlow, DeviceFlow, Flow, Wait
 from auth_agent.sessions.record import record
-from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.revocation import Arrival
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
 from auth_agent.sessions.table import Table
+from auth_agent.sessions.token_client import TokenClient
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
@@ -66,10 +67,16 @@ class Logins:
     """Begins sessions."""
 
     def __init__(
-        self, table: Table, refresher: Refresher, admission: Admission, provider_for: Callable[[Account], Provider]
+        self,
+        table: Table,
+        tokens: TokenClient,
+        background: Background,
+        admission: Admission,
+        provider_for: Callable[[Account], Provider],
     ) -> None:
         self._table = table
-        self._refresher = refresher
+        self._tokens = tokens
+        self._background = background
         self._admission = admission
         self._provider_for = provider_for
         self._pending: dict[Session, Pending] = {}
@@ -105,7 +112,7 @@ class Logins:
         login = _login_of(account, client_secret or _known_secret(session), IMPORT, refresh_token)
         arrival = Arrival(session, session.epoch, account)
         with self._table.expecting(arrival):
-            outcome, sent = await self._refresher.present(account, login, lambda: session.epoch == arrival.epoch)
+            outcome, sent = await self._tokens.refresh(account, login, lambda: session.epoch == arrival.epoch)
             if isinstance(outcome, Failure):
                 raise login_failed(account, outcome, IMPORT)
             granted = Granted(account, login, outcome, sent)
@@ -113,7 +120,7 @@ class Logins:
         return record(session, self._table.clock.now())
 
     def _refuse_what_is_known(self, refresh_token: Secret) -> None:
-        if self._refresher.is_spent(refresh_token):
+        if self._tokens.is_spent(refresh_token):
             raise errors.InvalidRequest(
                 "this refresh token was used before: its provider gives another one for it, and may end the session "
                 "if it sees this one again; nothing was sent",
@@ -155,7 +162,7 @@ class Logins:
         begun = await self._flow(account, login, flow)
         pending = Pending(session, epoch, account, owner, begun, switch_user=switch_user)
         try:
-            self._refresher.begin(lambda: self._run(pending))
+            self._background.begin(lambda: self._run(pending))
             self._supersede(session)  # one that began at the same moment
             self._pending[session] = pending
             await anyio.lowlevel.checkpoint()  # the owner may have left meanwhile
@@ -170,7 +177,7 @@ class Logins:
 
     async def _flow(self, account: Account, login: Login, flow: str) -> Flow:
         if not account.grant_type.has_user:
-            return ClientFlow(account, login, self._refresher)
+            return ClientFlow(account, login, self._tokens)
         provider = self._provider_for(account)
         metadata = await provider.discover()
         if isinstance(metadata, Failure):
@@ -180,12 +187,12 @@ class Logins:
             device = await provider.begin_device(client, account.scope, account.audience)
             if isinstance(device, Failure):
                 raise login_failed(account, device, LOGIN)
-            return DeviceFlow(account, login, device, self._refresher, self._table.clock)
+            return DeviceFlow(account, login, device, self._tokens, self._table.clock)
         if metadata.authorization_endpoint is None:
             reason = f"{account.issuer} names no authorization_endpoint that can be used"
             raise login_failed(account, Misconfigured(reason), LOGIN)
         try:
-            return BrowserFlow(account, login, metadata, metadata.authorization_endpoint, self._refresher)
+            return BrowserFlow(account, login, metadata, metadata.authorization_endpoint, self._tokens)
         except PortsTakenError as error:
             raise errors.Misconfigured(
                 f"{account.name}: {error}",

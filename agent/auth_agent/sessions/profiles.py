@@ -13,9 +13,9 @@ from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, Rejecte
 from auth_agent.oauth.provider import Provider
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.advice import LOGGED_OUT, failure_word, login_required, nobody
+from auth_agent.sessions.background import deadline
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.profile import INTERVAL, Profile, Told, by_id_token
-from auth_agent.sessions.refresher import Refresher, limit
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active
 from auth_agent.sessions.table import Table
@@ -41,13 +41,11 @@ class Profiles:
     def __init__(
         self,
         table: Table,
-        refresher: Refresher,
         keeper: Keeper,
         access: Access,
         provider_for: Callable[[Account], Provider],
     ) -> None:
         self._table = table
-        self._refresher = refresher
         self._keeper = keeper
         self._access = access
         self._provider_for = provider_for
@@ -88,7 +86,7 @@ class Profiles:
 
         """
         waited = False
-        with limit(timeout):
+        with deadline(timeout):
             while (told := self.at_hand(session, max_age)) is None:
                 inquiry = self._inquiry(session)
                 if inquiry.over is None and (waited or not self._begin(session, inquiry)):
@@ -153,7 +151,7 @@ class Profiles:
             return found
         _log.info("profile account=%s outcome=ok", name)
         session.profile = Profile(found, now.wall, session.said)
-        if self._refresher.flight(session) is None:  # otherwise it saves all at its end
+        if not session.is_refreshing:  # otherwise that saves all at its end
             self._keeper.save_soon(session)
         return None
 

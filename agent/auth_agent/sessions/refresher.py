@@ -2,48 +2,36 @@
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio
-from anyio.abc import TaskGroup
 
-from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.client import Client
-from auth_agent.oauth.outcome import Defect, Ended, Failure, Lost, Spent, TokenReply, Transient
-from auth_agent.oauth.provider import Provider
-from auth_agent.oauth.token_request import TokenRequest, client_credentials_request, refresh_request
+from auth_agent.oauth.outcome import Defect, Ended, Failure, TokenReply, Transient
 from auth_agent.printable import printable
-from auth_agent.secret import Secret
-from auth_agent.sessions.advice import asked_too_often, ending
-from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.advice import ending
+from auth_agent.sessions.allowance import Allowance, charge
+from auth_agent.sessions.background import PATIENCE, Background, deadline
 from auth_agent.sessions.decision import Decision, Demand, Job, Join, Serve, Start
 from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, AccessToken, Active, Idle, Login, Retrying, TokenKey
+from auth_agent.sessions.state import MAIN, AccessToken, Active, Idle, Retrying, TokenKey
 from auth_agent.sessions.table import Table
+from auth_agent.sessions.token_client import TokenClient
 from auth_agent.storage.store import StoreError
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
 
 # A timer sleeps no longer, so that a suspended machine or a clock that was set is noticed.
 TICK: Final = 30.0
 # When the clock since boot gained that much on the one that stands still in suspend, the machine was suspended.
 _SUSPENDED: Final = 5.0
-# With a rotation overlap the provider answers again; without one the session was lost with the reply.
-LOST_RETRIES: Final = 2
-# How long a logout waits for a refresh in flight, and an ending agent for all of them.
-FLIGHT_PATIENCE: Final = 10.0
-# How long an ending agent waits besides, for what the last refreshes left to be saved.
-LAST_SAVES: Final = 2.0
 
 
 class Flight:
@@ -70,24 +58,20 @@ class Refresher:
     def __init__(
         self,
         table: Table,
-        provider_for: Callable[[Account], Provider],
+        tokens: TokenClient,
         keeper: Keeper,
+        background: Background,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._fingerprints = keeper.fingerprints
-        self._keeper = keeper
         self._table = table
         self._clock = table.clock
-        self._provider_for = provider_for
+        self._tokens = tokens
+        self._keeper = keeper
+        self._background = background
         self._chance = chance
         self._flights: dict[tuple[Session, int], Flight] = {}
-        # The fingerprints of refresh tokens that are with their providers at this moment.
-        self._presented: set[str] = set()
-        self._unfinished: set[anyio.Event] = set()
-        self._tasks: TaskGroup | None = None
         self._wake = anyio.Event()
         self._asleep_until = 0.0
-        self._stopping = False
 
     def now(self) -> Moment:
         """The present moment."""
@@ -95,9 +79,8 @@ class Refresher:
 
     # ---- the timer
 
-    async def run(self, tasks: TaskGroup) -> None:
-        """Refresh sessions ahead of time, until cancelled; the refreshes themselves run in `tasks`."""
-        self._tasks = tasks
+    async def run(self) -> None:
+        """Refresh sessions ahead of time, until cancelled; a refresh that has begun comes to its end."""
         asleep = self._asleep()
         while True:
             self._wake = anyio.Event()
@@ -119,19 +102,6 @@ class Refresher:
         """A session was read from the store: refresh it, if that is due, or in time; the others are as they were."""
         if anyio.current_time() + self._start_if_due(session) < self._asleep_until:
             self._wake.set()
-
-    async def drain(self) -> None:
-        """Start nothing more, and wait for what is in flight, for ten seconds at most, and for what is to be saved."""
-        self._stopping = True
-        limit = anyio.move_on_after(FLIGHT_PATIENCE)
-        async with anyio.create_task_group() as saving:
-            saving.start_soon(self._keeper.drain, FLIGHT_PATIENCE)
-            with limit:
-                for done in tuple(self._unfinished):
-                    await done.wait()
-        if limit.cancelled_caught:
-            _log.warning("stopping unfinished=%d", len(self._unfinished))
-        await self._keeper.drain(LAST_SAVES)
 
     def _asleep(self) -> float:
         """For how long the machine has been suspended, give or take a constant: only differences count."""
@@ -165,13 +135,12 @@ class Refresher:
         flight = self.flight(session)
         if flight is not None:
             return flight
-        if self._tasks is None or self._stopping:
+        if not self._background.accepts_work:
             return None
         job = session.start(self._clock.now(), key)
         flight = self._flights[session, job.epoch] = Flight(key)
-        self._unfinished.add(flight.done)
         self._table.publish(job.account.name)
-        self._tasks.start_soon(self._fly, session, job, flight, name=f"refresh {job.account.name}")
+        self._background.begin(lambda: self._fly(session, job, flight), f"refresh {job.account.name}")
         return flight
 
     def flight(self, session: Session) -> Flight | None:
@@ -195,10 +164,9 @@ class Refresher:
                 if flight.to_be_revoked:
                     granted = outcome.refresh_token or job.login.refresh_token
                     login = replace(job.login, refresh_token=granted)
-                    flight.revocation = await self.revoke(job.account, login, shared=flight.revoke_shared)
+                    flight.revocation = await self._tokens.revoke(job.account, login, shared=flight.revoke_shared)
         finally:
             del self._flights[session, job.epoch]
-            self._unfinished.discard(flight.done)
             flight.done.set()
             flight.over.set()
             self._table.publish(name)
@@ -216,7 +184,7 @@ class Refresher:
                 await self._keeper.intend(session, job.login.refresh_token)
             if not is_wanted():
                 return job, Transient("its login has gone"), self._clock.now()
-            outcome, sent = await self.present(job.account, job.login, is_wanted, job.key)
+            outcome, sent = await self._tokens.refresh(job.account, job.login, is_wanted, job.key)
             # Only a refresh that asks for no token in particular can end a session.
             if not isinstance(outcome, Ended) or job.key != MAIN or job.login.refresh_token is None or not is_wanted():
                 return job, outcome, sent
@@ -226,7 +194,7 @@ class Refresher:
                 reason = f"{outcome.reason}, and the store can't tell whether another one took its place: {error}"
                 return job, Transient(printable(reason)), sent
             other = session.successor(found)
-            if other is None or not self._fingerprints.is_new(other) or not session.is_current(job):
+            if other is None or not self._keeper.fingerprints.is_new(other) or not session.is_current(job):
                 return job, outcome, sent
             _log.info("refresh account=%s outcome=ended found='another refresh token in the store'", job.account.name)
             session.keep(other)
@@ -264,95 +232,6 @@ class Refresher:
             reason = renewal.failure.reason if isinstance(renewal, Retrying) else session.reason
             _log.warning("refresh account=%s%s outcome=failed reason=%r", name, what, reason)
 
-    async def present(
-        self, account: Account, login: Login, is_wanted: Callable[[], bool], key: TokenKey = MAIN
-    ) -> tuple[TokenReply | Failure, Moment]:
-        """Present a login's refresh token, or its client's credentials, again where the reply was lost.
-
-        It is for the token of that key. What came of it, and when the request was sent that was answered. A refresh
-        token is not sent where it is known to be replaced, or is with the provider already; nothing is sent again, once
-        it is no longer wanted.
-        """
-        client, refresh_token = login.client(account.token_endpoint_auth_method), login.refresh_token
-        if not login.grant_type.has_refresh_token:
-            request = client_credentials_request(key.scope or account.scope, key.audience or login.audience)
-            outcome, sent = await self._persist(account, client, request, is_wanted)
-            # The secret gets the next one: a refresh token would be one more to lose (RFC 6749, section 4.4.3).
-            return (replace(outcome, refresh_token=None) if isinstance(outcome, TokenReply) else outcome), sent
-        assert refresh_token is not None  # noqa: S101 -- for the type checker: what is presented can be renewed
-        if self.is_spent(refresh_token):
-            return Spent("this refresh token is in use, or was replaced by another one"), self._clock.now()
-        fingerprint = refresh_token.fingerprint()
-        self._presented.add(fingerprint)
-        self._fingerprints.sent(refresh_token)
-        try:
-            request = refresh_request(refresh_token, key.audience, key.scope)
-            outcome, sent = await self._persist(account, client, request, is_wanted)
-            if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
-                self._fingerprints.replaced(refresh_token, outcome.refresh_token)
-            return outcome, sent
-        finally:
-            self._presented.discard(fingerprint)
-
-    async def _persist(
-        self, account: Account, client: Client, request: TokenRequest, is_wanted: Callable[[], bool]
-    ) -> tuple[TokenReply | Failure, Moment]:
-        """Make a request that may be made twice, again where its reply was lost; and when it was sent at last."""
-        for attempts_left in range(LOST_RETRIES, -1, -1):
-            outcome, sent = await self.attempt(account, client, request)
-            if not isinstance(outcome, Lost) or attempts_left == 0 or not is_wanted():
-                return outcome, sent
-            _log.warning("refresh account=%s outcome=lost reason=%r", account.name, outcome.reason)
-        raise AssertionError("the last attempt returns")
-
-    def is_spent(self, refresh_token: Secret) -> bool:
-        """Whether a refresh token must not be presented: it was replaced, or is with its provider right now."""
-        return self._fingerprints.is_replaced(refresh_token) or refresh_token.fingerprint() in self._presented
-
-    async def attempt(
-        self, account: Account, client: Client, request: TokenRequest
-    ) -> tuple[TokenReply | Failure, Moment]:
-        """Make a request of an account's provider once; what came of it, and when it was sent."""
-        sent = self._clock.now()
-        try:
-            provider = self._provider_for(account)
-            found = await provider.discover()
-            sent = self._clock.now()  # a token's life begins here, however long a look-up took
-            return found if isinstance(found, Failure) else await provider.token(client, request), sent
-        except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
-            # Its type and place alone: an exception's text could hold what was being sent.
-            _log.error("defect account=%s in=token error=%s", account.name, place(error))
-            return Defect(f"a defect of the agent: {type(error).__name__}"), sent
-
-    async def revoke(self, account: Account, login: Login, *, shared: bool = False) -> Revocation:
-        """Revoke a login's refresh token, where there is one and no session that stays may end with it.
-
-        `shared`: also where one may.
-        """
-        if login.refresh_token is None:
-            return Revocation()
-        client = login.client(account.token_endpoint_auth_method)
-        try:
-            provider = self._provider_for(account)
-            await provider.discover()  # it may take a while, and another session may come meanwhile
-            ending = () if shared else self._table.may_end_with(login)
-            revoked = not ending and await provider.revoke(client, login.refresh_token)
-        except Exception as error:  # noqa: BLE001 -- as in `attempt`
-            _log.error("defect account=%s in=revoke error=%s", account.name, place(error))
-            return Revocation()
-        _log.info("revoke account=%s revoked=%s shared_with=%s", account.name, revoked, ",".join(ending) or "-")
-        return Revocation(revoked, ending)
-
-    def revoke_when(self, event: anyio.Event, account: Account, login: Login) -> None:
-        """Revoke a login's refresh token, as `revoke` does, when that comes to pass; not if the agent ends before."""
-
-        async def run() -> None:
-            await event.wait()
-            await self.revoke(account, login)
-
-        if self._tasks is not None:
-            self._tasks.start_soon(run)
-
     # ---- clients that wait
 
     async def token(self, session: Session, demand: Demand, allowance: Allowance, timeout: float) -> AccessToken:
@@ -364,7 +243,7 @@ class Refresher:
         """
         waited = False
         session.used_at = self._clock.now().wall
-        with limit(timeout):
+        with deadline(timeout):
             while True:
                 decision = self._decide(session, demand, waited=waited)
                 if isinstance(decision, Serve):
@@ -372,7 +251,7 @@ class Refresher:
                 if isinstance(decision, errors.AgentError):
                     raise decision
                 if isinstance(decision, Start) and decision.driven:
-                    self.charge(session.allowance, allowance)
+                    charge(self._clock.now().boot, session.allowance, allowance)
                 flight = self.start(session, decision.key if isinstance(decision, Start) else demand.key)
                 if flight is None:
                     raise ending()
@@ -389,7 +268,7 @@ class Refresher:
         """
         demand = session.force()
         if session.revivable and self.flight(session) is None:
-            self.charge(session.allowance, allowance)
+            charge(self._clock.now().boot, session.allowance, allowance)
             session.revive()
             self.start(session)
         return await self.token(session, demand, allowance, timeout)
@@ -401,20 +280,6 @@ class Refresher:
             self._table.publish(session.account.name)
             self.reschedule()
         return decision
-
-    def charge(self, *allowances: Allowance) -> None:
-        """Count a request to the provider that a client drives.
-
-        Raises:
-            Unavailable: there were too many.
-
-        """
-        now = self._clock.now().boot
-        wait = max(allowance.wait(now) for allowance in allowances)
-        if wait > 0:
-            raise asked_too_often(wait)
-        for allowance in allowances:
-            allowance.spend(now)
 
     # ---- ends
 
@@ -446,58 +311,8 @@ class Refresher:
         if login is None or suspended is not None or not revoke:
             return Revocation()
         if flight is not None:
-            with anyio.move_on_after(FLIGHT_PATIENCE):
+            with anyio.move_on_after(PATIENCE):
                 await flight.done.wait()
             if flight.superseded:
                 return flight.revocation
-        return await self.revoke(account, login, shared=shared)
-
-    async def to_its_end(self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None) -> _Result:
-        """Do work that goes on when the client that asked for it leaves; its result, for the client that stays."""
-        results: list[_Result | Exception] = []
-
-        async def run() -> None:
-            try:
-                results.append(await work())
-            except Exception as error:  # noqa: BLE001 -- raised again below, for the client
-                results.append(error)
-
-        done = self.begin(run)
-        with limit(timeout):
-            await done.wait()
-        result = results[0]
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    def begin(self, work: Callable[[], Awaitable[None]]) -> anyio.Event:
-        """Begin work that an ending agent waits for, and which must not raise; the event that it has ended.
-
-        Raises:
-            Unavailable: the agent is ending.
-
-        """
-        if self._tasks is None or self._stopping:
-            raise ending()
-        done = anyio.Event()
-
-        async def run() -> None:
-            try:
-                await work()
-            finally:
-                self._unfinished.discard(done)
-                done.set()
-
-        self._unfinished.add(done)
-        self._tasks.start_soon(run)
-        return done
-
-
-@contextmanager
-def limit(timeout: float | None) -> Generator[None, None, None]:
-    """Wait no longer than so many seconds, for what goes on. Raises `Timeout` when they are over."""
-    try:
-        with anyio.fail_after(timeout):
-            yield
-    except TimeoutError as error:
-        raise errors.Timeout(f"no answer within {timeout:g} s; the work goes on") from error
+        return await self._tokens.revoke(account, login, shared=shared)

@@ -338,6 +338,11 @@ class Session:
         return isinstance(self.state, Locked)
 
     @property
+    def is_refreshing(self) -> bool:
+        """Whether a refresh of its login is in flight."""
+        return isinstance(self.state, Active) and isinstance(self.state.renewal, Running)
+
+    @property
     def renewable(self) -> bool:
         """Whether there is something to refresh with, which is used when its time comes."""
         state = self.state

@@ -1,0 +1,115 @@
+"""Work that goes on when whoever asked for it has gone, and that an ending agent waits for."""
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from auth_agent.defect import place
+from auth_agent.promise import Promise
+from auth_agent.sessions.advice import defect, ending
+from auth_agent.sessions.keeper import Keeper
+from auth_agent_client import errors
+
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+# How long an ending agent waits for all that was begun.
+PATIENCE: Final = 10.0
+# How long it waits besides, for what the last of that left to be saved.
+_LAST_SAVES: Final = 2.0
+
+
+class Background:
+    """Runs such work, until it is drained; `keeper` saves what comes of it."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._tasks: TaskGroup | None = None
+        self._unfinished: set[anyio.Event] = set()
+        self._is_stopping = False
+
+    def run_in(self, tasks: TaskGroup) -> None:
+        """Run what is begun from now on in that group."""
+        self._tasks = tasks
+
+    @property
+    def accepts_work(self) -> bool:
+        """Whether work may begin: not before `run_in`, and not once the agent is ending."""
+        return self._tasks is not None and not self._is_stopping
+
+    def begin(self, work: Callable[[], Awaitable[None]], name: str | None = None) -> anyio.Event:
+        """Begin work that must not raise; return the event that it has ended. `name` is the task's.
+
+        Raises:
+            Unavailable: the agent is ending.
+
+        """
+        if self._tasks is None or self._is_stopping:
+            raise ending()
+        done = anyio.Event()
+
+        async def run() -> None:
+            try:
+                await work()
+            finally:
+                self._unfinished.discard(done)
+                done.set()
+
+        self._unfinished.add(done)
+        self._tasks.start_soon(run, name=name)
+        return done
+
+    def begin_optional(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin work that must not raise, and that an ending agent does not wait for."""
+        if self._tasks is not None:
+            self._tasks.start_soon(work)
+
+    async def run_detached(self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None) -> _Result:
+        """Do work that goes on when the client that asked for it leaves; return its result to one that stays.
+
+        Raises:
+            AgentError: the work's, or `Timeout` when it takes longer than `timeout` seconds.
+
+        """
+        promise = Promise[_Result]()
+
+        async def run() -> None:
+            try:
+                promise.keep(await work())
+            except errors.AgentError as error:
+                promise.fail(error)
+            except Exception as error:  # noqa: BLE001 -- one client's defect must not end the agent
+                # Its type and place alone: an exception's text could hold what was being worked on.
+                _log.error("defect in=background error=%s", place(error))
+                promise.fail(defect())
+
+        self.begin(run)
+        with deadline(timeout):
+            return await promise.wait()
+
+    async def drain(self) -> None:
+        """Begin nothing more; wait for what was begun, for ten seconds at most, and for what is to be saved."""
+        self._is_stopping = True
+        patience = anyio.move_on_after(PATIENCE)
+        async with anyio.create_task_group() as saving:
+            saving.start_soon(self._keeper.drain, PATIENCE)
+            with patience:
+                for done in tuple(self._unfinished):
+                    await done.wait()
+        if patience.cancelled_caught:
+            _log.warning("stopping unfinished=%d", len(self._unfinished))
+        await self._keeper.drain(_LAST_SAVES)
+
+
+@contextmanager
+def deadline(timeout: float | None) -> Generator[None, None, None]:
+    """Wait no longer than so many seconds for what goes on all the same. Raises `Timeout` when they are over."""
+    try:
+        with anyio.fail_after(timeout):
+            yield
+    except TimeoutError as error:
+        raise errors.Timeout(f"no answer within {timeout:g} s; the work goes on") from error

@@ -1,0 +1,124 @@
+"""Work that goes on when whoever asked for it has gone."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+import trio.testing
+
+from auth_agent.sessions.background import PATIENCE, Background
+from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.table import Table
+from auth_agent.storage.journal import Journal
+from auth_agent.storage.memory import MemoryStore
+from auth_agent_client import errors
+from tests.agent.world import FakeClock, config
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+def idle() -> Background:
+    return Background(Keeper(Table(config(), FakeClock()), MemoryStore(), Journal(None)))
+
+
+@asynccontextmanager
+async def running() -> AsyncGenerator[Background]:
+    background = idle()
+    async with anyio.create_task_group() as tasks:
+        background.run_in(tasks)
+        yield background
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_client_that_stays_gets_the_result_or_the_error() -> None:
+    async def work() -> str:
+        return "done"
+
+    async def fail() -> str:
+        raise errors.Denied("no")
+
+    async with running() as background:
+        assert await background.run_detached(work) == "done"
+        with pytest.raises(errors.Denied, match="no"):
+            await background.run_detached(fail)
+
+
+async def test_work_goes_on_when_its_client_has_left() -> None:
+    go_on, done = anyio.Event(), anyio.Event()
+
+    async def work() -> None:
+        await go_on.wait()
+        done.set()
+
+    async with running() as background:
+        with anyio.CancelScope() as client:
+            client.cancel()
+            await background.run_detached(work)
+        with pytest.raises(errors.Timeout):
+            await background.run_detached(go_on.wait, timeout=0)
+        go_on.set()
+        await done.wait()
+
+
+async def test_a_defect_ends_nothing_and_shows_no_text(caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        raise ZeroDivisionError("s3cret")
+
+    async with running() as background:
+        with caplog.at_level(logging.ERROR), pytest.raises(errors.Internal) as caught:
+            await background.run_detached(work)
+        assert "error=ZeroDivisionError@test_background.py:" in caplog.text
+        assert "s3cret" not in f"{caplog.text} {caught.value}"
+        assert background.accepts_work
+
+
+async def test_an_ending_agent_begins_nothing_and_waits_for_what_was_begun() -> None:
+    go_on = anyio.Event()
+    ends: list[str] = []
+
+    async def work() -> None:
+        await go_on.wait()
+        ends.append("work")
+
+    async def drain(background: Background) -> None:
+        await background.drain()
+        ends.append("drain")
+
+    async with running() as background, anyio.create_task_group() as ending:
+        background.begin(work)
+        ending.start_soon(drain, background)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(errors.Unavailable, match="the agent is ending"):
+            background.begin(work)
+        go_on.set()
+    assert ends == ["work", "drain"]
+
+
+async def test_an_ending_agent_does_not_wait_for_what_is_optional() -> None:
+    async with running() as background:
+        background.begin_optional(anyio.sleep_forever)
+        begun = anyio.current_time()
+        await background.drain()
+        assert anyio.current_time() == begun
+
+
+async def test_an_ending_agent_waits_no_longer_than_its_patience() -> None:
+    async with running() as background:
+        background.begin(anyio.sleep_forever)
+        begun = anyio.current_time()
+        await background.drain()
+        assert anyio.current_time() == begun + PATIENCE
+
+
+async def test_before_it_runs_it_begins_nothing() -> None:
+    background = idle()
+    assert not background.accepts_work
+    with pytest.raises(errors.Unavailable):
+        background.begin(anyio.sleep_forever)
