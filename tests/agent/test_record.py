@@ -11,7 +11,7 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
 from auth_agent_client.messages import FAILURES, RECORD, RENEWALS, STATES
 from auth_agent_client.remedy import remedies_from_wire, remedies_to_wire
-from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, jwt, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, jwt, reply
 
 LIFETIME = 3600.0  # a lead of 720 s
 START = 1_800_000_000.0
@@ -50,8 +50,8 @@ def running(clock: FakeClock) -> Session:
 
 def failed(clock: FakeClock, failure: Failure | None = None) -> Session:
     session = ready(clock)
-    job = session.start(clock.now())
-    assert conclude(session, job, failure or Unsent("no route"), clock.now(), clock.now(), chance=0.5)
+    session.start(clock.now())
+    assert session.settle(session.finish(session.epoch, failure or Unsent("no route"), clock.now(), clock.now(), 0.5))
     return session
 
 
@@ -266,9 +266,9 @@ def test_a_refresh_moves_the_times_and_is_counted(clock: FakeClock) -> None:
     session = ready(clock)
     clock.pass_(1000)
     sent = clock.now()
-    job = session.start(sent)
+    session.start(sent)
     clock.pass_(2)
-    assert conclude(session, job, reply("at-2", lifetime=LIFETIME), sent, clock.now(), chance=0.0)
+    assert session.settle(session.finish(session.epoch, reply("at-2", lifetime=LIFETIME), sent, clock.now(), 0.0))
     assert times(session, clock) == (START + 1000 + LIFETIME - 1, START + 1000 + LIFETIME - 720, START + 1002)
     assert record(session, clock.now())["refreshes"] == 1
 
@@ -322,11 +322,11 @@ def test_the_end_that_the_provider_gives_a_session_is_shown_and_stays(
 ) -> None:
     session = ready(clock)
     claims = {"iss": ISSUER, "aud": CLIENT, "sub": ALICE, "session_expiry": claim}
-    job = session.start(clock.now())
+    session.start(clock.now())
     given = reply("at-2", session_lifetime=lifetime, id_token=jwt(**claims))
-    assert conclude(session, job, given, clock.now(), clock.now())
+    assert session.settle(session.finish(session.epoch, given, clock.now(), clock.now(), 0.5))
     assert record(session, clock.now())["session_ends_at"] == end
     clock.pass_(60)
-    job = session.start(clock.now())
-    assert conclude(session, job, reply("at-3", subject=None), clock.now(), clock.now())
+    session.start(clock.now())
+    assert session.settle(session.finish(session.epoch, reply("at-3", subject=None), clock.now(), clock.now(), 0.5))
     assert record(session, clock.now())["session_ends_at"] == end

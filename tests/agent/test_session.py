@@ -23,7 +23,7 @@ from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, Active, IllegalMoveError, Locked, LoggedOut, Login, LoginRequired, Retrying
 from auth_agent_client import errors
-from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, jwt, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, jwt, reply
 
 LIFETIME = 3600.0  # a lead of 720 s, a wish of 60 s
 
@@ -58,10 +58,10 @@ def logged_in(
 def refreshed(session: Session, clock: FakeClock, outcome: object, *, took: float = 0) -> bool:
     """A refresh from its start to its end; whether its result was the session's."""
     sent = clock.now()
-    job = session.start(sent)
+    session.start(sent)
     clock.pass_(took)
     assert isinstance(outcome, (Failure, type(reply())))
-    return conclude(session, job, outcome, sent, clock.now(), chance=0.5)
+    return session.settle(session.finish(session.epoch, outcome, sent, clock.now(), 0.5))
 
 
 def current(session: Session) -> str:
@@ -354,26 +354,31 @@ def test_a_token_without_a_lifetime_is_assumed_to_live_an_hour(session: Session,
 
 
 def test_a_result_after_logout_is_not_the_sessions(session: Session, clock: FakeClock) -> None:
-    job = session.start(clock.now())
+    session.start(clock.now())
+    epoch = session.epoch
     session.log_out()
     revision = session.revision
-    assert not conclude(session, job, reply("at-2"), clock.now(), clock.now(), 0.5)
+    effects = session.finish(epoch, reply("at-2"), clock.now(), clock.now(), 0.5)
+    assert effects.save is None
+    assert not session.settle(effects)
     assert session.login is None
     assert session.revision == revision
 
 
 def test_a_result_after_another_login_is_not_the_sessions(session: Session, clock: FakeClock) -> None:
-    job = session.start(clock.now())
+    session.start(clock.now())
+    epoch = session.epoch
     login = Login(ISSUER, CLIENT, None, ALICE, None, Secret("rt-9"), None)
     session.log_in(login, session.access_token(reply("at-9"), login, clock.now()), clock.now())
-    assert not conclude(session, job, reply("at-2"), clock.now(), clock.now(), 0.5)
+    assert not session.settle(session.finish(epoch, reply("at-2"), clock.now(), clock.now(), 0.5))
     assert (current(session), refresh_token(session)) == ("at-9", "rt-9")
 
 
 def test_a_failure_after_logout_is_not_the_sessions_either(session: Session, clock: FakeClock) -> None:
-    job = session.start(clock.now())
+    session.start(clock.now())
+    epoch = session.epoch
     session.log_out()
-    assert not conclude(session, job, Ended("invalid_grant"), clock.now(), clock.now(), 0.5)
+    assert not session.settle(session.finish(epoch, Ended("invalid_grant"), clock.now(), clock.now(), 0.5))
     assert session.reason is None
 
 
@@ -483,9 +488,11 @@ def test_a_session_of_another_issuer_or_client_is_neither_served_nor_refreshed(
 def test_a_refresh_in_flight_while_the_account_changes_is_kept_and_not_served(
     session: Session, clock: FakeClock
 ) -> None:
-    job = session.start(clock.now())
+    session.start(clock.now())
     session.configure(account(client_id="other"))
-    assert conclude(session, job, reply("at-2", refresh_token="rt-2"), clock.now(), clock.now(), 0.5)
+    assert session.settle(
+        session.finish(session.epoch, reply("at-2", refresh_token="rt-2"), clock.now(), clock.now(), 0.5)
+    )
     assert session.token(MAIN, None, clock.now()) is None
     session.configure(account())
     assert (current(session), refresh_token(session)) == ("at-2", "rt-2")
@@ -499,8 +506,8 @@ def test_the_token_of_one_audience_is_not_served_for_another(clock: FakeClock) -
     with pytest.raises(errors.Denied):
         session.key("https://new.example", None)
     assert session.key("https://old.example", None) == MAIN
-    job = session.start(clock.now())
-    assert conclude(session, job, reply("at-2"), clock.now(), clock.now(), 0.5)
+    session.start(clock.now())
+    assert session.settle(session.finish(session.epoch, reply("at-2"), clock.now(), clock.now(), 0.5))
     assert isinstance(session.state, Active)
     assert session.state.tokens[MAIN].audience == "https://old.example"
 
@@ -565,8 +572,8 @@ def test_epochs_change_at_logins_and_logouts_only(session: Session, clock: FakeC
 
 
 def test_no_session_shows_a_secret(session: Session, clock: FakeClock) -> None:
-    job = session.start(clock.now())
-    shown = f"{job!r} {session.state!r} {session.login!r} {reply('canary-at', refresh_token='canary-rt')!r}"
+    login = session.start(clock.now())
+    shown = f"{login!r} {session.state!r} {session.login!r} {reply('canary-at', refresh_token='canary-rt')!r}"
     assert "canary" not in shown
     assert "rt-1" not in shown
 
@@ -636,17 +643,20 @@ def test_a_refresh_changes_nothing_until_it_is_settled_but_its_refresh_token_is_
     session: Session, clock: FakeClock
 ) -> None:
     session.start(clock.now())
-    session.keep(Secret("rt-2"))
-    kept = session.judge(reply("at-2", refresh_token="rt-2"), clock.now(), clock.now(), 0.5)
+    given = reply("at-2", refresh_token="rt-2")
+    effects = session.finish(session.epoch, given, clock.now(), clock.now(), 0.5)
+    assert effects.save == effects.then
     assert (current(session), refresh_token(session), session.refreshes) == ("at-1", "rt-2", 0)
-    session.settle(kept, 0.5)
+    assert session.settle(effects)
     assert (current(session), refresh_token(session), session.refreshes) == ("at-2", "rt-2", 1)
 
 
 @pytest.mark.parametrize("outcome", [Unsent("no route"), reply(None, refresh_token="rt-2"), reply(lifetime=0)])
 def test_what_was_no_success_counts_as_none(session: Session, clock: FakeClock, outcome: Failure | TokenReply) -> None:
     session.start(clock.now())
-    kept = session.judge(outcome, clock.now(), clock.now(), 0.5)
+    effects = session.finish(session.epoch, outcome, clock.now(), clock.now(), 0.5)
+    kept = effects.then
+    assert effects.save is (kept if isinstance(outcome, TokenReply) else None)
     assert (kept.refreshes, kept.last_refresh_at) == (0, session.last_refresh_at)
 
 

@@ -12,7 +12,7 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active, Idle, LoggedOut, Login, Retrying
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
-from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, conclude, config, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, config, reply
 
 LIFETIME = 3600.0
 WORK, HOME = account("work"), account("home")
@@ -54,8 +54,8 @@ def log_in(table: Table, name: str, refresh_token: str | None = "rt-1") -> Sessi
 
 
 def fail(session: Session, clock: FakeClock, failure: Misconfigured | Ended | InteractionRequired) -> None:
-    job = session.start(clock.now())
-    assert conclude(session, job, failure, clock.now(), clock.now(), chance=0.5)
+    session.start(clock.now())
+    assert session.settle(session.finish(session.epoch, failure, clock.now(), clock.now(), 0.5))
 
 
 def names(records: list[dict[str, object]]) -> list[object]:

@@ -24,8 +24,6 @@ from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Ended, Failure, Misconfigured, TokenReply
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
-from auth_agent.sessions.decision import Job
-from auth_agent.sessions.session import Session
 from auth_agent.storage.store import StoreError
 
 ISSUER = "https://acme.example/"
@@ -74,18 +72,6 @@ def reply(
         id_token=id_token,
     )
     return replace(granted, **more)
-
-
-def conclude(
-    session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment, now: Moment, chance: float = 0.5
-) -> bool:
-    """A refresh's end, as the refresher has it; whether its result was the session's."""
-    if not session.is_current(job):
-        return False
-    if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
-        session.keep(outcome.refresh_token)
-    session.settle(session.judge(outcome, sent, now, chance), chance)
-    return True
 
 
 class FakeClock(Clock):

@@ -8,19 +8,18 @@ from typing import Final
 
 import anyio
 
-from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Defect, Ended, Failure, TokenReply, Transient
+from auth_agent.oauth.outcome import Ended, Failure, TokenReply, Transient
 from auth_agent.printable import printable
+from auth_agent.promise import Promise
 from auth_agent.sessions.advice import ending
 from auth_agent.sessions.allowance import Allowance, charge
 from auth_agent.sessions.background import PATIENCE, Background, deadline
-from auth_agent.sessions.decision import Decision, Demand, Job, Join, Serve, Start
-from auth_agent.sessions.entry import Kept
+from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, AccessToken, Active, Idle, Retrying, TokenKey
+from auth_agent.sessions.state import MAIN, AccessToken, Active, Idle, Login, Retrying, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
 from auth_agent.storage.store import StoreError
@@ -35,21 +34,22 @@ _SUSPENDED: Final = 5.0
 
 
 class Flight:
-    """A refresh in flight, for those who wait for it; `key` is that of the token which it is for."""
+    """A refresh in flight: of that login, for the token of that key. Its result belongs to that epoch."""
 
-    def __init__(self, key: TokenKey = MAIN) -> None:
+    def __init__(self, session: Session, login: Login, key: TokenKey) -> None:
+        self.account = session.account
+        self.epoch = session.epoch
+        self.login = login
         self.key = key
+        # For clients: over when it is done, or its login has gone. Whether it says something of the session as it is.
+        self.over = Promise[bool]()
         self.done = anyio.Event()
-        # Set when it is done, or when its session's login has gone: then it is of no more use to clients.
-        self.over = anyio.Event()
         # What came after the login had gone is to be revoked, not stored; unless a logout wanted to keep it. And also
         # where another session may end with it, if a logout wanted that.
         self.to_be_revoked = True
         self.revoke_shared = False
-        self.superseded = False
-        # It failed, and the account was changed meanwhile: that says nothing of the account as it is now.
-        self.outdated = False
-        self.revocation = Revocation()
+        # What came of what came after the login had gone; None: nothing did.
+        self.late: Revocation | None = None
 
 
 class Refresher:
@@ -137,90 +137,79 @@ class Refresher:
             return flight
         if not self._background.accepts_work:
             return None
-        job = session.start(self._clock.now(), key)
-        flight = self._flights[session, job.epoch] = Flight(key)
-        self._table.publish(job.account.name)
-        self._background.begin(lambda: self._fly(session, job, flight), f"refresh {job.account.name}")
+        login = session.start(self._clock.now(), key)
+        flight = self._flights[session, session.epoch] = Flight(session, login, key)
+        name = flight.account.name
+        self._table.publish(name)
+        self._background.begin(lambda: self._fly(session, flight), f"refresh {name}")
         return flight
 
     def flight(self, session: Session) -> Flight | None:
         """The refresh in flight for the session's current login."""
         return self._flights.get((session, session.epoch))
 
-    async def _fly(self, session: Session, job: Job, flight: Flight) -> None:
-        name = job.account.name
-
-        def is_wanted() -> bool:
-            return session.epoch == job.epoch and session.suspended is None
-
+    async def _fly(self, session: Session, flight: Flight) -> None:
         try:
-            job, outcome, sent = await self._renew(session, job, is_wanted)
-            if session.is_current(job):
-                await self._conclude(session, job, outcome, sent)
-                if session.account != job.account:
-                    flight.outdated = session.start_afresh()
-            if isinstance(outcome, TokenReply) and not session.is_current(job):
-                flight.superseded = True
+            response, sent = await self._present(session, flight)
+            await self._finish(session, flight, response, sent)
+            if isinstance(response, TokenReply) and not session.is_current(flight.epoch):
+                flight.late = Revocation()
                 if flight.to_be_revoked:
-                    granted = outcome.refresh_token or job.login.refresh_token
-                    login = replace(job.login, refresh_token=granted)
-                    flight.revocation = await self._tokens.revoke(job.account, login, shared=flight.revoke_shared)
+                    granted = response.refresh_token or flight.login.refresh_token
+                    login = replace(flight.login, refresh_token=granted)
+                    flight.late = await self._tokens.revoke(flight.account, login, shared=flight.revoke_shared)
         finally:
-            del self._flights[session, job.epoch]
+            del self._flights[session, flight.epoch]
             flight.done.set()
-            flight.over.set()
-            self._table.publish(name)
+            flight.over.keep(True)
+            self._table.publish(flight.account.name)
             self.reschedule()
 
-    async def _renew(
-        self, session: Session, job: Job, is_wanted: Callable[[], bool]
-    ) -> tuple[Job, TokenReply | Failure, Moment]:
+    async def _present(self, session: Session, flight: Flight) -> tuple[TokenReply | Failure, Moment]:
         """Present the session's refresh token, and where the provider calls that dead, one that another put there.
 
-        What was presented at last, what came of it, and when that was sent.
+        What came of the last one, and when that was sent.
         """
+
+        def is_wanted() -> bool:
+            return session.epoch == flight.epoch and session.suspended is None
+
         while True:
-            if job.login.refresh_token is not None:
-                await self._keeper.intend(session, job.login.refresh_token)
+            if flight.login.refresh_token is not None:
+                await self._keeper.intend(session, flight.login.refresh_token)
             if not is_wanted():
-                return job, Transient("its login has gone"), self._clock.now()
-            outcome, sent = await self._tokens.refresh(job.account, job.login, is_wanted, job.key)
+                return Transient("its login has gone"), self._clock.now()
+            response, sent = await self._tokens.refresh(flight.account, flight.login, is_wanted, flight.key)
             # Only a refresh that asks for no token in particular can end a session.
-            if not isinstance(outcome, Ended) or job.key != MAIN or job.login.refresh_token is None or not is_wanted():
-                return job, outcome, sent
+            can_end = flight.key == MAIN and flight.login.refresh_token is not None and is_wanted()
+            if not isinstance(response, Ended) or not can_end:
+                return response, sent
             try:
                 found = await self._keeper.look(session)
             except StoreError as error:
-                reason = f"{outcome.reason}, and the store can't tell whether another one took its place: {error}"
-                return job, Transient(printable(reason)), sent
+                reason = f"{response.reason}, and the store can't tell whether another one took its place: {error}"
+                return Transient(printable(reason)), sent
             other = session.successor(found)
-            if other is None or not self._keeper.fingerprints.is_new(other) or not session.is_current(job):
-                return job, outcome, sent
-            _log.info("refresh account=%s outcome=ended found='another refresh token in the store'", job.account.name)
+            if other is None or not self._keeper.fingerprints.is_new(other) or not session.is_current(flight.epoch):
+                return response, sent
+            name = flight.account.name
+            _log.info("refresh account=%s outcome=ended found='another refresh token in the store'", name)
             session.keep(other)
-            job = replace(job, login=replace(job.login, refresh_token=other))
+            flight.login = replace(flight.login, refresh_token=other)
 
-    async def _conclude(self, session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment) -> None:
-        """Hold and save what the provider gave, before what it is worth takes effect; then let that take effect."""
-        if isinstance(outcome, TokenReply) and outcome.refresh_token is not None:
-            session.keep(outcome.refresh_token)
-        kept = self._judge(session, job, outcome, sent)
-        if isinstance(outcome, TokenReply):
-            await self._keeper.save(session, kept)
-        if session.is_current(job):
-            session.settle(kept, self._chance())
-            self._report(session, job.key)
-            ended = isinstance(outcome, Failure) and not isinstance(session.state, Active)
-            if ended or session.profile is not kept.profile:  # one may have come meanwhile
+    async def _finish(self, session: Session, flight: Flight, response: TokenReply | Failure, sent: Moment) -> None:
+        """Save what came of a refresh before it takes effect, and let it; unless its login has gone."""
+        effects = session.finish(flight.epoch, response, sent, self._clock.now(), self._chance())
+        if effects.save is not None:
+            await self._keeper.save(session, effects.save)
+        if session.settle(effects):
+            self._report(session, flight.key)
+            ended = isinstance(response, Failure) and not isinstance(session.state, Active)
+            if ended or session.profile is not effects.then.profile:  # one may have come meanwhile
                 self._keeper.save_soon(session)
-
-    def _judge(self, session: Session, job: Job, outcome: TokenReply | Failure, sent: Moment) -> Kept:
-        now, chance = self._clock.now(), self._chance()
-        try:
-            return session.judge(outcome, sent, now, chance)
-        except Exception as error:  # noqa: BLE001 -- a reply that nobody foresaw must not end all sessions, nor this one
-            _log.error("defect account=%s in=judge error=%s", job.account.name, place(error))
-            return session.judge(Defect("a defect of the agent; its log says more"), sent, now, chance)
+            # It failed, and the account was changed meanwhile: that says nothing of the account as it is now.
+            if session.account != flight.account and session.start_afresh():
+                flight.over.keep(False)
 
     def _report(self, session: Session, key: TokenKey) -> None:
         name, state = session.account.name, session.state
@@ -255,9 +244,9 @@ class Refresher:
                 flight = self.start(session, decision.key if isinstance(decision, Start) else demand.key)
                 if flight is None:
                     raise ending()
+                waited = False
                 with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
-                    await flight.over.wait()
-                waited = flight.done.is_set() and flight.key == demand.key and not flight.outdated
+                    waited = await flight.over.wait() and flight.key == demand.key
 
     async def refresh(self, session: Session, allowance: Allowance, timeout: float) -> AccessToken:
         """A token from a refresh that a person asked for: past failures and the backoff don't count.
@@ -288,7 +277,7 @@ class Refresher:
         flight = self.flight(session)
         if flight is not None:
             flight.to_be_revoked, flight.revoke_shared = revoke, shared
-            flight.over.set()
+            flight.over.keep(False)
 
     async def log_out(self, session: Session, *, revoke: bool, shared: bool = False) -> Revocation:
         """Forget the session now; then revoke its newest refresh token, and say what came of that.
@@ -313,6 +302,6 @@ class Refresher:
         if flight is not None:
             with anyio.move_on_after(PATIENCE):
                 await flight.done.wait()
-            if flight.superseded:
-                return flight.revocation
+            if flight.late is not None:
+                return flight.late
         return await self._tokens.revoke(account, login, shared=shared)

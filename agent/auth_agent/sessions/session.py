@@ -4,12 +4,15 @@ It decides; `Refresher` acts. The *epoch* changes at login, import and logout on
 epoch is never stored. The *revision* changes whenever the record does.
 """
 
+import logging
+from dataclasses import dataclass
 from typing import Final
 
 from auth_agent import remedies
 from auth_agent.config import Account
+from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Failure, TokenReply, Transient
+from auth_agent.oauth.outcome import Defect, Failure, TokenReply, Transient
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import (
@@ -24,12 +27,11 @@ from auth_agent.sessions.advice import (
     retry_remedy,
 )
 from auth_agent.sessions.allowance import Allowance
-from auth_agent.sessions.choice import Choice
-from auth_agent.sessions.decision import Decision, Demand, Job
+from auth_agent.sessions.decision import Decision, Demand, decide
 from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.interest import Interest
 from auth_agent.sessions.profile import Profile, said_of_the_user
-from auth_agent.sessions.schedule import ASSUMED_LIFETIME, STUCK_CAP, wish
+from auth_agent.sessions.schedule import ASSUMED_LIFETIME, STUCK_CAP
 from auth_agent.sessions.state import (
     MAIN,
     AccessToken,
@@ -48,11 +50,23 @@ from auth_agent.sessions.state import (
 from auth_agent_client import errors
 from auth_agent_client.remedy import Remedy
 
+_log = logging.getLogger(__name__)
+
 # Tokens of a session besides the main one: more than a user's programs have APIs, and each is a refresh in its time.
 MOST_TOKENS: Final = 32
 # A token that young and rejected tells of an API that expects another one.
 _YOUNG: Final = 60.0
 _YOUNG_SHARE: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a refresh that began in that epoch comes to: `save` has to be stored before `then` holds."""
+
+    epoch: int
+    save: Kept | None
+    then: Kept
+    chance: float
 
 
 class Session:
@@ -89,15 +103,11 @@ class Session:
         if type(state) is not Active or self.suspended is not None:
             return None
         token = state.tokens.get(key)
-        if token is None:
-            return None
-        enough = wish(token.lifetime) if min_ttl is None else min_ttl
-        left = token.remaining(now)
-        return token if left > 0 and left >= enough else None
+        return token if token is not None and token.is_good_for(min_ttl, now) else None
 
     def ask(self, key: TokenKey, min_ttl: float | None, now: Moment) -> bool:
         """Remember what clients need; whether that moves the next refresh."""
-        if key is MAIN and min_ttl is None:  # as nearly every request has it
+        if key == MAIN and min_ttl is None:  # as nearly every request has it
             return False
         interest = self._interests.get(key)
         if interest is None:  # it will be asked for: its first refresh is what makes it one of the session's
@@ -120,7 +130,7 @@ class Session:
         if not isinstance(state, Active) or self.suspended is not None:
             return self._login_required()
         due = self.refresh_due(now)
-        choice = Choice(
+        decision, decided = decide(
             self.account,
             state,
             demand,
@@ -130,13 +140,12 @@ class Session:
             main_is_due=due is not None and now.until(due) <= 0,
             limit=self.allowance.wait(now.boot),
         )
-        decision = choice.decision()
-        if choice.state is not state:
-            self._move(choice.state)
+        if decided is not state:
+            self._move(decided)
         return decision
 
     def _is_named(self, key: TokenKey) -> bool:
-        """Whether the configuration says that tokens of that key are needed: the first is then no client's caprice."""
+        """Whether the configuration names that API: its first token doesn't count against the rate limit."""
         return key == MAIN or (key.audience is not None and key.audience == self.account.management_audience)
 
     def reject(self, key: TokenKey, access_token: str, now: Moment) -> Demand | errors.AgentError:
@@ -182,13 +191,16 @@ class Session:
 
     # ---- what happens
 
-    def start(self, now: Moment, key: TokenKey = MAIN) -> Job:
-        """A refresh begins, for the token of that key: what to do for it."""
+    def start(self, now: Moment, key: TokenKey = MAIN) -> Login:
+        """Begin a refresh for the token of that key; return the login that it is made with.
+
+        What comes of it belongs to the epoch in which it began: see `finish`.
+        """
         if not isinstance(self.state, Active):
-            raise RuntimeError("only a session that is logged in is refreshed")  # noqa: TRY004 -- its state, not its type
+            raise IllegalMoveError("only a session that is logged in is refreshed")
         self._make_room(self.state, key, now)
         self._move(self.state.start(now, key))
-        return Job(self.account, self.epoch, self.state.login, key)
+        return self.state.login
 
     def _make_room(self, state: Active, key: TokenKey, now: Moment) -> None:
         """Make that token one of the session's, in the place of the one that was asked for longest ago, if need be."""
@@ -201,51 +213,68 @@ class Session:
             self._interests[key] = Interest()
             self._interests[key].touch(now.boot)
 
-    def is_current(self, job: Job) -> bool:
-        """Whether what comes of that refresh still belongs to this session; what doesn't is never stored."""
-        return job.epoch == self.epoch and isinstance(self.state, Active)
+    def is_current(self, epoch: int) -> bool:
+        """Whether what comes of a refresh that began in that epoch belongs to this session; else it is never stored."""
+        return epoch == self.epoch and isinstance(self.state, Active)
 
     def keep(self, refresh_token: Secret) -> None:
         """The refresh token was replaced, by the provider or in the store: held before anything else is judged."""
-        assert isinstance(self.state, Active)  # noqa: S101 -- for the type checker: a current job's session
+        assert isinstance(self.state, Active)  # noqa: S101 -- for the type checker: that of a current refresh
         self._move(self.state.keep(refresh_token))
 
-    def judge(self, outcome: TokenReply | Failure, sent: Moment, now: Moment, chance: float) -> Kept:
-        """What a refresh leaves of the session: to be saved, and then to be settled on. Changes nothing yet.
+    def finish(self, epoch: int, response: TokenReply | Failure, sent: Moment, now: Moment, chance: float) -> Effects:
+        """End the refresh that began in that epoch: hold what the provider gave, and return what that comes to.
+
+        Nothing else changes before it is stored and settled: see `settle`.
 
         Args:
-            outcome: what came of it.
+            epoch: the session's, when it began.
+            response: what came of it.
             sent: when the request that was answered was sent.
             now: the time.
-            chance: in [0, 1), for the backoff's jitter.
+            chance: in [0, 1), for the backoff's jitter, or the schedule's spread.
 
         """
+        if not self.is_current(epoch):
+            return Effects(epoch, None, self.kept(), chance)
+        if isinstance(response, TokenReply) and response.refresh_token is not None:
+            self.keep(response.refresh_token)
+        try:
+            then = self._judge(response, sent, now, chance)
+        except Exception as error:  # noqa: BLE001 -- a reply that nobody foresaw must not end all sessions, nor this one
+            _log.error("defect account=%s in=judge error=%s", self.account.name, place(error))
+            then = self._judge(Defect("a defect of the agent; its log says more"), sent, now, chance)
+        return Effects(epoch, then if isinstance(response, TokenReply) else None, then, chance)
+
+    def _judge(self, response: TokenReply | Failure, sent: Moment, now: Moment, chance: float) -> Kept:
+        """What a refresh leaves of the session. Changes nothing yet."""
         active = self.state
-        assert isinstance(active, Active)  # noqa: S101 -- for the type checker: a current job's session
-        if isinstance(outcome, Failure):
-            return self.kept(active.fail(outcome, now, chance))
+        assert isinstance(active, Active)  # noqa: S101 -- for the type checker: that of a current refresh
+        if isinstance(response, Failure):
+            return self.kept(active.fail(response, now, chance))
         key = active.running().key
-        login = accept(active.login, outcome, sent, key)
+        login = accept(active.login, response, sent, key)
         if isinstance(login, Failure):
             return self.kept(active.fail(login, now, chance))
-        token = self.access_token(outcome, login, sent, key)
+        token = self.access_token(response, login, sent, key)
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
             return self.kept(active.fail(Transient("the provider's token had expired when it came"), now, chance))
         return Kept(active.renew(login, token), self.epoch, self.refreshes + 1, now.wall, profile=self.profile)
 
-    def settle(self, kept: Kept, chance: float) -> None:
-        """A refresh came to its end, and left that.
-
-        `chance`, in [0, 1), is for the schedule's spread.
-        """
-        if kept.refreshes > self.refreshes and isinstance(self.state, Active):
+    def settle(self, effects: Effects) -> bool:
+        """Let the end of a refresh take effect, now that it is stored; return whether it was the session's still."""
+        if not self.is_current(effects.epoch):
+            return False
+        then = effects.then
+        if then.refreshes > self.refreshes and isinstance(self.state, Active):
             key = self.state.running().key
             self._interests[key].renew()
             if key == MAIN:
-                self._chance = chance
-        self.refreshes = kept.refreshes
-        self.last_refresh_at = kept.last_refresh_at
-        self._move(kept.state)
+                self._chance = effects.chance
+        self.refreshes = then.refreshes
+        self.last_refresh_at = then.last_refresh_at
+        self._move(then.state)
+        return True
 
     def successor(self, found: Kept | None) -> Secret | None:
         """The refresh token of what the store has, where that is this very session as another process left it."""

@@ -49,6 +49,7 @@ from auth_agent.sessions.schedule import (
     remaining,
     retry_delay,
     served_until,
+    wish,
 )
 from auth_agent_client.remedy import Remedy
 
@@ -101,6 +102,11 @@ class AccessToken:
     def remaining(self, now: Moment) -> float:
         """For how many seconds it may still be handed out; 0 when it may not."""
         return remaining(self.sent, self.served_until, now)
+
+    def is_good_for(self, min_ttl: float | None, now: Moment) -> bool:
+        """Whether it may be handed out for so many seconds; None: for as long as one may wish without a demand."""
+        left = self.remaining(now)
+        return left > 0 and left >= (wish(self.lifetime) if min_ttl is None else min_ttl)
 
     @property
     def longest(self) -> float:
