@@ -1,7 +1,8 @@
 """Logins in a fake world: which session comes of which, and that the one that was there stays where none does."""
 
+import gc
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -13,6 +14,7 @@ import trio.testing
 from auth_agent.config import Account
 from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.loopback.listener import RedirectListener
+from auth_agent.oauth.authorization import Attempt
 from auth_agent.oauth.device import CodeExpired, DeviceAuthorization, Pending, SlowDown
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import (
@@ -557,6 +559,27 @@ async def test_what_does_not_hold_is_revoked_where_there_is_no_session(granted: 
     async with running(logged_in=False) as world:
         await failure(world, await by_device(world, granted))
         assert world.provider.revoked == ["rt-9"]
+
+
+@pytest.mark.parametrize("code", ["c", None])
+async def test_of_a_login_that_is_over_the_result_is_kept_and_not_what_it_was_told_by(code: str | None) -> None:
+    def attempts() -> set[int]:
+        gc.collect()
+        return {id(one) for one in gc.get_objects() if isinstance(one, Attempt)}
+
+    before = attempts()
+    async with running(None, browsing()) as world:
+        login = await by_browser(world)
+        assert attempts() - before
+        bring = {"code": code} if code is not None else {"error": "access_denied"}
+        world.logins.redirect(str(login["login_id"]), answer(login, **bring))
+        with suppress(errors.Denied):
+            await world.logins.result(str(login["login_id"]))
+        await anyio.wait_all_tasks_blocked()
+        assert attempts() - before == set()
+        with nullcontext() if code is not None else pytest.raises(errors.Denied, match="access_denied"):
+            assert (await world.logins.result(str(login["login_id"])))["state"] == "ready"
+        world.logins.redirect(str(login["login_id"]), answer(login, **bring))  # it needs none any more
 
 
 async def test_a_nonce_must_be_repeated() -> None:

@@ -41,6 +41,7 @@ from auth_agent.oauth.requests import device_form, retry_after, revocation_form
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.oauth.userinfo import parse_userinfo
 from auth_agent.printable import printable
+from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 
 # How long a provider may take for one request, from the name's look-up to the last byte.
@@ -110,14 +111,6 @@ def trusted_certificates() -> ssl.SSLContext:
         raise StartupError(f"SSL_CERT_FILE is {file!r}, and no certificate can be read from it") from error
 
 
-class LookUp:
-    """A look-up of metadata under way."""
-
-    def __init__(self) -> None:
-        self.done = anyio.Event()
-        self.found: Metadata | Failure = Unsent("the look-up of the provider's metadata was cut short")
-
-
 class HttpProvider:
     """One issuer, as the accounts that share its proxy see it."""
 
@@ -125,7 +118,7 @@ class HttpProvider:
         self._issuer = issuer
         self._metadata: Metadata | None = None
         self._metadata_at = 0.0
-        self._look_up: LookUp | None = None
+        self._look_up: Promise[Metadata | Failure] | None = None
         self._http = httpx.AsyncClient(
             verify=certificates,
             proxy=proxy,
@@ -224,17 +217,15 @@ class HttpProvider:
         known = self._metadata
         if known is not None and time.monotonic() - self._metadata_at < METADATA_LIFETIME:
             return known
-        if self._look_up is None:
-            self._look_up = LookUp()
+        look_up = self._look_up
+        if look_up is None:  # one look-up, and what came of it, is everybody's
+            look_up = self._look_up = Promise[Metadata | Failure]()
             try:
-                self._look_up.found = await self._fetch_metadata()
+                look_up.keep(await self._fetch_metadata())
             finally:
-                look_up, self._look_up = self._look_up, None
-                look_up.done.set()
-        else:  # one look-up, and what came of it, is everybody's
-            look_up = self._look_up
-            await look_up.done.wait()
-        found = look_up.found
+                self._look_up = None
+                look_up.keep(Unsent("the look-up of the provider's metadata was cut short"))  # unless it wasn't
+        found = await look_up.wait()
         if isinstance(found, Metadata):
             self._metadata, self._metadata_at = found, time.monotonic()
         elif known is not None:

@@ -3,14 +3,15 @@
 Each shows what a person needs, waits for the person, and asks the provider. What is granted is judged elsewhere.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
 
 from auth_agent.config import Account
-from auth_agent.host.clock import Clock
+from auth_agent.host.clock import Clock, Moment
 from auth_agent.loopback.listener import RedirectListener
 from auth_agent.loopback.page import Page, failed, logged_in, not_awaited
 from auth_agent.oauth.authorization import Attempt, authorization_address, read_redirect
@@ -72,51 +73,60 @@ class Wait:
 Ending = Callable[[], Awaitable[str | errors.AgentError | None]]
 
 
-class Flow(Protocol):
-    """One login on its way."""
+class Flow(ABC):
+    """One login on its way: whose it is, what the provider is asked as, and what asks it."""
 
     lifetime: float  # seconds
 
+    def __init__(self, account: Account, login: Login, tokens: TokenClient) -> None:
+        self._account = account
+        self._login = login
+        self._tokens = tokens
+
     def shown(self) -> dict[str, object]:
         """What a person needs, by the protocol's names."""
-        ...
+        return {}
 
+    @abstractmethod
     async def obtain(self, wait: Wait) -> Granted:
-        """What the provider granted. Raises an `AgentError` where it granted nothing."""
-        ...
+        """Return what the provider granted. Raises an `AgentError` where it granted nothing."""
 
-    async def serve(self, ending: Ending, wait: Wait) -> None:
-        """Answer the person's browser, until cancelled."""
-        ...
+    async def serve(self, ending: Ending, wait: Wait) -> None:  # noqa: B027 -- to most of them none comes
+        """Answer the person's browser, until cancelled; at once where none comes."""
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027 -- most have nothing open
         """End it; what is being shown to the browser still gets there."""
-        ...
+
+    def _failed(self, failure: Failure) -> errors.AgentError:
+        return login_failed(self._account, failure, LOGIN)
+
+    def _granted(self, response: TokenReply | Failure, sent: Moment, nonce: Secret | None = None) -> Granted:
+        if isinstance(response, Failure):
+            raise self._failed(response)
+        return Granted(self._account, self._login, response, sent, nonce)
 
 
-class BrowserFlow:
+class BrowserFlow(Flow):
     """Authorization code with PKCE, by a redirect to this machine (RFC 8252)."""
 
     lifetime = LOGIN_TIMEOUT
 
-    def __init__(self, account: Account, login: Login, metadata: Metadata, endpoint: str, tokens: TokenClient) -> None:
+    def __init__(self, account: Account, login: Login, tokens: TokenClient, metadata: Metadata, endpoint: str) -> None:
         """Begin to listen for the redirect.
 
         Args:
             account: whose login it is.
             login: what the provider is asked as.
+            tokens: what asks it.
             metadata: the provider's.
             endpoint: its authorization endpoint.
-            tokens: what asks it.
 
         Raises:
             PortsTakenError: there is no port to listen on.
 
         """
-        self._account = account
-        self._login = login
+        super().__init__(account, login, tokens)
         self._metadata = metadata
-        self._tokens = tokens
         self._attempt = Attempt.begin()
         self._listener = RedirectListener(account.redirect_ports)
         self._address = authorization_address(
@@ -152,14 +162,12 @@ class BrowserFlow:
         await wait.pause(self.lifetime)
         answer = wait.answer
         if answer is None:
-            raise login_failed(self._account, CodeExpired("nobody logged in within ten minutes"), LOGIN)
+            raise self._failed(CodeExpired("nobody logged in within ten minutes"))
         if isinstance(answer, Failure):
-            raise login_failed(self._account, answer, LOGIN)
+            raise self._failed(answer)
         request = code_request(answer, self._listener.redirect_uri, self._attempt.verifier)
-        outcome, sent = await self._tokens.send(self._account, self._login, request)
-        if isinstance(outcome, Failure):
-            raise login_failed(self._account, outcome, LOGIN)
-        return Granted(self._account, self._login, outcome, sent, self._attempt.nonce)
+        response, sent = await self._tokens.send(self._account, self._login, request)
+        return self._granted(response, sent, self._attempt.nonce)
 
     async def serve(self, ending: Ending, wait: Wait) -> None:
         """Answer redirects: those of others at once, and this login's when it is known how it ended."""
@@ -182,18 +190,16 @@ class BrowserFlow:
         await self._listener.aclose()
 
 
-class DeviceFlow:
+class DeviceFlow(Flow):
     """A login on another device (RFC 8628)."""
 
     def __init__(
-        self, account: Account, login: Login, device: DeviceAuthorization, tokens: TokenClient, clock: Clock
+        self, account: Account, login: Login, tokens: TokenClient, device: DeviceAuthorization, clock: Clock
     ) -> None:
         """Wait for the person to enter the code of `device`."""
+        super().__init__(account, login, tokens)
         self.lifetime = device.lifetime
-        self._account = account
-        self._login = login
         self._device = device
-        self._tokens = tokens
         self._clock = clock
         self._since = clock.now()
 
@@ -213,46 +219,21 @@ class DeviceFlow:
         while True:
             await wait.pause(interval)
             if self._clock.now().boot - self._since.boot >= self.lifetime:
-                raise login_failed(self._account, CodeExpired("nobody entered the code in time"), LOGIN)
-            outcome, sent = await self._tokens.send(self._account, self._login, request)
-            if isinstance(outcome, TokenReply):
-                return Granted(self._account, self._login, outcome, sent)
-            if not isinstance(outcome, Transient):
-                raise login_failed(self._account, outcome, LOGIN)
-            interval = next_interval(interval, outcome)
-            if isinstance(outcome, Busy) and outcome.retry_after is not None:
-                interval = max(interval, outcome.retry_after)
-
-    async def serve(self, ending: Ending, wait: Wait) -> None:
-        """No browser comes here."""
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
+                raise self._failed(CodeExpired("nobody entered the code in time"))
+            response, sent = await self._tokens.send(self._account, self._login, request)
+            if not isinstance(response, Transient):
+                return self._granted(response, sent)
+            interval = next_interval(interval, response)
+            if isinstance(response, Busy) and response.retry_after is not None:
+                interval = max(interval, response.retry_after)
 
 
-class ClientFlow:
+class ClientFlow(Flow):
     """A client that stands for itself (RFC 6749, section 4.4)."""
 
     lifetime = _CLIENT_LIFETIME
 
-    def __init__(self, account: Account, login: Login, tokens: TokenClient) -> None:
-        self._account = account
-        self._login = login
-        self._tokens = tokens
-
-    def shown(self) -> dict[str, object]:
-        """No person is needed."""
-        return {}
-
     async def obtain(self, wait: Wait) -> Granted:
-        """Present the client's credentials."""
-        outcome, sent = await self._tokens.refresh(self._account, self._login, lambda: wait.called_off is None)
-        if isinstance(outcome, Failure):
-            raise login_failed(self._account, outcome, LOGIN)
-        return Granted(self._account, self._login, outcome, sent)
-
-    async def serve(self, ending: Ending, wait: Wait) -> None:
-        """No browser comes here."""
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
+        """Present the client's credentials: no person is needed."""
+        response, sent = await self._tokens.refresh(self._account, self._login, lambda: wait.called_off is None)
+        return self._granted(response, sent)

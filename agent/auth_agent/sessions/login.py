@@ -16,6 +16,7 @@ from auth_agent.oauth.client import NONE
 from auth_agent.oauth.discovery import end_session_address
 from auth_agent.oauth.outcome import Failure, Misconfigured
 from auth_agent.oauth.provider import Provider
+from auth_agent.promise import Promise
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.admission import Admission, Granted
@@ -48,19 +49,28 @@ class Pending:
         self.login_id = secrets.token_urlsafe(16)
         self.session = session
         self.owner = owner
-        self.flow = flow
+        # None once it is over: its result may be asked for again, and what it holds must not stay.
+        self.flow: Flow | None = flow
         self.switch_user = switch_user
         self.wait = Wait()
         self.arrival = Arrival(session, epoch, account, lambda: not self.wait.is_paused)
-        self.over = anyio.Event()
+        self.over = Promise[None]()
         self.closed = anyio.Event()
-        self.failure: errors.AgentError | None = None
 
     async def ended(self) -> str | errors.AgentError | None:
         """Whose session came of it, or why none did, once that is known."""
-        await self.over.wait()
+        try:
+            await self.over.wait()
+        except errors.AgentError as error:
+            return error
         login = self.session.login
-        return self.failure or (None if login is None else login.name or login.subject)
+        return None if login is None else login.name or login.subject
+
+    def close(self) -> None:
+        """Keep the result, and nothing of the way to it."""
+        self.over.fail(ending())  # unless it came to another end
+        self.flow, self.wait.answer = None, None
+        self.closed.set()
 
 
 class Logins:
@@ -162,7 +172,7 @@ class Logins:
         begun = await self._flow(account, login, flow)
         pending = Pending(session, epoch, account, owner, begun, switch_user=switch_user)
         try:
-            self._background.begin(lambda: self._run(pending))
+            self._background.begin(lambda: self._run(pending, begun))
             self._supersede(session)  # one that began at the same moment
             self._pending[session] = pending
             await anyio.lowlevel.checkpoint()  # the owner may have left meanwhile
@@ -187,12 +197,12 @@ class Logins:
             device = await provider.begin_device(client, account.scope, account.audience)
             if isinstance(device, Failure):
                 raise login_failed(account, device, LOGIN)
-            return DeviceFlow(account, login, device, self._tokens, self._table.clock)
+            return DeviceFlow(account, login, self._tokens, device, self._table.clock)
         if metadata.authorization_endpoint is None:
             reason = f"{account.issuer} names no authorization_endpoint that can be used"
             raise login_failed(account, Misconfigured(reason), LOGIN)
         try:
-            return BrowserFlow(account, login, metadata, metadata.authorization_endpoint, self._tokens)
+            return BrowserFlow(account, login, self._tokens, metadata, metadata.authorization_endpoint)
         except PortsTakenError as error:
             raise errors.Misconfigured(
                 f"{account.name}: {error}",
@@ -208,36 +218,35 @@ class Logins:
             before.wait.call_off(called_off(session.account.name, "another login was begun in place of this one"))
         return before
 
-    async def _run(self, pending: Pending) -> None:
-        session = pending.session
-        pending.failure = ending()  # unless it comes to another end
+    async def _run(self, pending: Pending, flow: Flow) -> None:
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._serve, pending)
-                pending.failure = await self._outcome(pending)
-                if pending.failure is not None:
-                    _log.info("login account=%s failed=%s", session.account.name, pending.failure.code)
-                pending.over.set()
-                await pending.flow.aclose()
+                tasks.start_soon(self._serve, pending, flow)
+                failure = await self._failure(pending, flow)
+                if failure is None:
+                    pending.over.keep(None)
+                else:
+                    _log.info("login account=%s failed=%s", pending.session.account.name, failure.code)
+                    pending.over.fail(failure.with_traceback(None))
+                await flow.aclose()
                 tasks.cancel_scope.cancel()
         finally:
-            pending.over.set()
-            pending.closed.set()
+            pending.close()
 
-    async def _serve(self, pending: Pending) -> None:
+    async def _serve(self, pending: Pending, flow: Flow) -> None:
         """Answer the person's browser; without that there is nothing to wait for."""
         try:
-            await pending.flow.serve(pending.ended, pending.wait)
+            await flow.serve(pending.ended, pending.wait)
         except Exception as error:  # noqa: BLE001 -- one login's defect must not end the agent
             _log.error("defect account=%s in=login error=%s", pending.session.account.name, place(error))
             pending.wait.call_off(defect())
 
-    async def _outcome(self, pending: Pending) -> errors.AgentError | None:
+    async def _failure(self, pending: Pending, flow: Flow) -> errors.AgentError | None:
         """Bring a login to its end; why it came to nothing, if so."""
         session, wait = pending.session, pending.wait
         try:
             with self._table.expecting(pending.arrival):
-                granted = await pending.flow.obtain(wait)
+                granted = await flow.obtain(wait)
                 await self._admission.admit(
                     pending.arrival,
                     granted,
@@ -270,8 +279,6 @@ class Logins:
         """The account's record, when the login is over. Raises an `AgentError` where none came of it."""
         pending = self._find(login_id)
         await pending.over.wait()
-        if pending.failure is not None:
-            raise pending.failure.with_traceback(None)
         return record(pending.session, self._table.clock.now())
 
     def redirect(self, login_id: str, address: str) -> None:
@@ -281,7 +288,10 @@ class Logins:
             InvalidRequest: it isn't this login's; the wait goes on.
 
         """
-        flow = self._find(login_id).flow
+        pending = self._find(login_id)
+        if pending.over.is_over:
+            return  # it needs none any more
+        flow = pending.flow
         found = flow.read_address(address) if isinstance(flow, BrowserFlow) else None
         if found is None:
             raise errors.InvalidRequest(
@@ -289,7 +299,7 @@ class Logins:
                 "which begins with http://127.0.0.1 and has a state",
                 parameter="url",
             )
-        self._find(login_id).wait.bring(found)
+        pending.wait.bring(found)
 
     def cancel(self, login_id: str) -> None:
         """Call a login off. Raises `InvalidRequest` where there is no such login."""
