@@ -102,7 +102,7 @@ class Heart(heart.Heart):
         return await self.token(self.session.force())
 
     async def log_out(self) -> None:
-        await self.refresher.log_out(self.session, revoke=False)
+        await self.logins.log_out(self.session, revoke=False)
 
     async def profile(self) -> Told:
         return await self.profiles.get(self.session, 300, 15)

@@ -45,7 +45,7 @@ async def until_it_rests(heart: Heart, seconds: float) -> None:
 async def test_a_logout_right_after_the_start_reads_what_it_revokes(machine: Machine) -> None:
     await machine.has_a_session()
     async with machine.agent() as heart:
-        assert await heart.refresher.log_out(heart.session, revoke=True)
+        assert await heart.logins.log_out(heart.session, revoke=True)
         assert machine.provider.revoked == ["rt-2"]
 
 

@@ -440,7 +440,7 @@ async def test_a_grant_that_comes_when_nobody_wants_it_any_more_is_revoked_where
 async def test_a_logout_during_a_login_has_the_last_word() -> None:
     async with running() as world:
         login = await by_device(world)
-        await world.refresher.log_out(world.session, revoke=True)
+        await world.logins.log_out(world.session, revoke=True)
         assert isinstance(await failure(world, login), errors.Denied)
         assert world.provider.revoked == ["rt-2", "rt-3"]
         assert await all_of(world.token) == ["login_required"]

@@ -194,7 +194,7 @@ async def test_a_token_as_good_as_new_is_not_refreshed_for_a_rejection() -> None
 async def test_a_logout_drops_it_and_a_login_asks_anew() -> None:
     async with running() as world:
         await profile(world)
-        await world.refresher.log_out(world.session, revoke=False)
+        await world.logins.log_out(world.session, revoke=False)
         assert world.session.profile is None
         with pytest.raises(errors.LoginRequired):
             await profile(world)
@@ -209,7 +209,7 @@ async def test_an_answer_that_comes_after_the_logout_is_nobodys() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(all_of, lambda: profile(world))
             await anyio.sleep(1)
-            await world.refresher.log_out(world.session, revoke=False)
+            await world.logins.log_out(world.session, revoke=False)
         await anyio.sleep(10)
         assert world.session.profile is None
 

@@ -312,7 +312,7 @@ async def test_a_defect_in_a_provider_harms_its_account_only(caplog: pytest.LogC
 
 async def test_a_logout_is_at_once_and_revokes_the_token() -> None:
     async with running() as world:
-        assert await world.refresher.log_out(world.session, revoke=True)
+        assert await world.logins.log_out(world.session, revoke=True)
         assert world.provider.revoked == ["rt-2"]
         assert await all_of(world.token) == ["login_required"]
 
@@ -323,7 +323,7 @@ async def test_a_logout_during_a_refresh_revokes_the_newest_token() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
             await anyio.sleep(1)
-            assert await world.refresher.log_out(world.session, revoke=True)
+            assert await world.logins.log_out(world.session, revoke=True)
         assert world.provider.revoked == ["rt-3"]
         assert world.session.login is None
 
@@ -339,7 +339,7 @@ async def test_who_waits_for_a_refresh_is_told_of_the_logout_at_once() -> None:
             ends.append(anyio.current_time() - begun)
 
         async def log_out() -> None:
-            await world.refresher.log_out(world.session, revoke=True)
+            await world.logins.log_out(world.session, revoke=True)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
@@ -354,7 +354,7 @@ async def test_a_logout_that_keeps_the_providers_session_keeps_it_also_during_a_
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
             await anyio.sleep(1)
-            assert not await world.refresher.log_out(world.session, revoke=False)
+            assert not await world.logins.log_out(world.session, revoke=False)
         await anyio.sleep(10)
         assert world.provider.revoked == []
 
@@ -377,7 +377,7 @@ async def test_a_logout_waits_ten_seconds_for_a_refresh_and_then_revokes_what_it
             tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force(), timeout=1)))
             await anyio.sleep(1)
             before = anyio.current_time()
-            assert await world.refresher.log_out(world.session, revoke=True)
+            assert await world.logins.log_out(world.session, revoke=True)
             assert anyio.current_time() - before == pytest.approx(10)
         await anyio.sleep(60)
         assert world.session.login is None
@@ -385,14 +385,14 @@ async def test_a_logout_waits_ten_seconds_for_a_refresh_and_then_revokes_what_it
 
 async def test_a_logout_without_revocation_sends_nothing() -> None:
     async with running() as world:
-        assert not await world.refresher.log_out(world.session, revoke=False)
+        assert not await world.logins.log_out(world.session, revoke=False)
         assert world.provider.revoked == []
 
 
 async def test_the_tokens_of_a_changed_account_are_not_even_sent_to_be_revoked() -> None:
     async with running() as world:
         world.table.configure(config(account(issuer="https://other.example/")))
-        assert not await world.refresher.log_out(world.session, revoke=True)
+        assert not await world.logins.log_out(world.session, revoke=True)
         assert world.provider.revoked == []
 
 
@@ -474,7 +474,7 @@ async def test_the_same_refresh_token_is_with_its_provider_once_at_a_time() -> N
         assert world.provider.presented == ["rt-1"]
 
         async def log_out() -> None:
-            await world.refresher.log_out(world.session, revoke=False)
+            await world.logins.log_out(world.session, revoke=False)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
@@ -503,7 +503,7 @@ async def test_a_logout_during_an_import_has_the_last_word() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(log_in)
             await anyio.sleep(1)
-            await world.refresher.log_out(world.session, revoke=True)
+            await world.logins.log_out(world.session, revoke=True)
         assert ends == ["denied"]
         assert world.provider.revoked == ["rt-2"]
         assert await all_of(world.token) == ["login_required"]

@@ -129,25 +129,25 @@ async def two_of_one_user() -> AsyncGenerator[World]:
 
 async def test_of_two_sessions_of_one_user_the_first_that_logs_out_is_forgotten_and_the_last_is_revoked() -> None:
     async with two_of_one_user() as world:
-        first = await world.refresher.log_out(world.session, revoke=True)
+        first = await world.logins.log_out(world.session, revoke=True)
         assert (first.revoked, first.shared_with) == (False, ("home",))
         assert world.session.login is None
         assert world.provider.revoked == []
-        last = await world.refresher.log_out(world.table.session("home"), revoke=True)
+        last = await world.logins.log_out(world.table.session("home"), revoke=True)
         assert (last.revoked, last.reason) == (True, None)
         assert world.provider.revoked == ["rt-h"]
 
 
 async def test_a_logout_may_insist() -> None:
     async with two_of_one_user() as world:
-        assert await world.refresher.log_out(world.session, revoke=True, shared=True)
+        assert await world.logins.log_out(world.session, revoke=True, shared=True)
         assert world.provider.revoked == ["rt-2"]
 
 
 async def test_a_logout_that_keeps_the_providers_session_gives_no_other_reason() -> None:
     async with two_of_one_user() as world:
-        assert await world.refresher.log_out(world.session, revoke=False) == Revocation()
-        assert await world.refresher.log_out(world.table.session("home"), revoke=False, shared=True) == Revocation()
+        assert await world.logins.log_out(world.session, revoke=False) == Revocation()
+        assert await world.logins.log_out(world.table.session("home"), revoke=False, shared=True) == Revocation()
         assert world.provider.revoked == []
 
 
@@ -163,7 +163,7 @@ async def test_what_a_refresh_brings_after_a_logout_is_treated_as_the_logout_wan
             tasks.start_soon(all_of, lambda: world.token(world.session.force()))
             await anyio.sleep(1)
             begun = anyio.current_time()
-            out = await world.refresher.log_out(world.session, revoke=True, shared=shared)
+            out = await world.logins.log_out(world.session, revoke=True, shared=shared)
             assert anyio.current_time() - begun == pytest.approx(min(delay - 1, 10))
             assert out.shared_with == (() if shared else ("home",))
         await anyio.sleep(30)
@@ -174,7 +174,7 @@ async def test_what_a_refresh_brings_after_a_logout_is_treated_as_the_logout_wan
 async def test_a_session_whose_account_vanished_is_spared_too() -> None:
     async with two_of_one_user() as world:
         world.table.configure(config(account()))
-        out = await world.refresher.log_out(world.session, revoke=True)
+        out = await world.logins.log_out(world.session, revoke=True)
         assert (out.revoked, out.shared_with) == (False, ("home",))
 
 
@@ -186,7 +186,7 @@ async def test_a_login_of_the_same_client_that_is_being_proved_is_spared() -> No
             tasks.start_soon(lambda: world.log_in("rt-2b", name="home"))
             world.provider.script = [reply("at-h", refresh_token="rt-h", subject=BOB)]
             await anyio.sleep(1)
-            out = await world.refresher.log_out(world.session, revoke=True)
+            out = await world.logins.log_out(world.session, revoke=True)
             assert (out.revoked, out.shared_with) == (False, ("home",))
         assert at_home.login is not None
         assert world.table.arrivals == set()
@@ -216,7 +216,7 @@ async def test_a_session_that_comes_while_the_provider_is_looked_up_is_spared() 
         out: list[Revocation] = []
 
         async def log_out() -> None:
-            out.append(await world.refresher.log_out(world.session, revoke=True))
+            out.append(await world.logins.log_out(world.session, revoke=True))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(log_out)
@@ -232,7 +232,7 @@ async def test_another_users_session_that_is_replaced_is_revoked_unless_that_use
     for others in (False, True):
         async with two_of_one_user() as world:
             if not others:
-                await world.refresher.log_out(world.table.session("home"), revoke=False)
+                await world.logins.log_out(world.table.session("home"), revoke=False)
             world.provider.script = [reply("at-b", refresh_token="rt-b", subject=BOB)]
             await world.log_in("rt-bob", switch_user=True)
             assert world.provider.revoked == ([] if others else ["rt-2"])

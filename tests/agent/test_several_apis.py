@@ -329,6 +329,6 @@ async def test_a_logout_while_a_token_for_an_api_is_got_revokes_what_comes() -> 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(all_of, lambda: world.token(Demand(CALENDAR)))
             await anyio.sleep(1)
-            assert await world.refresher.log_out(world.session, revoke=True)
+            assert await world.logins.log_out(world.session, revoke=True)
         assert world.provider.revoked == ["rt-3"]
         assert world.session.login is None

@@ -106,7 +106,7 @@ async def take_over(world: World, session: Session) -> None:
 
 
 async def log_out(world: World, session: Session) -> None:
-    await world.refresher.log_out(session, revoke=True)
+    await world.logins.log_out(session, revoke=True)
 
 
 async def remove(world: World, _: Session) -> None:

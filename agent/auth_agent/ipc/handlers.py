@@ -315,7 +315,7 @@ class Handlers:
         revoke, shared = given.flag("revoke", default=True), given.flag("revoke_shared")
 
         async def work() -> Result:
-            revocation = await self._refresher.log_out(session, revoke=revoke, shared=shared)
+            revocation = await self._logins.log_out(session, revoke=revoke, shared=shared)
             page = await self._logins.end_session_address(session)
             result: dict[str, object] = {"revoked": revocation.revoked}
             more = {"reason": revocation.reason, "end_session_url": page}

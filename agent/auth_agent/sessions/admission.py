@@ -1,12 +1,14 @@
-"""Whether what a provider granted may become an account's session, and how it becomes that.
+"""Whether what a provider granted may become an account's session, how it becomes that, and how a session is ended.
 
-It is proved in full beside what is there. Whatever fails, that stays, and what was granted is forgotten. What is
-refused or replaced is revoked only where no session that stays may end with it.
+What is granted is proved in full beside what is there. Whatever fails, that stays, and what was granted is forgotten.
+What is refused or replaced is revoked only where no session that stays may end with it.
 """
 
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+import anyio
 
 from auth_agent import remedies
 from auth_agent.config import Account
@@ -19,10 +21,10 @@ from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import called_off, login_failed
-from auth_agent.sessions.background import Background
+from auth_agent.sessions.background import PATIENCE, Background
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.refresher import Refresher
-from auth_agent.sessions.revocation import Arrival
+from auth_agent.sessions.revocation import Arrival, Revocation
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
 from auth_agent.sessions.table import Table
@@ -48,7 +50,7 @@ class Granted:
 
 
 class Admission:
-    """Admits sessions to a table."""
+    """Admits sessions to a table, and lets them go."""
 
     def __init__(
         self,
@@ -160,6 +162,33 @@ class Admission:
             and replaced.is_bound_to(login.issuer, login.client_id)
         ):
             await self._retire(session, replaced)
+
+    async def log_out(self, session: Session, *, revoke: bool, shared: bool = False) -> Revocation:
+        """Forget the session now; then revoke its newest refresh token, and say what came of that.
+
+        Args:
+            session: which one.
+            revoke: whether its refresh token is to be revoked at all.
+            shared: whether also where a session of another account may end with it.
+
+        """
+        await self._keeper.opened(session)  # what is not read can't be revoked
+        account, suspended = session.account, session.suspended
+        flight = self._refresher.leave_login(session, revoke=revoke, shared=shared)
+        login = session.log_out()
+        self._table.publish(account.name)
+        self._refresher.reschedule()
+        _log.info("logout account=%s", account.name)
+        await self._keeper.bury(session)
+        # A token is sent to no one but the provider and client that the login was made with.
+        if login is None or suspended is not None or not revoke:
+            return Revocation()
+        if flight is not None:
+            with anyio.move_on_after(PATIENCE):
+                await flight.done.wait()
+            if flight.late is not None:
+                return flight.late
+        return await self._tokens.revoke(account, login, shared=shared)
 
     async def _retire(self, session: Session, replaced: Login) -> None:
         """Have what was replaced revoked; as long as the store has it still, an agent that dies leaves nothing else."""

@@ -17,7 +17,7 @@ from auth_agent_client import errors
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-# How long an ending agent waits for all that was begun.
+# How long an ending agent waits for all that was begun, and a logout for its refresh in flight.
 PATIENCE: Final = 10.0
 # How long it waits besides, for what the last of that left to be saved.
 _LAST_SAVES: Final = 2.0

@@ -24,7 +24,7 @@ from auth_agent.sessions.advice import called_off, defect, ending, login_failed
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.flows import BrowserFlow, ClientFlow, DeviceFlow, Flow, Wait
 from auth_agent.sessions.record import record
-from auth_agent.sessions.revocation import Arrival
+from auth_agent.sessions.revocation import Arrival, Revocation
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Login
 from auth_agent.sessions.table import Table
@@ -74,7 +74,7 @@ class Pending:
 
 
 class Logins:
-    """Begins sessions."""
+    """Begins sessions, and ends them."""
 
     def __init__(
         self,
@@ -261,6 +261,10 @@ class Logins:
             _log.error("defect account=%s in=login error=%s", session.account.name, place(error))
             return defect()
         return None
+
+    async def log_out(self, session: Session, *, revoke: bool, shared: bool = False) -> Revocation:
+        """End the account's session: see `Admission.log_out`."""
+        return await self._admission.log_out(session, revoke=revoke, shared=shared)
 
     async def end_session_address(self, session: Session) -> str | None:
         """The provider's page that ends the browser's session, where there is one, and it is known in a moment."""

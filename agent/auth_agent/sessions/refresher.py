@@ -14,7 +14,7 @@ from auth_agent.printable import printable
 from auth_agent.promise import Promise
 from auth_agent.sessions.advice import ending
 from auth_agent.sessions.allowance import Allowance, charge
-from auth_agent.sessions.background import PATIENCE, Background, deadline
+from auth_agent.sessions.background import Background, deadline
 from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.revocation import Revocation
@@ -132,7 +132,7 @@ class Refresher:
 
     def start(self, session: Session, key: TokenKey = MAIN) -> Flight | None:
         """Start a refresh for that token, or find the one in flight, for whichever; None when the agent is ending."""
-        flight = self.flight(session)
+        flight = self._flight(session)
         if flight is not None:
             return flight
         if not self._background.accepts_work:
@@ -144,7 +144,7 @@ class Refresher:
         self._background.begin(lambda: self._fly(session, flight), f"refresh {name}")
         return flight
 
-    def flight(self, session: Session) -> Flight | None:
+    def _flight(self, session: Session) -> Flight | None:
         """The refresh in flight for the session's current login."""
         return self._flights.get((session, session.epoch))
 
@@ -256,7 +256,7 @@ class Refresher:
 
         """
         demand = session.force()
-        if session.revivable and self.flight(session) is None:
+        if session.revivable and self._flight(session) is None:
             charge(self._clock.now().boot, session.allowance, allowance)
             session.revive()
             self.start(session)
@@ -270,38 +270,10 @@ class Refresher:
             self.reschedule()
         return decision
 
-    # ---- ends
-
-    def leave_login(self, session: Session, *, revoke: bool = True, shared: bool = False) -> None:
-        """The session's login is about to go: clients need not wait for its refresh in flight any longer."""
-        flight = self.flight(session)
+    def leave_login(self, session: Session, *, revoke: bool = True, shared: bool = False) -> Flight | None:
+        """Let no client wait any longer for the refresh of a login that is about to go; return the one in flight."""
+        flight = self._flight(session)
         if flight is not None:
             flight.to_be_revoked, flight.revoke_shared = revoke, shared
             flight.over.keep(False)
-
-    async def log_out(self, session: Session, *, revoke: bool, shared: bool = False) -> Revocation:
-        """Forget the session now; then revoke its newest refresh token, and say what came of that.
-
-        Args:
-            session: which one.
-            revoke: whether its refresh token is to be revoked at all.
-            shared: whether also where a session of another account may end with it.
-
-        """
-        await self._keeper.opened(session)  # what is not read can't be revoked
-        flight, account, suspended = self.flight(session), session.account, session.suspended
-        self.leave_login(session, revoke=revoke, shared=shared)
-        login = session.log_out()
-        self._table.publish(account.name)
-        self.reschedule()
-        _log.info("logout account=%s", account.name)
-        await self._keeper.bury(session)
-        # A token is sent to no one but the provider and client that the login was made with.
-        if login is None or suspended is not None or not revoke:
-            return Revocation()
-        if flight is not None:
-            with anyio.move_on_after(PATIENCE):
-                await flight.done.wait()
-            if flight.late is not None:
-                return flight.late
-        return await self._tokens.revoke(account, login, shared=shared)
+        return flight

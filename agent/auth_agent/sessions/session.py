@@ -1,7 +1,7 @@
-"""One account's session: its state, and every decision about it. Synchronous, in memory, told the time.
+"""One account's session: its state, and what follows from it. Synchronous, in memory, told the time.
 
-It decides; `Refresher` acts. The *epoch* changes at login, import and logout only: a refresh's result of an older
-epoch is never stored. The *revision* changes whenever the record does.
+It decides; `Refresher` and `Admission` act. The *epoch* changes at login, import and logout only: a refresh's result of
+an older epoch is never stored. The *revision* changes whenever the record does.
 """
 
 import logging
