@@ -77,10 +77,8 @@ def decide(
     token, min_ttl = state.tokens.get(demand.key), demand.min_ttl
     left = 0.0 if token is None else token.remaining(now)
     is_new = token is not None and (demand.newer_than is None or token.serial > demand.newer_than)
-    if token is not None and is_new:
-        best = min_ttl is None and left > 0 and (waited or _is_best(state, demand.key, now))
-        if best or token.is_good_for(min_ttl, now):
-            return Serve(token), state
+    if token is not None and is_new and _is_served(state, token, demand, now, waited=waited):
+        return Serve(token), state
     if token is not None and min_ttl is not None and min_ttl > token.longest:
         return too_short(token.longest), state
     if not state.login.renewable:
@@ -105,10 +103,14 @@ def decide(
     return Start(driven=driven and start.key == demand.key, key=start.key), state
 
 
-def _is_best(state: Active, key: TokenKey, now: Moment) -> bool:
-    """Whether a token that is good, if not for long, is as much as can be had without making anybody wait."""
-    renewal = state.renewal_of(key)
-    if not state.login.renewable or isinstance(renewal, Retrying):
+def _is_served(state: Active, token: AccessToken, demand: Demand, now: Moment, *, waited: bool) -> bool:
+    """Whether a token is good enough; or, to a wish, as good as can be had without making anybody wait."""
+    if token.is_good_for(demand.min_ttl, now):
+        return True
+    if demand.min_ttl is not None or token.remaining(now) <= 0:
+        return False
+    renewal = state.renewal_of(demand.key)
+    if waited or not state.login.renewable or isinstance(renewal, Retrying):
         return True
     return isinstance(renewal, Running) and (
         renewal.after is not None or now.boot - renewal.since.boot >= _WISH_PATIENCE
