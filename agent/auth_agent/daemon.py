@@ -31,12 +31,9 @@ from auth_agent.sessions.heart import Heart
 from auth_agent.sessions.keeper import UNREAD, Keeper
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.table import Table
-from auth_agent.storage.journal import Journal
-from auth_agent.storage.keyring import KeyringStore
-from auth_agent.storage.lock import StoreLock, keyring_locks
-from auth_agent.storage.memory import MemoryStore
-from auth_agent.storage.state_directory import prepare
+from auth_agent.storage.state_directory import state_path
 from auth_agent.storage.store import Store, StoreError
+from auth_agent.storage.stores import DEFAULT, open_store
 from auth_agent_client import __version__, errors
 from auth_agent_client.remedy import remedies_to_wire
 
@@ -52,7 +49,7 @@ _RESTART = signal.SIGUSR1
 async def serve(
     config_path: Path,
     socket_path: Path,
-    state_path: Path | None,
+    store_name: str = DEFAULT,
     *,
     wrap: Callable[[Callable[[Account], Provider]], Callable[[Account], Provider]] = lambda providers: providers,
     wrap_store: Callable[[Store], Store] = lambda store: store,
@@ -65,7 +62,7 @@ async def serve(
     Args:
         config_path: the configuration file.
         socket_path: where to listen, if no socket was inherited.
-        state_path: what is noted beside the system keyring, which keeps the sessions; None: they are kept in memory.
+        store_name: the store that keeps the sessions, by its name.
         wrap: stands between the sessions and their providers.
         wrap_store: stands between the sessions and their store.
         clock: the machine's, by default.
@@ -80,12 +77,12 @@ async def serve(
     inherited = inherited_socket()
     if inherited is not None:
         socket_path = Path(os.fsdecode(inherited.getsockname()))
-    store, journal = _store(state_path, socket_path)
-    store = wrap_store(store)
+    opened = open_store(store_name, state_path(), socket_path)
+    store = wrap_store(opened.store)
     # Signals are received to the very end: a second SIGTERM must not cut short what the first one lets finish.
     with Listener(socket_path, inherited) as listener, Signals(*_ENDS, _RELOAD, _RESTART) as signals:
-        table = Table(config, clock or Clock(), unread=None if state_path is None else UNREAD)
-        keeper, signatures = Keeper(table, store, journal), WorkerSignatures()
+        table = Table(config, clock or Clock(), unread=UNREAD if store.persistent else None)
+        keeper, signatures = Keeper(table, store, opened.journal), WorkerSignatures()
         heart = Heart(table, keeper, wrap(http), signatures)
         refresher, logins = heart.refresher, heart.logins
         reload = partial(_reload, table, keeper, refresher, config_path)
@@ -131,21 +128,6 @@ async def serve(
         _log.info("restarting" if restarts else "stopped")
     _leave_soon(restart if restarts else lambda: os._exit(0))
     return restarts
-
-
-def _store(state_path: Path | None, socket_path: Path) -> tuple[Store, Journal]:
-    """The store and the notes beside it, locked until the process ends, or becomes another agent."""
-    if state_path is None:
-        return MemoryStore(), Journal(None)
-    notes = state_path / "sessions"
-    prepare(state_path)
-    prepare(notes)
-    for lock in keyring_locks(state_path):
-        StoreLock(lock, socket_path)
-    try:
-        return KeyringStore(state_path), Journal(notes)
-    except OSError as error:
-        raise StartupError(f"the note of the keyring in {state_path} can't be read: {error.strerror}") from error
 
 
 class _Stoppable:

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from auth_agent.grant_type import GRANT_TYPES
 from auth_agent.host.clock import Moment
 from auth_agent.secret import Secret
-from auth_agent.sessions.entry import MAX_LENGTH, EntryError, Kept, dump, load
+from auth_agent.sessions.entry import EntryError, Kept, dump, load
 from auth_agent.sessions.profile import Profile
 from auth_agent.sessions.state import (
     MAIN,
@@ -30,6 +30,7 @@ from auth_agent_client.messages import is_account_name
 
 NOW = Moment(1_800_000_000.0, 5_000.0)
 BOOT = "this boot"
+MAX_LENGTH = 12 * 1024  # a keyring's
 LOGIN = Login(
     "https://acme.example/",
     "native-app",
@@ -76,7 +77,7 @@ KEPTS = st.builds(Kept, STATES, COUNTS, COUNTS, st.none() | TIMES, OPTIONAL, st.
 
 
 def entry(kept: Kept = KEPT) -> dict[str, Any]:
-    found = json.loads(dump("work", kept, BOOT).reveal())
+    found = json.loads(dump("work", kept, BOOT, MAX_LENGTH).reveal())
     assert isinstance(found, dict)
     return found  # pyright: ignore[reportUnknownVariableType] -- JSON's values are anything
 
@@ -95,7 +96,7 @@ def token_of(kept: Kept) -> AccessToken:
 
 @given(KEPTS)
 def test_what_is_kept_comes_back_as_it_was(kept: Kept) -> None:
-    assert load(dump("work", kept, BOOT), "work", BOOT, NOW) == kept
+    assert load(dump("work", kept, BOOT, MAX_LENGTH), "work", BOOT, NOW) == kept
 
 
 def test_a_refresh_in_flight_is_not_kept() -> None:
@@ -106,7 +107,7 @@ def test_a_refresh_in_flight_is_not_kept() -> None:
 @pytest.mark.parametrize("state", [LoggedOut(), Locked("x")])
 def test_who_is_not_logged_in_has_no_entry(state: State) -> None:
     with pytest.raises(TypeError):
-        dump("work", replace(KEPT, state=state), BOOT)
+        dump("work", replace(KEPT, state=state), BOOT, MAX_LENGTH)
 
 
 def test_fields_that_are_not_known_are_left_alone() -> None:
@@ -147,7 +148,7 @@ def test_after_another_boot_the_wall_clock_alone_tells_it(boot: str) -> None:
 
 
 def test_where_the_system_names_no_boot_two_of_them_are_not_taken_for_the_same() -> None:
-    kept = load(dump("work", KEPT, ""), "work", "", Moment(NOW.wall + 100, 7.0))
+    kept = load(dump("work", KEPT, "", MAX_LENGTH), "work", "", Moment(NOW.wall + 100, 7.0))
     assert token_of(kept).sent.boot == 7.0 - 100
 
 
@@ -281,10 +282,14 @@ def test_a_profile_that_is_none_is_left_out_and_the_session_is_there(wrong: obje
     assert loaded({**entry(), "profile": wrong}) == replace(KEPT, profile=None)
 
 
-@given(st.integers(0, 20_000), st.integers(0, 20_000))
-def test_an_entry_is_no_longer_than_the_limit_and_never_without_its_refresh_token(id_token: int, access: int) -> None:
-    text = dump("work", with_tokens(id_token, access), BOOT)
-    assert len(text.reveal()) <= MAX_LENGTH
+@given(st.integers(0, 20_000), st.integers(0, 20_000), st.integers(1_000, 50_000))
+def test_an_entry_is_no_longer_than_its_store_takes_and_never_without_its_refresh_token(
+    id_token: int, access: int, max_length: int
+) -> None:
+    whole = dump("work", with_tokens(id_token, access), BOOT, 1 << 20).reveal()
+    text = dump("work", with_tokens(id_token, access), BOOT, max_length)
+    assert len(text.reveal()) <= max_length
+    assert (text.reveal() == whole) == (len(whole) <= max_length)
     state = load(text, "work", BOOT, NOW).state
     assert isinstance(state, Active)
     assert state.login.refresh_token == Secret("rt")
@@ -297,7 +302,7 @@ def test_neither_what_is_kept_nor_its_entry_shows_a_secret() -> None:
     canary = Secret("canary")
     login = replace(LOGIN, refresh_token=canary, id_token=canary, client_secret=canary)
     kept = replace(KEPT, state=Active(login, MappingProxyType({MAIN: replace(TOKEN, value=canary)})))
-    text = dump("work", kept, BOOT)
+    text = dump("work", kept, BOOT, MAX_LENGTH)
     assert text.reveal().count("canary") == 4
     for shown in (repr(kept), str(kept), repr(text), str(load(text, "work", BOOT, NOW))):
         assert "canary" not in shown

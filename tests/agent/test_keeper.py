@@ -311,6 +311,13 @@ async def test_while_it_is_locked_clients_are_told_at_once_and_it_goes_on_by_its
         assert (heart.keeper.about()["state"], heart.keeper.about()["unread"]) == ("ready", 0)
 
 
+@pytest.mark.parametrize("persistent", [True, False])
+async def test_the_status_says_what_the_store_is_able_to_do(machine: Machine, *, persistent: bool) -> None:
+    machine.store.persistent = persistent
+    async with machine.agent() as heart:
+        assert (heart.keeper.about()["name"], heart.keeper.about()["persistent"]) == ("fake", persistent)
+
+
 async def test_a_client_brings_the_look_at_an_unlocked_keyring_forward(machine: Machine) -> None:
     await machine.has_a_session()
     machine.fails(LOCKED)
@@ -490,8 +497,10 @@ async def test_a_session_that_needs_a_person_keeps_its_refresh_token_over_a_rest
         assert machine.provider.presented == ["rt-2"]
 
 
-async def test_a_frugal_store_is_written_when_the_refresh_token_changes_and_only_then(machine: Machine) -> None:
-    machine.store.frugal = True
+async def test_a_store_with_expensive_writes_is_written_when_the_refresh_token_changes_and_only_then(
+    machine: Machine,
+) -> None:
+    machine.store.expensive_writes = True
     machine.provider.rotates = False
     await machine.has_a_session()
     async with machine.agent() as heart:
@@ -503,6 +512,16 @@ async def test_a_frugal_store_is_written_when_the_refresh_token_changes_and_only
         await heart.refresh()
         assert machine.store.calls.count("write work") == 1
         assert heart.session.saved
+
+
+async def test_an_entry_is_as_long_as_the_store_takes_it(machine: Machine) -> None:
+    await machine.has_a_session()
+    assert machine.store.entry()["token"] is not None
+    machine.store.max_length = len(machine.store.texts["work"].reveal()) - 1
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        await heart.refresh()
+        assert (machine.store.has(), machine.store.entry()["login"]["id_token"]) == ("rt-3", None)
 
 
 async def test_a_logout_from_a_store_that_never_held_anything_is_done(machine: Machine) -> None:
@@ -831,10 +850,10 @@ async def test_a_person_is_asked_only_when_a_client_wants_it(machine: Machine) -
     machine.fails(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(3600)
-        assert "ask" not in machine.store.calls
+        assert "unlock" not in machine.store.calls
         await heart.token()
         await anyio.sleep(2)
-        assert machine.store.calls.count("ask") == 1
+        assert machine.store.calls.count("unlock") == 1
 
 
 async def test_a_client_that_left_has_a_person_asked_no_second_time(machine: Machine) -> None:
@@ -846,7 +865,7 @@ async def test_a_client_that_left_has_a_person_asked_no_second_time(machine: Mac
         await anyio.sleep(60)
         await heart.token()  # too soon for another dialog
         await anyio.sleep(7200)
-        assert machine.store.calls.count("ask") == 1
+        assert machine.store.calls.count("unlock") == 1
 
 
 async def test_a_person_is_not_asked_twice_within_five_minutes(machine: Machine) -> None:
@@ -856,7 +875,7 @@ async def test_a_person_is_not_asked_twice_within_five_minutes(machine: Machine)
         for _ in range(360):
             await heart.token()
             await anyio.sleep(10)
-        asked = [at for at, call in zip(machine.store.at, machine.store.calls, strict=True) if call == "ask"]
+        asked = [at for at, call in zip(machine.store.at, machine.store.calls, strict=True) if call == "unlock"]
         assert 10 <= len(asked) <= 12
         assert min(later - earlier for earlier, later in itertools.pairwise(asked)) >= 300
 
@@ -864,7 +883,7 @@ async def test_a_person_is_not_asked_twice_within_five_minutes(machine: Machine)
 async def test_a_person_that_unlocks_it_is_noticed_at_once(machine: Machine) -> None:
     await machine.has_a_session()
     machine.fails(LOCKED)
-    machine.store.on_ask = machine.is_mended
+    machine.store.on_unlock = machine.is_mended
     async with machine.agent() as heart:
         await anyio.sleep(60)
         await heart.token()
@@ -878,10 +897,10 @@ async def test_a_dialog_that_nobody_answers_ends_when_it_was_unlocked_otherwise(
     machine.fails(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.store.on_ask = lambda: setattr(machine.store, "latency", 1e6)
+        machine.store.on_unlock = lambda: setattr(machine.store, "latency", 1e6)
         await heart.token()
         await anyio.sleep(2)
-        assert machine.store.calls.count("ask") == 1
+        assert machine.store.calls.count("unlock") == 1
         # The look for it, which went on beside the dialog, is what is slow now.
         machine.store.latency = 0.01
         assert await heart.token() == "locked"
@@ -898,7 +917,7 @@ async def test_no_defect_in_a_store_ends_the_keeping(machine: Machine, caplog: p
             await anyio.sleep(1)
             assert await heart.token() == "locked"
             machine.fails(LOCKED)
-            machine.store.failing["ask"] = DEFECT
+            machine.store.failing["unlock"] = DEFECT
             await anyio.sleep(20)
             await heart.token()
             await anyio.sleep(5)

@@ -5,10 +5,10 @@ import pytest
 from auth_agent.cli.stake import accounts_at_stake
 
 
-def told(store: str, state: str, *, saved: bool = True) -> dict[str, object]:
+def told(store: str, state: str, *, saved: bool = True, **more: object) -> dict[str, object]:
     """What `status` says of an agent with that store, and one account."""
     return {
-        "agent": {"store": {"name": store, "backend": None}},
+        "agent": {"store": {"name": store, "backend": None, **more}},
         "accounts": [{"account": "work", "state": state, "saved": saved}],
     }
 
@@ -27,6 +27,18 @@ def test_without_a_session_nothing_is(state: str) -> None:
 def test_in_a_keyring_what_is_not_saved_yet_is(state: str) -> None:
     assert accounts_at_stake(told("keyring", state)) == []
     assert accounts_at_stake(told("keyring", state, saved=False)) == ["work"]
+
+
+@pytest.mark.parametrize("name", ["memory", "keyring", "a later version's"])
+def test_a_store_says_itself_whether_it_outlives_the_agent(name: str) -> None:
+    assert accounts_at_stake(told(name, "ready", persistent=False)) == ["work"]
+    assert accounts_at_stake(told(name, "ready", persistent=True)) == []
+    assert accounts_at_stake(told(name, "ready", persistent=True, saved=False)) == ["work"]
+
+
+def test_of_an_older_agent_s_store_the_name_says_it() -> None:
+    assert accounts_at_stake(told("memory", "ready", persistent=None)) == ["work"]
+    assert accounts_at_stake(told("keyring", "ready", persistent=None)) == []
 
 
 @pytest.mark.parametrize("status", [{}, {"agent": None, "accounts": None}, {"agent": {}, "accounts": [None, 7]}])

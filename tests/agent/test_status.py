@@ -224,8 +224,9 @@ def test_the_end_of_a_session_that_has_passed_is_told_as_such() -> None:
 # ---- the store
 
 
-def test_memory_loses_every_session() -> None:
-    store = {"name": "memory", "backend": None}
+@pytest.mark.parametrize("store", [{"name": "memory"}, {"name": "another", "persistent": False}])
+def test_what_is_not_persistent_loses_every_session(store: dict[str, object]) -> None:
+    store = {**store, "backend": None}
     assert field("store", shown(), store=store) == "sessions are kept in memory only"
     assert field("reboot", shown(), store=store) == "would lose every session, as the agent's end does"
 

@@ -265,12 +265,14 @@ class FakeSignatures:
 class FakeStore:
     """A store that takes its time, and fails as it is told; it outlives the agents of a test.
 
-    `failing` holds what calls come to, by `read`, `write`, `delete`, `ask` and `rest`, by those and an account
+    `failing` holds what calls come to, by `read`, `write`, `delete`, `unlock` and `rest`, by those and an account
     (`read work`), or by `all`. One that hangs comes to nothing within its limit.
     """
 
     name: str = "fake"
-    frugal: bool = False
+    persistent: bool = True
+    max_length: int = 12 * 1024
+    expensive_writes: bool = False
     backend: str | None = None
     latency: float = 0.01
     hanging: bool = False
@@ -280,7 +282,7 @@ class FakeStore:
     # What was called, and when; an account's with its name.
     calls: list[str] = field(default_factory=list[str])
     at: list[float] = field(default_factory=list[float])
-    on_ask: Callable[[], None] | None = None
+    on_unlock: Callable[[], None] | None = None
 
     async def read(self, account: str) -> Secret | None:
         await self._call("read", account)
@@ -294,10 +296,10 @@ class FakeStore:
         await self._call("delete", account)
         self.texts.pop(account, None)
 
-    async def ask(self) -> None:
-        if self.on_ask is not None:
-            self.on_ask()
-        await self._call("ask")
+    async def unlock(self) -> None:
+        if self.on_unlock is not None:
+            self.on_unlock()
+        await self._call("unlock")
 
     async def rest(self) -> None:
         await self._call("rest")

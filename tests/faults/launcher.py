@@ -19,7 +19,7 @@ from auth_agent.daemon import serve
 from auth_agent.host.hardening import protect_memory, raise_file_limit
 from auth_agent.host.restart import restart
 from auth_agent.logs import log_to_stderr
-from auth_agent.storage.state_directory import state_path
+from auth_agent.storage.stores import DEFAULT, NAMES
 from auth_agent_client.paths import socket_path
 
 
@@ -32,8 +32,7 @@ def main() -> None:
     protect_memory()
     raise_file_limit()
     log_to_stderr()
-    kept = state_path() if arguments.store == "keyring" else None
-    if anyio.run(partial(serve, config_path(), Path(socket_path()), kept, clock=clock, **wraps)):
+    if anyio.run(partial(serve, config_path(), Path(socket_path()), arguments.store, clock=clock, **wraps)):
         restart()
 
 
@@ -43,7 +42,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--wrap-store", metavar="MODULE:NAME")
     parser.add_argument("--clock", metavar="MODULE:NAME")
     parser.add_argument("command", choices=["run"])
-    parser.add_argument("--store", choices=["keyring", "memory"], default="keyring")
+    parser.add_argument("--store", choices=NAMES, default=DEFAULT)
     return parser.parse_args()
 
 

@@ -165,7 +165,9 @@ class _TrappedStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.name = store.name
-        self.frugal = store.frugal
+        self.persistent = store.persistent
+        self.max_length = store.max_length
+        self.expensive_writes = store.expensive_writes
 
     @property
     def backend(self) -> str | None:
@@ -196,8 +198,8 @@ class _TrappedStore:
     async def delete(self, account: str) -> None:
         await self._store.delete(account)
 
-    async def ask(self) -> None:
-        await self._store.ask()
+    async def unlock(self) -> None:
+        await self._store.unlock()
 
     async def rest(self) -> None:
         await self._store.rest()

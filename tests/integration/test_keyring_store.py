@@ -140,7 +140,7 @@ async def test_who_is_asked_and_does_not_answer_is_not_waited_for_without_end(
     keyring.lock()
     monkeypatch.setattr(module, "_ASK_LIMIT", 1.5)
     async with opened(tmp_path) as store:
-        failed = await fails(store.ask)
+        failed = await fails(store.unlock)
         assert isinstance(failed, StoreLocked)
         assert failed.reason == "the keyring is locked, and nobody answered its dialog"
         assert prompter.asked(1)
@@ -154,7 +154,7 @@ async def test_asking_ends_with_its_process_when_it_is_cancelled_and_others_go_o
         await store.write("work", TEXT)
         keyring.lock()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(store.ask)
+            tasks.start_soon(store.unlock)
             assert await anyio.to_thread.run_sync(prompter.asked, PATIENCE)
             assert isinstance(await fails(lambda: store.read("work")), StoreLocked)
             keyring.unlock()
@@ -168,7 +168,7 @@ async def test_asking_ends_with_its_process_when_it_is_cancelled_and_others_go_o
 async def test_where_nobody_can_be_asked_that_is_told_at_once(keyring: KeyringSession, tmp_path: Path) -> None:
     keyring.lock()
     async with opened(tmp_path) as store:
-        assert isinstance(await fails(store.ask), StoreLocked)
+        assert isinstance(await fails(store.unlock), StoreLocked)
         assert children() == []
 
 
@@ -313,7 +313,7 @@ async def test_a_bus_without_a_keyring_service_has_none(tmp_path: Path) -> None:
             failed = await fails(lambda: store.write("work", TEXT))
             assert isinstance(failed, StoreMissing)
             assert failed.reason == "there is no keyring service on the D-Bus session"
-            assert isinstance(await fails(store.ask), StoreLocked)
+            assert isinstance(await fails(store.unlock), StoreLocked)
     assert not (tmp_path / "keyring.json").exists()
 
 

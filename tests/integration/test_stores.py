@@ -1,4 +1,4 @@
-"""What every store does, each of them the real one."""
+"""What every store does, each of them the real one: whoever adds one to the table has it tested here."""
 
 import json
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -8,17 +8,24 @@ from pathlib import Path
 import anyio
 import pytest
 
+from auth_agent.errors import StartupError
 from auth_agent.json_object import parse_object
 from auth_agent.secret import Secret
 from auth_agent.storage.keyring import KeyringStore
-from auth_agent.storage.memory import MemoryStore
+from auth_agent.storage.lock import StoreLock
 from auth_agent.storage.store import Store
+from auth_agent.storage.stores import DEFAULT, NAMES, open_store
 from auth_agent.worker.process import Worker
 from tests.integration.keyring_session import KeyringSession
 
 pytestmark = pytest.mark.anyio
 
-NAMES = ["work", ".", "a", "A", "x" * 64]
+ACCOUNTS = ["work", ".", "a", "A", "x" * 64]
+SOCKET = Path("/run/user/1000/auth-agent/agent.sock")
+# What each is able to do: persistent, max_length, expensive_writes.
+ABILITIES = {"keyring": (True, 12 * 1024, False), "memory": (False, 1 << 20, False)}
+# The keyring as macOS has it: an item is replaced by deleting it first.
+TWO_SLOTS = "keyring with two slots"
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +44,16 @@ def keyring() -> Generator[KeyringSession, None, None]:
 class Place:
     """Where a store is kept, and the one agent at a time that has it open."""
 
-    def __init__(self, make: Callable[[], Store]) -> None:
+    def __init__(self, name: str, make: Callable[[], tuple[Store, tuple[StoreLock, ...]]]) -> None:
+        self.name = name
         self._make = make
         self._open: Store | None = None
+        self._locks: tuple[StoreLock, ...] = ()
 
     async def open(self) -> Store:
         """Open it anew, as the next agent does; the one before has ended."""
         await self.close()
-        self._open = self._make()
+        self._open, self._locks = self._make()
         return self._open
 
     async def at_hand(self) -> Store:
@@ -54,17 +63,24 @@ class Place:
     async def close(self) -> None:
         if self._open is not None:
             await self._open.rest()
+        for lock in self._locks:
+            lock.close()
+        self._open, self._locks = None, ()
 
 
-@pytest.fixture(scope="module", params=["memory", "keyring", "keyring with two slots"])
+@pytest.fixture(scope="module", params=[*NAMES, TWO_SLOTS])
 async def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Place]:
-    if request.param == "memory":
-        memory = MemoryStore()  # the same to the next, or there would be nothing to find
-        yield Place(lambda: memory)
-        return
-    request.getfixturevalue("keyring")
-    directory, slots = tmp_path_factory.mktemp("state"), 2 if "two" in str(request.param) else 1
-    one = Place(lambda: KeyringStore(directory, slots=slots))
+    name, directory = str(request.param), tmp_path_factory.mktemp("state")
+    if "keyring" in name:
+        request.getfixturevalue("keyring")
+
+    def make() -> tuple[Store, tuple[StoreLock, ...]]:
+        if name == TWO_SLOTS:
+            return KeyringStore(directory, slots=2), ()
+        opened = open_store(name, directory, SOCKET)
+        return opened.store, opened.locks
+
+    one = Place(name.partition(" ")[0], make)
     yield one
     await one.close()
 
@@ -90,12 +106,17 @@ async def test_where_nothing_was_written_nothing_is_read(store: Store) -> None:
     assert await store.read("work") is None
 
 
-@pytest.mark.parametrize(
-    "what", ["x", "", "täxt \U0001f511 \x00\n\u202e", "x" * 12_000], ids=["short", "empty", "odd", "long"]
-)
+@pytest.mark.parametrize("what", ["x", "", "täxt \U0001f511 \x00\n\u202e"], ids=["short", "empty", "odd"])
 async def test_what_was_written_is_read(store: Store, what: str) -> None:
     await store.write("work", entry(what))
     assert await text(store) == what
+
+
+async def test_a_text_of_the_greatest_length_is_read_as_it_was_written(store: Store) -> None:
+    longest = entry("x" * (store.max_length - len(entry("").reveal())))
+    assert len(longest.reveal()) == store.max_length
+    await store.write("work", longest)
+    assert await text(store) == parse_object(longest.reveal())["text"]
 
 
 async def test_what_is_written_takes_the_place_of_what_was_there(store: Store) -> None:
@@ -115,28 +136,32 @@ async def test_what_was_deleted_is_not_there_and_may_be_deleted_again(store: Sto
 
 
 async def test_accounts_do_not_mix(store: Store) -> None:
-    for name in NAMES:
+    for name in ACCOUNTS:
         await store.write(name, entry(name))
-    assert [await text(store, name) for name in NAMES] == NAMES
-    for number, name in enumerate(NAMES, 1):
+    assert [await text(store, name) for name in ACCOUNTS] == ACCOUNTS
+    for number, name in enumerate(ACCOUNTS, 1):
         await store.delete(name)
-        assert [await text(store, name) for name in NAMES] == [None] * number + NAMES[number:]
+        assert [await text(store, name) for name in ACCOUNTS] == [None] * number + ACCOUNTS[number:]
 
 
-async def test_the_next_agent_finds_what_the_one_before_left(store: Store, place: Place) -> None:
+async def test_the_next_agent_finds_what_the_one_before_left_where_the_store_is_persistent(
+    store: Store, place: Place
+) -> None:
     await store.write("work", entry("one"))
     await store.write("work", entry("two"))
     later = await place.open()
-    assert await text(later) == "two"
+    assert await text(later) == ("two" if later.persistent else None)
     await later.write("work", entry("three"))
-    assert await text(await place.open()) == "three"
+    latest = await place.open()
+    assert await text(latest) == ("three" if latest.persistent else None)
 
 
 @pytest.mark.usefixtures("store")
 async def test_the_next_agent_may_write_and_delete_before_it_reads(place: Place) -> None:
     for number in range(2):
         await (await place.open()).write("work", entry(str(number)))
-    assert await text(await place.open()) == "1"
+    latest = await place.open()
+    assert await text(latest) == ("1" if latest.persistent else None)
     await (await place.open()).delete("work")
     assert await (await place.open()).read("work") is None
 
@@ -150,10 +175,10 @@ async def test_calls_from_many_tasks_do_not_mix(store: Store) -> None:
         found[name] = await text(store, name)
 
     async with anyio.create_task_group() as tasks:
-        for name in NAMES:
+        for name in ACCOUNTS:
             tasks.start_soon(one, name)
-    assert found == {name: f"{name} 1" for name in NAMES}
-    for name in NAMES:
+    assert found == {name: f"{name} 1" for name in ACCOUNTS}
+    for name in ACCOUNTS:
         await store.delete(name)
 
 
@@ -166,7 +191,40 @@ async def test_it_may_rest_at_any_time(store: Store) -> None:
 
 
 async def test_nobody_is_asked_for_what_is_open(store: Store) -> None:
-    await store.ask()
+    await store.unlock()
+
+
+# ---- by name
+
+
+async def test_each_store_says_its_name_and_what_it_is_able_to_do(store: Store, place: Place) -> None:
+    assert store.name == place.name
+    assert (store.persistent, store.max_length, store.expensive_writes) == ABILITIES[place.name]
+
+
+def test_there_is_no_store_that_is_not_looked_at_here() -> None:
+    assert set(ABILITIES) == set(NAMES)
+    assert DEFAULT == "keyring"
+
+
+@pytest.mark.usefixtures("keyring")
+@pytest.mark.parametrize("name", NAMES)
+async def test_what_is_persistent_is_locked_and_has_its_notes_on_the_disk(name: str, tmp_path: Path) -> None:
+    state_path = tmp_path / "state"
+    opened = open_store(name, state_path, SOCKET)
+    await opened.journal.sent("work", "a fingerprint", 1.0)
+    if not opened.store.persistent:
+        again = open_store(name, state_path, SOCKET)
+        assert (again.journal.note("work").sent, again.locks, state_path.exists()) == ([], (), False)
+        return
+    with pytest.raises(StartupError, match="another agent, process"):
+        open_store(name, state_path, SOCKET)
+    for lock in opened.locks:
+        lock.close()
+    again = open_store(name, state_path, SOCKET)
+    assert again.journal.note("work").sent == ["a fingerprint"]
+    for lock in again.locks:
+        lock.close()
 
 
 # ---- two slots

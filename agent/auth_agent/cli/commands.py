@@ -25,7 +25,6 @@ from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Hello, Record, RestartRefusal, __version__
 from auth_agent_client.errors import AgentError
-from auth_agent_client.paths import socket_path
 
 # The agent lets refreshes in flight finish for ten seconds, and then closes connections.
 _STOP_PATIENCE = 15.0
@@ -66,6 +65,7 @@ _LAZY = {
     "logout": "auth_agent.cli.logout:logout",
     "metadata": "auth_agent.cli.metadata:metadata",
     "profile": "auth_agent.cli.user:profile",
+    "run": "auth_agent.cli.run:run",
     "user": "auth_agent.cli.user:user",
 }
 
@@ -108,46 +108,6 @@ def _light(name: str) -> click.Command:
 @click.version_option(__version__, prog_name="auth-agent")
 def cli() -> None:
     """Hold logins for every program of a user, as ssh-agent holds keys."""
-
-
-@cli.command()
-@click.option(
-    "--store",
-    type=click.Choice(["keyring", "memory"]),
-    default="keyring",
-    show_default=True,
-    help="Where sessions are kept: in the system keyring, or in memory, where they end with the agent.",
-)
-def run(store: str) -> None:
-    """Be the agent: serve until stopped, and log to standard error.
-
-    Example: auth-agent run &
-    """
-    # Here, since no other command needs what these import.
-    from pathlib import Path  # noqa: PLC0415
-
-    import anyio  # noqa: PLC0415
-
-    from auth_agent.config import config_path  # noqa: PLC0415
-    from auth_agent.daemon import serve  # noqa: PLC0415
-    from auth_agent.defect import places  # noqa: PLC0415
-    from auth_agent.host.hardening import protect_memory, raise_file_limit  # noqa: PLC0415
-    from auth_agent.host.restart import restart as restart_process  # noqa: PLC0415
-    from auth_agent.logs import log_to_stderr  # noqa: PLC0415
-    from auth_agent.storage.state_directory import state_path  # noqa: PLC0415
-
-    os.umask(0o077)
-    protect_memory()
-    raise_file_limit()
-    log_to_stderr()
-    try:
-        restarts = anyio.run(serve, config_path(), Path(socket_path()), state_path() if store == "keyring" else None)
-    except StartupError:
-        raise
-    except Exception as error:  # noqa: BLE001 -- the last boundary: Python's own traceback could show what was held
-        raise click.ClickException(f"a defect ended the agent: {places(error)}") from None
-    if restarts:
-        restart_process()
 
 
 @cli.command(name="import")

@@ -9,7 +9,7 @@ from typing import Final
 
 from auth_agent import remedies
 from auth_agent.cli.condition import Condition, ago, condition, number, session_end
-from auth_agent.cli.stake import accounts_at_stake
+from auth_agent.cli.stake import accounts_at_stake, is_persistent
 from auth_agent.cli.terminal import PLAIN, Piece, Terminal, columns, duration
 from auth_agent.printable import printable
 from auth_agent_client.remedy import Remedy, remedies_from_wire
@@ -196,7 +196,7 @@ def _store_lines(store: Mapping[str, object], records: Sequence[Mapping[str, obj
     """Where sessions are kept, what is wrong there and what helps, and what a reboot would lose."""
     problem, remedy = printable(store.get("problem"), _LONGEST), remedies_from_wire(store.get("remedy"))
     unread = number(store.get("unread")) or 0
-    if store.get("name") == "memory":
+    if not is_persistent(store):
         kept, problem, remedy = "sessions are kept in memory only", "", ()
     elif store.get("state") == "missing":
         kept, remedy = "sessions are kept in memory only, for now", remedy or (remedies.start_keyring(),)
@@ -215,7 +215,7 @@ def _store_lines(store: Mapping[str, object], records: Sequence[Mapping[str, obj
 
 def _loss(store: Mapping[str, object], records: Sequence[Mapping[str, object]]) -> tuple[str, str]:
     """What a reboot would lose, and in which style that is said."""
-    if store.get("name") == "memory" or store.get("state") == "missing":
+    if not is_persistent(store) or store.get("state") == "missing":
         return "would lose every session, as the agent's end does", "warning"
     at_stake = accounts_at_stake({"agent": {"store": store}, "accounts": list(records)})
     if at_stake:

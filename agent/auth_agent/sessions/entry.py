@@ -37,8 +37,6 @@ from auth_agent.sessions.state import (
 from auth_agent_client.messages import FAILURES
 
 VERSION: Final = 1
-# Keyrings are made for passwords; some hold a few kilobytes only.
-MAX_LENGTH: Final = 12 * 1024
 
 # Beyond any time or lifetime that means something; a NaN is not within it either.
 _MOST: Final = 1e12
@@ -60,11 +58,11 @@ class Kept:
     profile: Profile | None = None
 
 
-def dump(account: str, kept: Kept, boot_id: str) -> Secret:
+def dump(account: str, kept: Kept, boot_id: str, max_length: int) -> Secret:
     """The entry of a session that is logged in, or was.
 
-    Where it would grow too long, it does without what the provider gives again: the profile, then the ID token, then
-    the access token.
+    Where it would be longer than the store's `max_length` characters, it does without what the provider gives again:
+    the profile, then the ID token, then the access token.
     """
     state = kept.state
     if not isinstance(state, Active | LoginRequired):
@@ -86,13 +84,13 @@ def dump(account: str, kept: Kept, boot_id: str) -> Secret:
         "profile": None if kept.profile is None else _dumped_profile(kept.profile),
     }
     text = json.dumps(entry)
-    if len(text) > MAX_LENGTH:
+    if len(text) > max_length:
         entry["profile"] = None
         text = json.dumps(entry)
-    if len(text) > MAX_LENGTH:
+    if len(text) > max_length:
         entry["login"] = {**_map(entry["login"]), "id_token": None}
         text = json.dumps(entry)
-    if len(text) > MAX_LENGTH:
+    if len(text) > max_length:
         text = json.dumps({**entry, "token": None})
     return Secret(text)
 

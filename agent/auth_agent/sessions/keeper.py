@@ -80,7 +80,7 @@ class _Desk:
     has: str | None = None
     # Who waits to know what the store has.
     readings: list[_Reading] = field(default_factory=list[_Reading])
-    # What the store was last known to have, as far as a frugal one is concerned.
+    # What the store was last known to have, as far as it matters where writes are expensive.
     essence: object = None
 
 
@@ -132,6 +132,7 @@ class Keeper:
         problem = self._problem
         return {
             "name": self._store.name,
+            "persistent": self._store.persistent,
             "backend": self._store.backend,
             "state": "ready" if problem is None else problem.state,
             "problem": None if problem is None else problem.reason,
@@ -361,8 +362,8 @@ class Keeper:
             else:
                 kept = replace(desk.wanted, after=tombstone)
                 fingerprint = _fingerprint(kept.state)
-                if not self._store.frugal or desk.essence != _essence(kept):
-                    await self._store.write(name, dump(name, kept, self._boot_id))
+                if not self._store.expensive_writes or desk.essence != _essence(kept):
+                    await self._store.write(name, dump(name, kept, self._boot_id, self._store.max_length))
                 desk.essence = _essence(kept)
         except StoreError as error:
             if (
@@ -492,7 +493,7 @@ class Keeper:
     async def _ask(self) -> None:
         with anyio.CancelScope() as self._asking:
             try:
-                await self._store.ask()
+                await self._store.unlock()
             except StoreError as error:
                 _log.info("store name=%s asked=refused problem=%r", self._store.name, str(error))
             except Exception as error:  # noqa: BLE001 -- as in `_do`
@@ -527,6 +528,6 @@ def _fingerprint(state: State) -> str | None:
 
 
 def _essence(kept: Kept) -> object:
-    """What is worth a write to a frugal store."""
+    """What is worth a write where writes are expensive."""
     reason = kept.state.reason if isinstance(kept.state, LoginRequired) else None
     return _fingerprint(kept.state), reason, kept.epoch, kept.after

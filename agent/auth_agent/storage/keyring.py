@@ -37,6 +37,9 @@ class KeyringStore:
     """
 
     name = "keyring"
+    persistent = True
+    # Keyrings are made for passwords; some hold a few kilobytes only.
+    max_length = 12 * 1024
 
     def __init__(self, directory: Path, backend: str | None = None, *, slots: int | None = None) -> None:
         """Use that backend.
@@ -56,7 +59,7 @@ class KeyringStore:
         self.backend = backend or self._noted or _platforms()
         self._is_written = self._noted == self.backend
         # keyring replaces an item of the keychain by another, for which a person has to say 'Always Allow' anew.
-        self.frugal = self.backend == MACOS
+        self.expensive_writes = self.backend == MACOS
         self._slots = slots or (2 if self.backend == MACOS else 1)
         self._limit = _MACOS_LIMIT if self.backend == MACOS else _LIMIT
         self._worker = Worker(directory / "worker.lock")
@@ -115,8 +118,8 @@ class KeyringStore:
         for slot in sorted(range(self._slots), key=lambda slot: slot == newest % self._slots):
             await self._call("delete", username=self._username(account, slot))
 
-    async def ask(self) -> None:
-        """Let the person be asked to unlock the keyring.
+    async def unlock(self) -> None:
+        """Unlock the keyring by its own dialog.
 
         Raises:
             StoreError: it is as locked as before.

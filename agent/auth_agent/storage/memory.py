@@ -7,7 +7,10 @@ class MemoryStore:
     """Keeps texts as long as the agent lives."""
 
     name = "memory"
-    frugal = False
+    persistent = False
+    # Twice a provider's longest response: what an entry does without is in the session all the same.
+    max_length = 1 << 20
+    expensive_writes = False
     backend = None
 
     def __init__(self) -> None:
@@ -25,7 +28,7 @@ class MemoryStore:
         """Keep nothing of the account."""
         self._texts.pop(account, None)
 
-    async def ask(self) -> None:
+    async def unlock(self) -> None:
         """It is never locked."""
 
     async def rest(self) -> None:

@@ -1,4 +1,4 @@
-"""The interface of a store: one text an account, and the ways in which it can fail."""
+"""The interface of a store: one text an account, what the store is able to do, and the ways in which it can fail."""
 
 from typing import Protocol
 
@@ -44,11 +44,17 @@ class Store(Protocol):
 
     Calls may come from several tasks; those about one account come one after the other. A call that is cancelled
     may have been done or not.
+
+    Whoever uses a store asks for its abilities, never for its name or class: those are for people.
     """
 
     name: str
+    # Whether the next agent finds what this one kept. Such a store is locked, and has notes beside it.
+    persistent: bool
+    # The longest text that it keeps, in characters; an entry that is longer does without what the provider gives again.
+    max_length: int
     # Whether a write is so unwelcome that only a new refresh token is worth one.
-    frugal: bool
+    expensive_writes: bool
 
     @property
     def backend(self) -> str | None:
@@ -82,8 +88,8 @@ class Store(Protocol):
         """
         ...
 
-    async def ask(self) -> None:
-        """Let the person be asked to unlock the store, if there is a way.
+    async def unlock(self) -> None:
+        """Unlock the store by asking the person, where the store has a way to do that; otherwise do nothing.
 
         Raises:
             StoreError: it is as locked as before.
