@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
+from auth_agent.worker.vocabulary import KEYRING, SIGNATURES
 from tests.integration.agent_process import PATIENCE, until
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +39,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @asynccontextmanager
 async def started(place: Path) -> AsyncGenerator[Worker]:
-    worker = Worker(place / "worker.lock")
+    worker = Worker(KEYRING, place / "worker.lock")
     try:
         yield worker
     finally:
@@ -236,7 +237,7 @@ async def test_of_two_agents_the_later_ones_worker_waits_for_the_earlier_ones(pl
         freeze(place)
         tasks.start_soon(write, first, "work", "the first one's")
         await comes((place / "begun").exists)
-        second = Worker(place / "worker.lock")
+        second = Worker(KEYRING, place / "worker.lock")
 
         async def call() -> None:
             answers.append(await read(second, "work"))
@@ -260,8 +261,12 @@ async def test_a_call_that_makes_no_sense_is_an_error_and_the_next_call_works(ca
         assert await read(worker, "nobody") is None
 
 
-async def test_without_a_lock_it_has_no_calls_that_need_one(place: Path) -> None:
-    worker = Worker()
+async def test_it_has_the_calls_that_it_is_for_whatever_it_locks(place: Path) -> None:
+    async with started(place) as keyring:
+        with pytest.raises(WorkerError):
+            await keyring.call("verify", PATIENCE, token="opaque", keys="{}")
+        assert await read(keyring, "nobody") is None
+    worker = Worker(SIGNATURES, place / "signatures.lock")
     with pytest.raises(WorkerError):
         await write(worker, "work", "text")
     assert not kept(place).exists()
@@ -276,7 +281,7 @@ async def test_it_waits_for_no_lock_that_it_doesnt_have(place: Path) -> None:
         freeze(place)
         tasks.start_soon(write, first, "work", "text")
         await comes((place / "begun").exists)
-        second = Worker()
+        second = Worker(SIGNATURES)
         assert await second.call("verify", PATIENCE, token="opaque", keys="{}")
         await second.rest()
         thaw(place)
@@ -364,12 +369,13 @@ async def test_where_no_process_can_be_started_nothing_is_left_open(
 class Bare:
     """A worker process on a socket, as its parent has it."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *arguments: str) -> None:
+        arguments = arguments or (str(place / "worker.lock"), KEYRING)
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(PATIENCE)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "auth_agent.worker", str(place / "worker.lock")],
+                [sys.executable, "-P", "-m", "auth_agent.worker", *arguments],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
@@ -402,6 +408,17 @@ def test_garbage_ends_it_without_an_answer(garbage: bytes, place: Path) -> None:
         worker.socket.sendall(garbage)
         assert worker.socket.recv(1000) == b""
         assert worker.process.wait(PATIENCE) == 1
+
+
+def test_an_agent_from_before_an_upgrade_has_its_calls(place: Path) -> None:
+    with Bare(place, str(place / "worker.lock")) as worker:
+        worker.socket.sendall(request("read", username="nobody"))
+        assert worker.socket.recv(1000) == b'{"result": null}\n'
+        assert (place / "worker.lock").exists()
+    command = [sys.executable, "-P", "-m", "auth_agent.worker"]
+    check = json.dumps({"call": "verify", "token": "opaque", "keys": "{}"}) + "\n"
+    done = subprocess.run(command, input=check, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)
+    assert json.loads(done.stdout) == {"result": "the ID token's signature can't be read"}
 
 
 def test_half_a_request_is_not_done(place: Path) -> None:

@@ -7,6 +7,7 @@ import anyio
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.worker.process import Worker, WorkerError
+from auth_agent.worker.vocabulary import SIGNATURES
 
 # Seconds for one check. It takes milliseconds; to start the process and load the library, half a second.
 _LIMIT: Final = 20.0
@@ -41,7 +42,7 @@ class WorkerSignatures:
 
     def __init__(self) -> None:
         """Make one; no process is started before there is something to check."""
-        self._worker = Worker()
+        self._worker = Worker(SIGNATURES)
         self._turn = anyio.Lock()
 
     async def problem(self, id_token: Secret, keys: str) -> str | None:

@@ -13,7 +13,7 @@ from auth_agent.secret import Secret
 from auth_agent.storage.state_directory import read_note, write_note
 from auth_agent.storage.store import StoreError, StoreHangs, StoreLocked, StoreMissing
 from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
-from auth_agent.worker.vocabulary import LOCKED, MACOS, MISSING, SECRET_SERVICE
+from auth_agent.worker.vocabulary import KEYRING, LOCKED, MACOS, MISSING, SECRET_SERVICE
 from auth_agent_client.remedy import Remedy
 
 SERVICE: Final = "auth-agent"
@@ -62,9 +62,9 @@ class KeyringStore:
         self.expensive_writes = self.backend == MACOS
         self._slots = slots or (2 if self.backend == MACOS else 1)
         self._limit = _MACOS_LIMIT if self.backend == MACOS else _LIMIT
-        self._worker = Worker(directory / "worker.lock")
+        self._worker = Worker(KEYRING, directory / "worker.lock")
         # While a person is asked, the keyring may be unlocked otherwise: the other one goes on looking.
-        self._asker = Worker(directory / "asker.lock")
+        self._asker = Worker(KEYRING, directory / "asker.lock")
         # The number of the newest entry, by account: the next one goes over the one before it.
         self._newest: dict[str, int] = {}
 

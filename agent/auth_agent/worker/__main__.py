@@ -9,24 +9,26 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from auth_agent.host.hardening import protect_memory
 from auth_agent.worker.failure import KeyringFailure
+from auth_agent.worker.vocabulary import KEYRING, SIGNATURES
 
 # Beyond what the parent waits for a call: for an orphan whose keyring hangs, since nobody will kill it.
 _LAST_PATIENCE: Final = 120
 
 
-def main(lock: str | None) -> int:
-    """Serve until the parent has gone; the exit code.
+def main(arguments: Sequence[str]) -> int:
+    """Serve until the parent has gone; return the exit code.
 
     Args:
-        lock: the path of a file to lock before anything is done: of two agents, the later one's worker waits here
-            until the earlier one's has finished its write. None for one that has nothing to do with a keyring.
+        arguments: the path of a file to lock before anything is done, if there is one, and what the worker is for. Of
+            two agents, the later one's worker waits for the lock until the earlier one's has finished its write.
 
     """
+    purpose, lock = _order(arguments)
     protect_memory()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # meant for the agent, whose end is this one's end
@@ -40,7 +42,7 @@ def main(lock: str | None) -> int:
             signal.alarm(_LAST_PATIENCE)
             if not line.endswith(b"\n"):
                 break  # the agent died while it wrote this
-            answer = _answer(json.loads(line), has_lock=lock is not None)
+            answer = _answer(json.loads(line), purpose)
             try:
                 os.write(answers, json.dumps(answer).encode() + b"\n")
             except OSError:
@@ -49,9 +51,18 @@ def main(lock: str | None) -> int:
     return 0
 
 
-def _answer(request: dict[str, str], *, has_lock: bool) -> dict[str, object]:
+def _order(arguments: Sequence[str]) -> tuple[str, str | None]:
+    """What the worker is for, and what it locks."""
+    lock = next((argument for argument in arguments if argument not in _CALLS), None)
+    if arguments and arguments[-1] in _CALLS:
+        return arguments[-1], lock
+    # An agent that was started before an upgrade names a lock for the keyring, and nothing for signatures.
+    return SIGNATURES if lock is None else KEYRING, lock
+
+
+def _answer(request: dict[str, str], purpose: str) -> dict[str, object]:
     name = request.pop("call")
-    call = (_keyring_calls() if has_lock else _signature_calls())[name]
+    call = _CALLS[purpose]()[name]
     try:
         return {"result": call(**request)}
     except KeyringFailure as failure:
@@ -63,7 +74,6 @@ def _answer(request: dict[str, str], *, has_lock: bool) -> dict[str, object]:
 
 @functools.cache
 def _keyring_calls() -> dict[str, Callable[..., object]]:
-    """The calls of a worker that holds a lock; without one, two agents could write at a time."""
     from auth_agent.worker.keyrings import Keyrings  # noqa: PLC0415 -- see above
 
     keyrings = Keyrings()
@@ -77,6 +87,12 @@ def _signature_calls() -> dict[str, Callable[..., object]]:
     return {"verify": verify}
 
 
+_CALLS: Final[Mapping[str, Callable[[], dict[str, Callable[..., object]]]]] = {
+    KEYRING: _keyring_calls,
+    SIGNATURES: _signature_calls,
+}
+
+
 def _own_streams() -> tuple[int, int]:
     """The descriptors of requests and answers, out of reach of a library that prints or asks."""
     requests, answers = os.dup(0), os.dup(1)
@@ -87,4 +103,4 @@ def _own_streams() -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))
+    sys.exit(main(sys.argv[1:]))

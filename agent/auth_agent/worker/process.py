@@ -35,13 +35,15 @@ class Worker:
     call that it is at.
     """
 
-    def __init__(self, lock: Path | None = None) -> None:
+    def __init__(self, purpose: str, lock: Path | None = None) -> None:
         """Make one that is not started yet.
 
         Args:
-            lock: a file that one worker at a time holds; without one, it has no calls that change anything.
+            purpose: what it is for, a word of the vocabulary; it has the calls for that.
+            lock: a file that one worker at a time holds; for one whose calls change anything.
 
         """
+        self._purpose = purpose
         self._lock = lock
         self._turn = anyio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -116,7 +118,7 @@ class Worker:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
                     # -P: what lies in the current folder is no module of ours.
-                    [sys.executable, "-P", "-m", "auth_agent.worker", *locks],
+                    [sys.executable, "-P", "-m", "auth_agent.worker", *locks, self._purpose],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
                     stderr=subprocess.DEVNULL,  # a traceback there could hold what was to be kept

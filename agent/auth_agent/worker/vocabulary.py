@@ -6,6 +6,10 @@ from typing import Final
 SECRET_SERVICE: Final = "keyring.backends.SecretService.Keyring"  # noqa: S105 -- a class
 MACOS: Final = "keyring.backends.macOS.Keyring"
 
+# What a worker is for; it has the calls for that and no others.
+KEYRING: Final = "keyring"
+SIGNATURES: Final = "signatures"
+
 # What a call came to, where it failed.
 LOCKED: Final = "locked"
 MISSING: Final = "missing"
