@@ -21,9 +21,10 @@ from auth_agent.secret import Secret
 from auth_agent.sessions import heart
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
-from auth_agent.sessions.keeper import INTERRUPTED, OLD_COPY, UNREAD, Keeper
+from auth_agent.sessions.keeper import UNREAD, Keeper
 from auth_agent.sessions.profile import Told
 from auth_agent.sessions.record import state_name
+from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal

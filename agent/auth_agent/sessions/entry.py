@@ -57,6 +57,12 @@ class Kept:
     after: str | None = None
     profile: Profile | None = None
 
+    @property
+    def fingerprint(self) -> str | None:
+        """That of the session's refresh token; None if it has none."""
+        token = self.state.login.refresh_token if isinstance(self.state, Active | LoginRequired) else None
+        return None if token is None else token.fingerprint()
+
 
 def dump(account: str, kept: Kept, boot_id: str, max_length: int) -> Secret:
     """The entry of a session that is logged in, or was.

@@ -2,11 +2,15 @@
 
 One task does all that concerns the store, one call after the other: what has to be saved, and in turns with that it
 reads, first what a client waits for. Nobody else ever waits for the store longer than he said.
+
+This is the queue. What an entry and its note mean after a crash is in recovery.py; when a failing store is tried again,
+and when a person is asked to unlock it, in storage/health.py.
 """
 
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,15 +19,17 @@ from anyio.abc import TaskGroup
 
 from auth_agent.defect import place
 from auth_agent.host.clock import Clock
-from auth_agent.oauth.outcome import Lost
+from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 from auth_agent.sessions.entry import EntryError, Kept, dump, load
 from auth_agent.sessions.fingerprints import Fingerprints
+from auth_agent.sessions.recovery import alive, recover, unreadable
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Active, LoggedOut, Login, LoginRequired, Retrying, State
+from auth_agent.sessions.state import LoginRequired
 from auth_agent.sessions.table import Table
-from auth_agent.storage.journal import Journal, Note
-from auth_agent.storage.store import Store, StoreError, StoreHangs, StoreLocked, StoreMissing
+from auth_agent.storage.health import HASTE, StoreHealth
+from auth_agent.storage.journal import Journal
+from auth_agent.storage.store import Store, StoreError, StoreMissing
 from auth_agent_client.remedy import remedies_to_wire
 
 _log = logging.getLogger(__name__)
@@ -31,35 +37,14 @@ _log = logging.getLogger(__name__)
 # Seconds that a client waits for its session to be read, and for a refreshed one to be saved.
 READ_PATIENCE: Final = 5.0
 SAVE_PATIENCE: Final = 1.0
-# Pauses between attempts, in seconds: doubled up to the second of them.
-_FAILING_PAUSE: Final = (0.5, 15.0)
-_PAUSES: Final = {StoreLocked.state: (0.5, 5.0), StoreMissing.state: (5.0, 300.0)}
-# A client that waits brings the next attempt forward to one in so many seconds.
-_HASTE: Final = 1.0
-# A person who did not answer the keyring's dialog isn't shown another one that soon.
-_ASK_AGAIN: Final = 300.0
 # After so long without work the store may let go of what it holds.
 _REST: Final = 30.0
 
 UNREAD: Final = "the agent has just started, and not read it from the store yet"
-OLD_COPY: Final = "what the store has is an old copy, whose refresh token was replaced since"
-INTERRUPTED: Final = "the agent was ended in the middle of a refresh"
 
 
 # A session whose entry is to be written (True), or read.
 _Work = tuple[Session, bool]
-
-
-class _Reading:
-    """A read of an entry, for the one who waits for it."""
-
-    def __init__(self) -> None:
-        self.done = anyio.Event()
-        self.found: Kept | StoreError | None = None
-
-    def end(self, found: Kept | StoreError | None) -> None:
-        self.found = found
-        self.done.set()
 
 
 @dataclass(slots=True)
@@ -79,7 +64,7 @@ class _Desk:
     # The fingerprint of the refresh token that the store was last known to have.
     has: str | None = None
     # Who waits to know what the store has.
-    readings: list[_Reading] = field(default_factory=list[_Reading])
+    readings: list[Promise[Kept | None]] = field(default_factory=list[Promise[Kept | None]])
     # What the store was last known to have, as far as it matters where writes are expensive.
     essence: object = None
 
@@ -114,22 +99,17 @@ class Keeper:
         # Locked sessions, in the order in which they are to be read; a dict, for its order.
         self._unread: dict[Session, None] = {}
         self._wake = anyio.Event()
-        self._problem: StoreError | None = None
+        self._health = StoreHealth()
         # When what has failed, and not succeeded since, was tried last; and whether the last of all was a write.
         self._failed: dict[_Work, float] = {}
         self._wrote = False
         self._unsorted = False
-        self._pause = 0.0
-        self._failed_at = 0.0
-        self._retry_at = 0.0
         self._tasks: TaskGroup | None = None
-        self._asked_at: float | None = None
         self._asking = anyio.CancelScope()
-        self._wanted_by_a_client = False
 
     def about(self) -> dict[str, object]:
         """The store, and what it lacks, for `status`."""
-        problem = self._problem
+        problem = self._health.problem
         return {
             "name": self._store.name,
             "persistent": self._store.persistent,
@@ -147,10 +127,11 @@ class Keeper:
         """Put the locked sessions on the list: they are read as soon as it goes, the most urgent first."""
         self._unread.update(dict.fromkeys(self._table.locked()))
         self._unsorted = True
-        if isinstance(self._problem, StoreMissing):
+        problem = self._health.problem
+        if isinstance(problem, StoreMissing):
             self._do_without()
-        elif self._problem is not None:
-            self._lock_all(self._problem)
+        elif problem is not None:
+            self._lock_all(problem)
         self._wake.set()
 
     async def opened(self, session: Session, patience: float = READ_PATIENCE) -> None:
@@ -159,10 +140,11 @@ class Keeper:
         While the store is known to fail, nobody waits for it.
         """
         if session in self._unread:
-            self._wanted_by_a_client = True
+            self._health.want()
             self._hasten()
-            if self._problem is None:
-                await self._read(session, patience)
+            if self._health.problem is None:
+                with suppress(StoreError):  # the session says it
+                    await self._read(session, patience)
 
     async def look(self, session: Session) -> Kept | None:
         """What the store has of a session now.
@@ -171,26 +153,23 @@ class Keeper:
             StoreError: it can't be told.
 
         """
-        found = await self._read(session, READ_PATIENCE + SAVE_PATIENCE)
-        if isinstance(found, StoreMissing):
+        try:
+            return await self._read(session, READ_PATIENCE + SAVE_PATIENCE)
+        except StoreMissing:
             return None
-        if isinstance(found, StoreError):
-            raise found
-        return found
 
-    async def _read(self, session: Session, patience: float) -> Kept | StoreError | None:
-        reading = _Reading()
+    async def _read(self, session: Session, patience: float) -> Kept | None:
+        reading = Promise[Kept | None]()
         readings = self._desk(session).readings
         readings.append(reading)
         self._hasten()
         try:
             with anyio.move_on_after(patience):
-                await reading.done.wait()
-                return reading.found
+                return await reading.wait()
         finally:
             if reading in readings:
                 readings.remove(reading)
-        return StoreError("the store takes too long")
+        raise StoreError("the store takes too long")
 
     async def check(self) -> None:
         """Whether the next agent could read the sessions that this one has.
@@ -214,7 +193,7 @@ class Keeper:
 
     def kept(self, session: Session) -> anyio.Event:
         """Set when the store has what it should have of a session, and nothing from before; or where there is none."""
-        if not isinstance(self._problem, StoreMissing):
+        if not isinstance(self._health.problem, StoreMissing):
             return self._desk(session).settled
         nothing_to_wait_for = anyio.Event()
         nothing_to_wait_for.set()
@@ -238,17 +217,11 @@ class Keeper:
         await self._journal.sent(session.account.name, refresh_token.fingerprint(), session.used_at, has)
 
     async def _settle(self, session: Session, settled: anyio.Event, patience: float) -> None:
-        if self._is_worth_a_wait():
+        if self._health.is_worth_a_wait(anyio.current_time()):
             with anyio.move_on_after(patience):
                 await settled.wait()
         if not settled.is_set():
             self._mark(session, saved=False)
-
-    def _is_worth_a_wait(self) -> bool:
-        """Whether the store may take what is to be saved: it did before, or it is asked anew, and answers soon."""
-        return self._problem is None or (
-            not isinstance(self._problem, StoreHangs) and self._retry_at <= anyio.current_time()
-        )
 
     def _want(self, session: Session, kept: Kept | None) -> _Desk:
         desk = self._desk(session)
@@ -257,8 +230,8 @@ class Keeper:
         desk.version += 1
         desk.settled = anyio.Event() if desk.settled.is_set() else desk.settled
         self._hasten()
-        if type(self._problem) is StoreError and (session, True) not in self._failed:
-            self._retry_at = min(self._retry_at, anyio.current_time())  # it was another entry's failure, perhaps
+        if type(self._health.problem) is StoreError and (session, True) not in self._failed:
+            self._health.retry(anyio.current_time())  # it was another entry's failure, perhaps
         return desk
 
     def _desk(self, session: Session) -> _Desk:
@@ -276,8 +249,8 @@ class Keeper:
             while True:
                 self._wake = anyio.Event()
                 await self._sort()
-                pause = self._retry_at - anyio.current_time() if self._problem is not None else 0.0
-                work = self._next() if pause <= 0 else None
+                pause = self._health.pause(anyio.current_time())
+                work = self._next() if pause == 0 else None
                 if work is not None:
                     await self._do(work)
                 elif pause > 0:
@@ -291,11 +264,10 @@ class Keeper:
 
         Where a person would have to help, only for a moment.
         """
-        helpless = isinstance(self._problem, StoreLocked | StoreMissing)
-        with anyio.move_on_after(min(patience, SAVE_PATIENCE) if helpless else patience):
+        with anyio.move_on_after(min(patience, SAVE_PATIENCE) if self._health.needs_a_person else patience):
             while dirty := next((desk for desk in self._desks.values() if desk.dirty), None):
                 self._hasten()
-                with anyio.move_on_after(_HASTE):  # then once more: there is no later
+                with anyio.move_on_after(HASTE):  # then once more: there is no later
                     await dirty.settled.wait()
         lost = [session.account.name for session, desk in self._desks.items() if desk.dirty]
         if lost:
@@ -361,7 +333,7 @@ class Keeper:
                 fingerprint, desk.essence = None, None
             else:
                 kept = replace(desk.wanted, after=tombstone)
-                fingerprint = _fingerprint(kept.state)
+                fingerprint = kept.fingerprint
                 if not self._store.expensive_writes or desk.essence != _essence(kept):
                     await self._store.write(name, dump(name, kept, self._boot_id, self._store.max_length))
                 desk.essence = _essence(kept)
@@ -398,75 +370,47 @@ class Keeper:
         desk = self._desk(session)
         readings, desk.readings = desk.readings, []
         for reading in readings:
-            reading.end(kept)
+            reading.keep(kept)
 
     def _interpret(self, session: Session, text: Secret | None) -> Kept | None:
         """What an entry says; None where there is none, or a dead one."""
         if text is None:
             return None
-        name, account, now = session.account.name, session.account, self._clock.now()
-        note = self._journal.note(name)
+        name = session.account.name
         try:
-            kept = load(text, name, self._boot_id, now)
+            kept = load(text, name, self._boot_id, self._clock.now())
         except EntryError as error:
             _log.error("store account=%s error=%r", name, str(error))
-            if note.tombstone is not None:
-                return None
-            nobody = Login(account.issuer, account.client_id, account.audience, None, None, None, None)
-            return Kept(LoginRequired(str(error), nobody, failure="store_failed"), 0, 0, None)
-        return None if note.tombstone is not None and kept.after != note.tombstone else kept
+            kept = unreadable(session.account, str(error))
+        return alive(kept, self._journal.note(name))
 
     def _restore(self, session: Session, kept: Kept | None) -> None:
-        name = session.account.name
-        note = self._journal.note(name)
-        has = self._desk(session).has = None if kept is None else _fingerprint(kept.state)
-        # What else was sent is dead, too, if the store has got something since: the agent died before it noted that.
-        was_saved = has is not None and has != note.has and has not in note.sent
-        for fingerprint in [*note.replaced, *note.sent] if was_saved else note.replaced:
+        name, desk = session.account.name, self._desk(session)
+        recovery = recover(kept, self._journal.note(name), self.fingerprints, self._clock.now())
+        for fingerprint in recovery.replaced:
             self.fingerprints.remember_replaced(fingerprint)
-        if kept is None:
-            session.restore(Kept(LoggedOut(), 0, 0, None))
-            if note.tombstone is not None:
-                self._want(session, None)
-        else:
-            self._desk(session).essence = _essence(kept)
-            session.restore(replace(kept, state=self._after_the_past(kept.state, note)))
+        desk.has, desk.essence = (None, None) if kept is None else (kept.fingerprint, _essence(kept))
+        session.restore(recovery.kept)
+        if recovery.is_deleted:
+            self._want(session, None)
         _log.info("restored account=%s state=%s", name, type(session.state).__name__)
         self._table.publish(name)
         self.on_restored(session)
 
-    def _after_the_past(self, state: State, note: Note) -> State:
-        """The stored state, as what was noted beside the store makes it."""
-        if not isinstance(state, Active) or state.login.refresh_token is None:
-            return state
-        fingerprint = state.login.refresh_token.fingerprint()
-        if self.fingerprints.is_replaced(state.login.refresh_token):
-            return LoginRequired(OLD_COPY, replace(state.login, refresh_token=None))
-        if fingerprint not in note.sent:
-            return state
-        # The reply may have been lost with the agent: a provider with a rotation overlap answers again, if soon.
-        now = self._clock.now()
-        return replace(state, renewal=Retrying(Lost(INTERRUPTED), failures=1, last=now, at=now, not_before=now))
-
     # ---- failures
 
     def _fail(self, error: StoreError) -> None:
-        known = self._problem
-        self._problem = error
-        if known is None or str(known) != str(error):
+        now = anyio.current_time()
+        if self._health.fail(error, now):
             _log.warning("store name=%s state=%s problem=%r", self._store.name, error.state, str(error))
-        first, longest = _PAUSES.get(error.state, _FAILING_PAUSE)
-        self._pause = min(longest, self._pause * 2 or first)
-        self._failed_at = anyio.current_time()
-        self._retry_at = self._failed_at + self._pause
         for desk in self._desks.values():
             readings, desk.readings = desk.readings, []
             for reading in readings:
-                reading.end(error)
+                reading.fail(error)
         if isinstance(error, StoreMissing):
             self._do_without()
         self._lock_all(error)
-        if isinstance(error, StoreLocked) and self._tasks is not None and self._may_ask():
+        if self._tasks is not None and self._health.may_ask(now):
             self._tasks.start_soon(self._ask)
 
     def _do_without(self) -> None:
@@ -481,15 +425,6 @@ class Keeper:
             if session.lock(error.reason, error.remedy):
                 self._table.publish(session.account.name)
 
-    def _may_ask(self) -> bool:
-        now = anyio.current_time()
-        # Whoever wanted it an hour ago need not be there any more to answer.
-        wanted, self._wanted_by_a_client = self._wanted_by_a_client, False
-        if not wanted or (self._asked_at is not None and now - self._asked_at < _ASK_AGAIN):
-            return False
-        self._asked_at = now
-        return True
-
     async def _ask(self) -> None:
         with anyio.CancelScope() as self._asking:
             try:
@@ -499,17 +434,13 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 -- as in `_do`
                 _log.error("defect in=ask error=%s", place(error))
             else:
-                self._retry_at = anyio.current_time()
+                self._health.retry(anyio.current_time())
                 self._wake.set()
 
     def _recover(self) -> None:
-        self._pause = 0.0
-        if self._problem is None:
+        if not self._health.recover():
             return
         _log.info("store name=%s state=ready", self._store.name)
-        self._problem = None
-        self._asked_at = None
-        self._wanted_by_a_client = False
         self._asking.cancel()
         for session in self._unread:
             if session.lock(UNREAD):
@@ -517,17 +448,11 @@ class Keeper:
 
     def _hasten(self) -> None:
         """Somebody waits: bring the next attempt forward."""
-        self._retry_at = min(self._retry_at, self._failed_at + _HASTE)
+        self._health.hasten()
         self._wake.set()
-
-
-def _fingerprint(state: State) -> str | None:
-    """That of the refresh token which a session in that state has; None when it has none."""
-    token = state.login.refresh_token if isinstance(state, Active | LoginRequired) else None
-    return None if token is None else token.fingerprint()
 
 
 def _essence(kept: Kept) -> object:
     """What is worth a write where writes are expensive."""
     reason = kept.state.reason if isinstance(kept.state, LoginRequired) else None
-    return _fingerprint(kept.state), reason, kept.epoch, kept.after
+    return kept.fingerprint, reason, kept.epoch, kept.after

@@ -1,0 +1,154 @@
+"""When a failing store is tried again, who waits for it, and when a person is asked."""
+
+import pytest
+
+from auth_agent.storage.health import StoreHealth
+from auth_agent.storage.store import StoreError, StoreHangs, StoreLocked, StoreMissing
+
+LOCKED = StoreLocked("the keyring is locked")
+MISSING = StoreMissing("there is no keyring")
+FAILING = StoreError("the keyring failed")
+HANGS = StoreHangs("the keyring hangs")
+
+
+@pytest.fixture
+def health() -> StoreHealth:
+    return StoreHealth()
+
+
+def failed(health: StoreHealth, error: StoreError, times: int, now: float = 0.0) -> list[float]:
+    """The pause after each of so many failures, each as soon as it is due."""
+    pauses: list[float] = []
+    for _ in range(times):
+        health.fail(error, now)
+        pauses.append(health.pause(now))
+        now += pauses[-1]
+    return pauses
+
+
+# ---- the next attempt
+
+
+def test_what_works_is_called_at_once(health: StoreHealth) -> None:
+    assert (health.problem, health.pause(0), health.is_worth_a_wait(0)) == (None, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "pauses"),
+    [
+        (LOCKED, [0.5, 1, 2, 4, 5, 5]),
+        (MISSING, [5, 10, 20, 40, 80, 160, 300, 300]),
+        (FAILING, [0.5, 1, 2, 4, 8, 15, 15]),
+        (HANGS, [0.5, 1, 2, 4, 8, 15, 15]),
+    ],
+    ids=["locked", "missing", "failing", "hangs"],
+)
+def test_pauses_grow_to_the_longest(health: StoreHealth, error: StoreError, pauses: list[float]) -> None:
+    assert failed(health, error, len(pauses)) == pauses
+
+
+def test_a_pause_that_has_passed_is_none(health: StoreHealth) -> None:
+    health.fail(FAILING, 10)
+    assert [health.pause(now) for now in (10.25, 10.5, 99)] == [0.25, 0, 0]
+
+
+def test_after_a_success_pauses_begin_anew(health: StoreHealth) -> None:
+    failed(health, FAILING, 5)
+    assert health.recover()
+    assert (health.problem, health.pause(0)) == (None, 0)
+    assert failed(health, FAILING, 1, now=100) == [0.5]
+
+
+def test_who_waits_brings_it_forward_to_a_second_after_the_last_attempt_and_puts_nothing_off(
+    health: StoreHealth,
+) -> None:
+    failed(health, MISSING, 3)  # at 0, 5 and 15
+    health.hasten()
+    assert (health.pause(15), health.pause(16)) == (1, 0)
+    health.recover()
+    health.fail(FAILING, 100)
+    health.hasten()
+    assert health.pause(100) == 0.5
+
+
+def test_it_may_be_tried_at_once(health: StoreHealth) -> None:
+    health.fail(MISSING, 10)
+    health.retry(12)
+    assert health.pause(12) == 0
+    health.retry(20)
+    assert health.pause(12) == 0
+
+
+# ---- news
+
+
+def test_a_failure_is_news_once_and_a_success_after_it_is(health: StoreHealth) -> None:
+    assert not health.recover()
+    assert [health.fail(error, 0) for error in (FAILING, FAILING, LOCKED, LOCKED)] == [True, False, True, False]
+    assert [health.recover(), health.recover()] == [True, False]
+    assert health.fail(FAILING, 0)
+
+
+# ---- who waits
+
+
+@pytest.mark.parametrize("error", [LOCKED, MISSING, FAILING])
+def test_a_save_waits_for_a_store_that_is_tried_anew_and_for_no_other(health: StoreHealth, error: StoreError) -> None:
+    health.fail(error, 10)
+    due = 10 + health.pause(10)
+    assert (health.is_worth_a_wait(10), health.is_worth_a_wait(due)) == (False, True)
+
+
+def test_nothing_waits_for_a_store_that_hangs(health: StoreHealth) -> None:
+    health.fail(HANGS, 10)
+    assert not health.is_worth_a_wait(1000)
+
+
+def test_an_ending_agent_has_no_person_to_wait_for(health: StoreHealth) -> None:
+    found: list[bool] = [health.needs_a_person]
+    for error in (LOCKED, MISSING, FAILING, HANGS):
+        health.fail(error, 0)
+        found.append(health.needs_a_person)
+    assert found == [False, True, True, False, False]
+
+
+# ---- the person
+
+
+def test_a_person_is_asked_when_a_client_wants_what_is_locked(health: StoreHealth) -> None:
+    health.fail(LOCKED, 0)
+    assert not health.may_ask(0)
+    health.want()
+    assert health.may_ask(1)
+
+
+@pytest.mark.parametrize("error", [MISSING, FAILING, HANGS])
+def test_nobody_is_asked_for_what_is_not_locked_and_the_wish_stays(health: StoreHealth, error: StoreError) -> None:
+    health.want()
+    health.fail(error, 0)
+    assert not health.may_ask(0)
+    health.fail(LOCKED, 1)
+    assert health.may_ask(1)
+
+
+def test_a_wish_is_good_for_one_look(health: StoreHealth) -> None:
+    health.fail(LOCKED, 0)
+    health.want()
+    assert health.may_ask(0)
+    health.want()
+    assert not health.may_ask(299.9)  # too soon, and whoever wanted it is gone by the next look
+    assert not health.may_ask(300)
+    health.want()
+    assert health.may_ask(300)
+
+
+def test_a_store_that_worked_meanwhile_is_asked_for_anew(health: StoreHealth) -> None:
+    health.fail(LOCKED, 0)
+    health.want()
+    assert health.may_ask(0)
+    health.want()
+    health.recover()
+    health.fail(LOCKED, 10)
+    assert not health.may_ask(10)  # nobody wanted it since
+    health.want()
+    assert health.may_ask(11)
