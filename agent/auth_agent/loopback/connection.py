@@ -11,6 +11,7 @@ import anyio
 from auth_agent.defect import place
 from auth_agent.loopback.exchange import Exchange, Redirect
 from auth_agent.loopback.page import Page, refused
+from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 
 _log = logging.getLogger(__name__)
@@ -21,23 +22,10 @@ _LINGER_WITHIN: Final = 1.0  # s
 _READ_SIZE: Final = 16 << 10
 
 
-class Reply:
-    """The page that a redirect is answered with, once there is one."""
-
-    def __init__(self) -> None:
-        self.page: Page | None = None
-        self.given = anyio.Event()
-
-    def give(self, page: Page) -> None:
-        """That is the page."""
-        self.page = page
-        self.given.set()
-
-
 class BrowserConnection:
     """A connection that a browser opened, or anything else on this machine."""
 
-    def __init__(self, connected: socket.socket, port: int, ask: Callable[[Secret], Reply]) -> None:
+    def __init__(self, connected: socket.socket, port: int, ask: Callable[[Secret], Promise[Page]]) -> None:
         """Serve there.
 
         Args:
@@ -96,8 +84,9 @@ class BrowserConnection:
             return refused(HTTPStatus.REQUEST_TIMEOUT, "The request did not come to its end in time")
         return None
 
-    async def _while_there(self, reply: Reply) -> Page | None:
-        """The reply's page; None if the browser leaves before there is one."""
+    async def _while_there(self, promise: Promise[Page]) -> Page | None:
+        """The page, once there is one; None if the browser leaves before that."""
+        page: Page | None = None
         async with anyio.create_task_group() as tasks:
 
             async def watch() -> None:
@@ -105,9 +94,9 @@ class BrowserConnection:
                 tasks.cancel_scope.cancel()
 
             tasks.start_soon(watch)
-            await reply.given.wait()
+            page = await promise.wait()
             tasks.cancel_scope.cancel()
-        return reply.page
+        return page
 
     async def _gone(self) -> None:
         """Wait for the browser to close the connection, or break it."""

@@ -16,9 +16,10 @@ import anyio.abc
 
 from auth_agent.defect import place
 from auth_agent.host.accepting import Acceptor
-from auth_agent.loopback.connection import BrowserConnection, Reply
+from auth_agent.loopback.connection import BrowserConnection
 from auth_agent.loopback.exchange import HOST, PATH
 from auth_agent.loopback.page import Page, refused
+from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 
 _log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class RedirectListener:
             self._all.cancel()
             await self._ended.wait()
 
-    async def _accept(self, tasks: anyio.abc.TaskGroup, ask: Callable[[Secret], Reply]) -> None:
+    async def _accept(self, tasks: anyio.abc.TaskGroup, ask: Callable[[Secret], Promise[Page]]) -> None:
         acceptor = Acceptor(self._listening, _log, "redirect accept", self._make_room)
         while True:
             connected = await acceptor.accept()
@@ -126,23 +127,25 @@ class RedirectListener:
         leaving.drop()
         return True
 
-    def _ask(self, tasks: anyio.abc.TaskGroup, answer: Callable[[str], Awaitable[Page]], query: Secret) -> Reply:
+    def _ask(
+        self, tasks: anyio.abc.TaskGroup, answer: Callable[[str], Awaitable[Page]], query: Secret
+    ) -> Promise[Page]:
         """Begin to answer, in a task that the browser's leaving doesn't end."""
-        reply = Reply()
+        promise = Promise[Page]()
         if self._answers >= MAX_ANSWERS:
-            reply.give(refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many logins end at once; try again"))
+            promise.keep(refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many logins end at once; try again"))
         else:
             self._answers += 1
-            tasks.start_soon(self._answer, answer, query, reply)
-        return reply
+            tasks.start_soon(self._answer, answer, query, promise)
+        return promise
 
-    async def _answer(self, answer: Callable[[str], Awaitable[Page]], query: Secret, reply: Reply) -> None:
+    async def _answer(self, answer: Callable[[str], Awaitable[Page]], query: Secret, promise: Promise[Page]) -> None:
         try:
-            reply.give(await answer(query.reveal()))
+            promise.keep(await answer(query.reveal()))
         except Exception as error:  # noqa: BLE001 -- one answer must not end the others
             # No text of the exception: it could hold the code.
             _log.error("defect in=redirect error=%s", place(error))
-            reply.give(refused(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of the agent; its log says more"))
+            promise.keep(refused(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of the agent; its log says more"))
         finally:
             self._answers -= 1
 

@@ -11,6 +11,7 @@ from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, Rejected, Stuck
 from auth_agent.oauth.provider import Provider
+from auth_agent.promise import Promise
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.advice import LOGGED_OUT, failure_word, login_required, nobody
 from auth_agent.sessions.background import deadline
@@ -31,8 +32,8 @@ class _Inquiry:
         self.epoch = epoch
         self.not_before = 0.0
         self.failure: Failure | errors.AgentError | None = None
-        # Set when the request in flight is over; None: there is none.
-        self.over: anyio.Event | None = None
+        # The request in flight; its end is the failure above, or a newer profile. None: there is none.
+        self.request: Promise[None] | None = None
 
 
 class Profiles:
@@ -89,10 +90,10 @@ class Profiles:
         with deadline(timeout):
             while (told := self.at_hand(session, max_age)) is None:
                 inquiry = self._inquiry(session)
-                if inquiry.over is None and (waited or not self._begin(session, inquiry)):
+                if inquiry.request is None and (waited or not self._begin(session, inquiry)):
                     return self._second_best(session, inquiry)
-                if inquiry.over is not None:
-                    await inquiry.over.wait()
+                if inquiry.request is not None:
+                    await inquiry.request.wait()
                 waited = True
         return told
 
@@ -107,7 +108,7 @@ class Profiles:
         """Ask the provider, unless it was asked a minute ago, or wants to be left alone; whether it is being asked."""
         if self._tasks is None or self._table.clock.now().boot < inquiry.not_before:
             return False
-        inquiry.over = anyio.Event()
+        inquiry.request = Promise[None]()
         self._tasks.start_soon(self._fly, session, inquiry, name=f"profile {session.account.name}")
         return True
 
@@ -123,9 +124,9 @@ class Profiles:
             _log.error("defect account=%s in=profile error=%s", session.account.name, place(error))
             inquiry.failure = Defect("a defect of the agent; its log says more")
         finally:
-            over, inquiry.over = inquiry.over, None
-            if over is not None:
-                over.set()
+            request, inquiry.request = inquiry.request, None
+            if request is not None:
+                request.keep(None)
 
     async def _ask(self, session: Session, inquiry: _Inquiry) -> dict[str, object] | Failure:
         account = session.account
