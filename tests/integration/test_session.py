@@ -367,10 +367,11 @@ def test_other_providers_say_which_they_are() -> None:
 def test_a_session_for_another_api_says_which_command_gets_a_token(client: Agent, provider: OpenIDProvider) -> None:
     with pytest.raises(Misconfigured) as raised:
         client.user_metadata("work")
-    assert [remedy.line for remedy in raised.value.remedy] == [
+    command = (
         f"auth-agent login work.users --issuer {provider.issuer} --client-id native-app "
         f"--audience {provider.management_audience} --scope '{USERS_SCOPE}' --management-for work"
-    ]
+    )
+    assert [remedy.line for remedy in raised.value.remedy] == [command]
 
 
 def test_a_session_without_a_refresh_token_is_enough(provider: OpenIDProvider) -> None:
