@@ -51,6 +51,7 @@ RECORD = (
     "failure",
     "remedy",
     "expires_at",
+    "lifetime_assumed",
     "refresh_at",
     "last_refresh_at",
     "refreshes",

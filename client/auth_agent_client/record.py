@@ -70,6 +70,11 @@ class Record(dict[str, object]):
         return number(self.get("expires_at"))
 
     @property
+    def lifetime_assumed(self) -> bool:
+        """Whether `expires_at` is the agent's assumption: the provider gave no lifetime."""
+        return self.get("lifetime_assumed") is True
+
+    @property
     def refresh_at(self) -> float | None:
         """When the next refresh is due; None where none is."""
         return number(self.get("refresh_at"))

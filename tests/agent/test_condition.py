@@ -37,6 +37,11 @@ def test_a_session_without_trouble_is_good() -> None:
     assert condition(record(), NOW) == Condition("good", "ready", "token good for 59 min")
 
 
+def test_a_lifetime_that_the_provider_did_not_give_is_shown_as_assumed() -> None:
+    found = condition(record(lifetime_assumed=True), NOW)
+    assert found == Condition("good", "ready", "token good for 59 min (assumed: the provider gave no lifetime)")
+
+
 def test_a_refresh_in_flight_is_no_trouble() -> None:
     assert condition(record(renewal="running"), NOW).kind == "good"
 

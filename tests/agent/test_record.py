@@ -185,6 +185,13 @@ def test_what_is_wrong_has_a_failure_of_the_protocol_and_something_that_helps(
     assert found["remedy"] or found["reason"] is None
 
 
+@pytest.mark.parametrize("lifetime", [None, 3600])
+def test_a_lifetime_that_the_provider_did_not_give_is_assumed(lifetime: float | None, clock: FakeClock) -> None:
+    session, login = never(clock), Login(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), None)
+    session.log_in(login, session.access_token(reply(lifetime=lifetime), login, clock.now()), clock.now())
+    assert record(session, clock.now())["lifetime_assumed"] is (lifetime is None)
+
+
 # ---- whose it is
 
 

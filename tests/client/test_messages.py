@@ -80,8 +80,8 @@ def test_who_logs_in_or_imports_gets_a_record() -> None:
 def test_the_words_of_a_record_are_those_of_the_design() -> None:
     assert PROTOCOL == 1
     assert " ".join(RECORD) == (
-        "account issuer subject name state renewal saved reason failure remedy expires_at refresh_at last_refresh_at "
-        "refreshes session_ends_at epoch revision"
+        "account issuer subject name state renewal saved reason failure remedy expires_at lifetime_assumed "
+        "refresh_at last_refresh_at refreshes session_ends_at epoch revision"
     )
     assert STATES == ("ready", "expired", "login_required", "locked", "logged_out")
     assert RENEWALS == ("idle", "running", "retrying", "none")

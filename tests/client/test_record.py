@@ -19,6 +19,7 @@ WORK: dict[str, object] = {
     "saved": True,
     "reason": None,
     "expires_at": 4e9,
+    "lifetime_assumed": True,
     "refresh_at": 3_999_999_000,
     "last_refresh_at": None,
     "refreshes": 7,

@@ -115,7 +115,8 @@ def _remedy(record: Mapping[str, object]) -> tuple[Remedy, ...]:
 
 def _ready(record: Mapping[str, object], now: float) -> Condition:
     until = number(record.get("expires_at"))
-    more = "" if until is None else f"token good for {duration(until - now)}"
+    assumed = " (assumed: the provider gave no lifetime)" if record.get("lifetime_assumed") is True else ""
+    more = "" if until is None else f"token good for {duration(until - now)}{assumed}"
     renewal = record.get("renewal")
     if renewal == "none":
         return Condition("warning", "ready", more, _LAST_TOKEN, _remedy(record))

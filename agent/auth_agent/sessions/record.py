@@ -29,6 +29,7 @@ def record(session: Session, now: Moment) -> dict[str, object]:
         "failure": failure,
         "remedy": remedies_to_wire(remedy),
         "expires_at": None if token is None else token.served_until.wall,
+        "lifetime_assumed": token is not None and token.assumed,
         "refresh_at": None if refresh_at is None else max(refresh_at.wall, now.wall),
         "last_refresh_at": session.last_refresh_at,
         "refreshes": session.refreshes,
