@@ -24,6 +24,7 @@ from auth_agent.host.signals import Signals
 from auth_agent.host.systemd import READY, STOPPING, inherited_socket, notify, reloading
 from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.listener import Listener
+from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.server import Server
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
 from auth_agent.oauth.signature import WorkerSignatures
@@ -92,7 +93,16 @@ async def serve(
         async with anyio.create_task_group() as work:
             heart.run_in(work)
             handlers = Handlers(
-                table, refresher, heart.background, logins, keeper, heart.profiles, heart.users, about, reload
+                table,
+                refresher,
+                heart.background,
+                logins,
+                keeper,
+                heart.profiles,
+                heart.users,
+                Policy(),
+                about,
+                reload,
             )
             server = Server(listener.socket, handlers, work)
             accepting = _Stoppable(server.run)

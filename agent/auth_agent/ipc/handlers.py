@@ -3,12 +3,13 @@
 import logging
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 
 from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.connection import Caller, Later, Result
+from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.url import resolve_url
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -38,6 +39,13 @@ _LONGEST_FIELD: Final = 100
 _LONGEST_PATH: Final = 4096  # bytes, on Linux
 
 
+class SessionMethod(NamedTuple):
+    """A method about one session; `while_locked`: it does without what the store has of it."""
+
+    call: Callable[[Caller, Session, Arguments], Result | Later]
+    while_locked: bool = False
+
+
 class Handlers:
     """The agent's methods."""
 
@@ -50,6 +58,7 @@ class Handlers:
         keeper: Keeper,
         profiles: Profiles,
         users: Users,
+        policy: Policy,
         about: dict[str, object],
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
@@ -63,6 +72,7 @@ class Handlers:
             keeper: what gives sessions that have to be read first.
             profiles: what tells who the sessions' users are.
             users: what reads and changes them at their provider.
+            policy: decides who may call a method of a session.
             about: what `status` tells of the agent itself.
             reload: reads the configuration again, and says what changed; raises `Misconfigured`.
 
@@ -74,26 +84,29 @@ class Handlers:
         self._keeper = keeper
         self._profiles = profiles
         self._users = users
+        self._policy = policy
         self._about = about
         self._reload = reload
-        self._methods: dict[str, Callable[[Caller, Arguments], Result | Later]] = {
+        self._of_sessions: dict[str, SessionMethod] = {
+            "token": SessionMethod(self._token),
+            "rejected": SessionMethod(self._rejected),
+            "id_token": SessionMethod(self._id_token),
+            "has_valid": SessionMethod(self._has_valid),
+            "profile": SessionMethod(self._profile),
+            "user": SessionMethod(self._user),
+            "user_metadata": SessionMethod(self._user_metadata),
+            "update_user_metadata": SessionMethod(self._update_user_metadata),
+            "login": SessionMethod(self._login),
+            "import": SessionMethod(self._import),
+            "logout": SessionMethod(self._logout, while_locked=True),
+            "refresh": SessionMethod(self._refresh),
+        }
+        self._others: dict[str, Callable[[Caller, Arguments], Result | Later]] = {
             "hello": self._hello,
-            "token": self._token,
-            "rejected": self._rejected,
-            "id_token": self._id_token,
-            "has_valid": self._has_valid,
-            "profile": self._profile,
-            "user": self._user,
-            "user_metadata": self._user_metadata,
-            "update_user_metadata": self._update_user_metadata,
             "status": self._status,
-            "login": self._login,
             "login_redirect": self._login_redirect,
             "login_result": self._login_result,
             "login_cancel": self._login_cancel,
-            "import": self._import,
-            "logout": self._logout,
-            "refresh": self._refresh,
             "reload": self._reread,
             "watch": self._watch,
         }
@@ -102,8 +115,16 @@ class Handlers:
 
     def answer(self, caller: Caller, request: Request) -> Result | Later:
         """The result, or what to call and await for it. Raises an `AgentError` for an error."""
-        arguments = Arguments(request)
-        return self._methods[request.method](caller, arguments)
+        given = Arguments(request)
+        method = self._of_sessions.get(request.method)
+        if method is None:
+            return self._others[request.method](caller, given)
+        resolve_url(given, self._table.config)
+        session = self._table.session(given.text("account"))
+        self._policy.check(caller, request.method, session)
+        if session.is_locked and not method.while_locked:
+            return self._once_open(method, caller, session, given)
+        return method.call(caller, session, given)
 
     def record(self, account: str) -> dict[str, object] | None:
         """The record of an account as it is now."""
@@ -114,29 +135,24 @@ class Handlers:
         self._table.unwatch(caller)
         self._logins.leave(caller)
 
-    def _once_open(
-        self, session: Session, method: Callable[[Caller, Arguments], Result | Later], caller: Caller, given: Arguments
-    ) -> Later:
+    def _once_open(self, method: SessionMethod, caller: Caller, session: Session, given: Arguments) -> Later:
         """What a method answers when the session has been read from the store."""
 
         async def wait() -> Result:
             begun, timeout = anyio.current_time(), given.timeout
             await self._keeper.opened(session, min(READ_PATIENCE, timeout))
+            self._table.session(session.account.name)  # raises if it has vanished from the configuration meanwhile
             if session.is_locked:
                 raise locked(session.account.name, session.reason or "", session.remedy)
             given.timeout = max(0.0, timeout - (anyio.current_time() - begun))
-            result = method(caller, given)
+            result = method.call(caller, session, given)
             return await result() if callable(result) else result
 
         return wait
 
     # ---- tokens
 
-    def _token(self, caller: Caller, given: Arguments) -> Result | Later:
-        resolve_url(given, self._table.config)
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._token, caller, given)
+    def _token(self, caller: Caller, session: Session, given: Arguments) -> Result | Later:
         key = session.key(given.text("audience"), given.text("scope"))
         min_ttl, now = given.demand("min_ttl"), self._table.clock.now()
         if session.ask(key, min_ttl, now):
@@ -150,10 +166,7 @@ class Handlers:
             return _answer(session, token)
         return self._later(caller, session, Demand(key, min_ttl), given)
 
-    def _rejected(self, caller: Caller, given: Arguments) -> Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._rejected, caller, given)
+    def _rejected(self, caller: Caller, session: Session, given: Arguments) -> Later:
         key = session.key(given.text("audience"), given.text("scope"))
         demand = session.reject(key, given.text("access_token") or "", self._table.clock.now())
         if isinstance(demand, errors.AgentError):
@@ -166,28 +179,18 @@ class Handlers:
 
         return wait
 
-    def _refresh(self, caller: Caller, given: Arguments) -> Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._refresh, caller, given)
-
+    def _refresh(self, caller: Caller, session: Session, given: Arguments) -> Later:
         async def wait() -> Result:
             return _answer(session, await self._refresher.refresh(session, caller.allowance, given.timeout))
 
         return wait
 
-    def _has_valid(self, caller: Caller, given: Arguments) -> Result | Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._has_valid, caller, given)
+    def _has_valid(self, _: Caller, session: Session, given: Arguments) -> Result | Later:
         key = session.key(given.text("audience"), given.text("scope"))
         token = session.token(key, given.seconds("min_ttl"), self._table.clock.now())
         return {"valid": token is not None, "renewable": session.renewable}
 
-    def _id_token(self, caller: Caller, given: Arguments) -> Result | Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._id_token, caller, given)
+    def _id_token(self, caller: Caller, session: Session, given: Arguments) -> Result | Later:
         min_ttl = given.demand("min_ttl")
         found = id_token_at_hand(session, min_ttl, self._table.clock.now())
         if found is not None:
@@ -206,10 +209,7 @@ class Handlers:
 
     # ---- users
 
-    def _profile(self, caller: Caller, given: Arguments) -> Result | Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._profile, caller, given)
+    def _profile(self, _: Caller, session: Session, given: Arguments) -> Result | Later:
         max_age = given.seconds("max_age", PROFILE_MAX_AGE)
         told = self._profiles.at_hand(session, max_age)
         if told is not None:
@@ -220,10 +220,7 @@ class Handlers:
 
         return wait
 
-    def _user(self, caller: Caller, given: Arguments) -> Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._user, caller, given)
+    def _user(self, _: Caller, session: Session, given: Arguments) -> Later:
         fields = given.texts("fields") or []
         if not all(map(_is_field, fields)):
             raise errors.InvalidRequest("user: fields must be names of the user's members", parameter="fields")
@@ -234,21 +231,14 @@ class Handlers:
 
         return wait
 
-    def _user_metadata(self, caller: Caller, given: Arguments) -> Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._user_metadata, caller, given)
-
+    def _user_metadata(self, _: Caller, session: Session, given: Arguments) -> Later:
         async def wait() -> Result:
             with deadline(given.timeout):
                 return {"user_metadata": await self._users.metadata(session)}
 
         return wait
 
-    def _update_user_metadata(self, caller: Caller, given: Arguments) -> Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._update_user_metadata, caller, given)
+    def _update_user_metadata(self, _: Caller, session: Session, given: Arguments) -> Later:
         changes, clear = given.map("user_metadata"), given.flag("clear")
         if not changes and not clear:  # to the provider that would mean to clear everything
             raise errors.InvalidRequest(
@@ -263,10 +253,7 @@ class Handlers:
 
     # ---- sessions
 
-    def _login(self, caller: Caller, given: Arguments) -> Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._login, caller, given)
+    def _login(self, caller: Caller, session: Session, given: Arguments) -> Later:
         charge(self._table.clock.now().boot, session.import_allowance, caller.allowance)
 
         async def begin() -> Result:
@@ -295,10 +282,7 @@ class Handlers:
         self._logins.cancel(given.text("login_id") or "")
         return True
 
-    def _import(self, caller: Caller, given: Arguments) -> Later:
-        session = self._table.session(given.text("account"))
-        if session.is_locked:
-            return self._once_open(session, self._import, caller, given)
+    def _import(self, caller: Caller, session: Session, given: Arguments) -> Later:
         charge(self._table.clock.now().boot, session.import_allowance, caller.allowance)
         refresh_token = given.secret("refresh_token") or Secret("")
         switch_user, client_secret = given.flag("switch_user"), given.secret("client_secret")
@@ -310,8 +294,7 @@ class Handlers:
 
         return lambda: self._background.run_detached(work)
 
-    def _logout(self, _: Caller, given: Arguments) -> Later:
-        session = self._table.session(given.text("account"))
+    def _logout(self, _: Caller, session: Session, given: Arguments) -> Later:
         revoke, shared = given.flag("revoke", default=True), given.flag("revoke_shared")
 
         async def work() -> Result:
@@ -330,7 +313,7 @@ class Handlers:
         return {
             "protocol": PROTOCOL,
             "version": self._about["version"],
-            "features": sorted(self._methods),
+            "features": sorted((*self._of_sessions, *self._others)),
             "pid": self._about["pid"],
             "agent_id": self._about["agent_id"],
         }
