@@ -26,6 +26,7 @@ from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.listener import Listener
 from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.server import Server
+from auth_agent.ipc.usage import Usage
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
 from auth_agent.oauth.signature import WorkerSignatures
 from auth_agent.sessions.heart import Heart
@@ -101,6 +102,7 @@ async def serve(
                 heart.profiles,
                 heart.users,
                 Policy(),
+                Usage(),
                 about,
                 reload,
             )

@@ -36,7 +36,7 @@ from .login import Login
 from .paths import socket_path
 from .record import Record
 from .remedy import Remedy
-from .status import AgentStatus, Hello, Reload, RestartRefusal, Status, StoreStatus
+from .status import AgentStatus, ClientUsage, Hello, Reload, RestartRefusal, Status, StoreStatus
 
 __version__ = "0.1.0"
 
@@ -45,6 +45,7 @@ __all__ = [
     "AgentError",
     "AgentNotRunning",
     "AgentStatus",
+    "ClientUsage",
     "ConnectionLost",
     "Denied",
     "Hello",

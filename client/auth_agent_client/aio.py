@@ -339,9 +339,12 @@ class AsyncAgent:
         asked = {"account": account, "revoke": revoke, "revoke_shared": revoke_shared or None}
         return logout_from(await self.call("logout", asked))
 
-    async def status(self, account: str | None = None) -> Status:
-        """What the agent is, and the record of each account, or of that one."""
-        return Status(await self.call("status", {"account": account}))
+    async def status(self, account: str | None = None, *, clients: bool = False) -> Status:
+        """What the agent is, and the record of each account, or of that one.
+
+        With `clients`, which programs took tokens or the user's data, and when they did last: see docs/protocol.md.
+        """
+        return Status(await self.call("status", {"account": account, "clients": clients or None}))
 
     async def hello(self, client: str | None = None) -> Hello:
         """The agent's version, pid and features; `client` is a name for its log."""

@@ -197,7 +197,7 @@ METHODS: dict[str, Method] = {
         timeout=REFRESH_TIMEOUT,
         repeatable=False,
     ),
-    "status": Method(_WHO, result=("agent", "accounts")),
+    "status": Method({**_WHO, "clients": FLAG}, result=("agent", "accounts")),
     "login": Method(
         {**_WHO, "flow": FLOW, "switch_user": FLAG, "client_secret": FULL_TEXT},
         required=("flow",),

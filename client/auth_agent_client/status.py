@@ -152,6 +152,48 @@ class AgentStatus(AgentIdentity):
         return RestartRefusal(refused) if refused else None
 
 
+class ClientUsage(dict[str, object]):
+    """What one program took of one account. What it is called is its own word, and proves nothing."""
+
+    __slots__ = ()
+
+    @property
+    def account(self) -> str | None:
+        """The account's name."""
+        return string(self.get("account"))
+
+    @property
+    def program(self) -> str | None:
+        """The program's name; None where it is not known."""
+        return string(self.get("program"))
+
+    @property
+    def executable(self) -> str | None:
+        """The path of its file, or of its interpreter's; None where it is not known."""
+        return string(self.get("executable"))
+
+    @property
+    def unit(self) -> str | None:
+        """Its systemd unit, a `*` in place of what differs from run to run; None where it has none."""
+        return string(self.get("unit"))
+
+    @property
+    def pid(self) -> int | None:
+        """The process that took something last; 0 for one that the agent can't see, as in another container."""
+        return integer(self.get("pid"))
+
+    @property
+    def methods(self) -> dict[str, int]:
+        """How often, by the methods that it called."""
+        counts = {name: integer(count) for name, count in mapping(self.get("methods")).items()}
+        return {name: count for name, count in counts.items() if count is not None}
+
+    @property
+    def last_at(self) -> float | None:
+        """When it took something last, as Unix time in seconds."""
+        return number(self.get("last_at"))
+
+
 class Status(dict[str, object]):
     """What the agent is, and the records of its accounts."""
 
@@ -166,6 +208,11 @@ class Status(dict[str, object]):
     def accounts(self) -> list[Record]:
         """The record of each account, in the configuration's order; or of the one that was asked for."""
         return [Record(record) for record in mappings(self.get("accounts"))]
+
+    @property
+    def clients(self) -> list[ClientUsage]:
+        """What each program took of each account, the latest first; empty where that was not asked for."""
+        return [ClientUsage(client) for client in mappings(self.get("clients"))]
 
 
 class Reload(dict[str, object]):

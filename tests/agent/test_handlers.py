@@ -1,16 +1,22 @@
 """What is decided of a request before its method runs: whose session it is about, and whether the caller may."""
 
+import contextlib
 import os
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any, cast
 
 import anyio
 import pytest
 
+from auth_agent.host.program import Program
+from auth_agent.hosts import HostRule, read_key
 from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.peer import Peer
 from auth_agent.ipc.policy import Policy
+from auth_agent.ipc.usage import Usage
+from auth_agent.oauth.discovery import Metadata
 from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Locked
@@ -18,10 +24,13 @@ from auth_agent_client import errors
 from auth_agent_client.messages import METHODS
 from auth_agent_client.wire import Request
 from tests.agent.heart import World, running
-from tests.agent.world import account, config
+from tests.agent.world import ISSUER, FakeProvider, account, config
 
 pytestmark = pytest.mark.anyio
 
+# It has users with metadata.
+AUTH0 = Metadata(ISSUER, f"{ISSUER}oauth/token", authorization_endpoint=f"{ISSUER}authorize")
+WORK = account(audience=f"{ISSUER}api/v2/")
 NEEDED: dict[str, object] = {
     "access_token": "at-1",
     "user_metadata": {"color": "red"},
@@ -33,6 +42,8 @@ NEEDED: dict[str, object] = {
 # They are about the agent, or about a login, which whoever began it knows the id of.
 NOT_ABOUT_A_SESSION = {"hello", "status", "reload", "watch", "login_redirect", "login_result", "login_cancel"}
 ABOUT_A_SESSION = sorted(METHODS.keys() - NOT_ABOUT_A_SESSION)
+# Of these a program gets nothing that it could use, nor anything of the user.
+NOT_COUNTED = {"has_valid", "login", "import", "logout"}
 
 
 @pytest.fixture
@@ -46,6 +57,7 @@ class Client:
     def __init__(self) -> None:
         self.peer = Peer(os.getpid(), os.getuid())
         self.allowance = Allowance()
+        self.program: Program | None = Program("test", None, None)
 
     def watch(self, accounts: frozenset[str] | None) -> None:
         pass
@@ -73,6 +85,7 @@ class Desk:
     def __init__(self, world: World) -> None:
         self.world = world
         self.policy = Recorder()
+        self.usage = Usage()
         self.client = Client()
         about: dict[str, object] = {"version": "1", "pid": 1, "agent_id": "1"}
         self.handlers = Handlers(
@@ -84,6 +97,7 @@ class Desk:
             world.profiles,
             world.users,
             self.policy,
+            self.usage,
             about,
             dict[str, list[str]],
         )
@@ -95,6 +109,13 @@ class Desk:
         answer = self.answer(method, **parameters)
         return await answer() if callable(answer) else answer
 
+    @property
+    def counted(self) -> dict[object, object]:
+        """What each account's tokens and data were taken by."""
+        rows = self.usage.rows()
+        assert all((row["program"], row["pid"]) == ("test", os.getpid()) for row in rows)
+        return {row["account"]: row["methods"] for row in rows}
+
     def lock(self) -> None:
         """As if the session's entry had not been read yet."""
         self.world.session.state = Locked("not read yet")
@@ -102,7 +123,8 @@ class Desk:
 
 @pytest.fixture
 async def desk() -> AsyncGenerator[Desk]:
-    async with running(None, account(), account("home")) as world:
+    provider = FakeProvider(metadata=AUTH0)
+    async with running(provider, WORK, account("home")) as world:
         yield Desk(world)
 
 
@@ -130,6 +152,7 @@ async def test_a_caller_that_may_not_gets_nothing_and_changes_nothing(desk: Desk
     assert desk.policy.asked == [(desk.client, method, "work", locked)]
     await anyio.wait_all_tasks_blocked()
     assert (desk.world.table.record("work"), len(desk.world.provider.presented)) == (before, sent)
+    assert desk.counted == {}
 
 
 @pytest.mark.parametrize("method", sorted(NOT_ABOUT_A_SESSION))
@@ -150,6 +173,15 @@ async def test_a_malformed_request_is_refused_before_anybody_is_asked(desk: Desk
     with pytest.raises(errors.InvalidRequest):  # none is the default
         desk.answer("token")
     assert desk.policy.asked == []
+
+
+async def test_of_a_url_the_policy_is_asked_about_the_account_that_it_belongs_to(desk: Desk) -> None:
+    rule = HostRule("git.example.com", read_key("git.example.com"), "work")
+    desk.world.table.configure(replace(config(WORK, account("home", default=True)), hosts=(rule,)))
+    assert (await desk.result("token", url="https://git.example.com/project"))["account"] == "work"
+    with pytest.raises(errors.Denied, match="no account is configured"):
+        desk.answer("token", url="https://other.example")
+    assert desk.policy.asked == [(desk.client, "token", "work", False)]
 
 
 async def test_a_token_at_hand_is_answered_at_once(desk: Desk) -> None:
@@ -192,10 +224,48 @@ async def test_an_account_that_vanishes_while_its_session_is_read_is_unknown(des
 
 
 async def test_another_default_does_not_change_whose_token_a_waiting_client_gets(desk: Desk) -> None:
-    desk.world.table.configure(config(account("work", default=True), account("home")))
+    desk.world.table.configure(config(replace(WORK, default=True), account("home")))
     desk.lock()
     answer = desk.answer("token")
     assert callable(answer)
-    desk.world.table.configure(config(account(), account("home", default=True)))
+    desk.world.table.configure(config(WORK, account("home", default=True)))
     desk.world.keeper.read_all()
     assert cast("dict[str, object]", await answer())["account"] == "work"
+
+
+# ---- what is counted
+
+
+@pytest.mark.parametrize("locked", [False, True], ids=["open", "locked"])
+@pytest.mark.parametrize("method", sorted(set(ABOUT_A_SESSION) - NOT_COUNTED))
+async def test_who_gets_a_token_or_the_users_data_is_counted_once(desk: Desk, method: str, locked: bool) -> None:
+    if locked:
+        desk.lock()
+        desk.world.keeper.read_all()
+    await desk.result(method, **needed(method))
+    assert desk.counted == {"work": {method: 1}}
+
+
+@pytest.mark.parametrize("method", sorted(NOT_COUNTED))
+async def test_who_gets_neither_is_not(desk: Desk, method: str) -> None:
+    with contextlib.suppress(errors.AgentError):
+        await desk.result(method, **needed(method))
+    assert desk.counted == {}
+
+
+async def test_who_gets_an_error_is_not_counted(desk: Desk) -> None:
+    await desk.result("logout", account="work")
+    for method in sorted(set(ABOUT_A_SESSION) - {"login", "import", "logout", "has_valid"}):
+        with pytest.raises(errors.AgentError):
+            await desk.result(method, **needed(method))
+    assert desk.counted == {}
+
+
+async def test_status_tells_who_took_what_where_that_is_asked_for(desk: Desk) -> None:
+    await desk.result("token", account="work")
+    await desk.result("token", account="work", force=True)
+    assert "clients" not in await desk.result("status")
+    (row,) = (await desk.result("status", clients=True))["clients"]
+    assert (row["account"], row["methods"]) == ("work", {"token": 2})
+    assert len((await desk.result("status", account="work", clients=True))["clients"]) == 1
+    assert (await desk.result("status", account="home", clients=True))["clients"] == []

@@ -18,7 +18,7 @@ PARAMETERS = {
     "user": "account fields timeout",
     "user_metadata": "account timeout",
     "update_user_metadata": "account user_metadata! clear timeout",
-    "status": "account",
+    "status": "account clients",
     "login": "account flow! switch_user client_secret",
     "login_redirect": "login_id! url!",
     "login_result": "login_id! timeout",

@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from auth_agent_client import AgentStatus, Hello, Record, Reload, Remedy, RestartRefusal, Status, StoreStatus
+from auth_agent_client import (
+    AgentStatus,
+    ClientUsage,
+    Hello,
+    Record,
+    Reload,
+    Remedy,
+    RestartRefusal,
+    Status,
+    StoreStatus,
+)
 from auth_agent_client.messages import METHODS, RECORD
 
 WORK: dict[str, object] = {
@@ -44,7 +54,16 @@ VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
 )
-KINDS: list[type[dict[str, object]]] = [Record, Status, AgentStatus, StoreStatus, RestartRefusal, Hello, Reload]
+KINDS: list[type[dict[str, object]]] = [
+    Record,
+    Status,
+    AgentStatus,
+    ClientUsage,
+    StoreStatus,
+    RestartRefusal,
+    Hello,
+    Reload,
+]
 
 
 def properties(kind: type) -> list[str]:
@@ -131,6 +150,23 @@ def test_a_status_has_the_agent_its_store_and_the_records() -> None:
     assert refused is not None
     assert (refused.at, refused.reason, refused.remedy) == (1e9, "the keyring is locked", (Remedy("unlock it"),))
     assert json.loads(json.dumps(status)) == sent
+
+
+def test_a_status_has_what_programs_took_where_that_was_asked_for() -> None:
+    sent: dict[str, object] = {
+        "account": "work",
+        "program": "curl",
+        "executable": "/usr/bin/curl",
+        "unit": "backup.service",
+        "pid": 0,
+        "methods": {"token": 3, "profile": True},
+        "last_at": 1e9,
+    }
+    (client,) = Status(clients=[sent, None]).clients
+    assert {name: getattr(client, name) for name in sent} == {**sent, "methods": {"token": 3}}
+    assert client == sent
+    assert Status(accounts=[]).clients == []
+    assert ClientUsage().methods == {}
 
 
 def test_an_older_agents_remedy_of_its_store_is_text_and_no_command() -> None:

@@ -195,7 +195,7 @@ class Mutator:
         chance = self._chance
         if name == "account":
             return chance.choice((GUARDED, GUARDED, GUARDED, *VICTIMS, "nobody"))
-        if name in ("force", "switch_user", "revoke", "revoke_shared", "clear"):
+        if name in ("force", "switch_user", "revoke", "revoke_shared", "clear", "clients"):
             return chance.random() < 0.5
         if name in ("min_ttl", "max_age"):
             return chance.choice((0, 1, 60, 600.5, 3000, 4000, 3_155_760_000))

@@ -16,6 +16,7 @@ from auth_agent import remedies
 from auth_agent.cli import exits, light
 from auth_agent.cli.check import check_accounts
 from auth_agent.cli.client_secret import client_secret_options
+from auth_agent.cli.clients import client_lines, status_with_clients
 from auth_agent.cli.screen import say, say_error, show
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import change, overview, status_lines
@@ -154,7 +155,8 @@ def refresh(account: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print what the agent answered.")
 @click.option("--check", is_flag=True, help="Print nothing; the exit code tells whether all of it has a valid token.")
 @click.option("--min-ttl", type=click.FloatRange(min=0), metavar="SECONDS", help="With --check: valid for so long.")
-def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | None) -> int:
+@click.option("--clients", is_flag=True, help="Show which programs took tokens, how often, and when they did last.")
+def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | None, clients: bool) -> int:
     """Show the agent and its sessions: who is logged in where, what is wrong, and what helps.
 
     With --check the exit code is 0 where the account, or each account, has a valid token; 4 where a login is
@@ -163,7 +165,11 @@ def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | 
     Example: auth-agent status
 
     Example: auth-agent status work --check --min-ttl 60 || auth-agent login work
+
+    Example: auth-agent status work --clients
     """
+    if check and clients:
+        raise click.UsageError("--check prints nothing, so there are no clients to show.")
     if check and as_json:
         raise click.UsageError("--check prints nothing, so there is nothing for --json to print.")
     if min_ttl is not None and not check:
@@ -171,11 +177,13 @@ def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | 
     with Agent() as agent:
         if check:
             return check_accounts(agent, account, min_ttl or 0.0)
-        found = agent.status(account)
+        found = status_with_clients(agent, account) if clients else agent.status(account)
+    look = terminal(sys.stdout)
     if as_json:
         click.echo(json.dumps(found, indent=2))
+    elif clients:
+        show(client_lines(found, account, time.time(), look), look)
     else:
-        look = terminal(sys.stdout)
         show(overview(found, time.time(), __version__, look, os.environ.get("HOME", "")), look)
     return exits.OK
 

@@ -10,7 +10,7 @@ from auth_agent_client.wire import Request
 class Arguments:
     """A request's parameters, checked, by type."""
 
-    __slots__ = ("_given", "timeout")
+    __slots__ = ("_given", "method", "timeout")
 
     def __init__(self, request: Request) -> None:
         """Check them.
@@ -21,6 +21,7 @@ class Arguments:
         """
         method = check(request.method, request.parameters)
         self._given = request.parameters
+        self.method = request.method
         # A method that never waits for long has no limit to wait for.
         self.timeout = self.seconds("timeout", math.inf if method.timeout is None else method.timeout)
 

@@ -16,7 +16,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from auth_agent.defect import place
-from auth_agent.ipc.peer import Peer
+from auth_agent.host.program import Program
+from auth_agent.ipc.peer import Peer, program_of
 from auth_agent.printable import printable
 from auth_agent.sessions.advice import defect
 from auth_agent.sessions.allowance import Allowance
@@ -46,6 +47,11 @@ class Caller(Protocol):
 
     peer: Peer
     allowance: Allowance
+
+    @property
+    def program(self) -> Program | None:
+        """Which program it is; None where the system doesn't say."""
+        ...
 
     def watch(self, accounts: frozenset[str] | None) -> None:
         """Notify this client from now on of changes of those accounts, or of all."""
@@ -111,6 +117,8 @@ class ClientConnection(asyncio.Protocol):
         self.allowance = Allowance()
         self.spoke = False
         self.last_spoke = 0.0
+        self._program: Program | None = None
+        self._is_looked_up = False
         self._held = 0
         self._door = door
         self._wire = Connection()
@@ -137,6 +145,14 @@ class ClientConnection(asyncio.Protocol):
     def idle(self) -> bool:
         """Whether nobody would miss it at this moment: nothing is asked, and nothing watched."""
         return not self._wire.open_requests and not self._watches
+
+    @property
+    def program(self) -> Program | None:
+        """Which program it is, looked up once, when it first takes something; None where the system doesn't say."""
+        if not self._is_looked_up and self._transport is not None:
+            self._is_looked_up = True
+            self._program = program_of(self._transport.get_extra_info("socket"), self.peer)
+        return self._program
 
     @property
     def leaving(self) -> bool:

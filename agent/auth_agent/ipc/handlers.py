@@ -11,6 +11,7 @@ from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.url import resolve_url
+from auth_agent.ipc.usage import Usage
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import locked
@@ -40,9 +41,13 @@ _LONGEST_PATH: Final = 4096  # bytes, on Linux
 
 
 class SessionMethod(NamedTuple):
-    """A method about one session; `while_locked`: it does without what the store has of it."""
+    """A method about one session.
+
+    `counted`: it gives a token, or data about the user. `while_locked`: it does without what the store has.
+    """
 
     call: Callable[[Caller, Session, Arguments], Result | Later]
+    counted: bool = False
     while_locked: bool = False
 
 
@@ -59,6 +64,7 @@ class Handlers:
         profiles: Profiles,
         users: Users,
         policy: Policy,
+        usage: Usage,
         about: dict[str, object],
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
@@ -73,6 +79,7 @@ class Handlers:
             profiles: what tells who the sessions' users are.
             users: what reads and changes them at their provider.
             policy: decides who may call a method of a session.
+            usage: counts who got something by it.
             about: what `status` tells of the agent itself.
             reload: reads the configuration again, and says what changed; raises `Misconfigured`.
 
@@ -85,21 +92,22 @@ class Handlers:
         self._profiles = profiles
         self._users = users
         self._policy = policy
+        self._usage = usage
         self._about = about
         self._reload = reload
         self._of_sessions: dict[str, SessionMethod] = {
-            "token": SessionMethod(self._token),
-            "rejected": SessionMethod(self._rejected),
-            "id_token": SessionMethod(self._id_token),
+            "token": SessionMethod(self._token, counted=True),
+            "rejected": SessionMethod(self._rejected, counted=True),
+            "id_token": SessionMethod(self._id_token, counted=True),
             "has_valid": SessionMethod(self._has_valid),
-            "profile": SessionMethod(self._profile),
-            "user": SessionMethod(self._user),
-            "user_metadata": SessionMethod(self._user_metadata),
-            "update_user_metadata": SessionMethod(self._update_user_metadata),
+            "profile": SessionMethod(self._profile, counted=True),
+            "user": SessionMethod(self._user, counted=True),
+            "user_metadata": SessionMethod(self._user_metadata, counted=True),
+            "update_user_metadata": SessionMethod(self._update_user_metadata, counted=True),
             "login": SessionMethod(self._login),
             "import": SessionMethod(self._import),
             "logout": SessionMethod(self._logout, while_locked=True),
-            "refresh": SessionMethod(self._refresh),
+            "refresh": SessionMethod(self._refresh, counted=True),
         }
         self._others: dict[str, Callable[[Caller, Arguments], Result | Later]] = {
             "hello": self._hello,
@@ -121,10 +129,27 @@ class Handlers:
             return self._others[request.method](caller, given)
         resolve_url(given, self._table.config)
         session = self._table.session(given.text("account"))
-        self._policy.check(caller, request.method, session)
+        self._policy.check(caller, given.method, session)
         if session.is_locked and not method.while_locked:
             return self._once_open(method, caller, session, given)
-        return method.call(caller, session, given)
+        return self._call(method, caller, session, given)
+
+    def _call(self, method: SessionMethod, caller: Caller, session: Session, given: Arguments) -> Result | Later:
+        """What a method answers, counted where it gives something; the policy has been asked."""
+        result = method.call(caller, session, given)
+        if not method.counted:
+            return result
+        if not callable(result):
+            self._usage.count(caller, given.method, session.account.name)
+            return result
+        later = result
+
+        async def wait() -> Result:
+            result = await later()
+            self._usage.count(caller, given.method, session.account.name)
+            return result
+
+        return wait
 
     def record(self, account: str) -> dict[str, object] | None:
         """The record of an account as it is now."""
@@ -145,7 +170,7 @@ class Handlers:
             if session.is_locked:
                 raise locked(session.account.name, session.reason or "", session.remedy)
             given.timeout = max(0.0, timeout - (anyio.current_time() - begun))
-            result = method.call(caller, session, given)
+            result = self._call(method, caller, session, given)
             return await result() if callable(result) else result
 
         return wait
@@ -328,7 +353,8 @@ class Handlers:
             "default": None if config.default is None else config.default.name,
             "store": self._keeper.about(),
         }
-        return {"agent": about, "accounts": self._table.records(names)}
+        clients = {"clients": self._usage.rows(name)} if given.flag("clients") else {}
+        return {"agent": about, "accounts": self._table.records(names), **clients}
 
     def _reread(self, _: Caller, _given: Arguments) -> Result:
         return dict[str, object](self._reload())

@@ -191,6 +191,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--json": ("", "Print what the agent answered."),
             "--check": ("", "Print nothing; the exit code tells whether all of it has a valid token."),
             "--min-ttl": ("SECONDS", "With --check: valid for so long."),
+            "--clients": ("", "Show which programs took tokens, how often, and when they did last."),
             "--help": ("", "Show this message and exit."),
         },
     ),

@@ -1,0 +1,71 @@
+"""Who took what: the programs that got tokens, or the user's data, of each account since the agent started.
+
+In memory only, and for people: "which program would miss this session?"
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from auth_agent.host.program import Program
+from auth_agent.ipc.connection import Caller
+
+# More than a person reads. A program that calls itself something else each time fills neither the memory nor a
+# message: 256 rows of the longest names take 420 KB of its mebibyte.
+MOST_ROWS: Final = 256
+
+
+class _Row:
+    """What one program took of one account."""
+
+    __slots__ = ("last_at", "methods", "order", "pid")
+
+    def __init__(self) -> None:
+        self.methods: dict[str, int] = {}
+        self.last_at = 0.0
+        self.order = 0
+        self.pid = 0
+
+
+class Usage:
+    """Counts what programs take, by program and account; of too many, the one that was used longest ago goes."""
+
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        """Count from now on; `wall` is Unix time in seconds."""
+        self._wall = wall
+        # A program that nobody knows is its pid: 0 is all that this agent can't see.
+        self._rows: dict[tuple[Program | int, str], _Row] = {}
+        self._counted = 0
+
+    def count(self, caller: Caller, method: str, account: str) -> None:
+        """That caller gets what that method gives of that account."""
+        key = (caller.program or caller.peer.pid, account)
+        row = self._rows.get(key)
+        if row is None:
+            if len(self._rows) >= MOST_ROWS:
+                del self._rows[min(self._rows, key=lambda key: self._rows[key].order)]
+            row = self._rows[key] = _Row()
+        self._counted += 1
+        row.order = self._counted  # not by `last_at`: clocks are set back
+        row.last_at = self._wall()
+        row.pid = caller.peer.pid
+        row.methods[method] = row.methods.get(method, 0) + 1
+
+    def rows(self, account: str | None = None) -> list[dict[str, object]]:
+        """Return what each program took of that account, or of all, as `status` shows it: the latest first."""
+        chosen = [(key, row) for key, row in self._rows.items() if account in (None, key[1])]
+        chosen.sort(key=lambda item: item[1].order, reverse=True)
+        return [_shown(program, account, row) for (program, account), row in chosen]
+
+
+def _shown(program: Program | int, account: str, row: _Row) -> dict[str, object]:
+    known = None if isinstance(program, int) else program
+    return {
+        "account": account,
+        "program": None if known is None else known.name,
+        "executable": None if known is None else known.executable,
+        "unit": None if known is None else known.unit,
+        "pid": row.pid,
+        "methods": dict(row.methods),
+        "last_at": row.last_at,
+    }

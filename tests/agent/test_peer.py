@@ -1,0 +1,100 @@
+"""Who connected: a real process, one that has ended, and one that nobody can see."""
+
+import errno
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from auth_agent.host.program import read_program
+from auth_agent.ipc.peer import Peer, peer_of, program_of
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell")
+
+
+class OldKernel(socket.socket):
+    """A connection as kernels before 6.5 have it."""
+
+    def getsockopt(self, *arguments: int) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] -- the one form that is used
+        raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT), arguments)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_the_program_that_connected_is_this_one() -> None:
+    before = descriptors()
+    ours, its = socket.socketpair(socket.AF_UNIX)
+    with ours, its:
+        peer = peer_of(ours)
+        assert peer == Peer(os.getpid(), os.getuid())
+        assert program_of(ours, peer) == read_program(os.getpid())
+    assert descriptors() == before
+
+
+def test_on_an_older_kernel_too() -> None:
+    with OldKernel(socket.AF_UNIX) as connection:
+        assert program_of(connection, Peer(os.getpid(), os.getuid())) == read_program(os.getpid())
+
+
+def ended() -> int:
+    """The pid of a process that has ended."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return child
+
+
+def connected_by_one_that_ended(*, reaped: bool) -> tuple[socket.socket, int]:
+    """The connection of a process that has ended since, and its pid."""
+    listening = socket.socket(socket.AF_UNIX)
+    with listening:
+        listening.bind("")  # a name of the kernel's choice
+        listening.listen()
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(writing)  # else it would wait for itself
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(listening.getsockname())
+            os.read(reading, 1)
+            os._exit(0)
+        connection, _ = listening.accept()
+    os.close(writing)
+    os.close(reading)
+    os.waitid(os.P_PID, child, os.WEXITED | (0 if reaped else os.WNOWAIT))
+    return connection, child
+
+
+@pytest.mark.parametrize("reaped", [True, False])
+def test_of_a_process_that_has_ended_nothing_is_said(reaped: bool) -> None:
+    before = descriptors()
+    connection, child = connected_by_one_that_ended(reaped=reaped)
+    with connection:
+        peer = peer_of(connection)
+        assert peer.pid == child
+        assert program_of(connection, peer) is None
+    if not reaped:
+        os.waitpid(child, 0)
+    assert descriptors() == before
+
+
+def test_of_a_process_that_has_ended_nothing_is_said_on_an_older_kernel() -> None:
+    with OldKernel(socket.AF_UNIX) as connection:
+        assert program_of(connection, Peer(ended(), os.getuid())) is None
+
+
+def test_a_pid_that_another_process_has_by_now_is_not_taken_for_the_one_that_connected() -> None:
+    connection, _ = connected_by_one_that_ended(reaped=True)
+    with connection:
+        assert program_of(connection, Peer(os.getpid(), os.getuid())) is None
+
+
+def test_a_process_of_another_pid_namespace_is_not_looked_for() -> None:
+    ours, its = socket.socketpair(socket.AF_UNIX)
+    with ours, its:
+        assert program_of(ours, Peer(0, os.getuid())) is None

@@ -1,0 +1,123 @@
+"""Which program a process is, by what `/proc` has of it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+
+import pytest
+from hypothesis import given, strategies as st
+
+from auth_agent.host.program import Program, program, read_program, read_start_time, start_time, unit
+from tests.integration.agent_process import until
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
+
+APP = "/user.slice/user-1000.slice/user@1000.service/app.slice"
+
+
+@pytest.mark.parametrize(
+    ("comm", "executable", "name"),
+    [
+        ("curl\n", "/usr/bin/curl", "curl"),
+        ("systemd-resolve\n", "/usr/lib/systemd/systemd-resolved", "systemd-resolved"),  # cut at 15 bytes
+        ("python3\n", "/usr/bin/python3.11", "python3.11"),
+        ("auth-agent\n", "/usr/bin/python3.11", "auth-agent"),  # a script
+        ("backup (1)\n", "/usr/bin/bash", "backup (1)"),
+        ("ssh\n", None, "ssh"),  # its memory is its own
+        ("\n", "/usr/bin/curl", "curl"),
+        ("\n", None, "?"),
+        ("x\x1b[2J\u202e\n", "/usr/bin/curl", "x [2J"),
+    ],
+)
+def test_a_program_is_called_by_its_file_or_its_script(comm: str, executable: str | None, name: str) -> None:
+    assert program(comm, executable, "0::/\n") == Program(name, executable, None)
+
+
+def test_a_program_that_was_upgraded_while_it_runs_is_the_same() -> None:
+    assert program("curl\n", "/usr/bin/curl (deleted)", "") == program("curl\n", "/usr/bin/curl", "")
+
+
+def test_a_path_is_printable_and_not_longer_than_a_person_reads() -> None:
+    found = program("x\n", f"/tmp/\x1b[31m/{'x' * 5000}", "")
+    assert found.executable is not None
+    assert found.executable.startswith("/tmp/ [31m/xxx")
+    assert (len(found.executable), len(found.name)) == (200, 64)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (f"{APP}/backup.service", "backup.service"),
+        (f"{APP}/backup.service/workers/3", "backup.service"),
+        (f"{APP}/app-org.mozilla.firefox.slice/app-org.mozilla.firefox-4711.scope", "app-org.mozilla.firefox-*.scope"),
+        (f"{APP}/app-gnome-org.gnome.Terminal-22.scope", "app-gnome-org.gnome.Terminal-*.scope"),
+        (f"{APP}/vte-spawn-0a1b2c3d-0a1b-4c3d-8e7f-0a1b2c3d4e5f.scope", "vte-spawn-*.scope"),
+        (f"{APP}/app-org.kde.kate@0a1b2c3d4e5f60718293a4b5c6d7e8f9.service", "app-org.kde.kate@*.service"),
+        (f"{APP}/run-u123.service", "run-*.service"),
+        (f"{APP}/run-r0a1b2c3d4e5f60718293a4b5c6d7e8f9.scope", "run-*.scope"),
+        (f"{APP}/mail-2024.service", "mail-2024.service"),
+        (f"{APP}/sync@work.service", "sync@work.service"),
+        ("/user.slice/user-1000.slice/session-3.scope", "session-*.scope"),
+        ("/system.slice/docker-" + "0a" * 32 + ".scope", "docker-*.scope"),
+        (APP, "user@*.service"),
+        (f"{APP}/x.servicelike", "user@*.service"),
+        ("/", None),
+        ("/user.slice", None),
+        ("", None),
+    ],
+)
+def test_a_process_has_a_unit_without_what_differs_from_run_to_run(path: str, expected: str | None) -> None:
+    assert unit(f"0::{path}\n") == expected
+    assert unit(f"4:memory:/other.service\n1:name=systemd:{path}\n0::/\n") == expected
+
+
+@pytest.mark.parametrize("text", ["", "\n", "0::", "::", "x", "4:memory:/other.service\n"])
+def test_where_no_cgroup_tells_there_is_no_unit(text: str) -> None:
+    assert unit(text) is None
+
+
+@given(st.text(), st.none() | st.text(), st.text())
+def test_whatever_a_process_is_called_it_is_printable_and_short(comm: str, executable: str | None, path: str) -> None:
+    found = program(comm, executable, f"0::/{path}.scope\n")
+    assert all(text is None or (text.isprintable() and len(text) <= 200) for text in found)
+    assert found.name
+
+
+def test_a_start_time_is_found_whatever_the_process_is_called() -> None:
+    fields = " ".join(map(str, range(4, 53)))  # each is its own number
+    assert start_time(f"4711 (a b) S 1 (x) S {fields}\n") == start_time(f"4711 (x) S {fields}\n") == "22"
+
+
+@pytest.mark.parametrize("text", ["", "4711", "4711 (x) S 1 2 3\n"])
+def test_a_stat_that_is_cut_has_no_start_time(text: str) -> None:
+    assert start_time(text) == ""
+
+
+# ---- real ones
+
+
+@pytest.fixture
+def sleeper() -> Generator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(["/bin/sleep", "1000"], stdout=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+@linux
+def test_a_real_process_is_read(sleeper: "subprocess.Popen[bytes]") -> None:
+    until(lambda: read_program(sleeper.pid).name != read_program(os.getpid()).name)  # before that it is being started
+    found = read_program(sleeper.pid)
+    assert (found.name, found.executable) == ("sleep", os.path.realpath("/bin/sleep"))
+    begun = read_start_time(sleeper.pid)
+    assert begun.isdigit()
+    assert begun == read_start_time(sleeper.pid)
+
+
+@linux
+def test_of_a_process_that_is_gone_nothing_is_read(sleeper: "subprocess.Popen[bytes]") -> None:
+    sleeper.kill()
+    sleeper.wait()
+    for read in (read_program, read_start_time):
+        with pytest.raises(OSError, match=str(sleeper.pid)):
+            read(sleeper.pid)
