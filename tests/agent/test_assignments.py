@@ -56,7 +56,7 @@ def test_the_first_sign_of_equality_divides_it(text: str, name: str, value: obje
         (["a=1", "b=2", "a:=3"], "a is set twice"),
         (["a:=yes"], "a: yes is no JSON; a text is written a=TEXT"),
         (["a:="], "a: there is no JSON after its :="),
-        (["a:=[1,]"], "a: [1,] is no JSON at character 4; a text is written a=TEXT"),
+        (["a:=[1 2]"], "a: [1 2] is no JSON at character 4; a text is written a=TEXT"),
         (["a:=1 2"], "a: 1 2 is no JSON at character 3; a text is written a=TEXT"),
         (["a:=NaN"], "a: JSON has no NaN"),
         (["a:=[-Infinity]"], "a: JSON has no -Infinity"),
