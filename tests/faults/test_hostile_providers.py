@@ -236,6 +236,9 @@ def test_metadata_that_can_not_be_used_gets_nothing_but_the_question(
             came = failure(call)
             assert isinstance(came, error)
             assert text in came.message
+            if isinstance(came, Misconfigured):
+                assert came.failure == "misconfigured"
+                assert "issuer" in came.remedy[0].text
         assert record(client, name)["state"] == "logged_out"
     assert server.requests(name) == []
     assert not [one for one in server.asked if one.path.startswith("/evil")]

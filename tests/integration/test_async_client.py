@@ -302,8 +302,9 @@ async def test_a_restart_of_the_agent_is_not_noticed(
 async def test_between_two_agents_there_is_none(agent: AgentProcess, asynchronous: AsyncAgent) -> None:
     await asynchronous.hello()
     agent.terminate()
-    with pytest.raises(AgentNotRunning, match="auth-agent run"):
+    with pytest.raises(AgentNotRunning) as caught:
         await asynchronous.hello()
+    assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent run"]
     assert await asynchronous.wait_for_end(0)
 
 

@@ -86,8 +86,9 @@ def test_a_restart_of_the_agent_is_not_noticed(logged_in: AgentProcess, client: 
 
 def test_between_two_agents_there_is_none(logged_in: AgentProcess, client: Agent) -> None:
     logged_in.terminate()
-    with pytest.raises(AgentNotRunning, match="auth-agent run"):
+    with pytest.raises(AgentNotRunning) as caught:
         client.token()
+    assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent run"]
 
 
 def test_a_killed_agent_is_noticed_by_who_waits_for_it(

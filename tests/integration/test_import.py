@@ -97,8 +97,10 @@ def test_an_issuer_that_says_it_is_another_is_not_believed(provider: OpenIDProvi
     token = refresh_token(provider)
     with AgentProcess({"work": mistaken}) as agent, agent.client() as client:
         provider.reset()
-        with pytest.raises(Misconfigured, match="says that its issuer is"):
+        with pytest.raises(Misconfigured, match="says that its issuer is") as caught:
             client.import_refresh_token(token)
+        assert caught.value.failure == "misconfigured"
+        assert "issuer" in caught.value.remedy[0].text
     assert provider.requests(provider.token_path) == []
 
 

@@ -294,7 +294,8 @@ def test_an_id_token_that_says_something_else_makes_no_session(
         error = failure(client, login)
         assert isinstance(error, ProviderError)
         assert text in error.message
-        assert error.remedy[0].command == ("auth-agent", "login", "work")
+        assert error.failure == "invalid_response"
+        assert [remedy.line for remedy in error.remedy] == ["auth-agent login work", ""]
 
 
 def test_another_user_needs_to_be_meant(provider: OpenIDProvider, client: Agent) -> None:
