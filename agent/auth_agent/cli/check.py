@@ -10,7 +10,7 @@ from auth_agent.cli.terminal import duration
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Record
 from auth_agent_client.errors import Locked, UnknownAccount
-from auth_agent_client.messages import LOCKED, LOGGED_OUT, LOGIN_REQUIRED
+from auth_agent_client.messages import LOCKED, LOGGED_OUT, LOGIN_REQUIRED, READY
 
 _CODES: Final = {
     LOGIN_REQUIRED: exits.LOGIN_REQUIRED,
@@ -47,12 +47,10 @@ def _check(agent: Agent, record: Record, min_ttl: float) -> int:
         return exits.OK
     record = records[0] if records else record
     found = condition(record, time.time())
-    exits.complain(f"{printable(record.account)}: {why_not(found, min_ttl)}", found.remedy)
+    why = f"{found.more}, and not for {duration(min_ttl)}" if record.state == READY else _shown(found)
+    exits.complain(f"{printable(record.account)}: {why}", found.remedy)
     return _CODES.get(record.state, exits.UNAVAILABLE)
 
 
-def why_not(found: Condition, min_ttl: float) -> str:
-    """Why an account in that condition has no token that is good for `min_ttl` seconds."""
-    if found.words.startswith("ready"):
-        return f"{found.more}, and not for {duration(min_ttl)}"
+def _shown(found: Condition) -> str:
     return f"{found.words}: {found.problem}" if found.problem else found.words

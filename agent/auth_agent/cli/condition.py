@@ -9,6 +9,7 @@ from typing import Final
 from auth_agent import remedies
 from auth_agent.cli.terminal import duration
 from auth_agent.printable import printable
+from auth_agent_client.messages import EXPIRED, LOCKED, LOGGED_OUT, LOGIN_REQUIRED, NO_RENEWAL, READY
 from auth_agent_client.remedy import Remedy, remedies_from_wire
 
 _REASON: Final = 300  # characters
@@ -51,19 +52,19 @@ def condition(record: Mapping[str, object], now: float, *, store_fails: bool = F
 
     """
     state = record.get("state")
-    if state == "ready":
+    if state == READY:
         found = _ready(record, now)
-    elif state == "expired":
+    elif state == EXPIRED:
         found = _expired(record, now)
-    elif state == "login_required":
+    elif state == LOGIN_REQUIRED:
         found = Condition("bad", "login required", problem=reason(record), remedy=_remedy(record))
-    elif state == "locked":
+    elif state == LOCKED:
         found = (
             Condition("bad", "locked", problem=_SEE_STORE)
             if store_fails
             else Condition("warning", "locked", problem=reason(record), remedy=_remedy(record))
         )
-    elif state == "logged_out":
+    elif state == LOGGED_OUT:
         found = Condition("off", "not logged in", remedy=_remedy(record))
     else:
         found = Condition("warning", printable(state) or "unknown", problem=reason(record))
@@ -79,7 +80,7 @@ def reason(record: Mapping[str, object]) -> str:
 def session_end(record: Mapping[str, object], now: float) -> str:
     """Until when a person has to log in again, whatever is refreshed meanwhile; "" where no such end is known."""
     end = number(record.get("session_ends_at"))
-    if end is None or record.get("state") in ("login_required", "logged_out"):
+    if end is None or record.get("state") in (LOGIN_REQUIRED, LOGGED_OUT):
         return ""
     try:
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
@@ -104,13 +105,13 @@ def _remedy(record: Mapping[str, object]) -> tuple[Remedy, ...]:
     name, state = str(record.get("account")), record.get("state")
     if record.get("reason") == "account_removed":
         return (remedies.put_back_and_reload(),)
-    if state == "logged_out":
+    if state == LOGGED_OUT:
         return (remedies.log_in(name),)
-    if state == "login_required":
+    if state == LOGIN_REQUIRED:
         return (remedies.log_in_again(name),)
-    if record.get("renewal") == "none":
-        return () if state == "locked" else (remedies.log_in_in_time(name),)
-    return (remedies.refresh(name),) if state in ("ready", "expired") else ()
+    if record.get("renewal") == NO_RENEWAL:
+        return () if state == LOCKED else (remedies.log_in_in_time(name),)
+    return (remedies.refresh(name),) if state in (READY, EXPIRED) else ()
 
 
 def _ready(record: Mapping[str, object], now: float) -> Condition:
@@ -118,7 +119,7 @@ def _ready(record: Mapping[str, object], now: float) -> Condition:
     assumed = " (assumed: the provider gave no lifetime)" if record.get("lifetime_assumed") is True else ""
     more = "" if until is None else f"token good for {duration(until - now)}{assumed}"
     renewal = record.get("renewal")
-    if renewal == "none":
+    if renewal == NO_RENEWAL:
         return Condition("warning", "ready", more, _LAST_TOKEN, _remedy(record))
     if not reason(record):
         end = number(record.get("session_ends_at"))
@@ -145,6 +146,6 @@ def ago(seconds: float) -> str:
 def _with_saving(found: Condition, record: Mapping[str, object]) -> Condition:
     if record.get("saved") is not False:
         return found
-    text = _UNDELETED if record.get("state") == "logged_out" else _UNSAVED
+    text = _UNDELETED if record.get("state") == LOGGED_OUT else _UNSAVED
     problem = f"{found.problem}; {text}" if found.problem else text
     return replace(found, kind="warning" if found.kind in ("good", "off") else found.kind, problem=problem)

@@ -12,6 +12,7 @@ from auth_agent.cli.condition import Condition, ago, condition, number, session_
 from auth_agent.cli.stake import accounts_at_stake, is_persistent
 from auth_agent.cli.terminal import PLAIN, Piece, Terminal, columns, duration
 from auth_agent.printable import printable
+from auth_agent_client.messages import IDLE, READY, RETRYING, RUNNING
 from auth_agent_client.remedy import Remedy, remedies_from_wire
 
 # How people call the keyrings.
@@ -62,7 +63,7 @@ def change(record: Mapping[str, object], now: float, terminal: Terminal = PLAIN,
     found = condition(record, now)
     # Two blanks after the name, one of them its own.
     name = Piece(f"{printable(record.get('account')) or '-'} ", "strong", whole=True)
-    further = [found.problem, found.more if record.get("state") == "ready" else "", _next(record, now)]
+    further = [found.problem, found.more if record.get("state") == READY else "", _next(record, now)]
     said = ", ".join(filter(None, further))
     end = ":" if found.problem else "," if said else ""
     pieces = [name, Piece(f"{found.words}{end}", found.kind if found.kind != "off" else ""), Piece(said)]
@@ -152,12 +153,12 @@ def _refresh(record: Mapping[str, object], now: float) -> str:
 
 def _next(record: Mapping[str, object], now: float, label: str = "refresh ") -> str:
     renewal, due = record.get("renewal"), number(record.get("refresh_at"))
-    if renewal == "running":
+    if renewal == RUNNING:
         return f"{label}now"
-    if due is None or renewal not in ("idle", "retrying"):
+    if due is None or renewal not in (IDLE, RETRYING):
         return ""
     when = f"in {duration(due - now)}" if due - now >= 1 else "now"
-    return f"next attempt {when}" if renewal == "retrying" else f"{label}{when}"
+    return f"next attempt {when}" if renewal == RETRYING else f"{label}{when}"
 
 
 # ---- the agent
