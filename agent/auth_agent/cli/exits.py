@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Collection, Iterable
 
+from auth_agent.printable import printable
 from auth_agent_client import errors
 from auth_agent_client.remedy import Remedy
 
@@ -14,6 +15,8 @@ LOGIN_REQUIRED = 4
 UNAVAILABLE = 5
 DENIED = 6
 INTERRUPTED = 130
+
+_LONGEST = 4096  # characters of what helps
 
 _CODES: dict[type[errors.AgentError], int] = {
     errors.InvalidRequest: USAGE,
@@ -43,4 +46,6 @@ def worst(codes: Collection[int]) -> int:
 
 def complain(message: str, remedy: Iterable[Remedy] = ()) -> None:
     """Say what went wrong, on standard error, and below that what helps."""
-    sys.stderr.write("".join([f"auth-agent: {message}\n", *(f"  {one}\n" for one in remedy)]))
+    # A path in a remedy may have a line's end in it, which would begin a line of its own.
+    helps = (printable(str(one), _LONGEST) for one in remedy)
+    sys.stderr.write("".join([f"auth-agent: {message}\n", *(f"  {one}\n" for one in helps)]))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 from auth_agent.cli.exits import OK, USAGE, complain, exit_code
+from auth_agent.printable import printable
 from auth_agent_client.errors import AgentError
 
 # Where each is: a module with `COMMAND`, and `main`, which takes the arguments and returns the exit code.
@@ -150,7 +151,7 @@ class Command:
             complain(f"{error}\nTry 'auth-agent {self.name} --help' for help.")
             return USAGE
         except AgentError as error:
-            complain(error.message, error.remedy)
+            complain(printable(error.message, 1000), error.remedy)
             return exit_code(error)
         return OK
 

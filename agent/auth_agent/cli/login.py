@@ -223,7 +223,8 @@ def _show_code(begun: Login) -> None:
     say()
     say("and enter the code")
     say()
-    say(f"    {code}", "strong", whole=True)
+    # The provider wrote it: what is no single word looks like no command either.
+    say(f"    {code}", "strong" if code.replace("-", "").isalnum() else "", whole=True)
     say()
     if whole:
         say("or open both at once:")

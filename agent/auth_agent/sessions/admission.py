@@ -17,6 +17,7 @@ from auth_agent.oauth import id_token
 from auth_agent.oauth.outcome import Failure, TokenReply, Transient, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.signature import SignatureCheckError, Signatures
+from auth_agent.printable import printable
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
@@ -225,7 +226,8 @@ def _check_place(arrival: Arrival, login: Login, command: str, *, switch_user: b
     if login.subject is None:
         whose = "the provider sent no ID token, so whose session this is can't be told"
     else:
-        new, old = login.name or login.subject, before.name or before.subject
+        # The one before may come from the store, where other programs write too.
+        new, old = (printable(one.name or one.subject) for one in (login, before))
         whose = f"this is {new}, another user than {old}, who is logged in"
     reason = f"{whose}; the session stays as it was, and what was granted is forgotten"
     switch = remedies.switch_user_by_import(name) if command == IMPORT else remedies.switch_user(name)
