@@ -59,7 +59,7 @@ def _token_problem(login: Login, reply: TokenReply, key: TokenKey) -> str | None
     found = None if audience is None or reply.access_token is None else id_token.claims(reply.access_token)
     if audience is not None and found is not None and not id_token.names_audience(found, audience):
         what = f"the provider granted a token for another audience than {audience}"
-        return f"{what}; log in for it" if key.audience is None else f"{what}: it serves this login for no such API"
+        return what if key.audience is None else f"{what}: it serves this login for no such API"
     granted = None if reply.scope is None else set(reply.scope.split())
     missing = sorted(set(key.scope.split()) - (granted or set()) - _NOT_OF_TOKENS)
     if granted is not None and missing:
