@@ -54,15 +54,11 @@ def try_again(account: str) -> Remedy:
     return _run("try again", LOGIN, account)
 
 
-def log_in_to(account: str, managed: str | None) -> Remedy:
-    """A new account stays in the configuration though the login failed; `managed` is whose user's data it is for."""
-    return _run("try again", LOGIN, account, *(("--management-for", managed) if managed else ()))
-
-
-def say_anew(account: str, managed: str | None) -> Remedy:
-    """The same, where what the account says is wrong."""
-    text = "correct it: give login the options that were wrong once more, and the others stay"
-    return _run(text, LOGIN, account, *(("--management-for", managed) if managed else ()))
+def log_in_for(managed: str, remedy: Remedy) -> Remedy:
+    """A remedy of a login that was for another account's user data, which is to be that again."""
+    if remedy.command[:2] != (_AUTH_AGENT, LOGIN):
+        return remedy
+    return Remedy(remedy.text, *remedy.command, "--management-for", managed)
 
 
 def try_the_import_again() -> Remedy:
@@ -96,10 +92,8 @@ def other_ports(account: str) -> tuple[Remedy, ...]:
     """The ports that a browser may come back to are taken."""
     find = ("lsof", "-nP", "-iTCP", "-sTCP:LISTEN") if sys.platform == "darwin" else ("ss", "-ltnp")
     return (
-        Remedy("close what holds them; to find it", *find),
-        Remedy(
-            "or set the account's redirect_ports to others, which are registered as callback URLs at the provider too"
-        ),
+        Remedy("end the program that has them, which this lists", *find),
+        Remedy("or set the account's redirect_ports to other ports, which the provider has as callback URLs too"),
         _run("or log in without a port, on any device", LOGIN, account, "--flow", "device"),
     )
 
@@ -109,9 +103,9 @@ def give_secret(command: str, account: str) -> Remedy:
     return _run("give the client's secret, at a prompt", command, account, "--client-secret")
 
 
-def log_in_for_id_tokens(account: str) -> Remedy:
+def log_in_for_id_tokens(account: str, scope: str) -> Remedy:
     """The account's scope lacks `openid`, without which nobody tells who is logged in."""
-    return _run("log in with the scope openid too", LOGIN, account, "--scope", "openid profile email offline_access")
+    return _with_scopes(account, "openid", scope)
 
 
 # ---- what the account or the client is
@@ -119,7 +113,8 @@ def log_in_for_id_tokens(account: str) -> Remedy:
 
 def correct_and_log_in(account: str, keys: Sequence[str]) -> Remedy:
     """The provider doesn't know the client, or is another one than the account says; `keys` are what may be wrong."""
-    return _run(f"correct its {_or(keys)}, in the configuration or by the options of login, and log in", LOGIN, account)
+    options = _or([f"--{key.replace('_', '-')}" for key in keys])
+    return _run(f"correct its {_or(keys)}, in the configuration or by {options}, and log in", LOGIN, account)
 
 
 def correct_and_reload(keys: Sequence[str]) -> Remedy:
@@ -155,7 +150,7 @@ def account_of_its_own(account: str, issuer: str, client_id: str, audience: str 
         *(("--audience", audience) if audience else ()),
         *(("--scope", scope) if scope else ()),
     ]
-    if not is_account_name(name) or any(len(one) > _LONGEST_ARGUMENT or not one.isprintable() for one in options):
+    if not is_account_name(name) or not all(map(_fits, options)):
         return Remedy("make an account of its own for that, and log in there")
     return _run("or make an account of its own for that, and log in", LOGIN, name, *options)
 
@@ -183,9 +178,9 @@ def management_account(
     )
 
 
-def widen_scope(account: str, scope: str) -> Remedy:
-    """The account's tokens lack a scope."""
-    return _run("log in with the scopes that are needed", LOGIN, account, "--scope", scope)
+def widen_scope(account: str, needed: str, scope: str) -> Remedy:
+    """The account's tokens lack some of the scopes that are needed; `scope` is what the account has."""
+    return _with_scopes(account, needed, scope)
 
 
 def look_at_metadata(account: str) -> Remedy:
@@ -209,8 +204,8 @@ def check_what_the_api_expects() -> Remedy:
 def correct_clock() -> Remedy:
     """This machine's clock is wrong."""
     if sys.platform == "darwin":
-        return Remedy("correct the clock in System Settings > General > Date & Time")
-    return Remedy("correct the clock; how it is set", "timedatectl", "status")
+        return Remedy("correct this machine's clock, in System Settings > General > Date & Time")
+    return Remedy("correct this machine's clock; this shows how it is set", "timedatectl", "status")
 
 
 def read_the_log() -> Remedy:
@@ -333,6 +328,19 @@ def one_listen_stream() -> Remedy:
 def set_variable(name: str) -> Remedy:
     """A directory that the environment names can't be used."""
     return Remedy(f"set {name} to a directory of your own")
+
+
+def _with_scopes(account: str, needed: str, scope: str) -> Remedy:
+    """A login with the scopes that are needed; those that the account has stay."""
+    whole = " ".join(dict.fromkeys([*needed.split(), *scope.split()]))
+    if not _fits(whole):
+        return Remedy(f"add {needed} to {account}'s scope in the configuration, and log in again")
+    return _run(f"log in again, with {needed} too", LOGIN, account, "--scope", whole)
+
+
+def _fits(argument: str) -> bool:
+    """Whether an argument may stand in a line that a person copies."""
+    return len(argument) <= _LONGEST_ARGUMENT and argument.isprintable()
 
 
 def _or(keys: Sequence[str]) -> str:

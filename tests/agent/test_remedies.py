@@ -47,9 +47,9 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "log_in_again": lambda: remedies.log_in_again("work"),
     "log_in_as_the_same": lambda: remedies.log_in_as_the_same("work.users"),
     "log_in_at_the_source": remedies.log_in_at_the_source,
-    "log_in_for_id_tokens": lambda: remedies.log_in_for_id_tokens("work"),
+    "log_in_for_id_tokens": lambda: remedies.log_in_for_id_tokens("work", "email"),
     "log_in_in_time": lambda: remedies.log_in_in_time("work"),
-    "log_in_to": lambda: (remedies.log_in_to("work", None), remedies.log_in_to("work.users", "work")),
+    "log_in_for": lambda: remedies.log_in_for("work", remedies.try_again("work.users")),
     "log_out": lambda: remedies.log_out("work"),
     "log_out_and_remove": lambda: remedies.log_out_and_remove("work"),
     "look_at_metadata": lambda: remedies.look_at_metadata("work"),
@@ -65,7 +65,6 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "run_beside": lambda: remedies.run_beside(SOCKET),
     "run_in_memory": remedies.run_in_memory,
     "same_configuration": remedies.same_configuration,
-    "say_anew": lambda: (remedies.say_anew("work", None), remedies.say_anew("work.users", "work")),
     "see_status": remedies.see_status,
     "see_status_at": lambda: remedies.see_status_at(SOCKET),
     "set_variable": lambda: remedies.set_variable("XDG_STATE_HOME"),
@@ -80,7 +79,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "unlock_keychain": remedies.unlock_keychain,
     "unlock_keyring": remedies.unlock_keyring,
     "unlock_store": remedies.unlock_store,
-    "widen_scope": lambda: remedies.widen_scope("work", SCOPE),
+    "widen_scope": lambda: remedies.widen_scope("work", SCOPE, "email"),
 }
 
 # Every other program that a remedy may name, with what must stand after it; nothing else is ever shown as a command.
@@ -172,6 +171,21 @@ def test_the_words_of_a_remedy_are_an_order_that_a_command_can_follow(name: str)
 def test_a_value_that_is_too_long_to_copy_or_cannot_be_shown_stays_out_of_a_command() -> None:
     for audience in ("https://api.example/" + "x" * 1000, "https://api.example/\x1b[2J"):
         assert remedies.account_of_its_own("work", ISSUER, CLIENT, audience, None).command == ()
+
+
+def test_a_login_with_more_scopes_keeps_those_that_the_account_has() -> None:
+    assert remedies.log_in_for_id_tokens("work", "email read:all").command[-1] == "openid email read:all"
+    assert remedies.widen_scope("work", "openid read:it", "read:it write:it openid").command[-1] == (
+        "openid read:it write:it"
+    )
+    assert remedies.log_in_for_id_tokens("work", "x" * 1000).command == ()
+
+
+def test_what_helps_a_login_for_another_account_s_user_names_that_account() -> None:
+    again = remedies.log_in_for("work", remedies.try_again("work.users"))
+    assert again.command == ("auth-agent", "login", "work.users", "--management-for", "work")
+    for other in (remedies.restart(), remedies.another_socket()):
+        assert remedies.log_in_for("work", other) == other
 
 
 def calls(path: Path, name: str) -> int:

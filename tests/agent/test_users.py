@@ -216,7 +216,8 @@ async def test_changes_of_one_user_go_one_after_the_other() -> None:
             InsufficientScope("no"),
             "denied",
             "work: no; work's access token lacks the scope read:current_user",
-            "auth-agent login work --scope 'openid offline_access read:current_user update:current_user_metadata'",
+            "auth-agent login work --scope "
+            "'openid offline_access read:current_user update:current_user_metadata profile email'",
         ),
         (Refused("not for this API"), "denied", "work: not for this API", "auth-agent login work"),
         (Rejected("HTTP 401"), "denied", "work: HTTP 401", "auth-agent login work"),

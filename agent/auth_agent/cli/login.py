@@ -27,8 +27,9 @@ from auth_agent.config_file import Written, restore
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Login, Record
-from auth_agent_client.errors import AgentError, InvalidRequest, Misconfigured
+from auth_agent_client.errors import AgentError, InvalidRequest
 from auth_agent_client.messages import LOGGED_OUT
+from auth_agent_client.remedy import Remedy
 
 _ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
 _LONGEST: Final = 8192  # characters of an address
@@ -101,9 +102,13 @@ def login(
         except KeyboardInterrupt:
             say("Cancelled." if written else "Cancelled; nothing has changed.")
             _take_back(agent, config, written)
+            if any(one.added for _, one in written):
+                say_remedies([_for_managed(remedies.log_in(chosen), managed)])
             return exits.INTERRUPTED
         except (AgentError, StartupError, click.ClickException) as error:
-            _take_back(agent, config, written, is_wrong=isinstance(error, Misconfigured))
+            _take_back(agent, config, written)
+            if isinstance(error, AgentError):
+                error.remedy = tuple(_for_managed(one, managed) for one in error.remedy)
             raise
     _tell(account, record)
     return exits.OK
@@ -155,17 +160,20 @@ def _write(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) 
     return write(config, name, keys)
 
 
-def _take_back(agent: Agent, config: Config, written: Sequence[tuple[str, Written]], *, is_wrong: bool = False) -> None:
+def _for_managed(remedy: Remedy, managed: str | None) -> Remedy:
+    """What helps, where the account whose user's data it is for doesn't name this one any more."""
+    return remedy if managed is None else remedies.log_in_for(managed, remedy)
+
+
+def _take_back(agent: Agent, config: Config, written: Sequence[tuple[str, Written]]) -> None:
     """After a login that came to nothing: accounts are as they were before, the last that was changed first.
 
-    A new one stays; where it is wrong itself, trying again would bring the same.
+    A new one stays, so that nothing of it is to be said again.
     """
     where = shown_path(config.path)
     for name, one in reversed(written):
         if one.added:
-            managed = next((other for other, _ in written if other != name), None)
-            say(f"The account stays in {where}")
-            say_remedies([remedies.say_anew(name, managed) if is_wrong else remedies.log_in_to(name, managed)])
+            say(f"The account {name} stays in {where}")
         elif not restore(config.path, one):
             say(f"{where} was changed meanwhile, and stays as it is")
             break

@@ -186,7 +186,8 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
         remedy = again if command == LOGIN else remedies.log_in_at_the_source()
         return errors.LoginRequired(text, reason=reason, failure=word, remedy=(remedy,))
     if isinstance(failure, Misconfigured):
-        correction = (remedies.correct_and_log_in(name, failure.keys),)
+        by_login = (remedies.correct_and_log_in(name, failure.keys),)
+        correction = by_login if command == LOGIN else (remedies.correct_and_reload(failure.keys), again)
         return errors.Misconfigured(text, reason=reason, failure=word, remedy=correction)
     if isinstance(failure, Refused):
         return errors.Denied(text, reason=reason, failure=word, remedy=(again,))
@@ -215,7 +216,7 @@ def defect() -> errors.Internal:
 # ---- users, at their provider
 
 
-def user_failed(name: str, manager: str, failure: Failure, scope: str, needed: str) -> errors.AgentError:
+def user_failed(name: str, manager: Account, failure: Failure, scope: str, needed: str) -> errors.AgentError:
     """The error for a call of Auth0's Management API that failed.
 
     Args:
@@ -228,11 +229,11 @@ def user_failed(name: str, manager: str, failure: Failure, scope: str, needed: s
     """
     text, reason, word = f"{name}: {failure.reason}", failure.reason, failure_word(failure)
     if isinstance(failure, InsufficientScope):
-        reason = f"{reason}; {manager}'s access token lacks the scope {scope}"
-        widen = (remedies.widen_scope(manager, needed),)
+        reason = f"{reason}; {manager.name}'s access token lacks the scope {scope}"
+        widen = (remedies.widen_scope(manager.name, needed, manager.scope),)
         return errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=widen)
     if isinstance(failure, Rejected | Refused):
-        again = (remedies.log_in_again(manager),)
+        again = (remedies.log_in_again(manager.name),)
         return errors.Denied(text, reason=reason, failure=word, remedy=again)
     if isinstance(failure, Misconfigured):
         correct = (remedies.correct_and_reload(failure.keys),)

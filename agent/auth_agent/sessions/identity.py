@@ -33,7 +33,7 @@ def id_token_at_hand(session: Session, min_ttl: float | None, now: Moment) -> ID
         raise nobody(name)
     if session.state.login.id_token is None and "openid" not in session.account.scope.split():
         reason = "its scope has no openid, without which there are no ID tokens"
-        openid = (remedies.log_in_for_id_tokens(name),)
+        openid = (remedies.log_in_for_id_tokens(name, session.account.scope),)
         raise errors.Unsupported(f"{name}: {reason}", reason=reason, failure="unsupported", remedy=openid)
     found = _id_token(session)
     if found is None or found.expires_at - now.wall <= (min_ttl or 0.0):

@@ -177,7 +177,9 @@ class Profiles:
         reason = "the provider was not asked" if failure is None else failure.reason
         word = "busy" if failure is None else failure_word(failure)
         if isinstance(failure, Rejected | Stuck):
-            reason, openid = f"{reason}, and there is no ID token", (remedies.log_in_for_id_tokens(name),)
-            raise errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=openid)
+            reason, scope = f"{reason}, and there is no ID token", session.account.scope
+            is_asked_for = "openid" in scope.split()
+            again = remedies.log_in_again(name) if is_asked_for else remedies.log_in_for_id_tokens(name, scope)
+            raise errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=(again,))
         text = f"{name}: {reason}; try again in {wait:.0f} s"
         raise errors.Unavailable(text, reason=reason, failure=word, retry_after=round(wait, 3))

@@ -135,7 +135,7 @@ class Users:
         subject = _subject(session)
         metadata = await self._provider_for(account).discover()
         if isinstance(metadata, Failure):
-            raise user_failed(name, name, metadata, READ, _SCOPE)
+            raise user_failed(name, account, metadata, READ, _SCOPE)
         if not metadata.is_auth0:
             raise errors.Unsupported(
                 f"{name}: users and their metadata are read and changed at Auth0 only, and {account.issuer} is another "
@@ -199,7 +199,7 @@ class Users:
 
 
 def _error(way: _Way, failure: Failure, scope: str) -> errors.AgentError:
-    return user_failed(way.session.account.name, way.manager.account.name, failure, scope, _SCOPE)
+    return user_failed(way.session.account.name, way.manager.account, failure, scope, _SCOPE)
 
 
 def _subject(session: Session) -> str:
