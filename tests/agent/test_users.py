@@ -6,7 +6,7 @@ import trio.testing
 
 from auth_agent.config import Account
 from auth_agent.grant_type import CLIENT_CREDENTIALS
-from auth_agent.oauth.auth0 import InsufficientScope
+from auth_agent.oauth.auth0 import READ, UPDATE, InsufficientScope
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, Refused, Rejected, Unsent, Unusable
 from auth_agent_client import errors
@@ -216,8 +216,7 @@ async def test_changes_of_one_user_go_one_after_the_other() -> None:
             InsufficientScope("no"),
             "denied",
             "work: no; work's access token lacks the scope read:current_user",
-            "auth-agent login work --scope "
-            "'openid offline_access read:current_user update:current_user_metadata profile email'",
+            f"auth-agent login work --scope 'openid offline_access {READ} {UPDATE} profile email'",
         ),
         (Refused("not for this API"), "denied", "work: not for this API", "auth-agent login work"),
         (Rejected("HTTP 401"), "denied", "work: HTTP 401", "auth-agent login work"),
