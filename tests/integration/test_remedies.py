@@ -607,9 +607,14 @@ def test_a_keyring_is_unlocked_here(provider: OpenIDProvider) -> None:
         until(lambda: "locked" in agent.run("status").stdout)
         _, here = remedies.unlock_keyring()
         store = json.loads(agent.run("status", "--json").stdout)["agent"]["store"]
-        with at_terminal(agent, given(here, remedies_from_wire(store["remedy"]))) as terminal:
+        command = given(here, remedies_from_wire(store["remedy"]))
+        # In a shell, which goes on when the command has ended: the keyring's daemon comes from there too.
+        with at_terminal(agent, ["sh", "-i"]) as terminal:
+            terminal.type(f"{shlex.join(command)}\n")
             terminal.until("assword")
             terminal.type(f"{PASSWORD}\n")
+            terminal.until("GNOME_KEYRING_CONTROL=")  # as it says when it has begun
+            terminal.type("exit\n")
             assert terminal.end() == 0, terminal.shown
         with agent.client() as client:
             until(lambda: record(client).state == "ready")

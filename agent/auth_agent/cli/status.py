@@ -264,10 +264,17 @@ def _field(label: str, content: str | Sequence[Piece], terminal: Terminal, style
 
 
 def _help(remedy: Iterable[Remedy], terminal: Terminal) -> list[str]:
-    """What helps, a line or more each, the first of them labelled."""
+    """What helps, a line or more each, the first of them labelled.
+
+    A command that there is no room for beside the label stands on a line of its own, to be copied whole.
+    """
     lines: list[str] = []
     for one in remedy:
-        lines += _field("" if lines else "help", _pieces(one), terminal)
+        pieces = _pieces(one)
+        beside = len(pieces) == 1 or terminal.width is None or columns(pieces[1].text) <= terminal.width - _LABEL - 4
+        lines += _field("" if lines else "help", pieces if beside else pieces[:1], terminal)
+        if not beside:
+            lines.append(f"    {terminal.styled(pieces[1].text, 'strong')}")
     return lines
 
 
