@@ -466,7 +466,7 @@ def test_where_all_are_taken_the_text_says_which_and_what_to_do(address: str) ->
         with pytest.raises(PortsTakenError) as caught:
             RedirectListener(ports)
     tried = ", ".join(f"{port} (Address already in use)" for port in ports)
-    assert str(caught.value) == (f"no port to receive the login on: tried {tried} of 127.0.0.1")
+    assert str(caught.value) == f"no port of 127.0.0.1 to receive the login on: tried {tried}"
 
 
 async def test_our_own_port_is_taken_for_another_login_and_anybody_else(login: Login) -> None:

@@ -111,7 +111,7 @@ def test_a_new_account_that_is_wrong_is_corrected_by_another_login(
     said = " ".join(done.stderr.split())
     assert done.returncode == 1
     assert f"says that its issuer is '{provider.issuer}'" in said
-    assert "give login the options that were wrong once more, and the others stay: auth-agent login new" in said
+    assert "correct its issuer, in the configuration or by --issuer, and log in: auth-agent login new" in said
     assert "try again" not in said
     with at_terminal(agent, "login", "new", "--issuer", provider.issuer) as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
@@ -383,7 +383,7 @@ def test_a_login_for_another_account_that_comes_to_nothing_leaves_that_as_before
         terminal.type("\x03")
         assert terminal.end() == 130
         assert "work is as it was before" in terminal.shown
-        again = "try again: auth-agent login users --management-for work"
+        again = "log in: auth-agent login users --management-for work"
         assert (again in " ".join(terminal.shown.split())) == is_new
     after = agent.config.read_text()
     assert "management_account" not in after

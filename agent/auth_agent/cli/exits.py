@@ -46,6 +46,11 @@ def worst(codes: Collection[int]) -> int:
 
 def complain(message: str, remedy: Iterable[Remedy] = ()) -> None:
     """Say what went wrong, on standard error, and below that what helps."""
+    if sys.stderr.isatty():
+        from auth_agent.cli.screen import say_error  # noqa: PLC0415 -- click, which only a person has the time for
+
+        say_error(message, remedy)
+        return
     # A path in a remedy may have a line's end in it, which would begin a line of its own.
     helps = (printable(str(one), _LONGEST) for one in remedy)
     sys.stderr.write("".join([f"auth-agent: {message}\n", *(f"  {one}\n" for one in helps)]))

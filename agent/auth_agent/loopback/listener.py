@@ -169,4 +169,4 @@ def _listen(ports: Sequence[int]) -> socket.socket:
             raise
         else:
             return listening
-    raise PortsTakenError(f"no port to receive the login on: tried {', '.join(failures)} of {HOST}")
+    raise PortsTakenError(f"no port of {HOST} to receive the login on: tried {', '.join(failures)}")
