@@ -289,7 +289,7 @@ class Source:
 
 
 def at_login(code: str) -> tuple[Remedy, ...]:
-    """What helps a login or an import that is refused with that code, besides trying again."""
+    """What helps a login that is refused with that code."""
     if code == "invalid_client":
         return (remedies.correct_and_log_in("work", CLIENT_KEYS),)
     if code in ("invalid_request", "unauthorized_client"):
@@ -301,6 +301,10 @@ def at_import(code: str) -> tuple[Remedy, ...]:
     if code == "invalid_grant":
         return (remedies.log_in_at_the_source(),)
     again = remedies.try_the_import_again()
+    if code == "invalid_client":
+        return remedies.correct_and_reload(CLIENT_KEYS), again
+    if code in ("invalid_request", "unauthorized_client"):
+        return remedies.correct_and_reload(KEYS), again
     return tuple(again if one == AGAIN else one for one in at_login(code))
 
 
@@ -473,7 +477,11 @@ def sources() -> dict[str, Source]:
             ),
         }
     bad = (AGAIN, ASK)
-    issuer = (remedies.correct_and_log_in("work", ("issuer",)),)
+    issuer = (
+        remedies.correct_and_log_in("work", ("issuer",)),
+        remedies.correct_and_reload(("issuer",)),
+        remedies.try_the_import_again(),
+    )
     manager = {"audience": f"{ISSUER}api/v2/"}
     claims = ("id_token.mismatch", "id_token._shown_audience", "id_token._party_problem", "id_token.display_name")
     mismatch, audience, party, name = ((one,) for one in claims)
@@ -550,9 +558,7 @@ def sources() -> dict[str, Source]:
             bad,
             ("address.check_address",),
         ),
-        "the metadata's issuer": Source(
-            naming("issuer", *every), (*issuer, Remedy("try again")), ("discovery.parse_metadata",)
-        ),
+        "the metadata's issuer": Source(naming("issuer", *every), issuer, ("discovery.parse_metadata",)),
         "the metadata's token endpoint": Source(naming("token_endpoint", *every), issuer, ("address.check_address",)),
         "the metadata's login page": Source(
             naming("authorization_endpoint", Harm.logs_in), (remedies.correct_and_log_in("work", KEYS),), mute=True
@@ -609,7 +615,7 @@ def sources() -> dict[str, Source]:
     for status, code, helps in (
         (400, "", (ASK,)),
         (401, "", (LOG_IN,)),
-        (403, "insufficient_scope", (remedies.widen_scope("work", SCOPE),)),
+        (403, "insufficient_scope", (remedies.widen_scope("work", SCOPE, account(**manager).scope),)),
         (403, "Bearer", (LOG_IN,)),
         (429, "", ()),
         (500, "", (remedies.look_at_metadata("work"),)),
@@ -897,7 +903,7 @@ def told_of(kind: type[Failure], text: str) -> Came:
         advice.failed(one, renewal, NOW, key) for key in (MAIN, TokenKey("https://api.example/", "read:all"))
     ]
     told.errors += [advice.login_failed(one, failure, command) for command in (remedies.LOGIN, remedies.IMPORT)]
-    told.errors += [advice.user_failed("work", "users", failure, "read:current_user", SCOPE)]
+    told.errors += [advice.user_failed("work", account("users"), failure, "read:current_user", SCOPE)]
     told.errors += [advice.login_required("work", failure.reason), advice.locked("work", failure.reason, UNLOCK)]
     record = {"account": "work", "state": "ready", "renewal": "retrying", "reason": failure.reason}
     remedy = remedies_to_wire(advice.retry_remedy(one, failure))

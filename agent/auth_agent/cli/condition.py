@@ -102,7 +102,7 @@ def _remedy(record: Mapping[str, object]) -> tuple[Remedy, ...]:
     """What helps, by the agent's word; by the session's state, where an older agent has no word for it."""
     if "remedy" in record:
         return remedies_from_wire(record["remedy"])
-    name, state = str(record.get("account")), record.get("state")
+    name, state = printable(record.get("account")), record.get("state")
     if record.get("reason") == "account_removed":
         return (remedies.put_back_and_reload(),)
     if state == LOGGED_OUT:
@@ -125,7 +125,7 @@ def _ready(record: Mapping[str, object], now: float) -> Condition:
         end = number(record.get("session_ends_at"))
         if end is None or end - now > _NEAR:
             return Condition("good", "ready", more)
-        in_time = (remedies.log_in_in_time(str(record.get("account"))),)
+        in_time = (remedies.log_in_in_time(printable(record.get("account"))),)
         return Condition("warning", "ready", more, session_end(record, now), in_time)
     return Condition("warning", "ready, but refreshes fail", more, reason(record), _remedy(record))
 
