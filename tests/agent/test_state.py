@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, strategies as st
 
+from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import (
     AnotherUser,
@@ -269,3 +272,13 @@ def test_a_locked_session_can_only_be_logged_out() -> None:
     assert locked.log_out() == LoggedOut()
     with pytest.raises(IllegalMoveError):
         locked.log_in(LOGIN, token())
+
+
+def test_a_login_is_renewable_where_there_is_what_its_grant_renews_it_with() -> None:
+    secretless = replace(CLIENT_CREDENTIALS, needs_secret=False)
+    assert not UNRENEWABLE.renewable
+    assert replace(UNRENEWABLE, refresh_token=Secret("rt")).renewable
+    assert not replace(UNRENEWABLE, client_secret=Secret("hush")).renewable
+    assert not replace(UNRENEWABLE, grant_type=CLIENT_CREDENTIALS).renewable
+    assert replace(UNRENEWABLE, grant_type=CLIENT_CREDENTIALS, client_secret=Secret("hush")).renewable
+    assert replace(UNRENEWABLE, grant_type=secretless).renewable

@@ -139,8 +139,9 @@ class Login:
     @property
     def renewable(self) -> bool:
         """Whether there is something to get the next token with."""
-        credential = self.refresh_token if self.grant_type.has_refresh_token else self.client_secret
-        return credential is not None
+        if self.grant_type.has_refresh_token:
+            return self.refresh_token is not None
+        return self.client_secret is not None or not self.grant_type.needs_secret
 
     def client(self, method: str | None) -> Client:
         """Whom its provider gives tokens to; `method` is the configuration's way of authentication."""
