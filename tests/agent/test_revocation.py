@@ -9,13 +9,16 @@ import anyio
 import pytest
 import trio.testing
 
-from auth_agent.oauth.outcome import TokenReply
+from auth_agent.oauth.client import Client
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Failure, TokenReply, Unsent
+from auth_agent.oauth.provider import REQUEST_TIMEOUT
 from auth_agent.secret import Secret
 from auth_agent.sessions.revocation import Arrival, Revocation, may_end_with
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active, Locked, LoggedOut, Login, LoginRequired, State
 from tests.agent.heart import World, all_of, running
-from tests.agent.world import ALICE, CLIENT, ISSUER, account, config, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeProvider, account, config, reply
 
 pytestmark = pytest.mark.anyio
 
@@ -125,6 +128,29 @@ async def two_of_one_user() -> AsyncGenerator[World]:
         world.provider.script = [reply("at-h", refresh_token="rt-h")]
         await world.log_in("rt-home", name="home")
         yield world
+
+
+class Unreachable(FakeProvider):
+    """A provider on a network that swallows what is sent: each look-up takes as long as one may."""
+
+    look_ups = 0
+
+    async def discover(self) -> Metadata | Failure:
+        self.look_ups += 1
+        await anyio.sleep(REQUEST_TIMEOUT)
+        return Unsent("no answer")
+
+    async def revoke(self, client: Client, refresh_token: Secret) -> bool:  # as `HttpProvider` does it
+        return not isinstance(await self.discover(), Failure) and await super().revoke(client, refresh_token)
+
+
+async def test_a_provider_that_can_not_be_reached_is_looked_for_once_by_a_revocation() -> None:
+    async with running() as world:
+        world.provider = provider = Unreachable()
+        out = await world.logins.log_out(world.session, revoke=True)
+        assert (out.revoked, out.reason) == (False, None)
+        assert provider.look_ups == 1  # a client waits 60 s for its logout, and for the logout's page besides
+        assert provider.revoked == []
 
 
 async def test_of_two_sessions_of_one_user_the_first_that_logs_out_is_forgotten_and_the_last_is_revoked() -> None:

@@ -83,9 +83,11 @@ class TokenClient:
         client = login.client(account.token_endpoint_auth_method)
         try:
             provider = self._provider_for(account)
-            await provider.discover()  # it may take a while, and another session may come meanwhile
+            found = await provider.discover()  # it may take a while, and another session may come meanwhile
             ending = () if shared else self._table.may_end_with(login)
-            revoked = not ending and await provider.revoke(client, login.refresh_token)
+            # One that can't be reached is not looked for once more: whoever logs out waits for this.
+            can_ask = not ending and not isinstance(found, Failure)
+            revoked = can_ask and await provider.revoke(client, login.refresh_token)
         except Exception as error:  # noqa: BLE001 -- as in `send`
             _log.error("defect account=%s in=revoke error=%s", account.name, place(error))
             return Revocation()
