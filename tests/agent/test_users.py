@@ -9,6 +9,7 @@ from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.auth0 import READ, UPDATE, InsufficientScope
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, Refused, Rejected, Unsent, Unusable
+from auth_agent.sessions.identity import id_token_at_hand
 from auth_agent_client import errors
 from tests.agent.heart import World, all_of, running
 from tests.agent.world import ISSUER, METADATA, FakeProvider, account
@@ -52,6 +53,21 @@ def methods(world: World) -> list[str]:
 
 
 # ---- reading
+
+
+async def test_whatever_is_asked_of_a_session_that_is_over_the_failure_is_the_records() -> None:
+    async with running(auth0()) as world:
+        world.provider.subject = "auth0|bob"
+        with pytest.raises(errors.LoginRequired) as by_token:
+            await world.token(world.session.force())
+        with pytest.raises(errors.LoginRequired) as by_user:
+            await world.users.user(world.session)
+        with pytest.raises(errors.LoginRequired) as by_profile:
+            world.profiles.at_hand(world.session, 300)
+        with pytest.raises(errors.LoginRequired) as by_id_token:
+            id_token_at_hand(world.session, None, world.clock.now())
+        found = [one.value.failure for one in (by_token, by_user, by_profile, by_id_token)]
+        assert found == [world.session.failure] * 4 == ["wrong_user"] * 4
 
 
 async def test_a_user_is_asked_for_by_the_accounts_own_token() -> None:

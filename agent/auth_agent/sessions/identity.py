@@ -6,7 +6,7 @@ from auth_agent import remedies
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.secret import Secret
-from auth_agent.sessions.advice import LOGGED_OUT, login_required, nobody, too_short
+from auth_agent.sessions.advice import nobody, too_short
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active
 from auth_agent_client import errors
@@ -28,7 +28,7 @@ def id_token_at_hand(session: Session, min_ttl: float | None, now: Moment) -> ID
     """
     name = session.account.name
     if not isinstance(session.state, Active) or session.suspended is not None:
-        raise login_required(name, session.reason or LOGGED_OUT)
+        raise session.login_required()
     if not session.account.grant_type.has_user:
         raise nobody(name)
     if session.state.login.id_token is None and "openid" not in session.account.scope.split():

@@ -13,7 +13,7 @@ from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, Rejecte
 from auth_agent.oauth.provider import Provider
 from auth_agent.promise import Promise
 from auth_agent.sessions.access import Access
-from auth_agent.sessions.advice import LOGGED_OUT, failure_word, login_required, nobody
+from auth_agent.sessions.advice import failure_word, nobody
 from auth_agent.sessions.background import deadline
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.profile import INTERVAL, Profile, Told, by_id_token
@@ -68,7 +68,7 @@ class Profiles:
         if not session.account.grant_type.has_user:
             raise nobody(session.account.name)
         if not isinstance(session.state, Active) or session.suspended is not None:
-            raise login_required(session.account.name, session.reason or LOGGED_OUT)
+            raise session.login_required()
         kept = session.profile
         if kept is None or not kept.is_fresh(session.said, max_age, self._table.clock.now().wall):
             return None

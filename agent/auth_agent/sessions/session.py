@@ -128,7 +128,7 @@ class Session:
         if isinstance(state, Locked):
             return locked(self.account.name, state.reason, state.remedy)
         if not isinstance(state, Active) or self.suspended is not None:
-            return self._login_required()
+            return self.login_required()
         due = self.refresh_due(now)
         decision, decided = decide(
             self.account,
@@ -442,6 +442,10 @@ class Session:
         last = renewal.after if isinstance(renewal, Running) else renewal
         return last.failure if isinstance(last, Retrying) else None
 
+    def login_required(self) -> errors.LoginRequired:
+        """Return the error for whoever asks for what only a session that is logged in has."""
+        return login_required(self.account.name, self.reason or LOGGED_OUT, self.failure)
+
     def refresh_at(self) -> Moment | None:
         """When the next refresh is due by time; None: it isn't."""
         if not isinstance(self.state, Active) or self.suspended is not None:
@@ -518,9 +522,6 @@ class Session:
             assumed=reply.lifetime is None,
             serial=self._serial,
         )
-
-    def _login_required(self) -> errors.LoginRequired:
-        return login_required(self.account.name, self.reason or LOGGED_OUT, self.failure)
 
     def _move(self, state: State) -> None:
         self.state = state

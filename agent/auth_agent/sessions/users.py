@@ -13,7 +13,7 @@ from auth_agent.oauth.auth0 import READ, UPDATE, management_audience, user_addre
 from auth_agent.oauth.outcome import Busy, Failure, Lost
 from auth_agent.oauth.provider import Provider
 from auth_agent.sessions.access import Access
-from auth_agent.sessions.advice import LOGGED_OUT, locked, login_required, nobody, user_failed
+from auth_agent.sessions.advice import locked, nobody, user_failed
 from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, Active, TokenKey
@@ -206,7 +206,7 @@ def _subject(session: Session) -> str:
     """Whose session it is. Raises an `AgentError` where it is nobody's."""
     name, login = session.account.name, session.login
     if not isinstance(session.state, Active) or session.suspended is not None or login is None:
-        raise login_required(name, session.reason or LOGGED_OUT)
+        raise session.login_required()
     if login.subject is None:
         reason = "it is not known whose session this is"
         again = (remedies.log_in_again(name),)
