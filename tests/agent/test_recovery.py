@@ -6,11 +6,13 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given, strategies as st
 
+from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.outcome import Lost
 from auth_agent.secret import Secret
 from auth_agent.sessions.entry import Kept
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY, Recovery, alive, recover, unreadable
+from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active, LoggedOut, Login, LoginRequired, Retrying, State
 from auth_agent.storage.journal import Journal, Note
 from tests.agent.world import FakeClock, account
@@ -222,6 +224,13 @@ async def test_what_was_replaced_is_remembered_though_the_entry_is_gone() -> Non
 
 
 # ---- entries of another kind
+
+
+def test_an_unreadable_entry_of_a_clients_own_account_is_the_reason_and_not_another_grant() -> None:
+    robot = account(grant_type=CLIENT_CREDENTIALS)
+    session = Session(robot, 0.5)
+    session.state = unreadable(robot, "of a newer version").state
+    assert (session.suspended, session.reason, session.failure) == (None, "of a newer version", "store_failed")
 
 
 async def test_an_entry_that_can_not_be_read_has_a_person_log_in_and_is_left_alone_unless_it_is_dead() -> None:

@@ -55,7 +55,8 @@ def alive(kept: Kept | None, note: Note) -> Kept | None:
 
 def unreadable(account: Account, reason: str) -> Kept:
     """Return what stands for an entry that can't be read: a person has to log in, and the entry is left alone."""
-    nobody = Login(account.issuer, account.client_id, account.audience, None, None, None, None)
+    whose = account.issuer, account.client_id, account.audience
+    nobody = Login(*whose, None, None, None, None, grant_type=account.grant_type)
     return Kept(LoginRequired(reason, nobody, failure="store_failed"), 0, 0, None)
 
 
