@@ -133,8 +133,15 @@ async def test_what_was_answered_before_is_better_than_the_id_token() -> None:
         assert (told.claims["n"], told.fetched_at, told.stale) == (1, NOON, True)
 
 
-async def test_without_an_id_token_the_failure_is_told_with_what_to_do() -> None:
-    async with running(FakeProvider(subject=None)) as world:
+@pytest.mark.parametrize(
+    ("scope", "helps"),
+    [
+        ("openid profile", "auth-agent login work"),
+        ("profile email", "auth-agent login work --scope 'openid profile email'"),
+    ],
+)
+async def test_without_an_id_token_the_failure_is_told_with_what_to_do(scope: str, helps: str) -> None:
+    async with running(FakeProvider(subject=None), account(scope=scope)) as world:
         world.provider.profile_script = [Unsent("no route"), Refused("HTTP 403")]
         with pytest.raises(errors.Unavailable, match="work: no route; try again in 60 s") as raised:
             await profile(world)
@@ -142,7 +149,7 @@ async def test_without_an_id_token_the_failure_is_told_with_what_to_do() -> None
         await anyio.sleep(60)
         with pytest.raises(errors.Denied, match="there is no ID token") as denied:
             await profile(world)
-        assert "openid" in denied.value.remedy[0].text
+        assert [remedy.line for remedy in denied.value.remedy] == [helps]
 
 
 async def test_another_users_answer_is_never_used() -> None:
