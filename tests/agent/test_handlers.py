@@ -184,6 +184,21 @@ async def test_of_a_url_the_policy_is_asked_about_the_account_that_it_belongs_to
     assert desk.policy.asked == [(desk.client, "token", "work", False)]
 
 
+@pytest.mark.parametrize("now", ["", "home"], ids=["none", "another account's"])
+async def test_a_url_whose_rule_changes_while_its_session_is_read_gets_no_token(desk: Desk, now: str) -> None:
+    accounts = config(WORK, account("home", default=True))
+    rule = HostRule("git.example.com", read_key("git.example.com"), "work")
+    desk.world.table.configure(replace(accounts, hosts=(rule,)))
+    desk.lock()
+    answer = desk.answer("token", url="https://git.example.com/project")
+    assert callable(answer)
+    desk.world.table.configure(replace(accounts, hosts=(replace(rule, account=now),) if now else ()))
+    desk.world.keeper.read_all()
+    with pytest.raises(errors.Denied, match=r"git\.example\.com"):
+        await answer()
+    assert desk.counted == {}
+
+
 async def test_a_token_at_hand_is_answered_at_once(desk: Desk) -> None:
     answer = desk.answer("token", account="work")
     assert isinstance(answer, dict)

@@ -131,7 +131,7 @@ class Handlers:
         session = self._table.session(given.text("account"))
         self._policy.check(caller, given.method, session)
         if session.is_locked and not method.while_locked:
-            return self._once_open(method, caller, session, given)
+            return self._once_open(method, caller, session, request)
         return self._call(method, caller, session, given)
 
     def _call(self, method: SessionMethod, caller: Caller, session: Session, given: Arguments) -> Result | Later:
@@ -160,13 +160,15 @@ class Handlers:
         self._table.unwatch(caller)
         self._logins.leave(caller)
 
-    def _once_open(self, method: SessionMethod, caller: Caller, session: Session, given: Arguments) -> Later:
+    def _once_open(self, method: SessionMethod, caller: Caller, session: Session, request: Request) -> Later:
         """What a method answers when the session has been read from the store."""
 
         async def wait() -> Result:
-            begun, timeout = anyio.current_time(), given.timeout
+            given, begun = Arguments(request), anyio.current_time()
+            timeout = given.timeout
             await self._keeper.opened(session, min(READ_PATIENCE, timeout))
             self._table.session(session.account.name)  # raises if it has vanished from the configuration meanwhile
+            resolve_url(given, self._table.config, session.account.name)  # raises if it is not its token's any more
             if session.is_locked:
                 raise locked(session.account.name, session.reason or "", session.remedy)
             given.timeout = max(0.0, timeout - (anyio.current_time() - begun))

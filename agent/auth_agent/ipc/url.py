@@ -10,8 +10,10 @@ from auth_agent_client import errors
 _MAX_PATH = 4096  # bytes of a file's path, on Linux
 
 
-def resolve_url(given: Arguments, config: Config) -> None:
+def resolve_url(given: Arguments, config: Config, name: str | None = None) -> None:
     """Put the account, the audience and the scope in the place of the request's `url`, where there is one.
+
+    `name` is the account that was found for it before, by a configuration that may have changed since.
 
     Raises:
         InvalidRequest: the URL could be read in two ways, or the request names another audience or scope.
@@ -30,7 +32,7 @@ def resolve_url(given: Arguments, config: Config) -> None:
         path = printable(str(config.path), _MAX_PATH)
         raise errors.Denied(f"no account is configured for {place.origin}", remedy=(add_host(place.key, path),))
     account = config.accounts[rule.account]
-    if given.text("account") not in (None, account.name):
+    if not {given.text("account"), name} <= {None, account.name}:
         raise errors.Denied(f"{place.origin} gets tokens of the account {account.name}, and of no other")
     if given.text("audience") not in (None, rule.audience or account.audience):
         raise errors.InvalidRequest(f"token: audience is not the one for {place.origin}", parameter="audience")
