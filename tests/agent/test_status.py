@@ -279,7 +279,7 @@ def test_an_older_agent_is_pointed_out_with_the_command_that_restarts_it() -> No
     lines = status(shown(), version="0.3.12").splitlines()
     assert lines[-1] == "auth-agent restart"
     assert "0.3.12" in lines[-2]
-    assert "0.4.0 is installed" in lines[-2]
+    assert "0.4.0 is installed; restart it:" in " ".join(lines[-2:])
 
 
 @pytest.mark.parametrize("version", ["0.4.0", "0.10.0", "1.0.0", "", None, "9" * 5000])

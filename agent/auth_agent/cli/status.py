@@ -243,7 +243,7 @@ def _upgrade(about: Mapping[str, object], version: str, terminal: Terminal) -> l
     theirs = printable(about.get("version"))
     if not theirs or _numbers(theirs) >= _numbers(version):
         return []
-    text = f"The agent is of version {theirs}, and {version} is installed:"
+    text = f"The agent is of version {theirs}, and {version} is installed;"
     return [terminal.wrap("", [Piece(text, "warning"), *_pieces(remedies.restart())])]
 
 
