@@ -1,7 +1,8 @@
 """The agent with defects that a test orders: `python defective.py DIRECTORY run`, and the other commands.
 
-A file in that directory, named as a call of the provider or the store, makes the next such call raise what no code
-foresees: an exception whose text quotes everything that the call was given.
+A file in that directory, named as a call of the provider or the store (a token request by its grant, such as
+`refresh_token`), makes the next such call raise what no code foresees: an exception whose text quotes everything that
+the call was given.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from auth_agent import daemon
 from auth_agent.cli import commands
 from auth_agent.config import Account
 from auth_agent.oauth.provider import Provider
+from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 
 
@@ -28,12 +30,12 @@ class Defective:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._real, name)
-        order = self._orders / name
-        return partial(_raise, found, order) if callable(found) else found
+        return partial(_raise, found, self._orders, name) if callable(found) else found
 
 
-async def _raise(call: Callable[..., Any], order: Path, *given: object) -> Any:
-    if not _is_given(order):
+async def _raise(call: Callable[..., Any], orders: Path, name: str, *given: object) -> Any:
+    grants = [each.grant_type.rpartition(":")[2] for each in given if isinstance(each, TokenRequest)]
+    if not _is_given(orders / (grants[0] if grants else name)):
         return await call(*given)
     quoted = " ".join(_quoted(each) for each in given)
     asyncio.get_running_loop().call_soon(_explode, quoted)  # in the loop itself, where no task catches it
@@ -55,6 +57,8 @@ def _explode(quoted: str) -> None:
 
 
 def _quoted(given: object) -> str:
+    if isinstance(given, TokenRequest):
+        return f"{given!r} {given.form(is_auth0=True)!r}"
     secret = given if isinstance(given, Secret) else getattr(given, "secret", None)
     return secret.reveal() if isinstance(secret, Secret) else repr(given)
 

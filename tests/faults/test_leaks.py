@@ -265,7 +265,7 @@ class Story:
         self.command("token", "nobody")
 
     def meet_defects(self) -> None:
-        for call in ("refresh", "write"):
+        for call in ("refresh_token", "write"):
             (self.orders / call).touch()
             with self.client() as client, contextlib.suppress(AgentError):
                 client.refresh("pasted")
@@ -277,10 +277,10 @@ class Story:
                 self.pages.append(self.provider.enter(test_login.address(login)).text)
                 test_login.result(client, login)
             assert not (self.orders / call).exists()
-        (self.orders / "poll").touch()
+        (self.orders / "device_code").touch()
         with self.client() as client:
             login = test_login.begin(client, "device", flow="device")
-            until(lambda: not (self.orders / "poll").exists())
+            until(lambda: not (self.orders / "device_code").exists())
             client.call("login_cancel", {"login_id": login["login_id"]})
 
     def lose_the_keyring(self) -> None:
