@@ -1,8 +1,15 @@
 """What all tests share: a skip that fails where it must not be, and the real provider."""
 
+import signal
 from collections.abc import Generator
 
 import pytest
+
+
+def pytest_configure() -> None:
+    # A shell ignores both for what it starts in the background, and so would everything that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
