@@ -341,7 +341,7 @@ def test_a_logout_of_all_goes_on_after_a_failure_and_ends_with_the_worst() -> No
             scripted(
                 server,
                 {"agent": {}, "accounts": records},
-                Denied("a: no\x1b[31m"),
+                Denied("a: no\x1b[31m", reason="no\x1b[31m"),
                 Unavailable("the agent is busy"),
                 {"revoked": True},
             ) as requests,
