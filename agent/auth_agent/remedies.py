@@ -99,7 +99,7 @@ def other_ports(account: str) -> tuple[Remedy, ...]:
 
 
 def give_secret(command: str, account: str) -> Remedy:
-    """The client needs a secret that the agent doesn't have; `command` is LOGIN or IMPORT."""
+    """The client needs a secret that the agent doesn't have, or has a new one; `command` is LOGIN or IMPORT."""
     return _run("give the client's secret, at a prompt", command, account, "--client-secret")
 
 

@@ -291,7 +291,7 @@ class Source:
 def at_login(code: str) -> tuple[Remedy, ...]:
     """What helps a login that is refused with that code."""
     if code == "invalid_client":
-        return (remedies.correct_and_log_in("work", CLIENT_KEYS),)
+        return remedies.correct_and_log_in("work", CLIENT_KEYS), remedies.give_secret(remedies.LOGIN, "work")
     if code in ("invalid_request", "unauthorized_client"):
         return (remedies.correct_and_log_in("work", KEYS),)
     return (AGAIN, ASK) if code == "login_required" else (AGAIN,)
@@ -302,7 +302,7 @@ def at_import(code: str) -> tuple[Remedy, ...]:
         return (remedies.log_in_at_the_source(),)
     again = remedies.try_the_import_again()
     if code == "invalid_client":
-        return remedies.correct_and_reload(CLIENT_KEYS), again
+        return remedies.correct_and_reload(CLIENT_KEYS), again, remedies.give_secret(remedies.IMPORT, "work")
     if code in ("invalid_request", "unauthorized_client"):
         return remedies.correct_and_reload(KEYS), again
     return tuple(again if one == AGAIN else one for one in at_login(code))
@@ -312,7 +312,7 @@ def at_refresh(code: str) -> tuple[Remedy, ...]:
     """What helps a refresh that is refused with that code."""
     now = remedies.refresh_when_corrected("work")
     if code == "invalid_client":
-        return remedies.correct_and_reload(CLIENT_KEYS), now
+        return remedies.correct_and_reload(CLIENT_KEYS), now, remedies.give_secret(remedies.LOGIN, "work")
     if code in ("invalid_request", "unauthorized_client"):
         return remedies.correct_and_reload(KEYS), now
     if code in ("invalid_grant", "invalid_scope", "invalid_target", "access_denied", "login_required"):

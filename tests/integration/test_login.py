@@ -412,7 +412,11 @@ def test_a_wrong_secret_is_named(provider: OpenIDProvider) -> None:
         provider.enter(address(login))
         error = failure(client, login)
         assert isinstance(error, Misconfigured)
-        assert "secret" in error.message
+        assert "invalid_client" in error.message
+        assert [remedy.line for remedy in error.remedy] == [
+            "auth-agent login work",
+            "auth-agent login work --client-secret",
+        ]
 
 
 def added(seen: set[str], one: str) -> set[str]:

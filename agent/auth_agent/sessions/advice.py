@@ -156,7 +156,8 @@ def retry_remedy(account: Account, failure: Failure, key: TokenKey = MAIN) -> tu
     """What helps a session whose refresh failed so, for the token of that key; it is tried again by itself as well."""
     name = account.name
     if isinstance(failure, Misconfigured):
-        return remedies.correct_and_reload(failure.keys), remedies.refresh_when_corrected(name)
+        now = remedies.refresh_when_corrected(name)
+        return remedies.correct_and_reload(failure.keys), now, *_new_secret(failure, name, LOGIN)
     if isinstance(failure, Refused) and key != MAIN:
         audience = account.audience if key.audience is None else key.audience
         own = remedies.account_of_its_own(name, account.issuer, account.client_id, audience, key.scope or None)
@@ -188,12 +189,18 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     if isinstance(failure, Misconfigured):
         by_login = (remedies.correct_and_log_in(name, failure.keys),)
         correction = by_login if command == LOGIN else (remedies.correct_and_reload(failure.keys), again)
-        return errors.Misconfigured(text, reason=reason, failure=word, remedy=correction)
+        secret = _new_secret(failure, name, command)
+        return errors.Misconfigured(text, reason=reason, failure=word, remedy=(*correction, *secret))
     if isinstance(failure, Refused):
         return errors.Denied(text, reason=reason, failure=word, remedy=(again,))
     first = remedies.correct_clock() if isinstance(failure, ClockWrong) else remedies.ask_the_provider()
     both = (first, again) if isinstance(failure, ClockWrong) else (again, first)
     return errors.ProviderError(text, reason=reason, failure=word, remedy=both)
+
+
+def _new_secret(failure: Misconfigured, name: str, command: str) -> tuple[Remedy, ...]:
+    """What helps besides, where the provider refuses how the client authenticates: its secret may be wrong."""
+    return (remedies.give_secret(command, name),) if "token_endpoint_auth_method" in failure.keys else ()
 
 
 def called_off(name: str, reason: str) -> errors.Denied:
