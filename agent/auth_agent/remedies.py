@@ -18,7 +18,7 @@ __all__ = ["another_socket", "close_directory", "start_agent"]  # the client's, 
 _AUTH_AGENT: Final = "auth-agent"
 LOGIN: Final = "login"
 IMPORT: Final = "import"
-# A longer value belongs into the file, and into no line that a person copies.
+# A longer value belongs in the configuration file: nobody copies such a line.
 _LONGEST_ARGUMENT: Final = 500
 
 

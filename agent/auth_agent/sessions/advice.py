@@ -184,8 +184,8 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     if isinstance(failure, Transient):
         return errors.Unavailable(text, reason=reason, failure=word, remedy=(again,), retry_after=_SOON)
     if isinstance(failure, Ended | CodeExpired):
-        remedy = again if command == LOGIN else remedies.log_in_at_the_source()
-        return errors.LoginRequired(text, reason=reason, failure=word, remedy=(remedy,))
+        first = again if command == LOGIN else remedies.log_in_at_the_source()
+        return errors.LoginRequired(text, reason=reason, failure=word, remedy=(first,))
     if isinstance(failure, Misconfigured):
         by_login = (remedies.correct_and_log_in(name, failure.keys),)
         correction = by_login if command == LOGIN else (remedies.correct_and_reload(failure.keys), again)
@@ -193,9 +193,11 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
         return errors.Misconfigured(text, reason=reason, failure=word, remedy=(*correction, *secret))
     if isinstance(failure, Refused):
         return errors.Denied(text, reason=reason, failure=word, remedy=(again,))
-    first = remedies.correct_clock() if isinstance(failure, ClockWrong) else remedies.ask_the_provider()
-    both = (first, again) if isinstance(failure, ClockWrong) else (again, first)
-    return errors.ProviderError(text, reason=reason, failure=word, remedy=both)
+    if isinstance(failure, ClockWrong):
+        remedy = remedies.correct_clock(), again
+    else:
+        remedy = again, remedies.ask_the_provider()
+    return errors.ProviderError(text, reason=reason, failure=word, remedy=remedy)
 
 
 def _new_secret(failure: Misconfigured, name: str, command: str) -> tuple[Remedy, ...]:
