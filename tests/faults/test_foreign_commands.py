@@ -108,7 +108,7 @@ def test_what_a_browser_brings_is_no_command_on_the_page_or_in_the_terminal(text
 def test_a_refused_refresh_brings_no_command(text: str, agent: AgentProcess, server: HostileServer) -> None:
     refusal = plain({"error": "invalid_client", "error_description": text}, 401)
     server.answer("work", "/token", in_turn(plain(granted(1, expires_in=3600)), refusal))
-    corrections = ["auth-agent reload", "auth-agent refresh work"]
+    corrections = ["auth-agent reload", "auth-agent refresh work", "auth-agent login work --client-secret"]
     with agent.client() as client:
         client.hello(text)
         client.import_refresh_token("rt-of-work", "work")
