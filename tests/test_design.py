@@ -10,7 +10,7 @@ AGENT, CLIENT = ROOT / "agent" / "auth_agent", ROOT / "client" / "auth_agent_cli
 DESIGN = (ROOT / "docs" / "design.md").read_text()
 CODE = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", DESIGN, flags=re.DOTALL | re.MULTILINE))
 PATHS = sorted({name for name in CODE if re.fullmatch(r"[\w/]+(\.(py|md)|/)", name)})
-# `Keeper.save`, `daemon.serve`: what is defined somewhere, and what it has.
+# `Saver.save`, `daemon.serve`: what is defined somewhere, and what it has.
 MEMBERS = sorted({name for name in CODE if re.fullmatch(r"\w+\.\w+", name)} - set(PATHS))
 WORDS = sorted({name for name in CODE if re.fullmatch(r"[A-Za-z_]\w+", name)})
 DRAWN = sorted(set(re.findall(r"\w+\.py", "".join(re.findall(r"^```.*?^```", DESIGN, flags=re.DOTALL | re.MULTILINE)))))

@@ -15,12 +15,12 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from auth_agent.address import check_address, check_issuer
 from auth_agent.config_path import config_path as config_path  # noqa: PLC0414 -- named again: for who imports it from here
 from auth_agent.errors import ConfigError
 from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES, GrantType
 from auth_agent.hosts import HostError, HostRule, Place, read_key
 from auth_agent.printable import printable
+from auth_agent.urls import check_issuer, check_url
 from auth_agent_client.messages import is_account_name
 
 # Three, since Auth0 wants each callback address registered, port and all, and one may be taken.
@@ -310,7 +310,7 @@ def _account_name(value: object) -> str:
 
 def _api_address(value: object) -> str:
     address = _text(value)
-    parts = check_address(address)
+    parts = check_url(address)
     if parts.query or parts.fragment or not parts.path.endswith("/"):
         raise ValueError("must be the API's address with a slash at its end, such as https://acme.eu.auth0.com/api/v2/")
     return address

@@ -30,8 +30,8 @@ from auth_agent.ipc.usage import Usage
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
 from auth_agent.oauth.signature import WorkerSignatures
 from auth_agent.sessions.heart import Heart
-from auth_agent.sessions.keeper import UNREAD, Keeper
 from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.saver import UNREAD, Saver
 from auth_agent.sessions.table import Table
 from auth_agent.storage.state_directory import state_path
 from auth_agent.storage.store import Store, StoreError
@@ -84,10 +84,10 @@ async def serve(
     # Signals are received to the very end: a second SIGTERM must not cut short what the first one lets finish.
     with Listener(socket_path, inherited) as listener, Signals(*_ENDS, _RELOAD, _RESTART) as signals:
         table = Table(config, clock or Clock(), unread=UNREAD if store.persistent else None)
-        keeper, signatures = Keeper(table, store, opened.journal), WorkerSignatures()
-        heart = Heart(table, keeper, wrap(http), signatures)
+        saver, signatures = Saver(table, store, opened.journal), WorkerSignatures()
+        heart = Heart(table, saver, wrap(http), signatures)
         refresher, logins = heart.refresher, heart.logins
-        reload = partial(_reload, table, keeper, refresher, config_path)
+        reload = partial(_reload, table, saver, refresher, config_path)
         about = _about(listener.path)
         asyncio.get_running_loop().set_exception_handler(_report)
         asked = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
@@ -98,7 +98,7 @@ async def serve(
                 refresher,
                 heart.background,
                 logins,
-                keeper,
+                saver,
                 heart.profiles,
                 heart.users,
                 Policy(),
@@ -113,9 +113,9 @@ async def serve(
                 work.start_soon(accepting.run)
                 _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
                 _tell_ready()  # before the keyring is touched: that may take as long as it likes
-                keeper.read_all()
+                saver.read_all()
                 asked = await _until_stopped(
-                    signals, partial(_try, reload), partial(_may_restart, config_path, keeper, about)
+                    signals, partial(_try, reload), partial(_may_restart, config_path, saver, about)
                 )
                 front.cancel_scope.cancel()
             # No refresh begins from here on; what is in flight comes to its end, and clients get their answers.
@@ -133,8 +133,8 @@ async def serve(
             work.cancel_scope.cancel()
         await http.aclose()
         with anyio.move_on_after(_FAREWELL):
-            await store.rest()
-            await signatures.rest()
+            await store.release()
+            await signatures.release()
         # Until here a signal to end was only noted, and comes before the restart; from here on it ends the process.
         restarts = asked is _RESTART and not signals.release(*_ENDS)
         _log.info("restarting" if restarts else "stopped")
@@ -175,12 +175,12 @@ async def _until_stopped(
             return signum
 
 
-async def _may_restart(config_path: Path, keeper: Keeper, about: dict[str, object]) -> bool:
+async def _may_restart(config_path: Path, saver: Saver, about: dict[str, object]) -> bool:
     """Whether an agent that begins now would serve what this one does; if not, this one says why, and goes on."""
     try:
         load(config_path)
         check_program()
-        await keeper.check()
+        await saver.check()
     except (StartupError, StoreError) as error:
         refused = {"at": time.time(), "reason": str(error), "remedy": remedies_to_wire(error.remedy)}
         about["restart_refused"] = refused
@@ -208,7 +208,7 @@ def _about(socket_path: Path) -> dict[str, object]:
     }
 
 
-def _reload(table: Table, keeper: Keeper, refresher: Refresher, config_path: Path) -> dict[str, list[str]]:
+def _reload(table: Table, saver: Saver, refresher: Refresher, config_path: Path) -> dict[str, list[str]]:
     try:
         config = load(config_path)
     except ConfigError as error:
@@ -216,7 +216,7 @@ def _reload(table: Table, keeper: Keeper, refresher: Refresher, config_path: Pat
     if table.config.accounts and not config_path.exists():  # an editor may be about to put it there
         raise _not_in_force(f"{config_path} is gone")
     changes = table.configure(config)
-    keeper.read_all()
+    saver.read_all()
     refresher.reschedule()
     _log.info("reload %s", " ".join(f"{what}={','.join(names) or '-'}" for what, names in changes.items()))
     return changes

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import idna
 
-from auth_agent.address import LOOPBACK
+from auth_agent.urls import LOOPBACK
 
 _PORTS: Final = {"https": 443, "http": 80}
 _MAX_PORT: Final = 65_535

@@ -7,10 +7,10 @@ import anyio
 
 from auth_agent.config import Account
 from auth_agent.secret import Secret
-from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.heart import Heart
-from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
@@ -29,8 +29,8 @@ class World(Heart):
         self.signatures = FakeSignatures()
         self.clock = FakeClock(running=True)
         table = Table(config(*accounts), self.clock, chance=lambda: 0.5)
-        keeper = Keeper(table, store or MemoryStore(), Journal(None))
-        super().__init__(table, keeper, self.provider_for, self.signatures, lambda: 0.5)
+        saver = Saver(table, store or MemoryStore(), Journal(None))
+        super().__init__(table, saver, self.provider_for, self.signatures, lambda: 0.5)
         self.session: Session = table.session("work")
 
     def provider_for(self, account: Account) -> FakeProvider:
@@ -45,7 +45,7 @@ class World(Heart):
     async def token(self, demand: Demand | None = None, *, timeout: float = 15) -> str:
         if demand is not None and self.session.ask(demand.key, demand.min_ttl, self.clock.now()):
             self.refresher.reschedule()
-        found = await self.refresher.token(self.session, demand or Demand(), Allowance(), timeout)
+        found = await self.refresher.token(self.session, demand or Demand(), RateLimit(), timeout)
         return found.value.reveal()
 
 

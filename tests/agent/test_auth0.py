@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from auth_agent.oauth.auth0 import InsufficientScope, logout_address, management_audience, parse_user, user_address
-from auth_agent.oauth.discovery import Metadata, end_session_address
-from auth_agent.oauth.outcome import Busy, Failure, Lost, Refused, Rejected, Unusable
+from auth_agent.oauth.auth0 import InsufficientScope, logout_url, management_audience, parse_user, user_url
+from auth_agent.oauth.discovery import Metadata, end_session_url
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Refusal, Rejected, Unusable
 from auth_agent.secret import Secret
 
 ISSUER = "https://acme.eu.auth0.com/"
@@ -27,19 +27,19 @@ def error(status: int, code: str | None = None, message: str = "no") -> dict[str
 def test_the_api_is_below_the_tenants_domain_and_a_user_below_the_api() -> None:
     audience = management_audience(ISSUER)
     assert audience == management_audience(ISSUER.rstrip("/")) == f"{ISSUER}api/v2/"
-    assert user_address(ISSUER, "auth0|a/b?c") == f"{ISSUER}api/v2/users/auth0%7Ca%2Fb%3Fc"
-    assert user_address(ISSUER, "a", ["x y", "z"]).endswith("/users/a?fields=x+y%2Cz&include_fields=true")
+    assert user_url(ISSUER, "auth0|a/b?c") == f"{ISSUER}api/v2/users/auth0%7Ca%2Fb%3Fc"
+    assert user_url(ISSUER, "a", ["x y", "z"]).endswith("/users/a?fields=x+y%2Cz&include_fields=true")
 
 
 def test_the_browsers_session_ends_at_the_page_that_the_metadata_names_or_at_auth0s_own() -> None:
     auth0 = Metadata(ISSUER, f"{ISSUER}oauth/token", authorization_endpoint=f"{ISSUER}authorize")
-    assert end_session_address(auth0, "a b") == logout_address(ISSUER, "a b") == f"{ISSUER}v2/logout?client_id=a+b"
+    assert end_session_url(auth0, "a b") == logout_url(ISSUER, "a b") == f"{ISSUER}v2/logout?client_id=a+b"
     plain = Metadata("https://id.example", "https://id.example/token")
-    assert end_session_address(plain, "a") is None
+    assert end_session_url(plain, "a") is None
     for named, address in (("/end", "/end?client_id=a"), ("/end?x=1", "/end?x=1&client_id=a")):
         page = f"https://id.example{named}"
         named_page = Metadata("https://id.example", "https://id.example/token", end_session_endpoint=page)
-        assert end_session_address(named_page, "a") == f"https://id.example{address}"
+        assert end_session_url(named_page, "a") == f"https://id.example{address}"
 
 
 def test_a_user_is_told_as_it_is() -> None:
@@ -57,7 +57,7 @@ def test_an_answer_that_cannot_be_read_may_have_followed_a_change(body: object) 
         (401, error(401, message="Expired token received"), Rejected),
         (401, b"", Rejected),
         (403, error(403, "insufficient_scope"), InsufficientScope),
-        (400, error(400, "Bearer", "Bad HTTP authentication header format"), Refused),
+        (400, error(400, "Bearer", "Bad HTTP authentication header format"), Refusal),
         (400, error(400, "invalid_body"), Unusable),
         (403, error(403), Unusable),
         (404, error(404, "inexistent_user"), Unusable),

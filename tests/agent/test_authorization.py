@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import pytest
 from hypothesis import given, strategies as st
 
-from auth_agent.oauth.authorization import Attempt, authorization_address, read_redirect
-from auth_agent.oauth.outcome import Failure, Refused, Unusable
+from auth_agent.oauth.authorization import AuthorizationRequest, authorization_url, read_redirect
+from auth_agent.oauth.outcome import Failure, Refusal, Unusable
 from auth_agent.secret import Secret
 
 ISSUER = "https://acme.example/"
@@ -16,26 +16,26 @@ ENDPOINT = "https://acme.example/authorize"
 REDIRECT = "http://127.0.0.1:8976/callback"
 
 
-def attempt() -> Attempt:
-    return Attempt(Secret("the-state"), Secret("the-nonce"), Secret("the-verifier"))
+def attempt() -> AuthorizationRequest:
+    return AuthorizationRequest(Secret("the-state"), Secret("the-nonce"), Secret("the-verifier"))
 
 
 def asked(endpoint: str = ENDPOINT, scope: str = "openid", audience: str | None = None, **more: str) -> dict[str, str]:
-    address = authorization_address(
+    address = authorization_url(
         endpoint, attempt(), client_id="app", redirect_uri=REDIRECT, scope=scope, audience=audience, more=more
     )
     return dict(parse_qsl(urlsplit(address).query, strict_parsing=True))
 
 
 def read(names_issuer: bool = False, **fields: str) -> Secret | Failure | None:
-    return read_redirect(urlencode(fields), attempt(), ISSUER, names_issuer=names_issuer)
+    return read_redirect(urlencode(fields), attempt(), ISSUER, iss_parameter_supported=names_issuer)
 
 
 # ---- an attempt
 
 
 def test_no_two_attempts_share_anything() -> None:
-    one, other = Attempt.begin(), Attempt.begin()
+    one, other = AuthorizationRequest.begin(), AuthorizationRequest.begin()
     values = [value.reveal() for each in (one, other) for value in (each.state, each.nonce, each.verifier)]
     assert len(set(values)) == 6
     assert all(len(value) >= 43 for value in values)
@@ -43,7 +43,7 @@ def test_no_two_attempts_share_anything() -> None:
 
 def test_the_challenge_is_the_verifier_s_s256() -> None:
     # RFC 7636, appendix B.
-    one = Attempt(Secret(""), Secret(""), Secret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"))
+    one = AuthorizationRequest(Secret(""), Secret(""), Secret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"))
     assert one.challenge == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
@@ -124,7 +124,7 @@ def test_a_redirect_with_another_state_is_not_this_login_s(state: str) -> None:
     ],
 )
 def test_a_redirect_that_no_provider_makes_is_not_this_login_s(query: str) -> None:
-    assert read_redirect(query, attempt(), ISSUER, names_issuer=False) is None
+    assert read_redirect(query, attempt(), ISSUER, iss_parameter_supported=False) is None
 
 
 def test_an_answer_in_another_provider_s_name_is_refused() -> None:
@@ -142,14 +142,14 @@ def test_an_answer_must_name_a_provider_that_says_it_does_so() -> None:
 
 def test_an_error_says_why() -> None:
     outcome = read(state="the-state", error="access_denied", error_description="The user\x1b[31m pressed cancel")
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Refusal)
     assert outcome.reason.startswith("access_denied: The user")
     assert "\x1b" not in outcome.reason
 
 
 def test_an_error_that_quotes_the_login_s_secrets_is_shown_without_them() -> None:
     outcome = read(state="the-state", error="access_denied", error_description="the-state is over, nonce the-nonce")
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Refusal)
     assert outcome.reason == "access_denied: … is over, nonce …"
 
 
@@ -160,13 +160,13 @@ def test_a_redirect_of_this_login_without_a_code_ends_it(code: str) -> None:
 
 @given(st.text())
 def test_whatever_comes_is_read_or_is_not_this_login_s(query: str) -> None:
-    assert read_redirect(query, attempt(), ISSUER, names_issuer=True) is None
+    assert read_redirect(query, attempt(), ISSUER, iss_parameter_supported=True) is None
 
 
 @given(st.dictionaries(st.sampled_from(["code", "error", "error_description", "iss", "x"]), st.text()))
 def test_whatever_comes_with_the_state_is_an_answer(fields: dict[str, str]) -> None:
     query = urlencode({**fields, "state": "the-state"}, errors="replace")
-    found = read_redirect(query, attempt(), ISSUER, names_issuer=False)
+    found = read_redirect(query, attempt(), ISSUER, iss_parameter_supported=False)
     assert isinstance(found, Secret | Failure)
     if isinstance(found, Secret):
         assert found.reveal() == parse_qs(query)["code"][0]

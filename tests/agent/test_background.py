@@ -9,7 +9,7 @@ import pytest
 import trio.testing
 
 from auth_agent.sessions.background import PATIENCE, Background
-from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.memory import MemoryStore
@@ -25,7 +25,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 
 def idle() -> Background:
-    return Background(Keeper(Table(config(), FakeClock()), MemoryStore(), Journal(None)))
+    return Background(Saver(Table(config(), FakeClock()), MemoryStore(), Journal(None)))
 
 
 @asynccontextmanager

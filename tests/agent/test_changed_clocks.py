@@ -14,13 +14,13 @@ import trio.testing
 from hypothesis import given, settings, strategies as st
 
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.outcome import Failure, TokenReply
+from auth_agent.oauth.outcome import Failure, TokenResponse
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.schedule import SKEW
 from tests.agent.heart import running
-from tests.agent.test_keeper import Disk, Heart, Machine
+from tests.agent.test_saver import Disk, Heart, Machine
 from tests.agent.world import FakeClock, FakeProvider, account
 
 LIFETIME = 3600.0
@@ -58,9 +58,9 @@ class HonestProvider(FakeProvider):
     clock: FakeClock = field(default_factory=FakeClock)
     granted: dict[str, float] = field(default_factory=dict[str, float])
 
-    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+    async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         outcome = await super().token(client, request)
-        if isinstance(outcome, TokenReply) and outcome.access_token is not None:
+        if isinstance(outcome, TokenResponse) and outcome.access_token is not None:
             self.granted[outcome.access_token.reveal()] = self.clock.now().boot
         return outcome
 

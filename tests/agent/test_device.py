@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given, strategies as st
 
 from auth_agent.oauth.device import (
+    AuthorizationPending,
     CodeExpired,
     DeviceAuthorization,
-    Pending,
     SlowDown,
     next_interval,
-    parse_device_answer,
-    parse_poll_answer,
+    parse_device_authorization,
+    parse_poll_response,
 )
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
     Lost,
     Misconfigured,
-    Refused,
-    TokenReply,
+    Refusal,
+    TokenResponse,
     Transient,
     Unusable,
 )
@@ -37,11 +37,11 @@ ANSWER: dict[str, object] = {
 
 
 def begun(status: int = 200, **fields: object) -> DeviceAuthorization | Failure:
-    return parse_device_answer(status, {}, json.dumps({**ANSWER, **fields}).encode(), 0.0)
+    return parse_device_authorization(status, {}, json.dumps({**ANSWER, **fields}).encode(), 0.0)
 
 
-def polled(status: int, **fields: object) -> TokenReply | Failure:
-    return parse_poll_answer(status, {}, json.dumps(fields).encode(), 0.0)
+def polled(status: int, **fields: object) -> TokenResponse | Failure:
+    return parse_poll_response(status, {}, json.dumps(fields).encode(), 0.0)
 
 
 # ---- beginning
@@ -67,7 +67,7 @@ def test_what_is_not_said_is_as_the_rfc_has_it() -> None:
 def test_google_s_name_for_the_address_is_known() -> None:
     fields = {name: value for name, value in ANSWER.items() if not name.startswith("verification")}
     body = json.dumps({**fields, "verification_url": "https://www.google.com/device"}).encode()
-    found = parse_device_answer(200, {}, body, 0.0)
+    found = parse_device_authorization(200, {}, body, 0.0)
     assert isinstance(found, DeviceAuthorization)
     assert found.verification_uri == "https://www.google.com/device"
 
@@ -92,7 +92,7 @@ def test_nor_is_a_complete_one(address: str) -> None:
         ({"user_code": None}, Unusable),
         ({"user_code": "\x1b"}, Unusable),
         ({"error": "unauthorized_client"}, Misconfigured),
-        ({"error": "invalid_scope"}, Refused),
+        ({"error": "invalid_scope"}, Refusal),
     ],
 )
 def test_an_answer_that_begins_nothing_says_why(fields: dict[str, Any], kind: type[Failure]) -> None:
@@ -118,10 +118,10 @@ def test_an_answer_of_any_shape_is_a_grant_or_a_failure(value: object, status: i
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        ("authorization_pending", Pending),
+        ("authorization_pending", AuthorizationPending),
         ("slow_down", SlowDown),
         ("expired_token", CodeExpired),
-        ("access_denied", Refused),
+        ("access_denied", Refusal),
     ],
 )
 def test_an_answer_is_known_by_its_error_whatever_the_status(status: int, error: str, kind: type[Failure]) -> None:
@@ -129,7 +129,7 @@ def test_an_answer_is_known_by_its_error_whatever_the_status(status: int, error:
 
 
 def test_what_was_granted_is_taken() -> None:
-    assert isinstance(polled(200, access_token="at", refresh_token="rt"), TokenReply)
+    assert isinstance(polled(200, access_token="at", refresh_token="rt"), TokenResponse)
 
 
 def test_trouble_is_no_answer() -> None:
@@ -141,7 +141,7 @@ def test_trouble_is_no_answer() -> None:
 def test_it_is_asked_less_often_when_that_is_asked_for() -> None:
     interval = 5.0
     for expected in (5.0, 10.0, 15.0, 15.0):
-        outcome = Pending("") if expected == interval else SlowDown("")
+        outcome = AuthorizationPending("") if expected == interval else SlowDown("")
         interval = next_interval(interval, outcome)
         assert interval == expected
 

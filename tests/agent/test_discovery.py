@@ -9,7 +9,7 @@ from auth_agent.oauth.discovery import (
     DiscoveryError,
     Metadata,
     UnreadableMetadataError,
-    metadata_address,
+    metadata_url,
     parse_metadata,
 )
 
@@ -30,7 +30,7 @@ def metadata(**fields: object) -> bytes:
     ],
 )
 def test_the_metadata_is_below_the_issuer_s_own_path(issuer: str, address: str) -> None:
-    assert metadata_address(issuer) == address
+    assert metadata_url(issuer) == address
 
 
 # ---- metadata

@@ -12,16 +12,16 @@ from hypothesis import given, strategies as st
 from auth_agent.grant_type import GRANT_TYPES
 from auth_agent.host.clock import Moment
 from auth_agent.secret import Secret
-from auth_agent.sessions.entry import EntryError, Kept, dump, load
+from auth_agent.sessions.entry import EntryError, StoredSession, dump, load
 from auth_agent.sessions.profile import Profile
 from auth_agent.sessions.state import (
     MAIN,
     AccessToken,
     Active,
+    Credentials,
     Idle,
     Locked,
     LoggedOut,
-    Login,
     LoginRequired,
     State,
     TokenKey,
@@ -31,7 +31,7 @@ from auth_agent_client.messages import is_account_name
 NOW = Moment(1_800_000_000.0, 5_000.0)
 BOOT = "this boot"
 MAX_LENGTH = 12 * 1024  # a keyring's
-LOGIN = Login(
+LOGIN = Credentials(
     "https://acme.example/",
     "native-app",
     "https://api.example",
@@ -45,7 +45,7 @@ LOGIN = Login(
 TOKEN = AccessToken(Secret("at"), "DPoP", "openid", "https://api.example", NOW, 3600, assumed=True, serial=0)
 ACTIVE = Active(LOGIN, MappingProxyType({MAIN: TOKEN}))
 PROFILE = Profile({"sub": "alice", "roles": ["admin"]}, NOW.wall, "a digest")
-KEPT = Kept(ACTIVE, 3, 17, NOW.wall, "a logout", PROFILE)
+KEPT = StoredSession(ACTIVE, 3, 17, NOW.wall, "a logout", PROFILE)
 
 TEXTS = st.text(max_size=50)
 OPTIONAL = st.none() | TEXTS
@@ -53,7 +53,7 @@ SECRETS = st.none() | TEXTS.map(Secret)
 TIMES = st.floats(-1e11, 1e11)
 COUNTS = st.integers(0, 10**9)
 LOGINS = st.builds(
-    Login, TEXTS, TEXTS, OPTIONAL, OPTIONAL, OPTIONAL, SECRETS, SECRETS, SECRETS, ends_at=st.none() | TIMES
+    Credentials, TEXTS, TEXTS, OPTIONAL, OPTIONAL, OPTIONAL, SECRETS, SECRETS, SECRETS, ends_at=st.none() | TIMES
 )
 TOKENS = st.builds(
     AccessToken,
@@ -73,35 +73,35 @@ STATES: st.SearchStrategy[State] = st.one_of(
     ),
 )
 PROFILES = st.builds(Profile, st.dictionaries(st.text("abc"), st.text("abc")), TIMES, TEXTS)
-KEPTS = st.builds(Kept, STATES, COUNTS, COUNTS, st.none() | TIMES, OPTIONAL, st.none() | PROFILES)
+KEPTS = st.builds(StoredSession, STATES, COUNTS, COUNTS, st.none() | TIMES, OPTIONAL, st.none() | PROFILES)
 
 
-def entry(kept: Kept = KEPT) -> dict[str, Any]:
-    found = json.loads(dump("work", kept, BOOT, MAX_LENGTH).reveal())
+def entry(stored: StoredSession = KEPT) -> dict[str, Any]:
+    found = json.loads(dump("work", stored, BOOT, MAX_LENGTH).reveal())
     assert isinstance(found, dict)
     return found  # pyright: ignore[reportUnknownVariableType] -- JSON's values are anything
 
 
-def loaded(what: object, *, boot: str = BOOT, now: Moment = NOW) -> Kept:
+def loaded(what: object, *, boot: str = BOOT, now: Moment = NOW) -> StoredSession:
     return load(Secret(json.dumps(what)), "work", boot, now)
 
 
-def token_of(kept: Kept) -> AccessToken:
-    assert isinstance(kept.state, Active)
-    return kept.state.tokens[MAIN]
+def token_of(stored: StoredSession) -> AccessToken:
+    assert isinstance(stored.state, Active)
+    return stored.state.tokens[MAIN]
 
 
 # ---- there and back
 
 
 @given(KEPTS)
-def test_what_is_kept_comes_back_as_it_was(kept: Kept) -> None:
-    assert load(dump("work", kept, BOOT, MAX_LENGTH), "work", BOOT, NOW) == kept
+def test_what_is_kept_comes_back_as_it_was(stored: StoredSession) -> None:
+    assert load(dump("work", stored, BOOT, MAX_LENGTH), "work", BOOT, NOW) == stored
 
 
 def test_a_refresh_in_flight_is_not_kept() -> None:
     running = replace(KEPT, state=ACTIVE.start(NOW))
-    assert loaded(entry(running)) == replace(KEPT, state=replace(ACTIVE, renewal=Idle()))
+    assert loaded(entry(running)) == replace(KEPT, state=replace(ACTIVE, refresh=Idle()))
 
 
 @pytest.mark.parametrize("state", [LoggedOut(), Locked("x")])
@@ -116,7 +116,9 @@ def test_fields_that_are_not_known_are_left_alone() -> None:
 
 def test_what_may_be_missing_is_as_if_it_were_null() -> None:
     found = loaded({"version": 1, "account": "work", "login": {"issuer": "i", "client_id": "c"}})
-    assert found == Kept(Active(Login("i", "c", None, None, None, None, None), MappingProxyType({})), 0, 0, None)
+    assert found == StoredSession(
+        Active(Credentials("i", "c", None, None, None, None, None), MappingProxyType({})), 0, 0, None
+    )
 
 
 # ---- clocks
@@ -127,8 +129,8 @@ def test_a_grant_of_a_newer_version_is_kept_and_is_that_of_no_account() -> None:
     found["login"]["grant"] = "token_exchange"
     kept = loaded(found)
     assert isinstance(kept.state, Active)
-    assert kept.state.login.grant_type not in GRANT_TYPES.values()
-    assert kept.state.login.renewable
+    assert kept.state.credentials.grant_type not in GRANT_TYPES.values()
+    assert kept.state.credentials.refreshable
     assert entry(kept)["login"]["grant"] == "token_exchange"
 
 
@@ -206,7 +208,7 @@ FIELDS = [*((KEPT, path) for path in _paths(entry(KEPT))), *((ENDED, path) for p
 every_field = pytest.mark.parametrize(("kept", "path"), FIELDS, ids=[".".join(path) for _, path in FIELDS])
 
 
-def borne_or_told(what: object) -> Kept | str:
+def borne_or_told(what: object) -> StoredSession | str:
     """What an entry holds, or what is said of it; any other exception is a test's failure."""
     try:
         return loaded(what)
@@ -215,9 +217,9 @@ def borne_or_told(what: object) -> Kept | str:
 
 
 @every_field
-def test_a_wrong_value_anywhere_is_borne_or_told_and_nothing_else(kept: Kept, path: tuple[str, ...]) -> None:
+def test_a_wrong_value_anywhere_is_borne_or_told_and_nothing_else(stored: StoredSession, path: tuple[str, ...]) -> None:
     for wrong in WRONG:
-        found = borne_or_told(_with(entry(kept), path, wrong))
+        found = borne_or_told(_with(entry(stored), path, wrong))
         if isinstance(found, str):
             assert "canary" not in found
             assert found.isprintable()
@@ -228,9 +230,9 @@ def test_a_wrong_value_anywhere_is_borne_or_told_and_nothing_else(kept: Kept, pa
 
 
 @every_field
-def test_a_field_that_is_missing_is_borne_or_told(kept: Kept, path: tuple[str, ...]) -> None:
-    found = borne_or_told(_without(entry(kept), path))
-    assert isinstance(found, Kept) or found.startswith("the store's entry")
+def test_a_field_that_is_missing_is_borne_or_told(stored: StoredSession, path: tuple[str, ...]) -> None:
+    found = borne_or_told(_without(entry(stored), path))
+    assert isinstance(found, StoredSession) or found.startswith("the store's entry")
 
 
 JSON = st.recursive(
@@ -242,13 +244,13 @@ JSON = st.recursive(
 def test_any_json_in_place_of_a_part_is_borne_or_told(garbage: object) -> None:
     for name in ("login", "token", "ended", "epoch", "version", "account"):
         found = borne_or_told({**entry(), name: garbage})
-        assert isinstance(found, Kept) or found.startswith("the store's entry")
+        assert isinstance(found, StoredSession) or found.startswith("the store's entry")
 
 
 # ---- length
 
 
-def with_tokens(id_token: int, access_token: int) -> Kept:
+def with_tokens(id_token: int, access_token: int) -> StoredSession:
     """With tokens of those lengths."""
     login = replace(LOGIN, id_token=Secret("i" * id_token))
     return replace(
@@ -262,7 +264,7 @@ def test_an_entry_that_is_too_long_does_without_the_profile_the_id_token_and_the
     assert loaded(entry(long)) == replace(long, profile=None)
     without_id_token = loaded(entry(with_tokens(8_000, 5_000)))
     assert isinstance(without_id_token.state, Active)
-    assert without_id_token.state.login == replace(LOGIN, id_token=None)
+    assert without_id_token.state.credentials == replace(LOGIN, id_token=None)
     assert token_of(without_id_token).value == Secret("a" * 5_000)
     without_both = loaded(entry(with_tokens(8_000, 20_000)))
     assert without_both == replace(
@@ -292,7 +294,7 @@ def test_an_entry_is_no_longer_than_its_store_takes_and_never_without_its_refres
     assert (text.reveal() == whole) == (len(whole) <= max_length)
     state = load(text, "work", BOOT, NOW).state
     assert isinstance(state, Active)
-    assert state.login.refresh_token == Secret("rt")
+    assert state.credentials.refresh_token == Secret("rt")
 
 
 # ---- secrecy

@@ -17,7 +17,7 @@ from auth_agent.ipc.peer import Peer
 from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.usage import Usage
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Locked
 from auth_agent_client import errors
@@ -56,7 +56,7 @@ class Client:
 
     def __init__(self) -> None:
         self.peer = Peer(os.getpid(), os.getuid())
-        self.allowance = Allowance()
+        self.rate_limit = RateLimit()
         self.program: Program | None = Program("test", None, None)
 
     def watch(self, accounts: frozenset[str] | None) -> None:
@@ -93,7 +93,7 @@ class Desk:
             world.refresher,
             world.background,
             world.logins,
-            world.keeper,
+            world.saver,
             world.profiles,
             world.users,
             self.policy,
@@ -193,7 +193,7 @@ async def test_a_url_whose_rule_changes_while_its_session_is_read_gets_no_token(
     answer = desk.answer("token", url="https://git.example.com/project")
     assert callable(answer)
     desk.world.table.configure(replace(accounts, hosts=(replace(rule, account=now),) if now else ()))
-    desk.world.keeper.read_all()
+    desk.world.saver.read_all()
     with pytest.raises(errors.Denied, match=r"git\.example\.com"):
         await answer()
     assert desk.counted == {}
@@ -209,7 +209,7 @@ async def test_of_a_locked_session_the_policy_is_asked_once_and_the_method_sees_
     desk.lock()
     answer = desk.answer("token", account="work")
     assert callable(answer)
-    desk.world.keeper.read_all()
+    desk.world.saver.read_all()
     assert cast("dict[str, object]", await answer())["access_token"] == "at-2"
     assert desk.policy.asked == [(desk.client, "token", "work", True)]
 
@@ -232,7 +232,7 @@ async def test_an_account_that_vanishes_while_its_session_is_read_is_unknown(des
     desk.lock()
     answer = desk.answer("token", account="work")
     assert callable(answer)
-    desk.world.keeper.read_all()
+    desk.world.saver.read_all()
     desk.world.table.configure(config(account("home")))
     with pytest.raises(errors.UnknownAccount, match="there is no account work"):
         await answer()
@@ -244,7 +244,7 @@ async def test_another_default_does_not_change_whose_token_a_waiting_client_gets
     answer = desk.answer("token")
     assert callable(answer)
     desk.world.table.configure(config(WORK, account("home", default=True)))
-    desk.world.keeper.read_all()
+    desk.world.saver.read_all()
     assert cast("dict[str, object]", await answer())["account"] == "work"
 
 
@@ -256,7 +256,7 @@ async def test_another_default_does_not_change_whose_token_a_waiting_client_gets
 async def test_who_gets_a_token_or_the_users_data_is_counted_once(desk: Desk, method: str, locked: bool) -> None:
     if locked:
         desk.lock()
-        desk.world.keeper.read_all()
+        desk.world.saver.read_all()
     await desk.result(method, **needed(method))
     assert desk.counted == {"work": {method: 1}}
 

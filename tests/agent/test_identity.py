@@ -9,7 +9,7 @@ from auth_agent.host.clock import Moment
 from auth_agent.secret import Secret
 from auth_agent.sessions.identity import id_token_at_hand, no_id_token
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Login
+from auth_agent.sessions.state import Credentials
 from auth_agent_client import errors
 from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, account, jwt, reply
 
@@ -18,7 +18,7 @@ NOW = Moment(NOON, 5_000)
 
 def session(id_token: Secret | None, **more: Any) -> Session:
     one = Session(account(**more), chance=0.0)
-    login = Login(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), id_token, grant_type=one.account.grant_type)
+    login = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), id_token, grant_type=one.account.grant_type)
     one.log_in(login, one.access_token(reply(), login, NOW), NOW)
     return one
 

@@ -42,32 +42,32 @@ async def test_an_account_of_which_nothing_was_noted_has_an_empty_note(tmp_path:
 
 async def test_what_is_sent_is_on_the_disk_when_it_may_be_presented(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    await journal.sent("work", ONE, 123.5)
+    await journal.record_sent("work", ONE, 123.5)
     assert read(tmp_path) == Note(sent=[ONE], used_at=123.5)
-    await journal.sent("work", TWO, 124.5)
-    await journal.sent("work", ONE, 125.5)
+    await journal.record_sent("work", TWO, 124.5)
+    await journal.record_sent("work", ONE, 125.5)
     assert read(tmp_path) == Note(sent=[TWO, ONE], used_at=125.5)
 
 
 async def test_what_was_sent_before_a_save_is_dead_after_it(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    await journal.sent("work", ONE, 1)
-    await journal.sent("work", TWO, 2)
+    await journal.record_sent("work", ONE, 1)
+    await journal.record_sent("work", TWO, 2)
     await journal.saved("work", THREE, None, [ONE, TWO])
     assert read(tmp_path) == Note(replaced=[ONE, TWO], used_at=2)
 
 
 async def test_a_token_that_its_provider_does_not_replace_is_not_dead(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    await journal.sent("work", ONE, 1)
+    await journal.record_sent("work", ONE, 1)
     await journal.saved("work", ONE, None, [ONE])
     assert read(tmp_path) == Note(used_at=1)
 
 
 async def test_what_went_out_while_it_was_saved_is_still_out(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    await journal.sent("work", ONE, 1)
-    await journal.sent("work", TWO, 2)
+    await journal.record_sent("work", ONE, 1)
+    await journal.record_sent("work", TWO, 2)
     await journal.saved("work", TWO, None, [ONE])
     assert read(tmp_path) == Note(sent=[TWO], replaced=[ONE], used_at=2)
     await journal.saved("work", THREE, None, [TWO])
@@ -76,7 +76,7 @@ async def test_what_went_out_while_it_was_saved_is_still_out(tmp_path: Path) -> 
 
 async def test_a_token_that_is_handed_out_again_is_not_dead_any_more(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    await journal.sent("work", ONE, 1)
+    await journal.record_sent("work", ONE, 1)
     await journal.saved("work", TWO, None, [ONE])
     await journal.saved("work", ONE, None, [])
     assert read(tmp_path) == Note(used_at=1)
@@ -84,14 +84,14 @@ async def test_a_token_that_is_handed_out_again_is_not_dead_any_more(tmp_path: P
 
 async def test_a_deletion_replaces_nothing(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    await journal.sent("work", ONE, 1)
+    await journal.record_sent("work", ONE, 1)
     await journal.saved("work", None, None, [ONE])
     assert read(tmp_path) == Note(used_at=1)  # a provider that doesn't rotate may have it good still
 
 
 async def test_a_logout_stands_until_it_is_done_with(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    await journal.bury("work", "first")
+    await journal.mark_deleted("work", "first")
     assert read(tmp_path).tombstone == "first"
     await journal.saved("work", ONE, None, [])
     assert read(tmp_path).tombstone == "first"
@@ -101,8 +101,8 @@ async def test_a_logout_stands_until_it_is_done_with(tmp_path: Path) -> None:
 
 async def test_a_later_logout_outlives_the_end_of_an_earlier_one(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    await journal.bury("work", "first")
-    await journal.bury("work", "second")
+    await journal.mark_deleted("work", "first")
+    await journal.mark_deleted("work", "second")
     await journal.saved("work", None, "first", [])
     assert read(tmp_path).tombstone == "second"
 
@@ -115,8 +115,8 @@ async def test_a_save_that_changes_nothing_writes_nothing(tmp_path: Path) -> Non
 async def test_a_store_in_memory_is_noted_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     journal = Journal(None)
-    await journal.sent("work", ONE, 1)
-    await journal.bury("work", "first")
+    await journal.record_sent("work", ONE, 1)
+    await journal.mark_deleted("work", "first")
     assert journal.note("work") == Note(sent=[ONE], tombstone="first", used_at=1)
     assert files(tmp_path) == []
 
@@ -124,7 +124,7 @@ async def test_a_store_in_memory_is_noted_in_memory(tmp_path: Path, monkeypatch:
 async def test_the_newest_few_are_noted(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for number in range(25):
-        await journal.sent("work", f"{number:064x}", 1)
+        await journal.record_sent("work", f"{number:064x}", 1)
     assert read(tmp_path).sent == [f"{number:064x}" for number in range(5, 25)]
     note = journal.note("work")
     note.replaced = [f"{number:064x}" for number in range(1000, 1190)]
@@ -139,7 +139,7 @@ async def test_the_newest_few_are_noted(tmp_path: Path) -> None:
 
 
 async def test_a_note_is_this_users_alone_and_holds_no_token(tmp_path: Path) -> None:
-    await Journal(tmp_path).sent("work", Secret("canary").fingerprint(), 1)
+    await Journal(tmp_path).record_sent("work", Secret("canary").fingerprint(), 1)
     (file,) = files(tmp_path)
     assert file.stat().st_mode & 0o777 == 0o600
     assert "canary" not in file.read_text()
@@ -149,7 +149,7 @@ async def test_a_note_is_this_users_alone_and_holds_no_token(tmp_path: Path) -> 
 async def test_accounts_that_differ_by_capitals_have_files_that_differ_by_more(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for name in (".", "..", "a", "A", "work", "Work", "con", "-", "x" * 64):
-        await journal.bury(name, name)
+        await journal.mark_deleted(name, name)
     names = [file.name for file in files(tmp_path)]
     assert len({name.lower() for name in names}) == len(names) == 9
     assert all(read(tmp_path, name).tombstone == name for name in (".", "..", "a", "A"))
@@ -159,7 +159,7 @@ async def test_a_crash_while_a_note_is_written_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path)
-    await journal.sent("work", ONE, 1)
+    await journal.record_sent("work", ONE, 1)
     # A write that came as far as the file beside, and half of that.
     file_of(tmp_path).with_name(f"{file_of(tmp_path).name}.new").write_text('{"sent": ["')
     assert read(tmp_path).sent == [ONE]
@@ -168,10 +168,10 @@ async def test_a_crash_while_a_note_is_written_leaves_the_one_before(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    await journal.sent("work", TWO, 2)
+    await journal.record_sent("work", TWO, 2)
     assert read(tmp_path).sent == [ONE]
     monkeypatch.undo()
-    await journal.sent("work", THREE, 3)
+    await journal.record_sent("work", THREE, 3)
     assert read(tmp_path).sent == [ONE, TWO, THREE]
 
 
@@ -186,8 +186,8 @@ async def test_a_disk_that_takes_no_note_is_warned_of_and_stops_nothing(
         file_of(directory).mkdir(parents=True)
     with caplog.at_level(logging.WARNING):
         journal = Journal(directory)
-        await journal.sent("work", ONE, 1)
-        await journal.bury("work", "first")
+        await journal.record_sent("work", ONE, 1)
+        await journal.mark_deleted("work", "first")
     assert journal.note("work") == Note(sent=[ONE], tombstone="first", used_at=1)
     assert "journal account=work" in caplog.text
     assert ONE not in caplog.text
@@ -206,7 +206,7 @@ async def test_a_note_that_is_garbage_is_as_none(text: bytes, tmp_path: Path, ca
     assert (note.sent, note.replaced, note.tombstone) == ([], [], None)
     assert note.used_at == 0 or note.used_at != note.used_at
     assert "canary" not in caplog.text
-    await Journal(tmp_path).sent("work", ONE, 1)
+    await Journal(tmp_path).record_sent("work", ONE, 1)
     assert read(tmp_path) == Note(sent=[ONE], used_at=1)
 
 
@@ -225,7 +225,7 @@ async def test_a_slow_disk_holds_nobody_up_and_an_older_note_never_comes_last(
     monkeypatch.setattr(module, "write_note", slow)
     journal = Journal(tmp_path)
     for number, fingerprint in enumerate((ONE, TWO, THREE)):
-        await journal.sent("work", fingerprint, number)
+        await journal.record_sent("work", fingerprint, number)
     assert caplog.text.count("the disk takes too long") == 3
     mended.set()
     for _ in range(3):

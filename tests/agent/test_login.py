@@ -14,17 +14,17 @@ import trio.testing
 from auth_agent.config import Account
 from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.loopback.listener import RedirectListener
-from auth_agent.oauth.authorization import Attempt
-from auth_agent.oauth.device import CodeExpired, DeviceAuthorization, Pending, SlowDown
+from auth_agent.oauth.authorization import AuthorizationRequest
+from auth_agent.oauth.device import AuthorizationPending, CodeExpired, DeviceAuthorization, SlowDown
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import (
     Busy,
-    Ended,
     Failure,
+    InvalidGrant,
     Lost,
     Misconfigured,
-    Refused,
-    TokenReply,
+    Refusal,
+    TokenResponse,
     Transient,
     Unsent,
     Unusable,
@@ -73,7 +73,7 @@ async def failure(world: World, begun: dict[str, object]) -> errors.AgentError:
     raise AssertionError(found)
 
 
-async def by_device(world: World, *answers: Failure | TokenReply, **more: Any) -> dict[str, object]:
+async def by_device(world: World, *answers: Failure | TokenResponse, **more: Any) -> dict[str, object]:
     """A login on another device, to which the provider answers so, and then grants; without one, it is refused."""
     world.provider.device = DEVICE
     world.provider.script = list(answers)
@@ -104,9 +104,9 @@ def browsing(**more: Any) -> Account:
 
 def session_stays(world: World) -> None:
     """The session that there was before is there."""
-    assert world.session.login is not None
-    assert world.session.login.refresh_token == Secret("rt-2")
-    assert world.session.login.subject == ALICE
+    assert world.session.credentials is not None
+    assert world.session.credentials.refresh_token == Secret("rt-2")
+    assert world.session.credentials.subject == ALICE
     assert "rt-2" not in world.provider.revoked
 
 
@@ -220,7 +220,7 @@ async def test_a_login_that_cannot_begin_says_why(found: Failure, code: str) -> 
 
 async def test_a_person_logs_in_on_another_device() -> None:
     async with running(logged_in=False) as world:
-        login = await by_device(world, Pending(""), Pending(""))
+        login = await by_device(world, AuthorizationPending(""), AuthorizationPending(""))
         assert {name: login[name] for name in ("user_code", "verification_uri", "expires_at")} == {
             "user_code": "WDJB-MJHT",
             "verification_uri": f"{ISSUER}activate",
@@ -241,9 +241,9 @@ async def test_it_is_asked_as_often_as_the_provider_likes_it() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "helps"),
     [
-        (Refused("access_denied"), errors.Denied, "try again"),
+        (Refusal("access_denied"), errors.Denied, "try again"),
         (CodeExpired("the code has expired"), errors.LoginRequired, "try again"),
-        (Ended("invalid_grant"), errors.LoginRequired, "try again"),
+        (InvalidGrant("invalid_grant"), errors.LoginRequired, "try again"),
         (Misconfigured("unauthorized_client"), errors.Misconfigured, "client_id"),
         (Unusable("garbage"), errors.ProviderError, "ask whoever runs the provider"),
     ],
@@ -260,7 +260,7 @@ async def test_an_answer_that_is_no_grant_ends_it(answer: Failure, kind: type[er
 
 async def test_nobody_who_enters_the_code_is_waited_for_as_long_as_it_holds() -> None:
     async with running(logged_in=False) as world:
-        error = await failure(world, await by_device(world, *[Pending("")] * 1000))
+        error = await failure(world, await by_device(world, *[AuthorizationPending("")] * 1000))
         assert isinstance(error, errors.LoginRequired)
         assert anyio.current_time() == pytest.approx(900, abs=5)
 
@@ -291,8 +291,8 @@ async def test_a_client_logs_itself_in_and_its_tokens_are_renewed_ahead_of_time(
             assert world.session.remaining(world.clock.now()) > 10
         assert set(world.provider.secrets) == {"hush"}
         assert 15 <= len(world.provider.secrets) <= 30
-        assert world.session.login is not None
-        assert world.session.login.refresh_token is None
+        assert world.session.credentials is not None
+        assert world.session.credentials.refresh_token is None
 
 
 async def test_its_secret_is_known_from_then_on() -> None:
@@ -347,8 +347,8 @@ async def test_a_secret_of_before_is_not_sent_where_the_client_has_become_a_publ
         await result(world, await by_device(world, secret="hush"))
         world.table.configure(config(account(token_endpoint_auth_method="none")))
         await result(world, await by_device(world))
-        assert world.session.login is not None
-        assert world.session.login.client_secret is None
+        assert world.session.credentials is not None
+        assert world.session.credentials.client_secret is None
 
 
 # ---- whose login it is
@@ -399,7 +399,7 @@ async def test_logins_begun_at_one_moment_leave_one() -> None:
 
 async def test_a_login_that_is_cancelled_leaves_the_session() -> None:
     async with running() as world:
-        login = await by_device(world, *[Pending("")] * 100)
+        login = await by_device(world, *[AuthorizationPending("")] * 100)
         await anyio.sleep(12)
         world.logins.cancel(str(login["login_id"]))
         error = await failure(world, login)
@@ -412,7 +412,7 @@ async def test_a_login_that_is_cancelled_leaves_the_session() -> None:
 
 async def test_a_login_ends_with_whoever_began_it_and_no_other() -> None:
     async with running() as world:
-        login = await by_device(world, *[Pending("")] * 100, owner=True)
+        login = await by_device(world, *[AuthorizationPending("")] * 100, owner=True)
         world.logins.leave("somebody else")
         await anyio.sleep(12)
         world.logins.leave(True)
@@ -482,7 +482,7 @@ async def test_a_defect_of_the_listener_ends_that_login_alone() -> None:
 
 async def test_an_agent_that_ends_calls_logins_off() -> None:
     async with running() as world:
-        login = await by_device(world, *[Pending("")] * 100)
+        login = await by_device(world, *[AuthorizationPending("")] * 100)
         world.logins.call_all_off()
         assert isinstance(await failure(world, login), errors.Unavailable)
         assert await all_of(lambda: begun(world)) == ["unavailable"]
@@ -514,7 +514,7 @@ async def test_what_replaces_a_session_is_served_and_the_old_one_forgotten() -> 
 GOOD = {"iss": ISSUER, "aud": CLIENT, "sub": ALICE, "iat": NOON, "exp": NOON + 3600}
 
 
-def granting(**claims: object) -> TokenReply:
+def granting(**claims: object) -> TokenResponse:
     return reply("at-9", refresh_token="rt-9", id_token=jwt(**{**GOOD, **claims}))
 
 
@@ -533,7 +533,7 @@ def granting(**claims: object) -> TokenReply:
     ],
 )
 async def test_what_does_not_hold_is_no_session_and_the_one_there_was_stays(
-    granted: TokenReply, kind: type[errors.AgentError], text: str
+    granted: TokenResponse, kind: type[errors.AgentError], text: str
 ) -> None:
     async with running() as world:
         error = await failure(world, await by_device(world, granted))
@@ -555,7 +555,7 @@ async def test_what_does_not_hold_is_no_session_and_the_one_there_was_stays(
         reply(None, refresh_token="rt-9"),
     ],
 )
-async def test_what_does_not_hold_is_revoked_where_there_is_no_session(granted: TokenReply) -> None:
+async def test_what_does_not_hold_is_revoked_where_there_is_no_session(granted: TokenResponse) -> None:
     async with running(logged_in=False) as world:
         await failure(world, await by_device(world, granted))
         assert world.provider.revoked == ["rt-9"]
@@ -565,7 +565,7 @@ async def test_what_does_not_hold_is_revoked_where_there_is_no_session(granted: 
 async def test_of_a_login_that_is_over_the_result_is_kept_and_not_what_it_was_told_by(code: str | None) -> None:
     def attempts() -> set[int]:
         gc.collect()
-        return {id(one) for one in gc.get_objects() if isinstance(one, Attempt)}
+        return {id(one) for one in gc.get_objects() if isinstance(one, AuthorizationRequest)}
 
     before = attempts()
     async with running(None, browsing()) as world:

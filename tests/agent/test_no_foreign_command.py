@@ -40,7 +40,7 @@ from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.host.clock import Moment
 from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.url import resolve_url
-from auth_agent.loopback.exchange import Exchange
+from auth_agent.loopback.http_request import HTTPRequest
 from auth_agent.loopback.listener import RedirectListener
 from auth_agent.loopback.page import Page, failed
 from auth_agent.oauth import outcome
@@ -184,7 +184,7 @@ class Harm(Came):
             "started_at": NOON,
             "socket": "/run/user/1000/auth-agent/agent.sock",
             "config": str(world.table.config.path),
-            "store": world.keeper.about(),
+            "store": world.saver.about(),
             "restart_refused": None,
         }
         for error in self.startup:
@@ -443,7 +443,7 @@ async def failing_store(harm: Harm) -> None:
     for error in (StoreError(problem), StoreLocked(problem, *UNLOCK), StoreMissing(problem)):
         harm.store.failing["all"] = error
         await harm.imports()
-        await harm.world.keeper.opened(harm.world.session)
+        await harm.world.saver.wait_until_loaded(harm.world.session)
         harm.look()
         del harm.store.failing["all"]
 
@@ -953,7 +953,7 @@ def test_what_the_configuration_says_is_one_argument_or_none(key: str, way: str)
         if one is None:
             assert foreign(WAYS_OUT[way](told), (), text) == []
             continue
-        failure = outcome.Refused("no")
+        failure = outcome.Refusal("no")
         told.errors.append(
             advice.failed(one, Retrying(failure, 1, NOW, NOW, NOW), NOW, TokenKey("https://other.example/", "read:all"))
         )
@@ -998,7 +998,7 @@ def test_neither_a_path_nor_a_socket_begins_a_line_or_a_command_of_its_own(text:
     ],
 )
 def test_nothing_that_a_browser_sends_is_on_a_page(request_: str, text: str) -> None:
-    page = Exchange(1).receive(request_.format(text).encode() + b"\r\n\r\n")
+    page = HTTPRequest(1).receive(request_.format(text).encode() + b"\r\n\r\n")
     assert isinstance(page, Page)
     assert not rows(text) & rows(unescape(page.body.decode()))
     assert "<code>" not in page.body.decode()

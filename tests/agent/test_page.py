@@ -12,7 +12,15 @@ from http import HTTPStatus
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, failed, logged_in, not_awaited, not_found, refused
+from auth_agent.loopback.page import (
+    CONTENT_SECURITY_POLICY,
+    Page,
+    error_page,
+    failed,
+    logged_in,
+    not_awaited,
+    not_found,
+)
 from auth_agent_client.remedy import Remedy
 
 ISSUER = "https://acme.eu.auth0.com/"
@@ -24,7 +32,7 @@ PAGES = {
     "failed, no remedy": failed("work", ISSUER, "the provider refused: access_denied", ()),
     "not awaited": not_awaited(),
     "not found": not_found(),
-    "refused": refused(HTTPStatus.BAD_REQUEST, "What came is no HTTP request"),
+    "refused": error_page(HTTPStatus.BAD_REQUEST, "What came is no HTTP request"),
 }
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 
@@ -207,7 +215,7 @@ FILLED: dict[str, Callable[[str], Page]] = {
     "failed issuer": lambda value: failed("work", value, "no", SWITCH),
     "reason": lambda value: failed("work", ISSUER, value, SWITCH),
     "what helps": lambda value: failed("work", ISSUER, "no", (Remedy(value, "auth-agent"),)),
-    "why": lambda value: refused(HTTPStatus.BAD_REQUEST, value),
+    "why": lambda value: error_page(HTTPStatus.BAD_REQUEST, value),
 }
 EVERYWHERE = pytest.mark.parametrize("fill", FILLED.values(), ids=FILLED)
 

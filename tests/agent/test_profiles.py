@@ -7,9 +7,9 @@ import pytest
 import trio.testing
 
 from auth_agent.grant_type import CLIENT_CREDENTIALS
-from auth_agent.oauth.outcome import Busy, Failure, Refused, Rejected, Unsent, Unusable
-from auth_agent.sessions.profile import Profile, Told, by_id_token, said_of_the_user
-from auth_agent.sessions.state import Login
+from auth_agent.oauth.outcome import Busy, Failure, Refusal, Rejected, Unsent, Unusable
+from auth_agent.sessions.profile import Profile, ProfileResult, by_id_token, said_of_the_user
+from auth_agent.sessions.state import Credentials
 from auth_agent_client import errors
 from tests.agent.heart import World, all_of, running
 from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, FakeProvider, account, jwt, reply
@@ -22,7 +22,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
 
 
-async def profile(world: World, max_age: float = 300, timeout: float = 15) -> Told:
+async def profile(world: World, max_age: float = 300, timeout: float = 15) -> ProfileResult:
     return await world.profiles.get(world.session, max_age, timeout)
 
 
@@ -32,8 +32,8 @@ async def shown(world: World, max_age: float = 300) -> object:
     return told.claims.get("n"), told.stale
 
 
-def login(**claims: object) -> Login:
-    return Login(ISSUER, CLIENT, None, ALICE, "Alice", None, jwt(**claims))
+def login(**claims: object) -> Credentials:
+    return Credentials(ISSUER, CLIENT, None, ALICE, "Alice", None, jwt(**claims))
 
 
 # ---- how often
@@ -115,13 +115,13 @@ async def test_a_client_that_leaves_does_not_end_the_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "failure", [Unsent("no route"), Busy("HTTP 503"), Refused("HTTP 403"), Unusable("no JSON"), Rejected("HTTP 401")]
+    "failure", [Unsent("no route"), Busy("HTTP 503"), Refusal("HTTP 403"), Unusable("no JSON"), Rejected("HTTP 401")]
 )
 async def test_without_an_answer_the_id_token_tells(failure: Failure) -> None:
     async with running() as world:
         world.provider.profile_script = [failure]
         told = await profile(world)
-        assert told == Told({"sub": ALICE, "name": "Alice"}, NOON, stale=True)
+        assert told == ProfileResult({"sub": ALICE, "name": "Alice"}, NOON, stale=True)
 
 
 async def test_what_was_answered_before_is_better_than_the_id_token() -> None:
@@ -142,7 +142,7 @@ async def test_what_was_answered_before_is_better_than_the_id_token() -> None:
 )
 async def test_without_an_id_token_the_failure_is_told_with_what_to_do(scope: str, helps: str) -> None:
     async with running(FakeProvider(subject=None), account(scope=scope)) as world:
-        world.provider.profile_script = [Unsent("no route"), Refused("HTTP 403")]
+        world.provider.profile_script = [Unsent("no route"), Refusal("HTTP 403")]
         with pytest.raises(errors.Unavailable, match="work: no route; try again in 60 s") as raised:
             await profile(world)
         assert raised.value.retry_after == 60
@@ -250,7 +250,7 @@ def test_what_is_fresh(age: float, max_age: float, fresh: bool) -> None:
 def test_what_an_id_token_says_of_the_user_is_what_it_does_not_say_of_itself() -> None:
     one = login(sub=ALICE, name="Alice", iat=NOON, exp=NOON + 10, nonce="n", at_hash="x", sid="s")
     told = by_id_token(one)
-    assert told == Told({"sub": ALICE, "name": "Alice"}, NOON, stale=True)
+    assert told == ProfileResult({"sub": ALICE, "name": "Alice"}, NOON, stale=True)
     assert said_of_the_user(one) == said_of_the_user(login(name="Alice", sub=ALICE, iat=NOON + 5, exp=NOON + 15))
     assert said_of_the_user(one) != said_of_the_user(login(sub=ALICE, name="Bob"))
 
@@ -262,5 +262,5 @@ def test_an_id_token_that_is_none_or_that_no_message_can_carry_says_nothing() ->
 
 
 def test_no_profile_is_shown_by_accident() -> None:
-    told = repr((Profile({"email": "canary"}, NOON, "said"), Told({"email": "canary"}, NOON, stale=False)))
+    told = repr((Profile({"email": "canary"}, NOON, "said"), ProfileResult({"email": "canary"}, NOON, stale=False)))
     assert "canary" not in told

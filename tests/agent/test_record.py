@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from auth_agent.oauth.outcome import AnotherUser, Ended, Failure, InteractionRequired, Misconfigured, Unsent
+from auth_agent.oauth.outcome import AnotherUser, Failure, InteractionRequired, InvalidGrant, Misconfigured, Unsent
 from auth_agent.secret import Secret
 from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Login
+from auth_agent.sessions.state import Credentials
 from auth_agent_client.messages import FAILURES, RECORD, RENEWALS, STATES
 from auth_agent_client.remedy import remedies_from_wire, remedies_to_wire
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, jwt, reply
@@ -32,7 +32,7 @@ def never(_: FakeClock) -> Session:
 def ready(clock: FakeClock, refresh_token: str | None = "canary-rt") -> Session:
     session = never(clock)
     secret = None if refresh_token is None else Secret(refresh_token)
-    login = Login(ISSUER, CLIENT, None, ALICE, "Alice", secret, Secret("canary-id"))
+    login = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", secret, Secret("canary-id"))
     token = session.access_token(reply("canary-at", lifetime=LIFETIME), login, clock.now())
     session.log_in(login, token, clock.now())
     return session
@@ -80,7 +80,7 @@ def expired_and_failed(clock: FakeClock) -> Session:
 
 
 def ended(clock: FakeClock) -> Session:
-    return failed(clock, Ended("invalid_grant"))
+    return failed(clock, InvalidGrant("invalid_grant"))
 
 
 def interrupted(clock: FakeClock) -> Session:
@@ -93,7 +93,7 @@ def quarantined(clock: FakeClock) -> Session:
 
 def revived(clock: FakeClock) -> Session:
     session = interrupted(clock)
-    session.revive()
+    session.retry()
     return session
 
 
@@ -187,7 +187,7 @@ def test_what_is_wrong_has_a_failure_of_the_protocol_and_something_that_helps(
 
 @pytest.mark.parametrize("lifetime", [None, 3600])
 def test_a_lifetime_that_the_provider_did_not_give_is_assumed(lifetime: float | None, clock: FakeClock) -> None:
-    session, login = never(clock), Login(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), None)
+    session, login = never(clock), Credentials(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), None)
     session.log_in(login, session.access_token(reply(lifetime=lifetime), login, clock.now()), clock.now())
     assert record(session, clock.now())["lifetime_assumed"] is (lifetime is None)
 

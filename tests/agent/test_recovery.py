@@ -9,20 +9,20 @@ from hypothesis import given, strategies as st
 from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.outcome import Lost
 from auth_agent.secret import Secret
-from auth_agent.sessions.entry import Kept
+from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY, Recovery, alive, recover, unreadable
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, AccessToken, Active, LoggedOut, Login, LoginRequired, Retrying, State
+from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, LoggedOut, LoginRequired, Retrying, State
 from auth_agent.storage.journal import Journal, Note
 from tests.agent.world import FakeClock, account
 
 pytestmark = pytest.mark.anyio
 
 NOW = FakeClock().now()
-LOGIN = Login("https://acme.example/", "native-app", None, "auth0|alice", None, None, None)
+LOGIN = Credentials("https://acme.example/", "native-app", None, "auth0|alice", None, None, None)
 TOKEN = AccessToken(Secret("at"), "Bearer", "openid", None, NOW, 3600.0, assumed=False, serial=0)
-EMPTY = Kept(LoggedOut(), 0, 0, None)
+EMPTY = StoredSession(LoggedOut(), 0, 0, None)
 
 
 @pytest.fixture
@@ -34,30 +34,30 @@ def fingerprint(refresh_token: str) -> str:
     return Secret(refresh_token).fingerprint()
 
 
-def kept(refresh_token: str | None = "rt-1", after: str | None = None, state: State | None = None) -> Kept:
+def kept(refresh_token: str | None = "rt-1", after: str | None = None, state: State | None = None) -> StoredSession:
     """What the store has of a session with that refresh token."""
     login = replace(LOGIN, refresh_token=None if refresh_token is None else Secret(refresh_token))
-    return Kept(state or Active(login, MappingProxyType({MAIN: TOKEN})), 3, 17, NOW.wall, after)
+    return StoredSession(state or Active(login, MappingProxyType({MAIN: TOKEN})), 3, 17, NOW.wall, after)
 
 
-def interrupted(what: Kept) -> Kept:
+def interrupted(what: StoredSession) -> StoredSession:
     """The same, with the refresh due at once."""
     assert isinstance(what.state, Active)
     renewal = Retrying(Lost(INTERRUPTED), failures=1, last=NOW, at=NOW, not_before=NOW)
-    return replace(what, state=replace(what.state, renewal=renewal))
+    return replace(what, state=replace(what.state, refresh=renewal))
 
 
 @dataclass
 class Life:
-    """An agent's life up to its crash, step by step as the keeper takes them, with a journal in memory."""
+    """An agent's life up to its crash, step by step as the saver takes them, with a journal in memory."""
 
-    entry: Kept | None = field(default_factory=kept)
+    entry: StoredSession | None = field(default_factory=kept)
     has: str | None = field(default_factory=lambda: fingerprint("rt-1"))  # as far as the agent knows
     journal: Journal = field(default_factory=lambda: Journal(None))
 
     async def notes_that_it_sends(self, refresh_token: str) -> None:
         """Step 1; of step 2, which sends it, nothing is left on this machine."""
-        await self.journal.sent("work", fingerprint(refresh_token), NOW.wall, self.has)
+        await self.journal.record_sent("work", fingerprint(refresh_token), NOW.wall, self.has)
 
     def saves(self, refresh_token: str) -> None:
         """Step 3."""
@@ -101,9 +101,9 @@ async def test_killed_between_request_and_save_the_refresh_is_due_at_once_and_th
     await life.notes_that_it_sends("rt-1")
     found = life.recovered()
     assert found == Recovery(interrupted(kept("rt-1")), (fingerprint("rt-0"),))
-    assert isinstance(found.kept.state, Active)
-    assert isinstance(found.kept.state.renewal, Retrying)
-    assert (found.kept.state.renewal.at, found.kept.state.tokens[MAIN]) == (NOW, TOKEN)
+    assert isinstance(found.stored.state, Active)
+    assert isinstance(found.stored.state.refresh, Retrying)
+    assert (found.stored.state.refresh.at, found.stored.state.tokens[MAIN]) == (NOW, TOKEN)
 
 
 async def test_killed_while_the_keyring_hangs_the_entrys_token_is_tried_however_many_came_after_it() -> None:
@@ -162,14 +162,14 @@ async def test_an_old_copy_is_never_presented_also_where_the_next_refresh_was_in
     await life.notes_that_it_sends("rt-2")
     life.saves("rt-1")
     found = life.recovered()
-    assert found.kept.state == LoginRequired(OLD_COPY, LOGIN)
+    assert found.stored.state == LoginRequired(OLD_COPY, LOGIN)
     assert fingerprint("rt-1") in found.replaced
 
 
 async def test_what_this_agent_knows_to_be_replaced_is_not_presented_whatever_the_note_says() -> None:
     known = Fingerprints()
     known.replaced(Secret("rt-1"), Secret("rt-2"))
-    assert Life().recovered(known).kept.state == LoginRequired(OLD_COPY, LOGIN)
+    assert Life().recovered(known).stored.state == LoginRequired(OLD_COPY, LOGIN)
 
 
 async def test_what_another_process_put_there_is_taken() -> None:
@@ -184,21 +184,21 @@ async def test_what_another_process_put_there_is_taken() -> None:
 
 async def test_killed_between_tombstone_and_deletion_the_entry_is_dead_and_deleted() -> None:
     life = Life()
-    await life.journal.bury("work", "a logout")
+    await life.journal.mark_deleted("work", "a logout")
     assert life.recovered() == Recovery(EMPTY, is_deleted=True)
 
 
 async def test_killed_between_deletion_and_its_note_it_is_deleted_once_more() -> None:
     life = Life(entry=None)
-    await life.journal.bury("work", "a logout")
+    await life.journal.mark_deleted("work", "a logout")
     assert life.recovered() == Recovery(EMPTY, is_deleted=True)
 
 
 async def test_killed_after_a_login_over_a_tombstone_the_login_lives() -> None:
     life = Life(entry=kept("rt-2", after="a logout"))
-    await life.journal.bury("work", "a logout")
+    await life.journal.mark_deleted("work", "a logout")
     assert life.recovered() == Recovery(kept("rt-2", after="a logout"))
-    await life.journal.bury("work", "another logout")
+    await life.journal.mark_deleted("work", "another logout")
     assert life.recovered() == Recovery(EMPTY, is_deleted=True)
 
 
@@ -209,7 +209,7 @@ async def test_killed_before_a_login_is_saved_the_session_before_it_lives_and_th
 
 
 async def test_an_entry_that_names_a_logout_that_is_settled_lives() -> None:
-    assert Life(entry=kept("rt-2", after="a logout")).recovered().kept == kept("rt-2", after="a logout")
+    assert Life(entry=kept("rt-2", after="a logout")).recovered().stored == kept("rt-2", after="a logout")
 
 
 async def test_without_entry_and_tombstone_there_is_no_session_and_nothing_to_delete() -> None:
@@ -230,17 +230,20 @@ def test_an_unreadable_entry_of_a_clients_own_account_is_the_reason_and_not_anot
     robot = account(grant_type=CLIENT_CREDENTIALS)
     session = Session(robot, 0.5)
     session.state = unreadable(robot, "of a newer version").state
-    assert (session.suspended, session.reason, session.failure) == (None, "of a newer version", "store_failed")
+    assert (session.blocked_by_config, session.reason, session.failure) == (None, "of a newer version", "store_failed")
 
 
 async def test_an_entry_that_can_not_be_read_has_a_person_log_in_and_is_left_alone_unless_it_is_dead() -> None:
     life = Life(entry=unreadable(account(), "of a newer version"))
     found = life.recovered()
-    assert (found.kept, found.is_deleted) == (life.entry, False)
-    assert isinstance(found.kept.state, LoginRequired)
-    assert (found.kept.state.reason, found.kept.state.login.issuer) == ("of a newer version", account().issuer)
-    assert found.kept.state.failure == "store_failed"
-    await life.journal.bury("work", "a logout")
+    assert (found.stored, found.is_deleted) == (life.entry, False)
+    assert isinstance(found.stored.state, LoginRequired)
+    assert (found.stored.state.reason, found.stored.state.credentials.issuer) == (
+        "of a newer version",
+        account().issuer,
+    )
+    assert found.stored.state.failure == "store_failed"
+    await life.journal.mark_deleted("work", "a logout")
     assert life.recovered() == Recovery(EMPTY, is_deleted=True)
 
 
@@ -253,7 +256,7 @@ async def test_an_entry_that_can_not_be_read_has_a_person_log_in_and_is_left_alo
     ],
     ids=["without a refresh token", "ended", "waiting for a person"],
 )
-async def test_what_has_nothing_to_refresh_comes_back_as_it_was(entry: Kept) -> None:
+async def test_what_has_nothing_to_refresh_comes_back_as_it_was(entry: StoredSession) -> None:
     life = Life(entry=entry)
     await life.notes_that_it_sends("rt-1")
     assert life.recovered() == Recovery(entry)
@@ -270,7 +273,7 @@ ENTRIES = st.none() | st.builds(kept, st.none() | st.sampled_from(TOKENS), LOGOU
 
 @given(ENTRIES, NOTES, st.lists(st.sampled_from(TOKENS)))
 def test_nothing_that_is_dead_is_presented_and_nothing_else_is_lost(
-    entry: Kept | None, note: Note, known: list[str]
+    entry: StoredSession | None, note: Note, known: list[str]
 ) -> None:
     fingerprints = Fingerprints()
     for one in known:
@@ -280,14 +283,14 @@ def test_nothing_that_is_dead_is_presented_and_nothing_else_is_lost(
     assert note == before
     assert set(note.replaced) <= set(found.replaced)
     assert set(found.replaced) <= {*note.replaced, *note.sent}
-    if isinstance(found.kept.state, LoggedOut):
+    if isinstance(found.stored.state, LoggedOut):
         assert entry is None or (note.tombstone is not None and entry.after != note.tombstone)
         assert found.is_deleted == (note.tombstone is not None)
         return
     assert entry is not None
     assert not found.is_deleted
-    assert replace(found.kept, state=entry.state) == entry
-    presented = found.kept.fingerprint
+    assert replace(found.stored, state=entry.state) == entry
+    presented = found.stored.fingerprint
     assert presented in (entry.fingerprint, None)
     dead = {*found.replaced, *(fingerprint(one) for one in known)}
     assert (presented is None) == (entry.fingerprint is None or entry.fingerprint in dead)

@@ -12,7 +12,7 @@ import anyio.abc
 import pytest
 
 from auth_agent.loopback import connection, listener as listening
-from auth_agent.loopback.exchange import MAX_REQUEST
+from auth_agent.loopback.http_request import MAX_REQUEST
 from auth_agent.loopback.listener import MAX_ANSWERS, MAX_CONNECTIONS, PortsTakenError, RedirectListener
 from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page
 

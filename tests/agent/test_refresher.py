@@ -7,10 +7,10 @@ import anyio
 import pytest
 import trio.testing
 
-from auth_agent.oauth.outcome import Busy, Ended, InteractionRequired, Lost, Misconfigured, Unsent
+from auth_agent.oauth.outcome import Busy, InteractionRequired, InvalidGrant, Lost, Misconfigured, Unsent
 from auth_agent.secret import Secret
-from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 from tests.agent.heart import all_of, running
@@ -115,7 +115,7 @@ async def test_a_refresh_that_is_refused_changes_nothing() -> None:
             world.provider.script = [failure] * 1000
             before = len(world.provider.presented)
             for _ in range(100):
-                await all_of(lambda: world.refresher.refresh(world.session, Allowance(), 15), world.token)
+                await all_of(lambda: world.refresher.refresh(world.session, RateLimit(), 15), world.token)
             assert len(world.provider.presented) - before <= 6
             await anyio.sleep(60)
 
@@ -212,7 +212,7 @@ async def test_retry_after_is_obeyed_by_timers_and_clients_and_not_by_a_person()
         await anyio.sleep(100)
         assert await all_of(world.token) == ["unavailable"]
         assert len(world.provider.presented) == 2
-        found = await world.refresher.refresh(world.session, Allowance(), 15)
+        found = await world.refresher.refresh(world.session, RateLimit(), 15)
         assert found.value == Secret("at-3")
 
 
@@ -247,7 +247,7 @@ async def test_a_backoff_ends_with_a_suspend() -> None:
 
 async def test_the_end_of_a_session_is_the_providers_word() -> None:
     async with running(FakeProvider(lifetime=100)) as world:
-        world.provider.script = [Ended("invalid_grant")]
+        world.provider.script = [InvalidGrant("invalid_grant")]
         await anyio.sleep(3600)
         assert world.provider.presented == ["rt-1", "rt-2"]  # never again
         assert await all_of(world.token) == ["login_required"]
@@ -258,7 +258,7 @@ async def test_a_person_can_retry_what_needed_interaction() -> None:
         world.provider.script = [InteractionRequired("mfa_required")]
         await anyio.sleep(100)
         assert await all_of(world.token) == ["login_required"]
-        found = await world.refresher.refresh(world.session, Allowance(), 15)
+        found = await world.refresher.refresh(world.session, RateLimit(), 15)
         assert found.value == Secret("at-3")
 
 
@@ -325,7 +325,7 @@ async def test_a_logout_during_a_refresh_revokes_the_newest_token() -> None:
             await anyio.sleep(1)
             assert await world.logins.log_out(world.session, revoke=True)
         assert world.provider.revoked == ["rt-3"]
-        assert world.session.login is None
+        assert world.session.credentials is None
 
 
 async def test_who_waits_for_a_refresh_is_told_of_the_logout_at_once() -> None:
@@ -380,7 +380,7 @@ async def test_a_logout_waits_ten_seconds_for_a_refresh_and_then_revokes_what_it
             assert await world.logins.log_out(world.session, revoke=True)
             assert anyio.current_time() - before == pytest.approx(10)
         await anyio.sleep(60)
-        assert world.session.login is None
+        assert world.session.credentials is None
 
 
 async def test_a_logout_without_revocation_sends_nothing() -> None:
@@ -429,12 +429,12 @@ async def test_an_import_is_proved_by_a_refresh() -> None:
 @pytest.mark.parametrize(
     ("outcome", "code"),
     [
-        (Ended("invalid_grant"), "login_required"),
+        (InvalidGrant("invalid_grant"), "login_required"),
         (Unsent("no route"), "unavailable"),
         (Misconfigured("invalid_client"), "misconfigured"),
     ],
 )
-async def test_an_import_that_fails_leaves_the_session_that_was_there(outcome: Ended, code: str) -> None:
+async def test_an_import_that_fails_leaves_the_session_that_was_there(outcome: InvalidGrant, code: str) -> None:
     async with running() as world:
         world.provider.script = [outcome]
         assert await all_of(lambda: world.log_in("rt-other")) == [code]
@@ -518,7 +518,10 @@ async def test_an_import_without_an_id_token_does_not_say_that_it_is_another_use
 
 async def test_after_the_end_of_a_session_another_user_still_has_to_be_meant() -> None:
     async with running(FakeProvider(lifetime=100)) as world:
-        world.provider.script = [Ended("invalid_grant"), reply("at-bob", refresh_token="rt-bob", subject="auth0|bob")]
+        world.provider.script = [
+            InvalidGrant("invalid_grant"),
+            reply("at-bob", refresh_token="rt-bob", subject="auth0|bob"),
+        ]
         await anyio.sleep(100)
         assert await all_of(lambda: world.log_in("rt-8")) == ["denied"]
 
@@ -539,8 +542,8 @@ async def test_a_refresh_that_ends_after_an_import_is_forgotten_and_revoked_wher
         await anyio.sleep(10)
         assert world.provider.script == []
         assert world.provider.revoked == ([] if subject == ALICE else ["rt-2", "rt-late"])
-        assert world.session.login is not None
-        assert world.session.login.refresh_token == Secret("rt-9")
+        assert world.session.credentials is not None
+        assert world.session.credentials.refresh_token == Secret("rt-9")
 
 
 # ---- watching

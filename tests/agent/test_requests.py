@@ -9,20 +9,20 @@ from hypothesis import given, settings, strategies as st
 from auth_agent.oauth.device import device_request
 from auth_agent.oauth.outcome import (
     Busy,
-    Ended,
     Failure,
     InteractionRequired,
+    InvalidGrant,
     Lost,
     Misconfigured,
-    Refused,
-    TokenReply,
+    Refusal,
+    TokenResponse,
     Transient,
-    Unclear,
+    UnexplainedRefusal,
 )
 from auth_agent.oauth.requests import (
     device_form,
     parse_lifetime,
-    parse_token_answer,
+    parse_token_response,
     revocation_form,
 )
 from auth_agent.oauth.token_request import (
@@ -37,15 +37,15 @@ NOW = 1_700_000_000.0
 TEN_YEARS = 315_360_000.0
 
 
-def answer(status: int, body: object, **headers: str) -> TokenReply | Failure:
+def answer(status: int, body: object, **headers: str) -> TokenResponse | Failure:
     """What an answer means; a body that is not bytes is sent as JSON."""
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return parse_token_answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, sent, NOW)
+    return parse_token_response(status, {name.replace("_", "-"): value for name, value in headers.items()}, sent, NOW)
 
 
-def granted(**fields: object) -> TokenReply:
+def granted(**fields: object) -> TokenResponse:
     reply = answer(200, {"access_token": "at", "token_type": "Bearer", "expires_in": 3600, **fields})
-    assert isinstance(reply, TokenReply), reply
+    assert isinstance(reply, TokenResponse), reply
     return reply
 
 
@@ -113,14 +113,14 @@ def test_a_revocation_says_which_kind_of_token_it_is() -> None:
 # ---- refusals: each code at each status
 
 BY_ERROR: dict[str, type[Failure]] = {
-    "invalid_grant": Ended,
+    "invalid_grant": InvalidGrant,
     "invalid_client": Misconfigured,
     "unauthorized_client": Misconfigured,
     "unsupported_grant_type": Misconfigured,
     "invalid_request": Misconfigured,
-    "invalid_target": Refused,
-    "invalid_scope": Refused,
-    "access_denied": Refused,
+    "invalid_target": Refusal,
+    "invalid_scope": Refusal,
+    "access_denied": Refusal,
     "interaction_required": InteractionRequired,
     "mfa_required": InteractionRequired,
     "login_required": InteractionRequired,
@@ -161,7 +161,7 @@ def test_a_gateway_that_says_nothing_of_the_session_may_have_lost_the_reply(stat
 
 def test_only_invalid_grant_kills_a_refresh_token() -> None:
     outcomes = {error: answer(403, {"error": error}) for error in BY_ERROR}
-    dead = {error for error, came in outcomes.items() if isinstance(came, Ended)}
+    dead = {error for error, came in outcomes.items() if isinstance(came, InvalidGrant)}
     assert dead == {"invalid_grant"}
 
 
@@ -169,7 +169,7 @@ def test_only_invalid_grant_kills_a_refresh_token() -> None:
 def test_a_token_that_the_provider_quotes_is_not_shown(quoted: str) -> None:
     for error, description in (("invalid_grant", f"bad token: {quoted}."), (f"bad {quoted}", "x" * 195 + quoted)):
         body = json.dumps({"error": error, "error_description": description}).encode()
-        outcome = parse_token_answer(400, {}, body, NOW, (Secret("se+cret/token"),))
+        outcome = parse_token_response(400, {}, body, NOW, (Secret("se+cret/token"),))
         assert isinstance(outcome, Failure)
         assert "token:" in outcome.reason or "bad" in outcome.reason
         assert "se+cret" not in outcome.reason
@@ -178,23 +178,23 @@ def test_a_token_that_the_provider_quotes_is_not_shown(quoted: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 203])
 def test_what_was_granted_counts_whatever_kind_of_success_it_was(status: int) -> None:
-    assert isinstance(answer(status, {"access_token": "at", "refresh_token": "rt"}), TokenReply)
+    assert isinstance(answer(status, {"access_token": "at", "refresh_token": "rt"}), TokenResponse)
 
 
 def test_the_description_is_part_of_the_reason() -> None:
     refusal = answer(403, {"error": "invalid_grant", "error_description": "Unknown or invalid refresh token."})
-    assert refusal == Ended("invalid_grant: Unknown or invalid refresh token.")
+    assert refusal == InvalidGrant("invalid_grant: Unknown or invalid refresh token.")
 
 
 @pytest.mark.parametrize("description", [None, 7, ["text"], {"a": 1}, ""])
 def test_a_description_that_is_no_text_is_left_out(description: object) -> None:
-    assert answer(400, {"error": "invalid_grant", "error_description": description}) == Ended("invalid_grant")
+    assert answer(400, {"error": "invalid_grant", "error_description": description}) == InvalidGrant("invalid_grant")
 
 
 def test_control_characters_and_terminal_escapes_are_made_printable() -> None:
     description = "\x1b[2J\x1b]0;owned\x07 line\r\nforged=yes \u202eright-to-left"
     refusal = answer(400, {"error": "invalid_grant", "error_description": description})
-    assert refusal == Ended("invalid_grant:  [2J ]0;owned  line  forged=yes  right-to-left")
+    assert refusal == InvalidGrant("invalid_grant:  [2J ]0;owned  line  forged=yes  right-to-left")
     assert answer(400, {"error": "bad\x1b[31m\n"}) == Transient("bad [31m ")
 
 
@@ -227,7 +227,7 @@ def test_a_reason_is_not_longer_than_a_line_has_room_for() -> None:
     ],
 )
 def test_a_refusal_that_does_not_say_why_is_no_verdict(status: int, body: object) -> None:
-    assert answer(status, body) == Unclear(f"the provider refused and did not say why (HTTP {status})")
+    assert answer(status, body) == UnexplainedRefusal(f"the provider refused and did not say why (HTTP {status})")
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_whatever_retry_after_says_it_is_nothing_or_within_ten_minutes(value: st
 
 def test_a_whole_reply_is_read() -> None:
     reply = granted(token_type="DPoP", refresh_token="rt", scope="openid email", id_token="a.b.c", new_field=7)
-    assert reply == TokenReply(
+    assert reply == TokenResponse(
         access_token=Secret("at"),
         token_type="DPoP",
         lifetime=3600.0,
@@ -345,7 +345,7 @@ def test_a_reply_without_a_new_refresh_token_or_an_id_token_is_a_reply() -> None
 
 def test_a_refresh_token_without_an_access_token_is_kept() -> None:
     reply = answer(200, {"refresh_token": "rt"})
-    assert isinstance(reply, TokenReply), reply
+    assert isinstance(reply, TokenResponse), reply
     assert (reply.access_token, reply.refresh_token) == (None, Secret("rt"))
 
 
@@ -359,7 +359,7 @@ def test_the_token_type_is_the_provider_s_and_bearer_where_it_is_missing(given_t
 
 def test_a_reply_without_a_token_type_is_bearer() -> None:
     reply = answer(200, {"access_token": "at"})
-    assert isinstance(reply, TokenReply), reply
+    assert isinstance(reply, TokenResponse), reply
     assert reply.token_type == "Bearer"
 
 
@@ -403,7 +403,7 @@ def test_other_tokens_of_anything_but_visible_ascii_are_none(token: object) -> N
 
 def test_a_refresh_token_is_kept_where_the_access_token_is_none() -> None:
     reply = answer(200, {"access_token": "forged\r\n", "refresh_token": "rt"})
-    assert isinstance(reply, TokenReply), reply
+    assert isinstance(reply, TokenResponse), reply
     assert (reply.access_token, reply.refresh_token) == (None, Secret("rt"))
 
 
@@ -441,7 +441,7 @@ def test_an_expires_in_that_says_nothing_is_left_out(expires_in: object) -> None
 )
 def test_numbers_that_json_does_not_have_are_read_all_the_same(text: bytes, lifetime: float | None) -> None:
     reply = answer(200, b'{"access_token": "at", "expires_in": ' + text + b"}")
-    assert isinstance(reply, TokenReply), reply
+    assert isinstance(reply, TokenResponse), reply
     assert reply.lifetime == lifetime
 
 
@@ -456,18 +456,18 @@ def test_a_session_lasts_as_long_as_its_refresh_token(name: str) -> None:
 @pytest.mark.parametrize("field", [b"expires_in", b"scope", b"token_type", b"id_token", b"anything"])
 def test_a_field_that_is_broken_costs_no_refresh_token_beside_it(field: bytes, value: bytes) -> None:
     reply = answer(200, b'{"refresh_token": "rt", %s: %s, "access_token": "at"}' % (b'"' + field + b'"', value))
-    assert isinstance(reply, TokenReply), reply
+    assert isinstance(reply, TokenResponse), reply
     assert (reply.access_token, reply.refresh_token) == (Secret("at"), Secret("rt"))
 
 
 def test_a_verdict_is_read_though_its_text_is_in_another_encoding() -> None:
     verdict = b'{"error": "invalid_grant", "error_description": "ung\xfcltig"}'
-    assert answer(400, verdict) == Ended("invalid_grant: ung\ufffdltig")
+    assert answer(400, verdict) == InvalidGrant("invalid_grant: ung\ufffdltig")
 
 
 def test_a_reply_without_expires_in_has_no_lifetime() -> None:
     reply = answer(200, {"access_token": "at"})
-    assert isinstance(reply, TokenReply), reply
+    assert isinstance(reply, TokenResponse), reply
     assert reply.lifetime is None
 
 
@@ -507,7 +507,7 @@ ANSWERS = st.dictionaries(
 @given(STATUSES, st.binary(max_size=100) | ANSWERS)
 def test_whatever_comes_is_a_usable_reply_or_a_failure_whose_reason_can_be_printed(status: int, body: bytes) -> None:
     came = answer(status, body)
-    if isinstance(came, TokenReply):
+    if isinstance(came, TokenResponse):
         tokens = [token for token in (came.access_token, came.refresh_token, came.id_token) if token is not None]
         assert came.access_token or came.refresh_token
         assert [token.reveal() for token in tokens if not token.reveal().isascii()] == []
@@ -522,7 +522,7 @@ def test_whatever_comes_is_a_usable_reply_or_a_failure_whose_reason_can_be_print
 @settings(deadline=None)
 @given(STATUSES, st.binary(max_size=200))
 def test_no_answer_without_invalid_grant_ends_a_session(status: int, body: bytes) -> None:
-    assert not isinstance(answer(status, body), Ended) or b"invalid_grant" in body
+    assert not isinstance(answer(status, body), InvalidGrant) or b"invalid_grant" in body
 
 
 def test_the_repr_of_a_reply_shows_no_secret() -> None:

@@ -11,19 +11,19 @@ import trio.testing
 
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.oauth.outcome import Failure, TokenReply, Unsent
+from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
 from auth_agent.oauth.provider import REQUEST_TIMEOUT
 from auth_agent.secret import Secret
 from auth_agent.sessions.revocation import Arrival, Revocation, may_end_with
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Active, Locked, LoggedOut, Login, LoginRequired, State
+from auth_agent.sessions.state import Active, Credentials, Locked, LoggedOut, LoginRequired, State
 from tests.agent.heart import World, all_of, running
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeProvider, account, config, reply
 
 pytestmark = pytest.mark.anyio
 
 BOB = "auth0|bob"
-ALICES = Login(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), None)
+ALICES = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), None)
 BOBS = replace(ALICES, subject=BOB)
 NOBODYS = replace(ALICES, subject=None)
 DEAD = replace(ALICES, refresh_token=None)
@@ -36,8 +36,8 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
 
 
-def active(login: Login) -> Active:
-    return Active(login, MappingProxyType({}))
+def active(credentials: Credentials) -> Active:
+    return Active(credentials, MappingProxyType({}))
 
 
 # ---- the rule
@@ -70,7 +70,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("state", "revoked", "ends"), ENDS)
 def test_a_session_may_end_with_what_is_of_its_client_and_may_be_of_its_user(
-    state: State, revoked: Login, ends: bool
+    state: State, revoked: Credentials, ends: bool
 ) -> None:
     session = Session(account(), 0.5)
     session.state = state
@@ -87,7 +87,7 @@ def test_a_session_is_of_the_client_that_it_came_from_whatever_the_configuration
 @pytest.mark.parametrize(
     ("revoked", "ends"), [(ALICES, True), (NOBODYS, True), (ELSEWHERE, False), (ANOTHER_CLIENT, False)]
 )
-def test_a_login_on_its_way_may_end_with_what_is_of_its_client(revoked: Login, ends: bool) -> None:
+def test_a_login_on_its_way_may_end_with_what_is_of_its_client(revoked: Credentials, ends: bool) -> None:
     session = Session(account(), 0.5)
     assert Arrival(session, session.epoch, account()).may_end_with(revoked) is ends
     assert not Arrival(session, session.epoch, account(), lambda: False).may_end_with(revoked)
@@ -157,7 +157,7 @@ async def test_of_two_sessions_of_one_user_the_first_that_logs_out_is_forgotten_
     async with two_of_one_user() as world:
         first = await world.logins.log_out(world.session, revoke=True)
         assert (first.revoked, first.shared_with) == (False, ("home",))
-        assert world.session.login is None
+        assert world.session.credentials is None
         assert world.provider.revoked == []
         last = await world.logins.log_out(world.table.session("home"), revoke=True)
         assert (last.revoked, last.reason) == (True, None)
@@ -214,14 +214,14 @@ async def test_a_login_of_the_same_client_that_is_being_proved_is_spared() -> No
             await anyio.sleep(1)
             out = await world.logins.log_out(world.session, revoke=True)
             assert (out.revoked, out.shared_with) == (False, ("home",))
-        assert at_home.login is not None
+        assert at_home.credentials is not None
         assert world.table.arrivals == set()
         # It is Bob's, as is known now.
         assert world.table.may_end_with(ALICES) == ()
 
 
 async def test_of_two_logins_that_are_refused_at_once_the_last_is_revoked() -> None:
-    def refused(number: int) -> TokenReply:
+    def refused(number: int) -> TokenResponse:
         return reply(None, refresh_token=f"rt-{number}x")
 
     async with running(None, account(), account("home"), logged_in=False) as world:

@@ -5,8 +5,8 @@ from hypothesis import given, settings, strategies as st
 
 from auth_agent.host.clock import Moment
 from auth_agent.sessions.schedule import (
+    PERMANENT_RETRY_CAP,
     RETRY_CAP,
-    STUCK_CAP,
     lead,
     refresh_at,
     remaining,
@@ -192,7 +192,7 @@ def test_no_clock_makes_more_remain_than_the_other_allows(lifetime: float, wall:
 
 
 @settings(deadline=None)
-@given(st.integers(1, 1_000_000), CHANCES, st.sampled_from([RETRY_CAP, STUCK_CAP]))
+@given(st.integers(1, 1_000_000), CHANCES, st.sampled_from([RETRY_CAP, PERMANENT_RETRY_CAP]))
 def test_the_next_attempt_is_never_at_once_and_never_beyond_the_cap(failures: int, chance: float, cap: float) -> None:
     assert 0 < retry_delay(failures, chance, cap) <= cap
 

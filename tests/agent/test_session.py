@@ -7,21 +7,30 @@ from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import (
     AnotherUser,
     Busy,
-    Ended,
     Failure,
     InteractionRequired,
+    InvalidGrant,
     Lost,
     Misconfigured,
-    Refused,
-    TokenReply,
+    Refusal,
+    TokenResponse,
     Unsent,
     Unusable,
 )
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand, Join, Serve, Start
-from auth_agent.sessions.entry import Kept
+from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, Active, IllegalMoveError, Locked, LoggedOut, Login, LoginRequired, Retrying
+from auth_agent.sessions.state import (
+    MAIN,
+    Active,
+    Credentials,
+    IllegalMoveError,
+    Locked,
+    LoggedOut,
+    LoginRequired,
+    Retrying,
+)
 from auth_agent_client import errors
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, jwt, reply
 
@@ -50,7 +59,7 @@ def logged_in(
     account_ = account(audience=audience)
     session = Session(account_, chance=0.0)
     secret = None if refresh_token is None else Secret(refresh_token)
-    login = Login(ISSUER, CLIENT, account_.audience, ALICE, "Alice", secret, None)
+    login = Credentials(ISSUER, CLIENT, account_.audience, ALICE, "Alice", secret, None)
     session.log_in(login, session.access_token(reply(access_token, lifetime=lifetime), login, clock.now()), clock.now())
     return session
 
@@ -70,7 +79,7 @@ def current(session: Session) -> str:
 
 
 def refresh_token(session: Session) -> str | None:
-    login = session.login
+    login = session.credentials
     return None if login is None or login.refresh_token is None else login.refresh_token.reveal()
 
 
@@ -167,7 +176,7 @@ def test_a_token_by_force_is_newer_than_the_current_one(session: Session, clock:
 def test_refreshes_that_clients_drive_are_limited(session: Session, clock: FakeClock) -> None:
     for _ in range(5):
         assert session.decide(session.force(), clock.now()) == Start(driven=True)
-        session.allowance.spend(clock.now().boot)
+        session.rate_limit.spend(clock.now().boot)
     refused = session.decide(session.force(), clock.now())
     assert isinstance(refused, errors.Unavailable)
     assert refused.retry_after == pytest.approx(10)
@@ -177,11 +186,11 @@ def test_refreshes_that_clients_drive_are_limited(session: Session, clock: FakeC
 
 def test_an_expired_token_is_refreshed_however_often_clients_drove(session: Session, clock: FakeClock) -> None:
     for _ in range(5):
-        session.allowance.spend(clock.now().boot)
+        session.rate_limit.spend(clock.now().boot)
     clock.pass_(LIFETIME)
-    session.allowance = type(session.allowance)()
+    session.rate_limit = type(session.rate_limit)()
     for _ in range(5):
-        session.allowance.spend(clock.now().boot)
+        session.rate_limit.spend(clock.now().boot)
     assert session.decide(Demand(), clock.now()) == Start(driven=False)
 
 
@@ -255,7 +264,7 @@ def test_clients_do_not_hasten_anything_while_a_token_is_good(session: Session, 
     ("failure", "code"),
     [
         (Misconfigured("invalid_client"), "misconfigured"),
-        (Refused("invalid_target"), "denied"),
+        (Refusal("invalid_target"), "denied"),
         (Unusable("another issuer"), "provider_error"),
         (Unsent("no route"), "unavailable"),
         (Lost("no reply"), "unavailable"),
@@ -335,8 +344,8 @@ def test_without_a_new_refresh_token_the_old_one_is_kept(session: Session, clock
 
 def test_without_an_id_token_the_subject_is_kept(session: Session, clock: FakeClock) -> None:
     assert refreshed(session, clock, reply("at-2", subject=None))
-    assert session.login is not None
-    assert session.login.subject == ALICE
+    assert session.credentials is not None
+    assert session.credentials.subject == ALICE
 
 
 def test_a_tokens_life_begins_when_its_request_was_sent(session: Session, clock: FakeClock) -> None:
@@ -361,14 +370,14 @@ def test_a_result_after_logout_is_not_the_sessions(session: Session, clock: Fake
     effects = session.finish(epoch, reply("at-2"), clock.now(), clock.now(), 0.5)
     assert effects.save is None
     assert not session.settle(effects)
-    assert session.login is None
+    assert session.credentials is None
     assert session.revision == revision
 
 
 def test_a_result_after_another_login_is_not_the_sessions(session: Session, clock: FakeClock) -> None:
     session.start(clock.now())
     epoch = session.epoch
-    login = Login(ISSUER, CLIENT, None, ALICE, None, Secret("rt-9"), None)
+    login = Credentials(ISSUER, CLIENT, None, ALICE, None, Secret("rt-9"), None)
     session.log_in(login, session.access_token(reply("at-9"), login, clock.now()), clock.now())
     assert not session.settle(session.finish(epoch, reply("at-2"), clock.now(), clock.now(), 0.5))
     assert (current(session), refresh_token(session)) == ("at-9", "rt-9")
@@ -378,7 +387,7 @@ def test_a_failure_after_logout_is_not_the_sessions_either(session: Session, clo
     session.start(clock.now())
     epoch = session.epoch
     session.log_out()
-    assert not session.settle(session.finish(epoch, Ended("invalid_grant"), clock.now(), clock.now(), 0.5))
+    assert not session.settle(session.finish(epoch, InvalidGrant("invalid_grant"), clock.now(), clock.now(), 0.5))
     assert session.reason is None
 
 
@@ -403,8 +412,8 @@ def test_a_reply_for_somebody_else_is_not_used_yet_its_refresh_token_is_kept(
     else:
         assert current(session) == "at-1"
         assert isinstance(session.state, Active)
-        assert isinstance(session.state.renewal, Retrying)
-        assert isinstance(session.state.renewal.failure, failure)
+        assert isinstance(session.state.refresh, Retrying)
+        assert isinstance(session.state.refresh.failure, failure)
 
 
 def test_an_id_token_that_is_none_is_not_used(session: Session, clock: FakeClock) -> None:
@@ -444,28 +453,28 @@ def test_an_opaque_token_is_taken_at_its_providers_word(clock: FakeClock) -> Non
 
 
 def test_the_providers_verdict_ends_the_session_with_its_reason(session: Session, clock: FakeClock) -> None:
-    refreshed(session, clock, Ended("invalid_grant: revoked"))
+    refreshed(session, clock, InvalidGrant("invalid_grant: revoked"))
     refused = session.decide(Demand(), clock.now())
     assert isinstance(refused, errors.LoginRequired)
     assert refused.reason == "invalid_grant: revoked"
-    assert session.login is not None
-    assert (session.login.subject, session.login.refresh_token) == (ALICE, None)
-    assert not session.revivable
+    assert session.credentials is not None
+    assert (session.credentials.subject, session.credentials.refresh_token) == (ALICE, None)
+    assert not session.can_retry
 
 
 def test_a_person_may_have_a_kept_refresh_token_tried_again(session: Session, clock: FakeClock) -> None:
     refreshed(session, clock, InteractionRequired("mfa_required"))
     assert isinstance(session.decide(Demand(), clock.now()), errors.LoginRequired)
-    assert session.revivable
-    session.revive()
+    assert session.can_retry
+    session.retry()
     assert refreshed(session, clock, reply("at-2"))
     assert current(session) == "at-2"
 
 
 def test_nothing_of_another_user_is_ever_served_nor_tried_again(session: Session, clock: FakeClock) -> None:
     refreshed(session, clock, reply("bobs", refresh_token="rt-bob", subject="auth0|bob"))
-    assert not session.revivable
-    session.revive()
+    assert not session.can_retry
+    session.retry()
     session.configure(account(scope="openid"))
     assert isinstance(session.decide(Demand(), clock.now()), errors.LoginRequired)
     assert session.refresh_at() is None
@@ -573,7 +582,7 @@ def test_epochs_change_at_logins_and_logouts_only(session: Session, clock: FakeC
 
 def test_no_session_shows_a_secret(session: Session, clock: FakeClock) -> None:
     login = session.start(clock.now())
-    shown = f"{login!r} {session.state!r} {session.login!r} {reply('canary-at', refresh_token='canary-rt')!r}"
+    shown = f"{login!r} {session.state!r} {session.credentials!r} {reply('canary-at', refresh_token='canary-rt')!r}"
     assert "canary" not in shown
     assert "rt-1" not in shown
 
@@ -588,27 +597,27 @@ def test_a_moment_is_past_when_either_clock_says_so() -> None:
 # ---- what is kept, and what comes back
 
 
-def restored(kept: Kept) -> Session:
+def restored(stored: StoredSession) -> Session:
     """As the next agent has it."""
     session = Session(account(), chance=0.0)
     session.state = Locked("not read yet")
-    session.restore(kept)
+    session.restore(stored)
     return session
 
 
 def test_what_is_kept_of_a_session_comes_back_as_it_was(session: Session, clock: FakeClock) -> None:
     refreshed(session, clock, reply("at-2", refresh_token="rt-2"))
-    found = restored(session.kept())
+    found = restored(session.snapshot())
     assert (current(found), refresh_token(found)) == ("at-2", "rt-2")
     assert (found.epoch, found.refreshes, found.last_refresh_at) == (1, 1, session.last_refresh_at)
-    assert found.kept() == session.kept()
+    assert found.snapshot() == session.snapshot()
 
 
 def test_only_a_locked_session_is_restored_and_its_epoch_never_goes_back(session: Session) -> None:
     with pytest.raises(IllegalMoveError):
-        session.restore(session.kept())
+        session.restore(session.snapshot())
     session.state, session.epoch = Locked("x"), 7
-    session.restore(Kept(LoggedOut(), 3, 0, None))
+    session.restore(StoredSession(LoggedOut(), 3, 0, None))
     assert session.epoch == 7
 
 
@@ -619,9 +628,9 @@ def test_a_locked_session_serves_nothing_refreshes_nothing_and_says_why(clock: F
     refused = session.decide(Demand(), clock.now())
     assert isinstance(refused, errors.Locked)
     assert refused.message == "work: the keyring is locked; unlock it"
-    assert (session.is_locked, session.renewable, session.revivable) == (True, False, False)
+    assert (session.is_locked, session.refreshable, session.can_retry) == (True, False, False)
     assert session.refresh_due(clock.now()) is None
-    assert session.login is None
+    assert session.credentials is None
 
 
 def test_why_it_is_locked_is_news_when_it_changes(session: Session) -> None:
@@ -652,19 +661,21 @@ def test_a_refresh_changes_nothing_until_it_is_settled_but_its_refresh_token_is_
 
 
 @pytest.mark.parametrize("outcome", [Unsent("no route"), reply(None, refresh_token="rt-2"), reply(lifetime=0)])
-def test_what_was_no_success_counts_as_none(session: Session, clock: FakeClock, outcome: Failure | TokenReply) -> None:
+def test_what_was_no_success_counts_as_none(
+    session: Session, clock: FakeClock, outcome: Failure | TokenResponse
+) -> None:
     session.start(clock.now())
     effects = session.finish(session.epoch, outcome, clock.now(), clock.now(), 0.5)
     kept = effects.then
-    assert effects.save is (kept if isinstance(outcome, TokenReply) else None)
+    assert effects.save is (kept if isinstance(outcome, TokenResponse) else None)
     assert (kept.refreshes, kept.last_refresh_at) == (0, session.last_refresh_at)
 
 
-def theirs(session: Session, **changes: Any) -> Kept:
+def theirs(session: Session, **changes: Any) -> StoredSession:
     """What another process left of the session."""
-    assert session.login is not None
-    login = replace(session.login, refresh_token=Secret("rt-theirs"))
-    return session.kept(Active(replace(login, **changes), {}))
+    assert session.credentials is not None
+    login = replace(session.credentials, refresh_token=Secret("rt-theirs"))
+    return session.snapshot(Active(replace(login, **changes), {}))
 
 
 def test_the_refresh_token_of_the_very_session_is_its_successor(session: Session) -> None:
@@ -678,10 +689,10 @@ def test_another_sessions_is_not(session: Session, changes: dict[str, object]) -
 
 
 def test_what_is_over_or_gone_has_no_successor(session: Session) -> None:
-    assert session.login is not None
+    assert session.credentials is not None
     assert session.successor(None) is None
-    assert session.successor(session.kept(LoggedOut())) is None
-    assert session.successor(session.kept(LoginRequired("x", session.login))) is None
+    assert session.successor(session.snapshot(LoggedOut())) is None
+    assert session.successor(session.snapshot(LoginRequired("x", session.credentials))) is None
     found = theirs(session)
     session.log_out()
     assert session.successor(found) is None

@@ -9,19 +9,19 @@ import trio.testing
 from auth_agent.oauth.outcome import (
     AnotherUser,
     Busy,
-    Ended,
     Failure,
     InteractionRequired,
+    InvalidGrant,
     Lost,
     Misconfigured,
-    Refused,
-    Unclear,
+    Refusal,
+    UnexplainedRefusal,
     Unsent,
     Unusable,
 )
 from auth_agent.secret import Secret
-from auth_agent.sessions.allowance import BURST, INTERVAL
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.rate_limit import BURST, INTERVAL
 from auth_agent.sessions.session import MOST_TOKENS
 from auth_agent.sessions.state import MAIN, Active, Idle, LoginRequired, TokenKey
 from auth_agent_client import errors
@@ -108,7 +108,7 @@ async def test_a_token_of_another_audience_than_the_one_asked_for_is_never_serve
         with pytest.raises(errors.Denied, match=r"^work for https://other\.example: .* another audience"):
             await world.token(Demand(CALENDAR))
         assert keys(world) == [MAIN]
-        login = world.session.login
+        login = world.session.credentials
         assert login is not None
         assert login.refresh_token == Secret("rt-3")  # kept, whatever the token was worth
 
@@ -212,13 +212,13 @@ async def test_the_api_that_the_configuration_names_is_not_counted() -> None:
 @pytest.mark.parametrize(
     ("failure", "code"),
     [
-        (Refused("invalid_target"), "denied"),
+        (Refusal("invalid_target"), "denied"),
         (InteractionRequired("mfa_required"), "denied"),
         (Misconfigured("invalid_request"), "misconfigured"),
         (Unusable("nonsense"), "provider_error"),
         (Unsent("no route"), "unavailable"),
         (Busy("HTTP 503", 30), "unavailable"),
-        (Unclear("HTTP 403"), "unavailable"),
+        (UnexplainedRefusal("HTTP 403"), "unavailable"),
     ],
 )
 async def test_what_fails_of_one_token_is_nothing_to_the_session(failure: Failure, code: str) -> None:
@@ -228,14 +228,14 @@ async def test_what_fails_of_one_token_is_nothing_to_the_session(failure: Failur
         assert await world.token() == "at-2"
         assert world.session.reason is None
         assert isinstance(world.session.state, Active)
-        assert world.session.state.renewal == Idle()
+        assert world.session.state.refresh == Idle()
         assert await outcome_of(world) == code  # between two attempts nobody asks the provider
         assert len(world.provider.presented) == 2
 
 
 async def test_a_refused_token_is_asked_for_again_when_its_time_has_come() -> None:
     async with running() as world:
-        world.provider.script = [Refused("invalid_target")]
+        world.provider.script = [Refusal("invalid_target")]
         assert await outcome_of(world) == "denied"
         await anyio.sleep(10)
         assert str(await outcome_of(world)).count(".") == 2
@@ -243,7 +243,7 @@ async def test_a_refused_token_is_asked_for_again_when_its_time_has_come() -> No
 
 async def test_refusals_that_go_on_are_asked_about_less_and_less_often() -> None:
     async with running() as world:
-        world.provider.script = [Refused("invalid_target")] * 1000
+        world.provider.script = [Refusal("invalid_target")] * 1000
         for _ in range(3600):
             await outcome_of(world)
             await anyio.sleep(1)
@@ -252,7 +252,7 @@ async def test_refusals_that_go_on_are_asked_about_less_and_less_often() -> None
 
 async def test_invalid_grant_for_one_token_ends_nothing_and_the_main_refresh_tells() -> None:
     async with running() as world:
-        world.provider.script = [Ended("invalid_grant")]
+        world.provider.script = [InvalidGrant("invalid_grant")]
         assert await outcome_of(world) == "denied"
         assert world.provider.wanted[1:] == [(OTHER, ""), (None, "")]
         assert world.session.reason is None
@@ -312,8 +312,8 @@ async def test_a_resume_or_a_person_forgets_what_failed() -> None:
     async with running() as world:
         world.provider.script = [Busy("HTTP 429", 600)]
         assert await outcome_of(world) == "unavailable"
-        assert world.session.start_afresh()
-        assert not world.session.start_afresh()
+        assert world.session.forget_failures()
+        assert not world.session.forget_failures()
         assert str(await outcome_of(world)).count(".") == 2
 
 
@@ -331,4 +331,4 @@ async def test_a_logout_while_a_token_for_an_api_is_got_revokes_what_comes() -> 
             await anyio.sleep(1)
             assert await world.logins.log_out(world.session, revoke=True)
         assert world.provider.revoked == ["rt-3"]
-        assert world.session.login is None
+        assert world.session.credentials is None

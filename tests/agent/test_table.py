@@ -6,10 +6,10 @@ from types import MappingProxyType
 import pytest
 
 from auth_agent.config import Config
-from auth_agent.oauth.outcome import Ended, InteractionRequired, Misconfigured
+from auth_agent.oauth.outcome import InteractionRequired, InvalidGrant, Misconfigured
 from auth_agent.secret import Secret
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Active, Idle, LoggedOut, Login, Retrying
+from auth_agent.sessions.state import Active, Credentials, Idle, LoggedOut, Retrying
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, config, reply
@@ -47,13 +47,13 @@ def no_accounts() -> Config:
 def log_in(table: Table, name: str, refresh_token: str | None = "rt-1") -> Session:
     session, now = table.sessions[name], table.clock.now()
     secret = None if refresh_token is None else Secret(refresh_token)
-    login = Login(ISSUER, CLIENT, None, ALICE, "Alice", secret, None)
+    login = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", secret, None)
     session.log_in(login, session.access_token(reply(lifetime=LIFETIME), login, now), now)
     table.publish(name)
     return session
 
 
-def fail(session: Session, clock: FakeClock, failure: Misconfigured | Ended | InteractionRequired) -> None:
+def fail(session: Session, clock: FakeClock, failure: Misconfigured | InvalidGrant | InteractionRequired) -> None:
     session.start(clock.now())
     assert session.settle(session.finish(session.epoch, failure, clock.now(), clock.now(), 0.5))
 
@@ -166,7 +166,7 @@ def test_a_removed_account_holds_its_refresh_token_still(table: Table) -> None:
 
 def test_who_logged_out_or_lost_the_refresh_token_holds_nothing(table: Table, clock: FakeClock) -> None:
     log_in(table, "work", "rt-work").log_out()
-    fail(log_in(table, "home", "rt-home"), clock, Ended("invalid_grant"))
+    fail(log_in(table, "home", "rt-home"), clock, InvalidGrant("invalid_grant"))
     assert (table.holder(Secret("rt-work")), table.holder(Secret("rt-home"))) == (None, None)
 
 
@@ -202,7 +202,7 @@ def test_a_changed_account_keeps_its_session(table: Table) -> None:
     changed = account("work", scope="openid")
     table.configure(config(changed, HOME))
     assert table.sessions["work"] is session
-    assert (session.account, session.suspended) == (changed, None)
+    assert (session.account, session.blocked_by_config) == (changed, None)
 
 
 def test_a_changed_account_gets_a_new_revision(table: Table) -> None:
@@ -217,15 +217,15 @@ def test_a_failing_session_starts_afresh_when_its_account_changes(table: Table, 
         fail(session, clock, Misconfigured("invalid_client"))
     table.configure(config(account("work", scope="openid"), HOME))
     assert isinstance(work.state, Active)
-    assert work.state.renewal == Idle()
+    assert work.state.refresh == Idle()
     assert isinstance(home.state, Active)
-    assert isinstance(home.state.renewal, Retrying)  # nothing changed for it
+    assert isinstance(home.state.refresh, Retrying)  # nothing changed for it
 
 
 def test_a_removed_account_is_suspended_and_not_found(table: Table) -> None:
     session = log_in(table, "work")
     table.configure(config(HOME))
-    assert session.suspended == "account_removed"
+    assert session.blocked_by_config == "account_removed"
     assert session.refresh_at() is None
     with pytest.raises(errors.UnknownAccount):
         table.session("work")
@@ -247,7 +247,7 @@ def test_an_account_that_comes_back_has_its_session_again(table: Table) -> None:
     revision = session.revision
     assert table.configure(config(HOME, WORK)) == {**NOTHING, "added": ["work"]}
     assert table.session("work") is session
-    assert (session.suspended, session.epoch) == (None, epoch)
+    assert (session.blocked_by_config, session.epoch) == (None, epoch)
     assert session.revision > revision
     assert [one["state"] for one in table.records(["work"])] == ["ready"]
 
@@ -257,7 +257,7 @@ def test_an_account_that_comes_back_as_another_clients_is_not_served(table: Tabl
     table.configure(config(HOME))
     table.configure(config(account("work", client_id="other"), HOME))
     assert table.session("work") is session
-    assert session.suspended == "account_changed"
+    assert session.blocked_by_config == "account_changed"
 
 
 def test_a_failing_session_starts_afresh_also_when_its_account_comes_back_changed(
@@ -268,7 +268,7 @@ def test_a_failing_session_starts_afresh_also_when_its_account_comes_back_change
     table.configure(config(HOME))
     table.configure(config(account("work", scope="openid"), HOME))
     assert isinstance(session.state, Active)
-    assert session.state.renewal == Idle()
+    assert session.state.refresh == Idle()
 
 
 def test_all_accounts_may_go_and_come_back(table: Table) -> None:

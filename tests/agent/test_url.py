@@ -32,7 +32,7 @@ def resolved(parameters: Mapping[str, object], config: Config = CONFIG) -> dict[
     """What the request is for."""
     arguments = Arguments(Request(1, "token", dict(parameters)))
     resolve_url(arguments, config)
-    return {name: arguments.text(name) for name in ("account", "audience", "scope", "url")}
+    return {name: arguments.string(name) for name in ("account", "audience", "scope", "url")}
 
 
 def refused(parameters: Mapping[str, object], config: Config = CONFIG) -> AgentError:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from auth_agent.oauth.outcome import Busy, Failure, Refused, Rejected, Unusable
+from auth_agent.oauth.outcome import Busy, Failure, Refusal, Rejected, Unusable
 from auth_agent.oauth.userinfo import parse_userinfo
 
 NOW = 1_800_000_000.0
@@ -24,7 +24,7 @@ def test_the_claims_are_told_as_they_are() -> None:
     ("status", "failure"),
     [
         (401, Rejected),
-        (403, Refused),
+        (403, Refusal),
         *((status, Busy) for status in (201, 204, 301, 302, 400, 404, 429, 500, 502, 503)),
     ],
 )

@@ -8,7 +8,7 @@ from auth_agent.config import Account
 from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.auth0 import READ, UPDATE, InsufficientScope
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, Refused, Rejected, Unsent, Unusable
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, Refusal, Rejected, Unsent, Unusable
 from auth_agent.sessions.identity import id_token_at_hand
 from auth_agent_client import errors
 from tests.agent.heart import World, all_of, running
@@ -234,7 +234,7 @@ async def test_changes_of_one_user_go_one_after_the_other() -> None:
             "work: no; work's access token lacks the scope read:current_user",
             f"auth-agent login work --scope 'openid offline_access {READ} {UPDATE} profile email'",
         ),
-        (Refused("not for this API"), "denied", "work: not for this API", "auth-agent login work"),
+        (Refusal("not for this API"), "denied", "work: not for this API", "auth-agent login work"),
         (Rejected("HTTP 401"), "denied", "work: HTTP 401", "auth-agent login work"),
         (Unusable("inexistent_user"), "provider_error", "work: inexistent_user", ""),
         (Busy("HTTP 500"), "unavailable", "work: HTTP 500", 2.0),

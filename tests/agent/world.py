@@ -21,7 +21,7 @@ from auth_agent.json_object import parse_object
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.oauth.outcome import Ended, Failure, Misconfigured, TokenReply
+from auth_agent.oauth.outcome import Failure, InvalidGrant, Misconfigured, TokenResponse
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.storage.store import StoreError
@@ -57,13 +57,13 @@ def reply(
     at: float = NOON,
     nonce: str | None = None,
     **more: Any,
-) -> TokenReply:
+) -> TokenResponse:
     """What a provider grants at that time; `subject` None: without an ID token."""
     claims = {"iss": ISSUER, "aud": CLIENT, "sub": subject, "name": "Alice", "iat": at, "exp": at + 3600}
     if nonce is not None:
         claims["nonce"] = nonce
     id_token = None if subject is None else jwt(**claims)
-    granted = TokenReply(
+    granted = TokenResponse(
         access_token=None if access_token is None else Secret(access_token),
         token_type="Bearer",
         lifetime=lifetime,
@@ -114,7 +114,7 @@ class FakeProvider:
     rotates: bool = True
     preparation: float = 0
     delay: float = 0
-    script: list[Failure | TokenReply] = field(default_factory=list[Failure | TokenReply])
+    script: list[Failure | TokenResponse] = field(default_factory=list[Failure | TokenResponse])
     metadata: Metadata | Failure = METADATA
     key_set: str | Failure = "{}"
     device: DeviceAuthorization | Failure = field(default_factory=lambda: Misconfigured("no device flow"))
@@ -148,7 +148,7 @@ class FakeProvider:
         await anyio.lowlevel.checkpoint()
         return self.key_set
 
-    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+    async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         assert client.client_id == CLIENT
         form = request.form(is_auth0=True)
         if request.grant_type == "refresh_token":
@@ -166,14 +166,14 @@ class FakeProvider:
             self.codes.append(form["device_code"])
         return await self._answer() or self._grant(new=True)
 
-    async def _refresh(self, refresh_token: str, audience: str | None, scope: str) -> TokenReply | Failure:
+    async def _refresh(self, refresh_token: str, audience: str | None, scope: str) -> TokenResponse | Failure:
         self.wanted.append((audience, scope))
         self.presented.append(refresh_token)
         scripted = await self._answer()
         if scripted is not None:
             return scripted
         if refresh_token != self.live or self.live in self.revoked:
-            return Ended("invalid_grant")
+            return InvalidGrant("invalid_grant")
         return self._grant(new=self.rotates, audience=audience, scope=scope)
 
     async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
@@ -215,7 +215,7 @@ class FakeProvider:
             return scripted
         return {"user_id": self.subject, "user_metadata": self.user_metadata}
 
-    async def _answer(self) -> TokenReply | Failure | None:
+    async def _answer(self) -> TokenResponse | Failure | None:
         """What the script says, when the provider has taken its time; None: it grants."""
         self.at.append(anyio.current_time())
         self.in_flight += 1
@@ -228,7 +228,7 @@ class FakeProvider:
             self.on_refresh()
         return self.script.pop(0) if self.script else None
 
-    def _grant(self, *, new: bool, audience: str | None = None, scope: str = "") -> TokenReply:
+    def _grant(self, *, new: bool, audience: str | None = None, scope: str = "") -> TokenResponse:
         serial = next(self._serial)
         granted = f"at-{serial}" if audience is None else jwt(aud=audience, jti=f"at-{serial}").reveal()
         if new:
@@ -301,7 +301,7 @@ class FakeStore:
             self.on_unlock()
         await self._call("unlock")
 
-    async def rest(self) -> None:
+    async def release(self) -> None:
         await self._call("rest")
 
     async def _call(self, name: str, account: str = "") -> None:

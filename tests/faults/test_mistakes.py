@@ -20,10 +20,10 @@ from hypothesis import example, given, settings, strategies as st
 
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization
-from auth_agent.oauth.outcome import Ended, Failure, TokenReply
+from auth_agent.oauth.outcome import Failure, InvalidGrant, TokenResponse
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
-from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.session import Session
 from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, Timeout, errors
 from tests.agent.heart import World, running
@@ -53,14 +53,14 @@ class Families(FakeProvider):
         self.used_twice: list[str] = []
         self._numbers = itertools.count(1)
 
-    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+    async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         assert client == Client(CLIENT)
         await anyio.sleep(self.delay / 2)
         granted = self._answer_to(request.form(is_auth0=True))
         await anyio.sleep(self.delay / 2)
         return granted
 
-    def _answer_to(self, form: dict[str, str]) -> TokenReply | Failure:
+    def _answer_to(self, form: dict[str, str]) -> TokenResponse | Failure:
         if "device_code" in form:
             assert form["device_code"] == "dc"
             return self._granted(f"family {next(self._numbers)}")
@@ -70,7 +70,7 @@ class Families(FakeProvider):
         if family in self.current and self.current[family] != token:
             self.used_twice.append(token)
             del self.current[family]
-        return self._granted(family) if family in self.current else Ended("invalid_grant")
+        return self._granted(family) if family in self.current else InvalidGrant("invalid_grant")
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         assert client == Client(CLIENT)
@@ -85,14 +85,14 @@ class Families(FakeProvider):
         self._granted(family)
         return Secret(self.current[family])
 
-    def _granted(self, family: str) -> TokenReply:
+    def _granted(self, family: str) -> TokenResponse:
         token = f"rt of {family}: {next(self._numbers)}".replace(" ", "-")
         self.current[family], self.family_of[token] = token, family
         return reply(f"at-for-{token}", refresh_token=token, at=NOON + anyio.current_time())
 
 
 async def refresh(world: World, session: Session) -> None:
-    await world.refresher.refresh(session, Allowance(), 60)
+    await world.refresher.refresh(session, RateLimit(), 60)
 
 
 async def log_in_on_a_device(world: World, session: Session) -> None:
@@ -145,7 +145,7 @@ async def do_at_once(deeds: list[tuple[float, str]], delay: float, latency: floa
             for at, deed in deeds:
                 tasks.start_soon(do, at, deed)
         await anyio.sleep(120)
-        login = world.session.login
+        login = world.session.credentials
         held = None if login is None or login.refresh_token is None else login.refresh_token.reveal()
         assert provider.used_twice == []
         # The provider has the session that the agent has, and none where that has none; and it is in the store.

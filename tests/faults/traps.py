@@ -25,7 +25,7 @@ from auth_agent.config import Account
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.oauth.outcome import Failure, TokenReply
+from auth_agent.oauth.outcome import Failure, TokenResponse
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
@@ -136,11 +136,11 @@ class _TrappedProvider:
     async def keys(self) -> str | Failure:
         return await _between("keys", self._provider.keys)
 
-    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+    async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         call = request.grant_type.rpartition(":")[2]
         await _come_by(f"{call}:before")
         outcome = await self._provider.token(client, request)
-        if isinstance(outcome, TokenReply):
+        if isinstance(outcome, TokenResponse):
             await _come_by(f"{call}:after")
         return outcome
 
@@ -201,8 +201,8 @@ class _TrappedStore:
     async def unlock(self) -> None:
         await self._store.unlock()
 
-    async def rest(self) -> None:
-        await self._store.rest()
+    async def release(self) -> None:
+        await self._store.release()
 
 
 def trapped_providers(providers: Callable[[Account], Provider]) -> Callable[[Account], Provider]:

@@ -62,7 +62,7 @@ async def opened(directory: Path) -> AsyncGenerator[KeyringStore]:
     try:
         yield store
     finally:
-        await store.rest()
+        await store.release()
 
 
 async def fails(call: Callable[[], Awaitable[object]], within: float = AT_ONCE) -> StoreError:
@@ -354,5 +354,5 @@ def test_a_note_that_is_garbage_is_as_none(text: str, tmp_path: Path) -> None:
 async def test_a_backend_that_is_none_is_told(backend: str, tmp_path: Path) -> None:
     store = KeyringStore(tmp_path, backend)
     assert type(await fails(lambda: store.read("work"))) in {StoreError, StoreMissing}
-    await store.rest()
+    await store.release()
     assert not (tmp_path / "keyring.json").exists()

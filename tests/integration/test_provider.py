@@ -15,7 +15,7 @@ import pytest
 
 from auth_agent.oauth import provider as module
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenReply, Unsent
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenResponse, Unsent
 from auth_agent.oauth.provider import HttpProvider, trusted_certificates
 from auth_agent.oauth.token_request import refresh_request
 from auth_agent.secret import Secret
@@ -45,7 +45,7 @@ def refresh_token(provider: OpenIDProvider) -> Secret:
     return Secret(found)
 
 
-async def refreshed(provider: OpenIDProvider) -> TokenReply | Failure:
+async def refreshed(provider: OpenIDProvider) -> TokenResponse | Failure:
     token = refresh_token(provider)
     async with speaking_to(provider.issuer) as speaking:
         await speaking.revoke(CLIENT, Secret("unknown"))  # so that the metadata is known
@@ -54,7 +54,7 @@ async def refreshed(provider: OpenIDProvider) -> TokenReply | Failure:
 
 async def test_a_refresh_is_granted(provider: OpenIDProvider) -> None:
     reply = await refreshed(provider)
-    assert isinstance(reply, TokenReply)
+    assert isinstance(reply, TokenResponse)
     assert reply.access_token is not None
     assert provider.userinfo(reply.access_token.reveal()).status_code == 200
 
@@ -121,7 +121,9 @@ async def test_without_metadata_no_refresh_token_is_sent(
     async with speaking_to(provider.issuer) as speaking:
         assert isinstance(await speaking.token(CLIENT, refresh_request(token)), kind)
         assert provider.requests(provider.token_path) == []
-        assert isinstance(await speaking.token(CLIENT, refresh_request(token)), TokenReply)  # and it is looked up again
+        assert isinstance(
+            await speaking.token(CLIENT, refresh_request(token)), TokenResponse
+        )  # and it is looked up again
 
 
 @pytest.mark.parametrize("endpoint", ["http://evil.example/token", "ftp://127.0.0.1/token", 7])

@@ -40,7 +40,7 @@ async def started() -> AsyncGenerator[WorkerSignatures]:
     try:
         yield signatures
     finally:
-        await signatures.rest()
+        await signatures.release()
         assert children() == []
 
 

@@ -62,7 +62,7 @@ class Place:
 
     async def close(self) -> None:
         if self._open is not None:
-            await self._open.rest()
+            await self._open.release()
         for lock in self._locks:
             lock.close()
         self._open, self._locks = None, ()
@@ -183,10 +183,10 @@ async def test_calls_from_many_tasks_do_not_mix(store: Store) -> None:
 
 
 async def test_it_may_rest_at_any_time(store: Store) -> None:
-    await store.rest()
-    await store.rest()
+    await store.release()
+    await store.release()
     await store.write("work", entry("x"))
-    await store.rest()
+    await store.release()
     assert await text(store) == "x"
 
 
@@ -212,7 +212,7 @@ def test_there_is_no_store_that_is_not_looked_at_here() -> None:
 async def test_what_is_persistent_is_locked_and_has_its_notes_on_the_disk(name: str, tmp_path: Path) -> None:
     state_path = tmp_path / "state"
     opened = open_store(name, state_path, SOCKET)
-    await opened.journal.sent("work", "a fingerprint", 1.0)
+    await opened.journal.record_sent("work", "a fingerprint", 1.0)
     if not opened.store.persistent:
         again = open_store(name, state_path, SOCKET)
         assert (again.journal.note("work").sent, again.locks, state_path.exists()) == ([], (), False)
@@ -237,7 +237,7 @@ async def slots(keyring: KeyringSession, tmp_path: Path) -> AsyncGenerator[Keyri
     one = KeyringStore(tmp_path, slots=2)
     yield one
     await one.delete("work")
-    await one.rest()
+    await one.release()
 
 
 @asynccontextmanager
@@ -247,7 +247,7 @@ async def another(directory: Path, slots: int = 2) -> AsyncGenerator[KeyringStor
     elsewhere.mkdir(exist_ok=True)
     one = KeyringStore(elsewhere, slots=slots)
     yield one
-    await one.rest()
+    await one.release()
 
 
 def slot_of(keyring: KeyringSession, what: str) -> str:

@@ -248,7 +248,7 @@ async def test_of_two_agents_the_later_ones_worker_waits_for_the_earlier_ones(pl
         thaw(place)
         await comes(kept(place).exists)
         assert answers == []  # the first one has its turn as long as it lives
-        await first.rest()
+        await first.release()
         await comes(lambda: answers)
     assert answers == ["the first one's"]
 
@@ -272,7 +272,7 @@ async def test_it_has_the_calls_that_it_is_for_whatever_it_locks(place: Path) ->
     assert not kept(place).exists()
     answer = await worker.call("verify", PATIENCE, token="opaque", keys="{}")
     assert answer == {"result": "the ID token's signature can't be read"}
-    await worker.rest()
+    await worker.release()
     assert children() == []
 
 
@@ -283,7 +283,7 @@ async def test_it_waits_for_no_lock_that_it_doesnt_have(place: Path) -> None:
         await comes((place / "begun").exists)
         second = Worker(SIGNATURES)
         assert await second.call("verify", PATIENCE, token="opaque", keys="{}")
-        await second.rest()
+        await second.release()
         thaw(place)
 
 
@@ -303,7 +303,7 @@ async def test_it_ends_when_it_is_let_go_and_leaves_no_zombie(place: Path) -> No
     async with started(place) as worker:
         await read(worker, "nobody")
         pid = worker.pid
-        await worker.rest()
+        await worker.release()
         assert worker.pid is None
         assert children() == []
         assert await read(worker, "nobody") is None
@@ -344,7 +344,7 @@ async def test_a_hundred_calls_with_failures_leave_no_descriptor_and_no_process(
                 with pytest.raises(WorkerError):
                     await read(worker, "deadly")
             elif number % 50 == 25:
-                await worker.rest()
+                await worker.release()
             else:
                 await read(worker, "failing" if number % 2 else "nobody")
         assert len(children()) == 1

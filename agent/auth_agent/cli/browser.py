@@ -6,8 +6,8 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-from auth_agent.address import AddressError, check_address
 from auth_agent.cli.detached import Detached
+from auth_agent.urls import InvalidURLError, check_url
 
 # What stands for the address in `$BROWSER`, as Python's `webbrowser` and others have it.
 _ADDRESS = "%s"
@@ -29,8 +29,8 @@ def open_address(address: str) -> bool:
     Only https and, on this machine, http: what else an address may start is never asked for by a login.
     """
     try:
-        check_address(address)
-    except AddressError:
+        check_url(address)
+    except InvalidURLError:
         return False
     chosen = command()
     if chosen is None:

@@ -30,14 +30,14 @@ class Arguments:
         kept = {name: value for name, value in self._given.items() if name not in values}
         self._given = {**kept, **{name: value for name, value in values.items() if value is not None}}
 
-    def text(self, name: str) -> str | None:
+    def string(self, name: str) -> str | None:
         """That parameter, None when it was left out."""
         value = self._given.get(name)
         return value if isinstance(value, str) else None
 
     def secret(self, name: str) -> Secret | None:
         """That parameter, None when it was left out."""
-        value = self.text(name)
+        value = self.string(name)
         return None if value is None else Secret(value)
 
     def seconds(self, name: str, default: float = 0.0) -> float:
@@ -58,7 +58,7 @@ class Arguments:
         value = self._given.get(name)
         return {str(key): one for key, one in value.items()} if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- checked to be a map
 
-    def texts(self, name: str) -> list[str] | None:
+    def strings(self, name: str) -> list[str] | None:
         """That parameter, None when it was left out."""
         value = self._given.get(name)
         return [str(item) for item in value] if isinstance(value, list) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- checked to be texts

@@ -20,7 +20,7 @@ from auth_agent.host.program import Program
 from auth_agent.ipc.peer import Peer, program_of
 from auth_agent.printable import printable
 from auth_agent.sessions.advice import defect
-from auth_agent.sessions.allowance import Allowance
+from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent_client import errors
 from auth_agent_client.wire import Connection, Request, WireError
 
@@ -46,7 +46,7 @@ class Caller(Protocol):
     """Who asks, for those who answer."""
 
     peer: Peer
-    allowance: Allowance
+    rate_limit: RateLimit
 
     @property
     def program(self) -> Program | None:
@@ -114,7 +114,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, peer: Peer, door: Door) -> None:
         self.peer = peer
-        self.allowance = Allowance()
+        self.rate_limit = RateLimit()
         self.spoke = False
         self.last_spoke = 0.0
         self._program: Program | None = None

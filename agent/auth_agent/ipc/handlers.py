@@ -15,15 +15,15 @@ from auth_agent.ipc.usage import Usage
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import locked
-from auth_agent.sessions.allowance import charge
 from auth_agent.sessions.background import Background, deadline
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.identity import IDToken, id_token_at_hand, no_id_token
-from auth_agent.sessions.keeper import READ_PATIENCE, Keeper
 from auth_agent.sessions.login import Logins
-from auth_agent.sessions.profile import Told
+from auth_agent.sessions.profile import ProfileResult
 from auth_agent.sessions.profiles import Profiles
+from auth_agent.sessions.rate_limit import charge
 from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.saver import READ_PATIENCE, Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken
 from auth_agent.sessions.table import Table
@@ -60,7 +60,7 @@ class Handlers:
         refresher: Refresher,
         background: Background,
         logins: Logins,
-        keeper: Keeper,
+        saver: Saver,
         profiles: Profiles,
         users: Users,
         policy: Policy,
@@ -75,7 +75,7 @@ class Handlers:
             refresher: what gives tokens that have to be waited for.
             background: what does the work that goes on when its client leaves.
             logins: what begins sessions.
-            keeper: what gives sessions that have to be read first.
+            saver: what gives sessions that have to be read first.
             profiles: what tells who the sessions' users are.
             users: what reads and changes them at their provider.
             policy: decides who may call a method of a session.
@@ -88,7 +88,7 @@ class Handlers:
         self._refresher = refresher
         self._background = background
         self._logins = logins
-        self._keeper = keeper
+        self._saver = saver
         self._profiles = profiles
         self._users = users
         self._policy = policy
@@ -128,7 +128,7 @@ class Handlers:
         if method is None:
             return self._others[request.method](caller, given)
         resolve_url(given, self._table.config)
-        session = self._table.session(given.text("account"))
+        session = self._table.session(given.string("account"))
         self._policy.check(caller, given.method, session)
         if session.is_locked and not method.while_locked:
             return self._once_open(method, caller, session, request)
@@ -166,7 +166,7 @@ class Handlers:
         async def wait() -> Result:
             given, begun = Arguments(request), anyio.current_time()
             timeout = given.timeout
-            await self._keeper.opened(session, min(READ_PATIENCE, timeout))
+            await self._saver.wait_until_loaded(session, min(READ_PATIENCE, timeout))
             self._table.session(session.account.name)  # raises if it has vanished from the configuration meanwhile
             resolve_url(given, self._table.config, session.account.name)  # raises if it is not its token's any more
             if session.is_locked:
@@ -180,7 +180,7 @@ class Handlers:
     # ---- tokens
 
     def _token(self, caller: Caller, session: Session, given: Arguments) -> Result | Later:
-        key = session.key(given.text("audience"), given.text("scope"))
+        key = session.key(given.string("audience"), given.string("scope"))
         min_ttl, now = given.demand("min_ttl"), self._table.clock.now()
         if session.ask(key, min_ttl, now):
             if key == MAIN:  # of no other is told when it is due
@@ -194,28 +194,28 @@ class Handlers:
         return self._later(caller, session, Demand(key, min_ttl), given)
 
     def _rejected(self, caller: Caller, session: Session, given: Arguments) -> Later:
-        key = session.key(given.text("audience"), given.text("scope"))
-        demand = session.reject(key, given.text("access_token") or "", self._table.clock.now())
+        key = session.key(given.string("audience"), given.string("scope"))
+        demand = session.reject(key, given.string("access_token") or "", self._table.clock.now())
         if isinstance(demand, errors.AgentError):
             raise demand
         return self._later(caller, session, demand, given)
 
     def _later(self, caller: Caller, session: Session, demand: Demand, given: Arguments) -> Later:
         async def wait() -> Result:
-            return _answer(session, await self._refresher.token(session, demand, caller.allowance, given.timeout))
+            return _answer(session, await self._refresher.token(session, demand, caller.rate_limit, given.timeout))
 
         return wait
 
     def _refresh(self, caller: Caller, session: Session, given: Arguments) -> Later:
         async def wait() -> Result:
-            return _answer(session, await self._refresher.refresh(session, caller.allowance, given.timeout))
+            return _answer(session, await self._refresher.refresh(session, caller.rate_limit, given.timeout))
 
         return wait
 
     def _has_valid(self, _: Caller, session: Session, given: Arguments) -> Result | Later:
-        key = session.key(given.text("audience"), given.text("scope"))
+        key = session.key(given.string("audience"), given.string("scope"))
         token = session.token(key, given.seconds("min_ttl"), self._table.clock.now())
-        return {"valid": token is not None, "renewable": session.renewable}
+        return {"valid": token is not None, "renewable": session.refreshable}
 
     def _id_token(self, caller: Caller, session: Session, given: Arguments) -> Result | Later:
         min_ttl = given.demand("min_ttl")
@@ -225,7 +225,7 @@ class Handlers:
 
         async def wait() -> Result:
             # It comes with an access token, and no other way.
-            await self._refresher.token(session, session.force(), caller.allowance, given.timeout)
+            await self._refresher.token(session, session.force(), caller.rate_limit, given.timeout)
             now = self._table.clock.now()
             found = id_token_at_hand(session, min_ttl, now)
             if found is None:
@@ -248,7 +248,7 @@ class Handlers:
         return wait
 
     def _user(self, _: Caller, session: Session, given: Arguments) -> Later:
-        fields = given.texts("fields") or []
+        fields = given.strings("fields") or []
         if not all(map(_is_field, fields)):
             raise errors.InvalidRequest("user: fields must be names of the user's members", parameter="fields")
 
@@ -281,13 +281,13 @@ class Handlers:
     # ---- sessions
 
     def _login(self, caller: Caller, session: Session, given: Arguments) -> Later:
-        charge(self._table.clock.now().boot, session.import_allowance, caller.allowance)
+        charge(self._table.clock.now().boot, session.import_rate_limit, caller.rate_limit)
 
         async def begin() -> Result:
             return await self._logins.begin(
                 session,
                 caller,
-                given.text("flow") or "",
+                given.string("flow") or "",
                 switch_user=given.flag("switch_user"),
                 client_secret=given.secret("client_secret"),
             )
@@ -295,22 +295,22 @@ class Handlers:
         return begin
 
     def _login_redirect(self, _: Caller, given: Arguments) -> Result:
-        self._logins.redirect(given.text("login_id") or "", given.text("url") or "")
+        self._logins.redirect(given.string("login_id") or "", given.string("url") or "")
         return True
 
     def _login_result(self, _: Caller, given: Arguments) -> Later:
         async def wait() -> Result:
             with deadline(given.timeout):
-                return await self._logins.result(given.text("login_id") or "")
+                return await self._logins.result(given.string("login_id") or "")
 
         return wait
 
     def _login_cancel(self, _: Caller, given: Arguments) -> Result:
-        self._logins.cancel(given.text("login_id") or "")
+        self._logins.cancel(given.string("login_id") or "")
         return True
 
     def _import(self, caller: Caller, session: Session, given: Arguments) -> Later:
-        charge(self._table.clock.now().boot, session.import_allowance, caller.allowance)
+        charge(self._table.clock.now().boot, session.import_rate_limit, caller.rate_limit)
         refresh_token = given.secret("refresh_token") or Secret("")
         switch_user, client_secret = given.flag("switch_user"), given.secret("client_secret")
 
@@ -326,7 +326,7 @@ class Handlers:
 
         async def work() -> Result:
             revocation = await self._logins.log_out(session, revoke=revoke, shared=shared)
-            page = await self._logins.end_session_address(session)
+            page = await self._logins.end_session_url(session)
             result: dict[str, object] = {"revoked": revocation.revoked}
             more = {"reason": revocation.reason, "end_session_url": page}
             return {**result, **{key: value for key, value in more.items() if value is not None}}
@@ -336,7 +336,7 @@ class Handlers:
     # ---- the agent
 
     def _hello(self, caller: Caller, given: Arguments) -> Result:
-        _log.debug("hello pid=%d client=%r", caller.peer.pid, printable(given.text("client"), _MAX_CLIENT_NAME))
+        _log.debug("hello pid=%d client=%r", caller.peer.pid, printable(given.string("client"), _MAX_CLIENT_NAME))
         return {
             "protocol": PROTOCOL,
             "version": self._about["version"],
@@ -346,14 +346,14 @@ class Handlers:
         }
 
     def _status(self, _: Caller, given: Arguments) -> Result:
-        name = given.text("account")
+        name = given.string("account")
         names = None if name is None else [self._table.session(name).account.name]
         config = self._table.config
         about = {
             **self._about,
             "config": printable(os.fspath(config.path), _LONGEST_PATH),
             "default": None if config.default is None else config.default.name,
-            "store": self._keeper.about(),
+            "store": self._saver.about(),
         }
         clients = {"clients": self._usage.rows(name)} if given.flag("clients") else {}
         return {"agent": about, "accounts": self._table.records(names), **clients}
@@ -362,7 +362,7 @@ class Handlers:
         return dict[str, object](self._reload())
 
     def _watch(self, caller: Caller, given: Arguments) -> Result:
-        names = given.texts("accounts")
+        names = given.strings("accounts")
         if names is not None and not (len(names) <= _MOST_WATCHED and all(map(is_account_name, names))):
             raise errors.InvalidRequest(
                 f"watch: accounts must be names of accounts, {_MOST_WATCHED} at most; all are watched without it",
@@ -385,7 +385,7 @@ def _identity(session: Session, token: IDToken) -> dict[str, object]:
     }
 
 
-def _told(session: Session, told: Told) -> dict[str, object]:
+def _told(session: Session, told: ProfileResult) -> dict[str, object]:
     return {
         "account": session.account.name,
         "claims": dict(told.claims),

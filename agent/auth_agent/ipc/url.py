@@ -20,7 +20,7 @@ def resolve_url(given: Arguments, config: Config, name: str | None = None) -> No
         Denied: the configuration has no rule for it, or one that names another account.
 
     """
-    url = given.text("url")
+    url = given.string("url")
     if url is None:
         return
     try:
@@ -32,11 +32,11 @@ def resolve_url(given: Arguments, config: Config, name: str | None = None) -> No
         path = printable(str(config.path), _MAX_PATH)
         raise errors.Denied(f"no account is configured for {place.origin}", remedy=(add_host(place.key, path),))
     account = config.accounts[rule.account]
-    if not {given.text("account"), name} <= {None, account.name}:
+    if not {given.string("account"), name} <= {None, account.name}:
         raise errors.Denied(f"{place.origin} gets tokens of the account {account.name}, and of no other")
-    if given.text("audience") not in (None, rule.audience or account.audience):
+    if given.string("audience") not in (None, rule.audience or account.audience):
         raise errors.InvalidRequest(f"token: audience is not the one for {place.origin}", parameter="audience")
-    scope = given.text("scope")
+    scope = given.string("scope")
     if scope is not None and set(scope.split()) != set((rule.scope or account.scope).split()):
         raise errors.InvalidRequest(f"token: scope is not the one for {place.origin}", parameter="scope")
     given.replace(url=None, account=account.name, audience=rule.audience, scope=rule.scope)

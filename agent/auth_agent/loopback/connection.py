@@ -9,8 +9,8 @@ from typing import Final
 import anyio
 
 from auth_agent.defect import place
-from auth_agent.loopback.exchange import Exchange, Redirect
-from auth_agent.loopback.page import Page, refused
+from auth_agent.loopback.http_request import HTTPRequest, Redirect
+from auth_agent.loopback.page import Page, error_page
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 
@@ -37,7 +37,7 @@ class BrowserConnection:
         self.asked = False  # whether its request is whole
         self.answered = False  # whether its page is out
         self._socket = connected
-        self._exchange = Exchange(port)
+        self._exchange = HTTPRequest(port)
         self._ask = ask
         self._scope = anyio.CancelScope()
 
@@ -81,7 +81,7 @@ class BrowserConnection:
                 if request is not None or not data:
                     return request
         if self._exchange.begun:
-            return refused(HTTPStatus.REQUEST_TIMEOUT, "The request did not come to its end in time")
+            return error_page(HTTPStatus.REQUEST_TIMEOUT, "The request did not come to its end in time")
         return None
 
     async def _while_there(self, promise: Promise[Page]) -> Page | None:

@@ -17,8 +17,8 @@ import anyio.abc
 from auth_agent.defect import place
 from auth_agent.host.accepting import Acceptor
 from auth_agent.loopback.connection import BrowserConnection
-from auth_agent.loopback.exchange import HOST, PATH
-from auth_agent.loopback.page import Page, refused
+from auth_agent.loopback.http_request import HOST, PATH
+from auth_agent.loopback.page import Page, error_page
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 
@@ -133,7 +133,7 @@ class RedirectListener:
         """Begin to answer, in a task that the browser's leaving doesn't end."""
         promise = Promise[Page]()
         if self._answers >= MAX_ANSWERS:
-            promise.keep(refused(HTTPStatus.SERVICE_UNAVAILABLE, "Too many logins end at once; try again"))
+            promise.keep(error_page(HTTPStatus.SERVICE_UNAVAILABLE, "Too many logins end at once; try again"))
         else:
             self._answers += 1
             tasks.start_soon(self._answer, answer, query, promise)
@@ -145,7 +145,7 @@ class RedirectListener:
         except Exception as error:  # noqa: BLE001 -- one answer must not end the others
             # No text of the exception: it could hold the code.
             _log.error("defect in=redirect error=%s", place(error))
-            promise.keep(refused(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of the agent; its log says more"))
+            promise.keep(error_page(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of the agent; its log says more"))
         finally:
             self._answers -= 1
 

@@ -177,7 +177,7 @@ def not_found() -> Page:
     )
 
 
-def refused(status: HTTPStatus, why: str) -> Page:
+def error_page(status: HTTPStatus, why: str) -> Page:
     """What was asked isn't done here, and why; `why` is a sentence."""
     return _page(status, "plain", status.phrase, f"<p>{_sentence(why)}</p>")
 

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from auth_agent.json_object import JsonObjectError, is_portable, read_object
-from auth_agent.oauth.outcome import Busy, Failure, Lost, Refused, Rejected, Unusable
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Refusal, Rejected, Unusable
 from auth_agent.oauth.quotation import without
 from auth_agent.oauth.requests import MAX_RETRY_AFTER, retry_after
 from auth_agent.printable import printable
@@ -24,7 +24,7 @@ _FIRST_SERVER_ERROR: Final = 500
 _PATIENCE: Final = 2.0
 
 
-class InsufficientScope(Refused):
+class InsufficientScope(Refusal):
     """The token lacks a scope."""
 
     __slots__ = ()
@@ -40,7 +40,7 @@ def is_auth0(issuer: str, authorization_endpoint: str | None, token_endpoint: st
     )
 
 
-def logout_address(issuer: str, client_id: str) -> str:
+def logout_url(issuer: str, client_id: str) -> str:
     """The page that ends the browser's session (Auth0's Authentication API, "Logout")."""
     return f"{issuer.rstrip('/')}/v2/logout?{urlencode({'client_id': client_id})}"
 
@@ -53,7 +53,7 @@ def management_audience(issuer: str) -> str:
     return f"{issuer.rstrip('/')}/api/v2/"
 
 
-def user_address(issuer: str, subject: str, fields: Sequence[str] = ()) -> str:
+def user_url(issuer: str, subject: str, fields: Sequence[str] = ()) -> str:
     """Where that user is; with `fields`, as much of it as these.
 
     That is at the domain which issued the token, be it a custom one, whatever the audience is called: another one
@@ -98,7 +98,7 @@ def parse_user(
     if code == "insufficient_scope":
         return InsufficientScope(reason)
     if code == "Bearer":  # what it says of a token that is no JWT
-        return Refused(f"{reason}: the access token is not for this API")
+        return Refusal(f"{reason}: the access token is not for this API")
     return Unusable(f"{code}: {said}" if code else reason)
 
 

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from auth_agent.address import is_same_issuer
 from auth_agent.oauth.outcome import Failure, Unusable
-from auth_agent.oauth.requests import refusal
+from auth_agent.oauth.requests import failure_of_error
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.urls import is_same_issuer
 
 # More than any provider adds to a redirect.
 _MOST_FIELDS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AuthorizationRequest:
     """What one login is told from all others by; each of 256 random bits."""
 
     state: Secret
@@ -30,7 +30,7 @@ class Attempt:
     verifier: Secret
 
     @classmethod
-    def begin(cls) -> "Attempt":
+    def begin(cls) -> "AuthorizationRequest":
         """One that nobody can guess."""
         return cls(*(Secret(secrets.token_urlsafe(32)) for _ in range(3)))
 
@@ -41,9 +41,9 @@ class Attempt:
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def authorization_address(
+def authorization_url(
     endpoint: str,
-    attempt: Attempt,
+    request: AuthorizationRequest,
     *,
     client_id: str,
     redirect_uri: str,
@@ -55,7 +55,7 @@ def authorization_address(
 
     Args:
         endpoint: the provider's; it may have a query of its own, which is kept (RFC 6749, section 3.1).
-        attempt: the login.
+        request: what this login is told from all others by.
         client_id: the client.
         redirect_uri: where the browser is to end.
         scope: what is asked for.
@@ -72,23 +72,25 @@ def authorization_address(
         "client_id": client_id,
         "redirect_uri": redirect_uri,
         "scope": scope,
-        "state": attempt.state.reveal(),
-        "nonce": attempt.nonce.reveal(),
-        "code_challenge": attempt.challenge,
+        "state": request.state.reveal(),
+        "nonce": request.nonce.reveal(),
+        "code_challenge": request.challenge,
         "code_challenge_method": "S256",
     }
     query = urlencode({name: value for name, value in parameters.items() if value})
     return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{query}"
 
 
-def read_redirect(query: str, attempt: Attempt, issuer: str, *, names_issuer: bool) -> Secret | Failure | None:
+def read_redirect(
+    query: str, request: AuthorizationRequest, issuer: str, *, iss_parameter_supported: bool
+) -> Secret | Failure | None:
     """The code that a redirect brings, or why none; None: it isn't this login's, and anybody may have made it.
 
     Args:
         query: that of the address.
-        attempt: the login.
+        request: what this login is told from all others by.
         issuer: whose answer it must be.
-        names_issuer: whether the provider said that its answers name it (RFC 9207, section 3), and so must.
+        iss_parameter_supported: whether the provider said that its answers name it (RFC 9207, section 3), and so must.
 
     """
     try:
@@ -99,16 +101,16 @@ def read_redirect(query: str, attempt: Attempt, issuer: str, *, names_issuer: bo
         return None
     answer = {name: values[0] for name, values in fields.items()}
     state = answer.get("state", "")
-    if not secrets.compare_digest(state.encode(), attempt.state.reveal().encode()):
+    if not secrets.compare_digest(state.encode(), request.state.reveal().encode()):
         return None
     named = answer.get("iss")
-    if not is_same_issuer(named, issuer) and (named is not None or names_issuer):
+    if not is_same_issuer(named, issuer) and (named is not None or iss_parameter_supported):
         said = "names no issuer" if named is None else f"is {printable(named)!r}'s"
         return Unusable(f"the answer that the browser brought {said}, not {issuer!r}'s; nothing of it was used")
     error = answer.get("error")
     if error:
-        own = (attempt.state, attempt.nonce, attempt.verifier)
-        return refusal(error, answer.get("error_description"), presented=own)
+        own = (request.state, request.nonce, request.verifier)
+        return failure_of_error(error, answer.get("error_description"), presented=own)
     code = answer.get("code", "")
     if code and code.isascii() and code.isprintable():
         return Secret(code)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from auth_agent.address import AddressError, check_address
-from auth_agent.oauth.outcome import Failure, Refused, TokenReply, Transient, Unusable
-from auth_agent.oauth.requests import error_fields, parse_lifetime, parse_token_answer, read_token
+from auth_agent.oauth.outcome import Failure, Refusal, TokenResponse, Transient, Unusable
+from auth_agent.oauth.requests import error_fields, parse_lifetime, parse_token_response, read_token
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.urls import InvalidURLError, check_url
 
 _GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -34,13 +34,13 @@ class DeviceAuthorization:
     interval: float
 
 
-class Pending(Transient):
+class AuthorizationPending(Transient):
     """Nobody has answered yet."""
 
     __slots__ = ()
 
 
-class SlowDown(Pending):
+class SlowDown(AuthorizationPending):
     """Nobody has answered yet, and it was asked too often."""
 
     __slots__ = ()
@@ -52,7 +52,7 @@ class CodeExpired(Failure):
     __slots__ = ()
 
 
-def parse_device_answer(
+def parse_device_authorization(
     status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
 ) -> DeviceAuthorization | Failure:
     """What the device authorization endpoint's answer means; the arguments are those of `parse_token_answer`."""
@@ -64,16 +64,16 @@ def parse_device_answer(
     # Google calls it `verification_url`.
     address = fields.get("verification_uri", fields.get("verification_url"))
     if fields.get("error") or device_code is None:
-        outcome = parse_token_answer(status, headers, body, now, presented)
+        outcome = parse_token_response(status, headers, body, now, presented)
         return outcome if isinstance(outcome, Failure) else Unusable("the provider's answer holds no device code")
     if not user_code or not isinstance(address, str):
         return Unusable("the provider's answer holds no code for the person, or no address")
     complete = fields.get("verification_uri_complete")
     try:
-        check_address(address)
+        check_url(address)
         if isinstance(complete, str):
-            check_address(complete)
-    except AddressError as error:
+            check_url(complete)
+    except InvalidURLError as error:
         return Unusable(f"the provider's verification_uri: {error}")
     return DeviceAuthorization(
         device_code=device_code,
@@ -85,35 +85,35 @@ def parse_device_answer(
     )
 
 
-def parse_poll_answer(
+def parse_poll_response(
     status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
-) -> TokenReply | Failure:
+) -> TokenResponse | Failure:
     """What the token endpoint's answer means to one who asks for a device's token (section 3.5).
 
     By the `error` alone: Auth0 answers 403 where the RFC has 400, and `slow_down` with 429.
     """
     error = error_fields(body).get("error")
     if error == "authorization_pending":
-        return Pending("nobody has answered yet")
+        return AuthorizationPending("nobody has answered yet")
     if error == "slow_down":
         return SlowDown("nobody has answered yet, and it was asked too often")
     if error == "expired_token":
         return CodeExpired("the code has expired: nobody entered it in time")
-    outcome = parse_token_answer(status, headers, body, now, presented)
+    outcome = parse_token_response(status, headers, body, now, presented)
     if error == "access_denied" and isinstance(outcome, Failure):
-        return Refused(outcome.reason)
+        return Refusal(outcome.reason)
     return outcome
 
 
 def device_request(device_code: Secret) -> TokenRequest:
     """Return the request that asks whether somebody has logged in on the other device (section 3.4)."""
-    return TokenRequest(_GRANT_TYPE, {"device_code": device_code}, {}, parse=parse_poll_answer)
+    return TokenRequest(_GRANT_TYPE, {"device_code": device_code}, {}, parse=parse_poll_response)
 
 
 def next_interval(interval: float, outcome: Failure) -> float:
     """Seconds to the next question, after that answer (section 3.5)."""
     if isinstance(outcome, SlowDown):
         return min(interval + _SLOWER, _MAX_INTERVAL)
-    if isinstance(outcome, Pending):
+    if isinstance(outcome, AuthorizationPending):
         return interval
     return min(interval * 2, _MAX_INTERVAL)  # it can't be reached, or has trouble

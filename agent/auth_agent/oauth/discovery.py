@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
-from auth_agent.address import AddressError, check_address, is_same_issuer
 from auth_agent.json_object import JsonObjectError, read_object
-from auth_agent.oauth.auth0 import is_auth0, logout_address
+from auth_agent.oauth.auth0 import is_auth0, logout_url
 from auth_agent.printable import printable
+from auth_agent.urls import InvalidURLError, check_url, is_same_issuer
 
 
 class DiscoveryError(Exception):
@@ -33,7 +33,7 @@ class Metadata:
     # How clients may authenticate; None: it doesn't say.
     token_endpoint_auth_methods: tuple[str, ...] | None = None
     # Whether its redirects name it (RFC 9207, section 3).
-    names_issuer: bool = False
+    iss_parameter_supported: bool = False
 
     @property
     def is_auth0(self) -> bool:
@@ -41,7 +41,7 @@ class Metadata:
         return is_auth0(self.issuer, self.authorization_endpoint, self.token_endpoint)
 
 
-def metadata_address(issuer: str) -> str:
+def metadata_url(issuer: str) -> str:
     """Where the metadata is (section 4.1): below the issuer's own path, whether or not that ends in a slash."""
     return issuer.rstrip("/") + "/.well-known/openid-configuration"
 
@@ -57,7 +57,7 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
     try:
         fields = read_object(body)
     except JsonObjectError as error:
-        raise UnreadableMetadataError(f"{metadata_address(issuer)} {error}") from error
+        raise UnreadableMetadataError(f"{metadata_url(issuer)} {error}") from error
     named = fields.get("issuer")
     if not isinstance(named, str) or not is_same_issuer(named, issuer):
         raise DiscoveryError(f"{issuer} says that its issuer is {printable(named)!r}")
@@ -75,11 +75,11 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
         userinfo_endpoint=_usable(fields, "userinfo_endpoint"),
         end_session_endpoint=_usable(fields, "end_session_endpoint"),
         token_endpoint_auth_methods=_texts(methods) if isinstance(methods, list) else None,  # pyright: ignore[reportUnknownArgumentType] -- any list from outside
-        names_issuer=fields.get("authorization_response_iss_parameter_supported") is True,
+        iss_parameter_supported=fields.get("authorization_response_iss_parameter_supported") is True,
     )
 
 
-def end_session_address(metadata: Metadata, client_id: str) -> str | None:
+def end_session_url(metadata: Metadata, client_id: str) -> str | None:
     """The page that ends the browser's session at a provider, None where it has none.
 
     OpenID Connect RP-Initiated Logout 1.0, section 2, or Auth0's own page. The client is named by its id: an ID token
@@ -88,7 +88,7 @@ def end_session_address(metadata: Metadata, client_id: str) -> str | None:
     if metadata.end_session_endpoint is not None:
         joint = "&" if urlsplit(metadata.end_session_endpoint).query else "?"
         return f"{metadata.end_session_endpoint}{joint}{urlencode({'client_id': client_id})}"
-    return logout_address(metadata.issuer, client_id) if metadata.is_auth0 else None
+    return logout_url(metadata.issuer, client_id) if metadata.is_auth0 else None
 
 
 def _usable(fields: Mapping[str, object], name: str) -> str | None:
@@ -110,7 +110,7 @@ def _endpoint(fields: Mapping[str, object], name: str) -> str | None:
     if not isinstance(address, str):
         raise DiscoveryError(f"the provider's {name} is no text")
     try:
-        check_address(address)
-    except AddressError as error:
+        check_url(address)
+    except InvalidURLError as error:
         raise DiscoveryError(f"the provider's {name}: {error}") from error
     return address

@@ -10,11 +10,11 @@ import hmac
 from collections.abc import Mapping
 from typing import Final
 
-from auth_agent.address import is_same_issuer
 from auth_agent.json_object import read_object
 from auth_agent.oauth.outcome import ClockWrong, Unusable
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.urls import is_same_issuer
 
 _JWS_PARTS = 3
 _MAX_SUBJECT = 255

@@ -6,7 +6,7 @@ from auth_agent.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
-class TokenReply:
+class TokenResponse:
     """What a token endpoint granted (RFC 6749, section 5.1), as far as it can be used.
 
     `access_token` is None where the reply held a new refresh token and nothing else of use: the refresh token has
@@ -61,26 +61,26 @@ class Defect(Lost):
     __slots__ = ()
 
 
-class Unclear(Transient):
+class UnexplainedRefusal(Transient):
     """A 400, 401 or 403 that doesn't say why: no verdict until it comes again and again."""
 
     __slots__ = ()
 
 
-class Doubted(Transient):
+class SessionInDoubt(Transient):
     """One token was refused in the words that end a session: whether it is over, its own refresh tells."""
 
     __slots__ = ()
 
 
-class Stuck(Failure):
+class PermanentFailure(Failure):
     """It won't pass by itself, yet costs nothing that the session has."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Misconfigured(Stuck):
+class Misconfigured(PermanentFailure):
     """The provider doesn't accept this client, or is not the one that was meant.
 
     `keys` are the account's keys, by the configuration's names, of which one may be wrong.
@@ -89,19 +89,19 @@ class Misconfigured(Stuck):
     keys: tuple[str, ...] = ("issuer", "client_id")
 
 
-class Refused(Stuck):
+class Refusal(PermanentFailure):
     """The provider doesn't grant this token to this session."""
 
     __slots__ = ()
 
 
-class Rejected(Stuck):
+class Rejected(PermanentFailure):
     """An API does not take this access token, or takes it no longer."""
 
     __slots__ = ()
 
 
-class Unusable(Stuck):
+class Unusable(PermanentFailure):
     """The provider granted something that must not be used."""
 
     __slots__ = ()
@@ -113,31 +113,31 @@ class ClockWrong(Unusable):
     __slots__ = ()
 
 
-class Spent(Stuck):
+class ReplacedToken(PermanentFailure):
     """The refresh token was replaced by another one, which isn't known here: it must not be sent."""
 
     __slots__ = ()
 
 
-class Over(Failure):
+class ReauthenticationRequired(Failure):
     """The session can't go on without a person."""
 
     __slots__ = ()
 
 
-class Ended(Over):
+class InvalidGrant(ReauthenticationRequired):
     """The provider ended the session: its refresh token is dead."""
 
     __slots__ = ()
 
 
-class InteractionRequired(Over):
+class InteractionRequired(ReauthenticationRequired):
     """The provider wants to see the person; the refresh token may be good afterwards."""
 
     __slots__ = ()
 
 
-class AnotherUser(Over):
+class AnotherUser(ReauthenticationRequired):
     """The provider's reply is for somebody else: nothing of it may be served."""
 
     __slots__ = ()

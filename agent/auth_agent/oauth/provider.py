@@ -18,12 +18,12 @@ from auth_agent.config import Account
 from auth_agent.errors import StartupError
 from auth_agent.oauth.auth0 import parse_user
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.device import DeviceAuthorization, parse_device_answer
+from auth_agent.oauth.device import DeviceAuthorization, parse_device_authorization
 from auth_agent.oauth.discovery import (
     DiscoveryError,
     Metadata,
     UnreadableMetadataError,
-    metadata_address,
+    metadata_url,
     parse_metadata,
 )
 from auth_agent.oauth.outcome import (
@@ -31,8 +31,8 @@ from auth_agent.oauth.outcome import (
     Failure,
     Lost,
     Misconfigured,
-    Refused,
-    TokenReply,
+    Refusal,
+    TokenResponse,
     Transient,
     Unsent,
     Unusable,
@@ -70,7 +70,7 @@ class Provider(Protocol):
         """The keys that it signs with now, as its JWK set is written."""
         ...
 
-    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+    async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         """Send a token request once; return what came of it."""
         ...
 
@@ -157,7 +157,7 @@ class HttpProvider:
         except UnicodeDecodeError:
             return Unusable(f"{printable(metadata.jwks_uri)} holds no text")
 
-    async def token(self, client: Client, request: TokenRequest) -> TokenReply | Failure:
+    async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         """Send a token request once; return what came of it."""
         metadata = await self.discover()
         if isinstance(metadata, Failure):
@@ -183,7 +183,7 @@ class HttpProvider:
         )
         if isinstance(answer, Failure):
             return answer
-        return parse_device_answer(*answer, time.time(), _presented(client))
+        return parse_device_authorization(*answer, time.time(), _presented(client))
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         """Whether the provider took the refresh token back (RFC 7009)."""
@@ -200,7 +200,7 @@ class HttpProvider:
         if isinstance(metadata, Failure):
             return metadata
         if metadata.userinfo_endpoint is None:
-            return Refused(f"{self._issuer} has no UserInfo endpoint")
+            return Refusal(f"{self._issuer} has no UserInfo endpoint")
         answer = await self._send("GET", metadata.userinfo_endpoint, headers=_bearer(access_token, token_type))
         return answer if isinstance(answer, Failure) else parse_userinfo(*answer, time.time())
 
@@ -234,7 +234,7 @@ class HttpProvider:
         return found
 
     async def _fetch_metadata(self) -> Metadata | Failure:
-        address = metadata_address(self._issuer)
+        address = metadata_url(self._issuer)
         answer = await self._send("GET", address)
         if isinstance(answer, Failure):
             return Unsent(answer.reason)  # of the token request, nothing was sent

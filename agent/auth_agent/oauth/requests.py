@@ -11,15 +11,15 @@ from typing import Final, TypeGuard
 from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.outcome import (
     Busy,
-    Ended,
     Failure,
     InteractionRequired,
+    InvalidGrant,
     Lost,
     Misconfigured,
-    Refused,
-    TokenReply,
+    Refusal,
+    TokenResponse,
     Transient,
-    Unclear,
+    UnexplainedRefusal,
 )
 from auth_agent.oauth.quotation import without
 from auth_agent.printable import printable
@@ -70,9 +70,9 @@ def _wanted(scope: str, audience: str | None) -> dict[str, str]:
 # ---- what is answered
 
 
-def parse_token_answer(
+def parse_token_response(
     status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
-) -> TokenReply | Failure:
+) -> TokenResponse | Failure:
     """What a token endpoint's answer means.
 
     Args:
@@ -86,14 +86,14 @@ def parse_token_answer(
     fields = error_fields(body)
     error = fields.get("error")
     if isinstance(error, str) and error:
-        return refusal(error, fields.get("error_description"), status, retry_after(headers, now), presented)
+        return failure_of_error(error, fields.get("error_description"), status, retry_after(headers, now), presented)
     if status in _GRANTED:
-        reply = _reply(fields)
+        reply = _token_response(fields)
         return reply if reply is not None else Lost("the provider's reply can't be read")
     if status in _GATEWAYS:
         return Lost(f"a gateway answered for the provider (HTTP {status})")
     if status in _UNCLEAR:
-        return Unclear(f"the provider refused and did not say why (HTTP {status})")
+        return UnexplainedRefusal(f"the provider refused and did not say why (HTTP {status})")
     if status in _REDIRECTS:
         return Busy(f"the provider answered with a redirect (HTTP {status}), which is never followed here")
     return Busy(f"the provider answered HTTP {status}", retry_after(headers, now))
@@ -107,7 +107,7 @@ def error_fields(body: bytes) -> dict[str, object]:
         return {}
 
 
-def refusal(
+def failure_of_error(
     error: str,
     description: object = None,
     status: int = 400,
@@ -129,13 +129,13 @@ def refusal(
     if status == _TOO_MANY_REQUESTS:
         return Busy(reason, wait)
     if error in _ENDED:
-        return Ended(reason)
+        return InvalidGrant(reason)
     if error == "invalid_client":
         return Misconfigured(reason, keys=_OF_THE_CLIENT)
     if error in _MISCONFIGURED:
         return Misconfigured(reason)
     if error in _REFUSED:
-        return Refused(reason)
+        return Refusal(reason)
     if error in _INTERACTION:
         return InteractionRequired(reason)
     if status in _GATEWAYS:
@@ -144,13 +144,13 @@ def refusal(
     return Busy(reason, wait) if wait is not None else Transient(reason)
 
 
-def _reply(fields: Mapping[str, object]) -> TokenReply | None:
+def _token_response(fields: Mapping[str, object]) -> TokenResponse | None:
     access_token = read_token(fields.get("access_token"))
     refresh_token = read_token(fields.get("refresh_token"))
     if access_token is None and refresh_token is None:
         return None
     token_type, scope = fields.get("token_type"), fields.get("scope")
-    return TokenReply(
+    return TokenResponse(
         access_token=access_token,
         # Required by RFC 6749, section 5.1, and left out by some all the same.
         token_type=token_type if _is_scheme(token_type) else "Bearer",

@@ -59,7 +59,7 @@ class WorkerSignatures:
                 answer = await self._worker.call("verify", _LIMIT, token=id_token.reveal(), keys=keys)
             except WorkerError as error:
                 raise SignatureCheckError(f"the ID token's signature can't be checked: {error}") from error
-            await self._worker.rest()
+            await self._worker.release()
         problem = answer.get("result", False)
         if problem is None:
             return None
@@ -67,6 +67,6 @@ class WorkerSignatures:
             raise SignatureCheckError("the ID token's signature can't be checked: the worker process failed")
         return printable(problem)
 
-    async def rest(self) -> None:
+    async def release(self) -> None:
         """Let the worker process end, if there is one."""
-        await self._worker.rest()
+        await self._worker.release()

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from auth_agent.oauth.outcome import Failure, TokenReply
-from auth_agent.oauth.requests import parse_token_answer
+from auth_agent.oauth.outcome import Failure, TokenResponse
+from auth_agent.oauth.requests import parse_token_response
 from auth_agent.secret import Secret
 
 # Status, headers by lower-case name, body, Unix time, and the secrets that were sent: see `parse_token_answer`.
-Parser = Callable[[int, Mapping[str, str], bytes, float, tuple[Secret, ...]], TokenReply | Failure]
+Parser = Callable[[int, Mapping[str, str], bytes, float, tuple[Secret, ...]], TokenResponse | Failure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class TokenRequest:
     secrets: Mapping[str, Secret]
     parameters: Mapping[str, str | None]
     resource: str | None = None
-    parse: Parser = field(default=parse_token_answer, repr=False)
+    parse: Parser = field(default=parse_token_response, repr=False)
 
     def form(self, *, is_auth0: bool) -> dict[str, str]:
         """Return the form, with the API named as Auth0 does, or as RFC 8707, section 2.2, has it."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from auth_agent.json_object import JsonObjectError, is_portable, read_object
 from auth_agent.oauth.id_token import subject
-from auth_agent.oauth.outcome import Busy, Failure, Refused, Rejected, Unusable
+from auth_agent.oauth.outcome import Busy, Failure, Refusal, Rejected, Unusable
 from auth_agent.oauth.requests import retry_after
 
 # What an ID token says of itself, of the login, and of nobody's person (Core 1.0, section 2 and 3.1.3.6, and others).
@@ -38,7 +38,7 @@ def parse_userinfo(status: int, headers: Mapping[str, str], body: bytes, now: fl
     if status == HTTPStatus.UNAUTHORIZED:
         return Rejected("the provider's UserInfo endpoint does not take the session's access token (HTTP 401)")
     if status == HTTPStatus.FORBIDDEN:
-        return Refused("the session's access token is not for the provider's UserInfo endpoint (HTTP 403)")
+        return Refusal("the session's access token is not for the provider's UserInfo endpoint (HTTP 403)")
     if status != HTTPStatus.OK:
         return Busy(f"the provider's UserInfo endpoint answered HTTP {status}", retry_after(headers, now))
     if headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from auth_agent.oauth.outcome import Failure, Rejected
-from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, TokenKey
@@ -34,7 +34,7 @@ class Access:
             AgentError: there is no token.
 
         """
-        token = await self._refresher.token(session, Demand(key), Allowance(), _TOKEN_PATIENCE)
+        token = await self._refresher.token(session, Demand(key), RateLimit(), _TOKEN_PATIENCE)
         answer = await request(token)
         if not isinstance(answer, Rejected):
             self._rejected.pop((session, key), None)
@@ -43,7 +43,7 @@ class Access:
         if isinstance(demand, errors.AgentError) or self._rejected.get((session, key)) == session.epoch:
             return answer
         self._rejected[session, key] = session.epoch  # unless the next one is taken
-        token = await self._refresher.token(session, demand, Allowance(), _TOKEN_PATIENCE)
+        token = await self._refresher.token(session, demand, RateLimit(), _TOKEN_PATIENCE)
         answer = await request(token)
         if not isinstance(answer, Rejected):
             self._rejected.pop((session, key), None)

@@ -14,7 +14,7 @@ from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
-from auth_agent.oauth.outcome import Failure, TokenReply, Transient, Unusable
+from auth_agent.oauth.outcome import Failure, TokenResponse, Transient, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.signature import SignatureCheckError, Signatures
 from auth_agent.printable import printable
@@ -23,11 +23,11 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import called_off, login_failed
 from auth_agent.sessions.background import PATIENCE, Background
-from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.revocation import Arrival, Revocation
+from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Login
+from auth_agent.sessions.state import Credentials
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
 from auth_agent_client import errors
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class PendingSession:
     """What a provider granted, and what for.
 
     `account` is as it was when this was begun, and `login` what was asked with, the refresh token that an import used
@@ -44,8 +44,8 @@ class Granted:
     """
 
     account: Account
-    login: Login
-    reply: TokenReply
+    credentials: Credentials
+    response: TokenResponse
     sent: Moment
     nonce: Secret | None = None
 
@@ -59,7 +59,7 @@ class Admission:
         refresher: Refresher,
         tokens: TokenClient,
         background: Background,
-        keeper: Keeper,
+        saver: Saver,
         provider_for: Callable[[Account], Provider],
         signatures: Signatures,
     ) -> None:
@@ -67,14 +67,14 @@ class Admission:
         self._refresher = refresher
         self._tokens = tokens
         self._background = background
-        self._keeper = keeper
+        self._saver = saver
         self._provider_for = provider_for
         self._signatures = signatures
 
     async def admit(
         self,
         arrival: Arrival,
-        granted: Granted,
+        pending: PendingSession,
         command: str,
         *,
         switch_user: bool,
@@ -84,7 +84,7 @@ class Admission:
 
         Args:
             arrival: whose place, and since when.
-            granted: what the provider granted.
+            pending: what the provider granted.
             command: LOGIN or IMPORT, whichever it came by.
             switch_user: whether it may be another user's than before.
             is_wanted: whether whoever began this still wants it.
@@ -93,29 +93,31 @@ class Admission:
             AgentError: it may not; the text says why, and what to do.
 
         """
-        account = granted.account
-        held = replace(granted.login, refresh_token=granted.reply.refresh_token or granted.login.refresh_token)
+        account = pending.account
+        held = replace(
+            pending.credentials, refresh_token=pending.response.refresh_token or pending.credentials.refresh_token
+        )
         try:
             # From here on it is known whose it is.
-            held = await self._proved(held, granted, command)
+            held = await self._proved(held, pending, command)
             _check_place(arrival, held, command, switch_user=switch_user, is_wanted=is_wanted())
         except Exception:
             self._table.arrivals.discard(arrival)
             await self._tokens.revoke(account, held)
             raise
-        await self._take(arrival.session, held, granted, command)
+        await self._take(arrival.session, held, pending, command)
 
-    async def _proved(self, held: Login, granted: Granted, command: str) -> Login:
+    async def _proved(self, held: Credentials, pending: PendingSession, command: str) -> Credentials:
         """The login that the reply makes of what was asked with. Raises an `AgentError` where it doesn't hold."""
-        login = accept(held, granted.reply, granted.sent)
+        login = accept(held, pending.response, pending.sent)
         if isinstance(login, Failure):
-            raise login_failed(granted.account, login, command)
-        await self._check_id_token(granted, command)
+            raise login_failed(pending.account, login, command)
+        await self._check_id_token(pending, command)
         return login
 
-    async def _check_id_token(self, granted: Granted, command: str) -> None:
-        account, token = granted.account, granted.reply.id_token
-        if not granted.login.grant_type.has_user:
+    async def _check_id_token(self, pending: PendingSession, command: str) -> None:
+        account, token = pending.account, pending.response.id_token
+        if not pending.credentials.grant_type.has_user:
             return
         if token is None:
             if command == LOGIN and "openid" in account.scope.split():
@@ -128,7 +130,7 @@ class Admission:
         problem = (
             Unusable("the provider's ID token can't be read")
             if found is None
-            else id_token.login_problem(found, account.issuer, account.client_id, granted.nonce, now)
+            else id_token.login_problem(found, account.issuer, account.client_id, pending.nonce, now)
         )
         if problem is None:
             keys = await self._provider_for(account).keys()
@@ -144,23 +146,23 @@ class Admission:
         if problem is not None:
             raise login_failed(account, problem, command)
 
-    async def _take(self, session: Session, login: Login, granted: Granted, command: str) -> None:
-        name, replaced, now = session.account.name, session.login, self._table.clock.now()
+    async def _take(self, session: Session, credentials: Credentials, pending: PendingSession, command: str) -> None:
+        name, replaced, now = session.account.name, session.credentials, self._table.clock.now()
         self._refresher.leave_login(session)
-        session.log_in(login, session.access_token(granted.reply, login, granted.sent), now)
+        session.log_in(credentials, session.access_token(pending.response, credentials, pending.sent), now)
         epoch = session.epoch
         self._table.publish(name)
         self._refresher.reschedule()
-        _log.info("%s account=%s subject=%r", command, name, login.subject or "")
-        if granted.login.refresh_token is not None:
+        _log.info("%s account=%s subject=%r", command, name, credentials.subject or "")
+        if pending.credentials.refresh_token is not None:
             # Noted before it is saved: what was presented is dead by then, also to an agent that starts after this one.
-            await self._keeper.intend(session, granted.login.refresh_token)
+            await self._saver.record_sent(session, pending.credentials.refresh_token)
         if session.epoch == epoch:
-            await self._keeper.save(session, session.kept())
+            await self._saver.save(session, session.snapshot())
         if (
             replaced is not None
-            and replaced.refresh_token != login.refresh_token
-            and replaced.is_bound_to(login.issuer, login.client_id)
+            and replaced.refresh_token != credentials.refresh_token
+            and replaced.is_bound_to(credentials.issuer, credentials.client_id)
         ):
             await self._retire(session, replaced)
 
@@ -173,14 +175,14 @@ class Admission:
             shared: whether also where a session of another account may end with it.
 
         """
-        await self._keeper.opened(session)  # what is not read can't be revoked
-        account, suspended = session.account, session.suspended
+        await self._saver.wait_until_loaded(session)  # what is not read can't be revoked
+        account, suspended = session.account, session.blocked_by_config
         flight = self._refresher.leave_login(session, revoke=revoke, shared=shared)
         login = session.log_out()
         self._table.publish(account.name)
         self._refresher.reschedule()
         _log.info("logout account=%s", account.name)
-        await self._keeper.bury(session)
+        await self._saver.mark_deleted(session)
         # A token is sent to no one but the provider and client that the login was made with.
         if login is None or suspended is not None or not revoke:
             return Revocation()
@@ -191,9 +193,9 @@ class Admission:
                 return flight.late
         return await self._tokens.revoke(account, login, shared=shared)
 
-    async def _retire(self, session: Session, replaced: Login) -> None:
+    async def _retire(self, session: Session, replaced: Credentials) -> None:
         """Have what was replaced revoked; as long as the store has it still, an agent that dies leaves nothing else."""
-        kept = self._keeper.kept(session)
+        kept = self._saver.saved_event(session)
         account = session.account
         if kept.is_set():
             await self._tokens.revoke(account, replaced)
@@ -206,28 +208,30 @@ class Admission:
         self._background.begin_optional(revoke)
 
 
-def _check_place(arrival: Arrival, login: Login, command: str, *, switch_user: bool, is_wanted: bool) -> None:
+def _check_place(
+    arrival: Arrival, credentials: Credentials, command: str, *, switch_user: bool, is_wanted: bool
+) -> None:
     """Whether a login that was granted may take the session's place. Raises an `AgentError` if not."""
     session = arrival.session
-    account, before = session.account, session.login
+    account, before = session.account, session.credentials
     name = account.name
     if not is_wanted:
         raise called_off(name, "the login was called off while the provider granted it")
     if session.epoch != arrival.epoch:
         raise called_off(name, "another login, or a logout, came before this one was proved")
-    if not login.is_bound_to(account.issuer, account.client_id) or login.grant_type != account.grant_type:
+    if not credentials.is_bound_to(account.issuer, account.client_id) or credentials.grant_type != account.grant_type:
         raise called_off(name, "the account was changed before this login was proved")
     if switch_user or before is None or before.subject is None:
         return
-    if not before.is_bound_to(login.issuer, login.client_id) or before.grant_type != login.grant_type:
+    if not before.is_bound_to(credentials.issuer, credentials.client_id) or before.grant_type != credentials.grant_type:
         return  # the configuration has ended that one
-    if login.subject == before.subject:
+    if credentials.subject == before.subject:
         return
-    if login.subject is None:
+    if credentials.subject is None:
         whose = "the provider sent no ID token, so whose session this is can't be told"
     else:
         # The one before may come from the store, where other programs write too.
-        new, old = (printable(one.name or one.subject) for one in (login, before))
+        new, old = (printable(one.name or one.subject) for one in (credentials, before))
         whose = f"this is {new}, another user than {old}, who is logged in"
     reason = f"{whose}; the session stays as it was, and what was granted is forgotten"
     switch = remedies.switch_user_by_import(name) if command == IMPORT else remedies.switch_user(name)

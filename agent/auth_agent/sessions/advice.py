@@ -15,16 +15,16 @@ from auth_agent.oauth.outcome import (
     Busy,
     ClockWrong,
     Defect,
-    Ended,
     Failure,
+    InvalidGrant,
     Misconfigured,
-    Over,
-    Refused,
+    PermanentFailure,
+    ReauthenticationRequired,
+    Refusal,
     Rejected,
-    Spent,
-    Stuck,
+    ReplacedToken,
     Transient,
-    Unclear,
+    UnexplainedRefusal,
     Unusable,
 )
 from auth_agent.printable import printable
@@ -54,15 +54,15 @@ _FAILURES_OF_REASONS: Final = {
 _WORDS: Final[dict[type[Failure], str]] = {
     Transient: "unreachable",
     Busy: "busy",
-    Unclear: "refused",
+    UnexplainedRefusal: "refused",
     Defect: "defect",
     Misconfigured: "misconfigured",
-    Refused: "refused",
+    Refusal: "refused",
     Rejected: "refused",
     Unusable: "invalid_response",
     ClockWrong: "clock",
-    Spent: "reauthentication_required",
-    Over: "reauthentication_required",
+    ReplacedToken: "reauthentication_required",
+    ReauthenticationRequired: "reauthentication_required",
     AnotherUser: "wrong_user",
     CodeExpired: "cancelled",
 }
@@ -143,9 +143,9 @@ def failed(account: Account, renewal: Retrying, now: Moment, key: TokenKey = MAI
     remedy = retry_remedy(account, failure, key)
     if isinstance(failure, Misconfigured):
         return errors.Misconfigured(text, remedy=remedy, **told)
-    if isinstance(failure, Refused):
+    if isinstance(failure, Refusal):
         return errors.Denied(text, remedy=remedy, **told)
-    if isinstance(failure, Stuck):
+    if isinstance(failure, PermanentFailure):
         return errors.ProviderError(text, remedy=remedy, **told)
     wait = max(0.0, now.until(renewal.at))
     when = f"; the next attempt is in {wait:.0f} s" if wait >= 1 else ""
@@ -158,11 +158,11 @@ def retry_remedy(account: Account, failure: Failure, key: TokenKey = MAIN) -> tu
     if isinstance(failure, Misconfigured):
         now = remedies.refresh_when_corrected(name)
         return remedies.correct_and_reload(failure.keys), now, *_new_secret(failure, name, LOGIN)
-    if isinstance(failure, Refused) and key != MAIN:
+    if isinstance(failure, Refusal) and key != MAIN:
         audience = account.audience if key.audience is None else key.audience
         own = remedies.account_of_its_own(name, account.issuer, account.client_id, audience, key.scope or None)
         return remedies.allow_at_the_provider(name), own
-    if isinstance(failure, Refused | Spent):
+    if isinstance(failure, Refusal | ReplacedToken):
         return (remedies.log_in_again(name),)
     return (remedies.refresh(name),)
 
@@ -183,7 +183,7 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     again = remedies.try_again(name) if command == LOGIN else remedies.try_the_import_again()
     if isinstance(failure, Transient):
         return errors.Unavailable(text, reason=reason, failure=word, remedy=(again,), retry_after=_SOON)
-    if isinstance(failure, Ended | CodeExpired):
+    if isinstance(failure, InvalidGrant | CodeExpired):
         first = again if command == LOGIN else remedies.log_in_at_the_source()
         return errors.LoginRequired(text, reason=reason, failure=word, remedy=(first,))
     if isinstance(failure, Misconfigured):
@@ -191,7 +191,7 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
         correction = by_login if command == LOGIN else (remedies.correct_and_reload(failure.keys), again)
         secret = _new_secret(failure, name, command)
         return errors.Misconfigured(text, reason=reason, failure=word, remedy=(*correction, *secret))
-    if isinstance(failure, Refused):
+    if isinstance(failure, Refusal):
         return errors.Denied(text, reason=reason, failure=word, remedy=(again,))
     if isinstance(failure, ClockWrong):
         remedy = remedies.correct_clock(), again
@@ -241,7 +241,7 @@ def user_failed(name: str, manager: Account, failure: Failure, scope: str, neede
         reason = f"{reason}; {manager.name}'s access token lacks the scope {scope}"
         widen = (remedies.widen_scope(manager.name, needed, manager.scope),)
         return errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=widen)
-    if isinstance(failure, Rejected | Refused):
+    if isinstance(failure, Rejected | Refusal):
         again = (remedies.log_in_again(manager.name),)
         return errors.Denied(text, reason=reason, failure=word, remedy=again)
     if isinstance(failure, Misconfigured):

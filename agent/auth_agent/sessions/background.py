@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from auth_agent.defect import place
 from auth_agent.promise import Promise
 from auth_agent.sessions.advice import defect, ending
-from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.saver import Saver
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
@@ -24,10 +24,10 @@ _LAST_SAVES: Final = 2.0
 
 
 class Background:
-    """Runs such work, until it is drained; `keeper` saves what comes of it."""
+    """Runs such work, until it is drained; `saver` saves what comes of it."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self._keeper = keeper
+    def __init__(self, saver: Saver) -> None:
+        self._saver = saver
         self._tasks: TaskGroup | None = None
         self._unfinished: set[anyio.Event] = set()
         self._is_stopping = False
@@ -96,13 +96,13 @@ class Background:
         self._is_stopping = True
         patience = anyio.move_on_after(PATIENCE)
         async with anyio.create_task_group() as saving:
-            saving.start_soon(self._keeper.drain, PATIENCE)
+            saving.start_soon(self._saver.drain, PATIENCE)
             with patience:
                 for done in tuple(self._unfinished):
                     await done.wait()
         if patience.cancelled_caught:
             _log.warning("stopping unfinished=%d", len(self._unfinished))
-        await self._keeper.drain(_LAST_SAVES)
+        await self._saver.drain(_LAST_SAVES)
 
 
 @contextmanager

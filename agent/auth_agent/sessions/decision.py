@@ -5,7 +5,7 @@ from typing import Final
 
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Doubted, Stuck
+from auth_agent.oauth.outcome import PermanentFailure, SessionInDoubt
 from auth_agent.sessions.advice import NO_REFRESH_TOKEN, asked_too_often, failed, login_required, too_short
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Retrying, Running, TokenKey
 from auth_agent_client import errors
@@ -41,7 +41,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start the refresh of that token and wait for it; a `driven` one counts against the connection's allowance."""
+    """Start the refresh of that token and wait for it; a `driven` one counts against the connection's rate limit."""
 
     driven: bool
     key: TokenKey = MAIN
@@ -81,9 +81,9 @@ def decide(
         return Serve(token), state
     if token is not None and min_ttl is not None and min_ttl > token.longest:
         return too_short(token.longest), state
-    if not state.login.renewable:
+    if not state.credentials.refreshable:
         return login_required(account.name, NO_REFRESH_TOKEN), state
-    renewal = state.renewal_of(demand.key)
+    renewal = state.refresh_of(demand.key)
     start = Start(driven=False, key=MAIN if main_is_due else demand.key)
     if isinstance(renewal, Retrying):
         return _while_retrying(
@@ -109,8 +109,8 @@ def _is_served(state: Active, token: AccessToken, demand: Demand, now: Moment, *
         return True
     if demand.min_ttl is not None or token.remaining(now) <= 0:
         return False
-    renewal = state.renewal_of(demand.key)
-    if waited or not state.login.renewable or isinstance(renewal, Retrying):
+    renewal = state.refresh_of(demand.key)
+    if waited or not state.credentials.refreshable or isinstance(renewal, Retrying):
         return True
     return isinstance(renewal, Running) and (
         renewal.after is not None or now.boot - renewal.since.boot >= _WISH_PATIENCE
@@ -128,14 +128,14 @@ def _while_retrying(
     retry: Start | None,
 ) -> tuple[Decision, Active]:
     """Return what to do while that token's refresh fails; `retry` is what may be started, once its time has come."""
-    is_stuck, main = isinstance(renewal.failure, Stuck), state.renewal
-    if isinstance(main, Retrying) and isinstance(main.failure, Doubted) and now.until(main.at) <= 0:
+    is_stuck, main = isinstance(renewal.failure, PermanentFailure), state.refresh
+    if isinstance(main, Retrying) and isinstance(main.failure, SessionInDoubt) and now.until(main.at) <= 0:
         return Start(driven=False), state  # whether the session is over is known first
     if is_good or (is_stuck and key == MAIN):
         return failed(account, renewal, now, key), state
     if not is_stuck:
         state = state.hasten(renewal.last.after(_HASTE), key)
-    hastened = state.renewal_of(key)
+    hastened = state.refresh_of(key)
     assert isinstance(hastened, Retrying)  # noqa: S101 -- for the type checker: `hasten` moves a date
     if retry is not None and now.until(hastened.at) <= 0:
         return retry, state

@@ -30,7 +30,7 @@ from auth_agent.sessions.state import (
     WRONG_USER,
     AccessToken,
     Active,
-    Login,
+    Credentials,
     LoginRequired,
     State,
 )
@@ -47,7 +47,7 @@ class EntryError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredSession:
     """What is kept of a session; `after` names the logout that it came after, if one is still noted."""
 
     state: State
@@ -60,34 +60,34 @@ class Kept:
     @property
     def fingerprint(self) -> str | None:
         """That of the session's refresh token; None if it has none."""
-        token = self.state.login.refresh_token if isinstance(self.state, Active | LoginRequired) else None
+        token = self.state.credentials.refresh_token if isinstance(self.state, Active | LoginRequired) else None
         return None if token is None else token.fingerprint()
 
 
-def dump(account: str, kept: Kept, boot_id: str, max_length: int) -> Secret:
+def dump(account: str, stored: StoredSession, boot_id: str, max_length: int) -> Secret:
     """The entry of a session that is logged in, or was.
 
     Where it would be longer than the store's `max_length` characters, it does without what the provider gives again:
     the profile, then the ID token, then the access token.
     """
-    state = kept.state
+    state = stored.state
     if not isinstance(state, Active | LoginRequired):
         raise TypeError("only what was logged in is kept")
-    login = state.login
+    login = state.credentials
     token = state.tokens.get(MAIN) if isinstance(state, Active) else None
     entry: dict[str, object] = {
         "version": VERSION,
         "account": account,
-        "epoch": kept.epoch,
-        "refreshes": kept.refreshes,
-        "last_refresh_at": kept.last_refresh_at,
-        "after": kept.after,
+        "epoch": stored.epoch,
+        "refreshes": stored.refreshes,
+        "last_refresh_at": stored.last_refresh_at,
+        "after": stored.after,
         "login": _dumped_login(login),
         "ended": {"reason": state.reason, "failure": state.failure, "quarantined": state.quarantined}
         if isinstance(state, LoginRequired)
         else None,
         "token": None if token is None else _dumped_token(token, boot_id),
-        "profile": None if kept.profile is None else _dumped_profile(kept.profile),
+        "profile": None if stored.profile is None else _dumped_profile(stored.profile),
     }
     text = json.dumps(entry)
     if len(text) > max_length:
@@ -101,18 +101,18 @@ def dump(account: str, kept: Kept, boot_id: str, max_length: int) -> Secret:
     return Secret(text)
 
 
-def _dumped_login(login: Login) -> dict[str, object]:
+def _dumped_login(credentials: Credentials) -> dict[str, object]:
     return {
-        "issuer": login.issuer,
-        "client_id": login.client_id,
-        "audience": login.audience,
-        "subject": login.subject,
-        "name": login.name,
-        "refresh_token": _revealed(login.refresh_token),
-        "id_token": _revealed(login.id_token),
-        "client_secret": _revealed(login.client_secret),
-        "grant": login.grant_type.name,
-        "ends_at": login.ends_at,
+        "issuer": credentials.issuer,
+        "client_id": credentials.client_id,
+        "audience": credentials.audience,
+        "subject": credentials.subject,
+        "name": credentials.name,
+        "refresh_token": _revealed(credentials.refresh_token),
+        "id_token": _revealed(credentials.id_token),
+        "client_secret": _revealed(credentials.client_secret),
+        "grant": credentials.grant_type.name,
+        "ends_at": credentials.ends_at,
     }
 
 
@@ -133,7 +133,7 @@ def _dumped_profile(profile: Profile) -> dict[str, object]:
     return {"claims": dict(profile.claims), "fetched_at": profile.fetched_at, "said": profile.said}
 
 
-def load(text: Secret, account: str, boot_id: str, now: Moment) -> Kept:
+def load(text: Secret, account: str, boot_id: str, now: Moment) -> StoredSession:
     """What an entry holds.
 
     Args:
@@ -164,7 +164,7 @@ def load(text: Secret, account: str, boot_id: str, now: Moment) -> Kept:
         raise EntryError("the store's entry lacks something") from error
 
 
-def _kept(entry: Mapping[str, object], boot_id: str, now: Moment) -> Kept:
+def _kept(entry: Mapping[str, object], boot_id: str, now: Moment) -> StoredSession:
     login = _login(_map(entry["login"]))
     ended, token = entry.get("ended"), entry.get("token")
     state: State
@@ -178,7 +178,7 @@ def _kept(entry: Mapping[str, object], boot_id: str, now: Moment) -> Kept:
         tokens = {} if token is None else {MAIN: _access_token(_map(token), boot_id, now)}
         state = Active(login, MappingProxyType(tokens))
     last = entry.get("last_refresh_at")
-    return Kept(
+    return StoredSession(
         state=state,
         epoch=_whole(entry.get("epoch")),
         refreshes=_whole(entry.get("refreshes")),
@@ -188,8 +188,8 @@ def _kept(entry: Mapping[str, object], boot_id: str, now: Moment) -> Kept:
     )
 
 
-def _login(login: Mapping[str, object]) -> Login:
-    return Login(
+def _login(login: Mapping[str, object]) -> Credentials:
+    return Credentials(
         issuer=_text(login["issuer"]),
         client_id=_text(login["client_id"]),
         audience=_optional(login.get("audience")),

@@ -14,16 +14,16 @@ from auth_agent.config import Account
 from auth_agent.host.clock import Clock, Moment
 from auth_agent.loopback.listener import RedirectListener
 from auth_agent.loopback.page import Page, failed, logged_in, not_awaited
-from auth_agent.oauth.authorization import Attempt, authorization_address, read_redirect
+from auth_agent.oauth.authorization import AuthorizationRequest, authorization_url, read_redirect
 from auth_agent.oauth.device import CodeExpired, DeviceAuthorization, device_request, next_interval
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.oauth.outcome import Busy, Failure, TokenReply, Transient
+from auth_agent.oauth.outcome import Busy, Failure, TokenResponse, Transient
 from auth_agent.oauth.token_request import code_request
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
-from auth_agent.sessions.admission import Granted
+from auth_agent.sessions.admission import PendingSession
 from auth_agent.sessions.advice import login_failed
-from auth_agent.sessions.state import Login
+from auth_agent.sessions.state import Credentials
 from auth_agent.sessions.token_client import TokenClient
 from auth_agent_client import errors
 from auth_agent_client.messages import LOGIN_TIMEOUT
@@ -78,9 +78,9 @@ class Flow(ABC):
 
     lifetime: float  # seconds
 
-    def __init__(self, account: Account, login: Login, tokens: TokenClient) -> None:
+    def __init__(self, account: Account, credentials: Credentials, tokens: TokenClient) -> None:
         self._account = account
-        self._login = login
+        self._login = credentials
         self._tokens = tokens
 
     def shown(self) -> dict[str, object]:
@@ -88,7 +88,7 @@ class Flow(ABC):
         return {}
 
     @abstractmethod
-    async def obtain(self, wait: Wait) -> Granted:
+    async def obtain(self, wait: Wait) -> PendingSession:
         """Return what the provider granted. Raises an `AgentError` where it granted nothing."""
 
     async def serve(self, ending: Ending, wait: Wait) -> None:  # noqa: B027 -- to most of them none comes
@@ -100,10 +100,10 @@ class Flow(ABC):
     def _failed(self, failure: Failure) -> errors.AgentError:
         return login_failed(self._account, failure, LOGIN)
 
-    def _granted(self, response: TokenReply | Failure, sent: Moment, nonce: Secret | None = None) -> Granted:
+    def _granted(self, response: TokenResponse | Failure, sent: Moment, nonce: Secret | None = None) -> PendingSession:
         if isinstance(response, Failure):
             raise self._failed(response)
-        return Granted(self._account, self._login, response, sent, nonce)
+        return PendingSession(self._account, self._login, response, sent, nonce)
 
 
 class BrowserFlow(Flow):
@@ -111,12 +111,14 @@ class BrowserFlow(Flow):
 
     lifetime = LOGIN_TIMEOUT
 
-    def __init__(self, account: Account, login: Login, tokens: TokenClient, metadata: Metadata, endpoint: str) -> None:
+    def __init__(
+        self, account: Account, credentials: Credentials, tokens: TokenClient, metadata: Metadata, endpoint: str
+    ) -> None:
         """Begin to listen for the redirect.
 
         Args:
             account: whose login it is.
-            login: what the provider is asked as.
+            credentials: what the provider is asked as.
             tokens: what asks it.
             metadata: the provider's.
             endpoint: its authorization endpoint.
@@ -125,13 +127,13 @@ class BrowserFlow(Flow):
             PortsTakenError: there is no port to listen on.
 
         """
-        super().__init__(account, login, tokens)
+        super().__init__(account, credentials, tokens)
         self._metadata = metadata
-        self._attempt = Attempt.begin()
+        self._request = AuthorizationRequest.begin()
         self._listener = RedirectListener(account.redirect_ports)
-        self._address = authorization_address(
+        self._authorization_url = authorization_url(
             endpoint,
-            self._attempt,
+            self._request,
             client_id=account.client_id,
             redirect_uri=self._listener.redirect_uri,
             scope=account.scope,
@@ -141,13 +143,15 @@ class BrowserFlow(Flow):
 
     def shown(self) -> dict[str, object]:
         """The address to open."""
-        return {"authorization_url": self._address}
+        return {"authorization_url": self._authorization_url}
 
     def read(self, query: str) -> Secret | Failure | None:
         """What a redirect with that query brings; None: it isn't this login's."""
-        return read_redirect(query, self._attempt, self._metadata.issuer, names_issuer=self._metadata.names_issuer)
+        return read_redirect(
+            query, self._request, self._metadata.issuer, iss_parameter_supported=self._metadata.iss_parameter_supported
+        )
 
-    def read_address(self, address: str) -> Secret | Failure | None:
+    def read_url(self, address: str) -> Secret | Failure | None:
         """The same, of the whole address, as a person pasted it."""
         try:
             parts = urlsplit(address.strip())
@@ -157,7 +161,7 @@ class BrowserFlow(Flow):
             return None
         return self.read(parts.query)
 
-    async def obtain(self, wait: Wait) -> Granted:
+    async def obtain(self, wait: Wait) -> PendingSession:
         """Wait for the redirect, and redeem its code."""
         await wait.pause(self.lifetime)
         answer = wait.answer
@@ -165,9 +169,9 @@ class BrowserFlow(Flow):
             raise self._failed(CodeExpired("nobody logged in within ten minutes"))
         if isinstance(answer, Failure):
             raise self._failed(answer)
-        request = code_request(answer, self._listener.redirect_uri, self._attempt.verifier)
+        request = code_request(answer, self._listener.redirect_uri, self._request.verifier)
         response, sent = await self._tokens.send(self._account, self._login, request)
-        return self._granted(response, sent, self._attempt.nonce)
+        return self._granted(response, sent, self._request.nonce)
 
     async def serve(self, ending: Ending, wait: Wait) -> None:
         """Answer redirects: those of others at once, and this login's when it is known how it ended."""
@@ -194,10 +198,10 @@ class DeviceFlow(Flow):
     """A login on another device (RFC 8628)."""
 
     def __init__(
-        self, account: Account, login: Login, tokens: TokenClient, device: DeviceAuthorization, clock: Clock
+        self, account: Account, credentials: Credentials, tokens: TokenClient, device: DeviceAuthorization, clock: Clock
     ) -> None:
         """Wait for the person to enter the code of `device`."""
-        super().__init__(account, login, tokens)
+        super().__init__(account, credentials, tokens)
         self.lifetime = device.lifetime
         self._device = device
         self._clock = clock
@@ -213,7 +217,7 @@ class DeviceFlow(Flow):
             shown["verification_uri_complete"] = self._device.verification_uri_complete
         return shown
 
-    async def obtain(self, wait: Wait) -> Granted:
+    async def obtain(self, wait: Wait) -> PendingSession:
         """Ask whether somebody has logged in, as often as the provider likes it, until there is an answer."""
         request, interval = device_request(self._device.device_code), self._device.interval
         while True:
@@ -233,7 +237,7 @@ class ClientFlow(Flow):
 
     lifetime = _CLIENT_LIFETIME
 
-    async def obtain(self, wait: Wait) -> Granted:
+    async def obtain(self, wait: Wait) -> PendingSession:
         """Present the client's credentials: no person is needed."""
         response, sent = await self._tokens.refresh(self._account, self._login, lambda: wait.called_off is None)
         return self._granted(response, sent)

@@ -11,10 +11,10 @@ from auth_agent.oauth.signature import Signatures
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.admission import Admission
 from auth_agent.sessions.background import Background
-from auth_agent.sessions.keeper import Keeper
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profiles import Profiles
 from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
 from auth_agent.sessions.users import Users
@@ -26,25 +26,25 @@ class Heart:
     def __init__(
         self,
         table: Table,
-        keeper: Keeper,
+        saver: Saver,
         provider_for: Callable[[Account], Provider],
         signatures: Signatures,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.table = table
-        self.keeper = keeper
-        self.background = Background(keeper)
-        tokens = TokenClient(table, provider_for, keeper.fingerprints)
-        self.refresher = Refresher(table, tokens, keeper, self.background, chance)
-        keeper.on_restored = self.refresher.attend_to
-        admission = Admission(table, self.refresher, tokens, self.background, keeper, provider_for, signatures)
+        self.saver = saver
+        self.background = Background(saver)
+        tokens = TokenClient(table, provider_for, saver.fingerprints)
+        self.refresher = Refresher(table, tokens, saver, self.background, chance)
+        saver.on_restored = self.refresher.attend_to
+        admission = Admission(table, self.refresher, tokens, self.background, saver, provider_for, signatures)
         self.logins = Logins(table, tokens, self.background, admission, provider_for)
         access = Access(self.refresher)
-        self.profiles = Profiles(table, keeper, access, provider_for)
-        self.users = Users(table, keeper, access, provider_for)
+        self.profiles = Profiles(table, saver, access, provider_for)
+        self.users = Users(table, saver, access, provider_for)
 
     def run_in(self, work: TaskGroup) -> None:
         """Run in that group all but the refresher, which ends before what it has begun does."""
         self.background.run_in(work)
-        work.start_soon(self.keeper.run)
+        work.start_soon(self.saver.run)
         work.start_soon(self.profiles.run)

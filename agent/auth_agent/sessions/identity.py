@@ -27,11 +27,11 @@ def id_token_at_hand(session: Session, min_ttl: float | None, now: Moment) -> ID
 
     """
     name = session.account.name
-    if not isinstance(session.state, Active) or session.suspended is not None:
+    if not isinstance(session.state, Active) or session.blocked_by_config is not None:
         raise session.login_required()
     if not session.account.grant_type.has_user:
         raise nobody(name)
-    if session.state.login.id_token is None and "openid" not in session.account.scope.split():
+    if session.state.credentials.id_token is None and "openid" not in session.account.scope.split():
         reason = "its scope has no openid, without which there are no ID tokens"
         openid = (remedies.log_in_for_id_tokens(name, session.account.scope),)
         raise errors.Unsupported(f"{name}: {reason}", reason=reason, failure="unsupported", remedy=openid)
@@ -53,7 +53,7 @@ def no_id_token(session: Session, now: Moment) -> errors.AgentError:
 
 
 def _id_token(session: Session) -> IDToken | None:
-    login = session.login
+    login = session.credentials
     value = None if login is None else login.id_token
     expires_at = None if value is None else id_token.expiry(id_token.claims(value) or {})
     return None if value is None or expires_at is None else IDToken(value, expires_at)

@@ -33,7 +33,7 @@ class Interest:
         self.asked = True
         self.at = boot
 
-    def renew(self) -> None:
+    def token_replaced(self) -> None:
         """Another token takes its place."""
         self.asked = False
         self._largest_before, self._largest = self._largest, 0.0

@@ -13,20 +13,20 @@ from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.loopback.listener import PortsTakenError
 from auth_agent.oauth.client import NONE
-from auth_agent.oauth.discovery import end_session_address
+from auth_agent.oauth.discovery import end_session_url
 from auth_agent.oauth.outcome import Failure, Misconfigured
 from auth_agent.oauth.provider import Provider
 from auth_agent.promise import Promise
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
-from auth_agent.sessions.admission import Admission, Granted
+from auth_agent.sessions.admission import Admission, PendingSession
 from auth_agent.sessions.advice import called_off, defect, ending, login_failed
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.flows import BrowserFlow, ClientFlow, DeviceFlow, Flow, Wait
 from auth_agent.sessions.record import record
 from auth_agent.sessions.revocation import Arrival, Revocation
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Login
+from auth_agent.sessions.state import Credentials
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
 from auth_agent_client import errors
@@ -40,7 +40,7 @@ _LOGOUT_PATIENCE: Final = 3.0
 _OWNER_HAS_GONE: Final = "whoever began the login has gone"
 
 
-class Pending:
+class LoginInProgress:
     """A login under way. It belongs to `owner`, the connection that began it."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Pending:
             await self.over.wait()
         except errors.AgentError as error:
             return error
-        login = self.session.login
+        login = self.session.credentials
         return None if login is None else login.name or login.subject
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Logins:
         self._background = background
         self._admission = admission
         self._provider_for = provider_for
-        self._pending: dict[Session, Pending] = {}
+        self._pending: dict[Session, LoginInProgress] = {}
         self._ending = False
 
     # ---- by a refresh token
@@ -125,7 +125,7 @@ class Logins:
             outcome, sent = await self._tokens.refresh(account, login, lambda: session.epoch == arrival.epoch)
             if isinstance(outcome, Failure):
                 raise login_failed(account, outcome, IMPORT)
-            granted = Granted(account, login, outcome, sent)
+            granted = PendingSession(account, login, outcome, sent)
             await self._admission.admit(arrival, granted, IMPORT, switch_user=switch_user)
         return record(session, self._table.clock.now())
 
@@ -170,7 +170,7 @@ class Logins:
             with anyio.move_on_after(_MAKE_ROOM):
                 await before.closed.wait()
         begun = await self._flow(account, login, flow)
-        pending = Pending(session, epoch, account, owner, begun, switch_user=switch_user)
+        pending = LoginInProgress(session, epoch, account, owner, begun, switch_user=switch_user)
         try:
             self._background.begin(lambda: self._run(pending, begun))
             self._supersede(session)  # one that began at the same moment
@@ -185,24 +185,24 @@ class Logins:
         expires_at = self._table.clock.now().wall + begun.lifetime
         return {"login_id": pending.login_id, "expires_at": expires_at, **begun.shown()}
 
-    async def _flow(self, account: Account, login: Login, flow: str) -> Flow:
+    async def _flow(self, account: Account, credentials: Credentials, flow: str) -> Flow:
         if not account.grant_type.has_user:
-            return ClientFlow(account, login, self._tokens)
+            return ClientFlow(account, credentials, self._tokens)
         provider = self._provider_for(account)
         metadata = await provider.discover()
         if isinstance(metadata, Failure):
             raise login_failed(account, metadata, LOGIN)
         if flow == "device":
-            client = login.client(account.token_endpoint_auth_method)
+            client = credentials.client(account.token_endpoint_auth_method)
             device = await provider.begin_device(client, account.scope, account.audience)
             if isinstance(device, Failure):
                 raise login_failed(account, device, LOGIN)
-            return DeviceFlow(account, login, self._tokens, device, self._table.clock)
+            return DeviceFlow(account, credentials, self._tokens, device, self._table.clock)
         if metadata.authorization_endpoint is None:
             reason = f"{account.issuer} names no authorization_endpoint that can be used"
             raise login_failed(account, Misconfigured(reason), LOGIN)
         try:
-            return BrowserFlow(account, login, self._tokens, metadata, metadata.authorization_endpoint)
+            return BrowserFlow(account, credentials, self._tokens, metadata, metadata.authorization_endpoint)
         except PortsTakenError as error:
             raise errors.Misconfigured(
                 f"{account.name}: {error}",
@@ -211,14 +211,14 @@ class Logins:
                 remedy=remedies.other_ports(account.name),
             ) from error
 
-    def _supersede(self, session: Session) -> Pending | None:
+    def _supersede(self, session: Session) -> LoginInProgress | None:
         """Call the session's login off, which may be long over; that one."""
         before = self._pending.get(session)
         if before is not None:
             before.wait.call_off(called_off(session.account.name, "another login was begun in place of this one"))
         return before
 
-    async def _run(self, pending: Pending, flow: Flow) -> None:
+    async def _run(self, pending: LoginInProgress, flow: Flow) -> None:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._serve, pending, flow)
@@ -233,7 +233,7 @@ class Logins:
         finally:
             pending.close()
 
-    async def _serve(self, pending: Pending, flow: Flow) -> None:
+    async def _serve(self, pending: LoginInProgress, flow: Flow) -> None:
         """Answer the person's browser; without that there is nothing to wait for."""
         try:
             await flow.serve(pending.ended, pending.wait)
@@ -241,7 +241,7 @@ class Logins:
             _log.error("defect account=%s in=login error=%s", pending.session.account.name, place(error))
             pending.wait.call_off(defect())
 
-    async def _failure(self, pending: Pending, flow: Flow) -> errors.AgentError | None:
+    async def _failure(self, pending: LoginInProgress, flow: Flow) -> errors.AgentError | None:
         """Bring a login to its end; why it came to nothing, if so."""
         session, wait = pending.session, pending.wait
         try:
@@ -266,7 +266,7 @@ class Logins:
         """End the account's session: see `Admission.log_out`."""
         return await self._admission.log_out(session, revoke=revoke, shared=shared)
 
-    async def end_session_address(self, session: Session) -> str | None:
+    async def end_session_url(self, session: Session) -> str | None:
         """The provider's page that ends the browser's session, where there is one, and it is known in a moment."""
         account = session.account
         if not account.grant_type.has_user:
@@ -274,7 +274,7 @@ class Logins:
         with anyio.move_on_after(_LOGOUT_PATIENCE):
             metadata = await self._provider_for(account).discover()
             if not isinstance(metadata, Failure):
-                return end_session_address(metadata, account.client_id)
+                return end_session_url(metadata, account.client_id)
         return None
 
     # ---- what a client asks of its login
@@ -296,7 +296,7 @@ class Logins:
         if pending.over.is_over:
             return  # it needs none any more
         flow = pending.flow
-        found = flow.read_address(address) if isinstance(flow, BrowserFlow) else None
+        found = flow.read_url(address) if isinstance(flow, BrowserFlow) else None
         if found is None:
             raise errors.InvalidRequest(
                 "this is not the address that this login ends on: paste the whole address of the last page, "
@@ -322,7 +322,7 @@ class Logins:
         for pending in self._pending.values():
             pending.wait.call_off(ending())
 
-    def _find(self, login_id: str) -> Pending:
+    def _find(self, login_id: str) -> LoginInProgress:
         for pending in self._pending.values():
             if secrets.compare_digest(pending.login_id.encode(), login_id.encode("utf-8", "replace")):
                 return pending
@@ -331,13 +331,15 @@ class Logins:
 
 def _known_secret(session: Session) -> Secret | None:
     """What the session's client authenticated with before, where it is to do so still."""
-    login, account = session.login, session.account
+    login, account = session.credentials, session.account
     if login is None or account.token_endpoint_auth_method == NONE:
         return None
     return login.client_secret if login.is_bound_to(account.issuer, account.client_id) else None
 
 
-def _login_of(account: Account, secret: Secret | None, command: str, refresh_token: Secret | None = None) -> Login:
+def _login_of(
+    account: Account, secret: Secret | None, command: str, refresh_token: Secret | None = None
+) -> Credentials:
     """What the provider is asked as, before it says who logged in.
 
     Raises:
@@ -356,7 +358,7 @@ def _login_of(account: Account, secret: Secret | None, command: str, refresh_tok
             f"{account.name}'s client is a public one by its token_endpoint_auth_method, and has no secret",
             parameter="client_secret",
         )
-    return Login(
+    return Credentials(
         issuer=account.issuer,
         client_id=account.client_id,
         audience=account.audience,

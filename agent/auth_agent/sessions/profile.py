@@ -9,7 +9,7 @@ from typing import Final
 from auth_agent.json_object import is_portable
 from auth_agent.oauth.id_token import claims
 from auth_agent.oauth.userinfo import claims_of_the_user
-from auth_agent.sessions.state import Login
+from auth_agent.sessions.state import Credentials
 
 # Seconds between two requests of one account: Auth0 allows five a minute, whoever makes them.
 INTERVAL: Final = 60.0
@@ -34,7 +34,7 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ProfileResult:
     """What a client is told: claims, of which time (Unix, in seconds), and whether there may be newer ones."""
 
     claims: Mapping[str, object] = field(repr=False)
@@ -42,19 +42,19 @@ class Told:
     stale: bool
 
 
-def by_id_token(login: Login) -> Told | None:
+def by_id_token(credentials: Credentials) -> ProfileResult | None:
     """What the ID token says of the user, for when the provider can't be asked; None where there is none."""
-    found = None if login.id_token is None else claims(login.id_token)
+    found = None if credentials.id_token is None else claims(credentials.id_token)
     if found is None or not is_portable(found):
         return None
     issued = found.get("iat")
     at = float(issued) if isinstance(issued, int | float) and not isinstance(issued, bool) else 0.0
-    return Told(claims_of_the_user(found), at, stale=True)
+    return ProfileResult(claims_of_the_user(found), at, stale=True)
 
 
-def said_of_the_user(login: Login) -> str:
+def said_of_the_user(credentials: Credentials) -> str:
     """A digest of what the ID token says of the user: a new token that says the same is no news."""
-    told = by_id_token(login)
+    told = by_id_token(credentials)
     if told is None:
         return ""
     return hashlib.sha256(json.dumps(told.claims, sort_keys=True).encode()).hexdigest()

@@ -9,14 +9,14 @@ from anyio.abc import TaskGroup
 from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.defect import place
-from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, Rejected, Stuck
+from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, PermanentFailure, Rejected
 from auth_agent.oauth.provider import Provider
 from auth_agent.promise import Promise
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.advice import failure_word, nobody
 from auth_agent.sessions.background import deadline
-from auth_agent.sessions.keeper import Keeper
-from auth_agent.sessions.profile import INTERVAL, Profile, Told, by_id_token
+from auth_agent.sessions.profile import INTERVAL, Profile, ProfileResult, by_id_token
+from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active
 from auth_agent.sessions.table import Table
@@ -42,12 +42,12 @@ class Profiles:
     def __init__(
         self,
         table: Table,
-        keeper: Keeper,
+        saver: Saver,
         access: Access,
         provider_for: Callable[[Account], Provider],
     ) -> None:
         self._table = table
-        self._keeper = keeper
+        self._saver = saver
         self._access = access
         self._provider_for = provider_for
         self._inquiries: dict[Session, _Inquiry] = {}
@@ -58,7 +58,7 @@ class Profiles:
         async with anyio.create_task_group() as self._tasks:
             await anyio.sleep_forever()
 
-    def at_hand(self, session: Session, max_age: float) -> Told | None:
+    def at_hand(self, session: Session, max_age: float) -> ProfileResult | None:
         """The profile as it is kept, where it is no older than that; None: the provider has to be asked.
 
         Raises:
@@ -67,14 +67,14 @@ class Profiles:
         """
         if not session.account.grant_type.has_user:
             raise nobody(session.account.name)
-        if not isinstance(session.state, Active) or session.suspended is not None:
+        if not isinstance(session.state, Active) or session.blocked_by_config is not None:
             raise session.login_required()
         kept = session.profile
         if kept is None or not kept.is_fresh(session.said, max_age, self._table.clock.now().wall):
             return None
-        return Told(kept.claims, kept.fetched_at, stale=False)
+        return ProfileResult(kept.claims, kept.fetched_at, stale=False)
 
-    async def get(self, session: Session, max_age: float, timeout: float) -> Told:
+    async def get(self, session: Session, max_age: float, timeout: float) -> ProfileResult:
         """The profile, no older than `max_age` seconds (60 at the least) where the provider can be asked.
 
         Args:
@@ -140,7 +140,7 @@ class Profiles:
 
     def _take(self, session: Session, found: dict[str, object] | Failure) -> Failure | None:
         """Keep what the provider said, if it is about the session's user; why not, otherwise."""
-        name, login, now = session.account.name, session.login, self._table.clock.now()
+        name, login, now = session.account.name, session.credentials, self._table.clock.now()
         if isinstance(found, Busy) and found.retry_after is not None:
             inquiry = self._inquiries[session]
             inquiry.not_before = max(inquiry.not_before, now.boot + found.retry_after)
@@ -153,12 +153,12 @@ class Profiles:
         _log.info("profile account=%s outcome=ok", name)
         session.profile = Profile(found, now.wall, session.said)
         if not session.is_refreshing:  # otherwise that saves all at its end
-            self._keeper.save_soon(session)
+            self._saver.save_soon(session)
         return None
 
-    def _second_best(self, session: Session, inquiry: _Inquiry) -> Told:
+    def _second_best(self, session: Session, inquiry: _Inquiry) -> ProfileResult:
         """What is known, though there may be something newer."""
-        name, failure, kept, login = session.account.name, inquiry.failure, session.profile, session.login
+        name, failure, kept, login = session.account.name, inquiry.failure, session.profile, session.credentials
         if isinstance(failure, AnotherUser):
             raise errors.ProviderError(
                 f"{name}: {failure.reason}",
@@ -168,7 +168,7 @@ class Profiles:
             )
         told = None if login is None else by_id_token(login)
         if kept is not None:
-            told = Told(kept.claims, kept.fetched_at, stale=True)
+            told = ProfileResult(kept.claims, kept.fetched_at, stale=True)
         if told is not None:
             return told
         if isinstance(failure, errors.AgentError):
@@ -176,7 +176,7 @@ class Profiles:
         wait = max(0.0, inquiry.not_before - self._table.clock.now().boot)
         reason = "the provider was not asked" if failure is None else failure.reason
         word = "busy" if failure is None else failure_word(failure)
-        if isinstance(failure, Rejected | Stuck):
+        if isinstance(failure, Rejected | PermanentFailure):
             reason, scope = f"{reason}, and there is no ID token", session.account.scope
             is_asked_for = "openid" in scope.split()
             again = remedies.log_in_again(name) if is_asked_for else remedies.log_in_for_id_tokens(name, scope)

@@ -10,7 +10,7 @@ from auth_agent_client.remedy import remedies_to_wire
 
 def record(session: Session, now: Moment) -> dict[str, object]:
     """The record as the protocol defines it; times are Unix time in seconds."""
-    login, token = session.login, session.current()
+    login, token = session.credentials, session.current()
     refresh_at = session.refresh_due(now)
     shown = state_name(session, now)
     reason, failure, remedy = session.reason, session.failure, session.remedy
@@ -44,19 +44,19 @@ def state_name(session: Session, now: Moment) -> str:
     state = session.state
     if isinstance(state, Locked):
         return messages.LOCKED
-    if session.suspended is not None or isinstance(state, LoginRequired):
+    if session.blocked_by_config is not None or isinstance(state, LoginRequired):
         return messages.LOGIN_REQUIRED
     if isinstance(state, LoggedOut):
         return messages.LOGGED_OUT
     if session.remaining(now) > 0:
         return messages.READY
-    return messages.EXPIRED if session.renewable else messages.LOGIN_REQUIRED
+    return messages.EXPIRED if session.refreshable else messages.LOGIN_REQUIRED
 
 
 def _renewal_name(session: Session) -> str:
     state = session.state
-    if not isinstance(state, Active) or not session.renewable:
+    if not isinstance(state, Active) or not session.refreshable:
         return messages.NO_RENEWAL
-    if isinstance(state.renewal, Running):
+    if isinstance(state.refresh, Running):
         return messages.RUNNING
-    return messages.RETRYING if isinstance(state.renewal, Retrying) else messages.IDLE
+    return messages.RETRYING if isinstance(state.refresh, Retrying) else messages.IDLE

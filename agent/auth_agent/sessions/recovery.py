@@ -26,9 +26,9 @@ from typing import Final
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Lost
-from auth_agent.sessions.entry import Kept
+from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.fingerprints import Fingerprints
-from auth_agent.sessions.state import Active, LoggedOut, Login, LoginRequired, Retrying
+from auth_agent.sessions.state import Active, Credentials, LoggedOut, LoginRequired, Retrying
 from auth_agent.storage.journal import Note
 
 OLD_COPY: Final = "what the store has is an old copy, whose refresh token was replaced since"
@@ -39,48 +39,48 @@ INTERRUPTED: Final = "the agent was ended in the middle of a refresh"
 class Recovery:
     """What comes of a session at the agent's start.
 
-    `kept`: the session. `replaced`: the fingerprints of refresh tokens that must not be presented. `is_deleted`: the
+    `stored`: the session. `replaced`: the fingerprints of refresh tokens that must not be presented. `is_deleted`: the
     store must have nothing of it.
     """
 
-    kept: Kept
+    stored: StoredSession
     replaced: tuple[str, ...] = ()
     is_deleted: bool = False
 
 
-def alive(kept: Kept | None, note: Note) -> Kept | None:
+def alive(stored: StoredSession | None, note: Note) -> StoredSession | None:
     """Return what the store has, or None if a logout has ended it."""
-    return None if kept is None or note.tombstone not in (None, kept.after) else kept
+    return None if stored is None or note.tombstone not in (None, stored.after) else stored
 
 
-def unreadable(account: Account, reason: str) -> Kept:
+def unreadable(account: Account, reason: str) -> StoredSession:
     """Return what stands for an entry that can't be read: a person has to log in, and the entry is left alone."""
     whose = account.issuer, account.client_id, account.audience
-    nobody = Login(*whose, None, None, None, None, grant_type=account.grant_type)
-    return Kept(LoginRequired(reason, nobody, failure="store_failed"), 0, 0, None)
+    nobody = Credentials(*whose, None, None, None, None, grant_type=account.grant_type)
+    return StoredSession(LoginRequired(reason, nobody, failure="store_failed"), 0, 0, None)
 
 
-def recover(kept: Kept | None, note: Note, fingerprints: Fingerprints, now: Moment) -> Recovery:
+def recover(stored: StoredSession | None, note: Note, fingerprints: Fingerprints, now: Moment) -> Recovery:
     """Return what the session is.
 
     Args:
-        kept: what the store has of it, if that is alive.
+        stored: what the store has of it, if that is alive.
         note: what was noted beside the store.
         fingerprints: the refresh tokens that are known to be replaced already; it is not changed.
         now: the time; what was interrupted is due now.
 
     """
-    fingerprint = None if kept is None else kept.fingerprint
+    fingerprint = None if stored is None else stored.fingerprint
     was_saved = fingerprint is not None and fingerprint != note.has and fingerprint not in note.sent
     replaced = (*note.replaced, *note.sent) if was_saved else tuple(note.replaced)
-    if kept is None:
-        return Recovery(Kept(LoggedOut(), 0, 0, None), replaced, is_deleted=note.tombstone is not None)
-    state = kept.state
-    if not isinstance(state, Active) or state.login.refresh_token is None:
-        return Recovery(kept, replaced)
-    if fingerprint in replaced or fingerprints.is_replaced(state.login.refresh_token):
-        state = LoginRequired(OLD_COPY, replace(state.login, refresh_token=None))
+    if stored is None:
+        return Recovery(StoredSession(LoggedOut(), 0, 0, None), replaced, is_deleted=note.tombstone is not None)
+    state = stored.state
+    if not isinstance(state, Active) or state.credentials.refresh_token is None:
+        return Recovery(stored, replaced)
+    if fingerprint in replaced or fingerprints.is_replaced(state.credentials.refresh_token):
+        state = LoginRequired(OLD_COPY, replace(state.credentials, refresh_token=None))
     elif fingerprint in note.sent:
         interrupted = Retrying(Lost(INTERRUPTED), failures=1, last=now, at=now, not_before=now)
-        state = replace(state, renewal=interrupted)
-    return Recovery(replace(kept, state=state), replaced)
+        state = replace(state, refresh=interrupted)
+    return Recovery(replace(stored, state=state), replaced)

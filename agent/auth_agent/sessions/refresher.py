@@ -9,17 +9,17 @@ from typing import Final
 import anyio
 
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Ended, Failure, TokenReply, Transient
+from auth_agent.oauth.outcome import Failure, InvalidGrant, TokenResponse, Transient
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
 from auth_agent.sessions.advice import ending
-from auth_agent.sessions.allowance import Allowance, charge
 from auth_agent.sessions.background import Background, deadline
 from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
-from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.rate_limit import RateLimit, charge
 from auth_agent.sessions.revocation import Revocation
+from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, AccessToken, Active, Idle, Login, Retrying, TokenKey
+from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, Idle, Retrying, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
 from auth_agent.storage.store import StoreError
@@ -36,10 +36,10 @@ _SUSPENDED: Final = 5.0
 class Flight:
     """A refresh in flight: of that login, for the token of that key. Its result belongs to that epoch."""
 
-    def __init__(self, session: Session, login: Login, key: TokenKey) -> None:
+    def __init__(self, session: Session, credentials: Credentials, key: TokenKey) -> None:
         self.account = session.account
         self.epoch = session.epoch
-        self.login = login
+        self.login = credentials
         self.key = key
         # For clients: over when it is done, or its login has gone. Whether it says something of the session as it is.
         self.over = Promise[bool]()
@@ -59,14 +59,14 @@ class Refresher:
         self,
         table: Table,
         tokens: TokenClient,
-        keeper: Keeper,
+        saver: Saver,
         background: Background,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._table = table
         self._clock = table.clock
         self._tokens = tokens
-        self._keeper = keeper
+        self._saver = saver
         self._background = background
         self._chance = chance
         self._flights: dict[tuple[Session, int], Flight] = {}
@@ -87,7 +87,7 @@ class Refresher:
             was_asleep, asleep = asleep, self._asleep()
             if asleep - was_asleep > _SUSPENDED:
                 _log.info("resumed suspended_for=%.0fs", asleep - was_asleep)
-                self._start_all_afresh()
+                self._forget_all_failures()
             self._table.publish_expiries()
             delay = self._start_what_is_due()
             self._asleep_until = anyio.current_time() + delay
@@ -107,9 +107,9 @@ class Refresher:
         """For how long the machine has been suspended, give or take a constant: only differences count."""
         return self._clock.now().boot - self._clock.awake()
 
-    def _start_all_afresh(self) -> None:
+    def _forget_all_failures(self) -> None:
         for name, session in self._table.sessions.items():
-            if session.start_afresh():
+            if session.forget_failures():
                 self._table.publish(name)
 
     def _start_what_is_due(self) -> float:
@@ -152,7 +152,7 @@ class Refresher:
         try:
             response, sent = await self._present(session, flight)
             await self._finish(session, flight, response, sent)
-            if isinstance(response, TokenReply) and not session.is_current(flight.epoch):
+            if isinstance(response, TokenResponse) and not session.is_current(flight.epoch):
                 flight.late = Revocation()
                 if flight.to_be_revoked:
                     granted = response.refresh_token or flight.login.refresh_token
@@ -165,57 +165,57 @@ class Refresher:
             self._table.publish(flight.account.name)
             self.reschedule()
 
-    async def _present(self, session: Session, flight: Flight) -> tuple[TokenReply | Failure, Moment]:
+    async def _present(self, session: Session, flight: Flight) -> tuple[TokenResponse | Failure, Moment]:
         """Present the session's refresh token, and where the provider calls that dead, one that another put there.
 
         What came of the last one, and when that was sent.
         """
 
         def is_wanted() -> bool:
-            return session.epoch == flight.epoch and session.suspended is None
+            return session.epoch == flight.epoch and session.blocked_by_config is None
 
         while True:
             if flight.login.refresh_token is not None:
-                await self._keeper.intend(session, flight.login.refresh_token)
+                await self._saver.record_sent(session, flight.login.refresh_token)
             if not is_wanted():
                 return Transient("its login has gone"), self._clock.now()
             response, sent = await self._tokens.refresh(flight.account, flight.login, is_wanted, flight.key)
             # Only a refresh that asks for no token in particular can end a session.
             can_end = flight.key == MAIN and flight.login.refresh_token is not None and is_wanted()
-            if not isinstance(response, Ended) or not can_end:
+            if not isinstance(response, InvalidGrant) or not can_end:
                 return response, sent
             try:
-                found = await self._keeper.look(session)
+                found = await self._saver.reload(session)
             except StoreError as error:
                 reason = f"{response.reason}, and the store can't tell whether another one took its place: {error}"
                 return Transient(printable(reason)), sent
             other = session.successor(found)
-            if other is None or not self._keeper.fingerprints.is_new(other) or not session.is_current(flight.epoch):
+            if other is None or not self._saver.fingerprints.is_new(other) or not session.is_current(flight.epoch):
                 return response, sent
             name = flight.account.name
             _log.info("refresh account=%s outcome=ended found='another refresh token in the store'", name)
             session.keep(other)
             flight.login = replace(flight.login, refresh_token=other)
 
-    async def _finish(self, session: Session, flight: Flight, response: TokenReply | Failure, sent: Moment) -> None:
+    async def _finish(self, session: Session, flight: Flight, response: TokenResponse | Failure, sent: Moment) -> None:
         """Save what came of a refresh before it takes effect, and let it; unless its login has gone."""
         effects = session.finish(flight.epoch, response, sent, self._clock.now(), self._chance())
         if effects.save is not None:
-            await self._keeper.save(session, effects.save)
+            await self._saver.save(session, effects.save)
         if session.settle(effects):
             self._report(session, flight.key)
             ended = isinstance(response, Failure) and not isinstance(session.state, Active)
             if ended or session.profile is not effects.then.profile:  # one may have come meanwhile
-                self._keeper.save_soon(session)
+                self._saver.save_soon(session)
             # It failed, and the account was changed meanwhile: that says nothing of the account as it is now.
-            if session.account != flight.account and session.start_afresh():
+            if session.account != flight.account and session.forget_failures():
                 flight.over.keep(False)
 
     def _report(self, session: Session, key: TokenKey) -> None:
         name, state = session.account.name, session.state
         what = f" audience={printable(key.audience)!r} scope={printable(key.scope)!r}" if key != MAIN else ""
         renewal = state.setbacks.get(key) or Idle() if isinstance(state, Active) and key != MAIN else None
-        if isinstance(state, Active) and isinstance(renewal or state.renewal, Idle):
+        if isinstance(state, Active) and isinstance(renewal or state.refresh, Idle):
             _log.info("refresh account=%s%s outcome=ok refreshes=%d", name, what, session.refreshes)
         else:
             reason = renewal.failure.reason if isinstance(renewal, Retrying) else session.reason
@@ -223,7 +223,7 @@ class Refresher:
 
     # ---- clients that wait
 
-    async def token(self, session: Session, demand: Demand, allowance: Allowance, timeout: float) -> AccessToken:
+    async def token(self, session: Session, demand: Demand, rate_limit: RateLimit, timeout: float) -> AccessToken:
         """The token that the demand is for, from a refresh if need be.
 
         Raises:
@@ -240,7 +240,7 @@ class Refresher:
                 if isinstance(decision, errors.AgentError):
                     raise decision
                 if isinstance(decision, Start) and decision.driven:
-                    charge(self._clock.now().boot, session.allowance, allowance)
+                    charge(self._clock.now().boot, session.rate_limit, rate_limit)
                 flight = self.start(session, decision.key if isinstance(decision, Start) else demand.key)
                 if flight is None:
                     raise ending()
@@ -248,7 +248,7 @@ class Refresher:
                 with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
                     waited = await flight.over.wait() and flight.key == demand.key
 
-    async def refresh(self, session: Session, allowance: Allowance, timeout: float) -> AccessToken:
+    async def refresh(self, session: Session, rate_limit: RateLimit, timeout: float) -> AccessToken:
         """A token from a refresh that a person asked for: past failures and the backoff don't count.
 
         Raises:
@@ -256,11 +256,11 @@ class Refresher:
 
         """
         demand = session.force()
-        if session.revivable and self._flight(session) is None:
-            charge(self._clock.now().boot, session.allowance, allowance)
-            session.revive()
+        if session.can_retry and self._flight(session) is None:
+            charge(self._clock.now().boot, session.rate_limit, rate_limit)
+            session.retry()
             self.start(session)
-        return await self.token(session, demand, allowance, timeout)
+        return await self.token(session, demand, rate_limit, timeout)
 
     def _decide(self, session: Session, demand: Demand, *, waited: bool) -> Decision:
         revision = session.revision

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from auth_agent.address import is_same_issuer
 from auth_agent.config import Account
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Active, Locked, LoggedOut, Login
+from auth_agent.sessions.state import Active, Credentials, Locked, LoggedOut
+from auth_agent.urls import is_same_issuer
 
 _FEW: Final = 3  # accounts that a sentence names
 
@@ -59,22 +59,24 @@ class Arrival:
         self._account = account
         self._is_asked_for = is_asked_for
 
-    def may_end_with(self, login: Login) -> bool:
+    def may_end_with(self, credentials: Credentials) -> bool:
         """Whether it may end when that login's refresh token is revoked; nobody knows yet whose it is."""
-        return self.session.epoch == self.epoch and self._is_asked_for() and _is_of(self._account, login)
+        return self.session.epoch == self.epoch and self._is_asked_for() and _is_of(self._account, credentials)
 
 
-def may_end_with(session: Session, login: Login) -> bool:
+def may_end_with(session: Session, credentials: Credentials) -> bool:
     """Whether a session may end when that login's refresh token is revoked; not one that has nothing left to lose."""
     state = session.state
     if isinstance(state, Locked):  # there may be a session, and nobody knows whose
-        return _is_of(session.account, login)
-    if isinstance(state, LoggedOut) or not (isinstance(state, Active) or state.revivable):
+        return _is_of(session.account, credentials)
+    if isinstance(state, LoggedOut) or not (isinstance(state, Active) or state.can_retry):
         return False
-    left = state.login
-    is_same_client = is_same_issuer(left.issuer, login.issuer) and left.client_id == login.client_id
-    return is_same_client and (left.subject is None or login.subject is None or left.subject == login.subject)
+    left = state.credentials
+    is_same_client = is_same_issuer(left.issuer, credentials.issuer) and left.client_id == credentials.client_id
+    return is_same_client and (
+        left.subject is None or credentials.subject is None or left.subject == credentials.subject
+    )
 
 
-def _is_of(account: Account, login: Login) -> bool:
-    return is_same_issuer(account.issuer, login.issuer) and account.client_id == login.client_id
+def _is_of(account: Account, credentials: Credentials) -> bool:
+    return is_same_issuer(account.issuer, credentials.issuer) and account.client_id == credentials.client_id

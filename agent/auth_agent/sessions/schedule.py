@@ -17,7 +17,7 @@ SKEW: Final = 60.0
 
 RETRY_CAP: Final = 30.0
 # For what does not pass by itself: now and then, should it have been mended at the provider.
-STUCK_CAP: Final = 300.0
+PERMANENT_RETRY_CAP: Final = 300.0
 _RETRY_BASE: Final = 1.0
 _RETRY_FLOOR: Final = 0.1
 

@@ -12,7 +12,7 @@ from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Defect, Failure, TokenReply, Transient
+from auth_agent.oauth.outcome import Defect, Failure, TokenResponse, Transient
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import (
@@ -26,21 +26,21 @@ from auth_agent.sessions.advice import (
     login_required,
     retry_remedy,
 )
-from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Decision, Demand, decide
-from auth_agent.sessions.entry import Kept
+from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.interest import Interest
 from auth_agent.sessions.profile import Profile, said_of_the_user
-from auth_agent.sessions.schedule import ASSUMED_LIFETIME, STUCK_CAP
+from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.schedule import ASSUMED_LIFETIME, PERMANENT_RETRY_CAP
 from auth_agent.sessions.state import (
     MAIN,
     AccessToken,
     Active,
+    Credentials,
     Idle,
     IllegalMoveError,
     Locked,
     LoggedOut,
-    Login,
     LoginRequired,
     Retrying,
     Running,
@@ -64,8 +64,8 @@ class Effects:
     """What a refresh that began in that epoch comes to: `save` has to be stored before `then` holds."""
 
     epoch: int
-    save: Kept | None
-    then: Kept
+    save: StoredSession | None
+    then: StoredSession
     chance: float
 
 
@@ -84,8 +84,8 @@ class Session:
         self.used_at = 0.0
         self.refreshes = 0
         self.last_refresh_at: float | None = None
-        self.allowance = Allowance()
-        self.import_allowance = Allowance()
+        self.rate_limit = RateLimit()
+        self.import_rate_limit = RateLimit()
         # What the provider said last of its user.
         self.profile: Profile | None = None
         self._said: tuple[Secret | None, str] = (None, "")
@@ -100,7 +100,7 @@ class Session:
         """The token at hand, when it satisfies the demand, or the wish: the way of nearly every request."""
         self.used_at = now.wall
         state = self.state
-        if type(state) is not Active or self.suspended is not None:
+        if type(state) is not Active or self.blocked_by_config is not None:
             return None
         token = state.tokens.get(key)
         return token if token is not None and token.is_good_for(min_ttl, now) else None
@@ -127,7 +127,7 @@ class Session:
         state = self.state
         if isinstance(state, Locked):
             return locked(self.account.name, state.reason, state.remedy)
-        if not isinstance(state, Active) or self.suspended is not None:
+        if not isinstance(state, Active) or self.blocked_by_config is not None:
             return self.login_required()
         due = self.refresh_due(now)
         decision, decided = decide(
@@ -138,7 +138,7 @@ class Session:
             waited=waited,
             is_named=self._is_named(demand.key),
             main_is_due=due is not None and now.until(due) <= 0,
-            limit=self.allowance.wait(now.boot),
+            limit=self.rate_limit.wait(now.boot),
         )
         if decided is not state:
             self._move(decided)
@@ -170,7 +170,7 @@ class Session:
         """
         own = self.account
         wanted = own.audience if audience is None else audience
-        granted = own.audience if self.login is None else self.login.audience
+        granted = own.audience if self.credentials is None else self.credentials.audience
         scopes = "" if scope is None else " ".join(sorted(set(scope.split())))
         same_scope = not scopes or set(scopes.split()) == set(own.scope.split())
         if same_scope and wanted == granted:
@@ -191,7 +191,7 @@ class Session:
 
     # ---- what happens
 
-    def start(self, now: Moment, key: TokenKey = MAIN) -> Login:
+    def start(self, now: Moment, key: TokenKey = MAIN) -> Credentials:
         """Begin a refresh for the token of that key; return the login that it is made with.
 
         What comes of it belongs to the epoch in which it began: see `finish`.
@@ -200,7 +200,7 @@ class Session:
             raise IllegalMoveError("only a session that is logged in is refreshed")
         self._make_room(self.state, key, now)
         self._move(self.state.start(now, key))
-        return self.state.login
+        return self.state.credentials
 
     def _make_room(self, state: Active, key: TokenKey, now: Moment) -> None:
         """Make that token one of the session's, in the place of the one that was asked for longest ago, if need be."""
@@ -222,7 +222,9 @@ class Session:
         assert isinstance(self.state, Active)  # noqa: S101 -- for the type checker: that of a current refresh
         self._move(self.state.keep(refresh_token))
 
-    def finish(self, epoch: int, response: TokenReply | Failure, sent: Moment, now: Moment, chance: float) -> Effects:
+    def finish(
+        self, epoch: int, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float
+    ) -> Effects:
         """End the refresh that began in that epoch: hold what the provider gave, and return what that comes to.
 
         Nothing else changes before it is stored and settled: see `settle`.
@@ -236,30 +238,32 @@ class Session:
 
         """
         if not self.is_current(epoch):
-            return Effects(epoch, None, self.kept(), chance)
-        if isinstance(response, TokenReply) and response.refresh_token is not None:
+            return Effects(epoch, None, self.snapshot(), chance)
+        if isinstance(response, TokenResponse) and response.refresh_token is not None:
             self.keep(response.refresh_token)
         try:
             then = self._judge(response, sent, now, chance)
         except Exception as error:  # noqa: BLE001 -- a reply that nobody foresaw must not end all sessions, nor this one
             _log.error("defect account=%s in=judge error=%s", self.account.name, place(error))
             then = self._judge(Defect("a defect of the agent; its log says more"), sent, now, chance)
-        return Effects(epoch, then if isinstance(response, TokenReply) else None, then, chance)
+        return Effects(epoch, then if isinstance(response, TokenResponse) else None, then, chance)
 
-    def _judge(self, response: TokenReply | Failure, sent: Moment, now: Moment, chance: float) -> Kept:
+    def _judge(self, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float) -> StoredSession:
         """What a refresh leaves of the session. Changes nothing yet."""
         active = self.state
         assert isinstance(active, Active)  # noqa: S101 -- for the type checker: that of a current refresh
         if isinstance(response, Failure):
-            return self.kept(active.fail(response, now, chance))
+            return self.snapshot(active.fail(response, now, chance))
         key = active.running().key
-        login = accept(active.login, response, sent, key)
+        login = accept(active.credentials, response, sent, key)
         if isinstance(login, Failure):
-            return self.kept(active.fail(login, now, chance))
+            return self.snapshot(active.fail(login, now, chance))
         token = self.access_token(response, login, sent, key)
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
-            return self.kept(active.fail(Transient("the provider's token had expired when it came"), now, chance))
-        return Kept(active.renew(login, token), self.epoch, self.refreshes + 1, now.wall, profile=self.profile)
+            return self.snapshot(active.fail(Transient("the provider's token had expired when it came"), now, chance))
+        return StoredSession(
+            active.complete_refresh(login, token), self.epoch, self.refreshes + 1, now.wall, profile=self.profile
+        )
 
     def settle(self, effects: Effects) -> bool:
         """Let the end of a refresh take effect, now that it is stored; return whether it was the session's still."""
@@ -268,7 +272,7 @@ class Session:
         then = effects.then
         if then.refreshes > self.refreshes and isinstance(self.state, Active):
             key = self.state.running().key
-            self._interests[key].renew()
+            self._interests[key].token_replaced()
             if key == MAIN:
                 self._chance = effects.chance
         self.refreshes = then.refreshes
@@ -276,26 +280,31 @@ class Session:
         self._move(then.state)
         return True
 
-    def successor(self, found: Kept | None) -> Secret | None:
+    def successor(self, found: StoredSession | None) -> Secret | None:
         """The refresh token of what the store has, where that is this very session as another process left it."""
-        mine, theirs = self.login, None if found is None or not isinstance(found.state, Active) else found.state.login
+        mine, theirs = (
+            self.credentials,
+            None if found is None or not isinstance(found.state, Active) else found.state.credentials,
+        )
         if mine is None or theirs is None or not theirs.is_bound_to(mine.issuer, mine.client_id):
             return None
         return theirs.refresh_token if theirs.subject == mine.subject else None
 
-    def kept(self, state: State | None = None) -> Kept:
+    def snapshot(self, state: State | None = None) -> StoredSession:
         """What is to be kept of the session, as it is or would be in that state."""
-        return Kept(state or self.state, self.epoch, self.refreshes, self.last_refresh_at, profile=self.profile)
+        return StoredSession(
+            state or self.state, self.epoch, self.refreshes, self.last_refresh_at, profile=self.profile
+        )
 
-    def restore(self, kept: Kept) -> None:
+    def restore(self, stored: StoredSession) -> None:
         """The store told what it has."""
         if not isinstance(self.state, Locked):
             raise IllegalMoveError("only a locked session is restored")
-        self.epoch = max(self.epoch, kept.epoch)
-        self.refreshes = kept.refreshes
-        self.last_refresh_at = kept.last_refresh_at
-        self.profile = kept.profile
-        self._move(kept.state)
+        self.epoch = max(self.epoch, stored.epoch)
+        self.refreshes = stored.refreshes
+        self.last_refresh_at = stored.last_refresh_at
+        self.profile = stored.profile
+        self._move(stored.state)
 
     def lock(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> bool:
         """What the store has of it can't be told, for that reason, printable; whether that is news."""
@@ -313,18 +322,18 @@ class Session:
         self.revision += 1
         return True
 
-    def log_in(self, login: Login, token: AccessToken, now: Moment) -> None:
+    def log_in(self, credentials: Credentials, token: AccessToken, now: Moment) -> None:
         """A login or import was proved: it takes the place of what was there."""
         self.epoch += 1
         self.refreshes = 0
         self.last_refresh_at = now.wall
         self._interests = {MAIN: Interest()}
         self.profile = None
-        self._move(self.state.log_in(login, token))
+        self._move(self.state.log_in(credentials, token))
 
-    def log_out(self) -> Login | None:
+    def log_out(self) -> Credentials | None:
         """Forget everything; the login there was, for whoever revokes its refresh token."""
-        login = self.login
+        login = self.credentials
         self.epoch += 1
         self.refreshes = 0
         self.last_refresh_at = None
@@ -332,21 +341,21 @@ class Session:
         self._move(self.state.log_out())
         return login
 
-    def start_afresh(self) -> bool:
+    def forget_failures(self) -> bool:
         """Forget past failures; whether there were any."""
         if not isinstance(self.state, Active):
             return False
-        afresh = self.state.start_afresh()
+        afresh = self.state.forget_failures()
         if afresh is self.state:
             return False
         self._move(afresh)
         return True
 
-    def revive(self) -> None:
+    def retry(self) -> None:
         """A person wants a refresh: neither past failures count, nor that a person was needed."""
-        if isinstance(self.state, LoginRequired) and self.state.revivable:
-            self._move(self.state.revive())
-        self.start_afresh()
+        if isinstance(self.state, LoginRequired) and self.state.can_retry:
+            self._move(self.state.retry())
+        self.forget_failures()
 
     def configure(self, account: Account | None) -> None:
         """The configuration changed; None: it has no such account any more."""
@@ -357,9 +366,9 @@ class Session:
     # ---- what is known
 
     @property
-    def login(self) -> Login | None:
+    def credentials(self) -> Credentials | None:
         """Whose session it is, where there is one or was."""
-        return self.state.login if isinstance(self.state, Active | LoginRequired) else None
+        return self.state.credentials if isinstance(self.state, Active | LoginRequired) else None
 
     @property
     def is_locked(self) -> bool:
@@ -369,26 +378,28 @@ class Session:
     @property
     def is_refreshing(self) -> bool:
         """Whether a refresh of its login is in flight."""
-        return isinstance(self.state, Active) and isinstance(self.state.renewal, Running)
+        return isinstance(self.state, Active) and isinstance(self.state.refresh, Running)
 
     @property
-    def renewable(self) -> bool:
+    def refreshable(self) -> bool:
         """Whether there is something to refresh with, which is used when its time comes."""
         state = self.state
-        return isinstance(state, Active) and state.login.renewable and self.suspended is None
+        return isinstance(state, Active) and state.credentials.refreshable and self.blocked_by_config is None
 
     @property
-    def revivable(self) -> bool:
+    def can_retry(self) -> bool:
         """Whether there is something to refresh with that a person may have tried."""
         state = self.state
-        return self.renewable or (isinstance(state, LoginRequired) and state.revivable and self.suspended is None)
+        return self.refreshable or (
+            isinstance(state, LoginRequired) and state.can_retry and self.blocked_by_config is None
+        )
 
     @property
-    def suspended(self) -> str | None:
+    def blocked_by_config(self) -> str | None:
         """Why nothing of this session may be sent or served, though it is there; None when it may."""
         if self.removed:
             return ACCOUNT_REMOVED
-        login = self.login
+        login = self.credentials
         account = self.account
         if login is None:
             return None
@@ -399,8 +410,8 @@ class Session:
     @property
     def reason(self) -> str | None:
         """What is wrong, printable; None when nothing is."""
-        if self.suspended is not None:
-            return self.suspended
+        if self.blocked_by_config is not None:
+            return self.blocked_by_config
         if isinstance(self.state, Locked | LoginRequired):
             return self.state.reason
         failure = self._last_failure
@@ -409,8 +420,8 @@ class Session:
     @property
     def failure(self) -> str | None:
         """Which of the protocol's `FAILURES` that is; None when nothing is wrong."""
-        if self.suspended is not None:
-            return login_failure(self.suspended)
+        if self.blocked_by_config is not None:
+            return login_failure(self.blocked_by_config)
         if isinstance(self.state, Locked):
             return "locked"
         if isinstance(self.state, LoginRequired):
@@ -422,8 +433,8 @@ class Session:
     def remedy(self) -> tuple[Remedy, ...]:
         """What helps where something is wrong, or where nobody is logged in."""
         name = self.account.name
-        if self.suspended is not None:
-            return login_remedy(name, self.suspended)
+        if self.blocked_by_config is not None:
+            return login_remedy(name, self.blocked_by_config)
         if isinstance(self.state, Locked):
             return self.state.remedy
         if isinstance(self.state, LoginRequired | LoggedOut):
@@ -431,14 +442,14 @@ class Session:
         failure = self._last_failure
         if failure is not None:
             return retry_remedy(self.account, failure)
-        return () if self.state.login.renewable else (remedies.log_in_in_time(name),)
+        return () if self.state.credentials.refreshable else (remedies.log_in_in_time(name),)
 
     @property
     def _last_failure(self) -> Failure | None:
         """Why the last refresh of the main token failed; None: it didn't."""
         if not isinstance(self.state, Active):
             return None
-        renewal = self.state.renewal
+        renewal = self.state.refresh
         last = renewal.after if isinstance(renewal, Running) else renewal
         return last.failure if isinstance(last, Retrying) else None
 
@@ -448,14 +459,14 @@ class Session:
 
     def refresh_at(self) -> Moment | None:
         """When the next refresh is due by time; None: it isn't."""
-        if not isinstance(self.state, Active) or self.suspended is not None:
+        if not isinstance(self.state, Active) or self.blocked_by_config is not None:
             return None
         return self.state.next_refresh(self._chance, self._interests[MAIN].min_ttl)
 
     def refresh_due(self, now: Moment) -> Moment | None:
         """When to start the next refresh, or try to; also at once, where clocks made the token useless before."""
         due = self.refresh_at()
-        idle = isinstance(self.state, Active) and isinstance(self.state.renewal, Idle)
+        idle = isinstance(self.state, Active) and isinstance(self.state.refresh, Idle)
         return now if due is not None and idle and self.remaining(now) <= 0 else due
 
     def next_due(self, now: Moment) -> tuple[Moment, TokenKey] | None:
@@ -464,7 +475,7 @@ class Session:
         if main is not None and now.until(main) <= 0:
             return main, MAIN
         found = None if main is None else (main, MAIN)
-        if not isinstance(self.state, Active) or self.suspended is not None:
+        if not isinstance(self.state, Active) or self.blocked_by_config is not None:
             return found
         for key, interest in self._interests.items():
             due = (
@@ -477,12 +488,12 @@ class Session:
     def forget_unused(self, now: Moment) -> None:
         """Drop the other tokens that have expired, since nobody asked for them in time, and old setbacks."""
         state = self.state
-        if not isinstance(state, Active) or isinstance(state.renewal, Running) or len(self._interests) == 1:
+        if not isinstance(state, Active) or isinstance(state.refresh, Running) or len(self._interests) == 1:
             return
         for key in [key for key in self._interests if key != MAIN]:
             token, setback = state.tokens.get(key), state.setbacks.get(key)
             is_over = token is None or token.remaining(now) <= 0
-            if is_over and (setback is None or now.until(setback.at.after(STUCK_CAP)) <= 0):
+            if is_over and (setback is None or now.until(setback.at.after(PERMANENT_RETRY_CAP)) <= 0):
                 del self._interests[key]
                 state = state.forget(key)
         if state is not self.state:
@@ -495,7 +506,7 @@ class Session:
     @property
     def said(self) -> str:
         """What the ID token says of the user, as a digest."""
-        login = self.login
+        login = self.credentials
         if login is None:
             return ""
         if self._said[0] is not login.id_token:
@@ -507,19 +518,21 @@ class Session:
         token = self.current()
         return 0.0 if token is None else token.remaining(now)
 
-    def access_token(self, reply: TokenReply, login: Login, sent: Moment, key: TokenKey = MAIN) -> AccessToken:
+    def access_token(
+        self, response: TokenResponse, credentials: Credentials, sent: Moment, key: TokenKey = MAIN
+    ) -> AccessToken:
         """The token of a reply that was accepted for that login, and asked for by that key."""
-        if reply.access_token is None:
+        if response.access_token is None:
             raise RuntimeError("only a reply with an access token is accepted")
         self._serial += 1
         return AccessToken(
-            value=reply.access_token,
-            token_type=reply.token_type,
-            scope=reply.scope,
-            audience=login.audience if key.audience is None else key.audience,
+            value=response.access_token,
+            token_type=response.token_type,
+            scope=response.scope,
+            audience=credentials.audience if key.audience is None else key.audience,
             sent=sent,
-            lifetime=ASSUMED_LIFETIME if reply.lifetime is None else reply.lifetime,
-            assumed=reply.lifetime is None,
+            lifetime=ASSUMED_LIFETIME if response.lifetime is None else response.lifetime,
+            assumed=response.lifetime is None,
             serial=self._serial,
         )
 

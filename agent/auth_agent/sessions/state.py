@@ -32,19 +32,19 @@ from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import (
     AnotherUser,
     Busy,
-    Doubted,
-    Ended,
     Failure,
-    Over,
-    Refused,
-    Stuck,
+    InvalidGrant,
+    PermanentFailure,
+    ReauthenticationRequired,
+    Refusal,
+    SessionInDoubt,
     Transient,
-    Unclear,
+    UnexplainedRefusal,
 )
 from auth_agent.secret import Secret
 from auth_agent.sessions.schedule import (
+    PERMANENT_RETRY_CAP,
     RETRY_CAP,
-    STUCK_CAP,
     refresh_at,
     remaining,
     retry_delay,
@@ -60,8 +60,8 @@ REAUTHENTICATION_REQUIRED: Final = "reauthentication_required"
 WRONG_USER: Final = "wrong_user"
 
 # A refusal without a reason is believed when it came that often in a row, over that many seconds.
-UNCLEAR_TIMES: Final = 3
-UNCLEAR_SECONDS: Final = 60.0
+UNEXPLAINED_TIMES: Final = 3
+UNEXPLAINED_SECONDS: Final = 60.0
 
 
 class IllegalMoveError(RuntimeError):
@@ -115,7 +115,7 @@ class AccessToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class Credentials:
     """Who logged in where: what a session is bound to, and what it is renewed with.
 
     `audience` is the API that the login was made for, as the configuration had it then. `refresh_token` is None
@@ -137,7 +137,7 @@ class Login:
     ends_at: float | None = None
 
     @property
-    def renewable(self) -> bool:
+    def refreshable(self) -> bool:
         """Whether there is something to get the next token with."""
         if self.grant_type.has_refresh_token:
             return self.refresh_token is not None
@@ -166,8 +166,8 @@ class Retrying:
     last: Moment
     at: Moment
     not_before: Moment
-    unclear: int = 0
-    unclear_since: Moment | None = None
+    unexplained: int = 0
+    unexplained_since: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class Running:
     key: TokenKey = MAIN
 
 
-Renewal = Idle | Running | Retrying
+RefreshState = Idle | Running | Retrying
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Locked:
     reason: str
     remedy: tuple[Remedy, ...] = ()
 
-    def log_in(self, login: Login, token: AccessToken) -> "Active":  # noqa: ARG002 -- as the other states have it
+    def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":  # noqa: ARG002 -- as the other states have it
         """Not before it is known whose session that would replace."""
         raise IllegalMoveError("the session is locked")
 
@@ -205,9 +205,9 @@ class Locked:
 class LoggedOut:
     """Never logged in, or asked to leave."""
 
-    def log_in(self, login: Login, token: AccessToken) -> "Active":
+    def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":
         """A login or import was proved."""
-        return Active(login, MappingProxyType({MAIN: token}))
+        return Active(credentials, MappingProxyType({MAIN: token}))
 
     def log_out(self) -> "LoggedOut":
         """Asked to leave, again."""
@@ -223,28 +223,28 @@ class LoginRequired:
     """
 
     reason: str
-    login: Login
+    credentials: Credentials
     quarantined: bool = False
     failure: str = REAUTHENTICATION_REQUIRED
 
     @property
-    def revivable(self) -> bool:
+    def can_retry(self) -> bool:
         """Whether there is something that may be tried."""
-        return self.login.renewable and not self.quarantined
+        return self.credentials.refreshable and not self.quarantined
 
-    def log_in(self, login: Login, token: AccessToken) -> "Active":
+    def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":
         """A login or import was proved."""
-        return Active(login, MappingProxyType({MAIN: token}))
+        return Active(credentials, MappingProxyType({MAIN: token}))
 
     def log_out(self) -> LoggedOut:
         """Asked to leave."""
         return LoggedOut()
 
-    def revive(self) -> "Active":
+    def retry(self) -> "Active":
         """A person wants a refresh tried once more."""
-        if not self.revivable:
+        if not self.can_retry:
             raise IllegalMoveError("there is nothing to try")
-        return Active(self.login, MappingProxyType({}))
+        return Active(self.credentials, MappingProxyType({}))
 
 
 def _no_setbacks() -> Mapping[TokenKey, Retrying]:
@@ -258,14 +258,14 @@ class Active:
     `renewal` is that of MAIN; `setbacks` are what failed last of other tokens, whether or not there is one.
     """
 
-    login: Login
+    credentials: Credentials
     tokens: Mapping[TokenKey, AccessToken]
-    renewal: Renewal = field(default_factory=Idle)
+    refresh: RefreshState = field(default_factory=Idle)
     setbacks: Mapping[TokenKey, Retrying] = field(default_factory=_no_setbacks)
 
-    def log_in(self, login: Login, token: AccessToken) -> "Active":
+    def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":
         """Another login was proved; it takes this one's place."""
-        return Active(login, MappingProxyType({MAIN: token}))
+        return Active(credentials, MappingProxyType({MAIN: token}))
 
     def log_out(self) -> LoggedOut:
         """Asked to leave."""
@@ -273,23 +273,23 @@ class Active:
 
     def start(self, now: Moment, key: TokenKey = MAIN) -> "Active":
         """A refresh begins, for the token of that key."""
-        if isinstance(self.renewal, Running):
+        if isinstance(self.refresh, Running):
             raise IllegalMoveError("a refresh is in flight already")
-        if not self.login.renewable:
+        if not self.credentials.refreshable:
             raise IllegalMoveError("there is nothing to refresh with")
-        after = self.renewal if isinstance(self.renewal, Retrying) else None
-        return replace(self, renewal=Running(now, after, key))
+        after = self.refresh if isinstance(self.refresh, Retrying) else None
+        return replace(self, refresh=Running(now, after, key))
 
     def keep(self, refresh_token: Secret) -> "Active":
         """The provider replaced the refresh token: kept before anything else in its reply is judged."""
         self.running()
-        return replace(self, login=replace(self.login, refresh_token=refresh_token))
+        return replace(self, credentials=replace(self.credentials, refresh_token=refresh_token))
 
-    def renew(self, login: Login, token: AccessToken) -> "Active":
+    def complete_refresh(self, credentials: Credentials, token: AccessToken) -> "Active":
         """The refresh succeeded."""
         running = self.running()
         return Active(
-            login,
+            credentials,
             MappingProxyType({**self.tokens, running.key: token}),
             Idle() if running.key == MAIN else _relieved(running.after),
             _without(self.setbacks, running.key),
@@ -302,32 +302,34 @@ class Active:
         """
         running = self.running()
         if isinstance(failure, AnotherUser):
-            return LoginRequired(failure.reason, self.login, quarantined=True, failure=WRONG_USER)
+            return LoginRequired(failure.reason, self.credentials, quarantined=True, failure=WRONG_USER)
         if running.key != MAIN:
             return self._set_back(running, failure, now, chance)
-        if isinstance(failure, Ended):
-            return LoginRequired(failure.reason, replace(self.login, refresh_token=None))
-        if isinstance(failure, Over):
-            return LoginRequired(failure.reason, self.login)
+        if isinstance(failure, InvalidGrant):
+            return LoginRequired(failure.reason, replace(self.credentials, refresh_token=None))
+        if isinstance(failure, ReauthenticationRequired):
+            return LoginRequired(failure.reason, self.credentials)
         retrying = _retrying(failure, running.after, now, chance)
         if _is_believed(retrying, now) and not any(token.remaining(now) > 0 for token in self.tokens.values()):
-            return LoginRequired(failure.reason, self.login)
-        return replace(self, renewal=retrying)
+            return LoginRequired(failure.reason, self.credentials)
+        return replace(self, refresh=retrying)
 
     def _set_back(self, running: Running, failure: Failure, now: Moment, chance: float) -> "Active":
         """The refresh for another token than the main one failed: that ends no session."""
-        renewal: Renewal = running.after or Idle()
-        if isinstance(failure, Ended):
+        renewal: RefreshState = running.after or Idle()
+        if isinstance(failure, InvalidGrant):
             at = now if running.after is None else _later(now, running.after.not_before)
-            renewal = Retrying(Doubted(failure.reason), failures=1, last=now, at=at, not_before=at)
-        if isinstance(failure, Over):  # a person may have to do something for this token; the others are as they were
-            failure = Refused(failure.reason)
+            renewal = Retrying(SessionInDoubt(failure.reason), failures=1, last=now, at=at, not_before=at)
+        if isinstance(
+            failure, ReauthenticationRequired
+        ):  # a person may have to do something for this token; the others are as they were
+            failure = Refusal(failure.reason)
         setback = _retrying(failure, self.setbacks.get(running.key), now, chance)
-        return replace(self, renewal=renewal, setbacks=MappingProxyType({**self.setbacks, running.key: setback}))
+        return replace(self, refresh=renewal, setbacks=MappingProxyType({**self.setbacks, running.key: setback}))
 
     def hasten(self, at: Moment, key: TokenKey = MAIN) -> "Active":
         """Bring the next attempt for a token forward, yet never before the provider's `Retry-After`."""
-        retrying = self.renewal_of(key)
+        retrying = self.refresh_of(key)
         if not isinstance(retrying, Retrying):
             raise IllegalMoveError("there is no attempt to bring forward")
         at = _later(at, retrying.not_before)
@@ -335,30 +337,30 @@ class Active:
             return self
         hastened = replace(retrying, at=at)
         if key == MAIN:
-            return replace(self, renewal=hastened)
+            return replace(self, refresh=hastened)
         return replace(self, setbacks=MappingProxyType({**self.setbacks, key: hastened}))
 
-    def start_afresh(self) -> "Active":
+    def forget_failures(self) -> "Active":
         """Forget that attempts failed: the world may have changed (a resume, a person, another configuration)."""
-        renewal = Idle() if isinstance(self.renewal, Retrying) else self.renewal
-        if renewal is self.renewal and not self.setbacks:
+        renewal = Idle() if isinstance(self.refresh, Retrying) else self.refresh
+        if renewal is self.refresh and not self.setbacks:
             return self
-        return replace(self, renewal=renewal, setbacks=_no_setbacks())
+        return replace(self, refresh=renewal, setbacks=_no_setbacks())
 
     def forget(self, *keys: TokenKey) -> "Active":
         """Drop tokens that nobody wants any more, and what failed of them."""
         return replace(self, tokens=_without(self.tokens, *keys), setbacks=_without(self.setbacks, *keys))
 
-    def renewal_of(self, key: TokenKey) -> Renewal:
+    def refresh_of(self, key: TokenKey) -> RefreshState:
         """What the renewal of that token does: whatever is in flight is every token's."""
-        if isinstance(self.renewal, Running) or key == MAIN:
-            return self.renewal
+        if isinstance(self.refresh, Running) or key == MAIN:
+            return self.refresh
         return self.setbacks.get(key) or Idle()
 
     def next_refresh(self, chance: float, min_ttl: float, key: TokenKey = MAIN) -> Moment | None:
         """When the next refresh is due; None: not by time (one is in flight, or there is nothing to refresh)."""
-        renewal, token = self.renewal_of(key), self.tokens.get(key)
-        if isinstance(renewal, Running) or not self.login.renewable or (key != MAIN and token is None):
+        renewal, token = self.refresh_of(key), self.tokens.get(key)
+        if isinstance(renewal, Running) or not self.credentials.refreshable or (key != MAIN and token is None):
             return None
         if isinstance(renewal, Retrying):
             return renewal.at
@@ -367,15 +369,15 @@ class Active:
 
     def running(self) -> Running:
         """The refresh in flight; without one it is an illegal move to ask."""
-        if not isinstance(self.renewal, Running):
+        if not isinstance(self.refresh, Running):
             raise IllegalMoveError("no refresh is in flight")
-        return self.renewal
+        return self.refresh
 
 
 State = Locked | LoggedOut | Active | LoginRequired
 
 
-def _relieved(before: Retrying | None) -> Renewal:
+def _relieved(before: Retrying | None) -> RefreshState:
     """The renewal that failed before, when the provider has granted another token: what passes by itself has."""
     return Idle() if before is None or isinstance(before.failure, Transient) else before
 
@@ -387,26 +389,28 @@ def _without(mapping: Mapping[TokenKey, _Value], *keys: TokenKey) -> Mapping[Tok
 def _retrying(failure: Failure, before: Retrying | None, now: Moment, chance: float) -> Retrying:
     failures = 1 if before is None else before.failures + 1
     unclear, since = 0, None
-    if isinstance(failure, Unclear):
-        unclear = 1 if before is None else before.unclear + 1
-        since = before.unclear_since if before is not None and before.unclear_since is not None else now
+    if isinstance(failure, UnexplainedRefusal):
+        unclear = 1 if before is None else before.unexplained + 1
+        since = before.unexplained_since if before is not None and before.unexplained_since is not None else now
     asked = failure.retry_after if isinstance(failure, Busy) and failure.retry_after is not None else 0.0
-    delay = retry_delay(failures, chance, STUCK_CAP if isinstance(failure, Stuck) else RETRY_CAP)
+    delay = retry_delay(failures, chance, PERMANENT_RETRY_CAP if isinstance(failure, PermanentFailure) else RETRY_CAP)
     return Retrying(
         failure=failure,
         failures=failures,
         last=now,
         at=now.after(max(delay, asked)),
         not_before=now.after(asked),
-        unclear=unclear,
-        unclear_since=since,
+        unexplained=unclear,
+        unexplained_since=since,
     )
 
 
 def _is_believed(retrying: Retrying, now: Moment) -> bool:
     """Whether refusals without a reason came often enough, for long enough, to be taken for one."""
-    since = retrying.unclear_since
-    return since is not None and retrying.unclear >= UNCLEAR_TIMES and now.boot - since.boot >= UNCLEAR_SECONDS
+    since = retrying.unexplained_since
+    return (
+        since is not None and retrying.unexplained >= UNEXPLAINED_TIMES and now.boot - since.boot >= UNEXPLAINED_SECONDS
+    )
 
 
 def _later(one: Moment, other: Moment) -> Moment:

@@ -13,7 +13,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.revocation import Arrival, may_end_with
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Locked, Login
+from auth_agent.sessions.state import Credentials, Locked
 from auth_agent_client import errors
 
 _FEW: Final = 50  # accounts among which the nearest name is looked for: that takes its time
@@ -97,15 +97,15 @@ class Table:
     def holder(self, refresh_token: Secret) -> str | None:
         """The account whose session has that refresh token, also of those that vanished from the configuration."""
         for name, session in (*self.sessions.items(), *self._removed.items()):
-            if session.login is not None and session.login.refresh_token == refresh_token:
+            if session.credentials is not None and session.credentials.refresh_token == refresh_token:
                 return name
         return None
 
-    def may_end_with(self, login: Login) -> tuple[str, ...]:
+    def may_end_with(self, credentials: Credentials) -> tuple[str, ...]:
         """The accounts whose sessions may end when that login's refresh token is revoked, also those that vanished."""
         sessions = (*self.sessions.items(), *self._removed.items())
-        staying = [name for name, session in sessions if may_end_with(session, login)]
-        coming = [arrival.session.account.name for arrival in self.arrivals if arrival.may_end_with(login)]
+        staying = [name for name, session in sessions if may_end_with(session, credentials)]
+        coming = [arrival.session.account.name for arrival in self.arrivals if arrival.may_end_with(credentials)]
         return tuple(dict.fromkeys([*staying, *sorted(coming)]))
 
     # ---- changing
@@ -122,7 +122,7 @@ class Table:
                 (added if session is None else changed).append(name)
                 session = session or self._removed.pop(name, None) or self._new(account)
                 session.configure(account)
-                session.start_afresh()
+                session.forget_failures()
             sessions[name] = session
         removed = [name for name in before if name not in sessions]
         for name in removed:

@@ -9,12 +9,12 @@ import anyio
 
 from auth_agent import remedies
 from auth_agent.config import Account
-from auth_agent.oauth.auth0 import READ, UPDATE, management_audience, user_address
+from auth_agent.oauth.auth0 import READ, UPDATE, management_audience, user_url
 from auth_agent.oauth.outcome import Busy, Failure, Lost
 from auth_agent.oauth.provider import Provider
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.advice import locked, nobody, user_failed
-from auth_agent.sessions.keeper import Keeper
+from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, Active, TokenKey
 from auth_agent.sessions.table import Table
@@ -41,11 +41,9 @@ class _Way:
 class Users:
     """The users of a table's sessions."""
 
-    def __init__(
-        self, table: Table, keeper: Keeper, access: Access, provider_for: Callable[[Account], Provider]
-    ) -> None:
+    def __init__(self, table: Table, saver: Saver, access: Access, provider_for: Callable[[Account], Provider]) -> None:
         self._table = table
-        self._keeper = keeper
+        self._saver = saver
         self._access = access
         self._provider_for = provider_for
         # Until when a provider wants to be left alone, in seconds since boot.
@@ -159,7 +157,7 @@ class Users:
                     remedy=(_how_to_log_in(account, audience),),
                 )
             manager = found
-            await self._keeper.opened(manager)
+            await self._saver.wait_until_loaded(manager)
             if manager.is_locked:
                 raise locked(manager.account.name, manager.reason or "", manager.remedy)
         if manager.account.audience != audience:
@@ -185,7 +183,7 @@ class Users:
         if quiet > 0:
             return Busy("the Management API was asked too often", quiet)
         provider = self._provider_for(way.manager.account)
-        address = user_address(way.session.account.issuer, way.subject, fields)
+        address = user_url(way.session.account.issuer, way.subject, fields)
 
         def request(token: AccessToken) -> Awaitable[dict[str, object] | Failure]:
             return provider.user(token.value, token.token_type, address, update)
@@ -204,8 +202,8 @@ def _error(way: _Way, failure: Failure, scope: str) -> errors.AgentError:
 
 def _subject(session: Session) -> str:
     """Whose session it is. Raises an `AgentError` where it is nobody's."""
-    name, login = session.account.name, session.login
-    if not isinstance(session.state, Active) or session.suspended is not None or login is None:
+    name, login = session.account.name, session.credentials
+    if not isinstance(session.state, Active) or session.blocked_by_config is not None or login is None:
         raise session.login_required()
     if login.subject is None:
         reason = "it is not known whose session this is"

@@ -73,7 +73,7 @@ class Journal:
             for account, note in zip(new, found, strict=True):
                 self._notes.setdefault(account, note)
 
-    async def sent(self, account: str, fingerprint: str, used_at: float, has: str | None = None) -> None:
+    async def record_sent(self, account: str, fingerprint: str, used_at: float, has: str | None = None) -> None:
         """A refresh token is about to be presented; noted when this comes back, or a warning is logged.
 
         Args:
@@ -115,7 +115,7 @@ class Journal:
         if not await self._write(account) and settled and note.tombstone is None:
             note.tombstone = tombstone  # the disk has it still: later entries have to name it, too
 
-    async def bury(self, account: str, tombstone: str) -> None:
+    async def mark_deleted(self, account: str, tombstone: str) -> None:
         """What the store has of the account is dead from now on."""
         note = self.note(account)
         note.tombstone = tombstone

@@ -134,9 +134,9 @@ class KeyringStore:
         if answer.get("failure") is not None:
             raise StoreLocked(printable(answer.get("text")), *self._unlock)
 
-    async def rest(self) -> None:
+    async def release(self) -> None:
         """Let the worker process end."""
-        await self._worker.rest()
+        await self._worker.release()
 
     # ---- how
 

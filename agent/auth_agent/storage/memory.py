@@ -31,5 +31,5 @@ class MemoryStore:
     async def unlock(self) -> None:
         """It is never locked."""
 
-    async def rest(self) -> None:
+    async def release(self) -> None:
         """It costs nothing."""

@@ -97,6 +97,6 @@ class Store(Protocol):
         """
         ...
 
-    async def rest(self) -> None:
+    async def release(self) -> None:
         """Nothing is wanted for a while: let go of what costs memory."""
         ...

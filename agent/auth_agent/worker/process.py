@@ -83,7 +83,7 @@ class Worker:
                 self._leave()
                 raise
 
-    async def rest(self) -> None:
+    async def release(self) -> None:
         """Let the process end, once it has done what it is doing; waits for that a little."""
         async with self._turn:
             self._leave()

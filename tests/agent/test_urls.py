@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from auth_agent.address import AddressError, check_address, check_issuer
+from auth_agent.urls import InvalidURLError, check_issuer, check_url
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from auth_agent.address import AddressError, check_address, check_issuer
     ],
 )
 def test_https_is_an_address_and_http_on_this_machine(address: str) -> None:
-    assert check_address(address).geturl().lower() == address.lower()
+    assert check_url(address).geturl().lower() == address.lower()
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,16 @@ def test_https_is_an_address_and_http_on_this_machine(address: str) -> None:
     ],
 )
 def test_http_elsewhere_and_other_schemes_are_refused(address: str) -> None:
-    with pytest.raises(AddressError) as raised:
-        check_address(address)
+    with pytest.raises(InvalidURLError) as raised:
+        check_url(address)
     assert str(raised.value) == f"{address!r} must begin with https:// (http:// is for this machine only)"
 
 
 def test_an_address_has_an_end() -> None:
     longest = "https://acme.example/".ljust(2000, "a")
-    assert check_address(longest).geturl() == longest
-    with pytest.raises(AddressError) as raised:
-        check_address(f"{longest}a")
+    assert check_url(longest).geturl() == longest
+    with pytest.raises(InvalidURLError) as raised:
+        check_url(f"{longest}a")
     assert "is longer than 2000 characters" in str(raised.value)
     assert len(str(raised.value)) < 300
 
@@ -82,8 +82,8 @@ def test_an_address_has_an_end() -> None:
     ],
 )
 def test_what_names_no_host_or_a_user_or_is_no_ascii_is_refused(address: str) -> None:
-    with pytest.raises(AddressError, match=r"is no address of a host, without a user$"):
-        check_address(address)
+    with pytest.raises(InvalidURLError, match=r"is no address of a host, without a user$"):
+        check_url(address)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_what_names_no_host_or_a_user_or_is_no_ascii_is_refused(address: str) ->
     ],
 )
 def test_what_has_no_port_where_a_port_stands_or_half_a_bracket_is_refused(address: str) -> None:
-    with pytest.raises(AddressError) as raised:
-        check_address(address)
+    with pytest.raises(InvalidURLError) as raised:
+        check_url(address)
     assert str(raised.value) == f"{address!r} is no address"
 
 
@@ -113,8 +113,8 @@ def test_what_has_no_port_where_a_port_stands_or_half_a_bracket_is_refused(addre
     ],
 )
 def test_an_address_with_a_space_is_refused(address: str) -> None:
-    with pytest.raises(AddressError):
-        check_address(address)
+    with pytest.raises(InvalidURLError):
+        check_url(address)
 
 
 @settings(deadline=None)
@@ -125,8 +125,8 @@ def test_an_address_with_a_space_is_refused(address: str) -> None:
 )
 def test_of_any_text_only_https_or_this_machine_is_taken_and_complaints_can_be_printed(address: str) -> None:
     try:
-        parts = check_address(address)
-    except AddressError as error:
+        parts = check_url(address)
+    except InvalidURLError as error:
         said = str(error)
     else:
         said = ""
@@ -154,10 +154,10 @@ def test_an_issuer_may_have_a_path_with_or_without_a_slash_at_its_end(issuer: st
     ],
 )
 def test_an_issuer_with_a_query_or_a_fragment_is_refused_even_an_empty_one(issuer: str) -> None:
-    with pytest.raises(AddressError, match="has a query or a fragment; an issuer has none"):
+    with pytest.raises(InvalidURLError, match="has a query or a fragment; an issuer has none"):
         check_issuer(issuer)
 
 
 def test_an_issuer_has_to_be_an_address_first() -> None:
-    with pytest.raises(AddressError, match="must begin with https://"):
+    with pytest.raises(InvalidURLError, match="must begin with https://"):
         check_issuer("http://acme.example/")

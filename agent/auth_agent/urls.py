@@ -10,11 +10,11 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAX_LENGTH: Final = 2000
 
 
-class AddressError(ValueError):
+class InvalidURLError(ValueError):
     """An address can't be used; the text can be printed."""
 
 
-def check_address(address: str) -> SplitResult:
+def check_url(address: str) -> SplitResult:
     """The parts of an address to which secrets may be sent: https, or http on this machine.
 
     Raises:
@@ -22,18 +22,18 @@ def check_address(address: str) -> SplitResult:
 
     """
     if len(address) > _MAX_LENGTH:
-        raise AddressError(f"{printable(address)!r} is longer than {_MAX_LENGTH} characters")
+        raise InvalidURLError(f"{printable(address)!r} is longer than {_MAX_LENGTH} characters")
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise AddressError(f"{printable(address)!r} is no address") from error
+        raise InvalidURLError(f"{printable(address)!r} is no address") from error
     visible = address.isascii() and address.isprintable() and " " not in address
     if not visible or not host or parts.username is not None:
-        raise AddressError(f"{printable(address)!r} is no address of a host, without a user")
+        raise InvalidURLError(f"{printable(address)!r} is no address of a host, without a user")
     if parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK):
         return parts
-    raise AddressError(f"{printable(address)!r} must begin with https:// (http:// is for this machine only)")
+    raise InvalidURLError(f"{printable(address)!r} must begin with https:// (http:// is for this machine only)")
 
 
 def is_same_issuer(named: object, issuer: str) -> bool:
@@ -53,6 +53,6 @@ def check_issuer(issuer: str) -> None:
         AddressError: it can't.
 
     """
-    parts = check_address(issuer)
+    parts = check_url(issuer)
     if parts.query or parts.fragment or "?" in issuer or "#" in issuer:
-        raise AddressError(f"{printable(issuer)!r} has a query or a fragment; an issuer has none")
+        raise InvalidURLError(f"{printable(issuer)!r} has a query or a fragment; an issuer has none")

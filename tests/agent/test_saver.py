@@ -1,4 +1,4 @@
-"""Keeper and refresher on a fake store, in a world whose clock jumps: restarts, outages and logouts in no time."""
+"""Saver and refresher on a fake store, in a world whose clock jumps: restarts, outages and logouts in no time."""
 
 import itertools
 import json
@@ -16,15 +16,15 @@ import pytest
 import trio.testing
 
 from auth_agent import remedies
-from auth_agent.oauth.outcome import Ended, InteractionRequired, Unsent
+from auth_agent.oauth.outcome import InteractionRequired, InvalidGrant, Unsent
 from auth_agent.secret import Secret
 from auth_agent.sessions import heart
-from auth_agent.sessions.allowance import Allowance
 from auth_agent.sessions.decision import Demand
-from auth_agent.sessions.keeper import UNREAD, Keeper
-from auth_agent.sessions.profile import Told
+from auth_agent.sessions.profile import ProfileResult
+from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.record import state_name
 from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY
+from auth_agent.sessions.saver import UNREAD, Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
@@ -74,8 +74,8 @@ class Heart(heart.Heart):
         self.machine = machine
         table = Table(config(*map(account, machine.accounts)), machine.clock, lambda: 0.5, unread=UNREAD)
         self.journal = Journal(machine.notes)
-        keeper = Keeper(table, machine.store, self.journal)
-        super().__init__(table, keeper, lambda _: machine.provider, FakeSignatures(), lambda: 0.5)
+        saver = Saver(table, machine.store, self.journal)
+        super().__init__(table, saver, lambda _: machine.provider, FakeSignatures(), lambda: 0.5)
         self.session: Session = table.session("work")
 
     def state(self, name: str = "work") -> str:
@@ -93,8 +93,8 @@ class Heart(heart.Heart):
         session = self.table.session(name)
         try:
             if session.is_locked:
-                await self.keeper.opened(session)
-            found = await self.refresher.token(session, demand or Demand(), Allowance(), 15)
+                await self.saver.wait_until_loaded(session)
+            found = await self.refresher.token(session, demand or Demand(), RateLimit(), 15)
         except errors.AgentError as error:
             return error.code
         return found.value.reveal()
@@ -105,7 +105,7 @@ class Heart(heart.Heart):
     async def log_out(self) -> None:
         await self.logins.log_out(self.session, revoke=False)
 
-    async def profile(self) -> Told:
+    async def profile(self) -> ProfileResult:
         return await self.profiles.get(self.session, 300, 15)
 
 
@@ -127,14 +127,14 @@ class Machine:
             heart.run_in(tasks)
             tasks.start_soon(heart.refresher.run)
             await anyio.lowlevel.checkpoint()
-            heart.keeper.read_all()
+            heart.saver.read_all()
             yield heart
             tasks.cancel_scope.cancel()
 
     async def has_a_session(self, name: str = "work", refresh_token: str | None = None) -> None:
         """Let the store have one, from an agent before; the provider's token that is good is its own."""
         async with self.agent() as heart:
-            await heart.keeper.opened(heart.table.session(name))
+            await heart.saver.wait_until_loaded(heart.table.session(name))
             await heart.log_in(refresh_token or self.provider.live, name)
         self.provider.presented.clear()
         self.provider.at.clear()
@@ -193,11 +193,11 @@ async def test_a_session_is_there_again_after_a_restart_with_its_token_and_witho
 async def test_a_profile_is_there_again_after_a_restart_and_the_provider_is_not_asked(machine: Machine) -> None:
     await machine.has_a_session()
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
         told = await heart.profile()
         await anyio.sleep(1)
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
         assert await heart.profile() == told
     assert len(machine.provider.profiles) == 1
 
@@ -206,7 +206,7 @@ async def test_a_profile_that_comes_while_a_refresh_is_in_flight_is_saved_at_its
     await machine.has_a_session()
     machine.provider.delay = 5
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(heart.profile)
             await anyio.sleep(1)
@@ -224,7 +224,7 @@ async def test_the_session_that_was_used_last_is_read_first(machine: Machine) ->
             await anyio.sleep(10)
             session = heart.table.session(name)
             session.used_at = machine.clock.now().wall
-            await heart.keeper.intend(session, Secret("rt"))
+            await heart.saver.record_sent(session, Secret("rt"))
     machine.store.calls.clear()
     async with machine.agent():
         await anyio.sleep(1)
@@ -238,7 +238,7 @@ async def test_a_session_whose_refresh_was_interrupted_is_read_before_all_others
             await anyio.sleep(10)
             session = heart.table.session(name)
             session.used_at = machine.clock.now().wall
-            await heart.keeper.intend(session, Secret("rt"))
+            await heart.saver.record_sent(session, Secret("rt"))
             if name != "work":
                 await heart.journal.saved(name, "its successor's", None, heart.journal.note(name).sent)
     machine.store.calls.clear()
@@ -264,11 +264,11 @@ async def test_sessions_are_read_however_much_there_is_to_be_saved(machine: Mach
     machine.accounts = [*(f"account-{number}" for number in range(30)), "work"]
     await machine.has_a_session()
     async with machine.agent() as heart, anyio.create_task_group() as tasks:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
 
         async def save_without_end() -> None:
             while True:
-                heart.keeper.save_soon(heart.session)
+                heart.saver.save_soon(heart.session)
                 await anyio.sleep(machine.store.latency / 2)
 
         tasks.start_soon(save_without_end)
@@ -285,7 +285,7 @@ async def test_an_account_that_a_reload_adds_is_read(machine: Machine) -> None:
     async with machine.agent() as heart:
         await anyio.sleep(1)
         heart.table.configure(config(account("work"), account("home")))
-        heart.keeper.read_all()
+        heart.saver.read_all()
         assert heart.state("home") == "locked"
         assert await heart.token(name="home") == "at-2"
 
@@ -299,7 +299,7 @@ async def test_while_it_is_locked_clients_are_told_at_once_and_it_goes_on_by_its
         assert await heart.token() == "locked"
         assert heart.session.reason == "the keyring is locked"
         assert (heart.session.failure, heart.session.remedy) == ("locked", remedies.unlock_keyring())
-        about = heart.keeper.about()
+        about = heart.saver.about()
         assert (about["state"], about["problem"], about["remedy"]) == (
             "locked",
             LOCKED.reason,
@@ -309,14 +309,14 @@ async def test_while_it_is_locked_clients_are_told_at_once_and_it_goes_on_by_its
         machine.is_mended()
         await anyio.sleep(5.1)
         assert heart.state() == "ready"
-        assert (heart.keeper.about()["state"], heart.keeper.about()["unread"]) == ("ready", 0)
+        assert (heart.saver.about()["state"], heart.saver.about()["unread"]) == ("ready", 0)
 
 
 @pytest.mark.parametrize("persistent", [True, False])
 async def test_the_status_says_what_the_store_is_able_to_do(machine: Machine, *, persistent: bool) -> None:
     machine.store.persistent = persistent
     async with machine.agent() as heart:
-        assert (heart.keeper.about()["name"], heart.keeper.about()["persistent"]) == ("fake", persistent)
+        assert (heart.saver.about()["name"], heart.saver.about()["persistent"]) == ("fake", persistent)
 
 
 async def test_a_client_brings_the_look_at_an_unlocked_keyring_forward(machine: Machine) -> None:
@@ -349,7 +349,7 @@ async def test_without_a_keyring_that_ever_was_the_sessions_begin_empty(machine:
     async with machine.agent() as heart:
         await anyio.sleep(1)
         assert set(heart.states().values()) == {"logged_out"}
-        assert heart.keeper.about()["state"] == "missing"
+        assert heart.saver.about()["state"] == "missing"
         assert await seconds(heart.log_in) == 0  # nobody waits for a keyring that isn't there
         assert await heart.token() == "at-2"
         assert not heart.session.saved
@@ -416,10 +416,10 @@ async def test_a_slow_store_is_waited_for_a_second_and_the_session_is_shown_unsa
         machine.store.latency = 3
         assert await seconds(heart.refresh) == pytest.approx(1)
         assert (heart.session.saved, machine.store.has()) == (False, "rt-2")
-        assert heart.keeper.about()["unsaved"] == 1
+        assert heart.saver.about()["unsaved"] == 1
         await anyio.sleep(2.1)
         assert (heart.session.saved, machine.store.has()) == (True, "rt-3")
-        assert heart.keeper.about()["unsaved"] == 0
+        assert heart.saver.about()["unsaved"] == 0
         # The refresh's start, unsaved, the refresh's end, saved.
         assert watcher.seen == [True, False, False, True]
 
@@ -471,7 +471,7 @@ async def test_the_end_of_a_session_is_kept_without_the_dead_refresh_token(machi
     await machine.has_a_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.provider.script = [Ended("invalid_grant")]
+        machine.provider.script = [InvalidGrant("invalid_grant")]
         assert await heart.refresh() == "login_required"
         await anyio.sleep(1)
         assert machine.store.has() is None
@@ -494,7 +494,7 @@ async def test_a_session_that_needs_a_person_keeps_its_refresh_token_over_a_rest
         await anyio.sleep(1)
     async with machine.agent() as heart:
         assert await heart.token() == "login_required"
-        assert (heart.session.reason, heart.session.revivable) == ("mfa_required", True)
+        assert (heart.session.reason, heart.session.can_retry) == ("mfa_required", True)
         assert machine.provider.presented == ["rt-2"]
 
 
@@ -530,10 +530,10 @@ async def test_a_logout_from_a_store_that_never_held_anything_is_done(machine: M
     async with machine.agent() as heart:
         await anyio.sleep(1)
         await heart.log_in()
-        assert heart.keeper.about()["unsaved"] == 1
+        assert heart.saver.about()["unsaved"] == 1
         await heart.log_out()
         await anyio.sleep(10)
-        about = heart.keeper.about()
+        about = heart.saver.about()
         assert (about["unsaved"], about["state"]) == (0, "missing")
         assert heart.session.saved
 
@@ -546,7 +546,7 @@ async def test_an_ending_agent_waits_until_all_is_saved(machine: Machine) -> Non
         await heart.refresh()
         await anyio.sleep(3)
         machine.is_mended()
-        assert await seconds(partial(heart.keeper.drain, 10)) <= 1.1
+        assert await seconds(partial(heart.saver.drain, 10)) <= 1.1
         assert machine.store.has() == "rt-3"
 
 
@@ -635,7 +635,7 @@ async def test_a_crash_between_a_login_and_the_end_of_the_logout_before_it_loses
         # As if it had crashed after the write, before that was noted.
         tombstone = machine.store.entry()["after"]
         assert tombstone is not None
-    await Journal(machine.notes).bury("work", tombstone)
+    await Journal(machine.notes).mark_deleted("work", tombstone)
     async with machine.agent() as heart:
         assert await heart.token() == "at-3"
         await heart.log_out()
@@ -795,7 +795,7 @@ async def test_what_was_sent_or_replaced_before_is_not_adopted(machine: Machine)
         await heart.refresh()
         await heart.refresh()
         put(machine, "rt-2")
-        machine.provider.script = [Ended("invalid_grant")]
+        machine.provider.script = [InvalidGrant("invalid_grant")]
         assert await heart.refresh() == "login_required"
         assert machine.provider.presented == ["rt-2", "rt-3", "rt-4"]
 
@@ -807,9 +807,9 @@ async def test_what_a_logout_made_dead_is_not_adopted(machine: Machine) -> None:
         before = machine.store.texts["work"]
         await heart.log_out()
         await heart.log_in("rt-2")
-        await heart.journal.bury("work", "a logout since")
+        await heart.journal.mark_deleted("work", "a logout since")
         machine.store.texts["work"] = before
-        machine.provider.script = [Ended("invalid_grant")]
+        machine.provider.script = [InvalidGrant("invalid_grant")]
         assert await heart.refresh() == "login_required"
         assert machine.provider.presented == ["rt-2", "rt-3"]
 
@@ -820,11 +820,11 @@ async def test_a_session_does_not_end_while_the_store_can_not_be_read(machine: M
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.fails(failure)
-        machine.provider.script = [Ended("invalid_grant")] * 3
+        machine.provider.script = [InvalidGrant("invalid_grant")] * 3
         assert await heart.refresh() == "unavailable"
         assert await heart.token() == "at-2"
-        assert heart.session.login is not None
-        assert heart.session.login.refresh_token == Secret("rt-2")
+        assert heart.session.credentials is not None
+        assert heart.session.credentials.refresh_token == Secret("rt-2")
         await anyio.sleep(60)
         machine.provider.script.clear()
         machine.is_mended()
@@ -838,7 +838,7 @@ async def test_a_hanging_store_delays_no_verdict_for_long(machine: Machine) -> N
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.store.hanging = True
-        machine.provider.script = [Ended("invalid_grant")]
+        machine.provider.script = [InvalidGrant("invalid_grant")]
         assert await seconds(heart.refresh) <= 7
         assert heart.state() == "ready"
 
@@ -890,7 +890,7 @@ async def test_a_person_that_unlocks_it_is_noticed_at_once(machine: Machine) -> 
         await heart.token()
         await anyio.sleep(1.1)
         assert await heart.token() == "at-2"
-        assert heart.keeper.about()["state"] == "ready"
+        assert heart.saver.about()["state"] == "ready"
 
 
 async def test_a_dialog_that_nobody_answers_ends_when_it_was_unlocked_otherwise(machine: Machine) -> None:

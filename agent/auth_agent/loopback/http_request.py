@@ -6,7 +6,7 @@ from typing import Final
 
 import h11
 
-from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, not_found, refused
+from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, error_page, not_found
 from auth_agent.secret import Secret
 
 HOST: Final = "127.0.0.1"
@@ -23,7 +23,7 @@ class Redirect:
     query: Secret
 
 
-class Exchange:
+class HTTPRequest:
     """One request and its answer; the connection ends with it."""
 
     def __init__(self, port: int) -> None:
@@ -56,7 +56,7 @@ class Exchange:
             # Nothing more is told of it: its text repeats what came, and that may hold the code.
             if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
                 return too_large()
-            return refused(HTTPStatus.BAD_REQUEST, "What came is no HTTP request")
+            return error_page(HTTPStatus.BAD_REQUEST, "What came is no HTTP request")
         # The headers alone may fill that; what is left for them to come in is nothing.
         return too_large() if self._received >= MAX_REQUEST else None
 
@@ -70,16 +70,16 @@ class Exchange:
         hosts = [value for name, value in request.headers if name == b"host"]
         if hosts != [self._host]:
             # Another name that leads here may be a stranger's, who rebound it (DNS rebinding).
-            return refused(HTTPStatus.MISDIRECTED_REQUEST, "This request is meant for another host")
+            return error_page(HTTPStatus.MISDIRECTED_REQUEST, "This request is meant for another host")
         if request.method != b"GET":
-            return refused(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here")
+            return error_page(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here")
         if not request.target.startswith(b"/"):
-            return refused(HTTPStatus.BAD_REQUEST, "This is no proxy")
+            return error_page(HTTPStatus.BAD_REQUEST, "This is no proxy")
         path, _, query = request.target.partition(b"?")
         if path != PATH.encode():
             return not_found()
         if not isinstance(self._http.next_event(), h11.EndOfMessage):
-            return refused(HTTPStatus.BAD_REQUEST, "A redirect has no body")
+            return error_page(HTTPStatus.BAD_REQUEST, "A redirect has no body")
         return Redirect(Secret(query.decode("latin-1")))
 
     def answer(self, page: Page) -> bytes:
@@ -105,4 +105,4 @@ class Exchange:
 
 def too_large() -> Page:
     """The request is larger than any honest one."""
-    return refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request is too large")
+    return error_page(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request is too large")

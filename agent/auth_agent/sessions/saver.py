@@ -21,8 +21,9 @@ from auth_agent.defect import place
 from auth_agent.host.clock import Clock
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
-from auth_agent.sessions.entry import EntryError, Kept, dump, load
+from auth_agent.sessions.entry import EntryError, StoredSession, dump, load
 from auth_agent.sessions.fingerprints import Fingerprints
+from auth_agent.sessions.record import state_name
 from auth_agent.sessions.recovery import alive, recover, unreadable
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import LoginRequired
@@ -38,7 +39,7 @@ _log = logging.getLogger(__name__)
 READ_PATIENCE: Final = 5.0
 SAVE_PATIENCE: Final = 1.0
 # After so long without work the store may let go of what it holds.
-_REST: Final = 30.0
+_RELEASE_AFTER: Final = 30.0
 
 UNREAD: Final = "the agent has just started, and not read it from the store yet"
 
@@ -48,7 +49,7 @@ _Work = tuple[Session, bool]
 
 
 @dataclass(slots=True)
-class _Desk:
+class _PendingWrite:
     """What is to be done about one account's entry, and who waits for it.
 
     `wanted`: what the store should have, while it may have something else; None: nothing. `version` tells a change of
@@ -56,7 +57,7 @@ class _Desk:
     it is being written are not answered by it.
     """
 
-    wanted: Kept | None = None
+    wanted: StoredSession | None = None
     dirty: bool = False
     version: int = 0
     sent: tuple[str, ...] = ()
@@ -64,12 +65,12 @@ class _Desk:
     # The fingerprint of the refresh token that the store was last known to have.
     has: str | None = None
     # Who waits to know what the store has.
-    readings: list[Promise[Kept | None]] = field(default_factory=list[Promise[Kept | None]])
+    readings: list[Promise[StoredSession | None]] = field(default_factory=list[Promise[StoredSession | None]])
     # What the store was last known to have, as far as it matters where writes are expensive.
-    essence: object = None
+    write_key: object = None
 
 
-class Keeper:
+class Saver:
     """Keeps a table's sessions in a store."""
 
     def __init__(
@@ -95,7 +96,7 @@ class Keeper:
         self._journal = journal
         self._clock: Clock = table.clock
         self._boot_id = self._clock.boot_id()
-        self._desks: dict[Session, _Desk] = {}
+        self._pending_writes: dict[Session, _PendingWrite] = {}
         # Locked sessions, in the order in which they are to be read; a dict, for its order.
         self._unread: dict[Session, None] = {}
         self._wake = anyio.Event()
@@ -118,7 +119,7 @@ class Keeper:
             "problem": None if problem is None else problem.reason,
             "remedy": remedies_to_wire(() if problem is None else problem.remedy),
             "unread": len(self._unread),
-            "unsaved": sum(desk.dirty for desk in self._desks.values()),
+            "unsaved": sum(desk.dirty for desk in self._pending_writes.values()),
         }
 
     # ---- reading
@@ -134,7 +135,7 @@ class Keeper:
             self._lock_all(problem)
         self._wake.set()
 
-    async def opened(self, session: Session, patience: float = READ_PATIENCE) -> None:
+    async def wait_until_loaded(self, session: Session, patience: float = READ_PATIENCE) -> None:
         """Wait until a locked session has been read, for so many seconds at most; it is read next.
 
         While the store is known to fail, nobody waits for it.
@@ -146,7 +147,7 @@ class Keeper:
                 with suppress(StoreError):  # the session says it
                     await self._read(session, patience)
 
-    async def look(self, session: Session) -> Kept | None:
+    async def reload(self, session: Session) -> StoredSession | None:
         """What the store has of a session now.
 
         Raises:
@@ -158,9 +159,9 @@ class Keeper:
         except StoreMissing:
             return None
 
-    async def _read(self, session: Session, patience: float) -> Kept | None:
-        reading = Promise[Kept | None]()
-        readings = self._desk(session).readings
+    async def _read(self, session: Session, patience: float) -> StoredSession | None:
+        reading = Promise[StoredSession | None]()
+        readings = self._pending_write(session).readings
         readings.append(reading)
         self._hasten()
         try:
@@ -178,43 +179,43 @@ class Keeper:
             StoreError: it couldn't; the text says why.
 
         """
-        session = next((one for one in self._table.sessions.values() if one.login is not None), None)
+        session = next((one for one in self._table.sessions.values() if one.credentials is not None), None)
         if session is not None:
-            await self.look(session)
+            await self.reload(session)
 
     # ---- saving
 
-    async def save(self, session: Session, kept: Kept, patience: float = SAVE_PATIENCE) -> None:
+    async def save(self, session: Session, stored: StoredSession, patience: float = SAVE_PATIENCE) -> None:
         """Have that in the store, however long it takes; wait for it so many seconds at most.
 
         While the store is known to fail, nobody waits for it.
         """
-        await self._settle(session, self._want(session, kept).settled, patience)
+        await self._settle(session, self._want(session, stored).settled, patience)
 
-    def kept(self, session: Session) -> anyio.Event:
+    def saved_event(self, session: Session) -> anyio.Event:
         """Set when the store has what it should have of a session, and nothing from before; or where there is none."""
         if not isinstance(self._health.problem, StoreMissing):
-            return self._desk(session).settled
+            return self._pending_write(session).settled
         nothing_to_wait_for = anyio.Event()
         nothing_to_wait_for.set()
         return nothing_to_wait_for
 
     def save_soon(self, session: Session) -> None:
         """Have the session as it is now in the store, as soon as it goes."""
-        self._want(session, session.kept())
+        self._want(session, session.snapshot())
 
-    async def bury(self, session: Session) -> None:
+    async def mark_deleted(self, session: Session) -> None:
         """Have nothing in the store, for as long as it takes; what it has is dead when this comes back."""
         self._unread.pop(session, None)
         # First: what was still to be saved must not be, as if it had come after this logout.
         settled = self._want(session, None).settled
-        await self._journal.bury(session.account.name, secrets.token_hex(8))
+        await self._journal.mark_deleted(session.account.name, secrets.token_hex(8))
         await self._settle(session, settled, SAVE_PATIENCE)
 
-    async def intend(self, session: Session, refresh_token: Secret) -> None:
+    async def record_sent(self, session: Session, refresh_token: Secret) -> None:
         """A refresh token is about to be presented: noted, lest the agent die before its successor is saved."""
-        has = self._desk(session).has
-        await self._journal.sent(session.account.name, refresh_token.fingerprint(), session.used_at, has)
+        has = self._pending_write(session).has
+        await self._journal.record_sent(session.account.name, refresh_token.fingerprint(), session.used_at, has)
 
     async def _settle(self, session: Session, settled: anyio.Event, patience: float) -> None:
         if self._health.is_worth_a_wait(anyio.current_time()):
@@ -223,9 +224,9 @@ class Keeper:
         if not settled.is_set():
             self._mark(session, saved=False)
 
-    def _want(self, session: Session, kept: Kept | None) -> _Desk:
-        desk = self._desk(session)
-        desk.wanted, desk.dirty = kept, True
+    def _want(self, session: Session, stored: StoredSession | None) -> _PendingWrite:
+        desk = self._pending_write(session)
+        desk.wanted, desk.dirty = stored, True
         desk.sent = tuple(self._journal.note(session.account.name).sent)
         desk.version += 1
         desk.settled = anyio.Event() if desk.settled.is_set() else desk.settled
@@ -234,8 +235,8 @@ class Keeper:
             self._health.retry(anyio.current_time())  # it was another entry's failure, perhaps
         return desk
 
-    def _desk(self, session: Session) -> _Desk:
-        return self._desks.setdefault(session, _Desk())
+    def _pending_write(self, session: Session) -> _PendingWrite:
+        return self._pending_writes.setdefault(session, _PendingWrite())
 
     def _mark(self, session: Session, *, saved: bool) -> None:
         if session.mark(saved=saved):
@@ -257,7 +258,7 @@ class Keeper:
                     with anyio.move_on_after(pause):
                         await self._wake.wait()
                 else:
-                    await self._rest()
+                    await self._release()
 
     async def drain(self, patience: float) -> None:
         """Wait until all is saved that has to be, for so many seconds at most.
@@ -265,11 +266,11 @@ class Keeper:
         Where a person would have to help, only for a moment.
         """
         with anyio.move_on_after(min(patience, SAVE_PATIENCE) if self._health.needs_a_person else patience):
-            while dirty := next((desk for desk in self._desks.values() if desk.dirty), None):
+            while dirty := next((desk for desk in self._pending_writes.values() if desk.dirty), None):
                 self._hasten()
                 with anyio.move_on_after(HASTE):  # then once more: there is no later
                     await dirty.settled.wait()
-        lost = [session.account.name for session, desk in self._desks.items() if desk.dirty]
+        lost = [session.account.name for session, desk in self._pending_writes.items() if desk.dirty]
         if lost:
             _log.warning("unsaved accounts=%s", ",".join(lost))
 
@@ -287,8 +288,8 @@ class Keeper:
 
     def _next(self) -> _Work | None:
         """What to do next: save, and in turns with that read, first what somebody waits for."""
-        dirty = [(session, True) for session, desk in self._desks.items() if desk.dirty]
-        awaited = [(session, False) for session, desk in self._desks.items() if desk.readings]
+        dirty = [(session, True) for session, desk in self._pending_writes.items() if desk.dirty]
+        awaited = [(session, False) for session, desk in self._pending_writes.items() if desk.readings]
         reads = [*awaited, *((session, False) for session in self._unread)]
         # In turns: saves without end must keep nobody waiting, nor a refresh that was interrupted past its overlap.
         works = [*reads[:1], *dirty, *reads] if self._wrote else [*dirty, *reads]
@@ -298,45 +299,45 @@ class Keeper:
     async def _do(self, work: _Work) -> None:
         session, self._wrote = work
         try:
-            await (self._write(session, self._desk(session)) if self._wrote else self._fetch(session))
+            await (self._write(session, self._pending_write(session)) if self._wrote else self._fetch(session))
         except StoreError as error:
             self._failed[work] = anyio.current_time()
             self._fail(error)
         except Exception as error:  # noqa: BLE001 -- an entry that nobody foresaw must not end the keeping of all others
-            _log.error("defect in=keeper error=%s", place(error))
+            _log.error("defect in=saver error=%s", place(error))
             self._failed[work] = anyio.current_time()
             self._fail(StoreError("a defect of the agent; its log says more"))
         else:
             self._failed.pop(work, None)
             self._recover()
 
-    async def _rest(self) -> None:
-        with anyio.move_on_after(_REST):
+    async def _release(self) -> None:
+        with anyio.move_on_after(_RELEASE_AFTER):
             await self._wake.wait()
             return
         try:
-            await self._store.rest()
+            await self._store.release()
         except Exception as error:  # noqa: BLE001 -- as in `_do`
-            _log.error("defect in=rest error=%s", place(error))
+            _log.error("defect in=release error=%s", place(error))
         await self._wake.wait()
 
     # ---- writing
 
-    async def _write(self, session: Session, desk: _Desk) -> None:
+    async def _write(self, session: Session, desk: _PendingWrite) -> None:
         # To the back: should it fail, it isn't in the way of the others.
-        self._desks[session] = self._desks.pop(session)
+        self._pending_writes[session] = self._pending_writes.pop(session)
         version, sent, name = desk.version, desk.sent, session.account.name
         tombstone = self._journal.note(name).tombstone
         try:
             if desk.wanted is None:
                 await self._store.delete(name)
-                fingerprint, desk.essence = None, None
+                fingerprint, desk.write_key = None, None
             else:
                 kept = replace(desk.wanted, after=tombstone)
                 fingerprint = kept.fingerprint
-                if not self._store.expensive_writes or desk.essence != _essence(kept):
+                if not self._store.expensive_writes or desk.write_key != _write_key(kept):
                     await self._store.write(name, dump(name, kept, self._boot_id, self._store.max_length))
-                desk.essence = _essence(kept)
+                desk.write_key = _write_key(kept)
         except StoreError as error:
             if (
                 isinstance(error, StoreMissing) and desk.wanted is None
@@ -349,7 +350,7 @@ class Keeper:
         await self._journal.saved(name, fingerprint, tombstone, sent)
         self._settled(session, desk, version)
 
-    def _settled(self, session: Session, desk: _Desk, version: int) -> None:
+    def _settled(self, session: Session, desk: _PendingWrite, version: int) -> None:
         """The store has what it should have, unless that has changed meanwhile."""
         if desk.version == version:
             desk.dirty = False
@@ -367,12 +368,12 @@ class Keeper:
         if session in self._unread:
             del self._unread[session]
             self._restore(session, kept)
-        desk = self._desk(session)
+        desk = self._pending_write(session)
         readings, desk.readings = desk.readings, []
         for reading in readings:
             reading.keep(kept)
 
-    def _interpret(self, session: Session, text: Secret | None) -> Kept | None:
+    def _interpret(self, session: Session, text: Secret | None) -> StoredSession | None:
         """What an entry says; None where there is none, or a dead one."""
         if text is None:
             return None
@@ -384,16 +385,16 @@ class Keeper:
             kept = unreadable(session.account, str(error))
         return alive(kept, self._journal.note(name))
 
-    def _restore(self, session: Session, kept: Kept | None) -> None:
-        name, desk = session.account.name, self._desk(session)
-        recovery = recover(kept, self._journal.note(name), self.fingerprints, self._clock.now())
+    def _restore(self, session: Session, stored: StoredSession | None) -> None:
+        name, desk = session.account.name, self._pending_write(session)
+        recovery = recover(stored, self._journal.note(name), self.fingerprints, self._clock.now())
         for fingerprint in recovery.replaced:
             self.fingerprints.remember_replaced(fingerprint)
-        desk.has, desk.essence = (None, None) if kept is None else (kept.fingerprint, _essence(kept))
-        session.restore(recovery.kept)
+        desk.has, desk.write_key = (None, None) if stored is None else (stored.fingerprint, _write_key(stored))
+        session.restore(recovery.stored)
         if recovery.is_deleted:
             self._want(session, None)
-        _log.info("restored account=%s state=%s", name, type(session.state).__name__)
+        _log.info("restored account=%s state=%s", name, state_name(session, self._clock.now()))
         self._table.publish(name)
         self.on_restored(session)
 
@@ -403,7 +404,7 @@ class Keeper:
         now = anyio.current_time()
         if self._health.fail(error, now):
             _log.warning("store name=%s state=%s problem=%r", self._store.name, error.state, str(error))
-        for desk in self._desks.values():
+        for desk in self._pending_writes.values():
             readings, desk.readings = desk.readings, []
             for reading in readings:
                 reading.fail(error)
@@ -452,7 +453,7 @@ class Keeper:
         self._wake.set()
 
 
-def _essence(kept: Kept) -> object:
+def _write_key(stored: StoredSession) -> object:
     """What is worth a write where writes are expensive."""
-    reason = kept.state.reason if isinstance(kept.state, LoginRequired) else None
-    return kept.fingerprint, reason, kept.epoch, kept.after
+    reason = stored.state.reason if isinstance(stored.state, LoginRequired) else None
+    return stored.fingerprint, reason, stored.epoch, stored.after

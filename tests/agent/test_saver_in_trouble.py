@@ -1,4 +1,4 @@
-"""The keeper where several things go wrong at once: each of these once lost something, or told something untrue."""
+"""The saver where several things go wrong at once: each of these once lost something, or told something untrue."""
 
 import json
 import math
@@ -11,12 +11,12 @@ import trio.testing
 
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.outcome import Failure, TokenReply, Unsent
+from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.storage import journal
 from auth_agent_client import errors
-from tests.agent.test_keeper import FAILING, LOCKED, MISSING, Disk, Heart, Machine
+from tests.agent.test_saver import FAILING, LOCKED, MISSING, Disk, Heart, Machine
 from tests.agent.world import ALICE, account, config, reply
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ async def test_a_logout_right_after_the_start_reads_what_it_revokes(machine: Mac
 async def test_an_imported_refresh_token_is_not_presented_again_by_the_next_agent(machine: Machine) -> None:
     await machine.has_a_session()  # by importing rt-1
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
         with pytest.raises(errors.InvalidRequest, match="used before"):
             await heart.log_in("rt-1")
     assert machine.provider.presented == []
@@ -67,11 +67,11 @@ async def test_what_was_presented_is_dead_though_the_agent_died_between_the_save
     with monkeypatch.context() as patch:
         patch.setattr(journal.Journal, "saved", die)
         async with machine.agent() as heart:
-            await heart.keeper.opened(heart.session)
+            await heart.saver.wait_until_loaded(heart.session)
             await heart.log_in()
             assert machine.store.has() == "rt-2"
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
         with pytest.raises(errors.InvalidRequest, match="used before"):
             await heart.log_in()
     assert machine.provider.presented == ["rt-1"]
@@ -81,13 +81,13 @@ async def test_an_import_that_was_lost_with_the_agent_may_be_done_again(machine:
     await machine.has_a_session()
     machine.provider.live = "rt-10"
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
         machine.fails(LOCKED)
         await heart.log_in("rt-10")
     machine.is_mended()
     machine.provider.live = "rt-10"  # by its overlap
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
         await heart.log_in("rt-10")
     assert machine.provider.presented == ["rt-10", "rt-10"]
 
@@ -98,7 +98,7 @@ async def test_what_a_login_replaces_is_revoked_when_the_store_has_its_successor
 ) -> None:
     await machine.has_a_session()
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
         machine.fails(failure)
         machine.provider.live, machine.provider.subject = "rt-10", "auth0|bob"
         await heart.log_in("rt-10", switch_user=True)
@@ -127,8 +127,8 @@ async def test_what_was_to_be_revoked_later_is_not_when_another_session_may_end_
     await machine.has_a_session()
     machine.accounts.append("home")
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
-        await heart.keeper.opened(heart.table.session("home"))
+        await heart.saver.wait_until_loaded(heart.session)
+        await heart.saver.wait_until_loaded(heart.table.session("home"))
         machine.fails(LOCKED)
         machine.provider.live, machine.provider.subject = "rt-10", "auth0|bob"
         await heart.log_in("rt-10", switch_user=True)
@@ -147,7 +147,7 @@ async def test_without_a_keyring_an_account_that_is_added_can_be_used_at_once(ma
         await heart.log_in()
         await anyio.sleep(1000)
         heart.table.configure(config(account("work"), account("home")))
-        heart.keeper.read_all()
+        heart.saver.read_all()
         assert heart.state("home") == "logged_out"
 
 
@@ -157,7 +157,7 @@ async def test_an_account_that_is_added_while_the_keyring_is_locked_says_so(mach
     async with machine.agent() as heart:
         await anyio.sleep(100)
         heart.table.configure(config(account("work"), account("home")))
-        heart.keeper.read_all()
+        heart.saver.read_all()
         assert str(LOCKED) in (heart.table.session("home").reason or "")
 
 
@@ -201,7 +201,7 @@ async def test_a_disk_that_is_full_at_a_login_after_a_logout_does_not_end_that_l
 async def test_a_client_does_not_wait_behind_all_that_is_to_be_saved(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def token(_: Client, request: TokenRequest) -> TokenReply | Failure:
+    async def token(_: Client, request: TokenRequest) -> TokenResponse | Failure:
         await anyio.sleep(3)
         return reply("at", refresh_token=f"{request.secrets['refresh_token'].reveal()}x")
 
@@ -219,7 +219,7 @@ async def test_a_client_does_not_wait_behind_all_that_is_to_be_saved(
         session = heart.table.session("work")
         assert session.is_locked
         with anyio.fail_after(1):
-            await heart.keeper.opened(session, math.inf)
+            await heart.saver.wait_until_loaded(session, math.inf)
         assert not session.is_locked
 
 
@@ -252,7 +252,7 @@ async def test_an_ending_agent_saves_while_it_waits_for_a_provider(machine: Mach
         machine.is_mended()
         machine.provider.delay = 1000
         slow = heart.table.session("slow")
-        slow.start_afresh()
+        slow.forget_failures()
         heart.refresher.start(slow)
         begun = anyio.current_time()
         await heart.background.drain()
@@ -296,7 +296,7 @@ async def test_a_token_that_was_not_replaced_may_come_back_after_a_logout(machin
         await heart.log_out()
         await anyio.sleep(1)
     async with machine.agent() as heart:
-        await heart.keeper.opened(heart.session)
+        await heart.saver.wait_until_loaded(heart.session)
         await heart.log_in("rt-1")
         assert heart.state() == "ready"
 
@@ -311,5 +311,5 @@ async def test_after_a_logout_nothing_is_at_stake(machine: Machine) -> None:
         machine.fails(FAILING)
         await heart.log_out()
         assert not heart.session.saved
-        told: dict[str, object] = {"agent": {"store": heart.keeper.about()}, "accounts": heart.table.records()}
+        told: dict[str, object] = {"agent": {"store": heart.saver.about()}, "accounts": heart.table.records()}
         assert accounts_at_stake(told) == []

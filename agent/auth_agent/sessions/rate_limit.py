@@ -8,7 +8,7 @@ BURST: Final = 5
 INTERVAL: Final = 10.0  # s until one more is allowed
 
 
-class Allowance:
+class RateLimit:
     """A burst of five, then one in ten seconds; time is that since boot, in seconds."""
 
     __slots__ = ("_at", "_left")
@@ -33,15 +33,15 @@ class Allowance:
         self._at = now
 
 
-def charge(now: float, *allowances: Allowance) -> None:
+def charge(now: float, *rate_limits: RateLimit) -> None:
     """Count a request to the provider that a client drives.
 
     Raises:
         Unavailable: there were too many.
 
     """
-    wait = max(allowance.wait(now) for allowance in allowances)
+    wait = max(rate_limit.wait(now) for rate_limit in rate_limits)
     if wait > 0:
         raise asked_too_often(wait)
-    for allowance in allowances:
-        allowance.spend(now)
+    for rate_limit in rate_limits:
+        rate_limit.spend(now)
