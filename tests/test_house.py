@@ -15,7 +15,7 @@ MODULES = sorted([*AGENT.rglob("*.py"), *CLIENT.rglob("*.py")])
 # From the top of the house to its ground: who may import what stands below, and its own floor.
 FLOORS = ["__main__", "cli", "daemon", "ipc", "sessions", "loopback", "oauth", "storage", "worker", "config", "ground"]
 GROUND = {
-    *("address", "defect", "errors", "grant_type", "host", "json_object", "logs", "printable", "promise", "remedies"),
+    *("defect", "errors", "grant_type", "host", "json_object", "logs", "printable", "promise", "remedies", "urls"),
     *("secret", "__init__"),
 }
 # Modules that share a floor with another one.

@@ -205,7 +205,7 @@ def _without(found: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
 
 ENDED = replace(KEPT, state=LoginRequired("invalid_grant", LOGIN))
 FIELDS = [*((KEPT, path) for path in _paths(entry(KEPT))), *((ENDED, path) for path in _paths(entry(ENDED)))]
-every_field = pytest.mark.parametrize(("kept", "path"), FIELDS, ids=[".".join(path) for _, path in FIELDS])
+every_field = pytest.mark.parametrize(("stored", "path"), FIELDS, ids=[".".join(path) for _, path in FIELDS])
 
 
 def borne_or_told(what: object) -> StoredSession | str:

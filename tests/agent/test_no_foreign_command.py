@@ -453,7 +453,7 @@ def sources() -> dict[str, Source]:
     found: dict[str, Source] = {}
     for code in CODES:
         error = None if code == "made_up" else code
-        refusal = ("requests.refusal",)
+        refusal = ("requests.failure_of_error",)
         found |= {
             f"the redirect, {code}": Source(redirecting(error=error, error_description=None), at_login(code), refusal),
             f"the token endpoint at a login, {code}": Source(refusing(code, Harm.logs_in), at_login(code), refusal),
@@ -499,7 +499,7 @@ def sources() -> dict[str, Source]:
         "the redirect's other parameters": Source(
             redirecting(code="the-code", foo=None, error_uri=None, scope=None), mute=True
         ),
-        "an error in the redirect's error": Source(redirecting(error=None), (AGAIN,), ("requests.refusal",)),
+        "an error in the redirect's error": Source(redirecting(error=None), (AGAIN,), ("requests.failure_of_error",)),
         "the ID token's issuer": Source(claiming("iss"), bad, mismatch),
         "the ID token's audience": Source(claiming("aud"), bad, audience),
         "the ID token's audiences": Source(claiming("aud", value=lambda text: [CLIENT, text]), bad, audience),
@@ -519,7 +519,7 @@ def sources() -> dict[str, Source]:
         "the ID token's signature": Source(bad_signature, bad, ("signature.problem",)),
         "the token's type": Source(granting("token_type"), mute=True),
         "the token's scope": Source(
-            granting("scope"), at_another_api("invalid_scope"), ("requests._reply",), mute=True
+            granting("scope"), at_another_api("invalid_scope"), ("requests._token_response",), mute=True
         ),
         "the token's lifetime": Source(granting("expires_in"), mute=True),
         "the token's refresh token": Source(granting("refresh_token"), mute=True),
@@ -545,7 +545,7 @@ def sources() -> dict[str, Source]:
                 by_device,
                 logged_in=False,
             ),
-            at=("device.parse_device_answer",),
+            at=("device.parse_device_authorization",),
             mute=True,  # but for whoever began the login
         ),
         "the device's address": Source(
