@@ -1,4 +1,4 @@
-"""docs/design.md names only what exists, and the README's map leaves no module out."""
+"""docs/design.md names only what exists, and its map leaves no module out."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ PATHS = sorted({name for name in CODE if re.fullmatch(r"[\w/]+(\.(py|md)|/)", na
 MEMBERS = sorted({name for name in CODE if re.fullmatch(r"\w+\.\w+", name)} - set(PATHS))
 WORDS = sorted({name for name in CODE if re.fullmatch(r"[A-Za-z_]\w+", name)})
 DRAWN = sorted(set(re.findall(r"\w+\.py", "".join(re.findall(r"^```.*?^```", DESIGN, flags=re.DOTALL | re.MULTILINE)))))
-MAP = (ROOT / "README.md").read_text().partition("## How it is built")[2].split("```")[1]
+MAP = DESIGN.partition("## Map of the code")[2].split("```")[1]
 SOURCES = {path: path.read_text() for root in (AGENT, CLIENT) for path in root.rglob("*.py")}
 
 
