@@ -20,7 +20,11 @@ COMMAND = Command(
         Option("--json", "", "Print all that is known of the token."),
     ),
     examples=(
-        'curl -H "Authorization: Bearer $(auth-agent token work)" https://api.acme.example/',
+        # `printf` is the shell's own: an argument of curl could be read by other users.
+        (
+            "token=$(auth-agent token work) && printf 'Authorization: Bearer %s\\n' \"$token\" "
+            "| curl -H @- https://api.acme.example/"
+        ),
         "auth-agent token --url https://git.example.com/team/project",
     ),
 )
