@@ -1,19 +1,38 @@
-"""What the documents list is what there is."""
+"""What the documents list is what there is, and their links and commands lead somewhere."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from auth_agent.cli.completion.tree import TREE
 from auth_agent_client.messages import METHODS
 
-ROOT = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[1]
+DOCUMENTS: Final = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", "client/*.md", "docs/*.md", "tests/*.md", "tests/*/*.md")
+    for path in ROOT.glob(pattern)
+)
+_LONGEST: Final = 120  # characters of a line of prose
 
 
 def row(text: str, start: str) -> list[str]:
     """The cells of the one row of a table that begins like that."""
     (found,) = [line for line in text.splitlines() if line.startswith(start)]
     return found.split("|")
+
+
+def prose(document: str) -> list[str]:
+    """The lines that are not in a fence."""
+    return re.sub(r"^```.*?^```$", "", (ROOT / document).read_text(), flags=re.DOTALL | re.MULTILINE).splitlines()
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of its headings, as GitHub makes them."""
+    headings = [line.lstrip("#").strip().lower() for line in document.read_text().splitlines() if line.startswith("#")]
+    return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -26,3 +45,30 @@ def test_the_protocol_has_each_method_with_its_parameters(method: str) -> None:
 @pytest.mark.parametrize("command", sorted({name.partition(" ")[0] for name in TREE} - {""}))
 def test_the_readme_has_a_row_for_each_command(command: str) -> None:
     assert f"\n| `auth-agent {command}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_line_of_prose_is_longer_than_code_may_be(document: str) -> None:
+    assert [line for line in prose(document) if len(line) > _LONGEST and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_link_within_the_repository_leads_somewhere(document: str) -> None:
+    def leads_somewhere(link: str) -> bool:
+        name, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / name if name else ROOT / document
+        return target.exists() and (not anchor or anchor in anchors(target))
+
+    links = [link for line in prose(document) for link in re.findall(r"\]\(([^)\s]+)\)", line)]
+    assert [link for link in links if not link.startswith("https://") and not leads_somewhere(link)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_command_in_a_sentence_is_one_that_there_is(document: str) -> None:
+    text = " ".join(prose(document))
+    for line in re.findall(r"`auth-agent ([^`]+)`", text):
+        words = [word for word in line.split() if not word.startswith("-")]
+        command = next((name for name in (" ".join(words[:2]), words[0] if words else "") if name in TREE), "")
+        options = re.findall(r"(?<!\S)--[a-z-]+", line)
+        assert command or not words or words[0].isupper() or words[0] == "…", line
+        assert {option for option in options if option not in TREE[command][2]} == set(), line
