@@ -107,8 +107,8 @@ def _act(agent: AgentProcess, work: OpenIDProvider, lab: OpenIDProvider) -> None
         for name, tokens in given.items():
             assert tokens.refresh_token is not None
             client.import_refresh_token(tokens.refresh_token, name)
-        for _ in range(2):  # more would be asked too often
-            client.refresh("work")
+        for name in ("work", "lab"):  # more would be asked too often
+            client.refresh(name)
     # Its refresh token was replaced at the import: whoever presents it once more ends the session.
     stolen = given["lab"].refresh_token
     assert stolen is not None
