@@ -4,12 +4,31 @@ Other tests assert what a program reads: the class of an error, its code, `failu
 asserted here alone, so that it can be improved in one place. A row is what happens, and the whole sentence for it.
 """
 
+import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
+from auth_agent import remedies
+from auth_agent.config import Account
+from auth_agent.host.clock import Moment
+from auth_agent.oauth.auth0 import InsufficientScope
+from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
+from auth_agent.remedies import LOGIN
+from auth_agent.secret import Secret
+from auth_agent.sessions import advice
+from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.decision import Demand, decide
+from auth_agent.sessions.entry import load
+from auth_agent.sessions.identity import id_token_unavailable, usable_id_token
+from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY
+from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import MAIN, Active, Credentials, Retrying, TokenKey
 from auth_agent.urls import check_url
+from auth_agent_client import errors
+from tests.agent.world import jwt
 
 # What happens (it raises, or returns something that has the sentence), and the sentence.
 Example = tuple[Callable[[], object], str]
@@ -23,13 +42,242 @@ URLS: Final[list[Example]] = [
 
 # ---- agent: sessions
 
+WORK: Final = Account("work", "https://acme.example/", "native-app", audience="https://api.example")
+THEN: Final = Moment(1_800_000_000, 5_000)
+CALENDAR: Final = TokenKey("https://calendar.example", "read")
+
+
+def credentials(account: Account, id_token: Secret | None = None) -> Credentials:
+    client = account.issuer, account.client_id, account.audience
+    return Credentials(*client, "alice", "Alice", Secret("rt"), id_token, grant_type=account.grant_type)
+
+
+def session(account: Account = WORK, id_token: Secret | None = None) -> Session:
+    """Return a session whose token was issued at `THEN`, for an hour."""
+    new = Session(account, chance=0.0)
+    granted = TokenResponse(Secret("at"), "Bearer", 3600, None, None, None)
+    token = new.access_token(granted, credentials(account, id_token), THEN)
+    new.log_in(credentials(account, id_token), token, THEN)
+    return new
+
+
+def configured_anew() -> Session:
+    """Return a session whose account has another audience now."""
+    changed = session()
+    changed.configure(replace(WORK, audience="https://new.example"))
+    return changed
+
+
+def rejected_by_api() -> object:
+    """Return the error for a client whose API rejects the token that was just issued."""
+    return session().reject(MAIN, "at", THEN)
+
+
+def after_failure(reason: str, seconds: float = 0, key: TokenKey = MAIN) -> errors.AgentError:
+    """Return the error for a client after a failed refresh; the next attempt is in that many seconds."""
+    next_at = THEN.after(seconds)
+    retrying = Retrying(Unsent(reason), failures=1, failed_at=THEN, retry_at=next_at, not_before=next_at)
+    return advice.refresh_failed(WORK, retrying, THEN, key)
+
+
+def token_response(access_token: str | None = "at", *, scope: str | None = None, sub: str | None = None) -> object:
+    """Return why a response to a request for `CALENDAR` can't be used; `sub` is the subject of its ID token."""
+    claims = {"iss": WORK.issuer, "aud": WORK.client_id, "sub": sub}
+    id_token = None if sub is None else Secret("garbage") if sub == "" else jwt(**claims)
+    token = None if access_token is None else Secret(access_token)
+    return accept(credentials(WORK), TokenResponse(token, "Bearer", 5, None, scope, id_token), THEN, CALENDAR)
+
+
+def late_token() -> str | None:
+    """Return what is wrong with a session whose new token had expired when it arrived."""
+    late = session()
+    late.start(THEN)
+    granted = TokenResponse(Secret("at"), "Bearer", 5, None, None, None)
+    late.settle(late.finish(late.epoch, granted, THEN, THEN.after(6), 0.5))
+    return late.reason
+
+
+def expired_again() -> object:
+    """Return the error for a client whose token has expired again after it waited for the refresh."""
+    state = session().state
+    assert isinstance(state, Active)
+    waits = {"waited": True, "is_configured": True, "main_is_due": False}
+    return decide(WORK, state, Demand(), THEN.after(3600), rate_limit_wait=0, **waits)[0]
+
+
+def user_failed(failure: Failure) -> errors.AgentError:
+    return advice.user_failed("work", replace(WORK, name="users"), failure, "update:it", "read:it update:it")
+
+
+SESSIONS: Final[list[Example]] = [
+    (
+        lambda: advice.login_required("work", advice.ACCOUNT_CHANGED),
+        "work's issuer, client_id or grant was changed in the configuration since the login",
+    ),
+    (lambda: advice.login_required("work", advice.ACCOUNT_REMOVED), "work is no longer in the configuration"),
+    (lambda: advice.login_required("work", advice.LOGGED_OUT), "work is not logged in"),
+    (
+        lambda: advice.login_required("work", advice.NO_REFRESH_TOKEN),
+        "work: the access token has expired, and the provider gave no refresh token",
+    ),
+    (lambda: advice.login_required("work", "invalid_grant"), "work: the session has ended (invalid_grant)"),
+    (lambda: advice.locked("work", "the keyring is locked", ()), "work: the keyring is locked"),
+    (lambda: advice.no_user("robot"), "robot: this account is the client's own: it has no user"),
+    (lambda: advice.too_many_requests(7.2), "too many requests to the provider; try again in 7 s"),
+    (
+        lambda: advice.lifetime_too_short(3599),
+        "a new token of this provider is valid for 3599 s, less than min_ttl",
+    ),
+    (lambda: after_failure("no route"), "work: no route"),
+    (lambda: after_failure("no route", 12), "work: no route; the next attempt is in 12 s"),
+    (
+        lambda: after_failure("no route", key=CALENDAR),
+        "work for https://calendar.example with the scope read: no route",
+    ),
+    (lambda: advice.login_failed(WORK, Unsent("It is down."), LOGIN), "work: It is down"),
+    (lambda: advice.login_cancelled("work", "cancelled"), "work: cancelled"),
+    (advice.agent_ending, "the agent is stopping"),
+    (advice.internal_error, "the agent has a defect"),
+    (lambda: user_failed(Unsent("no answer")), "work: no answer"),
+    (
+        lambda: user_failed(InsufficientScope("HTTP 403")),
+        "work: HTTP 403; the access token of users lacks the scope update:it",
+    ),
+    (lambda: token_response(None), "the provider's response has no access token"),
+    (
+        lambda: token_response(jwt(aud="https://api.example").reveal()),
+        (
+            "the provider granted a token for another audience than https://calendar.example: "
+            "this session can't get tokens for that API"
+        ),
+    ),
+    (lambda: token_response(scope="write"), "the provider granted a token without the scope read"),
+    (lambda: token_response(sub=""), "the provider's ID token is not a valid JWT"),
+    (lambda: token_response(sub="mallory"), "another_user: the provider responded with a token of another user"),
+    (late_token, "the provider's token had already expired when it arrived"),
+    (expired_again, "work: the new token has already expired"),
+    (rejected_by_api, "the token was issued only recently: the API rejects it for another reason"),
+    (
+        lambda: configured_anew().token_key(None, None),
+        "work's audience was changed in the configuration since the login, and its tokens are still for the old one",
+    ),
+    (
+        lambda: usable_id_token(session(replace(WORK, scope="email")), None, THEN),
+        "work: its scope lacks openid, which ID tokens require",
+    ),
+    (lambda: id_token_unavailable(session(), THEN), "work: the provider gave no new ID token at the refresh"),
+    (lambda: load(Secret("{}"), "work", "", THEN), "the store's entry is not valid"),
+    (lambda: load(Secret('{"version": 2}'), "work", "", THEN), "the store's entry is of a newer version of auth-agent"),
+    (lambda: load(Secret('{"version": 1}'), "work", "", THEN), "the store's entry is of another account"),
+    (lambda: load(Secret('{"version": 1, "account": "work"}'), "work", "", THEN), "the store's entry is incomplete"),
+    (lambda: OLD_COPY, "the store's entry is an old copy: its refresh token has been replaced since"),
+    (lambda: INTERRUPTED, "the agent was stopped during a refresh"),
+    (lambda: pickle.dumps(Secret("x")), "a secret can't be pickled"),
+    (lambda: any(Secret("x")), "a secret can't be iterated"),
+]
+
+REMEDIES: Final[list[Example]] = [
+    (
+        lambda: remedies.account_of_its_own("work", "https://x", "id", "https://api", None).text,
+        "or make a separate account for it, and log in",
+    ),
+    (lambda: remedies.allow_at_the_provider("work").text, "allow it for work's client at the provider"),
+    (lambda: remedies.another_listen_stream().text, "set another ListenStream= in the .socket unit"),
+    (lambda: remedies.another_name().text, "or choose another name for the new account"),
+    (
+        lambda: remedies.add_host("git.example.com", "config.toml").text,
+        'choose an account for it by [hosts."git.example.com"] with account = "NAME" in config.toml, and reload',
+    ),
+    (lambda: remedies.ask_the_provider().text, "if it happens again, ask the provider's operator"),
+    (lambda: remedies.begin().text, "see how to add an account and log in"),
+    (lambda: remedies.change_account().text, "show how to change an account"),
+    (lambda: remedies.check_what_the_api_expects().text, "check which audience and scope the API expects"),
+    (
+        lambda: remedies.correct_and_log_in("work", ["issuer", "client_id"]).text,
+        "correct its issuer or client_id, in the configuration or by --issuer or --client-id, and log in",
+    ),
+    (
+        lambda: remedies.correct_and_reload(["issuer"]).text,
+        "correct the account's issuer in the configuration, and reload it",
+    ),
+    (lambda: remedies.correct_configuration().text, "correct the file, and reload it"),
+    (lambda: remedies.directory_mode().text, "set DirectoryMode=0700 in the .socket unit"),
+    (lambda: remedies.give_secret(LOGIN, "work").text, "enter the client secret at a prompt"),
+    (lambda: remedies.log_in("work").text, "log in"),
+    (lambda: remedies.log_in_again("work").text, "log in again"),
+    (lambda: remedies.log_in_as_the_same("work").text, "log in to it as the same user"),
+    (
+        lambda: remedies.log_in_at_the_source().text,
+        "log in again where the refresh token came from, and import the new one",
+    ),
+    (lambda: remedies.log_in_before_end("work").text, "log in again before that"),
+    (
+        lambda: remedies.log_in_for_id_tokens("work", "email").text,
+        "log in again, with the scope openid added",
+    ),
+    (
+        lambda: remedies.log_in_for_id_tokens("work", "x" * 1000).text,
+        "add openid to work's scope in the configuration, and log in again",
+    ),
+    (lambda: remedies.log_out("work").text, "log out first"),
+    (lambda: remedies.log_out_and_remove("work").text, "log out, and remove it"),
+    (
+        lambda: remedies.management_account("work", None, "https://x", "id", "https://api", "read").text,
+        "log in to get such tokens",
+    ),
+    (lambda: remedies.one_listen_stream().text, "set one ListenStream= in the .socket unit, and no other Listen…="),
+    (
+        lambda: remedies.other_ports("work")[0].text,
+        "end the program that uses them; this command lists the programs",
+    ),
+    (
+        lambda: remedies.other_ports("work")[1].text,
+        "or set the account's redirect_ports to other ports, and add their callback URLs at the provider",
+    ),
+    (lambda: remedies.other_ports("work")[2].text, "or log in without a port, on any device"),
+    (lambda: remedies.read_the_log().text, "please report it, with the line in the agent's log"),
+    (lambda: remedies.refresh("work").text, "the agent retries by itself; to retry now"),
+    (lambda: remedies.refresh_when_corrected("work").text, "or, after a correction at the provider, try again"),
+    (lambda: remedies.restart().text, "restart it"),
+    (lambda: remedies.restart_by_force().text, "restart it and lose them"),
+    (
+        lambda: remedies.restore_account_and_reload().text,
+        "add the account to the configuration again, and reload it",
+    ),
+    (
+        lambda: remedies.run_beside("/run/agent.sock").text,
+        "or run a second agent with sessions in memory, for programs that have this AUTH_AGENT_SOCK",
+    ),
+    (lambda: remedies.run_in_memory().text, "keep sessions in memory only"),
+    (
+        lambda: remedies.same_configuration().text,
+        "set AUTH_AGENT_CONFIG to the agent's file, or start the agent with this one",
+    ),
+    (lambda: remedies.see_status().text, "show the sessions of that agent"),
+    (lambda: remedies.set_variable("XDG_STATE_HOME").text, "set XDG_STATE_HOME to a directory that you own"),
+    (lambda: remedies.show_metadata("work").text, "show the current metadata"),
+    (lambda: remedies.start_keyring().text, "start a keyring service, such as gnome-keyring; the agent will find it"),
+    (lambda: remedies.stop_old_agent().text, "stop the agent, and start the new one"),
+    (lambda: remedies.switch_user("work").text, "if that is intended, log in and switch the user"),
+    (
+        lambda: remedies.switch_user_by_import("work").text,
+        "if that is intended, get another refresh token, import it and switch the user",
+    ),
+    (lambda: remedies.take_from_hosts().text, "first remove these host rules, or set another account there"),
+    (lambda: remedies.try_again("work").text, "try again"),
+    (lambda: remedies.unlock_keychain()[0].text, "unlock the keychain"),
+    (lambda: remedies.unlock_keyring()[0].text, "unlock the keyring in the desktop session"),
+    (lambda: remedies.unlock_keyring()[1].text, "or unlock it here"),
+    (lambda: remedies.unlock_store()[0].text, "unlock it"),
+]
+
 # ---- agent: storage, worker
 
 # ---- agent: oauth, loopback, ipc, host, configuration
 
 # ---- the command line, and the client
 
-EXAMPLES: Final = [*URLS]
+EXAMPLES: Final = [*URLS, *SESSIONS, *REMEDIES]
 
 
 def sentence(happens: Callable[[], object]) -> str:

@@ -1,6 +1,6 @@
-"""The grants by which an account gets its tokens, and all that differs between them: a new one is a row here.
+"""The grant types by which accounts get their tokens, and how they differ. A new one is added here.
 
-The forms that are sent for them are in `oauth.token_request`.
+`oauth.token_request` has the parameters that are sent for each of them.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class GrantType:
-    """A grant, by its name in the configuration and in stored entries, and what follows from it.
+    """A grant type; `name` is its name in the configuration and in store entries.
 
-    `has_user`: a person logs in; otherwise the client stands for itself, and nobody is logged in. `has_refresh_token`:
-    a refresh token gets the next token, and can be imported; otherwise the client's own credentials get it.
-    `needs_secret`: the client can't be a public one. `default_scope` is what is asked for unless the account says.
+    `has_user`: a person logs in; otherwise the client acts on its own behalf. `has_refresh_token`: access tokens are
+    refreshed with a refresh token, which can be imported; otherwise with the client's own credentials. `needs_secret`:
+    the client can't be a public one. `default_scope` is requested unless the account sets a scope.
     """
 
     name: str
@@ -25,7 +25,7 @@ class GrantType:
     default_scope: str
 
 
-# Also of logins on another device (RFC 8628): an account of this grant may be logged in either way.
+# Includes logins on another device (RFC 8628): an account of this grant type may use either flow.
 AUTHORIZATION_CODE: Final = GrantType(
     "authorization_code",
     has_user=True,
@@ -33,7 +33,7 @@ AUTHORIZATION_CODE: Final = GrantType(
     needs_secret=False,
     default_scope="openid profile email offline_access",
 )
-# Without a refresh token: the secret gets the next token as well (RFC 6749, section 4.4.3).
+# There is no refresh token (RFC 6749, section 4.4.3): each access token is requested with the client secret.
 CLIENT_CREDENTIALS: Final = GrantType(
     "client_credentials", has_user=False, has_refresh_token=False, needs_secret=True, default_scope=""
 )
@@ -43,5 +43,5 @@ GRANT_TYPES: Final[Mapping[str, GrantType]] = MappingProxyType(
 
 
 def grant_type_of(name: str) -> GrantType:
-    """Return the grant of that name; for one of a newer version, a grant that no account of this version has."""
+    """Return the grant type of that name; if it is unknown (of a newer version), one that no account can have."""
     return GRANT_TYPES.get(name) or replace(AUTHORIZATION_CODE, name=name)

@@ -1,4 +1,4 @@
-"""A result that others wait for, and that somebody else brings: the one type for that, whatever the work is."""
+"""A result that several tasks wait for and another one provides."""
 
 from typing import Generic, TypeVar
 
@@ -8,9 +8,10 @@ _Result = TypeVar("_Result")
 
 
 class Promise(Generic[_Result]):
-    """A result that comes once, or an error in its place; any number of tasks may wait for it.
+    """A result or an error that is set once; any number of tasks may wait for it.
 
-    Only the first of `keep` and `fail` counts: whoever gives up on the work may say so whether or not it has ended.
+    Only the first call of `resolve` or `fail` has an effect, so a caller may give up on the work without knowing
+    whether it has ended.
     """
 
     __slots__ = ("_error", "_event", "_result")
@@ -21,30 +22,30 @@ class Promise(Generic[_Result]):
         self._error: Exception | None = None
 
     @property
-    def is_over(self) -> bool:
-        """Whether a result came, or an error."""
+    def is_done(self) -> bool:
+        """Whether a result or an error has been set."""
         return self._event.is_set()
 
-    def keep(self, result: _Result) -> None:
-        """Give that result to all who wait."""
-        if not self.is_over:
+    def resolve(self, result: _Result) -> None:
+        """Set the result, which `wait` returns in all tasks."""
+        if not self.is_done:
             self._result = result
             self._event.set()
 
     def fail(self, error: Exception) -> None:
-        """Raise that error in all who wait."""
-        if not self.is_over:
+        """Set the error, which `wait` raises in all tasks."""
+        if not self.is_done:
             self._error = error
             self._event.set()
 
     async def wait(self) -> _Result:
-        """Return the result, once it has come. A wait that is cancelled cancels nobody else's.
+        """Wait for the result and return it. Cancelling one wait doesn't affect the others.
 
         Raises:
-            Exception: the one that came in its place.
+            Exception: the one that `fail` set.
 
         """
         await self._event.wait()
         if self._error is not None:
-            raise self._error.with_traceback(None)  # the same for everybody who waits: no trace of the others in it
-        return self._result  # type: ignore[return-value]  # pyright: ignore[reportReturnType] -- set by `keep`; None may be a result
+            raise self._error.with_traceback(None)  # all waits raise the same object: without the others' tracebacks
+        return self._result  # type: ignore[return-value]  # pyright: ignore[reportReturnType] -- set by `resolve`; None may be a result

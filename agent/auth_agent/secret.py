@@ -1,4 +1,4 @@
-"""A text that can't be printed by accident."""
+"""A string that can't be printed by accident."""
 
 from hashlib import sha256
 from typing import Never, final
@@ -8,8 +8,8 @@ from typing import Never, final
 class Secret:
     """A token, code, verifier or client secret.
 
-    Shows as `Secret(…)` wherever it is printed, and refuses to be pickled or iterated. `reveal` is the one door:
-    a search for it finds every place where a secret leaves.
+    It prints as `Secret(…)`, and can't be pickled or iterated. Only `reveal` returns the string, so a search for it
+    finds every place that uses one.
     """
 
     __slots__ = ("_value",)
@@ -18,11 +18,11 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The text itself."""
+        """Return the string."""
         return self._value
 
     def fingerprint(self) -> str:
-        """SHA-256 of the text, in hexadecimal: tells secrets apart without telling them."""
+        """Return the SHA-256 of the string, in hexadecimal, which identifies a secret without revealing it."""
         return sha256(self._value.encode("utf-8", "surrogatepass")).hexdigest()
 
     def __repr__(self) -> str:

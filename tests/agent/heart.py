@@ -1,4 +1,4 @@
-"""An agent's heart with one account and a fake provider, as the tests of refreshes and of logins have it."""
+"""The components that act on sessions, with the account `work` and a fake provider."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,11 +21,11 @@ from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, config
 
 
 class World(Heart):
-    """An agent's heart with one account, logged in, and its provider."""
+    """The components that act on sessions, with the account `work` and its provider."""
 
     def __init__(self, provider: FakeProvider, *accounts: Account, store: Store | None = None) -> None:
         self.provider = provider
-        self.by_issuer: dict[str, FakeProvider] = {}  # where they are told apart
+        self.by_issuer: dict[str, FakeProvider] = {}  # for tests with several providers
         self.signatures = FakeSignatures()
         self.clock = FakeClock(running=True)
         table = Table(config(*accounts), self.clock, chance=lambda: 0.5)
@@ -43,10 +43,10 @@ class World(Heart):
         return await self.logins.import_refresh_token(session, Secret(refresh_token), switch_user=switch_user)
 
     async def token(self, demand: Demand | None = None, *, timeout: float = 15) -> str:
-        if demand is not None and self.session.ask(demand.key, demand.min_ttl, self.clock.now()):
+        if demand is not None and self.session.record_demand(demand.key, demand.min_ttl, self.clock.now()):
             self.refresher.reschedule()
-        found = await self.refresher.token(self.session, demand or Demand(), RateLimit(), timeout)
-        return found.value.reveal()
+        token = await self.refresher.token(self.session, demand or Demand(), RateLimit(), timeout)
+        return token.value.reveal()
 
 
 @asynccontextmanager
@@ -65,16 +65,16 @@ async def running(
 
 
 async def all_of(*calls: Callable[[], Awaitable[object]]) -> list[object]:
-    """What each call came to, a result or the error it raised, in the order of their ends."""
-    ends: list[object] = []
+    """Run the calls concurrently; return their results or error codes, in the order in which they finish."""
+    results: list[object] = []
 
     async def one(call: Callable[[], Awaitable[object]]) -> None:
         try:
-            ends.append(await call())
+            results.append(await call())
         except errors.AgentError as error:
-            ends.append(error.code)
+            results.append(error.code)
 
     async with anyio.create_task_group() as tasks:
         for call in calls:
             tasks.start_soon(one, call)
-    return ends
+    return results

@@ -1,4 +1,4 @@
-"""Suspends, clocks that are set and reboots, in a world whose clock jumps: whatever they do, and in whichever order."""
+"""Suspends, clocks that are set and reboots, in any order, with fake clocks."""
 
 import itertools
 from collections.abc import Awaitable, Callable
@@ -29,12 +29,12 @@ CROWD = 50
 
 
 class Event(NamedTuple):
-    """What happens to the clocks, and by how many seconds."""
+    """An event that affects the clocks, by a number of seconds."""
 
     kind: str
     seconds: float
 
-    async def happen(self, clock: FakeClock) -> None:
+    async def apply(self, clock: FakeClock) -> None:
         if self.kind == "pass":
             await anyio.sleep(self.seconds)
         elif self.kind == "suspend":
@@ -53,7 +53,7 @@ EVENTS = st.lists(
 
 @dataclass
 class HonestProvider(FakeProvider):
-    """Knows when it granted what, by the one clock that nobody sets: that since boot."""
+    """Records when it granted each token, by the clock since boot, which nobody sets."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     granted: dict[str, float] = field(default_factory=dict[str, float])
@@ -68,14 +68,14 @@ class HonestProvider(FakeProvider):
         return self.clock.now().boot < self.granted[token] + self.lifetime
 
 
-def live(main: Callable[[], Awaitable[None]]) -> None:
-    """Run a life in no time."""
+def run_test(main: Callable[[], Awaitable[None]]) -> None:
+    """Run a test with a clock that jumps instead of waiting."""
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 @settings(deadline=None)
 @given(EVENTS)
-def test_whatever_clocks_do_a_client_gets_a_good_token_and_no_event_makes_more_than_one_refresh(
+def test_a_client_gets_a_valid_token_after_any_clock_change_with_one_refresh(
     events: list[Event],
 ) -> None:
     async def main() -> None:
@@ -84,24 +84,24 @@ def test_whatever_clocks_do_a_client_gets_a_good_token_and_no_event_makes_more_t
             provider.clock = world.clock
             await world.log_in()
             for event in events:
-                await event.happen(world.clock)
+                await event.apply(world.clock)
                 assert provider.takes(await world.token())
             assert len(provider.presented) <= 1 + len(events)
             assert len(set(provider.presented)) == len(provider.presented)
 
-    live(main)
+    run_test(main)
 
 
 @settings(deadline=None)
 @given(EVENTS)
-def test_whatever_clocks_do_there_is_a_good_token_a_tick_later_also_if_nobody_asks(events: list[Event]) -> None:
+def test_a_tick_after_any_clock_change_there_is_a_valid_token(events: list[Event]) -> None:
     async def main() -> None:
         provider = HonestProvider(lifetime=LIFETIME)
         async with running(provider, logged_in=False) as world:
             provider.clock = world.clock
             await world.log_in()
             for event in events:
-                await event.happen(world.clock)
+                await event.apply(world.clock)
                 await anyio.sleep(TICK + 1)
                 served = world.session.token(Demand().key, None, world.clock.now())
                 assert served is not None
@@ -109,35 +109,35 @@ def test_whatever_clocks_do_there_is_a_good_token_a_tick_later_also_if_nobody_as
             assert len(provider.presented) <= 1 + 2 * len(events)
             assert len(set(provider.presented)) == len(provider.presented)
 
-    live(main)
+    run_test(main)
 
 
 @pytest.mark.parametrize("event", [Event("suspend", LIFETIME), Event("set", 7200), Event("set", -7200)], ids=str)
-def test_fifty_sessions_that_wake_together_are_refreshed_once_each_and_all_at_once(event: Event) -> None:
-    """No session waits for another one's refresh: the provider gets fifty requests at a time, and no more."""
+def test_fifty_sessions_are_refreshed_simultaneously_and_once_each(event: Event) -> None:
+    """No session waits for another one's refresh: there are fifty requests at the same time, and no more."""
 
     async def main() -> None:
         accounts = [account(f"number-{number}", issuer=f"https://{number}.example/") for number in range(CROWD)]
         async with running(None, *accounts, account(), logged_in=False) as world:
-            for number, one in enumerate(accounts):
+            for number, account_ in enumerate(accounts):
                 provider = FakeProvider(subject=None, live=f"rt-of-{number}", _serial=itertools.count(10 * number))
-                world.by_issuer[one.issuer] = provider
-                session = world.table.session(one.name)
+                world.by_issuer[account_.issuer] = provider
+                session = world.table.session(account_.name)
                 await world.logins.import_refresh_token(session, Secret(provider.live), switch_user=False)
-            await event.happen(world.clock)
+            await event.apply(world.clock)
             await anyio.sleep(TICK + 1)
             woken_at = {provider.at[1] for provider in world.by_issuer.values()}
             assert len(woken_at) == 1
-            await anyio.sleep(LIFETIME / 2)  # and nothing more until they are due
+            await anyio.sleep(LIFETIME / 2)  # and no other refresh until one is due
             presented = [provider.presented for provider in world.by_issuer.values()]
             assert presented == [[f"rt-of-{number}", f"rt-{10 * number}"] for number in range(CROWD)]
 
-    live(main)
+    run_test(main)
 
 
 @pytest.mark.parametrize("hours", [1, 8])
-def test_a_reply_that_a_suspend_made_old_is_kept_and_not_served(hours: int) -> None:
-    """The machine slept between the request and its reply."""
+def test_a_token_that_expired_during_a_suspend_is_not_served(hours: int) -> None:
+    """The machine was suspended between the request and its response."""
 
     async def main() -> None:
         provider = HonestProvider(lifetime=LIFETIME)
@@ -146,7 +146,7 @@ def test_a_reply_that_a_suspend_made_old_is_kept_and_not_served(hours: int) -> N
             await world.log_in()
             provider.delay = 5
             async with anyio.create_task_group() as clients:
-                clients.start_soon(world.token, world.session.force())
+                clients.start_soon(world.token, world.session.demand_newer())
                 await anyio.sleep(2)
                 world.clock.suspended += hours * LIFETIME
                 provider.lifetime = LIFETIME - 3
@@ -155,10 +155,10 @@ def test_a_reply_that_a_suspend_made_old_is_kept_and_not_served(hours: int) -> N
             assert provider.takes(await world.token())
             assert provider.presented == ["rt-1", "rt-2", "rt-3"]
 
-    live(main)
+    run_test(main)
 
 
-# Whole minutes and some seconds: the fake store takes moments of its own, in which nothing may be about to expire.
+# Minutes and some seconds: the fake store also takes time, during which no token must expire.
 MINUTES = st.integers(0, 120)
 RESTARTS = st.lists(
     st.builds(Event, st.just("suspend"), MINUTES.map(lambda minutes: 60 * minutes + 7))
@@ -169,10 +169,10 @@ RESTARTS = st.lists(
 
 @settings(deadline=None)
 @given(RESTARTS, st.sampled_from([None, 10.0, 20_000.0]))
-def test_over_a_restart_a_token_is_served_where_no_clock_that_counts_calls_it_old(
+def test_after_a_restart_a_token_is_served_unless_a_clock_shows_its_end(
     events: list[Event], since_reboot: float | None
 ) -> None:
-    """In another boot nothing but the wall clock counts."""
+    """After a reboot only the wall clock counts."""
 
     async def main() -> None:
         with TemporaryDirectory() as notes, pytest.MonkeyPatch.context() as patch:
@@ -181,7 +181,7 @@ def test_over_a_restart_a_token_is_served_where_no_clock_that_counts_calls_it_ol
             await machine.has_a_session()
             obtained = machine.clock.now()
             for event in events:
-                await event.happen(machine.clock)
+                await event.apply(machine.clock)
             passed = machine.clock.now()
             if since_reboot is not None:
                 machine.clock.boot_name = "another boot"
@@ -196,4 +196,4 @@ def test_over_a_restart_a_token_is_served_where_no_clock_that_counts_calls_it_ol
     async def token(heart: Heart) -> str:
         return await heart.token(Demand(min_ttl=0))
 
-    live(main)
+    run_test(main)

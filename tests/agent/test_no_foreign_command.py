@@ -203,7 +203,7 @@ class Harm(Came):
 
     async def refreshes(self) -> None:
         """Refresh, as a person asks for it."""
-        await self.tries(lambda: self.world.token(self.world.session.force()))
+        await self.tries(lambda: self.world.token(self.world.session.demand_newer()))
 
     async def asks_for_another_api(self) -> None:
         """Ask for a token for another API."""
@@ -412,9 +412,9 @@ async def another_user(harm: Harm) -> None:
 
 
 async def bad_signature(harm: Harm) -> None:
-    harm.world.signatures.found = printable(harm.text)
+    harm.world.signatures.reason = printable(harm.text)
     await harm.logs_in()
-    harm.world.signatures.found, harm.world.signatures.error = None, SignatureCheckError(printable(harm.text))
+    harm.world.signatures.reason, harm.world.signatures.error = None, SignatureCheckError(printable(harm.text))
     await harm.logs_in()
 
 
@@ -618,7 +618,7 @@ def sources() -> dict[str, Source]:
         (403, "insufficient_scope", (remedies.widen_scope("work", SCOPE, account(**manager).scope),)),
         (403, "Bearer", (LOG_IN,)),
         (429, "", ()),
-        (500, "", (remedies.look_at_metadata("work"),)),
+        (500, "", (remedies.show_metadata("work"),)),
     ):
         found[f"the Management API's error, {status} {code}"] = Source(
             answering(USER, api(status, code), Harm.reads_the_user, Harm.changes_the_user),
@@ -781,7 +781,7 @@ WAYS_OUT: dict[str, Callable[[Came], Iterable[Found]]] = {
 # ---- the judge
 
 # What a record says of an account with nobody in it, whatever came before.
-EVER = (remedies.log_in("work"), remedies.log_in_in_time("work"))
+EVER = (remedies.log_in("work"), remedies.log_in_before_end("work"))
 _ROW = 12  # characters in a row: fewer can be chance
 
 
@@ -900,7 +900,7 @@ def told_of(kind: type[Failure], text: str) -> Came:
     told = Came()
     renewal = Retrying(failure, 1, NOW, NOW, NOW)
     told.errors += [
-        advice.failed(one, renewal, NOW, key) for key in (MAIN, TokenKey("https://api.example/", "read:all"))
+        advice.refresh_failed(one, renewal, NOW, key) for key in (MAIN, TokenKey("https://api.example/", "read:all"))
     ]
     told.errors += [advice.login_failed(one, failure, command) for command in (remedies.LOGIN, remedies.IMPORT)]
     told.errors += [advice.user_failed("work", account("users"), failure, "read:current_user", SCOPE)]
@@ -955,7 +955,9 @@ def test_what_the_configuration_says_is_one_argument_or_none(key: str, way: str)
             continue
         failure = outcome.Refusal("no")
         told.errors.append(
-            advice.failed(one, Retrying(failure, 1, NOW, NOW, NOW), NOW, TokenKey("https://other.example/", "read:all"))
+            advice.refresh_failed(
+                one, Retrying(failure, 1, NOW, NOW, NOW), NOW, TokenKey("https://other.example/", "read:all")
+            )
         )
         told.errors.append(AgentError("no", remedy=(own_words(one)[1],)))
         helps = [remedy for error in told.errors for remedy in error.remedy]

@@ -1,4 +1,4 @@
-"""A result that others wait for."""
+"""A result that several tasks wait for."""
 
 import anyio
 import pytest
@@ -8,7 +8,7 @@ from auth_agent.promise import Promise
 pytestmark = pytest.mark.anyio
 
 
-async def test_all_who_wait_get_the_result() -> None:
+async def test_all_waiting_tasks_get_the_result() -> None:
     promise = Promise[str]()
     results: list[str] = []
 
@@ -19,25 +19,25 @@ async def test_all_who_wait_get_the_result() -> None:
         tasks.start_soon(wait)
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
-        promise.keep("result")
+        promise.resolve("result")
     assert results == ["result", "result"]
 
 
-async def test_who_comes_late_gets_the_result_at_once() -> None:
+async def test_a_late_wait_returns_the_result_at_once() -> None:
     promise = Promise[str]()
-    promise.keep("result")
-    assert promise.is_over
+    promise.resolve("result")
+    assert promise.is_done
     assert await promise.wait() == "result"
 
 
-async def test_none_is_a_result_too() -> None:
+async def test_none_can_be_the_result() -> None:
     promise = Promise[str | None]()
-    promise.keep(None)
-    assert promise.is_over
+    promise.resolve(None)
+    assert promise.is_done
     assert await promise.wait() is None
 
 
-async def test_an_error_is_raised_in_all_who_wait() -> None:
+async def test_an_error_is_raised_in_all_waiting_tasks() -> None:
     promise = Promise[str]()
     promise.fail(LookupError("nothing there"))
     for _ in range(2):
@@ -45,7 +45,7 @@ async def test_an_error_is_raised_in_all_who_wait() -> None:
             await promise.wait()
 
 
-async def test_an_error_carries_no_trace_of_another_wait() -> None:
+async def test_an_error_has_no_traceback_of_another_wait() -> None:
     promise = Promise[str]()
     error = LookupError("nothing there")
     promise.fail(error)
@@ -61,18 +61,18 @@ async def test_an_error_carries_no_trace_of_another_wait() -> None:
     assert len(set(depths)) == 1
 
 
-@pytest.mark.parametrize("second", ["keep", "fail"])
-async def test_only_the_first_word_counts(second: str) -> None:
+@pytest.mark.parametrize("second", ["resolve", "fail"])
+async def test_only_the_first_result_counts(second: str) -> None:
     promise = Promise[str]()
-    promise.keep("first")
-    if second == "keep":
-        promise.keep("second")
+    promise.resolve("first")
+    if second == "resolve":
+        promise.resolve("second")
     else:
         promise.fail(LookupError("too late"))
     assert await promise.wait() == "first"
 
 
-async def test_a_wait_that_is_cancelled_cancels_nobody_elses() -> None:
+async def test_cancelling_one_wait_does_not_cancel_another() -> None:
     promise = Promise[str]()
     results: list[str] = []
 
@@ -83,5 +83,5 @@ async def test_a_wait_that_is_cancelled_cancels_nobody_elses() -> None:
         tasks.start_soon(wait)
         with anyio.move_on_after(0):
             await promise.wait()
-        promise.keep("result")
+        promise.resolve("result")
     assert results == ["result"]

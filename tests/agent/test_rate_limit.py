@@ -1,13 +1,13 @@
-"""How often clients may make the agent ask the provider."""
+"""How often clients may cause requests to the provider."""
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from auth_agent.sessions.rate_limit import RateLimit
 
-# Seconds since boot, up to a year; to the microsecond, as no clock matters beyond it.
+# Seconds since boot, up to a year, in microseconds.
 TIMES = st.integers(0, 31_536_000_000_000).map(lambda microseconds: microseconds / 1e6)
-# What a sum of such seconds may be off.
+# The rounding error of a sum of such times.
 SLACK = 1e-6
 
 
@@ -16,11 +16,11 @@ def spend_all(rate_limit: RateLimit, now: float) -> int:
     while rate_limit.wait(now) == 0:
         rate_limit.spend(now)
         spent += 1
-        assert spent < 100, "there is no end to it"
+        assert spent < 100, "the limit allows everything"
     return spent
 
 
-def test_a_new_allowance_has_a_burst_of_five() -> None:
+def test_a_new_rate_limit_allows_a_burst_of_five() -> None:
     assert spend_all(RateLimit(), 1000.0) == 5
 
 
@@ -33,20 +33,20 @@ def test_after_the_burst_one_is_allowed_every_ten_seconds() -> None:
     assert spend_all(rate_limit, 1035.0) == 2
 
 
-def test_asking_does_not_spend() -> None:
+def test_wait_counts_no_request() -> None:
     rate_limit = RateLimit()
     assert [rate_limit.wait(1000.0) for _ in range(20)] == [0.0] * 20
     assert spend_all(rate_limit, 1000.0) == 5
 
 
-def test_fifty_seconds_later_the_burst_is_whole_again_and_never_more() -> None:
+def test_after_fifty_seconds_the_whole_burst_is_allowed_again() -> None:
     rate_limit = RateLimit()
     spend_all(rate_limit, 1000.0)
     assert spend_all(rate_limit, 1050.0) == 5
     assert spend_all(rate_limit, 1_000_000.0) == 5
 
 
-def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
+def test_a_clock_that_stands_still_or_goes_back_allows_nothing() -> None:
     rate_limit = RateLimit()
     spend_all(rate_limit, 1000.0)
     assert spend_all(rate_limit, 1000.0) == 0
@@ -55,7 +55,7 @@ def test_a_clock_that_stands_still_or_goes_back_gives_nothing() -> None:
 
 @settings(deadline=None)
 @given(st.lists(TIMES, min_size=1, max_size=30))
-def test_in_no_stretch_of_time_is_more_allowed_than_a_burst_and_one_in_ten_seconds(times: list[float]) -> None:
+def test_no_interval_allows_more_than_a_burst_and_one_in_ten_seconds(times: list[float]) -> None:
     times.sort()
     rate_limit = RateLimit()
     spent = [(now, spend_all(rate_limit, now)) for now in times]
@@ -68,11 +68,11 @@ def test_in_no_stretch_of_time_is_more_allowed_than_a_burst_and_one_in_ten_secon
 
 @settings(deadline=None)
 @given(st.lists(TIMES, min_size=1, max_size=10), TIMES)
-def test_who_waits_as_long_as_told_is_allowed_one(times: list[float], later: float) -> None:
+def test_a_request_is_allowed_after_the_wait(times: list[float], later: float) -> None:
     rate_limit = RateLimit()
     for now in sorted(times):
         spend_all(rate_limit, now)
     now = max(*times, later)
-    told = rate_limit.wait(now)
-    assert 0 <= told <= 10 + SLACK
-    assert rate_limit.wait(now + told + SLACK) == 0
+    wait = rate_limit.wait(now)
+    assert 0 <= wait <= 10 + SLACK
+    assert rate_limit.wait(now + wait + SLACK) == 0

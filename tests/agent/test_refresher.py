@@ -14,7 +14,7 @@ from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 from tests.agent.heart import all_of, running
-from tests.agent.world import ALICE, FakeProvider, account, config, reply
+from tests.agent.world import ALICE, FakeProvider, account, config, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ async def test_a_look_up_before_the_request_takes_nothing_from_the_tokens_life()
 async def test_however_many_ask_there_is_one_refresh() -> None:
     async with running(FakeProvider(delay=2)) as world:
         await anyio.sleep(100)
-        ends = await all_of(*[lambda: world.token(world.session.force()) for _ in range(50)])
+        ends = await all_of(*[lambda: world.token(world.session.demand_newer()) for _ in range(50)])
         assert ends == ["at-3"] * 50
         assert world.provider.presented == ["rt-1", "rt-2"]
         assert world.provider.most_in_flight == 1
@@ -67,7 +67,7 @@ async def test_timers_and_clients_share_the_refresh_in_flight() -> None:
 async def test_a_client_that_gives_up_waiting_does_not_end_the_refresh() -> None:
     async with running(FakeProvider()) as world:
         world.provider.delay = 20
-        assert await all_of(lambda: world.token(world.session.force(), timeout=1)) == ["timeout"]
+        assert await all_of(lambda: world.token(world.session.demand_newer(), timeout=1)) == ["timeout"]
         await anyio.sleep(20)
         assert await world.token() == "at-3"
 
@@ -76,7 +76,7 @@ async def test_a_client_that_leaves_does_not_end_the_refresh() -> None:
     async with running(FakeProvider()) as world:
         world.provider.delay = 20
         with anyio.move_on_after(1):
-            await world.token(world.session.force())
+            await world.token(world.session.demand_newer())
         await anyio.sleep(20)
         assert world.provider.presented == ["rt-1", "rt-2"]
         assert await world.token() == "at-3"
@@ -238,7 +238,7 @@ async def test_after_a_resume_a_client_that_asks_need_not_wait_for_the_tick() ->
 async def test_a_backoff_ends_with_a_suspend() -> None:
     async with running(FakeProvider(lifetime=7200)) as world:
         world.provider.script = [Busy("HTTP 503", 600)]
-        await all_of(lambda: world.token(world.session.force()))
+        await all_of(lambda: world.token(world.session.demand_newer()))
         world.clock.suspended += 60
         await anyio.sleep(31)
         assert len(world.provider.presented) == 2  # afresh: the token is good, and due by its age
@@ -281,7 +281,7 @@ async def test_a_refresh_that_was_refused_for_what_was_mended_meanwhile_is_begun
         ends: list[object] = []
 
         async def wait() -> None:
-            ends.extend(await all_of(lambda: world.token(world.session.force())))
+            ends.extend(await all_of(lambda: world.token(world.session.demand_newer())))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
@@ -321,7 +321,7 @@ async def test_a_logout_during_a_refresh_revokes_the_newest_token() -> None:
     async with running() as world:
         world.provider.delay = 5
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
+            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.demand_newer())))
             await anyio.sleep(1)
             assert await world.logins.log_out(world.session, revoke=True)
         assert world.provider.revoked == ["rt-3"]
@@ -335,7 +335,7 @@ async def test_who_waits_for_a_refresh_is_told_of_the_logout_at_once() -> None:
         ends: list[object] = []
 
         async def wait() -> None:
-            ends.extend(await all_of(lambda: world.token(world.session.force(), timeout=60)))
+            ends.extend(await all_of(lambda: world.token(world.session.demand_newer(), timeout=60)))
             ends.append(anyio.current_time() - begun)
 
         async def log_out() -> None:
@@ -352,7 +352,7 @@ async def test_a_logout_that_keeps_the_providers_session_keeps_it_also_during_a_
     async with running() as world:
         world.provider.delay = 5
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
+            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.demand_newer())))
             await anyio.sleep(1)
             assert not await world.logins.log_out(world.session, revoke=False)
         await anyio.sleep(10)
@@ -374,7 +374,7 @@ async def test_a_logout_waits_ten_seconds_for_a_refresh_and_then_revokes_what_it
     async with running() as world:
         world.provider.delay = 60
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force(), timeout=1)))
+            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.demand_newer(), timeout=1)))
             await anyio.sleep(1)
             before = anyio.current_time()
             assert await world.logins.log_out(world.session, revoke=True)
@@ -404,7 +404,7 @@ async def test_an_ending_agent_lets_a_refresh_finish_and_starts_no_other() -> No
         await world.background.drain()
         assert 2 < anyio.current_time() - before <= 5
         assert world.session.refreshes == 1
-        assert await all_of(lambda: world.token(world.session.force())) == ["unavailable"]
+        assert await all_of(lambda: world.token(world.session.demand_newer())) == ["unavailable"]
 
 
 async def test_an_ending_agent_waits_ten_seconds_at_most() -> None:
@@ -444,7 +444,7 @@ async def test_an_import_that_fails_leaves_the_session_that_was_there(outcome: I
 
 async def test_another_users_import_needs_to_be_meant() -> None:
     async with running() as world:
-        theirs = reply("at-bob", refresh_token="rt-bob-2", subject="auth0|bob")
+        theirs = token_response("at-bob", refresh_token="rt-bob-2", subject="auth0|bob")
         world.provider.script = [theirs]
         assert await all_of(lambda: world.log_in("rt-bob")) == ["denied"]
         assert world.provider.revoked == ["rt-bob-2"]
@@ -477,7 +477,7 @@ async def test_the_same_refresh_token_is_with_its_provider_once_at_a_time() -> N
             await world.logins.log_out(world.session, revoke=False)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
+            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.demand_newer())))
             await anyio.sleep(1)
             tasks.start_soon(log_out)
             await anyio.sleep(1)
@@ -511,7 +511,7 @@ async def test_a_logout_during_an_import_has_the_last_word() -> None:
 
 async def test_an_import_without_an_id_token_does_not_say_that_it_is_another_users() -> None:
     async with running() as world:
-        world.provider.script = [reply("at-9", refresh_token="rt-9", subject=None)]
+        world.provider.script = [token_response("at-9", refresh_token="rt-9", subject=None)]
         with pytest.raises(errors.Denied, match="no ID token"):
             await world.log_in("rt-8")
 
@@ -520,7 +520,7 @@ async def test_after_the_end_of_a_session_another_user_still_has_to_be_meant() -
     async with running(FakeProvider(lifetime=100)) as world:
         world.provider.script = [
             InvalidGrant("invalid_grant"),
-            reply("at-bob", refresh_token="rt-bob", subject="auth0|bob"),
+            token_response("at-bob", refresh_token="rt-bob", subject="auth0|bob"),
         ]
         await anyio.sleep(100)
         assert await all_of(lambda: world.log_in("rt-8")) == ["denied"]
@@ -533,12 +533,12 @@ async def test_a_refresh_that_ends_after_an_import_is_forgotten_and_revoked_wher
     async with running() as world:
         world.provider.delay = 5
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.force())))
+            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.demand_newer())))
             await anyio.sleep(1)
-            world.provider.script = [reply("at-9", refresh_token="rt-9", subject=subject)]
+            world.provider.script = [token_response("at-9", refresh_token="rt-9", subject=subject)]
             world.provider.delay = 0
             await world.log_in("rt-8", switch_user=True)
-            world.provider.script = [reply("at-late", refresh_token="rt-late")]
+            world.provider.script = [token_response("at-late", refresh_token="rt-late")]
         await anyio.sleep(10)
         assert world.provider.script == []
         assert world.provider.revoked == ([] if subject == ALICE else ["rt-2", "rt-late"])

@@ -1,4 +1,4 @@
-"""What helps: every remedy there is, each command of which the command line takes."""
+"""Every remedy: the command line accepts each of their commands."""
 
 import ast
 import inspect
@@ -18,7 +18,7 @@ from auth_agent_client.remedy import Remedy
 ROOT = Path(__file__).parents[2]
 PRODUCT = sorted([*(ROOT / "agent").rglob("*.py"), *(ROOT / "client").rglob("*.py")])
 
-# What a person may have in a configuration, and a shell must not take for more.
+# Values that a configuration may have and that a shell must not interpret.
 ISSUER = "https://id.example/$(reboot)/'`x`'"
 CLIENT = 'a "client"; id'
 AUDIENCE = "https://api.example/a b"
@@ -48,15 +48,15 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "log_in_as_the_same": lambda: remedies.log_in_as_the_same("work.users"),
     "log_in_at_the_source": remedies.log_in_at_the_source,
     "log_in_for_id_tokens": lambda: remedies.log_in_for_id_tokens("work", "email"),
-    "log_in_in_time": lambda: remedies.log_in_in_time("work"),
+    "log_in_before_end": lambda: remedies.log_in_before_end("work"),
     "log_in_for": lambda: remedies.log_in_for("work", remedies.try_again("work.users")),
     "log_out": lambda: remedies.log_out("work"),
     "log_out_and_remove": lambda: remedies.log_out_and_remove("work"),
-    "look_at_metadata": lambda: remedies.look_at_metadata("work"),
+    "show_metadata": lambda: remedies.show_metadata("work"),
     "management_account": lambda: remedies.management_account("work", None, ISSUER, CLIENT, AUDIENCE, SCOPE),
     "one_listen_stream": remedies.one_listen_stream,
     "other_ports": lambda: remedies.other_ports("work"),
-    "put_back_and_reload": remedies.put_back_and_reload,
+    "restore_account_and_reload": remedies.restore_account_and_reload,
     "read_the_log": remedies.read_the_log,
     "refresh": lambda: remedies.refresh("work"),
     "refresh_when_corrected": lambda: remedies.refresh_when_corrected("work"),
@@ -69,7 +69,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "see_status_at": lambda: remedies.see_status_at(SOCKET),
     "set_variable": lambda: remedies.set_variable("XDG_STATE_HOME"),
     "start_agent": remedies.start_agent,
-    "start_anew": remedies.start_anew,
+    "stop_old_agent": remedies.stop_old_agent,
     "start_keyring": remedies.start_keyring,
     "take_from_hosts": remedies.take_from_hosts,
     "switch_user": lambda: remedies.switch_user("work"),
@@ -82,7 +82,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "widen_scope": lambda: remedies.widen_scope("work", SCOPE, "email"),
 }
 
-# Every other program that a remedy may name, with what must stand after it; nothing else is ever shown as a command.
+# All other programs that a remedy may name, with a check of their arguments.
 OTHER_PROGRAMS: dict[str, Callable[[list[str]], bool]] = {
     "chmod": lambda rest: rest[0] == "700" and len(rest) == 2,
     "lsof": lambda rest: rest == ["-nP", "-iTCP", "-sTCP:LISTEN"],
@@ -94,14 +94,14 @@ OTHER_PROGRAMS: dict[str, Callable[[list[str]], bool]] = {
 
 
 def examples(name: str) -> tuple[Remedy, ...]:
-    """The remedies of that function."""
-    made = EXAMPLES[name]()
-    return (made,) if isinstance(made, Remedy) else made
+    """Return the remedies of that function's example."""
+    result = EXAMPLES[name]()
+    return (result,) if isinstance(result, Remedy) else result
 
 
 def accepts(words: list[str]) -> None:
-    """Let the command line parse a command, and do nothing. Raises what it would refuse it with."""
-    if words[0] in light.COMMANDS:  # which click passes on as they are
+    """Let the command line parse a command without running it; raise what it would reject it with."""
+    if words[0] in light.COMMANDS:  # click passes their arguments on unparsed
         light.module(words[0]).COMMAND.parse(words[1:])
         return
     command: click.Command = cli
@@ -119,16 +119,16 @@ def accepts(words: list[str]) -> None:
 
 
 def test_every_remedy_has_an_example() -> None:
-    made = {
+    functions = {
         name
         for name, value in vars(remedies).items()
         if isinstance(value, types.FunctionType) and not name.startswith("_") and name not in inspect.__all__
     } - {"is_account_name"}
-    assert made == set(EXAMPLES)
+    assert functions == set(EXAMPLES)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_command_line_takes_every_command_of_a_remedy(name: str) -> None:
+def test_the_command_line_accepts_every_command_of_a_remedy(name: str) -> None:
     for remedy in examples(name):
         words = list(remedy.command)
         if words[:1] == ["env"]:
@@ -143,7 +143,7 @@ def test_the_command_line_takes_every_command_of_a_remedy(name: str) -> None:
             assert OTHER_PROGRAMS[program](rest), remedy
 
 
-def test_what_the_command_line_does_not_take_would_be_seen() -> None:
+def test_the_check_detects_a_command_that_the_command_line_rejects() -> None:
     for words in (
         ["login", "--no-such-option"],
         ["no-such-command"],
@@ -155,25 +155,25 @@ def test_what_the_command_line_does_not_take_would_be_seen() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_every_value_in_a_command_is_quoted_where_it_is_shown(name: str) -> None:
+def test_every_value_in_a_printed_command_is_quoted(name: str) -> None:
     for remedy in examples(name):
         assert shlex.split(remedy.line) == list(remedy.command)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_words_of_a_remedy_are_an_order_that_a_command_can_follow(name: str) -> None:
+def test_the_text_of_a_remedy_can_be_followed_by_a_command(name: str) -> None:
     for remedy in examples(name):
         assert remedy.text
         assert not remedy.text.endswith((".", ":", " "))
         assert "auth-agent" not in remedy.text
 
 
-def test_a_value_that_is_too_long_to_copy_or_cannot_be_shown_stays_out_of_a_command() -> None:
+def test_a_value_that_is_too_long_or_not_printable_is_in_no_command() -> None:
     for audience in ("https://api.example/" + "x" * 1000, "https://api.example/\x1b[2J"):
         assert remedies.account_of_its_own("work", ISSUER, CLIENT, audience, None).command == ()
 
 
-def test_a_login_with_more_scopes_keeps_those_that_the_account_has() -> None:
+def test_a_login_with_additional_scopes_keeps_those_of_the_account() -> None:
     assert remedies.log_in_for_id_tokens("work", "email read:all").command[-1] == "openid email read:all"
     assert remedies.widen_scope("work", "openid read:it", "read:it write:it openid").command[-1] == (
         "openid read:it write:it"
@@ -181,7 +181,7 @@ def test_a_login_with_more_scopes_keeps_those_that_the_account_has() -> None:
     assert remedies.log_in_for_id_tokens("work", "x" * 1000).command == ()
 
 
-def test_what_helps_a_login_for_another_account_s_user_names_that_account() -> None:
+def test_a_remedy_of_a_management_login_has_the_managed_account() -> None:
     again = remedies.log_in_for("work", remedies.try_again("work.users"))
     assert again.command == ("auth-agent", "login", "work.users", "--management-for", "work")
     for other in (remedies.restart(), remedies.another_socket()):
@@ -189,23 +189,23 @@ def test_what_helps_a_login_for_another_account_s_user_names_that_account() -> N
 
 
 def calls(path: Path, name: str) -> int:
-    """How often a module calls a function of that name."""
+    """Return how often a module calls a function of that name."""
     return sum(
         isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
         for node in ast.walk(ast.parse(path.read_text()))
     )
 
 
-def test_remedies_are_made_in_one_place_of_the_agent_and_one_of_the_client() -> None:
+def test_remedies_are_created_in_one_module_of_the_agent_and_one_of_the_client() -> None:
     assert {path.name for path in PRODUCT if calls(path, "Remedy")} == {"remedies.py", "remedy.py"}
 
 
-# Where a command may stand in a string: its help, its usage, and where it is started.
+# These may have a command in a string: help, usage, and starting the agent.
 _TEACHING = {"cli", "completion"}
 
 
-def sentences(path: Path) -> set[str]:
-    """The strings of a module that aren't docstrings."""
+def strings(path: Path) -> set[str]:
+    """Return the strings of a module, without docstrings."""
     tree = ast.parse(path.read_text())
     docstrings = {
         node.body[0].value
@@ -223,6 +223,6 @@ def sentences(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     "path", [path for path in PRODUCT if path.parent.name not in _TEACHING], ids=lambda path: path.stem
 )
-def test_no_sentence_below_the_command_line_holds_a_command(path: Path) -> None:
+def test_no_string_outside_the_command_line_contains_a_command(path: Path) -> None:
     commands = {f"auth-agent {name}" for name in cli.list_commands(click.Context(cli, **cli.context_settings))}
-    assert {text for text in sentences(path) if any(command in text for command in commands)} == set()
+    assert {text for text in strings(path) if any(command in text for command in commands)} == set()

@@ -18,7 +18,7 @@ from auth_agent.sessions.revocation import Arrival, Revocation, may_end_with
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active, Credentials, Locked, LoggedOut, LoginRequired, State
 from tests.agent.heart import World, all_of, running
-from tests.agent.world import ALICE, CLIENT, ISSUER, FakeProvider, account, config, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeProvider, account, config, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -125,7 +125,7 @@ def test_what_was_asked_of_the_provider_has_no_reason() -> None:
 async def two_of_one_user() -> AsyncGenerator[World]:
     """The accounts `work` (rt-2) and `home` (rt-h), both Alice's."""
     async with running(None, account(), account("home")) as world:
-        world.provider.script = [reply("at-h", refresh_token="rt-h")]
+        world.provider.script = [token_response("at-h", refresh_token="rt-h")]
         await world.log_in("rt-home", name="home")
         yield world
 
@@ -184,9 +184,9 @@ async def test_what_a_refresh_brings_after_a_logout_is_treated_as_the_logout_wan
 ) -> None:
     async with two_of_one_user() as world:
         world.provider.delay = delay
-        world.provider.script = [reply("at-3", refresh_token="rt-3")]
+        world.provider.script = [token_response("at-3", refresh_token="rt-3")]
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(all_of, lambda: world.token(world.session.force()))
+            tasks.start_soon(all_of, lambda: world.token(world.session.demand_newer()))
             await anyio.sleep(1)
             begun = anyio.current_time()
             out = await world.logins.log_out(world.session, revoke=True, shared=shared)
@@ -210,7 +210,7 @@ async def test_a_login_of_the_same_client_that_is_being_proved_is_spared() -> No
         world.provider.delay = 5
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: world.log_in("rt-2b", name="home"))
-            world.provider.script = [reply("at-h", refresh_token="rt-h", subject=BOB)]
+            world.provider.script = [token_response("at-h", refresh_token="rt-h", subject=BOB)]
             await anyio.sleep(1)
             out = await world.logins.log_out(world.session, revoke=True)
             assert (out.revoked, out.shared_with) == (False, ("home",))
@@ -222,7 +222,7 @@ async def test_a_login_of_the_same_client_that_is_being_proved_is_spared() -> No
 
 async def test_of_two_logins_that_are_refused_at_once_the_last_is_revoked() -> None:
     def refused(number: int) -> TokenResponse:
-        return reply(None, refresh_token=f"rt-{number}x")
+        return token_response(None, refresh_token=f"rt-{number}x")
 
     async with running(None, account(), account("home"), logged_in=False) as world:
         world.provider.delay = 5
@@ -248,7 +248,7 @@ async def test_a_session_that_comes_while_the_provider_is_looked_up_is_spared() 
             tasks.start_soon(log_out)
             await anyio.sleep(1)
             world.provider.preparation = 0
-            world.provider.script = [reply("at-h", refresh_token="rt-h")]
+            world.provider.script = [token_response("at-h", refresh_token="rt-h")]
             await world.log_in("rt-home", name="home")
         assert out == [Revocation(revoked=False, shared_with=("home",))]
         assert world.provider.revoked == []
@@ -259,6 +259,6 @@ async def test_another_users_session_that_is_replaced_is_revoked_unless_that_use
         async with two_of_one_user() as world:
             if not others:
                 await world.logins.log_out(world.table.session("home"), revoke=False)
-            world.provider.script = [reply("at-b", refresh_token="rt-b", subject=BOB)]
+            world.provider.script = [token_response("at-b", refresh_token="rt-b", subject=BOB)]
             await world.log_in("rt-bob", switch_user=True)
             assert world.provider.revoked == ([] if others else ["rt-2"])

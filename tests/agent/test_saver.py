@@ -31,7 +31,7 @@ from auth_agent.storage.journal import Journal
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent_client import errors
 from auth_agent_client.remedy import remedies_to_wire
-from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, FakeStore, account, config, reply
+from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, FakeStore, account, config, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -100,7 +100,7 @@ class Heart(heart.Heart):
         return found.value.reveal()
 
     async def refresh(self) -> str:
-        return await self.token(self.session.force())
+        return await self.token(self.session.demand_newer())
 
     async def log_out(self) -> None:
         await self.logins.log_out(self.session, revoke=False)
@@ -187,7 +187,7 @@ async def test_a_session_is_there_again_after_a_restart_with_its_token_and_witho
         assert machine.provider.presented == []
         await anyio.sleep(3600)
         assert machine.provider.presented == ["rt-2"]
-        assert machine.store.has() == "rt-3"
+        assert machine.store.refresh_token() == "rt-3"
 
 
 async def test_a_profile_is_there_again_after_a_restart_and_the_provider_is_not_asked(machine: Machine) -> None:
@@ -355,18 +355,18 @@ async def test_without_a_keyring_that_ever_was_the_sessions_begin_empty(machine:
         assert not heart.session.saved
         machine.is_mended()
         await anyio.sleep(300)
-        assert (heart.session.saved, machine.store.has()) == (True, "rt-2")
+        assert (heart.session.saved, machine.store.refresh_token()) == (True, "rt-2")
 
 
 async def test_an_entry_that_can_not_be_read_is_no_logout_and_is_left_alone(machine: Machine) -> None:
-    machine.store.texts["work"] = Secret('{"version": 2, "canary": 1}')
+    machine.store.entries["work"] = Secret('{"version": 2, "canary": 1}')
     async with machine.agent() as heart:
         assert await heart.token() == "login_required"
         assert heart.session.reason == "the store's entry is of a newer version of auth-agent"
         await anyio.sleep(3600)
-        assert machine.store.texts["work"] == Secret('{"version": 2, "canary": 1}')
+        assert machine.store.entries["work"] == Secret('{"version": 2, "canary": 1}')
         await heart.log_in()
-        assert machine.store.has() == "rt-2"
+        assert machine.store.refresh_token() == "rt-2"
 
 
 async def test_one_entry_that_hangs_or_fails_keeps_no_other_from_being_read(machine: Machine) -> None:
@@ -384,7 +384,7 @@ async def test_one_entry_that_can_not_be_written_keeps_no_other_from_being_read(
     async with machine.agent() as heart:
         machine.store.failing = {"write a": FAILING, "read work": FAILING}
         await anyio.sleep(2)
-        machine.provider.script = [reply("at-a", refresh_token="rt-a")]
+        machine.provider.script = [token_response("at-a", refresh_token="rt-a")]
         await heart.log_in("rt-of-a", "a")
         assert heart.states() == {"a": "ready", "work": "locked"}
         del machine.store.failing["read work"]
@@ -402,7 +402,7 @@ async def test_a_refresh_is_saved_before_its_token_is_served(machine: Machine) -
     async with machine.agent() as heart:
         await anyio.sleep(1)
         assert await seconds(heart.refresh) == pytest.approx(0.5)
-        assert machine.store.has() == "rt-3"
+        assert machine.store.refresh_token() == "rt-3"
         assert heart.session.saved
 
 
@@ -415,10 +415,10 @@ async def test_a_slow_store_is_waited_for_a_second_and_the_session_is_shown_unsa
         watcher = Watcher(heart, "saved")
         machine.store.latency = 3
         assert await seconds(heart.refresh) == pytest.approx(1)
-        assert (heart.session.saved, machine.store.has()) == (False, "rt-2")
+        assert (heart.session.saved, machine.store.refresh_token()) == (False, "rt-2")
         assert heart.saver.about()["unsaved"] == 1
         await anyio.sleep(2.1)
-        assert (heart.session.saved, machine.store.has()) == (True, "rt-3")
+        assert (heart.session.saved, machine.store.refresh_token()) == (True, "rt-3")
         assert heart.saver.about()["unsaved"] == 0
         # The refresh's start, unsaved, the refresh's end, saved.
         assert watcher.seen == [True, False, False, True]
@@ -437,7 +437,7 @@ async def test_while_the_store_fails_nobody_waits_for_it(machine: Machine, failu
         assert await heart.token() == "at-6"
         machine.is_mended()
         await anyio.sleep(300)
-        assert (heart.session.saved, machine.store.has()) == (True, "rt-6")
+        assert (heart.session.saved, machine.store.refresh_token()) == (True, "rt-6")
         assert watcher.seen.count(True) == 2  # the first refresh's start, and the end of it all
         assert await seconds(heart.log_out) < 0.1
 
@@ -460,11 +460,11 @@ async def test_when_saves_overlap_the_newest_state_is_what_stays(machine: Machin
         for _ in range(3):
             await heart.refresh()
         await anyio.sleep(7)
-        assert machine.store.has() == "rt-5"
+        assert machine.store.refresh_token() == "rt-5"
         assert heart.session.saved
         assert machine.store.calls.count("write work") <= 3
         await anyio.sleep(10)
-        assert machine.store.has() == "rt-5"
+        assert machine.store.refresh_token() == "rt-5"
 
 
 async def test_the_end_of_a_session_is_kept_without_the_dead_refresh_token(machine: Machine) -> None:
@@ -474,7 +474,7 @@ async def test_the_end_of_a_session_is_kept_without_the_dead_refresh_token(machi
         machine.provider.script = [InvalidGrant("invalid_grant")]
         assert await heart.refresh() == "login_required"
         await anyio.sleep(1)
-        assert machine.store.has() is None
+        assert machine.store.refresh_token() is None
         assert machine.store.entry()["ended"] == {
             "reason": "invalid_grant",
             "failure": "reauthentication_required",
@@ -518,11 +518,11 @@ async def test_a_store_with_expensive_writes_is_written_when_the_refresh_token_c
 async def test_an_entry_is_as_long_as_the_store_takes_it(machine: Machine) -> None:
     await machine.has_a_session()
     assert machine.store.entry()["token"] is not None
-    machine.store.max_length = len(machine.store.texts["work"].reveal()) - 1
+    machine.store.max_length = len(machine.store.entries["work"].reveal()) - 1
     async with machine.agent() as heart:
         await anyio.sleep(1)
         await heart.refresh()
-        assert (machine.store.has(), machine.store.entry()["login"]["id_token"]) == ("rt-3", None)
+        assert (machine.store.refresh_token(), machine.store.entry()["login"]["id_token"]) == ("rt-3", None)
 
 
 async def test_a_logout_from_a_store_that_never_held_anything_is_done(machine: Machine) -> None:
@@ -547,7 +547,7 @@ async def test_an_ending_agent_waits_until_all_is_saved(machine: Machine) -> Non
         await anyio.sleep(3)
         machine.is_mended()
         assert await seconds(partial(heart.saver.drain, 10)) <= 1.1
-        assert machine.store.has() == "rt-3"
+        assert machine.store.refresh_token() == "rt-3"
 
 
 # ---- logouts
@@ -561,7 +561,7 @@ async def test_a_logout_during_a_save_has_the_last_word(machine: Machine) -> Non
         await heart.refresh()
         await heart.log_out()
         await anyio.sleep(10)
-        assert machine.store.texts == {}
+        assert machine.store.entries == {}
         assert heart.session.saved
     async with machine.agent() as heart:
         assert await heart.token() == "login_required"
@@ -582,12 +582,12 @@ async def test_what_was_logged_out_never_comes_back_though_it_could_not_be_delet
             assert await heart.token() == "login_required"
             assert heart.state() == "logged_out"
             await anyio.sleep(60)
-            assert machine.store.has() == "rt-2"  # still there, and dead
+            assert machine.store.refresh_token() == "rt-2"  # still there, and dead
     machine.is_mended()
     async with machine.agent() as heart:
         assert await heart.token() == "login_required"
         await anyio.sleep(1)
-        assert machine.store.texts == {}
+        assert machine.store.entries == {}
 
 
 async def test_what_was_still_to_be_saved_at_a_logout_is_not_saved_in_the_name_of_that_logout(
@@ -617,7 +617,7 @@ async def test_a_login_after_a_logout_before_its_deletion_lives_on(machine: Mach
         assert await heart.token() == "at-3"
         machine.is_mended()
         await anyio.sleep(20)
-        assert machine.store.has() == "rt-3"
+        assert machine.store.refresh_token() == "rt-3"
         assert "delete work" not in machine.store.calls[-1:]
         assert heart.journal.note("work").tombstone is None
     async with machine.agent() as heart:
@@ -664,10 +664,10 @@ async def test_a_deletion_is_tried_until_it_is_done(machine: Machine) -> None:
         machine.store.failing = {"delete": FAILING}
         await heart.log_out()
         await anyio.sleep(3600)
-        assert machine.store.has() == "rt-2"
+        assert machine.store.refresh_token() == "rt-2"
         machine.is_mended()
         await anyio.sleep(15.1)
-        assert machine.store.texts == {}
+        assert machine.store.entries == {}
         assert heart.journal.note("work").tombstone is None
         assert heart.session.saved
 
@@ -681,7 +681,7 @@ async def test_a_session_may_be_logged_out_before_it_was_read(machine: Machine) 
         assert heart.state() == "logged_out"
         machine.is_mended()
         await anyio.sleep(6)
-        assert machine.store.texts == {}
+        assert machine.store.entries == {}
 
 
 # ---- what was interrupted, replaced, or changed by another
@@ -720,7 +720,7 @@ async def test_a_refresh_is_known_to_be_interrupted_also_where_the_save_before_i
             machine.provider.delay = 60
             tasks.start_soon(heart.refresh)  # rt-3 is out
             await anyio.sleep(10)
-            assert (machine.store.has(), heart.session.saved) == ("rt-3", True)
+            assert (machine.store.refresh_token(), heart.session.saved) == ("rt-3", True)
             tasks.cancel_scope.cancel()
     machine.provider.delay = 0
     async with machine.agent() as heart:
@@ -730,11 +730,11 @@ async def test_a_refresh_is_known_to_be_interrupted_also_where_the_save_before_i
 
 async def test_an_old_copy_of_an_entry_is_never_presented(machine: Machine) -> None:
     await machine.has_a_session()
-    old = machine.store.texts["work"]
+    old = machine.store.entries["work"]
     async with machine.agent() as heart:
         await anyio.sleep(1)
         await heart.refresh()
-    machine.store.texts["work"] = old  # a backup was restored
+    machine.store.entries["work"] = old  # a backup was restored
     async with machine.agent() as heart:
         assert await heart.token() == "login_required"
         assert heart.session.reason == OLD_COPY
@@ -754,14 +754,14 @@ async def test_a_crash_before_the_save_is_tried_with_what_the_store_has(machine:
         await anyio.sleep(1)
         assert machine.provider.presented == ["rt-2", "rt-2"]
         assert await heart.token() == "at-4"
-        assert machine.store.has() == "rt-4"
+        assert machine.store.refresh_token() == "rt-4"
 
 
 def put(machine: Machine, refresh_token: str, **changes: object) -> None:
     """Another process changes the entry."""
     entry = machine.store.entry()
     entry["login"].update({"refresh_token": refresh_token, **changes})
-    machine.store.texts["work"] = Secret(json.dumps(entry))
+    machine.store.entries["work"] = Secret(json.dumps(entry))
 
 
 async def test_what_another_process_put_there_is_adopted_when_the_provider_calls_ours_dead(machine: Machine) -> None:
@@ -772,7 +772,7 @@ async def test_what_another_process_put_there_is_adopted_when_the_provider_calls
         machine.provider.live = "rt-theirs"
         assert await heart.refresh() == "at-3"
         assert machine.provider.presented == ["rt-2", "rt-theirs"]
-        assert machine.store.has() == "rt-3"
+        assert machine.store.refresh_token() == "rt-3"
 
 
 @pytest.mark.parametrize(
@@ -804,11 +804,11 @@ async def test_what_a_logout_made_dead_is_not_adopted(machine: Machine) -> None:
     await machine.has_a_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        before = machine.store.texts["work"]
+        before = machine.store.entries["work"]
         await heart.log_out()
         await heart.log_in("rt-2")
         await heart.journal.mark_deleted("work", "a logout since")
-        machine.store.texts["work"] = before
+        machine.store.entries["work"] = before
         machine.provider.script = [InvalidGrant("invalid_grant")]
         assert await heart.refresh() == "login_required"
         assert machine.provider.presented == ["rt-2", "rt-3"]
@@ -830,7 +830,7 @@ async def test_a_session_does_not_end_while_the_store_can_not_be_read(machine: M
         machine.is_mended()
         await anyio.sleep(60)
         assert heart.session.reason is None
-        assert machine.store.has() == "rt-3"
+        assert machine.store.refresh_token() == "rt-3"
 
 
 async def test_a_hanging_store_delays_no_verdict_for_long(machine: Machine) -> None:
@@ -930,7 +930,7 @@ async def test_no_defect_in_a_store_ends_the_keeping(machine: Machine, caplog: p
             await heart.log_out()
             machine.is_mended()
             await anyio.sleep(60)
-            assert machine.store.texts == {}
+            assert machine.store.entries == {}
     assert "canary" not in caplog.text
     assert "rt-" not in caplog.text
 
@@ -944,7 +944,7 @@ async def test_a_failing_store_is_not_asked_without_end(machine: Machine, failur
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.fails(failure)
-        machine.provider.script = [reply("at-home", refresh_token="rt-home")]
+        machine.provider.script = [token_response("at-home", refresh_token="rt-home")]
         await heart.log_in("rt-of-home", "home")
         await heart.log_out()
         before = len(machine.store.calls)
@@ -991,4 +991,4 @@ async def test_an_outage_of_the_provider_and_the_store_ends_in_one_refresh_each(
         machine.is_mended()
         await anyio.sleep(60)
         assert heart.state() == "ready"
-        assert machine.store.has() == heart.machine.provider.live
+        assert machine.store.refresh_token() == heart.machine.provider.live

@@ -17,7 +17,7 @@ from auth_agent.secret import Secret
 from auth_agent.storage import journal
 from auth_agent_client import errors
 from tests.agent.test_saver import FAILING, LOCKED, MISSING, Disk, Heart, Machine
-from tests.agent.world import ALICE, account, config, reply
+from tests.agent.world import ALICE, account, config, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +69,7 @@ async def test_what_was_presented_is_dead_though_the_agent_died_between_the_save
         async with machine.agent() as heart:
             await heart.saver.wait_until_loaded(heart.session)
             await heart.log_in()
-            assert machine.store.has() == "rt-2"
+            assert machine.store.refresh_token() == "rt-2"
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
         with pytest.raises(errors.InvalidRequest, match="used before"):
@@ -104,10 +104,10 @@ async def test_what_a_login_replaces_is_revoked_when_the_store_has_its_successor
         await heart.log_in("rt-10", switch_user=True)
         await anyio.sleep(100)
         assert machine.provider.revoked == []
-        assert machine.store.has() == "rt-2"
+        assert machine.store.refresh_token() == "rt-2"
         machine.is_mended()
         await anyio.sleep(20)
-        assert machine.store.has() != "rt-2"
+        assert machine.store.refresh_token() != "rt-2"
         assert machine.provider.revoked == ["rt-2"]
 
 
@@ -136,7 +136,7 @@ async def test_what_was_to_be_revoked_later_is_not_when_another_session_may_end_
         await heart.log_in("rt-20", "home")
         machine.is_mended()
         await anyio.sleep(100)
-        assert machine.store.has() != "rt-2"
+        assert machine.store.refresh_token() != "rt-2"
         assert machine.provider.revoked == []
 
 
@@ -203,15 +203,15 @@ async def test_a_client_does_not_wait_behind_all_that_is_to_be_saved(
 ) -> None:
     async def token(_: Client, request: TokenRequest) -> TokenResponse | Failure:
         await anyio.sleep(3)
-        return reply("at", refresh_token=f"{request.secrets['refresh_token'].reveal()}x")
+        return token_response("at", refresh_token=f"{request.secrets['refresh_token'].reveal()}x")
 
     machine.accounts = [*(f"number-{number}" for number in range(600)), "work"]
     await machine.has_a_session()
-    entry = json.loads(machine.store.texts["work"].reveal())
+    entry = json.loads(machine.store.entries["work"].reveal())
     for name in machine.accounts[:-1]:
         entry["login"]["refresh_token"] = f"rt-of-{name}"
-        machine.store.texts[name] = Secret(json.dumps({**entry, "account": name}))
-    machine.clock.pass_(4000)  # all have expired
+        machine.store.entries[name] = Secret(json.dumps({**entry, "account": name}))
+    machine.clock.advance(4000)  # all have expired
     monkeypatch.setattr(machine.provider, "token", token)
     machine.store.latency = 0.05
     async with machine.agent() as heart:
@@ -237,13 +237,13 @@ async def test_an_ending_agent_tries_on_until_the_store_takes_it(machine: Machin
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(mend)
             await heart.background.drain()
-        assert machine.store.has() == "rt-3"
+        assert machine.store.refresh_token() == "rt-3"
 
 
 async def test_an_ending_agent_saves_while_it_waits_for_a_provider(machine: Machine) -> None:
     machine.accounts = ["work", "slow"]
     await machine.has_a_session()
-    machine.provider.script = [reply("at-of-slow", refresh_token="rt-of-slow")]
+    machine.provider.script = [token_response("at-of-slow", refresh_token="rt-of-slow")]
     await machine.has_a_session("slow", "rt-from-elsewhere")
     async with machine.agent() as heart:
         await anyio.sleep(1)
@@ -257,7 +257,7 @@ async def test_an_ending_agent_saves_while_it_waits_for_a_provider(machine: Mach
         begun = anyio.current_time()
         await heart.background.drain()
         assert anyio.current_time() - begun <= 12.1
-        assert machine.store.has() == "rt-3"
+        assert machine.store.refresh_token() == "rt-3"
 
 
 async def test_a_refresh_succeeds_where_no_thread_can_be_started(

@@ -32,9 +32,9 @@ from auth_agent.sessions.state import (
     Retrying,
 )
 from auth_agent_client import errors
-from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, jwt, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, jwt, token_response
 
-LIFETIME = 3600.0  # a lead of 720 s, a wish of 60 s
+LIFETIME = 3600.0  # a lead of 720 s, a preferred TTL of 60 s
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def session(clock: FakeClock) -> Session:
-    """Logged in as Alice, with a token of an hour."""
+    """A session of Alice with a token of an hour."""
     return logged_in(clock)
 
 
@@ -59,17 +59,21 @@ def logged_in(
     account_ = account(audience=audience)
     session = Session(account_, chance=0.0)
     secret = None if refresh_token is None else Secret(refresh_token)
-    login = Credentials(ISSUER, CLIENT, account_.audience, ALICE, "Alice", secret, None)
-    session.log_in(login, session.access_token(reply(access_token, lifetime=lifetime), login, clock.now()), clock.now())
+    credentials = Credentials(ISSUER, CLIENT, account_.audience, ALICE, "Alice", secret, None)
+    session.log_in(
+        credentials,
+        session.access_token(token_response(access_token, lifetime=lifetime), credentials, clock.now()),
+        clock.now(),
+    )
     return session
 
 
 def refreshed(session: Session, clock: FakeClock, outcome: object, *, took: float = 0) -> bool:
-    """A refresh from its start to its end; whether its result was the session's."""
+    """Run a refresh from start to end; return whether its result was applied."""
     sent = clock.now()
     session.start(sent)
-    clock.pass_(took)
-    assert isinstance(outcome, (Failure, type(reply())))
+    clock.advance(took)
+    assert isinstance(outcome, (Failure, type(token_response())))
     return session.settle(session.finish(session.epoch, outcome, sent, clock.now(), 0.5))
 
 
@@ -79,183 +83,179 @@ def current(session: Session) -> str:
 
 
 def refresh_token(session: Session) -> str | None:
-    login = session.credentials
-    return None if login is None or login.refresh_token is None else login.refresh_token.reveal()
+    credentials = session.credentials
+    return None if credentials is None or credentials.refresh_token is None else credentials.refresh_token.reveal()
 
 
 # ---- serving
 
 
-def test_a_good_token_is_served_at_once(session: Session, clock: FakeClock) -> None:
-    found = session.token(MAIN, None, clock.now())
-    assert found is not None
-    assert found.value == Secret("at-1")
-    assert session.decide(Demand(), clock.now()) == Serve(found)
+def test_a_valid_token_is_served_at_once(session: Session, clock: FakeClock) -> None:
+    token = session.token(MAIN, None, clock.now())
+    assert token is not None
+    assert token.value == Secret("at-1")
+    assert session.decide(Demand(), clock.now()) == Serve(token)
 
 
 def test_a_token_is_never_served_after_its_end(session: Session, clock: FakeClock) -> None:
-    clock.pass_(LIFETIME - 1)
+    clock.advance(LIFETIME - 1)
     assert session.token(MAIN, 0, clock.now()) is None
-    assert session.decide(Demand(min_ttl=0), clock.now()) == Start(driven=False)
+    assert session.decide(Demand(min_ttl=0), clock.now()) == Start(rate_limited=False)
 
 
-def test_a_token_is_not_served_when_the_wall_clock_was_set_back(session: Session, clock: FakeClock) -> None:
+def test_a_token_is_not_served_after_the_wall_clock_was_set_back(session: Session, clock: FakeClock) -> None:
     clock.wall -= 7200
     assert session.token(MAIN, None, clock.now()) is None
 
 
-def test_a_demand_that_no_token_can_satisfy_is_refused_without_asking(session: Session, clock: FakeClock) -> None:
-    refused = session.decide(Demand(min_ttl=LIFETIME), clock.now())
-    assert isinstance(refused, errors.LifetimeTooShort)
-    assert refused.lifetime == LIFETIME - 1
+def test_a_min_ttl_that_no_token_satisfies_is_an_error_without_a_request(session: Session, clock: FakeClock) -> None:
+    error = session.decide(Demand(min_ttl=LIFETIME), clock.now())
+    assert isinstance(error, errors.LifetimeTooShort)
+    assert error.lifetime == LIFETIME - 1
 
 
-def test_a_demand_for_more_than_is_left_starts_a_refresh_that_counts(session: Session, clock: FakeClock) -> None:
-    clock.pass_(1000)
-    assert session.decide(Demand(min_ttl=3000), clock.now()) == Start(driven=True)
+def test_a_min_ttl_above_the_remaining_time_starts_a_rate_limited_refresh(session: Session, clock: FakeClock) -> None:
+    clock.advance(1000)
+    assert session.decide(Demand(min_ttl=3000), clock.now()) == Start(rate_limited=True)
 
 
-def test_a_token_that_had_expired_when_it_came_is_no_token_and_no_clients_fault(
-    session: Session, clock: FakeClock
-) -> None:
-    clock.pass_(LIFETIME)
-    assert refreshed(session, clock, reply("at-2", refresh_token="rt-2", lifetime=5), took=6)
+def test_a_new_token_that_has_already_expired_is_a_transient_failure(session: Session, clock: FakeClock) -> None:
+    clock.advance(LIFETIME)
+    assert refreshed(session, clock, token_response("at-2", refresh_token="rt-2", lifetime=5), took=6)
     assert (current(session), refresh_token(session)) == ("at-1", "rt-2")
-    refused = session.decide(Demand(), clock.now(), waited=True)
-    assert isinstance(refused, errors.Unavailable)
-    assert "had expired when it came" in refused.message
-    assert refused.retry_after is not None
-    assert refused.retry_after > 0
+    error = session.decide(Demand(), clock.now(), waited=True)
+    assert isinstance(error, errors.Unavailable)
+    assert error.failure == "unreachable"
+    assert error.retry_after is not None
+    assert error.retry_after > 0
 
 
-def test_a_demand_that_a_new_token_does_not_satisfy_either_ends_in_an_answer(
-    session: Session, clock: FakeClock
-) -> None:
-    clock.pass_(1000)
-    assert refreshed(session, clock, reply("at-2", lifetime=600))
-    refused = session.decide(Demand(min_ttl=3000), clock.now(), waited=True)
-    assert isinstance(refused, errors.LifetimeTooShort)
-    assert refused.lifetime == 599
+def test_a_min_ttl_that_the_new_token_does_not_satisfy_is_an_error(session: Session, clock: FakeClock) -> None:
+    clock.advance(1000)
+    assert refreshed(session, clock, token_response("at-2", lifetime=600))
+    error = session.decide(Demand(min_ttl=3000), clock.now(), waited=True)
+    assert isinstance(error, errors.LifetimeTooShort)
+    assert error.lifetime == 599
 
 
-def test_a_wish_for_a_fresher_token_waits_a_second_at_most(session: Session, clock: FakeClock) -> None:
-    clock.pass_(LIFETIME - 30)  # good for 29 s, less than the wish of 60 s
+def test_a_client_without_min_ttl_waits_a_second_for_a_fresher_token(session: Session, clock: FakeClock) -> None:
+    clock.advance(LIFETIME - 30)  # valid for 29 s, less than the preferred TTL of 60 s
     session.start(clock.now())
-    clock.pass_(0.4)
+    clock.advance(0.4)
     decision = session.decide(Demand(), clock.now())
     assert isinstance(decision, Join)
     assert decision.patience == pytest.approx(0.6)
-    clock.pass_(0.6)
+    clock.advance(0.6)
     assert isinstance(session.decide(Demand(), clock.now()), Serve)
 
 
-def test_a_demand_waits_as_long_as_the_client_does(session: Session, clock: FakeClock) -> None:
-    clock.pass_(LIFETIME - 30)
+def test_a_client_with_min_ttl_waits_until_its_own_timeout(session: Session, clock: FakeClock) -> None:
+    clock.advance(LIFETIME - 30)
     session.start(clock.now())
-    clock.pass_(20)
+    clock.advance(20)
     assert session.decide(Demand(min_ttl=60), clock.now()) == Join(None)
 
 
-def test_a_wish_is_waived_when_a_refresh_has_failed(session: Session, clock: FakeClock) -> None:
-    clock.pass_(LIFETIME - 30)
+def test_after_a_failed_refresh_a_client_without_min_ttl_does_not_wait(session: Session, clock: FakeClock) -> None:
+    clock.advance(LIFETIME - 30)
     refreshed(session, clock, Unsent("no route"))
     assert isinstance(session.decide(Demand(), clock.now()), Serve)
     session.start(clock.now())
     assert isinstance(session.decide(Demand(), clock.now()), Serve)
 
 
-def test_a_token_by_force_is_newer_than_the_current_one(session: Session, clock: FakeClock) -> None:
-    demand = session.force()
-    assert session.decide(demand, clock.now()) == Start(driven=True)
-    refreshed(session, clock, reply("at-2"))
+def test_a_demand_for_a_newer_token_is_satisfied_by_the_next_token(session: Session, clock: FakeClock) -> None:
+    demand = session.demand_newer()
+    assert session.decide(demand, clock.now()) == Start(rate_limited=True)
+    refreshed(session, clock, token_response("at-2"))
     decision = session.decide(demand, clock.now(), waited=True)
     assert isinstance(decision, Serve)
     assert decision.token.value == Secret("at-2")
 
 
-def test_refreshes_that_clients_drive_are_limited(session: Session, clock: FakeClock) -> None:
+def test_refreshes_that_clients_cause_are_rate_limited(session: Session, clock: FakeClock) -> None:
     for _ in range(5):
-        assert session.decide(session.force(), clock.now()) == Start(driven=True)
+        assert session.decide(session.demand_newer(), clock.now()) == Start(rate_limited=True)
         session.rate_limit.spend(clock.now().boot)
-    refused = session.decide(session.force(), clock.now())
-    assert isinstance(refused, errors.Unavailable)
-    assert refused.retry_after == pytest.approx(10)
-    clock.pass_(10)
-    assert session.decide(session.force(), clock.now()) == Start(driven=True)
+    error = session.decide(session.demand_newer(), clock.now())
+    assert isinstance(error, errors.Unavailable)
+    assert error.retry_after == pytest.approx(10)
+    clock.advance(10)
+    assert session.decide(session.demand_newer(), clock.now()) == Start(rate_limited=True)
 
 
-def test_an_expired_token_is_refreshed_however_often_clients_drove(session: Session, clock: FakeClock) -> None:
+def test_an_expired_token_is_refreshed_in_spite_of_the_rate_limit(session: Session, clock: FakeClock) -> None:
     for _ in range(5):
         session.rate_limit.spend(clock.now().boot)
-    clock.pass_(LIFETIME)
+    clock.advance(LIFETIME)
     session.rate_limit = type(session.rate_limit)()
     for _ in range(5):
         session.rate_limit.spend(clock.now().boot)
-    assert session.decide(Demand(), clock.now()) == Start(driven=False)
+    assert session.decide(Demand(), clock.now()) == Start(rate_limited=False)
 
 
 def test_without_a_refresh_token_the_access_token_is_served_to_its_end(clock: FakeClock) -> None:
     session = logged_in(clock, refresh_token=None)
-    clock.pass_(LIFETIME - 2)
+    clock.advance(LIFETIME - 2)
     assert isinstance(session.decide(Demand(), clock.now()), Serve)
-    clock.pass_(2)
-    refused = session.decide(Demand(), clock.now())
-    assert isinstance(refused, errors.LoginRequired)
-    assert refused.reason == "no_refresh_token"
+    clock.advance(2)
+    error = session.decide(Demand(), clock.now())
+    assert isinstance(error, errors.LoginRequired)
+    assert error.reason == "no_refresh_token"
 
 
-def test_who_never_logged_in_is_told_to(clock: FakeClock) -> None:
-    refused = Session(account(), 0.0).decide(Demand(), clock.now())
-    assert isinstance(refused, errors.LoginRequired)
-    assert refused.reason == "logged_out"
+def test_without_a_login_the_answer_is_login_required(clock: FakeClock) -> None:
+    error = Session(account(), 0.0).decide(Demand(), clock.now())
+    assert isinstance(error, errors.LoginRequired)
+    assert error.reason == "logged_out"
 
 
 # ---- an outage
 
 
 def outage(session: Session, clock: FakeClock, failures: int = 6, failure: Failure | None = None) -> None:
-    """The token has expired, and the provider failed so often that the backoff is long."""
-    clock.pass_(LIFETIME)
+    """Let the token expire, and refreshes fail so often that the backoff is long."""
+    clock.advance(LIFETIME)
     for _ in range(failures):
         refreshed(session, clock, failure or Unsent("no route"))
 
 
-def test_between_two_attempts_the_answer_comes_at_once(session: Session, clock: FakeClock) -> None:
+def test_between_two_attempts_clients_get_an_error_at_once(session: Session, clock: FakeClock) -> None:
     outage(session, clock)
-    refused = session.decide(Demand(), clock.now())
-    assert isinstance(refused, errors.Unavailable)
-    assert "no route" in refused.message
+    error = session.decide(Demand(), clock.now())
+    assert isinstance(error, errors.Unavailable)
+    assert error.reason == "no route"
 
 
-def test_clients_that_ask_bring_the_next_attempt_forward_to_two_seconds(session: Session, clock: FakeClock) -> None:
+def test_requests_bring_the_next_attempt_forward_to_two_seconds(session: Session, clock: FakeClock) -> None:
     outage(session, clock)
-    refused = session.decide(Demand(), clock.now())
-    assert isinstance(refused, errors.Unavailable)
-    assert refused.retry_after == pytest.approx(2)
-    clock.pass_(2)
-    assert session.decide(Demand(), clock.now()) == Start(driven=False)
+    error = session.decide(Demand(), clock.now())
+    assert isinstance(error, errors.Unavailable)
+    assert error.retry_after == pytest.approx(2)
+    clock.advance(2)
+    assert session.decide(Demand(), clock.now()) == Start(rate_limited=False)
 
 
-def test_a_client_that_waited_for_a_failed_attempt_gets_an_answer(session: Session, clock: FakeClock) -> None:
+def test_a_client_that_waited_for_a_failed_attempt_gets_an_error(session: Session, clock: FakeClock) -> None:
     outage(session, clock, failures=1)
-    clock.pass_(30)
+    clock.advance(30)
     assert isinstance(session.decide(Demand(), clock.now(), waited=True), errors.Unavailable)
 
 
-def test_clients_do_not_outrun_retry_after(session: Session, clock: FakeClock) -> None:
+def test_requests_do_not_shorten_retry_after(session: Session, clock: FakeClock) -> None:
     outage(session, clock, failures=1, failure=Busy("HTTP 429", 300))
-    refused = session.decide(Demand(), clock.now())
-    assert isinstance(refused, errors.Unavailable)
-    assert refused.retry_after == pytest.approx(300)
-    clock.pass_(299)
+    error = session.decide(Demand(), clock.now())
+    assert isinstance(error, errors.Unavailable)
+    assert error.retry_after == pytest.approx(300)
+    clock.advance(299)
     assert isinstance(session.decide(Demand(), clock.now()), errors.Unavailable)
 
 
-def test_clients_do_not_hasten_anything_while_a_token_is_good(session: Session, clock: FakeClock) -> None:
+def test_requests_bring_no_attempt_forward_while_a_token_is_valid(session: Session, clock: FakeClock) -> None:
     for _ in range(6):
         refreshed(session, clock, Unsent("no route"))
     before = session.refresh_at()
-    assert isinstance(session.decide(session.force(), clock.now()), errors.Unavailable)
+    assert isinstance(session.decide(session.demand_newer(), clock.now()), errors.Unavailable)
     assert isinstance(session.decide(Demand(), clock.now()), Serve)
     assert session.refresh_at() == before
 
@@ -270,34 +270,34 @@ def test_clients_do_not_hasten_anything_while_a_token_is_good(session: Session, 
         (Lost("no reply"), "unavailable"),
     ],
 )
-def test_each_failure_has_its_code_once_no_token_is_left(
+def test_without_a_valid_token_each_failure_has_its_error_code(
     session: Session, clock: FakeClock, failure: Failure, code: str
 ) -> None:
     outage(session, clock, failures=1, failure=failure)
-    refused = session.decide(Demand(), clock.now())
-    assert isinstance(refused, errors.AgentError)
-    assert refused.code == code
+    error = session.decide(Demand(), clock.now())
+    assert isinstance(error, errors.AgentError)
+    assert error.code == code
     assert refresh_token(session) == "rt-1"
 
 
 # ---- 401 from an API
 
 
-def test_the_current_token_rejected_is_refreshed_once(session: Session, clock: FakeClock) -> None:
-    clock.pass_(100)
+def test_a_rejected_current_token_is_refreshed_once(session: Session, clock: FakeClock) -> None:
+    clock.advance(100)
     demand = session.reject(MAIN, "at-1", clock.now())
     assert isinstance(demand, Demand)
-    assert session.decide(demand, clock.now()) == Start(driven=True)
+    assert session.decide(demand, clock.now()) == Start(rate_limited=True)
     session.start(clock.now())
     again = session.reject(MAIN, "at-1", clock.now())
     assert isinstance(again, Demand)
     assert session.decide(again, clock.now()) == Join(None)
-    assert isinstance(session.decide(Demand(), clock.now()), Serve)  # others keep getting it
+    assert isinstance(session.decide(Demand(), clock.now()), Serve)  # other clients still get the token
 
 
-def test_an_older_token_rejected_is_answered_with_the_current_one(session: Session, clock: FakeClock) -> None:
-    refreshed(session, clock, reply("at-2"))
-    clock.pass_(100)
+def test_the_answer_to_a_rejected_older_token_is_the_current_one(session: Session, clock: FakeClock) -> None:
+    refreshed(session, clock, token_response("at-2"))
+    clock.advance(100)
     demand = session.reject(MAIN, "at-1", clock.now())
     assert isinstance(demand, Demand)
     decision = session.decide(demand, clock.now())
@@ -305,23 +305,23 @@ def test_an_older_token_rejected_is_answered_with_the_current_one(session: Sessi
     assert decision.token.value == Secret("at-2")
 
 
-def test_a_young_token_rejected_tells_of_the_api(session: Session, clock: FakeClock) -> None:
-    clock.pass_(59)
+def test_a_rejected_token_is_not_refreshed_in_its_first_minute(session: Session, clock: FakeClock) -> None:
+    clock.advance(59)
     assert isinstance(session.reject(MAIN, "at-1", clock.now()), errors.Denied)
-    clock.pass_(1)
+    clock.advance(1)
     assert isinstance(session.reject(MAIN, "at-1", clock.now()), Demand)
 
 
-def test_young_is_a_tenth_of_a_short_life(clock: FakeClock) -> None:
+def test_a_rejected_short_lived_token_is_not_refreshed_in_its_first_tenth(clock: FakeClock) -> None:
     session = logged_in(clock, lifetime=5)
-    clock.pass_(0.4)
+    clock.advance(0.4)
     assert isinstance(session.reject(MAIN, "at-1", clock.now()), errors.Denied)
-    clock.pass_(0.1)
+    clock.advance(0.1)
     assert isinstance(session.reject(MAIN, "at-1", clock.now()), Demand)
 
 
-def test_an_unknown_token_rejected_changes_nothing(session: Session, clock: FakeClock) -> None:
-    clock.pass_(100)
+def test_a_rejected_unknown_token_changes_nothing(session: Session, clock: FakeClock) -> None:
+    clock.advance(100)
     revision = session.revision
     demand = session.reject(MAIN, "never-seen", clock.now())
     assert isinstance(demand, Demand)
@@ -329,61 +329,61 @@ def test_an_unknown_token_rejected_changes_nothing(session: Session, clock: Fake
     assert session.revision == revision
 
 
-# ---- what comes of a refresh
+# ---- results of refreshes
 
 
-def test_a_refresh_brings_a_token_and_a_new_refresh_token(session: Session, clock: FakeClock) -> None:
-    assert refreshed(session, clock, reply("at-2", refresh_token="rt-2"))
+def test_a_refresh_replaces_the_access_token_and_the_refresh_token(session: Session, clock: FakeClock) -> None:
+    assert refreshed(session, clock, token_response("at-2", refresh_token="rt-2"))
     assert (current(session), refresh_token(session), session.refreshes) == ("at-2", "rt-2", 1)
 
 
 def test_without_a_new_refresh_token_the_old_one_is_kept(session: Session, clock: FakeClock) -> None:
-    assert refreshed(session, clock, reply("at-2", refresh_token=None))
+    assert refreshed(session, clock, token_response("at-2", refresh_token=None))
     assert refresh_token(session) == "rt-1"
 
 
 def test_without_an_id_token_the_subject_is_kept(session: Session, clock: FakeClock) -> None:
-    assert refreshed(session, clock, reply("at-2", subject=None))
+    assert refreshed(session, clock, token_response("at-2", subject=None))
     assert session.credentials is not None
     assert session.credentials.subject == ALICE
 
 
-def test_a_tokens_life_begins_when_its_request_was_sent(session: Session, clock: FakeClock) -> None:
+def test_a_tokens_lifetime_begins_when_its_request_was_sent(session: Session, clock: FakeClock) -> None:
     sent = clock.now()
-    refreshed(session, clock, reply("at-2", lifetime=100), took=20)
+    refreshed(session, clock, token_response("at-2", lifetime=100), took=20)
     assert isinstance(session.state, Active)
     assert session.state.tokens[MAIN].served_until == sent.after(99)
 
 
-def test_a_token_without_a_lifetime_is_assumed_to_live_an_hour(session: Session, clock: FakeClock) -> None:
-    refreshed(session, clock, reply("at-2", lifetime=None))
+def test_a_token_without_a_lifetime_is_assumed_to_be_valid_for_an_hour(session: Session, clock: FakeClock) -> None:
+    refreshed(session, clock, token_response("at-2", lifetime=None))
     assert isinstance(session.state, Active)
-    found = session.state.tokens[MAIN]
-    assert (found.lifetime, found.assumed) == (3600, True)
+    token = session.state.tokens[MAIN]
+    assert (token.lifetime, token.assumed) == (3600, True)
 
 
-def test_a_result_after_logout_is_not_the_sessions(session: Session, clock: FakeClock) -> None:
+def test_a_refresh_that_finishes_after_logout_is_discarded(session: Session, clock: FakeClock) -> None:
     session.start(clock.now())
     epoch = session.epoch
     session.log_out()
     revision = session.revision
-    effects = session.finish(epoch, reply("at-2"), clock.now(), clock.now(), 0.5)
+    effects = session.finish(epoch, token_response("at-2"), clock.now(), clock.now(), 0.5)
     assert effects.save is None
     assert not session.settle(effects)
     assert session.credentials is None
     assert session.revision == revision
 
 
-def test_a_result_after_another_login_is_not_the_sessions(session: Session, clock: FakeClock) -> None:
+def test_a_refresh_that_finishes_after_another_login_is_discarded(session: Session, clock: FakeClock) -> None:
     session.start(clock.now())
     epoch = session.epoch
-    login = Credentials(ISSUER, CLIENT, None, ALICE, None, Secret("rt-9"), None)
-    session.log_in(login, session.access_token(reply("at-9"), login, clock.now()), clock.now())
-    assert not session.settle(session.finish(epoch, reply("at-2"), clock.now(), clock.now(), 0.5))
+    credentials = Credentials(ISSUER, CLIENT, None, ALICE, None, Secret("rt-9"), None)
+    session.log_in(credentials, session.access_token(token_response("at-9"), credentials, clock.now()), clock.now())
+    assert not session.settle(session.finish(epoch, token_response("at-2"), clock.now(), clock.now(), 0.5))
     assert (current(session), refresh_token(session)) == ("at-9", "rt-9")
 
 
-def test_a_failure_after_logout_is_not_the_sessions_either(session: Session, clock: FakeClock) -> None:
+def test_a_refresh_that_fails_after_logout_is_discarded(session: Session, clock: FakeClock) -> None:
     session.start(clock.now())
     epoch = session.epoch
     session.log_out()
@@ -401,10 +401,10 @@ def test_a_failure_after_logout_is_not_the_sessions_either(session: Session, clo
         ({"iss": ISSUER, "aud": CLIENT, "sub": "auth0|mallory"}, AnotherUser),
     ],
 )
-def test_a_reply_for_somebody_else_is_not_used_yet_its_refresh_token_is_kept(
+def test_of_a_response_with_a_wrong_id_token_only_the_refresh_token_is_kept(
     session: Session, clock: FakeClock, claims: dict[str, object], failure: type[Failure]
 ) -> None:
-    assert refreshed(session, clock, reply("at-2", refresh_token="rt-2", id_token=jwt(**claims)))
+    assert refreshed(session, clock, token_response("at-2", refresh_token="rt-2", id_token=jwt(**claims)))
     assert refresh_token(session) == "rt-2"
     if failure is AnotherUser:
         assert isinstance(session.state, LoginRequired)
@@ -416,63 +416,65 @@ def test_a_reply_for_somebody_else_is_not_used_yet_its_refresh_token_is_kept(
         assert isinstance(session.state.refresh.failure, failure)
 
 
-def test_an_id_token_that_is_none_is_not_used(session: Session, clock: FakeClock) -> None:
-    refreshed(session, clock, reply("at-2", id_token=Secret("garbage")))
+def test_a_response_with_an_invalid_id_token_is_not_used(session: Session, clock: FakeClock) -> None:
+    refreshed(session, clock, token_response("at-2", id_token=Secret("garbage")))
     assert current(session) == "at-1"
 
 
-def test_an_issuer_is_the_same_with_and_without_its_slash(session: Session, clock: FakeClock) -> None:
-    refreshed(session, clock, reply("at-2", id_token=jwt(iss=ISSUER.rstrip("/"), aud=[CLIENT, "x"], sub=ALICE)))
+def test_a_trailing_slash_of_the_issuer_is_ignored(session: Session, clock: FakeClock) -> None:
+    refreshed(
+        session, clock, token_response("at-2", id_token=jwt(iss=ISSUER.rstrip("/"), aud=[CLIENT, "x"], sub=ALICE))
+    )
     assert current(session) == "at-2"
 
 
-def test_a_reply_with_nothing_but_a_refresh_token_loses_nothing(session: Session, clock: FakeClock) -> None:
-    refreshed(session, clock, reply(None, refresh_token="rt-2"))
+def test_of_a_response_without_an_access_token_the_refresh_token_is_kept(session: Session, clock: FakeClock) -> None:
+    refreshed(session, clock, token_response(None, refresh_token="rt-2"))
     assert (current(session), refresh_token(session)) == ("at-1", "rt-2")
 
 
 def test_a_jwt_for_another_audience_is_never_served(clock: FakeClock) -> None:
     session = logged_in(clock, audience="https://api.acme.example")
     wrong = jwt(aud=["https://default.acme.example", f"{ISSUER}userinfo"])
-    refreshed(session, clock, reply(wrong.reveal()))
+    refreshed(session, clock, token_response(wrong.reveal()))
     assert current(session) == "at-1"
-    refreshed(session, clock, reply(jwt(sub=ALICE).reveal()))  # one that doesn't say whom it is for
+    refreshed(session, clock, token_response(jwt(sub=ALICE).reveal()))  # without an audience
     assert current(session) == "at-1"
     right = jwt(aud=["https://api.acme.example", f"{ISSUER}userinfo"])
-    refreshed(session, clock, reply(right.reveal()))
+    refreshed(session, clock, token_response(right.reveal()))
     assert current(session) == right.reveal()
 
 
-def test_an_opaque_token_is_taken_at_its_providers_word(clock: FakeClock) -> None:
+def test_the_audience_of_an_opaque_token_is_not_checked(clock: FakeClock) -> None:
     session = logged_in(clock, audience="https://api.acme.example")
-    refreshed(session, clock, reply("opaque"))
+    refreshed(session, clock, token_response("opaque"))
     assert current(session) == "opaque"
 
 
-# ---- the end, and what is bound
+# ---- the end of a session; changed accounts
 
 
-def test_the_providers_verdict_ends_the_session_with_its_reason(session: Session, clock: FakeClock) -> None:
+def test_invalid_grant_ends_the_session_with_the_providers_reason(session: Session, clock: FakeClock) -> None:
     refreshed(session, clock, InvalidGrant("invalid_grant: revoked"))
-    refused = session.decide(Demand(), clock.now())
-    assert isinstance(refused, errors.LoginRequired)
-    assert refused.reason == "invalid_grant: revoked"
+    error = session.decide(Demand(), clock.now())
+    assert isinstance(error, errors.LoginRequired)
+    assert error.reason == "invalid_grant: revoked"
     assert session.credentials is not None
     assert (session.credentials.subject, session.credentials.refresh_token) == (ALICE, None)
     assert not session.can_retry
 
 
-def test_a_person_may_have_a_kept_refresh_token_tried_again(session: Session, clock: FakeClock) -> None:
+def test_a_person_may_have_a_remaining_refresh_token_tried_again(session: Session, clock: FakeClock) -> None:
     refreshed(session, clock, InteractionRequired("mfa_required"))
     assert isinstance(session.decide(Demand(), clock.now()), errors.LoginRequired)
     assert session.can_retry
     session.retry()
-    assert refreshed(session, clock, reply("at-2"))
+    assert refreshed(session, clock, token_response("at-2"))
     assert current(session) == "at-2"
 
 
-def test_nothing_of_another_user_is_ever_served_nor_tried_again(session: Session, clock: FakeClock) -> None:
-    refreshed(session, clock, reply("bobs", refresh_token="rt-bob", subject="auth0|bob"))
+def test_another_users_tokens_are_neither_served_nor_refreshed(session: Session, clock: FakeClock) -> None:
+    refreshed(session, clock, token_response("bobs", refresh_token="rt-bob", subject="auth0|bob"))
     assert not session.can_retry
     session.retry()
     session.configure(account(scope="openid"))
@@ -481,26 +483,24 @@ def test_nothing_of_another_user_is_ever_served_nor_tried_again(session: Session
 
 
 @pytest.mark.parametrize("change", [{"issuer": "https://other.example/"}, {"client_id": "other"}])
-def test_a_session_of_another_issuer_or_client_is_neither_served_nor_refreshed(
+def test_a_session_of_another_issuer_or_client_is_blocked_until_changed_back(
     session: Session, clock: FakeClock, change: dict[str, object]
 ) -> None:
     session.configure(account("work", **change))
     assert session.token(MAIN, None, clock.now()) is None
     assert session.refresh_at() is None
-    refused = session.decide(Demand(), clock.now())
-    assert isinstance(refused, errors.LoginRequired)
-    assert refused.reason == "account_changed"
+    error = session.decide(Demand(), clock.now())
+    assert isinstance(error, errors.LoginRequired)
+    assert error.reason == "account_changed"
     session.configure(account())
     assert session.token(MAIN, None, clock.now()) is not None
 
 
-def test_a_refresh_in_flight_while_the_account_changes_is_kept_and_not_served(
-    session: Session, clock: FakeClock
-) -> None:
+def test_a_refresh_that_finishes_after_an_account_change_is_kept_not_served(session: Session, clock: FakeClock) -> None:
     session.start(clock.now())
     session.configure(account(client_id="other"))
     assert session.settle(
-        session.finish(session.epoch, reply("at-2", refresh_token="rt-2"), clock.now(), clock.now(), 0.5)
+        session.finish(session.epoch, token_response("at-2", refresh_token="rt-2"), clock.now(), clock.now(), 0.5)
     )
     assert session.token(MAIN, None, clock.now()) is None
     session.configure(account())
@@ -510,21 +510,23 @@ def test_a_refresh_in_flight_while_the_account_changes_is_kept_and_not_served(
 def test_the_token_of_one_audience_is_not_served_for_another(clock: FakeClock) -> None:
     session = logged_in(clock, audience="https://old.example", access_token=jwt(aud="https://old.example").reveal())
     session.configure(account(audience="https://new.example"))
-    with pytest.raises(errors.Denied, match="audience was changed"):
-        session.key(None, None)
+    with pytest.raises(errors.Denied) as raised:
+        session.token_key(None, None)
+    assert raised.value.failure == "account_changed"
+    assert [remedy.line for remedy in raised.value.remedy] == ["auth-agent login work"]
     with pytest.raises(errors.Denied):
-        session.key("https://new.example", None)
-    assert session.key("https://old.example", None) == MAIN
+        session.token_key("https://new.example", None)
+    assert session.token_key("https://old.example", None) == MAIN
     session.start(clock.now())
-    assert session.settle(session.finish(session.epoch, reply("at-2"), clock.now(), clock.now(), 0.5))
+    assert session.settle(session.finish(session.epoch, token_response("at-2"), clock.now(), clock.now(), 0.5))
     assert isinstance(session.state, Active)
     assert session.state.tokens[MAIN].audience == "https://old.example"
 
 
-# ---- when
+# ---- times
 
 
-def test_a_token_made_useless_by_a_clock_that_was_set_is_refreshed_at_once(session: Session, clock: FakeClock) -> None:
+def test_a_token_that_a_clock_change_made_useless_is_refreshed_at_once(session: Session, clock: FakeClock) -> None:
     clock.wall -= 7200
     due = session.refresh_due(clock.now())
     assert due is not None
@@ -537,20 +539,18 @@ def test_a_refresh_is_due_the_lead_before_the_end(session: Session, clock: FakeC
     assert clock.now().until(due) == pytest.approx(LIFETIME - 720)
 
 
-def test_a_larger_min_ttl_brings_the_refresh_forward_for_this_life_and_the_next(
-    session: Session, clock: FakeClock
-) -> None:
-    assert session.ask(MAIN, 1000, clock.now())
-    assert not session.ask(MAIN, 1000, clock.now())
+def test_a_larger_min_ttl_makes_this_refresh_and_the_next_one_earlier(session: Session, clock: FakeClock) -> None:
+    assert session.record_demand(MAIN, 1000, clock.now())
+    assert not session.record_demand(MAIN, 1000, clock.now())
     assert _lead(session, clock) == pytest.approx(1030)
-    refreshed(session, clock, reply("at-2"))
+    refreshed(session, clock, token_response("at-2"))
     assert _lead(session, clock) >= 1030
-    refreshed(session, clock, reply("at-3"))
+    refreshed(session, clock, token_response("at-3"))
     assert _lead(session, clock) < 1000
 
 
-def test_a_min_ttl_raises_the_lead_to_two_fifths_at_most(session: Session, clock: FakeClock) -> None:
-    session.ask(MAIN, 3500, clock.now())
+def test_a_min_ttl_raises_the_lead_to_40_percent_at_most(session: Session, clock: FakeClock) -> None:
+    session.record_demand(MAIN, 3500, clock.now())
     assert _lead(session, clock) == pytest.approx(0.4 * LIFETIME)
 
 
@@ -560,19 +560,21 @@ def _lead(session: Session, clock: FakeClock) -> float:
     return LIFETIME - clock.now().until(due)
 
 
-def test_what_a_key_is() -> None:
+def test_a_token_key_omits_what_equals_the_accounts_settings() -> None:
     session = Session(account(audience="https://api.acme.example", scope="openid email"), 0.0)
-    assert session.key(None, None) == MAIN
-    assert session.key("https://api.acme.example", "email openid") == MAIN
-    assert session.key(None, " ") == MAIN
-    assert session.key("https://other.example", None) == ("https://other.example", "")
-    assert session.key("https://other.example", "b a  b") == ("https://other.example", "a b")
-    assert session.key(None, "openid") == session.key("https://api.acme.example", "openid") == (None, "openid")
+    assert session.token_key(None, None) == MAIN
+    assert session.token_key("https://api.acme.example", "email openid") == MAIN
+    assert session.token_key(None, " ") == MAIN
+    assert session.token_key("https://other.example", None) == ("https://other.example", "")
+    assert session.token_key("https://other.example", "b a  b") == ("https://other.example", "a b")
+    assert (
+        session.token_key(None, "openid") == session.token_key("https://api.acme.example", "openid") == (None, "openid")
+    )
 
 
-def test_epochs_change_at_logins_and_logouts_only(session: Session, clock: FakeClock) -> None:
+def test_the_epoch_changes_only_at_login_and_logout(session: Session, clock: FakeClock) -> None:
     epoch, revision = session.epoch, session.revision
-    refreshed(session, clock, reply("at-2"))
+    refreshed(session, clock, token_response("at-2"))
     refreshed(session, clock, Unsent("x"))
     assert session.epoch == epoch
     assert session.revision >= revision + 4
@@ -580,40 +582,41 @@ def test_epochs_change_at_logins_and_logouts_only(session: Session, clock: FakeC
     assert session.epoch == epoch + 1
 
 
-def test_no_session_shows_a_secret(session: Session, clock: FakeClock) -> None:
-    login = session.start(clock.now())
-    shown = f"{login!r} {session.state!r} {session.credentials!r} {reply('canary-at', refresh_token='canary-rt')!r}"
-    assert "canary" not in shown
-    assert "rt-1" not in shown
+def test_the_repr_of_a_session_contains_no_secret(session: Session, clock: FakeClock) -> None:
+    credentials = session.start(clock.now())
+    response = token_response("canary-at", refresh_token="canary-rt")
+    output = f"{credentials!r} {session.state!r} {session.credentials!r} {response!r}"
+    assert "canary" not in output
+    assert "rt-1" not in output
 
 
-def test_a_moment_is_past_when_either_clock_says_so() -> None:
+def test_a_moment_is_past_if_either_clock_says_so() -> None:
     deadline = Moment(100, 100)
     assert Moment(50, 50).until(deadline) == 50
     assert Moment(150, 50).until(deadline) < 0
     assert Moment(50, 150).until(deadline) < 0
 
 
-# ---- what is kept, and what comes back
+# ---- snapshots and restoring
 
 
 def restored(stored: StoredSession) -> Session:
-    """As the next agent has it."""
+    """Return the session as the next agent restores it."""
     session = Session(account(), chance=0.0)
     session.state = Locked("not read yet")
     session.restore(stored)
     return session
 
 
-def test_what_is_kept_of_a_session_comes_back_as_it_was(session: Session, clock: FakeClock) -> None:
-    refreshed(session, clock, reply("at-2", refresh_token="rt-2"))
-    found = restored(session.snapshot())
-    assert (current(found), refresh_token(found)) == ("at-2", "rt-2")
-    assert (found.epoch, found.refreshes, found.last_refresh_at) == (1, 1, session.last_refresh_at)
-    assert found.snapshot() == session.snapshot()
+def test_a_snapshot_is_restored_unchanged(session: Session, clock: FakeClock) -> None:
+    refreshed(session, clock, token_response("at-2", refresh_token="rt-2"))
+    other = restored(session.snapshot())
+    assert (current(other), refresh_token(other)) == ("at-2", "rt-2")
+    assert (other.epoch, other.refreshes, other.last_refresh_at) == (1, 1, session.last_refresh_at)
+    assert other.snapshot() == session.snapshot()
 
 
-def test_only_a_locked_session_is_restored_and_its_epoch_never_goes_back(session: Session) -> None:
+def test_only_a_locked_session_is_restored_and_its_epoch_never_decreases(session: Session) -> None:
     with pytest.raises(IllegalMoveError):
         session.restore(session.snapshot())
     session.state, session.epoch = Locked("x"), 7
@@ -621,19 +624,19 @@ def test_only_a_locked_session_is_restored_and_its_epoch_never_goes_back(session
     assert session.epoch == 7
 
 
-def test_a_locked_session_serves_nothing_refreshes_nothing_and_says_why(clock: FakeClock) -> None:
+def test_a_locked_session_serves_and_refreshes_nothing(clock: FakeClock) -> None:
     session = Session(account(), chance=0.0)
     session.state = Locked("the keyring is locked; unlock it")
     assert session.token(MAIN, None, clock.now()) is None
-    refused = session.decide(Demand(), clock.now())
-    assert isinstance(refused, errors.Locked)
-    assert refused.message == "work: the keyring is locked; unlock it"
+    error = session.decide(Demand(), clock.now())
+    assert isinstance(error, errors.Locked)
+    assert (error.reason, error.failure) == ("the keyring is locked; unlock it", "locked")
     assert (session.is_locked, session.refreshable, session.can_retry) == (True, False, False)
     assert session.refresh_due(clock.now()) is None
     assert session.credentials is None
 
 
-def test_why_it_is_locked_is_news_when_it_changes(session: Session) -> None:
+def test_lock_returns_whether_the_reason_has_changed(session: Session) -> None:
     assert not session.lock("x")  # it is not locked
     session.state = Locked("x")
     revision = session.revision
@@ -642,63 +645,63 @@ def test_why_it_is_locked_is_news_when_it_changes(session: Session) -> None:
     assert (session.reason, session.revision) == ("y", revision + 1)
 
 
-def test_whether_it_is_saved_is_news_when_it_changes(session: Session) -> None:
+def test_set_saved_returns_whether_it_has_changed(session: Session) -> None:
     revision = session.revision
-    assert [session.mark(saved=saved) for saved in (True, False, False, True)] == [False, True, False, True]
+    assert [session.set_saved(saved=saved) for saved in (True, False, False, True)] == [False, True, False, True]
     assert (session.saved, session.revision) == (True, revision + 2)
 
 
-def test_a_refresh_changes_nothing_until_it_is_settled_but_its_refresh_token_is_held(
-    session: Session, clock: FakeClock
-) -> None:
+def test_until_a_refresh_is_settled_only_the_refresh_token_changes(session: Session, clock: FakeClock) -> None:
     session.start(clock.now())
-    given = reply("at-2", refresh_token="rt-2")
-    effects = session.finish(session.epoch, given, clock.now(), clock.now(), 0.5)
-    assert effects.save == effects.then
+    response = token_response("at-2", refresh_token="rt-2")
+    effects = session.finish(session.epoch, response, clock.now(), clock.now(), 0.5)
+    assert effects.save == effects.result
     assert (current(session), refresh_token(session), session.refreshes) == ("at-1", "rt-2", 0)
     assert session.settle(effects)
     assert (current(session), refresh_token(session), session.refreshes) == ("at-2", "rt-2", 1)
 
 
-@pytest.mark.parametrize("outcome", [Unsent("no route"), reply(None, refresh_token="rt-2"), reply(lifetime=0)])
-def test_what_was_no_success_counts_as_none(
+@pytest.mark.parametrize(
+    "outcome", [Unsent("no route"), token_response(None, refresh_token="rt-2"), token_response(lifetime=0)]
+)
+def test_an_unsuccessful_refresh_is_not_counted(
     session: Session, clock: FakeClock, outcome: Failure | TokenResponse
 ) -> None:
     session.start(clock.now())
     effects = session.finish(session.epoch, outcome, clock.now(), clock.now(), 0.5)
-    kept = effects.then
-    assert effects.save is (kept if isinstance(outcome, TokenResponse) else None)
-    assert (kept.refreshes, kept.last_refresh_at) == (0, session.last_refresh_at)
+    result = effects.result
+    assert effects.save is (result if isinstance(outcome, TokenResponse) else None)
+    assert (result.refreshes, result.last_refresh_at) == (0, session.last_refresh_at)
 
 
 def theirs(session: Session, **changes: Any) -> StoredSession:
-    """What another process left of the session."""
+    """Return the session as another process stored it."""
     assert session.credentials is not None
-    login = replace(session.credentials, refresh_token=Secret("rt-theirs"))
-    return session.snapshot(Active(replace(login, **changes), {}))
+    credentials = replace(session.credentials, refresh_token=Secret("rt-theirs"))
+    return session.snapshot(Active(replace(credentials, **changes), {}))
 
 
-def test_the_refresh_token_of_the_very_session_is_its_successor(session: Session) -> None:
+def test_the_same_session_in_the_store_has_the_successor_token(session: Session) -> None:
     assert session.successor(theirs(session)) == Secret("rt-theirs")
     assert session.successor(theirs(session, refresh_token=None)) is None
 
 
 @pytest.mark.parametrize("changes", [{"issuer": "x"}, {"client_id": "x"}, {"subject": "x"}, {"subject": None}])
-def test_another_sessions_is_not(session: Session, changes: dict[str, object]) -> None:
+def test_another_session_in_the_store_has_no_successor_token(session: Session, changes: dict[str, object]) -> None:
     assert session.successor(theirs(session, **changes)) is None
 
 
-def test_what_is_over_or_gone_has_no_successor(session: Session) -> None:
+def test_an_ended_or_deleted_session_has_no_successor_token(session: Session) -> None:
     assert session.credentials is not None
     assert session.successor(None) is None
     assert session.successor(session.snapshot(LoggedOut())) is None
     assert session.successor(session.snapshot(LoginRequired("x", session.credentials))) is None
-    found = theirs(session)
+    stored = theirs(session)
     session.log_out()
-    assert session.successor(found) is None
+    assert session.successor(stored) is None
 
 
-def test_who_asks_is_remembered_with_the_time(session: Session, clock: FakeClock) -> None:
-    clock.pass_(5)
+def test_the_time_of_the_last_request_is_recorded(session: Session, clock: FakeClock) -> None:
+    clock.advance(5)
     session.token(MAIN, None, clock.now())
     assert session.used_at == clock.now().wall

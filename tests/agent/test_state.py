@@ -35,15 +35,15 @@ from auth_agent.sessions.state import (
 )
 
 NOW = Moment(1_800_000_000, 5_000)
-LOGIN = Credentials("https://acme.example/", "native-app", None, "alice", "Alice", Secret("rt"), None)
-UNRENEWABLE = Credentials("https://acme.example/", "native-app", None, "alice", "Alice", None, None)
+CREDENTIALS = Credentials("https://acme.example/", "native-app", None, "alice", "Alice", Secret("rt"), None)
+UNREFRESHABLE = Credentials("https://acme.example/", "native-app", None, "alice", "Alice", None, None)
 
 
 def token(serial: int = 1, sent: Moment = NOW, lifetime: float = 3600) -> AccessToken:
     return AccessToken(Secret(f"at-{serial}"), "Bearer", "openid", None, sent, lifetime, assumed=False, serial=serial)
 
 
-def active(credentials: Credentials = LOGIN) -> Active:
+def active(credentials: Credentials = CREDENTIALS) -> Active:
     return LoggedOut().log_in(credentials, token())
 
 
@@ -53,25 +53,25 @@ def retrying(failure: Failure, chance: float = 0.5) -> Active:
     return failed
 
 
-def renewal(state: Active | LoginRequired) -> Retrying:
+def retrying_of(state: Active | LoginRequired) -> Retrying:
     assert isinstance(state, Active)
     assert isinstance(state.refresh, Retrying)
     return state.refresh
 
 
-def test_a_login_makes_a_session_that_waits_for_its_refresh() -> None:
+def test_a_session_is_idle_after_the_login() -> None:
     session = active()
     assert session.tokens[MAIN].serial == 1
     assert session.refresh == Idle()
 
 
-def test_only_one_refresh_is_in_flight() -> None:
+def test_a_second_refresh_can_not_start_while_one_is_in_flight() -> None:
     with pytest.raises(IllegalMoveError):
         active().start(NOW).start(NOW)
 
 
 def test_a_session_without_a_refresh_token_is_never_refreshed() -> None:
-    session = active(UNRENEWABLE)
+    session = active(UNREFRESHABLE)
     assert session.next_refresh(0.5, 0) is None
     with pytest.raises(IllegalMoveError):
         session.start(NOW)
@@ -85,19 +85,19 @@ def test_only_a_refresh_in_flight_can_fail(failure: Failure) -> None:
 
 def test_only_a_refresh_in_flight_can_succeed() -> None:
     with pytest.raises(IllegalMoveError):
-        active().complete_refresh(LOGIN, token(2))
+        active().complete_refresh(CREDENTIALS, token(2))
     with pytest.raises(IllegalMoveError):
-        active().keep(Secret("rt-2"))
+        active().replace_refresh_token(Secret("rt-2"))
 
 
-def test_a_refresh_replaces_the_token_and_waits_for_the_next() -> None:
-    session = active().start(NOW).complete_refresh(LOGIN, token(2))
+def test_a_successful_refresh_replaces_the_token() -> None:
+    session = active().start(NOW).complete_refresh(CREDENTIALS, token(2))
     assert session.tokens[MAIN].serial == 2
     assert session.refresh == Idle()
 
 
-def test_a_refresh_token_is_kept_before_the_rest_is_judged() -> None:
-    session = active().start(NOW).keep(Secret("rt-2")).fail(Unusable("x"), NOW, 0.5)
+def test_a_new_refresh_token_is_kept_if_the_response_is_unusable() -> None:
+    session = active().start(NOW).replace_refresh_token(Secret("rt-2")).fail(Unusable("x"), NOW, 0.5)
     assert isinstance(session, Active)
     assert session.credentials.refresh_token == Secret("rt-2")
     assert session.tokens[MAIN].serial == 1
@@ -123,36 +123,36 @@ def test_what_is_no_verdict_never_ends_a_session(failure: Failure) -> None:
         failed = started.fail(failure, NOW, 0.99)
         assert isinstance(failed, Active)
         session = failed
-    assert session.credentials == LOGIN
+    assert session.credentials == CREDENTIALS
     assert session.tokens[MAIN].serial == 1
 
 
 def test_the_providers_verdict_erases_the_refresh_token() -> None:
-    ended = active().start(NOW).fail(InvalidGrant("invalid_grant: gone"), NOW, 0.5)
-    assert isinstance(ended, LoginRequired)
-    assert ended == LoginRequired("invalid_grant: gone", UNRENEWABLE)
+    session = active().start(NOW).fail(InvalidGrant("invalid_grant: gone"), NOW, 0.5)
+    assert isinstance(session, LoginRequired)
+    assert session == LoginRequired("invalid_grant: gone", UNREFRESHABLE)
     with pytest.raises(IllegalMoveError):
-        ended.retry()
+        session.retry()
 
 
-def test_another_users_tokens_are_quarantined() -> None:
-    ended = active().start(NOW).keep(Secret("bobs")).fail(AnotherUser("another_user"), NOW, 0.5)
-    assert isinstance(ended, LoginRequired)
-    assert ended.credentials.refresh_token == Secret("bobs")
+def test_a_session_with_another_users_tokens_is_quarantined() -> None:
+    session = active().start(NOW).replace_refresh_token(Secret("bobs")).fail(AnotherUser("another_user"), NOW, 0.5)
+    assert isinstance(session, LoginRequired)
+    assert session.credentials.refresh_token == Secret("bobs")
     with pytest.raises(IllegalMoveError):
-        ended.retry()
+        session.retry()
 
 
-def test_what_a_person_can_mend_keeps_the_refresh_token() -> None:
-    ended = active().start(NOW).fail(InteractionRequired("mfa_required"), NOW, 0.5)
-    assert isinstance(ended, LoginRequired)
-    assert ended.credentials == LOGIN
-    revived = ended.retry()
-    assert revived.tokens == {}
-    assert NOW.until(revived.next_refresh(0.5, 0) or NOW.after(1)) < 0
+def test_interaction_required_keeps_the_refresh_token() -> None:
+    session = active().start(NOW).fail(InteractionRequired("mfa_required"), NOW, 0.5)
+    assert isinstance(session, LoginRequired)
+    assert session.credentials == CREDENTIALS
+    retried = session.retry()
+    assert retried.tokens == {}
+    assert NOW.until(retried.next_refresh(0.5, 0) or NOW.after(1)) < 0
 
 
-def test_unclear_refusals_are_not_believed_while_a_token_is_good() -> None:
+def test_unexplained_refusals_end_no_session_while_a_token_is_valid() -> None:
     session: Active | LoginRequired = active()
     for seconds in (0, 60, 600, 3000, 3598):
         assert isinstance(session, Active)
@@ -162,25 +162,25 @@ def test_unclear_refusals_are_not_believed_while_a_token_is_good() -> None:
     assert isinstance(session.start(last).fail(UnexplainedRefusal("HTTP 403"), last, 0.5), LoginRequired)
 
 
-def test_three_unclear_refusals_in_a_row_are_believed_after_a_minute() -> None:
-    session: Active | LoginRequired = LoggedOut().log_in(LOGIN, token(lifetime=1))
-    seen: list[str] = []
+def test_three_unexplained_refusals_in_a_minute_end_a_session() -> None:
+    session: Active | LoginRequired = LoggedOut().log_in(CREDENTIALS, token(lifetime=1))
+    states: list[str] = []
     for seconds in (0, 30, 59, 60):
         assert isinstance(session, Active)
         now = NOW.after(10 + seconds)
         session = session.start(now).fail(UnexplainedRefusal("HTTP 403"), now, 0.5)
-        seen.append(type(session).__name__)
-    assert seen == ["Active", "Active", "Active", "LoginRequired"]
-    assert session == LoginRequired("HTTP 403", LOGIN)
+        states.append(type(session).__name__)
+    assert states == ["Active", "Active", "Active", "LoginRequired"]
+    assert session == LoginRequired("HTTP 403", CREDENTIALS)
 
 
-def test_two_unclear_refusals_are_not_believed_however_far_apart() -> None:
-    first = LoggedOut().log_in(LOGIN, token(lifetime=1)).start(NOW).fail(UnexplainedRefusal("HTTP 401"), NOW, 0.5)
+def test_two_unexplained_refusals_end_no_session() -> None:
+    first = LoggedOut().log_in(CREDENTIALS, token(lifetime=1)).start(NOW).fail(UnexplainedRefusal("HTTP 401"), NOW, 0.5)
     assert isinstance(first, Active)
     assert isinstance(first.start(NOW).fail(UnexplainedRefusal("HTTP 401"), NOW.after(3600), 0.5), Active)
 
 
-def test_another_answer_between_unclear_ones_starts_their_count_anew() -> None:
+def test_another_failure_resets_the_count_of_unexplained_refusals() -> None:
     session = retrying(UnexplainedRefusal("HTTP 401"))
     for seconds, failure in (
         (30, UnexplainedRefusal("x")),
@@ -192,11 +192,11 @@ def test_another_answer_between_unclear_ones_starts_their_count_anew() -> None:
         failed = session.start(now).fail(failure, now, 0.5)
         assert isinstance(failed, Active)
         session = failed
-    assert renewal(session).unexplained == 2
+    assert retrying_of(session).unexplained == 2
 
 
-def test_a_wall_clock_that_jumps_does_not_make_unclear_refusals_believable() -> None:
-    session: Active | LoginRequired = LoggedOut().log_in(LOGIN, token(lifetime=1))
+def test_a_jump_of_the_wall_clock_does_not_end_a_session_after_refusals() -> None:
+    session: Active | LoginRequired = LoggedOut().log_in(CREDENTIALS, token(lifetime=1))
     for jump in (0, 4000, 8000, 12000):
         assert isinstance(session, Active)
         now = Moment(NOW.wall + jump, NOW.boot + 10)
@@ -205,96 +205,96 @@ def test_a_wall_clock_that_jumps_does_not_make_unclear_refusals_believable() -> 
 
 
 @given(failures=st.integers(1, 60), chance=st.floats(0, 1, exclude_max=True))
-def test_the_backoff_is_capped_however_often_it_failed(failures: int, chance: float) -> None:
+def test_the_backoff_is_capped(failures: int, chance: float) -> None:
     session = active()
     for _ in range(failures):
         failed = session.start(NOW).fail(Unsent("x"), NOW, chance)
         assert isinstance(failed, Active)
         session = failed
-    assert 0 < NOW.until(renewal(session).at) <= RETRY_CAP
-    assert renewal(session).failures == failures
+    assert 0 < NOW.until(retrying_of(session).retry_at) <= RETRY_CAP
+    assert retrying_of(session).failures == failures
 
 
 def test_the_providers_retry_after_is_obeyed() -> None:
-    assert NOW.until(renewal(retrying(Busy("HTTP 429", 300))).at) == pytest.approx(300)
+    assert NOW.until(retrying_of(retrying(Busy("HTTP 429", 300))).retry_at) == pytest.approx(300)
 
 
-def test_nothing_brings_an_attempt_before_retry_after() -> None:
-    session = retrying(Busy("HTTP 429", 300)).hasten(NOW.after(2))
-    assert NOW.until(renewal(session).at) == pytest.approx(300)
+def test_no_attempt_is_brought_forward_to_before_retry_after() -> None:
+    session = retrying(Busy("HTTP 429", 300)).bring_forward(NOW.after(2))
+    assert NOW.until(retrying_of(session).retry_at) == pytest.approx(300)
 
 
-def test_clients_that_wait_bring_the_next_attempt_forward() -> None:
+def test_the_next_attempt_can_be_brought_forward() -> None:
     session = retrying(Unsent("x"), chance=0.999)
     for _ in range(5):
         failed = session.start(NOW).fail(Unsent("x"), NOW, 0.999)
         assert isinstance(failed, Active)
         session = failed
-    assert NOW.until(renewal(session).at) > 20
-    assert NOW.until(renewal(session.hasten(NOW.after(2))).at) == pytest.approx(2)
+    assert NOW.until(retrying_of(session).retry_at) > 20
+    assert NOW.until(retrying_of(session.bring_forward(NOW.after(2))).retry_at) == pytest.approx(2)
 
 
-def test_bringing_forward_never_postpones() -> None:
+def test_bringing_an_attempt_forward_never_postpones_it() -> None:
     session = retrying(Unsent("x"), chance=0.1)
-    assert session.hasten(NOW.after(25)) is session
+    assert session.bring_forward(NOW.after(25)) is session
 
 
-def test_only_a_failed_refresh_has_an_attempt_to_bring_forward() -> None:
+def test_without_a_failure_there_is_no_attempt_to_bring_forward() -> None:
     with pytest.raises(IllegalMoveError):
-        active().hasten(NOW)
+        active().bring_forward(NOW)
 
 
-def test_starting_afresh_forgets_the_failures() -> None:
+def test_forgetting_failures_ends_the_backoff() -> None:
     session = retrying(Busy("HTTP 429", 300)).forget_failures()
     assert session.refresh == Idle()
     running = active().start(NOW)
     assert running.forget_failures() is running
 
 
-def test_a_refresh_after_a_failure_remembers_it_until_it_succeeds() -> None:
+def test_a_running_refresh_remembers_the_failure_before_it() -> None:
     session = retrying(Unsent("x")).start(NOW.after(5))
     assert isinstance(session.refresh, Running)
-    assert session.refresh.after is not None
-    assert session.refresh.after.failures == 1
+    assert session.refresh.previous is not None
+    assert session.refresh.previous.failures == 1
 
 
-def test_every_state_can_be_left_and_entered_by_a_person() -> None:
+def test_every_state_but_locked_allows_login_and_logout() -> None:
     for state in (
         LoggedOut(),
         active(),
-        LoginRequired("x", UNRENEWABLE),
-        LoginRequired("x", LOGIN),
+        LoginRequired("x", UNREFRESHABLE),
+        LoginRequired("x", CREDENTIALS),
         active().start(NOW),
     ):
         assert state.log_out() == LoggedOut()
-        assert state.log_in(LOGIN, token(9)).tokens[MAIN].serial == 9
+        assert state.log_in(CREDENTIALS, token(9)).tokens[MAIN].serial == 9
 
 
-def test_no_state_shows_a_secret() -> None:
-    login = Credentials(
+def test_the_repr_of_a_state_contains_no_secret() -> None:
+    credentials = Credentials(
         "https://acme.example/", "native-app", None, "alice", None, Secret("canary-rt"), Secret("canary-id")
     )
-    shown = repr(LoggedOut().log_in(login, token()).start(NOW)) + repr(LoginRequired("x", login))
-    assert "canary" not in shown
-    assert "at-1" not in shown
-    assert "alice" in shown
+    output = repr(LoggedOut().log_in(credentials, token()).start(NOW)) + repr(LoginRequired("x", credentials))
+    assert "canary" not in output
+    assert "at-1" not in output
+    assert "alice" in output
 
 
-# ---- before it is known
+# ---- locked
 
 
 def test_a_locked_session_can_only_be_logged_out() -> None:
     locked = Locked("the keyring is locked")
     assert locked.log_out() == LoggedOut()
     with pytest.raises(IllegalMoveError):
-        locked.log_in(LOGIN, token())
+        locked.log_in(CREDENTIALS, token())
 
 
-def test_a_login_is_renewable_where_there_is_what_its_grant_renews_it_with() -> None:
+def test_credentials_are_refreshable_with_what_their_grant_type_needs() -> None:
     secretless = replace(CLIENT_CREDENTIALS, needs_secret=False)
-    assert not UNRENEWABLE.refreshable
-    assert replace(UNRENEWABLE, refresh_token=Secret("rt")).refreshable
-    assert not replace(UNRENEWABLE, client_secret=Secret("hush")).refreshable
-    assert not replace(UNRENEWABLE, grant_type=CLIENT_CREDENTIALS).refreshable
-    assert replace(UNRENEWABLE, grant_type=CLIENT_CREDENTIALS, client_secret=Secret("hush")).refreshable
-    assert replace(UNRENEWABLE, grant_type=secretless).refreshable
+    assert not UNREFRESHABLE.refreshable
+    assert replace(UNREFRESHABLE, refresh_token=Secret("rt")).refreshable
+    assert not replace(UNREFRESHABLE, client_secret=Secret("hush")).refreshable
+    assert not replace(UNREFRESHABLE, grant_type=CLIENT_CREDENTIALS).refreshable
+    assert replace(UNREFRESHABLE, grant_type=CLIENT_CREDENTIALS, client_secret=Secret("hush")).refreshable
+    assert replace(UNREFRESHABLE, grant_type=secretless).refreshable

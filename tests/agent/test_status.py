@@ -127,7 +127,7 @@ def test_what_is_wrong_stands_below_its_account_with_what_helps() -> None:
         "  login    Alice (auth0|alice) at https://acme.example/",
         "  refresh  next attempt in 12 s; 3 so far, the last one 12 min ago",
         "  problem  the provider answered HTTP 503",
-        "  help     it is tried again by itself; to try it now: auth-agent refresh work",
+        "  help     the agent retries by itself; to retry now: auth-agent refresh work",
     ]
 
 

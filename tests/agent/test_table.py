@@ -12,7 +12,7 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active, Credentials, Idle, LoggedOut, Retrying
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
-from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, config, reply
+from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, config, token_response
 
 LIFETIME = 3600.0
 WORK, HOME = account("work"), account("home")
@@ -48,7 +48,7 @@ def log_in(table: Table, name: str, refresh_token: str | None = "rt-1") -> Sessi
     session, now = table.sessions[name], table.clock.now()
     secret = None if refresh_token is None else Secret(refresh_token)
     login = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", secret, None)
-    session.log_in(login, session.access_token(reply(lifetime=LIFETIME), login, now), now)
+    session.log_in(login, session.access_token(token_response(lifetime=LIFETIME), login, now), now)
     table.publish(name)
     return session
 
@@ -143,7 +143,7 @@ def test_records_of_unknown_accounts_are_left_out(table: Table) -> None:
 def test_a_record_tells_what_time_it_is_now(table: Table, clock: FakeClock) -> None:
     log_in(table, "work")
     assert [one["state"] for one in table.records(["work"])] == ["ready"]
-    clock.pass_(LIFETIME)
+    clock.advance(LIFETIME)
     assert [one["state"] for one in table.records(["work"])] == ["expired"]
 
 
@@ -323,7 +323,7 @@ def test_an_expiry_is_published_once_and_with_a_new_revision(table: Table, clock
     session, listener = log_in(table, "work"), Listener()
     table.watch(listener)
     revision = session.revision
-    clock.pass_(LIFETIME)
+    clock.advance(LIFETIME)
     table.publish_expiries()
     table.publish_expiries()
     assert (listener.heard, session.revision) == (["work"], revision + 1)
@@ -334,7 +334,7 @@ def test_nothing_is_published_while_no_state_changes(table: Table, clock: FakeCl
     table.watch(listener)
     revision = session.revision
     for _ in range(3):
-        clock.pass_(LIFETIME / 4)
+        clock.advance(LIFETIME / 4)
         table.publish_expiries()
     assert (listener.heard, session.revision) == ([], revision)
 
@@ -343,7 +343,7 @@ def test_what_was_published_by_a_change_is_not_published_again_by_time(table: Ta
     log_in(table, "work")
     listener = Listener()
     table.watch(listener)
-    clock.pass_(LIFETIME)
+    clock.advance(LIFETIME)
     table.publish("work")
     table.publish_expiries()
     assert listener.heard == ["work"]
@@ -367,7 +367,7 @@ def test_a_removed_account_does_not_expire(table: Table, clock: FakeClock) -> No
     table.configure(config(HOME))
     listener = Listener()
     table.watch(listener)
-    clock.pass_(LIFETIME)
+    clock.advance(LIFETIME)
     table.publish_expiries()
     assert listener.heard == []
 

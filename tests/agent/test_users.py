@@ -9,7 +9,7 @@ from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.auth0 import READ, UPDATE, InsufficientScope
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, Refusal, Rejected, Unsent, Unusable
-from auth_agent.sessions.identity import id_token_at_hand
+from auth_agent.sessions.identity import usable_id_token
 from auth_agent_client import errors
 from tests.agent.heart import World, all_of, running
 from tests.agent.world import ISSUER, METADATA, FakeProvider, account
@@ -49,7 +49,7 @@ async def update(world: World, clear: bool = False, **changes: object) -> dict[s
 
 
 def methods(world: World) -> list[str]:
-    return [method for _, method, _ in world.provider.asked]
+    return [method for _, method, _ in world.provider.user_requests]
 
 
 # ---- reading
@@ -59,13 +59,13 @@ async def test_whatever_is_asked_of_a_session_that_is_over_the_failure_is_the_re
     async with running(auth0()) as world:
         world.provider.subject = "auth0|bob"
         with pytest.raises(errors.LoginRequired) as by_token:
-            await world.token(world.session.force())
+            await world.token(world.session.demand_newer())
         with pytest.raises(errors.LoginRequired) as by_user:
             await world.users.user(world.session)
         with pytest.raises(errors.LoginRequired) as by_profile:
-            world.profiles.at_hand(world.session, 300)
+            world.profiles.cached(world.session, 300)
         with pytest.raises(errors.LoginRequired) as by_id_token:
-            id_token_at_hand(world.session, None, world.clock.now())
+            usable_id_token(world.session, None, world.clock.now())
         found = [one.value.failure for one in (by_token, by_user, by_profile, by_id_token)]
         assert found == [world.session.failure] * 4 == ["wrong_user"] * 4
 
@@ -74,13 +74,13 @@ async def test_a_user_is_asked_for_by_the_accounts_own_token() -> None:
     async with running(auth0(), OWN) as world:
         user = await world.users.user(world.session)
         assert user == {"user_id": "auth0|alice", "user_metadata": {"country": "Norway", "active": True}}
-        assert world.provider.asked == [("at-2", "GET", ALICE_THERE)]
+        assert world.provider.user_requests == [("at-2", "GET", ALICE_THERE)]
 
 
 async def test_only_the_fields_that_are_wanted_are_asked_for() -> None:
     async with running(auth0(), OWN) as world:
         await world.users.user(world.session, ["email", "user_metadata"])
-        assert world.provider.asked[0][2] == f"{ALICE_THERE}?fields=email%2Cuser_metadata&include_fields=true"
+        assert world.provider.user_requests[0][2] == f"{ALICE_THERE}?fields=email%2Cuser_metadata&include_fields=true"
 
 
 async def test_a_user_without_metadata_has_none() -> None:
@@ -92,7 +92,7 @@ async def test_at_a_custom_domain_the_audience_is_the_tenants_and_the_api_is_whe
     tenant = "https://tenant.eu.auth0.example/api/v2/"
     async with running(auth0(), account(audience=tenant, management_audience=tenant)) as world:
         await world.users.user(world.session)
-        assert world.provider.asked[0][2] == ALICE_THERE
+        assert world.provider.user_requests[0][2] == ALICE_THERE
 
 
 # ---- by another account's tokens
@@ -103,7 +103,7 @@ async def test_another_accounts_tokens_are_used_where_it_is_named() -> None:
         world.provider.live = "rt-u"
         await world.log_in("rt-u", name="users")
         await world.users.user(world.session)
-        assert world.provider.asked == [("at-3", "GET", ALICE_THERE)]
+        assert world.provider.user_requests == [("at-3", "GET", ALICE_THERE)]
 
 
 async def test_the_other_account_must_be_logged_in_as_the_same_user() -> None:
@@ -116,7 +116,7 @@ async def test_the_other_account_must_be_logged_in_as_the_same_user() -> None:
         with pytest.raises(errors.Denied, match="another user than work") as denied:
             await world.users.user(world.session)
         assert [remedy.line for remedy in denied.value.remedy] == ["auth-agent login users --switch-user"]
-        assert world.provider.asked == []
+        assert world.provider.user_requests == []
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ async def test_where_no_token_is_for_the_api_the_command_that_gets_one_is_told(
         with pytest.raises(errors.Misconfigured) as raised:
             await world.users.user(world.session)
         assert [remedy.line for remedy in raised.value.remedy] == [command]
-        assert world.provider.asked == []
+        assert world.provider.user_requests == []
 
 
 async def test_other_providers_say_that_they_are_others() -> None:
@@ -147,7 +147,7 @@ async def test_other_providers_say_that_they_are_others() -> None:
 
 async def test_a_client_of_its_own_has_no_user() -> None:
     async with running(auth0(), account(grant_type=CLIENT_CREDENTIALS), logged_in=False) as world:
-        with pytest.raises(errors.Unsupported, match="nobody is logged in there"):
+        with pytest.raises(errors.Unsupported):
             await world.users.user(world.session)
 
 
@@ -231,7 +231,7 @@ async def test_changes_of_one_user_go_one_after_the_other() -> None:
         (
             InsufficientScope("no"),
             "denied",
-            "work: no; work's access token lacks the scope read:current_user",
+            "work: no; the access token of work lacks the scope read:current_user",
             f"auth-agent login work --scope 'openid offline_access {READ} {UPDATE} profile email'",
         ),
         (Refusal("not for this API"), "denied", "work: not for this API", "auth-agent login work"),
@@ -264,7 +264,7 @@ async def test_an_api_that_wants_patience_is_left_alone_so_long() -> None:
             with pytest.raises(errors.Unavailable):
                 await world.users.user(world.session)
             await anyio.sleep(2)
-        assert len(world.provider.asked) == 1
+        assert len(world.provider.user_requests) == 1
         await anyio.sleep(11)
         await world.users.user(world.session)
 
@@ -274,7 +274,7 @@ async def test_a_token_that_is_rejected_is_refreshed_once_and_used() -> None:
         await anyio.sleep(400)
         world.provider.user_script = [Rejected("HTTP 401"), None]
         await world.users.user(world.session)
-        assert [token for token, _, _ in world.provider.asked] == ["at-2", "at-3"]
+        assert [token for token, _, _ in world.provider.user_requests] == ["at-2", "at-3"]
 
 
 async def test_metadata_of_a_provider_that_cannot_be_reached_is_unavailable() -> None:

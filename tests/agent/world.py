@@ -1,6 +1,6 @@
-"""One fake world for the heart's tests: a clock, and a provider that behaves as real ones do.
+"""Fakes for the tests of sessions: a clock, a provider that behaves as real ones do, a signature check and a store.
 
-Everything real is in tests/integration; here time is a number, and a provider is a dictionary.
+The tests with real providers and keyrings are in tests/integration; here time is a number.
 """
 
 import base64
@@ -29,7 +29,7 @@ from auth_agent.storage.store import StoreError
 ISSUER = "https://acme.example/"
 CLIENT = "native-app"
 ALICE = "auth0|alice"
-# Unix time, at the beginning of every test.
+# The Unix time at which every test begins.
 NOON = 1_800_000_000.0
 METADATA = Metadata(ISSUER, f"{ISSUER}token", authorization_endpoint=f"{ISSUER}authorize")
 
@@ -39,8 +39,7 @@ def account(name: str = "work", **more: Any) -> Account:
 
 
 def config(*accounts: Account) -> Config:
-    chosen = accounts or (account(),)
-    return Config(Path("config.toml"), MappingProxyType({one.name: one for one in chosen}))
+    return Config(Path("config.toml"), MappingProxyType({one.name: one for one in accounts or (account(),)}))
 
 
 def jwt(**claims: object) -> Secret:
@@ -48,7 +47,7 @@ def jwt(**claims: object) -> Secret:
     return Secret(f"e30.{payload}.c2ln")
 
 
-def reply(
+def token_response(
     access_token: str | None = "at-1",
     *,
     refresh_token: str | None = "rt-2",
@@ -58,12 +57,12 @@ def reply(
     nonce: str | None = None,
     **more: Any,
 ) -> TokenResponse:
-    """What a provider grants at that time; `subject` None: without an ID token."""
+    """Return a token response at the Unix time `at`; `subject` None: without an ID token."""
     claims = {"iss": ISSUER, "aud": CLIENT, "sub": subject, "name": "Alice", "iat": at, "exp": at + 3600}
     if nonce is not None:
         claims["nonce"] = nonce
     id_token = None if subject is None else jwt(**claims)
-    granted = TokenResponse(
+    response = TokenResponse(
         access_token=None if access_token is None else Secret(access_token),
         token_type="Bearer",
         lifetime=lifetime,
@@ -71,11 +70,11 @@ def reply(
         scope="openid",
         id_token=id_token,
     )
-    return replace(granted, **more)
+    return replace(response, **more)
 
 
 class FakeClock(Clock):
-    """Two clocks that a test sets; with `running`, they also go as the event loop's clock does."""
+    """Clocks that a test sets; with `running`, they also advance with the event loop's clock."""
 
     def __init__(self, *, running: bool = False) -> None:
         self.wall = NOON
@@ -84,29 +83,29 @@ class FakeClock(Clock):
         self.suspended = 0.0
         self._running = running
 
-    def _gone(self) -> float:
+    def _elapsed(self) -> float:
         return anyio.current_time() if self._running else 0.0
 
     def now(self) -> Moment:
-        gone = self._gone()
-        return Moment(self.wall + self.suspended + gone, self.boot + self.suspended + gone)
+        elapsed = self._elapsed()
+        return Moment(self.wall + self.suspended + elapsed, self.boot + self.suspended + elapsed)
 
     def awake(self) -> float:
-        return self.boot + self._gone()
+        return self.boot + self._elapsed()
 
     def boot_id(self) -> str:
         return self.boot_name
 
-    def pass_(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.wall += seconds
         self.boot += seconds
 
 
 @dataclass
 class FakeProvider:
-    """A provider that rotates, detects reuse, and fails as it is told.
+    """A provider that rotates refresh tokens, detects their reuse, and fails as scripted.
 
-    `script` holds what it does before it behaves: a failure to answer with, or a function to await first.
+    `script` has the results of the next token requests; once it is empty, the provider grants tokens.
     """
 
     lifetime: float = 3600
@@ -120,19 +119,19 @@ class FakeProvider:
     device: DeviceAuthorization | Failure = field(default_factory=lambda: Misconfigured("no device flow"))
     nonce: str | None = None
     presented: list[str] = field(default_factory=list[str])
-    # The audience and the scope that each refresh asked for.
-    wanted: list[tuple[str | None, str]] = field(default_factory=list[tuple[str | None, str]])
+    # The audience and scope of each refresh request.
+    refresh_requests: list[tuple[str | None, str]] = field(default_factory=list[tuple[str | None, str]])
     codes: list[str] = field(default_factory=list[str])
     secrets: list[str] = field(default_factory=list[str])
     at: list[float] = field(default_factory=list[float])
     revoked: list[str] = field(default_factory=list[str])
-    # The access tokens by which it was asked who their user is, and what it says before it behaves.
+    # The access tokens of the UserInfo requests, and the results of the next ones.
     profiles: list[str] = field(default_factory=list[str])
     profile_script: list[dict[str, object] | Failure] = field(default_factory=list[dict[str, object] | Failure])
-    # The calls of its Management API; of what it says in place of an answer, the first before it works, the second
-    # after that, and so on in pairs; None: nothing.
+    # The calls of the Management API as (access token, method, URL). `user_script` has pairs of results: one instead of
+    # handling the call, one instead of the response after handling it; None: no such result.
     user_metadata: dict[str, object] = field(default_factory=dict[str, object])
-    asked: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
+    user_requests: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     user_script: list[Failure | None] = field(default_factory=list[Failure | None])
     on_refresh: Callable[[], None] | None = None
     in_flight: int = 0
@@ -157,19 +156,19 @@ class FakeProvider:
             assert client.secret is not None
             assert form.keys() == {"grant_type", "scope"}
             self.secrets.append(client.secret.reveal())
-            return await self._answer() or replace(self._grant(new=True), id_token=None)
+            return await self._scripted() or replace(self._grant(new=True), id_token=None)
         if request.grant_type == "authorization_code":
             assert form["redirect_uri"].startswith("http://127.0.0.1:")
             assert form["code_verifier"]
             self.codes.append(form["code"])
         else:
             self.codes.append(form["device_code"])
-        return await self._answer() or self._grant(new=True)
+        return await self._scripted() or self._grant(new=True)
 
     async def _refresh(self, refresh_token: str, audience: str | None, scope: str) -> TokenResponse | Failure:
-        self.wanted.append((audience, scope))
+        self.refresh_requests.append((audience, scope))
         self.presented.append(refresh_token)
-        scripted = await self._answer()
+        scripted = await self._scripted()
         if scripted is not None:
             return scripted
         if refresh_token != self.live or self.live in self.revoked:
@@ -203,7 +202,7 @@ class FakeProvider:
         self, access_token: Secret, token_type: str, address: str, update: Mapping[str, object] | None = None
     ) -> dict[str, object] | Failure:
         assert token_type == "Bearer"
-        self.asked.append((access_token.reveal(), "GET" if update is None else "PATCH", address))
+        self.user_requests.append((access_token.reveal(), "GET" if update is None else "PATCH", address))
         await anyio.sleep(self.delay)
         if self.user_script and (scripted := self.user_script.pop(0)) is not None:
             return scripted
@@ -215,8 +214,8 @@ class FakeProvider:
             return scripted
         return {"user_id": self.subject, "user_metadata": self.user_metadata}
 
-    async def _answer(self) -> TokenResponse | Failure | None:
-        """What the script says, when the provider has taken its time; None: it grants."""
+    async def _scripted(self) -> TokenResponse | Failure | None:
+        """Wait for the delay; return the next scripted result, or None to grant tokens."""
         self.at.append(anyio.current_time())
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -230,11 +229,11 @@ class FakeProvider:
 
     def _grant(self, *, new: bool, audience: str | None = None, scope: str = "") -> TokenResponse:
         serial = next(self._serial)
-        granted = f"at-{serial}" if audience is None else jwt(aud=audience, jti=f"at-{serial}").reveal()
+        access_token = f"at-{serial}" if audience is None else jwt(aud=audience, jti=f"at-{serial}").reveal()
         if new:
             self.live = f"rt-{serial}"
-        return reply(
-            granted,
+        return token_response(
+            access_token,
             refresh_token=self.live if new else None,
             lifetime=self.lifetime,
             subject=self.subject,
@@ -246,9 +245,9 @@ class FakeProvider:
 
 @dataclass
 class FakeSignatures:
-    """A check of signatures that finds what it is told to."""
+    """A signature check that returns `reason`, or raises `error`."""
 
-    found: str | None = None
+    reason: str | None = None
     error: Exception | None = None
     checked: list[str] = field(default_factory=list[str])
 
@@ -258,15 +257,15 @@ class FakeSignatures:
         assert keys == "{}"
         if self.error is not None:
             raise self.error
-        return self.found
+        return self.reason
 
 
 @dataclass
 class FakeStore:
-    """A store that takes its time, and fails as it is told; it outlives the agents of a test.
+    """A store that takes `latency` seconds and fails as configured; it outlives the agents of a test.
 
-    `failing` holds what calls come to, by `read`, `write`, `delete`, `unlock` and `rest`, by those and an account
-    (`read work`), or by `all`. One that hangs comes to nothing within its limit.
+    `failing` has the errors of calls: by `read`, `write`, `delete`, `unlock` or `rest`, by one of these and an account
+    (`read work`), or by `all`. A hanging store fails after `limit` seconds.
     """
 
     name: str = "fake"
@@ -277,24 +276,24 @@ class FakeStore:
     latency: float = 0.01
     hanging: bool = False
     limit: float = 5
-    texts: dict[str, Secret] = field(default_factory=dict[str, Secret])
+    entries: dict[str, Secret] = field(default_factory=dict[str, Secret])
     failing: dict[str, Exception] = field(default_factory=dict[str, Exception])
-    # What was called, and when; an account's with its name.
+    # The calls (with the account, if there is one) and their times.
     calls: list[str] = field(default_factory=list[str])
     at: list[float] = field(default_factory=list[float])
     on_unlock: Callable[[], None] | None = None
 
     async def read(self, account: str) -> Secret | None:
         await self._call("read", account)
-        return self.texts.get(account)
+        return self.entries.get(account)
 
     async def write(self, account: str, text: Secret) -> None:
         await self._call("write", account)
-        self.texts[account] = text
+        self.entries[account] = text
 
     async def delete(self, account: str) -> None:
         await self._call("delete", account)
-        self.texts.pop(account, None)
+        self.entries.pop(account, None)
 
     async def unlock(self) -> None:
         if self.on_unlock is not None:
@@ -313,13 +312,13 @@ class FakeStore:
             raise StoreError("the store hangs")
         error = self.failing.get(call) or self.failing.get(name) or self.failing.get("all")
         if error is not None:
-            raise error.with_traceback(None)  # which would grow with each
+            raise error.with_traceback(None)  # else it grows with each call
 
     def entry(self, account: str = "work") -> dict[str, Any]:
-        """What it has of that account; empty where it has nothing."""
-        text = self.texts.get(account)
-        return {} if text is None else parse_object(text.reveal())
+        """Return the entry of that account; empty if there is none."""
+        entry = self.entries.get(account)
+        return {} if entry is None else parse_object(entry.reveal())
 
-    def has(self, account: str = "work") -> object:
-        """The refresh token that it has of that account."""
+    def refresh_token(self, account: str = "work") -> object:
+        """Return the refresh token in the entry of that account."""
         return self.entry(account).get("login", {}).get("refresh_token")

@@ -27,7 +27,16 @@ from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.session import Session
 from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, Timeout, errors
 from tests.agent.heart import World, running
-from tests.agent.world import CLIENT, ISSUER, NOON, FakeProvider, FakeStore, account as fake_account, config, reply
+from tests.agent.world import (
+    CLIENT,
+    ISSUER,
+    NOON,
+    FakeProvider,
+    FakeStore,
+    account as fake_account,
+    config,
+    token_response,
+)
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession
@@ -88,7 +97,7 @@ class Families(FakeProvider):
     def _granted(self, family: str) -> TokenResponse:
         token = f"rt of {family}: {next(self._numbers)}".replace(" ", "-")
         self.current[family], self.family_of[token] = token, family
-        return reply(f"at-for-{token}", refresh_token=token, at=NOON + anyio.current_time())
+        return token_response(f"at-for-{token}", refresh_token=token, at=NOON + anyio.current_time())
 
 
 async def refresh(world: World, session: Session) -> None:
@@ -150,7 +159,7 @@ async def do_at_once(deeds: list[tuple[float, str]], delay: float, latency: floa
         assert provider.used_twice == []
         # The provider has the session that the agent has, and none where that has none; and it is in the store.
         assert held in provider.current.values() if held is not None else provider.current == {}
-        assert store.has() == held
+        assert store.refresh_token() == held
         # A logout has the last word about all that was begun before it.
         left = max((at for at, deed in begun if deed == "logout"), default=-1.0)
         assert held is None or left < 0 or any(at >= left for at, deed in begun if deed in ("login", "import"))

@@ -124,7 +124,7 @@ def test_status_says_what_is_wrong_below_the_account(logged_in: AgentProcess, pr
     lines = logged_in.run("status").stdout.splitlines()
     assert lines[0] == "▲ work (default)  ready, but refreshes fail, token good for 59 min"
     assert "  problem  the provider answered HTTP 503" in lines
-    assert "  help     it is tried again by itself; to try it now: auth-agent refresh work" in lines
+    assert "  help     the agent retries by itself; to retry now: auth-agent refresh work" in lines
 
 
 def test_status_has_colours_on_demand_only(logged_in: AgentProcess) -> None:

@@ -1,7 +1,7 @@
-"""Every command that a remedy shows is run, where its situation is, and brings about what its sentence says.
+"""Every command of a remedy is run in the situation for which it is shown, and has the effect that its text promises.
 
-Each test takes the remedy from where a person or a program gets it: an error, a record, or what a command says. What
-is run are its very arguments.
+Each test takes the remedy from where a person or a program gets it (an error, a record or a command's output) and runs
+exactly its arguments.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import pytest
 from auth_agent import remedies
 from auth_agent_client import Agent, AgentError, Remedy, __version__
 from auth_agent_client.remedy import remedies_from_wire
-from tests.agent import test_remedies as made
+from tests.agent import test_remedies as examples
 from tests.integration.agent_process import COMMAND, PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import PASSWORD, KeyringSession
@@ -33,75 +33,75 @@ from tests.op.provider import CREDENTIALS, MANAGEMENT_SCOPE, OpenIDProvider
 ROOT: Final = Path(__file__).parents[2]
 URL: Final = r"http://127\.0\.0\.1:\d+/authorize\?\S+"
 BOB: Final = "auth0|bob"
-# Wide enough that each remedy stands on a line of its own.
+# Columns: enough for each remedy on one line.
 WIDE: Final = 400
 
 # The commands that no test below runs, and why.
 NOT_RUN: Final = {
-    "correct_clock": "a machine of a test has no service that tells of its clock; that the program is there is checked",
-    "unlock_keychain": "macOS alone has a keychain",
+    "correct_clock": "a test machine has no time service; a test checks that the program exists",
+    "unlock_keychain": "only macOS has a keychain",
 }
 
 
 @pytest.fixture
 def agent(provider: OpenIDProvider) -> Generator[AgentProcess, None, None]:
-    """An agent with the account `work`, not logged in, and a person without a browser who has auth-agent in PATH."""
+    """An agent with the account `work`, not logged in; commands have no browser, and auth-agent in PATH."""
     with AgentProcess({"work": account(provider, redirect_ports=[0])}) as process:
-        as_a_person(process)
+        set_environment(process)
         yield process
 
 
 @pytest.fixture
 def alone() -> Generator[AgentProcess, None, None]:
-    """A place for commands, where no agent runs."""
+    """An environment for commands without an agent."""
     with AgentProcess(started=False) as process:
-        as_a_person(process)
+        set_environment(process)
         yield process
 
 
-def as_a_person(agent: AgentProcess) -> None:
-    """Let commands find auth-agent as a person's shell does, and no browser."""
+def set_environment(agent: AgentProcess) -> None:
+    """Put auth-agent into the PATH of commands, and remove the browser."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     agent.environment.update(PATH=path, BROWSER="", DISPLAY="", WAYLAND_DISPLAY="")
 
 
-# ---- what is shown, and what is done with it
+# ---- reading remedies, and running them
 
 
 def shown(text: str) -> list[Remedy]:
-    """The remedies below what a command said."""
+    """Return the remedies in a command's output."""
     lines = [re.fullmatch(r"  (\S.*?): (\S.*)", line) for line in text.splitlines()]
     return [Remedy(line[1], *shlex.split(line[2])) for line in lines if line is not None]
 
 
-def said(agent: AgentProcess, *arguments: str, stdin: str | None = None) -> list[Remedy]:
-    """The remedies of a command that fails."""
+def remedies_of_failing(agent: AgentProcess, *arguments: str, stdin: str | None = None) -> list[Remedy]:
+    """Run a command, which must fail; return the remedies that it prints."""
     done = agent.run(*arguments, stdin=stdin)
     assert done.returncode != 0
     return shown(done.stderr)
 
 
 def of_record(agent: AgentProcess, name: str = "work") -> tuple[Remedy, ...]:
-    """The remedies of an account's record, as `status --json` prints it."""
+    """Return the remedies of an account's record, as `status --json` prints it."""
     accounts = json.loads(agent.run("status", "--json").stdout)["accounts"]
-    return remedies_from_wire(next(one for one in accounts if one["account"] == name)["remedy"])
+    return remedies_from_wire(next(account for account in accounts if account["account"] == name)["remedy"])
 
 
 def of_error(call: Callable[..., object], *arguments: Any, **more: Any) -> tuple[Remedy, ...]:
-    """The remedies of the error that a call raises."""
+    """Return the remedies of the error that a call raises."""
     with pytest.raises(AgentError) as raised:
         call(*arguments, **more)
     return raised.value.remedy
 
 
-def given(expected: Remedy, among: Iterable[Remedy]) -> list[str]:
-    """The arguments of a remedy, which must be among those."""
-    assert expected in (found := list(among)), found
+def command_of(expected: Remedy, remedies_: Iterable[Remedy]) -> list[str]:
+    """Return the command of a remedy, which must be one of these."""
+    assert expected in (remedies_ := list(remedies_)), remedies_
     return list(expected.command)
 
 
 def run(agent: AgentProcess, command: list[str], stdin: str | None = None) -> str:
-    """Run a command, which must succeed; what it printed."""
+    """Run a command, which must succeed; return its standard output."""
     done = subprocess.run(
         command,
         env=agent.environment,
@@ -118,20 +118,20 @@ def run(agent: AgentProcess, command: list[str], stdin: str | None = None) -> st
 
 @contextlib.contextmanager
 def at_terminal(agent: AgentProcess, command: list[str]) -> Generator[Terminal, None, None]:
-    """Run a command with a person at it."""
+    """Run a command in a terminal."""
     with Terminal(command, agent.environment, WIDE) as terminal:
         yield terminal
 
 
 def log_in_by(agent: AgentProcess, provider: OpenIDProvider, command: list[str], user: str = "auth0|alice") -> None:
-    """Run a command that logs in by the browser, and log in there."""
+    """Run a command that logs in with the browser, and log in there."""
     with at_terminal(agent, command) as terminal:
         provider.enter(terminal.until(URL)[0], user)
         assert terminal.end() == 0, terminal.shown
 
 
 def fail_to_log_in(agent: AgentProcess, *arguments: str, by: Callable[[str], object]) -> list[Remedy]:
-    """Begin a login, which that does not let succeed; the remedies that are shown."""
+    """Run a login that `by` makes fail; return the remedies that it prints."""
     with at_terminal(agent, [*COMMAND, "login", *arguments]) as terminal:
         by(terminal.until(URL)[0])
         assert terminal.end() != 0
@@ -139,13 +139,13 @@ def fail_to_log_in(agent: AgentProcess, *arguments: str, by: Callable[[str], obj
 
 
 def serves(agent: AgentProcess, provider: OpenIDProvider, name: str = "work") -> None:
-    """The account has a token that the provider takes."""
+    """Check that the account has a token that the provider accepts."""
     token = run(agent, ["auth-agent", "token", name]).strip()
     assert provider.userinfo(token).status_code == 200
 
 
 def starts_an_agent(agent: AgentProcess, command: list[str], path: Path) -> None:
-    """Run a command that is an agent, until it serves at that socket, and end it."""
+    """Run a command that is an agent until it serves at that socket, then stop it."""
     with subprocess.Popen(command, env=agent.environment, stderr=subprocess.DEVNULL) as process:
         try:
             until(lambda: is_served(path))
@@ -155,7 +155,7 @@ def starts_an_agent(agent: AgentProcess, command: list[str], path: Path) -> None
 
 
 def is_served(path: Path) -> bool:
-    """Whether an agent answers at that socket."""
+    """Return whether an agent answers at that socket."""
     try:
         with Agent(str(path)) as client:
             return client.hello().pid is not None
@@ -166,96 +166,102 @@ def is_served(path: Path) -> bool:
 # ---- logging in
 
 
-def test_who_is_logged_out_logs_in(agent: AgentProcess, provider: OpenIDProvider) -> None:
-    assert given(remedies.log_in("work"), of_record(agent)) == given(remedies.log_in("work"), said(agent, "token"))
-    log_in_by(agent, provider, given(remedies.log_in("work"), said(agent, "token")))
+def test_log_in(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    assert command_of(remedies.log_in("work"), of_record(agent)) == command_of(
+        remedies.log_in("work"), remedies_of_failing(agent, "token")
+    )
+    log_in_by(agent, provider, command_of(remedies.log_in("work"), remedies_of_failing(agent, "token")))
     serves(agent, provider)
 
 
-def test_a_session_that_is_over_begins_again(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+def test_log_in_again_after_the_session_has_ended(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
     provider.fault("status", status=400, body={"error": "invalid_grant"})
-    assert remedies.log_in_again("work") in said(agent, "refresh", "work")
-    log_in_by(agent, provider, given(remedies.log_in_again("work"), of_record(agent)))
+    assert remedies.log_in_again("work") in remedies_of_failing(agent, "refresh", "work")
+    log_in_by(agent, provider, command_of(remedies.log_in_again("work"), of_record(agent)))
     serves(agent, provider)
     assert of_record(agent) == ()
 
 
-def test_a_session_whose_audience_was_changed_gets_the_new_one(
+def test_log_in_again_after_the_audience_was_changed(
     agent: AgentProcess, provider: OpenIDProvider, client: Agent
 ) -> None:
     log_in(client, provider)
     agent.configure({"work": account(provider, redirect_ports=[0], audience="https://api.example")})
     client.reload()
-    log_in_by(agent, provider, given(remedies.log_in_again("work"), of_error(client.token)))
+    log_in_by(agent, provider, command_of(remedies.log_in_again("work"), of_error(client.token)))
     assert client.token().audience == "https://api.example"
 
 
-def test_a_session_that_nothing_renews_begins_again_before_its_end(
+def test_log_in_before_the_end_of_a_session_without_a_refresh_token(
     agent: AgentProcess, provider: OpenIDProvider, client: Agent
 ) -> None:
     agent.configure({"work": account(provider, "no-refresh-app", redirect_ports=[0])})
     client.reload()
     log_in_by(agent, provider, ["auth-agent", "login", "work"])
     before = record(client)["epoch"]
-    log_in_by(agent, provider, given(remedies.log_in_in_time("work"), of_record(agent)))
+    log_in_by(agent, provider, command_of(remedies.log_in_before_end("work"), of_record(agent)))
     assert record(client)["epoch"] != before
     serves(agent, provider)
 
 
-def test_a_login_that_was_refused_is_tried_again(agent: AgentProcess, provider: OpenIDProvider) -> None:
-    helps = fail_to_log_in(agent, "work", by=lambda url: httpx.get(provider.cancel(url)))
-    log_in_by(agent, provider, given(remedies.try_again("work"), helps))
+def test_try_again_after_a_cancelled_login(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    shown_remedies = fail_to_log_in(agent, "work", by=lambda url: httpx.get(provider.cancel(url)))
+    log_in_by(agent, provider, command_of(remedies.try_again("work"), shown_remedies))
     serves(agent, provider)
 
 
-def test_another_user_is_meant(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+def test_switch_the_user_by_a_login(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
-    helps = fail_to_log_in(agent, "work", by=lambda url: provider.enter(url, BOB))
-    log_in_by(agent, provider, given(remedies.switch_user("work"), helps), BOB)
+    shown_remedies = fail_to_log_in(agent, "work", by=lambda url: provider.enter(url, BOB))
+    log_in_by(agent, provider, command_of(remedies.switch_user("work"), shown_remedies), BOB)
     assert record(client).subject == BOB
 
 
-def test_another_user_s_refresh_token_is_meant(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+def test_switch_the_user_by_an_import(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
     first, another = (provider.login(BOB).refresh_token for _ in range(2))
-    helps = said(agent, "import", "work", stdin=first)
-    run(agent, given(remedies.switch_user_by_import("work"), helps), stdin=another)
+    shown_remedies = remedies_of_failing(agent, "import", "work", stdin=first)
+    run(agent, command_of(remedies.switch_user_by_import("work"), shown_remedies), stdin=another)
     assert record(client).subject == BOB
     serves(agent, provider)
 
 
-def test_a_login_without_a_port(agent: AgentProcess, start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_log_in_by_device_if_the_ports_are_in_use(
+    agent: AgentProcess, start_provider: Callable[..., OpenIDProvider]
+) -> None:
     provider = start_provider(device_interval=1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         agent.configure({"work": account(provider, redirect_ports=[port])})
         find, _, device = remedies.other_ports("work")
-        helps = said(agent, "login", "work")
+        shown_remedies = remedies_of_failing(agent, "login", "work")
         if shutil.which(find.command[0]) is None:
             pytest.skip("the ports' list: apt-get install iproute2")
-        assert f":{port} " in run(agent, given(find, helps))
-        with at_terminal(agent, given(device, helps)) as terminal:
+        assert f":{port} " in run(agent, command_of(find, shown_remedies))
+        with at_terminal(agent, command_of(device, shown_remedies)) as terminal:
             code, where = terminal.until(r"\n +([A-Z]{4}-[A-Z]{4})\n")[1], terminal.until(r"\n +(http://\S+)\n")[1]
             provider.approve(where, user_code=code)
             assert terminal.end() == 0
     serves(agent, provider)
 
 
-def test_a_client_s_secret_is_asked_for(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+def test_enter_the_client_secret_at_a_prompt(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     secret = CREDENTIALS["post-app"]
     keys = account(provider, "post-app", token_endpoint_auth_method=secret.method, redirect_ports=[0])
     agent.configure({"work": keys, "other": keys})
     client.reload()
-    with at_terminal(agent, given(remedies.give_secret("login", "work"), said(agent, "login", "work"))) as terminal:
+    with at_terminal(
+        agent, command_of(remedies.give_secret("login", "work"), remedies_of_failing(agent, "login", "work"))
+    ) as terminal:
         terminal.until("Client secret: ")
         terminal.type(f"{secret.secret}\n")
         provider.enter(terminal.until(URL)[0])
         assert terminal.end() == 0
     serves(agent, provider)
-    token = "none of a provider's"
-    helps = said(agent, "import", "other", stdin=token)
-    with at_terminal(agent, given(remedies.give_secret("import", "other"), helps)) as terminal:
+    token = "not a provider's"
+    shown_remedies = remedies_of_failing(agent, "import", "other", stdin=token)
+    with at_terminal(agent, command_of(remedies.give_secret("import", "other"), shown_remedies)) as terminal:
         terminal.until("Client secret: ")
         terminal.type(f"{secret.secret}\n")
         terminal.until("Refresh token: ")
@@ -265,13 +271,13 @@ def test_a_client_s_secret_is_asked_for(agent: AgentProcess, provider: OpenIDPro
 
 
 def client_s_refresh_token(provider: OpenIDProvider) -> str:
-    """A refresh token of the client that has a secret, got by another program."""
+    """Return a refresh token of the client with a secret, issued to another program."""
     token = provider.login(client_id="post-app").refresh_token
     assert token is not None
     return token
 
 
-def test_id_tokens_come_with_openid_and_the_other_scopes_stay(
+def test_log_in_with_openid_in_addition_to_the_other_scopes(
     agent: AgentProcess, start_provider: Callable[..., OpenIDProvider], client: Agent
 ) -> None:
     provider = start_provider(device_interval=1)
@@ -281,60 +287,64 @@ def test_id_tokens_come_with_openid_and_the_other_scopes_stay(
     with at_terminal(agent, ["auth-agent", "login", "work", "--flow", "device"]) as terminal:
         provider.approve(terminal.until(r"(http://\S+user_code=\S+)\n")[1])
         assert terminal.end() == 0, terminal.shown
-    helps = given(remedies.log_in_for_id_tokens("work", scope), said(agent, "id-token", "work"))
-    log_in_by(agent, provider, helps)
+    shown_remedies = command_of(
+        remedies.log_in_for_id_tokens("work", scope), remedies_of_failing(agent, "id-token", "work")
+    )
+    log_in_by(agent, provider, shown_remedies)
     assert run(agent, ["auth-agent", "id-token", "work"])
     assert "read:things" in (client.token().scope or "").split()
 
 
-def test_a_new_account_stays_and_is_logged_in_to_for_whom_it_was(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_try_again_to_log_in_to_a_new_management_account(agent: AgentProcess, provider: OpenIDProvider) -> None:
     new = ("users", "--issuer", provider.issuer, "--client-id", "native-app", "--redirect-port", "0")
-    helps = fail_to_log_in(agent, *new, "--management-for", "work", by=lambda url: httpx.get(provider.cancel(url)))
-    log_in_by(agent, provider, given(remedies.log_in_for("work", remedies.try_again("users")), helps))
+    shown_remedies = fail_to_log_in(
+        agent, *new, "--management-for", "work", by=lambda url: httpx.get(provider.cancel(url))
+    )
+    log_in_by(agent, provider, command_of(remedies.log_in_for("work", remedies.try_again("users")), shown_remedies))
     serves(agent, provider, "users")
     assert 'management_account = "users"' in agent.config.read_text()
 
 
-# ---- what the account is
+# ---- the configuration of an account
 
 
-def test_what_was_wrong_of_an_account_is_corrected_and_logged_in_to(
-    agent: AgentProcess, provider: OpenIDProvider
-) -> None:
+def test_correct_the_account_and_log_in(agent: AgentProcess, provider: OpenIDProvider) -> None:
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
     agent.configure({"work": account(provider, redirect_ports=[0], issuer=wrong)})
-    helps = given(remedies.correct_and_log_in("work", ["issuer"]), said(agent, "login", "work"))
+    shown_remedies = command_of(
+        remedies.correct_and_log_in("work", ["issuer"]), remedies_of_failing(agent, "login", "work")
+    )
     agent.configure({"work": account(provider, redirect_ports=[0])})
-    log_in_by(agent, provider, helps)
+    log_in_by(agent, provider, shown_remedies)
     serves(agent, provider)
 
 
-def test_a_new_account_that_is_wrong_is_corrected_by_the_option_that_is_named(
-    agent: AgentProcess, provider: OpenIDProvider
-) -> None:
+def test_correct_a_new_account_by_an_option(agent: AgentProcess, provider: OpenIDProvider) -> None:
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
-    helps = said(agent, "login", "new", "--issuer", wrong, "--client-id", "native-app", "--redirect-port", "0")
-    assert len(helps) == 1
-    command = given(remedies.correct_and_log_in("new", ["issuer"]), helps)
+    shown_remedies = remedies_of_failing(
+        agent, "login", "new", "--issuer", wrong, "--client-id", "native-app", "--redirect-port", "0"
+    )
+    assert len(shown_remedies) == 1
+    command = command_of(remedies.correct_and_log_in("new", ["issuer"]), shown_remedies)
     log_in_by(agent, provider, [*command, "--issuer", provider.issuer])
     serves(agent, provider, "new")
 
 
-def test_a_session_survives_what_was_wrong_of_its_account(
+def test_correct_the_account_of_a_session_and_log_in(
     agent: AgentProcess, provider: OpenIDProvider, client: Agent
 ) -> None:
     log_in(client, provider)
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
     agent.configure({"work": account(provider, redirect_ports=[0], issuer=wrong)})
-    helps = given(remedies.correct_and_log_in("work", ["issuer"]), said(agent, "login", "work"))
+    shown_remedies = command_of(
+        remedies.correct_and_log_in("work", ["issuer"]), remedies_of_failing(agent, "login", "work")
+    )
     agent.configure({"work": account(provider, redirect_ports=[0])})
-    log_in_by(agent, provider, helps)
+    log_in_by(agent, provider, shown_remedies)
     serves(agent, provider)
 
 
-def test_an_account_that_is_wrong_is_corrected_and_read_again(
-    agent: AgentProcess, provider: OpenIDProvider, client: Agent
-) -> None:
+def test_correct_the_account_and_reload(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     secret = CREDENTIALS["post-app"]
     right = account(provider, "post-app", token_endpoint_auth_method=secret.method, redirect_ports=[0])
     agent.configure({"work": right})
@@ -343,9 +353,11 @@ def test_an_account_that_is_wrong_is_corrected_and_read_again(
     agent.configure({"work": {**right, "token_endpoint_auth_method": "client_secret_basic"}})
     client.reload()
     assert agent.run("refresh", "work").returncode != 0
-    helps = given(remedies.correct_and_reload(("client_id", "token_endpoint_auth_method")), of_record(agent))
+    shown_remedies = command_of(
+        remedies.correct_and_reload(("client_id", "token_endpoint_auth_method")), of_record(agent)
+    )
     agent.configure({"work": right})
-    run(agent, helps)
+    run(agent, shown_remedies)
     until(lambda: of_record(agent) == ())
     serves(agent, provider)
 
@@ -355,26 +367,26 @@ def test_what_was_corrected_at_the_provider_is_tried(
 ) -> None:
     log_in(client, provider)
     provider.fault("status", status=401, body={"error": "invalid_client"}, times=None)
-    helps = given(remedies.refresh_when_corrected("work"), said(agent, "refresh", "work"))
+    shown_remedies = command_of(remedies.refresh_when_corrected("work"), remedies_of_failing(agent, "refresh", "work"))
     provider.clear_faults()
-    run(agent, helps)
+    run(agent, shown_remedies)
     assert of_record(agent) == ()
 
 
-def test_an_import_that_a_wrong_account_fails_is_tried_again(
-    agent: AgentProcess, provider: OpenIDProvider, client: Agent
-) -> None:
+def test_correct_the_account_and_import_again(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     token = provider.login().refresh_token
     agent.configure({"work": account(provider, issuer=provider.issuer.replace("127.0.0.1", "localhost"))})
     client.reload()
-    helps = given(remedies.correct_and_reload(["issuer"]), said(agent, "import", "work", stdin=token))
+    shown_remedies = command_of(
+        remedies.correct_and_reload(["issuer"]), remedies_of_failing(agent, "import", "work", stdin=token)
+    )
     agent.configure({"work": account(provider)})
-    run(agent, helps)
+    run(agent, shown_remedies)
     run(agent, ["auth-agent", "import", "work"], stdin=token)
     serves(agent, provider)
 
 
-def test_an_account_that_is_put_back_has_its_session(
+def test_restore_the_account_of_a_session_and_reload(
     agent: AgentProcess, provider: OpenIDProvider, client: Agent
 ) -> None:
     log_in(client, provider)
@@ -385,23 +397,26 @@ def test_an_account_that_is_put_back_has_its_session(
         client.reload()
         until(lambda: "account_removed" in watching.output())
         last = json.loads(watching.output().splitlines()[-1])
-    helps = given(remedies.put_back_and_reload(), remedies_from_wire(last["remedy"]))
+    shown_remedies = command_of(remedies.restore_account_and_reload(), remedies_from_wire(last["remedy"]))
     agent.config.write_text(before)
-    run(agent, helps)
+    run(agent, shown_remedies)
     serves(agent, provider)
 
 
-def test_a_file_that_was_corrected_is_read(agent: AgentProcess) -> None:
+def test_correct_the_configuration_and_reload(agent: AgentProcess) -> None:
     right = agent.config.read_text()
     agent.config.write_text(right.replace("issuer", "isuer"))
-    helps = given(remedies.correct_configuration(), said(agent, "reload"))
+    shown_remedies = command_of(remedies.correct_configuration(), remedies_of_failing(agent, "reload"))
     agent.config.write_text(right + "\n[accounts.home]\n" + right.partition("\n")[2])
-    run(agent, helps)
-    assert {one["account"] for one in json.loads(agent.run("status", "--json").stdout)["accounts"]} == {"work", "home"}
+    run(agent, shown_remedies)
+    assert {account["account"] for account in json.loads(agent.run("status", "--json").stdout)["accounts"]} == {
+        "work",
+        "home",
+    }
 
 
 @pytest.mark.parametrize("in_one_browser", [True, False])
-def test_an_api_that_a_session_cannot_have_is_an_account_s_of_its_own(
+def test_make_a_separate_account_for_a_refused_api(
     in_one_browser: bool, agent: AgentProcess, start_provider: Callable[..., OpenIDProvider]
 ) -> None:
     provider = start_provider(access_token_lifetime=3600, multi_resource=False)
@@ -421,41 +436,43 @@ def test_an_api_that_a_session_cannot_have_is_an_account_s_of_its_own(
         enter(["auth-agent", "login", "work"])
         api = "https://api.example"
         own = remedies.account_of_its_own("work", provider.issuer, "native-app", api, None)
-        enter(given(own, said(agent, "token", "work", "--audience", api)))
+        enter(command_of(own, remedies_of_failing(agent, "token", "work", "--audience", api)))
         assert client.token("work.api").audience == api
         client.refresh("work.api")
         client.refresh("work")
         client.logout("work.api")
-        client.refresh("work")  # the one is not the other's, even where the provider has one grant for both
+        client.refresh("work")  # it survives, even if the provider has one grant for both
         serves(agent, provider)
 
 
 @pytest.mark.parametrize("command", [("token",), ("account", "remove", "wor")])
-def test_who_has_no_account_sees_how_to_add_one(command: tuple[str, ...], agent: AgentProcess) -> None:
+def test_show_how_to_add_an_account(command: tuple[str, ...], agent: AgentProcess) -> None:
     agent.configure({})
     assert agent.run("reload").returncode == 0
-    assert "auth-agent login work --issuer" in run(agent, given(remedies.begin(), said(agent, *command)))
+    assert "auth-agent login work --issuer" in run(
+        agent, command_of(remedies.begin(), remedies_of_failing(agent, *command))
+    )
 
 
-def test_who_adds_an_account_twice_sees_how_it_is_changed(agent: AgentProcess, provider: OpenIDProvider) -> None:
-    helps = said(agent, "account", "add", "work", "--issuer", provider.issuer, "--client-id", "native-app")
-    assert "or changed there" in " ".join(run(agent, given(remedies.change_account(), helps)).split())
+def test_show_how_to_change_an_account(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    shown_remedies = remedies_of_failing(
+        agent, "account", "add", "work", "--issuer", provider.issuer, "--client-id", "native-app"
+    )
+    assert "--client-id" in run(agent, command_of(remedies.change_account(), shown_remedies))
 
 
-def test_a_session_is_logged_out_before_its_account_is_another_client_s(
-    agent: AgentProcess, provider: OpenIDProvider, client: Agent
-) -> None:
+def test_log_out_before_changing_the_client(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
     again = ("login", "work", "--client-id", "second-app")
-    run(agent, given(remedies.log_out("work"), said(agent, *again)))
+    run(agent, command_of(remedies.log_out("work"), remedies_of_failing(agent, *again)))
     assert record(client).state == "logged_out"
     log_in_by(agent, provider, [*COMMAND, *again])
     serves(agent, provider)
 
 
-def test_an_account_is_removed_with_its_session(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+def test_log_out_and_remove_an_account(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
-    run(agent, given(remedies.log_out_and_remove("work"), said(agent, "account", "remove", "work")))
+    run(agent, command_of(remedies.log_out_and_remove("work"), remedies_of_failing(agent, "account", "remove", "work")))
     assert not client.status().accounts
     assert "work" not in agent.config.read_text()
 
@@ -463,31 +480,31 @@ def test_an_account_is_removed_with_its_session(agent: AgentProcess, provider: O
 # ---- refreshing
 
 
-def test_after_an_outage_it_is_tried_now(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+def test_retry_a_refresh_after_an_outage(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
     provider.fault("status", status=503, times=None)
-    assert remedies.refresh("work") in said(agent, "refresh", "work")
-    helps = given(remedies.refresh("work"), of_record(agent))
+    assert remedies.refresh("work") in remedies_of_failing(agent, "refresh", "work")
+    shown_remedies = command_of(remedies.refresh("work"), of_record(agent))
     provider.clear_faults()
-    run(agent, helps)
+    run(agent, shown_remedies)
     assert of_record(agent) == ()
 
 
 # ---- users at Auth0
 
 
-def test_the_user_s_data_has_a_login_of_its_own(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+def test_log_in_to_a_management_account(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
     audience, scope = provider.management_audience, f"openid offline_access {MANAGEMENT_SCOPE}"
     own = remedies.management_account("work", None, provider.issuer, "native-app", audience, scope)
-    log_in_by(agent, provider, given(own, said(agent, "metadata", "get", "work")))
+    log_in_by(agent, provider, command_of(own, remedies_of_failing(agent, "metadata", "get", "work")))
     assert json.loads(run(agent, ["auth-agent", "metadata", "get", "work"])) == {}
 
 
 def manage(
     agent: AgentProcess, provider: OpenIDProvider, user: str = "auth0|alice", scope: str = MANAGEMENT_SCOPE
 ) -> None:
-    """Log in to `work`, and as that user to `users` for its user's data."""
+    """Log in to `work`, and as `user` to `users`, the account for the Management API."""
     scope = f"openid offline_access {scope}"
     users = account(provider, audience=provider.management_audience, scope=scope, redirect_ports=[0])
     agent.configure({"work": account(provider, management_account="users"), "users": users})
@@ -497,107 +514,112 @@ def manage(
         log_in(client, provider, "users", user=user, audience=provider.management_audience, scope=scope)
 
 
-def test_a_user_s_data_is_got_at_as_the_same_user(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_log_in_to_the_management_account_as_the_same_user(agent: AgentProcess, provider: OpenIDProvider) -> None:
     manage(agent, provider, BOB)
-    helps = said(agent, "metadata", "get", "work")
-    log_in_by(agent, provider, given(remedies.log_in_as_the_same("users"), helps))
+    shown_remedies = remedies_of_failing(agent, "metadata", "get", "work")
+    log_in_by(agent, provider, command_of(remedies.log_in_as_the_same("users"), shown_remedies))
     assert json.loads(run(agent, ["auth-agent", "metadata", "get", "work"])) == {}
 
 
-def test_a_scope_that_is_missing_is_added_to_the_others(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_log_in_with_a_missing_management_scope(agent: AgentProcess, provider: OpenIDProvider) -> None:
     manage(agent, provider, scope="read:current_user email")
     needed, scope = f"openid offline_access {MANAGEMENT_SCOPE}", "openid offline_access read:current_user email"
-    helps = said(agent, "metadata", "set", "work", "country=Canada")
-    log_in_by(agent, provider, given(remedies.widen_scope("users", needed, scope), helps))
+    shown_remedies = remedies_of_failing(agent, "metadata", "set", "work", "country=Canada")
+    log_in_by(agent, provider, command_of(remedies.widen_scope("users", needed, scope), shown_remedies))
     assert json.loads(run(agent, ["auth-agent", "metadata", "set", "work", "country=Canada"])) == {"country": "Canada"}
     assert 'scope = "openid offline_access read:current_user update:current_user_metadata email"' in (
         agent.config.read_text()
     )
 
 
-def test_what_holds_of_metadata_is_seen(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_show_the_metadata_after_a_lost_response(agent: AgentProcess, provider: OpenIDProvider) -> None:
     manage(agent, provider)
     path = provider.user_path("auth0|alice")
     provider.fault("drop-after", route=path, method="PATCH")
     provider.fault("drop-before", route=path, method="GET", times=None)
-    helps = said(agent, "metadata", "set", "work", "country=Canada")
+    shown_remedies = remedies_of_failing(agent, "metadata", "set", "work", "country=Canada")
     provider.clear_faults()
-    assert json.loads(run(agent, given(remedies.look_at_metadata("work"), helps))) == {"country": "Canada"}
+    assert json.loads(run(agent, command_of(remedies.show_metadata("work"), shown_remedies))) == {"country": "Canada"}
 
 
 # ---- this machine
 
 
-def test_a_clock_that_is_wrong_is_shown_by_a_program_that_is_there(
-    agent: AgentProcess, start_provider: Callable[..., OpenIDProvider]
-) -> None:
+def test_show_the_clock(agent: AgentProcess, start_provider: Callable[..., OpenIDProvider]) -> None:
     provider = start_provider(access_token_lifetime=3600, clock_offset=3600)
     agent.configure({"work": account(provider, redirect_ports=[0])})
-    helps = fail_to_log_in(agent, "work", by=provider.enter)
-    command = given(remedies.correct_clock(), helps)
+    shown_remedies = fail_to_log_in(agent, "work", by=provider.enter)
+    command = command_of(remedies.correct_clock(), shown_remedies)
     provider.set_clock(0)
-    log_in_by(agent, provider, given(remedies.try_again("work"), helps))
+    log_in_by(agent, provider, command_of(remedies.try_again("work"), shown_remedies))
     if shutil.which(command[0]) is None:
         pytest.skip("the clock's settings: apt-get install systemd")
 
 
-def test_a_directory_is_closed_to_others(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+def test_close_the_directory_to_other_users(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
     agent.socket.parent.chmod(0o755)
-    run(agent, given(remedies.close_directory(str(agent.socket.parent)), said(agent, "token", "work")))
+    run(
+        agent,
+        command_of(remedies.close_directory(str(agent.socket.parent)), remedies_of_failing(agent, "token", "work")),
+    )
     serves(agent, provider)
 
 
 # ---- the agent
 
 
-def test_where_no_agent_listens_one_is_started(alone: AgentProcess) -> None:
+def test_start_the_agent(alone: AgentProcess) -> None:
     with KeyringSession(keyring=False) as session:
         alone.environment.update(session.environment)
-        starts_an_agent(alone, given(remedies.start_agent(), said(alone, "token")), alone.socket)
+        starts_an_agent(alone, command_of(remedies.start_agent(), remedies_of_failing(alone, "token")), alone.socket)
 
 
-def test_another_agent_at_the_same_socket_is_looked_at(agent: AgentProcess) -> None:
-    helps = said(agent, "run", "--store", "memory")
-    assert f"process {agent.process.pid}" in run(agent, given(remedies.see_status_at(str(agent.socket)), helps))
+def test_show_the_sessions_of_the_agent_at_the_same_socket(agent: AgentProcess) -> None:
+    shown_remedies = remedies_of_failing(agent, "run", "--store", "memory")
+    assert f"process {agent.process.pid}" in run(
+        agent, command_of(remedies.see_status_at(str(agent.socket)), shown_remedies)
+    )
 
 
-def test_another_agent_that_has_the_sessions_is_looked_at_and_left_alone(provider: OpenIDProvider) -> None:
+def test_show_the_other_agent_or_run_a_second_one_in_memory(provider: OpenIDProvider) -> None:
     with (
         KeyringSession() as keyring,
         AgentProcess({"work": account(provider)}, environment=keyring.environment, store="keyring") as agent,
         agent.client() as client,
     ):
-        as_a_person(agent)
+        set_environment(agent)
         log_in(client, provider)
         first, second = agent.environment["AUTH_AGENT_SOCK"], agent.home / "second" / "agent.sock"
         agent.environment["AUTH_AGENT_SOCK"] = str(second)
-        helps = said(agent, "run")
-        assert f"process {agent.process.pid}" in run(agent, given(remedies.see_status_at(first), helps))
-        starts_an_agent(agent, given(remedies.run_beside(str(second)), helps), second.with_name("memory.sock"))
-        # Whose file doesn't say where it listens, as of a full disk.
+        shown_remedies = remedies_of_failing(agent, "run")
+        assert f"process {agent.process.pid}" in run(agent, command_of(remedies.see_status_at(first), shown_remedies))
+        starts_an_agent(
+            agent, command_of(remedies.run_beside(str(second)), shown_remedies), second.with_name("memory.sock")
+        )
+        # Its lock file doesn't have the socket, as after a full disk.
         (lock,) = (path for path in agent.home.rglob("*lock*") if first in path.read_text())
         os.truncate(lock, 0)
-        helps = said(agent, "run")
+        shown_remedies = remedies_of_failing(agent, "run")
         agent.environment["AUTH_AGENT_SOCK"] = first
-        assert f"process {agent.process.pid}" in run(agent, given(remedies.see_status(), helps))
+        assert f"process {agent.process.pid}" in run(agent, command_of(remedies.see_status(), shown_remedies))
         serves(agent, provider)
 
 
-def test_where_the_store_cannot_be_used_sessions_are_kept_in_memory(alone: AgentProcess) -> None:
+def test_run_in_memory_if_the_store_can_not_be_used(alone: AgentProcess) -> None:
     (alone.home / "a file").touch()
     alone.environment["XDG_STATE_HOME"] = str(alone.home / "a file")
-    starts_an_agent(alone, given(remedies.run_in_memory(), said(alone, "run")), alone.socket)
+    starts_an_agent(alone, command_of(remedies.run_in_memory(), remedies_of_failing(alone, "run")), alone.socket)
 
 
-def test_a_keyring_is_unlocked_here(provider: OpenIDProvider) -> None:
+def test_unlock_the_keyring_in_a_terminal(provider: OpenIDProvider) -> None:
     if shutil.which("systemd-ask-password") is None:
         pytest.skip("a prompt for the password: apt-get install systemd")
     with (
         KeyringSession() as keyring,
         AgentProcess({"work": account(provider)}, environment=keyring.environment, store="keyring") as agent,
     ):
-        as_a_person(agent)
+        set_environment(agent)
         with agent.client() as client:
             log_in(client, provider)
             until(lambda: record(client)["saved"] is True)
@@ -607,13 +629,13 @@ def test_a_keyring_is_unlocked_here(provider: OpenIDProvider) -> None:
         until(lambda: "locked" in agent.run("status").stdout)
         _, here = remedies.unlock_keyring()
         store = json.loads(agent.run("status", "--json").stdout)["agent"]["store"]
-        command = given(here, remedies_from_wire(store["remedy"]))
-        # In a shell, which goes on when the command has ended: the keyring's daemon comes from there too.
+        command = command_of(here, remedies_from_wire(store["remedy"]))
+        # In a shell, which continues after the command: the keyring's daemon is its child.
         with at_terminal(agent, ["sh", "-i"]) as terminal:
             terminal.type(f"{shlex.join(command)}\n")
             terminal.until("assword")
             terminal.type(f"{PASSWORD}\n")
-            terminal.until("GNOME_KEYRING_CONTROL=")  # as it says when it has begun
+            terminal.until("GNOME_KEYRING_CONTROL=")  # the daemon's output when it has started
             terminal.type("exit\n")
             assert terminal.end() == 0, terminal.shown
         with agent.client() as client:
@@ -621,9 +643,9 @@ def test_a_keyring_is_unlocked_here(provider: OpenIDProvider) -> None:
         serves(agent, provider)
 
 
-def test_an_older_agent_is_restarted(provider: OpenIDProvider) -> None:
+def test_restart_an_older_agent(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}, started=False) as agent:
-        as_a_person(agent)
+        set_environment(agent)
         site = agent.home / "site"
         for package in ("agent/auth_agent", "client/auth_agent_client"):
             shutil.copytree(ROOT / package, site / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -634,34 +656,33 @@ def test_an_older_agent_is_restarted(provider: OpenIDProvider) -> None:
         agent.start()
         del agent.environment["PYTHONPATH"]
         module.write_text(f"{today}\n")
-        text = agent.run("status").stdout.splitlines()[-1]
-        assert "The agent is of version 0.0.1" in text
-        assert str(remedies.restart()) in text
+        last_line = agent.run("status").stdout.splitlines()[-1]
+        assert "version 0.0.1" in last_line
+        assert str(remedies.restart()) in last_line
         run(agent, list(remedies.restart().command))
         assert "version 0.0.1" not in agent.run("status").stdout
         assert agent.answers()
 
 
-def test_a_restart_that_loses_sessions_is_meant(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+def test_restart_and_lose_sessions(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
     before = client.hello().agent_id
-    run(agent, given(remedies.restart_by_force(), said(agent, "restart")))
+    run(agent, command_of(remedies.restart_by_force(), remedies_of_failing(agent, "restart")))
     with agent.client() as another:
         assert another.hello().agent_id != before
 
 
-def test_an_agent_whose_program_is_gone_is_stopped_and_started(provider: OpenIDProvider) -> None:
+def test_stop_an_agent_whose_program_was_removed(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}, started=False) as agent:
-        as_a_person(agent)
+        set_environment(agent)
         program = agent.home / "auth-agent"
         program.write_text("import sys\nfrom auth_agent.cli import main\nsys.exit(main())\n")
         agent.command = (sys.executable, str(program))
         agent.start()
         program.unlink()
         agent.command = COMMAND
-        # It is said by the command that asked, and stands in `status` from then on.
-        helps = said(agent, "restart")
-        run(agent, given(remedies.start_anew(), helps))
+        shown_remedies = remedies_of_failing(agent, "restart")
+        run(agent, command_of(remedies.stop_old_agent(), shown_remedies))
         assert agent.process.wait(PATIENCE) == 0
         agent.start()
         assert agent.answers()
@@ -670,8 +691,8 @@ def test_an_agent_whose_program_is_gone_is_stopped_and_started(provider: OpenIDP
 # ---- all of them
 
 
-def test_every_command_of_a_remedy_is_run_here_or_is_not_for_a_reason() -> None:
-    have_a_command = {name for name in made.EXAMPLES if any(one.command for one in made.examples(name))}
+def test_every_command_of_a_remedy_is_run_here_or_listed_as_not_run() -> None:
+    have_a_command = {name for name in examples.EXAMPLES if any(remedy.command for remedy in examples.examples(name))}
     named = set(re.findall(r"remedies\.(\w+)\(", Path(__file__).read_text()))
     assert have_a_command - named - set(NOT_RUN) == set()
     assert set(NOT_RUN) <= have_a_command

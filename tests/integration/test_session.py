@@ -1,4 +1,4 @@
-"""All of a session against the real provider with Auth0's manners, by both clients of the library."""
+"""Sessions against a real provider that behaves like Auth0, with both clients of the library."""
 
 import itertools
 import threading
@@ -20,6 +20,7 @@ from auth_agent_client import (
     LoginRequired,
     Misconfigured,
     Profile,
+    ProviderError,
     Unavailable,
     Unsupported,
 )
@@ -29,7 +30,7 @@ from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession
 from tests.op.provider import AUTH0_USERINFO_LIMIT, MANAGEMENT_SCOPE, TOKEN_ROUTE, OpenIDProvider, fingerprint
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 ALICE = "auth0|alice"
 API, CALENDAR, MAIL = "https://api.acme.example", "https://calendar.example", "https://mail.example"
@@ -40,37 +41,37 @@ USERS_SCOPE = f"openid offline_access {MANAGEMENT_SCOPE}"
 def session(provider: OpenIDProvider, store: str = "memory", **keys: Any) -> Generator[tuple[AgentProcess, Agent]]:
     """An agent with a session of `work`, and a client of it."""
     with AgentProcess({"work": account(provider, **keys)}, store=store) as process, process.client() as client:
-        how = {name: keys[name] for name in ("audience", "scope") if name in keys}
-        log_in(client, provider, **how)
+        params = {name: keys[name] for name in ("audience", "scope") if name in keys}
+        log_in(client, provider, **params)
         yield process, client
 
 
 @pytest.fixture
 def client(provider: OpenIDProvider) -> Generator[Agent, None, None]:
     """A client of an agent whose session is for an API, with tokens of an hour."""
-    with session(provider, audience=API) as (_, one):
-        yield one
+    with session(provider, audience=API) as (_, client):
+        yield client
 
 
 @pytest.fixture
 def users(provider: OpenIDProvider) -> Generator[Agent, None, None]:
     """A client of an agent whose session is for the Management API."""
-    with session(provider, audience=provider.management_audience, scope=USERS_SCOPE) as (_, one):
-        yield one
+    with session(provider, audience=provider.management_audience, scope=USERS_SCOPE) as (_, client):
+        yield client
 
 
 def refreshes(provider: OpenIDProvider) -> list[str | None]:
-    """Which audience each refresh asked for, but for the one that proved the import."""
+    """Return the audience of each refresh request but the first, which was the import's."""
     return [request.audience for request in provider.requests(provider.token_path, "refresh_token")][1:]
 
 
-def at_once(calls: Sequence[Callable[[], Found]]) -> list[Found]:
-    """What each of many calls came to, made in as many threads."""
+def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Run each call in a thread of its own; return their results."""
     with ThreadPoolExecutor(len(calls)) as threads:
         return [future.result() for future in [threads.submit(call) for call in calls]]
 
 
-# ---- the table, by either client: what an application does with Auth0's credentials manager
+# ---- what applications do with Auth0's credentials manager, with either client
 
 
 Call = Callable[[Any], Any]
@@ -91,17 +92,17 @@ def by_async_agent(socket: str, call: Callable[[Any], Awaitable[Any]]) -> Any:
 
 @pytest.fixture(params=[by_agent, by_async_agent], ids=["Agent", "AsyncAgent"])
 def ask(request: pytest.FixtureRequest, provider: OpenIDProvider) -> Generator[Callable[[Call], Any], None, None]:
-    """Asks the agent of a session for the Management API, by one of the clients."""
+    """Calls the agent of a session for the Management API, with one of the clients."""
     with session(provider, audience=provider.management_audience, scope=USERS_SCOPE) as (process, _):
         yield lambda call: request.param(str(process.socket), call)
 
 
-def test_there_is_a_valid_token_that_can_be_renewed(ask: Callable[[Call], Any]) -> None:
+def test_has_valid_considers_min_ttl(ask: Callable[[Call], Any]) -> None:
     assert ask(lambda agent: agent.has_valid("work", min_ttl=60)) is True
     assert ask(lambda agent: agent.has_valid("work", min_ttl=7200)) is False
 
 
-def test_a_token_an_id_token_and_a_renewal_are_had(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
+def test_token_id_token_and_refresh(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
     token = ask(lambda agent: agent.token("work", min_ttl=60))
     assert provider.userinfo(token.access_token).json()["sub"] == ALICE
     identity = ask(lambda agent: agent.id_token("work", min_ttl=60))
@@ -111,13 +112,13 @@ def test_a_token_an_id_token_and_a_renewal_are_had(ask: Callable[[Call], Any], p
     assert ask(lambda agent: agent.refresh("work")).access_token != token.access_token
 
 
-def test_a_token_for_another_api_is_had(ask: Callable[[Call], Any]) -> None:
+def test_a_token_for_another_api(ask: Callable[[Call], Any]) -> None:
     token = ask(lambda agent: agent.token("work", audience=CALENDAR, scope="read:things"))
     assert (token.audience, token.scope) == (CALENDAR, "read:things")
     assert ask(lambda agent: agent.has_valid("work", audience=CALENDAR, scope="read:things")) is True
 
 
-def test_the_profile_is_what_userinfo_says(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
+def test_the_profile_has_the_claims_of_userinfo(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
     provider.change_user(ALICE, claims={"https://acme.example/roles": ["admin"], "given_name": "Alice"})
     profile: Profile = ask(lambda agent: agent.profile("work"))
     expected = provider.userinfo(ask(lambda agent: agent.token("work")).access_token).json()
@@ -127,13 +128,13 @@ def test_the_profile_is_what_userinfo_says(ask: Callable[[Call], Any], provider:
     assert abs(profile.fetched_at - time.time()) < 60
 
 
-def test_the_user_is_read_whole_or_in_parts(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
+def test_the_user_is_read_completely_or_by_fields(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
     provider.change_user(ALICE, user_metadata={"country": "Norway"}, app_metadata={"plan": "gold"})
-    whole = ask(lambda agent: agent.user("work", fields=[]))
-    assert whole == provider.user(ALICE)
-    assert whole["app_metadata"] == {"plan": "gold"}
+    complete = ask(lambda agent: agent.user("work", fields=[]))
+    assert complete == provider.user(ALICE)
+    assert complete["app_metadata"] == {"plan": "gold"}
     part = ask(lambda agent: agent.user("work", fields=["user_metadata", "email"]))
-    assert part == {name: whole[name] for name in ("user_metadata", "email")}
+    assert part == {name: complete[name] for name in ("user_metadata", "email")}
 
 
 def test_user_metadata_is_read_and_changed(ask: Callable[[Call], Any], provider: OpenIDProvider) -> None:
@@ -144,12 +145,13 @@ def test_user_metadata_is_read_and_changed(ask: Callable[[Call], Any], provider:
     assert after == {"active": True, "n": 1.5, "address": {"zip": "1"}}  # merged at the first level only
     assert ask(lambda agent: agent.user_metadata("work")) == after
     assert ask(lambda agent: agent.update_user_metadata("work", {"x": 1}, clear=True)) == {"x": 1}
-    with pytest.raises(InvalidRequest, match="clear"):
+    with pytest.raises(InvalidRequest) as raised:
         ask(lambda agent: agent.update_user_metadata("work", {}))
+    assert "clear" in raised.value.message
     assert ask(lambda agent: agent.update_user_metadata("work", {}, clear=True)) == {}
-    told = provider.user(ALICE)
-    assert told is not None
-    assert "user_metadata" not in told
+    user = provider.user(ALICE)
+    assert user is not None
+    assert "user_metadata" not in user
 
 
 def test_after_a_logout_the_provider_refuses_the_refresh_token(
@@ -157,9 +159,9 @@ def test_after_a_logout_the_provider_refuses_the_refresh_token(
 ) -> None:
     ask(lambda agent: agent.refresh("work"))
     sent = list(provider.ledger())
-    gone = ask(lambda agent: agent.logout("work"))
-    assert gone.revoked is True
-    assert gone.end_session_url == provider.end_session_url(client_id="native-app")
+    result = ask(lambda agent: agent.logout("work"))
+    assert result.revoked is True
+    assert result.end_session_url == provider.end_session_url(client_id="native-app")
     with pytest.raises(LoginRequired):
         ask(lambda agent: agent.token("work"))
     with pytest.raises(LoginRequired):
@@ -171,14 +173,16 @@ def test_after_a_logout_the_provider_refuses_the_refresh_token(
 # ---- profiles
 
 
-def test_two_hundred_who_want_the_profile_make_one_request(client: Agent, provider: OpenIDProvider) -> None:
+def test_two_hundred_requests_for_the_profile_share_one_userinfo_request(
+    client: Agent, provider: OpenIDProvider
+) -> None:
     provider.fault("delay", ms=300, route=provider.paths["userinfo"])
-    found = at_once([lambda: client.profile("work").claims] * 200)
-    assert found == [found[0]] * 200
+    claims = at_once([lambda: client.profile("work").claims] * 200)
+    assert claims == [claims[0]] * 200
     assert provider.count(provider.paths["userinfo"]) == 1
 
 
-def test_a_provider_that_allows_five_a_minute_is_never_asked_too_often(provider: OpenIDProvider) -> None:
+def test_the_userinfo_limit_of_five_a_minute_is_never_exceeded(provider: OpenIDProvider) -> None:
     with OpenIDProvider(access_token_lifetime=3600, userinfo_limit=AUTH0_USERINFO_LIMIT) as limited:
         with session(limited) as (_, client):
             for _ in range(50):
@@ -199,24 +203,24 @@ def test_a_provider_that_allows_five_a_minute_is_never_asked_too_often(provider:
     ],
     ids=lambda fault: str(fault.get("status", fault["mode"])),
 )
-def test_where_the_provider_cannot_be_asked_the_id_token_tells(
+def test_if_userinfo_fails_the_profile_comes_from_the_id_token(
     client: Agent, provider: OpenIDProvider, fault: dict[str, Any]
 ) -> None:
     provider.fault(route=provider.paths["userinfo"], times=None, **fault)
-    told = client.profile("work")
-    assert told.stale
-    assert (told.sub, told.name) == (ALICE, f"Name of {ALICE}")
-    assert "exp" not in told.claims
+    profile = client.profile("work")
+    assert profile.stale
+    assert (profile.sub, profile.name) == (ALICE, f"Name of {ALICE}")
+    assert "exp" not in profile.claims
 
 
-def test_another_users_answer_is_not_passed_on(client: Agent, provider: OpenIDProvider) -> None:
+def test_another_users_claims_are_not_returned(client: Agent, provider: OpenIDProvider) -> None:
     provider.fault("merge", route=provider.paths["userinfo"], set={"sub": "auth0|mallory"})
-    with pytest.raises(Exception, match="another user") as raised:
+    with pytest.raises(ProviderError) as raised:
         client.profile("work")
-    assert getattr(raised.value, "code", None) == "provider_error"
+    assert raised.value.failure == "wrong_user"
 
 
-def test_a_profile_is_there_after_a_restart_though_the_provider_is_gone() -> None:
+def test_a_profile_is_restored_after_a_restart_without_the_provider() -> None:
     with KeyringSession() as keyring, OpenIDProvider(access_token_lifetime=3600) as provider:
         accounts, environment = {"work": account(provider)}, keyring.environment
         with AgentProcess(accounts, environment=environment, store="keyring") as process:
@@ -235,14 +239,16 @@ def test_a_profile_is_there_after_a_restart_though_the_provider_is_gone() -> Non
 # ---- several APIs
 
 
-def test_ten_who_want_a_token_for_one_api_make_one_refresh(client: Agent, provider: OpenIDProvider) -> None:
+def test_ten_requests_for_a_token_for_one_api_share_one_refresh(client: Agent, provider: OpenIDProvider) -> None:
     provider.fault("delay", ms=300)
     tokens = at_once([lambda: client.token("work", audience=CALENDAR).access_token] * 10)
     assert len(set(tokens)) == 1
     assert refreshes(provider) == [CALENDAR]
 
 
-def test_three_apis_asked_for_at_once_are_three_refreshes_in_a_row(client: Agent, provider: OpenIDProvider) -> None:
+def test_simultaneous_requests_for_three_apis_are_refreshed_in_sequence(
+    client: Agent, provider: OpenIDProvider
+) -> None:
     own, stop, slow = client.token("work").access_token, threading.Event(), list[float]()
 
     def use_own() -> None:
@@ -264,11 +270,11 @@ def test_three_apis_asked_for_at_once_are_three_refreshes_in_a_row(client: Agent
     assert all(later.at - earlier.at >= 0.3 for earlier, later in itertools.pairwise(requests))
     assert [request.status for request in requests] == [200, 200, 200]
     assert all(row.presented == 1 for row in provider.ledger().values())
-    assert len(slow) > 10  # the account's own token was served all the while
-    assert client.refresh("work").access_token != own  # the last refresh token is good
+    assert len(slow) > 10  # the account's own token was served meanwhile
+    assert client.refresh("work").access_token != own  # the last refresh token works
 
 
-def test_a_token_for_an_api_is_refreshed_ahead_of_time_while_it_is_used_and_dropped_then() -> None:
+def test_a_token_for_an_api_is_refreshed_while_in_use_and_then_dropped() -> None:
     with OpenIDProvider(access_token_lifetime=6) as provider, session(provider, audience=API) as (_, client):
         first = client.token("work", audience=CALENDAR).access_token
         until(lambda: client.token("work", audience=CALENDAR).access_token != first)
@@ -280,20 +286,23 @@ def test_a_token_for_an_api_is_refreshed_ahead_of_time_while_it_is_used_and_drop
         assert not client.has_valid("work", audience=CALENDAR)
 
 
-def test_an_api_that_the_provider_keeps_from_the_login_is_denied_and_nothing_else() -> None:
+def test_a_refused_api_is_denied_and_the_session_stays_ready() -> None:
     provider = OpenIDProvider(access_token_lifetime=3600, multi_resource=False)
     with provider, session(provider, audience=API) as (_, client):
-        with pytest.raises(Denied, match=f"work for {CALENDAR}: invalid_target"):
+        with pytest.raises(Denied, match="invalid_target") as raised:
             client.token("work", audience=CALENDAR)
+        assert raised.value.failure == "refused"
+        assert CALENDAR in raised.value.message
         assert record(client)["state"] == "ready"
         assert client.refresh("work").audience == API
 
 
-def test_a_token_for_the_default_audience_is_not_served_for_another() -> None:
+def test_a_token_for_the_default_audience_is_not_served_for_another_api() -> None:
     provider = OpenIDProvider(access_token_lifetime=3600, multi_resource=False, other_audience="ignored")
     with provider, session(provider, audience=API) as (_, client):
-        with pytest.raises(Denied, match="another audience than"):
+        with pytest.raises(Denied) as raised:
             client.token("work", audience=CALENDAR)
+        assert raised.value.failure == "refused"
         assert not client.has_valid("work", audience=CALENDAR)
         assert client.refresh("work").audience == API
 
@@ -307,7 +316,7 @@ def test_auth0s_403_for_an_api_ends_no_session(client: Agent, provider: OpenIDPr
     assert record(client)["state"] == "ready"
 
 
-def test_a_session_that_was_ended_is_seen_through_an_api(client: Agent, provider: OpenIDProvider) -> None:
+def test_a_revoked_session_ends_at_a_request_for_an_api(client: Agent, provider: OpenIDProvider) -> None:
     body = {"error": "invalid_grant", "error_description": "Unknown or invalid refresh token."}
     provider.fault("status", status=403, body=body, times=2)
     with pytest.raises(LoginRequired):
@@ -315,8 +324,8 @@ def test_a_session_that_was_ended_is_seen_through_an_api(client: Agent, provider
     assert record(client)["state"] == "login_required"
 
 
-def test_elsewhere_an_api_is_a_resource() -> None:
-    # Without rotation: this provider replaces a refresh token before it refuses the resource, and keeps the new one.
+def test_other_providers_get_the_api_as_a_resource() -> None:
+    # Without rotation: this provider replaces a refresh token before it refuses the resource, and doesn't return it.
     provider = OpenIDProvider(access_token_lifetime=3600, flavor="plain", rotate=False)
     with provider, AgentProcess({"work": account(provider)}) as process, process.client() as client:
         tokens = provider.login(resources=[API, CALENDAR])
@@ -328,10 +337,10 @@ def test_elsewhere_an_api_is_a_resource() -> None:
         assert set((client.token("work", scope="openid email").scope or "").split()) == {"openid", "email"}
         with pytest.raises(Denied, match="invalid_scope"):
             client.token("work", scope="openid write:everything")
-    # No more: after five of them clients wait for the next first request.
+    # Not more: after five first requests the rate limit applies.
 
 
-def test_an_api_answers_401_and_gets_another_token_of_its_own(provider: OpenIDProvider) -> None:
+def test_a_token_that_its_api_rejects_is_replaced_by_one_for_that_api(provider: OpenIDProvider) -> None:
     with OpenIDProvider(access_token_lifetime=10) as quick, session(quick, audience=API) as (_, client):
         token = client.token("work", audience=CALENDAR)
         until(lambda: token.expires_at - time.time() < 7)
@@ -341,30 +350,31 @@ def test_an_api_answers_401_and_gets_another_token_of_its_own(provider: OpenIDPr
     assert provider.count(provider.token_path) == 0
 
 
-def test_a_service_gets_tokens_for_several_apis_by_its_secret(provider: OpenIDProvider) -> None:
-    way = {"grant": "client_credentials", "token_endpoint_auth_method": "client_secret_post"}
-    keys = account(provider, "service-app", audience=API, **way)
+def test_a_client_credentials_account_gets_tokens_for_several_apis(provider: OpenIDProvider) -> None:
+    options = {"grant": "client_credentials", "token_endpoint_auth_method": "client_secret_post"}
+    keys = account(provider, "service-app", audience=API, **options)
     with AgentProcess({"work": keys}) as process, process.client() as client:
-        begun = client.call("login", {"account": "work", "flow": "browser", "client_secret": "service-secret"})
-        client.call("login_result", {"login_id": begun["login_id"]})
+        login = client.call("login", {"account": "work", "flow": "browser", "client_secret": "service-secret"})
+        client.call("login_result", {"login_id": login["login_id"]})
         assert client.token("work", audience=CALENDAR).audience == CALENDAR
         assert client.token("work").audience == API
         for call in (client.profile, client.id_token, client.user):
-            with pytest.raises(Unsupported, match="nobody is logged in"):
+            with pytest.raises(Unsupported):
                 call("work")
 
 
 # ---- users and their metadata
 
 
-def test_other_providers_say_which_they_are() -> None:
+def test_user_metadata_is_unsupported_at_other_providers() -> None:
     with OpenIDProvider(access_token_lifetime=3600, flavor="plain") as provider, session(provider) as (_, client):
-        with pytest.raises(Unsupported, match=provider.issuer):
+        with pytest.raises(Unsupported) as raised:
             client.user_metadata("work")
+        assert provider.issuer in raised.value.message
         assert client.profile("work").sub == ALICE
 
 
-def test_a_session_for_another_api_says_which_command_gets_a_token(client: Agent, provider: OpenIDProvider) -> None:
+def test_without_a_management_token_the_remedy_is_a_login_for_one(client: Agent, provider: OpenIDProvider) -> None:
     with pytest.raises(Misconfigured) as raised:
         client.user_metadata("work")
     command = (
@@ -374,37 +384,35 @@ def test_a_session_for_another_api_says_which_command_gets_a_token(client: Agent
     assert [remedy.line for remedy in raised.value.remedy] == [command]
 
 
-def test_a_session_without_a_refresh_token_is_enough(provider: OpenIDProvider) -> None:
-    with OpenIDProvider(access_token_lifetime=3600, management_refresh_token=False) as frugal:
-        keys: dict[str, Any] = {"redirect_ports": [0], "audience": frugal.management_audience, "scope": USERS_SCOPE}
-        accounts = {"work": account(frugal, management_account="users"), "users": account(frugal, **keys)}
+def test_user_metadata_works_without_a_refresh_token(provider: OpenIDProvider) -> None:
+    with OpenIDProvider(access_token_lifetime=3600, management_refresh_token=False) as other:
+        keys: dict[str, Any] = {"redirect_ports": [0], "audience": other.management_audience, "scope": USERS_SCOPE}
+        accounts = {"work": account(other, management_account="users"), "users": account(other, **keys)}
         with AgentProcess(accounts) as process, process.client() as client:
-            log_in(client, frugal)
-            begun = client.call("login", {"account": "users", "flow": "browser"})
-            frugal.enter(str(begun["authorization_url"]))
-            client.call("login_result", {"login_id": begun["login_id"]})
+            log_in(client, other)
+            login = client.call("login", {"account": "users", "flow": "browser"})
+            other.enter(str(login["authorization_url"]))
+            client.call("login_result", {"login_id": login["login_id"]})
             assert client.update_user_metadata("work", {"country": "Canada"}) == {"country": "Canada"}
             assert record(client, "users")["renewal"] == "none"
     assert provider.count(provider.token_path) == 0
 
 
 @pytest.mark.parametrize("mode", ["drop-after", "half"])
-def test_a_change_whose_answer_was_lost_is_made_once_and_told(
-    users: Agent, provider: OpenIDProvider, mode: Any
-) -> None:
+def test_a_change_whose_response_was_lost_is_made_once(users: Agent, provider: OpenIDProvider, mode: Any) -> None:
     provider.fault(mode, route=provider.user_path(ALICE), method="PATCH")
     assert users.update_user_metadata("work", {"country": "Canada"}) == {"country": "Canada"}
     assert [r.method for r in provider.requests(provider.user_path(ALICE))] == ["PATCH", "GET"]
 
 
-def test_a_change_that_never_arrived_is_told_so(users: Agent, provider: OpenIDProvider) -> None:
+def test_a_change_that_did_not_arrive_is_an_error(users: Agent, provider: OpenIDProvider) -> None:
     provider.fault("drop-before", route=provider.user_path(ALICE), method="PATCH")
-    with pytest.raises(Unavailable, match="the change was not made"):
+    with pytest.raises(Unavailable):
         users.update_user_metadata("work", {"country": "Canada"})
     assert users.user_metadata("work") == {}
 
 
-def test_too_many_calls_are_left_alone_until_they_may_come_again() -> None:
+def test_rate_limited_calls_are_not_sent_before_retry_after() -> None:
     with ExitStack() as stack:
         provider = stack.enter_context(OpenIDProvider(access_token_lifetime=3600, management_limit=(2, 1)))
         keys = {"audience": provider.management_audience, "scope": USERS_SCOPE}
@@ -418,40 +426,40 @@ def test_too_many_calls_are_left_alone_until_they_may_come_again() -> None:
         assert provider.count(provider.user_path(ALICE)) == 3
 
 
-def test_a_token_without_the_scope_says_which_login_has_it(provider: OpenIDProvider) -> None:
+def test_a_missing_scope_has_a_login_with_it_as_remedy(provider: OpenIDProvider) -> None:
     scope = "openid offline_access read:current_user"
     with session(provider, audience=provider.management_audience, scope=scope) as (_, client):
         assert client.user_metadata("work") == {}
-        with pytest.raises(Denied, match="lacks the scope update:current_user_metadata") as denied:
+        with pytest.raises(Denied, match="update:current_user_metadata") as denied:
             client.update_user_metadata("work", {"country": "Canada"})
         (remedy,) = denied.value.remedy
         assert remedy.command[:4] == ("auth-agent", "login", "work", "--scope")
         assert "update:current_user_metadata" in remedy.command[4].split()
 
 
-def test_an_opaque_token_at_the_management_api_says_to_log_in(provider: OpenIDProvider) -> None:
-    """Auth0 grants an opaque token where the audience got lost on the way, and calls that a bad header at the API."""
+def test_an_opaque_token_at_the_management_api_requires_a_login(provider: OpenIDProvider) -> None:
+    """Auth0 grants an opaque token if the audience is missing; the Management API calls that a bad header."""
     with session(provider, audience=provider.management_audience) as (_, client):
         provider.fault("status", status=400, body={"errorCode": "Bearer", "message": "Bad HTTP authentication header"})
         provider.clear_faults()
         provider.fault("merge", set={"access_token": "opaque"}, route=TOKEN_ROUTE)
         client.refresh("work")
-        with pytest.raises(Denied, match="not for this API") as denied:
+        with pytest.raises(Denied) as denied:
             client.user_metadata("work")
+        assert denied.value.failure == "refused"
         assert [remedy.line for remedy in denied.value.remedy] == ["auth-agent login work"]
 
 
-def test_a_removed_user_is_told(users: Agent, provider: OpenIDProvider) -> None:
+def test_a_deleted_user_is_a_provider_error(users: Agent, provider: OpenIDProvider) -> None:
     provider.remove_user(ALICE)
-    with pytest.raises(Exception, match="inexistent_user") as raised:
+    with pytest.raises(ProviderError, match="inexistent_user"):
         users.user("work")
-    assert getattr(raised.value, "code", None) == "provider_error"
 
 
 # ---- a session's end
 
 
-def test_the_end_that_a_provider_gives_is_shown_and_watched(client: Agent, provider: OpenIDProvider) -> None:
+def test_the_providers_end_of_the_session_is_shown_and_watched(client: Agent, provider: OpenIDProvider) -> None:
     assert record(client)["session_ends_at"] is None
     watched = client.watch(["work"])
     assert next(watched)["session_ends_at"] is None
@@ -467,7 +475,7 @@ def test_the_end_that_a_provider_gives_is_shown_and_watched(client: Agent, provi
     assert record(client)["session_ends_at"] == at
 
 
-def test_a_logout_leaves_nothing_and_is_told_also_when_the_provider_is_gone() -> None:
+def test_a_logout_during_an_outage_deletes_the_entry() -> None:
     with KeyringSession() as keyring, OpenIDProvider(access_token_lifetime=3600) as provider:
         accounts, environment = {"work": account(provider)}, keyring.environment
         with AgentProcess(accounts, environment=environment, store="keyring") as process:
@@ -488,7 +496,7 @@ def test_a_logout_leaves_nothing_and_is_told_also_when_the_provider_is_gone() ->
                     client.token("work")
 
 
-def test_the_provider_refuses_what_was_logged_out(provider: OpenIDProvider) -> None:
+def test_the_provider_refuses_the_refresh_token_after_logout(provider: OpenIDProvider) -> None:
     tokens = provider.login()
     assert tokens.refresh_token is not None
     with AgentProcess({"work": account(provider)}) as process, process.client() as client:
@@ -501,7 +509,7 @@ def test_the_provider_refuses_what_was_logged_out(provider: OpenIDProvider) -> N
 # ---- ID tokens
 
 
-def test_an_id_token_that_has_expired_is_got_anew_and_one_that_lives_too_short_is_told() -> None:
+def test_an_expired_id_token_is_refreshed_and_a_long_min_ttl_is_an_error() -> None:
     with OpenIDProvider(access_token_lifetime=3600, id_token_lifetime=3) as provider, session(provider) as (_, client):
         first = client.id_token("work")
         until(lambda: first.expires_at < time.time())
@@ -511,7 +519,7 @@ def test_an_id_token_that_has_expired_is_got_anew_and_one_that_lives_too_short_i
             client.id_token("work", min_ttl=60)
 
 
-def test_accounts_of_one_issuer_do_not_disturb_each_other(provider: OpenIDProvider) -> None:
+def test_accounts_of_one_issuer_are_independent(provider: OpenIDProvider) -> None:
     accounts = {"work": account(provider, default=True), "home": account(provider, "second-app")}
     with AgentProcess(accounts) as process, process.client() as client:
         log_in(client, provider)

@@ -1,4 +1,4 @@
-"""A token for a URL: whose it is, the agent reads in the user's configuration, and nowhere else."""
+"""Tokens by URL: only the user's configuration determines the account."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ WIKI = '\n[hosts."*.wiki.example:8443"]\naccount = "home"\n'
 
 @pytest.fixture
 def mapped(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> AgentProcess:
-    """An agent with two accounts, each of which has a host."""
+    """An agent with two accounts and a host rule for each."""
     agent.configure({"work": account(provider), "home": account(provider, default=True)})
     agent.config.write_text(agent.config.read_text() + GIT + WIKI)
     client.reload()
@@ -26,48 +26,48 @@ def mapped(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> Agen
     return agent
 
 
-def test_the_command_prints_the_token_of_the_account_that_the_url_is_for(
+def test_the_command_prints_the_token_of_the_account_for_the_url(
     mapped: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     done = mapped.run("token", "--url", "https://git.example.com/team/project.git")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{client.token('work').access_token}\n"
     assert provider.userinfo(done.stdout.strip()).status_code == 200
-    told = json.loads(mapped.run("token", "--json", "--url=https://a.wiki.example:8443/").stdout)
-    assert told["account"] == "home"
+    token = json.loads(mapped.run("token", "--json", "--url=https://a.wiki.example:8443/").stdout)
+    assert token["account"] == "home"
 
 
-def test_a_url_that_is_nobody_s_gets_no_token_and_a_word_what_to_do(mapped: AgentProcess) -> None:
+def test_a_url_without_a_rule_gets_no_token_and_a_remedy(mapped: AgentProcess) -> None:
     done = mapped.run("token", "--url", "https://git.example.com/other?secret=hunter2")
     assert (done.returncode, done.stdout) == (6, "")
-    assert "no account is configured for https://git.example.com" in done.stderr
+    assert "https://git.example.com" in done.stderr
     assert '[hosts."git.example.com"]' in done.stderr
     assert str(mapped.config) in done.stderr
     assert "hunter2" not in done.stderr + mapped.log
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "fact"),
     [
-        (("home", "--url", "https://git.example.com/team"), 6, "gets tokens of the account work, and of no other"),
-        (("--url", "https://alice:hunter2@git.example.com/team"), 2, "it has a user name in it"),
-        (("--url", "https://git.example.com/team/../other"), 2, "its path has . or .. in it"),
-        (("--url", "https://git.example.com/team", "--audience", "https://api.example"), 2, "audience is not the one"),
-        (("--url", ""), 2, "url must be a URL of at most 16 KiB"),
-        (("--url",), 2, "Option '--url' requires an argument."),
+        (("home", "--url", "https://git.example.com/team"), 6, "the account work"),
+        (("--url", "https://alice:hunter2@git.example.com/team"), 2, "user name"),
+        (("--url", "https://git.example.com/team/../other"), 2, ". or .."),
+        (("--url", "https://git.example.com/team", "--audience", "https://api.example"), 2, "audience"),
+        (("--url", ""), 2, "16 KiB"),
+        (("--url",), 2, "'--url'"),
     ],
 )
-def test_what_is_asked_for_beside_the_url_can_not_change_whose_it_is(
-    mapped: AgentProcess, arguments: tuple[str, ...], code: int, said: str
+def test_other_arguments_can_not_change_the_account_for_a_url(
+    mapped: AgentProcess, arguments: tuple[str, ...], code: int, fact: str
 ) -> None:
     done = mapped.run("token", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
+    assert fact in done.stderr
     assert "hunter2" not in done.stderr + mapped.log
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_both_clients_ask_by_url(mapped: AgentProcess, client: Agent, anyio_backend: str) -> None:
+async def test_both_clients_get_tokens_by_url(mapped: AgentProcess, client: Agent, anyio_backend: str) -> None:
     assert anyio_backend
     url = "https://b.wiki.example:8443/page"
     assert client.token(url=url).account == "home"
@@ -79,7 +79,7 @@ async def test_both_clients_ask_by_url(mapped: AgentProcess, client: Agent, anyi
         client.token(url="http://b.wiki.example:8443/")
 
 
-def test_a_reload_changes_whose_a_url_is_and_nothing_in_the_current_directory_does(
+def test_a_reload_changes_the_rules_and_the_current_directory_does_not(
     mapped: AgentProcess, client: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = "https://git.example.com/team"
@@ -89,5 +89,6 @@ def test_a_reload_changes_whose_a_url_is_and_nothing_in_the_current_directory_do
     assert mapped.run("token", "--url", "https://evil.example/").returncode == 6
     mapped.config.write_text(mapped.config.read_text().replace(GIT, GIT.replace("work", "home")))
     assert client.token(url=url).account == "work"
-    assert mapped.run("reload").stderr == "no account changed\n"
+    done = mapped.run("reload")
+    assert (done.returncode, "work" in done.stderr, "home" in done.stderr) == (0, False, False)  # no account changed
     assert client.token(url=url).account == "home"

@@ -104,13 +104,13 @@ def _remedy(record: Mapping[str, object]) -> tuple[Remedy, ...]:
         return remedies_from_wire(record["remedy"])
     name, state = printable(record.get("account")), record.get("state")
     if record.get("reason") == "account_removed":
-        return (remedies.put_back_and_reload(),)
+        return (remedies.restore_account_and_reload(),)
     if state == LOGGED_OUT:
         return (remedies.log_in(name),)
     if state == LOGIN_REQUIRED:
         return (remedies.log_in_again(name),)
     if record.get("renewal") == NO_RENEWAL:
-        return () if state == LOCKED else (remedies.log_in_in_time(name),)
+        return () if state == LOCKED else (remedies.log_in_before_end(name),)
     return (remedies.refresh(name),) if state in (READY, EXPIRED) else ()
 
 
@@ -125,7 +125,7 @@ def _ready(record: Mapping[str, object], now: float) -> Condition:
         end = number(record.get("session_ends_at"))
         if end is None or end - now > _NEAR:
             return Condition("good", "ready", more)
-        in_time = (remedies.log_in_in_time(printable(record.get("account"))),)
+        in_time = (remedies.log_in_before_end(printable(record.get("account"))),)
         return Condition("warning", "ready", more, session_end(record, now), in_time)
     return Condition("warning", "ready, but refreshes fail", more, reason(record), _remedy(record))
 

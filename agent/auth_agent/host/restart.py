@@ -22,9 +22,9 @@ def check_program() -> None:
     """
     script = sys.orig_argv[1] if len(sys.orig_argv) > 1 else ""
     if not os.access(sys.executable, os.X_OK):
-        raise StartupError(f"its interpreter {sys.executable} is gone", remedies.start_anew())
+        raise StartupError(f"its interpreter {sys.executable} is gone", remedies.stop_old_agent())
     if "/" in script and not Path(script).exists():
-        raise StartupError(f"its program {script} is gone", remedies.start_anew())
+        raise StartupError(f"its program {script} is gone", remedies.stop_old_agent())
 
 
 def restart() -> NoReturn:

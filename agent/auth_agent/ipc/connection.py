@@ -19,7 +19,7 @@ from auth_agent.defect import place
 from auth_agent.host.program import Program
 from auth_agent.ipc.peer import Peer, program_of
 from auth_agent.printable import printable
-from auth_agent.sessions.advice import defect
+from auth_agent.sessions.advice import internal_error
 from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent_client import errors
 from auth_agent_client.wire import Connection, Request, WireError
@@ -291,7 +291,7 @@ class ClientConnection(asyncio.Protocol):
         """Own up to a defect. No text of the exception, nor its variables: they could hold a secret."""
         error = sys.exception()
         _log.error("defect method=%s error=%s", printable(request.method, 32), place(error))
-        self._send(self._wire.refuse(request, defect()))
+        self._send(self._wire.refuse(request, internal_error()))
 
     # ---- what is sent
 

@@ -17,7 +17,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.advice import locked
 from auth_agent.sessions.background import Background, deadline
 from auth_agent.sessions.decision import Demand
-from auth_agent.sessions.identity import IDToken, id_token_at_hand, no_id_token
+from auth_agent.sessions.identity import IDToken, id_token_unavailable, usable_id_token
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profile import ProfileResult
 from auth_agent.sessions.profiles import Profiles
@@ -180,21 +180,21 @@ class Handlers:
     # ---- tokens
 
     def _token(self, caller: Caller, session: Session, given: Arguments) -> Result | Later:
-        key = session.key(given.string("audience"), given.string("scope"))
+        key = session.token_key(given.string("audience"), given.string("scope"))
         min_ttl, now = given.demand("min_ttl"), self._table.clock.now()
-        if session.ask(key, min_ttl, now):
+        if session.record_demand(key, min_ttl, now):
             if key == MAIN:  # of no other is told when it is due
                 self._table.publish(session.account.name)
             self._refresher.reschedule()
         if given.flag("force"):
-            return self._later(caller, session, session.force(key), given)
+            return self._later(caller, session, session.demand_newer(key), given)
         token = session.token(key, min_ttl, now)
         if token is not None:
             return _answer(session, token)
         return self._later(caller, session, Demand(key, min_ttl), given)
 
     def _rejected(self, caller: Caller, session: Session, given: Arguments) -> Later:
-        key = session.key(given.string("audience"), given.string("scope"))
+        key = session.token_key(given.string("audience"), given.string("scope"))
         demand = session.reject(key, given.string("access_token") or "", self._table.clock.now())
         if isinstance(demand, errors.AgentError):
             raise demand
@@ -213,23 +213,23 @@ class Handlers:
         return wait
 
     def _has_valid(self, _: Caller, session: Session, given: Arguments) -> Result | Later:
-        key = session.key(given.string("audience"), given.string("scope"))
+        key = session.token_key(given.string("audience"), given.string("scope"))
         token = session.token(key, given.seconds("min_ttl"), self._table.clock.now())
         return {"valid": token is not None, "renewable": session.refreshable}
 
     def _id_token(self, caller: Caller, session: Session, given: Arguments) -> Result | Later:
         min_ttl = given.demand("min_ttl")
-        found = id_token_at_hand(session, min_ttl, self._table.clock.now())
+        found = usable_id_token(session, min_ttl, self._table.clock.now())
         if found is not None:
             return _identity(session, found)
 
         async def wait() -> Result:
             # It comes with an access token, and no other way.
-            await self._refresher.token(session, session.force(), caller.rate_limit, given.timeout)
+            await self._refresher.token(session, session.demand_newer(), caller.rate_limit, given.timeout)
             now = self._table.clock.now()
-            found = id_token_at_hand(session, min_ttl, now)
+            found = usable_id_token(session, min_ttl, now)
             if found is None:
-                raise no_id_token(session, now)
+                raise id_token_unavailable(session, now)
             return _identity(session, found)
 
         return wait
@@ -238,7 +238,7 @@ class Handlers:
 
     def _profile(self, _: Caller, session: Session, given: Arguments) -> Result | Later:
         max_age = given.seconds("max_age", PROFILE_MAX_AGE)
-        told = self._profiles.at_hand(session, max_age)
+        told = self._profiles.cached(session, max_age)
         if told is not None:
             return _told(session, told)
 

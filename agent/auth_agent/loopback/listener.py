@@ -133,7 +133,7 @@ class RedirectListener:
         """Begin to answer, in a task that the browser's leaving doesn't end."""
         promise = Promise[Page]()
         if self._answers >= MAX_ANSWERS:
-            promise.keep(error_page(HTTPStatus.SERVICE_UNAVAILABLE, "Too many logins end at once; try again"))
+            promise.resolve(error_page(HTTPStatus.SERVICE_UNAVAILABLE, "Too many logins end at once; try again"))
         else:
             self._answers += 1
             tasks.start_soon(self._answer, answer, query, promise)
@@ -141,11 +141,11 @@ class RedirectListener:
 
     async def _answer(self, answer: Callable[[str], Awaitable[Page]], query: Secret, promise: Promise[Page]) -> None:
         try:
-            promise.keep(await answer(query.reveal()))
+            promise.resolve(await answer(query.reveal()))
         except Exception as error:  # noqa: BLE001 -- one answer must not end the others
             # No text of the exception: it could hold the code.
             _log.error("defect in=redirect error=%s", place(error))
-            promise.keep(error_page(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of the agent; its log says more"))
+            promise.resolve(error_page(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of the agent; its log says more"))
         finally:
             self._answers -= 1
 

@@ -221,10 +221,10 @@ class HttpProvider:
         if look_up is None:  # one look-up, and what came of it, is everybody's
             look_up = self._look_up = Promise[Metadata | Failure]()
             try:
-                look_up.keep(await self._fetch_metadata())
+                look_up.resolve(await self._fetch_metadata())
             finally:
                 self._look_up = None
-                look_up.keep(Unsent("the look-up of the provider's metadata was cut short"))  # unless it wasn't
+                look_up.resolve(Unsent("the look-up of the provider's metadata was cut short"))  # unless it wasn't
         found = await look_up.wait()
         if isinstance(found, Metadata):
             self._metadata, self._metadata_at = found, time.monotonic()

@@ -21,7 +21,7 @@ from auth_agent.printable import printable
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
-from auth_agent.sessions.advice import called_off, login_failed
+from auth_agent.sessions.advice import login_cancelled, login_failed
 from auth_agent.sessions.background import PATIENCE, Background
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.revocation import Arrival, Revocation
@@ -128,7 +128,7 @@ class Admission:
         found = id_token.claims(token)
         now = self._table.clock.now().wall
         problem = (
-            Unusable("the provider's ID token can't be read")
+            Unusable("the provider's ID token is not a valid JWT")
             if found is None
             else id_token.login_problem(found, account.issuer, account.client_id, pending.nonce, now)
         )
@@ -216,11 +216,11 @@ def _check_place(
     account, before = session.account, session.credentials
     name = account.name
     if not is_wanted:
-        raise called_off(name, "the login was called off while the provider granted it")
+        raise login_cancelled(name, "the login was called off while the provider granted it")
     if session.epoch != arrival.epoch:
-        raise called_off(name, "another login, or a logout, came before this one was proved")
+        raise login_cancelled(name, "another login, or a logout, came before this one was proved")
     if not credentials.is_bound_to(account.issuer, account.client_id) or credentials.grant_type != account.grant_type:
-        raise called_off(name, "the account was changed before this login was proved")
+        raise login_cancelled(name, "the account was changed before this login was proved")
     if switch_user or before is None or before.subject is None:
         return
     if not before.is_bound_to(credentials.issuer, credentials.client_id) or before.grant_type != credentials.grant_type:

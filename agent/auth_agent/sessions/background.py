@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 
 from auth_agent.defect import place
 from auth_agent.promise import Promise
-from auth_agent.sessions.advice import defect, ending
+from auth_agent.sessions.advice import agent_ending, internal_error
 from auth_agent.sessions.saver import Saver
 from auth_agent_client import errors
 
@@ -49,7 +49,7 @@ class Background:
 
         """
         if self._tasks is None or self._is_stopping:
-            raise ending()
+            raise agent_ending()
         done = anyio.Event()
 
         async def run() -> None:
@@ -79,13 +79,13 @@ class Background:
 
         async def run() -> None:
             try:
-                promise.keep(await work())
+                promise.resolve(await work())
             except errors.AgentError as error:
                 promise.fail(error)
             except Exception as error:  # noqa: BLE001 -- one client's defect must not end the agent
                 # Its type and place alone: an exception's text could hold what was being worked on.
                 _log.error("defect in=background error=%s", place(error))
-                promise.fail(defect())
+                promise.fail(internal_error())
 
         self.begin(run)
         with deadline(timeout):

@@ -1,4 +1,4 @@
-"""What to do for a client that wants a token of a session that is logged in: pure, told the time."""
+"""Decides how to answer a client's request for a token of an active session. Pure; the caller provides the time."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,19 +6,25 @@ from typing import Final
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import PermanentFailure, SessionInDoubt
-from auth_agent.sessions.advice import NO_REFRESH_TOKEN, asked_too_often, failed, login_required, too_short
+from auth_agent.sessions.advice import (
+    NO_REFRESH_TOKEN,
+    lifetime_too_short,
+    login_required,
+    refresh_failed,
+    too_many_requests,
+)
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Retrying, Running, TokenKey
 from auth_agent_client import errors
 
-# A client without a `min_ttl` waits that long for a better token while one is still good.
-_WISH_PATIENCE: Final = 1.0
-# Clients that wait in an outage bring the next attempt forward to one in so many seconds.
-_HASTE: Final = 2.0
+# Seconds that a client without `min_ttl` waits for a refresh while the current token is still valid.
+_PREFERENCE_PATIENCE: Final = 1.0
+# In an outage, requests of clients bring the next attempt forward to so many seconds after the last.
+_RETRY_INTERVAL: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a client asks for: good for `min_ttl` seconds (None: no demand, a wish), newer than that serial."""
+    """What a client requests: a token valid for `min_ttl` seconds (None: no requirement) and newer than that serial."""
 
     key: TokenKey = MAIN
     min_ttl: float | None = None
@@ -27,23 +33,23 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Here is the token."""
+    """Answer with this token."""
 
     token: AccessToken
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Wait for the refresh in flight, for `patience` seconds at most (None: as long as the client does)."""
+    """Wait for the refresh in flight, for at most `patience` seconds (None: until the client's timeout)."""
 
     patience: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start the refresh of that token and wait for it; a `driven` one counts against the connection's rate limit."""
+    """Start the refresh of that token and wait for it; `rate_limited`: it counts against the rate limit."""
 
-    driven: bool
+    rate_limited: bool
     key: TokenKey = MAIN
 
 
@@ -57,86 +63,89 @@ def decide(
     now: Moment,
     *,
     waited: bool,
-    is_named: bool,
+    is_configured: bool,
     main_is_due: bool,
-    limit: float,
+    rate_limit_wait: float,
 ) -> tuple[Decision, Active]:
-    """Return what to do for a client, and the session's state, new where the next attempt is brought forward.
+    """Return what to do for a client, and the session's state, in which the next attempt may be brought forward.
 
     Args:
-        account: whose session it is.
-        state: the session's.
-        demand: what the client wants.
+        account: the session's account.
+        state: the session's state.
+        demand: what the client requests.
         now: the time.
-        waited: whether the client joined its token's refresh already, which is over.
-        is_named: whether the configuration names the API: its first token doesn't count against the rate limit.
-        main_is_due: whether the main token's refresh is: it must not wait for others.
-        limit: for how many seconds clients may drive no more refreshes of this session; 0 when they may.
+        waited: whether the client has already waited for a refresh of its token.
+        is_configured: whether the configuration names the API: its first token doesn't count against the rate limit.
+        main_is_due: whether the main token's refresh is due: it must not wait for others.
+        rate_limit_wait: for how many seconds clients may cause no more refreshes of this session; 0 if they may.
 
     """
     token, min_ttl = state.tokens.get(demand.key), demand.min_ttl
     left = 0.0 if token is None else token.remaining(now)
     is_new = token is not None and (demand.newer_than is None or token.serial > demand.newer_than)
-    if token is not None and is_new and _is_served(state, token, demand, now, waited=waited):
+    if token is not None and is_new and _is_acceptable(state, token, demand, now, waited=waited):
         return Serve(token), state
     if token is not None and min_ttl is not None and min_ttl > token.longest:
-        return too_short(token.longest), state
+        return lifetime_too_short(token.longest), state
     if not state.credentials.refreshable:
         return login_required(account.name, NO_REFRESH_TOKEN), state
-    renewal = state.refresh_of(demand.key)
-    start = Start(driven=False, key=MAIN if main_is_due else demand.key)
-    if isinstance(renewal, Retrying):
+    refresh = state.refresh_of(demand.key)
+    start = Start(rate_limited=False, key=MAIN if main_is_due else demand.key)
+    if isinstance(refresh, Retrying):
         return _while_retrying(
-            account, state, renewal, demand.key, now, is_good=left > 0, retry=None if waited else start
+            account, state, refresh, demand.key, now, is_valid=left > 0, retry=None if waited else start
         )
     patient = left <= 0 or min_ttl is not None or not is_new
-    if isinstance(renewal, Running):
-        return Join(None if patient else _WISH_PATIENCE - (now.boot - renewal.since.boot)), state
-    if waited:  # a refresh succeeded, and what it brought is still not enough
+    if isinstance(refresh, Running):
+        return Join(None if patient else _PREFERENCE_PATIENCE - (now.boot - refresh.since.boot)), state
+    if waited:  # the refresh succeeded, and its token still isn't good enough
         if min_ttl is not None:
-            return too_short(left), state
-        text = f"{account.name}: the token that came is of no use by now"
-        return errors.Unavailable(text, retry_after=1.0, failure="unreachable"), state
-    driven = patient and (left > 0 or (token is None and not is_named))
-    if driven and limit > 0:
-        return asked_too_often(limit), state
-    return Start(driven=driven and start.key == demand.key, key=start.key), state
+            return lifetime_too_short(left), state
+        message = f"{account.name}: the new token has already expired"
+        return errors.Unavailable(message, retry_after=1.0, failure="unreachable"), state
+    rate_limited = patient and (left > 0 or (token is None and not is_configured))
+    if rate_limited and rate_limit_wait > 0:
+        return too_many_requests(rate_limit_wait), state
+    return Start(rate_limited=rate_limited and start.key == demand.key, key=start.key), state
 
 
-def _is_served(state: Active, token: AccessToken, demand: Demand, now: Moment, *, waited: bool) -> bool:
-    """Whether a token is good enough; or, to a wish, as good as can be had without making anybody wait."""
+def _is_acceptable(state: Active, token: AccessToken, demand: Demand, now: Moment, *, waited: bool) -> bool:
+    """Return whether a client gets this token.
+
+    A client without `min_ttl` also gets a token with less than the preferred TTL left if a better one would take long.
+    """
     if token.is_good_for(demand.min_ttl, now):
         return True
     if demand.min_ttl is not None or token.remaining(now) <= 0:
         return False
-    renewal = state.refresh_of(demand.key)
-    if waited or not state.credentials.refreshable or isinstance(renewal, Retrying):
+    refresh = state.refresh_of(demand.key)
+    if waited or not state.credentials.refreshable or isinstance(refresh, Retrying):
         return True
-    return isinstance(renewal, Running) and (
-        renewal.after is not None or now.boot - renewal.since.boot >= _WISH_PATIENCE
+    return isinstance(refresh, Running) and (
+        refresh.previous is not None or now.boot - refresh.since.boot >= _PREFERENCE_PATIENCE
     )
 
 
 def _while_retrying(
     account: Account,
     state: Active,
-    renewal: Retrying,
+    retrying: Retrying,
     key: TokenKey,
     now: Moment,
     *,
-    is_good: bool,
+    is_valid: bool,
     retry: Start | None,
 ) -> tuple[Decision, Active]:
-    """Return what to do while that token's refresh fails; `retry` is what may be started, once its time has come."""
-    is_stuck, main = isinstance(renewal.failure, PermanentFailure), state.refresh
-    if isinstance(main, Retrying) and isinstance(main.failure, SessionInDoubt) and now.until(main.at) <= 0:
-        return Start(driven=False), state  # whether the session is over is known first
-    if is_good or (is_stuck and key == MAIN):
-        return failed(account, renewal, now, key), state
-    if not is_stuck:
-        state = state.hasten(renewal.last.after(_HASTE), key)
-    hastened = state.refresh_of(key)
-    assert isinstance(hastened, Retrying)  # noqa: S101 -- for the type checker: `hasten` moves a date
-    if retry is not None and now.until(hastened.at) <= 0:
+    """Return what to do after that token's refresh failed; `retry` is the refresh to start if the next one is due."""
+    is_permanent, main = isinstance(retrying.failure, PermanentFailure), state.refresh
+    if isinstance(main, Retrying) and isinstance(main.failure, SessionInDoubt) and now.until(main.retry_at) <= 0:
+        return Start(rate_limited=False), state  # first learn whether the session has ended
+    if is_valid or (is_permanent and key == MAIN):
+        return refresh_failed(account, retrying, now, key), state
+    if not is_permanent:
+        state = state.bring_forward(retrying.failed_at.after(_RETRY_INTERVAL), key)
+    refresh = state.refresh_of(key)
+    assert isinstance(refresh, Retrying)  # noqa: S101 -- for the type checker: `bring_forward` changes a time alone
+    if retry is not None and now.until(refresh.retry_at) <= 0:
         return retry, state
-    return failed(account, hastened, now, key), state
+    return refresh_failed(account, refresh, now, key), state

@@ -1,4 +1,4 @@
-"""A session as the store keeps it: one JSON map, with the version of its form.
+"""A session as a store entry: a JSON object with the version of its format.
 
     {"version": 1, "account", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
@@ -8,8 +8,8 @@
                       "obtained_at", "boot": {"id", "at"}},
      "profile": null | {"claims", "fetched_at", "said"}}
 
-Times are Unix time, and seconds since the boot of that id. Fields that aren't known are ignored; a version that isn't
-known is left alone.
+Times are Unix time in seconds; `boot.at` is in seconds since the boot of that id. Unknown keys are ignored. An entry of
+an unknown version is neither used nor overwritten.
 """
 
 import json
@@ -38,17 +38,17 @@ from auth_agent_client.messages import FAILURES
 
 VERSION: Final = 1
 
-# Beyond any time or lifetime that means something; a NaN is not within it either.
-_MOST: Final = 1e12
+# Larger than any meaningful time or lifetime; a comparison with it also excludes NaN.
+_MAX: Final = 1e12
 
 
 class EntryError(ValueError):
-    """An entry can't be used; the text says why, printable."""
+    """The entry can't be used; the message says why (printable)."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """What is kept of a session; `after` names the logout that it came after, if one is still noted."""
+    """What the store has of a session; `after` names the logout before its login, if that has a tombstone still."""
 
     state: State
     epoch: int
@@ -59,21 +59,20 @@ class StoredSession:
 
     @property
     def fingerprint(self) -> str | None:
-        """That of the session's refresh token; None if it has none."""
+        """The fingerprint of the session's refresh token; None if it has none."""
         token = self.state.credentials.refresh_token if isinstance(self.state, Active | LoginRequired) else None
         return None if token is None else token.fingerprint()
 
 
 def dump(account: str, stored: StoredSession, boot_id: str, max_length: int) -> Secret:
-    """The entry of a session that is logged in, or was.
+    """Return the entry of a session that is active or has ended.
 
-    Where it would be longer than the store's `max_length` characters, it does without what the provider gives again:
-    the profile, then the ID token, then the access token.
+    If it were longer than the store's `max_length` characters, it omits what the provider would give again: the
+    profile, then the ID token, then the access token.
     """
     state = stored.state
     if not isinstance(state, Active | LoginRequired):
-        raise TypeError("only what was logged in is kept")
-    login = state.credentials
+        raise TypeError("only an active or ended session is stored")
     token = state.tokens.get(MAIN) if isinstance(state, Active) else None
     entry: dict[str, object] = {
         "version": VERSION,
@@ -82,26 +81,26 @@ def dump(account: str, stored: StoredSession, boot_id: str, max_length: int) -> 
         "refreshes": stored.refreshes,
         "last_refresh_at": stored.last_refresh_at,
         "after": stored.after,
-        "login": _dumped_login(login),
+        "login": _dump_credentials(state.credentials),
         "ended": {"reason": state.reason, "failure": state.failure, "quarantined": state.quarantined}
         if isinstance(state, LoginRequired)
         else None,
-        "token": None if token is None else _dumped_token(token, boot_id),
-        "profile": None if stored.profile is None else _dumped_profile(stored.profile),
+        "token": None if token is None else _dump_token(token, boot_id),
+        "profile": None if stored.profile is None else _dump_profile(stored.profile),
     }
-    text = json.dumps(entry)
-    if len(text) > max_length:
+    string = json.dumps(entry)
+    if len(string) > max_length:
         entry["profile"] = None
-        text = json.dumps(entry)
-    if len(text) > max_length:
-        entry["login"] = {**_map(entry["login"]), "id_token": None}
-        text = json.dumps(entry)
-    if len(text) > max_length:
-        text = json.dumps({**entry, "token": None})
-    return Secret(text)
+        string = json.dumps(entry)
+    if len(string) > max_length:
+        entry["login"] = {**_object(entry["login"]), "id_token": None}
+        string = json.dumps(entry)
+    if len(string) > max_length:
+        string = json.dumps({**entry, "token": None})
+    return Secret(string)
 
 
-def _dumped_login(credentials: Credentials) -> dict[str, object]:
+def _dump_credentials(credentials: Credentials) -> dict[str, object]:
     return {
         "issuer": credentials.issuer,
         "client_id": credentials.client_id,
@@ -116,7 +115,7 @@ def _dumped_login(credentials: Credentials) -> dict[str, object]:
     }
 
 
-def _dumped_token(token: AccessToken, boot_id: str) -> dict[str, object]:
+def _dump_token(token: AccessToken, boot_id: str) -> dict[str, object]:
     return {
         "access_token": token.value.reveal(),
         "token_type": token.token_type,
@@ -129,87 +128,87 @@ def _dumped_token(token: AccessToken, boot_id: str) -> dict[str, object]:
     }
 
 
-def _dumped_profile(profile: Profile) -> dict[str, object]:
-    return {"claims": dict(profile.claims), "fetched_at": profile.fetched_at, "said": profile.said}
+def _dump_profile(profile: Profile) -> dict[str, object]:
+    return {"claims": dict(profile.claims), "fetched_at": profile.fetched_at, "said": profile.user_digest}
 
 
-def load(text: Secret, account: str, boot_id: str, now: Moment) -> StoredSession:
-    """What an entry holds.
+def load(string: Secret, account: str, boot_id: str, now: Moment) -> StoredSession:
+    """Return the session of an entry.
 
     Args:
-        text: the entry.
-        account: whose it must be.
-        boot_id: that of this boot, or what stands for it.
-        now: the time; what was obtained in another boot is placed on this one's clock by the wall clock alone.
+        string: the entry.
+        account: the name of the account that it must be of.
+        boot_id: the id of this boot.
+        now: the time; for a token of another boot, its age is that by the wall clock alone.
 
     Raises:
-        EntryError: it isn't such an entry.
+        EntryError: the entry is not valid, of another account or of an unknown version.
 
     """
     try:
-        entry = parse_object(text.reveal())
+        entry = parse_object(string.reveal())
     except JsonObjectError as error:
-        raise EntryError("the store's entry can't be read") from error
+        raise EntryError("the store's entry is not valid") from error
     version = entry.get("version")
     if version != VERSION:
         newer = isinstance(version, int) and version > VERSION
         raise EntryError(
-            "the store's entry is of a newer version of auth-agent" if newer else "the store's entry can't be read"
+            "the store's entry is of a newer version of auth-agent" if newer else "the store's entry is not valid"
         )
     try:
         if entry.get("account") != account:
-            raise EntryError("the store's entry is another account's")
-        return _kept(entry, boot_id, now)
+            raise EntryError("the store's entry is of another account")
+        return _stored_session(entry, boot_id, now)
     except (KeyError, TypeError) as error:
-        raise EntryError("the store's entry lacks something") from error
+        raise EntryError("the store's entry is incomplete") from error
 
 
-def _kept(entry: Mapping[str, object], boot_id: str, now: Moment) -> StoredSession:
-    login = _login(_map(entry["login"]))
+def _stored_session(entry: Mapping[str, object], boot_id: str, now: Moment) -> StoredSession:
+    credentials = _credentials(_object(entry["login"]))
     ended, token = entry.get("ended"), entry.get("token")
     state: State
     if ended is not None:
-        end = _map(ended)
+        end = _object(ended)
         quarantined, failure = end.get("quarantined") is True, end.get("failure")
         if failure not in FAILURES:  # the first version wrote none
             failure = WRONG_USER if quarantined else REAUTHENTICATION_REQUIRED
-        state = LoginRequired(printable(end["reason"]), login, quarantined, str(failure))
+        state = LoginRequired(printable(end["reason"]), credentials, quarantined, str(failure))
     else:
-        tokens = {} if token is None else {MAIN: _access_token(_map(token), boot_id, now)}
-        state = Active(login, MappingProxyType(tokens))
+        tokens = {} if token is None else {MAIN: _access_token(_object(token), boot_id, now)}
+        state = Active(credentials, MappingProxyType(tokens))
     last = entry.get("last_refresh_at")
     return StoredSession(
         state=state,
-        epoch=_whole(entry.get("epoch")),
-        refreshes=_whole(entry.get("refreshes")),
+        epoch=_integer(entry.get("epoch")),
+        refreshes=_integer(entry.get("refreshes")),
         last_refresh_at=None if last is None else _number(last),
-        after=_optional(entry.get("after")),
+        after=_optional_string(entry.get("after")),
         profile=_profile(entry.get("profile")),
     )
 
 
-def _login(login: Mapping[str, object]) -> Credentials:
+def _credentials(login: Mapping[str, object]) -> Credentials:
     return Credentials(
-        issuer=_text(login["issuer"]),
-        client_id=_text(login["client_id"]),
-        audience=_optional(login.get("audience")),
-        subject=_optional(login.get("subject")),
-        name=_optional(login.get("name")),
+        issuer=_string(login["issuer"]),
+        client_id=_string(login["client_id"]),
+        audience=_optional_string(login.get("audience")),
+        subject=_optional_string(login.get("subject")),
+        name=_optional_string(login.get("name")),
         refresh_token=_secret(login.get("refresh_token")),
         id_token=_secret(login.get("id_token")),
         client_secret=_secret(login.get("client_secret")),
-        grant_type=grant_type_of(_optional(login.get("grant")) or AUTHORIZATION_CODE.name),
+        grant_type=grant_type_of(_optional_string(login.get("grant")) or AUTHORIZATION_CODE.name),
         ends_at=None if login.get("ends_at") is None else _number(login["ends_at"]),
     )
 
 
 def _profile(value: object) -> Profile | None:
-    """The profile, if it is one: the provider gives it again."""
+    """Return the profile, or None if it is not valid: the provider gives it again."""
     try:
-        profile = _map(value)
-        claims = _map(profile.get("claims"))
+        profile = _object(value)
+        claims = _object(profile.get("claims"))
         return (
-            Profile(claims, _number(profile.get("fetched_at")), _text(profile.get("said")))
+            Profile(claims, _number(profile.get("fetched_at")), _string(profile.get("said")))
             if is_portable(claims)
             else None
         )
@@ -218,15 +217,15 @@ def _profile(value: object) -> Profile | None:
 
 
 def _access_token(token: Mapping[str, object], boot_id: str, now: Moment) -> AccessToken:
-    wall, boot = _number(token["obtained_at"]), _map(token.get("boot") or {})
+    wall, boot = _number(token["obtained_at"]), _object(token.get("boot") or {})
     same_boot = bool(boot_id) and boot.get("id") == boot_id
     # In another boot nothing but the wall clock tells the token's age.
     since_boot = _number(boot["at"]) if same_boot else now.boot - (now.wall - wall)
     return AccessToken(
-        value=Secret(_text(token["access_token"])),
-        token_type=_text(token["token_type"]),
-        scope=_optional(token.get("scope")),
-        audience=_optional(token.get("audience")),
+        value=Secret(_string(token["access_token"])),
+        token_type=_string(token["token_type"]),
+        scope=_optional_string(token.get("scope")),
+        audience=_optional_string(token.get("audience")),
         sent=Moment(wall, since_boot),
         lifetime=max(0.0, _number(token["lifetime"])),
         assumed=token.get("assumed") is True,
@@ -234,37 +233,37 @@ def _access_token(token: Mapping[str, object], boot_id: str, now: Moment) -> Acc
     )
 
 
-# ---- values as they come from JSON: of the right type, or a TypeError
+# ---- values from JSON: of the right type, or a TypeError
 
 
-def _map(value: object) -> Mapping[str, object]:
+def _object(value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise TypeError("no map")
-    return value  # pyright: ignore[reportUnknownVariableType] -- a JSON map's keys are texts
+        raise TypeError("not an object")
+    return value  # pyright: ignore[reportUnknownVariableType] -- a JSON object's keys are strings
 
 
-def _text(value: object) -> str:
+def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("no text")
+        raise TypeError("not a string")
     return value
 
 
-def _optional(value: object) -> str | None:
-    return None if value is None else _text(value)
+def _optional_string(value: object) -> str | None:
+    return None if value is None else _string(value)
 
 
 def _number(value: object) -> float:
-    if (type(value) is not float and type(value) is not int) or not -_MOST < value < _MOST:
-        raise TypeError("no number that means something")
+    if (type(value) is not float and type(value) is not int) or not -_MAX < value < _MAX:
+        raise TypeError("not a meaningful number")
     return float(value)
 
 
-def _whole(value: object) -> int:
-    return value if type(value) is int and 0 <= value < _MOST else 0
+def _integer(value: object) -> int:
+    return value if type(value) is int and 0 <= value < _MAX else 0
 
 
 def _secret(value: object) -> Secret | None:
-    return None if value is None else Secret(_text(value))
+    return None if value is None else Secret(_string(value))
 
 
 def _revealed(secret: Secret | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What acts on the sessions of a table, wired to each other."""
+"""Creates the components that act on the sessions of a table, and connects them to each other."""
 
 import random
 from collections.abc import Callable
@@ -21,7 +21,10 @@ from auth_agent.sessions.users import Users
 
 
 class Heart:
-    """All that acts on sessions; `provider_for` finds an account's provider, `chance` spreads refreshes."""
+    """The components that act on sessions.
+
+    `provider_for` returns an account's provider; `chance` returns random numbers in [0, 1), which spread refreshes.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Heart:
         self.users = Users(table, saver, access, provider_for)
 
     def run_in(self, work: TaskGroup) -> None:
-        """Run in that group all but the refresher, which ends before what it has begun does."""
+        """Start all of them in that task group but the refresher, which has to stop before the work that it started."""
         self.background.run_in(work)
         work.start_soon(self.saver.run)
         work.start_soon(self.profiles.run)

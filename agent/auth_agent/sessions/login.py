@@ -20,7 +20,7 @@ from auth_agent.promise import Promise
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.admission import Admission, PendingSession
-from auth_agent.sessions.advice import called_off, defect, ending, login_failed
+from auth_agent.sessions.advice import agent_ending, internal_error, login_cancelled, login_failed
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.flows import BrowserFlow, ClientFlow, DeviceFlow, Flow, Wait
 from auth_agent.sessions.record import record
@@ -68,7 +68,7 @@ class LoginInProgress:
 
     def close(self) -> None:
         """Keep the result, and nothing of the way to it."""
-        self.over.fail(ending())  # unless it came to another end
+        self.over.fail(agent_ending())  # unless it came to another end
         self.flow, self.wait.answer = None, None
         self.closed.set()
 
@@ -164,7 +164,7 @@ class Logins:
         account, epoch = session.account, session.epoch
         login = _login_of(account, client_secret or _known_secret(session), LOGIN)
         if self._ending:
-            raise ending()
+            raise agent_ending()
         before = self._supersede(session)
         if before is not None:  # its port may be the one that is wanted
             with anyio.move_on_after(_MAKE_ROOM):
@@ -177,7 +177,7 @@ class Logins:
             self._pending[session] = pending
             await anyio.lowlevel.checkpoint()  # the owner may have left meanwhile
         except BaseException:
-            pending.wait.call_off(called_off(account.name, _OWNER_HAS_GONE))
+            pending.wait.call_off(login_cancelled(account.name, _OWNER_HAS_GONE))
             if self._pending.get(session) is not pending:
                 with anyio.CancelScope(shield=True):
                     await begun.aclose()
@@ -215,7 +215,7 @@ class Logins:
         """Call the session's login off, which may be long over; that one."""
         before = self._pending.get(session)
         if before is not None:
-            before.wait.call_off(called_off(session.account.name, "another login was begun in place of this one"))
+            before.wait.call_off(login_cancelled(session.account.name, "another login was begun in place of this one"))
         return before
 
     async def _run(self, pending: LoginInProgress, flow: Flow) -> None:
@@ -224,7 +224,7 @@ class Logins:
                 tasks.start_soon(self._serve, pending, flow)
                 failure = await self._failure(pending, flow)
                 if failure is None:
-                    pending.over.keep(None)
+                    pending.over.resolve(None)
                 else:
                     _log.info("login account=%s failed=%s", pending.session.account.name, failure.code)
                     pending.over.fail(failure.with_traceback(None))
@@ -239,7 +239,7 @@ class Logins:
             await flow.serve(pending.ended, pending.wait)
         except Exception as error:  # noqa: BLE001 -- one login's defect must not end the agent
             _log.error("defect account=%s in=login error=%s", pending.session.account.name, place(error))
-            pending.wait.call_off(defect())
+            pending.wait.call_off(internal_error())
 
     async def _failure(self, pending: LoginInProgress, flow: Flow) -> errors.AgentError | None:
         """Bring a login to its end; why it came to nothing, if so."""
@@ -259,7 +259,7 @@ class Logins:
         except Exception as error:  # noqa: BLE001 -- one login's defect must not end the agent
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=login error=%s", session.account.name, place(error))
-            return defect()
+            return internal_error()
         return None
 
     async def log_out(self, session: Session, *, revoke: bool, shared: bool = False) -> Revocation:
@@ -293,7 +293,7 @@ class Logins:
 
         """
         pending = self._find(login_id)
-        if pending.over.is_over:
+        if pending.over.is_done:
             return  # it needs none any more
         flow = pending.flow
         found = flow.read_url(address) if isinstance(flow, BrowserFlow) else None
@@ -308,19 +308,19 @@ class Logins:
     def cancel(self, login_id: str) -> None:
         """Call a login off. Raises `InvalidRequest` where there is no such login."""
         pending = self._find(login_id)
-        pending.wait.call_off(called_off(pending.session.account.name, "the login was cancelled"))
+        pending.wait.call_off(login_cancelled(pending.session.account.name, "the login was cancelled"))
 
     def leave(self, owner: object) -> None:
         """That client has gone, and with it its logins."""
         for pending in self._pending.values():
             if pending.owner is owner:
-                pending.wait.call_off(called_off(pending.session.account.name, _OWNER_HAS_GONE))
+                pending.wait.call_off(login_cancelled(pending.session.account.name, _OWNER_HAS_GONE))
 
     def call_all_off(self) -> None:
         """The agent is ending: nobody is waited for any more, and no login begins."""
         self._ending = True
         for pending in self._pending.values():
-            pending.wait.call_off(ending())
+            pending.wait.call_off(agent_ending())
 
     def _find(self, login_id: str) -> LoginInProgress:
         for pending in self._pending.values():

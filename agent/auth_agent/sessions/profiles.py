@@ -1,4 +1,10 @@
-"""The users' profiles: asked for once, whoever wants them, and kept; from the ID token where nobody can be asked."""
+"""Fetches and caches the users' profiles. If a provider can't be reached, the ID token's claims are the fallback.
+
+Theory of operation. Auth0 limits UserInfo requests to a few per minute and user, so clients share one request and its
+result, and a failure counts like a success: until `not_before` no other request is sent. A fetch belongs to the
+session's epoch in which it began; its result is discarded once another user may have logged in. A client that gives up
+doesn't cancel the request, since others may wait for it.
+"""
 
 import logging
 from collections.abc import Callable
@@ -13,9 +19,9 @@ from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, Permane
 from auth_agent.oauth.provider import Provider
 from auth_agent.promise import Promise
 from auth_agent.sessions.access import Access
-from auth_agent.sessions.advice import failure_word, nobody
+from auth_agent.sessions.advice import failure_word, no_user
 from auth_agent.sessions.background import deadline
-from auth_agent.sessions.profile import INTERVAL, Profile, ProfileResult, by_id_token
+from auth_agent.sessions.profile import INTERVAL, Profile, ProfileResult, result_from_id_token
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active
@@ -25,14 +31,15 @@ from auth_agent_client import errors
 _log = logging.getLogger(__name__)
 
 
-class _Inquiry:
-    """What was asked of a provider about one login's user; `since` the boot, in seconds."""
+class _Fetch:
+    """The last and the running UserInfo request of one session in one epoch."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
+        # When the next request may be sent, in seconds since boot.
         self.not_before = 0.0
         self.failure: Failure | errors.AgentError | None = None
-        # The request in flight; its end is the failure above, or a newer profile. None: there is none.
+        # Resolved when the request in flight has ended and set `failure` or the session's profile.
         self.request: Promise[None] | None = None
 
 
@@ -50,115 +57,118 @@ class Profiles:
         self._saver = saver
         self._access = access
         self._provider_for = provider_for
-        self._inquiries: dict[Session, _Inquiry] = {}
+        self._fetches: dict[Session, _Fetch] = {}
         self._tasks: TaskGroup | None = None
 
     async def run(self) -> None:
-        """Ask providers, until cancelled: an ending agent waits for no profile."""
+        """Run requests until cancelled: an agent that stops doesn't wait for them."""
         async with anyio.create_task_group() as self._tasks:
             await anyio.sleep_forever()
 
-    def at_hand(self, session: Session, max_age: float) -> ProfileResult | None:
-        """The profile as it is kept, where it is no older than that; None: the provider has to be asked.
+    def cached(self, session: Session, max_age: float) -> ProfileResult | None:
+        """Return the cached profile if it is at most `max_age` seconds old, else None.
 
         Raises:
-            AgentError: there is nobody to speak of.
+            LoginRequired: the session is not active.
+            Unsupported: the account has no user.
 
         """
         if not session.account.grant_type.has_user:
-            raise nobody(session.account.name)
+            raise no_user(session.account.name)
         if not isinstance(session.state, Active) or session.blocked_by_config is not None:
             raise session.login_required()
-        kept = session.profile
-        if kept is None or not kept.is_fresh(session.said, max_age, self._table.clock.now().wall):
+        profile = session.profile
+        if profile is None or not profile.is_fresh(session.user_digest, max_age, self._table.clock.now().wall):
             return None
-        return ProfileResult(kept.claims, kept.fetched_at, stale=False)
+        return ProfileResult(profile.claims, profile.fetched_at, stale=False)
 
     async def get(self, session: Session, max_age: float, timeout: float) -> ProfileResult:
-        """The profile, no older than `max_age` seconds (60 at the least) where the provider can be asked.
+        """Return the profile of a session's user.
 
         Args:
-            session: whose user's.
-            max_age: in seconds.
-            timeout: how long to wait for it, in seconds.
+            session: the session.
+            max_age: how old the profile may be, in seconds; at least 60. An older one, or the ID token's claims, is
+                returned as stale if the provider can't be reached.
+            timeout: how long to wait, in seconds.
 
         Raises:
-            AgentError: it can't be had, nor told from an ID token; `Timeout` when it takes longer than that.
+            AgentError: there is neither a profile nor an ID token; `Timeout` if it takes longer than `timeout`.
 
         """
         waited = False
         with deadline(timeout):
-            while (told := self.at_hand(session, max_age)) is None:
-                inquiry = self._inquiry(session)
-                if inquiry.request is None and (waited or not self._begin(session, inquiry)):
-                    return self._second_best(session, inquiry)
-                if inquiry.request is not None:
-                    await inquiry.request.wait()
+            while (result := self.cached(session, max_age)) is None:
+                fetch = self._fetch(session)
+                if fetch.request is None and (waited or not self._start(session, fetch)):
+                    return self._fallback(session, fetch)
+                if fetch.request is not None:
+                    await fetch.request.wait()
                 waited = True
-        return told
+        return result
 
-    def _inquiry(self, session: Session) -> _Inquiry:
-        """That of the session's login; what was asked about another one is of no use."""
-        inquiry = self._inquiries.get(session)
-        if inquiry is None or inquiry.epoch != session.epoch:
-            inquiry = self._inquiries[session] = _Inquiry(session.epoch)
-        return inquiry
+    def _fetch(self, session: Session) -> _Fetch:
+        """Return the session's fetch in its current epoch."""
+        fetch = self._fetches.get(session)
+        if fetch is None or fetch.epoch != session.epoch:
+            fetch = self._fetches[session] = _Fetch(session.epoch)
+        return fetch
 
-    def _begin(self, session: Session, inquiry: _Inquiry) -> bool:
-        """Ask the provider, unless it was asked a minute ago, or wants to be left alone; whether it is being asked."""
-        if self._tasks is None or self._table.clock.now().boot < inquiry.not_before:
+    def _start(self, session: Session, fetch: _Fetch) -> bool:
+        """Start a request unless it is too early for one; return whether it was started."""
+        if self._tasks is None or self._table.clock.now().boot < fetch.not_before:
             return False
-        inquiry.request = Promise[None]()
-        self._tasks.start_soon(self._fly, session, inquiry, name=f"profile {session.account.name}")
+        fetch.request = Promise[None]()
+        self._tasks.start_soon(self._run_fetch, session, fetch, name=f"profile {session.account.name}")
         return True
 
-    async def _fly(self, session: Session, inquiry: _Inquiry) -> None:
+    async def _run_fetch(self, session: Session, fetch: _Fetch) -> None:
         try:
-            found = await self._ask(session, inquiry)
-            if session.epoch == inquiry.epoch:
-                inquiry.failure = self._take(session, found)
+            claims = await self._request(session, fetch)
+            if session.epoch == fetch.epoch:
+                fetch.failure = self._store(session, claims)
         except errors.AgentError as error:
-            inquiry.failure = error
-        except Exception as error:  # noqa: BLE001 -- one provider's odd answer must not end the agent
+            fetch.failure = error
+        except Exception as error:  # noqa: BLE001 -- a defect that one response reveals must not end the agent
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=profile error=%s", session.account.name, place(error))
-            inquiry.failure = Defect("a defect of the agent; its log says more")
+            fetch.failure = Defect("a defect of the agent; its log says more")
         finally:
-            request, inquiry.request = inquiry.request, None
+            request, fetch.request = fetch.request, None
             if request is not None:
-                request.keep(None)
+                request.resolve(None)
 
-    async def _ask(self, session: Session, inquiry: _Inquiry) -> dict[str, object] | Failure:
+    async def _request(self, session: Session, fetch: _Fetch) -> dict[str, object] | Failure:
         account = session.account
 
         async def request(token: AccessToken) -> dict[str, object] | Failure:
-            # From here on: a token that couldn't be had was no request for a profile.
-            inquiry.not_before = self._table.clock.now().boot + INTERVAL
+            # Not earlier: if there is no access token, no UserInfo request is sent.
+            fetch.not_before = self._table.clock.now().boot + INTERVAL
             return await self._provider_for(account).userinfo(token.value, token.token_type)
 
         return await self._access.ask(session, MAIN, request)
 
-    def _take(self, session: Session, found: dict[str, object] | Failure) -> Failure | None:
-        """Keep what the provider said, if it is about the session's user; why not, otherwise."""
-        name, login, now = session.account.name, session.credentials, self._table.clock.now()
-        if isinstance(found, Busy) and found.retry_after is not None:
-            inquiry = self._inquiries[session]
-            inquiry.not_before = max(inquiry.not_before, now.boot + found.retry_after)
-        if not isinstance(found, Failure) and login is not None and login.subject not in (None, found.get("sub")):
-            # Nothing of it may be used: OpenID Connect Core 1.0, section 5.3.2.
-            found = AnotherUser("the provider's UserInfo endpoint answered with another user than the session's")
-        if isinstance(found, Failure):
-            _log.warning("profile account=%s outcome=failed reason=%r", name, found.reason)
-            return found
+    def _store(self, session: Session, claims: dict[str, object] | Failure) -> Failure | None:
+        """Store the claims as the session's profile and return None, or return why they can't be."""
+        name, credentials, now = session.account.name, session.credentials, self._table.clock.now()
+        if isinstance(claims, Busy) and claims.retry_after is not None:
+            fetch = self._fetches[session]
+            fetch.not_before = max(fetch.not_before, now.boot + claims.retry_after)
+        subject = None if credentials is None else credentials.subject
+        if not isinstance(claims, Failure) and subject not in (None, claims.get("sub")):
+            # They must not be used: OpenID Connect Core 1.0, section 5.3.2.
+            claims = AnotherUser("the provider's UserInfo endpoint responded with another user than the session's")
+        if isinstance(claims, Failure):
+            _log.warning("profile account=%s outcome=failed reason=%r", name, claims.reason)
+            return claims
         _log.info("profile account=%s outcome=ok", name)
-        session.profile = Profile(found, now.wall, session.said)
-        if not session.is_refreshing:  # otherwise that saves all at its end
+        session.profile = Profile(claims, now.wall, session.user_digest)
+        if not session.is_refreshing:  # otherwise the refresh saves the whole session
             self._saver.save_soon(session)
         return None
 
-    def _second_best(self, session: Session, inquiry: _Inquiry) -> ProfileResult:
-        """What is known, though there may be something newer."""
-        name, failure, kept, login = session.account.name, inquiry.failure, session.profile, session.credentials
+    def _fallback(self, session: Session, fetch: _Fetch) -> ProfileResult:
+        """Return the old profile or the ID token's claims, as stale; raise if there is neither, or another user's."""
+        name, failure, credentials = session.account.name, fetch.failure, session.credentials
         if isinstance(failure, AnotherUser):
             raise errors.ProviderError(
                 f"{name}: {failure.reason}",
@@ -166,20 +176,20 @@ class Profiles:
                 failure="wrong_user",
                 remedy=(remedies.log_in_again(name),),
             )
-        told = None if login is None else by_id_token(login)
-        if kept is not None:
-            told = ProfileResult(kept.claims, kept.fetched_at, stale=True)
-        if told is not None:
-            return told
+        if session.profile is not None:
+            return ProfileResult(session.profile.claims, session.profile.fetched_at, stale=True)
+        result = None if credentials is None else result_from_id_token(credentials)
+        if result is not None:
+            return result
         if isinstance(failure, errors.AgentError):
             raise failure.with_traceback(None)
-        wait = max(0.0, inquiry.not_before - self._table.clock.now().boot)
-        reason = "the provider was not asked" if failure is None else failure.reason
+        wait = max(0.0, fetch.not_before - self._table.clock.now().boot)
+        reason = "the provider was asked too recently" if failure is None else failure.reason
         word = "busy" if failure is None else failure_word(failure)
         if isinstance(failure, Rejected | PermanentFailure):
             reason, scope = f"{reason}, and there is no ID token", session.account.scope
-            is_asked_for = "openid" in scope.split()
-            again = remedies.log_in_again(name) if is_asked_for else remedies.log_in_for_id_tokens(name, scope)
-            raise errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=(again,))
-        text = f"{name}: {reason}; try again in {wait:.0f} s"
-        raise errors.Unavailable(text, reason=reason, failure=word, retry_after=round(wait, 3))
+            has_openid = "openid" in scope.split()
+            remedy = remedies.log_in_again(name) if has_openid else remedies.log_in_for_id_tokens(name, scope)
+            raise errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=(remedy,))
+        message = f"{name}: {reason}; try again in {wait:.0f} s"
+        raise errors.Unavailable(message, reason=reason, failure=word, retry_after=round(wait, 3))

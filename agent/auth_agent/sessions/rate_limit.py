@@ -1,15 +1,15 @@
-"""How often a client may make the agent ask the provider: a token bucket, without a clock of its own."""
+"""How often a client may cause requests to the provider: a token bucket. The caller provides the time."""
 
 from typing import Final
 
-from auth_agent.sessions.advice import asked_too_often
+from auth_agent.sessions.advice import too_many_requests
 
 BURST: Final = 5
 INTERVAL: Final = 10.0  # s until one more is allowed
 
 
 class RateLimit:
-    """A burst of five, then one in ten seconds; time is that since boot, in seconds."""
+    """Allows a burst of five requests, then one in ten seconds; times are in seconds since boot."""
 
     __slots__ = ("_at", "_left")
 
@@ -18,12 +18,12 @@ class RateLimit:
         self._at: float | None = None
 
     def wait(self, now: float) -> float:
-        """For how long nothing is allowed; 0 when one is."""
+        """Return for how many seconds no request is allowed; 0 if one is."""
         self._refill(now)
         return 0.0 if self._left >= 1 else (1 - self._left) * INTERVAL
 
     def spend(self, now: float) -> None:
-        """Use one up; `wait` must have been 0."""
+        """Count one request; `wait` must have returned 0."""
         self._refill(now)
         self._left -= 1
 
@@ -34,14 +34,14 @@ class RateLimit:
 
 
 def charge(now: float, *rate_limits: RateLimit) -> None:
-    """Count a request to the provider that a client drives.
+    """Count a request to the provider that a client causes, against each of these limits.
 
     Raises:
-        Unavailable: there were too many.
+        Unavailable: one of them is exceeded; no limit has counted the request.
 
     """
     wait = max(rate_limit.wait(now) for rate_limit in rate_limits)
     if wait > 0:
-        raise asked_too_often(wait)
+        raise too_many_requests(wait)
     for rate_limit in rate_limits:
         rate_limit.spend(now)

@@ -1,4 +1,4 @@
-"""A session as its record: what `status` and `watch` tell of it. Never a token."""
+"""The record of a session, which `status` and `watch` return. It never contains a token."""
 
 from auth_agent.host.clock import Moment
 from auth_agent.sessions.advice import NO_REFRESH_TOKEN, login_failure, login_remedy
@@ -9,20 +9,20 @@ from auth_agent_client.remedy import remedies_to_wire
 
 
 def record(session: Session, now: Moment) -> dict[str, object]:
-    """The record as the protocol defines it; times are Unix time in seconds."""
-    login, token = session.credentials, session.current()
+    """Return the record as the protocol defines it; times are Unix time in seconds."""
+    credentials, token = session.credentials, session.current()
     refresh_at = session.refresh_due(now)
-    shown = state_name(session, now)
+    state = state_name(session, now)
     reason, failure, remedy = session.reason, session.failure, session.remedy
-    if reason is None and shown == messages.LOGIN_REQUIRED:
+    if reason is None and state == messages.LOGIN_REQUIRED:
         reason = NO_REFRESH_TOKEN
         failure, remedy = login_failure(reason), login_remedy(session.account.name, reason)
     return {
         "account": session.account.name,
-        "issuer": session.account.issuer if login is None else login.issuer,
-        "subject": None if login is None else login.subject,
-        "name": None if login is None else login.name,
-        "state": shown,
+        "issuer": session.account.issuer if credentials is None else credentials.issuer,
+        "subject": None if credentials is None else credentials.subject,
+        "name": None if credentials is None else credentials.name,
+        "state": state,
         "renewal": _renewal_name(session),
         "saved": session.saved,
         "reason": reason,
@@ -33,14 +33,14 @@ def record(session: Session, now: Moment) -> dict[str, object]:
         "refresh_at": None if refresh_at is None else max(refresh_at.wall, now.wall),
         "last_refresh_at": session.last_refresh_at,
         "refreshes": session.refreshes,
-        "session_ends_at": None if login is None else login.ends_at,
+        "session_ends_at": None if credentials is None else credentials.ends_at,
         "epoch": session.epoch,
         "revision": session.revision,
     }
 
 
 def state_name(session: Session, now: Moment) -> str:
-    """Its state, in the protocol's words."""
+    """Return the session's state as the protocol names it."""
     state = session.state
     if isinstance(state, Locked):
         return messages.LOCKED

@@ -1,23 +1,27 @@
-"""What a session is after the agent's start: what the store has of it, read against what was noted beside it. Pure.
+"""Determines a session's state at the agent's start, from its entry in the store and its note in the journal. Pure.
 
-Theory of operation. A refresh changes three things that nothing holds together: the provider's records, the store's
-entry and the note. They change in this order (docs/store.md, "The order of things at a refresh"): the note says that
-the refresh token is *sent*; it is presented; its successor goes into the entry; the note says that it is *replaced*.
-A note comes before what it warns of, since what isn't noted can't be known after a crash; *replaced* comes after the
-save, since before it a crash would leave an entry whose only token is called dead. The agent may be killed between any
-two of these, and the entry may be a backup's. So, by the refresh token that the entry has:
+Theory of operation. A refresh changes three things, without a transaction around them: the provider's records, the
+store's entry and the journal's note. They change in this order (docs/store.md, "The order of things at a refresh"): the
+note marks the refresh token as *sent*; the agent presents it; the entry is saved with its successor; the note marks the
+old one as *replaced*.
+*Sent* is noted before the request, since after a crash only the note can tell that there was one. *Replaced* is noted
+after the save, since a crash between the two would otherwise leave an entry whose only token counts as dead. The agent
+may be killed between any two steps, and the entry may have been restored from a backup. So the state follows from the
+refresh token in the entry:
 
-- It is not noted: nothing was under way, or it was finished.
-- It is noted as sent: the provider may have replaced it, and the successor is lost. There is no better one, so it is
-  presented again at once: a provider with a rotation overlap answers, for a while. Until then the access token serves.
-- It was not sent, and is another than the one that the store had when the last one was sent: the successor was saved,
-  and the agent killed before it noted that. All that was sent is dead. A token that was itself sent proves no such
-  thing: its own save may have come late, after it was out.
-- It is noted as replaced: the entry is an old copy. Whoever presents a replaced token has the provider end the session,
-  wherever it is alive; so it never is, and a person has to log in.
+- The note doesn't have it: no refresh was under way, or it was completed.
+- The note has it as sent: the provider may have replaced it, and the successor is lost. The agent has no better one, so
+  it presents the same one again at once, which a provider with a rotation overlap accepts for a while. Until then the
+  access token is served.
+- It was not sent, and the store had another one when the last one was sent: the successor was saved, and the agent was
+  killed before it noted that. All tokens noted as sent are dead. (A token that was itself sent doesn't prove that: its
+  own save may have completed late, after it was presented.)
+- The note has it as replaced: the entry is an old copy. If the agent presented a replaced token, the provider would end
+  the session everywhere. So it never does, and a person has to log in.
 
-A logout notes a *tombstone*, then deletes the entry. An entry that is there all the same is dead, and is deleted again,
-unless it names that tombstone: then a login came after the logout, and the agent was killed before it noted that.
+A logout notes a *tombstone*, then deletes the entry. If the entry is still there, it is dead and is deleted again,
+unless its `after` names that tombstone: then it is of a login after the logout, and the agent was killed before it
+removed the tombstone from the note.
 """
 
 from dataclasses import dataclass, replace
@@ -31,16 +35,16 @@ from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.state import Active, Credentials, LoggedOut, LoginRequired, Retrying
 from auth_agent.storage.journal import Note
 
-OLD_COPY: Final = "what the store has is an old copy, whose refresh token was replaced since"
-INTERRUPTED: Final = "the agent was ended in the middle of a refresh"
+OLD_COPY: Final = "the store's entry is an old copy: its refresh token has been replaced since"
+INTERRUPTED: Final = "the agent was stopped during a refresh"
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What comes of a session at the agent's start.
+    """The state of a session at the agent's start.
 
     `stored`: the session. `replaced`: the fingerprints of refresh tokens that must not be presented. `is_deleted`: the
-    store must have nothing of it.
+    session was logged out, so its entry must be deleted.
     """
 
     stored: StoredSession
@@ -49,25 +53,25 @@ class Recovery:
 
 
 def alive(stored: StoredSession | None, note: Note) -> StoredSession | None:
-    """Return what the store has, or None if a logout has ended it."""
+    """Return the session that the store has, or None if it has been logged out."""
     return None if stored is None or note.tombstone not in (None, stored.after) else stored
 
 
 def unreadable(account: Account, reason: str) -> StoredSession:
-    """Return what stands for an entry that can't be read: a person has to log in, and the entry is left alone."""
-    whose = account.issuer, account.client_id, account.audience
-    nobody = Credentials(*whose, None, None, None, None, grant_type=account.grant_type)
-    return StoredSession(LoginRequired(reason, nobody, failure="store_failed"), 0, 0, None)
+    """Return the session for an entry that can't be read: a person has to log in. The entry is not changed."""
+    client = account.issuer, account.client_id, account.audience
+    credentials = Credentials(*client, None, None, None, None, grant_type=account.grant_type)
+    return StoredSession(LoginRequired(reason, credentials, failure="store_failed"), 0, 0, None)
 
 
 def recover(stored: StoredSession | None, note: Note, fingerprints: Fingerprints, now: Moment) -> Recovery:
-    """Return what the session is.
+    """Return the state of the session.
 
     Args:
-        stored: what the store has of it, if that is alive.
-        note: what was noted beside the store.
-        fingerprints: the refresh tokens that are known to be replaced already; it is not changed.
-        now: the time; what was interrupted is due now.
+        stored: what the store has of it, if it is `alive`.
+        note: the journal's note of the account.
+        fingerprints: the refresh tokens that are already known to be replaced; it is not changed.
+        now: the time, at which an interrupted refresh is due.
 
     """
     fingerprint = None if stored is None else stored.fingerprint
@@ -81,6 +85,6 @@ def recover(stored: StoredSession | None, note: Note, fingerprints: Fingerprints
     if fingerprint in replaced or fingerprints.is_replaced(state.credentials.refresh_token):
         state = LoginRequired(OLD_COPY, replace(state.credentials, refresh_token=None))
     elif fingerprint in note.sent:
-        interrupted = Retrying(Lost(INTERRUPTED), failures=1, last=now, at=now, not_before=now)
+        interrupted = Retrying(Lost(INTERRUPTED), failures=1, failed_at=now, retry_at=now, not_before=now)
         state = replace(state, refresh=interrupted)
     return Recovery(replace(stored, state=state), replaced)

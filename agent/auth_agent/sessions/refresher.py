@@ -12,7 +12,7 @@ from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Failure, InvalidGrant, TokenResponse, Transient
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
-from auth_agent.sessions.advice import ending
+from auth_agent.sessions.advice import agent_ending
 from auth_agent.sessions.background import Background, deadline
 from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
 from auth_agent.sessions.rate_limit import RateLimit, charge
@@ -161,7 +161,7 @@ class Refresher:
         finally:
             del self._flights[session, flight.epoch]
             flight.done.set()
-            flight.over.keep(True)
+            flight.over.resolve(True)
             self._table.publish(flight.account.name)
             self.reschedule()
 
@@ -194,7 +194,7 @@ class Refresher:
                 return response, sent
             name = flight.account.name
             _log.info("refresh account=%s outcome=ended found='another refresh token in the store'", name)
-            session.keep(other)
+            session.replace_refresh_token(other)
             flight.login = replace(flight.login, refresh_token=other)
 
     async def _finish(self, session: Session, flight: Flight, response: TokenResponse | Failure, sent: Moment) -> None:
@@ -205,16 +205,16 @@ class Refresher:
         if session.settle(effects):
             self._report(session, flight.key)
             ended = isinstance(response, Failure) and not isinstance(session.state, Active)
-            if ended or session.profile is not effects.then.profile:  # one may have come meanwhile
+            if ended or session.profile is not effects.result.profile:  # one may have come meanwhile
                 self._saver.save_soon(session)
             # It failed, and the account was changed meanwhile: that says nothing of the account as it is now.
             if session.account != flight.account and session.forget_failures():
-                flight.over.keep(False)
+                flight.over.resolve(False)
 
     def _report(self, session: Session, key: TokenKey) -> None:
         name, state = session.account.name, session.state
         what = f" audience={printable(key.audience)!r} scope={printable(key.scope)!r}" if key != MAIN else ""
-        renewal = state.setbacks.get(key) or Idle() if isinstance(state, Active) and key != MAIN else None
+        renewal = state.retries.get(key) or Idle() if isinstance(state, Active) and key != MAIN else None
         if isinstance(state, Active) and isinstance(renewal or state.refresh, Idle):
             _log.info("refresh account=%s%s outcome=ok refreshes=%d", name, what, session.refreshes)
         else:
@@ -239,11 +239,11 @@ class Refresher:
                     return decision.token
                 if isinstance(decision, errors.AgentError):
                     raise decision
-                if isinstance(decision, Start) and decision.driven:
+                if isinstance(decision, Start) and decision.rate_limited:
                     charge(self._clock.now().boot, session.rate_limit, rate_limit)
                 flight = self.start(session, decision.key if isinstance(decision, Start) else demand.key)
                 if flight is None:
-                    raise ending()
+                    raise agent_ending()
                 waited = False
                 with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
                     waited = await flight.over.wait() and flight.key == demand.key
@@ -255,7 +255,7 @@ class Refresher:
             AgentError: there is none; `Timeout` when it takes longer than `timeout` seconds.
 
         """
-        demand = session.force()
+        demand = session.demand_newer()
         if session.can_retry and self._flight(session) is None:
             charge(self._clock.now().boot, session.rate_limit, rate_limit)
             session.retry()
@@ -275,5 +275,5 @@ class Refresher:
         flight = self._flight(session)
         if flight is not None:
             flight.to_be_revoked, flight.revoke_shared = revoke, shared
-            flight.over.keep(False)
+            flight.over.resolve(False)
         return flight

@@ -239,7 +239,7 @@ class Saver:
         return self._pending_writes.setdefault(session, _PendingWrite())
 
     def _mark(self, session: Session, *, saved: bool) -> None:
-        if session.mark(saved=saved):
+        if session.set_saved(saved=saved):
             self._table.publish(session.account.name)
 
     # ---- the one task
@@ -371,7 +371,7 @@ class Saver:
         desk = self._pending_write(session)
         readings, desk.readings = desk.readings, []
         for reading in readings:
-            reading.keep(kept)
+            reading.resolve(kept)
 
     def _interpret(self, session: Session, text: Secret | None) -> StoredSession | None:
         """What an entry says; None where there is none, or a dead one."""
@@ -389,7 +389,7 @@ class Saver:
         name, desk = session.account.name, self._pending_write(session)
         recovery = recover(stored, self._journal.note(name), self.fingerprints, self._clock.now())
         for fingerprint in recovery.replaced:
-            self.fingerprints.remember_replaced(fingerprint)
+            self.fingerprints.record_replaced(fingerprint)
         desk.has, desk.write_key = (None, None) if stored is None else (stored.fingerprint, _write_key(stored))
         session.restore(recovery.stored)
         if recovery.is_deleted:

@@ -1,7 +1,8 @@
-"""When: pure rules of time. The caller owns the clock and the dice; durations are in seconds.
+"""When access tokens are served, refreshed and retried. Pure functions; durations are in seconds.
 
-A token's *lifetime* is what the provider counts, from the moment the request was sent. It is *served* for a little
-less, since providers count in whole seconds; the *lead* is how long before its end a successor is asked for.
+A token's *lifetime* is the provider's `expires_in`, counted from when the request was sent. The token is *served* for a
+little less, since providers round to seconds. The *lead* is how long before its end it is refreshed. The caller
+provides the time, and `chance`, a random number that spreads requests.
 """
 
 from typing import Final
@@ -10,81 +11,81 @@ from auth_agent.host.clock import Moment
 
 ASSUMED_LIFETIME: Final = 3600.0
 LEAD: Final = 120.0
-# A refresh token may have a limit on idleness; a day is shorter than any that providers document.
-LONGEST_WAIT: Final = 86_400.0
-# How far a clock may be set back before a token seems to come from the future.
+# A provider may expire a refresh token that is not used; a day is shorter than any such limit in their documentation.
+MAX_INTERVAL: Final = 86_400.0
+# How far the wall clock may be set back before a token counts as sent in the future, and so as expired.
 SKEW: Final = 60.0
 
 RETRY_CAP: Final = 30.0
-# For what does not pass by itself: now and then, should it have been mended at the provider.
+# For permanent failures: they are retried in case somebody has corrected them at the provider.
 PERMANENT_RETRY_CAP: Final = 300.0
 _RETRY_BASE: Final = 1.0
 _RETRY_FLOOR: Final = 0.1
 
-_WISH: Final = 60.0
+_PREFERRED_TTL: Final = 60.0
 _MARGIN: Final = 1.0
-_LEAST_LEAD: Final = 0.2
-_MOST_LEAD: Final = 0.4
+_MIN_LEAD: Final = 0.2
+_MAX_LEAD: Final = 0.4
 _SPREAD: Final = 0.05
-# A provider whose tokens live a second or two is asked twice a second at most.
-_FLOOR: Final = 0.5
+# Tokens that live for a second or two are refreshed at most twice a second.
+_MIN_INTERVAL: Final = 0.5
 _DEMAND_MARGIN: Final = 30.0
 
 
 def served_until(sent: Moment, lifetime: float) -> Moment:
-    """Until when a token is handed out: a second less than the provider counts, or half of a very short life."""
+    """Return until when a token is served: a second less than its lifetime, or half of a lifetime below two seconds."""
     return sent.after(lifetime - min(_MARGIN, lifetime / 2))
 
 
-def remaining(sent: Moment, served_until_: Moment, now: Moment) -> float:
-    """For how long a token can still be handed out; 0 when it can't.
+def remaining(sent: Moment, end: Moment, now: Moment) -> float:
+    """Return for how long a token may still be served; 0 if it may not.
 
-    Both clocks have to agree. A wall clock from before the token was sent tells of a clock that was set, and then
-    nothing is known of the token's age at the provider.
+    Both clocks must say so. If the wall clock shows a time before the request was sent, it was set back, and the
+    token's age is not known.
     """
     if now.wall < sent.wall - SKEW:
         return 0.0
-    return max(0.0, now.until(served_until_))
+    return max(0.0, now.until(end))
 
 
 def lead(lifetime: float, min_ttl: float = 0.0) -> float:
-    """How long before a token's end its successor is asked for.
+    """Return how long before its end a token is refreshed.
 
-    Two minutes, or 30 s more than the largest `min_ttl` that clients asked for; within 20 % and 40 % of the lifetime.
+    Two minutes, or 30 s more than `min_ttl`, the largest that clients requested; between 20 % and 40 % of the lifetime.
     """
-    wanted = max(LEAD, min_ttl + _DEMAND_MARGIN, _LEAST_LEAD * lifetime)
-    return min(wanted, _MOST_LEAD * lifetime)
+    preferred = max(LEAD, min_ttl + _DEMAND_MARGIN, _MIN_LEAD * lifetime)
+    return min(preferred, _MAX_LEAD * lifetime)
 
 
-def wish(lifetime: float) -> float:
-    """For how long a token should be good for a client that asks for nothing special."""
-    return min(_WISH, lead(lifetime) / 2)
+def preferred_ttl(lifetime: float) -> float:
+    """Return for how long a token should still be valid for a client that gives no `min_ttl`."""
+    return min(_PREFERRED_TTL, lead(lifetime) / 2)
 
 
 def refresh_at(sent: Moment, lifetime: float, chance: float, min_ttl: float = 0.0) -> Moment:
-    """When to refresh a token ahead of its end: after it was sent, and before it is no longer served.
+    """Return when to refresh a token: after it was sent, and while it is still served.
 
-    (A token that lives for a second is served for half of it, and refreshed at the end of that.)
+    A token that lives for one second is served for half of it, and refreshed at the end of that.
 
     Args:
-        sent: when the token was asked for.
-        lifetime: what the provider counts.
-        chance: in [0, 1); spreads sessions that were issued together, by up to 5 % of the lifetime.
-        min_ttl: the largest that clients asked for of late.
+        sent: when the token's request was sent.
+        lifetime: the token's.
+        chance: in [0, 1); moves the refresh forward by up to 5 % of the lifetime, to spread sessions issued together.
+        min_ttl: the largest that clients requested recently.
 
     """
     after = lifetime - lead(lifetime, min_ttl) - _SPREAD * lifetime * chance
-    # In a life of a few seconds the margin of serving eats the lead up: a second of it is kept, or a fifth of the life.
+    # With a lifetime of a few seconds, the margin of serving uses up the lead: keep a second of it, or 20 %.
     served = sent.until(served_until(sent, lifetime))
-    latest = served - min(_MARGIN, _LEAST_LEAD * lifetime)
-    return sent.after(max(_FLOOR, min(after, latest, LONGEST_WAIT * (1 - _SPREAD * chance))))
+    latest = served - min(_MARGIN, _MIN_LEAD * lifetime)
+    return sent.after(max(_MIN_INTERVAL, min(after, latest, MAX_INTERVAL * (1 - _SPREAD * chance))))
 
 
 def retry_delay(failures: int, chance: float, cap: float = RETRY_CAP) -> float:
-    """How long to wait after that many failures in a row (1 or more): exponential, full jitter, capped.
+    """Return how long to wait after that many failures in a row (at least 1): exponential backoff with full jitter.
 
     Full jitter: AWS Architecture Blog, "Exponential Backoff And Jitter".
     """
-    # 2**10 s is above every cap; a larger power would leave the numbers' range.
+    # 2**10 s is above every cap; a large power would overflow a float.
     ceiling = min(cap, _RETRY_BASE * 2.0 ** min(failures, 10))
     return max(_RETRY_FLOOR, ceiling * chance)

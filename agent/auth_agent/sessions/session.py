@@ -1,7 +1,11 @@
-"""One account's session: its state, and what follows from it. Synchronous, in memory, told the time.
+"""One account's session: its state and what follows from it. Synchronous, in memory; the caller provides the time.
 
-It decides; `Refresher` and `Admission` act. The *epoch* changes at login, import and logout only: a refresh's result of
-an older epoch is never stored. The *revision* changes whenever the record does.
+Theory of operation. A session decides; `Refresher` and `Admission` do the I/O. A refresh takes several steps, between
+which a logout, another login or a change of the configuration may happen: `start`; the request; `finish`, which holds a
+new refresh token and computes the next state; the save; `settle`, which makes that state take effect. It is saved
+before it takes effect, so that a client never gets a token of a session that a crash would lose. The *epoch* changes at
+login, import and logout alone, and the result of a refresh that began in an older epoch is discarded. The *revision*
+changes whenever the record does.
 """
 
 import logging
@@ -29,7 +33,7 @@ from auth_agent.sessions.advice import (
 from auth_agent.sessions.decision import Decision, Demand, decide
 from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.interest import Interest
-from auth_agent.sessions.profile import Profile, said_of_the_user
+from auth_agent.sessions.profile import Profile, digest_of_user
 from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.schedule import ASSUMED_LIFETIME, PERMANENT_RETRY_CAP
 from auth_agent.sessions.state import (
@@ -52,20 +56,20 @@ from auth_agent_client.remedy import Remedy
 
 _log = logging.getLogger(__name__)
 
-# Tokens of a session besides the main one: more than a user's programs have APIs, and each is a refresh in its time.
-MOST_TOKENS: Final = 32
-# A token that young and rejected tells of an API that expects another one.
+# Tokens of a session besides the main one. Enough for a user's programs; each costs a refresh per lifetime.
+MAX_TOKENS: Final = 32
+# An API that rejects a token of at most this age would also reject a new one.
 _YOUNG: Final = 60.0
 _YOUNG_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a refresh that began in that epoch comes to: `save` has to be stored before `then` holds."""
+    """The effects of a refresh that began in `epoch`: `save` must be stored before `result` takes effect."""
 
     epoch: int
     save: StoredSession | None
-    then: StoredSession
+    result: StoredSession
     chance: float
 
 
@@ -78,26 +82,25 @@ class Session:
         self.state: State = LoggedOut()
         self.epoch = 0
         self.revision = 0
-        # Whether the store has what it should have.
+        # Whether the store has the current state.
         self.saved = True
-        # When a client last asked, in Unix time.
+        # When a client last requested a token, in Unix time.
         self.used_at = 0.0
         self.refreshes = 0
         self.last_refresh_at: float | None = None
         self.rate_limit = RateLimit()
         self.import_rate_limit = RateLimit()
-        # What the provider said last of its user.
         self.profile: Profile | None = None
-        self._said: tuple[Secret | None, str] = (None, "")
+        self._user_digest: tuple[Secret | None, str] = (None, "")
         self._chance = chance
-        # Of tokens that there are, and of those that are being asked for.
+        # By the keys of the session's tokens, including the one whose first refresh is in flight.
         self._interests: dict[TokenKey, Interest] = {MAIN: Interest()}
         self._serial = 0
 
-    # ---- what is asked
+    # ---- requests of clients
 
     def token(self, key: TokenKey, min_ttl: float | None, now: Moment) -> AccessToken | None:
-        """The token at hand, when it satisfies the demand, or the wish: the way of nearly every request."""
+        """Return the current token if it is valid for `min_ttl` seconds, else None. Nearly every request ends here."""
         self.used_at = now.wall
         state = self.state
         if type(state) is not Active or self.blocked_by_config is not None:
@@ -105,17 +108,17 @@ class Session:
         token = state.tokens.get(key)
         return token if token is not None and token.is_good_for(min_ttl, now) else None
 
-    def ask(self, key: TokenKey, min_ttl: float | None, now: Moment) -> bool:
-        """Remember what clients need; whether that moves the next refresh."""
-        if key == MAIN and min_ttl is None:  # as nearly every request has it
+    def record_demand(self, key: TokenKey, min_ttl: float | None, now: Moment) -> bool:
+        """Record a client's request; return whether the next refresh may have to be earlier."""
+        if key == MAIN and min_ttl is None:  # as in nearly every request
             return False
         interest = self._interests.get(key)
-        if interest is None:  # it will be asked for: its first refresh is what makes it one of the session's
+        if interest is None:  # its first refresh will add it
             return False
         if key != MAIN:
-            wanted = interest.asked
+            was_requested = interest.requested
             interest.touch(now.boot)
-            return interest.demand(min_ttl) or not wanted
+            return interest.demand(min_ttl) or not was_requested
         before = self.refresh_at()
         if not interest.demand(min_ttl) or self.refresh_at() == before:
             return False
@@ -123,7 +126,7 @@ class Session:
         return True
 
     def decide(self, demand: Demand, now: Moment, *, waited: bool = False) -> Decision:
-        """What to do for a client; `waited`: it joined its token's refresh already, which is over."""
+        """Return what to do for a client; `waited`: it has already waited for a refresh of its token."""
         state = self.state
         if isinstance(state, Locked):
             return locked(self.account.name, state.reason, state.remedy)
@@ -136,186 +139,187 @@ class Session:
             demand,
             now,
             waited=waited,
-            is_named=self._is_named(demand.key),
+            is_configured=self._is_configured(demand.key),
             main_is_due=due is not None and now.until(due) <= 0,
-            limit=self.rate_limit.wait(now.boot),
+            rate_limit_wait=self.rate_limit.wait(now.boot),
         )
         if decided is not state:
-            self._move(decided)
+            self._set_state(decided)
         return decision
 
-    def _is_named(self, key: TokenKey) -> bool:
-        """Whether the configuration names that API: its first token doesn't count against the rate limit."""
+    def _is_configured(self, key: TokenKey) -> bool:
+        """Return whether the configuration names that API: its first token doesn't count against the rate limit."""
         return key == MAIN or (key.audience is not None and key.audience == self.account.management_audience)
 
     def reject(self, key: TokenKey, access_token: str, now: Moment) -> Demand | errors.AgentError:
-        """What a client should get whose API answered that token with 401."""
+        """Return the demand of a client whose API rejected that token with 401, or an error if a new one won't help."""
         current = self.current(key)
         if current is None or current.value.reveal() != access_token:
-            return Demand(key)  # an older one, or an unknown one: the current one is the answer
+            return Demand(key)  # an older one, or an unknown one: return the current one
         if now.boot - current.sent.boot < min(_YOUNG, _YOUNG_SHARE * current.lifetime):
             return errors.Denied(
-                "the token is as good as new: the API rejects it for another reason",
+                "the token was issued only recently: the API rejects it for another reason",
                 failure="refused",
                 remedy=(remedies.check_what_the_api_expects(),),
             )
         return Demand(key, newer_than=current.serial)
 
-    def key(self, audience: str | None, scope: str | None) -> TokenKey:
-        """What a token for that audience and those scopes is kept under.
+    def token_key(self, audience: str | None, scope: str | None) -> TokenKey:
+        """Return the key of the token for that audience and those scopes (space-separated).
 
         Raises:
-            Denied: it is the account's own by now, and not what the login was for.
+            Denied: the account's audience was changed since the login, and the request is for the new one.
 
         """
-        own = self.account
-        wanted = own.audience if audience is None else audience
-        granted = own.audience if self.credentials is None else self.credentials.audience
+        account = self.account
+        requested = account.audience if audience is None else audience
+        granted = account.audience if self.credentials is None else self.credentials.audience
         scopes = "" if scope is None else " ".join(sorted(set(scope.split())))
-        same_scope = not scopes or set(scopes.split()) == set(own.scope.split())
-        if same_scope and wanted == granted:
+        same_scope = not scopes or set(scopes.split()) == set(account.scope.split())
+        if same_scope and requested == granted:
             return MAIN
-        if same_scope and wanted == own.audience:
+        if same_scope and requested == account.audience:
             raise errors.Denied(
-                f"{own.name}'s audience was changed in the configuration since the login, and its token is still for "
-                "the other one",
+                f"{account.name}'s audience was changed in the configuration since the login, and its tokens are still "
+                "for the old one",
                 failure="account_changed",
-                remedy=(remedies.log_in_again(own.name),),
+                remedy=(remedies.log_in_again(account.name),),
             )
-        return TokenKey(None if wanted == granted else wanted, "" if same_scope else scopes)
+        return TokenKey(None if requested == granted else requested, "" if same_scope else scopes)
 
-    def force(self, key: TokenKey = MAIN) -> Demand:
-        """The demand for a token newer than the current one."""
+    def demand_newer(self, key: TokenKey = MAIN) -> Demand:
+        """Return a demand for a token that is newer than the current one."""
         token = self.current(key)
         return Demand(key, newer_than=None if token is None else token.serial)
 
-    # ---- what happens
+    # ---- events
 
     def start(self, now: Moment, key: TokenKey = MAIN) -> Credentials:
-        """Begin a refresh for the token of that key; return the login that it is made with.
+        """Begin a refresh of the token of that key; return the credentials to refresh it with.
 
-        What comes of it belongs to the epoch in which it began: see `finish`.
+        Its result belongs to the current epoch: see `finish`.
         """
         if not isinstance(self.state, Active):
-            raise IllegalMoveError("only a session that is logged in is refreshed")
+            raise IllegalMoveError("only an active session is refreshed")
         self._make_room(self.state, key, now)
-        self._move(self.state.start(now, key))
+        self._set_state(self.state.start(now, key))
         return self.state.credentials
 
     def _make_room(self, state: Active, key: TokenKey, now: Moment) -> None:
-        """Make that token one of the session's, in the place of the one that was asked for longest ago, if need be."""
+        """Add the key to the session's, if need be instead of the one that was requested the longest time ago."""
         if key not in self._interests:
             others = [other for other in self._interests if other != MAIN]
-            if len(others) >= MOST_TOKENS:
-                oldest = min(others, key=lambda other: self._interests[other].at)
+            if len(others) >= MAX_TOKENS:
+                oldest = min(others, key=lambda other: self._interests[other].requested_at)
                 del self._interests[oldest]
-                self._move(state.forget(oldest))
+                self._set_state(state.forget(oldest))
             self._interests[key] = Interest()
             self._interests[key].touch(now.boot)
 
     def is_current(self, epoch: int) -> bool:
-        """Whether what comes of a refresh that began in that epoch belongs to this session; else it is never stored."""
+        """Return whether the result of a refresh that began in that epoch is still of use; else it is never stored."""
         return epoch == self.epoch and isinstance(self.state, Active)
 
-    def keep(self, refresh_token: Secret) -> None:
-        """The refresh token was replaced, by the provider or in the store: held before anything else is judged."""
+    def replace_refresh_token(self, refresh_token: Secret) -> None:
+        """Hold a new refresh token, from the provider or the store, before the rest of the response is checked."""
         assert isinstance(self.state, Active)  # noqa: S101 -- for the type checker: that of a current refresh
-        self._move(self.state.keep(refresh_token))
+        self._set_state(self.state.replace_refresh_token(refresh_token))
 
     def finish(
         self, epoch: int, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float
     ) -> Effects:
-        """End the refresh that began in that epoch: hold what the provider gave, and return what that comes to.
+        """Hold the refresh token that a refresh brought, and return the refresh's effects.
 
-        Nothing else changes before it is stored and settled: see `settle`.
+        Nothing else changes until they are stored and `settle` is called.
 
         Args:
-            epoch: the session's, when it began.
-            response: what came of it.
-            sent: when the request that was answered was sent.
+            epoch: the session's epoch when the refresh began.
+            response: the provider's response, or the failure.
+            sent: when the request was sent.
             now: the time.
-            chance: in [0, 1), for the backoff's jitter, or the schedule's spread.
+            chance: in [0, 1), for the jitter of the backoff or of the next refresh.
 
         """
         if not self.is_current(epoch):
             return Effects(epoch, None, self.snapshot(), chance)
         if isinstance(response, TokenResponse) and response.refresh_token is not None:
-            self.keep(response.refresh_token)
+            self.replace_refresh_token(response.refresh_token)
         try:
-            then = self._judge(response, sent, now, chance)
-        except Exception as error:  # noqa: BLE001 -- a reply that nobody foresaw must not end all sessions, nor this one
+            result = self._judge(response, sent, now, chance)
+        except Exception as error:  # noqa: BLE001 -- a defect that one response reveals must not end all sessions, nor this one
             _log.error("defect account=%s in=judge error=%s", self.account.name, place(error))
-            then = self._judge(Defect("a defect of the agent; its log says more"), sent, now, chance)
-        return Effects(epoch, then if isinstance(response, TokenResponse) else None, then, chance)
+            result = self._judge(Defect("a defect of the agent; its log says more"), sent, now, chance)
+        return Effects(epoch, result if isinstance(response, TokenResponse) else None, result, chance)
 
     def _judge(self, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float) -> StoredSession:
-        """What a refresh leaves of the session. Changes nothing yet."""
+        """Return the session as it will be after the refresh; change nothing."""
         active = self.state
         assert isinstance(active, Active)  # noqa: S101 -- for the type checker: that of a current refresh
         if isinstance(response, Failure):
             return self.snapshot(active.fail(response, now, chance))
         key = active.running().key
-        login = accept(active.credentials, response, sent, key)
-        if isinstance(login, Failure):
-            return self.snapshot(active.fail(login, now, chance))
-        token = self.access_token(response, login, sent, key)
+        credentials = accept(active.credentials, response, sent, key)
+        if isinstance(credentials, Failure):
+            return self.snapshot(active.fail(credentials, now, chance))
+        token = self.access_token(response, credentials, sent, key)
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
-            return self.snapshot(active.fail(Transient("the provider's token had expired when it came"), now, chance))
+            failure = Transient("the provider's token had already expired when it arrived")
+            return self.snapshot(active.fail(failure, now, chance))
         return StoredSession(
-            active.complete_refresh(login, token), self.epoch, self.refreshes + 1, now.wall, profile=self.profile
+            active.complete_refresh(credentials, token), self.epoch, self.refreshes + 1, now.wall, profile=self.profile
         )
 
     def settle(self, effects: Effects) -> bool:
-        """Let the end of a refresh take effect, now that it is stored; return whether it was the session's still."""
+        """Make a refresh's stored effects take effect; return False if they are of an older epoch and discarded."""
         if not self.is_current(effects.epoch):
             return False
-        then = effects.then
-        if then.refreshes > self.refreshes and isinstance(self.state, Active):
+        result = effects.result
+        if result.refreshes > self.refreshes and isinstance(self.state, Active):
             key = self.state.running().key
             self._interests[key].token_replaced()
             if key == MAIN:
                 self._chance = effects.chance
-        self.refreshes = then.refreshes
-        self.last_refresh_at = then.last_refresh_at
-        self._move(then.state)
+        self.refreshes = result.refreshes
+        self.last_refresh_at = result.last_refresh_at
+        self._set_state(result.state)
         return True
 
-    def successor(self, found: StoredSession | None) -> Secret | None:
-        """The refresh token of what the store has, where that is this very session as another process left it."""
+    def successor(self, other: StoredSession | None) -> Secret | None:
+        """Return the refresh token of a stored session if that is this session as another process saved it."""
         mine, theirs = (
             self.credentials,
-            None if found is None or not isinstance(found.state, Active) else found.state.credentials,
+            None if other is None or not isinstance(other.state, Active) else other.state.credentials,
         )
         if mine is None or theirs is None or not theirs.is_bound_to(mine.issuer, mine.client_id):
             return None
         return theirs.refresh_token if theirs.subject == mine.subject else None
 
     def snapshot(self, state: State | None = None) -> StoredSession:
-        """What is to be kept of the session, as it is or would be in that state."""
+        """Return the session for the store, as it is or as it would be in that state."""
         return StoredSession(
             state or self.state, self.epoch, self.refreshes, self.last_refresh_at, profile=self.profile
         )
 
     def restore(self, stored: StoredSession) -> None:
-        """The store told what it has."""
+        """Take the state that was read from the store."""
         if not isinstance(self.state, Locked):
             raise IllegalMoveError("only a locked session is restored")
         self.epoch = max(self.epoch, stored.epoch)
         self.refreshes = stored.refreshes
         self.last_refresh_at = stored.last_refresh_at
         self.profile = stored.profile
-        self._move(stored.state)
+        self._set_state(stored.state)
 
     def lock(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> bool:
-        """What the store has of it can't be told, for that reason, printable; whether that is news."""
-        locked_now = Locked(reason, remedy)
-        if not isinstance(self.state, Locked) or self.state == locked_now:
+        """Set why a locked session can't be read from the store (printable); return whether that is a change."""
+        state = Locked(reason, remedy)
+        if not isinstance(self.state, Locked) or self.state == state:
             return False
-        self._move(locked_now)
+        self._set_state(state)
         return True
 
-    def mark(self, *, saved: bool) -> bool:
-        """Whether the store has what it should have; whether that is news."""
+    def set_saved(self, *, saved: bool) -> bool:
+        """Set whether the store has the current state; return whether that is a change."""
         if self.saved == saved:
             return False
         self.saved = saved
@@ -323,72 +327,72 @@ class Session:
         return True
 
     def log_in(self, credentials: Credentials, token: AccessToken, now: Moment) -> None:
-        """A login or import was proved: it takes the place of what was there."""
+        """Replace the session by that of a new login or import."""
         self.epoch += 1
         self.refreshes = 0
         self.last_refresh_at = now.wall
         self._interests = {MAIN: Interest()}
         self.profile = None
-        self._move(self.state.log_in(credentials, token))
+        self._set_state(self.state.log_in(credentials, token))
 
     def log_out(self) -> Credentials | None:
-        """Forget everything; the login there was, for whoever revokes its refresh token."""
-        login = self.credentials
+        """End the session; return its credentials, whose refresh token the caller may revoke."""
+        credentials = self.credentials
         self.epoch += 1
         self.refreshes = 0
         self.last_refresh_at = None
         self.profile = None
-        self._move(self.state.log_out())
-        return login
+        self._set_state(self.state.log_out())
+        return credentials
 
     def forget_failures(self) -> bool:
-        """Forget past failures; whether there were any."""
+        """Forget past failures and their backoff; return whether there were any."""
         if not isinstance(self.state, Active):
             return False
-        afresh = self.state.forget_failures()
-        if afresh is self.state:
+        state = self.state.forget_failures()
+        if state is self.state:
             return False
-        self._move(afresh)
+        self._set_state(state)
         return True
 
     def retry(self) -> None:
-        """A person wants a refresh: neither past failures count, nor that a person was needed."""
+        """Prepare a refresh that a person asked for: forget failures, and make an ended session active if possible."""
         if isinstance(self.state, LoginRequired) and self.state.can_retry:
-            self._move(self.state.retry())
+            self._set_state(self.state.retry())
         self.forget_failures()
 
     def configure(self, account: Account | None) -> None:
-        """The configuration changed; None: it has no such account any more."""
+        """Take the account of a new configuration; None: it was removed there."""
         self.removed = account is None
         self.account = account or self.account
         self.revision += 1
 
-    # ---- what is known
+    # ---- queries
 
     @property
     def credentials(self) -> Credentials | None:
-        """Whose session it is, where there is one or was."""
+        """The credentials of an active or ended session; None if nobody is logged in, or the session is locked."""
         return self.state.credentials if isinstance(self.state, Active | LoginRequired) else None
 
     @property
     def is_locked(self) -> bool:
-        """Whether it isn't known yet what the store has of it."""
+        """Whether its entry has not been read from the store yet."""
         return isinstance(self.state, Locked)
 
     @property
     def is_refreshing(self) -> bool:
-        """Whether a refresh of its login is in flight."""
+        """Whether a refresh is in flight."""
         return isinstance(self.state, Active) and isinstance(self.state.refresh, Running)
 
     @property
     def refreshable(self) -> bool:
-        """Whether there is something to refresh with, which is used when its time comes."""
+        """Whether the agent refreshes the session by itself."""
         state = self.state
         return isinstance(state, Active) and state.credentials.refreshable and self.blocked_by_config is None
 
     @property
     def can_retry(self) -> bool:
-        """Whether there is something to refresh with that a person may have tried."""
+        """Whether a person may have a refresh tried."""
         state = self.state
         return self.refreshable or (
             isinstance(state, LoginRequired) and state.can_retry and self.blocked_by_config is None
@@ -396,20 +400,18 @@ class Session:
 
     @property
     def blocked_by_config(self) -> str | None:
-        """Why nothing of this session may be sent or served, though it is there; None when it may."""
+        """Why the configuration forbids to use this session: ACCOUNT_REMOVED or ACCOUNT_CHANGED; None if it doesn't."""
         if self.removed:
             return ACCOUNT_REMOVED
-        login = self.credentials
-        account = self.account
-        if login is None:
+        account, credentials = self.account, self.credentials
+        if credentials is None:
             return None
-        if not login.is_bound_to(account.issuer, account.client_id) or login.grant_type != account.grant_type:
-            return ACCOUNT_CHANGED
-        return None
+        is_bound = credentials.is_bound_to(account.issuer, account.client_id)
+        return None if is_bound and credentials.grant_type == account.grant_type else ACCOUNT_CHANGED
 
     @property
     def reason(self) -> str | None:
-        """What is wrong, printable; None when nothing is."""
+        """Why the session can't be used or refreshed (printable); None if it can."""
         if self.blocked_by_config is not None:
             return self.blocked_by_config
         if isinstance(self.state, Locked | LoginRequired):
@@ -419,7 +421,7 @@ class Session:
 
     @property
     def failure(self) -> str | None:
-        """Which of the protocol's `FAILURES` that is; None when nothing is wrong."""
+        """The failure, one of the protocol's `FAILURES`; None if there is none."""
         if self.blocked_by_config is not None:
             return login_failure(self.blocked_by_config)
         if isinstance(self.state, Locked):
@@ -431,7 +433,7 @@ class Session:
 
     @property
     def remedy(self) -> tuple[Remedy, ...]:
-        """What helps where something is wrong, or where nobody is logged in."""
+        """What the user can do about a failure, or to log in."""
         name = self.account.name
         if self.blocked_by_config is not None:
             return login_remedy(name, self.blocked_by_config)
@@ -442,88 +444,94 @@ class Session:
         failure = self._last_failure
         if failure is not None:
             return retry_remedy(self.account, failure)
-        return () if self.state.credentials.refreshable else (remedies.log_in_in_time(name),)
+        return () if self.state.credentials.refreshable else (remedies.log_in_before_end(name),)
 
     @property
     def _last_failure(self) -> Failure | None:
-        """Why the last refresh of the main token failed; None: it didn't."""
+        """Why the last refresh of the main token failed; None if it succeeded."""
         if not isinstance(self.state, Active):
             return None
-        renewal = self.state.refresh
-        last = renewal.after if isinstance(renewal, Running) else renewal
+        refresh = self.state.refresh
+        last = refresh.previous if isinstance(refresh, Running) else refresh
         return last.failure if isinstance(last, Retrying) else None
 
     def login_required(self) -> errors.LoginRequired:
-        """Return the error for whoever asks for what only a session that is logged in has."""
+        """Return the error for a request that needs an active session."""
         return login_required(self.account.name, self.reason or LOGGED_OUT, self.failure)
 
     def refresh_at(self) -> Moment | None:
-        """When the next refresh is due by time; None: it isn't."""
+        """Return when the next refresh of the main token is due; None if none is scheduled."""
         if not isinstance(self.state, Active) or self.blocked_by_config is not None:
             return None
         return self.state.next_refresh(self._chance, self._interests[MAIN].min_ttl)
 
     def refresh_due(self, now: Moment) -> Moment | None:
-        """When to start the next refresh, or try to; also at once, where clocks made the token useless before."""
+        """Return when to start that refresh: at once if clocks were set and the token can't be served any more."""
         due = self.refresh_at()
         idle = isinstance(self.state, Active) and isinstance(self.state.refresh, Idle)
         return now if due is not None and idle and self.remaining(now) <= 0 else due
 
     def next_due(self, now: Moment) -> tuple[Moment, TokenKey] | None:
-        """When to start which refresh, the main token's or that of another one in use; None: none by time."""
+        """Return when to start which token's refresh next; None if none is scheduled.
+
+        An overdue refresh of the main token comes first. Another token is refreshed only if it has been requested since
+        its last refresh.
+        """
         main = self.refresh_due(now)
         if main is not None and now.until(main) <= 0:
             return main, MAIN
-        found = None if main is None else (main, MAIN)
+        earliest = None if main is None else (main, MAIN)
         if not isinstance(self.state, Active) or self.blocked_by_config is not None:
-            return found
+            return earliest
         for key, interest in self._interests.items():
             due = (
-                self.state.next_refresh(self._chance, interest.min_ttl, key) if interest.asked and key != MAIN else None
+                self.state.next_refresh(self._chance, interest.min_ttl, key)
+                if interest.requested and key != MAIN
+                else None
             )
-            if due is not None and (found is None or due.until(found[0]) > 0):
-                found = due, key
-        return found
+            if due is not None and (earliest is None or due.until(earliest[0]) > 0):
+                earliest = due, key
+        return earliest
 
     def forget_unused(self, now: Moment) -> None:
-        """Drop the other tokens that have expired, since nobody asked for them in time, and old setbacks."""
+        """Drop other tokens that have expired because no client requested them, and their old failures."""
         state = self.state
         if not isinstance(state, Active) or isinstance(state.refresh, Running) or len(self._interests) == 1:
             return
         for key in [key for key in self._interests if key != MAIN]:
-            token, setback = state.tokens.get(key), state.setbacks.get(key)
-            is_over = token is None or token.remaining(now) <= 0
-            if is_over and (setback is None or now.until(setback.at.after(PERMANENT_RETRY_CAP)) <= 0):
+            token, retrying = state.tokens.get(key), state.retries.get(key)
+            has_expired = token is None or token.remaining(now) <= 0
+            if has_expired and (retrying is None or now.until(retrying.retry_at.after(PERMANENT_RETRY_CAP)) <= 0):
                 del self._interests[key]
                 state = state.forget(key)
         if state is not self.state:
-            self._move(state)
+            self._set_state(state)
 
     def current(self, key: TokenKey = MAIN) -> AccessToken | None:
-        """The token that is kept under that key, good or not; None when there is none."""
+        """Return the token of that key, valid or not; None if there is none."""
         return self.state.tokens.get(key) if isinstance(self.state, Active) else None
 
     @property
-    def said(self) -> str:
-        """What the ID token says of the user, as a digest."""
-        login = self.credentials
-        if login is None:
+    def user_digest(self) -> str:
+        """A digest of the ID token's claims about the user; it is cached."""
+        credentials = self.credentials
+        if credentials is None:
             return ""
-        if self._said[0] is not login.id_token:
-            self._said = login.id_token, said_of_the_user(login)
-        return self._said[1]
+        if self._user_digest[0] is not credentials.id_token:
+            self._user_digest = credentials.id_token, digest_of_user(credentials)
+        return self._user_digest[1]
 
     def remaining(self, now: Moment) -> float:
-        """For how many seconds the main token can be served; 0 when there is none."""
+        """Return for how many seconds the main token may be served; 0 if there is none."""
         token = self.current()
         return 0.0 if token is None else token.remaining(now)
 
     def access_token(
         self, response: TokenResponse, credentials: Credentials, sent: Moment, key: TokenKey = MAIN
     ) -> AccessToken:
-        """The token of a reply that was accepted for that login, and asked for by that key."""
+        """Return the access token of an accepted response to a request for that key."""
         if response.access_token is None:
-            raise RuntimeError("only a reply with an access token is accepted")
+            raise RuntimeError("only a response with an access token is accepted")
         self._serial += 1
         return AccessToken(
             value=response.access_token,
@@ -536,6 +544,6 @@ class Session:
             serial=self._serial,
         )
 
-    def _move(self, state: State) -> None:
+    def _set_state(self, state: State) -> None:
         self.state = state
         self.revision += 1

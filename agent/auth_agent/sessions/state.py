@@ -1,24 +1,28 @@
-"""The states of a session, and the moves between them: all of them, and nothing else.
+"""The states of a session and the transitions between them.
 
     LoggedOut ──log_in──▶ Active ──end──▶ LoginRequired ──log_in──▶ Active
         ▲                   │                  │
         └─────log_out───────┴──────────────────┘
 
-Before any of them, Locked: the store has not told yet which it is.
+A session is Locked until its entry has been read from the store.
 
-Within Active, the renewal:
+Within Active, the refresh of the main token:
 
-    Idle ──start──▶ Running ──renew──▶ Idle
+    Idle ──start──▶ Running ──complete_refresh──▶ Idle
                     ▲  │
               start │  │ fail
                     │  ▼
                   Retrying
 
-One refresh token gets all tokens of a session, the main one and those for other APIs, one after the other: there is
-one Running. What fails of another token is a setback of that token, and nothing to the session.
+Theory of operation. One refresh token gets all access tokens of a session: the main one and those for other APIs. A
+provider that rotates refresh tokens invalidates the old one at each refresh, so refreshes of a session run one after
+the other: at most one is Running, whichever token it is for. Only the refresh of the main token can end a session. If
+the refresh of another token fails, that token alone is retried later; if the provider answers it with `invalid_grant`,
+the main token is refreshed at once to learn whether the session has ended. A failed refresh keeps the refresh token,
+unless the provider has said that it is dead.
 
-Every state is a value that holds only what means something in it; a move makes a new one. A move that a state
-doesn't have raises `IllegalMoveError`: that is a defect of the agent, never a provider's or a client's.
+Each state is an immutable value with only the fields that have a meaning in it; a transition returns a new one. A
+transition that a state doesn't allow raises `IllegalMoveError`, which is a defect of the agent.
 """
 
 from collections.abc import Mapping
@@ -45,45 +49,46 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.schedule import (
     PERMANENT_RETRY_CAP,
     RETRY_CAP,
+    preferred_ttl,
     refresh_at,
     remaining,
     retry_delay,
     served_until,
-    wish,
 )
 from auth_agent_client.remedy import Remedy
 
 _Value = TypeVar("_Value")
 
-# Why a session is over, by the protocol's `FAILURES`.
+# Values of the protocol's `FAILURES` for a session that has ended.
 REAUTHENTICATION_REQUIRED: Final = "reauthentication_required"
 WRONG_USER: Final = "wrong_user"
 
-# A refusal without a reason is believed when it came that often in a row, over that many seconds.
+# Unexplained refusals end a session after so many in a row, over at least so many seconds.
 UNEXPLAINED_TIMES: Final = 3
 UNEXPLAINED_SECONDS: Final = 60.0
 
 
 class IllegalMoveError(RuntimeError):
-    """A state was asked to do what can't happen in it."""
+    """The state doesn't allow this transition."""
 
 
 class TokenKey(NamedTuple):
-    """What an access token is kept under: the audience and the scopes, sorted, that were asked for at its refresh."""
+    """Identifies an access token of a session by the audience and the (sorted) scopes that its refresh requests."""
 
     audience: str | None
     scope: str
 
 
-# A refresh without audience and scope grants what the login did.
+# A refresh without audience and scope grants what the login granted (RFC 6749, section 6).
 MAIN: Final = TokenKey(None, "")
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """An access token and what its provider said of it.
+    """An access token with what its provider said about it.
 
-    `serial` grows with each token of a session; `assumed` tells that the provider gave no lifetime.
+    `lifetime` is in seconds from `sent`, when its request was sent; `assumed` is True if the provider gave none.
+    `serial` increases with each token of a session.
     """
 
     value: Secret
@@ -100,29 +105,28 @@ class AccessToken:
         object.__setattr__(self, "served_until", served_until(self.sent, self.lifetime))
 
     def remaining(self, now: Moment) -> float:
-        """For how many seconds it may still be handed out; 0 when it may not."""
+        """Return for how many more seconds the token may be served; 0 if it may not."""
         return remaining(self.sent, self.served_until, now)
 
     def is_good_for(self, min_ttl: float | None, now: Moment) -> bool:
-        """Whether it may be handed out for so many seconds; None: for as long as one may wish without a demand."""
+        """Return whether the token may be served for `min_ttl` more seconds; None: for the preferred TTL."""
         left = self.remaining(now)
-        return left > 0 and left >= (wish(self.lifetime) if min_ttl is None else min_ttl)
+        return left > 0 and left >= (preferred_ttl(self.lifetime) if min_ttl is None else min_ttl)
 
     @property
     def longest(self) -> float:
-        """The largest `min_ttl` that such a token can satisfy, when it is new."""
+        """The largest `min_ttl`, in seconds, that such a token satisfies when it is new."""
         return self.sent.until(self.served_until)
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who logged in where: what a session is bound to, and what it is renewed with.
+    """The issuer, client and user that a session is bound to, and the secrets that it is refreshed with.
 
-    `audience` is the API that the login was made for, as the configuration had it then. `refresh_token` is None
-    where the provider gave none, and the session lasts as long as its access token; or where it is dead.
-    `client_secret` is what the client authenticates with, unless it is a public one. `grant_type` tells whether there
-    is a user, and what the session is renewed with. `ends_at` is when the provider ends the session whatever is
-    refreshed, as Unix time in seconds, if it said so.
+    `audience` is the API that the login was made for, as configured then. `refresh_token` is None if the provider gave
+    none (the session then ends with its access token) or if it is dead. `client_secret` is None for a public client.
+    `grant_type` determines whether there is a user and how the session is refreshed. `ends_at` is when the provider
+    will end the session in spite of refreshes, as Unix time in seconds; None if it didn't say.
     """
 
     issuer: str
@@ -138,33 +142,37 @@ class Credentials:
 
     @property
     def refreshable(self) -> bool:
-        """Whether there is something to get the next token with."""
+        """Whether there is a refresh token or client secret to get the next access token with."""
         if self.grant_type.has_refresh_token:
             return self.refresh_token is not None
         return self.client_secret is not None or not self.grant_type.needs_secret
 
     def client(self, method: str | None) -> Client:
-        """Whom its provider gives tokens to; `method` is the configuration's way of authentication."""
+        """Return the OAuth client of these credentials; `method` is the configured authentication method."""
         return Client(self.client_id, self.client_secret, method)
 
     def is_bound_to(self, issuer: str, client_id: str) -> bool:
-        """Whether it came from that issuer and client: to no others is its refresh token ever sent."""
+        """Return whether they came from that issuer and client; the refresh token is sent to no others."""
         return self.issuer == issuer and self.client_id == client_id
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """The next refresh is due by the token's age."""
+    """The last refresh succeeded; the next one is due by the token's age."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """The last attempt failed, `failures` in a row; the next is due `at`, never before `not_before`."""
+    """The last refresh failed, at `failed_at`; the next attempt is due at `retry_at`.
+
+    `failures` counts the failures in a row. `not_before` is the earliest time that the provider's `Retry-After` allows.
+    `unexplained` counts the unexplained refusals in a row, the first of which came at `unexplained_since`.
+    """
 
     failure: Failure
     failures: int
-    last: Moment
-    at: Moment
+    failed_at: Moment
+    retry_at: Moment
     not_before: Moment
     unexplained: int = 0
     unexplained_since: Moment | None = None
@@ -172,10 +180,10 @@ class Retrying:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A refresh for the token of that key is in flight; `after` is what failed before it of the main one."""
+    """A refresh of the token of that key is in flight; `previous` is the main token's state if its last one failed."""
 
     since: Moment
-    after: Retrying | None = None
+    previous: Retrying | None = None
     key: TokenKey = MAIN
 
 
@@ -184,42 +192,43 @@ RefreshState = Idle | Running | Retrying
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What the store has of it isn't known yet: whatever it is must not be replaced.
+    """The entry in the store has not been read yet, so it must not be replaced.
 
-    `reason` says why, printable, and `remedy` what helps.
+    `reason` says why (printable), and `remedy` what the user can do.
     """
 
     reason: str
     remedy: tuple[Remedy, ...] = ()
 
     def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":  # noqa: ARG002 -- as the other states have it
-        """Not before it is known whose session that would replace."""
+        """Raise: the session that a login would replace is not known yet."""
         raise IllegalMoveError("the session is locked")
 
     def log_out(self) -> "LoggedOut":
-        """Asked to leave, unseen."""
+        """Return the state after a logout, which needs no look at the entry."""
         return LoggedOut()
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedOut:
-    """Never logged in, or asked to leave."""
+    """Nobody has logged in, or the last session was logged out."""
 
     def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":
-        """A login or import was proved."""
+        """Return the session after a login or import."""
         return Active(credentials, MappingProxyType({MAIN: token}))
 
     def log_out(self) -> "LoggedOut":
-        """Asked to leave, again."""
+        """Return this state."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class LoginRequired:
-    """The session is over, for that reason, printable; whose it was is remembered.
+    """The session has ended and a person has to log in; `reason` says why (printable).
 
-    A dead refresh token is erased from `login`. One that may be good again can be tried by `revive`, unless the
-    session is `quarantined`: the provider gave it another user's tokens. `failure` is one of the protocol's `FAILURES`.
+    `credentials` still tell whose session it was; a dead refresh token is erased from them. One that may work again can
+    be tried by `retry`, unless the session is `quarantined`: the provider gave it another user's tokens. `failure` is
+    one of the protocol's `FAILURES`.
     """
 
     reason: str
@@ -229,146 +238,150 @@ class LoginRequired:
 
     @property
     def can_retry(self) -> bool:
-        """Whether there is something that may be tried."""
+        """Whether a refresh may be tried."""
         return self.credentials.refreshable and not self.quarantined
 
     def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":
-        """A login or import was proved."""
+        """Return the session after a login or import."""
         return Active(credentials, MappingProxyType({MAIN: token}))
 
     def log_out(self) -> LoggedOut:
-        """Asked to leave."""
+        """Return the state after a logout."""
         return LoggedOut()
 
     def retry(self) -> "Active":
-        """A person wants a refresh tried once more."""
+        """Return the active session, without tokens, for a refresh that a person asked for."""
         if not self.can_retry:
-            raise IllegalMoveError("there is nothing to try")
+            raise IllegalMoveError("there is nothing to refresh with")
         return Active(self.credentials, MappingProxyType({}))
 
 
-def _no_setbacks() -> Mapping[TokenKey, Retrying]:
+def _no_retries() -> Mapping[TokenKey, Retrying]:
     return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """Logged in. `tokens` may be expired, or not there; MAIN is the one that is always kept fresh.
+    """Somebody is logged in. The tokens in `tokens` may have expired, and there may be none.
 
-    `renewal` is that of MAIN; `setbacks` are what failed last of other tokens, whether or not there is one.
+    `refresh` is the state of the main token's refresh, or a running one of any token. `retries` has the other tokens
+    whose last refresh failed, whether or not `tokens` has an older token of that key.
     """
 
     credentials: Credentials
     tokens: Mapping[TokenKey, AccessToken]
     refresh: RefreshState = field(default_factory=Idle)
-    setbacks: Mapping[TokenKey, Retrying] = field(default_factory=_no_setbacks)
+    retries: Mapping[TokenKey, Retrying] = field(default_factory=_no_retries)
 
     def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":
-        """Another login was proved; it takes this one's place."""
+        """Return the session of a new login, which replaces this one."""
         return Active(credentials, MappingProxyType({MAIN: token}))
 
     def log_out(self) -> LoggedOut:
-        """Asked to leave."""
+        """Return the state after a logout."""
         return LoggedOut()
 
     def start(self, now: Moment, key: TokenKey = MAIN) -> "Active":
-        """A refresh begins, for the token of that key."""
+        """Return the session with a refresh of the token of that key in flight."""
         if isinstance(self.refresh, Running):
-            raise IllegalMoveError("a refresh is in flight already")
+            raise IllegalMoveError("a refresh is already in flight")
         if not self.credentials.refreshable:
             raise IllegalMoveError("there is nothing to refresh with")
-        after = self.refresh if isinstance(self.refresh, Retrying) else None
-        return replace(self, refresh=Running(now, after, key))
+        previous = self.refresh if isinstance(self.refresh, Retrying) else None
+        return replace(self, refresh=Running(now, previous, key))
 
-    def keep(self, refresh_token: Secret) -> "Active":
-        """The provider replaced the refresh token: kept before anything else in its reply is judged."""
+    def replace_refresh_token(self, refresh_token: Secret) -> "Active":
+        """Return the session with the provider's new refresh token, before the rest of the response is checked."""
         self.running()
         return replace(self, credentials=replace(self.credentials, refresh_token=refresh_token))
 
     def complete_refresh(self, credentials: Credentials, token: AccessToken) -> "Active":
-        """The refresh succeeded."""
+        """Return the session after a successful refresh: with these credentials and this token."""
         running = self.running()
         return Active(
             credentials,
             MappingProxyType({**self.tokens, running.key: token}),
-            Idle() if running.key == MAIN else _relieved(running.after),
-            _without(self.setbacks, running.key),
+            Idle() if running.key == MAIN else _main_after_success(running.previous),
+            _without(self.retries, running.key),
         )
 
     def fail(self, failure: Failure, now: Moment, chance: float) -> "Active | LoginRequired":
-        """The refresh failed: try again later, or see that it is over.
+        """Return the session after a failed refresh: to be retried later, or ended.
 
-        `chance`, in [0, 1), is for the backoff's jitter.
+        `chance`, in [0, 1), is the backoff's jitter.
         """
         running = self.running()
         if isinstance(failure, AnotherUser):
             return LoginRequired(failure.reason, self.credentials, quarantined=True, failure=WRONG_USER)
         if running.key != MAIN:
-            return self._set_back(running, failure, now, chance)
+            return self._fail_other(running, failure, now, chance)
         if isinstance(failure, InvalidGrant):
             return LoginRequired(failure.reason, replace(self.credentials, refresh_token=None))
         if isinstance(failure, ReauthenticationRequired):
             return LoginRequired(failure.reason, self.credentials)
-        retrying = _retrying(failure, running.after, now, chance)
+        retrying = _retrying(failure, running.previous, now, chance)
         if _is_believed(retrying, now) and not any(token.remaining(now) > 0 for token in self.tokens.values()):
             return LoginRequired(failure.reason, self.credentials)
         return replace(self, refresh=retrying)
 
-    def _set_back(self, running: Running, failure: Failure, now: Moment, chance: float) -> "Active":
-        """The refresh for another token than the main one failed: that ends no session."""
-        renewal: RefreshState = running.after or Idle()
+    def _fail_other(self, running: Running, failure: Failure, now: Moment, chance: float) -> "Active":
+        """Return the session after a failed refresh of another token than the main one, which never ends it."""
+        refresh: RefreshState = running.previous or Idle()
         if isinstance(failure, InvalidGrant):
-            at = now if running.after is None else _later(now, running.after.not_before)
-            renewal = Retrying(SessionInDoubt(failure.reason), failures=1, last=now, at=at, not_before=at)
-        if isinstance(
-            failure, ReauthenticationRequired
-        ):  # a person may have to do something for this token; the others are as they were
-            failure = Refusal(failure.reason)
-        setback = _retrying(failure, self.setbacks.get(running.key), now, chance)
-        return replace(self, refresh=renewal, setbacks=MappingProxyType({**self.setbacks, running.key: setback}))
+            at = now if running.previous is None else _later(now, running.previous.not_before)
+            refresh = Retrying(SessionInDoubt(failure.reason), failures=1, failed_at=now, retry_at=at, not_before=at)
+        if isinstance(failure, ReauthenticationRequired):
+            failure = Refusal(failure.reason)  # for this token alone: the session goes on
+        retrying = _retrying(failure, self.retries.get(running.key), now, chance)
+        return replace(self, refresh=refresh, retries=MappingProxyType({**self.retries, running.key: retrying}))
 
-    def hasten(self, at: Moment, key: TokenKey = MAIN) -> "Active":
-        """Bring the next attempt for a token forward, yet never before the provider's `Retry-After`."""
+    def bring_forward(self, at: Moment, key: TokenKey = MAIN) -> "Active":
+        """Return the session with a token's next attempt at `at` if that is earlier, but not before `not_before`."""
         retrying = self.refresh_of(key)
         if not isinstance(retrying, Retrying):
-            raise IllegalMoveError("there is no attempt to bring forward")
+            raise IllegalMoveError("no refresh of that token has failed")
         at = _later(at, retrying.not_before)
-        if at.until(retrying.at) <= 0:
+        if at.until(retrying.retry_at) <= 0:
             return self
-        hastened = replace(retrying, at=at)
+        retrying = replace(retrying, retry_at=at)
         if key == MAIN:
-            return replace(self, refresh=hastened)
-        return replace(self, setbacks=MappingProxyType({**self.setbacks, key: hastened}))
+            return replace(self, refresh=retrying)
+        return replace(self, retries=MappingProxyType({**self.retries, key: retrying}))
 
     def forget_failures(self) -> "Active":
-        """Forget that attempts failed: the world may have changed (a resume, a person, another configuration)."""
-        renewal = Idle() if isinstance(self.refresh, Retrying) else self.refresh
-        if renewal is self.refresh and not self.setbacks:
+        """Return the session without failures and backoff, as after a resume, a person's request or a reload."""
+        refresh = Idle() if isinstance(self.refresh, Retrying) else self.refresh
+        if refresh is self.refresh and not self.retries:
             return self
-        return replace(self, refresh=renewal, setbacks=_no_setbacks())
+        return replace(self, refresh=refresh, retries=_no_retries())
 
     def forget(self, *keys: TokenKey) -> "Active":
-        """Drop tokens that nobody wants any more, and what failed of them."""
-        return replace(self, tokens=_without(self.tokens, *keys), setbacks=_without(self.setbacks, *keys))
+        """Return the session without the tokens of these keys and their failures."""
+        return replace(self, tokens=_without(self.tokens, *keys), retries=_without(self.retries, *keys))
 
     def refresh_of(self, key: TokenKey) -> RefreshState:
-        """What the renewal of that token does: whatever is in flight is every token's."""
+        """Return the state of that token's refresh; while any refresh is running, that one, since all wait for it."""
         if isinstance(self.refresh, Running) or key == MAIN:
             return self.refresh
-        return self.setbacks.get(key) or Idle()
+        return self.retries.get(key) or Idle()
 
     def next_refresh(self, chance: float, min_ttl: float, key: TokenKey = MAIN) -> Moment | None:
-        """When the next refresh is due; None: not by time (one is in flight, or there is nothing to refresh)."""
-        renewal, token = self.refresh_of(key), self.tokens.get(key)
-        if isinstance(renewal, Running) or not self.credentials.refreshable or (key != MAIN and token is None):
+        """Return when the next refresh is due; None if one is in flight or there is nothing to refresh."""
+        refresh, token = self.refresh_of(key), self.tokens.get(key)
+        if isinstance(refresh, Running) or not self.credentials.refreshable or (key != MAIN and token is None):
             return None
-        if isinstance(renewal, Retrying):
-            return renewal.at
-        # No token, and nothing in flight: a kept login that is to be tried again. Long past is now.
+        if isinstance(refresh, Retrying):
+            return refresh.retry_at
+        # Without a token the refresh is due now: a moment long past.
         return Moment(0, 0) if token is None else refresh_at(token.sent, token.lifetime, chance, min_ttl)
 
     def running(self) -> Running:
-        """The refresh in flight; without one it is an illegal move to ask."""
+        """Return the refresh in flight.
+
+        Raises:
+            IllegalMoveError: there is none.
+
+        """
         if not isinstance(self.refresh, Running):
             raise IllegalMoveError("no refresh is in flight")
         return self.refresh
@@ -377,41 +390,41 @@ class Active:
 State = Locked | LoggedOut | Active | LoginRequired
 
 
-def _relieved(before: Retrying | None) -> RefreshState:
-    """The renewal that failed before, when the provider has granted another token: what passes by itself has."""
-    return Idle() if before is None or isinstance(before.failure, Transient) else before
+def _main_after_success(previous: Retrying | None) -> RefreshState:
+    """Return the main token's refresh state after the provider granted another token: an outage is over."""
+    return Idle() if previous is None or isinstance(previous.failure, Transient) else previous
 
 
 def _without(mapping: Mapping[TokenKey, _Value], *keys: TokenKey) -> Mapping[TokenKey, _Value]:
     return MappingProxyType({key: value for key, value in mapping.items() if key not in keys})
 
 
-def _retrying(failure: Failure, before: Retrying | None, now: Moment, chance: float) -> Retrying:
-    failures = 1 if before is None else before.failures + 1
-    unclear, since = 0, None
+def _retrying(failure: Failure, previous: Retrying | None, now: Moment, chance: float) -> Retrying:
+    failures = 1 if previous is None else previous.failures + 1
+    unexplained, since = 0, None
     if isinstance(failure, UnexplainedRefusal):
-        unclear = 1 if before is None else before.unexplained + 1
-        since = before.unexplained_since if before is not None and before.unexplained_since is not None else now
-    asked = failure.retry_after if isinstance(failure, Busy) and failure.retry_after is not None else 0.0
+        unexplained = 1 if previous is None else previous.unexplained + 1
+        since = previous.unexplained_since if previous is not None and previous.unexplained_since is not None else now
+    retry_after = failure.retry_after if isinstance(failure, Busy) and failure.retry_after is not None else 0.0
     delay = retry_delay(failures, chance, PERMANENT_RETRY_CAP if isinstance(failure, PermanentFailure) else RETRY_CAP)
     return Retrying(
         failure=failure,
         failures=failures,
-        last=now,
-        at=now.after(max(delay, asked)),
-        not_before=now.after(asked),
-        unexplained=unclear,
+        failed_at=now,
+        retry_at=now.after(max(delay, retry_after)),
+        not_before=now.after(retry_after),
+        unexplained=unexplained,
         unexplained_since=since,
     )
 
 
 def _is_believed(retrying: Retrying, now: Moment) -> bool:
-    """Whether refusals without a reason came often enough, for long enough, to be taken for one."""
+    """Return whether unexplained refusals came often enough, for long enough, to end the session."""
     since = retrying.unexplained_since
     return (
         since is not None and retrying.unexplained >= UNEXPLAINED_TIMES and now.boot - since.boot >= UNEXPLAINED_SECONDS
     )
 
 
-def _later(one: Moment, other: Moment) -> Moment:
-    return one if other.until(one) > 0 else other
+def _later(first: Moment, second: Moment) -> Moment:
+    return first if second.until(first) > 0 else second

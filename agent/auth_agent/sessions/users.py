@@ -13,7 +13,7 @@ from auth_agent.oauth.auth0 import READ, UPDATE, management_audience, user_url
 from auth_agent.oauth.outcome import Busy, Failure, Lost
 from auth_agent.oauth.provider import Provider
 from auth_agent.sessions.access import Access
-from auth_agent.sessions.advice import locked, nobody, user_failed
+from auth_agent.sessions.advice import locked, no_user, user_failed
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, Active, TokenKey
@@ -116,7 +116,7 @@ class Users:
                 f"({found.reason})",
                 failure="unreachable",
                 retry_after=2.0,
-                remedy=(remedies.look_at_metadata(name),),
+                remedy=(remedies.show_metadata(name),),
             )
         after = _metadata(found)
         if not holds(after, changes, clear=clear):
@@ -129,7 +129,7 @@ class Users:
     async def _way(self, session: Session) -> _Way:
         account, name = session.account, session.account.name
         if not account.grant_type.has_user:
-            raise nobody(name)
+            raise no_user(name)
         subject = _subject(session)
         metadata = await self._provider_for(account).discover()
         if isinstance(metadata, Failure):
@@ -142,7 +142,7 @@ class Users:
             )
         audience = account.management_audience or management_audience(account.issuer)
         manager = await self._manager(session, audience, subject)
-        return _Way(session, manager, manager.key(audience, None), subject)
+        return _Way(session, manager, manager.token_key(audience, None), subject)
 
     async def _manager(self, session: Session, audience: str, subject: str) -> Session:
         """The session whose own tokens are for the Management API."""
