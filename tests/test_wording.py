@@ -168,7 +168,7 @@ SESSIONS: Final[list[Example]] = [
     (lambda: id_token_unavailable(session(), THEN), "work: the provider gave no new ID token at the refresh"),
     (lambda: load(Secret("{}"), "work", "", THEN), "the store's entry is not valid"),
     (lambda: load(Secret('{"version": 2}'), "work", "", THEN), "the store's entry is of a newer version of auth-agent"),
-    (lambda: load(Secret('{"version": 1}'), "work", "", THEN), "the store's entry is of another account"),
+    (lambda: load(Secret('{"version": 1}'), "work", "", THEN), "the store's entry is another account's"),
     (lambda: load(Secret('{"version": 1, "account": "work"}'), "work", "", THEN), "the store's entry is incomplete"),
     (lambda: OLD_COPY, "the store's entry is an old copy: its refresh token has been replaced since"),
     (lambda: INTERRUPTED, "the agent was stopped during a refresh"),

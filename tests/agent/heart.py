@@ -68,7 +68,7 @@ async def all_of(*calls: Callable[[], Awaitable[object]]) -> list[object]:
     """Run the calls concurrently; return their results or error codes, in the order in which they finish."""
     results: list[object] = []
 
-    async def one(call: Callable[[], Awaitable[object]]) -> None:
+    async def run(call: Callable[[], Awaitable[object]]) -> None:
         try:
             results.append(await call())
         except errors.AgentError as error:
@@ -76,5 +76,5 @@ async def all_of(*calls: Callable[[], Awaitable[object]]) -> list[object]:
 
     async with anyio.create_task_group() as tasks:
         for call in calls:
-            tasks.start_soon(one, call)
+            tasks.start_soon(run, call)
     return results

@@ -116,7 +116,7 @@ def test_a_new_refresh_token_is_kept_if_the_response_is_unusable() -> None:
         Unusable("x"),
     ],
 )
-def test_what_is_no_verdict_never_ends_a_session(failure: Failure) -> None:
+def test_a_transient_or_permanent_failure_ends_no_session(failure: Failure) -> None:
     session = active()
     for _ in range(2):
         started = session.start(NOW)
@@ -127,7 +127,7 @@ def test_what_is_no_verdict_never_ends_a_session(failure: Failure) -> None:
     assert session.tokens[MAIN].serial == 1
 
 
-def test_the_providers_verdict_erases_the_refresh_token() -> None:
+def test_invalid_grant_erases_the_refresh_token() -> None:
     session = active().start(NOW).fail(InvalidGrant("invalid_grant: gone"), NOW, 0.5)
     assert isinstance(session, LoginRequired)
     assert session == LoginRequired("invalid_grant: gone", UNREFRESHABLE)
@@ -162,7 +162,7 @@ def test_unexplained_refusals_end_no_session_while_a_token_is_valid() -> None:
     assert isinstance(session.start(last).fail(UnexplainedRefusal("HTTP 403"), last, 0.5), LoginRequired)
 
 
-def test_three_unexplained_refusals_in_a_minute_end_a_session() -> None:
+def test_three_unexplained_refusals_over_a_minute_end_an_expired_session() -> None:
     session: Active | LoginRequired = LoggedOut().log_in(CREDENTIALS, token(lifetime=1))
     states: list[str] = []
     for seconds in (0, 30, 59, 60):

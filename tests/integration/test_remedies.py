@@ -68,7 +68,7 @@ def set_environment(agent: AgentProcess) -> None:
 # ---- reading remedies, and running them
 
 
-def shown(text: str) -> list[Remedy]:
+def parse_remedies(text: str) -> list[Remedy]:
     """Return the remedies in a command's output."""
     lines = [re.fullmatch(r"  (\S.*?): (\S.*)", line) for line in text.splitlines()]
     return [Remedy(line[1], *shlex.split(line[2])) for line in lines if line is not None]
@@ -78,7 +78,7 @@ def remedies_of_failing(agent: AgentProcess, *arguments: str, stdin: str | None 
     """Run a command, which must fail; return the remedies that it prints."""
     done = agent.run(*arguments, stdin=stdin)
     assert done.returncode != 0
-    return shown(done.stderr)
+    return parse_remedies(done.stderr)
 
 
 def of_record(agent: AgentProcess, name: str = "work") -> tuple[Remedy, ...]:
@@ -96,7 +96,7 @@ def of_error(call: Callable[..., object], *arguments: Any, **more: Any) -> tuple
 
 def command_of(expected: Remedy, remedies_: Iterable[Remedy]) -> list[str]:
     """Return the command of a remedy, which must be one of these."""
-    assert expected in (remedies_ := list(remedies_)), remedies_
+    assert expected in (shown := list(remedies_)), shown
     return list(expected.command)
 
 
@@ -135,7 +135,7 @@ def fail_to_log_in(agent: AgentProcess, *arguments: str, by: Callable[[str], obj
     with at_terminal(agent, [*COMMAND, "login", *arguments]) as terminal:
         by(terminal.until(URL)[0])
         assert terminal.end() != 0
-        return shown(terminal.shown)
+        return parse_remedies(terminal.shown)
 
 
 def serves(agent: AgentProcess, provider: OpenIDProvider, name: str = "work") -> None:
@@ -287,10 +287,8 @@ def test_log_in_with_openid_in_addition_to_the_other_scopes(
     with at_terminal(agent, ["auth-agent", "login", "work", "--flow", "device"]) as terminal:
         provider.approve(terminal.until(r"(http://\S+user_code=\S+)\n")[1])
         assert terminal.end() == 0, terminal.shown
-    shown_remedies = command_of(
-        remedies.log_in_for_id_tokens("work", scope), remedies_of_failing(agent, "id-token", "work")
-    )
-    log_in_by(agent, provider, shown_remedies)
+    command = command_of(remedies.log_in_for_id_tokens("work", scope), remedies_of_failing(agent, "id-token", "work"))
+    log_in_by(agent, provider, command)
     assert run(agent, ["auth-agent", "id-token", "work"])
     assert "read:things" in (client.token().scope or "").split()
 
@@ -311,11 +309,9 @@ def test_try_again_to_log_in_to_a_new_management_account(agent: AgentProcess, pr
 def test_correct_the_account_and_log_in(agent: AgentProcess, provider: OpenIDProvider) -> None:
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
     agent.configure({"work": account(provider, redirect_ports=[0], issuer=wrong)})
-    shown_remedies = command_of(
-        remedies.correct_and_log_in("work", ["issuer"]), remedies_of_failing(agent, "login", "work")
-    )
+    command = command_of(remedies.correct_and_log_in("work", ["issuer"]), remedies_of_failing(agent, "login", "work"))
     agent.configure({"work": account(provider, redirect_ports=[0])})
-    log_in_by(agent, provider, shown_remedies)
+    log_in_by(agent, provider, command)
     serves(agent, provider)
 
 
@@ -336,11 +332,9 @@ def test_correct_the_account_of_a_session_and_log_in(
     log_in(client, provider)
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
     agent.configure({"work": account(provider, redirect_ports=[0], issuer=wrong)})
-    shown_remedies = command_of(
-        remedies.correct_and_log_in("work", ["issuer"]), remedies_of_failing(agent, "login", "work")
-    )
+    command = command_of(remedies.correct_and_log_in("work", ["issuer"]), remedies_of_failing(agent, "login", "work"))
     agent.configure({"work": account(provider, redirect_ports=[0])})
-    log_in_by(agent, provider, shown_remedies)
+    log_in_by(agent, provider, command)
     serves(agent, provider)
 
 
@@ -353,23 +347,21 @@ def test_correct_the_account_and_reload(agent: AgentProcess, provider: OpenIDPro
     agent.configure({"work": {**right, "token_endpoint_auth_method": "client_secret_basic"}})
     client.reload()
     assert agent.run("refresh", "work").returncode != 0
-    shown_remedies = command_of(
-        remedies.correct_and_reload(("client_id", "token_endpoint_auth_method")), of_record(agent)
-    )
+    command = command_of(remedies.correct_and_reload(("client_id", "token_endpoint_auth_method")), of_record(agent))
     agent.configure({"work": right})
-    run(agent, shown_remedies)
+    run(agent, command)
     until(lambda: of_record(agent) == ())
     serves(agent, provider)
 
 
-def test_what_was_corrected_at_the_provider_is_tried(
+def test_refresh_after_a_correction_at_the_provider(
     agent: AgentProcess, provider: OpenIDProvider, client: Agent
 ) -> None:
     log_in(client, provider)
     provider.fault("status", status=401, body={"error": "invalid_client"}, times=None)
-    shown_remedies = command_of(remedies.refresh_when_corrected("work"), remedies_of_failing(agent, "refresh", "work"))
+    command = command_of(remedies.refresh_when_corrected("work"), remedies_of_failing(agent, "refresh", "work"))
     provider.clear_faults()
-    run(agent, shown_remedies)
+    run(agent, command)
     assert of_record(agent) == ()
 
 
@@ -377,11 +369,11 @@ def test_correct_the_account_and_import_again(agent: AgentProcess, provider: Ope
     token = provider.login().refresh_token
     agent.configure({"work": account(provider, issuer=provider.issuer.replace("127.0.0.1", "localhost"))})
     client.reload()
-    shown_remedies = command_of(
+    command = command_of(
         remedies.correct_and_reload(["issuer"]), remedies_of_failing(agent, "import", "work", stdin=token)
     )
     agent.configure({"work": account(provider)})
-    run(agent, shown_remedies)
+    run(agent, command)
     run(agent, ["auth-agent", "import", "work"], stdin=token)
     serves(agent, provider)
 
@@ -397,18 +389,18 @@ def test_restore_the_account_of_a_session_and_reload(
         client.reload()
         until(lambda: "account_removed" in watching.output())
         last = json.loads(watching.output().splitlines()[-1])
-    shown_remedies = command_of(remedies.restore_account_and_reload(), remedies_from_wire(last["remedy"]))
+    command = command_of(remedies.restore_account_and_reload(), remedies_from_wire(last["remedy"]))
     agent.config.write_text(before)
-    run(agent, shown_remedies)
+    run(agent, command)
     serves(agent, provider)
 
 
 def test_correct_the_configuration_and_reload(agent: AgentProcess) -> None:
     right = agent.config.read_text()
     agent.config.write_text(right.replace("issuer", "isuer"))
-    shown_remedies = command_of(remedies.correct_configuration(), remedies_of_failing(agent, "reload"))
+    command = command_of(remedies.correct_configuration(), remedies_of_failing(agent, "reload"))
     agent.config.write_text(right + "\n[accounts.home]\n" + right.partition("\n")[2])
-    run(agent, shown_remedies)
+    run(agent, command)
     assert {account["account"] for account in json.loads(agent.run("status", "--json").stdout)["accounts"]} == {
         "work",
         "home",
@@ -484,9 +476,9 @@ def test_retry_a_refresh_after_an_outage(agent: AgentProcess, provider: OpenIDPr
     log_in(client, provider)
     provider.fault("status", status=503, times=None)
     assert remedies.refresh("work") in remedies_of_failing(agent, "refresh", "work")
-    shown_remedies = command_of(remedies.refresh("work"), of_record(agent))
+    command = command_of(remedies.refresh("work"), of_record(agent))
     provider.clear_faults()
-    run(agent, shown_remedies)
+    run(agent, command)
     assert of_record(agent) == ()
 
 

@@ -157,7 +157,7 @@ def load(string: Secret, account: str, boot_id: str, now: Moment) -> StoredSessi
         )
     try:
         if entry.get("account") != account:
-            raise EntryError("the store's entry is of another account")
+            raise EntryError("the store's entry is another account's")
         return _stored_session(entry, boot_id, now)
     except (KeyError, TypeError) as error:
         raise EntryError("the store's entry is incomplete") from error

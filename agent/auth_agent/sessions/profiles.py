@@ -129,7 +129,7 @@ class Profiles:
         except errors.AgentError as error:
             fetch.failure = error
         except Exception as error:  # noqa: BLE001 -- a defect that one response reveals must not end the agent
-            # Its type and place alone: an exception's text could hold what was being sent.
+            # Its type and place alone: an exception's message could contain what was being sent.
             _log.error("defect account=%s in=profile error=%s", session.account.name, place(error))
             fetch.failure = Defect("a defect of the agent; its log says more")
         finally:
@@ -184,7 +184,7 @@ class Profiles:
         if isinstance(failure, errors.AgentError):
             raise failure.with_traceback(None)
         wait = max(0.0, fetch.not_before - self._table.clock.now().boot)
-        reason = "the provider was asked too recently" if failure is None else failure.reason
+        reason = "the last request to the provider was too recent" if failure is None else failure.reason
         word = "busy" if failure is None else failure_word(failure)
         if isinstance(failure, Rejected | PermanentFailure):
             reason, scope = f"{reason}, and there is no ID token", session.account.scope
