@@ -131,7 +131,7 @@ class Profiles:
         except Exception as error:  # noqa: BLE001 -- a defect that one response reveals must not end the agent
             # Its type and place alone: an exception's message could contain what was being sent.
             _log.error("defect account=%s in=profile error=%s", session.account.name, place(error))
-            fetch.failure = Defect("a defect of the agent; its log says more")
+            fetch.failure = Defect("the agent has a defect; its log has details")
         finally:
             request, fetch.request = fetch.request, None
             if request is not None:

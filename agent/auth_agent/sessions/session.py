@@ -248,7 +248,7 @@ class Session:
             result = self._judge(response, sent, now, chance)
         except Exception as error:  # noqa: BLE001 -- a defect that one response reveals must not end all sessions, nor this one
             _log.error("defect account=%s in=judge error=%s", self.account.name, place(error))
-            result = self._judge(Defect("a defect of the agent; its log says more"), sent, now, chance)
+            result = self._judge(Defect("the agent has a defect; its log has details"), sent, now, chance)
         return Effects(epoch, result if isinstance(response, TokenResponse) else None, result, chance)
 
     def _judge(self, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float) -> StoredSession:
