@@ -1,10 +1,11 @@
-# demo, test, soak, fuzz, check, bench, picture, command-tree: each makes what it needs in this checkout, and nothing outside it.
+# demo, test, soak, fuzz, check, tools, bench, picture, command-tree: each makes what it needs in this checkout, and nothing outside it.
 #
 #   make test           the tests; one that needs a system package that is missing skips and says so
 #   make test STRICT=1  a skip is a failure (as in CI)
 #   make soak           the long tests: minutes of storm; SEED=7 repeats the weather of that storm
 #   make fuzz           hostile clients, and a million mutated messages; MESSAGES=1000000 SEED=1, ARGS=--busy
 #   make check          ruff, mypy, pyright
+#   make tools          what takes minutes to set up: client and agent on Python 3.13 and 3.14, in trees of newer Debians
 #   make demo           a provider, a login, four programs, and tokens that rotate; DEMO_SECONDS=30
 #   make bench          the benchmark
 #   make picture        docs/status.svg, from what `auth-agent status` prints
@@ -19,7 +20,7 @@ SEED ?=
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak fuzz check bench picture command-tree format constraints clean
+.PHONY: help demo test soak fuzz check tools bench picture command-tree format constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,6 +61,9 @@ check: $(VENV)/.check tests/op/node_modules/.installed
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
+tools:
+	.ci/pythons
+
 demo: $(VENV)/.test tests/op/node_modules/.installed
 	$(BIN)/python -m tests.demo
 
@@ -86,4 +90,4 @@ constraints: $(VENV)/.check
 	touch $(VENV)/.test $(VENV)/.check
 
 clean:
-	rm -rf $(VENV) tests/op/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .debian tests/op/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
