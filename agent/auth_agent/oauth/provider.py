@@ -123,7 +123,8 @@ class HttpProvider:
             verify=certificates,
             proxy=proxy,
             # Plain http is for this machine: it goes through no proxy, whatever the environment says.
-            mounts={"http://": httpx.AsyncHTTPTransport(limits=_ONE_REQUEST_A_CONNECTION)},
+            # It uses no certificates; without these, httpx reads the system's once more for nothing.
+            mounts={"http://": httpx.AsyncHTTPTransport(verify=certificates, limits=_ONE_REQUEST_A_CONNECTION)},
             follow_redirects=False,
             event_hooks={"response": [_forget_location]},
             # No cookies: one account's would go out with another's tokens.
