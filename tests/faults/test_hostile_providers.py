@@ -292,17 +292,19 @@ def test_metadata_that_turns_bad_costs_no_session(provider: OpenIDProvider) -> N
         agent.start()
         provider.reset()
         for name, fault in faults.items():
-            provider.fault(**fault, route=METADATA)
+            provider.fault(**fault, route=METADATA, times=None)
+            before = provider.count(provider.token_path)
             with agent.client() as client:
                 until(partial(client.has_valid, name))
                 failure(partial(client.refresh, name))
                 assert client.token(name).access_token == tokens[name]
-        assert provider.requests(provider.token_path) == []
+            assert provider.count(provider.token_path) == before
+            provider.clear_faults()  # from here on the agent may try again by itself
         assert provider.count("/elsewhere") == 0
         for name in faults:
             with agent.client() as client:
                 assert provider.userinfo(client.refresh(name).access_token).status_code == 200
-    assert [row.presented for row in provider.ledger().values()] == [1] * len(faults)
+    assert {row.presented for row in provider.ledger().values()} == {1}
 
 
 # ---- every wrong type in every field of a reply

@@ -1,5 +1,6 @@
 """A real agent in a process of its own, with a home, a socket and a configuration that nobody else has."""
 
+import atexit
 import errno
 import json
 import os
@@ -13,12 +14,17 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self, TypeVar
 
-from auth_agent_client import Agent, AgentNotRunning
+import trustme
 
+from auth_agent_client import Agent, AgentNotRunning
+from tests.integration.fork_server import SERVER, ForkedProcess, Launch
+
+Process = subprocess.Popen[bytes] | ForkedProcess
 Found = TypeVar("Found")
 
 COMMAND = (sys.executable, "-W", "error", "-m", "auth_agent")
@@ -39,6 +45,15 @@ def until(condition: Callable[[], Found], timeout: float = PATIENCE, every: floa
         time.sleep(every)
 
 
+@cache
+def _certificates() -> Path:
+    """A file with one certificate: what the system trusts takes an agent longer to read than all else at its start."""
+    file = tempfile.NamedTemporaryFile(prefix="auth-agent-ca-", suffix=".pem")  # noqa: SIM115 -- kept to the end
+    atexit.register(file.close)
+    trustme.CA().cert_pem.write_to_path(file.name)
+    return Path(file.name)
+
+
 def _is_removed(directory: Path) -> bool:
     """Remove it; not so while a worker that outlives its agent still makes its lock there."""
     try:
@@ -51,7 +66,7 @@ def _is_removed(directory: Path) -> bool:
 class Begun(NamedTuple):
     """A command that runs, and the file that it writes to."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Process
     path: Path
 
     def output(self) -> str:
@@ -72,7 +87,9 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         started: bool = True,
         log_is_read: bool = True,
         store: str = "memory",
+        executed: bool = False,
     ) -> None:
+        """Prepare one, whose log may be a pipe that nobody reads; `executed` where it matters how a process starts."""
         # Not pytest's tmp_path: a socket's path has room for a hundred bytes.
         self.home = Path(tempfile.mkdtemp(prefix="auth-agent-"))
         self.socket = self.home / "run" / "agent.sock"
@@ -84,9 +101,10 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self._started = started
         self._log_is_read = log_is_read
         self._store = store
+        self._executed = executed
         self._launcher: tuple[str, ...] = ()
         self._inherited: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._end = ExitStack()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AUTH_AGENT", "XDG_"))}
         self.environment = {
@@ -95,6 +113,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
             "AUTH_AGENT_SOCK": str(self.socket),
             "AUTH_AGENT_CONFIG": str(self.config),
             "AUTH_AGENT_LOG": "debug",
+            "SSL_CERT_FILE": str(_certificates()),
             "PYTHONWARNINGS": "error",  # for the worker, which is not started by this command
             **(environment or {}),
         }
@@ -149,14 +168,27 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         """Start it, for better or worse."""
         with ExitStack() as stack:
             log = stack.enter_context(self._log.open("ab") if self._log_is_read else self._unread_pipe())
+            command = [*self._launcher, *self.command, "run", "--store", self._store]
+            if self._preexec is None and self._inherited is None:
+                self._process = self._popen(command, subprocess.DEVNULL, log.fileno(), log.fileno())
+                return
             self._process = subprocess.Popen(
-                [*self._launcher, *self.command, "run", "--store", self._store],
+                command,
                 env=self.environment,
                 stdin=subprocess.DEVNULL if self._inherited is None else self._inherited.fileno(),
                 stdout=log,
                 stderr=log,
                 preexec_fn=self._preexec,  # noqa: PLW1509 -- the tests that fork start no threads
             )
+
+    def _popen(self, command: list[str], stdin: int, stdout: int, stderr: int) -> Process:
+        """Start a process: forked from one that has all imported, unless it has to be executed."""
+        launch = None if self._executed else Launch.of(command, self.environment)
+        if launch is None:
+            return subprocess.Popen(command, env=self.environment, stdin=stdin, stdout=stdout, stderr=stderr)
+        with Path(os.devnull).open("rb") as nothing:
+            source = nothing.fileno() if stdin == subprocess.DEVNULL else stdin
+            return SERVER.start(launch, self.environment, (source, stdout, stderr))
 
     def _unread_pipe(self) -> BinaryIO:
         reading, writing = os.pipe()
@@ -172,7 +204,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
             return False
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> Process:
         assert self._process is not None
         return self._process
 
@@ -200,28 +232,30 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
 
     def run(self, *arguments: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a command of `auth-agent` as this agent's user."""
-        return subprocess.run(
-            [*self.command, *arguments],
-            env=self.environment,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = [*self.command, *arguments]
+        with tempfile.TemporaryFile("w+b") as output, tempfile.TemporaryFile("w+b") as errors, ExitStack() as stack:
+            given = subprocess.DEVNULL
+            if stdin is not None:
+                given, writing = os.pipe()
+                stack.callback(os.close, given)
+                with os.fdopen(writing, "wb") as pipe:
+                    pipe.write(stdin.encode())
+            process = self._popen(command, given, output.fileno(), errors.fileno())
+            try:
+                code = process.wait(60)
+            finally:
+                process.kill()
+            written = []
+            for file in (output, errors):
+                file.seek(0)
+                written.append(file.read().decode())
+            return subprocess.CompletedProcess(command, code, *written)
 
     @contextmanager
     def begin(self, *arguments: str) -> Generator["Begun", None, None]:
         """A command of `auth-agent` that goes on until it is ended."""
         with (self.home / "output").open("w+") as output:
-            process = subprocess.Popen(
-                [*self.command, *arguments],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+            process = self._popen([*self.command, *arguments], subprocess.DEVNULL, output.fileno(), output.fileno())
             try:
                 yield Begun(process, Path(output.name))
             finally:

@@ -182,6 +182,7 @@ def test_after_a_redefinition_of_the_account_nothing_is_sent(start_provider: Cal
         for change in ({"issuer": other.issuer}, {"client_id": "someone-else"}):
             agent.configure({**accounts, "work": {**accounts["work"], **change}})
             client.reload()
+            until(lambda: record(client, "work")["renewal"] != "running")
             provider.reset()
             # As long as the witness is refreshed three times, the other session would have been too.
             until(lambda: len(provider.requests(provider.token_path)) >= 3)

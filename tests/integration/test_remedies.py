@@ -618,10 +618,9 @@ def test_unlock_the_keyring_in_a_terminal(provider: OpenIDProvider) -> None:
         agent.terminate()
         keyring.lock()
         agent.start()
-        until(lambda: "locked" in agent.run("status").stdout)
         _, here = remedies.unlock_keyring()
-        store = json.loads(agent.run("status", "--json").stdout)["agent"]["store"]
-        command = command_of(here, remedies_from_wire(store["remedy"]))
+        remedy = until(lambda: json.loads(agent.run("status", "--json").stdout)["agent"]["store"]["remedy"])
+        command = command_of(here, remedies_from_wire(remedy))
         # In a shell, which continues after the command: the keyring's daemon is its child.
         with at_terminal(agent, ["sh", "-i"]) as terminal:
             terminal.type(f"{shlex.join(command)}\n")

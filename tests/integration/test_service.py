@@ -252,16 +252,17 @@ def test_a_restart_is_the_same_process_with_another_agent(
     assert not agent.socket.exists()
 
 
-def test_a_restart_keeps_what_it_was_started_with(agent: AgentProcess) -> None:
+def test_a_restart_keeps_what_it_was_started_with() -> None:
     def seen() -> list[bytes]:
         process = Path(f"/proc/{agent.process.pid}")
         return [(process / name).read_bytes() for name in ("cmdline", "environ")]
 
     if not Path("/proc/self/environ").exists() or os.geteuid() != 0:
         pytest.skip("needs Linux and root, to look into a process that hides from its user")
-    before = seen()
-    assert agent.run("restart").returncode == 0
-    assert seen() == before
+    with AgentProcess(executed=True) as agent:
+        before = seen()
+        assert agent.run("restart").returncode == 0
+        assert seen() == before
 
 
 def test_a_restart_of_sessions_in_memory_is_refused_unless_it_is_meant(

@@ -1,0 +1,252 @@
+"""Starts Python programs as processes of their own, by forking one that has imported the product already.
+
+Nearly all that a command or an agent costs in a test is its start: the interpreter, and the import of some hundred
+modules. This server pays that once. What it forks is as if it had been executed: with its own process id, arguments,
+environment, streams and exit code; only `/proc/PID/cmdline` and `environ` are the server's. `Launch.of` says which
+programs can be started so; all others, and what a test wants to see from its first instruction on, are executed.
+"""
+
+import atexit
+import contextlib
+import gc
+import importlib
+import json
+import os
+import resource
+import runpy
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# Larger than any environment and arguments of a test.
+_MAX_REQUEST: Final = 1 << 18
+_NUMBER: Final = struct.Struct("i")
+PRELOADED: Final = (
+    "anyio._backends._asyncio",
+    "anyio._core._sockets",
+    "auth_agent.daemon",
+    "auth_agent.cli.account",
+    "auth_agent.cli.commands",
+    "auth_agent.cli.login",
+    "auth_agent.cli.metadata",
+    "auth_agent.cli.status",
+    "auth_agent.cli.token",
+    "auth_agent_client.aio",
+    "h11",
+)
+# What an interpreter looks at when it starts, and a forked one no more.
+_OF_THE_START: Final = ("PYTHON", "LC_", "LANG", "MALLOC_")
+# Set by `AgentProcess` for all processes; the server has it by its own arguments.
+_HARMLESS: Final = {"PYTHONWARNINGS": "error"}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A program that the server can start: a module, or a file, and its arguments."""
+
+    command: tuple[str, ...]
+    name: str
+    is_module: bool
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def of(cls, command: Sequence[str], environment: Mapping[str, str]) -> "Launch | None":
+        """Return what that command starts, or None where it has to be executed."""
+        own = {name: value for name, value in environment.items() if _HARMLESS.get(name) != value}
+        if _interpreter_settings(own) != _interpreter_settings(os.environ):
+            return None
+        match tuple(command):
+            case (sys.executable, "-W", "error", "-m", name, *arguments):
+                return cls(tuple(command), name, is_module=True, arguments=tuple(arguments))
+            case (sys.executable, "-W", "error", name, *arguments) if name.endswith(".py"):
+                return cls(tuple(command), name, is_module=False, arguments=tuple(arguments))
+            case _:
+                return None
+
+
+def _interpreter_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(_OF_THE_START)}
+
+
+class ForkedProcess:
+    """A process that the server started: what a test uses of `subprocess.Popen`."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self.pid = self._receive()
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative where a signal ended it, or None while it runs."""
+        return self._wait(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; return the exit code. Raises `TimeoutExpired` after `timeout` seconds."""
+        code = self._wait(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+        return code
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it ended this moment
+                os.kill(self.pid, signum)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def _wait(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._control], [], [], timeout)[0]:
+            self.returncode = os.waitstatus_to_exitcode(self._receive())
+            self._control.close()
+        return self.returncode
+
+    def _receive(self) -> int:
+        data = self._control.recv(_NUMBER.size)
+        if len(data) != _NUMBER.size:
+            raise RuntimeError("the fork server has ended")
+        number: int = _NUMBER.unpack(data)[0]
+        return number
+
+
+class ForkServer:
+    """A server, started when the first process is wanted; it ends with the process that has it."""
+
+    def __init__(self) -> None:
+        self._requests: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, launch: Launch, environment: Mapping[str, str], streams: tuple[int, int, int]) -> ForkedProcess:
+        """Start a program with these descriptors as its standard input, output and error."""
+        if self._requests is None:
+            self._requests = self._begin()
+            atexit.register(self._end)
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            request = {**asdict(launch), "environment": dict(environment), "directory": str(Path.cwd())}
+            socket.send_fds(self._requests, [json.dumps(request).encode()], [theirs.fileno(), *streams])
+        return ForkedProcess(control)
+
+    def _begin(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _MAX_REQUEST)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "tests.integration.fork_server", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        return ours
+
+    def _end(self) -> None:
+        if self._requests is not None and self._process is not None:
+            self._requests.close()
+            self._process.wait()
+
+
+SERVER: Final = ForkServer()
+
+# ---- in the server
+
+
+def _serve(requests: socket.socket) -> dict[str, Any] | None:
+    """Start what is asked for until nobody asks any more: None. In each process that it starts, what that is to be."""
+    waking, woken = os.pipe()
+    for end in (waking, woken):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for the tests
+    controls: dict[int, socket.socket] = {}
+    while True:
+        ready, _, _ = select.select([requests.fileno(), waking], [], [])
+        if waking in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(waking, 4096)
+            _report(controls)
+        if requests.fileno() not in ready:
+            continue
+        data, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST, 4)
+        if not data:
+            return None
+        control, *streams = descriptors
+        pid = os.fork()
+        if pid == 0:
+            for other in (requests, *controls.values()):
+                other.detach()  # closed with all other descriptors
+            _become(streams)
+            request: dict[str, Any] = json.loads(data)
+            return request
+        for stream in streams:
+            os.close(stream)
+        controls[pid] = socket.socket(fileno=control)
+        controls[pid].send(_NUMBER.pack(pid))
+
+
+def _report(controls: dict[int, socket.socket]) -> None:
+    """Tell whoever waits for it the status of each process that has ended."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            with controls.pop(pid) as control, contextlib.suppress(OSError):  # nobody waits any more
+                control.send(_NUMBER.pack(status))
+
+
+def _become(streams: list[int]) -> None:
+    """Be as a new process is: with its own standard streams, no other descriptors, and signals at their defaults."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for descriptor, stream in enumerate(streams):
+        os.dup2(stream, descriptor)
+    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _run(request: dict[str, Any]) -> None:
+    """Run the program as the interpreter would; what it raises, its exit included, is raised."""
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["directory"])
+    time.tzset()
+    is_terminal = os.isatty(1)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 -- as the interpreter's own
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1 if is_terminal else -1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+    sys.orig_argv[:] = request["command"]
+    sys.argv[:] = [request["name"], *request["arguments"]]
+    if request["is_module"]:
+        runpy.run_module(request["name"], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(request["name"], run_name="__main__")
+
+
+def main() -> None:
+    """Import what the programs need, and start them. The argument is the descriptor of the requests."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    request = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if request is not None:
+        _run(request)
+
+
+if __name__ == "__main__":
+    main()
