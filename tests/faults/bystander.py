@@ -14,6 +14,10 @@ from typing import Final, Self
 
 from auth_agent_client import Agent
 
+# What a call of a well-behaved client waits for at most, in seconds, on a machine that does much else; and a newcomer's
+# first one, which has to be let in behind whoever came before.
+_PATIENCE: Final = 5.0
+_FIRST_PATIENCE: Final = 15.0
 _PAUSE: Final = 0.002  # s: a program that asks before each of its own requests, and many of them
 _NEWCOMER: Final = 5  # and pauses that long pass between two programs' first calls
 _SAMPLE: Final = 0.1  # s, between two looks at the agent's memory
@@ -81,7 +85,7 @@ class Bystander:
         self._client.close()
 
     def beside(self, is_over: Callable[[], bool]) -> None:
-        """Ask until it is over; an error of the agent is raised."""
+        """Ask until it is over; an error is raised, `Timeout` among them."""
         ends = threading.Event()
         with ThreadPoolExecutor(1) as another:
             newcomers = another.submit(self._come, ends)
@@ -95,7 +99,7 @@ class Bystander:
     def _stay(self, is_over: Callable[[], bool]) -> None:
         sampled = 0.0
         while not is_over():
-            self.connected.add(lambda: self._client.token(self._account))
+            self.connected.add(lambda: self._client.token(self._account, timeout=_PATIENCE))
             if time.monotonic() - sampled > _SAMPLE:
                 self.memory.append(resident(self._pid))
                 sampled = time.monotonic()
@@ -107,7 +111,7 @@ class Bystander:
 
     def _first_call(self) -> None:
         with Agent(self._path) as newcomer:
-            newcomer.token(self._account)
+            newcomer.token(self._account, timeout=_FIRST_PATIENCE)
 
     @property
     def grown(self) -> int:

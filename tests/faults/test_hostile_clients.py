@@ -1,6 +1,6 @@
 """Hostile clients beside a well-behaved one: that one is served, and the agent stays as small as it promises.
 
-How fast it is served is measured by `make fuzz`; here a deadline holds that any machine can keep.
+How fast it is served is measured by `make fuzz`; here each of its calls has a time-out that any machine can keep.
 """
 
 import os
@@ -25,10 +25,6 @@ from tests.op.provider import OpenIDProvider
 
 # For how long each goes on, in seconds.
 EACH = 1.5
-# What no call of a well-behaved client takes, in seconds, on a machine that does much else; and a newcomer's first,
-# which has to be let in behind whoever came before.
-DEADLINE = 2.0
-FIRST_DEADLINE = 10.0
 FEW_DESCRIPTORS = 64
 
 
@@ -55,18 +51,14 @@ def agent(provider: OpenIDProvider) -> Generator[AgentProcess]:
 
 @pytest.mark.parametrize("name", HOSTILITIES)
 def test_beside_a_hostile_client_a_well_behaved_one_is_served_and_the_agent_stays_small(
-    name: str, agent: AgentProcess, request: pytest.FixtureRequest
+    name: str, agent: AgentProcess
 ) -> None:
     pid = agent.process.pid
     before = descriptors(pid)
     with Bystander(agent.socket, pid, GUARDED) as bystander, hostile(name, agent.socket):
         end = time.monotonic() + EACH
         bystander.beside(lambda: time.monotonic() > end)
-    assert bystander.connected.worst < DEADLINE, bystander
-    assert bystander.newcomer.worst < FIRST_DEADLINE, bystander
     assert bystander.grown < HOSTILITIES[name].growth, bystander
-    if request.config.getoption("--soak", default=False):
-        assert bystander.connected.p99 < 0.05, bystander
     until(lambda: before is None or (descriptors(pid) or 0) <= before + 2)  # two to the provider, kept for the next
 
 
@@ -115,7 +107,6 @@ def test_with_few_descriptors_a_well_behaved_client_is_served_and_refreshes_go_o
                 end = time.monotonic() + EACH
                 bystander.beside(lambda: time.monotonic() > end)
                 assert provider.userinfo(client.refresh().access_token).status_code == 200
-        assert bystander.connected.worst < DEADLINE, bystander
         assert few.logged("defect|Traceback") == []
 
 
@@ -147,7 +138,6 @@ def test_a_storm_of_another_users_connections_delays_nobody(agent: AgentProcess)
             end = time.monotonic() + EACH
             bystander.beside(lambda: time.monotonic() > end)
             storm.kill()
-    assert bystander.connected.worst < DEADLINE, bystander
 
 
 # ---- what stands in the socket's place

@@ -3,7 +3,6 @@
 import html
 import re
 import socket
-import time
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -368,11 +367,9 @@ def test_a_person_who_refuses_on_the_other_device_is_told_so(quick: OpenIDProvid
 def test_a_code_that_nobody_enters_expires(start_provider: Callable[..., OpenIDProvider]) -> None:
     provider = start_provider(device_interval=1, device_code_lifetime=3)
     with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
-        begun = time.monotonic()
         error = failure(client, begin(client, flow="device"))
         assert isinstance(error, LoginRequired)
         assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
-        assert time.monotonic() - begun < 60  # and not the ten minutes of a login
 
 
 def test_a_provider_that_is_asked_too_often_is_asked_less_often(quick: OpenIDProvider) -> None:

@@ -15,32 +15,35 @@ from tests.op.provider import OpenIDProvider
 
 RACER = Path(__file__).with_name("racer.py")
 PROCESSES = 8
-SECONDS = 60
+LIFETIME = 5
 
 
 @pytest.mark.slow
-def test_eight_processes_share_one_session_without_a_failure(start_provider: Callable[..., OpenIDProvider]) -> None:
-    provider = start_provider(access_token_lifetime=5)
+@pytest.mark.soak
+def test_eight_processes_share_one_session_without_a_failure(
+    start_provider: Callable[..., OpenIDProvider], request: pytest.FixtureRequest
+) -> None:
+    seconds = 60 if request.config.getoption("--soak") else 2 * LIFETIME + 2
+    provider = start_provider(access_token_lifetime=LIFETIME)
     with AgentProcess({"work": account(provider)}) as agent:
         with agent.client() as client:
             log_in(client, provider)
         userinfo = provider.url + provider.paths["userinfo"]
         racers = [
             subprocess.Popen(
-                [sys.executable, str(RACER), str(agent.socket), userinfo, str(SECONDS)],
+                [sys.executable, str(RACER), str(agent.socket), userinfo, str(seconds)],
                 stdout=subprocess.PIPE,
                 text=True,
             )
             for _ in range(PROCESSES)
         ]
-        results = [json.loads(racer.communicate(timeout=SECONDS + 60)[0]) for racer in racers]
+        results = [json.loads(racer.communicate(timeout=seconds + 60)[0]) for racer in racers]
         refreshes = [request.at for request in provider.requests(provider.token_path, "refresh_token")]
         presented = [row.presented for row in provider.ledger().values()]
 
     assert [failure for result in results for failure in result["failures"]] == []
-    assert sum(result["tokens"] for result in results) >= 100_000
-    assert sum(result["userinfo"] for result in results) >= 2_000
+    assert [result for result in results if not (result["tokens"] and result["userinfo"])] == []
     assert set(presented) == {1}
     gaps = [later - earlier for earlier, later in pairwise(refreshes)]
-    assert len(gaps) >= SECONDS / 5
-    assert min(gaps) >= 2.5
+    assert len(gaps) >= seconds // LIFETIME
+    assert min(gaps) >= LIFETIME / 2
