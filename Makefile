@@ -52,7 +52,7 @@ test: $(VENV)/.test tests/op/node_modules/.installed
 
 # One after the other: each of them wants the machine for itself.
 soak: $(VENV)/.test tests/op/node_modules/.installed
-	$(BIN)/python -m pytest tests/faults --soak $(if $(SEED),--seed=$(SEED)) $(if $(STRICT),--strict-skips) $(ARGS)
+	$(BIN)/python -m pytest -m soak --soak $(if $(SEED),--seed=$(SEED)) $(if $(STRICT),--strict-skips) $(ARGS)
 
 # pyright runs on Node.js: the machine's, or the one that the provider's installation brought.
 check: $(VENV)/.check tests/op/node_modules/.installed

@@ -141,9 +141,6 @@ def moments(*of: Moment) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("moment", of, ids=[f"killed {moment.told}" for moment in of])
 
 
-overlaps = pytest.mark.parametrize("overlap", [True, False], ids=["with an overlap", "without an overlap"])
-
-
 def each_where_it_matters(*of: Moment) -> pytest.MarkDecorator:
     """With an overlap only what that can save."""
     cases = [
@@ -337,8 +334,7 @@ def refresh_token(stage: Stage) -> str:
 # ---- a refresh
 
 
-@overlaps
-@moments(*REFRESH)
+@each_where_it_matters(*REFRESH)
 def test_a_refresh_loses_nothing_that_the_provider_would_give_again(
     moment: Moment, overlap: bool, stage: Stage
 ) -> None:
@@ -483,9 +479,11 @@ def bring_in_again(client: Agent, moment: Moment, imported: str, *, overlap: boo
 # ---- at any moment
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("overlap", [True], ids=["with an overlap"])
 def test_killed_at_any_moment_the_session_is_there(stage: Stage, request: pytest.FixtureRequest) -> None:
-    rounds = 200 if request.config.getoption("--soak", default=False) else 3
+    rounds = 200 if request.config.getoption("--soak") else 3
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     begun(stage)

@@ -35,6 +35,7 @@ def weathered(request: pytest.FixtureRequest, scale: Scale, capsys: pytest.Captu
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_storm_costs_nobody_a_login(
     request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """What the tests of the whole share: a provider, and an agent with an account logged in at it."""
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -29,35 +29,67 @@ def record(client: Agent, name: str = "work") -> Record:
     return found
 
 
+class ProviderPool(ExitStack):
+    """Providers that no test uses at the moment, by their options: each was started once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._idle: dict[frozenset[tuple[str, object]], list[OpenIDProvider]] = {}
+
+    @contextmanager
+    def lend(self, **options: Any) -> Generator[OpenIDProvider, None, None]:
+        """Lend a provider with these options and without a past."""
+        idle = self._idle.setdefault(frozenset(options.items()), [])
+        provider = idle.pop() if idle else self.enter_context(OpenIDProvider(**options))
+        provider.reset()
+        provider.set_clock(options.get("clock_offset", 0))
+        try:
+            yield provider
+        finally:
+            idle.append(provider)
+
+
+@pytest.fixture(scope="session")
+def provider_pool() -> Generator[ProviderPool, None, None]:
+    """The providers that tests share, one after the other."""
+    with ProviderPool() as pool:
+        yield pool
+
+
 @pytest.fixture
-def start_provider() -> Generator[Callable[..., OpenIDProvider], None, None]:
-    """Starts providers that end with the test; its arguments are those of `OpenIDProvider`."""
+def start_provider(provider_pool: ProviderPool) -> Generator[Callable[..., OpenIDProvider], None, None]:
+    """Starts providers that are the test's until it ends; its arguments are those of `OpenIDProvider`."""
     with ExitStack() as stack:
 
         def start(**options: Any) -> OpenIDProvider:
-            return stack.enter_context(OpenIDProvider(**options))
+            return stack.enter_context(provider_pool.lend(**options))
 
         yield start
 
 
-@pytest.fixture(scope="session")
-def shared_provider() -> Generator[OpenIDProvider, None, None]:
-    """Started once, since most tests want the same."""
-    with OpenIDProvider(access_token_lifetime=3600) as one:
-        yield one
-
-
 @pytest.fixture
-def provider(shared_provider: OpenIDProvider) -> OpenIDProvider:
+def provider(provider_pool: ProviderPool) -> Generator[OpenIDProvider, None, None]:
     """A provider with tokens of an hour, rotation, reuse detection and no overlap; without a past."""
-    shared_provider.reset()
-    return shared_provider
+    with provider_pool.lend(access_token_lifetime=3600) as one:
+        yield one
 
 
 @pytest.fixture
 def agent(provider: OpenIDProvider) -> Generator[AgentProcess, None, None]:
     """An agent with the account `work` at that provider, not logged in."""
     with AgentProcess({"work": account(provider)}) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def lasting_agent(provider_pool: ProviderPool) -> Generator[AgentProcess, None, None]:
+    """An agent that is logged in, for all tests of a file that leave it as it is."""
+    with (
+        provider_pool.lend(access_token_lifetime=3600) as provider,
+        AgentProcess({"work": account(provider)}) as process,
+    ):
+        with process.client() as client:
+            log_in(client, provider)
         yield process
 
 

@@ -59,9 +59,9 @@ def test_a_token_as_json_has_all_that_is_known(logged_in: AgentProcess) -> None:
     ],
 )
 def test_mistakes_are_told_on_stderr_with_their_exit_code(
-    logged_in: AgentProcess, arguments: tuple[str, ...], code: int, said: str
+    lasting_agent: AgentProcess, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    done = logged_in.run(*arguments)
+    done = lasting_agent.run(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -272,10 +272,12 @@ def test_every_command_is_listed() -> None:
 @pytest.mark.parametrize("command", ["token", "status", "token --help", "status --help"])
 @pytest.mark.parametrize(("redirection", "code"), [(">/dev/full", 1), (">&-", 1), ("| true", 0)])
 def test_output_that_goes_nowhere_is_told_without_a_traceback(
-    command: str, redirection: str, code: int, logged_in: AgentProcess
+    command: str, redirection: str, code: int, lasting_agent: AgentProcess
 ) -> None:
     shell = f"{sys.executable} -m auth_agent {command} {redirection}"
-    done = subprocess.run(["sh", "-c", shell], env=logged_in.environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-c", shell], env=lasting_agent.environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
