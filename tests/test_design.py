@@ -53,9 +53,11 @@ def test_a_named_word_is_in_the_code(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES), ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_map_names_a_module_or_its_package(path: Path) -> None:
+def test_the_map_names_each_module_in_its_place(path: Path) -> None:
     agent, _, client = MAP.partition("client/auth_agent_client/")
     root, part = (AGENT, agent) if path.is_relative_to(AGENT) else (CLIENT, client)
-    first = path.relative_to(root).parts[0]
-    named = first if first.endswith(".py") else f"{first}/"
-    assert first == "__init__.py" or re.search(rf"(?<![\w/]){re.escape(named)}", part)
+    package, *rest = path.relative_to(root).parts
+    if rest:  # below the package's name, until another one begins; of a package in a package the name
+        part = re.split(r"\n  \w+/ ", part.partition(f"\n  {package}/ ")[2])[0]
+    name = Path(rest[0]).stem if rest else package
+    assert name in {"__init__", "__init__.py"} or re.search(rf"\b{re.escape(name)}\b", part)
