@@ -12,6 +12,8 @@ from typing import Final
 import pytest
 
 from auth_agent import remedies
+from auth_agent.cli.assignments import assignments
+from auth_agent.cli.condition import condition_of
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.auth0 import InsufficientScope
@@ -28,6 +30,12 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, Active, Credentials, Retrying, TokenKey
 from auth_agent.urls import check_url
 from auth_agent_client import errors
+from auth_agent_client.call import Call
+from auth_agent_client.errors import from_wire
+from auth_agent_client.messages import check
+from auth_agent_client.profile import map_from, profile_from
+from auth_agent_client.token import id_token_from, token_from
+from auth_agent_client.wire import Connection, WireError
 from tests.agent.world import jwt
 
 # What happens (it raises, or returns something that has the sentence), and the sentence.
@@ -277,7 +285,96 @@ REMEDIES: Final[list[Example]] = [
 
 # ---- the command line, and the client
 
-EXAMPLES: Final = [*URLS, *SESSIONS, *REMEDIES]
+NOW: Final = 1_800_000_000.0
+
+
+def wire_error(*messages: bytes) -> str:
+    """Return why an agent's side of a connection closes it after those bytes."""
+    connection = Connection()
+    for message in messages:
+        connection.receive_data(message)
+    try:
+        while connection.next_message() is not None:
+            pass
+    except WireError as error:
+        return str(error)
+    return ""
+
+
+def problem(**record: object) -> str:
+    """Return what is wrong with a session, as `auth-agent status` shows it."""
+    return condition_of(record, NOW).problem
+
+
+ASSIGNMENTS: Final[list[Example]] = [
+    (lambda: assignments(["work"]), "work is not an assignment: write KEY=TEXT or KEY:=JSON"),
+    (lambda: assignments(["=x"]), "=x has no key before its ="),
+    (lambda: assignments([":=1"]), ":=1 has no key before its :="),
+    (lambda: assignments(["a=1", "b=2", "a:=3"]), "a is set twice"),
+    (lambda: assignments(["a:=yes"]), "a: yes is not valid JSON; to set a string, write a=TEXT"),
+    (lambda: assignments(["a:=1 2"]), "a: 1 2 is not valid JSON at character 3; to set a string, write a=TEXT"),
+    (lambda: assignments(["a:="]), "a: there is no JSON after :="),
+    (lambda: assignments(["a:=NaN"]), "a: JSON has no NaN"),
+    (lambda: assignments(["a:=1e999"]), "a: 1e999 is too large for a number"),
+    (lambda: assignments(['a:={"c": 1, "c": 2}']), "a: c is set twice in its JSON"),
+    (lambda: assignments([f"a:={'[' * 100_000}"]), f"a: {'[' * 59}… is too large or too deeply nested"),
+]
+
+MESSAGES: Final[list[Example]] = [
+    (lambda: check("tokens", {}), "there is no method 'tokens'"),
+    (lambda: check("reload", {"account": "a"}), "reload takes no parameter 'account'; it takes: none"),
+    (lambda: check("rejected", {}), "rejected needs the parameter access_token"),
+    (lambda: check("token", {"min_ttl": -1}), "token: min_ttl must be a number of seconds, 0 or more"),
+    (lambda: check("token", {"account": ""}), "token: account must be an account's name, 1 to 64 of A-Z a-z 0-9 . _ -"),
+    (lambda: check("token", {"audience": ""}), "token: audience must be a string that is not empty"),
+    (lambda: check("token", {"url": ""}), "token: url must be a URL of at most 16 KiB"),
+    (lambda: check("token", {"scope": 7}), "token: scope must be a string"),
+    (lambda: check("token", {"force": 1}), "token: force must be true or false"),
+    (lambda: check("login", {"flow": "code"}), 'login: flow must be "browser" or "device"'),
+    (lambda: check("watch", {"accounts": "a"}), "watch: accounts must be a list of strings"),
+    (
+        lambda: check("update_user_metadata", {"user_metadata": []}),
+        "update_user_metadata: user_metadata must be a map of strings to JSON values, nested at most 16 deep",
+    ),
+]
+
+WIRE: Final[list[Example]] = [
+    (lambda: wire_error(b"\xc1"), "the data is not MessagePack"),
+    (lambda: wire_error(b"\x01"), "the data is not a message of MessagePack-RPC"),
+    (lambda: wire_error(b"\x94\x00\xff\xa1m\x90"), "a request's id must be an unsigned 32-bit integer"),
+    (lambda: wire_error(b"\x94\x00\x01\x07\x90"), "a request's method must be a string"),
+    (lambda: wire_error(b"\x94\x01\x01\xc0\xc0"), "a response has the id of no open request"),
+    (lambda: wire_error(b"\x93\x02\x07\x90"), "a notification must have a method, a string, and an array"),
+    (lambda: wire_error(b"\xc7\x04\x05data"), "extension types are not supported"),
+]
+
+CLIENT: Final[list[Example]] = [
+    (lambda: from_wire(7), "the agent sent an error that can't be read"),
+    (lambda: token_from({}), "the agent sent no token"),
+    (lambda: id_token_from({}), "the agent sent no ID token"),
+    (lambda: profile_from({}), "the result of profile is not a profile"),
+    (lambda: map_from({}, "user_metadata"), "the agent sent no map user_metadata"),
+    (lambda: Call("hello", {}).timeout_error(), "the agent did not respond to hello within 10 s"),
+]
+
+STATUS: Final[list[Example]] = [
+    (
+        lambda: problem(state="ready", renewal="none"),
+        "the provider issued no refresh token: the session ends with the token",
+    ),
+    (lambda: problem(state="ready", saved=False), "not saved yet: the session would be lost if the agent ended"),
+    (lambda: problem(state="logged_out", saved=False), "its old session is not deleted from the store yet"),
+    (
+        lambda: problem(state="login_required", reason="account_changed"),
+        "its issuer, client_id or grant has changed in the configuration since the login",
+    ),
+    (
+        lambda: problem(state="login_required", reason="no_refresh_token"),
+        "the token expired, and the provider issued no refresh token",
+    ),
+]
+
+EXAMPLES: Final = [*URLS, *SESSIONS, *REMEDIES, *ASSIGNMENTS, *MESSAGES, *WIRE, *CLIENT, *STATUS]
 
 
 def sentence(happens: Callable[[], object]) -> str:

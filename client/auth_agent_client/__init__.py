@@ -1,15 +1,15 @@
-"""Ask auth-agent for access tokens, and for who the user is.
+"""Get access tokens and the user's profile from auth-agent.
 
     from auth_agent_client import Agent, LoginRequired
     with Agent() as agent:
         token = agent.token("work", min_ttl=120)
         profile = agent.profile("work")
 
-Under asyncio and trio the same is asked with `async with AsyncAgent() as agent`, imported by itself:
+For asyncio and trio there is `async with AsyncAgent() as agent`:
 
     from auth_agent_client.aio import AsyncAgent
 
-It alone needs anyio. All else imports the standard library and msgpack only, so that a program pays little for it.
+Only that module needs anyio. The others import only the standard library and msgpack, and load fast.
 """
 
 from .client import Agent, IDToken, Logout, Profile, Token

@@ -1,7 +1,7 @@
 """The asynchronous client: `AsyncAgent`, on anyio, so under asyncio and trio.
 
-Imported only when asked for: a program that doesn't needs no anyio. What is asked, over which connection, and what
-an answer means is the blocking client's own; here is how it waits.
+The package doesn't import this module, so that other programs need no anyio. Calls, connections and results are those
+of the blocking client; only the waiting is different.
 """
 
 import itertools
@@ -17,6 +17,7 @@ import anyio
 import anyio.lowlevel
 from anyio.lowlevel import RunVar
 
+from .call import Call
 from .errors import Timeout
 from .link import Link
 from .login import BegunLogin, begin
@@ -24,7 +25,6 @@ from .logout import Logout, logout_from
 from .paths import socket_path
 from .pool import Pool
 from .profile import Profile, map_from, profile_from
-from .question import Question
 from .record import Record
 from .status import Hello, Reload, Status
 from .token import IDToken, Token, id_token_from, token_from
@@ -33,9 +33,9 @@ from .watch import Watch
 
 __all__ = ["AsyncAgent", "AsyncLogin", "AsyncWatch"]
 
-# Of the agent's 1,200 connections, what the calls of one program may take; more at the same moment wait their turn.
+# The share of the agent's 1,200 connections that one program may use; further calls wait.
 MAX_CONNECTIONS: Final = 256
-# For the names of what each client keeps an event loop.
+# For the name of each client's `RunVar`.
 _clients = itertools.count()
 # Seconds between attempts to connect to an agent that is too busy to accept.
 _SHORTEST_PAUSE: Final = 0.005
@@ -43,25 +43,24 @@ _LONGEST_PAUSE: Final = 0.1
 
 
 class AsyncAgent:
-    """The agent of this user, asked over its socket; use it as an async context manager, or call `close`.
+    """A client of this user's agent; use it as an async context manager, or call `close`.
 
-    What `Agent` is to threads, for tasks: the same methods, results and errors. A call that is cancelled ends its
-    wait, never the agent's work. It belongs to no event loop, and may be used in one after the other (in a forked
-    child, too), but not in two at once.
+    It has the methods, results and errors of `Agent`, for tasks. Cancelling a call ends the wait, not the agent's work.
+    It may be used in several event loops (also in a forked child), but only in one at a time.
 
     Args:
-        path: the socket's path; by default where the agent listens (see `socket_path`).
+        path: the socket's path; by default that of `socket_path`.
 
-    Every method raises an `AgentError`: the protocol's code for what the agent refused, `AgentNotRunning` where
-    nobody listens, `ConnectionLost` where the agent went away and the call could not be repeated,
-    `UntrustedAgent` where another user listens, or could.
+    Every method can raise an `AgentError`: the subclass for the agent's error code, `AgentNotRunning` if
+    no agent listens, `ConnectionLost` if the agent went away and the call could not be repeated,
+    `UntrustedAgent` if another user listens there, or could.
 
     """
 
     def __init__(self, path: str | None = None) -> None:
         self._waits = _Yielding()
         self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=MAX_CONNECTIONS)
-        # By event loop: of one that ended, or was left behind by a fork, no call gives its turn back.
+        # One for each event loop: the calls of a loop that ended, or was left by a fork, never give their turns back.
         self._turns = RunVar[_Turns](f"auth_agent_client.AsyncAgent-{next(_clients)}")
 
     async def __aenter__(self) -> Self:
@@ -73,10 +72,10 @@ class AsyncAgent:
         await self.close()
 
     async def close(self) -> None:
-        """Close the idle connections; the agent may be used again, and opens new ones."""
+        """Close the idle connections. A later call opens new ones."""
         self._pool.close()
 
-    # ---- what can be asked
+    # ---- methods of the protocol
 
     async def token(
         self,
@@ -89,19 +88,20 @@ class AsyncAgent:
         force: bool | None = None,
         timeout: float | None = None,
     ) -> Token:
-        """An access token that is valid now.
+        """Return a valid access token.
 
         Args:
-            account: the account's name; the default one when left out.
-            url: what the token is for, where that says whose it is: the configuration's `[hosts]` name the account.
-            audience: the API it is for, where that isn't the account's own.
-            scope: the scopes it must have, separated by spaces, where those aren't the account's own.
-            min_ttl: for how many seconds it must be valid still.
-            force: a token newer than the current one.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            url: the URL to be called; `[hosts]` in the configuration maps it to an account.
+            audience: the API that the token is for, if not the account's own.
+            scope: the scopes that the token must have, separated by spaces, if not the account's own.
+            min_ttl: how many seconds the token must remain valid.
+            force: whether to get a newer token than the current one.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            Denied: no account is configured for the URL, or another one than `account`; or the API is refused.
+            Denied: no account, or another one than `account`, is configured for the URL; or the provider refuses the
+                API.
             LoginRequired, Unavailable, Timeout, LifetimeTooShort, Locked: there is no such token now.
 
         """
@@ -129,7 +129,7 @@ class AsyncAgent:
         scope: str | None = None,
         timeout: float | None = None,
     ) -> Token:
-        """The token to use instead of one that an API answered with 401."""
+        """Return a token to use instead of one that an API rejected with 401."""
         return token_from(
             await self.call(
                 "rejected",
@@ -151,12 +151,12 @@ class AsyncAgent:
         scope: str | None = None,
         min_ttl: float = 0,
     ) -> bool:
-        """Whether there is a token, good for `min_ttl` seconds, without asking the provider."""
-        asked = {"account": account, "audience": audience, "scope": scope, "min_ttl": min_ttl}
-        return (await self.call("has_valid", asked)).get("valid") is True
+        """Return whether there is a token that is valid for `min_ttl` seconds, without a request to the provider."""
+        params = {"account": account, "audience": audience, "scope": scope, "min_ttl": min_ttl}
+        return (await self.call("has_valid", params)).get("valid") is True
 
     async def refresh(self, account: str | None = None, *, timeout: float | None = None) -> Token:
-        """A token from a refresh now, whatever the current one is good for."""
+        """Refresh now, and return the new token, even if the current one is still valid."""
         return token_from(await self.call("refresh", {"account": account, "timeout": timeout}))
 
     async def login(
@@ -167,27 +167,26 @@ class AsyncAgent:
         switch_user: bool = False,
         client_secret: str | None = None,
     ) -> "AsyncLogin":
-        """Begin a login, over a connection of its own; use it as a context manager.
+        """Begin a login on its own connection; use it as a context manager.
 
-        A person then logs in, at the address or with the code that it has, while its `result` is waited for. It ends
-        when the context does; without one, when its `close` is called, or nobody refers to it any more. Whatever fails,
-        the session that there was stays.
+        A person then logs in, at its URL or with its code, while the caller waits for its `result`. The login ends with
+        the context, with `close`, or when it is garbage-collected. If it fails, an existing session stays as it is.
 
         Args:
-            account: the account's name; the default one when left out.
-            flow: "browser", on this machine, or "device", on any other one, by a code.
+            account: the account's name; by default the default account.
+            flow: "browser" for a browser on this machine, or "device" for a code on any other device (RFC 8628).
             switch_user: whether another user than before may log in.
-            client_secret: what the client authenticates with, where it has a secret that the agent doesn't know yet.
+            client_secret: the client secret, if the client has one that the agent doesn't know yet.
 
         Raises:
-            InvalidRequest: its `parameter` is `client_secret`: the client needs one.
+            InvalidRequest: with the `parameter` `client_secret`: the client needs one.
             Misconfigured: the account, or the client at the provider, must be corrected.
-            Unavailable: the provider can't be reached, or too many logins were begun.
+            Unavailable: the provider can't be reached, or too many logins are under way.
 
         """
-        asked = {"account": account, "flow": flow, "switch_user": switch_user, "client_secret": client_secret}
-        await anyio.lowlevel.checkpoint_if_cancelled()  # what was cancelled before is not even sent
-        return AsyncLogin(self.call, *await begin(self._pool, asked))
+        params = {"account": account, "flow": flow, "switch_user": switch_user, "client_secret": client_secret}
+        await anyio.lowlevel.checkpoint_if_cancelled()  # a call that is cancelled already is not sent
+        return AsyncLogin(self.call, *await begin(self._pool, params))
 
     async def import_refresh_token(
         self,
@@ -197,105 +196,104 @@ class AsyncAgent:
         switch_user: bool = False,
         client_secret: str | None = None,
     ) -> Record:
-        """Hand a refresh token over to the agent, which proves it by a refresh; the account's record.
+        """Import a refresh token, which the agent checks by a refresh, and return the account's record.
 
-        The token is used up by that: nobody else may use it from then on.
+        From then on only the agent may use the token.
 
         Args:
             refresh_token: the token.
-            account: the account's name; the default one when left out.
-            switch_user: whether it may be another user's than before.
-            client_secret: what the client authenticates with, where it has a secret that the agent doesn't know yet.
+            account: the account's name; by default the default account.
+            switch_user: whether the token may be another user's than before.
+            client_secret: the client secret, if the client has one that the agent doesn't know yet.
 
         """
-        asked = {
+        params = {
             "account": account,
             "refresh_token": refresh_token,
             "switch_user": switch_user,
             "client_secret": client_secret,
         }
-        return Record(await self.call("import", asked))
+        return Record(await self.call("import", params))
 
     async def id_token(
         self, account: str | None = None, *, min_ttl: float | None = None, timeout: float | None = None
     ) -> IDToken:
-        """The ID token of the session: who logged in, as the provider signed it.
+        """Return the ID token of the session: who logged in, signed by the provider.
 
-        Where the one there is has expired, or isn't good for so long, a refresh brings another, if the provider gives
-        one then.
+        If the current one is not valid for `min_ttl` seconds, the agent refreshes: some providers then issue another.
 
         Args:
-            account: the account's name; the default one when left out.
-            min_ttl: for how many seconds it must be valid still.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            min_ttl: how many seconds the token must remain valid.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            Unsupported: the account is its client's own, or its scope lacks `openid`: there are no ID tokens.
-            Denied: there is none that is valid still, and the provider gave none at a refresh.
-            LifetimeTooShort: its ID tokens never live as long as `min_ttl` asks for.
+            Unsupported: the account uses client credentials, or its scope lacks `openid`: there are no ID tokens.
+            Denied: there is no valid one, and a refresh returned none.
+            LifetimeTooShort: the provider's ID tokens are never valid for `min_ttl` seconds.
             LoginRequired, Unavailable, Timeout, Locked: as for an access token.
 
         """
-        asked = {"account": account, "min_ttl": min_ttl, "timeout": timeout}
-        return id_token_from(await self.call("id_token", asked))
+        params = {"account": account, "min_ttl": min_ttl, "timeout": timeout}
+        return id_token_from(await self.call("id_token", params))
 
     async def profile(
         self, account: str | None = None, *, max_age: float | None = None, timeout: float | None = None
     ) -> Profile:
-        """What the provider says of the user, kept by the agent for a while.
+        """Return what the provider says of the user, cached by the agent.
 
-        Where the provider can't be reached, what was known before is given, `stale`.
+        If the provider can't be reached, the last known profile is returned, marked `stale`.
 
         Args:
-            account: the account's name; the default one when left out.
-            max_age: how many seconds ago it may have been fetched (300); less than 60 is 60.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            max_age: the maximum age of the profile, in seconds (300); at least 60.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            LoginRequired: there is no session to ask with.
-            Unavailable, Timeout: the provider can't be reached, and nothing is known from before.
-            ProviderError: what it answers must not be used, such as another user's claims.
-            Unsupported: it has no UserInfo, or the account belongs to a client and not to a user.
+            LoginRequired: there is no session.
+            Unavailable, Timeout: the provider can't be reached, and no profile is cached.
+            ProviderError: its response must not be used, such as another user's claims.
+            Unsupported: the provider has no UserInfo endpoint, or the account uses client credentials.
 
         """
-        asked = {"account": account, "max_age": max_age, "timeout": timeout}
-        return profile_from(await self.call("profile", asked))
+        params = {"account": account, "max_age": max_age, "timeout": timeout}
+        return profile_from(await self.call("profile", params))
 
     async def user(
         self, account: str | None = None, *, fields: Collection[str] | None = None, timeout: float | None = None
     ) -> dict[str, object]:
-        """The user as the provider's Management API has it.
+        """Return the user from the provider's Management API.
 
         Args:
-            account: the account's name; the default one when left out.
-            fields: the names of those of its fields that are wanted; all when left out, or empty.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            fields: the names of the fields to return; all when left out or empty.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            Unsupported: the provider has no such API that the agent knows.
-            Misconfigured: no access token is for that API; the text has the command that changes that.
+            Unsupported: the provider has no Management API that the agent knows.
+            Misconfigured: no access token is for that API; the error's `remedy` has the command that changes that.
             Denied: the access token's scopes don't allow it.
             LoginRequired, Unavailable, Timeout, ProviderError: as for a profile.
 
         """
-        # One text is a collection of texts too, and never what is meant.
-        wanted = fields if fields is None or isinstance(fields, str) else [*fields]
-        asked = {"account": account, "fields": wanted, "timeout": timeout}
-        return map_from(await self.call("user", asked), "user")
+        # A string is a collection of strings too: passed on as it is, it is rejected.
+        names = fields if fields is None or isinstance(fields, str) else [*fields]
+        params = {"account": account, "fields": names, "timeout": timeout}
+        return map_from(await self.call("user", params), "user")
 
     async def user_metadata(self, account: str | None = None, *, timeout: float | None = None) -> dict[str, object]:
-        """The user's metadata: what applications keep with the user at the provider, by name, of JSON's types.
+        """Return the user's metadata, which applications keep with the user at the provider: a JSON object.
 
         Args:
-            account: the account's name; the default one when left out.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            AgentError: as `user` says.
+            AgentError: as for `user`.
 
         """
-        asked = {"account": account, "timeout": timeout}
-        return map_from(await self.call("user_metadata", asked), "user_metadata")
+        params = {"account": account, "timeout": timeout}
+        return map_from(await self.call("user_metadata", params), "user_metadata")
 
     async def update_user_metadata(
         self,
@@ -305,57 +303,57 @@ class AsyncAgent:
         clear: bool = False,
         timeout: float | None = None,
     ) -> dict[str, object]:
-        """Change the user's metadata; all of it, as it is afterwards.
+        """Change the user's metadata, and return all of it.
 
         Args:
-            account: the account's name; None: the default one.
-            changes: new values by their names, of JSON's types; None deletes a name. What isn't named stays. A value
-                that is a map replaces what was there: merged is the first level only.
-            clear: let `changes`, which may then be empty, be all there is afterwards.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; None for the default account.
+            changes: the new JSON values by their names; None deletes a name, and other names stay. Only the first level
+                is merged: a map replaces the whole old value.
+            clear: delete all other names; `changes` may then be empty.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            InvalidRequest: `changes` holds what JSON can't, or is empty without `clear`; nothing was changed.
-            ConnectionLost, Timeout: it may be changed, or not.
-            AgentError: as `user` says.
+            InvalidRequest: `changes` is not valid JSON, or is empty without `clear`; nothing was changed.
+            ConnectionLost, Timeout: the metadata may have been changed, or not.
+            AgentError: as for `user`.
 
         """
-        asked = {"account": account, "user_metadata": dict(changes), "clear": clear, "timeout": timeout}
-        return map_from(await self.call("update_user_metadata", asked), "user_metadata")
+        params = {"account": account, "user_metadata": dict(changes), "clear": clear, "timeout": timeout}
+        return map_from(await self.call("update_user_metadata", params), "user_metadata")
 
     async def logout(self, account: str | None = None, *, revoke: bool = True, revoke_shared: bool = False) -> Logout:
-        """Forget the session; true where its refresh token was revoked at the provider as well.
+        """Delete the session; the result is true if its refresh token was revoked at the provider.
 
-        It is forgotten in any case, also where the provider can't be reached.
+        The session is deleted even if the provider can't be reached.
 
         Args:
-            account: the account's name; the default one when left out.
-            revoke: whether the provider is asked to take the refresh token back; without, the session lives on there.
-            revoke_shared: whether also where that may end the session of another account, of the same client and user;
-                without, the provider is not asked there, and the result's `reason` says so.
+            account: the account's name; by default the default account.
+            revoke: whether to revoke the refresh token; if not, the session stays valid at the provider.
+            revoke_shared: whether to revoke even if that may end the session of another account with the same client
+                and user; if not, the token is not revoked then, and the result's `reason` says so.
 
         """
-        # Left out where it isn't wanted: an older agent doesn't know it.
-        asked = {"account": account, "revoke": revoke, "revoke_shared": revoke_shared or None}
-        return logout_from(await self.call("logout", asked))
+        # Sent only if it is true: an older agent doesn't know the parameter.
+        params = {"account": account, "revoke": revoke, "revoke_shared": revoke_shared or None}
+        return logout_from(await self.call("logout", params))
 
     async def status(self, account: str | None = None, *, clients: bool = False) -> Status:
-        """What the agent is, and the record of each account, or of that one.
+        """Return the state of the agent, and the record of the account or of each account.
 
-        With `clients`, which programs took tokens or the user's data, and when they did last: see docs/protocol.md.
+        With `clients`, also which programs took tokens or the user's data, and when last: see docs/protocol.md.
         """
         return Status(await self.call("status", {"account": account, "clients": clients or None}))
 
     async def hello(self, client: str | None = None) -> Hello:
-        """The agent's version, pid and features; `client` is a name for its log."""
+        """Return the agent's version, pid and features; `client` is a name for its log."""
         return Hello(await self.call("hello", {"client": client}))
 
     async def reload(self) -> Reload:
-        """Let the agent read its configuration again; which accounts that added, changed and removed."""
+        """Make the agent read its configuration again, and return which accounts changed."""
         return Reload(await self.call("reload", {}))
 
     async def wait_for_end(self, timeout: float) -> bool:
-        """Wait until the agent ends; whether it did within `timeout` seconds."""
+        """Wait until the agent ends, and return whether it did within `timeout` seconds."""
         return await self._pool.wait_for_end(timeout)
 
     def watch(
@@ -365,54 +363,54 @@ class AsyncAgent:
         reconnect: bool = True,
         on_gap: Callable[[bool], object] | None = None,
     ) -> "AsyncWatch":
-        """The record of each account as it is now, then, without end, each that changed; never a token.
+        """Yield the record of each account, then each record that changes, without end; never a token.
 
         It has a connection of its own, which closes with the iterator: by its `aclose`, when nobody refers to it any
         more, as after a `break`, or when the wait for a record is cancelled. In a forked child it goes on over the
         child's own connection.
 
         Args:
-            accounts: the names of those to watch; all when left out.
-            reconnect: when the agent goes away, wait for it to come back, and go on with what changed meanwhile
-                (but not with an account that vanished from the configuration meanwhile: that has no record).
-            on_gap: called with True when the agent has gone, and with False when it is back, before what changed.
+            accounts: the accounts' names; all when left out.
+            reconnect: whether to wait for the agent to come back if it goes away, and go on with the records that
+                changed meanwhile (an account that was removed from the configuration has no record).
+            on_gap: called with True when the agent is gone, and with False when it is back, before any record.
 
         Raises:
-            InvalidRequest: `accounts` are no names of accounts; at once, if they are no texts.
-            AgentNotRunning: nobody listens when the first record is asked for.
-            UntrustedAgent: at any time, also with `reconnect`; likewise what the agent refuses.
-            ConnectionLost: the agent went away; without `reconnect`.
+            InvalidRequest: `accounts` are not names of accounts; raised at once if they are not strings.
+            AgentNotRunning: no agent listens when the first record is requested.
+            UntrustedAgent, or an error of the agent: at any time, also with `reconnect`.
+            ConnectionLost: the agent went away; only without `reconnect`.
 
         """
         return AsyncWatch(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect, on_gap=on_gap))
 
-    # ---- how it is asked
+    # ---- calls
 
     async def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
-        """Call a method of the protocol by its name; a parameter that is None is left out.
+        """Call a method of the protocol by its name, and return its result. Parameters that are None are not sent.
 
-        Where it answers `true` and no more, that is an empty map here.
+        A method without a result returns an empty map.
         """
-        question = Question(method, parameters)
-        await anyio.lowlevel.checkpoint_if_cancelled()  # what was cancelled before is not even sent
+        call = Call(method, parameters)
+        await anyio.lowlevel.checkpoint_if_cancelled()  # a call that is cancelled already is not sent
         turns = self._turns.get(None)
         if turns is None:
             turns = _Turns(MAX_CONNECTIONS)
             self._turns.set(turns)
         try:
-            await turns.take(question.deadline)
+            await turns.take(call.deadline)
         except TimeoutError as error:
-            raise Timeout(f"{MAX_CONNECTIONS} calls of this client wait already; {method} was not sent") from error
+            raise Timeout(f"{method} was not sent: {MAX_CONNECTIONS} calls of this client are still waiting") from error
         try:
-            return await self._pool.call(question)
+            return await self._pool.call(call)
         finally:
             turns.give_back()
 
 
 class AsyncWatch(AsyncIterator[Record]):
-    """What `AsyncAgent.watch` gives: records.
+    """The records of `AsyncAgent.watch`.
 
-    No generator, which only its event loop could close once nobody refers to it, and trio does so under protest.
+    It is not an async generator: only its event loop could close one that is garbage-collected, and trio warns then.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -430,7 +428,7 @@ class AsyncWatch(AsyncIterator[Record]):
         return record
 
     async def aclose(self) -> None:
-        """Close the connection; there will be no more records. Nobody may be waiting for one."""
+        """Close the connection. No task may be waiting for a record."""
         self._claim()
         self._is_awaited = False
         self._watch.close()
@@ -445,19 +443,19 @@ class AsyncWatch(AsyncIterator[Record]):
 
 
 class AsyncLogin(BegunLogin):
-    """What `Login` is to threads, for tasks; use it as an async context manager, or call `close`.
+    """A login under way, like `Login`, for tasks; use it as an async context manager, or call `close`.
 
-    A wait for its result that is cancelled ends the wait, never the login.
+    Cancelling the wait for its result doesn't cancel the login.
     """
 
     def __init__(
         self,
         call: Callable[[str, Mapping[str, object]], Awaitable[object]],
         link: Link,
-        result: Question,
-        begun: Mapping[str, object],
+        result_call: Call,
+        response: Mapping[str, object],
     ) -> None:
-        super().__init__(link, result, begun)
+        super().__init__(link, result_call, response)
         self._call = call
 
     async def __aenter__(self) -> Self:
@@ -469,40 +467,40 @@ class AsyncLogin(BegunLogin):
         await self.close()
 
     async def close(self) -> None:
-        """Close its connection; where the login is not over, the agent ends it."""
+        """Close the connection; if the login is not over, the agent cancels it."""
         self._link.close()
 
     async def result(self, *, timeout: float | None = None) -> Record:
-        """Wait until the login is over; the account's record.
+        """Wait until the login is over, and return the account's record.
 
         Args:
-            timeout: how long to wait, in seconds; as long as the login may take when left out.
+            timeout: how long to wait, in seconds; by default until the login is over.
 
         Raises:
-            Timeout: it is not over yet; it goes on, and may be waited for again.
-            AgentError: no session came of it; the text says why.
+            Timeout: the login is not over yet; it continues, and the caller may wait again.
+            AgentError: the login failed; the message says why.
 
         """
         return await self._result(timeout)
 
     async def redirect(self, url: str) -> None:
-        """Hand in the address that the browser ended on, where that is on another machine.
+        """Send the URL that the browser ended on, if the browser is on another machine.
 
         Raises:
-            InvalidRequest: it is not the address of this login's end; the login goes on.
+            InvalidRequest: the URL does not belong to this login; the login continues.
 
         """
         await self._call("login_redirect", {"login_id": self.login_id, "url": url})
 
     async def cancel(self) -> None:
-        """Cancel it: `result` raises `Denied` then, unless it was too late."""
+        """Cancel the login: `result` then raises `Denied`, unless the login had succeeded already."""
         await self._call("login_cancel", {"login_id": self.login_id})
 
 
 class _Turns:
-    """Lets so many in at once, the others in the order in which they came.
+    """A fair semaphore.
 
-    Unlike anyio's semaphore it loses no turn to asyncio's own way of cancelling.
+    Unlike anyio's, it loses no turn if asyncio cancels a task that has just got one.
     """
 
     def __init__(self, free: int) -> None:
@@ -520,7 +518,7 @@ class _Turns:
             with _until(deadline):
                 await turn.wait()
         except BaseException:
-            if turn.is_set():  # it came at the moment of giving up
+            if turn.is_set():  # the turn came at the moment of the cancellation
                 self.give_back()
             else:
                 self._waiting.remove(turn)
@@ -535,7 +533,7 @@ class _Turns:
 
 
 class _Yielding(Waits):
-    """Waits by the event loop, and lets the other tasks run."""
+    """Waits with the event loop, while other tasks run."""
 
     async def connect(self, path: str) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -547,7 +545,7 @@ class _Yielding(Waits):
                     try:
                         connection.connect(path)
                     except BlockingIOError:
-                        # The backlog is full. Linux has no event for its having room again.
+                        # The backlog is full, and Linux has no event for a free place.
                         await anyio.sleep(pause)
                         pause = min(2 * pause, _LONGEST_PAUSE)
                     else:
@@ -569,5 +567,5 @@ class _Yielding(Waits):
 
 
 def _until(deadline: float | None) -> AbstractContextManager[object]:
-    """Raises a `TimeoutError` where what is in it lasts longer; None: it may."""
+    """Return a context that raises a `TimeoutError` at the deadline, if there is one."""
     return anyio.fail_after(None if deadline is None else deadline - time.monotonic())

@@ -1,18 +1,18 @@
 """The blocking client: `Agent`.
 
-A call takes an idle connection, or opens one, so threads never wait for each other and need no lock. A connection
-belongs to the process that opened it: after a fork the child opens its own, and replies never cross processes.
+A call takes an idle connection or opens one, so that threads never wait for each other and need no lock. A connection
+belongs to the process that opened it: a forked child opens its own, so that no process reads another one's response.
 """
 
 from collections.abc import Callable, Collection, Generator, Mapping
 from types import TracebackType
 
+from .call import Call
 from .login import Login, begin
 from .logout import Logout, logout_from
 from .paths import socket_path
 from .pool import Pool
 from .profile import Profile, map_from, profile_from
-from .question import Question
 from .record import Record
 from .status import Hello, Reload, Status
 from .token import IDToken, Token, id_token_from, token_from
@@ -21,19 +21,19 @@ from .watch import Watch
 
 __all__ = ["Agent", "IDToken", "Logout", "Profile", "Token"]
 
-# As many as a program has threads that ask at the same moment.
+# Enough for the threads of one program that call at the same moment.
 _MAX_IDLE = 16
 
 
 class Agent:
-    """The agent of this user, asked over its socket; use it as a context manager, or call `close`.
+    """A client of this user's agent; use it as a context manager, or call `close`.
 
     Args:
-        path: the socket's path; by default where the agent listens (see `socket_path`).
+        path: the socket's path; by default that of `socket_path`.
 
-    Every method raises an `AgentError`: the protocol's code for what the agent refused, `AgentNotRunning` where
-    nobody listens, `ConnectionLost` where the agent went away and the call could not be repeated,
-    `UntrustedAgent` where another user listens, or could.
+    Every method can raise an `AgentError`: the subclass for the agent's error code, `AgentNotRunning` if
+    no agent listens, `ConnectionLost` if the agent went away and the call could not be repeated,
+    `UntrustedAgent` if another user listens there, or could.
 
     """
 
@@ -50,10 +50,10 @@ class Agent:
         self.close()
 
     def close(self) -> None:
-        """Close the idle connections; the agent may be used again, and opens new ones."""
+        """Close the idle connections. A later call opens new ones."""
         self._pool.close()
 
-    # ---- what can be asked
+    # ---- methods of the protocol
 
     def token(
         self,
@@ -66,19 +66,20 @@ class Agent:
         force: bool | None = None,
         timeout: float | None = None,
     ) -> Token:
-        """An access token that is valid now.
+        """Return a valid access token.
 
         Args:
-            account: the account's name; the default one when left out.
-            url: what the token is for, where that says whose it is: the configuration's `[hosts]` name the account.
-            audience: the API it is for, where that isn't the account's own.
-            scope: the scopes it must have, separated by spaces, where those aren't the account's own.
-            min_ttl: for how many seconds it must be valid still.
-            force: a token newer than the current one.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            url: the URL to be called; `[hosts]` in the configuration maps it to an account.
+            audience: the API that the token is for, if not the account's own.
+            scope: the scopes that the token must have, separated by spaces, if not the account's own.
+            min_ttl: how many seconds the token must remain valid.
+            force: whether to get a newer token than the current one.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            Denied: no account is configured for the URL, or another one than `account`; or the API is refused.
+            Denied: no account, or another one than `account`, is configured for the URL; or the provider refuses the
+                API.
             LoginRequired, Unavailable, Timeout, LifetimeTooShort, Locked: there is no such token now.
 
         """
@@ -106,7 +107,7 @@ class Agent:
         scope: str | None = None,
         timeout: float | None = None,
     ) -> Token:
-        """The token to use instead of one that an API answered with 401."""
+        """Return a token to use instead of one that an API rejected with 401."""
         return token_from(
             self.call(
                 "rejected",
@@ -128,12 +129,12 @@ class Agent:
         scope: str | None = None,
         min_ttl: float = 0,
     ) -> bool:
-        """Whether there is a token, good for `min_ttl` seconds, without asking the provider."""
-        asked = {"account": account, "audience": audience, "scope": scope, "min_ttl": min_ttl}
-        return self.call("has_valid", asked).get("valid") is True
+        """Return whether there is a token that is valid for `min_ttl` seconds, without a request to the provider."""
+        params = {"account": account, "audience": audience, "scope": scope, "min_ttl": min_ttl}
+        return self.call("has_valid", params).get("valid") is True
 
     def refresh(self, account: str | None = None, *, timeout: float | None = None) -> Token:
-        """A token from a refresh now, whatever the current one is good for."""
+        """Refresh now, and return the new token, even if the current one is still valid."""
         return token_from(self.call("refresh", {"account": account, "timeout": timeout}))
 
     def login(
@@ -144,26 +145,25 @@ class Agent:
         switch_user: bool = False,
         client_secret: str | None = None,
     ) -> Login:
-        """Begin a login, over a connection of its own; use it as a context manager.
+        """Begin a login on its own connection; use it as a context manager.
 
-        A person then logs in, at the address or with the code that it has, while its `result` is waited for. It ends
-        when the context does; without one, when its `close` is called, or nobody refers to it any more. Whatever fails,
-        the session that there was stays.
+        A person then logs in, at its URL or with its code, while the caller waits for its `result`. The login ends with
+        the context, with `close`, or when it is garbage-collected. If it fails, an existing session stays as it is.
 
         Args:
-            account: the account's name; the default one when left out.
-            flow: "browser", on this machine, or "device", on any other one, by a code.
+            account: the account's name; by default the default account.
+            flow: "browser" for a browser on this machine, or "device" for a code on any other device (RFC 8628).
             switch_user: whether another user than before may log in.
-            client_secret: what the client authenticates with, where it has a secret that the agent doesn't know yet.
+            client_secret: the client secret, if the client has one that the agent doesn't know yet.
 
         Raises:
-            InvalidRequest: its `parameter` is `client_secret`: the client needs one.
+            InvalidRequest: with the `parameter` `client_secret`: the client needs one.
             Misconfigured: the account, or the client at the provider, must be corrected.
-            Unavailable: the provider can't be reached, or too many logins were begun.
+            Unavailable: the provider can't be reached, or too many logins are under way.
 
         """
-        asked = {"account": account, "flow": flow, "switch_user": switch_user, "client_secret": client_secret}
-        return Login(self.call, *finish(begin(self._pool, asked)).value)
+        params = {"account": account, "flow": flow, "switch_user": switch_user, "client_secret": client_secret}
+        return Login(self.call, *finish(begin(self._pool, params)).value)
 
     def import_refresh_token(
         self,
@@ -173,105 +173,104 @@ class Agent:
         switch_user: bool = False,
         client_secret: str | None = None,
     ) -> Record:
-        """Hand a refresh token over to the agent, which proves it by a refresh; the account's record.
+        """Import a refresh token, which the agent checks by a refresh, and return the account's record.
 
-        The token is used up by that: nobody else may use it from then on.
+        From then on only the agent may use the token.
 
         Args:
             refresh_token: the token.
-            account: the account's name; the default one when left out.
-            switch_user: whether it may be another user's than before.
-            client_secret: what the client authenticates with, where it has a secret that the agent doesn't know yet.
+            account: the account's name; by default the default account.
+            switch_user: whether the token may be another user's than before.
+            client_secret: the client secret, if the client has one that the agent doesn't know yet.
 
         """
-        asked = {
+        params = {
             "account": account,
             "refresh_token": refresh_token,
             "switch_user": switch_user,
             "client_secret": client_secret,
         }
-        return Record(self.call("import", asked))
+        return Record(self.call("import", params))
 
     def id_token(
         self, account: str | None = None, *, min_ttl: float | None = None, timeout: float | None = None
     ) -> IDToken:
-        """The ID token of the session: who logged in, as the provider signed it.
+        """Return the ID token of the session: who logged in, signed by the provider.
 
-        Where the one there is has expired, or isn't good for so long, a refresh brings another, if the provider gives
-        one then.
+        If the current one is not valid for `min_ttl` seconds, the agent refreshes: some providers then issue another.
 
         Args:
-            account: the account's name; the default one when left out.
-            min_ttl: for how many seconds it must be valid still.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            min_ttl: how many seconds the token must remain valid.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            Unsupported: the account is its client's own, or its scope lacks `openid`: there are no ID tokens.
-            Denied: there is none that is valid still, and the provider gave none at a refresh.
-            LifetimeTooShort: its ID tokens never live as long as `min_ttl` asks for.
+            Unsupported: the account uses client credentials, or its scope lacks `openid`: there are no ID tokens.
+            Denied: there is no valid one, and a refresh returned none.
+            LifetimeTooShort: the provider's ID tokens are never valid for `min_ttl` seconds.
             LoginRequired, Unavailable, Timeout, Locked: as for an access token.
 
         """
-        asked = {"account": account, "min_ttl": min_ttl, "timeout": timeout}
-        return id_token_from(self.call("id_token", asked))
+        params = {"account": account, "min_ttl": min_ttl, "timeout": timeout}
+        return id_token_from(self.call("id_token", params))
 
     def profile(
         self, account: str | None = None, *, max_age: float | None = None, timeout: float | None = None
     ) -> Profile:
-        """What the provider says of the user, kept by the agent for a while.
+        """Return what the provider says of the user, cached by the agent.
 
-        Where the provider can't be reached, what was known before is given, `stale`.
+        If the provider can't be reached, the last known profile is returned, marked `stale`.
 
         Args:
-            account: the account's name; the default one when left out.
-            max_age: how many seconds ago it may have been fetched (300); less than 60 is 60.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            max_age: the maximum age of the profile, in seconds (300); at least 60.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            LoginRequired: there is no session to ask with.
-            Unavailable, Timeout: the provider can't be reached, and nothing is known from before.
-            ProviderError: what it answers must not be used, such as another user's claims.
-            Unsupported: it has no UserInfo, or the account belongs to a client and not to a user.
+            LoginRequired: there is no session.
+            Unavailable, Timeout: the provider can't be reached, and no profile is cached.
+            ProviderError: its response must not be used, such as another user's claims.
+            Unsupported: the provider has no UserInfo endpoint, or the account uses client credentials.
 
         """
-        asked = {"account": account, "max_age": max_age, "timeout": timeout}
-        return profile_from(self.call("profile", asked))
+        params = {"account": account, "max_age": max_age, "timeout": timeout}
+        return profile_from(self.call("profile", params))
 
     def user(
         self, account: str | None = None, *, fields: Collection[str] | None = None, timeout: float | None = None
     ) -> dict[str, object]:
-        """The user as the provider's Management API has it.
+        """Return the user from the provider's Management API.
 
         Args:
-            account: the account's name; the default one when left out.
-            fields: the names of those of its fields that are wanted; all when left out, or empty.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            fields: the names of the fields to return; all when left out or empty.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            Unsupported: the provider has no such API that the agent knows.
-            Misconfigured: no access token is for that API; the text has the command that changes that.
+            Unsupported: the provider has no Management API that the agent knows.
+            Misconfigured: no access token is for that API; the error's `remedy` has the command that changes that.
             Denied: the access token's scopes don't allow it.
             LoginRequired, Unavailable, Timeout, ProviderError: as for a profile.
 
         """
-        # One text is a collection of texts too, and never what is meant.
-        wanted = fields if fields is None or isinstance(fields, str) else [*fields]
-        asked = {"account": account, "fields": wanted, "timeout": timeout}
-        return map_from(self.call("user", asked), "user")
+        # A string is a collection of strings too: passed on as it is, it is rejected.
+        names = fields if fields is None or isinstance(fields, str) else [*fields]
+        params = {"account": account, "fields": names, "timeout": timeout}
+        return map_from(self.call("user", params), "user")
 
     def user_metadata(self, account: str | None = None, *, timeout: float | None = None) -> dict[str, object]:
-        """The user's metadata: what applications keep with the user at the provider, by name, of JSON's types.
+        """Return the user's metadata, which applications keep with the user at the provider: a JSON object.
 
         Args:
-            account: the account's name; the default one when left out.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; by default the default account.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            AgentError: as `user` says.
+            AgentError: as for `user`.
 
         """
-        asked = {"account": account, "timeout": timeout}
-        return map_from(self.call("user_metadata", asked), "user_metadata")
+        params = {"account": account, "timeout": timeout}
+        return map_from(self.call("user_metadata", params), "user_metadata")
 
     def update_user_metadata(
         self,
@@ -281,57 +280,57 @@ class Agent:
         clear: bool = False,
         timeout: float | None = None,
     ) -> dict[str, object]:
-        """Change the user's metadata; all of it, as it is afterwards.
+        """Change the user's metadata, and return all of it.
 
         Args:
-            account: the account's name; None: the default one.
-            changes: new values by their names, of JSON's types; None deletes a name. What isn't named stays. A value
-                that is a map replaces what was there: merged is the first level only.
-            clear: let `changes`, which may then be empty, be all there is afterwards.
-            timeout: how long to wait for it, in seconds (15).
+            account: the account's name; None for the default account.
+            changes: the new JSON values by their names; None deletes a name, and other names stay. Only the first level
+                is merged: a map replaces the whole old value.
+            clear: delete all other names; `changes` may then be empty.
+            timeout: how long to wait, in seconds (15).
 
         Raises:
-            InvalidRequest: `changes` holds what JSON can't, or is empty without `clear`; nothing was changed.
-            ConnectionLost, Timeout: it may be changed, or not.
-            AgentError: as `user` says.
+            InvalidRequest: `changes` is not valid JSON, or is empty without `clear`; nothing was changed.
+            ConnectionLost, Timeout: the metadata may have been changed, or not.
+            AgentError: as for `user`.
 
         """
-        asked = {"account": account, "user_metadata": dict(changes), "clear": clear, "timeout": timeout}
-        return map_from(self.call("update_user_metadata", asked), "user_metadata")
+        params = {"account": account, "user_metadata": dict(changes), "clear": clear, "timeout": timeout}
+        return map_from(self.call("update_user_metadata", params), "user_metadata")
 
     def logout(self, account: str | None = None, *, revoke: bool = True, revoke_shared: bool = False) -> Logout:
-        """Forget the session; true where its refresh token was revoked at the provider as well.
+        """Delete the session; the result is true if its refresh token was revoked at the provider.
 
-        It is forgotten in any case, also where the provider can't be reached.
+        The session is deleted even if the provider can't be reached.
 
         Args:
-            account: the account's name; the default one when left out.
-            revoke: whether the provider is asked to take the refresh token back; without, the session lives on there.
-            revoke_shared: whether also where that may end the session of another account, of the same client and user;
-                without, the provider is not asked there, and the result's `reason` says so.
+            account: the account's name; by default the default account.
+            revoke: whether to revoke the refresh token; if not, the session stays valid at the provider.
+            revoke_shared: whether to revoke even if that may end the session of another account with the same client
+                and user; if not, the token is not revoked then, and the result's `reason` says so.
 
         """
-        # Left out where it isn't wanted: an older agent doesn't know it.
-        asked = {"account": account, "revoke": revoke, "revoke_shared": revoke_shared or None}
-        return logout_from(self.call("logout", asked))
+        # Sent only if it is true: an older agent doesn't know the parameter.
+        params = {"account": account, "revoke": revoke, "revoke_shared": revoke_shared or None}
+        return logout_from(self.call("logout", params))
 
     def status(self, account: str | None = None, *, clients: bool = False) -> Status:
-        """What the agent is, and the record of each account, or of that one.
+        """Return the state of the agent, and the record of the account or of each account.
 
-        With `clients`, which programs took tokens or the user's data, and when they did last: see docs/protocol.md.
+        With `clients`, also which programs took tokens or the user's data, and when last: see docs/protocol.md.
         """
         return Status(self.call("status", {"account": account, "clients": clients or None}))
 
     def hello(self, client: str | None = None) -> Hello:
-        """The agent's version, pid and features; `client` is a name for its log."""
+        """Return the agent's version, pid and features; `client` is a name for its log."""
         return Hello(self.call("hello", {"client": client}))
 
     def reload(self) -> Reload:
-        """Let the agent read its configuration again; which accounts that added, changed and removed."""
+        """Make the agent read its configuration again, and return which accounts changed."""
         return Reload(self.call("reload", {}))
 
     def wait_for_end(self, timeout: float) -> bool:
-        """Wait until the agent ends; whether it did within `timeout` seconds."""
+        """Wait until the agent ends, and return whether it did within `timeout` seconds."""
         return finish(self._pool.wait_for_end(timeout)).value is True
 
     def watch(
@@ -341,34 +340,34 @@ class Agent:
         reconnect: bool = True,
         on_gap: Callable[[bool], object] | None = None,
     ) -> Generator[Record, None, None]:
-        """The record of each account as it is now, then, without end, each that changed; never a token.
+        """Yield the record of each account, then each record that changes, without end; never a token.
 
-        It has a connection of its own, which closes with the generator: by its `close`, or when nobody refers to it
-        any more, as after a `break`. In a forked child it goes on over the child's own connection.
+        It has its own connection, which closes with the generator: by its `close`, or when it is garbage-collected, as
+        after a `break`. In a forked child it goes on over the child's own connection.
 
         Args:
-            accounts: the names of those to watch; all when left out.
-            reconnect: when the agent goes away, wait for it to come back, and go on with what changed meanwhile
-                (but not with an account that vanished from the configuration meanwhile: that has no record).
-            on_gap: called with True when the agent has gone, and with False when it is back, before what changed.
+            accounts: the accounts' names; all when left out.
+            reconnect: whether to wait for the agent to come back if it goes away, and go on with the records that
+                changed meanwhile (an account that was removed from the configuration has no record).
+            on_gap: called with True when the agent is gone, and with False when it is back, before any record.
 
         Raises:
-            InvalidRequest: `accounts` are no names of accounts; at once, if they are no texts.
-            AgentNotRunning: nobody listens when the first record is asked for.
-            UntrustedAgent: at any time, also with `reconnect`; likewise what the agent refuses.
-            ConnectionLost: the agent went away; without `reconnect`.
+            InvalidRequest: `accounts` are not names of accounts; raised at once if they are not strings.
+            AgentNotRunning: no agent listens when the first record is requested.
+            UntrustedAgent, or an error of the agent: at any time, also with `reconnect`.
+            ConnectionLost: the agent went away; only without `reconnect`.
 
         """
         return _records(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect, on_gap=on_gap))
 
-    # ---- how it is asked
+    # ---- calls
 
     def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
-        """Call a method of the protocol by its name; a parameter that is None is left out.
+        """Call a method of the protocol by its name, and return its result. Parameters that are None are not sent.
 
-        Where it answers `true` and no more, that is an empty map here.
+        A method without a result returns an empty map.
         """
-        result: dict[str, object] = finish(self._pool.call(Question(method, parameters))).value
+        result: dict[str, object] = finish(self._pool.call(Call(method, parameters))).value
         return result
 
 

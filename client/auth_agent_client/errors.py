@@ -1,6 +1,6 @@
-"""One exception for each error code of the protocol, and three for what happens before an agent answers.
+"""One exception for each error code of the protocol, and three for failures of the connection.
 
-An error says what happened and has what helps as data; `retryable` says whether the same call may succeed later.
+The message says what happened, `remedy` what helps, and `retryable` whether the same call may succeed later.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,10 +32,10 @@ __all__ = [
 
 
 class AgentError(Exception):
-    """What came back in place of a result.
+    """A call failed.
 
-    `code` is the protocol's, `details` what that code carries besides (such as `retry_after`, in seconds). `remedy`
-    has what helps, the most likely first; a traceback shows it below the message.
+    `code` is the protocol's code, and `details` has that code's further fields (such as `retry_after`, in seconds).
+    `remedy` says what helps, the most likely first; a traceback shows it below the message.
     """
 
     code = "error"
@@ -45,25 +45,25 @@ class AgentError(Exception):
         super().__init__(message)
         self.details = details
         self.remedy = tuple(remedy)
-        for one in self.remedy:
-            self.add_note(f"what helps: {one}")
+        for item in self.remedy:
+            self.add_note(f"what helps: {item}")
 
     @property
     def message(self) -> str:
-        """What happened, and to which account or file, as a sentence that is safe to print."""
+        """A sentence, safe to print, that says what happened and to which account or file."""
         return str(self.args[0])
 
     @property
     def reason(self) -> str | None:
-        """What happened, without the account's name; it may quote the provider. None: the message says it all."""
-        return self._text("reason")
+        """What happened, without the account's name; it may quote the provider. None if the message is complete."""
+        return self._string("reason")
 
     @property
     def failure(self) -> str | None:
-        """What kind of failure it is: a word of `messages.FAILURES`; None where the code says enough."""
-        return self._text("failure")
+        """The kind of failure, one of `messages.FAILURES`; None if the code is enough."""
+        return self._string("failure")
 
-    def _text(self, name: str) -> str | None:
+    def _string(self, name: str) -> str | None:
         value = self.details.get(name)
         return value if isinstance(value, str) else None
 
@@ -73,95 +73,95 @@ class AgentError(Exception):
 
 
 class InvalidRequest(AgentError):
-    """The request breaks the protocol; `parameter` names what is wrong, where it is one parameter."""
+    """The request is not valid; `parameter` names the invalid parameter, if it is one."""
 
     code = "invalid_request"
 
     @property
     def parameter(self) -> str | None:
         """The parameter's name."""
-        return self._text("parameter")
+        return self._string("parameter")
 
 
 class UnknownMethod(AgentError):
-    """This agent knows no such method."""
+    """The agent doesn't have the method."""
 
     code = "unknown_method"
 
 
 class UnknownAccount(AgentError):
-    """The configuration has no such account."""
+    """The account is not in the configuration."""
 
     code = "unknown_account"
 
 
 class LoginRequired(AgentError):
-    """There is no session to take a token from; a person has to log in."""
+    """There is no session; a person has to log in."""
 
     code = "login_required"
 
     @property
     def reason(self) -> str | None:
-        """Why: `logged_out`, `account_changed`, `account_removed`, `no_refresh_token`, or what the provider said."""
-        return self._text("reason")
+        """Why: `logged_out`, `account_changed`, `account_removed`, `no_refresh_token`, or the provider's error."""
+        return self._string("reason")
 
 
 class Unavailable(AgentError):
-    """No token is good enough and the provider can't be reached, or was asked too often."""
+    """No token is valid long enough, and the provider can't be reached or was asked too often."""
 
     code = "unavailable"
     retryable = True
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds until it makes sense to ask again."""
+        """Seconds until the next attempt makes sense."""
         return self._seconds("retry_after")
 
 
 class Timeout(AgentError):
-    """The time given for the answer ran out; the work behind it goes on."""
+    """There was no response in time; the agent's work continues."""
 
     code = "timeout"
     retryable = True
 
 
 class LifetimeTooShort(AgentError):
-    """The provider's tokens don't live as long as `min_ttl` asks for."""
+    """The provider's tokens are never valid for `min_ttl` seconds."""
 
     code = "lifetime_too_short"
 
     @property
     def lifetime(self) -> float | None:
-        """How long they live when new, in seconds."""
+        """The lifetime of a new token, in seconds."""
         return self._seconds("lifetime")
 
 
 class Denied(AgentError):
-    """This token is refused to this session: another one may be had."""
+    """The provider or the agent refuses this token to this session; others may be available."""
 
     code = "denied"
 
 
 class Locked(AgentError):
-    """The store or the agent is locked."""
+    """The store is locked."""
 
     code = "locked"
 
 
 class Unsupported(AgentError):
-    """This agent, or this provider, can't do that."""
+    """The agent or the provider doesn't support the request."""
 
     code = "unsupported"
 
 
 class ProviderError(AgentError):
-    """The provider answered with what must not be used, or refused in a way that the account can't mend."""
+    """The provider sent a response that must not be used, or an error that no change of the account corrects."""
 
     code = "provider_error"
 
 
 class Misconfigured(AgentError):
-    """The configuration, here or at the provider, has to be mended first."""
+    """The configuration, here or at the provider, must be corrected."""
 
     code = "misconfigured"
 
@@ -173,21 +173,21 @@ class Internal(AgentError):
 
 
 class AgentNotRunning(AgentError):
-    """Nobody listens where the agent should."""
+    """No agent listens at the socket's path."""
 
     code = "agent_not_running"
     retryable = True
 
 
 class ConnectionLost(AgentError):
-    """The agent went away, or what answered speaks another protocol."""
+    """The agent went away, or speaks another protocol."""
 
     code = "connection_lost"
     retryable = True
 
 
 class UntrustedAgent(AgentError):
-    """Who listens there is another user, or others may enter the socket's directory: nothing was sent."""
+    """Another user listens at the socket, or may enter its directory: nothing was sent."""
 
     code = "untrusted_agent"
 
@@ -213,18 +213,18 @@ BY_CODE: dict[str, type[AgentError]] = {
 
 
 def to_wire(error: AgentError) -> dict[str, object]:
-    """The error as the protocol's map."""
+    """Return the error as a map of the protocol."""
     fields: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
     if error.remedy:
         fields["remedy"] = remedies_to_wire(error.remedy)
     return {**fields, **error.details}
 
 
-def from_wire(answer: object) -> AgentError:
-    """The exception for an error that an agent sent; a code that is not known here is kept as it is."""
-    if not isinstance(answer, Mapping):
+def from_wire(value: object) -> AgentError:
+    """Return the exception for an error from an agent; an unknown code becomes an `AgentError` with that code."""
+    if not isinstance(value, Mapping):
         return Internal("the agent sent an error that can't be read")
-    fields: dict[str, object] = {str(name): value for name, value in answer.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any map from outside
+    fields: dict[str, object] = {str(name): value for name, value in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any map from outside
     code = str(fields.pop("code", "internal"))
     message = str(fields.pop("message", code))
     retryable = fields.pop("retryable", False) is True

@@ -1,28 +1,28 @@
-"""One connection to the agent, for one call at a time: opened safely, given up on in time."""
+"""One connection to the agent, for one call at a time."""
 
 import os
 import select
 import socket
 import time
 
+from .call import LONGEST, Call
 from .errors import AgentError, AgentNotRunning, ConnectionLost, Internal, UntrustedAgent, from_wire
 from .peer import peer_credentials
 from .place import check_place
-from .question import LONGEST, Question
 from .remedy import start_agent
 from .waiting import Waits
 from .wire import Connection, Message, Notification, Response, WireError
 
 _READ_SIZE = 65536
-# Seconds for what an agent that hung up had said before.
-_LAST_WORDS = 1.0
+# Seconds to read the reason that an agent sent before it closed the connection.
+_CLOSING_TIMEOUT = 1.0
 
 
 class Link:
     """One connection to the agent; one call at a time.
 
-    `used` says whether a call was answered on it, `waiting` whether one was sent and not answered: then the
-    connection is of no further use. `hung_up` says whether the agent ended it and said so.
+    `used`: whether a call was answered on it. `waiting`: whether a call was sent and not answered; the connection then
+    can't be used again. `hung_up`: whether the agent closed it and said why.
     """
 
     def __init__(self, connection: socket.socket, waits: Waits) -> None:
@@ -37,51 +37,51 @@ class Link:
         self._waits = waits
 
     def close(self) -> None:
-        """Close it; in a forked child, only the child's descriptor of it."""
+        """Close the connection; in a forked child, only the child's descriptor."""
         self._socket.close()
 
-    async def call(self, question: Question) -> dict[str, object]:
-        """The result of a question.
+    async def call(self, call: Call) -> dict[str, object]:
+        """Send a call, and return its result.
 
         Raises:
-            AgentError: what the agent refused; `Timeout` at the deadline; `ConnectionLost`, whose detail `sent` says
-                whether the agent may have got the request.
+            AgentError: the agent's error; `Timeout` at the deadline; `ConnectionLost`, whose detail `sent` says
+                whether the agent may have received the request.
 
         """
-        await self.ask(question)
+        await self.send(call)
         try:
-            return await self.answer(question, question.deadline)
+            return await self.result(call, call.deadline)
         except TimeoutError as error:
-            raise question.unanswered() from error
+            raise call.timeout_error() from error
 
-    async def ask(self, question: Question) -> None:
-        """Send a question, whose answer is waited for by `answer`. Raises as `call` does."""
-        if question.deadline < time.monotonic():  # it waited for this connection
-            raise question.unanswered()
-        _, request = self._wire.request(question.method, question.parameters)
+    async def send(self, call: Call) -> None:
+        """Send a call without waiting for its `result`. Raises as `call` does."""
+        if call.deadline < time.monotonic():  # it expired while waiting for a connection
+            raise call.timeout_error()
+        _, request = self._wire.request(call.method, call.parameters)
         self.waiting = True
         try:
             rest = self._send(request)
             while rest:
-                await self._waits.writable(self._socket, question.deadline)
+                await self._waits.writable(self._socket, call.deadline)
                 rest = self._send(rest)
         except TimeoutError as error:
-            raise question.unanswered() from error
+            raise call.timeout_error() from error
         except BrokenPipeError as error:
-            raise await self._last_words() or ConnectionLost("the agent hung up", sent=False) from error
+            raise await self._closing_error() or ConnectionLost("the agent hung up", sent=False) from error
         except OSError as error:
             raise _lost(error) from error
 
-    async def answer(self, question: Question, deadline: float) -> dict[str, object]:
-        """The result of the question that was sent last; `deadline` is on the monotonic clock.
+    async def result(self, call: Call, deadline: float) -> dict[str, object]:
+        """Return the result of the call that was sent last; `deadline` is on the monotonic clock.
 
         Raises:
-            TimeoutError: there is none yet; it may be waited for again.
-            AgentError: what the agent refused, or `ConnectionLost`.
+            TimeoutError: there is none yet; the caller may wait again.
+            AgentError: the agent's error, or `ConnectionLost`.
 
         """
         try:
-            response = await self._answer(deadline)
+            response = await self._response(deadline)
         except TimeoutError:
             raise
         except (OSError, WireError) as error:
@@ -92,20 +92,20 @@ class Link:
             raise response.error
         result = response.result
         if result is True:
-            return {}  # the method has nothing to tell
+            return {}  # the method has no result
         if not isinstance(result, dict):
-            raise Internal(f"the agent answered {question.method} with no map")
-        return result  # pyright: ignore[reportUnknownVariableType] -- its keys are texts: the wire saw to that
+            raise Internal(f"the result of {call.method} is not a map")
+        return result  # pyright: ignore[reportUnknownVariableType] -- the wire accepts only strings as keys
 
     def fileno(self) -> int:
-        """What becomes readable when the agent says something, or hangs up."""
+        """Return the descriptor, which becomes readable when the agent sends something or closes the connection."""
         return self._socket.fileno()
 
     async def notification(self) -> Notification:
-        """What the agent says next without being asked, however long that takes.
+        """Wait for the next notification, without a deadline.
 
         Raises:
-            ConnectionLost: nothing more will come.
+            ConnectionLost: the connection has ended.
 
         """
         try:
@@ -117,11 +117,11 @@ class Link:
             raise _lost(error) from error
 
     def is_over(self) -> bool:
-        """Whether the agent has hung up since the last call: then there is something to read, or its end."""
+        """Return whether the agent closed the connection since the last call: then there is something to read."""
         return bool(self._poll.poll(0))
 
     async def wait_for_end(self, timeout: float) -> bool:
-        """Whether the agent ends the connection within so many seconds; whatever it says until then."""
+        """Return whether the agent closes the connection within that many seconds; other messages are ignored."""
         deadline = time.monotonic() + min(LONGEST, timeout)
         try:
             while True:
@@ -132,7 +132,7 @@ class Link:
         except (ConnectionLost, OSError):
             return True
 
-    async def _answer(self, deadline: float) -> Response:
+    async def _response(self, deadline: float) -> Response:
         while True:
             message = await self._next(deadline)
             if isinstance(message, Response):
@@ -140,25 +140,25 @@ class Link:
 
     async def _next(self, deadline: float | None) -> Message:
         while (message := self._wire.next_message()) is None:
-            # Waited for even where something is there: an agent that talks without pause must not be all that runs.
+            # Wait even if data is there: an agent that sends without pause must not keep other tasks from running.
             await self._waits.readable(self._socket, deadline)
             self._wire.receive_data(self._receive())
         if isinstance(message, Notification) and message.method == "closing":
             self.hung_up = True
-            said = from_wire(message.values[0] if message.values else None)
-            # To a connection that was used before it may have been said before the request came: a new one tells.
-            raise ConnectionLost(f"the agent hung up: {said.message}", sent=True) if self.used else said
+            error = from_wire(message.values[0] if message.values else None)
+            # On a used connection the agent may have sent this before the request arrived: a new connection will tell.
+            raise ConnectionLost(f"the agent hung up: {error.message}", sent=True) if self.used else error
         return message
 
     def _send(self, data: bytes) -> bytes:
-        """Send what there is room for; the rest."""
+        """Send as much as the kernel takes, and return the rest."""
         try:
             return data[self._socket.send(data) :]
         except BlockingIOError:
             return data
 
     def _receive(self) -> bytes:
-        """What has come; nothing, where the kernel spoke too soon. Raises `ConnectionLost` at the end."""
+        """Return what has arrived; nothing after a spurious wake-up. Raises `ConnectionLost` at the end."""
         try:
             data = self._socket.recv(_READ_SIZE)
         except BlockingIOError:
@@ -167,15 +167,15 @@ class Link:
             raise ConnectionLost("the agent hung up", sent=True)
         return data
 
-    async def _last_words(self) -> AgentError | None:
-        """Why the agent hung up before anything was asked of it, if it said so.
+    async def _closing_error(self) -> AgentError | None:
+        """Return the agent's reason for closing the connection before a request, if it sent one.
 
-        What it said to a connection that had been used before is of no interest: a new one may do better.
+        On a used connection the reason doesn't matter: a new connection may succeed.
         """
         if self.used:
             return None
         try:
-            await self._answer(time.monotonic() + _LAST_WORDS)
+            await self._response(time.monotonic() + _CLOSING_TIMEOUT)
         except AgentError as error:
             return None if isinstance(error, ConnectionLost) else error
         except (OSError, WireError):
@@ -184,11 +184,11 @@ class Link:
 
 
 async def connect(path: str, waits: Waits) -> Link:
-    """A new connection to the agent at that path, after a look at who listens there.
+    """Connect to the agent at the path, and check that this user listens there.
 
     Raises:
-        AgentNotRunning: nobody does, or is too busy.
-        UntrustedAgent: another user does, or others may enter the directory: nothing was sent.
+        AgentNotRunning: no agent listens, or it is too busy.
+        UntrustedAgent: another user listens, or may enter the directory: nothing was sent.
 
     """
     try:
@@ -212,7 +212,7 @@ async def connect(path: str, waits: Waits) -> Link:
 def _check_server(connection: socket.socket, path: str) -> None:
     _, uid = peer_credentials(connection)
     if uid != os.geteuid():
-        raise UntrustedAgent(f"who listens at {path} is the user {uid}, not you: nothing was sent")
+        raise UntrustedAgent(f"the user {uid}, not you, listens at {path}: nothing was sent")
 
 
 def _lost(error: OSError | WireError) -> ConnectionLost:

@@ -1,15 +1,14 @@
-"""What came of a logout."""
+"""The result of a logout."""
 
 from collections.abc import Mapping
 
 
 class Logout:
-    """A session that was forgotten; true where the provider took its refresh token back.
+    """A session was deleted; true if its refresh token was revoked at the provider.
 
-    `revoked` says the same as the truth value. `reason` is a sentence, where the agent did not ask the provider since
-    that might have ended the sessions of other accounts; it names them. `end_session_url` is where a browser ends the
-    login at the provider itself, whose cookie would let the next login in without a password; None: the provider has no
-    such page.
+    `revoked` equals the truth value. `reason` is a sentence if the agent did not revoke the token because that could
+    have ended the sessions of other accounts, which it names; else None. `end_session_url` is the provider's logout
+    page for a browser, whose cookie would otherwise allow the next login without a password; None if there is none.
     """
 
     __slots__ = ("end_session_url", "reason", "revoked")
@@ -23,16 +22,16 @@ class Logout:
         return self.revoked
 
     def __repr__(self) -> str:
-        # Not the address: another version's agent may put an ID token into it, as the hint that the standard has.
-        address = None if self.end_session_url is None else "…"
-        return f"Logout(revoked={self.revoked!r}, end_session_url={address}, reason={self.reason!r})"
+        # Without the URL: another version's agent may put an ID token in it, as `id_token_hint`.
+        url = None if self.end_session_url is None else "…"
+        return f"Logout(revoked={self.revoked!r}, end_session_url={url}, reason={self.reason!r})"
 
 
 def logout_from(result: Mapping[str, object]) -> Logout:
-    """What came of it, by the result of `logout`."""
-    address, reason = result.get("end_session_url"), result.get("reason")
+    """Return the `Logout` from the result of the method `logout`."""
+    url, reason = result.get("end_session_url"), result.get("reason")
     return Logout(
         revoked=result.get("revoked") is True,
-        end_session_url=address if isinstance(address, str) and address else None,
+        end_session_url=url if isinstance(url, str) and url else None,
         reason=reason if isinstance(reason, str) and reason else None,
     )

@@ -19,23 +19,23 @@ READY, EXPIRED, LOGIN_REQUIRED, LOCKED, LOGGED_OUT = STATES = (
 )
 IDLE, RUNNING, RETRYING, NO_RENEWAL = RENEWALS = ("idle", "running", "retrying", "none")
 
-# What kind of failure an error, or a session's trouble, is. Programs may decide by it; more words may come.
+# The kinds of failure of an error or a session. Programs may depend on them; later versions may add some.
 FAILURES = (
-    "unreachable",  # the provider can't be reached, or its reply was lost
-    "busy",  # the provider has trouble, or was asked too often
+    "unreachable",  # the provider can't be reached, or its response was lost
+    "busy",  # the provider has an outage, or was asked too often
     "refused",  # the provider, or an API, doesn't allow this
     "misconfigured",  # the account, or the client at the provider, must be corrected
-    "invalid_response",  # the provider sent what must not be used
+    "invalid_response",  # the provider sent a response that must not be used
     "reauthentication_required",  # a person has to log in again
     "session_expired",  # the session has reached its end
     "narrowed",  # the provider took scopes from the session
-    "wrong_user",  # it is another user's
-    "account_changed",  # the configuration says otherwise since the login, or has no such account any more
+    "wrong_user",  # the session would be another user's
+    "account_changed",  # the account was changed in the configuration since the login, or removed
     "clock",  # this machine's clock is wrong
-    "locked",  # the store waits for a person
+    "locked",  # the store is locked, and waits for a person
     "store_failed",  # the store can't be read or written
-    "cancelled",  # whoever asked called it off, something newer took its place, or nobody logged in in time
-    "unsupported",  # this agent, or this provider, doesn't do that
+    "cancelled",  # the caller cancelled it, something newer replaced it, or nobody logged in in time
+    "unsupported",  # the agent or the provider doesn't support it
     "defect",  # a defect of the agent; its log says more
 )
 
@@ -65,16 +65,16 @@ _NAME_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 
 
 def is_account_name(value: object) -> bool:
-    """Whether a value may be an account's name: `[A-Za-z0-9._-]{1,64}`."""
+    """Return whether the value is a valid account name: `[A-Za-z0-9._-]{1,64}`."""
     return isinstance(value, str) and 0 < len(value) <= _NAME_LENGTH and _NAME_LETTERS.issuperset(value)
 
 
-# Longer than any that a server takes: most stop at 8 KiB.
+# Longer than any server accepts: most stop at 8 KiB.
 _URL_LENGTH = 16_384
 
 
 class Kind:
-    """What values a parameter takes: a test, and the words for it."""
+    """The kind of values that a parameter takes: a predicate, and the words for it in an error."""
 
     __slots__ = ("accepts", "words")
 
@@ -83,7 +83,7 @@ class Kind:
         self.accepts = accepts
 
 
-# Longer than any timeout or lifetime that means something, and short enough for every clock's arithmetic.
+# Longer than any useful timeout or lifetime, and short enough for every clock's arithmetic.
 _CENTURY = 3_155_760_000.0
 
 
@@ -92,8 +92,8 @@ def _is_seconds(value: object) -> bool:
     return (type(value) is int or type(value) is float) and 0 <= value <= _CENTURY
 
 
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)  # pyright: ignore[reportUnknownVariableType] -- an item's type is what is asked
+def _is_string_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)  # pyright: ignore[reportUnknownVariableType] -- the item's type is being checked
 
 
 # Deep enough for what applications keep, and half of what a message may be.
@@ -102,13 +102,13 @@ _INTEGERS = range(-(2**63), 2**64)  # MessagePack's
 
 
 def _is_json(value: object, levels: int = _DEEPEST) -> bool:
-    """Whether JSON and the wire both have it: no NaN, no bytes, no key but a text."""
+    """Return whether JSON and MessagePack can both represent the value: no NaN, no bytes, only strings as keys."""
     if value is None or isinstance(value, (str, bool)):
         return True
     if isinstance(value, int):
         return value in _INTEGERS
     if isinstance(value, float):
-        return value - value == 0  # of an infinity, or of what is no number, that is no number
+        return value - value == 0  # false for an infinity or a NaN
     if isinstance(value, (list, tuple)):
         return levels > 0 and all(_is_json(item, levels - 1) for item in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- an item's type is what is asked
     return levels > 0 and _is_json_map(value, levels)
@@ -122,13 +122,13 @@ def _is_json_map(value: object, levels: int = _DEEPEST) -> bool:
 
 
 ACCOUNT = Kind("an account's name, 1 to 64 of A-Z a-z 0-9 . _ -", is_account_name)
-TEXT = Kind("a text", lambda value: type(value) is str)
-FULL_TEXT = Kind("a text that is not empty", lambda value: type(value) is str and value != "")
+STRING = Kind("a string", lambda value: type(value) is str)
+NON_EMPTY_STRING = Kind("a string that is not empty", lambda value: type(value) is str and value != "")
 URL = Kind("a URL of at most 16 KiB", lambda value: type(value) is str and 0 < len(value) <= _URL_LENGTH)
 SECONDS = Kind("a number of seconds, 0 or more", _is_seconds)
 FLAG = Kind("true or false", lambda value: type(value) is bool)
-TEXTS = Kind("a list of texts", _is_texts)
-JSON_MAP = Kind("a map of texts to what JSON can hold, nested 16 deep at most", _is_json_map)
+STRING_LIST = Kind("a list of strings", _is_string_list)
+JSON_MAP = Kind("a map of strings to JSON values, nested at most 16 deep", _is_json_map)
 FLOW = Kind('"browser" or "device"', lambda value: value in ("browser", "device"))
 
 REFRESH_TIMEOUT = 15.0
@@ -137,13 +137,12 @@ PROFILE_MAX_AGE = 300.0
 
 
 class Method:
-    """One method: its parameters, which of them it needs, what its result always has, and how it may be called.
+    """One method: its parameters, which of them are required, its result, and how a client may call it.
 
-    `result`: names of fields, for whoever reads this; a test holds the agent to it. None: it answers `true`.
-    `timeout`: how long it waits by default, in seconds, when the request doesn't say.
-    `longest`: for a method without a timeout, how long an answer may take, in seconds.
-    `repeatable`: whether asking a second time does no more than asking once, so that a client may repeat it
-    when the connection broke.
+    `result`: the fields that the result always has; a test checks the agent's results. None: the result is `true`.
+    `timeout`: how long the agent waits by default, in seconds.
+    `longest`: for a method without a timeout, how long a response may take, in seconds.
+    `repeatable`: whether the method is idempotent, so that a client may repeat it after the connection broke.
     """
 
     __slots__ = ("longest", "parameters", "repeatable", "required", "result", "timeout")
@@ -166,83 +165,88 @@ class Method:
         self.repeatable = repeatable
 
 
-_WHO = {"account": ACCOUNT}
-_WHAT = {**_WHO, "audience": FULL_TEXT, "scope": TEXT}
+_ACCOUNT = {"account": ACCOUNT}
+_ACCESS_TOKEN = {**_ACCOUNT, "audience": NON_EMPTY_STRING, "scope": STRING}
 _TOKEN = ("account", "access_token", "token_type", "expires_at", "scope", "audience")
 
 METHODS: dict[str, Method] = {
-    "hello": Method({"client": TEXT}, result=("protocol", "version", "features", "pid", "agent_id")),
-    "token": Method({**_WHAT, "url": URL, "min_ttl": SECONDS, "force": FLAG}, result=_TOKEN, timeout=REFRESH_TIMEOUT),
+    "hello": Method({"client": STRING}, result=("protocol", "version", "features", "pid", "agent_id")),
+    "token": Method(
+        {**_ACCESS_TOKEN, "url": URL, "min_ttl": SECONDS, "force": FLAG}, result=_TOKEN, timeout=REFRESH_TIMEOUT
+    ),
     "id_token": Method(
-        {**_WHO, "min_ttl": SECONDS}, result=("account", "id_token", "expires_at"), timeout=REFRESH_TIMEOUT
+        {**_ACCOUNT, "min_ttl": SECONDS}, result=("account", "id_token", "expires_at"), timeout=REFRESH_TIMEOUT
     ),
     "rejected": Method(
-        {**_WHAT, "access_token": FULL_TEXT},
+        {**_ACCESS_TOKEN, "access_token": NON_EMPTY_STRING},
         required=("access_token",),
         result=_TOKEN,
         timeout=REFRESH_TIMEOUT,
     ),
-    "has_valid": Method({**_WHAT, "min_ttl": SECONDS}, result=("valid", "renewable")),
+    "has_valid": Method({**_ACCESS_TOKEN, "min_ttl": SECONDS}, result=("valid", "renewable")),
     "profile": Method(
-        {**_WHO, "max_age": SECONDS},
+        {**_ACCOUNT, "max_age": SECONDS},
         result=("account", "claims", "fetched_at", "stale"),
         timeout=REFRESH_TIMEOUT,
     ),
-    "user": Method({**_WHO, "fields": TEXTS}, result=("user",), timeout=REFRESH_TIMEOUT),
-    "user_metadata": Method(_WHO, result=("user_metadata",), timeout=REFRESH_TIMEOUT),
+    "user": Method({**_ACCOUNT, "fields": STRING_LIST}, result=("user",), timeout=REFRESH_TIMEOUT),
+    "user_metadata": Method(_ACCOUNT, result=("user_metadata",), timeout=REFRESH_TIMEOUT),
     "update_user_metadata": Method(
-        {**_WHO, "user_metadata": JSON_MAP, "clear": FLAG},
+        {**_ACCOUNT, "user_metadata": JSON_MAP, "clear": FLAG},
         required=("user_metadata",),
         result=("user_metadata",),
         timeout=REFRESH_TIMEOUT,
         repeatable=False,
     ),
-    "status": Method({**_WHO, "clients": FLAG}, result=("agent", "accounts")),
+    "status": Method({**_ACCOUNT, "clients": FLAG}, result=("agent", "accounts")),
     "login": Method(
-        {**_WHO, "flow": FLOW, "switch_user": FLAG, "client_secret": FULL_TEXT},
+        {**_ACCOUNT, "flow": FLOW, "switch_user": FLAG, "client_secret": NON_EMPTY_STRING},
         required=("flow",),
         result=("login_id", "expires_at"),
         repeatable=False,
-        # The provider's metadata and a device's code, 30 s each.
+        # Requests for the provider's metadata and for a device code, 30 s each.
         longest=70.0,
     ),
     "login_redirect": Method(
-        {"login_id": FULL_TEXT, "url": FULL_TEXT}, required=("login_id", "url"), result=None, repeatable=False
+        {"login_id": NON_EMPTY_STRING, "url": NON_EMPTY_STRING},
+        required=("login_id", "url"),
+        result=None,
+        repeatable=False,
     ),
     "login_result": Method(
-        {"login_id": FULL_TEXT},
+        {"login_id": NON_EMPTY_STRING},
         required=("login_id",),
         result=RECORD,
         timeout=LOGIN_TIMEOUT,
         repeatable=False,
     ),
-    "login_cancel": Method({"login_id": FULL_TEXT}, required=("login_id",), result=None, repeatable=False),
+    "login_cancel": Method({"login_id": NON_EMPTY_STRING}, required=("login_id",), result=None, repeatable=False),
     "import": Method(
-        {**_WHO, "refresh_token": FULL_TEXT, "switch_user": FLAG, "client_secret": FULL_TEXT},
+        {**_ACCOUNT, "refresh_token": NON_EMPTY_STRING, "switch_user": FLAG, "client_secret": NON_EMPTY_STRING},
         required=("refresh_token",),
         result=RECORD,
-        # A refresh token is used up by it: asked twice, it would present the same one twice.
+        # It uses up the refresh token: a second call would send the same one again.
         repeatable=False,
-        # Three attempts of the provider's 30 s, and some.
+        # Three attempts of 30 s each, and some.
         longest=120.0,
     ),
     "logout": Method(
-        {**_WHO, "revoke": FLAG, "revoke_shared": FLAG}, result=("revoked",), repeatable=False, longest=60.0
+        {**_ACCOUNT, "revoke": FLAG, "revoke_shared": FLAG}, result=("revoked",), repeatable=False, longest=60.0
     ),
-    "refresh": Method(_WHO, result=_TOKEN, timeout=REFRESH_TIMEOUT),
+    "refresh": Method(_ACCOUNT, result=_TOKEN, timeout=REFRESH_TIMEOUT),
     "reload": Method({}, result=("added", "changed", "removed")),
-    "watch": Method({"accounts": TEXTS}, result=("agent_id", "accounts")),
+    "watch": Method({"accounts": STRING_LIST}, result=("agent_id", "accounts")),
 }
 
 
 def check(method: str, parameters: Mapping[str, object]) -> Method:
-    """The method of that name, when the parameters are what it takes.
+    """Return the method of that name if it accepts the parameters.
 
-    An unknown parameter is an error: a request whose `audience` was ignored would be answered wrongly.
+    An unknown parameter is an error: if an agent ignored `audience`, the token would be for another API.
 
     Raises:
         UnknownMethod: there is no such method.
-        InvalidRequest: a parameter is unknown, missing or of the wrong kind; the error names it.
+        InvalidRequest: a parameter is unknown, missing or of the wrong kind; the error's `parameter` names it.
 
     """
     spec = METHODS.get(method)

@@ -1,4 +1,4 @@
-"""Where the agent's socket is: the one definition, for the agent, its commands and every client."""
+"""The path of the agent's socket, for the agent, its commands and every client."""
 
 import os
 import sys
@@ -10,13 +10,13 @@ SUN_PATH = 104 if sys.platform == "darwin" else 108
 
 
 def socket_path() -> str:
-    """The socket's absolute path.
+    """Return the socket's absolute path.
 
-    `$AUTH_AGENT_SOCK`, else `$XDG_RUNTIME_DIR/auth-agent/agent.sock`, else in a directory of the user's own
-    under the platform's runtime directory or, where there is none, its state directory.
+    `$AUTH_AGENT_SOCK`, else `$XDG_RUNTIME_DIR/auth-agent/agent.sock`, else in the user's directory below the platform's
+    runtime directory or, if there is none, its state directory.
 
     Raises:
-        Misconfigured: the path is relative, or longer than a socket's may be.
+        Misconfigured: the path is relative, or too long for a socket.
 
     """
     path = os.environ.get("AUTH_AGENT_SOCK") or os.path.join(_directory(), "agent.sock")  # noqa: PTH118 -- pathlib would double a client's start
@@ -24,14 +24,13 @@ def socket_path() -> str:
         raise Misconfigured(f"the socket's path must be absolute: {path!r} (from {_variable()})")
     if len(os.fsencode(path)) >= SUN_PATH:
         raise Misconfigured(
-            f"the socket's path is longer than the {SUN_PATH - 1} bytes that a socket's may have: {path!r}; "
-            "set AUTH_AGENT_SOCK to a shorter one"
+            f"the socket's path is longer than {SUN_PATH - 1} bytes: {path!r}; set AUTH_AGENT_SOCK to a shorter path"
         )
     return path
 
 
 def _variable() -> str:
-    """Which variable the path comes from."""
+    """Return the environment variable that the path comes from."""
     first = ("AUTH_AGENT_SOCK", "XDG_RUNTIME_DIR", "XDG_STATE_HOME")
     return next((name for name in first if os.environ.get(name)), "HOME")
 

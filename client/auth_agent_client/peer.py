@@ -1,11 +1,11 @@
-"""Who is on the other end of a Unix socket, as the kernel says: asked by both sides."""
+"""The process at the other end of a Unix socket, as the kernel reports it. Used by both sides."""
 
 import socket
 import struct
 import sys
 
-# macOS, <sys/un.h>: the level, and options that Python does not name; the answer to the first is a `struct xucred`,
-# which begins with a version and the uid.
+# macOS, <sys/un.h>: the level and options that Python lacks. LOCAL_PEERCRED returns a `struct xucred`, which begins
+# with a version and the uid.
 _SOL_LOCAL = 0
 _LOCAL_PEERCRED = 1
 _LOCAL_PEERPID = 2
@@ -13,10 +13,10 @@ _XUCRED_SIZE = 76
 
 
 def peer_credentials(connection: socket.socket) -> tuple[int, int]:
-    """The pid and the uid of who connected, or listened, as they were then.
+    """Return the pid and uid of the peer at the time of connect(2) or listen(2).
 
     Raises:
-        OSError: the kernel doesn't say; the peer may have gone.
+        OSError: the kernel doesn't know them; the peer may have gone.
 
     """
     if sys.platform == "darwin":

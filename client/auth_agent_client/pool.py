@@ -1,10 +1,10 @@
-"""The connections of one client: a call takes an idle one, or opens one, so that no call waits for another."""
+"""The connections of one client: a call takes an idle one or opens one, so that no call waits for another."""
 
 import os
 
+from .call import Call
 from .errors import AgentNotRunning, ConnectionLost
 from .link import Link, connect
-from .question import Question
 from .waiting import Waits
 from .wire import WireError
 
@@ -12,7 +12,7 @@ from .wire import WireError
 class Pool:
     """The connections to the agent at one path. Threads may share it: it needs no lock.
 
-    `most_idle`: as many as are kept, those of calls at the same moment; more are closed after use.
+    `most_idle`: how many idle connections are kept; further ones are closed after use.
     """
 
     def __init__(self, path: str, waits: Waits, *, most_idle: int) -> None:
@@ -22,49 +22,49 @@ class Pool:
         self._idle: list[Link] = []
 
     def close(self) -> None:
-        """Close those that are idle; a call opens a new one."""
-        while (link := self._popped()) is not None:
+        """Close the idle connections. A later call opens a new one."""
+        while (link := self._pop_idle()) is not None:
             link.close()
 
-    async def call(self, question: Question) -> dict[str, object]:
-        """The result of a question, asked again where the agent was restarted and that does no harm."""
-        link, result = await self.take(question)
+    async def call(self, call: Call) -> dict[str, object]:
+        """Return the result of a call, repeated if the agent was restarted and that does no harm."""
+        link, result = await self.take(call)
         self._give_back(link)
         return result
 
-    async def take(self, question: Question) -> tuple[Link, dict[str, object]]:
-        """The result of a question, and the connection that it came over, which is the caller's from now on."""
+    async def take(self, call: Call) -> tuple[Link, dict[str, object]]:
+        """Return the connection of a call, which the caller then owns, and its result."""
         repeated = False
         while True:
             link = self._idle_link() or await connect(self.path, self._waits)
             used_before = link.used
             try:
-                result = await link.call(question)
+                result = await link.call(call)
             except ConnectionLost as error:
                 link.close()
-                # The agent was restarted since the connection was last used; or is just leaving, and let a new one go
-                # unheard: that is believed once, and not of what speaks another protocol.
-                unheard = not repeated and not isinstance(error.__cause__, WireError)
-                if (used_before or unheard) and (question.repeatable or not error.details["sent"]):
+                # The agent was restarted since the connection was last used; or it is just ending, and closed a new
+                # one without a response. The latter is repeated once, but not with a peer that breaks the protocol.
+                may_repeat_once = not repeated and not isinstance(error.__cause__, WireError)
+                if (used_before or may_repeat_once) and (call.repeatable or not error.details["sent"]):
                     repeated = repeated or not used_before
                     continue
                 raise
             except BaseException:
-                # An error that the agent answered leaves the connection good; a call that was cancelled, or
-                # interrupted, does not: its reply would be the next one's.
+                # After an error of the agent the connection can be used again. After a cancelled or interrupted call
+                # it can't: the next call would read the response to this one.
                 link.close() if link.waiting else self._give_back(link)
                 raise
             return link, result
 
     async def wait_for_end(self, timeout: float) -> bool:
-        """Wait until the agent ends; whether it did within `timeout` seconds."""
+        """Wait until the agent ends, and return whether it did within `timeout` seconds."""
         try:
             link = self._idle_link() or await connect(self.path, self._waits)
         except AgentNotRunning:
             return True
         try:
-            if not link.used:  # one that never spoke would be hung up on
-                await link.call(Question("hello", {}))
+            if not link.used:  # the agent closes a connection without a request
+                await link.call(Call("hello", {}))
             return await link.wait_for_end(timeout)
         except ConnectionLost:
             return True
@@ -74,18 +74,18 @@ class Pool:
     def _idle_link(self) -> Link | None:
         pid = os.getpid()
         while True:
-            link = self._popped()
+            link = self._pop_idle()
             if link is None:
                 return None
             if link.pid == pid and not link.is_over():
                 return link
-            # The agent's end of it is closed; or it is the parent's, whose descriptor stays open when ours is closed.
+            # The agent closed it; or it belongs to the parent process, whose descriptor stays open.
             link.close()
 
-    def _popped(self) -> Link | None:
+    def _pop_idle(self) -> Link | None:
         try:
             return self._idle.pop()
-        except IndexError:  # there is none; or another thread took it
+        except IndexError:  # there is none, or another thread took it
             return None
 
     def _give_back(self, link: Link) -> None:

@@ -1,20 +1,20 @@
-"""What a provider tells of a user, as clients get it."""
+"""The profile of a user."""
 
 from collections.abc import Mapping
 
 from .errors import Internal
 
-# How some providers write what is to be true or false.
+# Some providers send booleans as strings.
 _TRUTHS: dict[object, bool] = {"true": True, "false": False}
 
 
 class Profile:
     """What the provider says of the user: its UserInfo (OpenID Connect Core 1.0, section 5.3).
 
-    `claims` has all of it as it came, custom claims too; the properties are the standard ones of these, None where
-    the provider didn't tell, or told something else than the standard has there. `fetched_at` is Unix time in
-    seconds: when the provider was asked. Where it is `stale`, the provider could not be asked again in time: these are
-    the claims from then; or, where it never could be, those of the ID token, and `fetched_at` is when that was issued.
+    `claims` has all claims unchanged, also custom ones. The properties are the standard claims, None if the provider
+    sent none or one of another type. `fetched_at` is Unix time in seconds: when the provider sent the claims. `stale`
+    means that the provider could not be reached: the claims are old, or those of the ID token if there are no others,
+    and `fetched_at` is when that was issued.
     """
 
     __slots__ = ("account", "claims", "fetched_at", "stale")
@@ -27,93 +27,93 @@ class Profile:
 
     @property
     def sub(self) -> str | None:
-        """Who the user is at that provider: the one claim that never changes."""
-        return self._text("sub")
+        """The user's identifier at the provider, which never changes."""
+        return self._string("sub")
 
     @property
     def name(self) -> str | None:
-        """The full name, as it is to be shown."""
-        return self._text("name")
+        """The full name, for display."""
+        return self._string("name")
 
     @property
     def given_name(self) -> str | None:
-        """The first name, or names."""
-        return self._text("given_name")
+        """The given names."""
+        return self._string("given_name")
 
     @property
     def family_name(self) -> str | None:
-        """The last name, or names."""
-        return self._text("family_name")
+        """The surnames."""
+        return self._string("family_name")
 
     @property
     def nickname(self) -> str | None:
-        """What the user is called casually."""
-        return self._text("nickname")
+        """The casual name."""
+        return self._string("nickname")
 
     @property
     def email(self) -> str | None:
-        """The address of the user's mail; `email_verified` says whether it is known to be the user's."""
-        return self._text("email")
+        """The email address; see `email_verified`."""
+        return self._string("email")
 
     @property
     def email_verified(self) -> bool | None:
-        """Whether the provider has made sure that the mail address is the user's."""
-        told = self.claims.get("email_verified")
-        if isinstance(told, bool):
-            return told
-        return _TRUTHS.get(told) if isinstance(told, str) else None
+        """Whether the provider has verified that the user controls the email address."""
+        value = self.claims.get("email_verified")
+        if isinstance(value, bool):
+            return value
+        return _TRUTHS.get(value) if isinstance(value, str) else None
 
     @property
     def picture(self) -> str | None:
-        """The address of a picture of the user."""
-        return self._text("picture")
+        """The URL of a picture of the user."""
+        return self._string("picture")
 
     @property
     def updated_at(self) -> float | None:
-        """When the provider last changed what it knows, as Unix time in seconds.
+        """When the user's data last changed, as Unix time in seconds.
 
-        So the standard has it. Where the claim is a date and time in ISO 8601, as at Auth0, that is made such a number.
+        The standard has a number. A date and time in ISO 8601, as Auth0 sends it, is converted.
         """
-        told = self.claims.get("updated_at")
-        if isinstance(told, (int, float)) and not isinstance(told, bool):
-            # A NaN equals nothing, and an infinity is no time.
-            return float(told) if told == told and abs(told) < _NO_TIME else None  # noqa: PLR0124 -- as said
-        return _unix_time(told) if isinstance(told, str) else None
+        value = self.claims.get("updated_at")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            # False for a NaN and for an infinity.
+            return float(value) if value == value and abs(value) < _NO_TIME else None  # noqa: PLR0124 -- a NaN is not equal to itself
+        return _unix_time(value) if isinstance(value, str) else None
 
-    def _text(self, name: str) -> str | None:
-        told = self.claims.get(name)
-        return told if isinstance(told, str) else None
+    def _string(self, name: str) -> str | None:
+        value = self.claims.get(name)
+        return value if isinstance(value, str) else None
 
     def __repr__(self) -> str:
         return f"Profile(account={self.account!r}, sub={self.sub!r}, claims=…, stale={self.stale!r})"
 
 
-# Beyond every date there is a name for.
+# Seconds. Beyond the range of datetime.
 _NO_TIME = 1e12
 
 
-def _unix_time(text: str) -> float | None:
-    """The time that an ISO 8601 text says, which is UTC where it says no zone; None: it says none."""
-    from datetime import UTC, datetime  # noqa: PLC0415 -- few programs ask for it, and all would pay
+def _unix_time(string: str) -> float | None:
+    """Parse a date and time in ISO 8601, in UTC if it has no zone; return None if it is not one."""
+    from datetime import UTC, datetime  # noqa: PLC0415 -- few programs need it, and it would slow down the start of all
 
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(string)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 
 
 def profile_from(result: Mapping[str, object]) -> Profile:
-    """The profile in the result of `profile`. Raises `Internal` where there is none."""
+    """Return the profile from the result of `profile`. Raises `Internal` if it is not one."""
     account, fetched_at = result.get("account"), result.get("fetched_at")
     if not (isinstance(account, str) and isinstance(fetched_at, (int, float))):
-        raise Internal("the agent answered with no profile")
+        raise Internal("the result of profile is not a profile")
     return Profile(account, map_from(result, "claims"), float(fetched_at), stale=result.get("stale") is True)
 
 
 def map_from(result: Mapping[str, object], name: str) -> dict[str, object]:
-    """The map of that name in a result. Raises `Internal` where there is none."""
-    found = result.get(name)
-    if not isinstance(found, dict):
-        raise Internal(f"the agent answered with no {name}")
-    return found  # pyright: ignore[reportUnknownVariableType] -- the wire's keys are texts
+    """Return a map in a result by its name. Raises `Internal` if it is not a map."""
+    value = result.get(name)
+    if not isinstance(value, dict):
+        raise Internal(f"the agent sent no map {name}")
+    return value  # pyright: ignore[reportUnknownVariableType] -- the wire accepts only strings as keys

@@ -1,4 +1,4 @@
-"""How an account's session is doing, as `status` and `watch` say it."""
+"""The record of an account in `status` and `watch`."""
 
 from .remedy import Remedy, remedies_from_wire
 from .values import integer, number, string
@@ -7,56 +7,56 @@ from .values import integer, number, string
 class Record(dict[str, object]):
     """The record of an account; never a token. Times are Unix time in seconds.
 
-    It is the map that the agent sent: `record["state"]` works too, what a newer agent adds is there by its name, and
-    `json.dumps` writes all of it. A property never raises: a field that is missing, or of another type than the
-    protocol's, reads as None, or as what the property says.
+    It is the map that the agent sent: `record["state"]` works too, it has the fields that a newer agent adds, and
+    `json.dumps` writes all of it. A property never raises: if a field is missing or has the wrong type, the property is
+    None, or the default in its description.
     """
 
     __slots__ = ()
 
     @property
     def account(self) -> str:
-        """The account's name; "" where the agent gave none."""
+        """The account's name; "" if the agent sent none."""
         return string(self.get("account")) or ""
 
     @property
     def issuer(self) -> str | None:
-        """The provider: the session's, or the configuration's where there is no session."""
+        """The issuer of the session, or of the configuration if there is no session."""
         return string(self.get("issuer"))
 
     @property
     def subject(self) -> str | None:
-        """Who is logged in, as the provider identifies its users."""
+        """The subject identifier of the user who is logged in (`sub`)."""
         return string(self.get("subject"))
 
     @property
     def name(self) -> str | None:
-        """Who is logged in, as people know them."""
+        """A name for display of the user who is logged in."""
         return string(self.get("name"))
 
     @property
     def state(self) -> str:
-        """A word of `messages.STATES`, or a newer agent's; "" where the agent gave none."""
+        """One of `messages.STATES`, or a newer agent's state; "" if the agent sent none."""
         return string(self.get("state")) or ""
 
     @property
     def renewal(self) -> str:
-        """A word of `messages.RENEWALS`, or a newer agent's; "" where the agent gave none."""
+        """One of `messages.RENEWALS`, or a newer agent's word; "" if the agent sent none."""
         return string(self.get("renewal")) or ""
 
     @property
     def saved(self) -> bool:
-        """False while the store lacks what the agent holds; else true."""
+        """False while the session in memory is not saved in the store; else true."""
         return self.get("saved") is not False
 
     @property
     def reason(self) -> str | None:
-        """What is wrong, in a word or a sentence that may quote the provider; None where nothing is."""
+        """What is wrong: a word, or a sentence that may quote the provider; None if nothing is."""
         return string(self.get("reason"))
 
     @property
     def failure(self) -> str | None:
-        """What kind of failure that is: a word of `messages.FAILURES`; None where nothing failed."""
+        """The kind of failure, one of `messages.FAILURES`; None if nothing failed."""
         return string(self.get("failure"))
 
     @property
@@ -66,40 +66,40 @@ class Record(dict[str, object]):
 
     @property
     def expires_at(self) -> float | None:
-        """When the access token expires; None where there is none."""
+        """When the access token expires; None if there is none."""
         return number(self.get("expires_at"))
 
     @property
     def lifetime_assumed(self) -> bool:
-        """Whether `expires_at` is the agent's assumption: the provider gave no lifetime."""
+        """Whether `expires_at` is an assumption because the provider sent no `expires_in`."""
         return self.get("lifetime_assumed") is True
 
     @property
     def refresh_at(self) -> float | None:
-        """When the next refresh is due; None where none is."""
+        """When the next refresh is due; None if none is."""
         return number(self.get("refresh_at"))
 
     @property
     def last_refresh_at(self) -> float | None:
-        """When the last refresh was; None where there was none."""
+        """When the last refresh was; None if there was none."""
         return number(self.get("last_refresh_at"))
 
     @property
     def refreshes(self) -> int:
-        """How many refreshes the session has had; 0 where the agent doesn't say."""
+        """How many refreshes the session has had; 0 if the agent sent no number."""
         return integer(self.get("refreshes")) or 0
 
     @property
     def session_ends_at(self) -> float | None:
-        """When the provider ends the session, whatever is refreshed; None where that is not known."""
+        """When the provider ends the session, despite refreshes; None if that is not known."""
         return number(self.get("session_ends_at"))
 
     @property
     def epoch(self) -> int:
-        """A number that changes at login, import and logout; 0 where the agent doesn't say."""
+        """A number that changes at login, import and logout; 0 if the agent sent none."""
         return integer(self.get("epoch")) or 0
 
     @property
     def revision(self) -> int:
-        """A number that changes whenever the record does; an agent's own. 0 where the agent doesn't say."""
+        """A number that changes with the record, until the agent ends; 0 if the agent sent none."""
         return integer(self.get("revision")) or 0

@@ -1,4 +1,4 @@
-"""What helps where something is wrong: in words, and as a command that can be run."""
+"""Remedies: what helps if something is wrong, as a sentence and as a command."""
 
 from collections.abc import Mapping
 
@@ -9,8 +9,8 @@ class Remedy:
     """One thing that helps.
 
     `text` says what to do, without a full stop: "log in again". `command` has the arguments of the command that does
-    it, the program first; it is empty where no command does. Both were made by the agent or by the client: nothing
-    that a provider, a browser or another user wrote is in them.
+    it, the program first; it is empty if there is no command. Neither contains anything that a provider, a browser or
+    another user wrote.
     """
 
     __slots__ = ("command", "text")
@@ -21,8 +21,8 @@ class Remedy:
 
     @property
     def line(self) -> str:
-        """The command as one types it in a shell, each argument quoted where it has to be; "" where there is none."""
-        import shlex  # noqa: PLC0415 -- most programs show no remedy, and all would pay
+        """The command for a shell, with arguments quoted as needed; "" if there is none."""
+        import shlex  # noqa: PLC0415 -- most programs show no remedy, and it would slow down the start of all
 
         return shlex.join(self.command)
 
@@ -39,21 +39,21 @@ class Remedy:
         return hash((self.text, self.command))
 
 
-# ---- what helps before an agent answers
+# ---- remedies without an agent
 
 
 def start_agent() -> Remedy:
-    """No agent listens."""
+    """Return what helps if no agent listens."""
     return Remedy("start one", "auth-agent", "run")
 
 
 def close_directory(directory: str) -> Remedy:
-    """Others may enter the directory of the socket."""
+    """Return what helps if others may enter the directory of the socket."""
     return Remedy("let nobody else in", "chmod", "700", directory)
 
 
 def another_socket() -> Remedy:
-    """The place of the socket can't be trusted."""
+    """Return what helps if the directory of the socket can't be trusted."""
     return Remedy("set AUTH_AGENT_SOCK to a socket in a directory of your own")
 
 
@@ -61,7 +61,7 @@ def another_socket() -> Remedy:
 
 
 def remedies_to_wire(remedies: tuple[Remedy, ...]) -> list[dict[str, object]]:
-    """The remedies as the protocol has them: maps of `text` and, where there is one, `command`."""
+    """Return the remedies as maps of the protocol: `text` and, if there is one, `command`."""
     return [
         {"text": remedy.text, "command": list(remedy.command)} if remedy.command else {"text": remedy.text}
         for remedy in remedies
@@ -69,17 +69,17 @@ def remedies_to_wire(remedies: tuple[Remedy, ...]) -> list[dict[str, object]]:
 
 
 def remedies_from_wire(value: object) -> tuple[Remedy, ...]:
-    """The remedies of an error, a record or a store, by the protocol; what can't be read is left out.
+    """Return the remedies in an error, a record or a store; those that are not valid are left out.
 
-    An older agent has a string there, which is text and no command, whatever it says.
+    An older agent sends a string, which becomes the text of a remedy without a command.
     """
     if isinstance(value, str):
         return (Remedy(value),) if value else ()
     if not isinstance(value, list):
         return ()
     remedies: list[Remedy] = []
-    for one in value:  # pyright: ignore[reportUnknownVariableType] -- any list from the wire
-        fields: Mapping[object, object] = one if isinstance(one, Mapping) else {}  # pyright: ignore[reportUnknownVariableType] -- as above
+    for item in value:  # pyright: ignore[reportUnknownVariableType] -- any list from the wire
+        fields: Mapping[object, object] = item if isinstance(item, Mapping) else {}  # pyright: ignore[reportUnknownVariableType] -- as above
         text, command = fields.get("text"), fields.get("command")
         words: list[object] = command if isinstance(command, list) else []  # pyright: ignore[reportUnknownVariableType] -- as above
         if isinstance(text, str):

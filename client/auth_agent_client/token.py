@@ -1,4 +1,4 @@
-"""An access token, and an ID token, as clients get them."""
+"""Access tokens and ID tokens."""
 
 from collections.abc import Mapping
 
@@ -6,10 +6,9 @@ from .errors import Internal
 
 
 class Token:
-    """An access token that was valid when it was handed out, and what to send it as.
+    """An access token that was valid when the agent returned it.
 
-    `expires_at` is Unix time in seconds. `audience` and `scope` are what the token was granted for, as far as the
-    provider said.
+    `expires_at` is Unix time in seconds. `audience` and `scope` are those of the token, None if they are not known.
     """
 
     __slots__ = ("access_token", "account", "audience", "expires_at", "scope", "token_type")
@@ -31,14 +30,14 @@ class Token:
         self.audience = audience
 
     def headers(self, method: str, url: str) -> dict[str, str]:  # noqa: ARG002 -- see its docstring
-        """The headers that authorize one HTTP request; ask for each request anew.
+        """Return the headers that authorize one HTTP request; call it again for each request.
 
-        Today that is `Authorization` alone. A token that is bound to a key (DPoP, RFC 9449) needs a second header, a
-        proof for this method and URL: a program that uses this method will need no change for that.
+        Today that is only `Authorization`. A token that is bound to a key (DPoP, RFC 9449) needs a second header, a
+        proof for this method and URL: a program that calls this method will need no change for that.
 
         Args:
             method: the request's method, such as "GET".
-            url: the whole URL that it is sent to.
+            url: the complete URL of the request.
 
         """
         return {"Authorization": self.authorization}
@@ -46,7 +45,7 @@ class Token:
     @property
     def authorization(self) -> str:
         """The value of an HTTP request's `Authorization` header (RFC 6750, section 2.1)."""
-        # Providers write `bearer` too, and some APIs take only the RFC's spelling.
+        # Some providers send `bearer`, and some APIs accept only the RFC's spelling.
         scheme = "Bearer" if self.token_type.lower() == "bearer" else self.token_type
         return f"{scheme} {self.access_token}"
 
@@ -55,7 +54,7 @@ class Token:
 
 
 def token_from(result: Mapping[str, object]) -> Token:
-    """The token in the result of `token`, `rejected` or `refresh`. Raises `Internal` where there is none."""
+    """Return the token from the result of `token`, `rejected` or `refresh`. Raises `Internal` if it is not one."""
     account, access_token = result.get("account"), result.get("access_token")
     token_type, expires_at = result.get("token_type"), result.get("expires_at")
     scope, audience = result.get("scope"), result.get("audience")
@@ -65,7 +64,7 @@ def token_from(result: Mapping[str, object]) -> Token:
         and isinstance(token_type, str)
         and isinstance(expires_at, (int, float))
     ):
-        raise Internal("the agent answered with no token")
+        raise Internal("the agent sent no token")
     return Token(
         account,
         access_token,
@@ -77,9 +76,9 @@ def token_from(result: Mapping[str, object]) -> Token:
 
 
 class IDToken:
-    """What the provider says of the user, signed by it (OpenID Connect Core 1.0, section 2): for the client itself.
+    """An ID token: claims about the user, signed by the provider for the client (OpenID Connect Core 1.0, section 2).
 
-    It is no access token: an API that takes it for one is mistaken. `expires_at` is Unix time in seconds.
+    It is not an access token: an API must not accept it as one. `expires_at` is Unix time in seconds.
     """
 
     __slots__ = ("account", "expires_at", "id_token")
@@ -94,8 +93,8 @@ class IDToken:
 
 
 def id_token_from(result: Mapping[str, object]) -> IDToken:
-    """The token in the result of `id_token`. Raises `Internal` where there is none."""
+    """Return the token from the result of `id_token`. Raises `Internal` if it is not one."""
     account, id_token, expires_at = result.get("account"), result.get("id_token"), result.get("expires_at")
     if not (isinstance(account, str) and isinstance(id_token, str) and isinstance(expires_at, (int, float))):
-        raise Internal("the agent answered with no ID token")
+        raise Internal("the agent sent no ID token")
     return IDToken(account, id_token, float(expires_at))

@@ -1,7 +1,7 @@
-"""How a client waits: the one thing that the blocking client and the asynchronous one do differently.
+"""Waiting: the one thing that the blocking client and the asynchronous client do differently.
 
-All else is written once, in coroutines (`Link`, `Pool`, `Watch`). Those of the blocking client wait inside, by the
-kernel, so that they never suspend, and a single step, `finish`, runs them from start to end.
+The rest is written once, as coroutines (`Link`, `Pool`, `Watch`). In the blocking client they wait with system calls
+and never suspend, so that `finish` runs them from start to end in a single step.
 """
 
 import select
@@ -11,37 +11,37 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 
-# Seconds that an agent which is too busy to accept is given.
+# Seconds to wait for an agent that is too busy to accept a connection.
 CONNECT_TIMEOUT = 10.0
 
 
 class Waits(ABC):
-    """What has to be waited for; a `deadline` is on the monotonic clock, None where there is none."""
+    """The operations that wait. A `deadline` is on the monotonic clock; None means no deadline."""
 
     @abstractmethod
     async def connect(self, path: str) -> socket.socket:
-        """A new connection, once the agent has room for it.
+        """Connect, and wait while the agent's backlog is full.
 
         Raises:
-            OSError: nobody listens there; a `TimeoutError` or `BlockingIOError` where there was no room.
+            OSError: nobody listens there; a `TimeoutError` or `BlockingIOError` if the backlog stayed full.
 
         """
 
     @abstractmethod
     async def readable(self, connection: socket.socket, deadline: float | None) -> None:
-        """Return when there is something to read, or its end. Raises a `TimeoutError` at the deadline."""
+        """Wait until there is data or the end of the stream. Raises a `TimeoutError` at the deadline."""
 
     @abstractmethod
     async def writable(self, connection: socket.socket, deadline: float | None) -> None:
-        """Return when there is room to write. Raises a `TimeoutError` at the deadline."""
+        """Wait until data can be written. Raises a `TimeoutError` at the deadline."""
 
     @abstractmethod
     async def pause(self, seconds: float) -> None:
-        """Let so much time pass."""
+        """Wait for that time."""
 
 
 class Blocking(Waits):
-    """Waits by the kernel, and lets the whole thread wait."""
+    """Waits with system calls, which block the thread."""
 
     async def connect(self, path: str) -> socket.socket:
         deadline = time.monotonic() + CONNECT_TIMEOUT
@@ -50,7 +50,7 @@ class Blocking(Waits):
             try:
                 connection.getpeername()
             except OSError as error:
-                # A signal came while the backlog was full, and Python takes the interrupted connect for a finished one.
+                # After a signal during connect(2) with a full backlog, Python returns as if the connection were made.
                 connection.close()
                 if time.monotonic() > deadline:
                     raise TimeoutError from error
@@ -68,9 +68,9 @@ class Blocking(Waits):
 
 
 def finish(coroutine: Coroutine[object, None, object]) -> StopIteration:
-    """Run a coroutine that waits by `Blocking` to its end, whose `value` is the result.
+    """Run a coroutine that waits with `Blocking`, and return its end, whose `value` is the result.
 
-    Not the result itself: a function from any type to the same takes `typing`, which costs a program milliseconds.
+    It doesn't return the result itself: a generic function needs `typing`, whose import costs milliseconds.
     """
     try:
         coroutine.send(None)
@@ -82,8 +82,8 @@ def finish(coroutine: Coroutine[object, None, object]) -> StopIteration:
 def _try_to_connect(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     try:
-        # A blocking connect with a limit of the kernel's: one without blocking fails at once on Linux when the
-        # backlog is full, instead of waiting for its turn.
+        # A blocking connect with a timeout in the kernel: on Linux a non-blocking connect fails at once if the backlog
+        # is full.
         limit = struct.pack("ll", int(CONNECT_TIMEOUT), 0)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         connection.connect(path)
@@ -95,7 +95,7 @@ def _try_to_connect(path: str) -> socket.socket:
 
 def _poll(connection: socket.socket, event: int, deadline: float | None) -> None:
     left = None if deadline is None else deadline - time.monotonic()
-    if left is not None and left <= 0:  # it talks without pause, and never answers
+    if left is not None and left <= 0:  # the agent sends without pause, but no response
         raise TimeoutError
     poll = select.poll()
     poll.register(connection, event)

@@ -1,7 +1,7 @@
 """The protocol's framing without I/O: bytes in, messages out; messages in, bytes out.
 
-MessagePack-RPC as its specification has it. A `Connection` is one side of one connection, of either kind: an
-agent takes requests and answers them, a client sends requests and takes answers and notifications.
+The framing is MessagePack-RPC. A `Connection` is one side of one connection: the agent receives requests and sends
+responses and notifications, a client does the opposite.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,16 +12,16 @@ from .errors import AgentError, Internal, InvalidRequest, from_wire, to_wire
 
 __all__ = ["Connection", "Message", "Notification", "Request", "Response", "WireError"]
 
-# The largest honest message is an `update_user_metadata`; a mebibyte leaves it room.
+# The largest legitimate message is an `update_user_metadata`, which is far smaller than a mebibyte.
 MAX_MESSAGE = 1 << 20
-# Deeper than any metadata that a person could read; shallow enough for every recursive reader of it.
+# Deeper than any useful metadata; shallow enough for every recursive function.
 MAX_DEPTH = 32
-# A mebibyte of `[]` is a million lists and a fifth of a second; honest metadata has thousands of values.
+# A mebibyte of `[]` is a million lists and takes 0.2 s; legitimate metadata has thousands of values.
 MAX_VALUES = 50_000
-# Below this many bytes a message can't have enough values to matter, and isn't counted.
+# The values in a message of fewer bytes are not counted: they are too few to matter.
 _SMALL = 4096
 _MAX_ID = 0xFFFF_FFFF
-# What msgpack allocates to begin with, and lets grow: its defaults are a mebibyte and more for each connection.
+# The initial size of msgpack's buffers, which grow: its defaults are more than a mebibyte for each connection.
 _BUFFER = 1024
 _LARGE = 64 * 1024
 
@@ -30,11 +30,11 @@ _REQUEST_LENGTH, _RESPONSE_LENGTH, _NOTIFICATION_LENGTH = 4, 4, 3
 
 
 class WireError(Exception):
-    """The other side broke the protocol: the connection is of no further use."""
+    """The peer broke the protocol: the connection can't be used any more."""
 
 
 class Request:
-    """A request: its id, method and named parameters (whose meaning isn't checked here)."""
+    """A request: its id, method and named parameters, which are not checked here."""
 
     __slots__ = ("id", "method", "parameters")
 
@@ -45,7 +45,7 @@ class Request:
 
 
 class Response:
-    """The answer to the request of that id: a result, or an error."""
+    """The response to the request of that id: a result or an error."""
 
     __slots__ = ("error", "id", "result")
 
@@ -56,7 +56,7 @@ class Response:
 
 
 class Notification:
-    """What is said without being asked."""
+    """A notification: its method and values."""
 
     __slots__ = ("method", "values")
 
@@ -69,14 +69,14 @@ Message = Request | Response | Notification
 
 
 class Connection:
-    """One side of a connection: which requests are open, and the bytes of a message that isn't whole yet."""
+    """One side of a connection: its open requests, and the bytes of an incomplete message."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        # Finds where a message ends without building it, so that half a message costs its bytes and no more.
+        # Finds the end of a message without decoding it, so that an incomplete message costs only its bytes.
         self._scanner = self._new_scanner()
         self._fed = 0  # bytes given to the scanner
-        self._taken = 0  # bytes of messages that were handed out
+        self._taken = 0  # bytes of messages that were returned
         self._packer = self._new_packer()
         self._received: set[int] = set()
         self._sent: set[int] = set()
@@ -85,36 +85,38 @@ class Connection:
 
     @staticmethod
     def _new_packer() -> msgpack.Packer:
-        # "replace": a provider's JSON may hold half of a surrogate pair, which UTF-8 can't.
+        # "replace": a provider's JSON may contain half of a surrogate pair, which UTF-8 can't encode.
         return msgpack.Packer(unicode_errors="replace", buf_size=_BUFFER)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] -- msgpack-types knows 1.0's
 
     @staticmethod
     def _new_scanner() -> msgpack.Unpacker:
-        return msgpack.Unpacker(max_buffer_size=0, read_size=_BUFFER)  # 0: the limit is ours, on what is pending
+        return msgpack.Unpacker(
+            max_buffer_size=0, read_size=_BUFFER
+        )  # 0: no limit, since `_next_body` limits the pending bytes
 
     @property
     def pending(self) -> int:
-        """How many bytes are held that no message was made of yet."""
+        """The number of bytes that don't form a complete message yet."""
         return len(self._buffer)
 
     @property
     def open_requests(self) -> int:
-        """How many requests were received and not answered."""
+        """The number of requests that were received and not answered."""
         return len(self._received)
 
-    # ---- what comes in
+    # ---- receiving
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes as they came; `next_message` then says what they hold."""
+        """Add received bytes, for `next_message`."""
         self._buffer += data
         self._scanner.feed(data)
         self._fed += len(data)
 
     def next_message(self) -> Message | None:
-        """The next whole message, or None when more bytes are needed.
+        """Return the next complete message; None if more bytes are needed.
 
         Raises:
-            WireError: what came is no MessagePack-RPC, too large or too deep, or reuses an id that is open.
+            WireError: the data is not MessagePack-RPC, is too large or too deep, or reuses the id of an open request.
                 Every later call raises it again.
 
         """
@@ -125,12 +127,12 @@ class Connection:
             return None if body is None else self._message(_decode(body))
         except WireError as error:
             self._broken = str(error)
-            self._let_go()
+            self._release()
             raise
 
     def _next_body(self) -> bytes | None:
-        all_was_looked_at = self._fed == self._scanner.tell()
-        end = None if all_was_looked_at else self._scan()
+        is_scanned = self._fed == self._scanner.tell()
+        end = None if is_scanned else self._scan()
         if end is None:
             if self.pending > MAX_MESSAGE:
                 raise WireError(f"a message is larger than {MAX_MESSAGE} bytes")
@@ -141,27 +143,27 @@ class Connection:
         body = bytes(self._buffer[:size])
         del self._buffer[:size]
         self._taken = end
-        if size > _LARGE and not self._buffer:  # what was allocated for one large message need not be kept
-            self._let_go()
+        if size > _LARGE and not self._buffer:  # free the memory of a large message
+            self._release()
         return body
 
-    def _let_go(self) -> None:
-        """Hold nothing of what came, neither here nor in the scanner, which has a copy of its own."""
+    def _release(self) -> None:
+        """Free the received bytes, also the scanner's copy of them."""
         self._buffer.clear()
         self._scanner, self._fed, self._taken = self._new_scanner(), 0, 0
 
     def _scan(self) -> int | None:
-        """Where the next message ends, counted from the connection's first byte; None: not yet there."""
+        """Return the end of the next message, counted from the connection's first byte; None if it is incomplete."""
         try:
             self._scanner.skip()
         except msgpack.OutOfData:
             return None
         except (ValueError, msgpack.UnpackException) as error:
-            raise WireError("this is no MessagePack") from error
+            raise WireError("the data is not MessagePack") from error
         return self._scanner.tell()
 
     def _message(self, value: object) -> Message:
-        # By hand, not by `match`: this is on the way of every token, and four times as fast.
+        # Four times as fast as `match`; every token passes here.
         parts = _list(value)
         if parts:
             kind = parts[0] if type(parts[0]) is int else None
@@ -171,31 +173,31 @@ class Connection:
                 return self._response(parts[1], parts[2], parts[3])
             if kind == _NOTIFICATION and len(parts) == _NOTIFICATION_LENGTH:
                 return _notification(parts[1], parts[2])
-        raise WireError("this is no message of MessagePack-RPC")
+        raise WireError("the data is not a message of MessagePack-RPC")
 
     def _request(self, id_: object, method: object, params: object) -> Request:
         if type(id_) is not int or not 0 <= id_ <= _MAX_ID:
-            raise WireError("a request's id must be a whole number of 32 bits")
+            raise WireError("a request's id must be an unsigned 32-bit integer")
         if id_ in self._received:
             raise WireError(f"the id {id_} belongs to a request that is still open")
         if type(method) is not str:
-            raise WireError("a request's method must be a text")
+            raise WireError("a request's method must be a string")
         self._received.add(id_)
         return Request(id_, method, _parameters(params))
 
     def _response(self, id_: object, error: object, result: object) -> Response:
         if type(id_) is not int or id_ not in self._sent:
-            raise WireError("there is an answer to what wasn't asked")
+            raise WireError("a response has the id of no open request")
         self._sent.discard(id_)
         return Response(id_, None if error is None else from_wire(error), result)
 
-    # ---- what goes out
+    # ---- sending
 
     def request(self, method: str, parameters: Mapping[str, object]) -> tuple[int, bytes]:
-        """A new request's id, and the bytes to send.
+        """Return the id and the bytes of a new request.
 
         Raises:
-            InvalidRequest: it is larger than a message may be, or holds what is no text.
+            InvalidRequest: it is too large for a message, or a string can't be encoded as UTF-8.
 
         """
         id_ = self._last_id
@@ -204,33 +206,33 @@ class Connection:
         try:
             data: bytes = msgpack.packb([_REQUEST, id_, method, [parameters] if parameters else []])
         except UnicodeEncodeError:
-            raise InvalidRequest(f"{method}: a parameter is no text that UTF-8 can hold") from None
+            raise InvalidRequest(f"{method}: a parameter can't be encoded as UTF-8") from None
         if len(data) > MAX_MESSAGE:
             raise InvalidRequest(f"{method}: the request is larger than {MAX_MESSAGE} bytes")
         self._last_id = id_
         self._sent.add(id_)
         return id_, data
 
-    def answer(self, request: Request, result: object) -> bytes:
-        """The bytes of a request's result."""
+    def respond(self, request: Request, result: object) -> bytes:
+        """Return the bytes of a response with a result."""
         data = self._pack([_RESPONSE, request.id, None, result])
         if len(data) > MAX_MESSAGE:
             self._packer = self._new_packer()
-            return self.refuse(request, Internal(f"the answer is larger than the {MAX_MESSAGE} bytes of a message"))
+            return self.respond_with_error(request, Internal(f"the result is larger than {MAX_MESSAGE} bytes"))
         self._received.discard(request.id)
         return data
 
-    def refuse(self, request: Request, error: AgentError) -> bytes:
-        """The bytes of a request's error."""
+    def respond_with_error(self, request: Request, error: AgentError) -> bytes:
+        """Return the bytes of a response with an error."""
         self._received.discard(request.id)
         return self._pack([_RESPONSE, request.id, to_wire(error), None])
 
     def notify(self, method: str, *values: object) -> bytes:
-        """The bytes of a notification."""
+        """Return the bytes of a notification."""
         return self._pack([_NOTIFICATION, method, list(values)])
 
     def closing(self, reason: str, code: str = InvalidRequest.code) -> bytes:
-        """The bytes that tell the other side why it is hung up on."""
+        """Return the bytes of a notification that says why the connection is closed."""
         return self.notify("closing", {"code": code, "message": reason})
 
     def _pack(self, message: list[object]) -> bytes:
@@ -251,7 +253,7 @@ def _parameters(params: object) -> dict[str, object]:
 def _notification(method: object, values: object) -> Notification:
     elements = _list(values)
     if type(method) is not str or elements is None:
-        raise WireError("a notification needs a method, a text, and an array")
+        raise WireError("a notification must have a method, a string, and an array")
     return Notification(method, elements)
 
 
@@ -269,18 +271,18 @@ def _decode(body: bytes) -> object:
                 max_map_len=MAX_VALUES,
             )
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise WireError(f"this is no message that can be read: {_cause(error)}") from None
+        raise WireError(f"the message can't be decoded: {_cause(error)}") from None
     _check_depth(value, MAX_DEPTH)
     return value
 
 
 def _cause(error: Exception) -> str:
-    # Not the library's text: a UnicodeDecodeError's repr holds the bytes, and those may be a secret.
-    return "a text is not UTF-8" if isinstance(error, UnicodeDecodeError) else type(error).__name__
+    # Without the library's message: a UnicodeDecodeError contains the bytes, which may be a secret.
+    return "a string is not UTF-8" if isinstance(error, UnicodeDecodeError) else type(error).__name__
 
 
 class _Count:
-    """Stops the decoder, while it decodes, at a message of too many values."""
+    """Counts the values while a message is decoded, and stops the decoder if there are too many."""
 
     def __init__(self) -> None:
         self.values = 0
@@ -290,7 +292,7 @@ class _Count:
         return items
 
     def keyed(self, pairs: Iterable[tuple[object, object]]) -> dict[object, object]:
-        listed = [*pairs]  # a key that comes again takes time again
+        listed = [*pairs]  # duplicate keys count too
         self._add(2 * len(listed) + 1)
         return dict(listed)
 
@@ -301,20 +303,20 @@ class _Count:
 
 
 def _check_depth(value: object, room: int) -> None:
-    """Refuse what is nested too deep, a map's key that is no text, and MessagePack's extension types."""
+    """Raise a `WireError` for too many levels, a map's key that is not a string, or an extension type."""
     items = _list(value)
     if items is None:
         keyed = _map(value)
         if keyed is None:
             if type(value) in _PLAIN:
                 return
-            raise WireError("extension types have no meaning here")
+            raise WireError("extension types are not supported")
         for key in keyed:
             if type(key) is not str:
-                raise WireError("a map's key must be a text")
+                raise WireError("a map's key must be a string")
         items = list(keyed.values())
     if room == 0:
-        raise WireError(f"a message is nested deeper than {MAX_DEPTH}")
+        raise WireError(f"a message has more than {MAX_DEPTH} levels")
     for item in items:
         if type(item) not in _PLAIN:
             _check_depth(item, room - 1)
@@ -323,7 +325,7 @@ def _check_depth(value: object, room: int) -> None:
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 
 
-# `type(…) is`, since the decoder makes no subclasses. No checker can know the elements: ignored here, once.
+# `type(…) is` suffices, since the decoder creates no subclasses. The elements' types are unknown to a type checker.
 
 
 def _list(value: object) -> list[object] | None:

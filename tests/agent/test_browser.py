@@ -35,7 +35,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 def test_without_a_screen_there_is_no_browser(install: Install) -> None:
     install("xdg-open")
     assert browser.command() is None
-    assert not browser.open_address(ADDRESS)
+    assert not browser.open_url(ADDRESS)
 
 
 @pytest.mark.parametrize("variable", ["DISPLAY", "WAYLAND_DISPLAY"])
@@ -90,7 +90,7 @@ def test_the_address_is_one_argument_and_no_shell_sees_it(
     # It lives on, as a browser does.
     install("mine", f'echo noise; echo "$#|$1|$$" >{told}; exec /bin/sleep 30')
     monkeypatch.setenv("BROWSER", "mine")
-    assert browser.open_address(ADDRESS)
+    assert browser.open_url(ADDRESS)
     count, address, pid = until(told.read_text).split("|")
     session = os.getsid(int(pid))
     os.kill(int(pid), signal.SIGKILL)
@@ -103,11 +103,11 @@ def test_the_address_is_one_argument_and_no_shell_sees_it(
 def test_a_browser_that_fails_at_once_is_noticed(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("mine", "exit 3")
     monkeypatch.setenv("BROWSER", "mine")
-    assert not browser.open_address(ADDRESS)
+    assert not browser.open_url(ADDRESS)
     install("mine", "exit 0")
-    assert browser.open_address(ADDRESS)
+    assert browser.open_url(ADDRESS)
     install("mine").write_text("#!/not/there\n")
-    assert not browser.open_address(ADDRESS)
+    assert not browser.open_url(ADDRESS)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,6 @@ def test_what_no_login_asks_for_is_never_opened(
 ) -> None:
     install("mine", f"echo opened >{tmp_path}/told")
     monkeypatch.setenv("BROWSER", "mine")
-    assert not browser.open_address(address)
+    assert not browser.open_url(address)
     assert not (tmp_path / "told").exists()
-    assert browser.open_address("http://[::1]:8080/")
+    assert browser.open_url("http://[::1]:8080/")

@@ -84,7 +84,7 @@ def test_a_mail_address_that_is_not_verified_is_a_warning() -> None:
 def test_a_profile_that_is_stale_says_of_when_it_is() -> None:
     said = shown(CLAIMS, stale=True, fetched_at=NOW - 300).splitlines()
     assert said[0].startswith("▲ work")
-    assert f"  stale     as of {date(NOW - 300)}, 5 min ago; the provider could not be asked" in said
+    assert f"  stale     as of {date(NOW - 300)}, 5 min ago; the provider could not be reached" in said
     assert "stale" not in shown(CLAIMS)
 
 

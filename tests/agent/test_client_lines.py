@@ -7,8 +7,8 @@ from hypothesis import given, settings, strategies as st
 
 from auth_agent import remedies
 from auth_agent.cli.clients import client_lines, status_with_clients
+from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.terminal import Terminal, columns
-from auth_agent.cli.trouble import Trouble
 from auth_agent_client import Agent, Status
 from auth_agent_client.errors import InvalidRequest
 from tests.agent.test_status import VALUES
@@ -106,7 +106,7 @@ class Failing(Agent):
 
 
 def test_an_agent_that_does_not_count_is_to_be_restarted() -> None:
-    with pytest.raises(Trouble, match="an older one, which does not count") as raised:
+    with pytest.raises(CommandError) as raised:
         status_with_clients(Failing("clients"), "work")
     assert raised.value.remedy == (remedies.restart(),)
 

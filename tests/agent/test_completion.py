@@ -36,7 +36,7 @@ def test_the_tree_is_that_of_the_commands() -> None:
 def test_all_commands_are_offered_with_what_they_do() -> None:
     found = dict(candidates([""], list))
     assert {"token", "completion", "login", "status", "account", "metadata"} <= found.keys()
-    assert found["token"] == "Print an access token that is valid now."
+    assert found["token"] == "Print a valid access token."
     assert not any(" " in name for name in found)
 
 
@@ -125,7 +125,7 @@ def test_bash_is_given_only_what_it_replaces_and_the_others_the_help_too(capsys:
     completion.main(["--complete", "bash", "login", "--flow", "=", "d"])
     completion.main(["--complete", "zsh", "login", "--flow=d"])
     completion.main(["--complete", "fish", "tok"])
-    assert capsys.readouterr().out == "device\n--flow=device\t\ntoken\tPrint an access token that is valid now.\n"
+    assert capsys.readouterr().out == "device\n--flow=device\t\ntoken\tPrint a valid access token.\n"
 
 
 # ---- the script
@@ -141,7 +141,7 @@ def test_the_script_for_a_shell_is_printed(shell: str, capsys: pytest.CaptureFix
     ("arguments", "said"),
     [
         ([], "Missing argument 'bash|zsh|fish'."),
-        (["tcsh"], "Invalid value for 'bash|zsh|fish': 'tcsh' is none of bash, zsh, fish."),
+        (["tcsh"], "Invalid value for 'bash|zsh|fish': 'tcsh' is not one of bash, zsh, fish."),
         (["bash", "zsh"], "Got unexpected extra argument (zsh)"),
         (["--shell"], "No such option: --shell"),
     ],

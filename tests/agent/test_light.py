@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from auth_agent.cli import light
 from auth_agent.cli.commands import cli
-from auth_agent.cli.light import Command, Given, Option, UsageError, seconds
+from auth_agent.cli.light import Arguments, Command, Option, UsageError, seconds
 from auth_agent_client.errors import Denied
 from auth_agent_client.remedy import Remedy
 
@@ -25,13 +25,13 @@ COMMAND = Command(
 
 def test_options_stand_anywhere_and_have_their_values_behind_a_space_or_an_equals_sign() -> None:
     given = COMMAND.parse(["--from", "here", "sky", "--for=1.5", "--twice"])
-    assert (given.words, given.word) == (["sky"], "sky")
-    assert (given.text("--from"), given.seconds("--for"), given.flag("--twice")) == ("here", 1.5, True)
+    assert (given.words, given.first) == (["sky"], "sky")
+    assert (given.string("--from"), given.seconds("--for"), given.flag("--twice")) == ("here", 1.5, True)
 
 
 def test_what_is_left_out_is_none() -> None:
     given = COMMAND.parse([])
-    assert (given.word, given.text("--from"), given.seconds("--for"), given.flag("--twice")) == (
+    assert (given.first, given.string("--from"), given.seconds("--for"), given.flag("--twice")) == (
         None,
         None,
         None,
@@ -40,7 +40,7 @@ def test_what_is_left_out_is_none() -> None:
 
 
 def test_of_an_option_that_stands_twice_the_last_one_holds() -> None:
-    assert COMMAND.parse(["--from=a", "--from=b"]).text("--from") == "b"
+    assert COMMAND.parse(["--from=a", "--from=b"]).string("--from") == "b"
 
 
 def test_behind_two_hyphens_nothing_is_an_option() -> None:
@@ -49,8 +49,8 @@ def test_behind_two_hyphens_nothing_is_an_option() -> None:
 
 
 def test_an_option_may_have_an_empty_value_or_one_that_looks_like_an_option() -> None:
-    assert COMMAND.parse(["--from="]).text("--from") == ""
-    assert COMMAND.parse(["--from", "--twice"]).text("--from") == "--twice"
+    assert COMMAND.parse(["--from="]).string("--from") == ""
+    assert COMMAND.parse(["--from", "--twice"]).string("--from") == "--twice"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_mistake_is_told_as_click_would(arguments: list[str], words: str) -> N
 
 
 def test_help_is_laid_out_as_click_does_it(capsys: pytest.CaptureFixture[str]) -> None:
-    def never(_: Given) -> None:
+    def never(_: Arguments) -> None:
         raise AssertionError
 
     assert COMMAND.run(["sky", "--help"], never) == 0
@@ -105,7 +105,7 @@ def test_a_mistake_has_an_exit_code_and_points_at_the_help(capsys: pytest.Captur
 
 
 def test_what_the_agent_refuses_has_its_exit_code_and_what_helps(capsys: pytest.CaptureFixture[str]) -> None:
-    def refuse(_: Given) -> None:
+    def refuse(_: Arguments) -> None:
         raise Denied("not this one", remedy=[Remedy("take another one", "auth-agent", "look", "sea")])
 
     assert COMMAND.run([], refuse) == 6

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from auth_agent.cli.condition import condition
+from auth_agent.cli.condition import condition_of
 from auth_agent.cli.status import change, overview, status_lines
 from auth_agent.cli.terminal import Terminal, columns
 from auth_agent_client.messages import RECORD, RENEWALS, STATES
@@ -218,7 +218,7 @@ def test_a_failure_is_told_before_the_end_of_a_session() -> None:
 def test_the_end_of_a_session_that_has_passed_is_told_as_such() -> None:
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW - 60))
     assert field("problem", shown(session_ends_at=NOW - 60)) == (
-        f"log in again: the provider ends the session, {date} was its time"
+        f"log in again: the provider ended the session at {date}"
     )
 
 
@@ -229,7 +229,7 @@ def test_the_end_of_a_session_that_has_passed_is_told_as_such() -> None:
 def test_what_is_not_persistent_loses_every_session(store: dict[str, object]) -> None:
     store = {**store, "backend": None}
     assert field("store", shown(), store=store) == "sessions are kept in memory only"
-    assert field("reboot", shown(), store=store) == "would lose every session, as the agent's end does"
+    assert field("reboot", shown(), store=store) == "would lose every session, and so would the end of the agent"
 
 
 def test_a_missing_keyring_is_a_problem_with_a_remedy() -> None:
@@ -248,7 +248,7 @@ def test_a_locked_keyring_is_told_once_with_the_command_that_unlocks_it() -> Non
     assert said.count("security unlock-keychain") == 1
     assert said.count("the store, see below") == 2
     assert "  problem  the keyring is locked\n  help     unlock it: security unlock-keychain\n" in said
-    assert "  unread   2 sessions still to be read from there\n" in said
+    assert "  unread   2 sessions still to be read from the store\n" in said
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_what_is_not_saved_would_be_lost() -> None:
 
 
 def test_what_is_not_saved_of_other_accounts_is_counted() -> None:
-    assert field("reboot", shown(), store={"unsaved": 1}) == "would lose what is not saved yet of 1 session"
+    assert field("reboot", shown(), store={"unsaved": 1}) == "would lose the unsaved changes of 1 session"
 
 
 # ---- the agent
@@ -334,7 +334,7 @@ def test_no_line_is_wider_than_the_terminal_but_a_command_that_stands_alone(widt
     lines = status(*EVERY, LONG, terminal=terminal, **agent).splitlines()
     lines += [line for record in (*EVERY, LONG) for line in change(record, NOW, terminal, "12:00:00  ")]
     wide = {line.strip() for line in map(bare, lines) if columns(line) > width}
-    helps = {one.line for record in (*EVERY, LONG) for one in condition(record, NOW).remedy}
+    helps = {one.line for record in (*EVERY, LONG) for one in condition_of(record, NOW).remedy}
     assert wide <= helps
     assert [line for line in helps if line not in "\n".join(map(bare, lines))] == []  # whole, to be copied
 

@@ -8,7 +8,7 @@ import termios
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from auth_agent.cli.terminal import PLAIN, Piece, Terminal, columns, duration, terminal
+from auth_agent.cli.terminal import PLAIN, Piece, Terminal, columns, duration, terminal_of
 
 COLOURFUL = Terminal(colour=True)
 
@@ -69,26 +69,26 @@ def test_a_time_has_its_two_largest_units(seconds: float, words: str) -> None:
     ],
 )
 def test_a_terminal_has_colours_unless_somebody_says_otherwise(environ: dict[str, str], *, colour: bool) -> None:
-    assert terminal(Screen(), environ) == Terminal(None, colour)
+    assert terminal_of(Screen(), environ) == Terminal(None, colour)
 
 
 @pytest.mark.parametrize(("force", "colour"), [("", False), ("0", False), ("1", True)])
 def test_a_pipe_is_plain_and_has_no_width_whatever_the_terminal_beside_it(force: str, *, colour: bool) -> None:
     environ = {"TERM": "xterm", "COLUMNS": "80", "CLICOLOR_FORCE": force}
     with open(os.devnull, "w", encoding="latin-1") as stream:  # noqa: PTH123 -- no file
-        assert terminal(stream, environ) == Terminal(None, colour, "latin-1")
+        assert terminal_of(stream, environ) == Terminal(None, colour, "latin-1")
 
 
 @pytest.mark.parametrize(("told", "width"), [("80", 80), ("120", 120), ("30", 30), ("7", None), ("wide", None)])
 def test_the_width_is_what_the_environment_says_if_that_is_of_use(told: str, width: int | None) -> None:
-    assert terminal(Screen(), {"COLUMNS": told}).width == width
+    assert terminal_of(Screen(), {"COLUMNS": told}).width == width
 
 
 def test_a_real_terminals_width_is_asked_for() -> None:
     main, sub = os.openpty()
     with os.fdopen(main, "wb"), os.fdopen(sub, "w") as stream:
         termios.tcsetwinsize(sub, (24, 97))
-        assert terminal(stream, {"TERM": "xterm"}).width == 97
+        assert terminal_of(stream, {"TERM": "xterm"}).width == 97
 
 
 @pytest.mark.parametrize(("encoding", "symbol"), [("utf-8", "●"), ("ascii", "*"), ("latin-1", "*"), ("nonsense", "*")])

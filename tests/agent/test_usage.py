@@ -131,4 +131,4 @@ def test_the_longest_names_fit_in_half_a_message() -> None:
         program = Program(KEY * 64, f"{KEY * 196}{number:04}", KEY * 100)
         usage.count(Client(program), "update_user_metadata", "x" * 64)
     assert len(usage.rows()) == MOST_ROWS
-    assert len(Connection().answer(Request(1, "status", {}), {"clients": usage.rows()})) < MAX_MESSAGE / 2
+    assert len(Connection().respond(Request(1, "status", {}), {"clients": usage.rows()})) < MAX_MESSAGE / 2

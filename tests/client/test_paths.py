@@ -76,7 +76,8 @@ def test_a_relative_path_is_refused_and_its_variable_named(monkeypatch: pytest.M
     monkeypatch.setenv("AUTH_AGENT_SOCK", path)
     with pytest.raises(Misconfigured) as raised:
         socket_path()
-    assert raised.value.message == f"the socket's path must be absolute: {path!r} (from AUTH_AGENT_SOCK)"
+    assert repr(path) in raised.value.message
+    assert "from AUTH_AGENT_SOCK" in raised.value.message
 
 
 def test_a_relative_runtime_directory_is_not_blamed_on_another_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +95,7 @@ def test_the_longest_path_that_a_socket_may_have_passes(monkeypatch: pytest.Monk
 
 def test_a_path_of_a_byte_more_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTH_AGENT_SOCK", "/" + "a" * (SUN_PATH - 1))
-    with pytest.raises(Misconfigured, match="set AUTH_AGENT_SOCK to a shorter one"):
+    with pytest.raises(Misconfigured, match="AUTH_AGENT_SOCK"):
         socket_path()
 
 
@@ -102,13 +103,13 @@ def test_a_path_is_measured_in_bytes_and_not_in_letters(monkeypatch: pytest.Monk
     path = "/" + "ä" * (SUN_PATH // 2)
     assert len(path) < SUN_PATH
     monkeypatch.setenv("AUTH_AGENT_SOCK", path)
-    with pytest.raises(Misconfigured, match="longer than"):
+    with pytest.raises(Misconfigured, match=f"{SUN_PATH - 1} bytes"):
         socket_path()
 
 
 def test_a_runtime_directory_that_is_too_long_is_refused_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "a" * SUN_PATH)
-    with pytest.raises(Misconfigured, match="longer than"):
+    with pytest.raises(Misconfigured, match=f"{SUN_PATH - 1} bytes"):
         socket_path()
 
 

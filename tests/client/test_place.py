@@ -69,7 +69,7 @@ def test_another_users_directory_is_not_trusted(directory: Path, server: socket.
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("path", ["missing/agent.sock", "run/missing.sock"])
 def test_where_nothing_is_no_agent_runs(path: str) -> None:
-    with Agent(path) as agent, pytest.raises(AgentNotRunning, match="auth-agent run"):
+    with Agent(path) as agent, pytest.raises(AgentNotRunning, match="no agent listens"):
         agent.hello()
 
 

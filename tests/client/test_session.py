@@ -8,7 +8,7 @@ from auth_agent_client import Agent, IDToken, Internal, InvalidRequest, Logout, 
 
 
 class Answering(Agent):
-    """Answers what it is told to, to whatever is asked, and notes that."""
+    """Returns the same result for every call, and records the last call."""
 
     def __init__(self, answer: Mapping[str, object]) -> None:
         super().__init__("/nonexistent/agent.sock")
@@ -41,7 +41,7 @@ def test_an_id_token_is_not_shown() -> None:
 @pytest.mark.parametrize("lacking", ["account", "id_token", "expires_at"])
 def test_an_answer_without_an_id_token_is_the_agents_defect(lacking: str) -> None:
     answer = {"account": "work", "id_token": "e30.e30.s", "expires_at": 4e9, lacking: None}
-    with pytest.raises(Internal, match="no ID token"):
+    with pytest.raises(Internal):
         Answering(answer).id_token()
 
 
@@ -61,30 +61,30 @@ def test_a_profile_has_the_standard_claims_by_name_and_all_of_them_in_claims() -
         "updated_at": 1_700_000_000,
         "https://acme.example/roles": ["admin", {"of": 7}],
     }
-    found = profile(**claims)
-    named = {name: getattr(found, name) for name in claims if not name.startswith("https:")}
-    assert found.claims == claims
+    result = profile(**claims)
+    named = {name: getattr(result, name) for name in claims if not name.startswith("https:")}
+    assert result.claims == claims
     assert named == {name: value for name, value in claims.items() if not name.startswith("https:")}
-    assert (found.account, found.fetched_at, found.stale) == ("work", 7.0, False)
+    assert (result.account, result.fetched_at, result.stale) == ("work", 7.0, False)
 
 
-def test_what_the_provider_did_not_tell_is_none() -> None:
-    found = profile(sub="auth0|alice")
+def test_a_claim_that_the_provider_did_not_send_is_none() -> None:
+    result = profile(sub="auth0|alice")
     names = [name for name, value in vars(Profile).items() if isinstance(value, property)]
     assert len(names) == 9
-    assert {name: getattr(found, name) for name in names} == {**dict.fromkeys(names), "sub": "auth0|alice"}
+    assert {name: getattr(result, name) for name in names} == {**dict.fromkeys(names), "sub": "auth0|alice"}
 
 
 @pytest.mark.parametrize("wrong", [7, None, True, ["Alice"], {"first": "Alice"}, b"Alice"])
 def test_a_claim_of_another_type_than_the_standard_has_is_none_and_kept(wrong: object) -> None:
     texts = ["sub", "name", "given_name", "family_name", "nickname", "email", "picture"]
-    found = profile(**dict.fromkeys(texts, wrong))
-    assert [getattr(found, name) for name in texts] == [None] * len(texts)
-    assert found.claims["name"] == wrong
+    result = profile(**dict.fromkeys(texts, wrong))
+    assert [getattr(result, name) for name in texts] == [None] * len(texts)
+    assert result.claims["name"] == wrong
 
 
 @pytest.mark.parametrize(
-    ("told", "meant"),
+    ("claim", "expected"),
     [
         (True, True),
         (False, False),
@@ -96,12 +96,12 @@ def test_a_claim_of_another_type_than_the_standard_has_is_none_and_kept(wrong: o
         ([], None),
     ],
 )
-def test_whether_the_mail_address_is_verified_is_told_in_two_ways(told: object, meant: object) -> None:
-    assert profile(email_verified=told).email_verified is meant
+def test_email_verified_is_a_boolean_or_a_string(claim: object, expected: object) -> None:
+    assert profile(email_verified=claim).email_verified is expected
 
 
 @pytest.mark.parametrize(
-    ("told", "meant"),
+    ("claim", "expected"),
     [
         (1_700_000_000, 1_700_000_000.0),
         (1_700_000_000.5, 1_700_000_000.5),
@@ -117,13 +117,11 @@ def test_whether_the_mail_address_is_verified_is_told_in_two_ways(told: object, 
         (["2023-11-14"], None),
     ],
 )
-def test_when_it_was_updated_is_a_number_as_in_the_standard_or_a_text_as_at_auth0(
-    told: object, meant: float | None
-) -> None:
-    assert profile(updated_at=told).updated_at == meant
+def test_updated_at_is_a_number_or_a_string_as_at_auth0(claim: object, expected: float | None) -> None:
+    assert profile(updated_at=claim).updated_at == expected
 
 
-def test_of_a_profile_its_repr_shows_whose_it_is_and_no_more() -> None:
+def test_the_repr_of_a_profile_shows_no_claim_but_sub() -> None:
     assert repr(profile(sub="auth0|alice", email="a@b.example")) == (
         "Profile(account='work', sub='auth0|alice', claims=…, stale=False)"
     )
@@ -133,7 +131,7 @@ def test_of_a_profile_its_repr_shows_whose_it_is_and_no_more() -> None:
 def test_an_answer_without_a_profile_is_the_agents_defect(lacking: str) -> None:
     claims: dict[str, object] = {}
     answer: dict[str, object] = {"account": "work", "claims": claims, "fetched_at": 7.0, "stale": False, lacking: None}
-    with pytest.raises(Internal, match="the agent answered with no"):
+    with pytest.raises(Internal):
         Answering(answer).profile()
 
 
@@ -147,9 +145,10 @@ def test_fields_may_be_any_collection(fields: object) -> None:
     assert client.asked["fields"] == ["name", "email"]
 
 
-def test_one_text_is_no_list_of_fields() -> None:
-    with pytest.raises(InvalidRequest, match="fields must be a list of texts"):
+def test_a_string_is_not_a_list_of_fields() -> None:
+    with pytest.raises(InvalidRequest) as raised:
         Agent("/nonexistent/agent.sock").user(fields="name")
+    assert raised.value.parameter == "fields"
 
 
 def test_metadata_is_asked_for_and_changed() -> None:
@@ -174,7 +173,7 @@ def test_metadata_that_json_cannot_hold_is_not_even_sent(value: object) -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"user_metadata": None}, {"user_metadata": []}])
 def test_an_answer_without_metadata_is_the_agents_defect(answer: dict[str, object]) -> None:
-    with pytest.raises(Internal, match="no user_metadata"):
+    with pytest.raises(Internal):
         Answering(answer).user_metadata()
 
 
@@ -183,15 +182,15 @@ def test_an_answer_without_metadata_is_the_agents_defect(answer: dict[str, objec
 
 @pytest.mark.parametrize("revoked", [True, False])
 def test_a_logout_is_true_where_the_refresh_token_was_revoked(revoked: bool) -> None:
-    found = Answering({"revoked": revoked}).logout()
-    assert isinstance(found, Logout)
+    result = Answering({"revoked": revoked}).logout()
+    assert isinstance(result, Logout)
     # An older agent gives no reason.
-    assert (bool(found), found.revoked, found.end_session_url, found.reason) == (revoked, revoked, None, None)
+    assert (bool(result), result.revoked, result.end_session_url, result.reason) == (revoked, revoked, None, None)
 
 
-def test_a_logout_tells_why_the_refresh_token_was_not_revoked() -> None:
-    found = Answering({"revoked": False, "reason": "it may end another session"}).logout()
-    assert (found.revoked, found.reason) == (False, "it may end another session")
+def test_a_logout_says_why_the_refresh_token_was_not_revoked() -> None:
+    result = Answering({"revoked": False, "reason": "it may end another session"}).logout()
+    assert (result.revoked, result.reason) == (False, "it may end another session")
 
 
 @pytest.mark.parametrize("reason", [None, "", 7, b"it", ["it"]])
@@ -208,9 +207,9 @@ def test_an_older_agent_is_asked_what_it_knows() -> None:
 
 def test_a_logout_has_the_address_where_a_browser_ends_the_login_and_does_not_show_it() -> None:
     address = "https://id.example/logout?id_token_hint=e30.e30.s"
-    found = Answering({"revoked": True, "end_session_url": address}).logout()
-    assert found.end_session_url == address
-    assert repr(found) == "Logout(revoked=True, end_session_url=…, reason=None)"
+    result = Answering({"revoked": True, "end_session_url": address}).logout()
+    assert result.end_session_url == address
+    assert repr(result) == "Logout(revoked=True, end_session_url=…, reason=None)"
     assert repr(Logout(revoked=False, end_session_url=None)) == (
         "Logout(revoked=False, end_session_url=None, reason=None)"
     )

@@ -194,11 +194,11 @@ def test_however_a_stream_is_cut_it_holds_the_same_messages(
     ],
 )
 def test_what_is_no_messagepack_rpc_is_refused_at_once(data: bytes) -> None:
-    assert refusal(data) in ("this is no MessagePack", "this is no message of MessagePack-RPC")
+    assert refusal(data) in ("the data is not MessagePack", "the data is not a message of MessagePack-RPC")
 
 
 def test_a_byte_that_messagepack_never_uses_is_refused_inside_a_message_too() -> None:
-    assert refusal(b"\x94\x00\x01\xc1") == "this is no MessagePack"
+    assert refusal(b"\x94\x00\x01\xc1") == "the data is not MessagePack"
 
 
 @pytest.mark.parametrize(
@@ -222,23 +222,23 @@ def test_a_byte_that_messagepack_never_uses_is_refused_inside_a_message_too() ->
     ],
 )
 def test_an_array_of_another_kind_or_length_is_refused(value: object) -> None:
-    assert refusal(msgpack.packb(value)) == "this is no message of MessagePack-RPC"
+    assert refusal(msgpack.packb(value)) == "the data is not a message of MessagePack-RPC"
 
 
 @pytest.mark.parametrize("kind", [False, 0.0])
 def test_a_message_s_kind_is_a_whole_number_and_nothing_that_equals_one(kind: object) -> None:
-    assert refusal(msgpack.packb([kind, 1, "m", []])) == "this is no message of MessagePack-RPC"
+    assert refusal(msgpack.packb([kind, 1, "m", []])) == "the data is not a message of MessagePack-RPC"
 
 
 @pytest.mark.parametrize("method", [None, 7, b"m", ["m"], {"m": 1}, True])
 def test_a_method_that_is_no_text_is_refused(method: object) -> None:
-    assert refusal(msgpack.packb([0, 1, method, []])) == "a request's method must be a text"
-    assert refusal(msgpack.packb([2, method, []])) == "a notification needs a method, a text, and an array"
+    assert refusal(msgpack.packb([0, 1, method, []])) == "a request's method must be a string"
+    assert refusal(msgpack.packb([2, method, []])) == "a notification must have a method, a string, and an array"
 
 
 @pytest.mark.parametrize("values", [None, 7, "text", {"a": 1}, b"", True])
 def test_a_notification_whose_values_are_no_array_is_refused(values: object) -> None:
-    assert refusal(msgpack.packb([2, "m", values])) == "a notification needs a method, a text, and an array"
+    assert refusal(msgpack.packb([2, "m", values])) == "a notification must have a method, a string, and an array"
 
 
 WRONG_PARAMS: list[object] = [
@@ -277,7 +277,7 @@ def test_a_map_key_that_is_no_text_is_refused_deep_inside_as_well(key: object) -
 
 
 # The decoder refuses some by itself.
-KEY_REFUSALS = ("a map's key must be a text", "this is no message that can be read: ValueError")
+KEY_REFUSALS = ("a map's key must be a string", "the message can't be decoded: ValueError")
 
 
 @pytest.mark.parametrize(
@@ -291,21 +291,23 @@ KEY_REFUSALS = ("a map's key must be a text", "this is no message that can be re
     ],
 )
 def test_extension_types_are_refused(value: object) -> None:
-    assert refusal(request_with(value)) == "extension types have no meaning here"
+    assert refusal(request_with(value)) == "extension types are not supported"
 
 
 def test_an_extension_type_in_the_place_of_a_message_is_refused() -> None:
-    assert refusal(msgpack.packb(msgpack.ExtType(5, b"data"))) == "extension types have no meaning here"
+    assert refusal(msgpack.packb(msgpack.ExtType(5, b"data"))) == "extension types are not supported"
 
 
 def test_a_timestamp_that_means_no_time_is_refused() -> None:
     # 96 bits: nanoseconds above a second, then seconds
-    assert refusal(b"\x94\x00\x01\xa1m\x91\x81\xa1t\xc7\x0c\xff" + b"\xff" * 12).startswith("this is no message")
+    assert refusal(b"\x94\x00\x01\xa1m\x91\x81\xa1t\xc7\x0c\xff" + b"\xff" * 12).startswith(
+        "the message can't be decoded"
+    )
 
 
 def test_a_text_that_is_not_utf_8_is_refused_without_being_repeated() -> None:
     text = refusal(msgpack.packb([0, 1, "import", [{"refresh_token": "SECRET!"}]]).replace(b"!", b"\xff"))
-    assert text == "this is no message that can be read: a text is not UTF-8"
+    assert text == "the message can't be decoded: a string is not UTF-8"
 
 
 # ---- ids
@@ -318,7 +320,7 @@ def test_an_id_of_32_bits_is_taken(id_: int) -> None:
 
 @pytest.mark.parametrize("id_", [-1, -(2**63), 2**32, 2**64 - 1, 1.0, True, False, "1", None, b"\x01", [1], {}])
 def test_an_id_that_is_no_number_of_32_bits_is_refused(id_: object) -> None:
-    assert refusal(msgpack.packb([0, id_, "m", []])) == "a request's id must be a whole number of 32 bits"
+    assert refusal(msgpack.packb([0, id_, "m", []])) == "a request's id must be an unsigned 32-bit integer"
 
 
 def test_an_id_that_is_open_can_not_be_used_again() -> None:
@@ -327,13 +329,13 @@ def test_an_id_that_is_open_can_not_be_used_again() -> None:
 
 def test_an_id_can_be_used_again_once_it_is_answered() -> None:
     connection = Connection()
-    connection.answer(only_request(connection, HELLO), None)
+    connection.respond(only_request(connection, HELLO), None)
     assert read(connection, HELLO) == [("request", 1, "hello", {})]
 
 
 def test_an_id_can_be_used_again_once_it_is_refused() -> None:
     connection = Connection()
-    connection.refuse(only_request(connection, HELLO), Denied("no"))
+    connection.respond_with_error(only_request(connection, HELLO), Denied("no"))
     assert read(connection, HELLO) == [("request", 1, "hello", {})]
 
 
@@ -342,9 +344,9 @@ def test_requests_are_open_from_their_arrival_to_their_answer() -> None:
     first = only_request(connection, HELLO)
     second = only_request(connection, msgpack.packb([0, 2, "hello", []]))
     assert connection.open_requests == 2
-    connection.answer(second, None)
+    connection.respond(second, None)
     assert connection.open_requests == 1
-    connection.refuse(first, Denied("no"))
+    connection.respond_with_error(first, Denied("no"))
     assert connection.open_requests == 0
 
 
@@ -356,7 +358,7 @@ def test_requests_that_are_open_have_ids_of_their_own() -> None:
 
 
 def test_an_answer_to_what_was_never_asked_is_refused() -> None:
-    assert refusal(msgpack.packb([1, 1, None, "result"])) == "there is an answer to what wasn't asked"
+    assert refusal(msgpack.packb([1, 1, None, "result"])) == "a response has the id of no open request"
 
 
 def test_a_second_answer_to_the_same_request_is_refused() -> None:
@@ -364,14 +366,14 @@ def test_a_second_answer_to_the_same_request_is_refused() -> None:
     id_, _ = client.request("hello", {})
     answer = msgpack.packb([1, id_, None, "result"])
     assert read(client, answer) == [("response", id_, None, "result")]
-    assert refusal(answer, client) == "there is an answer to what wasn't asked"
+    assert refusal(answer, client) == "a response has the id of no open request"
 
 
 @pytest.mark.parametrize("id_", [True, 1.0, "1", None, -1, 2**32, []])
 def test_an_answer_to_an_id_that_only_resembles_one_asked_is_refused(id_: object) -> None:
     client = Connection()
     assert client.request("hello", {})[0] == 1
-    assert refusal(msgpack.packb([1, id_, None, "result"]), client) == "there is an answer to what wasn't asked"
+    assert refusal(msgpack.packb([1, id_, None, "result"]), client) == "a response has the id of no open request"
 
 
 def test_the_same_id_may_be_open_in_both_directions() -> None:
@@ -468,22 +470,22 @@ def test_the_deepest_message_passes() -> None:
 
 @pytest.mark.parametrize("levels", [LEVELS_OF_A_VALUE + 1, 100, 200])
 def test_a_message_nested_deeper_is_refused(levels: int) -> None:
-    assert refusal(request_with(nested(levels))) == "a message is nested deeper than 32"
+    assert refusal(request_with(nested(levels))) == "a message has more than 32 levels"
 
 
 def test_an_empty_array_at_the_level_below_the_deepest_is_refused() -> None:
     deepest: object = []
     for _ in range(LEVELS_OF_A_VALUE):
         deepest = [deepest]
-    assert refusal(request_with(deepest)) == "a message is nested deeper than 32"
+    assert refusal(request_with(deepest)) == "a message has more than 32 levels"
 
 
 @pytest.mark.parametrize("levels", [1000, 5000, 100_000])
 def test_a_message_nested_deeper_than_any_stack_is_refused(levels: int) -> None:
     assert refusal(b"\x94\x00\x01\xa1m" + b"\x91" * levels + b"\xc0") in (
-        "a message is nested deeper than 32",
-        "this is no MessagePack",
-        "this is no message that can be read: StackError",
+        "a message has more than 32 levels",
+        "the data is not MessagePack",
+        "the message can't be decoded: StackError",
     )
 
 
@@ -505,7 +507,7 @@ TOO_MANY: list[object] = [
     "value", TOO_MANY, ids=["one array", "empty arrays", "arrays in an array", "one map", "empty maps"]
 )
 def test_a_message_of_too_many_values_is_refused(value: object) -> None:
-    assert refusal(request_with(value)) == "this is no message that can be read: ValueError"
+    assert refusal(request_with(value)) == "the message can't be decoded: ValueError"
 
 
 # ---- after an error
@@ -525,7 +527,7 @@ def test_messages_before_the_garbage_are_handed_out() -> None:
     message = connection.next_message()
     assert message is not None
     assert plain(message) == ("request", 1, "hello", {})
-    assert refusal(b"", connection) == "this is no MessagePack"
+    assert refusal(b"", connection) == "the data is not MessagePack"
 
 
 def test_what_was_held_is_let_go_at_an_error() -> None:
@@ -549,7 +551,7 @@ def test_one_can_still_say_why_after_an_error() -> None:
     agent, client = Connection(), Connection()
     reason = refusal(b"\xc1", agent)
     assert read(client, agent.closing(reason)) == [
-        ("notification", "closing", [{"code": "invalid_request", "message": "this is no MessagePack"}])
+        ("notification", "closing", [{"code": "invalid_request", "message": "the data is not MessagePack"}])
     ]
 
 
@@ -602,7 +604,7 @@ def test_a_request_arrives_as_it_was_sent(method: str, parameters: dict[str, obj
 def test_a_result_arrives_as_it_was_answered(result: object) -> None:
     client, agent = Connection(), Connection()
     id_, data = client.request("m", {})
-    answer = agent.answer(only_request(agent, data), result)
+    answer = agent.respond(only_request(agent, data), result)
     assert read(client, answer) == [("response", id_, None, result)]
 
 
@@ -616,7 +618,7 @@ def test_a_notification_arrives_as_it_was_said(said: tuple[str, list[object]]) -
 def test_an_error_arrives_with_its_type_and_details() -> None:
     client, agent = Connection(), Connection()
     _, data = client.request("token", {})
-    refused = agent.refuse(only_request(agent, data), Unavailable("later", retry_after=2.5))
+    refused = agent.respond_with_error(only_request(agent, data), Unavailable("later", retry_after=2.5))
     error = only_response(client, refused).error
     assert isinstance(error, Unavailable), error
     assert (error.message, error.retry_after, error.retryable) == ("later", 2.5, True)
@@ -642,7 +644,7 @@ def test_a_request_is_what_the_specification_says() -> None:
 def test_lone_surrogates_in_a_result_are_packed() -> None:
     client, agent = Connection(), Connection()
     id_, data = client.request("profile", {})
-    answer = agent.answer(only_request(agent, data), {"name": "half \ud83d of a pair", "\udc00": 1})
+    answer = agent.respond(only_request(agent, data), {"name": "half \ud83d of a pair", "\udc00": 1})
     assert read(client, answer) == [("response", id_, None, {"name": "half ? of a pair", "?": 1})]
 
 
@@ -652,7 +654,7 @@ def test_a_result_that_can_not_be_packed_can_be_refused_instead(result: object) 
     id_, data = client.request("m", {})
     request = only_request(agent, data)
     with pytest.raises((TypeError, OverflowError)):
-        agent.answer(request, result)
-    error = only_response(client, agent.refuse(request, AgentError("a defect"))).error
+        agent.respond(request, result)
+    error = only_response(client, agent.respond_with_error(request, AgentError("a defect"))).error
     assert isinstance(error, AgentError), (id_, error)
     assert error.message == "a defect"

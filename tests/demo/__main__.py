@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx
 
 from auth_agent.cli.status import overview
-from auth_agent.cli.terminal import terminal
+from auth_agent.cli.terminal import terminal_of
 from auth_agent_client import AgentError, __version__
 from tests.bench.processes import ProcessError
 from tests.demo.crew import NAMES, Crew, at_work
@@ -98,7 +98,7 @@ def _watch(stage: Stage, crew: Crew, seconds: float, screen: Screen, ending: End
             told = agent.status()
             refreshes = _refreshes(told)
             before = refreshes if before is None else before
-            status = overview(told, time.time(), __version__, terminal(sys.stdout), str(Path.home()))
+            status = overview(told, time.time(), __version__, terminal_of(sys.stdout), str(Path.home()))
             screen.show(View(elapsed, seconds, status, refreshes - before, crew.tallies))
             time.sleep(min(_TICK, seconds - elapsed))
     return time.monotonic() - began

@@ -52,7 +52,7 @@ def watched(server: socket.socket, *lives: Sequence[Told] | None) -> Generator[N
         wire = Connection()
         while not isinstance(request := wire.next_message(), Request):
             wire.receive_data(connection.recv(1000))
-        answer = wire.answer(request, {"agent_id": "impostor", "accounts": told[0]})
+        answer = wire.respond(request, {"agent_id": "impostor", "accounts": told[0]})
         for one in told:
             change = answer if one is told[0] else wire.notify("changed", one)
             connection.sendall(one if isinstance(one, bytes) else change)
@@ -90,9 +90,9 @@ def scripted(server: socket.socket, *answers: object) -> Generator[list[Request]
                     answer.wait()
                     return
                 if isinstance(answer, AgentError):
-                    connection.sendall(wire.refuse(request, answer))
+                    connection.sendall(wire.respond_with_error(request, answer))
                 else:
-                    connection.sendall(wire.answer(request, answer))
+                    connection.sendall(wire.respond(request, answer))
 
     thread = threading.Thread(target=serve)
     thread.start()

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from auth_agent_client import Agent, Timeout
+from auth_agent_client.call import Call
 from auth_agent_client.link import Link, connect
-from auth_agent_client.question import Question
 from auth_agent_client.waiting import Blocking, finish
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
@@ -70,7 +70,7 @@ def queued(agent: AgentProcess) -> "closing[Link]":
 
 def hello(link: Link) -> dict[str, object]:
     """What the agent says of itself, when it comes to that connection."""
-    said: dict[str, object] = finish(link.call(Question("hello", {}))).value
+    said: dict[str, object] = finish(link.call(Call("hello", {}))).value
     return said
 
 
@@ -272,7 +272,7 @@ def test_a_restart_of_sessions_in_memory_is_refused_unless_it_is_meant(
     before = client.hello()["agent_id"]
     refused = agent.run("restart")
     assert refused.returncode == 1
-    assert "would forget work: kept in memory only" in refused.stderr
+    assert "lose the sessions of work" in refused.stderr
     assert "auth-agent restart --force" in refused.stderr
     assert client.hello()["agent_id"] == before
     assert agent.run("restart", "--force").returncode == 0
@@ -388,7 +388,7 @@ def test_a_restart_that_could_not_serve_again_is_refused_and_the_agent_goes_on(
         agent.config.write_text("[accounts.work]\nissuer = 7\n")
         done = agent.run("restart")
         assert done.returncode == 1
-        assert "the agent goes on as it is" in done.stderr
+        assert "the agent did not restart" in done.stderr
         assert "client_id is missing" in done.stderr
         assert agent_id(agent) == before
         agent.config.write_text(good)

@@ -131,10 +131,10 @@ def test_a_profile_that_cannot_be_fetched_is_the_id_token_s_and_says_so(
     done = agent.run("profile", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["sub"] == ALICE
-    assert "the provider could not be asked" in done.stderr
+    assert "the provider could not be reached" in done.stderr
     shown = agent.run("profile").stdout
     assert shown.startswith("▲ work")
-    assert re.search(r"^  stale +as of .*; the provider could not be asked$", shown, re.MULTILINE)
+    assert re.search(r"^  stale +as of .*; the provider could not be reached$", shown, re.MULTILINE)
 
 
 # ---- id-token and token
@@ -232,7 +232,7 @@ def test_a_name_alone_is_an_account_where_there_is_one(managed: AgentProcess) ->
     assert managed.run("metadata", "get", "work", "users").stdout == "many\n"
     done = managed.run("metadata", "get", "nothing")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "no key nothing, and no account of that name; there are: country, users" in done.stderr
+    assert "no key nothing, and there is no account of that name; it has: country, users" in done.stderr
     assert managed.run("metadata", "get", "work", "a b").returncode == 1
 
 
@@ -251,14 +251,14 @@ def test_metadata_steers_no_terminal_and_reaches_a_program_as_it_is(managed: Age
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("set",), 2, "nothing to change"),
-        (("set", "work"), 2, "nothing to change"),
-        (("set", "work", "users"), 2, "users sets nothing: write KEY=VALUE"),
-        (("set", "a=1", "work"), 2, "work sets nothing: write KEY=VALUE"),
-        (("set", "a:=yes"), 2, "a: yes is no JSON"),
+        (("set",), 2, "Nothing to change"),
+        (("set", "work"), 2, "Nothing to change"),
+        (("set", "work", "users"), 2, "users is not an assignment"),
+        (("set", "a=1", "work"), 2, "work is not an assignment"),
+        (("set", "a:=yes"), 2, "a: yes is not valid JSON"),
         (("set", "a:=NaN"), 2, "JSON has no NaN"),
-        (("set", "a:=[1e999]"), 2, "larger than a number can be"),
-        (("set", 'a:={"b": 1, "b": 2}'), 2, "b twice"),
+        (("set", "a:=[1e999]"), 2, "1e999"),
+        (("set", 'a:={"b": 1, "b": 2}'), 2, "a: b is set twice"),
         (("set", "=x"), 2, "no key"),
         (("set", "a=1", "a:=2"), 2, "a is set twice"),
         (("set", "a=1", "--unset", "a"), 2, "a is both set and unset"),
@@ -300,14 +300,14 @@ def test_a_logout_says_what_came_of_it(agent: AgentProcess, provider: OpenIDProv
     assert done.stderr == "work: logged out; its refresh token was revoked at the provider\n"
     assert provider.count(provider.paths["revocation"]) == 1
     again = agent.run("logout", "work")
-    assert (again.returncode, again.stderr) == (0, "work: it was not logged in\n")
+    assert (again.returncode, again.stderr) == (0, "work: was not logged in\n")
 
 
 def test_a_session_that_is_kept_lives_on_at_the_provider(agent: AgentProcess, provider: OpenIDProvider) -> None:
     token = agent.run("token").stdout.strip()
     done = agent.run("logout", "--keep-session")
     assert done.returncode == 0
-    assert "its session at the provider lives on" in done.stderr
+    assert "was not revoked" in done.stderr
     assert provider.count(provider.paths["revocation"]) == 0
     assert provider.userinfo(token).status_code == 200
     assert agent.run("token").returncode == 4
@@ -317,7 +317,7 @@ def test_offline_a_session_is_forgotten_and_the_logout_says_so(agent: AgentProce
     provider.fault("drop-before", route=None, times=None)
     done = agent.run("logout")
     assert done.returncode == 0
-    assert "forgotten here, but its refresh token could not be revoked" in done.stderr
+    assert "its refresh token could not be revoked" in done.stderr
     provider.clear_faults()
     assert agent.run("token").returncode == 4
 
@@ -376,7 +376,7 @@ def test_where_no_browser_opens_the_logout_s_address_is_printed(agent: AgentProc
     assert done.returncode == 0
     assert done.stdout.startswith(provider.url)
     assert done.stdout.count("\n") == 1
-    assert "open this address in the browser" in done.stderr
+    assert "open this URL in the browser" in done.stderr
 
 
 def test_a_provider_without_a_logout_page_is_told(start_provider: Callable[..., OpenIDProvider]) -> None:

@@ -143,13 +143,13 @@ def test_only_the_accounts_that_are_named_are_watched(watch: Watching, client: A
 
 
 def test_what_is_no_name_is_refused(watch: Watching) -> None:
-    with contextlib.closing(watch(["no name"])) as records, pytest.raises(InvalidRequest, match="names of accounts"):
+    with contextlib.closing(watch(["no name"])) as records, pytest.raises(InvalidRequest):
         next(records)
 
 
 def test_one_text_is_no_list_of_names(agent: AgentProcess) -> None:
     for one in (Agent(str(agent.socket)), AsyncAgent(str(agent.socket))):
-        with pytest.raises(InvalidRequest, match="must be a list of texts"):
+        with pytest.raises(InvalidRequest):
             one.watch("work")
 
 
@@ -206,7 +206,7 @@ def test_without_reconnect_a_lost_connection_is_the_end(agent: AgentProcess, wat
     with contextlib.closing(watch(reconnect=False)) as records:
         assert [next(records)["account"], next(records)["account"]] == ["work", "home"]
         agent.terminate()
-        with pytest.raises(ConnectionLost, match="hung up"):
+        with pytest.raises(ConnectionLost):
             next(records)
         assert list(records) == []
 
@@ -269,7 +269,7 @@ def test_who_is_told_to_come_back_does_and_who_comes_first_is_told_why_not(
         assert [next(records), next(records)] == [told, {**told, "state": "ready"}]
     server = threading.Thread(target=lambda: hang_up(impostor, full))
     server.start()
-    with contextlib.closing(watch_impostor()) as records, pytest.raises(Unavailable, match="too many connections"):
+    with contextlib.closing(watch_impostor()) as records, pytest.raises(Unavailable):
         next(records)
     server.join()
 
@@ -286,7 +286,7 @@ def test_what_are_no_records_is_not_taken_for_some(
     snapshot: Any, watch_impostor: Watching, impostor: socket.socket
 ) -> None:
     lives = watched(impostor, [snapshot])
-    with lives, contextlib.closing(watch_impostor()) as records, pytest.raises(Internal, match="no record"):
+    with lives, contextlib.closing(watch_impostor()) as records, pytest.raises(Internal):
         next(records)
 
 
@@ -384,7 +384,7 @@ async def test_a_watch_that_is_cancelled_closes_its_connection(agent: AgentProce
             tasks.start_soon(follow)
             await anyio.to_thread.run_sync(until, lambda: len(told) == 2)
             await anyio.wait_all_tasks_blocked()
-            with pytest.raises(RuntimeError, match="another task"):
+            with pytest.raises(RuntimeError):
                 await watch.aclose()
             tasks.cancel_scope.cancel()
         await anyio.to_thread.run_sync(until, lambda: connections(agent) == before)

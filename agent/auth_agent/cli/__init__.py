@@ -1,4 +1,4 @@
-"""The command line. What must start fast is dispatched before click is imported."""
+"""The command line. Commands that must start fast are dispatched before click is imported."""
 
 import os
 import sys
@@ -8,15 +8,15 @@ from auth_agent.cli.exits import ERROR, INTERRUPTED, complain
 
 
 def main() -> int:
-    """Run the command that the arguments name; its exit code."""
+    """Run the command that the arguments name, and return its exit code."""
     arguments = sys.argv[1:]
-    _open_what_is_closed()
+    _open_closed_streams()
     try:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as error:  # of standard output: what else can fail has an answer of its own
+    except OSError as error:  # of standard output: every other failure is handled by the command
         # The interpreter would flush once more, and complain once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if not isinstance(error, BrokenPipeError):
@@ -34,11 +34,11 @@ def _run(arguments: list[str]) -> int:
     return commands.main(arguments)
 
 
-def _open_what_is_closed() -> None:
-    """Give the descriptors 0 to 2 something to be, before a socket becomes one of them."""
+def _open_closed_streams() -> None:
+    """Open /dev/null for each closed descriptor from 0 to 2, before a socket takes its number."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            # For a closed standard output, one that can't be written to: a token must not vanish without a word.
+            # A closed standard output is opened read-only: writing a token there must fail, not succeed silently.
             mode = os.O_RDONLY if name != "stderr" else os.O_WRONLY
-            os.open(os.devnull, mode)  # the lowest that is free: this one, since those below are open by now
+            os.open(os.devnull, mode)  # takes the lowest free descriptor: this one, since those below are open by now
             setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))

@@ -1,19 +1,20 @@
-"""`auth-agent account`: which accounts the configuration has, and changes to that."""
+"""`auth-agent account`: show and change the accounts of the configuration."""
 
 import json
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from auth_agent import remedies
-from auth_agent.cli.account_options import account_options, unknown, write
+from auth_agent.cli.account_options import account_options, unknown_account, write_account
+from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.exits import complain
 from auth_agent.cli.running import record_of
 from auth_agent.cli.screen import say, say_remedies, shown_path
-from auth_agent.cli.trouble import Trouble
 from auth_agent.config import Account, config_path, load
 from auth_agent.config_file import remove_account
 from auth_agent.printable import printable
@@ -21,7 +22,7 @@ from auth_agent_client import Agent, Logout
 from auth_agent_client.errors import AgentError, AgentNotRunning
 from auth_agent_client.messages import LOGGED_OUT
 
-# Less of a client's id would tell none from another.
+# A shorter prefix would not distinguish one client id from another.
 _LEAST_SHOWN = 12
 
 
@@ -31,18 +32,18 @@ def account() -> None:
 
 
 @account.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Print all that is configured.")
+@click.option("--json", "as_json", is_flag=True, help="Print every key as JSON.")
 def list_accounts(*, as_json: bool) -> None:
-    """Show the accounts of the configuration and, while an agent runs, their state.
+    """Show the configured accounts and, while an agent runs, their state.
 
     Example: auth-agent account list
     """
     config = load(config_path())
     states = _states()
     if as_json:
-        click.echo(json.dumps([_told(one, states) for one in config.accounts.values()], indent=2))
+        click.echo(json.dumps([_as_json(one, states) for one in config.accounts.values()], indent=2))
     elif config.accounts:
-        _show([_row(one, states, is_default=one is config.default) for one in config.accounts.values()], states)
+        _print_table([_row(one, states, is_default=one is config.default) for one in config.accounts.values()], states)
     else:
         say(f"There is no account in {shown_path(config.path)} yet; to add one and log in:")
         say("  auth-agent login NAME --issuer https://acme.eu.auth0.com/ --client-id ID")
@@ -52,25 +53,25 @@ def list_accounts(*, as_json: bool) -> None:
 @click.argument("name")
 @account_options
 def add(name: str, *, keys: Mapping[str, object]) -> None:
-    """Add an account to the configuration; `auth-agent login` does so too, and logs in.
+    """Add an account to the configuration. `auth-agent login` can do the same, and logs in.
 
     Example: auth-agent account add work --issuer https://id.example --client-id ID
     """
     config = load(config_path())
     if name in config.accounts:
-        raise Trouble(f"there is an account {name} already", remedies.change_account())
-    write(config, name, keys)
+        raise CommandError(f"the account {name} exists already", remedies.change_account())
+    write_account(config, name, keys)
     try:
         with Agent() as agent:
             agent.reload()
     except AgentNotRunning:
-        pass  # it will read it when it starts
+        pass  # the agent reads the configuration when it starts
     say_remedies([remedies.log_in(name)])
 
 
 @account.command()
 @click.argument("name", metavar="ACCOUNT")
-@click.option("--logout", is_flag=True, help="Log out first, where there is a session.")
+@click.option("--logout", is_flag=True, help="Log out first, if there is a session.")
 def remove(name: str, *, logout: bool) -> None:
     """Remove an account from the configuration.
 
@@ -78,37 +79,37 @@ def remove(name: str, *, logout: bool) -> None:
     """
     config = load(config_path())
     if name not in config.accounts:
-        raise unknown(config, name)
+        raise unknown_account(config, name)
     if config.hosts_of(name):
         hosts = printable(", ".join(f'[hosts."{rule.key}"]' for rule in config.hosts_of(name)), 1000)
-        raise Trouble(f"{name} is still named in {shown_path(config.path)} by {hosts}", remedies.take_from_hosts())
+        raise CommandError(f"{name} is still named in {shown_path(config.path)} by {hosts}", remedies.take_from_hosts())
     with Agent() as agent:
         try:
             record = record_of(agent, name)
         except AgentNotRunning as error:
             raise AgentNotRunning(
-                f"whether {name} is logged in only the agent knows, and {error.message}", remedy=error.remedy
+                f"only the agent knows whether {name} is logged in: {error.message}", remedy=error.remedy
             ) from error
         if record is not None and record.state != LOGGED_OUT:
             if not logout:
-                raise Trouble(f"{name} has a session", remedies.log_out_and_remove(name))
-            say(f"Logged out of {name}{_untold(agent.logout(name))}")
+                raise CommandError(f"{name} has a session", remedies.log_out_and_remove(name))
+            say(f"Logged out of {name}{_not_revoked(agent.logout(name))}")
         remove_account(config.path, name)
         agent.reload()
     say(f"Removed the account {name} from {shown_path(config.path)}")
 
 
-def _untold(done: Logout) -> str:
-    """That the provider was not told, and why."""
-    if done.revoked:
+def _not_revoked(logout: Logout) -> str:
+    """Return that the refresh token was not revoked, and why; "" if it was."""
+    if logout.revoked:
         return ""
-    if done.reason is not None:
-        return f"; {printable(done.reason, 1000)}, so it was not revoked at the provider"
-    return "; its provider could not be told"
+    if logout.reason is not None:
+        return f"; {printable(logout.reason, 1000)}, so it was not revoked at the provider"
+    return "; its refresh token could not be revoked at the provider"
 
 
 def _states() -> Mapping[str, str] | None:
-    """The state of each account by its name, as the agent tells it; None: there is none to tell."""
+    """Return the state of each account by its name; None if no agent answers."""
     try:
         with Agent() as agent:
             return {record.account: record.state for record in agent.status().accounts}
@@ -119,26 +120,23 @@ def _states() -> Mapping[str, str] | None:
         return None
 
 
-def _told(one: Account, states: Mapping[str, str] | None) -> dict[str, Any]:
-    """An account for a program; not its proxy, whose address may hold a password."""
-    keys = ("name", "issuer", "client_id", "default", "audience", "scope", "redirect_ports")
+def _as_json(account: Account, states: Mapping[str, str] | None) -> dict[str, Any]:
+    """Return an account as a JSON object, without its proxy, whose URL may contain a password."""
+    shown = (key for key in fields(account) if key.repr)
     return {
-        **{key: getattr(one, key) for key in keys},
-        "grant": one.grant_type.name,
-        "token_endpoint_auth_method": one.token_endpoint_auth_method,
-        "management_account": one.management_account,
-        "management_audience": one.management_audience,
-        "authorize": dict(one.authorize),
-        "state": None if states is None else states.get(one.name),
+        **{key.metadata.get("key", key.name): getattr(account, key.name) for key in shown},
+        "grant": account.grant_type.name,
+        "authorize": dict(account.authorize),
+        "state": None if states is None else states.get(account.name),
     }
 
 
-def _row(one: Account, states: Mapping[str, str] | None, *, is_default: bool) -> tuple[str, ...]:
-    state = [] if states is None else [printable(states.get(one.name)).replace("_", " ") or "-"]
-    return (f"{one.name} (default)" if is_default else one.name, *state, one.issuer, one.client_id)
+def _row(account: Account, states: Mapping[str, str] | None, *, is_default: bool) -> tuple[str, ...]:
+    state = [] if states is None else [printable(states.get(account.name)).replace("_", " ") or "-"]
+    return (f"{account.name} (default)" if is_default else account.name, *state, account.issuer, account.client_id)
 
 
-def _show(rows: list[tuple[str, ...]], states: object) -> None:
+def _print_table(rows: list[tuple[str, ...]], states: object) -> None:
     table = [("ACCOUNT", *([] if states is None else ["STATE"]), "ISSUER", "CLIENT ID"), *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
     room = shutil.get_terminal_size().columns - sum(widths) - 2 * len(widths) if sys.stdout.isatty() else sys.maxsize

@@ -1,4 +1,4 @@
-"""What a person writes to set names to values, as HTTPie has it: `country=Canada active:=true`."""
+"""Parse assignments on a command line in HTTPie's syntax: `country=Canada active:=true`."""
 
 import json
 import math
@@ -7,84 +7,87 @@ from typing import Final
 
 from auth_agent.printable import printable
 
-_SHOWN: Final = 60  # characters of a mistake
+_MAX_SHOWN: Final = 60  # characters of the input that an error quotes
 
 
 class AssignmentError(ValueError):
-    """It can't be understood; the text can be printed."""
+    """An assignment is not valid; the message is safe to print."""
 
 
-def is_assignment(text: str) -> bool:
-    """Whether it sets a name to a value, rather than naming something."""
-    return "=" in text
+def is_assignment(word: str) -> bool:
+    """Return whether the word is an assignment, not a name."""
+    return "=" in word
 
 
-def assignments(texts: Iterable[str]) -> dict[str, object]:
-    """The values by their names: `NAME=TEXT`, and `NAME:=JSON` for what is no text.
+def assignments(words: Iterable[str]) -> dict[str, object]:
+    """Return the values by their names, from `NAME=TEXT` for a string and `NAME:=JSON` for any other value.
 
     Raises:
-        AssignmentError: it is none of these, names a thing twice, or its JSON is none.
+        AssignmentError: a word is not an assignment, a name is set twice, or a value is not valid JSON.
 
     """
     values: dict[str, object] = {}
-    for text in texts:
-        name, value = _assignment(text)
+    for word in words:
+        name, value = _assignment(word)
         if name in values:
-            raise AssignmentError(f"{_shown(name)} is set twice")
+            raise AssignmentError(f"{_shortened(name)} is set twice")
         values[name] = value
     return values
 
 
-def _assignment(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
+def _assignment(word: str) -> tuple[str, object]:
+    name, equals, value = word.partition("=")
     is_json = name.endswith(":")
     name = name.removesuffix(":")
     if not equals:
-        raise AssignmentError(f"{_shown(text)} sets nothing: write KEY=VALUE, or KEY:=JSON")
+        raise AssignmentError(f"{_shortened(word)} is not an assignment: write KEY=TEXT or KEY:=JSON")
     if not name:
-        raise AssignmentError(f"{_shown(text)} has no key before its {':=' if is_json else '='}")
+        raise AssignmentError(f"{_shortened(word)} has no key before its {':=' if is_json else '='}")
     return name, _json(name, value) if is_json else value
 
 
-def _json(name: str, text: str) -> object:
-    if not text:
-        raise AssignmentError(f"{_shown(name)}: there is no JSON after its :=")
+def _json(name: str, json_string: str) -> object:
+    if not json_string:
+        raise AssignmentError(f"{_shortened(name)}: there is no JSON after :=")
     try:
-        # A value of any type; of those that JSON doesn't have, Python's reader would give some.
+        # Python's reader would also accept NaN, infinities and duplicate names, which JSON doesn't have.
         value: object = json.loads(
-            text, object_pairs_hook=_map_of_different, parse_constant=_refuse, parse_float=_finite
+            json_string, object_pairs_hook=_without_duplicates, parse_constant=_reject_constant, parse_float=_finite
         )
     except AssignmentError as error:
-        raise AssignmentError(f"{_shown(name)}: {error}") from None
+        raise AssignmentError(f"{_shortened(name)}: {error}") from None
     except json.JSONDecodeError as error:
         where = "" if error.pos == 0 else f" at character {error.pos + 1}"
         raise AssignmentError(
-            f"{_shown(name)}: {_shown(text)} is no JSON{where}; a text is written {_shown(name)}=TEXT"
+            f"{_shortened(name)}: {_shortened(json_string)} is not valid JSON{where}; "
+            f"to set a string, write {_shortened(name)}=TEXT"
         ) from None
-    except (ValueError, RecursionError):  # a number of thousands of digits, or that many brackets
-        raise AssignmentError(f"{_shown(name)}: {_shown(text)} is more than can be read") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, or as many brackets
+        raise AssignmentError(
+            f"{_shortened(name)}: {_shortened(json_string)} is too large or too deeply nested"
+        ) from None
     return value
 
 
-def _map_of_different(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values: dict[str, object] = {}
     for name, value in pairs:
-        if name in found:
-            raise AssignmentError(f"its JSON has {_shown(name)} twice")
-        found[name] = value
-    return found
+        if name in values:
+            raise AssignmentError(f"{_shortened(name)} is set twice in its JSON")
+        values[name] = value
+    return values
 
 
-def _refuse(constant: str) -> object:
+def _reject_constant(constant: str) -> object:
     raise AssignmentError(f"JSON has no {constant}")
 
 
-def _finite(text: str) -> float:
-    number = float(text)
+def _finite(digits: str) -> float:
+    number = float(digits)
     if not math.isfinite(number):
-        raise AssignmentError(f"{_shown(text)} is larger than a number can be")
+        raise AssignmentError(f"{_shortened(digits)} is too large for a number")
     return number
 
 
-def _shown(text: str) -> str:
-    return printable(text, _SHOWN)
+def _shortened(string: str) -> str:
+    return printable(string, _MAX_SHOWN)

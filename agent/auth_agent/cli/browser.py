@@ -1,4 +1,4 @@
-"""The browser of whoever sits at this machine, if there is one."""
+"""Open a URL in a browser on this machine."""
 
 import os
 import shlex
@@ -9,55 +9,55 @@ from collections.abc import Iterator
 from auth_agent.cli.detached import Detached
 from auth_agent.urls import InvalidURLError, check_url
 
-# What stands for the address in `$BROWSER`, as Python's `webbrowser` and others have it.
-_ADDRESS = "%s"
-# Long enough for a launcher that finds no browser to say so, in seconds.
+# The placeholder for the URL in `$BROWSER`, as in Python's `webbrowser`.
+_URL = "%s"
+# Seconds in which a launcher that finds no browser exits with an error.
 _QUICK = 1.0
 
 
 def command() -> list[str] | None:
-    """How a browser is opened here: a program and its arguments, `%s` for the address; None: there is none.
+    """Return the command that opens a browser, with `%s` for the URL; None if there is none.
 
-    The first of `$BROWSER` (separated by colons) that is installed, else what opens the desktop's own.
+    It is the first entry of `$BROWSER` (separated by colons) that is installed, else the desktop's launcher.
     """
     return next(_commands(), None)
 
 
-def open_address(address: str) -> bool:
-    """Open a browser at that address; whether one seems to have opened.
+def open_url(url: str) -> bool:
+    """Open the URL in a browser, and return whether one seems to have opened.
 
-    Only https and, on this machine, http: what else an address may start is never asked for by a login.
+    Only https URLs and http URLs of this machine are opened: other schemes can start any program.
     """
     try:
-        check_url(address)
+        check_url(url)
     except InvalidURLError:
         return False
-    chosen = command()
-    if chosen is None:
+    words = command()
+    if words is None:
         return False
     try:
-        started = Detached([part.replace(_ADDRESS, address) for part in chosen])
+        process = Detached([part.replace(_URL, url) for part in words])
     except OSError:
         return False
-    # A browser that is its launcher's own process lives on; who fails does so soon.
-    return not started.ends_within(_QUICK) or started.returncode == 0
+    # The launcher may be the browser itself, which keeps running; a launcher that fails exits soon.
+    return not process.ends_within(_QUICK) or process.returncode == 0
 
 
 def _commands() -> Iterator[list[str]]:
-    for wanted in os.environ.get("BROWSER", "").split(os.pathsep):
+    for entry in os.environ.get("BROWSER", "").split(os.pathsep):
         try:
-            words = [word for word in shlex.split(wanted) if word != "&"]  # "in the background": it always is
+            words = [word for word in shlex.split(entry) if word != "&"]  # it always runs in the background
         except ValueError:
             continue
         if words and (program := shutil.which(words[0])):
-            arguments = words[1:] if any(_ADDRESS in word for word in words[1:]) else [*words[1:], _ADDRESS]
-            yield [os.path.abspath(program), *arguments]  # noqa: PTH100 -- pathlib would follow links, by whose name some programs go
-    yield from ([program, _ADDRESS] for name in _launchers() if (program := shutil.which(name)))
+            arguments = words[1:] if any(_URL in word for word in words[1:]) else [*words[1:], _URL]
+            yield [os.path.abspath(program), *arguments]  # noqa: PTH100 -- pathlib would follow links, and some programs depend on the name that they are called by
+    yield from ([program, _URL] for name in _launchers() if (program := shutil.which(name)))
 
 
 def _launchers() -> list[str]:
     if sys.platform == "darwin":
         remote = os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY")
-        return [] if remote else ["open"]  # it would open on a screen that nobody looks at
+        return [] if remote else ["open"]  # it would open on a screen that nobody is looking at
     has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return ["wslview", *(["xdg-open"] if has_display else [])]  # the former is Windows' own browser, for its Linux
+    return ["wslview", *(["xdg-open"] if has_display else [])]  # wslview opens Windows' browser from WSL

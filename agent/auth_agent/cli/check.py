@@ -1,11 +1,11 @@
-"""`auth-agent status --check`: whether there are valid tokens, as an exit code, for scripts and monitoring."""
+"""`auth-agent status --check`: an exit code that says whether there are valid tokens, for scripts and monitoring."""
 
 import time
 from typing import Final
 
 from auth_agent import remedies
 from auth_agent.cli import exits
-from auth_agent.cli.condition import Condition, condition
+from auth_agent.cli.condition import Condition, condition_of
 from auth_agent.cli.terminal import duration
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Record
@@ -20,12 +20,12 @@ _CODES: Final = {
 
 
 def check_accounts(agent: Agent, account: str | None, min_ttl: float) -> int:
-    """Whether that account, or each, has a token that is good for `min_ttl` seconds, as an exit code.
+    """Return 0 if the account, or each account, has a token that is valid for `min_ttl` seconds, else another code.
 
-    Says on standard error why not, in a line an account.
+    Prints one line to standard error for each account that has none, with the reason.
 
     Raises:
-        AgentError: the agent can't tell, or there is no such account.
+        AgentError: the agent can't answer, or there is no such account.
 
     """
     records = agent.status(account).accounts
@@ -46,11 +46,11 @@ def _check(agent: Agent, record: Record, min_ttl: float) -> int:
     except UnknownAccount:  # removed from the configuration meanwhile
         return exits.OK
     record = records[0] if records else record
-    found = condition(record, time.time())
-    why = f"{found.more}, and not for {duration(min_ttl)}" if record.state == READY else _shown(found)
-    exits.complain(f"{printable(record.account)}: {why}", found.remedy)
+    condition = condition_of(record, time.time())
+    reason = f"{condition.more}, less than {duration(min_ttl)}" if record.state == READY else _sentence(condition)
+    exits.complain(f"{printable(record.account)}: {reason}", condition.remedy)
     return _CODES.get(record.state, exits.UNAVAILABLE)
 
 
-def _shown(found: Condition) -> str:
-    return f"{found.words}: {found.problem}" if found.problem else found.words
+def _sentence(condition: Condition) -> str:
+    return f"{condition.words}: {condition.problem}" if condition.problem else condition.words

@@ -1,23 +1,23 @@
-"""How a person is shown which programs take tokens: `auth-agent status --clients`."""
+"""Format which programs take tokens: `auth-agent status --clients`."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from auth_agent import remedies
+from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.condition import ago
 from auth_agent.cli.terminal import PLAIN, Piece, Terminal, columns
-from auth_agent.cli.trouble import Trouble
 from auth_agent.printable import printable
 from auth_agent_client import Agent, ClientUsage, Status
 from auth_agent_client.errors import InvalidRequest
 
 _GAP: Final = "  "
-# Columns without which the last one, of units and paths, is broken in too many lines: then there is no table.
+# The last column, of units and paths, needs this width; without it there is no table.
 _LEAST_ROOM: Final = 24
 
 
 class _Client(NamedTuple):
-    """What one program took of one account, in words."""
+    """The cells for one program and one account."""
 
     program: str
     account: str
@@ -27,15 +27,15 @@ class _Client(NamedTuple):
     origin: tuple[str, ...]
 
 
-_CELLS: Final = 5  # of them have a width of their own
+_CELLS: Final = 5  # the columns of a fixed width; `origin` takes the rest
 _HEAD: Final = _Client("PROGRAM", "ACCOUNT", "LAST", "TIMES", "PID", ("FROM",))
 
 
 def status_with_clients(agent: Agent, account: str | None) -> Status:
-    """Return what the agent says of itself, of that account or all, and of the programs that used them.
+    """Return the status of the agent and of the account, or of all accounts, with the programs that used them.
 
     Raises:
-        Trouble: the agent is an older one, which doesn't count.
+        CommandError: the agent is an older one, which doesn't count.
         AgentError: the agent can't tell.
 
     """
@@ -44,17 +44,19 @@ def status_with_clients(agent: Agent, account: str | None) -> Status:
     except InvalidRequest as error:
         if error.parameter != "clients":
             raise
-        raise Trouble("the agent that runs is an older one, which does not count", remedies.restart()) from error
+        raise CommandError(
+            "the running agent is an older version, which doesn't count clients", remedies.restart()
+        ) from error
 
 
 def client_lines(status: Status, account: str | None, now: float, terminal: Terminal = PLAIN) -> list[str]:
-    """Return the lines of `auth-agent status --clients`: who took something, the latest first, and since when.
+    """Return the lines of `auth-agent status --clients`, the latest client first.
 
     Args:
-        status: what the agent answered.
-        account: the one that it was asked about; None: all.
+        status: the result of `status`.
+        account: the account that was asked for; None for all.
         now: Unix time in seconds.
-        terminal: where it is shown.
+        terminal: the terminal that shows the lines.
 
     """
     started = status.agent.started_at
@@ -64,7 +66,7 @@ def client_lines(status: Status, account: str | None, now: float, terminal: Term
         whose = "" if account is None else f" of {account}"
         return terminal.wrap("", [Piece(f"No program has taken a token{whose} since the agent started{since}.")])
     end = terminal.wrap("", [Piece(f"Counted since the agent started{since}.", "label")])
-    return [*(_table(clients, terminal) or _sentences(clients, terminal)), "", *end]
+    return [*(_table(clients, terminal) or _paragraphs(clients, terminal)), "", *end]
 
 
 def _client(client: ClientUsage, now: float) -> _Client:
@@ -82,7 +84,7 @@ def _client(client: ClientUsage, now: float) -> _Client:
 
 
 def _table(clients: Sequence[_Client], terminal: Terminal) -> list[str]:
-    """A line a client, or more where the last column takes them; nothing where the terminal is too narrow."""
+    """Return a table with one row a client; no lines if the terminal is too narrow."""
     rows = [_HEAD, *clients]
     widths = [max(map(columns, column)) for column in zip(*(row[:_CELLS] for row in rows), strict=True)]
     used = sum(widths) + len(_GAP) * len(widths)
@@ -102,7 +104,7 @@ def _row(row: _Client, widths: Sequence[int], terminal: Terminal) -> list[str]:
     return terminal.wrap(head, [Piece(text, style, whole=True) for text in row.origin])
 
 
-def _sentences(clients: Iterable[_Client], terminal: Terminal) -> list[str]:
+def _paragraphs(clients: Iterable[_Client], terminal: Terminal) -> list[str]:
     return [
         line
         for client in clients

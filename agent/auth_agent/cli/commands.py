@@ -1,4 +1,4 @@
-"""The commands, as click has them: what each is called, takes and says. What they do is the agent's."""
+"""The click commands: their names, options and output. The agent does the work."""
 
 import json
 import os
@@ -17,31 +17,31 @@ from auth_agent.cli import exits, light
 from auth_agent.cli.check import check_accounts
 from auth_agent.cli.client_secret import client_secret_options
 from auth_agent.cli.clients import client_lines, status_with_clients
+from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.screen import say, say_error, show
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import change, overview, status_lines
-from auth_agent.cli.terminal import terminal
-from auth_agent.cli.trouble import Trouble
+from auth_agent.cli.terminal import terminal_of
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Hello, Record, RestartRefusal, __version__
 from auth_agent_client.errors import AgentError
 
-# The agent lets refreshes in flight finish for ten seconds, and then closes connections.
+# Seconds. The agent lets refreshes in flight finish for ten seconds, and then closes connections.
 _STOP_PATIENCE = 15.0
-# And then begins anew, on a machine that may be busy.
+# Seconds. The new agent then has to start, maybe on a busy machine.
 _RESTART_PATIENCE = 30.0
-_RESTART_PAUSE = 0.05  # s, between two looks whether the new agent is there
+_RESTART_PAUSE = 0.05  # s, between two checks whether the new agent answers
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name; its exit code."""
+    """Run the command that the arguments name, and return its exit code."""
     try:
         result: object = cli.main(args=list(arguments), prog_name="auth-agent", standalone_mode=False)
     except click.UsageError as error:
         error.show()
         return error.exit_code
-    except Trouble as error:
+    except CommandError as error:
         say_error(error.message, error.remedy)
         return error.exit_code
     except click.ClickException as error:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else exits.OK
 
 
-# Commands that are imported when they are asked for: others do without.
+# Commands that are imported on demand, to keep the others fast.
 _LAZY = {
     "account": "auth_agent.cli.account:account",
     "id-token": "auth_agent.cli.user:id_token",
@@ -72,7 +72,7 @@ _LAZY = {
 
 
 class _LazyGroup(click.Group):
-    """The commands: those of this file, those of _LAZY, and the light ones, which are listed here for `--help`."""
+    """The commands of this file, of `_LAZY`, and the light commands, which are listed for `--help`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_LAZY, *light.COMMANDS])
@@ -88,7 +88,7 @@ class _LazyGroup(click.Group):
 
 
 def _light(name: str) -> click.Command:
-    """A light command as click lists it; `auth_agent.cli.main` runs it, but for `auth-agent -- token`."""
+    """Return a click command for a light command: for the list, and for `auth-agent -- token`."""
     module = light.module(name)
 
     def run(arguments: tuple[str, ...]) -> int:
@@ -113,13 +113,13 @@ def cli() -> None:
 
 @cli.command(name="import")
 @click.argument("account", required=False)
-@click.option("--switch-user", is_flag=True, help="The refresh token may be another user's than before.")
+@click.option("--switch-user", is_flag=True, help="Accept the refresh token of another user than before.")
 @client_secret_options
 def import_(account: str | None, *, switch_user: bool, client_secret: str | None) -> None:
-    """Take a session over by its refresh token from stdin.
+    """Import a session from its refresh token, read from standard input.
 
-    The token is used once to prove it. From then on it is the agent's alone: where the provider rotates refresh
-    tokens, whoever else uses it ends the session.
+    The agent refreshes once to check the token. From then on only the agent may use it: if the provider rotates
+    refresh tokens, any other use ends the session.
 
     Example: auth-agent import work < refresh-token
     """
@@ -129,19 +129,19 @@ def import_(account: str | None, *, switch_user: bool, client_secret: str | None
         refresh_token = sys.stdin.read()
     refresh_token = refresh_token.strip()
     if not refresh_token:
-        raise click.UsageError("There is no refresh token on standard input.")
+        raise click.UsageError("No refresh token on standard input.")
     with Agent() as agent:
         record = agent.import_refresh_token(
             refresh_token, account, switch_user=switch_user, client_secret=client_secret
         )
-    look = terminal(sys.stderr)
-    show(status_lines([record], time.time(), look), look, err=True)
+    terminal = terminal_of(sys.stderr)
+    show(status_lines([record], time.time(), terminal), terminal, err=True)
 
 
 @cli.command()
 @click.argument("account", required=False)
 def refresh(account: str | None) -> None:
-    """Refresh a session's access token now, and forget past failures.
+    """Refresh the access token now, even after failed attempts.
 
     Example: auth-agent refresh work
     """
@@ -152,15 +152,22 @@ def refresh(account: str | None) -> None:
 
 @cli.command()
 @click.argument("account", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print what the agent answered.")
-@click.option("--check", is_flag=True, help="Print nothing; the exit code tells whether all of it has a valid token.")
-@click.option("--min-ttl", type=click.FloatRange(min=0), metavar="SECONDS", help="With --check: valid for so long.")
-@click.option("--clients", is_flag=True, help="Show which programs took tokens, how often, and when they did last.")
+@click.option("--json", "as_json", is_flag=True, help="Print the agent's response as JSON.")
+@click.option(
+    "--check", is_flag=True, help="Print only problems; the exit code says whether each account has a valid token."
+)
+@click.option(
+    "--min-ttl",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="With --check: the token must be valid for this long.",
+)
+@click.option("--clients", is_flag=True, help="Show which programs took tokens, how often, and when last.")
 def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | None, clients: bool) -> int:
     """Show the agent and its sessions: who is logged in where, what is wrong, and what helps.
 
-    With --check the exit code is 0 where the account, or each account, has a valid token; 4 where a login is
-    required, 6 where the session is locked, 5 where there is no token for another reason.
+    With --check the exit code is 0 if the account, or each account, has a valid token, 4 if a login is required, 6 if
+    the session is locked, and 5 if there is no token for another reason.
 
     Example: auth-agent status
 
@@ -169,154 +176,156 @@ def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | 
     Example: auth-agent status work --clients
     """
     if check and clients:
-        raise click.UsageError("--check prints nothing, so there are no clients to show.")
+        raise click.UsageError("--check can't be combined with --clients.")
     if check and as_json:
-        raise click.UsageError("--check prints nothing, so there is nothing for --json to print.")
+        raise click.UsageError("--check can't be combined with --json.")
     if min_ttl is not None and not check:
-        raise click.UsageError("--min-ttl goes with --check.")
+        raise click.UsageError("--min-ttl needs --check.")
     with Agent() as agent:
         if check:
             return check_accounts(agent, account, min_ttl or 0.0)
-        found = status_with_clients(agent, account) if clients else agent.status(account)
-    look = terminal(sys.stdout)
+        result = status_with_clients(agent, account) if clients else agent.status(account)
+    terminal = terminal_of(sys.stdout)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(result, indent=2))
     elif clients:
-        show(client_lines(found, account, time.time(), look), look)
+        show(client_lines(result, account, time.time(), terminal), terminal)
     else:
-        show(overview(found, time.time(), __version__, look, os.environ.get("HOME", "")), look)
+        show(overview(result, time.time(), __version__, terminal, os.environ.get("HOME", "")), terminal)
     return exits.OK
 
 
 @cli.command()
 def reload() -> None:
-    """Have the agent read its configuration again.
+    """Make the agent read its configuration again.
 
     Example: auth-agent reload
     """
     with Agent() as agent:
         changes = agent.reload()
     named = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
-    said = [f"{what}: {printable(', '.join(names), 1000)}" for what, names in named.items() if names]
-    click.echo("; ".join(said) or "no account changed", err=True)
+    parts = [f"{change}: {printable(', '.join(names), 1000)}" for change, names in named.items() if names]
+    click.echo("; ".join(parts) or "no account changed", err=True)
 
 
 @cli.command()
 @click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
-@click.option("--json", "as_json", is_flag=True, help="Print each record as the agent told it, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print each record as JSON, one a line.")
 def watch(accounts: tuple[str, ...], *, as_json: bool) -> None:
-    """Show what the sessions are doing, as it happens, until Ctrl-C; also across restarts of the agent.
+    """Show each change of a session until Ctrl-C, also across restarts of the agent.
 
     Example: auth-agent watch work
     """
     shown: dict[str, str] = {}
     with Agent() as agent:
         for name in accounts or (None,):
-            agent.status(name)  # a name that is mistyped would never change
-        for record in agent.watch(accounts or None, on_gap=_tell_gap):
+            agent.status(name)  # fail now for a mistyped name, which would never change
+        for record in agent.watch(accounts or None, on_gap=_print_gap):
             _show_change(record, shown, as_json=as_json)
 
 
-def _tell_gap(gone: bool) -> None:
-    exits.complain("the agent has gone; waiting for it to come back" if gone else "the agent is back")
+def _print_gap(gone: bool) -> None:
+    exits.complain("the agent is gone; waiting for it to come back" if gone else "the agent is back")
 
 
 def _show_change(record: Record, shown: dict[str, str], *, as_json: bool) -> None:
-    """Print a record, if what it says of its account differs from what was said last."""
+    """Print a record if it differs from the last one of its account."""
     now = time.time()
-    # What is counted down is no news: only when it ends is.
-    said = json.dumps({name: value for name, value in record.items() if name != "revision"}, sort_keys=True)
-    if shown.get(record.account) != said:
-        shown[record.account] = said
+    # The revision alone is not a change.
+    content = json.dumps({name: value for name, value in record.items() if name != "revision"}, sort_keys=True)
+    if shown.get(record.account) != content:
+        shown[record.account] = content
         if as_json:
             click.echo(json.dumps(record))
         else:
-            look = terminal(sys.stdout)  # each time: a window may change its size
-            head = look.styled(time.strftime("%H:%M:%S", time.localtime(now)), "label")
-            show(change(record, now, look, f"{head}  "), look)
+            terminal = terminal_of(sys.stdout)  # each time: the window's size may change
+            head = terminal.styled(time.strftime("%H:%M:%S", time.localtime(now)), "label")
+            show(change(record, now, terminal, f"{head}  "), terminal)
         sys.stdout.flush()
 
 
 @cli.command()
 def stop() -> None:
-    """Stop the agent; refreshes in flight are finished first.
+    """Stop the agent after refreshes in flight have finished.
 
     Example: auth-agent stop
     """
     with Agent() as agent:
-        pid = _process(agent.hello("stop"))
-        # Not the end of a connection: until the process ends it holds the socket's lock. Nor is anything asked
-        # meanwhile: a service manager would start the agent again for the question.
-        with _waiting_for(pid) as ended:
+        pid = _pid(agent.hello("stop"))
+        # Wait for the process, not for the connection to close: the process holds the socket's lock until it ends.
+        # Nothing is sent meanwhile: a service manager would start the agent again for a new connection.
+        with _end_of(pid) as ended:
             os.kill(pid, signal.SIGTERM)
             done = ended(_STOP_PATIENCE)
         if not done:
-            raise click.ClickException(f"the agent, process {pid}, has not ended within {_STOP_PATIENCE:.0f} s")
+            raise click.ClickException(f"the agent, process {pid}, did not end within {_STOP_PATIENCE:.0f} s")
     click.echo("stopped", err=True)
 
 
 @cli.command()
-@click.option("--force", is_flag=True, help="Even if sessions are lost, since they are kept in memory only.")
+@click.option("--force", is_flag=True, help="Restart even if sessions are lost that are only in memory.")
 def restart(*, force: bool) -> None:
-    """Restart the agent in its place, with the version that is installed by now.
+    """Restart the agent in place, with the version that is installed now.
 
-    Refreshes in flight are finished first. The new agent has the process id, arguments, environment and log of the
-    old one, also as a service or in a terminal.
+    Refreshes in flight finish first. The new agent keeps the process id, arguments, environment and log, also as a
+    service or in a terminal.
 
     Example: auth-agent restart
     """
     with Agent() as agent:
         before = agent.hello("restart")
-        pid = _process(before)
+        pid = _pid(before)
         status = agent.status()
         lost = [] if force else accounts_at_stake(status)
         if lost:
-            raise Trouble(
-                f"the agent would forget {printable(', '.join(lost), 200)}: kept in memory only, or not saved yet",
+            raise CommandError(
+                f"the agent would lose the sessions of {printable(', '.join(lost), 200)}: they are only in memory",
                 remedies.restart_by_force(),
             )
-        with _waiting_for(pid) as ended:
+        with _end_of(pid) as ended:
             os.kill(pid, signal.SIGUSR1)
             after = _successor(agent, before, status.agent.restart_refused, ended)
     click.echo(f"restarted: process {after.pid}, version {printable(after.version)}", err=True)
 
 
-def _process(about: Hello) -> int:
-    """The agent's process, as its `hello` tells it."""
-    if about.pid is None or about.pid <= 1:
-        raise click.ClickException("the agent is the first process of a container: end it from there")
-    return about.pid
+def _pid(hello: Hello) -> int:
+    """Return the agent's process id. Raises a `ClickException` if it can't be signalled."""
+    if hello.pid is None or hello.pid <= 1:
+        raise click.ClickException("the agent is the first process of a container; stop the container instead")
+    return hello.pid
 
 
-def _successor(agent: Agent, before: Hello, refused: RestartRefusal | None, ended: Callable[[float], bool]) -> Hello:
-    """What the new agent says of itself, once it answers in place of the one from before."""
+def _successor(
+    agent: Agent, before: Hello, earlier_refusal: RestartRefusal | None, ended: Callable[[float], bool]
+) -> Hello:
+    """Wait until another agent answers than the one before, and return its `hello`."""
     deadline = time.monotonic() + _RESTART_PATIENCE
     while time.monotonic() < deadline:
         if ended(_RESTART_PAUSE):
-            raise click.ClickException(f"the agent, process {before.pid}, has ended instead; its log says why")
+            raise click.ClickException(
+                f"the agent, process {before.pid}, ended instead of restarting; its log says why"
+            )
         try:
             after = agent.hello("restart")
             if after.agent_id != before.agent_id:
                 return after
             refusal = agent.status().agent.restart_refused
         except AgentError as error:
-            if not error.retryable:  # between the two agents there may be none
+            if not error.retryable:  # for a moment no agent may listen
                 raise
         else:
-            if refusal is not None and refusal != refused:
-                raise Trouble(f"the agent goes on as it is: {printable(refusal.reason, 500)}", *refusal.remedy)
-    raise click.ClickException(f"the agent, process {before.pid}, is not back within {_RESTART_PATIENCE:.0f} s")
+            if refusal is not None and refusal != earlier_refusal:
+                raise CommandError(f"the agent did not restart: {printable(refusal.reason, 500)}", *refusal.remedy)
+    raise click.ClickException(f"the agent, process {before.pid}, did not come back within {_RESTART_PATIENCE:.0f} s")
 
 
 @contextmanager
-def _waiting_for(pid: int) -> Generator[Callable[[float], bool], None, None]:
-    """Gives a function that waits so many seconds for the end of a process, and says whether it came."""
+def _end_of(pid: int) -> Generator[Callable[[float], bool], None, None]:
+    """Yield a function that waits for the process to end, at most that many seconds, and returns whether it did."""
     try:
         os.kill(pid, 0)
     except OSError as error:
-        raise click.ClickException(
-            f"the agent says that it is process {pid}, which isn't here: {error.strerror}"
-        ) from error
+        raise click.ClickException(f"the agent's process {pid} was not found: {error.strerror}") from error
     if sys.platform == "linux":
         descriptor = os.pidfd_open(pid)
         try:

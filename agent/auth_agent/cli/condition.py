@@ -1,4 +1,4 @@
-"""How an account's session is doing, in words: what state it is in, what is wrong with it, and what helps."""
+"""Describe an account's session for a person: its state, what is wrong, and what helps."""
 
 import math
 import time
@@ -14,25 +14,25 @@ from auth_agent_client.remedy import Remedy, remedies_from_wire
 
 _REASON: Final = 300  # characters
 
-# What the records' reasons mean that aren't a provider's or the agent's own sentences.
+# Sentences for the reasons that are a word, not a sentence of the provider or the agent.
 _REASONS: Final = {
-    "account_changed": "its issuer, client_id or grant was changed in the configuration since the login",
+    "account_changed": "its issuer, client_id or grant has changed in the configuration since the login",
     "account_removed": "it is no longer in the configuration",
-    "no_refresh_token": "the token expired, and the provider had given no refresh token",
+    "no_refresh_token": "the token expired, and the provider issued no refresh token",
 }
-_LAST_TOKEN: Final = "the provider gave no refresh token: the session ends with the token"  # noqa: S105 -- a text
-_UNSAVED: Final = "not saved yet: it would end with the agent"
+_LAST_TOKEN: Final = "the provider issued no refresh token: the session ends with the token"  # noqa: S105 -- a sentence
+_UNSAVED: Final = "not saved yet: the session would be lost if the agent ended"
 _UNDELETED: Final = "its old session is not deleted from the store yet"
-# A person who looks once a day is warned of a session's end in time.
+# Whoever runs `status` once a day is warned in time.
 _NEAR: Final = 86_400  # s
 _SEE_STORE: Final = "the store, see below"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a session is doing: `kind` is `good`, `warning`, `bad` or `off`; `words` say the same, for its `state`.
+    """The condition of a session: `kind` is `good`, `warning`, `bad` or `off`, and `words` describe its state.
 
-    `more` goes on where the words end; `problem` is what is wrong, and `remedy` what a person can do about it.
+    `more` adds details to the words, `problem` says what is wrong, and `remedy` what a person can do about it.
     """
 
     kind: str
@@ -42,43 +42,43 @@ class Condition:
     remedy: tuple[Remedy, ...] = ()
 
 
-def condition(record: Mapping[str, object], now: float, *, store_fails: bool = False) -> Condition:
-    """How the session of that record is doing.
+def condition_of(record: Mapping[str, object], now: float, *, store_fails: bool = False) -> Condition:
+    """Return the condition of a record's session.
 
     Args:
-        record: as the agent gives it.
+        record: as the agent sent it.
         now: Unix time in seconds.
-        store_fails: the store's trouble is told elsewhere, and needs no repetition.
+        store_fails: whether the store's problem is shown elsewhere and is not repeated here.
 
     """
     state = record.get("state")
     if state == READY:
-        found = _ready(record, now)
+        result = _ready(record, now)
     elif state == EXPIRED:
-        found = _expired(record, now)
+        result = _expired(record, now)
     elif state == LOGIN_REQUIRED:
-        found = Condition("bad", "login required", problem=reason(record), remedy=_remedy(record))
+        result = Condition("bad", "login required", problem=reason(record), remedy=_remedy(record))
     elif state == LOCKED:
-        found = (
+        result = (
             Condition("bad", "locked", problem=_SEE_STORE)
             if store_fails
             else Condition("warning", "locked", problem=reason(record), remedy=_remedy(record))
         )
     elif state == LOGGED_OUT:
-        found = Condition("off", "not logged in", remedy=_remedy(record))
+        result = Condition("off", "not logged in", remedy=_remedy(record))
     else:
-        found = Condition("warning", printable(state) or "unknown", problem=reason(record))
-    return _with_saving(found, record)
+        result = Condition("warning", printable(state) or "unknown", problem=reason(record))
+    return _with_saving(result, record)
 
 
 def reason(record: Mapping[str, object]) -> str:
-    """What is wrong, as a sentence for a person; "" when nothing is."""
-    said = printable(record.get("reason"), _REASON)
-    return _REASONS.get(said, said)
+    """Return what is wrong, as a sentence; "" if nothing is."""
+    word = printable(record.get("reason"), _REASON)
+    return _REASONS.get(word, word)
 
 
 def session_end(record: Mapping[str, object], now: float) -> str:
-    """Until when a person has to log in again, whatever is refreshed meanwhile; "" where no such end is known."""
+    """Return when the provider ends the session, as a sentence; "" if that is not known."""
     end = number(record.get("session_ends_at"))
     if end is None or record.get("state") in (LOGIN_REQUIRED, LOGGED_OUT):
         return ""
@@ -87,19 +87,19 @@ def session_end(record: Mapping[str, object], now: float) -> str:
     except (OverflowError, ValueError, OSError):
         return ""
     if end <= now:
-        return f"log in again: the provider ends the session, {date} was its time"
+        return f"log in again: the provider ended the session at {date}"
     return f"log in again before {date}, in {duration(end - now)}"
 
 
 def number(value: object) -> float | None:
-    """A record's number, None where it is none that means something."""
+    """Return a field's number; None if it is not a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def _remedy(record: Mapping[str, object]) -> tuple[Remedy, ...]:
-    """What helps, by the agent's word; by the session's state, where an older agent has no word for it."""
+    """Return the agent's remedies; those for the session's state if an older agent sent none."""
     if "remedy" in record:
         return remedies_from_wire(record["remedy"])
     name, state = printable(record.get("account")), record.get("state")
@@ -139,13 +139,13 @@ def _expired(record: Mapping[str, object], now: float) -> Condition:
 
 
 def ago(seconds: float) -> str:
-    """How long ago that was, in words."""
+    """Return how long ago that was: "just now", "5 min ago"."""
     return "just now" if seconds < 1 else f"{duration(seconds)} ago"
 
 
-def _with_saving(found: Condition, record: Mapping[str, object]) -> Condition:
+def _with_saving(condition: Condition, record: Mapping[str, object]) -> Condition:
     if record.get("saved") is not False:
-        return found
-    text = _UNDELETED if record.get("state") == LOGGED_OUT else _UNSAVED
-    problem = f"{found.problem}; {text}" if found.problem else text
-    return replace(found, kind="warning" if found.kind in ("good", "off") else found.kind, problem=problem)
+        return condition
+    unsaved = _UNDELETED if record.get("state") == LOGGED_OUT else _UNSAVED
+    problem = f"{condition.problem}; {unsaved}" if condition.problem else unsaved
+    return replace(condition, kind="warning" if condition.kind in ("good", "off") else condition.kind, problem=problem)

@@ -1,4 +1,4 @@
-"""A program that goes on when the command has ended."""
+"""A process that keeps running after the command has ended."""
 
 import os
 import subprocess
@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 
 class Detached(subprocess.Popen[bytes]):
-    """A program in a session of its own, away from this terminal: Ctrl-C here is none there.
+    """A process in its own session, so that Ctrl-C in this terminal doesn't reach it.
 
-    Nobody waits for it, and what it says goes to `output`, a descriptor, or nowhere.
+    Its output goes to the descriptor `output`, by default to /dev/null.
     """
 
     def __init__(
@@ -18,9 +18,9 @@ class Detached(subprocess.Popen[bytes]):
         *,
         directory: str | None = None,
         environment: Mapping[str, str] = os.environ,
-        kept: Collection[int] = (),
+        pass_fds: Collection[int] = (),
     ) -> None:
-        """Start it with the descriptors that are `kept`. Raises an `OSError` where there is no such program."""
+        """Start the process; it inherits the descriptors `pass_fds`. Raises an `OSError` if it can't be started."""
         super().__init__(
             command,
             stdin=subprocess.DEVNULL,
@@ -29,14 +29,14 @@ class Detached(subprocess.Popen[bytes]):
             start_new_session=True,
             cwd=directory,
             env=environment,
-            pass_fds=kept,
+            pass_fds=pass_fds,
         )
 
     def __del__(self) -> None:
-        """Without the warning that it still runs: that is what it is for."""
+        """Suppress the warning of `Popen` that the process is still running: it is meant to be."""
 
     def ends_within(self, seconds: float) -> bool:
-        """Wait for its end; whether it came. `returncode` is then set."""
+        """Return whether the process ended within that time; if so, `returncode` is set."""
         try:
             self.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Exit codes, and the one line that goes with them. Imported by light commands: nothing heavy here."""
+"""Exit codes and error lines. Light commands import this module, so it imports nothing slow."""
 
 import sys
 from collections.abc import Collection, Iterable
@@ -16,7 +16,7 @@ UNAVAILABLE = 5
 DENIED = 6
 INTERRUPTED = 130
 
-_LONGEST = 4096  # characters of what helps
+_LONGEST = 4096  # characters of a remedy
 
 _CODES: dict[type[errors.AgentError], int] = {
     errors.InvalidRequest: USAGE,
@@ -31,7 +31,7 @@ _CODES: dict[type[errors.AgentError], int] = {
 
 
 def exit_code(error: errors.AgentError) -> int:
-    """The exit code for what went wrong."""
+    """Return the exit code for an error of the agent."""
     return _CODES.get(type(error), ERROR)
 
 
@@ -40,17 +40,17 @@ _WORST_FIRST = (NOT_RUNNING, LOGIN_REQUIRED, DENIED, ERROR, USAGE, UNAVAILABLE)
 
 
 def worst(codes: Collection[int]) -> int:
-    """The exit code of a command that did several things, each of which has one."""
+    """Return one exit code for a command with several results."""
     return next((code for code in _WORST_FIRST if code in codes), OK)
 
 
 def complain(message: str, remedy: Iterable[Remedy] = ()) -> None:
-    """Say what went wrong, on standard error, and below that what helps."""
+    """Print an error to standard error, and below it the remedies."""
     if sys.stderr.isatty():
-        from auth_agent.cli.screen import say_error  # noqa: PLC0415 -- click, which only a person has the time for
+        from auth_agent.cli.screen import say_error  # noqa: PLC0415 -- click, which only an interactive run has time for
 
         say_error(message, remedy)
         return
-    # A path in a remedy may have a line's end in it, which would begin a line of its own.
-    helps = (printable(str(one), _LONGEST) for one in remedy)
+    # A path in a remedy may contain a line break, which would start a line of its own.
+    helps = (printable(str(item), _LONGEST) for item in remedy)
     sys.stderr.write("".join([f"auth-agent: {message}\n", *(f"  {one}\n" for one in helps)]))

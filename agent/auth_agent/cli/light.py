@@ -1,6 +1,6 @@
-"""Commands that start without click, since programs and shells run them in loops: which there are, and what they share.
+"""Commands that start without click, since programs and shells run them in loops.
 
-Imports no click, typing, dataclasses or re, and neither may a module in the table.
+Neither this module nor one in `COMMANDS` may import click, typing, dataclasses or re.
 """
 
 import sys
@@ -11,7 +11,7 @@ from auth_agent.cli.exits import OK, USAGE, complain, exit_code
 from auth_agent.printable import printable
 from auth_agent_client.errors import AgentError
 
-# Where each is: a module with `COMMAND`, and `main`, which takes the arguments and returns the exit code.
+# The module of each command: it has `COMMAND`, and `main`, which takes the arguments and returns the exit code.
 COMMANDS = {
     "completion": "auth_agent.cli.completion",
     "token": "auth_agent.cli.token",
@@ -19,48 +19,48 @@ COMMANDS = {
 
 
 def module(name: str) -> ModuleType:
-    """The module of that light command."""
-    # As `importlib.import_module` does, which is a module more to load.
+    """Import and return the module of a light command."""
+    # Like `importlib.import_module`, without the import of importlib.
     return __import__(COMMANDS[name], fromlist=["main"])
 
 
 class UsageError(Exception):
-    """The arguments are not what the command takes; the text says so as click would."""
+    """The command doesn't accept the arguments; the message is worded like click's."""
 
 
-def seconds(text: str) -> float:
-    """The number of seconds that an option's value says. Raises a `ValueError` where it says none."""
+def seconds(string: str) -> float:
+    """Parse an option's value as a number of seconds. Raises a `ValueError` if it is not one."""
     try:
-        number = float(text)
+        number = float(string)
     except ValueError:
         number = -1.0
     if not number >= 0:  # a NaN fails the comparison too
-        raise ValueError(f"{text!r} is not a number of seconds.")
+        raise ValueError(f"{string!r} is not a number of seconds.")
     return number
 
 
 class Option:
-    """An option: its `name`, what its value is called, and its help. Without a `metavar` it is a flag.
+    """An option: its `name`, the `metavar` of its value, and its help. Without a metavar it is a flag.
 
-    `read` turns the text into the value, and raises a `ValueError` that says what is wrong with it.
+    `read` parses the value, and raises a `ValueError` with a sentence for the user.
     """
 
     __slots__ = ("help", "metavar", "name", "read")
 
-    def __init__(self, name: str, metavar: str, text: str, *, read: Callable[[str], object] = str) -> None:
+    def __init__(self, name: str, metavar: str, description: str, *, read: Callable[[str], object] = str) -> None:
         self.name = name
         self.metavar = metavar
-        self.help = text
+        self.help = description
         self.read = read
 
     @property
     def usage(self) -> str:
-        """How it is written, such as `--audience TEXT`."""
+        """The option as the help shows it, such as `--audience TEXT`."""
         return f"{self.name} {self.metavar}".rstrip()
 
 
-class Given:
-    """The arguments of a call: those without a name, and the values of the options."""
+class Arguments:
+    """The parsed arguments: the positional words, and the values of the options."""
 
     __slots__ = ("_values", "words")
 
@@ -69,22 +69,22 @@ class Given:
         self._values = values
 
     @property
-    def word(self) -> str | None:
-        """The first argument without a name, None when there is none."""
+    def first(self) -> str | None:
+        """The first positional argument; None if there is none."""
         return self.words[0] if self.words else None
 
-    def text(self, option: str) -> str | None:
-        """That option's value, None when it was left out."""
+    def string(self, option: str) -> str | None:
+        """Return the option's value; None if it was not given."""
         value = self._values.get(option)
         return value if isinstance(value, str) else None
 
     def seconds(self, option: str) -> float | None:
-        """That option's value, None when it was left out."""
+        """Return the option's value; None if it was not given."""
         value = self._values.get(option)
         return value if isinstance(value, float) else None
 
     def flag(self, option: str) -> bool:
-        """Whether that option stands there."""
+        """Return whether the flag was given."""
         return self._values.get(option) is True
 
 
@@ -92,7 +92,7 @@ HELP_OPTION = Option("--help", "", "Show this message and exit.")
 
 
 class Command:
-    """What a light command is called, says of itself, and takes."""
+    """A light command: its name, help, arguments and options."""
 
     __slots__ = ("_examples", "_most", "arguments", "name", "options", "summary")
 
@@ -110,9 +110,9 @@ class Command:
 
         Args:
             name: its name.
-            summary: one sentence, for the list of commands too.
-            arguments: what it takes without a name, as a usage line has it, such as `[ACCOUNT]`.
-            most: how many of those there may be.
+            summary: one sentence, also for the list of commands.
+            arguments: the positional arguments, as in a usage line, such as `[ACCOUNT]`.
+            most: how many positional arguments it accepts.
             options: its options; `--help` is added.
             examples: command lines that show it in use.
 
@@ -126,7 +126,7 @@ class Command:
 
     @property
     def help(self) -> str:
-        """What `--help` shows, laid out as click does it."""
+        """The output of `--help`, laid out like click's."""
         width = max(len(option.usage) for option in self.options)
         usage = " ".join(filter(None, ("auth-agent", self.name, "[OPTIONS]", self.arguments)))
         return "\n".join(
@@ -140,8 +140,8 @@ class Command:
             ]
         )
 
-    def run(self, arguments: list[str], action: Callable[[Given], None]) -> int:
-        """Do that with the arguments, or show the help; the exit code."""
+    def run(self, arguments: list[str], action: Callable[[Arguments], None]) -> int:
+        """Call `action` with the parsed arguments, or print the help, and return the exit code."""
         if not {"--help", "-h"}.isdisjoint(arguments[: _end_of_options(arguments)]):
             sys.stdout.write(self.help)
             return OK
@@ -155,11 +155,11 @@ class Command:
             return exit_code(error)
         return OK
 
-    def parse(self, arguments: list[str]) -> Given:
-        """Read the arguments; options may stand anywhere before a `--`.
+    def parse(self, arguments: list[str]) -> Arguments:
+        """Parse the arguments; options may stand anywhere before a `--`.
 
         Raises:
-            UsageError: the command doesn't take them.
+            UsageError: the command doesn't accept them.
 
         """
         options = {option.name: option for option in self.options}
@@ -184,17 +184,17 @@ class Command:
                 values[name] = _value(option, value if equals else next(rest, None))
         if len(words) > self._most:
             raise UsageError(f"Got unexpected extra argument ({words[self._most]})")
-        return Given(words, values)
+        return Arguments(words, values)
 
 
 def _end_of_options(arguments: list[str]) -> int:
     return arguments.index("--") if "--" in arguments else len(arguments)
 
 
-def _value(option: Option, text: str | None) -> object:
-    if text is None:
+def _value(option: Option, string: str | None) -> object:
+    if string is None:
         raise UsageError(f"Option '{option.name}' requires an argument.")
     try:
-        return option.read(text)
+        return option.read(string)
     except ValueError as error:
         raise UsageError(f"Invalid value for '{option.name}': {error}") from error

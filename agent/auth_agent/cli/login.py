@@ -1,4 +1,4 @@
-"""`auth-agent login`: from nothing to a session, and what a person sees of it."""
+"""`auth-agent login`: add an account if needed, start the agent if needed, and log in."""
 
 import signal
 import sys
@@ -13,14 +13,14 @@ import click
 
 from auth_agent import remedies
 from auth_agent.cli import exits
-from auth_agent.cli.account_options import IDENTITY, account_options, unknown, write
-from auth_agent.cli.browser import open_address
+from auth_agent.cli.account_options import IDENTITY, account_options, unknown_account, write_account
+from auth_agent.cli.browser import open_url
 from auth_agent.cli.client_secret import ask, can_ask, client_secret_options
+from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.running import ensure_running, record_of
-from auth_agent.cli.screen import say, say_address, say_remedies, shown_path
+from auth_agent.cli.screen import say, say_remedies, say_url, shown_path
 from auth_agent.cli.status import status_lines
-from auth_agent.cli.terminal import terminal
-from auth_agent.cli.trouble import Trouble
+from auth_agent.cli.terminal import terminal_of
 from auth_agent.cli.waiting import wait
 from auth_agent.config import Account, Config, config_path, load
 from auth_agent.config_file import Written, restore
@@ -31,8 +31,8 @@ from auth_agent_client.errors import AgentError, InvalidRequest
 from auth_agent_client.messages import LOGGED_OUT
 from auth_agent_client.remedy import Remedy
 
-_ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
-_LONGEST: Final = 8192  # characters of an address
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+_MAX_URL: Final = 8192  # characters of a URL
 
 
 @click.command()
@@ -43,19 +43,19 @@ _LONGEST: Final = 8192  # characters of an address
     type=click.Choice(["browser", "device"]),
     default="browser",
     show_default=True,
-    help="Where to log in: in a browser of this machine, or on any other device, by a code.",
+    help="Log in with a browser on this machine, or with a code on any other device.",
 )
 @click.option(
     "--no-browser",
     is_flag=True,
-    help="Open no browser: print the address, and take the one that the browser ended on.",
+    help="Open no browser: print the URL, and read the URL that the browser ended on.",
 )
-@click.option("--switch-user", is_flag=True, help="It may be another user than before.")
+@click.option("--switch-user", is_flag=True, help="Accept another user than before.")
 @click.option(
     "--management-for",
     "managed",
     metavar="ACCOUNT",
-    help="The account whose user's data this login is for: it becomes that one's --management-account.",
+    help="Use this login for the Management API of ACCOUNT: it becomes its --management-account.",
 )
 @client_secret_options
 def login(
@@ -70,115 +70,115 @@ def login(
 ) -> int:
     """Log in to an account, or add one and log in.
 
-    With options that say what the account is, it is first added to the configuration, or changed there. Whatever
-    fails, the session that there was stays. Where no agent runs, one is started in the background.
+    Options that define the account are first written to the configuration. If the login fails, an existing session
+    stays as it is. If no agent runs, one is started in the background.
 
     Example: auth-agent login work --issuer https://id.example --client-id ID
 
-    Auth0's Management API, which has the user's data, wants a login of its own: --management-for says whose.
+    Auth0's Management API, which has the user's data, needs a separate login with --management-for.
 
     Example: auth-agent login work.users --issuer https://acme.eu.auth0.com/ --client-id ID
     --audience https://acme.eu.auth0.com/api/v2/ --management-for work
     --scope "openid offline_access read:current_user update:current_user_metadata"
     """
     config = load(config_path())
-    chosen = _chosen(config, name, keys)
+    chosen = _account_name(config, name, keys)
     _check_managed(config, chosen, managed)
     ensure_running()
     with Agent() as agent:
         written: list[tuple[str, Written]] = []
         try:
             if keys:
-                written.append((chosen, _write(agent, config, chosen, keys)))
+                written.append((chosen, _write_keys(agent, config, chosen, keys)))
             if managed is not None:
-                written.append((managed, write(load(config.path), managed, {"management_account": chosen})))
+                written.append((managed, write_account(load(config.path), managed, {"management_account": chosen})))
             agent.reload()
             account = load(config.path).accounts[chosen]
-            _refuse_other_agents(agent, chosen, config)
+            _check_agent(agent, chosen, config)
             begin = partial(agent.login, chosen, flow=flow, switch_user=switch_user)
-            with _interruptible(), _begun(begin, client_secret) as begun:
-                _show(account, begun, opens=not no_browser)
-                record = wait(begun)
+            with _interruptible(), _begin(begin, client_secret) as pending:
+                _show_instructions(account, pending, open_browser=not no_browser)
+                record = wait(pending)
         except KeyboardInterrupt:
             say("Cancelled." if written else "Cancelled; nothing has changed.")
-            _take_back(agent, config, written)
+            _undo(agent, config, written)
             if any(one.added for _, one in written):
-                say_remedies([_for_managed(remedies.log_in(chosen), managed)])
+                say_remedies([_with_managed(remedies.log_in(chosen), managed)])
             return exits.INTERRUPTED
         except (AgentError, StartupError, click.ClickException) as error:
-            _take_back(agent, config, written)
+            _undo(agent, config, written)
             if isinstance(error, AgentError):
-                error.remedy = tuple(_for_managed(one, managed) for one in error.remedy)
+                error.remedy = tuple(_with_managed(one, managed) for one in error.remedy)
             raise
-    _tell(account, record)
+    _show_result(account, record)
     return exits.OK
 
 
-def _chosen(config: Config, name: str | None, keys: Mapping[str, object]) -> str:
-    """The name of the account that is meant."""
+def _account_name(config: Config, name: str | None, keys: Mapping[str, object]) -> str:
+    """Return the name of the account to log in to."""
     if name is None:
         if keys or config.default is None:
             raise click.UsageError("Name the account: auth-agent login NAME --issuer URL --client-id ID")
         return config.default.name
     if name not in config.accounts and not keys:
-        raise unknown(config, name)
+        raise unknown_account(config, name)
     return name
 
 
 def _check_managed(config: Config, name: str, managed: str | None) -> None:
-    """Tell of an account that this one can't have the user's data of."""
+    """Raise an error if --management-for doesn't name another configured account."""
     if managed is not None and managed not in config.accounts:
-        raise unknown(config, managed)
+        raise unknown_account(config, managed)
     if managed == name:
-        raise click.UsageError("--management-for names another account: its own tokens an account uses anyway.")
+        raise click.UsageError("--management-for must name another account.")
 
 
-def _refuse_other_agents(agent: Agent, name: str, config: Config) -> None:
-    """Tell of an agent that can't do it: one of before an upgrade, or one that reads another configuration."""
+def _check_agent(agent: Agent, name: str, config: Config) -> None:
+    """Raise an error if the agent is an older version, or reads another configuration."""
     if "login" not in agent.hello("login").features:
-        raise Trouble("the agent that runs is an older one, which has no login", remedies.restart())
+        raise CommandError("the running agent is an older version, which has no login", remedies.restart())
     if record_of(agent, name) is None:
-        path = printable(agent.status().agent.config, _LONGEST)
-        raise Trouble(
-            f"the agent reads another configuration, {path}, and not {config.path}",
+        path = printable(agent.status().agent.config, _MAX_URL)
+        raise CommandError(
+            f"the agent reads the configuration {path}, not {config.path}",
             remedies.same_configuration(),
         )
 
 
-def _write(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) -> Written:
-    """Write what the account is into the configuration."""
+def _write_keys(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) -> Written:
+    """Write the keys of an account to the configuration, unless it has a session of another client."""
     known = config.accounts.get(name)
-    others = [key for key in IDENTITY if known is not None and keys.get(key) not in (None, getattr(known, key))]
-    if others:
+    differing = [key for key in IDENTITY if known is not None and keys.get(key) not in (None, getattr(known, key))]
+    if differing:
         record = record_of(agent, name)
         if record is not None and record.state != LOGGED_OUT:
-            raise Trouble(
-                f"{name} has a session with another {' and '.join(others)}",
+            raise CommandError(
+                f"{name} has a session with another {' and '.join(differing)}",
                 remedies.log_out(name),
                 remedies.another_name(),
             )
-    return write(config, name, keys)
+    return write_account(config, name, keys)
 
 
-def _for_managed(remedy: Remedy, managed: str | None) -> Remedy:
-    """What helps, where the account whose user's data it is for doesn't name this one any more."""
+def _with_managed(remedy: Remedy, managed: str | None) -> Remedy:
+    """Return the remedy with --management-for added to a login: `_undo` has removed that key."""
     return remedy if managed is None else remedies.log_in_for(managed, remedy)
 
 
-def _take_back(agent: Agent, config: Config, written: Sequence[tuple[str, Written]]) -> None:
-    """After a login that came to nothing: accounts are as they were before, the last that was changed first.
+def _undo(agent: Agent, config: Config, written: Sequence[tuple[str, Written]]) -> None:
+    """Restore the changed accounts after a login that failed, the last change first.
 
-    A new one stays, so that nothing of it is to be said again.
+    A new account stays, so that its options need not be typed again.
     """
     where = shown_path(config.path)
-    for name, one in reversed(written):
-        if one.added:
+    for name, change in reversed(written):
+        if change.added:
             say(f"The account {name} stays in {where}")
-        elif not restore(config.path, one):
-            say(f"{where} was changed meanwhile, and stays as it is")
+        elif not restore(config.path, change):
+            say(f"{where} has changed meanwhile, and was not restored")
             break
-        elif one.changed:
-            say(f"{name} is as it was before in {where}")
+        elif change.changed:
+            say(f"Restored {name} in {where}")
     if any(one.changed for _, one in written):
         agent.reload()
 
@@ -186,78 +186,78 @@ def _take_back(agent: Agent, config: Config, written: Sequence[tuple[str, Writte
 # ---- the login
 
 
-def _begun(begin: Callable[..., Login], secret: str | None) -> Login:
-    """Begin, and ask for the client's secret where one is needed and there is somebody to ask."""
+def _begin(call: Callable[..., Login], secret: str | None) -> Login:
+    """Begin the login; prompt for the client secret if it is needed and there is a terminal."""
     try:
-        return begin(client_secret=secret)
+        return call(client_secret=secret)
     except InvalidRequest as error:
         if error.parameter != "client_secret" or secret is not None or not can_ask():
             raise
-    say("This client authenticates with a secret, which the agent keeps with the session.")
-    return begin(client_secret=ask())
+    say("This client needs a client secret. The agent stores it with the session.")
+    return call(client_secret=ask())
 
 
-def _show(account: Account, begun: Login, *, opens: bool) -> None:
-    """Tell the person what to do, if anything."""
+def _show_instructions(account: Account, pending: Login, *, open_browser: bool) -> None:
+    """Show the person where to log in."""
     host = urlsplit(account.issuer).netloc
-    if begun.user_code is not None:
-        _show_code(begun)
-    elif begun.authorization_url is not None:
-        address = printable(begun.authorization_url, _LONGEST)
-        if opens and open_address(address):
-            say(f"Your browser should show the login of {host} now. If not, open this address:")
+    if pending.user_code is not None:
+        _show_code(pending)
+    elif pending.authorization_url is not None:
+        url = printable(pending.authorization_url, _MAX_URL)
+        if open_browser and open_url(url):
+            say(f"Your browser should show the login of {host} now. If not, open this URL:")
         else:
-            say(f"To log in at {host}, open this address in a browser:")
-            opens = False
+            say(f"To log in at {host}, open this URL in a browser:")
+            open_browser = False
         say()
-        say_address(address)
+        say_url(url)
         say()
-        if not opens:
+        if not open_browser:
             say(
-                "If that browser is on another machine, it ends at a page that can't be shown, whose address begins "
-                "with http://127.0.0.1: paste that address here, and press Enter. What you paste isn't shown."
+                "If that browser is on another machine, it ends on a page that can't be loaded, with a URL that "
+                "begins with http://127.0.0.1: paste that URL here and press Enter. It isn't shown as you paste it."
             )
             say()
     else:
-        say(f"Asking {host} for a token of the client's own …")
+        say(f"Requesting a token from {host} with the client credentials …")
 
 
-def _show_code(begun: Login) -> None:
-    code, address = printable(begun.user_code), printable(begun.verification_uri, _LONGEST)
-    whole = printable(begun.verification_uri_complete, _LONGEST)
+def _show_code(pending: Login) -> None:
+    code, url = printable(pending.user_code), printable(pending.verification_uri, _MAX_URL)
+    complete_url = printable(pending.verification_uri_complete, _MAX_URL)
     say("On any device, open")
     say()
-    say(f"    {address}", "strong", whole=True)
+    say(f"    {url}", "strong", whole=True)
     say()
     say("and enter the code")
     say()
-    # The provider wrote it: what is no single word looks like no command either.
+    # The provider chose the code: only a single word is shown in bold, like a command.
     say(f"    {code}", "strong" if code.replace("-", "").isalnum() else "", whole=True)
     say()
-    if whole:
+    if complete_url:
         say("or open both at once:")
         say()
-        say(f"    {whole}", whole=True)
+        say(f"    {complete_url}", whole=True)
         say()
 
 
-def _tell(account: Account, record: Record) -> None:
-    who = printable(record.name) or printable(record.subject)
-    say(f"Logged in to {account.name}{f' as {who}' if who else ''}.", "good")
+def _show_result(account: Account, record: Record) -> None:
+    user = printable(record.name) or printable(record.subject)
+    say(f"Logged in to {account.name}{f' as {user}' if user else ''}.", "good")
     say()
-    look = terminal(sys.stderr)
-    for line in status_lines([record], time.time(), look):
+    terminal = terminal_of(sys.stderr)
+    for line in status_lines([record], time.time(), terminal):
         say(line, whole=True)
 
 
 @contextmanager
 def _interruptible() -> Generator[None, None, None]:
-    """Let a signal that ends the command end the login as Ctrl-C does, which also puts the terminal right."""
+    """Make SIGTERM and SIGHUP cancel the login as Ctrl-C does, which also restores the terminal."""
 
     def interrupt(_: int, __: object) -> None:
         raise KeyboardInterrupt
 
-    before = {one: signal.signal(one, interrupt) for one in _ENDS}
+    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:
         yield
     finally:

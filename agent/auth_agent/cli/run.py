@@ -1,4 +1,4 @@
-"""`auth-agent run`: the agent itself, in the foreground."""
+"""`auth-agent run`: run the agent in the foreground."""
 
 import os
 from pathlib import Path
@@ -22,14 +22,14 @@ from auth_agent_client.paths import socket_path
     type=click.Choice(NAMES),
     default=DEFAULT,
     show_default=True,
-    help="Where sessions are kept: in the system keyring, or in memory, where they end with the agent.",
+    help="Where sessions are kept: in the system keyring, or in memory until the agent ends.",
 )
 def run(store: str) -> None:
-    """Be the agent: serve until stopped, and log to standard error.
+    """Run the agent in the foreground until it is stopped, and log to standard error.
 
     Example: auth-agent run &
     """
-    from auth_agent import daemon  # noqa: PLC0415 -- half of the agent's start, which `auth-agent --help` does without
+    from auth_agent import daemon  # noqa: PLC0415 -- half of the agent's start-up time, which `auth-agent --help` doesn't need
 
     os.umask(0o077)
     protect_memory()
@@ -39,7 +39,7 @@ def run(store: str) -> None:
         restarts = anyio.run(daemon.serve, config_path(), Path(socket_path()), store)
     except StartupError:
         raise
-    except Exception as error:  # noqa: BLE001 -- the last boundary: Python's own traceback could show what was held
+    except Exception as error:  # noqa: BLE001 -- the last boundary: Python's traceback could show secrets
         raise click.ClickException(f"a defect ended the agent: {places(error)}") from None
     if restarts:
         restart()

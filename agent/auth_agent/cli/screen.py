@@ -1,4 +1,4 @@
-"""What is said to a person, on standard error: standard output is for what was asked for."""
+"""Print messages for a person to standard error; standard output is for results."""
 
 import sys
 from collections.abc import Iterable
@@ -7,69 +7,69 @@ from typing import Final
 
 import click
 
-from auth_agent.cli.terminal import Piece, Terminal, columns, terminal
+from auth_agent.cli.terminal import Piece, Terminal, columns, terminal_of
 from auth_agent.printable import printable
 from auth_agent_client.remedy import Remedy
 
-_LONGEST: Final = 1000  # characters of what is said
-_LONGEST_COMMAND: Final = 4096
+_MAX_MESSAGE: Final = 1000  # characters of a message
+_MAX_COMMAND: Final = 4096
 
 
-def say(text: str = "", style: str = "", *, whole: bool = False) -> None:
-    """Write a text in that style of `Terminal`, in lines as wide as the terminal; of one that is `whole`, as it is."""
-    look = terminal(sys.stderr)
-    if look.width is None or whole:
-        lines = [look.styled(text, style)]
+def say(message: str = "", style: str = "", *, whole: bool = False) -> None:
+    """Print a message in a style of `Terminal`, wrapped to the terminal's width unless it is `whole`."""
+    terminal = terminal_of(sys.stderr)
+    if terminal.width is None or whole:
+        lines = [terminal.styled(message, style)]
     else:
-        lines = [line for paragraph in text.split("\n") for line in _wrapped(paragraph, style, look)]
+        lines = [line for paragraph in message.split("\n") for line in _wrapped(paragraph, style, terminal)]
     for line in lines:
-        click.echo(look.shown(line), err=True, color=look.colour)
+        click.echo(terminal.shown(line), err=True, color=terminal.colour)
 
 
-def say_error(text: str, remedy: Iterable[Remedy] = ()) -> None:
-    """Say what went wrong, and below that what helps. Whatever the text says, a command is only in a remedy."""
-    say(f"auth-agent: {printable(text, _LONGEST)}")
+def say_error(message: str, remedy: Iterable[Remedy] = ()) -> None:
+    """Print an error, and below it the remedies: only they contain commands to run."""
+    say(f"auth-agent: {printable(message, _MAX_MESSAGE)}")
     say_remedies(remedy)
 
 
 def say_remedies(remedy: Iterable[Remedy]) -> None:
-    """Say what helps, a line each; a command that no line can hold stands on one of its own, to be copied whole."""
-    look = terminal(sys.stderr)
-    for one in remedy:
-        text, line = printable(one.text, _LONGEST), printable(one.line, _LONGEST_COMMAND)
-        if look.width is not None and columns(f"{_INDENT}{text}: {line}") > look.width:
-            say(f"{_INDENT}{text}{':' if line else ''}")
-            if line:
-                say(f"{_INDENT}{_INDENT}{line}", "strong", whole=True)
+    """Print each remedy on a line; a command that doesn't fit has its own line, to be copied whole."""
+    terminal = terminal_of(sys.stderr)
+    for item in remedy:
+        text, command = printable(item.text, _MAX_MESSAGE), printable(item.line, _MAX_COMMAND)
+        if terminal.width is not None and columns(f"{_INDENT}{text}: {command}") > terminal.width:
+            say(f"{_INDENT}{text}{':' if command else ''}")
+            if command:
+                say(f"{_INDENT}{_INDENT}{command}", "strong", whole=True)
         else:
-            shown = f"{_INDENT}{text}: {look.styled(line, 'strong')}" if line else f"{_INDENT}{text}"
+            shown = f"{_INDENT}{text}: {terminal.styled(command, 'strong')}" if command else f"{_INDENT}{text}"
             say(shown, whole=True)
 
 
 _INDENT: Final = "  "
 
 
-def say_address(address: str) -> None:
-    """Alone on its line, whole, however narrow the terminal is; on standard output where a program reads that."""
+def say_url(url: str) -> None:
+    """Print a URL unwrapped on its own line; to standard output if that is not a terminal, for a program."""
     if sys.stdout.isatty():
-        say(address, "strong", whole=True)
+        say(url, "strong", whole=True)
     else:
-        click.echo(address)
+        click.echo(url)
 
 
-def show(lines: Iterable[str], look: Terminal, *, err: bool = False) -> None:
-    """Write lines as they are: whether there are colours in them is decided already."""
-    click.echo("\n".join(map(look.shown, lines)), err=err, color=True)
+def show(lines: Iterable[str], terminal: Terminal, *, err: bool = False) -> None:
+    """Print lines that are already wrapped and coloured."""
+    click.echo("\n".join(map(terminal.shown, lines)), err=err, color=True)
 
 
 def shown_path(path: Path) -> str:
-    """A path as a person writes it."""
+    """Return the path with `~` for the home directory."""
     try:
         return f"~/{path.relative_to(Path.home())}"
-    except (ValueError, RuntimeError):  # elsewhere; or nobody knows where a home is
+    except (ValueError, RuntimeError):  # the path is elsewhere, or there is no home directory
         return str(path)
 
 
-def _wrapped(text: str, style: str, look: Terminal) -> list[str]:
+def _wrapped(text: str, style: str, terminal: Terminal) -> list[str]:
     bare = text.lstrip()
-    return look.wrap(text[: len(text) - len(bare)], [Piece(bare, style)])
+    return terminal.wrap(text[: len(text) - len(bare)], [Piece(bare, style)])

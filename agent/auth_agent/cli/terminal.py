@@ -1,6 +1,6 @@
-"""What text looks like where it is shown: how wide, in which colours, with which symbols; and how it is wrapped.
+"""Format text for a terminal: width, colours, symbols and wrapping.
 
-Where nobody looks, in a pipe or a file, there is no width, no colour, and no line is broken.
+In a pipe or a file there is no width and no colour, and no line is wrapped.
 """
 
 import math
@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TextIO
 
-_SECONDS_MATTER: Final = 600  # s; in longer times they don't
-_MONTH: Final = 30  # days, in which hours don't
+_SECONDS_MATTER: Final = 600  # s; a longer duration is shown without seconds
+_MONTH: Final = 30  # days; a longer duration is shown without hours
 
-# How a mark is drawn, and how in an encoding that lacks it.
+# The symbol of each mark, and its replacement in ASCII.
 _MARKS: Final = {"good": ("●", "*"), "warning": ("▲", "!"), "bad": ("✗", "x"), "off": ("○", "o")}
-# SGR parameters. The sixteen colours are the terminal's own, which its owner chose for his background; nothing is dim
-# that has to be read, since some terminals make that next to invisible.
+# SGR parameters (ECMA-48). The terminal's own 16 colours suit its background; important text is never dim, since some
+# terminals make that nearly invisible.
 _STYLES: Final = {
     "good": "32",
     "warning": "33",
@@ -28,7 +28,7 @@ _STYLES: Final = {
 
 
 class Piece(NamedTuple):
-    """A piece of a text, in one style ("" for none); one that is `whole` is broken only if a line can't hold it."""
+    """Text in one style ("" for none). A `whole` piece is wrapped only if it is wider than a line."""
 
     text: str
     style: str = ""
@@ -37,24 +37,24 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Where text is shown: `width` in columns (None: any), in `colour` or not, in that `encoding`."""
+    """A terminal: its `width` in columns (None: unlimited), whether it has `colour`, and its `encoding`."""
 
     width: int | None = None
     colour: bool = False
     encoding: str = "utf-8"
 
     def styled(self, text: str, style: str) -> str:
-        """The text in that style, where there are colours."""
+        """Return the text with escape codes for the style, if the terminal has colours."""
         sgr = _STYLES.get(style)
         return f"\x1b[{sgr}m{text}\x1b[0m" if self.colour and sgr and text else text
 
     def mark(self, kind: str) -> str:
-        """The symbol for `good`, `warning`, `bad` or `off`, in its colour."""
+        """Return the symbol for `good`, `warning`, `bad` or `off`, in its colour."""
         symbol, plain = _MARKS[kind]
         return self.styled(symbol if self.can_show(symbol) else plain, kind)
 
     def can_show(self, text: str) -> bool:
-        """Whether the encoding has it."""
+        """Return whether the encoding has each character."""
         try:
             text.encode(self.encoding)
         except (UnicodeEncodeError, LookupError):
@@ -62,13 +62,13 @@ class Terminal:
         return True
 
     def shown(self, text: str) -> str:
-        """The text with a question mark for what the encoding doesn't have."""
+        """Return the text with `?` for each character that the encoding lacks."""
         return text if self.can_show(text) else text.encode(self.encoding, "replace").decode(self.encoding)
 
     def wrap(self, head: str, pieces: Iterable[Piece]) -> list[str]:
-        """Lines of a head, which may be styled already, and pieces after it, where all lines after the first hang.
+        """Wrap `head`, which may be styled, and the pieces after it; further lines are indented to the head's width.
 
-        A blank separates the pieces' words. What is wider than a line is broken where the line ends.
+        Words are separated by one space. A word that is wider than a line is broken at its end.
         """
         indent = columns(_bare(head))
         room = None if self.width is None else max(self.width - indent, 1)
@@ -85,15 +85,15 @@ class Terminal:
         return [f"{head}{lines[0]}".rstrip(), *(" " * indent + line for line in lines[1:])]
 
     def _rendered(self, piece: Piece) -> str:
-        text = piece.text.rstrip(",:")  # they belong to the sentence, and not to what stands out of it
+        text = piece.text.rstrip(",:")  # punctuation is not styled
         return f"{self.styled(text, piece.style)}{piece.text[len(text) :]}"
 
 
 PLAIN: Final = Terminal()
 
 
-def terminal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Terminal:
-    """What that stream leads to, and what the person asks for by `NO_COLOR`, `CLICOLOR_FORCE`, `TERM` and `COLUMNS`."""
+def terminal_of(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Terminal:
+    """Return the terminal of a stream; `NO_COLOR`, `CLICOLOR_FORCE`, `TERM` and `COLUMNS` are respected."""
     encoding = stream.encoding or "ascii"
     if not stream.isatty():
         return Terminal(None, _forced(environ), encoding)
@@ -102,12 +102,12 @@ def terminal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Termina
 
 
 def columns(text: str) -> int:
-    """How many columns a terminal gives a text: two for a wide character, none for one that combines."""
+    """Return how many columns the text takes: two for a wide character, none for a combining one."""
     return sum(map(_columns_of, text))
 
 
 def duration(seconds: float) -> str:
-    """A time in words, in its two largest units: "12 s", "58 min", "2 h 5 min", "3 d 4 h"."""
+    """Return a duration in its two largest units: "12 s", "58 min", "2 h 5 min", "3 d 4 h"."""
     if not math.isfinite(seconds):
         return "-"
     left = max(int(seconds), 0)
@@ -134,9 +134,9 @@ def _forced(environ: Mapping[str, str]) -> bool:
 
 
 def _width(stream: TextIO, environ: Mapping[str, str]) -> int | None:
-    """The terminal's width; None where it doesn't tell, or is too narrow to lay anything out."""
-    told = environ.get("COLUMNS", "")
-    width = int(told) if told.isascii() and told.isdigit() else 0
+    """Return the terminal's width; None if it is unknown, or too narrow for a layout."""
+    value = environ.get("COLUMNS", "")
+    width = int(value) if value.isascii() and value.isdigit() else 0
     if width == 0:
         try:
             width = os.get_terminal_size(stream.fileno()).columns
@@ -145,12 +145,12 @@ def _width(stream: TextIO, environ: Mapping[str, str]) -> int | None:
     return width if width >= _NARROWEST else None
 
 
-# Below it a line holds no more than a word after its label.
+# In fewer columns a line has room for little more than its label.
 _NARROWEST: Final = 30
 
 
 def _words(pieces: Iterable[Piece], room: int | None) -> Iterable[Piece]:
-    """The pieces in as many as a line can be broken into, none of them wider than it."""
+    """Yield the parts that a line can be wrapped between, none of them wider than `room`."""
     for piece in pieces:
         if piece.whole and piece.text.strip() and (room is None or columns(piece.text) <= room):
             yield piece
@@ -175,7 +175,7 @@ def _broken(word: str, room: int | None) -> Iterable[str]:
 
 
 def _joined(row: Sequence[Piece]) -> list[Piece]:
-    """The row with neighbours of the same style as one piece: fewer escape codes."""
+    """Return the row with neighbours of the same style merged, for fewer escape codes."""
     joined: list[Piece] = []
     for piece in row:
         if joined and joined[-1].style == piece.style:
@@ -186,6 +186,6 @@ def _joined(row: Sequence[Piece]) -> list[Piece]:
 
 
 def _bare(text: str) -> str:
-    """The text without its escape codes; there are none in it but those of `Terminal.styled`."""
+    """Return the text without the escape codes of `Terminal.styled`."""
     parts = text.split("\x1b[")
     return parts[0] + "".join(part.partition("m")[2] for part in parts[1:])

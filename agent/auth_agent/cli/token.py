@@ -1,23 +1,23 @@
-"""`auth-agent token`: prints an access token. A light command: it is run in loops."""
+"""`auth-agent token`: print an access token. A light command, since programs run it in loops."""
 
 import sys
 
-from auth_agent.cli.light import Command, Given, Option, seconds
+from auth_agent.cli.light import Arguments, Command, Option, seconds
 from auth_agent_client.client import Agent, Token
 
 COMMAND = Command(
     "token",
-    "Print an access token that is valid now.",
+    "Print a valid access token.",
     arguments="[ACCOUNT]",
     most=1,
     options=(
-        Option("--url", "URL", "What it is for: the configuration's [hosts] say whose token that gets."),
-        Option("--audience", "TEXT", "The API it is for, where that isn't the account's own."),
-        Option("--scope", "TEXT", "The scopes it must have, where those aren't the account's own."),
-        Option("--min-ttl", "SECONDS", "For how long it must be valid still.", read=seconds),
-        Option("--force", "", "A token newer than the current one."),
-        Option("--timeout", "SECONDS", "How long to wait for it (15).", read=seconds),
-        Option("--json", "", "Print all that is known of the token."),
+        Option("--url", "URL", "The URL to be called: [hosts] in the configuration maps it to an account."),
+        Option("--audience", "TEXT", "The API that the token is for, if not the account's own."),
+        Option("--scope", "TEXT", "The scopes that the token must have, if not the account's own."),
+        Option("--min-ttl", "SECONDS", "How long the token must remain valid.", read=seconds),
+        Option("--force", "", "Get a newer token than the current one."),
+        Option("--timeout", "SECONDS", "How long to wait for a token (15).", read=seconds),
+        Option("--json", "", "Print the token and its properties as JSON."),
     ),
     examples=(
         # `printf` is the shell's own: an argument of curl could be read by other users.
@@ -31,25 +31,25 @@ COMMAND = Command(
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; its exit code."""
+    """Run the command, and return its exit code."""
     return COMMAND.run(arguments, _print)
 
 
-def _print(given: Given) -> None:
+def _print(arguments: Arguments) -> None:
     with Agent() as agent:
         token = agent.token(
-            given.word,
-            url=given.text("--url"),
-            audience=given.text("--audience"),
-            scope=given.text("--scope"),
-            min_ttl=given.seconds("--min-ttl"),
-            force=True if given.flag("--force") else None,
-            timeout=given.seconds("--timeout"),
+            arguments.first,
+            url=arguments.string("--url"),
+            audience=arguments.string("--audience"),
+            scope=arguments.string("--scope"),
+            min_ttl=arguments.seconds("--min-ttl"),
+            force=True if arguments.flag("--force") else None,
+            timeout=arguments.seconds("--timeout"),
         )
-    sys.stdout.write(f"{_json(token) if given.flag('--json') else token.access_token}\n")
+    sys.stdout.write(f"{_json(token) if arguments.flag('--json') else token.access_token}\n")
 
 
 def _json(token: Token) -> str:
-    import json  # noqa: PLC0415 -- most calls do without
+    import json  # noqa: PLC0415 -- most calls don't need it
 
     return json.dumps({name: getattr(token, name) for name in sorted(Token.__slots__)}, indent=2)

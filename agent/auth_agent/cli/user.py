@@ -1,4 +1,4 @@
-"""Who is logged in, as the provider tells it: `auth-agent profile`, `auth-agent user` and `auth-agent id-token`."""
+"""What the provider says of the user: `auth-agent profile`, `auth-agent user` and `auth-agent id-token`."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ import click
 from auth_agent.cli.claims import profile_lines, user_lines
 from auth_agent.cli.json_text import json_text
 from auth_agent.cli.screen import say, show
-from auth_agent.cli.terminal import duration, terminal
+from auth_agent.cli.terminal import duration, terminal_of
 from auth_agent_client import Agent
 
 
@@ -18,67 +18,69 @@ from auth_agent_client import Agent
     "--max-age",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="How long ago the provider may have been asked (300); less than 60 is 60.",
+    help="The maximum age of the profile (300); at least 60.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the claims as they are, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print the claims as JSON.")
 def profile(account: str | None, *, max_age: float | None, as_json: bool) -> None:
-    """Show who is logged in, as the provider tells it.
+    """Show who is logged in: the claims of the user from the provider.
 
-    The agent keeps it for a while. Where the provider can't be reached, it is shown as it was known last.
+    The agent caches the profile. If the provider can't be reached, the last known profile is shown.
 
     Example: auth-agent profile work
 
     Example: auth-agent profile work --json | jq -r .email
     """
     with Agent() as agent:
-        found = agent.profile(account, max_age=max_age)
-    look, now = terminal(sys.stdout), time.time()
+        result = agent.profile(account, max_age=max_age)
+    terminal, now = terminal_of(sys.stdout), time.time()
     if as_json:
-        click.echo(json_text(found.claims, look))
-        if found.stale:
-            ago = duration(now - found.fetched_at)
-            say(f"auth-agent: the provider could not be asked again; this is from {ago} ago", "warning")
+        click.echo(json_text(result.claims, terminal))
+        if result.stale:
+            ago = duration(now - result.fetched_at)
+            say(f"auth-agent: the provider could not be reached; this profile is from {ago} ago", "warning")
     else:
-        show(profile_lines(found, now, look), look)
+        show(profile_lines(result, now, terminal), terminal)
 
 
 @click.command()
 @click.argument("account", required=False)
-@click.option("--field", "fields", metavar="NAME", multiple=True, help="A field that is wanted; may be repeated (all).")
-@click.option("--json", "as_json", is_flag=True, help="Print it as it is.")
+@click.option("--field", "fields", metavar="NAME", multiple=True, help="Show only this field; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print the user as JSON.")
 def user(account: str | None, *, fields: tuple[str, ...], as_json: bool) -> None:
-    """Show the user as the provider's Management API has it.
+    """Show the user from the provider's Management API, which Auth0 has.
 
-    That is Auth0's. It needs an access token for that API; where there is none, the error says how to get one.
+    It needs an access token for that API; if there is none, the error says how to get one.
 
     Example: auth-agent user work --field email --field last_login
     """
     with Agent() as agent:
-        found = agent.user(account, fields=fields)
-    look = terminal(sys.stdout)
+        result = agent.user(account, fields=fields)
+    terminal = terminal_of(sys.stdout)
     if as_json:
-        click.echo(json_text(found, look))
-    elif found:
-        show(user_lines(found, look), look)
+        click.echo(json_text(result, terminal))
+    elif result:
+        show(user_lines(result, terminal), terminal)
     else:
-        say("The provider has none of these fields." if fields else "The provider tells nothing of this user.")
+        say("The provider has none of these fields." if fields else "The provider has no data of this user.")
 
 
 @click.command(name="id-token")
 @click.argument("account", required=False)
-@click.option("--min-ttl", type=click.FloatRange(min=0), metavar="SECONDS", help="For how long it must be valid still.")
-@click.option("--json", "as_json", is_flag=True, help="Print all that is known of the token.")
+@click.option(
+    "--min-ttl", type=click.FloatRange(min=0), metavar="SECONDS", help="How long the token must remain valid."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the token and its properties as JSON.")
 def id_token(account: str | None, *, min_ttl: float | None, as_json: bool) -> None:
     """Print the ID token: who logged in, signed by the provider.
 
-    It is no access token: an API wants the one of `auth-agent token`.
+    It is not an access token: for an API, use `auth-agent token`.
 
     Example: auth-agent id-token work --min-ttl 60
     """
     with Agent() as agent:
         token = agent.id_token(account, min_ttl=min_ttl)
     if as_json:
-        told = {"account": token.account, "id_token": token.id_token, "expires_at": token.expires_at}
-        click.echo(json_text(told, terminal(sys.stdout)))
+        result = {"account": token.account, "id_token": token.id_token, "expires_at": token.expires_at}
+        click.echo(json_text(result, terminal_of(sys.stdout)))
     else:
         click.echo(token.id_token)

@@ -1,4 +1,4 @@
-"""A person is waited for: what is shown meanwhile, what is pasted, and how the login ends."""
+"""Wait for a person to log in: show the time left, and read a pasted URL."""
 
 import os
 import select
@@ -17,39 +17,39 @@ from auth_agent.printable import printable
 from auth_agent_client import Login, Record
 from auth_agent_client.errors import AgentError, InvalidRequest
 
-_TICK: Final = 1.0  # s, between two looks at the clock
-# For the end of a login that was cancelled: a code may be with the provider, and its answer is waited for.
+_TICK: Final = 1.0  # s, between two updates of the time left
+# For the end of a cancelled login: its code may be sent already, and the provider's response is awaited.
 _CANCEL_PATIENCE: Final = 35.0  # s
-# Longer than any address; what is longer was not meant for here.
+# Longer than any URL.
 _LONGEST_LINE: Final = 65_536
 _ERASE: Final = (0x08, 0x7F)
 _KILL: Final = 0x15
 
 
 def wait(login: Login) -> Record:
-    """Wait until the login is over; the account's record.
+    """Wait until the login is over, and return the account's record.
 
     Raises:
-        AgentError: no session came of it; the text says why.
-        KeyboardInterrupt: a person has cancelled it, and it is over.
+        AgentError: the login failed; the message says why.
+        KeyboardInterrupt: a person cancelled the login, and it is over.
 
     """
     try:
-        # In a browser that is on another machine, the address that it ends on may be entered here.
-        with _typed(wanted=login.authorization_url is not None) as lines:
-            _watch(login, lines)
+        # If the browser is on another machine, the URL that it ended on can be pasted here.
+        with _open_input(wanted=login.authorization_url is not None) as input_lines:
+            _watch(login, input_lines)
         return login.result()
     except KeyboardInterrupt:
         with suppress(AgentError):
             login.cancel()
         try:
-            return login.result(timeout=_CANCEL_PATIENCE)  # it was too late
+            return login.result(timeout=_CANCEL_PATIENCE)  # the login had succeeded already
         except AgentError:
             raise KeyboardInterrupt from None
 
 
 def _watch(login: Login, lines: "Lines | None") -> None:
-    """Show how long is left, and take what is pasted, until the login is over, or is given up on."""
+    """Show the time left, and submit pasted lines, until the login is over or its deadline has passed."""
     live = sys.stderr.isatty()
     if not live:
         say(f"Waiting for the login, {_left(login.expires_at)} at most.")
@@ -72,7 +72,7 @@ def _watch(login: Login, lines: "Lines | None") -> None:
 
 
 def hand_in(login: Login, line: str) -> None:
-    """Give the agent what was pasted. It isn't shown again: it holds a code."""
+    """Send a pasted URL to the agent. It is not printed: it contains an authorization code."""
     if not line.strip():
         return
     try:
@@ -85,7 +85,7 @@ def hand_in(login: Login, line: str) -> None:
 
 
 def _show(text: str) -> None:
-    """Put that in place of the terminal's last line."""
+    """Replace the terminal's current line."""
     click.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
@@ -94,13 +94,13 @@ def _left(expires_at: float) -> str:
     return f"{minutes}:{seconds:02}"
 
 
-# ---- what is typed
+# ---- input
 
 
 class Lines:
-    """Standard input, line by line, whole or not: a terminal is read as it is typed, and edited here.
+    """Reads standard input by line without blocking, and does the line editing itself.
 
-    A terminal's own editing would cut an address off where its line's buffer ends (1,024 bytes on macOS).
+    The terminal's own line editing would cut off a long URL (at 1,024 bytes on macOS).
     """
 
     def __init__(self) -> None:
@@ -108,11 +108,11 @@ class Lines:
         self._line = bytearray()
 
     def fileno(self) -> int:
-        """What becomes readable when there is more."""
+        """Return the descriptor of standard input, for `select`."""
         return sys.stdin.fileno()
 
     def read(self) -> list[str]:
-        """The lines that have come to their ends."""
+        """Return the lines that are complete now."""
         try:
             data = os.read(self.fileno(), 4096)
         except OSError:
@@ -133,14 +133,14 @@ class Lines:
 
 
 @contextmanager
-def _typed(*, wanted: bool) -> Generator[Lines | None, None, None]:
-    """What is typed or piped in, without an echo; None where nothing is wanted, or can be."""
+def _open_input(*, wanted: bool) -> Generator[Lines | None, None, None]:
+    """Yield the lines of standard input, read without echo; None if it is not `wanted` or not readable."""
     try:
         descriptor = sys.stdin.fileno()
         is_terminal = os.isatty(descriptor)
-        # In the background, to read from a terminal is to be stopped.
+        # A background process that reads from its terminal is stopped by SIGTTIN.
         usable = wanted and (not is_terminal or os.tcgetpgrp(descriptor) == os.getpgrp())
-    except (OSError, ValueError, AttributeError):  # it is closed, or was never there
+    except (OSError, ValueError, AttributeError):  # standard input is closed or missing
         usable, is_terminal, descriptor = False, False, -1
     if not usable or not is_terminal:
         yield Lines() if usable else None

@@ -258,14 +258,14 @@ class ClientConnection(asyncio.Protocol):
         try:
             result = self._door.handler.answer(self, request)
             if not callable(result):
-                self._send(self._wire.answer(request, result))
+                self._send(self._wire.respond(request, result))
                 return
             self._door.begin_waiting()
             scope = anyio.CancelScope()
             self._waits.add(scope)
             self._door.tasks.start_soon(self._wait, request, result, scope, name=f"request {request.method}")
         except errors.AgentError as error:
-            self._send(self._wire.refuse(request, error))
+            self._send(self._wire.respond_with_error(request, error))
         except Exception:  # noqa: BLE001 -- one client's request must not end the agent; `_report` logs it
             self._report(request)
 
@@ -273,9 +273,9 @@ class ClientConnection(asyncio.Protocol):
         """Wait for a result, until the client leaves and cancels the scope."""
         try:
             with scope:
-                self._send(self._wire.answer(request, await later()))
+                self._send(self._wire.respond(request, await later()))
         except errors.AgentError as error:
-            self._send(self._wire.refuse(request, error))
+            self._send(self._wire.respond_with_error(request, error))
         except Exception:  # noqa: BLE001 -- one client's request must not end the agent; `_report` logs it
             self._report(request)
         finally:
@@ -291,7 +291,7 @@ class ClientConnection(asyncio.Protocol):
         """Own up to a defect. No text of the exception, nor its variables: they could hold a secret."""
         error = sys.exception()
         _log.error("defect method=%s error=%s", printable(request.method, 32), place(error))
-        self._send(self._wire.refuse(request, internal_error()))
+        self._send(self._wire.respond_with_error(request, internal_error()))
 
     # ---- what is sent
 

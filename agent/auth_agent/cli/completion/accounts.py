@@ -1,4 +1,4 @@
-"""The accounts' names, for completion: of the agent, or of the configuration where none answers."""
+"""The accounts' names for completion: from the agent, or from the configuration if no agent answers."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from auth_agent_client.client import Agent
 from auth_agent_client.errors import AgentError
 from auth_agent_client.messages import is_account_name
 
-# Who presses TAB waits no longer for an agent that hangs.
+# Seconds. Nobody waits longer after pressing TAB.
 _PATIENCE = 1.0
 
 
@@ -17,7 +17,7 @@ class _HangsError(Exception):
 
 
 def account_names() -> list[str]:
-    """Their names; none where they can't be read."""
+    """Return the accounts' names; none if they can't be read."""
     try:
         names = _of_the_agent()
     except (AgentError, _HangsError):
@@ -41,16 +41,16 @@ def _give_up(_signum: int, _frame: FrameType | None) -> None:
 
 
 def _of_the_configuration() -> list[str]:
-    import tomllib  # noqa: PLC0415 -- an agent that runs is the usual case
+    import tomllib  # noqa: PLC0415 -- usually an agent runs
 
     from auth_agent.config_path import config_path  # noqa: PLC0415 -- as above
 
     path = config_path()
     try:
-        if not os.path.isfile(path):  # noqa: PTH113 -- what is imported already will do
+        if not os.path.isfile(path):  # noqa: PTH113 -- os is imported already
             return []
         with path.open("rb") as file:
             accounts = tomllib.load(file).get("accounts")
-    except (OSError, ValueError, RecursionError):  # also of what is not TOML
+    except (OSError, ValueError, RecursionError):  # ValueError: it is not valid TOML
         return []
-    return list(accounts) if isinstance(accounts, dict) else []  # pyright: ignore[reportUnknownArgumentType] -- TOML's keys are texts
+    return list(accounts) if isinstance(accounts, dict) else []  # pyright: ignore[reportUnknownArgumentType] -- TOML's keys are strings

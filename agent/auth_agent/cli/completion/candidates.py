@@ -1,4 +1,4 @@
-"""What may stand in place of the word that is being written: commands, options, their values, accounts."""
+"""Complete the word that is being typed: commands, options, their values, accounts."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,9 +8,9 @@ Candidates = list[tuple[str, str]]
 
 
 def whole_words(words: list[str]) -> tuple[list[str], str]:
-    """The words of bash as the command would get them, and what of the last one bash leaves alone.
+    """Return bash's words as the command would get them, and the part of the last word that bash keeps.
 
-    To bash, `--flow=device` is three words, of which it replaces the last one.
+    Bash splits `--flow=device` into three words, and replaces only the last one.
     """
     whole: list[str] = []
     parts = 0  # of the last word
@@ -26,11 +26,11 @@ def whole_words(words: list[str]) -> tuple[list[str], str]:
 
 
 def candidates(words: list[str], accounts: Callable[[], Iterable[str]]) -> Candidates:
-    """What may stand in place of the last word, each with its help.
+    """Return the candidates for the last word, each with its help.
 
     Args:
-        words: those after the program's name, the last one as far as it is written.
-        accounts: gives the accounts' names, where one may stand.
+        words: the words after the program's name; the last one is incomplete.
+        accounts: returns the accounts' names; called only if an account is expected.
 
     """
     *before, current = words or [""]
@@ -38,22 +38,22 @@ def candidates(words: list[str], accounts: Callable[[], Iterable[str]]) -> Candi
     _, arguments, options = TREE[path]
     name, equals, _ = current.partition("=")
     if metavar:
-        found = _values(metavar, accounts)
+        matches = _values(metavar, accounts)
     elif is_option and current.startswith("-") and equals:
         metavar, _ = options.get(name, ("", ""))
-        found = [(f"{name}={value}", text) for value, text in _values(metavar, accounts)]
+        matches = [(f"{name}={value}", text) for value, text in _values(metavar, accounts)]
     elif is_option and current.startswith("-"):
-        found = [(option, text) for option, (_, text) in options.items()]
+        matches = [(option, text) for option, (_, text) in options.items()]
     else:
-        found = (position == 0 and _commands(path)) or _values(_argument(arguments, position), accounts)
-    return [(value, text) for value, text in found if value.startswith(current)]
+        matches = (position == 0 and _commands(path)) or _values(_argument(arguments, position), accounts)
+    return [(value, text) for value, text in matches if value.startswith(current)]
 
 
 def _reached(words: list[str]) -> tuple[str, int, str, bool]:
-    """Where those words lead.
+    """Return the parser's position after the words.
 
-    The command, how many arguments it has by now, what the option at the end still wants ("": nothing), and whether
-    another option may come.
+    That is the command, the number of its arguments so far, the metavar of the value that the last option still needs
+    ("" for none), and whether another option may follow.
     """
     path, position, metavar = "", 0, ""
     for index, word in enumerate(words):
@@ -72,22 +72,22 @@ def _reached(words: list[str]) -> tuple[str, int, str, bool]:
 
 
 def _commands(path: str) -> Candidates:
-    """The commands below that one."""
+    """Return the subcommands of a command."""
     start = f"{path} ".lstrip()
     below = [(name.removeprefix(start), summary) for name, (summary, _, _) in TREE.items() if name.startswith(start)]
     return [(name, summary) for name, summary in below if name and " " not in name]
 
 
 def _argument(arguments: str, position: int) -> str:
-    """What is wanted there, of arguments such as `ACCOUNT KEY` or `ACCOUNT...`."""
-    wanted = arguments.split()
-    if wanted and wanted[-1].endswith("..."):
-        position = min(position, len(wanted) - 1)
-    return wanted[position].removesuffix("...") if position < len(wanted) else ""
+    """Return the metavar at a position of arguments such as `ACCOUNT KEY` or `ACCOUNT...`."""
+    metavars = arguments.split()
+    if metavars and metavars[-1].endswith("..."):
+        position = min(position, len(metavars) - 1)
+    return metavars[position].removesuffix("...") if position < len(metavars) else ""
 
 
 def _values(metavar: str, accounts: Callable[[], Iterable[str]]) -> Candidates:
-    """What may be written for that, as a usage line has it: an account's name, or one of a few words."""
+    """Return the values for a metavar: the accounts' names, or the words of a choice."""
     if metavar == "ACCOUNT":
         return [(name, "account") for name in accounts()]
     return [(value, "") for value in metavar.split("|") if value] if "|" in metavar else []
