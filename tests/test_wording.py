@@ -7,17 +7,25 @@ asserted here alone, so that it can be improved in one place. A row is what happ
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-from auth_agent import remedies
+from auth_agent import config, remedies
 from auth_agent.cli.assignments import assignments
 from auth_agent.cli.condition import condition_of
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.auth0 import InsufficientScope
+from auth_agent.hosts import read_url
+from auth_agent.json_object import read_object
+from auth_agent.oauth.auth0 import InsufficientScope, parse_user
+from auth_agent.oauth.authorization import AuthorizationRequest, read_redirect
+from auth_agent.oauth.device import parse_device_authorization, parse_poll_response
+from auth_agent.oauth.discovery import parse_metadata
+from auth_agent.oauth.id_token import login_problem
 from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
+from auth_agent.oauth.requests import parse_token_response
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions import advice
@@ -28,7 +36,7 @@ from auth_agent.sessions.identity import id_token_unavailable, usable_id_token
 from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, Active, Credentials, Retrying, TokenKey
-from auth_agent.urls import check_url
+from auth_agent.urls import check_issuer, check_url
 from auth_agent_client import errors
 from auth_agent_client.call import Call
 from auth_agent_client.errors import from_wire
@@ -283,6 +291,115 @@ REMEDIES: Final[list[Example]] = [
 
 # ---- agent: oauth, loopback, ipc, host, configuration
 
+ISSUER: Final = "https://acme.example"
+CLAIMS: Final = {"iss": ISSUER, "aud": "c", "sub": "auth0|1", "iat": 1000, "exp": 2000}
+
+
+def id_token_problem(**changes: object) -> Callable[[], object]:
+    return lambda: login_problem({**CLAIMS, **changes}, ISSUER, "c", Secret("n"), 1000.0)
+
+
+def configuration(text: str) -> Callable[[], object]:
+    return lambda: config.parse(Path("FILE"), text)
+
+
+def account(line: str) -> Callable[[], object]:
+    return configuration(f'[accounts.work]\nissuer = "{ISSUER}"\nclient_id = "c"\n{line}')
+
+
+def authorization_response(query: str) -> Callable[[], object]:
+    request = AuthorizationRequest(state=Secret("s"), nonce=Secret("n"), verifier=Secret("v"))
+    return lambda: read_redirect(query, request, ISSUER, iss_parameter_supported=True)
+
+
+OAUTH: Final[list[Example]] = [
+    (lambda: check_url("acme"), "'acme' is not a URL with a host and without a user name"),
+    (lambda: check_url("https://[x"), "'https://[x' is not a URL"),
+    (lambda: check_issuer(f"{ISSUER}?"), "'https://acme.example?' has a query or a fragment; an issuer has none"),
+    (lambda: read_object(b"<html>"), "is not valid JSON"),
+    (lambda: read_object(b"[]"), "is not a JSON object"),
+    (
+        lambda: parse_metadata(ISSUER, b'{"issuer": "https://acme.example", "token_endpoint": []}'),
+        "the provider's token_endpoint is not a string",
+    ),
+    (
+        lambda: parse_metadata(ISSUER, b'{"issuer": "https://x"}'),
+        "https://acme.example says that its issuer is 'https://x'",
+    ),
+    (lambda: parse_token_response(200, {}, b"{}", 0.0), "the provider's response can't be read"),
+    (
+        lambda: parse_token_response(302, {}, b"", 0.0),
+        "the provider answered with a redirect (HTTP 302), which the agent does not follow",
+    ),
+    (
+        lambda: parse_token_response(401, {}, b"", 0.0),
+        "the provider refused and did not say why (HTTP 401)",
+    ),
+    (
+        lambda: parse_device_authorization(200, {}, b'{"access_token": "a"}', 0.0),
+        "the provider's response has no device_code",
+    ),
+    (
+        lambda: parse_device_authorization(200, {}, b'{"device_code": "d"}', 0.0),
+        "the provider's response has no user_code or no verification_uri",
+    ),
+    (
+        lambda: parse_poll_response(400, {}, b'{"error": "authorization_pending"}', 0.0),
+        "the login is not complete yet",
+    ),
+    (
+        lambda: parse_poll_response(400, {}, b'{"error": "slow_down"}', 0.0),
+        "the login is not complete yet, and the agent polled too often",
+    ),
+    (
+        lambda: parse_poll_response(400, {}, b'{"error": "expired_token"}', 0.0),
+        "the code expired before anybody entered it",
+    ),
+    (
+        authorization_response("state=s&code=c"),
+        "the authorization response is from an unknown issuer, not 'https://acme.example'; it was not used",
+    ),
+    (authorization_response("state=s&iss=https://acme.example"), "the authorization response has no code"),
+    (id_token_problem(), "the ID token doesn't repeat this login's nonce"),
+    (id_token_problem(nonce="x"), "the ID token is for another login (its nonce differs)"),
+    (id_token_problem(aud=["c", "d"]), "the ID token has several audiences ('c d') and no authorized party (azp)"),
+    (id_token_problem(aud=["c", 1]), "the ID token's audiences (aud) are not strings"),
+    (id_token_problem(nonce="n", iat="now"), "the ID token's iat is not a time in seconds"),
+    (lambda: parse_user(200, {}, b"", 0.0, Secret("t")), "the Management API's response can't be read"),
+]
+
+CONFIGURATION: Final[list[Example]] = [
+    (account("scope = 1"), "FILE:4: accounts.work.scope: must be a non-empty string without control characters"),
+    (
+        account('client_secret = "x"'),
+        (
+            "FILE:4: accounts.work.client_secret: a client secret must not be in this file: the agent stores it; "
+            "remove it here"
+        ),
+    ),
+    (
+        account('management_audience = "https://acme.example"'),
+        (
+            "FILE:4: accounts.work.management_audience: must be the API's URL with a slash at its end, "
+            "such as https://acme.eu.auth0.com/api/v2/"
+        ),
+    ),
+    (account('proxy = "x"'), "FILE:4: accounts.work.proxy: must be a proxy's URL, such as http://proxy.example:3128"),
+    (
+        account("authorize = 1"),
+        'FILE:4: accounts.work.authorize: must be a table of strings, such as { prompt = "login" }',
+    ),
+    (lambda: read_url("https://a@b"), "it has a user name"),
+    (lambda: read_url("https://a:x"), "its host or its port is invalid"),
+    (lambda: read_url("https://a:0"), "its port is not 1 to 65535"),
+    (lambda: read_url("https://-a"), "its host is not a valid host name"),
+    (lambda: read_url("https://a/.."), "its path has a segment . or .."),
+    (
+        lambda: read_url("https://fa\xdf.example"),
+        "its host is an international name that programs encode differently; write it as xn--…",
+    ),
+]
+
 # ---- the command line, and the client
 
 NOW: Final = 1_800_000_000.0
@@ -374,7 +491,18 @@ STATUS: Final[list[Example]] = [
     ),
 ]
 
-EXAMPLES: Final = [*URLS, *SESSIONS, *REMEDIES, *ASSIGNMENTS, *MESSAGES, *WIRE, *CLIENT, *STATUS]
+EXAMPLES: Final = [
+    *URLS,
+    *SESSIONS,
+    *REMEDIES,
+    *OAUTH,
+    *CONFIGURATION,
+    *ASSIGNMENTS,
+    *MESSAGES,
+    *WIRE,
+    *CLIENT,
+    *STATUS,
+]
 
 
 def sentence(happens: Callable[[], object]) -> str:

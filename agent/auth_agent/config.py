@@ -1,7 +1,7 @@
-"""The configuration: accounts, and which hosts they are for, from a TOML file, as frozen values.
+"""The configuration: accounts, and the hosts that they are for, from a TOML file, as frozen values.
 
-A mistake is an error that names the file, the line and the nearest right word: an ignored `audience` would be
-dangerous, an ignored `scope` a riddle.
+A mistake is an error that names the file, the line and the nearest valid key: a misspelled `audience` that was ignored
+would be dangerous, a misspelled `scope` hard to find.
 """
 
 import difflib
@@ -23,9 +23,9 @@ from auth_agent.printable import printable
 from auth_agent.urls import check_issuer, check_url
 from auth_agent_client.messages import is_account_name
 
-# Three, since Auth0 wants each callback address registered, port and all, and one may be taken.
+# Three, since Auth0 requires each callback URL to be registered with its port, and one may be in use.
 DEFAULT_REDIRECT_PORTS: Final = (48631, 48632, 48633)
-# How a client says at the token endpoint who it is: OpenID Connect Core 1.0, section 9.
+# Client authentication at the token endpoint: OpenID Connect Core 1.0, section 9.
 TOKEN_ENDPOINT_AUTH_METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
 _MAX_PORT: Final = 65_535
 _Value = TypeVar("_Value")
@@ -37,11 +37,11 @@ def _nothing() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account: which provider, and as which client.
+    """One account: a provider, and a client there.
 
-    `token_endpoint_auth_method` is one of TOKEN_ENDPOINT_AUTH_METHODS; None: as the provider's metadata has it.
-    `management_account` names the account whose tokens are for the provider's Management API, where they aren't this
-    one's own; `management_audience` is that API's audience, where a custom domain as the issuer hides it.
+    `token_endpoint_auth_method` is one of TOKEN_ENDPOINT_AUTH_METHODS; None: by the provider's metadata.
+    `management_account` names the account whose tokens are for the provider's Management API; None: this one.
+    `management_audience` is that API's audience, needed if the issuer is a custom domain.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Account:
     audience: str | None = None
     scope: str = AUTHORIZATION_CODE.default_scope
     redirect_ports: tuple[int, ...] = DEFAULT_REDIRECT_PORTS
-    proxy: str | None = field(default=None, repr=False)  # an address that may hold a password
+    proxy: str | None = field(default=None, repr=False)  # a URL that may contain a password
     authorize: Mapping[str, str] = field(default_factory=_nothing)
     grant_type: GrantType = field(default=AUTHORIZATION_CODE, metadata={"key": "grant"})
     token_endpoint_auth_method: str | None = None
@@ -70,36 +70,36 @@ def _no_accounts() -> Mapping[str, Account]:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All accounts, by name in the file's order, the rules whose tokens a host gets, and where they were read from."""
+    """All accounts, by name in the file's order, the rules for hosts, and the file they are from."""
 
     path: Path
     accounts: Mapping[str, Account] = field(default_factory=_no_accounts)
     hosts: tuple[HostRule, ...] = ()
 
     def hosts_of(self, account: str) -> tuple[HostRule, ...]:
-        """The rules that name that account."""
+        """Return the rules that name that account."""
         return tuple(rule for rule in self.hosts if rule.account == account)
 
     @property
     def default(self) -> Account | None:
-        """The account that may be left out: the one marked so, or the only one."""
+        """The account used if none is named: the one with `default`, or the only one; else None."""
         if len(self.accounts) == 1:
             return next(iter(self.accounts.values()))
         return next((account for account in self.accounts.values() if account.default), None)
 
 
 def load(path: Path) -> Config:
-    """Read the file; one that isn't there has no accounts.
+    """Read the file; a missing file has no accounts.
 
     Raises:
-        ConfigError: the file can't be read, or something in it is wrong.
+        ConfigError: the file can't be read, or is invalid.
 
     """
     try:
-        # A pipe would keep the agent waiting for its other end.
+        # Reading a pipe would block the agent.
         if stat.S_ISFIFO(path.stat().st_mode):
-            raise ConfigError(f"{path} is a pipe; write the configuration into a file")
-        text = path.read_bytes().decode()  # not `read_text`: line ends are TOML's
+            raise ConfigError(f"{path} is a pipe; write the configuration in a file")
+        text = path.read_bytes().decode()  # not `read_text`, which would convert line ends
     except FileNotFoundError:
         return Config(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -108,51 +108,53 @@ def load(path: Path) -> Config:
 
 
 def parse(path: Path, text: str) -> Config:
-    """The configuration that is, or is to be, in that file.
+    """Parse the text of that file.
 
     Raises:
-        ConfigError: something in the text is wrong.
+        ConfigError: the text is invalid.
 
     """
     return _Reader(path, text).config(read_toml(path, text))
 
 
 def read_toml(path: Path, text: str) -> dict[str, object]:
-    """The text of that file as TOML's values, whatever they mean.
+    """Parse the text of that file as TOML, without checking the values.
 
     Raises:
-        ConfigError: it is no TOML.
+        ConfigError: it is not valid TOML.
 
     """
     try:
         return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also of a number, or a nesting, beyond Python's limits
+    except (ValueError, RecursionError) as error:  # also for a number or a nesting beyond Python's limits
         raise ConfigError(f"{path}: {error}") from error
 
 
 def check(path: Path, tables: Mapping[str, object]) -> Config:
-    """The configuration that those tables would be, in that file; a mistake has no line yet.
+    """Check the tables that are to be written to that file; an error names no line.
 
     Raises:
-        ConfigError: something in them is wrong.
+        ConfigError: a value is invalid.
 
     """
     return _Reader(path, "").config(tables)
 
 
 class _Reader:
-    """Turns TOML's tables into values, and mistakes into errors that say where."""
+    """Turns TOML's tables into a `Config`, and mistakes into errors that name the line."""
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
-        self._lines = text.split("\n")  # TOML's line end: `splitlines` knows more of them
+        self._lines = text.split("\n")  # TOML's line end; `splitlines` splits at others too
 
     def config(self, tables: Mapping[str, object]) -> Config:
         for key in tables:
             if key not in _TABLES:
                 raise self._unknown((key,), list(_TABLES))
-        named = tables.get("accounts", {})
-        accounts = {name: self._account(name, table) for name, table in self._table(("accounts",), named).items()}
+        accounts_table = tables.get("accounts", {})
+        accounts = {
+            name: self._account(name, table) for name, table in self._table(("accounts",), accounts_table).items()
+        }
         defaults = [name for name, account in accounts.items() if account.default]
         if len(defaults) > 1:
             raise self._wrong(
@@ -188,9 +190,9 @@ class _Reader:
         return Account(
             name=name,
             issuer=read("issuer", _issuer, ""),
-            client_id=read("client_id", _text, ""),
+            client_id=read("client_id", _string, ""),
             default=read("default", _default, False),
-            audience=read("audience", _optional_text, None),
+            audience=read("audience", _optional_string, None),
             scope=read("scope", _scope, grant_type.default_scope),
             redirect_ports=read("redirect_ports", _redirect_ports, DEFAULT_REDIRECT_PORTS),
             proxy=read("proxy", _proxy, None),
@@ -198,7 +200,7 @@ class _Reader:
             grant_type=grant_type,
             token_endpoint_auth_method=method,
             management_account=read("management_account", _account_name, None),
-            management_audience=read("management_audience", _api_address, None),
+            management_audience=read("management_audience", _api_url, None),
         )
 
     def _hosts(self, value: object, accounts: Mapping[str, Account]) -> tuple[HostRule, ...]:
@@ -219,29 +221,29 @@ class _Reader:
         table = self._table(at, value)
         for key, one in table.items():
             if key not in _HOST_KEYS and isinstance(one, dict):
-                raise self._wrong(at, f'a host stands in quotes: [hosts."{printable(name)}.{printable(key)}"]')
+                raise self._wrong(at, f'a host must be in quotes: [hosts."{printable(name)}.{printable(key)}"]')
             if key not in _HOST_KEYS:
                 raise self._unknown((*at, key), list(_HOST_KEYS))
         if "account" not in table:
             raise self._wrong(at, "account is missing")
-        texts: dict[str, str] = {}
+        strings: dict[str, str] = {}
         for key, one in table.items():
             try:
-                texts[key] = _scope(one) if key == "scope" else _text(one)
+                strings[key] = _scope(one) if key == "scope" else _string(one)
             except ValueError as error:
                 raise self._wrong((*at, key), str(error)) from error
-        if texts["account"] not in accounts:
-            raise self._wrong((*at, "account"), f"there is no account {texts['account']} in this file")
-        return HostRule(name, place, **texts)
+        if strings["account"] not in accounts:
+            raise self._wrong((*at, "account"), f"there is no account {strings['account']} in this file")
+        return HostRule(name, place, **strings)
 
     def _table(self, at: tuple[str, ...], value: object) -> dict[str, object]:
         if not isinstance(value, dict):
             raise self._wrong(at, "must be a table")
-        return value  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are texts
+        return value  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are strings
 
     def _unknown(self, at: tuple[str, ...], known: list[str]) -> ConfigError:
         if at[-1] == "client_secret":
-            return self._wrong(at, "a client secret doesn't belong into a file: the agent keeps it; remove it here")
+            return self._wrong(at, "a client secret must not be in this file: the agent stores it; remove it here")
         near = difflib.get_close_matches(at[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(known)}"
         return self._wrong(at, f"unknown key; {hint}")
@@ -252,9 +254,9 @@ class _Reader:
         return ConfigError(f"{where}: {printable('.'.join(at))}: {what}")
 
     def _line(self, at: tuple[str, ...]) -> int | None:
-        """The line on which a key or a table stands, as people write them; tomllib doesn't tell.
+        """Return the line of a key or a table, which tomllib doesn't tell; None if it is written in a rare form.
 
-        That of the longest beginning of the path that a line names, be it a header's or a key's.
+        It is the first line whose header or key has the longest common beginning with the path.
         """
         best, depth = None, 0
         table: tuple[str, ...] = ()
@@ -272,7 +274,7 @@ class _Reader:
         return best
 
 
-# One piece of a key each, so that a line that is none is seen through in one pass.
+# Each pattern matches a piece of a key in one way only, so that another line is rejected in one pass.
 _PIECE = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _DOTTED = rf"{_PIECE}(?:\s*\.\s*{_PIECE})*"
 _HEADER = re.compile(rf"\s*\[+\s*({_DOTTED})\s*\]")
@@ -283,21 +285,21 @@ def _parts(dotted: str) -> tuple[str, ...]:
     return tuple(piece.strip("\"'") for piece in re.findall(_PIECE, dotted))
 
 
-# ---- one reader a key: the value, or a ValueError that says what it must be
+# ---- one reader per key: returns the value, or raises a ValueError that says what it must be
 
 
-def _text(value: object) -> str:
+def _string(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ValueError("must be a text that is not empty, without control characters")
+        raise ValueError("must be a non-empty string without control characters")
     return value
 
 
-def _optional_text(value: object) -> str | None:
-    return _text(value)
+def _optional_string(value: object) -> str | None:
+    return _string(value)
 
 
 def _issuer(value: object) -> str:
-    issuer = _text(value)
+    issuer = _string(value)
     check_issuer(issuer)
     return issuer
 
@@ -308,16 +310,16 @@ def _account_name(value: object) -> str:
     return str(value)
 
 
-def _api_address(value: object) -> str:
-    address = _text(value)
-    parts = check_url(address)
+def _api_url(value: object) -> str:
+    url = _string(value)
+    parts = check_url(url)
     if parts.query or parts.fragment or not parts.path.endswith("/"):
-        raise ValueError("must be the API's address with a slash at its end, such as https://acme.eu.auth0.com/api/v2/")
-    return address
+        raise ValueError("must be the API's URL with a slash at its end, such as https://acme.eu.auth0.com/api/v2/")
+    return url
 
 
 def _scope(value: object) -> str:
-    return " ".join(_text(value).split())
+    return " ".join(_string(value).split())
 
 
 def _one_of(*known: str) -> Callable[[object], str]:
@@ -344,21 +346,21 @@ def _redirect_ports(value: object) -> tuple[int, ...]:
 
 
 def _proxy(value: object) -> str | None:
-    address = _text(value)
+    url = _string(value)
     try:
-        parts = urlsplit(address)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and " " not in address
-        _ = parts.port  # a ValueError where that is no port
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and " " not in url
+        _ = parts.port  # raises a ValueError if it is not a port
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError("must be a proxy's address, such as http://proxy.example:3128")
-    return address
+        raise ValueError("must be a proxy's URL, such as http://proxy.example:3128")
+    return url
 
 
 def _authorize(value: object) -> Mapping[str, str]:
-    table: dict[str, object] = value if isinstance(value, dict) else {"": None}  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are texts
-    texts = {name: text for name, text in table.items() if isinstance(text, str)}
-    if len(texts) != len(table):
-        raise ValueError('must be a table of texts, such as { prompt = "login" }')
-    return MappingProxyType(texts)
+    table: dict[str, object] = value if isinstance(value, dict) else {"": None}  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are strings
+    strings = {name: item for name, item in table.items() if isinstance(item, str)}
+    if len(strings) != len(table):
+        raise ValueError('must be a table of strings, such as { prompt = "login" }')
+    return MappingProxyType(strings)

@@ -1,4 +1,4 @@
-"""Accounts written into the configuration file, whose other text stays as its author wrote it."""
+"""Writes accounts to the configuration file, and leaves its other text as it is."""
 
 import fcntl
 import os
@@ -19,10 +19,10 @@ _NEW_MODE: Final = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What writing an account did.
+    """The result of writing an account.
 
-    `added` says whether there was none of that name, `keys` which of its keys were changed; `before` and `after` are
-    the file's texts, None: there was no file.
+    `added`: the account is new. `keys`: its changed keys. `before` and `after`: the content of the file; None if there
+    was no file.
     """
 
     added: bool
@@ -32,33 +32,33 @@ class Written:
 
     @property
     def changed(self) -> bool:
-        """Whether the file says anything else than before."""
+        """Whether the content of the file changed."""
         return self.after != (self.before or "")
 
 
 def put_account(path: Path, name: str, keys: Mapping[str, object]) -> Written:
-    """Add an account, or change those keys of the one there; None takes a key out.
+    """Add an account, or change those keys of an existing one; None removes a key.
 
-    With `default` true, the account that was the default is no more.
+    With `default` true, the previous default account loses its `default`.
 
     Raises:
-        ConfigError: the file or the keys are wrong, or it can't be written; it is as it was.
+        ConfigError: the file or the keys are invalid, or it can't be written; it is unchanged.
 
     """
-    wanted = {name: {key: _plain(value) for key, value in keys.items()}}
-    with _held(path) as target:
+    changes_by_account = {name: {key: _plain(value) for key, value in keys.items()}}
+    with _locked(path) as target:
         before = _read(path, target)
         text = before or ""
         known = parse(path, text).accounts
         if keys.get("default") is True:
-            wanted |= {
+            changes_by_account |= {
                 other.name: {"default": False} for other in known.values() if other.default and other.name != name
             }
         tables = read_toml(path, text)
         news: dict[str, Mapping[str, object]] = {}
-        for account, given in wanted.items():
+        for account, account_keys in changes_by_account.items():
             there = _table(_table(tables, "accounts"), account)
-            news[account] = {key: value for key, value in given.items() if there.get(key) != value}
+            news[account] = {key: value for key, value in account_keys.items() if there.get(key) != value}
             there.update(news[account])
             for key in [key for key, value in there.items() if value is None]:
                 del there[key]
@@ -71,15 +71,15 @@ def put_account(path: Path, name: str, keys: Mapping[str, object]) -> Written:
 
 
 def remove_account(path: Path, name: str) -> bool:
-    """Take an account out; whether there was one.
+    """Remove an account; return whether there was one.
 
     Raises:
-        ConfigError: the file is wrong, or a host names that account, or it can't be written; it is as it was.
+        ConfigError: the file is invalid, or a host names that account, or it can't be written; it is unchanged.
 
     """
     if not path.exists():
         return False
-    with _held(path) as target:
+    with _locked(path) as target:
         text = _read(path, target) or ""
         if name not in parse(path, text).accounts:
             return False
@@ -91,7 +91,7 @@ def remove_account(path: Path, name: str) -> bool:
 
 
 def restore(path: Path, written: Written) -> bool:
-    """Put the file back as it was before, unless somebody has changed it since; whether it is.
+    """Restore the previous content, unless the file has changed since; return whether it is restored.
 
     Raises:
         ConfigError: it can't be written.
@@ -99,7 +99,7 @@ def restore(path: Path, written: Written) -> bool:
     """
     if not written.changed:
         return True
-    with _held(path) as target:
+    with _locked(path) as target:
         if _read(path, target) != written.after:
             return False
         try:
@@ -113,31 +113,31 @@ def restore(path: Path, written: Written) -> bool:
 
 
 def _plain(value: object) -> object:
-    """The value as TOML gives it back."""
+    """Return the value as TOML would return it."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any map
+        return {str(key): _plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any map
     return list(value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any tuple
 
 
 def _table(tables: dict[str, object], name: str) -> dict[str, object]:
-    """The table of that name, made where there is none."""
+    """Return the table of that name; create it if there is none."""
     table = tables.setdefault(name, {})
     assert isinstance(table, dict)  # noqa: S101 -- for the type checker: the configuration was read
-    return table  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are texts
+    return table  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are strings
 
 
 @contextmanager
-def _held(path: Path) -> Generator[Path, None, None]:
-    """Where the file really is, its directory made and held, lest two commands write over each other."""
+def _locked(path: Path) -> Generator[Path, None, None]:
+    """Yield the file that the path resolves to, its directory locked, so that commands write one after the other."""
     try:
         target = path.resolve()
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    except (OSError, RuntimeError) as error:  # the latter of links in a circle
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
         reason = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
         raise ConfigError(f"{path} can't be written: {reason}") from error
     try:
-        with suppress(OSError):  # where a file system has no locks, none is better than nothing written
+        with suppress(OSError):  # a file system without locks: write without one
             fcntl.flock(directory, fcntl.LOCK_EX)
         yield target
     finally:
@@ -145,10 +145,10 @@ def _held(path: Path) -> Generator[Path, None, None]:
 
 
 def _read(path: Path, target: Path) -> str | None:
-    """The file's text, line ends and all; None: there is none."""
+    """Return the content of the file with its line ends; None if there is no file."""
     try:
         if not stat.S_ISREG(target.stat().st_mode):
-            raise ConfigError(f"{path} is no regular file; accounts can't be written there")
+            raise ConfigError(f"{path} is not a regular file; accounts can't be written to it")
         return target.read_bytes().decode()
     except FileNotFoundError:
         return None
@@ -157,15 +157,15 @@ def _read(path: Path, target: Path) -> str | None:
 
 
 def _replace(path: Path, target: Path, text: str, tables: Mapping[str, object]) -> None:
-    """Write the text, if it says what it has to, and nothing else."""
+    """Write the text if it means exactly those tables; raise `ConfigError` otherwise."""
     try:
-        # The table of accounts may go with the last of them.
+        # The table of accounts may be removed with the last account.
         says_so = {"accounts": {}, **read_toml(path, text)} == tables
         data = text.encode()
     except (ConfigError, UnicodeEncodeError):
         says_so, data = False, b""
     if not says_so:
-        raise ConfigError(f"{path} is written in a way that can't be changed from here; please change it in an editor")
+        raise ConfigError(f"{path} is written in a form that can't be edited here; change it in an editor")
     try:
         _write(target, data)
     except OSError as error:
@@ -173,7 +173,7 @@ def _replace(path: Path, target: Path, text: str, tables: Mapping[str, object]) 
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Put the data in the file's place in one step, that a crash leaves the one or the other."""
+    """Replace the file atomically: a crash leaves the old content or the new."""
     try:
         mode = stat.S_IMODE(target.stat().st_mode)
     except FileNotFoundError:

@@ -1,12 +1,12 @@
-"""Where a defect of the agent is, told without what it was holding."""
+"""Locates a defect of the agent without revealing the data it occurred in."""
 
 import traceback
 
 
 def place(error: BaseException | None) -> str:
-    """The exception's type, and the file and line it came from.
+    """Return the exception's type, and the file and line that raised it.
 
-    Neither its text nor its traceback: those of a defect could hold a token that was being worked on.
+    Its message and traceback are left out, since they could contain a token.
     """
     if error is None:
         return "?"
@@ -16,7 +16,7 @@ def place(error: BaseException | None) -> str:
 
 
 def places(error: BaseException) -> str:
-    """The place of each exception that a group of them holds, or of the one that is none."""
+    """Return the place of the exception, or of each exception in the group."""
     if isinstance(error, BaseExceptionGroup):
         inner: tuple[BaseException, ...] = error.exceptions  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- of any kind
         return ",".join(map(places, inner))

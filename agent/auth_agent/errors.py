@@ -1,10 +1,10 @@
-"""What can go wrong before there is an agent to answer."""
+"""Errors that keep the agent from starting."""
 
 from auth_agent_client.remedy import Remedy
 
 
 class StartupError(Exception):
-    """The agent can't start; the text says why, and `remedy` what helps."""
+    """The agent can't start; the message says why, and `remedy` what helps."""
 
     def __init__(self, text: str, *remedy: Remedy) -> None:
         super().__init__(text)
@@ -12,4 +12,4 @@ class StartupError(Exception):
 
 
 class ConfigError(StartupError):
-    """The configuration can't be used; the text names the file, the line and what would be right."""
+    """The configuration is invalid; the message names the file, the line and what is expected."""

@@ -1,7 +1,7 @@
-r"""Which account the tokens for a URL are of: the rules of `[hosts]`, and how a URL is read by them.
+r"""Finds the account whose token a URL gets, by the rules of `[hosts]`.
 
-A token must reach no other host than its rule's. Programs read an odd URL in different ways (who is the host in
-`https://a\@b`?), so one that could be read in two ways is refused, and what is left is compared exactly.
+A token must not reach another host than its rule's. Programs parse an odd URL in different ways (which is the host in
+`https://a\@b`?), so an ambiguous URL is refused, and any other is normalized and compared exactly.
 """
 
 import re
@@ -17,29 +17,29 @@ from auth_agent.urls import LOOPBACK
 
 _PORTS: Final = {"https": 443, "http": 80}
 _MAX_PORT: Final = 65_535
-_MAX_NAME: Final = 253  # of a host's name, RFC 1035, section 2.3.4
+_MAX_NAME: Final = 253  # of a host name, RFC 1035, section 2.3.4
 
 _URL: Final = re.compile(r"([A-Za-z]+)://([^/?#]*)([^?#]*)")
 _AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
-# An underscore is in no host's name by RFC 1123, and in some all the same.
+# RFC 1123 allows no underscore in a host name, but some have one.
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-# IDNA takes them for dots, of which some programs know nothing.
+# IDNA takes these for dots; some programs don't.
 _OTHER_DOTS: Final = frozenset("\u3002\uff0e\uff61")
 # What the URL standard takes for an IPv4 address in one of its old forms, such as 0x7f.1.
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-# No escape at all, or one of a control character, a dot, a slash or a backslash.
+# An invalid escape, or one of a control character, a dot, a slash or a backslash.
 _BAD_ESCAPE: Final = re.compile(r"%(?:(?![0-9A-Fa-f]{2})|[01][0-9A-Fa-f]|2[EeFf]|5[Cc]|7[Ff])")
 
 
 class HostError(ValueError):
-    """A URL, or the host of a rule, can't be used; the text quotes nothing of it, since a secret may be in it."""
+    """A URL, or the host of a rule, can't be used; the message does not quote it, since it may contain a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """An origin, its host as an A-label, and the segments of a path there, decoded and without the empty ones.
 
-    In a rule, a host that begins with `*.` stands for all that have one label more.
+    In a rule, a host that begins with `*.` matches every host with one label in place of the `*`.
     """
 
     scheme: str
@@ -61,7 +61,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """Whose tokens URLs at that place and below it get; `audience` and `scope` None: the account's own."""
+    """The account whose tokens URLs at that place and below get; `audience` and `scope` None: the account's."""
 
     key: str  # as the file has it
     place: Place
@@ -71,7 +71,7 @@ class HostRule:
 
     @property
     def rank(self) -> tuple[bool, int]:
-        """How well it fits, compared with others that fit: a host by its name first, then the longest path."""
+        """The order among rules that fit: an exact host before a wildcard, then the longest path."""
         return not self.place.host.startswith("*."), len(self.place.path)
 
     def fits(self, place: Place) -> bool:
@@ -86,15 +86,15 @@ class HostRule:
 
 
 def find(rules: Iterable[HostRule], place: Place) -> HostRule | None:
-    """The rule that fits that place best; None where none does. No two of them may be for the same place."""
+    """Return the rule that fits that place best, None if none fits. No two rules may have the same place."""
     return max((rule for rule in rules if rule.fits(place)), key=lambda rule: rule.rank, default=None)
 
 
 def read_url(url: str) -> Place:
-    """The place of a URL.
+    """Return the place of a URL.
 
     Raises:
-        HostError: it is not https (or http on this machine), or programs could read it in different ways.
+        HostError: it is not https (or http on this machine), or programs could parse it in different ways.
 
     """
     if "\\" in url or " " in url or not url.isprintable():
@@ -104,26 +104,26 @@ def read_url(url: str) -> Place:
         raise HostError("it does not begin with https:// (or http://, on this machine)")
     scheme, authority, path = parts[1].lower(), parts[2], parts[3]
     if "@" in authority:
-        raise HostError("it has a user name in it")
+        raise HostError("it has a user name")
     if not authority:
         raise HostError("it has no host")
     split = _AUTHORITY.fullmatch(authority)
     if split is None:
-        raise HostError("its host or its port can't be read")
+        raise HostError("its host or its port is invalid")
     host = _host(split[1])
     if scheme != "https" and not (scheme == "http" and host.strip("[]") in LOOPBACK):
         raise HostError("it must begin with https:// (http:// is for this machine only)")
     port = _PORTS[scheme] if split[2] is None else int(split[2])
     if not 0 < port <= _MAX_PORT:
-        raise HostError("its port can't be one")
+        raise HostError("its port is not 1 to 65535")
     return Place(scheme, host, port, _segments(path))
 
 
 def read_key(key: str) -> Place:
-    """The place of a rule, from its key: a host, a port and a path where they matter, https where no scheme is named.
+    """Return the place of a rule from its key: a host, with an optional scheme (default https), port and path.
 
     Raises:
-        HostError: it is none.
+        HostError: the key is not one.
 
     """
     if "?" in key or "#" in key:
@@ -133,28 +133,28 @@ def read_key(key: str) -> Place:
     if not wildcard:
         return read_url(url)
     place = read_url(f"{before}://{rest}")
-    if place.scheme != "https" or "." not in place.host or _is_address(place.host):
+    if place.scheme != "https" or "." not in place.host or _is_ip_address(place.host):
         raise HostError("*. stands for one label before a host of at least two, such as *.example.com, with https")
     return Place(place.scheme, f"*.{place.host}", place.port, place.path)
 
 
-def _host(text: str) -> str:
-    """A host in the one spelling that all programs send it in."""
-    if text.startswith("["):
+def _host(host: str) -> str:
+    """Return a host in the one form in which all programs send it."""
+    if host.startswith("["):
         try:
-            return f"[{IPv6Address(text[1:-1]).compressed}]"
+            return f"[{IPv6Address(host[1:-1]).compressed}]"
         except ValueError as error:
             raise HostError("its host is not an IPv6 address") from error
-    name = (text.lower() if text.isascii() else _a_label(text)).removesuffix(".")
+    name = (host.lower() if host.isascii() else _a_label(host)).removesuffix(".")
     labels = name.split(".")
     if len(name) > _MAX_NAME or not all(map(_LABEL.fullmatch, labels)):
-        raise HostError("its host is not the name of one")
-    if _NUMBER.fullmatch(labels[-1]) and not _is_address(name):
+        raise HostError("its host is not a valid host name")
+    if _NUMBER.fullmatch(labels[-1]) and not _is_ip_address(name):
         raise HostError("its host is not an IPv4 address of four numbers")
     return name
 
 
-def _is_address(host: str) -> bool:
+def _is_ip_address(host: str) -> bool:
     try:
         IPv4Address(host)
     except ValueError:
@@ -163,19 +163,19 @@ def _is_address(host: str) -> bool:
 
 
 def _a_label(name: str) -> str:
-    """A name with other letters than ASCII's, as DNS has it.
+    """Return the A-label form of a name that is not ASCII.
 
-    httpx and most browsers go by IDNA 2008, Python's own HTTP client by IDNA 2003, and the two send some names to
-    different hosts (faß.example): only what both agree on is a host.
+    httpx and most browsers use IDNA 2008, Python's own HTTP client IDNA 2003, and they map some names to different
+    hosts (faß.example): only a name on which both agree is accepted.
     """
     try:
         if len(name) <= _MAX_NAME and _OTHER_DOTS.isdisjoint(name):
             encoded = idna.encode(name.lower()).decode()
             if encoded == name.encode("idna").decode().lower():
                 return encoded
-    except UnicodeError:  # also of idna's own errors
+    except UnicodeError:  # idna's own errors are subclasses
         pass
-    raise HostError("its host is an international name that programs read differently; write it as xn--…")
+    raise HostError("its host is an international name that programs encode differently; write it as xn--…")
 
 
 def _segments(path: str) -> tuple[bytes, ...]:
@@ -184,7 +184,7 @@ def _segments(path: str) -> tuple[bytes, ...]:
             "its path has an escaped dot, slash, backslash or control character, or a % that escapes nothing"
         )
     segments = [unquote_to_bytes(segment) for segment in path.split("/")]
-    # Some servers drop what follows a semicolon, and only then look for dots.
+    # Some servers drop what follows a semicolon before they resolve dots.
     if any(segment.partition(b";")[0] in (b".", b"..") for segment in segments):
-        raise HostError("its path has . or .. in it")
+        raise HostError("its path has a segment . or ..")
     return tuple(filter(None, segments))

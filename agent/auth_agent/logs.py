@@ -10,20 +10,20 @@ from typing import Final
 from auth_agent.printable import printable
 
 _MAX_LINE: Final = 1000
-# Lines that wait for standard error; what comes while so many do is counted, and not kept.
+# Lines that wait to be written; while so many wait, further ones are counted and dropped.
 _MAX_WAITING: Final = 1000
-_LAST_WORDS: Final = 1.0  # s, for them to be written when the agent ends
+_LAST_WORDS: Final = 1.0  # s; how long the agent waits at its end for the lines to be written
 
 
 class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
-        # Whatever a provider or a client put into it, a line stays one line.
+        # A line stays one line, whatever a provider or a client put in it.
         return f"{when}.{int(record.msecs):03d} {record.levelname.lower()} {printable(record.getMessage(), _MAX_LINE)}"
 
 
 class _Writer(logging.Handler):
-    """Writes in a thread of its own: a terminal that was stopped, or a full pipe, must not stop the agent."""
+    """Writes in a thread of its own: a stopped terminal or a full pipe must not block the agent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _Writer(logging.Handler):
             self._dropped += 1
 
     def close(self) -> None:
-        """Write what waits, if anybody reads it."""
+        """Write the waiting lines, if standard error takes them within a second or two."""
         if self._thread.is_alive():
             try:
                 self._lines.put(None, timeout=_LAST_WORDS)
@@ -63,7 +63,7 @@ class _Writer(logging.Handler):
 def log_to_stderr() -> None:
     """Log from `info` on, or from `debug` on where `AUTH_AGENT_LOG=debug`.
 
-    Only what this package says: httpx would log addresses with their query strings.
+    Only this package's loggers: httpx would log URLs with their queries.
     """
     handler = _Writer()
     handler.setFormatter(_Line())

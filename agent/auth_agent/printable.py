@@ -1,16 +1,16 @@
-"""Texts from outside, made safe for a log line and a terminal."""
+"""Makes strings from outside safe for a log line and a terminal."""
 
-# Long enough for what providers say of an error, short enough for a line.
+# Characters: long enough for a provider's error message, short enough for a line.
 MAX_LENGTH = 200
 
 
-def printable(text: object, limit: int = MAX_LENGTH) -> str:
-    """The text without control characters, line ends and direction overrides, cut at `limit` characters.
+def printable(value: object, limit: int = MAX_LENGTH) -> str:
+    """Return the string without control characters, line ends and direction overrides, cut at `limit` characters.
 
-    What is no text is shown as nothing: its repr could hold anything.
+    Return "" if the value is not a string: its repr could contain anything.
     """
-    if not isinstance(text, str):
+    if not isinstance(value, str):
         return ""
-    cut = text[: limit + 1]
+    cut = value[: limit + 1]
     shown = "".join(character if character.isprintable() else " " for character in cut)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -1,8 +1,8 @@
-"""TOML as a text that a person wrote: tables and keys put in and taken out, and every other character left alone.
+"""Edits TOML that a person wrote: inserts and removes tables and keys, and leaves every other character alone.
 
-A library that reads a document and writes it again moves comments between tables; here only what was asked for is
-cut or put in. What is written in a rare way, such as all accounts in one inline table, gives nonsense, and so does a
-text that is no TOML: the caller finds that by reading the result.
+A library that parses a document and writes it again moves comments between tables; here only the requested part is
+changed. A document in a rare form, such as all accounts in one inline table, or one that is not valid TOML, gives a
+wrong result: the caller must parse the result and compare.
 """
 
 import json
@@ -17,18 +17,18 @@ Path = tuple[str, ...]
 
 
 def put(text: str, table: Path, keys: Mapping[str, object]) -> str:
-    """The text with those keys in that table, which is made at the end where there is none; None takes a key out."""
+    """Return the text with those keys in that table, appended if it is missing; None removes a key."""
     for key, value in keys.items():
         text = _put_key(text, table, key, value)
     return text
 
 
 def remove(text: str, table: Path) -> str:
-    """The text without that table, and the comments between its lines.
+    """Return the text without that table and the comments between its lines.
 
     A comment above or below it stays: it may be about something else.
     """
-    runs = groupby(_statements(text), key=lambda one: one.is_in(table))
+    runs = groupby(_statements(text), key=lambda statement: statement.is_in(table))
     for own in reversed([list(run) for is_own, run in runs if is_own]):
         text = _cut(text, own[0].start, own[-1].end)
     return text
@@ -36,7 +36,7 @@ def remove(text: str, table: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """A table's header, or a key with its value: offsets of its lines, and of the value; `lead` is before its name."""
+    """A table's header, or a key with its value: offsets of its lines and of the value; `lead` precedes its name."""
 
     path: Path
     start: int
@@ -50,33 +50,33 @@ class _Statement:
 
 def _put_key(text: str, table: Path, key: str, value: object) -> str:
     here = (*table, key)
-    same = [one for one in _statements(text) if one.is_in(here)]
+    same = [statement for statement in _statements(text) if statement.is_in(here)]
     if value is not None and same and same[0].value is not None and same[0].path == here:
         begin, end = same[0].value
-        return text[:begin] + _written(value) + text[end:]
-    for one in reversed(same):
-        text = _cut(text, one.start, one.end)
-    return text if value is None else _insert(text, table, f"{_name(key)} = {_written(value)}")
+        return text[:begin] + _toml(value) + text[end:]
+    for statement in reversed(same):
+        text = _cut(text, statement.start, statement.end)
+    return text if value is None else _insert(text, table, f"{_name(key)} = {_toml(value)}")
 
 
 def _insert(text: str, table: Path, line: str) -> str:
-    """The text with a line below those of that table, written as they are."""
+    """Return the text with a line added to that table, indented as its other lines."""
     line_end = _line_end(text)
     statements = list(_statements(text))
-    own = [one for one in statements if one.value is not None and one.path[:-1] == table]
-    above = own or [one for one in statements if one.value is None and one.path == table]
+    own = [statement for statement in statements if statement.value is not None and statement.path[:-1] == table]
+    above = own or [statement for statement in statements if statement.value is None and statement.path == table]
     if not above:
         if text:
             text += line_end if text.endswith("\n") else 2 * line_end
         return f"{text}[{'.'.join(map(_name, table))}]{line_end}{line}{line_end}"
     at, lead = above[-1].end, above[-1].lead
-    if text[at - 1] != "\n":  # the text's last line
+    if text[at - 1] != "\n":  # the last line
         return f"{text}{line_end}{lead}{line}"
     return f"{text[:at]}{lead}{line}{line_end}{text[at:]}"
 
 
 def _cut(text: str, start: int, end: int) -> str:
-    """The text without those lines; of the empty lines around them one goes along."""
+    """Return the text without those lines and one of the empty lines around them."""
     before, after = text[:start], text[end:]
     if not after or _EMPTY_LINE.match(after):
         above = _EMPTY_LINE_ABOVE.search(before)
@@ -91,17 +91,17 @@ def _line_end(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def _written(value: object) -> str:
+def _toml(value: object) -> str:
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_name(str(key))} = {_written(one)}' for key, one in value.items())} }}"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any map
+        return f"{{ {', '.join(f'{_name(str(key))} = {_toml(item)}' for key, item in value.items())} }}"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any map
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_written, value))}]"  # pyright: ignore[reportUnknownArgumentType] -- any list
-    # A number, true, false, and a text are as in JSON, but for this character, which JSON leaves as it is.
+        return f"[{', '.join(map(_toml, value))}]"  # pyright: ignore[reportUnknownArgumentType] -- any list
+    # Numbers, booleans and strings are as in JSON, except this character, which JSON does not escape.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")
 
 
 def _name(key: str) -> str:
-    return key if _BARE.fullmatch(key) else _written(key)
+    return key if _BARE.fullmatch(key) else _toml(key)
 
 
 # ---- reading: where each header and key stands
@@ -146,7 +146,7 @@ def _pieces(dotted: str) -> Iterator[str]:
 
 
 def _value(text: str, at: int) -> tuple[int, int]:
-    """Where the value that begins there ends, and where its last line does."""
+    """Return the end of the value that begins there, and the end of its last line."""
     depth, end = 0, at
     for token in _IN_VALUE.finditer(text, at):
         kind = token.lastgroup

@@ -1,4 +1,4 @@
-"""Which addresses secrets may be sent to."""
+"""Checks of the URLs that secrets may be sent to."""
 
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -6,51 +6,49 @@ from urllib.parse import SplitResult, urlsplit
 from auth_agent.printable import printable
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-# Longer than any that a provider has, and short enough for a line that shows it.
+# Longer than any provider's URL, and short enough for a line of the log.
 _MAX_LENGTH: Final = 2000
 
 
 class InvalidURLError(ValueError):
-    """An address can't be used; the text can be printed."""
+    """A URL can't be used; the message is safe to print."""
 
 
-def check_url(address: str) -> SplitResult:
-    """The parts of an address to which secrets may be sent: https, or http on this machine.
+def check_url(url: str) -> SplitResult:
+    """Return the parts of a URL if secrets may be sent to it: https, or http on this machine.
 
     Raises:
-        AddressError: it is another kind of address.
+        InvalidURLError: it is another URL, or not a URL.
 
     """
-    if len(address) > _MAX_LENGTH:
-        raise InvalidURLError(f"{printable(address)!r} is longer than {_MAX_LENGTH} characters")
+    if len(url) > _MAX_LENGTH:
+        raise InvalidURLError(f"{printable(url)!r} is longer than {_MAX_LENGTH} characters")
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidURLError(f"{printable(address)!r} is no address") from error
-    visible = address.isascii() and address.isprintable() and " " not in address
+        raise InvalidURLError(f"{printable(url)!r} is not a URL") from error
+    visible = url.isascii() and url.isprintable() and " " not in url
     if not visible or not host or parts.username is not None:
-        raise InvalidURLError(f"{printable(address)!r} is no address of a host, without a user")
+        raise InvalidURLError(f"{printable(url)!r} is not a URL with a host and without a user name")
     if parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK):
         return parts
-    raise InvalidURLError(f"{printable(address)!r} must begin with https:// (http:// is for this machine only)")
+    raise InvalidURLError(f"{printable(url)!r} must begin with https:// (http:// is for this machine only)")
 
 
 def is_same_issuer(named: object, issuer: str) -> bool:
-    """Whether what a provider names is that issuer.
+    """Whether `named`, an issuer that a provider sent, is that issuer.
 
-    Some write theirs with a slash at its end, as Auth0 does, and some without: that difference is no other issuer.
+    A slash at the end is ignored: some providers have one, as Auth0 does, and people omit it.
     """
     return isinstance(named, str) and named.rstrip("/") == issuer.rstrip("/")
 
 
 def check_issuer(issuer: str) -> None:
-    """Whether that can be an issuer: such an address, with neither query nor fragment.
-
-    OpenID Connect Discovery 1.0, section 3.
+    """Check that a URL can be an issuer: no query and no fragment (OpenID Connect Discovery 1.0, section 3).
 
     Raises:
-        AddressError: it can't.
+        InvalidURLError: it can't.
 
     """
     parts = check_url(issuer)

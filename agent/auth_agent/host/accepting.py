@@ -1,4 +1,4 @@
-"""Connections as they come to a listening socket, through what a simpler loop dies of."""
+"""Accepts connections on a listening socket, and survives a lack of descriptors."""
 
 import errno
 import logging
@@ -13,16 +13,16 @@ _PAUSE: Final = 0.1  # s, until descriptors may have been freed
 
 
 class Acceptor:
-    """Accepts, also where no descriptor is left, or a peer went away between its connect and our accept."""
+    """Accepts connections, even if descriptors run out or a peer disconnects before it is accepted."""
 
     def __init__(self, listening: socket.socket, log: logging.Logger, what: str, make_room: Callable[[], bool]) -> None:
-        """Accept there.
+        """Accept connections on that socket.
 
         Args:
-            listening: the socket, not blocking.
-            log: where a shortage is told of, once for as long as it lasts.
-            what: how the log's line begins.
-            make_room: lets a connection go where descriptors are short.
+            listening: the socket, non-blocking.
+            log: where a lack of descriptors is logged, once for as long as it lasts.
+            what: the first words of that line.
+            make_room: closes a connection to free its descriptor.
 
         """
         self._listening = listening
@@ -32,7 +32,7 @@ class Acceptor:
         self._short = False
 
     async def accept(self) -> socket.socket:
-        """The next connection. Raises an `OSError` where the listening socket itself is broken."""
+        """Return the next connection. Raises an `OSError` if the listening socket itself is broken."""
         while True:
             try:
                 await anyio.wait_readable(self._listening)
@@ -51,13 +51,13 @@ class Acceptor:
             self._short = False
             return connection
 
-    async def accept_some(self, most: int) -> list[socket.socket]:
-        """The next connection, and those that wait behind it, so many at most. Raises as `accept` does."""
+    async def accept_some(self, max_count: int) -> list[socket.socket]:
+        """Return the next connection and those waiting behind it, `max_count` at most. Raises as `accept` does."""
         connections = [await self.accept()]
-        while len(connections) < most:
+        while len(connections) < max_count:
             try:
                 connection, _ = self._listening.accept()
-            except OSError:  # mostly there is none; what else it is, the next `accept` finds out
+            except OSError:  # mostly: none is waiting; the next `accept` handles other errors
                 break
             connections.append(connection)
         return connections

@@ -1,7 +1,7 @@
-"""Time, as two clocks that err in different ways.
+"""Time on two clocks that fail in different ways.
 
-The wall clock can be set, and jumps; the clock since boot can't, counts a suspended machine's sleep, and means
-nothing after a reboot. A deadline is kept on both and is due when either says so.
+The wall clock can be set, and jumps; the clock since boot can't be set and counts the time a machine is suspended, but
+means nothing after a reboot. A deadline is kept on both and is reached when either clock reaches it.
 """
 
 import ctypes
@@ -21,11 +21,11 @@ class Moment(NamedTuple):
     boot: float
 
     def after(self, seconds: float) -> "Moment":
-        """The moment that many seconds later."""
+        """Return the moment that many seconds later."""
         return Moment(self.wall + seconds, self.boot + seconds)
 
     def until(self, other: "Moment") -> float:
-        """Seconds until the other moment comes, on the clock that brings it first; negative when it is past."""
+        """Return the seconds until the other moment, on the clock that reaches it first; negative if it is past."""
         return min(other.wall - self.wall, other.boot - self.boot)
 
 
@@ -33,15 +33,15 @@ class Clock:
     """The machine's clocks."""
 
     def now(self) -> Moment:
-        """The present moment."""
+        """Return the present moment."""
         return Moment(time.time(), time.clock_gettime(_SINCE_BOOT))
 
     def awake(self) -> float:
-        """Seconds on a clock that stands still while the machine is suspended."""
+        """Return seconds on a clock that stops while the machine is suspended."""
         return time.monotonic()
 
     def boot_id(self) -> str:
-        """Which boot the clock since boot counts from; empty where the system doesn't say."""
+        """Return an identifier of the current boot; "" if the system has none."""
         if sys.platform == "darwin":
             return _sysctl("kern.bootsessionuuid")
         try:
@@ -51,7 +51,7 @@ class Clock:
 
 
 def _sysctl(name: str) -> str:
-    """A text that macOS' kernel tells by that name; empty where it doesn't."""
+    """Return the string value of a macOS sysctl; "" if it can't be read."""
     size = ctypes.c_size_t(64)
     value = ctypes.create_string_buffer(size.value)
     failed = ctypes.CDLL(None).sysctlbyname(name.encode(), value, ctypes.byref(size), None, 0)

@@ -1,4 +1,4 @@
-"""Keeps the process's memory to itself."""
+"""Protects the process's memory from other processes."""
 
 import contextlib
 import ctypes
@@ -10,9 +10,9 @@ _FILES = 4096  # 1,200 connections, and room for requests to providers
 
 
 def protect_memory() -> None:
-    """No core dump, and no other process of this user reads this one's memory.
+    """Disable core dumps, and keep other processes of this user from reading this one's memory.
 
-    Holds until the next exec. On macOS a process can't refuse its user's debugger; there, only core dumps end.
+    Lasts until the next exec. On macOS, a process can't refuse its user's debugger; this only disables core dumps.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
@@ -20,7 +20,7 @@ def protect_memory() -> None:
 
 
 def raise_file_limit() -> None:
-    """Allow as many descriptors as the agent may need, as far as the system's hard limit goes."""
+    """Raise the limit of descriptors to what the agent may need, up to the system's hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft < wanted:

@@ -1,4 +1,4 @@
-"""How an agent that a command started in the background tells that command that it serves."""
+"""Tells the command that started the agent in the background that the agent accepts connections."""
 
 import logging
 import os
@@ -6,12 +6,12 @@ from typing import Final
 
 _log = logging.getLogger(__name__)
 
-# The number of the descriptor to write to. Removed once it was, so that no restart and no child finds it.
+# The number of the descriptor to write to. Removed at first use, so that neither a restart nor a child uses it.
 VARIABLE: Final = "AUTH_AGENT_READY_FD"
 
 
 def tell() -> None:
-    """Tell whoever started this process that the agent serves, if it wants to know; never fails."""
+    """Tell the starting command, if it set `AUTH_AGENT_READY_FD`, that the agent is ready; never fails."""
     number = os.environ.pop(VARIABLE, None)
     if number is None:
         return

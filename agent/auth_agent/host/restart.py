@@ -1,4 +1,4 @@
-"""A new agent in the same process: where, and as what, the old one was started."""
+"""Restarts the agent in the same process, with the same command line."""
 
 import logging
 import os
@@ -14,10 +14,10 @@ _log = logging.getLogger(__name__)
 
 
 def check_program() -> None:
-    """Whether there is still a program to begin anew.
+    """Check that the program to restart still exists.
 
     Raises:
-        StartupError: there isn't: the interpreter or the script was removed, or moved by an upgrade.
+        StartupError: the interpreter or the script was removed, or moved by an upgrade.
 
     """
     script = sys.orig_argv[1] if len(sys.orig_argv) > 1 else ""
@@ -28,12 +28,12 @@ def check_program() -> None:
 
 
 def restart() -> NoReturn:
-    """Begin the program anew with its arguments, environment, streams and process id; ends the process if it can't.
+    """Execute the program again with its arguments, environment, streams and process id; exit if that fails.
 
-    A service manager or a terminal sees the process that it started go on. What the old agent had open and did not
-    make inheritable is closed by that, and its locks are released, at that moment.
+    For a service manager or a terminal, the same process goes on. The exec closes all descriptors that are not
+    inheritable, and thereby releases the locks.
     """
-    logging.shutdown()  # what still waits to be written would go with the threads
+    logging.shutdown()  # lines that wait to be written would be lost with the threads
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 -- no shell is wanted
     except (OSError, ValueError) as error:  # ValueError: an interpreter that doesn't know its own path

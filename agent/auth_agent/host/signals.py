@@ -1,4 +1,4 @@
-"""The signals that ask something of this process, in the order they came; none is lost, not even at its end."""
+"""Receives signals in order; none is lost, not even while the process ends."""
 
 import os
 import signal
@@ -9,24 +9,24 @@ import anyio
 
 
 class Signals:
-    """Catches signals, from `with` on; when that ends without an error, those still caught are ignored.
+    """Catches signals within a `with` block; after it, unless an error ended it, they are ignored.
 
-    asyncio's own way gives a signal back its default action before anybody can choose another. So one that comes at
-    the very end would be lost with the loop that it was noted in, or kill a process that is about to begin anew.
+    asyncio's handlers restore a signal's default action when they are removed. A signal that arrives at the very end
+    would be lost with the loop, or kill a process that is about to restart.
     """
 
     def __init__(self, *signums: signal.Signals) -> None:
         self._caught = set(signums)
-        # A pipe, since it has room for 65,536 signals while nobody looks; a pair of sockets has some hundreds.
+        # A pipe has room for 65,536 signals; a pair of sockets has room for some hundreds.
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._reading, False)
         os.set_blocking(self._writing, False)
 
     def __enter__(self) -> Self:
-        # The interpreter writes a signal's number there the moment it comes, in whichever thread.
+        # The interpreter writes a signal's number there when it arrives, in whichever thread.
         signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for signum in self._caught:
-            signal.signal(signum, _noted)
+            signal.signal(signum, _ignore)
         return self
 
     def __exit__(
@@ -39,26 +39,26 @@ class Signals:
         os.close(self._writing)
 
     async def next(self) -> signal.Signals:
-        """Wait for the next one."""
+        """Wait for the next signal and return it."""
         while True:
             await anyio.wait_readable(self._reading)
-            found = self._read(1)  # the others are for who asks next
-            if found:
-                return found[0]
+            signums = self._read(1)  # further ones are for the next call
+            if signums:
+                return signums[0]
 
     def release(self, *signums: signal.Signals) -> list[signal.Signals]:
-        """Catch those no more, so that they end the process; which of them came before that, and nobody asked for."""
+        """Restore the default action of those signals; return those of them that arrived before and were not read."""
         for signum in signums:
             signal.signal(signum, signal.SIG_DFL)
         self._caught.difference_update(signums)
         return [signum for signum in self._read(1 << 16) if signum in signums]
 
-    def _read(self, most: int) -> list[signal.Signals]:
+    def _read(self, max_count: int) -> list[signal.Signals]:
         try:
-            return [signal.Signals(number) for number in os.read(self._reading, most)]
+            return [signal.Signals(number) for number in os.read(self._reading, max_count)]
         except BlockingIOError:
             return []
 
 
-def _noted(signum: int, frame: FrameType | None) -> None:
-    """Nothing is left to do: the number was written down already."""
+def _ignore(signum: int, frame: FrameType | None) -> None:
+    """Do nothing: the wakeup descriptor has the number already."""

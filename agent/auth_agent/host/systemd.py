@@ -1,6 +1,6 @@
-"""What a service manager and the agent tell each other: sd_notify(3), and the socket of sd_listen_fds(3).
+"""The protocols between a service manager and the agent: sd_notify(3), and the socket of sd_listen_fds(3).
 
-By the protocols alone, without systemd's library: whoever sets the variables is answered.
+Implemented without systemd's library, so any service manager that sets the variables works.
 """
 
 import logging
@@ -15,7 +15,7 @@ from auth_agent.errors import StartupError
 _log = logging.getLogger(__name__)
 
 _FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
-# Said to the agent alone: a child that took them over could speak in its name.
+# Variables for the agent alone: a child that inherited them could notify in its name.
 _OURS: Final = frozenset(
     {"LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
 )
@@ -25,13 +25,13 @@ STOPPING: Final = "STOPPING=1"
 
 
 def notify(state: str) -> None:
-    """Tell the service manager how the agent is, if there is one that wants to know; never waits, never fails."""
+    """Send the agent's state to the service manager, if `NOTIFY_SOCKET` is set; never waits, never fails."""
     name = os.environ.get("NOTIFY_SOCKET")
     if not name:
         return
     address = os.fsencode(name)
     if address.startswith(b"@"):
-        address = b"\0" + address[1:]  # an abstract address, written down
+        address = b"\0" + address[1:]  # an abstract socket
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying:
             notifying.setblocking(False)
@@ -41,24 +41,24 @@ def notify(state: str) -> None:
 
 
 def reloading() -> str:
-    """The state to notify before the configuration is read again; `READY` follows when it was."""
-    # Type=notify-reload tells by the time which request this is the answer to.
+    """Return the state to send before the configuration is read again; `READY` follows afterwards."""
+    # Type=notify-reload matches this to its request by the time.
     return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
 def children_environment() -> dict[str, str]:
-    """The environment for processes that the agent starts: its own, without what a service manager said to it."""
+    """Return the environment for the agent's child processes: its own, without the service manager's variables."""
     return {name: value for name, value in os.environ.items() if name not in _OURS}
 
 
 def inherited_socket() -> socket.socket | None:
-    """The listening socket that this process was started with, None where there is none; children don't inherit it.
+    """Return the listening socket that this process was started with, else None; children don't inherit it.
 
     Raises:
-        StartupError: there are several, or it isn't one that the agent can serve.
+        StartupError: there are several, or the agent can't serve it.
 
     """
-    # The variables of a process that isn't this one were meant for it, and only left behind.
+    # Variables for another pid are left over from that process.
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return None
     count = os.environ.get("LISTEN_FDS", "0")
@@ -84,11 +84,11 @@ def inherited_socket() -> socket.socket | None:
 
 
 def _mistake(inherited: socket.socket) -> str | None:
-    """What is wrong with a socket, and what to write into the .socket unit."""
+    """Return what is wrong with a socket and how to correct the .socket unit, else None."""
     if inherited.family != socket.AF_UNIX:
-        return "is no Unix socket: ListenStream= must be a path in the .socket unit, as %t/auth-agent/agent.sock"
+        return "is not a Unix socket: ListenStream= must be a path in the .socket unit, as %t/auth-agent/agent.sock"
     if inherited.type != socket.SOCK_STREAM:
-        return "carries no streams: it must be ListenStream= in the .socket unit, not ListenDatagram= or another"
+        return "is not a stream socket: it must be ListenStream= in the .socket unit, not ListenDatagram= or another"
     if not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return "does not listen: it may be one client's connection, if the .socket unit has Accept=yes; remove that"
     return None

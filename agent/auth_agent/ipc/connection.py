@@ -1,4 +1,4 @@
-"""One client's connection: a thin shell of I/O around the protocol's sans-I/O core.
+"""One client's connection: the I/O around the protocol's sans-I/O core.
 
 An `asyncio.Protocol` in anyio's loop: `make bench` shows what that saves over anyio's streams. A request that can
 be answered at once is answered within the callback that brought it; one that has to wait gets a task.
@@ -26,55 +26,55 @@ from auth_agent_client.wire import Connection, Request, WireError
 
 _log = logging.getLogger(__name__)
 
-# More than any honest client has in flight on one connection; then it isn't read until some are answered.
+# Requests in flight on one connection, more than any honest client has; beyond, it isn't read until some are answered.
 MAX_OPEN: Final = 64
-# Unsent replies to a client that doesn't read; then no more of its requests are looked at.
+# Bytes of unsent responses to a client that doesn't read; beyond, its further requests wait.
 MAX_UNSENT: Final = 64 * 1024
-# A connection that says nothing whole for that long, in seconds, is an accident.
+# Seconds within which a client must send its first complete message.
 FIRST_MESSAGE: Final = 10.0
-# Bytes that are kept of a client that asks faster than it can be answered; then it isn't read.
+# Bytes of unprocessed requests of one client; beyond, it isn't read.
 _MAX_UNREAD: Final = 64 * 1024
-# How long, in seconds, a connection that is being closed may take to read why.
+# Seconds that a client has to read why its connection is being closed.
 _LINGER: Final = 2.0
 
 Result = dict[str, object] | bool
-# What has to be awaited for a result; not begun until a task does.
+# A call whose awaitable gives the result; it is started in a task of its own.
 Later = Callable[[], Awaitable[Result]]
 
 
 class Caller(Protocol):
-    """Who asks, for those who answer."""
+    """The client that sent a request, as handlers see it."""
 
     peer: Peer
     rate_limit: RateLimit
 
     @property
     def program(self) -> Program | None:
-        """Which program it is; None where the system doesn't say."""
+        """The client's program; None if the system doesn't tell."""
         ...
 
     def watch(self, accounts: frozenset[str] | None) -> None:
-        """Notify this client from now on of changes of those accounts, or of all."""
+        """Notify this client from now on when one of those accounts changes, or any (None)."""
         ...
 
     def changed(self, account: str) -> None:
-        """An account's record changed."""
+        """Take note that the account's record changed."""
         ...
 
 
 class Handler(Protocol):
-    """Who answers."""
+    """What answers requests."""
 
     def answer(self, caller: Caller, request: Request) -> Result | Later:
-        """The result, or what to call and await for it. Raises an `AgentError` for an error."""
+        """Return the result, or a `Later` for it. Raises an `AgentError` for an error."""
         ...
 
     def record(self, account: str) -> dict[str, object] | None:
-        """The record of an account as it is now."""
+        """Return the current record of an account."""
         ...
 
     def leave(self, caller: Caller) -> None:
-        """That client has gone."""
+        """Forget a client that disconnected."""
         ...
 
 
@@ -85,27 +85,27 @@ class Door(Protocol):
     tasks: TaskGroup
 
     def made_room(self, connection: "ClientConnection") -> None:
-        """The connection has closed."""
+        """Forget a connection that closed."""
         ...
 
     def holds(self, more: int) -> None:
-        """A connection holds so many bytes more (or less) that no message was made of yet."""
+        """Count `more` bytes of incomplete messages (negative: fewer)."""
         ...
 
     def queue(self, connection: "ClientConnection") -> None:
-        """The connection has more requests: it is to take its turn when those before it have had theirs."""
+        """Give the connection, which has more requests, a turn after those already in the queue."""
         ...
 
     def leave_queue(self, connection: "ClientConnection") -> None:
-        """It has no more, or closes."""
+        """Remove the connection from the queue."""
         ...
 
     def begin_waiting(self) -> None:
-        """A request has to wait. Raises `Unavailable` where too many do."""
+        """Count a waiting request. Raises `Unavailable` if too many wait."""
         ...
 
     def end_waiting(self) -> None:
-        """A request waits no more."""
+        """Count one waiting request less."""
         ...
 
 
@@ -119,7 +119,7 @@ class ClientConnection(asyncio.Protocol):
         self.last_spoke = 0.0
         self._program: Program | None = None
         self._is_looked_up = False
-        self._held = 0
+        self._held_bytes = 0
         self._door = door
         self._wire = Connection()
         self._transport: asyncio.Transport | None = None
@@ -127,28 +127,28 @@ class ClientConnection(asyncio.Protocol):
         self._waits: set[anyio.CancelScope] = set()
         self._watched: frozenset[str] | None = None
         self._watches = False
-        # Accounts whose change is to be told, once each, in order; a dict, for its order.
+        # Accounts whose change is to be notified, once each, in order (a dict keeps it).
         self._changed: dict[str, None] = {}
         self._unread = False
         self._full = False
         self._ending = False
         self._queued = False
-        self._next_tell: asyncio.Handle | None = None
+        self._next_notification: asyncio.Handle | None = None
         self._lingering: asyncio.Handle | None = None
 
     @property
     def pending(self) -> int:
-        """How many bytes it holds that no message was made of yet."""
+        """How many bytes of incomplete messages it holds."""
         return self._wire.pending
 
     @property
     def idle(self) -> bool:
-        """Whether nobody would miss it at this moment: nothing is asked, and nothing watched."""
+        """Whether it can be closed without loss: no open request, and no watch."""
         return not self._wire.open_requests and not self._watches
 
     @property
     def program(self) -> Program | None:
-        """Which program it is, looked up once, when it first takes something; None where the system doesn't say."""
+        """The client's program, looked up at first use; None if the system doesn't tell."""
         if not self._is_looked_up and self._transport is not None:
             self._is_looked_up = True
             self._program = program_of(self._transport.get_extra_info("socket"), self.peer)
@@ -170,14 +170,14 @@ class ClientConnection(asyncio.Protocol):
         self._transport = None
         self._first.cancel()
         self._door.leave_queue(self)
-        for handle in (self._next_tell, self._lingering):
+        for handle in (self._next_notification, self._lingering):
             if handle is not None:
                 handle.cancel()
         for scope in tuple(self._waits):
             scope.cancel()
         self._door.handler.leave(self)
-        self._door.holds(-self._held)
-        self._held = 0
+        self._door.holds(-self._held_bytes)
+        self._held_bytes = 0
         self._door.made_room(self)
 
     def data_received(self, data: bytes) -> None:
@@ -185,7 +185,7 @@ class ClientConnection(asyncio.Protocol):
         self._read()
 
     def eof_received(self) -> bool:
-        # A client that only ends what it says still wants its answers; one that has gone doesn't.
+        # A client that only shut down its sending side still reads responses; one that closed its socket doesn't.
         transport = self._transport
         if transport is None or _has_gone(transport):
             return False
@@ -197,20 +197,20 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._full = False
-        self._tell_changes()
+        self._notify_changes()
         self._read()
 
     # ---- requests
 
     def take_turn(self, until: float) -> None:
-        """Answer requests until then, the loop's time, and one at least."""
+        """Answer at least one request, and more until that time of the loop."""
         self._queued = False
         self._read(until)
 
     def _read(self, until: float = 0.0) -> None:
-        """Answer what is there, as far as the client reads and leaves room for others.
+        """Answer the requests received, as far as the client reads the responses.
 
-        One request at once, which is all that most clients ever have; the others when its turn comes.
+        One request at once, which is all that most clients have; further ones in its next turn.
         """
         if self._queued:
             return
@@ -218,7 +218,7 @@ class ClientConnection(asyncio.Protocol):
         while not self.leaving:
             if self._full or self._wire.open_requests >= MAX_OPEN:
                 self._hold()
-                # Read on for a while, without looking at it: an end of the connection would not be noticed otherwise.
+                # Read on up to a limit, without processing: otherwise the end of the connection would not be noticed.
                 self._set_unread(unread=self._wire.pending > _MAX_UNREAD)
                 return
             try:
@@ -250,8 +250,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _hold(self) -> None:
         held = self._wire.pending
-        if held != self._held:
-            more, self._held = held - self._held, held
+        if held != self._held_bytes:
+            more, self._held_bytes = held - self._held_bytes, held
             self._door.holds(more)
 
     def _answer(self, request: Request) -> None:
@@ -281,14 +281,14 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self._waits.discard(scope)
             self._door.end_waiting()
-        if self._wire.pending and not self.leaving:  # of many that waited for the same, each would let one more in
+        if self._wire.pending and not self.leaving:  # many may have waited for the same event: each takes its turn
             self._queue()
         else:
             self._read()
         self._close_when_settled()
 
     def _report(self, request: Request) -> None:
-        """Own up to a defect. No text of the exception, nor its variables: they could hold a secret."""
+        """Report a defect to the log and the client, without the exception's message, which could contain a secret."""
         error = sys.exception()
         _log.error("defect method=%s error=%s", printable(request.method, 32), place(error))
         self._send(self._wire.respond_with_error(request, internal_error()))
@@ -301,15 +301,15 @@ class ClientConnection(asyncio.Protocol):
         self._changed.clear()
 
     def changed(self, account: str) -> None:
-        """An account's record changed: tell the client, now or when it reads again."""
+        """Notify the client that the account's record changed, now or when it reads again."""
         if self._watches and (self._watched is None or account in self._watched):
             self._changed[account] = None
-            if self._next_tell is None:
-                # Not at once: of many changes in one turn of the loop, the last is told.
-                self._next_tell = asyncio.get_running_loop().call_soon(self._tell_changes)
+            if self._next_notification is None:
+                # Not at once: of many changes in one iteration of the loop, only the last is sent.
+                self._next_notification = asyncio.get_running_loop().call_soon(self._notify_changes)
 
-    def _tell_changes(self) -> None:
-        self._next_tell = None
+    def _notify_changes(self) -> None:
+        self._next_notification = None
         while self._changed and not self._full:
             account = next(iter(self._changed))
             del self._changed[account]
@@ -318,7 +318,7 @@ class ClientConnection(asyncio.Protocol):
                 self._send(self._wire.notify("changed", record))
 
     def hang_up(self, reason: str, code: str = errors.InvalidRequest.code) -> None:
-        """Close the connection, and say why."""
+        """Send the client the reason, and close the connection."""
         _log.info("closing pid=%d reason=%r", self.peer.pid, reason)
         if self._transport is not None:
             self._send(self._wire.closing(reason, code))
@@ -339,7 +339,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Close the connection, once the requests that wait have been answered."""
+        """Close the connection once the waiting requests have been answered."""
         self._ending = True
         self._close_when_settled()
 
@@ -349,16 +349,16 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close the connection, whatever is still to be sent."""
+        """Close the connection at once; unsent data is lost."""
         if self._transport is not None:
             self._transport.abort()
 
     def _was_silent(self) -> None:
-        self.hang_up(f"no whole message came for {FIRST_MESSAGE:g} s")
+        self.hang_up(f"no complete message came within {FIRST_MESSAGE:g} s")
 
 
 def _has_gone(transport: asyncio.Transport) -> bool:
-    """Whether the peer closed its socket, or ended, rather than shut down its sending side."""
+    """Whether the peer closed its socket or ended, rather than only shut down its sending side."""
     connection: socket.socket = transport.get_extra_info("socket")
     poll = select.poll()
     poll.register(connection.fileno(), 0)

@@ -1,4 +1,4 @@
-"""What each method answers: a request in, a result out, or what has to be awaited for it."""
+"""The methods of the protocol: each takes a request and returns its result, or a `Later` to await for it."""
 
 import logging
 import os
@@ -35,15 +35,15 @@ from auth_agent_client.wire import Request
 _log = logging.getLogger(__name__)
 
 _MAX_CLIENT_NAME: Final = 64
-_MOST_WATCHED: Final = 1000
-_LONGEST_FIELD: Final = 100
-_LONGEST_PATH: Final = 4096  # bytes, on Linux
+_MAX_WATCHED: Final = 1000
+_MAX_FIELD: Final = 100
+_MAX_PATH: Final = 4096  # bytes, on Linux
 
 
 class SessionMethod(NamedTuple):
     """A method about one session.
 
-    `counted`: it gives a token, or data about the user. `while_locked`: it does without what the store has.
+    `counted`: it returns a token or data about the user. `while_locked`: it works before the store has been read.
     """
 
     call: Callable[[Caller, Session, Arguments], Result | Later]
@@ -68,20 +68,20 @@ class Handlers:
         about: dict[str, object],
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
-        """Answer from these.
+        """Answer requests with these.
 
         Args:
             table: the live sessions.
-            refresher: what gives tokens that have to be waited for.
-            background: what does the work that goes on when its client leaves.
-            logins: what begins sessions.
-            saver: what gives sessions that have to be read first.
-            profiles: what tells who the sessions' users are.
-            users: what reads and changes them at their provider.
+            refresher: refreshes tokens.
+            background: runs work that goes on when its client disconnects.
+            logins: begins and ends sessions.
+            saver: loads sessions from the store.
+            profiles: returns the claims about the sessions' users.
+            users: reads and changes users at their provider.
             policy: decides who may call a method of a session.
-            usage: counts who got something by it.
-            about: what `status` tells of the agent itself.
-            reload: reads the configuration again, and says what changed; raises `Misconfigured`.
+            usage: counts the programs that got something.
+            about: what `status` shows about the agent itself.
+            reload: reads the configuration again and returns what changed; raises `Misconfigured`.
 
         """
         self._table = table
@@ -95,7 +95,7 @@ class Handlers:
         self._usage = usage
         self._about = about
         self._reload = reload
-        self._of_sessions: dict[str, SessionMethod] = {
+        self._session_methods: dict[str, SessionMethod] = {
             "token": SessionMethod(self._token, counted=True),
             "rejected": SessionMethod(self._rejected, counted=True),
             "id_token": SessionMethod(self._id_token, counted=True),
@@ -109,7 +109,7 @@ class Handlers:
             "logout": SessionMethod(self._logout, while_locked=True),
             "refresh": SessionMethod(self._refresh, counted=True),
         }
-        self._others: dict[str, Callable[[Caller, Arguments], Result | Later]] = {
+        self._agent_methods: dict[str, Callable[[Caller, Arguments], Result | Later]] = {
             "hello": self._hello,
             "status": self._status,
             "login_redirect": self._login_redirect,
@@ -122,197 +122,197 @@ class Handlers:
     # ---- what a connection calls
 
     def answer(self, caller: Caller, request: Request) -> Result | Later:
-        """The result, or what to call and await for it. Raises an `AgentError` for an error."""
-        given = Arguments(request)
-        method = self._of_sessions.get(request.method)
+        """Return the result, or a `Later` for it. Raises an `AgentError` for an error."""
+        args = Arguments(request)
+        method = self._session_methods.get(request.method)
         if method is None:
-            return self._others[request.method](caller, given)
-        resolve_url(given, self._table.config)
-        session = self._table.session(given.string("account"))
-        self._policy.check(caller, given.method, session)
+            return self._agent_methods[request.method](caller, args)
+        resolve_url(args, self._table.config)
+        session = self._table.session(args.string("account"))
+        self._policy.check(caller, args.method, session)
         if session.is_locked and not method.while_locked:
-            return self._once_open(method, caller, session, request)
-        return self._call(method, caller, session, given)
+            return self._when_loaded(method, caller, session, request)
+        return self._call(method, caller, session, args)
 
-    def _call(self, method: SessionMethod, caller: Caller, session: Session, given: Arguments) -> Result | Later:
-        """What a method answers, counted where it gives something; the policy has been asked."""
-        result = method.call(caller, session, given)
+    def _call(self, method: SessionMethod, caller: Caller, session: Session, args: Arguments) -> Result | Later:
+        """Call the method, which the policy has allowed, and count it if it returns a token or data about the user."""
+        result = method.call(caller, session, args)
         if not method.counted:
             return result
         if not callable(result):
-            self._usage.count(caller, given.method, session.account.name)
+            self._usage.count(caller, args.method, session.account.name)
             return result
         later = result
 
         async def wait() -> Result:
             result = await later()
-            self._usage.count(caller, given.method, session.account.name)
+            self._usage.count(caller, args.method, session.account.name)
             return result
 
         return wait
 
     def record(self, account: str) -> dict[str, object] | None:
-        """The record of an account as it is now."""
+        """Return the current record of an account."""
         return self._table.record(account)
 
     def leave(self, caller: Caller) -> None:
-        """That client has gone."""
+        """Forget a client that disconnected."""
         self._table.unwatch(caller)
         self._logins.leave(caller)
 
-    def _once_open(self, method: SessionMethod, caller: Caller, session: Session, request: Request) -> Later:
-        """What a method answers when the session has been read from the store."""
+    def _when_loaded(self, method: SessionMethod, caller: Caller, session: Session, request: Request) -> Later:
+        """Call the method once the session has been loaded from the store."""
 
         async def wait() -> Result:
-            given, begun = Arguments(request), anyio.current_time()
-            timeout = given.timeout
+            args, begun = Arguments(request), anyio.current_time()
+            timeout = args.timeout
             await self._saver.wait_until_loaded(session, min(READ_PATIENCE, timeout))
-            self._table.session(session.account.name)  # raises if it has vanished from the configuration meanwhile
-            resolve_url(given, self._table.config, session.account.name)  # raises if it is not its token's any more
+            self._table.session(session.account.name)  # raises if it was removed from the configuration meanwhile
+            resolve_url(args, self._table.config, session.account.name)  # raises if the rule has changed meanwhile
             if session.is_locked:
                 raise locked(session.account.name, session.reason or "", session.remedy)
-            given.timeout = max(0.0, timeout - (anyio.current_time() - begun))
-            result = self._call(method, caller, session, given)
+            args.timeout = max(0.0, timeout - (anyio.current_time() - begun))
+            result = self._call(method, caller, session, args)
             return await result() if callable(result) else result
 
         return wait
 
     # ---- tokens
 
-    def _token(self, caller: Caller, session: Session, given: Arguments) -> Result | Later:
-        key = session.token_key(given.string("audience"), given.string("scope"))
-        min_ttl, now = given.demand("min_ttl"), self._table.clock.now()
+    def _token(self, caller: Caller, session: Session, args: Arguments) -> Result | Later:
+        key = session.token_key(args.string("audience"), args.string("scope"))
+        min_ttl, now = args.demand("min_ttl"), self._table.clock.now()
         if session.record_demand(key, min_ttl, now):
-            if key == MAIN:  # of no other is told when it is due
+            if key == MAIN:  # only this one's refresh time is in the record
                 self._table.publish(session.account.name)
             self._refresher.reschedule()
-        if given.flag("force"):
-            return self._later(caller, session, session.demand_newer(key), given)
+        if args.flag("force"):
+            return self._later(caller, session, session.demand_newer(key), args)
         token = session.token(key, min_ttl, now)
         if token is not None:
-            return _answer(session, token)
-        return self._later(caller, session, Demand(key, min_ttl), given)
+            return _token_result(session, token)
+        return self._later(caller, session, Demand(key, min_ttl), args)
 
-    def _rejected(self, caller: Caller, session: Session, given: Arguments) -> Later:
-        key = session.token_key(given.string("audience"), given.string("scope"))
-        demand = session.reject(key, given.string("access_token") or "", self._table.clock.now())
+    def _rejected(self, caller: Caller, session: Session, args: Arguments) -> Later:
+        key = session.token_key(args.string("audience"), args.string("scope"))
+        demand = session.reject(key, args.string("access_token") or "", self._table.clock.now())
         if isinstance(demand, errors.AgentError):
             raise demand
-        return self._later(caller, session, demand, given)
+        return self._later(caller, session, demand, args)
 
-    def _later(self, caller: Caller, session: Session, demand: Demand, given: Arguments) -> Later:
+    def _later(self, caller: Caller, session: Session, demand: Demand, args: Arguments) -> Later:
         async def wait() -> Result:
-            return _answer(session, await self._refresher.token(session, demand, caller.rate_limit, given.timeout))
+            return _token_result(session, await self._refresher.token(session, demand, caller.rate_limit, args.timeout))
 
         return wait
 
-    def _refresh(self, caller: Caller, session: Session, given: Arguments) -> Later:
+    def _refresh(self, caller: Caller, session: Session, args: Arguments) -> Later:
         async def wait() -> Result:
-            return _answer(session, await self._refresher.refresh(session, caller.rate_limit, given.timeout))
+            return _token_result(session, await self._refresher.refresh(session, caller.rate_limit, args.timeout))
 
         return wait
 
-    def _has_valid(self, _: Caller, session: Session, given: Arguments) -> Result | Later:
-        key = session.token_key(given.string("audience"), given.string("scope"))
-        token = session.token(key, given.seconds("min_ttl"), self._table.clock.now())
+    def _has_valid(self, _: Caller, session: Session, args: Arguments) -> Result | Later:
+        key = session.token_key(args.string("audience"), args.string("scope"))
+        token = session.token(key, args.seconds("min_ttl"), self._table.clock.now())
         return {"valid": token is not None, "renewable": session.refreshable}
 
-    def _id_token(self, caller: Caller, session: Session, given: Arguments) -> Result | Later:
-        min_ttl = given.demand("min_ttl")
-        found = usable_id_token(session, min_ttl, self._table.clock.now())
-        if found is not None:
-            return _identity(session, found)
+    def _id_token(self, caller: Caller, session: Session, args: Arguments) -> Result | Later:
+        min_ttl = args.demand("min_ttl")
+        id_token = usable_id_token(session, min_ttl, self._table.clock.now())
+        if id_token is not None:
+            return _id_token_result(session, id_token)
 
         async def wait() -> Result:
-            # It comes with an access token, and no other way.
-            await self._refresher.token(session, session.demand_newer(), caller.rate_limit, given.timeout)
+            # An ID token comes only with an access token.
+            await self._refresher.token(session, session.demand_newer(), caller.rate_limit, args.timeout)
             now = self._table.clock.now()
-            found = usable_id_token(session, min_ttl, now)
-            if found is None:
+            id_token = usable_id_token(session, min_ttl, now)
+            if id_token is None:
                 raise id_token_unavailable(session, now)
-            return _identity(session, found)
+            return _id_token_result(session, id_token)
 
         return wait
 
     # ---- users
 
-    def _profile(self, _: Caller, session: Session, given: Arguments) -> Result | Later:
-        max_age = given.seconds("max_age", PROFILE_MAX_AGE)
-        told = self._profiles.cached(session, max_age)
-        if told is not None:
-            return _told(session, told)
+    def _profile(self, _: Caller, session: Session, args: Arguments) -> Result | Later:
+        max_age = args.seconds("max_age", PROFILE_MAX_AGE)
+        profile = self._profiles.cached(session, max_age)
+        if profile is not None:
+            return _profile_result(session, profile)
 
         async def wait() -> Result:
-            return _told(session, await self._profiles.get(session, max_age, given.timeout))
+            return _profile_result(session, await self._profiles.get(session, max_age, args.timeout))
 
         return wait
 
-    def _user(self, _: Caller, session: Session, given: Arguments) -> Later:
-        fields = given.strings("fields") or []
+    def _user(self, _: Caller, session: Session, args: Arguments) -> Later:
+        fields = args.strings("fields") or []
         if not all(map(_is_field, fields)):
             raise errors.InvalidRequest("user: fields must be names of the user's members", parameter="fields")
 
         async def wait() -> Result:
-            with deadline(given.timeout):
+            with deadline(args.timeout):
                 return {"user": await self._users.user(session, fields)}
 
         return wait
 
-    def _user_metadata(self, _: Caller, session: Session, given: Arguments) -> Later:
+    def _user_metadata(self, _: Caller, session: Session, args: Arguments) -> Later:
         async def wait() -> Result:
-            with deadline(given.timeout):
+            with deadline(args.timeout):
                 return {"user_metadata": await self._users.metadata(session)}
 
         return wait
 
-    def _update_user_metadata(self, _: Caller, session: Session, given: Arguments) -> Later:
-        changes, clear = given.map("user_metadata"), given.flag("clear")
-        if not changes and not clear:  # to the provider that would mean to clear everything
+    def _update_user_metadata(self, _: Caller, session: Session, args: Arguments) -> Later:
+        changes, clear = args.map("user_metadata"), args.flag("clear")
+        if not changes and not clear:  # the provider would take that as a request to clear everything
             raise errors.InvalidRequest(
-                "update_user_metadata: there is nothing to change; to take everything away, say clear",
+                "update_user_metadata: there is nothing to change; set clear to delete everything",
                 parameter="user_metadata",
             )
 
         async def work() -> Result:
             return {"user_metadata": await self._users.update_metadata(session, changes, clear=clear)}
 
-        return lambda: self._background.run_detached(work, given.timeout)
+        return lambda: self._background.run_detached(work, args.timeout)
 
     # ---- sessions
 
-    def _login(self, caller: Caller, session: Session, given: Arguments) -> Later:
+    def _login(self, caller: Caller, session: Session, args: Arguments) -> Later:
         charge(self._table.clock.now().boot, session.import_rate_limit, caller.rate_limit)
 
         async def begin() -> Result:
             return await self._logins.begin(
                 session,
                 caller,
-                given.string("flow") or "",
-                switch_user=given.flag("switch_user"),
-                client_secret=given.secret("client_secret"),
+                args.string("flow") or "",
+                switch_user=args.flag("switch_user"),
+                client_secret=args.secret("client_secret"),
             )
 
         return begin
 
-    def _login_redirect(self, _: Caller, given: Arguments) -> Result:
-        self._logins.redirect(given.string("login_id") or "", given.string("url") or "")
+    def _login_redirect(self, _: Caller, args: Arguments) -> Result:
+        self._logins.redirect(args.string("login_id") or "", args.string("url") or "")
         return True
 
-    def _login_result(self, _: Caller, given: Arguments) -> Later:
+    def _login_result(self, _: Caller, args: Arguments) -> Later:
         async def wait() -> Result:
-            with deadline(given.timeout):
-                return await self._logins.result(given.string("login_id") or "")
+            with deadline(args.timeout):
+                return await self._logins.result(args.string("login_id") or "")
 
         return wait
 
-    def _login_cancel(self, _: Caller, given: Arguments) -> Result:
-        self._logins.cancel(given.string("login_id") or "")
+    def _login_cancel(self, _: Caller, args: Arguments) -> Result:
+        self._logins.cancel(args.string("login_id") or "")
         return True
 
-    def _import(self, caller: Caller, session: Session, given: Arguments) -> Later:
+    def _import(self, caller: Caller, session: Session, args: Arguments) -> Later:
         charge(self._table.clock.now().boot, session.import_rate_limit, caller.rate_limit)
-        refresh_token = given.secret("refresh_token") or Secret("")
-        switch_user, client_secret = given.flag("switch_user"), given.secret("client_secret")
+        refresh_token = args.secret("refresh_token") or Secret("")
+        switch_user, client_secret = args.flag("switch_user"), args.secret("client_secret")
 
         async def work() -> Result:
             return await self._logins.import_refresh_token(
@@ -321,8 +321,8 @@ class Handlers:
 
         return lambda: self._background.run_detached(work)
 
-    def _logout(self, _: Caller, session: Session, given: Arguments) -> Later:
-        revoke, shared = given.flag("revoke", default=True), given.flag("revoke_shared")
+    def _logout(self, _: Caller, session: Session, args: Arguments) -> Later:
+        revoke, shared = args.flag("revoke", default=True), args.flag("revoke_shared")
 
         async def work() -> Result:
             revocation = await self._logins.log_out(session, revoke=revoke, shared=shared)
@@ -335,37 +335,37 @@ class Handlers:
 
     # ---- the agent
 
-    def _hello(self, caller: Caller, given: Arguments) -> Result:
-        _log.debug("hello pid=%d client=%r", caller.peer.pid, printable(given.string("client"), _MAX_CLIENT_NAME))
+    def _hello(self, caller: Caller, args: Arguments) -> Result:
+        _log.debug("hello pid=%d client=%r", caller.peer.pid, printable(args.string("client"), _MAX_CLIENT_NAME))
         return {
             "protocol": PROTOCOL,
             "version": self._about["version"],
-            "features": sorted((*self._of_sessions, *self._others)),
+            "features": sorted((*self._session_methods, *self._agent_methods)),
             "pid": self._about["pid"],
             "agent_id": self._about["agent_id"],
         }
 
-    def _status(self, _: Caller, given: Arguments) -> Result:
-        name = given.string("account")
+    def _status(self, _: Caller, args: Arguments) -> Result:
+        name = args.string("account")
         names = None if name is None else [self._table.session(name).account.name]
         config = self._table.config
         about = {
             **self._about,
-            "config": printable(os.fspath(config.path), _LONGEST_PATH),
+            "config": printable(os.fspath(config.path), _MAX_PATH),
             "default": None if config.default is None else config.default.name,
             "store": self._saver.about(),
         }
-        clients = {"clients": self._usage.rows(name)} if given.flag("clients") else {}
+        clients = {"clients": self._usage.rows(name)} if args.flag("clients") else {}
         return {"agent": about, "accounts": self._table.records(names), **clients}
 
-    def _reread(self, _: Caller, _given: Arguments) -> Result:
+    def _reread(self, _: Caller, _args: Arguments) -> Result:
         return dict[str, object](self._reload())
 
-    def _watch(self, caller: Caller, given: Arguments) -> Result:
-        names = given.strings("accounts")
-        if names is not None and not (len(names) <= _MOST_WATCHED and all(map(is_account_name, names))):
+    def _watch(self, caller: Caller, args: Arguments) -> Result:
+        names = args.strings("accounts")
+        if names is not None and not (len(names) <= _MAX_WATCHED and all(map(is_account_name, names))):
             raise errors.InvalidRequest(
-                f"watch: accounts must be names of accounts, {_MOST_WATCHED} at most; all are watched without it",
+                f"watch: accounts must be names of accounts, {_MAX_WATCHED} at most; all are watched without it",
                 parameter="accounts",
             )
         self._table.watch(caller)
@@ -374,10 +374,10 @@ class Handlers:
 
 
 def _is_field(name: str) -> bool:
-    return 0 < len(name) <= _LONGEST_FIELD and name.isprintable() and "," not in name
+    return 0 < len(name) <= _MAX_FIELD and name.isprintable() and "," not in name
 
 
-def _identity(session: Session, token: IDToken) -> dict[str, object]:
+def _id_token_result(session: Session, token: IDToken) -> dict[str, object]:
     return {
         "account": session.account.name,
         "id_token": token.value.reveal(),
@@ -385,16 +385,16 @@ def _identity(session: Session, token: IDToken) -> dict[str, object]:
     }
 
 
-def _told(session: Session, told: ProfileResult) -> dict[str, object]:
+def _profile_result(session: Session, profile: ProfileResult) -> dict[str, object]:
     return {
         "account": session.account.name,
-        "claims": dict(told.claims),
-        "fetched_at": told.fetched_at,
-        "stale": told.stale,
+        "claims": dict(profile.claims),
+        "fetched_at": profile.fetched_at,
+        "stale": profile.stale,
     }
 
 
-def _answer(session: Session, token: AccessToken) -> dict[str, object]:
+def _token_result(session: Session, token: AccessToken) -> dict[str, object]:
     return {
         "account": session.account.name,
         "access_token": token.value.reveal(),

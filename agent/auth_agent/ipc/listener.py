@@ -1,6 +1,6 @@
-"""The socket's place in the file system: made safely, taken over only from the dead, removed only if it is ours.
+"""The socket in the file system: created safely, replaced only if no agent uses it, removed only if it is our own.
 
-Or not ours at all: a service manager made it, passed it on, and keeps it when the agent ends.
+An inherited socket is different: the service manager creates it, passes it, and keeps it when the agent ends.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ from auth_agent import remedies
 from auth_agent.errors import StartupError
 from auth_agent_client.remedy import Remedy
 
-# Clients that come while all are busy wait here; the kernel's own limit is mostly 4,096.
+# Connections waiting to be accepted; the kernel's own limit is mostly 4,096.
 BACKLOG: Final = 1024
 
 
@@ -22,15 +22,15 @@ class Listener:
     """A listening socket at a path, for one agent at a time.
 
     The lock beside it is held as long as the agent lives and is never unlinked: two agents that start at the same
-    moment would otherwise lock two different files. A socket that was inherited is looked after by who passed it:
+    moment would otherwise lock two different files. An inherited socket belongs to the process that passed it:
     nothing is locked, bound or removed, and clients queue in it while no agent runs.
     """
 
     def __init__(self, path: Path, inherited: socket.socket | None = None) -> None:
-        """Listen there, or where the inherited socket does.
+        """Listen at that path, or on the inherited socket.
 
         Raises:
-            StartupError: the place isn't safe, or another agent listens there.
+            StartupError: the directory isn't safe, or another agent listens there.
 
         """
         self._inherited = inherited is not None
@@ -62,17 +62,17 @@ class Listener:
         self.close()
 
     def stop(self) -> None:
-        """Listen no more, and leave no socket of ours behind that nobody answers; the place stays locked."""
+        """Stop listening and remove our own socket; the lock is kept."""
         self.socket.close()
         if self._identity is not None and _identity(self.path) == self._identity:
             self.path.unlink(missing_ok=True)
         self._identity = None
 
     def hand_over(self) -> None:
-        """Leave the place to the agent that this process is about to become.
+        """Prepare for the restart of this process.
 
-        An inherited socket stays open over its beginning, and clients queue in it. One of our own is bound anew; its
-        lock is released by that beginning and not before, so that nobody comes in between while this agent still ends.
+        An inherited socket stays open over the exec, and clients queue in it. Our own is bound anew; only the exec
+        releases its lock, so that no other agent starts in between.
         """
         if self._inherited:
             os.set_inheritable(self.socket.detach(), True)
@@ -81,7 +81,7 @@ class Listener:
             self._lock = None
 
     def close(self) -> None:
-        """Listen no more, and let another agent have the place, unless it was handed over."""
+        """Stop listening and release the lock, unless `hand_over` was called."""
         self.stop()
         if self._lock is not None:
             os.close(self._lock)
@@ -89,7 +89,7 @@ class Listener:
 
 
 def _path_of(name: object) -> Path:
-    """The path of an inherited socket of that name, if it is as safe a place as one that we would make."""
+    """Return the path of an inherited socket of that name; raise `StartupError` if its directory isn't safe."""
     if not (isinstance(name, str) and name.startswith("/")):  # an abstract one is bytes
         raise StartupError(
             "the socket that was passed to the agent has no path: "
@@ -108,25 +108,25 @@ def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StartupError(f"{directory} can't be made: {error.strerror}", remedies.another_socket()) from error
+        raise StartupError(f"{directory} can't be created: {error.strerror}", remedies.another_socket()) from error
     _check_directory(directory, another=remedies.another_socket())
 
 
 def _check_directory(directory: Path, *, another: Remedy, closed: Remedy | None = None) -> None:
-    """Whether nobody else can put a socket there, or come to ours.
+    """Check that nobody else can create a socket in that directory, or reach ours.
 
     Args:
         directory: where the socket is, or is going to be.
-        another: what helps if it belongs to somebody else.
-        closed: what helps, besides, if others may enter it.
+        another: the remedy if it belongs to another user.
+        closed: a further remedy if others may enter it.
 
     """
     try:
         found = directory.lstat()
     except OSError as error:
-        raise StartupError(f"{directory} can't be looked at: {error.strerror}") from error
+        raise StartupError(f"{directory} can't be read: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise StartupError(f"{directory} is no directory (a symbolic link to one won't do either)", another)
+        raise StartupError(f"{directory} is not a directory (a symbolic link to one is not accepted)", another)
     if found.st_uid != os.geteuid():
         raise StartupError(f"{directory} belongs to the user {found.st_uid}, not to you", another)
     if found.st_mode & 0o077:
@@ -153,21 +153,21 @@ def _lock(path: Path) -> int:
 
 
 def _check_place(path: Path) -> None:
-    """Whether a socket may be put there: nothing is there, or a socket of ours that nobody answers."""
+    """Check that the path is free, or a socket of this user that no process serves."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
-        raise StartupError(f"{path} is not a socket of yours; it is left alone", remedies.another_socket())
+    if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+        raise StartupError(f"{path} is not a socket of yours; it was not changed", remedies.another_socket())
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
             probe.connect(os.fspath(path))
         except (ConnectionRefusedError, FileNotFoundError):
-            return  # an agent that was killed left it
+            return  # a killed agent left it
         except OSError:
-            pass  # somebody holds it, if too busy to answer
+            pass  # a process holds it, but is too busy to accept
     raise StartupError(
         f"something else listens at {path}: where systemd has an auth-agent.socket, it starts the agent by itself",
         remedies.another_socket(),
@@ -185,13 +185,13 @@ def _bind(path: Path) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise StartupError(f"{path} can't be listened at: {error.strerror or error}") from error
+        raise StartupError(f"{path} can't be listened on: {error.strerror or error}") from error
     return listening
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

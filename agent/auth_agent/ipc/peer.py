@@ -15,9 +15,9 @@ _SO_PEERPIDFD: Final = 77
 
 
 class Peer(NamedTuple):
-    """The process that connected, as it was then; `pid` is advice, `uid` is a boundary.
+    """The process that connected, at that time; decisions use `uid` alone, `pid` is for logs and people.
 
-    `pid` is 0 for a process that this one can't see, as of another container.
+    `pid` is 0 for a process in another pid namespace, such as a container's.
     """
 
     pid: int
@@ -25,24 +25,24 @@ class Peer(NamedTuple):
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    """Who connected.
+    """Return the process that connected.
 
     Raises:
-        OSError: the kernel doesn't say; the peer may have gone.
+        OSError: the kernel doesn't tell; the peer may have disconnected.
 
     """
     return Peer(*peer_credentials(connection))
 
 
 def is_this_user(peer: Peer) -> bool:
-    """Whether that is the user whose agent this is; not even root is served another user's tokens."""
+    """Whether the peer runs as the agent's user; not even root gets another user's tokens."""
     return peer.uid == os.geteuid()
 
 
 def program_of(connection: socket.socket, peer: Peer) -> Program | None:
-    """Return which program connected; None where the system doesn't say, or its process has ended.
+    """Return the program that connected; None if the system doesn't tell, or its process has ended.
 
-    To be asked before the peer is answered: a command that has its token ends at once.
+    Call this before responding to the peer: a command ends as soon as it has its token.
     """
     if sys.platform != "linux" or peer.pid == 0:
         return None
@@ -54,14 +54,14 @@ def program_of(connection: socket.socket, peer: Peer) -> Program | None:
         program = read_program(peer.pid)
     except OSError:
         return None
-    else:  # its pid can't have become another's while it lived
+    else:  # while the process lives, its pid is not reused
         return None if _has_ended(pidfd) else program
     finally:
         os.close(pidfd)
 
 
 def _program_by_start_time(pid: int) -> Program | None:
-    """The same on an older kernel: the pid may be another's since the connect, but not since the first look."""
+    """The same on an older kernel: the pid may have been reused since the connect, but not between the two reads."""
     try:
         before = read_start_time(pid)
         program = read_program(pid)

@@ -1,11 +1,11 @@
-"""Which program may have what of which session: the one place that decides it."""
+"""Decides which program may call which method of which session; no other module does."""
 
 from auth_agent.ipc.connection import Caller
 from auth_agent.sessions.session import Session
 
 
 class Policy:
-    """Says yes to every program of this user, the only ones that are served at all."""
+    """Allows everything to every program of this user; programs of other users can't connect."""
 
     def check(self, caller: Caller, method: str, session: Session) -> None:
         """Return if this caller may call that method of that session; raise `Denied` if not.

@@ -1,6 +1,6 @@
-"""The accept loop, and the connections there are.
+"""The accept loop and the open connections.
 
-It is ours, since it must survive what a library's may die of: no descriptors left, an exception in a handler.
+Not a library's: the loop must survive a lack of descriptors and an exception in a handler.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from auth_agent_client import errors
 _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 1200
-# Descriptors that are left for requests to providers, and for what the interpreter needs.
+# Descriptors that are reserved for requests to providers and for the interpreter.
 _RESERVED: Final = 256
-# Bytes that no message was made of yet, and requests that wait, of all connections together.
+# Bytes of incomplete messages, and waiting requests, of all connections together.
 MAX_PENDING: Final = 64 << 20
 MAX_WAITING: Final = 4096
-# For how long, in seconds, those who have many requests are answered, before whoever has one gets a turn again.
+# Seconds for which queued connections are served before the event loop runs other work, such as new requests.
 _ROUND: Final = 0.001
-# Connections that are let in at a time.
+# Connections that are accepted at a time.
 _BATCH: Final = 16
 _FAREWELL: Final = 1.0  # s
 
@@ -36,19 +36,19 @@ class Server:
     """Serves the clients of one listening socket."""
 
     def __init__(self, listening: socket.socket, handler: Handler, tasks: TaskGroup) -> None:
-        """Serve there; requests that have to wait do so in `tasks`."""
+        """Serve clients of that socket; requests that have to wait do so in `tasks`."""
         self.handler = handler
         self.tasks = tasks
         self._listening = listening
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         unlimited = soft == resource.RLIM_INFINITY
-        self._most = MAX_CONNECTIONS if unlimited else min(MAX_CONNECTIONS, max(soft - _RESERVED, soft // 2))
+        self._max_connections = MAX_CONNECTIONS if unlimited else min(MAX_CONNECTIONS, max(soft - _RESERVED, soft // 2))
         self._pending = 0
         self._waiting = 0
-        # Those who have more requests, and wait for their turn.
+        # Connections with more requests, in the order of their turns.
         self._queue: dict[ClientConnection, None] = {}
         self._next_round: asyncio.Handle | None = None
-        # By age: the oldest first.
+        # The oldest first.
         self._connections: dict[ClientConnection, None] = {}
         self._emptied = anyio.Event()
 
@@ -56,7 +56,7 @@ class Server:
         """Accept clients until cancelled."""
         acceptor = Acceptor(self._listening, _log, "accept", self._make_room)
         while True:
-            # Each takes the loop a few rounds: one after the other, a newcomer would wait long behind a crowd.
+            # Each takes a few iterations of the loop; concurrently, a new client does not wait long behind a crowd.
             async with anyio.create_task_group() as welcoming:
                 for connection in await acceptor.accept_some(_BATCH):
                     welcoming.start_soon(self._welcome, connection)
@@ -70,12 +70,12 @@ class Server:
             else:
                 _log.warning("refused uid=%d pid=%d", peer.uid, peer.pid)
                 connection.close()
-        except OSError as error:  # it has gone
+        except OSError as error:  # the client disconnected
             _log.debug("accept error=%s", error.strerror)
             connection.close()
 
     async def _let_in(self, connection: socket.socket, client: ClientConnection) -> None:
-        full = len(self._connections) >= self._most and not self._make_room()
+        full = len(self._connections) >= self._max_connections and not self._make_room()
         if not full:
             self._connections[client] = None
         try:
@@ -87,16 +87,16 @@ class Server:
             client.hang_up("there are too many connections; try again", errors.Unavailable.code)
 
     def _make_room(self) -> bool:
-        """Let the oldest that never said anything go, or else the one that has been idle longest. Whether one went."""
-        # One that is still on its way in had no time to speak.
-        leaving = next((one for one in self._connections if not one.spoke and not one.leaving), None)
+        """Close the oldest connection that sent nothing, or else the longest idle; return whether there was one."""
+        # A connection that is still being set up had no time to send anything.
+        leaving = next((each for each in self._connections if not each.spoke and not each.leaving), None)
         if leaving is None:
-            idle = [one for one in self._connections if one.idle and not one.leaving]
-            leaving = min(idle, key=lambda one: one.last_spoke, default=None)
+            idle = [connection for connection in self._connections if connection.idle and not connection.leaving]
+            leaving = min(idle, key=lambda connection: connection.last_spoke, default=None)
         if leaving is None:
             return False
         del self._connections[leaving]
-        leaving.hang_up("others want to be served, and this connection has not asked for anything")
+        leaving.hang_up("other clients need a connection, and this one is idle")
         return True
 
     # ---- what connections call
@@ -108,26 +108,26 @@ class Server:
             self._emptied.set()
 
     def holds(self, more: int) -> None:
-        """A connection holds so many bytes more (or less) that no message was made of yet; all may hold so much."""
+        """Count `more` bytes of incomplete messages (negative: fewer); over the limit, close the worst connection."""
         self._pending += more
         if more > 0 and self._pending > MAX_PENDING:
-            staying = (one for one in self._connections if not one.leaving)
-            worst = max(staying, key=lambda one: one.pending, default=None)
+            staying = (connection for connection in self._connections if not connection.leaving)
+            worst = max(staying, key=lambda connection: connection.pending, default=None)
             if worst is not None:
-                worst.hang_up("too much was sent that is not whole")
+                worst.hang_up("too many bytes of incomplete messages were sent")
 
     def queue(self, connection: ClientConnection) -> None:
-        """The connection has more requests: it is to take its turn when those before it have had theirs."""
+        """Give the connection, which has more requests, a turn after those already in the queue."""
         self._queue[connection] = None
         if self._next_round is None:
             self._next_round = asyncio.get_running_loop().call_soon(self._go_round)
 
     def leave_queue(self, connection: ClientConnection) -> None:
-        """It has no more, or closes."""
+        """Remove the connection from the queue."""
         self._queue.pop(connection, None)
 
     def _go_round(self) -> None:
-        """Give turns for a while, however many want one: the loop's other work comes between two rounds."""
+        """Give turns for at most `_ROUND` seconds, then let the loop do other work before the next round."""
         self._next_round = None
         loop = asyncio.get_running_loop()
         end = loop.time() + _ROUND
@@ -139,19 +139,19 @@ class Server:
             self._next_round = loop.call_soon(self._go_round)
 
     def begin_waiting(self) -> None:
-        """A request has to wait. Raises `Unavailable` where too many do."""
+        """Count a waiting request. Raises `Unavailable` if too many wait."""
         if self._waiting >= MAX_WAITING:
-            raise errors.Unavailable("too many requests wait already; try again", retry_after=1.0)
+            raise errors.Unavailable("too many requests are waiting; try again", retry_after=1.0)
         self._waiting += 1
 
     def end_waiting(self) -> None:
-        """A request waits no more."""
+        """Count one waiting request less."""
         self._waiting -= 1
 
     # ---- the end
 
     async def close(self) -> None:
-        """Close all connections, once they have been sent what is due to them; a second is enough for that."""
+        """Close all connections once their responses have been sent, after a second at the latest."""
         self._emptied = anyio.Event()
         for connection in tuple(self._connections):
             connection.close()

@@ -1,4 +1,4 @@
-"""Whose token a URL gets: the `url` of a request, turned into the account, audience and scope of its rule."""
+"""Turns the `url` of a request into the account, audience and scope of the rule for it."""
 
 from auth_agent.config import Config
 from auth_agent.hosts import HostError, find, read_url
@@ -10,17 +10,17 @@ from auth_agent_client import errors
 _MAX_PATH = 4096  # bytes of a file's path, on Linux
 
 
-def resolve_url(given: Arguments, config: Config, name: str | None = None) -> None:
-    """Put the account, the audience and the scope in the place of the request's `url`, where there is one.
+def resolve_url(args: Arguments, config: Config, name: str | None = None) -> None:
+    """Replace the parameter `url`, if there is one, by the account, audience and scope of its rule.
 
-    `name` is the account that was found for it before, by a configuration that may have changed since.
+    `name` is the account that an earlier call returned, since when the configuration may have changed.
 
     Raises:
-        InvalidRequest: the URL could be read in two ways, or the request names another audience or scope.
-        Denied: the configuration has no rule for it, or one that names another account.
+        InvalidRequest: the URL is ambiguous, or the request names another audience or scope.
+        Denied: the configuration has no rule for the URL, or the rule names another account.
 
     """
-    url = given.string("url")
+    url = args.string("url")
     if url is None:
         return
     try:
@@ -32,11 +32,11 @@ def resolve_url(given: Arguments, config: Config, name: str | None = None) -> No
         path = printable(str(config.path), _MAX_PATH)
         raise errors.Denied(f"no account is configured for {place.origin}", remedy=(add_host(place.key, path),))
     account = config.accounts[rule.account]
-    if not {given.string("account"), name} <= {None, account.name}:
+    if not {args.string("account"), name} <= {None, account.name}:
         raise errors.Denied(f"{place.origin} gets tokens of the account {account.name}, and of no other")
-    if given.string("audience") not in (None, rule.audience or account.audience):
+    if args.string("audience") not in (None, rule.audience or account.audience):
         raise errors.InvalidRequest(f"token: audience is not the one for {place.origin}", parameter="audience")
-    scope = given.string("scope")
+    scope = args.string("scope")
     if scope is not None and set(scope.split()) != set((rule.scope or account.scope).split()):
         raise errors.InvalidRequest(f"token: scope is not the one for {place.origin}", parameter="scope")
-    given.replace(url=None, account=account.name, audience=rule.audience, scope=rule.scope)
+    args.replace(url=None, account=account.name, audience=rule.audience, scope=rule.scope)

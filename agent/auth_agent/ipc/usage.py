@@ -1,6 +1,6 @@
-"""Who took what: the programs that got tokens, or the user's data, of each account since the agent started.
+"""The programs that got tokens or the user's data of each account since the agent started.
 
-In memory only, and for people: "which program would miss this session?"
+In memory only, and for people: "which programs use this session?"
 """
 
 import time
@@ -10,13 +10,13 @@ from typing import Final
 from auth_agent.host.program import Program
 from auth_agent.ipc.connection import Caller
 
-# More than a person reads. A program that calls itself something else each time fills neither the memory nor a
-# message: 256 rows of the longest names take 420 KB of its mebibyte.
+# More than a person reads. The bound keeps a program that changes its name from filling the memory or a message: 256
+# rows of the longest names take 420 KB of a message's mebibyte.
 MOST_ROWS: Final = 256
 
 
 class _Row:
-    """What one program took of one account."""
+    """What one program got of one account."""
 
     __slots__ = ("last_at", "methods", "order", "pid")
 
@@ -28,17 +28,17 @@ class _Row:
 
 
 class Usage:
-    """Counts what programs take, by program and account; of too many, the one that was used longest ago goes."""
+    """Counts what programs get, by program and account; beyond `MOST_ROWS`, the least recently used row is dropped."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         """Count from now on; `wall` is Unix time in seconds."""
         self._wall = wall
-        # A program that nobody knows is its pid: 0 is all that this agent can't see.
+        # An unknown program is counted by its pid; pid 0 stands for all in other pid namespaces.
         self._rows: dict[tuple[Program | int, str], _Row] = {}
         self._counted = 0
 
     def count(self, caller: Caller, method: str, account: str) -> None:
-        """That caller gets what that method gives of that account."""
+        """Count one call of that method for that account."""
         key = (caller.program or caller.peer.pid, account)
         row = self._rows.get(key)
         if row is None:
@@ -46,13 +46,13 @@ class Usage:
                 del self._rows[min(self._rows, key=lambda key: self._rows[key].order)]
             row = self._rows[key] = _Row()
         self._counted += 1
-        row.order = self._counted  # not by `last_at`: clocks are set back
+        row.order = self._counted  # not by `last_at`: a clock can be set back
         row.last_at = self._wall()
         row.pid = caller.peer.pid
         row.methods[method] = row.methods.get(method, 0) + 1
 
     def rows(self, account: str | None = None) -> list[dict[str, object]]:
-        """Return what each program took of that account, or of all, as `status` shows it: the latest first."""
+        """Return what each program got of that account, or of all, as `status` shows it, the latest first."""
         chosen = [(key, row) for key, row in self._rows.items() if account in (None, key[1])]
         chosen.sort(key=lambda item: item[1].order, reverse=True)
         return [_shown(program, account, row) for (program, account), row in chosen]

@@ -1,1 +1,1 @@
-"""Where a browser brings a login's end: the listener on the loopback interface, and the pages it answers with."""
+"""The listener on the loopback interface that receives a login's redirect, and the pages it responds with."""

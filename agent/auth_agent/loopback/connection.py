@@ -1,4 +1,4 @@
-"""One browser's connection: its request is read, asked about and answered, and then the connection ends."""
+"""One browser's connection: reads one request, sends the response, and ends."""
 
 import logging
 import socket
@@ -16,76 +16,76 @@ from auth_agent.secret import Secret
 
 _log = logging.getLogger(__name__)
 
-REQUEST_WITHIN: Final = 10.0  # s; browsers open connections ahead of time, and may never use them
+REQUEST_WITHIN: Final = 10.0  # s; browsers open connections in advance, and may never use them
 _SEND_WITHIN: Final = 5.0  # s; a page fits into the socket's buffer
 _LINGER_WITHIN: Final = 1.0  # s
 _READ_SIZE: Final = 16 << 10
 
 
 class BrowserConnection:
-    """A connection that a browser opened, or anything else on this machine."""
+    """A connection that a browser, or anything else on this machine, opened."""
 
     def __init__(self, connected: socket.socket, port: int, ask: Callable[[Secret], Promise[Page]]) -> None:
-        """Serve there.
+        """Serve that connection.
 
         Args:
-            connected: the connection's socket, not blocking; it is closed at the end.
-            port: where it was accepted.
-            ask: begins to answer a redirect with that query, and goes on with it if the browser leaves.
+            connected: the connection's socket, non-blocking; it is closed at the end.
+            port: the port on which it was accepted.
+            ask: starts to process a redirect with that query; it goes on if the browser disconnects.
 
         """
-        self.asked = False  # whether its request is whole
-        self.answered = False  # whether its page is out
+        self.request_complete = False  # whether its request has been received
+        self.response_sent = False  # whether its response has been sent
         self._socket = connected
-        self._exchange = HTTPRequest(port)
+        self._http_request = HTTPRequest(port)
         self._ask = ask
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Serve the one request, until the browser leaves or is dropped."""
+        """Serve one request, until the browser disconnects or `drop` is called."""
         try:
             with self._scope:
                 await self._serve()
-        except OSError as error:  # the browser left
+        except OSError as error:  # the browser disconnected
             _log.debug("redirect left error=%s", error.strerror)
         except Exception as error:  # noqa: BLE001 -- one connection must not end the others
-            # No text of the exception: it could hold the code.
+            # Not the exception's message: it could contain the code.
             _log.error("defect in=redirect error=%s", place(error))
         finally:
             self._socket.close()
 
     def drop(self) -> None:
-        """End the connection, whatever it was at."""
+        """End the connection at once."""
         self._scope.cancel()
 
     async def _serve(self) -> None:
         request = await self._request()
         if request is None:
             return
-        self.asked = True
-        page = await self._while_there(self._ask(request.query)) if isinstance(request, Redirect) else request
+        self.request_complete = True
+        page = await self._page_unless_gone(self._ask(request.query)) if isinstance(request, Redirect) else request
         if page is None:
             return
         with anyio.fail_after(_SEND_WITHIN):
-            await self._send(self._exchange.answer(page))
-        self.answered = True
+            await self._send(self._http_request.answer(page))
+        self.response_sent = True
         _log.debug("redirect answered status=%d", page.status)
         await self._linger()
 
     async def _request(self) -> Redirect | Page | None:
-        """What is asked, or a page to refuse it with; None: nobody asks."""
+        """Return the request, or an error page; None if no request was begun."""
         with anyio.move_on_after(REQUEST_WITHIN):
             while True:
-                data = await self._receive(min(_READ_SIZE, self._exchange.room))
-                request = self._exchange.receive(data)
+                data = await self._receive(min(_READ_SIZE, self._http_request.room))
+                request = self._http_request.receive(data)
                 if request is not None or not data:
                     return request
-        if self._exchange.begun:
-            return error_page(HTTPStatus.REQUEST_TIMEOUT, "The request did not come to its end in time")
+        if self._http_request.begun:
+            return error_page(HTTPStatus.REQUEST_TIMEOUT, "The request was not complete in time")
         return None
 
-    async def _while_there(self, promise: Promise[Page]) -> Page | None:
-        """The page, once there is one; None if the browser leaves before that."""
+    async def _page_unless_gone(self, promise: Promise[Page]) -> Page | None:
+        """Wait for the page and return it; None if the browser disconnects first."""
         page: Page | None = None
         async with anyio.create_task_group() as tasks:
 
@@ -102,29 +102,29 @@ class BrowserConnection:
         """Wait for the browser to close the connection, or break it."""
         try:
             while await self._receive(_READ_SIZE):
-                pass  # nothing that comes after the request counts
+                pass  # whatever follows the request is ignored
         except OSError:
             pass
 
     async def _linger(self) -> None:
-        """Close once the browser has read all: closing before that what it still sends would make the page vanish."""
+        """Wait until the browser has read the page: closing with unread data would reset the connection and lose it."""
         self._socket.shutdown(socket.SHUT_WR)
         with anyio.move_on_after(_LINGER_WITHIN):
             await self._gone()
 
-    async def _receive(self, most: int) -> bytes:
+    async def _receive(self, max_bytes: int) -> bytes:
         while True:
             await anyio.wait_readable(self._socket)
             try:
-                return self._socket.recv(most)
+                return self._socket.recv(max_bytes)
             except (BlockingIOError, InterruptedError):
                 continue
 
     async def _send(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:
+        remaining = memoryview(data)
+        while remaining:
             await anyio.wait_writable(self._socket)
             try:
-                left = left[self._socket.send(left) :]
+                remaining = remaining[self._socket.send(remaining) :]
             except (BlockingIOError, InterruptedError):
                 continue

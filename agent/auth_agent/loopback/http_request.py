@@ -1,4 +1,4 @@
-"""One exchange of HTTP with a browser, without I/O: its request as far as it came, and the answer to it."""
+"""One HTTP request of a browser and the response to it, without I/O."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,20 +11,20 @@ from auth_agent.secret import Secret
 
 HOST: Final = "127.0.0.1"
 PATH: Final = "/callback"
-# A redirect is a few hundred bytes; what else is kept for this host's name, its cookies, can be many times that.
+# Bytes. A redirect has a few hundred, but cookies that other programs set for this host can add many times that.
 MAX_REQUEST: Final = 64 << 10
 _HTTP_PORT: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A browser was sent here; `query` holds the code, or whatever somebody made up."""
+    """A redirect that a browser followed; `query` may be forged until its state has been checked."""
 
     query: Secret
 
 
 class HTTPRequest:
-    """One request and its answer; the connection ends with it."""
+    """One request and its response; the connection ends with it."""
 
     def __init__(self, port: int) -> None:
         """Expect a request to that port of this machine."""
@@ -36,14 +36,14 @@ class HTTPRequest:
 
     @property
     def begun(self) -> bool:
-        """Whether anything of a request has come."""
+        """Whether any byte of a request has been received."""
         return self._received > 0
 
     def receive(self, data: bytes) -> Redirect | Page | None:
-        """Take in more of the request: what it asks, once it is whole; a page to refuse it with; None: more is to come.
+        """Take more of the request. Return the redirect or an error page once that is clear, None if more must follow.
 
         Args:
-            data: what came; nothing: the browser sends no more.
+            data: the bytes received; empty at the end of the stream.
 
         """
         self._received += len(data)
@@ -53,11 +53,11 @@ class HTTPRequest:
             if isinstance(event, h11.Request):
                 return self._decide(event)
         except h11.RemoteProtocolError as error:
-            # Nothing more is told of it: its text repeats what came, and that may hold the code.
+            # h11's message is not shown: it quotes the request, which may contain the code.
             if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
                 return too_large()
-            return error_page(HTTPStatus.BAD_REQUEST, "What came is no HTTP request")
-        # The headers alone may fill that; what is left for them to come in is nothing.
+            return error_page(HTTPStatus.BAD_REQUEST, "The request is not valid HTTP")
+        # The request may fill the limit with headers alone; there is no room for more.
         return too_large() if self._received >= MAX_REQUEST else None
 
     @property
@@ -69,12 +69,12 @@ class HTTPRequest:
         self._bodiless = request.method == b"HEAD"
         hosts = [value for name, value in request.headers if name == b"host"]
         if hosts != [self._host]:
-            # Another name that leads here may be a stranger's, who rebound it (DNS rebinding).
+            # A request for another host name may be DNS rebinding by a website.
             return error_page(HTTPStatus.MISDIRECTED_REQUEST, "This request is meant for another host")
         if request.method != b"GET":
             return error_page(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here")
         if not request.target.startswith(b"/"):
-            return error_page(HTTPStatus.BAD_REQUEST, "This is no proxy")
+            return error_page(HTTPStatus.BAD_REQUEST, "This server is not a proxy")
         path, _, query = request.target.partition(b"?")
         if path != PATH.encode():
             return not_found()
@@ -83,7 +83,7 @@ class HTTPRequest:
         return Redirect(Secret(query.decode("latin-1")))
 
     def answer(self, page: Page) -> bytes:
-        """What to send, and all there is to be sent."""
+        """Return the bytes of the whole response."""
         headers = {
             "Content-Type": "text/html; charset=utf-8",
             "Content-Length": str(len(page.body)),
@@ -104,5 +104,5 @@ class HTTPRequest:
 
 
 def too_large() -> Page:
-    """The request is larger than any honest one."""
+    """Return the error page for a request that is too large."""
     return error_page(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request is too large")

@@ -1,7 +1,7 @@
 """The redirect's listener: a port of the loopback interface, for as long as a login is under way (RFC 8252, 7.3).
 
-Whatever comes there is anybody's: every process of this machine can connect, and every website can make a browser
-do so. A redirect's query is therefore a secret on its way in, and no proof of anything before it was checked.
+Anybody can send a request there: every process of this machine can connect, and every website can make a browser
+connect. A redirect's query is therefore handled as a secret, and proves nothing until its state has been checked.
 """
 
 import logging
@@ -24,79 +24,79 @@ from auth_agent.secret import Secret
 
 _log = logging.getLogger(__name__)
 
-# A browser opens two or three, one of them ahead of need.
+# A browser opens two or three, one of them in advance.
 MAX_CONNECTIONS: Final = 32
-# Redirects whose answers are not known yet; those of browsers that left count too.
+# Redirects that are being processed, including those of browsers that disconnected.
 MAX_ANSWERS: Final = 64
 CLOSE_WITHIN: Final = 2.0  # s
 _BACKLOG: Final = 64
 
 
 class PortsTakenError(Exception):
-    """No port can be listened on; the text says which were tried, and why each failed."""
+    """No port can be listened on; the message names those tried, and why each failed."""
 
 
 class RedirectListener:
-    """Waits for the browser at one port of 127.0.0.1, which is its own from the beginning to the end."""
+    """Waits for the browser on one port of 127.0.0.1, which it holds from its creation until it is closed."""
 
     def __init__(self, ports: Sequence[int]) -> None:
-        """Listen on the first of these ports that is free; 0 stands for any.
+        """Listen on the first of these ports that is free; 0 stands for any free port.
 
-        Browsers can connect from now on, and wait until they are served.
+        Browsers can connect from now on; they wait until `serve` runs.
 
         Raises:
-            PortsTakenError: none is.
+            PortsTakenError: none is free.
 
         """
         self._listening = _listen(ports)
         self.port: int = self._listening.getsockname()[1]
         self.redirect_uri = f"http://{HOST}:{self.port}{PATH}"
-        # By age: the oldest first.
+        # The oldest first.
         self._connections: dict[BrowserConnection, None] = {}
         self._answers = 0
-        # While it serves: what accepts, all that is done, and the end of that.
-        self._accepting: anyio.CancelScope | None = None
-        self._all: anyio.CancelScope | None = None
-        self._ended: anyio.Event | None = None
+        # While `serve` runs: the scope that accepts, the scope of all its tasks, and its end.
+        self._accept_scope: anyio.CancelScope | None = None
+        self._serve_scope: anyio.CancelScope | None = None
+        self._finished: anyio.Event | None = None
 
     async def serve(self, answer: Callable[[str], Awaitable[Page]]) -> None:
-        """Answer browsers, until cancelled or closed.
+        """Serve browsers, until cancelled or closed.
 
         Args:
-            answer: gets a redirect's query, as it came, forged or not, and finds the page for it. It may take its
-                time; several may be under way at once. It goes on when the browser leaves, and ends with this.
+            answer: takes the unchecked query of a redirect, and returns the page for it. Several calls may run at
+                once; each goes on if its browser disconnects, and is cancelled when `serve` ends.
 
         """
         if self._listening.fileno() == -1:
-            return  # closed before it began
-        self._accepting, self._ended = anyio.CancelScope(), anyio.Event()
+            return  # closed before it was served
+        self._accept_scope, self._finished = anyio.CancelScope(), anyio.Event()
         try:
             async with anyio.create_task_group() as tasks:
-                self._all = tasks.cancel_scope
-                with self._accepting:
+                self._serve_scope = tasks.cancel_scope
+                with self._accept_scope:
                     await self._accept(tasks, lambda query: self._ask(tasks, answer, query))
                 self._listening.close()
                 for connection in self._connections:
-                    if not connection.asked:
+                    if not connection.request_complete:
                         connection.drop()
         finally:
             self._listening.close()
-            self._ended.set()
+            self._finished.set()
 
     async def aclose(self) -> None:
-        """Accept no more, and free the port; what was asked is answered, if that takes no longer than 2 s.
+        """Stop accepting and free the port; requests already received get 2 s to be answered.
 
-        Not to be called from within an answer, which would wait for itself.
+        Must not be called from within `answer`, which would wait for itself.
         """
-        if self._accepting is None or self._all is None or self._ended is None:
+        if self._accept_scope is None or self._serve_scope is None or self._finished is None:
             self._listening.close()
             return
-        self._accepting.cancel()
+        self._accept_scope.cancel()
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(CLOSE_WITHIN):
-                await self._ended.wait()
-            self._all.cancel()
-            await self._ended.wait()
+                await self._finished.wait()
+            self._serve_scope.cancel()
+            await self._finished.wait()
 
     async def _accept(self, tasks: anyio.abc.TaskGroup, ask: Callable[[Secret], Promise[Page]]) -> None:
         acceptor = Acceptor(self._listening, _log, "redirect accept", self._make_room)
@@ -117,10 +117,10 @@ class RedirectListener:
             self._connections.pop(connection, None)
 
     def _make_room(self) -> bool:
-        """Let the oldest go that has asked nothing, or else has its answer. Whether one went."""
-        leaving = next((one for one in self._connections if not one.asked), None)
+        """Drop the oldest connection without a request, or else with a response; return whether there was one."""
+        leaving = next((connection for connection in self._connections if not connection.request_complete), None)
         if leaving is None:
-            leaving = next((one for one in self._connections if one.answered), None)
+            leaving = next((connection for connection in self._connections if connection.response_sent), None)
         if leaving is None:
             return False
         del self._connections[leaving]
@@ -130,7 +130,7 @@ class RedirectListener:
     def _ask(
         self, tasks: anyio.abc.TaskGroup, answer: Callable[[str], Awaitable[Page]], query: Secret
     ) -> Promise[Page]:
-        """Begin to answer, in a task that the browser's leaving doesn't end."""
+        """Start to process a redirect, in a task that goes on if the browser disconnects."""
         promise = Promise[Page]()
         if self._answers >= MAX_ANSWERS:
             promise.resolve(error_page(HTTPStatus.SERVICE_UNAVAILABLE, "Too many logins end at once; try again"))
@@ -156,11 +156,11 @@ def _listen(ports: Sequence[int]) -> socket.socket:
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             listening.setblocking(False)
-            # What an earlier login left in TIME_WAIT is in nobody's way, if it had this set too; a port on which
-            # somebody listens stays taken. SO_REUSEPORT, which would share it, is never set.
+            # Allows a port that an earlier login left in TIME_WAIT; a port on which somebody listens stays taken.
+            # SO_REUSEPORT, which would share it, is never set.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((HOST, port))
-            listening.listen(_BACKLOG)  # two that bound at the same moment are told apart here
+            listening.listen(_BACKLOG)  # of two that bound at the same moment, one fails here
         except OSError as error:
             listening.close()
             failures.append(f"{port} ({os.strerror(error.errno or 0)})")

@@ -1,4 +1,4 @@
-"""The pages on which a browser ends: one style, light and dark, nothing from elsewhere, no script."""
+"""The pages that a browser shows after a login: one style, light and dark, no external resource, no script."""
 
 import base64
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from auth_agent.printable import printable
 from auth_agent.remedies import begin
 from auth_agent_client.remedy import Remedy
 
-# Room for what providers and the agent say of a failure, and for any command; a hostile name fills no more than that.
+# Characters: room for any reason and any command, and a bound on hostile ones.
 _MAX_REASON: Final = 1000
 _MAX_COMMAND: Final = 1000
 
@@ -72,7 +72,7 @@ code span { display: inline-block; max-width: 100%; }
 }
 """
 
-# What the page may do: show itself, in that style, with an icon that it carries.
+# The page may use its own style and its own icon, and nothing else.
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
         "default-src 'none'",
@@ -111,24 +111,24 @@ _MARK: Final = """<svg viewBox="0 0 48 48" fill="none" stroke="{color}" aria-hid
 _TICK: Final = "M15 25l6.5 6.5L34 18"
 _CROSS: Final = "M17 17l14 14M31 17L17 31"
 _DASH: Final = "M15 24h18"
-# The mark of each mood, and its color as the tab's icon: that one knows nothing of the page's style, light or dark.
+# The mark of each mood, and its color in the tab's icon, which can't follow the page's light or dark style.
 _MOODS: Final = {"good": (_TICK, "#2da44e"), "bad": (_CROSS, "#e5534b"), "plain": (_DASH, "#7d8794")}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An HTTP status, and a whole HTML document in UTF-8."""
+    """An HTTP status, and a complete HTML document in UTF-8."""
 
     status: int
     body: bytes
 
 
 def logged_in(account: str, name: str | None, issuer: str) -> Page:
-    """The login was done.
+    """Return the page for a successful login.
 
     Args:
         account: which account of the configuration it is for.
-        name: who the provider says that is, if it says so.
+        name: the user's name, if the provider sent one.
         issuer: the provider.
 
     """
@@ -138,14 +138,14 @@ def logged_in(account: str, name: str | None, issuer: str) -> Page:
 
 
 def failed(account: str, issuer: str, reason: str, remedy: Sequence[Remedy]) -> Page:
-    """The login came to nothing.
+    """Return the page for a failed login.
 
-    The status is 200, since the browser did all that it should: some show a page of their own for another.
+    The status is 200: for another one, some browsers show a page of their own.
 
     Args:
         account: which account of the configuration it was for.
         issuer: the provider.
-        reason: what went wrong; it may be the provider's words, or whoever's made the redirect, and is shown as text.
+        reason: what went wrong; it may quote the provider or a forged redirect, so it is escaped.
         remedy: what helps; nothing else on the page looks like a command.
 
     """
@@ -154,31 +154,31 @@ def failed(account: str, issuer: str, reason: str, remedy: Sequence[Remedy]) -> 
 
 
 def not_awaited() -> Page:
-    """A redirect came that belongs to no login under way: an old one, or a forged one."""
+    """Return the page for a redirect that belongs to no login in progress: an old one, or a forged one."""
     return _page(
         HTTPStatus.BAD_REQUEST,
         "plain",
         "No login is waiting",
-        "<p>This address is not of a login that is under way. It may have been used already, or the login was "
-        "cancelled or has run out. Nothing was changed.</p>",
+        "<p>This URL is not of a login in progress. It may have been used already, or the login was "
+        "cancelled or timed out. Nothing was changed.</p>",
         _remedy(begin()),
         _END,
     )
 
 
 def not_found() -> Page:
-    """Another address than a redirect's."""
+    """Return the page for any other path."""
     return _page(
         HTTPStatus.NOT_FOUND,
         "plain",
         "Nothing is here",
-        "<p>At this address logins end, and that is all there is.</p>",
+        "<p>This server only receives the redirect at the end of a login.</p>",
         _END,
     )
 
 
 def error_page(status: HTTPStatus, why: str) -> Page:
-    """What was asked isn't done here, and why; `why` is a sentence."""
+    """Return a page for an error; `why` is a sentence."""
     return _page(status, "plain", status.phrase, f"<p>{_sentence(why)}</p>")
 
 

@@ -1,7 +1,7 @@
-"""What Auth0 does its own way, without I/O: how it is known, its logout page, and the Management API's two calls.
+"""Auth0's peculiarities, without I/O: how it is detected, its logout page, and two calls of its Management API.
 
-Those are the ones that a user's own token may make (Auth0's documentation, "Get Management API Tokens for Single-Page
-Applications"): read the user, and update the `user_metadata`.
+The two calls are those that a user's own token may make (Auth0's documentation, "Get Management API Tokens for
+Single-Page Applications"): read the user, and update the `user_metadata`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from auth_agent.oauth.requests import MAX_RETRY_AFTER, retry_after
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
-# What a user's own token needs for the two calls.
+# The scopes that a user's own token needs for the two calls.
 READ: Final = "read:current_user"
 UPDATE: Final = "update:current_user_metadata"
 _FIRST_SERVER_ERROR: Final = 500
-# Seconds until somebody who asked too often may ask again, where nothing is said of it.
-_PATIENCE: Final = 2.0
+# Seconds to wait after a 429 that gives no time.
+_DEFAULT_RETRY_AFTER: Final = 2.0
 
 
 class InsufficientScope(Refusal):
@@ -31,7 +31,7 @@ class InsufficientScope(Refusal):
 
 
 def is_auth0(issuer: str, authorization_endpoint: str | None, token_endpoint: str) -> bool:
-    """Whether a provider is Auth0, by where its endpoints are: a custom domain has no other name in common with it."""
+    """Whether a provider is Auth0, judged by its endpoints' paths: nothing else identifies a custom domain."""
     base = issuer.rstrip("/")
     return (
         urlsplit(base).path == ""
@@ -41,7 +41,7 @@ def is_auth0(issuer: str, authorization_endpoint: str | None, token_endpoint: st
 
 
 def logout_url(issuer: str, client_id: str) -> str:
-    """The page that ends the browser's session (Auth0's Authentication API, "Logout")."""
+    """Return the URL of the page that ends the browser's session (Auth0's Authentication API, "Logout")."""
     return f"{issuer.rstrip('/')}/v2/logout?{urlencode({'client_id': client_id})}"
 
 
@@ -49,15 +49,15 @@ def logout_url(issuer: str, client_id: str) -> str:
 
 
 def management_audience(issuer: str) -> str:
-    """The audience of the Management API, where the issuer is the tenant's own domain."""
+    """Return the audience of the Management API, for an issuer that is the tenant's own domain."""
     return f"{issuer.rstrip('/')}/api/v2/"
 
 
 def user_url(issuer: str, subject: str, fields: Sequence[str] = ()) -> str:
-    """Where that user is; with `fields`, as much of it as these.
+    """Return the URL of that user; with `fields`, of these members only.
 
-    That is at the domain which issued the token, be it a custom one, whatever the audience is called: another one
-    takes it for invalid (Auth0 Support, "Access Token Rejected When Calling Auth0 APIs").
+    Its host is the one that issued the token, even a custom domain, whatever the audience is: any other host rejects
+    the token (Auth0 Support, "Access Token Rejected When Calling Auth0 APIs").
     """
     query = f"?{urlencode({'fields': ','.join(fields), 'include_fields': 'true'})}" if fields else ""
     return f"{issuer.rstrip('/')}/api/v2/users/{quote(subject, safe='')}{query}"
@@ -66,44 +66,44 @@ def user_url(issuer: str, subject: str, fields: Sequence[str] = ()) -> str:
 def parse_user(
     status: int, headers: Mapping[str, str], body: bytes, now: float, presented: Secret
 ) -> dict[str, object] | Failure:
-    """The user that the Management API answered with, or why there is none.
+    """Return the user in a response of the Management API, or the failure that it reports.
 
-    The texts of its errors (`{"statusCode", "error", "message", "errorCode"}`) are for people; its codes count.
+    An error (`{"statusCode", "error", "message", "errorCode"}`) is classified by its codes; the message is for people.
 
     Args:
         status: the HTTP status.
         headers: by lower-case name.
         body: all of it.
-        now: Unix time in seconds, for a time at which a limit ends.
-        presented: the access token that was sent, which is not shown should a text quote it.
+        now: Unix time in seconds; `x-ratelimit-reset` is relative to it.
+        presented: the access token that was sent; it is removed from a message that quotes it.
 
     """
     try:
-        found = read_object(body)
+        fields = read_object(body)
     except JsonObjectError:
-        found = None
+        fields = None
     if status == HTTPStatus.OK:
-        if found is None or not is_portable(found):
-            return Lost("the Management API's answer can't be read")
-        return found
-    said = printable(without((found or {}).get("message"), (presented,))) or f"HTTP {status}"
-    code = printable((found or {}).get("errorCode"), 64)
-    reason = f"the Management API says: {said}"
+        if fields is None or not is_portable(fields):
+            return Lost("the Management API's response can't be read")
+        return fields
+    message = printable(without((fields or {}).get("message"), (presented,))) or f"HTTP {status}"
+    code = printable((fields or {}).get("errorCode"), 64)
+    reason = f"the Management API says: {message}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Busy(reason, retry_after(headers, now) or _until_reset(headers, now) or _PATIENCE)
+        return Busy(reason, retry_after(headers, now) or _until_reset(headers, now) or _DEFAULT_RETRY_AFTER)
     if status >= _FIRST_SERVER_ERROR or HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return Busy(reason, retry_after(headers, now))
     if status == HTTPStatus.UNAUTHORIZED:
         return Rejected(reason)
     if code == "insufficient_scope":
         return InsufficientScope(reason)
-    if code == "Bearer":  # what it says of a token that is no JWT
+    if code == "Bearer":  # its code for a token that is not a JWT
         return Refusal(f"{reason}: the access token is not for this API")
-    return Unusable(f"{code}: {said}" if code else reason)
+    return Unusable(f"{code}: {message}" if code else reason)
 
 
 def _until_reset(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until Auth0's limit counts anew (`x-ratelimit-reset`, Unix time), None where it isn't said."""
+    """Return the seconds until Auth0's rate limit resets (`x-ratelimit-reset`, Unix time), None if that is missing."""
     value = headers.get("x-ratelimit-reset", "").strip()
     if not (value.isascii() and value.isdigit()):
         return None

@@ -13,10 +13,10 @@ from auth_agent.urls import InvalidURLError, check_url
 
 _GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 
-# Seconds: section 3.2, and what `slow_down` adds (section 3.5).
+# Seconds: the default interval (section 3.2), and what `slow_down` adds to it (section 3.5).
 _INTERVAL: Final = 5.0
-_SLOWER: Final = 5.0
-# What a person can be expected to wait, whatever a provider says.
+_SLOW_DOWN: Final = 5.0
+# Upper bounds, in seconds, whatever a provider says: a person waits no longer.
 _MAX_INTERVAL: Final = 60.0
 _MAX_LIFETIME: Final = 3600.0
 _MAX_CODE: Final = 64
@@ -24,7 +24,7 @@ _MAX_CODE: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class DeviceAuthorization:
-    """What a person is to do (section 3.2), and what is asked for meanwhile; `lifetime`, `interval` in seconds."""
+    """A device authorization response (section 3.2); `lifetime` and `interval` are in seconds."""
 
     device_code: Secret
     user_code: str
@@ -35,19 +35,19 @@ class DeviceAuthorization:
 
 
 class AuthorizationPending(Transient):
-    """Nobody has answered yet."""
+    """The person has not finished the login yet (`authorization_pending`)."""
 
     __slots__ = ()
 
 
 class SlowDown(AuthorizationPending):
-    """Nobody has answered yet, and it was asked too often."""
+    """The person has not finished the login yet, and the agent polled too often (`slow_down`)."""
 
     __slots__ = ()
 
 
 class CodeExpired(Failure):
-    """Nobody answered in time."""
+    """The person did not finish the login in time (`expired_token`)."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ class CodeExpired(Failure):
 def parse_device_authorization(
     status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
 ) -> DeviceAuthorization | Failure:
-    """What the device authorization endpoint's answer means; the arguments are those of `parse_token_answer`."""
+    """Parse a device authorization response; the arguments are those of `parse_token_response`."""
     fields = error_fields(body)
     device_code, user_code = (
         read_token(fields.get("device_code")),
@@ -65,9 +65,9 @@ def parse_device_authorization(
     address = fields.get("verification_uri", fields.get("verification_url"))
     if fields.get("error") or device_code is None:
         outcome = parse_token_response(status, headers, body, now, presented)
-        return outcome if isinstance(outcome, Failure) else Unusable("the provider's answer holds no device code")
+        return outcome if isinstance(outcome, Failure) else Unusable("the provider's response has no device_code")
     if not user_code or not isinstance(address, str):
-        return Unusable("the provider's answer holds no code for the person, or no address")
+        return Unusable("the provider's response has no user_code or no verification_uri")
     complete = fields.get("verification_uri_complete")
     try:
         check_url(address)
@@ -88,17 +88,17 @@ def parse_device_authorization(
 def parse_poll_response(
     status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
 ) -> TokenResponse | Failure:
-    """What the token endpoint's answer means to one who asks for a device's token (section 3.5).
+    """Parse the response to a device access token request (section 3.5).
 
-    By the `error` alone: Auth0 answers 403 where the RFC has 400, and `slow_down` with 429.
+    Only `error` counts: Auth0 sends 403 where the RFC has 400, and `slow_down` with 429.
     """
     error = error_fields(body).get("error")
     if error == "authorization_pending":
-        return AuthorizationPending("nobody has answered yet")
+        return AuthorizationPending("the login is not complete yet")
     if error == "slow_down":
-        return SlowDown("nobody has answered yet, and it was asked too often")
+        return SlowDown("the login is not complete yet, and the agent polled too often")
     if error == "expired_token":
-        return CodeExpired("the code has expired: nobody entered it in time")
+        return CodeExpired("the code expired before anybody entered it")
     outcome = parse_token_response(status, headers, body, now, presented)
     if error == "access_denied" and isinstance(outcome, Failure):
         return Refusal(outcome.reason)
@@ -106,14 +106,14 @@ def parse_poll_response(
 
 
 def device_request(device_code: Secret) -> TokenRequest:
-    """Return the request that asks whether somebody has logged in on the other device (section 3.4)."""
+    """Return a device access token request, with which the agent polls (section 3.4)."""
     return TokenRequest(_GRANT_TYPE, {"device_code": device_code}, {}, parse=parse_poll_response)
 
 
 def next_interval(interval: float, outcome: Failure) -> float:
-    """Seconds to the next question, after that answer (section 3.5)."""
+    """Return the seconds to wait before the next poll, after that outcome (section 3.5)."""
     if isinstance(outcome, SlowDown):
-        return min(interval + _SLOWER, _MAX_INTERVAL)
+        return min(interval + _SLOW_DOWN, _MAX_INTERVAL)
     if isinstance(outcome, AuthorizationPending):
         return interval
-    return min(interval * 2, _MAX_INTERVAL)  # it can't be reached, or has trouble
+    return min(interval * 2, _MAX_INTERVAL)  # the provider can't be reached, or has an error: back off

@@ -1,4 +1,4 @@
-"""Where a provider's endpoints are: OpenID Connect Discovery 1.0, without I/O."""
+"""A provider's metadata: OpenID Connect Discovery 1.0, without I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class DiscoveryError(Exception):
 
 
 class UnreadableMetadataError(DiscoveryError):
-    """What came is no metadata at all: it need not be the provider that answered."""
+    """The response is not metadata at all; perhaps it is not the provider's, but a captive portal's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What is needed of a provider's metadata (section 3): the endpoints as absolute URLs, None where it has none."""
+    """The members of a provider's metadata that the agent uses (section 3); endpoints are absolute URLs, or None."""
 
     issuer: str
     token_endpoint: str
@@ -30,60 +30,60 @@ class Metadata:
     jwks_uri: str | None = None
     userinfo_endpoint: str | None = None
     end_session_endpoint: str | None = None
-    # How clients may authenticate; None: it doesn't say.
+    # `token_endpoint_auth_methods_supported`; None if it is missing.
     token_endpoint_auth_methods: tuple[str, ...] | None = None
-    # Whether its redirects name it (RFC 9207, section 3).
+    # Whether its authorization responses have the parameter `iss` (RFC 9207, section 3).
     iss_parameter_supported: bool = False
 
     @property
     def is_auth0(self) -> bool:
-        """Whether it is Auth0, which does some things its own way."""
+        """Whether the provider is Auth0, which differs from the standards in places."""
         return is_auth0(self.issuer, self.authorization_endpoint, self.token_endpoint)
 
 
 def metadata_url(issuer: str) -> str:
-    """Where the metadata is (section 4.1): below the issuer's own path, whether or not that ends in a slash."""
+    """Return the URL of the metadata (section 4.1), for an issuer with or without a slash at its end."""
     return issuer.rstrip("/") + "/.well-known/openid-configuration"
 
 
 def parse_metadata(issuer: str, body: bytes) -> Metadata:
-    """The metadata from the provider's answer.
+    """Parse the provider's metadata.
 
     Raises:
-        UnreadableMetadataError: it is no metadata.
-        DiscoveryError: it is another issuer's (section 4.3), or names endpoints that can't be used.
+        UnreadableMetadataError: the body is not a JSON object.
+        DiscoveryError: the metadata is another issuer's (section 4.3), or lacks a usable token endpoint.
 
     """
     try:
         fields = read_object(body)
     except JsonObjectError as error:
         raise UnreadableMetadataError(f"{metadata_url(issuer)} {error}") from error
-    named = fields.get("issuer")
-    if not isinstance(named, str) or not is_same_issuer(named, issuer):
-        raise DiscoveryError(f"{issuer} says that its issuer is {printable(named)!r}")
+    metadata_issuer = fields.get("issuer")
+    if not isinstance(metadata_issuer, str) or not is_same_issuer(metadata_issuer, issuer):
+        raise DiscoveryError(f"{issuer} says that its issuer is {printable(metadata_issuer)!r}")
     token_endpoint = _endpoint(fields, "token_endpoint")
     if token_endpoint is None:
         raise DiscoveryError(f"{issuer} names no token_endpoint")
     methods = fields.get("token_endpoint_auth_methods_supported")
     return Metadata(
-        issuer=named,
+        issuer=metadata_issuer,
         token_endpoint=token_endpoint,
-        revocation_endpoint=_usable(fields, "revocation_endpoint"),
-        authorization_endpoint=_usable(fields, "authorization_endpoint"),
-        device_authorization_endpoint=_usable(fields, "device_authorization_endpoint"),
-        jwks_uri=_usable(fields, "jwks_uri"),
-        userinfo_endpoint=_usable(fields, "userinfo_endpoint"),
-        end_session_endpoint=_usable(fields, "end_session_endpoint"),
-        token_endpoint_auth_methods=_texts(methods) if isinstance(methods, list) else None,  # pyright: ignore[reportUnknownArgumentType] -- any list from outside
+        revocation_endpoint=_optional_endpoint(fields, "revocation_endpoint"),
+        authorization_endpoint=_optional_endpoint(fields, "authorization_endpoint"),
+        device_authorization_endpoint=_optional_endpoint(fields, "device_authorization_endpoint"),
+        jwks_uri=_optional_endpoint(fields, "jwks_uri"),
+        userinfo_endpoint=_optional_endpoint(fields, "userinfo_endpoint"),
+        end_session_endpoint=_optional_endpoint(fields, "end_session_endpoint"),
+        token_endpoint_auth_methods=_strings(methods) if isinstance(methods, list) else None,  # pyright: ignore[reportUnknownArgumentType] -- any list from outside
         iss_parameter_supported=fields.get("authorization_response_iss_parameter_supported") is True,
     )
 
 
 def end_session_url(metadata: Metadata, client_id: str) -> str | None:
-    """The page that ends the browser's session at a provider, None where it has none.
+    """Return the URL of the page that ends the browser's session at a provider, None if it has none.
 
-    OpenID Connect RP-Initiated Logout 1.0, section 2, or Auth0's own page. The client is named by its id: an ID token
-    as the hint would be in a browser's history and on its command line.
+    OpenID Connect RP-Initiated Logout 1.0, section 2, or Auth0's own page. It has `client_id` instead of
+    `id_token_hint`: an ID token would end in the browser's history and on its command line.
     """
     if metadata.end_session_endpoint is not None:
         joint = "&" if urlsplit(metadata.end_session_endpoint).query else "?"
@@ -91,26 +91,26 @@ def end_session_url(metadata: Metadata, client_id: str) -> str | None:
     return logout_url(metadata.issuer, client_id) if metadata.is_auth0 else None
 
 
-def _usable(fields: Mapping[str, object], name: str) -> str | None:
-    """An endpoint that refreshes do without: a mistake there must not keep them."""
+def _optional_endpoint(fields: Mapping[str, object], name: str) -> str | None:
+    """Return an endpoint that refreshes don't need: an invalid one counts as missing, so that refreshes go on."""
     try:
         return _endpoint(fields, name)
     except DiscoveryError:
         return None
 
 
-def _texts(values: list[object]) -> tuple[str, ...]:
+def _strings(values: list[object]) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str))
 
 
 def _endpoint(fields: Mapping[str, object], name: str) -> str | None:
-    address = fields.get(name)
-    if address is None:
+    url = fields.get(name)
+    if url is None:
         return None
-    if not isinstance(address, str):
-        raise DiscoveryError(f"the provider's {name} is no text")
+    if not isinstance(url, str):
+        raise DiscoveryError(f"the provider's {name} is not a string")
     try:
-        check_url(address)
+        check_url(url)
     except InvalidURLError as error:
         raise DiscoveryError(f"the provider's {name}: {error}") from error
-    return address
+    return url

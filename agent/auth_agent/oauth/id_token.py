@@ -1,7 +1,7 @@
-"""What an ID token or a JWT access token says, and whether it speaks of the session it came for.
+"""The claims of ID tokens and JWT access tokens, and the checks that bind an ID token to its session.
 
-Signatures are not checked here. At a refresh the token comes straight from the token endpoint over TLS, which
-stands in for its signature (OpenID Connect Core 1.0, section 3.1.3.7, item 6); at a login `oauth.signature` checks it.
+Signatures are not checked here. At a refresh, the token comes directly from the token endpoint over TLS, which may
+replace that check (OpenID Connect Core 1.0, section 3.1.3.7, item 6); at a login, `oauth.signature` checks it.
 """
 
 import base64
@@ -21,15 +21,15 @@ _MAX_SUBJECT = 255
 
 # Seconds by which the provider's clock and this machine's may differ.
 LEEWAY: Final = 60
-# Seconds. An ID token is made for the login it comes from; a slow network and a slow person with a paste are no reason
-# to refuse it, and a token of another day is.
+# Seconds. An ID token is issued for the login it comes with: minutes pass in a slow network, or while a person pastes
+# a URL; a token of another day is not this login's.
 _MAX_AGE: Final = 300
-# The end of the year 9999. What is later is no time in seconds; milliseconds are.
+# The end of the year 9999. A larger value is not in seconds, but in milliseconds.
 _MAX_TIME: Final = 253_402_300_799
 
 
 def claims(token: Secret) -> dict[str, object] | None:
-    """The claims of a JWT, unverified; None when it isn't one."""
+    """Return the claims of a JWT, unverified; None if the token is not a JWT."""
     parts = token.reveal().split(".")
     if len(parts) != _JWS_PARTS:
         return None
@@ -40,40 +40,40 @@ def claims(token: Secret) -> dict[str, object] | None:
         return None
 
 
-def names_audience(found: Mapping[str, object], audience: str) -> bool:
-    """Whether the claim `aud`, one text or a list of them, has that audience (RFC 7519, section 4.1.3)."""
-    named = found.get("aud")
-    return audience in named if isinstance(named, list) else named == audience
+def names_audience(claims: Mapping[str, object], audience: str) -> bool:
+    """Whether the claim `aud`, a string or a list of strings, has that audience (RFC 7519, section 4.1.3)."""
+    aud = claims.get("aud")
+    return audience in aud if isinstance(aud, list) else aud == audience
 
 
-def subject(found: Mapping[str, object]) -> str | None:
-    """The claim `sub`, where it is what the specification says: up to 255 ASCII characters (section 2)."""
-    value = found.get("sub")
+def subject(claims: Mapping[str, object]) -> str | None:
+    """Return the claim `sub` if it is valid, 1 to 255 ASCII characters (section 2), else None."""
+    value = claims.get("sub")
     if isinstance(value, str) and value and len(value) <= _MAX_SUBJECT and value.isascii() and value.isprintable():
         return value
     return None
 
 
-def display_name(found: Mapping[str, object]) -> str | None:
-    """How a person would recognise whose session this is; safe to print."""
+def display_name(claims: Mapping[str, object]) -> str | None:
+    """Return a name by which a person recognizes the user, safe to print; None if the claims have none."""
     for claim in ("name", "email", "preferred_username", "nickname"):
-        shown = printable(found.get(claim), 80).strip()
-        if shown:
-            return shown
+        name = printable(claims.get(claim), 80).strip()
+        if name:
+            return name
     return None
 
 
-def session_expiry(found: Mapping[str, object]) -> float | None:
-    """The claim `session_expiry`: when the provider ends the session whatever is refreshed, as Unix time in seconds.
+def session_expiry(claims: Mapping[str, object]) -> float | None:
+    """Return the claim `session_expiry`, Unix time in seconds: then the session ends, refreshed or not.
 
-    Auth0 and others give it (OpenID Connect Enterprise Extensions 1.0); None where there is none that makes sense.
+    Auth0 and others send it (OpenID Connect Enterprise Extensions 1.0). None if it is missing or not a valid time.
     """
-    return _time(found.get("session_expiry"))
+    return _time(claims.get("session_expiry"))
 
 
-def expiry(found: Mapping[str, object]) -> float | None:
-    """The claim `exp` as Unix time in seconds, None where there is none that makes sense."""
-    return _time(found.get("exp"))
+def expiry(claims: Mapping[str, object]) -> float | None:
+    """Return the claim `exp`, Unix time in seconds; None if it is missing or not a valid time."""
+    return _time(claims.get("exp"))
 
 
 def _time(value: object) -> float | None:
@@ -82,73 +82,74 @@ def _time(value: object) -> float | None:
     return float(value)
 
 
-def mismatch(found: Mapping[str, object], issuer: str, client_id: str) -> str | None:
-    """How an ID token at a refresh differs from what it must say (OpenID Connect Core 1.0, section 12.2)."""
-    named = found.get("iss")
-    if not is_same_issuer(named, issuer):
-        return f"the ID token's issuer is {printable(named)!r}, not {issuer!r}"
-    if not names_audience(found, client_id):
-        return f"the ID token is meant for another client (aud is {_shown_audience(found)})"
-    if subject(found) is None:
+def mismatch(claims: Mapping[str, object], issuer: str, client_id: str) -> str | None:
+    """Return what is wrong with an ID token from a refresh, else None (OpenID Connect Core 1.0, section 12.2)."""
+    iss = claims.get("iss")
+    if not is_same_issuer(iss, issuer):
+        return f"the ID token's issuer is {printable(iss)!r}, not {issuer!r}"
+    if not names_audience(claims, client_id):
+        return f"the ID token is meant for another client (aud is {_shown_audience(claims)})"
+    if subject(claims) is None:
         return "the ID token names no subject"
     return None
 
 
 def login_problem(
-    found: Mapping[str, object], issuer: str, client_id: str, nonce: Secret | None, now: float
+    claims: Mapping[str, object], issuer: str, client_id: str, nonce: Secret | None, now: float
 ) -> Unusable | None:
-    """What is wrong with the claims of an ID token that was issued just now; None when nothing is.
+    """Return what is wrong with the claims of an ID token from a login, None if nothing is.
 
-    OpenID Connect Core 1.0, section 3.1.3.7, without the signature. As everywhere here, a slash at the issuer's end
-    makes no other issuer.
+    OpenID Connect Core 1.0, section 3.1.3.7, without the signature. A slash at the end of the issuer is ignored, as
+    everywhere in the agent.
 
     Args:
-        found: the claims.
+        claims: the claims.
         issuer: the account's issuer.
         client_id: the account's client.
-        nonce: what was sent with the login; None where nothing was, as in the device flow: then it isn't looked at.
+        nonce: the nonce of the authorization request; None, as in the device flow: the claim is not checked.
         now: Unix time in seconds.
 
     """
-    problem = mismatch(found, issuer, client_id) or _party_problem(found, client_id) or _nonce_problem(found, nonce)
-    return _time_problem(found, now) if problem is None else Unusable(problem)
+    problem = mismatch(claims, issuer, client_id) or _party_problem(claims, client_id) or _nonce_problem(claims, nonce)
+    return _time_problem(claims, now) if problem is None else Unusable(problem)
 
 
-def _party_problem(found: Mapping[str, object], client_id: str) -> str | None:
-    """Whether it was issued to another client, and only mentions this one (items 3 to 5)."""
-    named, party = _audiences(found), found.get("azp")
-    if named is None:
-        return "the ID token's audiences (aud) are no texts"
-    if party is None and set(named) != {client_id}:
-        return f"the ID token has several audiences ({_shown_audience(found)}), and doesn't say whose it is (azp)"
-    if party is not None and party != client_id:
-        return f"the ID token was issued to another client (azp is {printable(party)!r})"
+def _party_problem(claims: Mapping[str, object], client_id: str) -> str | None:
+    """Return why the token was not issued to this client, None if it was (items 3 to 5)."""
+    audiences, azp = _audiences(claims), claims.get("azp")
+    if audiences is None:
+        return "the ID token's audiences (aud) are not strings"
+    if azp is None and set(audiences) != {client_id}:
+        return f"the ID token has several audiences ({_shown_audience(claims)}) and no authorized party (azp)"
+    if azp is not None and azp != client_id:
+        return f"the ID token was issued to another client (azp is {printable(azp)!r})"
     return None
 
 
-def _nonce_problem(found: Mapping[str, object], nonce: Secret | None) -> str | None:
-    """Whether it belongs to another login (item 11)."""
+def _nonce_problem(claims: Mapping[str, object], nonce: Secret | None) -> str | None:
+    """Return why the token does not belong to this login, None if it does (item 11)."""
     if nonce is None:
         return None
-    repeated = found.get("nonce")
-    if not isinstance(repeated, str):
+    nonce_claim = claims.get("nonce")
+    if not isinstance(nonce_claim, str):
         return "the ID token doesn't repeat this login's nonce"
-    sent, came = (text.encode("utf-8", "surrogatepass") for text in (nonce.reveal(), repeated))
-    return None if hmac.compare_digest(sent, came) else "the ID token is for another login (its nonce isn't this one's)"
+    expected, received = (value.encode("utf-8", "surrogatepass") for value in (nonce.reveal(), nonce_claim))
+    same = hmac.compare_digest(expected, received)
+    return None if same else "the ID token is for another login (its nonce differs)"
 
 
-def _time_problem(found: Mapping[str, object], now: float) -> Unusable | None:
-    """Whether it isn't of this moment (items 9 and 10, and RFC 7519, section 4.1.5). Mostly a clock is wrong then."""
+def _time_problem(claims: Mapping[str, object], now: float) -> Unusable | None:
+    """Return why the token is not valid now, None if it is (items 9, 10; RFC 7519, 4.1.5). Mostly a clock is wrong."""
     times: dict[str, float] = {}
     for claim in ("iat", "exp", "nbf"):
-        value = found.get(claim)
+        value = claims.get(claim)
         if value is None and claim == "nbf":
             continue
         if value is None:
             what = "was issued" if claim == "iat" else "expires"
             return Unusable(f"the ID token doesn't say when it {what} ({claim})")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIME:
-            return Unusable(f"the ID token's {claim} is no time in seconds")
+            return Unusable(f"the ID token's {claim} is not a time in seconds")
         times[claim] = float(value)
     age = now - times["iat"]
     if age < -LEEWAY:
@@ -159,7 +160,7 @@ def _time_problem(found: Mapping[str, object], now: float) -> Unusable | None:
         return Unusable("the ID token expired before it was issued (exp is before iat)")
     if now >= times["exp"] + LEEWAY:
         return _clock(now - times["exp"], "ahead of the provider's, or more (the ID token has expired)")
-    # The clocks agree by now.
+    # The clocks agree: `iat` and `exp` fit this machine's.
     if times.get("nbf", now) > now + LEEWAY:
         return Unusable(f"the ID token isn't valid for another {_span(times['nbf'] - now)} (nbf)")
     return None
@@ -170,23 +171,23 @@ def _clock(seconds: float, which_way: str) -> ClockWrong:
 
 
 def _span(seconds: float) -> str:
-    """A stretch of time in the largest unit of which there are two."""
+    """Return a duration in the largest unit of which it has at least two."""
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{round(seconds / length)} {unit}"
     return f"{round(seconds)} seconds"
 
 
-def _audiences(found: Mapping[str, object]) -> list[str] | None:
-    """The claim `aud` as a list; None where it isn't made of texts."""
-    named = found.get("aud")
-    texts: list[str] = []
-    for audience in named if isinstance(named, list) else [named]:  # pyright: ignore[reportUnknownVariableType] -- JSON's lists hold anything
+def _audiences(claims: Mapping[str, object]) -> list[str] | None:
+    """Return the claim `aud` as a list; None if it is not a string or a list of strings."""
+    aud = claims.get("aud")
+    audiences: list[str] = []
+    for audience in aud if isinstance(aud, list) else [aud]:  # pyright: ignore[reportUnknownVariableType] -- JSON's lists hold anything
         if not isinstance(audience, str):
             return None
-        texts.append(audience)
-    return texts
+        audiences.append(audience)
+    return audiences
 
 
-def _shown_audience(found: Mapping[str, object]) -> str:
-    return repr(printable(" ".join(_audiences(found) or [])))
+def _shown_audience(claims: Mapping[str, object]) -> str:
+    return repr(printable(" ".join(_audiences(claims) or [])))

@@ -1,4 +1,4 @@
-"""What a token request came to: a reply, or a failure with a class that says what to do about it."""
+"""The outcome of a token request: a response, or a failure whose class says how to go on."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from auth_agent.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """What a token endpoint granted (RFC 6749, section 5.1), as far as it can be used.
+    """A successful token response (RFC 6749, section 5.1).
 
-    `access_token` is None where the reply held a new refresh token and nothing else of use: the refresh token has
-    to be kept all the same. `lifetime` is in seconds, None where the provider gave none that makes sense; so is
-    `session_lifetime`, after which the refresh token is of no use.
+    `access_token` is None if the response has only a new refresh token that is usable: that one must be stored all
+    the same. `lifetime` is in seconds, None if the provider sent no valid one; so is `session_lifetime`, after which
+    the refresh token expires.
     """
 
     access_token: Secret | None
@@ -25,119 +25,119 @@ class TokenResponse:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no token; `reason` can be printed."""
+    """Why there is no token; `reason` is safe to print."""
 
     reason: str
 
 
 class Transient(Failure):
-    """It passes: try again later, with the same refresh token."""
+    """A temporary failure: try again later, with the same refresh token."""
 
     __slots__ = ()
 
 
 class Unsent(Transient):
-    """The provider can't be reached; it has not seen the request."""
+    """The provider can't be reached, and has not received the request."""
 
     __slots__ = ()
 
 
 class Lost(Transient):
-    """The request was sent and no complete answer came: the refresh token may be used up, its successor lost."""
+    """The request was sent and no complete response arrived: a new refresh token may be lost with it."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Busy(Transient):
-    """The provider has trouble, or had enough; `retry_after` is in seconds, where it said so."""
+    """The provider has an internal error or limits the rate; `retry_after` is in seconds, None if it sent none."""
 
     retry_after: float | None = None
 
 
 class Defect(Lost):
-    """A defect of the agent: what it did before isn't known."""
+    """A defect of the agent: it is not known whether the request was sent."""
 
     __slots__ = ()
 
 
 class UnexplainedRefusal(Transient):
-    """A 400, 401 or 403 that doesn't say why: no verdict until it comes again and again."""
+    """A 400, 401 or 403 without an `error`: only repetition makes it final."""
 
     __slots__ = ()
 
 
 class SessionInDoubt(Transient):
-    """One token was refused in the words that end a session: whether it is over, its own refresh tells."""
+    """A request for one token failed with `invalid_grant`: a plain refresh shows whether the session has ended."""
 
     __slots__ = ()
 
 
 class PermanentFailure(Failure):
-    """It won't pass by itself, yet costs nothing that the session has."""
+    """It won't pass by itself, but the session and its other tokens stay valid."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Misconfigured(PermanentFailure):
-    """The provider doesn't accept this client, or is not the one that was meant.
+    """The provider doesn't accept this client, or is not the intended provider.
 
-    `keys` are the account's keys, by the configuration's names, of which one may be wrong.
+    `keys` are the keys of the account in the configuration, of which one is probably wrong.
     """
 
     keys: tuple[str, ...] = ("issuer", "client_id")
 
 
 class Refusal(PermanentFailure):
-    """The provider doesn't grant this token to this session."""
+    """The provider refuses to issue this token to this session."""
 
     __slots__ = ()
 
 
 class Rejected(PermanentFailure):
-    """An API does not take this access token, or takes it no longer."""
+    """An API rejected this access token (HTTP 401)."""
 
     __slots__ = ()
 
 
 class Unusable(PermanentFailure):
-    """The provider granted something that must not be used."""
+    """The provider sent something that must not be used."""
 
     __slots__ = ()
 
 
 class ClockWrong(Unusable):
-    """By the provider's times, this machine's clock is wrong."""
+    """This machine's clock differs from the provider's."""
 
     __slots__ = ()
 
 
 class ReplacedToken(PermanentFailure):
-    """The refresh token was replaced by another one, which isn't known here: it must not be sent."""
+    """The refresh token was replaced by another one that is not known here: it must not be sent."""
 
     __slots__ = ()
 
 
 class ReauthenticationRequired(Failure):
-    """The session can't go on without a person."""
+    """The session needs a person to go on."""
 
     __slots__ = ()
 
 
 class InvalidGrant(ReauthenticationRequired):
-    """The provider ended the session: its refresh token is dead."""
+    """The provider ended the session: its refresh token is no longer valid."""
 
     __slots__ = ()
 
 
 class InteractionRequired(ReauthenticationRequired):
-    """The provider wants to see the person; the refresh token may be good afterwards."""
+    """The provider requires the person to interact; the refresh token may be valid afterwards."""
 
     __slots__ = ()
 
 
 class AnotherUser(ReauthenticationRequired):
-    """The provider's reply is for somebody else: nothing of it may be served."""
+    """The provider's response is for another user: no part of it may be served."""
 
     __slots__ = ()

@@ -10,60 +10,60 @@ from auth_agent.worker.process import Worker, WorkerError
 from auth_agent.worker.vocabulary import SIGNATURES
 
 # Seconds for one check. It takes milliseconds; to start the process and load the library, half a second.
-_LIMIT: Final = 20.0
+_TIMEOUT: Final = 20.0
 
 
 class SignatureCheckError(Exception):
-    """Nothing is known of the signature; the text can be printed."""
+    """The signature could not be checked; the message is safe to print."""
 
 
 class Signatures(Protocol):
-    """What a login needs to know who signed its ID token."""
+    """Checks the signatures of ID tokens."""
 
     async def problem(self, id_token: Secret, keys: str) -> str | None:
-        """What is wrong with an ID token's signature, as a text that can be printed; None when it is good.
+        """Return what is wrong with an ID token's signature, safe to print; None if it is valid.
 
         Args:
             id_token: the token.
-            keys: the provider's JWK set, as it is written.
+            keys: the provider's JWK set, as JSON.
 
         Raises:
-            SignatureCheckError: it can't be told.
+            SignatureCheckError: the signature could not be checked.
 
         """
         ...
 
 
 class WorkerSignatures:
-    """Checks in a worker process of its own: the store's may be waiting for a locked keyring.
+    """Checks signatures in a worker process of its own: the store's may be waiting for a locked keyring.
 
-    Logins are rare, and a process with that library has 40 MB: it lives for one check.
+    Logins are rare, and a process with that library takes 40 MB, so it ends after each check.
     """
 
     def __init__(self) -> None:
-        """Make one; no process is started before there is something to check."""
+        """Create one; the process is started by the first check."""
         self._worker = Worker(SIGNATURES)
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
 
     async def problem(self, id_token: Secret, keys: str) -> str | None:
-        """What is wrong with an ID token's signature, as a text that can be printed; None when it is good.
+        """Return what is wrong with an ID token's signature, safe to print; None if it is valid.
 
-        One check at a time; each within 20 s of its turn.
+        Checks run one at a time; each takes at most 20 s.
 
         Raises:
-            SignatureCheckError: it can't be told.
+            SignatureCheckError: the signature could not be checked.
 
         """
-        async with self._turn:
+        async with self._lock:
             try:
-                answer = await self._worker.call("verify", _LIMIT, token=id_token.reveal(), keys=keys)
+                response = await self._worker.call("verify", _TIMEOUT, token=id_token.reveal(), keys=keys)
             except WorkerError as error:
                 raise SignatureCheckError(f"the ID token's signature can't be checked: {error}") from error
             await self._worker.release()
-        problem = answer.get("result", False)
+        problem = response.get("result", False)
         if problem is None:
             return None
-        if not isinstance(problem, str):  # what is no answer is no good signature
+        if not isinstance(problem, str):  # an invalid response does not make a signature valid
             raise SignatureCheckError("the ID token's signature can't be checked: the worker process failed")
         return printable(problem)
 

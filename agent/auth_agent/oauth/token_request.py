@@ -1,4 +1,4 @@
-"""What a token endpoint is asked for: one value for each request, whatever its grant, without I/O."""
+"""Token requests, one value for each grant type, without I/O."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,16 +7,16 @@ from auth_agent.oauth.outcome import Failure, TokenResponse
 from auth_agent.oauth.requests import parse_token_response
 from auth_agent.secret import Secret
 
-# Status, headers by lower-case name, body, Unix time, and the secrets that were sent: see `parse_token_answer`.
+# Status, headers by lower-case name, body, Unix time, and the secrets that were sent: see `parse_token_response`.
 Parser = Callable[[int, Mapping[str, str], bytes, float, tuple[Secret, ...]], TokenResponse | Failure]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A token request; `Client.authenticate` adds who makes it.
+    """A token request; `Client.authenticate` adds the client's parameters.
 
-    `secrets` are the parameters that are never shown, not even where the provider quotes them. A parameter without a
-    value is left out. `resource` is the API that the token is to be for, where a provider has its own name for that.
+    `secrets` are the parameters that are never shown, not even if the provider quotes them. A parameter without a
+    value is omitted. `resource` is the API that the token is for; the name of that parameter depends on the provider.
     """
 
     grant_type: str
@@ -26,22 +26,22 @@ class TokenRequest:
     parse: Parser = field(default=parse_token_response, repr=False)
 
     def form(self, *, is_auth0: bool) -> dict[str, str]:
-        """Return the form, with the API named as Auth0 does, or as RFC 8707, section 2.2, has it."""
-        shown = [*self.parameters.items(), ("audience" if is_auth0 else "resource", self.resource)]
-        revealed = {name: secret.reveal() for name, secret in self.secrets.items()}
-        return {"grant_type": self.grant_type, **revealed, **{name: value for name, value in shown if value}}
+        """Return the form, with `resource` as Auth0's `audience`, or as RFC 8707, section 2.2, has it."""
+        params = [*self.parameters.items(), ("audience" if is_auth0 else "resource", self.resource)]
+        secrets = {name: secret.reveal() for name, secret in self.secrets.items()}
+        return {"grant_type": self.grant_type, **secrets, **{name: value for name, value in params if value}}
 
 
 def refresh_request(refresh_token: Secret, audience: str | None = None, scope: str = "") -> TokenRequest:
     """Return the request that presents a refresh token (RFC 6749, section 6).
 
-    Without audience or scope it is for what the login was: such a refresh alone can end a session, since one that
-    names them may be refused for them.
+    Without audience and scope, it is for those of the login. Only such a refresh can prove that a session has ended:
+    one with an audience or scope may be refused because of them.
 
     Args:
-        refresh_token: what is presented.
-        audience: the API that the token is to be for, where that isn't the login's.
-        scope: the scopes that it must have; "": those that the provider gives by itself.
+        refresh_token: the refresh token.
+        audience: the API that the token is for; None: the login's.
+        scope: the requested scopes; "": the provider's choice.
 
     """
     return TokenRequest("refresh_token", {"refresh_token": refresh_token}, {"scope": scope}, audience)

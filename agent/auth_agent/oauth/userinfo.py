@@ -1,4 +1,4 @@
-"""Who a provider says the user is, without I/O: the answer of its UserInfo endpoint (OpenID Connect Core 1.0, 5.3)."""
+"""Parses responses of the UserInfo endpoint (OpenID Connect Core 1.0, section 5.3), without I/O."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -9,8 +9,8 @@ from auth_agent.oauth.id_token import subject
 from auth_agent.oauth.outcome import Busy, Failure, Refusal, Rejected, Unusable
 from auth_agent.oauth.requests import retry_after
 
-# What an ID token says of itself, of the login, and of nobody's person (Core 1.0, section 2 and 3.1.3.6, and others).
-_OF_THE_TOKEN: Final = frozenset(
+# Claims about the ID token and the login, not about the user (Core 1.0, sections 2 and 3.1.3.6, and others).
+_TOKEN_CLAIMS: Final = frozenset(
     {
         *("iss", "aud", "exp", "iat", "nbf", "jti", "nonce", "auth_time", "acr", "amr", "azp", "sid", "rat"),
         *("at_hash", "c_hash", "s_hash", "session_expiry"),
@@ -18,21 +18,21 @@ _OF_THE_TOKEN: Final = frozenset(
 )
 
 
-def claims_of_the_user(found: Mapping[str, object]) -> dict[str, object]:
-    """What an ID token's claims say of the user."""
-    return {claim: value for claim, value in found.items() if claim not in _OF_THE_TOKEN}
+def claims_of_the_user(claims: Mapping[str, object]) -> dict[str, object]:
+    """Return those claims of an ID token that are about the user."""
+    return {claim: value for claim, value in claims.items() if claim not in _TOKEN_CLAIMS}
 
 
 def parse_userinfo(status: int, headers: Mapping[str, str], body: bytes, now: float) -> dict[str, object] | Failure:
-    """The claims that a UserInfo endpoint answered with (section 5.3.2), or why there are none.
+    """Return the claims in a UserInfo response (section 5.3.2), or why there are none.
 
-    That they are the session's user's is for the caller to see: by `sub`, which is there.
+    The claims have a `sub`; the caller must check that it is the session's user.
 
     Args:
         status: the HTTP status.
         headers: by lower-case name.
         body: all of it.
-        now: Unix time in seconds, for a `Retry-After` that is a date.
+        now: Unix time in seconds; a `Retry-After` date is relative to it if the response has no `Date`.
 
     """
     if status == HTTPStatus.UNAUTHORIZED:
@@ -44,11 +44,11 @@ def parse_userinfo(status: int, headers: Mapping[str, str], body: bytes, now: fl
     if headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":
         return Unusable("the provider's UserInfo endpoint answers with signed tokens, which are not read here")
     try:
-        found = read_object(body)
+        claims = read_object(body)
     except JsonObjectError as error:
         return Unusable(f"the provider's UserInfo {error}")
-    if subject(found) is None:
+    if subject(claims) is None:
         return Unusable("the provider's UserInfo names no subject")
-    if not is_portable(found):
+    if not is_portable(claims):
         return Unusable("the provider's UserInfo holds what can't be passed on")
-    return found
+    return claims
