@@ -73,10 +73,10 @@ def test_fish_completes_with_what_things_are(agent: AgentProcess) -> None:
         complete -C 'auth-agent stop '
     """
     assert run(agent, shell("fish"), "--no-config", "-c", script) == [
-        "token\tPrint an access token that is valid now.",
+        "token\tPrint a valid access token.",
         "work\taccount",
         "--flow=device",
-        "--force\tA token newer than the current one.",
+        "--force\tGet a newer token than the current one.",
     ]
 
 

@@ -280,7 +280,7 @@ def test_a_secret_comes_by_a_descriptor(agent: AgentProcess, provider: OpenIDPro
         (("--client-secret",), "--client-secret-fd"),
         (("--client-secret-fd", "77"), "can't be read"),
         (("--client-secret", "--client-secret-fd", "0"), "--client-secret-fd"),
-        (("--client-secret-fd", "0"), "no secret"),
+        (("--client-secret-fd", "0"), "no client secret"),
     ],
 )
 def test_a_secret_that_cannot_be_had_is_an_error(arguments: tuple[str, ...], said: str, agent: AgentProcess) -> None:
@@ -353,7 +353,7 @@ def test_an_agent_that_reads_another_configuration_is_told(agent: AgentProcess, 
     agent.environment["AUTH_AGENT_CONFIG"] = str(other)
     done = agent.run("login", "new", *new_account(provider))
     assert done.returncode == 1
-    assert f"another configuration, {agent.config}, and not {other}" in done.stderr
+    assert f"the configuration {agent.config}, not {other}" in done.stderr
 
 
 def test_a_login_for_another_account_s_user_is_named_there(agent: AgentProcess, provider: OpenIDProvider) -> None:
@@ -399,7 +399,7 @@ def test_what_another_account_was_given_stays_where_the_file_was_changed_meanwhi
         agent.config.write_text(f"{agent.config.read_text()}# theirs\n")
         terminal.type("\x03")
         assert terminal.end() == 130
-        assert "was changed meanwhile" in terminal.shown
+        assert "has changed meanwhile" in terminal.shown
     assert agent.config.read_text().endswith("# theirs\n")
 
 
