@@ -4,10 +4,14 @@ Other tests assert what a program reads: the class of an error, its code, `failu
 asserted here alone, so that it can be improved in one place. A row is what happens, and the whole sentence for it.
 """
 
+import base64
 import pickle
+import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import pytest
@@ -15,8 +19,8 @@ import pytest
 from auth_agent import config, remedies
 from auth_agent.cli.assignments import assignments
 from auth_agent.cli.condition import condition_of
-from auth_agent.config import Account
-from auth_agent.host.clock import Moment
+from auth_agent.config import Account, Config
+from auth_agent.host.clock import Clock, Moment
 from auth_agent.hosts import read_url
 from auth_agent.json_object import read_object
 from auth_agent.oauth.auth0 import InsufficientScope, parse_user
@@ -34,9 +38,13 @@ from auth_agent.sessions.decision import Demand, decide
 from auth_agent.sessions.entry import load
 from auth_agent.sessions.identity import id_token_unavailable, usable_id_token
 from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY
+from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, Active, Credentials, Retrying, TokenKey
+from auth_agent.sessions.table import Table
+from auth_agent.storage.lock import StoreLock
 from auth_agent.urls import check_issuer, check_url
+from auth_agent.worker.signatures import verify
 from auth_agent_client import errors
 from auth_agent_client.call import Call
 from auth_agent_client.errors import from_wire
@@ -289,6 +297,64 @@ REMEDIES: Final[list[Example]] = [
 
 # ---- agent: storage, worker
 
+
+def _lock_twice() -> None:
+    """Lock a store that another agent has locked, which has not written yet who it is."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "lock")
+        with closing(StoreLock(path, Path("first.sock"))):
+            path.write_bytes(b"")
+            StoreLock(path, Path("second.sock"))
+
+
+def _jws(header: str) -> str:
+    return base64.urlsafe_b64encode(header.encode()).decode().rstrip("=") + "..AA"
+
+
+def _find_account(name: str | None, *names: str) -> None:
+    accounts = {known: replace(WORK, name=known) for known in names}
+    Table(Config(Path("config.toml"), MappingProxyType(accounts)), Clock()).session(name)
+
+
+STORAGE: Final[list[Example]] = [
+    (lambda: _find_account(None, "work", "home"), "which account? there is no default among: work, home"),
+    (lambda: _find_account("wrok", "work", "home"), "there is no account wrok; did you mean work?"),
+    (lambda: _find_account("xyz", "work", "home"), "there is no account xyz in config.toml"),
+    (lambda: _find_account(None), "there are no accounts yet in config.toml"),
+    (
+        _lock_twice,
+        "another agent already uses the sessions of this keyring; two agents would end each other's sessions",
+    ),
+    (
+        lambda: Revocation(shared_with=("home", "lab")),
+        (
+            "revoking its refresh token may also end the sessions of home and lab, "
+            "which have the same client and may have the same user"
+        ),
+    ),
+    (
+        lambda: verify(_jws('{"alg": "HS256"}'), '{"keys": []}'),
+        (
+            "the ID token is signed with 'HS256', which is not accepted: "
+            "configure this client at the provider to use RS256 or ES256"
+        ),
+    ),
+    (
+        lambda: verify(_jws('{"alg": "RS256", "crit": []}'), '{"keys": []}'),
+        "the ID token's signature needs extensions that are not supported (crit)",
+    ),
+    (
+        lambda: verify(_jws('{"alg": "RS256"}'), '{"keys": []}'),
+        "the provider has no key that a RS256 signature can be checked with (RSA keys need 2048 bits)",
+    ),
+    (
+        lambda: verify(_jws('{"alg": "RS256", "kid": "one"}'), '{"keys": []}'),
+        "the ID token is signed by a key ('one') that is not among the provider's",
+    ),
+    (lambda: verify("opaque", '{"keys": []}'), "the ID token's signature can't be read"),
+    (lambda: verify(_jws('{"alg": "RS256"}'), "[]"), "the provider's keys can't be read"),
+]
+
 # ---- agent: oauth, loopback, ipc, host, configuration
 
 ISSUER: Final = "https://acme.example"
@@ -495,6 +561,7 @@ EXAMPLES: Final = [
     *URLS,
     *SESSIONS,
     *REMEDIES,
+    *STORAGE,
     *OAUTH,
     *CONFIGURATION,
     *ASSIGNMENTS,

@@ -1,4 +1,4 @@
-"""The composition root: makes the parts, wires them, runs them until a signal, and ends them in order."""
+"""The composition root: creates the parts, runs them until a signal, and stops them in order."""
 
 import asyncio
 import logging
@@ -41,9 +41,9 @@ from auth_agent_client.remedy import remedies_to_wire
 
 _log = logging.getLogger(__name__)
 
-_LEAVE_WITHIN = 2.0  # s, after all is done
-_FAREWELL = 2.0  # s, for the worker's end; one whose keyring hangs ends by itself
-_ENDS = (signal.SIGTERM, signal.SIGINT)
+_EXIT_TIMEOUT = 2.0  # seconds, after everything has stopped
+_RELEASE_TIMEOUT = 2.0  # seconds, for the workers to end; one that hangs ends by itself
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _RELOAD = signal.SIGHUP
 _RESTART = signal.SIGUSR1
 
@@ -57,21 +57,20 @@ async def serve(
     wrap_store: Callable[[Store], Store] = lambda store: store,
     clock: Clock | None = None,
 ) -> bool:
-    """Be the agent, until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+    """Run the agent until SIGTERM or SIGINT; SIGHUP reloads the configuration.
 
-    SIGUSR1 ends it as well, and asks the caller to begin a new one in its process: whether that is so is returned.
+    SIGUSR1 restarts it: the agent ends, and True is returned to ask the caller to execute a new one in this process.
 
     Args:
         config_path: the configuration file.
         socket_path: where to listen, if no socket was inherited.
-        store_name: the store that keeps the sessions, by its name.
-        wrap: stands between the sessions and their providers.
-        wrap_store: stands between the sessions and their store.
-        clock: the machine's, by default.
+        store_name: the name of the store.
+        wrap: wraps the providers.
+        wrap_store: wraps the store.
+        clock: by default the machine's.
 
     Raises:
-        StartupError: the configuration or the socket's place can't be used, or another agent has the store; nothing
-            was begun.
+        StartupError: the configuration or the socket's path can't be used, or another agent uses the store.
 
     """
     config = load(config_path)
@@ -81,16 +80,16 @@ async def serve(
         socket_path = Path(os.fsdecode(inherited.getsockname()))
     opened = open_store(store_name, state_path(), socket_path)
     store = wrap_store(opened.store)
-    # Signals are received to the very end: a second SIGTERM must not cut short what the first one lets finish.
-    with Listener(socket_path, inherited) as listener, Signals(*_ENDS, _RELOAD, _RESTART) as signals:
+    # Signals are caught until the very end: a second SIGTERM must not interrupt the shutdown that the first one began.
+    with Listener(socket_path, inherited) as listener, Signals(*_STOP_SIGNALS, _RELOAD, _RESTART) as signals:
         table = Table(config, clock or Clock(), unread=UNREAD if store.persistent else None)
         saver, signatures = Saver(table, store, opened.journal), WorkerSignatures()
         heart = Heart(table, saver, wrap(http), signatures)
         refresher, logins = heart.refresher, heart.logins
         reload = partial(_reload, table, saver, refresher, config_path)
         about = _about(listener.path)
-        asyncio.get_running_loop().set_exception_handler(_report)
-        asked = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
+        asyncio.get_running_loop().set_exception_handler(_log_uncaught)
+        stop_signal = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
         async with anyio.create_task_group() as work:
             heart.run_in(work)
             handlers = Handlers(
@@ -112,16 +111,16 @@ async def serve(
                 front.start_soon(refresher.run)
                 work.start_soon(accepting.run)
                 _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
-                _tell_ready()  # before the keyring is touched: that may take as long as it likes
+                _tell_ready()  # before the keyring is read, which may take arbitrarily long
                 saver.read_all()
-                asked = await _until_stopped(
-                    signals, partial(_try, reload), partial(_may_restart, config_path, saver, about)
+                stop_signal = await _until_stopped(
+                    signals, partial(_reload_on_signal, reload), partial(_may_restart, config_path, saver, about)
                 )
                 front.cancel_scope.cancel()
-            # No refresh begins from here on; what is in flight comes to its end, and clients get their answers.
+            # No refresh begins from here on; those in flight finish, and clients get their responses.
             logins.call_all_off()
-            if asked is _RESTART:
-                await heart.background.drain()  # new clients are served meanwhile: soon they will be again
+            if stop_signal is _RESTART:
+                await heart.background.drain()  # new clients are served meanwhile
                 await accepting.stop()
                 listener.hand_over()
             else:
@@ -132,18 +131,18 @@ async def serve(
             await server.close()
             work.cancel_scope.cancel()
         await http.aclose()
-        with anyio.move_on_after(_FAREWELL):
+        with anyio.move_on_after(_RELEASE_TIMEOUT):
             await store.release()
             await signatures.release()
-        # Until here a signal to end was only noted, and comes before the restart; from here on it ends the process.
-        restarts = asked is _RESTART and not signals.release(*_ENDS)
+        # A stop signal that arrived until here overrides the restart; from here on it ends the process.
+        restarts = stop_signal is _RESTART and not signals.release(*_STOP_SIGNALS)
         _log.info("restarting" if restarts else "stopped")
-    _leave_soon(restart if restarts else lambda: os._exit(0))
+    _exit_soon(restart if restarts else lambda: os._exit(0))
     return restarts
 
 
 class _Stoppable:
-    """Work in a task of its own, which somebody may stop, and go on when it has stopped."""
+    """Work in its own task; `stop` cancels it and waits for its end."""
 
     def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
         self._work = work
@@ -165,7 +164,7 @@ class _Stoppable:
 async def _until_stopped(
     signals: Signals, reload: Callable[[], None], may_restart: Callable[[], Awaitable[bool]]
 ) -> signal.Signals:
-    """Wait for the signal to end, or to restart where that can be done."""
+    """Wait for a stop signal, or for a restart signal if a restart is possible; return it."""
     while True:
         signum = await signals.next()
         if signum is _RELOAD:
@@ -176,22 +175,22 @@ async def _until_stopped(
 
 
 async def _may_restart(config_path: Path, saver: Saver, about: dict[str, object]) -> bool:
-    """Whether an agent that begins now would serve what this one does; if not, this one says why, and goes on."""
+    """Return whether a new agent could serve; if not, log why, and show it in `status`."""
     try:
         load(config_path)
         check_program()
         await saver.check()
     except (StartupError, StoreError) as error:
-        refused = {"at": time.time(), "reason": str(error), "remedy": remedies_to_wire(error.remedy)}
-        about["restart_refused"] = refused
+        refusal = {"at": time.time(), "reason": str(error), "remedy": remedies_to_wire(error.remedy)}
+        about["restart_refused"] = refusal
         _log.error("restart refused=%r", str(error))
         return False
     return True
 
 
-def _leave_soon(leave: Callable[[], object]) -> None:
-    """Leave although a name is still being looked up: the loop would wait for that, for minutes."""
-    timer = threading.Timer(_LEAVE_WITHIN, leave)
+def _exit_soon(leave: Callable[[], object]) -> None:
+    """Exit even if a thread still resolves a name: the event loop would wait minutes for it."""
+    timer = threading.Timer(_EXIT_TIMEOUT, leave)
     timer.daemon = True
     timer.start()
 
@@ -213,7 +212,7 @@ def _reload(table: Table, saver: Saver, refresher: Refresher, config_path: Path)
         config = load(config_path)
     except ConfigError as error:
         raise _not_in_force(str(error)) from error
-    if table.config.accounts and not config_path.exists():  # an editor may be about to put it there
+    if table.config.accounts and not config_path.exists():  # an editor may be replacing it
         raise _not_in_force(f"{config_path} is gone")
     changes = table.configure(config)
     saver.read_all()
@@ -232,12 +231,12 @@ def _not_in_force(reason: str) -> errors.Misconfigured:
 
 
 def _tell_ready() -> None:
-    """Tell who started the agent, a service manager or `auth-agent login`, that it serves."""
+    """Tell the service manager, or the `auth-agent login` that started the agent, that it is ready."""
     notify(READY)
     readiness.tell()
 
 
-def _try(reload: Callable[[], object]) -> None:
+def _reload_on_signal(reload: Callable[[], object]) -> None:
     notify(reloading())
     try:
         reload()
@@ -246,7 +245,7 @@ def _try(reload: Callable[[], object]) -> None:
     notify(READY)
 
 
-def _report(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
-    """What no task could catch. asyncio's own report would print what the callback was given."""
+def _log_uncaught(_: asyncio.AbstractEventLoop, context: Mapping[str, object]) -> None:
+    """Log an uncaught exception. asyncio's own report would print arguments, which may be secrets."""
     error = context.get("exception")
     _log.error("defect in=loop error=%s", place(error if isinstance(error, BaseException) else None))

@@ -37,7 +37,7 @@ async def running() -> AsyncGenerator[Background]:
         tasks.cancel_scope.cancel()
 
 
-async def test_a_client_that_stays_gets_the_result_or_the_error() -> None:
+async def test_a_client_that_stays_receives_the_result_or_the_error() -> None:
     async def work() -> str:
         return "done"
 
@@ -67,7 +67,7 @@ async def test_work_goes_on_when_its_client_has_left() -> None:
         await done.wait()
 
 
-async def test_a_defect_ends_nothing_and_shows_no_text(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_defect_ends_only_that_work_and_shows_no_message(caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
         raise ZeroDivisionError("s3cret")
 
@@ -101,7 +101,7 @@ async def test_an_ending_agent_begins_nothing_and_waits_for_what_was_begun() -> 
     assert ends == ["work", "drain"]
 
 
-async def test_an_ending_agent_does_not_wait_for_what_is_optional() -> None:
+async def test_an_ending_agent_does_not_wait_for_optional_work() -> None:
     async with running() as background:
         background.begin_optional(anyio.sleep_forever)
         begun = anyio.current_time()
@@ -117,7 +117,7 @@ async def test_an_ending_agent_waits_no_longer_than_its_patience() -> None:
         assert anyio.current_time() == begun + PATIENCE
 
 
-async def test_before_it_runs_it_begins_nothing() -> None:
+async def test_work_can_not_begin_before_run_in() -> None:
     background = idle()
     assert not background.accepts_work
     with pytest.raises(errors.Unavailable):

@@ -29,7 +29,7 @@ def failed(health: StoreHealth, error: StoreError, times: int, now: float = 0.0)
 # ---- the next attempt
 
 
-def test_what_works_is_called_at_once(health: StoreHealth) -> None:
+def test_a_working_store_is_called_at_once(health: StoreHealth) -> None:
     assert (health.problem, health.pause(0), health.is_worth_a_wait(0)) == (None, 0, True)
 
 
@@ -47,19 +47,19 @@ def test_pauses_grow_to_the_longest(health: StoreHealth, error: StoreError, paus
     assert failed(health, error, len(pauses)) == pauses
 
 
-def test_a_pause_that_has_passed_is_none(health: StoreHealth) -> None:
+def test_a_pause_that_has_passed_is_zero(health: StoreHealth) -> None:
     health.fail(FAILING, 10)
     assert [health.pause(now) for now in (10.25, 10.5, 99)] == [0.25, 0, 0]
 
 
-def test_after_a_success_pauses_begin_anew(health: StoreHealth) -> None:
+def test_a_success_resets_the_pause(health: StoreHealth) -> None:
     failed(health, FAILING, 5)
     assert health.recover()
     assert (health.problem, health.pause(0)) == (None, 0)
     assert failed(health, FAILING, 1, now=100) == [0.5]
 
 
-def test_who_waits_brings_it_forward_to_a_second_after_the_last_attempt_and_puts_nothing_off(
+def test_a_waiting_client_shortens_the_pause_to_a_second_and_never_extends_it(
     health: StoreHealth,
 ) -> None:
     failed(health, MISSING, 3)  # at 0, 5 and 15
@@ -71,7 +71,7 @@ def test_who_waits_brings_it_forward_to_a_second_after_the_last_attempt_and_puts
     assert health.pause(100) == 0.5
 
 
-def test_it_may_be_tried_at_once(health: StoreHealth) -> None:
+def test_retry_ends_the_pause(health: StoreHealth) -> None:
     health.fail(MISSING, 10)
     health.retry(12)
     assert health.pause(12) == 0
@@ -82,7 +82,7 @@ def test_it_may_be_tried_at_once(health: StoreHealth) -> None:
 # ---- news
 
 
-def test_a_failure_is_news_once_and_a_success_after_it_is(health: StoreHealth) -> None:
+def test_only_the_first_failure_and_the_first_success_are_new(health: StoreHealth) -> None:
     assert not health.recover()
     assert [health.fail(error, 0) for error in (FAILING, FAILING, LOCKED, LOCKED)] == [True, False, True, False]
     assert [health.recover(), health.recover()] == [True, False]
@@ -93,7 +93,9 @@ def test_a_failure_is_news_once_and_a_success_after_it_is(health: StoreHealth) -
 
 
 @pytest.mark.parametrize("error", [LOCKED, MISSING, FAILING])
-def test_a_save_waits_for_a_store_that_is_tried_anew_and_for_no_other(health: StoreHealth, error: StoreError) -> None:
+def test_a_save_waits_only_for_a_store_that_works_or_is_about_to_be_retried(
+    health: StoreHealth, error: StoreError
+) -> None:
     health.fail(error, 10)
     due = 10 + health.pause(10)
     assert (health.is_worth_a_wait(10), health.is_worth_a_wait(due)) == (False, True)
@@ -104,7 +106,7 @@ def test_nothing_waits_for_a_store_that_hangs(health: StoreHealth) -> None:
     assert not health.is_worth_a_wait(1000)
 
 
-def test_an_ending_agent_has_no_person_to_wait_for(health: StoreHealth) -> None:
+def test_a_locked_or_missing_store_needs_a_person(health: StoreHealth) -> None:
     found: list[bool] = [health.needs_a_person]
     for error in (LOCKED, MISSING, FAILING, HANGS):
         health.fail(error, 0)
@@ -115,7 +117,7 @@ def test_an_ending_agent_has_no_person_to_wait_for(health: StoreHealth) -> None:
 # ---- the person
 
 
-def test_a_person_is_asked_when_a_client_wants_what_is_locked(health: StoreHealth) -> None:
+def test_the_user_is_asked_when_a_client_wants_a_locked_session(health: StoreHealth) -> None:
     health.fail(LOCKED, 0)
     assert not health.may_ask(0)
     health.want()
@@ -123,7 +125,9 @@ def test_a_person_is_asked_when_a_client_wants_what_is_locked(health: StoreHealt
 
 
 @pytest.mark.parametrize("error", [MISSING, FAILING, HANGS])
-def test_nobody_is_asked_for_what_is_not_locked_and_the_wish_stays(health: StoreHealth, error: StoreError) -> None:
+def test_nobody_is_asked_while_the_store_is_not_locked_and_the_request_stays(
+    health: StoreHealth, error: StoreError
+) -> None:
     health.want()
     health.fail(error, 0)
     assert not health.may_ask(0)
@@ -131,7 +135,7 @@ def test_nobody_is_asked_for_what_is_not_locked_and_the_wish_stays(health: Store
     assert health.may_ask(1)
 
 
-def test_a_wish_is_good_for_one_look(health: StoreHealth) -> None:
+def test_a_clients_request_is_used_for_one_dialog(health: StoreHealth) -> None:
     health.fail(LOCKED, 0)
     health.want()
     assert health.may_ask(0)
@@ -142,7 +146,7 @@ def test_a_wish_is_good_for_one_look(health: StoreHealth) -> None:
     assert health.may_ask(300)
 
 
-def test_a_store_that_worked_meanwhile_is_asked_for_anew(health: StoreHealth) -> None:
+def test_after_the_store_worked_the_user_may_be_asked_again(health: StoreHealth) -> None:
     health.fail(LOCKED, 0)
     health.want()
     assert health.may_ask(0)

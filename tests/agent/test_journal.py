@@ -35,12 +35,12 @@ def file_of(directory: Path, account: str = "work") -> Path:
     return directory / f"{account}.{hashlib.sha256(account.encode()).hexdigest()[:8]}.json"
 
 
-async def test_an_account_of_which_nothing_was_noted_has_an_empty_note(tmp_path: Path) -> None:
+async def test_a_new_account_has_an_empty_note(tmp_path: Path) -> None:
     assert read(tmp_path) == Note()
     assert files(tmp_path) == []
 
 
-async def test_what_is_sent_is_on_the_disk_when_it_may_be_presented(tmp_path: Path) -> None:
+async def test_a_token_is_noted_on_disk_before_it_may_be_sent(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.record_sent("work", ONE, 123.5)
     assert read(tmp_path) == Note(sent=[ONE], used_at=123.5)
@@ -49,7 +49,7 @@ async def test_what_is_sent_is_on_the_disk_when_it_may_be_presented(tmp_path: Pa
     assert read(tmp_path) == Note(sent=[TWO, ONE], used_at=125.5)
 
 
-async def test_what_was_sent_before_a_save_is_dead_after_it(tmp_path: Path) -> None:
+async def test_tokens_sent_before_a_save_are_replaced_after_it(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.record_sent("work", ONE, 1)
     await journal.record_sent("work", TWO, 2)
@@ -57,14 +57,14 @@ async def test_what_was_sent_before_a_save_is_dead_after_it(tmp_path: Path) -> N
     assert read(tmp_path) == Note(replaced=[ONE, TWO], used_at=2)
 
 
-async def test_a_token_that_its_provider_does_not_replace_is_not_dead(tmp_path: Path) -> None:
+async def test_a_token_that_its_provider_does_not_rotate_is_not_replaced(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.record_sent("work", ONE, 1)
     await journal.saved("work", ONE, None, [ONE])
     assert read(tmp_path) == Note(used_at=1)
 
 
-async def test_what_went_out_while_it_was_saved_is_still_out(tmp_path: Path) -> None:
+async def test_a_token_sent_during_a_save_stays_noted_as_sent(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.record_sent("work", ONE, 1)
     await journal.record_sent("work", TWO, 2)
@@ -74,7 +74,7 @@ async def test_what_went_out_while_it_was_saved_is_still_out(tmp_path: Path) -> 
     assert read(tmp_path) == Note(replaced=[ONE, TWO], used_at=2)
 
 
-async def test_a_token_that_is_handed_out_again_is_not_dead_any_more(tmp_path: Path) -> None:
+async def test_a_token_that_is_issued_again_is_no_longer_replaced(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.record_sent("work", ONE, 1)
     await journal.saved("work", TWO, None, [ONE])
@@ -89,7 +89,7 @@ async def test_a_deletion_replaces_nothing(tmp_path: Path) -> None:
     assert read(tmp_path) == Note(used_at=1)  # a provider that doesn't rotate may have it good still
 
 
-async def test_a_logout_stands_until_it_is_done_with(tmp_path: Path) -> None:
+async def test_a_tombstone_stays_until_its_logout_is_complete(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.mark_deleted("work", "first")
     assert read(tmp_path).tombstone == "first"
@@ -99,7 +99,7 @@ async def test_a_logout_stands_until_it_is_done_with(tmp_path: Path) -> None:
     assert read(tmp_path).tombstone is None
 
 
-async def test_a_later_logout_outlives_the_end_of_an_earlier_one(tmp_path: Path) -> None:
+async def test_the_tombstone_of_a_later_logout_stays(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.mark_deleted("work", "first")
     await journal.mark_deleted("work", "second")
@@ -112,7 +112,7 @@ async def test_a_save_that_changes_nothing_writes_nothing(tmp_path: Path) -> Non
     assert files(tmp_path) == []
 
 
-async def test_a_store_in_memory_is_noted_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_journal_without_a_directory_is_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     journal = Journal(None)
     await journal.record_sent("work", ONE, 1)
@@ -121,7 +121,7 @@ async def test_a_store_in_memory_is_noted_in_memory(tmp_path: Path, monkeypatch:
     assert files(tmp_path) == []
 
 
-async def test_the_newest_few_are_noted(tmp_path: Path) -> None:
+async def test_only_the_newest_tokens_are_noted(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for number in range(25):
         await journal.record_sent("work", f"{number:064x}", 1)
@@ -138,7 +138,7 @@ async def test_the_newest_few_are_noted(tmp_path: Path) -> None:
 # ---- files
 
 
-async def test_a_note_is_this_users_alone_and_holds_no_token(tmp_path: Path) -> None:
+async def test_a_note_is_readable_by_this_user_only_and_holds_no_token(tmp_path: Path) -> None:
     await Journal(tmp_path).record_sent("work", Secret("canary").fingerprint(), 1)
     (file,) = files(tmp_path)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -146,7 +146,7 @@ async def test_a_note_is_this_users_alone_and_holds_no_token(tmp_path: Path) -> 
     assert json.loads(file.read_text())["version"] == 1
 
 
-async def test_accounts_that_differ_by_capitals_have_files_that_differ_by_more(tmp_path: Path) -> None:
+async def test_accounts_that_differ_only_in_case_have_different_files(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for name in (".", "..", "a", "A", "work", "Work", "con", "-", "x" * 64):
         await journal.mark_deleted(name, name)
@@ -155,9 +155,7 @@ async def test_accounts_that_differ_by_capitals_have_files_that_differ_by_more(t
     assert all(read(tmp_path, name).tombstone == name for name in (".", "..", "a", "A"))
 
 
-async def test_a_crash_while_a_note_is_written_leaves_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_crash_during_a_write_leaves_the_old_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path)
     await journal.record_sent("work", ONE, 1)
     # A write that came as far as the file beside, and half of that.
@@ -176,7 +174,7 @@ async def test_a_crash_while_a_note_is_written_leaves_the_one_before(
 
 
 @pytest.mark.parametrize("where", ["a file in place of the directory", "a directory in place of the file"])
-async def test_a_disk_that_takes_no_note_is_warned_of_and_stops_nothing(
+async def test_a_failing_disk_causes_a_warning_and_stops_nothing(
     where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     directory = tmp_path / "sessions"
@@ -200,7 +198,7 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("text", GARBAGE, ids=range(len(GARBAGE)))
-async def test_a_note_that_is_garbage_is_as_none(text: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_note_counts_as_missing(text: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file_of(tmp_path).write_bytes(text)
     note = read(tmp_path)
     assert (note.sent, note.replaced, note.tombstone) == ([], [], None)
@@ -210,7 +208,7 @@ async def test_a_note_that_is_garbage_is_as_none(text: bytes, tmp_path: Path, ca
     assert read(tmp_path) == Note(sent=[ONE], used_at=1)
 
 
-async def test_a_slow_disk_holds_nobody_up_and_an_older_note_never_comes_last(
+async def test_a_slow_disk_delays_nobody_and_an_older_note_is_never_written_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "_PATIENCE", 0.05)

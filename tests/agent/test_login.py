@@ -129,7 +129,6 @@ async def test_a_login_waits_ten_minutes() -> None:
         login = await by_browser(world)
         error = await failure(world, login)
         assert isinstance(error, errors.LoginRequired)
-        assert "ten minutes" in error.message
         assert anyio.current_time() == pytest.approx(600, abs=1)
 
 
@@ -146,20 +145,21 @@ FORGED: list[Callable[[dict[str, object]], str]] = [
 
 
 @pytest.mark.parametrize("forged", FORGED)
-async def test_a_forged_address_neither_ends_nor_disturbs_the_wait(
+async def test_a_forged_redirect_url_is_rejected_and_the_login_goes_on(
     forged: Callable[[dict[str, object]], str],
 ) -> None:
     async with running(None, browsing(), logged_in=False) as world:
         login = await by_browser(world)
-        with pytest.raises(errors.InvalidRequest, match="not the address"):
+        with pytest.raises(errors.InvalidRequest) as caught:
             world.logins.redirect(str(login["login_id"]), forged(login))
+        assert caught.value.parameter == "url"
         await anyio.sleep(1)
         world.logins.redirect(str(login["login_id"]), answer(login, code="the-code"))
         assert (await result(world, login))["subject"] == ALICE
         assert world.provider.codes == ["the-code"]
 
 
-async def test_of_two_answers_the_first_one_counts() -> None:
+async def test_of_two_redirects_the_first_one_counts() -> None:
     async with running(FakeProvider(delay=5), browsing(), logged_in=False) as world:
         login = await by_browser(world)
         for code in ("one", "two"):
@@ -168,7 +168,7 @@ async def test_of_two_answers_the_first_one_counts() -> None:
         assert world.provider.codes == ["one"]
 
 
-async def test_a_code_is_not_sent_twice_though_the_reply_was_lost() -> None:
+async def test_a_code_is_not_sent_twice_even_if_the_response_was_lost() -> None:
     async with running(FakeProvider(script=[Lost("no answer")]), browsing(), logged_in=False) as world:
         login = await by_browser(world)
         world.logins.redirect(str(login["login_id"]), answer(login, code="the-code"))
@@ -176,7 +176,7 @@ async def test_a_code_is_not_sent_twice_though_the_reply_was_lost() -> None:
         assert world.provider.codes == ["the-code"]
 
 
-async def test_an_answer_in_another_provider_s_name_ends_the_login_and_its_code_is_not_sent() -> None:
+async def test_a_redirect_with_another_iss_ends_the_login_and_its_code_is_not_sent() -> None:
     async with running(None, browsing()) as world:
         login = await by_browser(world)
         world.logins.redirect(str(login["login_id"]), answer(login, code="c", iss="https://evil.example/"))
@@ -187,20 +187,19 @@ async def test_an_answer_in_another_provider_s_name_ends_the_login_and_its_code_
         session_stays(world)
 
 
-async def test_a_person_who_says_no_is_told_so() -> None:
+async def test_a_user_who_denies_access_ends_the_login() -> None:
     async with running(None, browsing()) as world:
         login = await by_browser(world)
         denied = answer(login, error="access_denied", error_description="The user cancelled.")
         world.logins.redirect(str(login["login_id"]), denied)
         error = await failure(world, login)
         assert isinstance(error, errors.Denied)
-        assert error.message == "work: access_denied: The user cancelled"
         assert (error.reason, error.failure) == ("access_denied: The user cancelled", "refused")
         assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
         session_stays(world)
 
 
-async def test_a_provider_without_a_login_page_is_a_misconfiguration() -> None:
+async def test_a_provider_without_an_authorization_endpoint_is_a_misconfiguration() -> None:
     provider = FakeProvider(metadata=Metadata(ISSUER, f"{ISSUER}token"))
     async with running(provider, browsing(), logged_in=False) as world:
         with pytest.raises(errors.Misconfigured, match="authorization_endpoint"):
@@ -232,7 +231,7 @@ async def test_a_person_logs_in_on_another_device() -> None:
         assert world.provider.at == [5, 10, 15]
 
 
-async def test_it_is_asked_as_often_as_the_provider_likes_it() -> None:
+async def test_the_device_flow_polls_at_the_providers_interval() -> None:
     async with running(logged_in=False) as world:
         await result(world, await by_device(world, SlowDown(""), Busy("HTTP 503", 30), Transient("HTTP 500")))
         assert world.provider.at == pytest.approx([5, 15, 45, 105])
@@ -248,7 +247,7 @@ async def test_it_is_asked_as_often_as_the_provider_likes_it() -> None:
         (Unusable("garbage"), errors.ProviderError, "operator"),
     ],
 )
-async def test_an_answer_that_is_no_grant_ends_it(answer: Failure, kind: type[errors.AgentError], helps: str) -> None:
+async def test_any_other_error_ends_the_device_flow(answer: Failure, kind: type[errors.AgentError], helps: str) -> None:
     async with running() as world:
         error = await failure(world, await by_device(world, answer))
         assert type(error) is kind
@@ -258,7 +257,7 @@ async def test_an_answer_that_is_no_grant_ends_it(answer: Failure, kind: type[er
         session_stays(world)
 
 
-async def test_nobody_who_enters_the_code_is_waited_for_as_long_as_it_holds() -> None:
+async def test_the_device_flow_waits_until_the_code_expires() -> None:
     async with running(logged_in=False) as world:
         error = await failure(world, await by_device(world, *[AuthorizationPending("")] * 1000))
         assert isinstance(error, errors.LoginRequired)
@@ -271,7 +270,7 @@ async def test_a_provider_without_a_device_flow_is_a_misconfiguration() -> None:
         session_stays(world)
 
 
-async def test_a_pasted_address_does_not_answer_a_login_on_another_device() -> None:
+async def test_a_pasted_url_is_rejected_for_a_login_on_another_device() -> None:
     async with running(logged_in=False) as world:
         login = await by_device(world)
         with pytest.raises(errors.InvalidRequest):
@@ -282,7 +281,7 @@ async def test_a_pasted_address_does_not_answer_a_login_on_another_device() -> N
 # ---- by the client itself
 
 
-async def test_a_client_logs_itself_in_and_its_tokens_are_renewed_ahead_of_time() -> None:
+async def test_tokens_of_client_credentials_are_refreshed_ahead_of_time() -> None:
     async with running(FakeProvider(lifetime=100), ROBOT, logged_in=False) as world:
         record = await result(world, await begun(world, "browser", secret="hush"))
         assert (record["state"], record["name"], record["subject"]) == ("ready", CLIENT, None)
@@ -295,7 +294,7 @@ async def test_a_client_logs_itself_in_and_its_tokens_are_renewed_ahead_of_time(
         assert world.session.credentials.refresh_token is None
 
 
-async def test_its_secret_is_known_from_then_on() -> None:
+async def test_the_client_secret_is_remembered() -> None:
     async with running(None, ROBOT, logged_in=False) as world:
         assert await all_of(lambda: begun(world)) == ["invalid_request"]
         await result(world, await begun(world, secret="hush"))
@@ -303,19 +302,19 @@ async def test_its_secret_is_known_from_then_on() -> None:
         assert world.provider.secrets == ["hush", "hush"]
 
 
-async def test_a_client_s_own_account_takes_no_refresh_token() -> None:
+async def test_a_client_credentials_account_takes_no_refresh_token() -> None:
     async with running(None, ROBOT, logged_in=False) as world:
         assert await all_of(world.log_in) == ["invalid_request"]
         assert world.provider.presented == []
 
 
-async def test_a_lost_reply_to_a_client_s_own_request_is_asked_for_again() -> None:
+async def test_a_client_credentials_request_is_retried_after_a_lost_response() -> None:
     async with running(FakeProvider(script=[Lost(""), Lost("")]), ROBOT, logged_in=False) as world:
         assert (await result(world, await begun(world, secret="hush")))["state"] == "ready"
         assert len(world.provider.secrets) == 3
 
 
-async def test_an_account_that_becomes_the_client_s_own_loses_its_person_s_session() -> None:
+async def test_an_account_changed_to_client_credentials_loses_its_users_session() -> None:
     async with running() as world:
         world.table.configure(config(ROBOT))
         assert await all_of(world.token) == ["login_required"]
@@ -325,10 +324,10 @@ async def test_an_account_that_becomes_the_client_s_own_loses_its_person_s_sessi
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-async def test_a_secret_is_asked_for_where_the_configuration_says_that_there_is_one(method: str) -> None:
+async def test_a_secret_is_required_if_the_auth_method_needs_one(method: str) -> None:
     async with running(None, account(token_endpoint_auth_method=method), logged_in=False) as world:
         for flow in ("device", "browser", None):
-            with pytest.raises(errors.InvalidRequest, match="authenticates with a secret") as caught:
+            with pytest.raises(errors.InvalidRequest) as caught:
                 await (world.log_in() if flow is None else begun(world, flow))
             assert caught.value.details["parameter"] == "client_secret"
             (remedy,) = caught.value.remedy
@@ -336,13 +335,14 @@ async def test_a_secret_is_asked_for_where_the_configuration_says_that_there_is_
             assert remedy.command == ("auth-agent", command, "work", "--client-secret")
 
 
-async def test_a_secret_is_not_taken_where_the_configuration_says_that_there_is_none() -> None:
+async def test_a_secret_is_rejected_if_the_client_is_public() -> None:
     async with running(None, account(token_endpoint_auth_method="none"), logged_in=False) as world:
-        with pytest.raises(errors.InvalidRequest, match="public"):
+        with pytest.raises(errors.InvalidRequest) as caught:
             await begun(world, secret="hush")
+        assert caught.value.parameter == "client_secret"
 
 
-async def test_a_secret_of_before_is_not_sent_where_the_client_has_become_a_public_one() -> None:
+async def test_an_old_secret_is_not_sent_once_the_client_is_public() -> None:
     async with running(logged_in=False) as world:
         await result(world, await by_device(world, secret="hush"))
         world.table.configure(config(account(token_endpoint_auth_method="none")))
@@ -354,7 +354,7 @@ async def test_a_secret_of_before_is_not_sent_where_the_client_has_become_a_publ
 # ---- whose login it is
 
 
-async def test_a_second_login_takes_the_first_one_s_place() -> None:
+async def test_a_second_login_replaces_the_first_one() -> None:
     async with running(None, browsing(), logged_in=False) as world:
         first = await by_browser(world)
         ends: list[errors.AgentError] = []
@@ -369,14 +369,14 @@ async def test_a_second_login_takes_the_first_one_s_place() -> None:
             seconds.append(await by_browser(world))
         (second,) = seconds
         assert isinstance(ends[0], errors.Denied)
-        assert "another login" in ends[0].message
-        with pytest.raises(errors.InvalidRequest, match="no such login"):
+        with pytest.raises(errors.InvalidRequest) as caught:
             world.logins.redirect(str(first["login_id"]), answer(first, code="c"))
+        assert caught.value.parameter == "login_id"
         world.logins.redirect(str(second["login_id"]), answer(second, code="c"))
         assert (await result(world, second))["state"] == "ready"
 
 
-async def test_logins_begun_at_one_moment_leave_one() -> None:
+async def test_of_logins_begun_at_the_same_moment_one_remains() -> None:
     async with running(FakeProvider(preparation=3), browsing(), logged_in=False) as world:
         logins: list[dict[str, object]] = []
 
@@ -386,13 +386,13 @@ async def test_logins_begun_at_one_moment_leave_one() -> None:
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(begin)
-        left: list[dict[str, object]] = []
-        for one in logins:
-            world.provider.nonce = asked(one)["nonce"]
+        records: list[dict[str, object]] = []
+        for login in logins:
+            world.provider.nonce = asked(login)["nonce"]
             with suppress(errors.InvalidRequest):
-                world.logins.redirect(str(one["login_id"]), answer(one, code="c"))
-                left.append(await result(world, one))
-        assert [record["state"] for record in left] == ["ready"]
+                world.logins.redirect(str(login["login_id"]), answer(login, code="c"))
+                records.append(await result(world, login))
+        assert [record["state"] for record in records] == ["ready"]
         with anyio.fail_after(5):
             await world.background.drain()  # the others are over
 
@@ -410,7 +410,7 @@ async def test_a_login_that_is_cancelled_leaves_the_session() -> None:
         session_stays(world)
 
 
-async def test_a_login_ends_with_whoever_began_it_and_no_other() -> None:
+async def test_a_login_ends_when_the_client_that_began_it_disconnects() -> None:
     async with running() as world:
         login = await by_device(world, *[AuthorizationPending("")] * 100, owner=True)
         world.logins.leave("somebody else")
@@ -423,7 +423,7 @@ async def test_a_login_ends_with_whoever_began_it_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("logged_in", [True, False])
-async def test_a_grant_that_comes_when_nobody_wants_it_any_more_is_revoked_where_that_ends_no_session(
+async def test_tokens_that_arrive_after_a_cancel_are_revoked_if_that_ends_no_session(
     logged_in: bool,
 ) -> None:
     async with running(logged_in=logged_in) as world:
@@ -437,7 +437,7 @@ async def test_a_grant_that_comes_when_nobody_wants_it_any_more_is_revoked_where
             session_stays(world)
 
 
-async def test_a_logout_during_a_login_has_the_last_word() -> None:
+async def test_a_login_that_finishes_after_a_logout_is_discarded() -> None:
     async with running() as world:
         login = await by_device(world)
         await world.logins.log_out(world.session, revoke=True)
@@ -446,7 +446,7 @@ async def test_a_logout_during_a_login_has_the_last_word() -> None:
         assert await all_of(world.token) == ["login_required"]
 
 
-async def test_a_login_to_an_account_that_was_changed_meanwhile_is_refused() -> None:
+async def test_a_login_to_an_account_that_changed_meanwhile_is_denied() -> None:
     async with running() as world:
         login = await by_device(world)
         world.table.configure(config(account(client_id="another")))
@@ -455,7 +455,7 @@ async def test_a_login_to_an_account_that_was_changed_meanwhile_is_refused() -> 
         assert world.provider.revoked == []
 
 
-async def test_it_is_revoked_where_it_was_granted() -> None:
+async def test_tokens_are_revoked_at_the_provider_that_issued_them() -> None:
     elsewhere = FakeProvider()
     async with running(logged_in=False) as world:
         login = await by_device(world)
@@ -467,7 +467,7 @@ async def test_it_is_revoked_where_it_was_granted() -> None:
         assert elsewhere.revoked == []
 
 
-async def test_a_defect_of_the_listener_ends_that_login_alone() -> None:
+async def test_a_defect_in_the_listener_only_ends_that_login() -> None:
     async with running(None, browsing()) as world:
 
         async def broken(*_: object) -> None:
@@ -480,7 +480,7 @@ async def test_a_defect_of_the_listener_ends_that_login_alone() -> None:
         session_stays(world)
 
 
-async def test_an_agent_that_ends_calls_logins_off() -> None:
+async def test_an_ending_agent_calls_logins_off() -> None:
     async with running() as world:
         login = await by_device(world, *[AuthorizationPending("")] * 100)
         world.logins.call_all_off()
@@ -490,17 +490,18 @@ async def test_an_agent_that_ends_calls_logins_off() -> None:
             await world.background.drain()
 
 
-async def test_a_result_may_be_asked_for_again_until_the_next_login() -> None:
+async def test_a_result_may_be_requested_again_until_the_next_login() -> None:
     async with running(logged_in=False) as world:
         login = await by_device(world)
         assert await result(world, login) == await result(world, login)
         other = await by_device(world)
-        with pytest.raises(errors.InvalidRequest, match="no such login"):
+        with pytest.raises(errors.InvalidRequest) as caught:
             await result(world, login)
+        assert caught.value.parameter == "login_id"
         await result(world, other)
 
 
-async def test_what_replaces_a_session_is_served_and_the_old_one_forgotten() -> None:
+async def test_a_new_login_replaces_the_session() -> None:
     async with running() as world:
         assert await world.token() == "at-2"
         await result(world, await by_device(world))
@@ -532,7 +533,7 @@ def granting(**claims: object) -> TokenResponse:
         (token_response(None, refresh_token="rt-9"), errors.AgentError, "no access token"),
     ],
 )
-async def test_what_does_not_hold_is_no_session_and_the_one_there_was_stays(
+async def test_a_login_whose_tokens_fail_a_check_leaves_the_old_session(
     granted: TokenResponse, kind: type[errors.AgentError], text: str
 ) -> None:
     async with running() as world:
@@ -555,17 +556,17 @@ async def test_what_does_not_hold_is_no_session_and_the_one_there_was_stays(
         token_response(None, refresh_token="rt-9"),
     ],
 )
-async def test_what_does_not_hold_is_revoked_where_there_is_no_session(granted: TokenResponse) -> None:
+async def test_tokens_that_fail_a_check_are_revoked_if_there_is_no_session(granted: TokenResponse) -> None:
     async with running(logged_in=False) as world:
         await failure(world, await by_device(world, granted))
         assert world.provider.revoked == ["rt-9"]
 
 
 @pytest.mark.parametrize("code", ["c", None])
-async def test_of_a_login_that_is_over_the_result_is_kept_and_not_what_it_was_told_by(code: str | None) -> None:
+async def test_a_finished_login_keeps_its_result_and_no_secret(code: str | None) -> None:
     def attempts() -> set[int]:
         gc.collect()
-        return {id(one) for one in gc.get_objects() if isinstance(one, AuthorizationRequest)}
+        return {id(found) for found in gc.get_objects() if isinstance(found, AuthorizationRequest)}
 
     before = attempts()
     async with running(None, browsing()) as world:
@@ -579,10 +580,10 @@ async def test_of_a_login_that_is_over_the_result_is_kept_and_not_what_it_was_to
         assert attempts() - before == set()
         with nullcontext() if code is not None else pytest.raises(errors.Denied, match="access_denied"):
             assert (await world.logins.result(str(login["login_id"])))["state"] == "ready"
-        world.logins.redirect(str(login["login_id"]), answer(login, **bring))  # it needs none any more
+        world.logins.redirect(str(login["login_id"]), answer(login, **bring))
 
 
-async def test_a_nonce_must_be_repeated() -> None:
+async def test_an_id_token_without_the_nonce_is_rejected() -> None:
     async with running(None, browsing()) as world:
         login = await by_browser(world)
         world.provider.nonce = "of another login"
@@ -594,21 +595,21 @@ async def test_a_nonce_must_be_repeated() -> None:
         session_stays(world)
 
 
-async def test_a_clock_that_is_59_s_off_is_borne() -> None:
+async def test_a_clock_that_is_59_s_off_is_tolerated() -> None:
     for off in (-59, 59):
         async with running(logged_in=False) as world:
             granted = granting(iat=NOON + off, exp=NOON + off + 60)
             assert (await result(world, await by_device(world, granted)))["state"] == "ready"
 
 
-async def test_another_user_who_is_meant_replaces_the_first() -> None:
+async def test_switch_user_lets_another_user_replace_the_session() -> None:
     async with running() as world:
         login = await by_device(world, granting(sub="auth0|bob", name="Bob"), switch_user=True)
         assert (await result(world, login))["name"] == "Bob"
         assert world.provider.revoked == ["rt-2"]
 
 
-async def test_a_forged_signature_is_refused() -> None:
+async def test_a_forged_signature_is_rejected() -> None:
     async with running() as world:
         world.signatures.reason = "the ID token's signature is wrong"
         error = await failure(world, await by_device(world))
@@ -618,7 +619,7 @@ async def test_a_forged_signature_is_refused() -> None:
         session_stays(world)
 
 
-async def test_a_signature_that_cannot_be_checked_is_not_believed() -> None:
+async def test_a_signature_that_can_not_be_checked_is_rejected() -> None:
     async with running() as world:
         world.signatures.error = SignatureCheckError("the worker hangs")
         assert isinstance(await failure(world, await by_device(world)), errors.Unavailable)
@@ -629,7 +630,7 @@ async def test_a_signature_that_cannot_be_checked_is_not_believed() -> None:
 @pytest.mark.parametrize(
     ("keys", "code"), [(Busy("HTTP 500"), "unavailable"), (Misconfigured("none"), "misconfigured")]
 )
-async def test_nor_where_the_keys_cannot_be_had(keys: Failure, code: str) -> None:
+async def test_a_login_without_the_providers_keys_is_rejected(keys: Failure, code: str) -> None:
     async with running() as world:
         world.provider.key_set = keys
         error = await failure(world, await by_device(world))
@@ -645,7 +646,7 @@ async def test_a_scope_without_openid_needs_no_id_token() -> None:
         assert (record["state"], record["subject"]) == ("ready", None)
 
 
-async def test_a_defect_in_a_login_ends_that_login_alone() -> None:
+async def test_a_defect_in_a_login_only_ends_that_login() -> None:
     async with running() as world:
         world.signatures.error = RuntimeError("canary")
         error = await failure(world, await by_device(world))

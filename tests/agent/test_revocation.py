@@ -101,21 +101,20 @@ def test_a_login_that_a_logout_has_refused_already_has_nothing_to_lose() -> None
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "accounts"),
     [
-        ("b", "the session of b, which has the same client and may have the same user"),
-        ("b c", "the sessions of b and c, which have the same client and may have the same user"),
-        ("b c d", "the sessions of b, c and d, which have the same client and may have the same user"),
-        ("b c d e f", "the sessions of b, c, d and 2 more, which have the same client and may have the same user"),
+        ("b", "session of b,"),
+        ("b c", "sessions of b and c,"),
+        ("b c d", "sessions of b, c and d,"),
+        ("b c d e f", "sessions of b, c, d and 2 more,"),
     ],
 )
-def test_the_reason_names_whose_sessions_may_end(names: str, told: str) -> None:
-    reason = Revocation(shared_with=tuple(names.split())).reason
-    assert reason == f"revoking its refresh token may also end {told}"
+def test_the_reason_names_the_accounts_whose_sessions_may_end(names: str, accounts: str) -> None:
+    assert accounts in (Revocation(shared_with=tuple(names.split())).reason or "")
 
 
-def test_what_was_asked_of_the_provider_has_no_reason() -> None:
-    assert [Revocation(revoked=one).reason for one in (True, False)] == [None, None]
+def test_a_revocation_that_was_sent_has_no_reason() -> None:
+    assert [Revocation(revoked=revoked).reason for revoked in (True, False)] == [None, None]
 
 
 # ---- whatever revokes
@@ -164,7 +163,7 @@ async def test_of_two_sessions_of_one_user_the_first_that_logs_out_is_forgotten_
         assert world.provider.revoked == ["rt-h"]
 
 
-async def test_a_logout_may_insist() -> None:
+async def test_a_logout_may_revoke_a_shared_grant() -> None:
     async with two_of_one_user() as world:
         assert await world.logins.log_out(world.session, revoke=True, shared=True)
         assert world.provider.revoked == ["rt-2"]

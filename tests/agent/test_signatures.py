@@ -87,25 +87,25 @@ def headed(header: object) -> str:
 
 
 @pytest.mark.parametrize(("algorithm", "kind"), ALGORITHMS.items())
-def test_a_signature_of_each_algorithm_is_good(algorithm: str, kind: str) -> None:
+def test_a_signature_of_each_algorithm_is_valid(algorithm: str, kind: str) -> None:
     token = signed(key(kind), algorithm, kid="one")
     assert verify(token, key_set(public(key(kind), kid="one", use="sig", alg=algorithm))) is None
     assert verify(token, key_set(public(key(kind), kid="one"))) is None
     assert verify(token, key_set(public(key(kind, 2), kid="one"))) == WRONG
 
 
-def test_eddsa_has_another_curve() -> None:
+def test_eddsa_works_with_ed448_too() -> None:
     assert verify(signed(key("Ed448"), "EdDSA"), key_set(public(key("Ed448")))) is None
 
 
-def test_the_key_is_the_one_that_the_token_names() -> None:
+def test_the_kid_of_the_token_selects_the_key() -> None:
     keys = key_set(public(key(), kid="one"), public(key(number=2), kid="two"))
     assert verify(signed(key(), kid="one"), keys) is None
     assert verify(signed(key(number=2), kid="two"), keys) is None
     assert verify(signed(key(number=2), kid="one"), keys) == WRONG
 
 
-def test_without_a_name_each_key_that_fits_may_be_the_one() -> None:
+def test_without_a_kid_every_suitable_key_is_tried() -> None:
     keys = key_set(public(key("P-256")), public(key()), public(key(number=2), kid="two"))
     assert verify(signed(key()), keys) is None
     assert verify(signed(key(number=2)), keys) is None
@@ -113,7 +113,7 @@ def test_without_a_name_each_key_that_fits_may_be_the_one() -> None:
     assert verify(signed(key(number=3)), keys) == WRONG
 
 
-def test_of_two_keys_of_one_name_either_may_be_the_one() -> None:
+def test_of_two_keys_with_the_same_kid_either_may_match() -> None:
     keys = key_set(public(key("P-256"), kid="one"), public(key(number=2), kid="one"), public(key(), kid="one"))
     assert verify(signed(key(), kid="one"), keys) is None
 
@@ -139,7 +139,7 @@ def test_of_two_keys_of_one_name_either_may_be_the_one() -> None:
     ],
     ids=lambda odd: repr(odd)[:40],
 )
-def test_a_key_that_is_none_does_not_hide_the_one_that_fits(odd: object) -> None:
+def test_an_invalid_key_does_not_hide_the_matching_one(odd: object) -> None:
     assert verify(signed(key(), kid="one"), key_set(odd, public(key(), kid="one"), odd)) is None
     assert verify(signed(key()), key_set(odd, public(key()), odd)) is None
 
@@ -154,16 +154,16 @@ def test_a_key_that_is_none_does_not_hide_the_one_that_fits(odd: object) -> None
     ],
     ids=str,
 )
-def test_what_else_a_key_says_of_itself_may_be_odd(odd: dict[str, object]) -> None:
+def test_other_members_of_a_key_may_be_invalid(odd: dict[str, object]) -> None:
     assert verify(signed(key()), key_set(public(key(), **odd))) is None
 
 
-def test_a_header_may_say_more_than_is_understood() -> None:
+def test_unknown_members_of_the_header_are_ignored() -> None:
     token = signed(key(), typ="JWT", x5t="AAAA", org="acme", x5c=["A" * 4000])
     assert verify(token, key_set(public(key()))) is None
 
 
-def test_a_token_may_be_as_large_as_an_answer_that_the_agent_reads() -> None:
+def test_a_token_may_be_as_large_as_a_response_that_the_agent_reads() -> None:
     token = signed(key(), payload=json.dumps({"groups": ["g" * 100] * 3000}))
     assert len(token) > 400_000
     assert verify(token, key_set(public(key()))) is None
@@ -173,23 +173,23 @@ def test_a_token_may_be_as_large_as_an_answer_that_the_agent_reads() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", ""])
-def test_a_token_that_nobody_signed_is_refused(algorithm: str) -> None:
+def test_an_unsigned_token_is_rejected(algorithm: str) -> None:
     text = f"{encoded(json.dumps({'alg': algorithm}).encode())}.{encoded(PAYLOAD.encode())}."
     for token in (text, text + encoded(b"signature")):
-        said = verify(token, key_set(public(key())))
-        assert said is not None
-        assert said.startswith(f"the ID token is signed with {algorithm!r}, which isn't accepted")
+        problem = verify(token, key_set(public(key())))
+        assert problem is not None
+        assert problem.startswith(f"the ID token is signed with {algorithm!r}, which is not accepted")
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512", "RS1", "ES256K", "RS256 ", "rs256"])
-def test_an_algorithm_that_is_not_on_the_list_is_refused_whatever_the_keys_say(algorithm: str) -> None:
+def test_an_algorithm_outside_the_list_is_rejected_whatever_the_keys_allow(algorithm: str) -> None:
     allowing = public(key(), alg=algorithm, kid="one")
-    said = verify(headed({"alg": algorithm, "kid": "one"}), key_set(allowing))
-    assert said is not None
-    assert said.startswith(f"the ID token is signed with {algorithm!r}, which isn't accepted: have the provider sign")
+    problem = verify(headed({"alg": algorithm, "kid": "one"}), key_set(allowing))
+    assert problem is not None
+    assert problem.startswith(f"the ID token is signed with {algorithm!r}, which is not accepted")
 
 
-def test_a_public_key_is_no_secret_to_sign_with() -> None:
+def test_a_public_key_is_not_accepted_as_a_shared_secret() -> None:
     its_key = key()
     assert isinstance(its_key, RSAKey)
     jwk = public(its_key, kid="one", alg="HS256")
@@ -206,9 +206,9 @@ def test_a_public_key_is_no_secret_to_sign_with() -> None:
     ]
     for secret in secrets:
         for keys in (key_set(jwk), key_set(jwk, {**shared, "kid": "one", "alg": "HS256"}), key_set(shared)):
-            said = verify(keyed(secret, kid="one"), keys)
-            assert said is not None
-            assert said.startswith("the ID token is signed with 'HS256', which isn't accepted")
+            problem = verify(keyed(secret, kid="one"), keys)
+            assert problem is not None
+            assert problem.startswith("the ID token is signed with 'HS256', which is not accepted")
         assert verify(keyed(secret, "RS256", kid="one"), key_set({**shared, "kid": "one"}, public(its_key, kid="one")))
 
 
@@ -230,7 +230,7 @@ def test_an_ecdsa_signature_of_zeros_is_wrong() -> None:
     assert verify(f"{head}.{payload}.{encoded(bytes(64))}", key_set(public(key("P-256")))) == WRONG
 
 
-def test_an_unknown_key_is_named() -> None:
+def test_an_unknown_kid_is_named() -> None:
     assert verify(signed(key(), kid="three"), key_set(public(key(), kid="one"))) == UNKNOWN.format("three")
     assert verify(signed(key(), kid="three"), key_set(public(key()))) == UNKNOWN.format("three")
     assert verify(signed(key(), kid=""), key_set(public(key(), kid="one"))) == UNKNOWN.format("")
@@ -252,33 +252,33 @@ def test_an_unknown_key_is_named() -> None:
     ],
     ids=str,
 )
-def test_a_key_for_something_else_is_none(members: dict[str, object]) -> None:
+def test_a_key_for_another_use_or_algorithm_is_not_used(members: dict[str, object]) -> None:
     keys = key_set(public(key(), kid="one", **members))
-    assert verify(signed(key(), kid="one"), keys) == f"the provider's key 'one' is none {UNFIT.format('RS256')}"
+    assert verify(signed(key(), kid="one"), keys) == f"the provider's key 'one' is not one {UNFIT.format('RS256')}"
     assert verify(signed(key()), keys) == f"the provider has no key {UNFIT.format('RS256')}"
 
 
-def test_a_key_of_another_curve_is_none_of_the_algorithms() -> None:
+def test_a_key_of_another_curve_does_not_match() -> None:
     assert verify(signed(key("P-384"), "ES384", kid="one"), key_set(public(key("P-256"), kid="one"))) == WRONG
     assert verify(signed(key("Ed25519"), "EdDSA", kid="one"), key_set(public(key("X25519"), kid="one"))) == WRONG
     assert verify(signed(key("Ed25519"), "EdDSA", kid="one"), key_set(public(key("Ed448"), kid="one"))) == WRONG
 
 
-def test_a_small_rsa_key_is_none() -> None:
+def test_a_small_rsa_key_is_not_used() -> None:
     weak = public(key("weak"), kid="one")
     token = signed(key("weak"), kid="one")
-    assert verify(token, key_set(weak)) == f"the provider's key 'one' is none {UNFIT.format('RS256')}"
+    assert verify(token, key_set(weak)) == f"the provider's key 'one' is not one {UNFIT.format('RS256')}"
     assert verify(token, key_set(weak, public(key(), kid="one"))) == WRONG
 
 
 @pytest.mark.parametrize("crit", [["b64"], ["kid"], [], "b64", None])
-def test_what_must_be_understood_and_is_not_is_refused(crit: object) -> None:
+def test_an_unsupported_critical_header_is_rejected(crit: object) -> None:
     token = headed({"alg": "RS256", "kid": "one", "b64": False, "crit": crit})
-    said = verify(token, key_set(public(key(), kid="one")))
-    assert said == "the ID token's signature asks for more than is understood here (crit)"
+    problem = verify(token, key_set(public(key(), kid="one")))
+    assert problem == "the ID token's signature needs extensions that are not supported (crit)"
 
 
-def test_an_unencoded_payload_is_none() -> None:
+def test_an_unencoded_payload_is_rejected() -> None:
     assert verify(headed({"alg": "RS256", "b64": False}), key_set(public(key()))) == UNREADABLE
 
 
@@ -306,11 +306,11 @@ def test_an_unencoded_payload_is_none() -> None:
     ],
     ids=lambda token: ascii(token)[:40],
 )
-def test_what_is_no_token_is_unreadable(token: str) -> None:
+def test_what_is_not_a_token_is_unreadable(token: str) -> None:
     assert verify(token, key_set(public(key()))) == UNREADABLE
 
 
-def test_an_overlong_token_is_refused() -> None:
+def test_an_overlong_token_is_rejected() -> None:
     assert verify("a" * ((1 << 19) + 1), key_set(public(key()))) == "the ID token is too large"
 
 
@@ -319,11 +319,11 @@ def test_an_overlong_token_is_refused() -> None:
     ["", "no JSON", "[]", "null", "{}", '{"keys": {}}', '{"keys": null}', "[" * 100_000, " " * ((1 << 19) + 1)],
     ids=lambda keys: keys[:20],
 )
-def test_what_is_no_key_set_is_unreadable(keys: str) -> None:
+def test_what_is_not_a_key_set_is_unreadable(keys: str) -> None:
     assert verify(signed(key()), keys) == "the provider's keys can't be read"
 
 
-def test_of_a_set_without_end_only_the_first_keys_are_looked_at() -> None:
+def test_only_the_first_hundred_keys_of_a_set_are_tried() -> None:
     junk: list[Mapping[str, object]] = [{}] * 100
     assert verify(signed(key()), key_set(*junk[1:], public(key()))) is None
     assert verify(signed(key()), key_set(*junk, public(key()))) == f"the provider has no key {UNFIT.format('RS256')}"
@@ -334,10 +334,10 @@ def test_of_a_set_without_end_only_the_first_keys_are_looked_at() -> None:
 
 @settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec=None)), st.text(alphabet=st.characters(codec=None)))
-def test_whatever_comes_something_is_wrong_with_it(token: str, keys: str) -> None:
-    for said in (verify(token, keys), verify(token, key_set(public(key()))), verify(signed(key()), keys)):
-        assert said
-        assert said.isprintable()
+def test_any_strings_are_rejected_with_a_printable_reason(token: str, keys: str) -> None:
+    for problem in (verify(token, keys), verify(token, key_set(public(key()))), verify(signed(key()), keys)):
+        assert problem
+        assert problem.isprintable()
 
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.text(alphabet=st.characters(codec=None)) | st.lists(st.text())
@@ -348,11 +348,11 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.text(alphabet=st.chara
     st.dictionaries(st.sampled_from(["alg", "kid", "typ", "jku", "jwk", "x5c", "b64", "crit", "zip"]), ANYTHING),
     st.lists(st.dictionaries(st.sampled_from(["kty", "crv", "n", "e", "x", "y", "use", "alg", "kid"]), ANYTHING)),
 )
-def test_whatever_a_header_and_a_key_hold_the_signature_is_not_good(
+def test_any_header_and_keys_are_rejected_with_a_printable_reason(
     header: dict[str, object], keys: list[dict[str, object]]
 ) -> None:
     for token in (headed(header), headed({"alg": "RS256", **header}), headed({**header, "alg": "ES256"})):
-        said = verify(token, key_set(*keys, public(key())))
-        assert said
-        assert said.isprintable()
-        assert "canary" not in said
+        problem = verify(token, key_set(*keys, public(key())))
+        assert problem
+        assert problem.isprintable()
+        assert "canary" not in problem

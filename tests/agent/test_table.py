@@ -82,41 +82,39 @@ def test_the_only_account_is_the_default(clock: FakeClock) -> None:
 def test_among_several_accounts_without_a_default_one_has_to_be_named(table: Table) -> None:
     with pytest.raises(errors.InvalidRequest) as caught:
         table.session(None)
-    assert caught.value.message == "which account? there is no default among: work, home"
     assert caught.value.parameter == "account"
 
 
-def test_an_unknown_account_is_answered_with_the_nearest_name(table: Table) -> None:
+def test_the_error_for_an_unknown_account_suggests_the_nearest_name(table: Table) -> None:
     with pytest.raises(errors.UnknownAccount) as caught:
         table.session("wrok")
-    assert caught.value.message == "there is no account wrok; did you mean work?"
+    assert "work" in caught.value.message.replace("wrok", "")
+    assert caught.value.remedy == ()
 
 
-def test_an_account_unlike_all_others_is_answered_with_where_to_write_it(table: Table) -> None:
+def test_the_error_for_an_account_unlike_all_others_says_how_to_add_one(table: Table) -> None:
     with pytest.raises(errors.UnknownAccount) as caught:
         table.session("xyz")
-    assert caught.value.message == "there is no account xyz in config.toml"
+    assert "xyz" in caught.value.message
     assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent login --help"]
 
 
-@pytest.mark.parametrize(("accounts", "hint"), [(50, "; did you mean number-7?"), (51, " in config.toml")])
-def test_the_nearest_name_is_looked_for_among_fifty_accounts_at_most(
-    clock: FakeClock, accounts: int, hint: str
-) -> None:
+@pytest.mark.parametrize(("accounts", "hint"), [(50, "number-7"), (51, "config.toml")])
+def test_a_name_is_suggested_from_at_most_fifty_accounts(clock: FakeClock, accounts: int, hint: str) -> None:
     table = Table(config(*(account(f"number-{number}") for number in range(accounts))), clock)
     with pytest.raises(errors.UnknownAccount) as caught:
         table.session("numbr-7")
-    assert caught.value.message == f"there is no account numbr-7{hint}"
+    assert hint in caught.value.message
 
 
-def test_without_any_account_one_is_told_where_to_write_it(clock: FakeClock) -> None:
+def test_the_error_without_any_account_names_the_configuration_file(clock: FakeClock) -> None:
     table = Table(no_accounts(), clock)
     with pytest.raises(errors.UnknownAccount) as left_out:
         table.session(None)
-    assert left_out.value.message == "there are no accounts yet in config.toml"
+    assert "config.toml" in left_out.value.message
     with pytest.raises(errors.UnknownAccount) as named:
         table.session("work")
-    assert named.value.message == "there is no account work in config.toml"
+    assert "work" in named.value.message
     assert table.records() == []
 
 
@@ -140,7 +138,7 @@ def test_records_of_unknown_accounts_are_left_out(table: Table) -> None:
     assert table.record("nobody") is None
 
 
-def test_a_record_tells_what_time_it_is_now(table: Table, clock: FakeClock) -> None:
+def test_a_record_has_the_present_time(table: Table, clock: FakeClock) -> None:
     log_in(table, "work")
     assert [one["state"] for one in table.records(["work"])] == ["ready"]
     clock.advance(LIFETIME)
@@ -164,13 +162,13 @@ def test_a_removed_account_holds_its_refresh_token_still(table: Table) -> None:
     assert table.holder(Secret("rt-work")) == "work"
 
 
-def test_who_logged_out_or_lost_the_refresh_token_holds_nothing(table: Table, clock: FakeClock) -> None:
+def test_a_session_without_a_refresh_token_holds_none(table: Table, clock: FakeClock) -> None:
     log_in(table, "work", "rt-work").log_out()
     fail(log_in(table, "home", "rt-home"), clock, InvalidGrant("invalid_grant"))
     assert (table.holder(Secret("rt-work")), table.holder(Secret("rt-home"))) == (None, None)
 
 
-def test_who_has_to_log_in_and_kept_the_refresh_token_holds_it(table: Table, clock: FakeClock) -> None:
+def test_a_session_that_needs_a_login_may_still_hold_its_refresh_token(table: Table, clock: FakeClock) -> None:
     fail(log_in(table, "work", "rt-work"), clock, InteractionRequired("mfa_required"))
     assert table.holder(Secret("rt-work")) == "work"
 
@@ -187,7 +185,7 @@ def test_the_same_configuration_again_changes_nothing(table: Table) -> None:
     assert (session.revision, listener.heard) == (revision, [])
 
 
-def test_what_a_configuration_adds_changes_and_removes_is_told(table: Table) -> None:
+def test_configure_returns_the_added_changed_and_removed_accounts(table: Table) -> None:
     listener = Listener()
     table.watch(listener)
     new = config(account("work", scope="openid"), account("school"))
@@ -211,7 +209,7 @@ def test_a_changed_account_gets_a_new_revision(table: Table) -> None:
     assert table.sessions["work"].revision > before
 
 
-def test_a_failing_session_starts_afresh_when_its_account_changes(table: Table, clock: FakeClock) -> None:
+def test_a_failing_session_forgets_its_failures_when_its_account_changes(table: Table, clock: FakeClock) -> None:
     work, home = log_in(table, "work", "rt-work"), log_in(table, "home", "rt-home")
     for session in (work, home):
         fail(session, clock, Misconfigured("invalid_client"))
@@ -260,7 +258,7 @@ def test_an_account_that_comes_back_as_another_clients_is_not_served(table: Tabl
     assert session.blocked_by_config == "account_changed"
 
 
-def test_a_failing_session_starts_afresh_also_when_its_account_comes_back_changed(
+def test_a_failing_session_forgets_its_failures_when_its_account_returns_changed(
     table: Table, clock: FakeClock
 ) -> None:
     session = log_in(table, "work")
@@ -283,7 +281,7 @@ def test_all_accounts_may_go_and_come_back(table: Table) -> None:
 # ---- who watches
 
 
-def test_each_watcher_is_told_once_however_often_it_came(table: Table) -> None:
+def test_a_watcher_that_registers_twice_is_notified_once(table: Table) -> None:
     one, other = Listener(), Listener()
     table.watch(one)
     table.watch(one)
@@ -292,7 +290,7 @@ def test_each_watcher_is_told_once_however_often_it_came(table: Table) -> None:
     assert (one.heard, other.heard) == (["work"], ["work"])
 
 
-def test_who_left_is_told_no_more(table: Table) -> None:
+def test_a_watcher_that_left_is_not_notified(table: Table) -> None:
     one, other = Listener(), Listener()
     table.watch(one)
     table.watch(other)
@@ -302,7 +300,7 @@ def test_who_left_is_told_no_more(table: Table) -> None:
     assert (one.heard, other.heard) == ([], ["work"])
 
 
-def test_a_watcher_may_leave_while_it_is_told(table: Table) -> None:
+def test_a_watcher_may_leave_while_it_is_notified(table: Table) -> None:
     class Leaver(Listener):
         def changed(self, account: str) -> None:
             super().changed(account)
@@ -380,7 +378,7 @@ def unread(clock: FakeClock) -> Table:
     return Table(config(WORK, HOME), clock, chance=lambda: 0.0, unread="not read yet")
 
 
-def test_what_has_to_be_read_first_is_locked_and_says_why(unread: Table) -> None:
+def test_a_session_that_is_not_read_yet_is_locked_with_the_reason(unread: Table) -> None:
     assert [one.account.name for one in unread.locked()] == ["work", "home"]
     assert [(one["state"], one["renewal"], one["reason"]) for one in unread.records()] == [
         ("locked", "none", "not read yet")

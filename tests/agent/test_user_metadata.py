@@ -22,12 +22,12 @@ def merged(before: dict[str, object], changes: dict[str, object]) -> dict[str, o
 
 
 @given(VALUES, MAPS)
-def test_what_was_merged_holds(before: dict[str, object], changes: dict[str, object]) -> None:
+def test_a_merged_change_is_in_force(before: dict[str, object], changes: dict[str, object]) -> None:
     assert holds(merged(before, changes), changes, clear=False)
 
 
 @given(VALUES, MAPS)
-def test_after_a_replacement_nothing_else_is_there(before: dict[str, object], wanted: dict[str, object]) -> None:
+def test_a_replacement_leaves_nothing_else(before: dict[str, object], wanted: dict[str, object]) -> None:
     after = merged(before, replacement(before, wanted))
     assert after == merged({}, wanted)
     assert holds(after, wanted, clear=True)
@@ -47,15 +47,15 @@ def test_after_a_replacement_nothing_else_is_there(before: dict[str, object], wa
         ({"a": None}, {"a": "x"}),
     ],
 )
-def test_what_is_something_else_does_not_hold(after: dict[str, object], changes: dict[str, object]) -> None:
+def test_a_different_value_is_not_in_force(after: dict[str, object], changes: dict[str, object]) -> None:
     assert not holds(after, changes, clear=False)
 
 
-def test_a_number_is_the_same_however_it_is_written() -> None:
+def test_a_number_is_equal_however_it_is_written() -> None:
     assert holds({"a": 1}, {"a": 1.0}, clear=False)
 
 
-def test_what_is_left_over_after_a_clearing_does_not_hold() -> None:
+def test_a_change_that_clears_is_not_in_force_while_other_keys_are_left() -> None:
     assert not holds({"a": 1, "b": 2}, {"a": 1}, clear=True)
     assert holds({"a": 1}, {"a": 1}, clear=True)
     assert holds({}, {}, clear=True)

@@ -287,9 +287,9 @@ class FakeStore:
         await self._call("read", account)
         return self.entries.get(account)
 
-    async def write(self, account: str, text: Secret) -> None:
+    async def write(self, account: str, entry: Secret) -> None:
         await self._call("write", account)
-        self.entries[account] = text
+        self.entries[account] = entry
 
     async def delete(self, account: str) -> None:
         await self._call("delete", account)

@@ -176,15 +176,15 @@ class _TrappedStore:
     async def read(self, account: str) -> Secret | None:
         return await self._store.read(account)
 
-    async def write(self, account: str, text: Secret) -> None:
-        await _between("write", lambda: self._write(account, text))
+    async def write(self, account: str, entry: Secret) -> None:
+        await _between("write", lambda: self._write(account, entry))
 
-    async def _write(self, account: str, text: Secret) -> None:
+    async def _write(self, account: str, entry: Secret) -> None:
         failure: StoreError | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._come_by_the_middle)
             try:
-                await self._store.write(account, text)
+                await self._store.write(account, entry)
             except StoreError as error:
                 failure = error  # raised below: from here it would come in a group
             tasks.cancel_scope.cancel()

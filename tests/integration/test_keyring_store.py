@@ -110,7 +110,7 @@ def prompter(keyring: KeyringSession) -> Generator[Prompter, None, None]:
 # ---- locked
 
 
-async def test_a_locked_keyring_is_told_at_once_without_asking_and_works_when_it_was_unlocked(
+async def test_a_locked_keyring_fails_without_a_dialog_and_works_when_unlocked(
     keyring: KeyringSession, prompter: Prompter, tmp_path: Path
 ) -> None:
     async with opened(tmp_path) as store:
@@ -119,13 +119,13 @@ async def test_a_locked_keyring_is_told_at_once_without_asking_and_works_when_it
         for call in (lambda: store.read("work"), lambda: store.write("work", TEXT), lambda: store.delete("work")):
             failed = await fails(call)
             assert isinstance(failed, StoreLocked)
-            assert (failed.reason, failed.remedy) == ("the keyring is locked", remedies.unlock_keyring())
+            assert failed.remedy == remedies.unlock_keyring()
         assert not prompter.asked(0.2)
         keyring.unlock()
         assert await store.read("work") == TEXT
 
 
-async def test_a_first_write_into_a_locked_keyring_leaves_no_note(keyring: KeyringSession, tmp_path: Path) -> None:
+async def test_a_first_write_to_a_locked_keyring_leaves_no_note(keyring: KeyringSession, tmp_path: Path) -> None:
     keyring.lock()
     async with opened(tmp_path) as store:
         assert isinstance(await fails(lambda: store.write("work", TEXT)), StoreLocked)
@@ -135,7 +135,7 @@ async def test_a_first_write_into_a_locked_keyring_leaves_no_note(keyring: Keyri
 # ---- asking
 
 
-async def test_who_is_asked_and_does_not_answer_is_not_waited_for_without_end(
+async def test_a_dialog_that_nobody_answers_ends_at_its_timeout(
     keyring: KeyringSession, prompter: Prompter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keyring.lock()
@@ -143,12 +143,12 @@ async def test_who_is_asked_and_does_not_answer_is_not_waited_for_without_end(
     async with opened(tmp_path) as store:
         failed = await fails(store.unlock)
         assert isinstance(failed, StoreLocked)
-        assert failed.reason == "the keyring is locked, and nobody answered its dialog"
+        assert failed.remedy == remedies.unlock_keyring()
         assert prompter.asked(1)
         assert children() == []
 
 
-async def test_asking_ends_with_its_process_when_it_is_cancelled_and_others_go_on_meanwhile(
+async def test_a_cancelled_unlock_ends_its_process_and_does_not_block_other_calls(
     keyring: KeyringSession, prompter: Prompter, tmp_path: Path
 ) -> None:
     async with opened(tmp_path) as store:
@@ -166,7 +166,7 @@ async def test_asking_ends_with_its_process_when_it_is_cancelled_and_others_go_o
         assert await store.read("work") == TEXT
 
 
-async def test_where_nobody_can_be_asked_that_is_told_at_once(keyring: KeyringSession, tmp_path: Path) -> None:
+async def test_an_unlock_without_a_dialog_fails_at_once(keyring: KeyringSession, tmp_path: Path) -> None:
     keyring.lock()
     async with opened(tmp_path) as store:
         assert isinstance(await fails(store.unlock), StoreLocked)
@@ -176,7 +176,7 @@ async def test_where_nobody_can_be_asked_that_is_told_at_once(keyring: KeyringSe
 # ---- frozen and killed
 
 
-async def test_a_frozen_keyring_is_told_within_the_limit_and_works_when_it_is_thawed(
+async def test_a_frozen_keyring_fails_within_the_timeout_and_works_when_thawed(
     keyring: KeyringSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LIMIT", 1.5)
@@ -184,13 +184,13 @@ async def test_a_frozen_keyring_is_told_within_the_limit_and_works_when_it_is_th
         await store.write("work", TEXT)
         keyring.freeze()
         failed = await fails(lambda: store.read("work"))
-        assert str(failed) == "the keyring hangs: no answer within 1.5 s"
+        assert "1.5 s" in failed.reason
         assert children() == []
         keyring.thaw()
         assert await store.read("work") == TEXT
 
 
-async def test_a_keyring_that_is_killed_in_the_middle_is_no_missing_one(
+async def test_a_keyring_that_is_killed_during_a_call_is_not_a_missing_one(
     keyring: KeyringSession, tmp_path: Path
 ) -> None:
     async with opened(tmp_path) as store:
@@ -233,7 +233,7 @@ anyio.run(main)
 """
 
 
-def test_a_write_into_a_frozen_keyring_is_finished_though_the_agent_was_killed(
+def test_a_write_to_a_frozen_keyring_is_completed_though_the_agent_was_killed(
     keyring: KeyringSession, tmp_path: Path
 ) -> None:
     with subprocess.Popen(
@@ -256,7 +256,7 @@ def test_a_write_into_a_frozen_keyring_is_finished_though_the_agent_was_killed(
 # ---- not there
 
 
-async def test_without_a_bus_there_is_no_keyring_and_nothing_is_noted(
+async def test_without_a_bus_the_keyring_is_missing_and_no_note_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(BUS, f"unix:path={tmp_path}/nobody")
@@ -264,11 +264,11 @@ async def test_without_a_bus_there_is_no_keyring_and_nothing_is_noted(
         for call in (lambda: store.read("work"), lambda: store.write("work", TEXT), lambda: store.delete("work")):
             failed = await fails(call)
             assert isinstance(failed, StoreMissing)
-            assert failed.reason == "there is no D-Bus session, and so no keyring"
+            assert failed.remedy == (remedies.start_keyring(),)
     assert not (tmp_path / "keyring.json").exists()
 
 
-async def test_a_keyring_that_once_held_something_is_waited_for(
+async def test_a_missing_keyring_that_once_held_an_entry_may_come_back(
     keyring: KeyringSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(tmp_path) as store:
@@ -278,14 +278,13 @@ async def test_a_keyring_that_once_held_something_is_waited_for(
         async with opened(tmp_path) as store:
             failed = await fails(lambda: store.read("work"))
             assert type(failed) is StoreError
-            assert "it holds the sessions, and is waited for" in failed.reason
             assert failed.remedy == (remedies.start_keyring(), remedies.run_in_memory())
     async with opened(tmp_path) as store:
         assert await store.read("work") == TEXT
         assert keyring.is_locked() is False
 
 
-async def test_what_another_installation_left_is_noted_when_it_is_found(
+async def test_an_entry_of_another_installation_is_noted_when_it_is_read(
     keyring: KeyringSession, tmp_path: Path
 ) -> None:
     keyring.write('{"text": "theirs"}')
@@ -296,7 +295,7 @@ async def test_what_another_installation_left_is_noted_when_it_is_found(
         assert (tmp_path / "keyring.json").exists()
 
 
-async def test_a_bus_that_the_environment_does_not_name_is_found_where_systemd_has_it(
+async def test_a_bus_without_its_variable_is_found_where_systemd_puts_it(
     keyring: KeyringSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bus = keyring.environment[BUS].removeprefix("unix:path=").partition(",")[0]
@@ -308,17 +307,17 @@ async def test_a_bus_that_the_environment_does_not_name_is_found_where_systemd_h
     assert keyring.read() == TEXT.reveal()
 
 
-async def test_a_bus_without_a_keyring_service_has_none(tmp_path: Path) -> None:
+async def test_a_bus_without_a_keyring_service_has_no_keyring(tmp_path: Path) -> None:
     with used(KeyringSession(keyring=False)):
         async with opened(tmp_path) as store:
             failed = await fails(lambda: store.write("work", TEXT))
             assert isinstance(failed, StoreMissing)
-            assert failed.reason == "there is no keyring service on the D-Bus session"
+            assert failed.remedy == (remedies.start_keyring(),)
             assert isinstance(await fails(store.unlock), StoreLocked)
     assert not (tmp_path / "keyring.json").exists()
 
 
-async def test_a_service_without_a_default_keyring_has_none_yet(keyring: KeyringSession, tmp_path: Path) -> None:
+async def test_a_service_without_a_default_keyring_has_no_keyring_yet(keyring: KeyringSession, tmp_path: Path) -> None:
     assert keyring.is_locked() is False
     connection = secretstorage.dbus_init()
     secretstorage.get_default_collection(connection).delete()
@@ -326,7 +325,7 @@ async def test_a_service_without_a_default_keyring_has_none_yet(keyring: Keyring
     async with opened(tmp_path) as store:
         failed = await fails(lambda: store.write("work", TEXT))
         assert isinstance(failed, StoreMissing)
-        assert failed.reason == "the keyring service has no default keyring yet"
+        assert failed.remedy == (remedies.start_keyring(),)
 
 
 # ---- the note
@@ -345,13 +344,13 @@ async def test_a_note_that_can_not_be_written_is_written_with_a_later_entry(
 
 
 @pytest.mark.parametrize("text", ["", "canary", "[]", '{"backend": 7}'])
-def test_a_note_that_is_garbage_is_as_none(text: str, tmp_path: Path) -> None:
+def test_an_invalid_note_names_no_other_backend(text: str, tmp_path: Path) -> None:
     (tmp_path / "keyring.json").write_text(text)
     assert KeyringStore(tmp_path).backend == KeyringStore(tmp_path / "elsewhere").backend
 
 
 @pytest.mark.parametrize("backend", ["os.getcwd", "no_such_module.Keyring"])
-async def test_a_backend_that_is_none_is_told(backend: str, tmp_path: Path) -> None:
+async def test_a_class_that_is_not_a_backend_is_an_error(backend: str, tmp_path: Path) -> None:
     store = KeyringStore(tmp_path, backend)
     assert type(await fails(lambda: store.read("work"))) in {StoreError, StoreMissing}
     await store.release()

@@ -1,6 +1,7 @@
 """What every store does, each of them the real one: whoever adds one to the table has it tested here."""
 
 import json
+import os
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -102,30 +103,30 @@ async def text(store: Store, account: str = "work") -> object:
     return None if found is None else parse_object(found.reveal())["text"]
 
 
-async def test_where_nothing_was_written_nothing_is_read(store: Store) -> None:
+async def test_a_read_without_an_entry_returns_none(store: Store) -> None:
     assert await store.read("work") is None
 
 
 @pytest.mark.parametrize("what", ["x", "", "täxt \U0001f511 \x00\n\u202e"], ids=["short", "empty", "odd"])
-async def test_what_was_written_is_read(store: Store, what: str) -> None:
+async def test_a_read_returns_what_was_written(store: Store, what: str) -> None:
     await store.write("work", entry(what))
     assert await text(store) == what
 
 
-async def test_a_text_of_the_greatest_length_is_read_as_it_was_written(store: Store) -> None:
+async def test_an_entry_of_the_maximum_length_is_read_as_it_was_written(store: Store) -> None:
     longest = entry("x" * (store.max_length - len(entry("").reveal())))
     assert len(longest.reveal()) == store.max_length
     await store.write("work", longest)
     assert await text(store) == parse_object(longest.reveal())["text"]
 
 
-async def test_what_is_written_takes_the_place_of_what_was_there(store: Store) -> None:
+async def test_a_write_replaces_the_entry(store: Store) -> None:
     for number in range(4):
         await store.write("work", entry(str(number)))
         assert await text(store) == str(number)
 
 
-async def test_what_was_deleted_is_not_there_and_may_be_deleted_again(store: Store) -> None:
+async def test_a_deleted_entry_is_gone_and_may_be_deleted_again(store: Store) -> None:
     await store.delete("work")
     for _ in range(2):
         await store.write("work", entry("first"))
@@ -135,7 +136,7 @@ async def test_what_was_deleted_is_not_there_and_may_be_deleted_again(store: Sto
         assert await store.read("work") is None
 
 
-async def test_accounts_do_not_mix(store: Store) -> None:
+async def test_accounts_have_separate_entries(store: Store) -> None:
     for name in ACCOUNTS:
         await store.write(name, entry(name))
     assert [await text(store, name) for name in ACCOUNTS] == ACCOUNTS
@@ -144,9 +145,7 @@ async def test_accounts_do_not_mix(store: Store) -> None:
         assert [await text(store, name) for name in ACCOUNTS] == [None] * number + ACCOUNTS[number:]
 
 
-async def test_the_next_agent_finds_what_the_one_before_left_where_the_store_is_persistent(
-    store: Store, place: Place
-) -> None:
+async def test_the_next_agent_reads_the_entries_of_a_persistent_store(store: Store, place: Place) -> None:
     await store.write("work", entry("one"))
     await store.write("work", entry("two"))
     later = await place.open()
@@ -166,7 +165,7 @@ async def test_the_next_agent_may_write_and_delete_before_it_reads(place: Place)
     assert await (await place.open()).read("work") is None
 
 
-async def test_calls_from_many_tasks_do_not_mix(store: Store) -> None:
+async def test_calls_from_many_tasks_do_not_disturb_each_other(store: Store) -> None:
     found: dict[str, object] = {}
 
     async def one(name: str) -> None:
@@ -182,7 +181,7 @@ async def test_calls_from_many_tasks_do_not_mix(store: Store) -> None:
         await store.delete(name)
 
 
-async def test_it_may_rest_at_any_time(store: Store) -> None:
+async def test_a_store_may_be_released_at_any_time(store: Store) -> None:
     await store.release()
     await store.release()
     await store.write("work", entry("x"))
@@ -190,26 +189,26 @@ async def test_it_may_rest_at_any_time(store: Store) -> None:
     assert await text(store) == "x"
 
 
-async def test_nobody_is_asked_for_what_is_open(store: Store) -> None:
+async def test_an_unlocked_store_does_not_ask(store: Store) -> None:
     await store.unlock()
 
 
 # ---- by name
 
 
-async def test_each_store_says_its_name_and_what_it_is_able_to_do(store: Store, place: Place) -> None:
+async def test_each_store_has_its_name_and_capabilities(store: Store, place: Place) -> None:
     assert store.name == place.name
     assert (store.persistent, store.max_length, store.expensive_writes) == ABILITIES[place.name]
 
 
-def test_there_is_no_store_that_is_not_looked_at_here() -> None:
+def test_every_store_is_tested_here() -> None:
     assert set(ABILITIES) == set(NAMES)
     assert DEFAULT == "keyring"
 
 
 @pytest.mark.usefixtures("keyring")
 @pytest.mark.parametrize("name", NAMES)
-async def test_what_is_persistent_is_locked_and_has_its_notes_on_the_disk(name: str, tmp_path: Path) -> None:
+async def test_a_persistent_store_is_locked_and_has_its_notes_on_disk(name: str, tmp_path: Path) -> None:
     state_path = tmp_path / "state"
     opened = open_store(name, state_path, SOCKET)
     await opened.journal.record_sent("work", "a fingerprint", 1.0)
@@ -217,7 +216,7 @@ async def test_what_is_persistent_is_locked_and_has_its_notes_on_the_disk(name: 
         again = open_store(name, state_path, SOCKET)
         assert (again.journal.note("work").sent, again.locks, state_path.exists()) == ([], (), False)
         return
-    with pytest.raises(StartupError, match="another agent, process"):
+    with pytest.raises(StartupError, match=rf"\b{os.getpid()}\b"):
         open_store(name, state_path, SOCKET)
     for lock in opened.locks:
         lock.close()
@@ -256,14 +255,14 @@ def slot_of(keyring: KeyringSession, what: str) -> str:
     return found
 
 
-async def test_two_slots_are_written_in_turn(slots: KeyringStore, keyring: KeyringSession) -> None:
+async def test_two_slots_are_written_alternately(slots: KeyringStore, keyring: KeyringSession) -> None:
     for number in range(4):
         await slots.write("work", entry(str(number)))
         assert number == 0 or slot_of(keyring, str(number)) != slot_of(keyring, str(number - 1))
 
 
 @pytest.mark.parametrize("writes", [2, 3])
-async def test_a_crash_in_the_middle_of_a_write_leaves_the_entry_before(
+async def test_a_crash_during_a_write_leaves_the_old_entry(
     slots: KeyringStore, keyring: KeyringSession, tmp_path: Path, writes: int
 ) -> None:
     for number in range(writes):
@@ -278,7 +277,7 @@ async def test_a_crash_in_the_middle_of_a_write_leaves_the_entry_before(
         assert await text(again) == "next"
 
 
-async def test_garbage_in_the_newer_slot_leaves_the_entry_before(
+async def test_garbage_in_the_newer_slot_leaves_the_old_entry(
     slots: KeyringStore, keyring: KeyringSession, tmp_path: Path
 ) -> None:
     await slots.write("work", entry("older"))

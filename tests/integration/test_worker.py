@@ -126,7 +126,7 @@ async def test_one_process_does_one_call_after_the_other(place: Path) -> None:
         assert children() == [worker.pid]
 
 
-async def test_a_failure_is_told_in_words_that_can_be_shown_and_the_process_goes_on(place: Path) -> None:
+async def test_a_failure_is_printable_and_the_process_goes_on(place: Path) -> None:
     async with started(place) as worker:
         assert await read(worker, "failing") == {"failure": "failed", "text": "it  [31mfails"}
         pid = worker.pid
@@ -135,14 +135,14 @@ async def test_a_failure_is_told_in_words_that_can_be_shown_and_the_process_goes
         assert worker.pid == pid
 
 
-async def test_what_a_library_prints_is_no_answer_and_what_it_asks_for_is_no_request(place: Path) -> None:
+async def test_a_library_that_uses_stdin_and_stdout_disturbs_no_call(place: Path) -> None:
     async with started(place) as worker:
         await write(worker, "chatty", "the text")
         assert await read(worker, "chatty") == "the text"
         assert await read(worker, "nobody") is None
 
 
-async def test_a_call_that_hangs_ends_within_its_limit_and_its_process_with_it(place: Path) -> None:
+async def test_a_call_that_hangs_ends_at_its_timeout_with_its_process(place: Path) -> None:
     async with started(place) as worker:
         await read(worker, "nobody")
         pid = worker.pid
@@ -156,16 +156,14 @@ async def test_a_call_that_hangs_ends_within_its_limit_and_its_process_with_it(p
 
 
 @pytest.mark.parametrize("username", ["deadly", "huge"])
-async def test_a_process_that_ends_or_answers_without_end_is_an_error_and_the_next_call_has_another(
-    username: str, place: Path
-) -> None:
+async def test_a_process_that_dies_or_responds_endlessly_is_replaced(username: str, place: Path) -> None:
     async with started(place) as worker:
         with pytest.raises(WorkerError, match=r"^the worker process failed: \w+$"):
             await read(worker, username)
         assert await read(worker, "nobody") is None
 
 
-async def test_a_process_killed_in_the_middle_of_a_call_is_an_error_and_the_next_call_works(place: Path) -> None:
+async def test_a_process_killed_during_a_call_is_replaced(place: Path) -> None:
     async with started(place) as worker:
         freeze(place)
         failures: list[WorkerError] = []
@@ -196,7 +194,7 @@ async def test_a_process_that_ended_between_two_calls_is_replaced(place: Path) -
         assert children() == [worker.pid]
 
 
-async def test_the_answer_to_a_cancelled_call_is_not_given_to_the_next(place: Path) -> None:
+async def test_the_response_to_a_cancelled_call_is_not_given_to_the_next(place: Path) -> None:
     async with started(place) as worker:
         await write(worker, "slow", "the slow one's")
         await write(worker, "work", "the next one's")
@@ -211,7 +209,7 @@ async def test_the_answer_to_a_cancelled_call_is_not_given_to_the_next(place: Pa
             assert await read(worker, "work") == "the next one's"
 
 
-async def test_a_write_that_was_cancelled_comes_to_its_end_before_the_next_call(place: Path) -> None:
+async def test_a_cancelled_write_is_completed_before_the_next_call(place: Path) -> None:
     async with started(place) as worker:
         freeze(place)
         async with anyio.create_task_group() as tasks:
@@ -231,7 +229,7 @@ async def test_a_write_that_was_cancelled_comes_to_its_end_before_the_next_call(
         assert answers == ["the text"]
 
 
-async def test_of_two_agents_the_later_ones_worker_waits_for_the_earlier_ones(place: Path) -> None:
+async def test_a_new_agents_worker_waits_for_the_old_agents_worker(place: Path) -> None:
     answers: list[object] = []
     async with started(place) as first, anyio.create_task_group() as tasks:
         freeze(place)
@@ -254,14 +252,14 @@ async def test_of_two_agents_the_later_ones_worker_waits_for_the_earlier_ones(pl
 
 
 @pytest.mark.parametrize("call", ["nonsense", "read"])
-async def test_a_call_that_makes_no_sense_is_an_error_and_the_next_call_works(call: str, place: Path) -> None:
+async def test_an_invalid_call_is_an_error_and_the_next_call_works(call: str, place: Path) -> None:
     async with started(place) as worker:
         with pytest.raises(WorkerError):
             await worker.call(call, PATIENCE, nonsense="canary")
         assert await read(worker, "nobody") is None
 
 
-async def test_it_has_the_calls_that_it_is_for_whatever_it_locks(place: Path) -> None:
+async def test_the_purpose_decides_the_calls_whatever_the_lock(place: Path) -> None:
     async with started(place) as keyring:
         with pytest.raises(WorkerError):
             await keyring.call("verify", PATIENCE, token="opaque", keys="{}")
@@ -276,7 +274,7 @@ async def test_it_has_the_calls_that_it_is_for_whatever_it_locks(place: Path) ->
     assert children() == []
 
 
-async def test_it_waits_for_no_lock_that_it_doesnt_have(place: Path) -> None:
+async def test_a_worker_without_a_lock_waits_for_none(place: Path) -> None:
     async with started(place) as first, anyio.create_task_group() as tasks:
         freeze(place)
         tasks.start_soon(write, first, "work", "text")
@@ -299,7 +297,7 @@ async def test_signals_that_are_meant_for_the_agent_do_not_end_it(place: Path) -
         assert os.getsid(pid) == pid  # and the terminal's go to its parent alone
 
 
-async def test_it_ends_when_it_is_let_go_and_leaves_no_zombie(place: Path) -> None:
+async def test_a_released_worker_ends_and_leaves_no_zombie(place: Path) -> None:
     async with started(place) as worker:
         await read(worker, "nobody")
         pid = worker.pid
@@ -310,7 +308,7 @@ async def test_it_ends_when_it_is_let_go_and_leaves_no_zombie(place: Path) -> No
         assert worker.pid != pid
 
 
-async def test_what_is_to_be_kept_is_in_no_argument_and_in_no_environment(place: Path) -> None:
+async def test_secrets_are_in_no_argument_and_no_environment(place: Path) -> None:
     async with started(place) as worker:
         freeze(place)
         async with anyio.create_task_group() as tasks:
@@ -325,7 +323,7 @@ async def test_what_is_to_be_kept_is_in_no_argument_and_in_no_environment(place:
         assert kept(place).read_text() == "canary"
 
 
-async def test_it_keeps_its_memory_to_itself(place: Path) -> None:
+async def test_the_memory_of_the_worker_is_protected(place: Path) -> None:
     async with started(place) as worker:
         assert await read(worker, "dumpable") == "0"
         process = Path(f"/proc/{worker.pid}")
@@ -394,7 +392,7 @@ def request(call: str, **arguments: str) -> bytes:
     return json.dumps({"call": call, "backend": BACKEND, "service": "auth-agent", **arguments}).encode() + b"\n"
 
 
-def test_its_end_is_the_sockets_end(place: Path) -> None:
+def test_the_worker_ends_when_its_socket_closes(place: Path) -> None:
     with Bare(place) as worker:
         worker.socket.sendall(request("read", username="nobody"))
         assert worker.socket.recv(1000) == b'{"result": null}\n'
@@ -403,14 +401,14 @@ def test_its_end_is_the_sockets_end(place: Path) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"canary\n", b"[]\n", b"{}\n", b"\xff\xfe\n", b"\n"])
-def test_garbage_ends_it_without_an_answer(garbage: bytes, place: Path) -> None:
+def test_garbage_ends_the_worker_without_a_response(garbage: bytes, place: Path) -> None:
     with Bare(place) as worker:
         worker.socket.sendall(garbage)
         assert worker.socket.recv(1000) == b""
         assert worker.process.wait(PATIENCE) == 1
 
 
-def test_an_agent_from_before_an_upgrade_has_its_calls(place: Path) -> None:
+def test_an_agent_from_before_an_upgrade_still_has_its_calls(place: Path) -> None:
     with Bare(place, str(place / "worker.lock")) as worker:
         worker.socket.sendall(request("read", username="nobody"))
         assert worker.socket.recv(1000) == b'{"result": null}\n'
@@ -421,7 +419,7 @@ def test_an_agent_from_before_an_upgrade_has_its_calls(place: Path) -> None:
     assert json.loads(done.stdout) == {"result": "the ID token's signature can't be read"}
 
 
-def test_half_a_request_is_not_done(place: Path) -> None:
+def test_an_incomplete_request_is_not_executed(place: Path) -> None:
     with Bare(place) as worker:
         worker.socket.sendall(request("write", username="work", password="text")[:-1])
         worker.socket.close()
@@ -436,7 +434,7 @@ def test_a_symbolic_link_in_the_locks_place_is_refused(place: Path) -> None:
         assert not (place / "precious").exists()
 
 
-def test_a_write_is_finished_though_its_parent_was_killed(place: Path) -> None:
+def test_a_write_is_completed_though_its_parent_was_killed(place: Path) -> None:
     freeze(place)
     with Bare(place) as worker:
         worker.socket.sendall(request("write", username="work", password="text") + request("read", username="work"))

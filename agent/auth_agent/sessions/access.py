@@ -1,4 +1,4 @@
-"""An API of the provider's, asked with a session's token; and with the next one, where it takes this one no longer."""
+"""Sends requests to an API of the provider with a session's token; after a 401, once more with a new token."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -11,40 +11,40 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, TokenKey
 from auth_agent_client import errors
 
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
-# Seconds for a token, which is at hand but for an outage.
+# Seconds to wait for a token.
 _TOKEN_PATIENCE: Final = 30.0
 
 
 class Access:
-    """Asks APIs with the tokens of sessions."""
+    """Sends API requests with the tokens of sessions."""
 
     def __init__(self, refresher: Refresher) -> None:
         self._refresher = refresher
-        # The login of which a token was rejected though it was new: another one would be too.
+        # The epoch in which a new token was rejected, too: a further refresh would not help.
         self._rejected: dict[tuple[Session, TokenKey], int] = {}
 
     async def ask(
-        self, session: Session, key: TokenKey, request: Callable[[AccessToken], Awaitable[_Answer | Failure]]
-    ) -> _Answer | Failure:
-        """What the request comes to with the token of that key, or with the one after it; once each.
+        self, session: Session, key: TokenKey, request: Callable[[AccessToken], Awaitable[_Result | Failure]]
+    ) -> _Result | Failure:
+        """Send a request with the token of that key, and at most once more with the next one; return the result.
 
         Raises:
             AgentError: there is no token.
 
         """
         token = await self._refresher.token(session, Demand(key), RateLimit(), _TOKEN_PATIENCE)
-        answer = await request(token)
-        if not isinstance(answer, Rejected):
+        result = await request(token)
+        if not isinstance(result, Rejected):
             self._rejected.pop((session, key), None)
-            return answer
+            return result
         demand = session.reject(key, token.value.reveal(), self._refresher.now())
         if isinstance(demand, errors.AgentError) or self._rejected.get((session, key)) == session.epoch:
-            return answer
-        self._rejected[session, key] = session.epoch  # unless the next one is taken
+            return result
+        self._rejected[session, key] = session.epoch  # removed below if the API accepts the next one
         token = await self._refresher.token(session, demand, RateLimit(), _TOKEN_PATIENCE)
-        answer = await request(token)
-        if not isinstance(answer, Rejected):
+        result = await request(token)
+        if not isinstance(result, Rejected):
             self._rejected.pop((session, key), None)
-        return answer
+        return result

@@ -1,7 +1,8 @@
-"""Whether what a provider granted may become an account's session, how it becomes that, and how a session is ended.
+"""Checks new tokens and makes them an account's session; ends sessions.
 
-What is granted is proved in full beside what is there. Whatever fails, that stays, and what was granted is forgotten.
-What is refused or replaced is revoked only where no session that stays may end with it.
+Theory of operation. The tokens of a login or import are checked completely before they replace anything: if a check
+fails, the old session stays, and the new tokens are discarded. Discarded or replaced refresh tokens are revoked only if
+no other session may end with them (see revocation.py).
 """
 
 import logging
@@ -37,10 +38,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PendingSession:
-    """What a provider granted, and what for.
+    """Tokens that are not checked yet.
 
-    `account` is as it was when this was begun, and `login` what was asked with, the refresh token that an import used
-    up included; `nonce` is what the ID token must repeat, where one was sent; `sent` is when the request was.
+    `account` is as it was when the login began. `credentials` are those of the request, with the refresh token that an
+    import used up. `sent` is when the token request was sent; `nonce` must be in the ID token, if there was one.
     """
 
     account: Account
@@ -51,7 +52,7 @@ class PendingSession:
 
 
 class Admission:
-    """Admits sessions to a table, and lets them go."""
+    """Adds sessions to a table, and ends them."""
 
     def __init__(
         self,
@@ -80,40 +81,40 @@ class Admission:
         switch_user: bool,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Let it take a session's place.
+        """Check the tokens, and replace the session.
 
         Args:
-            arrival: whose place, and since when.
-            pending: what the provider granted.
-            command: LOGIN or IMPORT, whichever it came by.
-            switch_user: whether it may be another user's than before.
-            is_wanted: whether whoever began this still wants it.
+            arrival: the login or import.
+            pending: its tokens.
+            command: LOGIN or IMPORT.
+            switch_user: whether they may belong to another user than the present session.
+            is_wanted: returns whether the login has not been called off.
 
         Raises:
-            AgentError: it may not; the text says why, and what to do.
+            AgentError: a check failed.
 
         """
         account = pending.account
-        held = replace(
+        credentials = replace(
             pending.credentials, refresh_token=pending.response.refresh_token or pending.credentials.refresh_token
         )
         try:
-            # From here on it is known whose it is.
-            held = await self._proved(held, pending, command)
-            _check_place(arrival, held, command, switch_user=switch_user, is_wanted=is_wanted())
+            # The response says whose tokens they are.
+            credentials = await self._verify(credentials, pending, command)
+            _check_place(arrival, credentials, command, switch_user=switch_user, is_wanted=is_wanted())
         except Exception:
             self._table.arrivals.discard(arrival)
-            await self._tokens.revoke(account, held)
+            await self._tokens.revoke(account, credentials)
             raise
-        await self._take(arrival.session, held, pending, command)
+        await self._replace_session(arrival.session, credentials, pending, command)
 
-    async def _proved(self, held: Credentials, pending: PendingSession, command: str) -> Credentials:
-        """The login that the reply makes of what was asked with. Raises an `AgentError` where it doesn't hold."""
-        login = accept(held, pending.response, pending.sent)
-        if isinstance(login, Failure):
-            raise login_failed(pending.account, login, command)
+    async def _verify(self, credentials: Credentials, pending: PendingSession, command: str) -> Credentials:
+        """Return the credentials with what the response adds. Raises an `AgentError` if a check fails."""
+        accepted = accept(credentials, pending.response, pending.sent)
+        if isinstance(accepted, Failure):
+            raise login_failed(pending.account, accepted, command)
         await self._check_id_token(pending, command)
-        return login
+        return accepted
 
     async def _check_id_token(self, pending: PendingSession, command: str) -> None:
         account, token = pending.account, pending.response.id_token
@@ -125,12 +126,12 @@ class Admission:
                     account, Unusable("the provider sent no ID token, though the scope has openid"), command
                 )
             return
-        found = id_token.claims(token)
+        claims = id_token.claims(token)
         now = self._table.clock.now().wall
         problem = (
             Unusable("the provider's ID token is not a valid JWT")
-            if found is None
-            else id_token.login_problem(found, account.issuer, account.client_id, pending.nonce, now)
+            if claims is None
+            else id_token.login_problem(claims, account.issuer, account.client_id, pending.nonce, now)
         )
         if problem is None:
             keys = await self._provider_for(account).keys()
@@ -139,14 +140,16 @@ class Admission:
                     account, replace(keys, reason=f"the ID token can't be checked: {keys.reason}"), command
                 )
             try:
-                forged = await self._signatures.problem(token, keys)
+                forgery = await self._signatures.problem(token, keys)
             except SignatureCheckError as error:
                 raise login_failed(account, Transient(str(error)), command) from error
-            problem = None if forged is None else Unusable(forged)
+            problem = None if forgery is None else Unusable(forgery)
         if problem is not None:
             raise login_failed(account, problem, command)
 
-    async def _take(self, session: Session, credentials: Credentials, pending: PendingSession, command: str) -> None:
+    async def _replace_session(
+        self, session: Session, credentials: Credentials, pending: PendingSession, command: str
+    ) -> None:
         name, replaced, now = session.account.name, session.credentials, self._table.clock.now()
         self._refresher.leave_login(session)
         session.log_in(credentials, session.access_token(pending.response, credentials, pending.sent), now)
@@ -155,7 +158,7 @@ class Admission:
         self._refresher.reschedule()
         _log.info("%s account=%s subject=%r", command, name, credentials.subject or "")
         if pending.credentials.refresh_token is not None:
-            # Noted before it is saved: what was presented is dead by then, also to an agent that starts after this one.
+            # Noted before the save: the imported token is used up, and the next agent must know that, too.
             await self._saver.record_sent(session, pending.credentials.refresh_token)
         if session.epoch == epoch:
             await self._saver.save(session, session.snapshot())
@@ -167,42 +170,42 @@ class Admission:
             await self._retire(session, replaced)
 
     async def log_out(self, session: Session, *, revoke: bool, shared: bool = False) -> Revocation:
-        """Forget the session now; then revoke its newest refresh token, and say what came of that.
+        """End the session now; then revoke its newest refresh token, and return whether that was done.
 
         Args:
-            session: which one.
-            revoke: whether its refresh token is to be revoked at all.
-            shared: whether also where a session of another account may end with it.
+            session: the session.
+            revoke: whether to revoke its refresh token.
+            shared: whether to do so even if a session of another account may end with it.
 
         """
-        await self._saver.wait_until_loaded(session)  # what is not read can't be revoked
-        account, suspended = session.account, session.blocked_by_config
+        await self._saver.wait_until_loaded(session)  # an unread refresh token can't be revoked
+        account, blocked = session.account, session.blocked_by_config
         flight = self._refresher.leave_login(session, revoke=revoke, shared=shared)
-        login = session.log_out()
+        credentials = session.log_out()
         self._table.publish(account.name)
         self._refresher.reschedule()
         _log.info("logout account=%s", account.name)
         await self._saver.mark_deleted(session)
-        # A token is sent to no one but the provider and client that the login was made with.
-        if login is None or suspended is not None or not revoke:
+        # A refresh token is only sent to its own provider, with its own client.
+        if credentials is None or blocked is not None or not revoke:
             return Revocation()
         if flight is not None:
             with anyio.move_on_after(PATIENCE):
                 await flight.done.wait()
             if flight.late is not None:
                 return flight.late
-        return await self._tokens.revoke(account, login, shared=shared)
+        return await self._tokens.revoke(account, credentials, shared=shared)
 
     async def _retire(self, session: Session, replaced: Credentials) -> None:
-        """Have what was replaced revoked; as long as the store has it still, an agent that dies leaves nothing else."""
-        kept = self._saver.saved_event(session)
+        """Revoke replaced credentials, once they are not in the store any more: after a crash they may be needed."""
+        saved = self._saver.saved_event(session)
         account = session.account
-        if kept.is_set():
+        if saved.is_set():
             await self._tokens.revoke(account, replaced)
             return
 
         async def revoke() -> None:
-            await kept.wait()
+            await saved.wait()
             await self._tokens.revoke(account, replaced)
 
         self._background.begin_optional(revoke)
@@ -211,7 +214,7 @@ class Admission:
 def _check_place(
     arrival: Arrival, credentials: Credentials, command: str, *, switch_user: bool, is_wanted: bool
 ) -> None:
-    """Whether a login that was granted may take the session's place. Raises an `AgentError` if not."""
+    """Raise an `AgentError` if new credentials must not replace the session."""
     session = arrival.session
     account, before = session.account, session.credentials
     name = account.name
@@ -224,14 +227,14 @@ def _check_place(
     if switch_user or before is None or before.subject is None:
         return
     if not before.is_bound_to(credentials.issuer, credentials.client_id) or before.grant_type != credentials.grant_type:
-        return  # the configuration has ended that one
+        return  # the configuration has changed: that session can't be used
     if credentials.subject == before.subject:
         return
     if credentials.subject is None:
         whose = "the provider sent no ID token, so whose session this is can't be told"
     else:
-        # The one before may come from the store, where other programs write too.
-        new, old = (printable(one.name or one.subject) for one in (credentials, before))
+        # The old name may come from the store, where other programs can write.
+        new, old = (printable(user.name or user.subject) for user in (credentials, before))
         whose = f"this is {new}, another user than {old}, who is logged in"
     reason = f"{whose}; the session stays as it was, and what was granted is forgotten"
     switch = remedies.switch_user_by_import(name) if command == IMPORT else remedies.switch_user(name)

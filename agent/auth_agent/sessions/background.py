@@ -1,4 +1,4 @@
-"""Work that goes on when whoever asked for it has gone, and that an ending agent waits for."""
+"""Work that goes on when the client that asked for it has gone, and that an ending agent waits for."""
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -17,14 +17,14 @@ from auth_agent_client import errors
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-# How long an ending agent waits for all that was begun, and a logout for its refresh in flight.
+# Seconds that an ending agent waits for its work, and a logout for its refresh in flight.
 PATIENCE: Final = 10.0
-# How long it waits besides, for what the last of that left to be saved.
+# Further seconds that it waits for the last saves.
 _LAST_SAVES: Final = 2.0
 
 
 class Background:
-    """Runs such work, until it is drained; `saver` saves what comes of it."""
+    """Runs such work until it is drained; `saver` saves its results."""
 
     def __init__(self, saver: Saver) -> None:
         self._saver = saver
@@ -33,7 +33,7 @@ class Background:
         self._is_stopping = False
 
     def run_in(self, tasks: TaskGroup) -> None:
-        """Run what is begun from now on in that group."""
+        """Run all later work in that task group."""
         self._tasks = tasks
 
     @property
@@ -42,7 +42,7 @@ class Background:
         return self._tasks is not None and not self._is_stopping
 
     def begin(self, work: Callable[[], Awaitable[None]], name: str | None = None) -> anyio.Event:
-        """Begin work that must not raise; return the event that it has ended. `name` is the task's.
+        """Begin work that must not raise; return an event that is set at its end. `name` is the name of its task.
 
         Raises:
             Unavailable: the agent is ending.
@@ -92,7 +92,7 @@ class Background:
             return await promise.wait()
 
     async def drain(self) -> None:
-        """Begin nothing more; wait for what was begun, for ten seconds at most, and for what is to be saved."""
+        """Accept no more work; wait for the present work, at most ten seconds, and for saves."""
         self._is_stopping = True
         patience = anyio.move_on_after(PATIENCE)
         async with anyio.create_task_group() as saving:
@@ -107,7 +107,7 @@ class Background:
 
 @contextmanager
 def deadline(timeout: float | None) -> Generator[None, None, None]:
-    """Wait no longer than so many seconds for what goes on all the same. Raises `Timeout` when they are over."""
+    """Raise `Timeout` after so many seconds; the work that is waited for goes on."""
     try:
         with anyio.fail_after(timeout):
             yield

@@ -1,6 +1,6 @@
-"""How a login comes to its tokens: in a browser, on another device, or by the client's own credentials.
+"""How a login gets its tokens: in a browser, on another device, or with the client credentials grant.
 
-Each shows what a person needs, waits for the person, and asks the provider. What is granted is judged elsewhere.
+Each flow gives instructions to a person, waits for the person, and requests the tokens. admission.py checks them.
 """
 
 from abc import ABC, abstractmethod
@@ -28,82 +28,84 @@ from auth_agent.sessions.token_client import TokenClient
 from auth_agent_client import errors
 from auth_agent_client.messages import LOGIN_TIMEOUT
 
-# Two questions of the provider, and what a gateway adds.
+# Seconds; enough for two requests through a slow gateway.
 _CLIENT_LIFETIME: Final = 120.0
 
 
 class Wait:
-    """A wait for a person, which may be called off."""
+    """Waits for a person, until the redirect arrives or the login is called off."""
 
     def __init__(self) -> None:
         self.called_off: errors.AgentError | None = None
-        self.answer: Secret | Failure | None = None
-        # Whether a person is waited for, and the provider is not being asked.
+        self.result: Secret | Failure | None = None
+        # True while it waits for the person, and no request is under way.
         self.is_paused = False
-        self._stirred = anyio.Event()
+        self._changed = anyio.Event()
 
     def call_off(self, reason: errors.AgentError) -> None:
-        """Nobody wants the login any more."""
+        """End the wait with that error; only the first call counts."""
         if self.called_off is None:
             self.called_off = reason
-            self._stirred.set()
+            self._changed.set()
 
-    def bring(self, answer: Secret | Failure) -> None:
-        """The browser brought that; the first one counts."""
-        if self.answer is None:
-            self.answer = answer
-            self._stirred.set()
+    def set_result(self, result: Secret | Failure) -> None:
+        """End the wait with the code, or the error, of a redirect; only the first call counts."""
+        if self.result is None:
+            self.result = result
+            self._changed.set()
 
     async def pause(self, seconds: float) -> None:
-        """Wait so long, or until an answer comes.
+        """Wait that many seconds, or until there is a result.
 
         Raises:
-            AgentError: it was called off.
+            AgentError: the login was called off.
 
         """
         self.is_paused = True
         with anyio.move_on_after(seconds):
-            await self._stirred.wait()
+            await self._changed.wait()
         self.is_paused = False
         if self.called_off is not None:
             raise self.called_off
 
 
-# How a login ended, once that is known: whose session it is, or why there is none.
+# Waits for the end of a login; returns the user's name, or why there is no session.
 Ending = Callable[[], Awaitable[str | errors.AgentError | None]]
 
 
 class Flow(ABC):
-    """One login on its way: whose it is, what the provider is asked as, and what asks it."""
+    """One login under way."""
 
     lifetime: float  # seconds
 
     def __init__(self, account: Account, credentials: Credentials, tokens: TokenClient) -> None:
         self._account = account
-        self._login = credentials
+        self._credentials = credentials
         self._tokens = tokens
 
-    def shown(self) -> dict[str, object]:
-        """What a person needs, by the protocol's names."""
+    def instructions(self) -> dict[str, object]:
+        """Return what a person needs to log in, by the protocol's names."""
         return {}
 
     @abstractmethod
     async def obtain(self, wait: Wait) -> PendingSession:
-        """Return what the provider granted. Raises an `AgentError` where it granted nothing."""
+        """Return the tokens from the provider. Raises an `AgentError` if it issued none."""
 
-    async def serve(self, ending: Ending, wait: Wait) -> None:  # noqa: B027 -- to most of them none comes
-        """Answer the person's browser, until cancelled; at once where none comes."""
+    async def serve(self, ending: Ending, wait: Wait) -> None:  # noqa: B027 -- most have no browser
+        """Serve the person's browser until cancelled, if the flow has one."""
 
     async def aclose(self) -> None:  # noqa: B027 -- most have nothing open
-        """End it; what is being shown to the browser still gets there."""
+        """Close the flow, after pages in transmission are sent."""
 
     def _failed(self, failure: Failure) -> errors.AgentError:
         return login_failed(self._account, failure, LOGIN)
 
-    def _granted(self, response: TokenResponse | Failure, sent: Moment, nonce: Secret | None = None) -> PendingSession:
+    def _pending_session(
+        self, response: TokenResponse | Failure, sent: Moment, nonce: Secret | None = None
+    ) -> PendingSession:
         if isinstance(response, Failure):
             raise self._failed(response)
-        return PendingSession(self._account, self._login, response, sent, nonce)
+        return PendingSession(self._account, self._credentials, response, sent, nonce)
 
 
 class BrowserFlow(Flow):
@@ -117,9 +119,9 @@ class BrowserFlow(Flow):
         """Begin to listen for the redirect.
 
         Args:
-            account: whose login it is.
-            credentials: what the provider is asked as.
-            tokens: what asks it.
+            account: the account.
+            credentials: the client's.
+            tokens: sends the token request.
             metadata: the provider's.
             endpoint: its authorization endpoint.
 
@@ -141,20 +143,20 @@ class BrowserFlow(Flow):
             more=account.authorize,
         )
 
-    def shown(self) -> dict[str, object]:
-        """The address to open."""
+    def instructions(self) -> dict[str, object]:
+        """Return the URL to open."""
         return {"authorization_url": self._authorization_url}
 
     def read(self, query: str) -> Secret | Failure | None:
-        """What a redirect with that query brings; None: it isn't this login's."""
+        """Return the code or error in a redirect's query; None if it belongs to another login."""
         return read_redirect(
             query, self._request, self._metadata.issuer, iss_parameter_supported=self._metadata.iss_parameter_supported
         )
 
-    def read_url(self, address: str) -> Secret | Failure | None:
-        """The same, of the whole address, as a person pasted it."""
+    def read_url(self, url: str) -> Secret | Failure | None:
+        """The same for a whole URL that a person pasted."""
         try:
-            parts = urlsplit(address.strip())
+            parts = urlsplit(url.strip())
         except ValueError:
             return None
         if f"{parts.scheme}://{parts.netloc}{parts.path}" != self._listener.redirect_uri:
@@ -164,33 +166,33 @@ class BrowserFlow(Flow):
     async def obtain(self, wait: Wait) -> PendingSession:
         """Wait for the redirect, and redeem its code."""
         await wait.pause(self.lifetime)
-        answer = wait.answer
-        if answer is None:
+        result = wait.result
+        if result is None:
             raise self._failed(CodeExpired("nobody logged in within ten minutes"))
-        if isinstance(answer, Failure):
-            raise self._failed(answer)
-        request = code_request(answer, self._listener.redirect_uri, self._request.verifier)
-        response, sent = await self._tokens.send(self._account, self._login, request)
-        return self._granted(response, sent, self._request.nonce)
+        if isinstance(result, Failure):
+            raise self._failed(result)
+        request = code_request(result, self._listener.redirect_uri, self._request.verifier)
+        response, sent = await self._tokens.send(self._account, self._credentials, request)
+        return self._pending_session(response, sent, self._request.nonce)
 
     async def serve(self, ending: Ending, wait: Wait) -> None:
-        """Answer redirects: those of others at once, and this login's when it is known how it ended."""
+        """Respond to redirects: this login's after the login has ended, others at once."""
 
         async def answer(query: str) -> Page:
-            found = self.read(query)
-            if found is None:
+            result = self.read(query)
+            if result is None:
                 return not_awaited()
-            wait.bring(found)
-            end = await ending()
+            wait.set_result(result)
+            outcome = await ending()
             name, issuer = self._account.name, self._account.issuer
-            if not isinstance(end, errors.AgentError):
-                return logged_in(name, end, issuer)
-            return failed(name, issuer, end.reason or end.message, end.remedy)
+            if not isinstance(outcome, errors.AgentError):
+                return logged_in(name, outcome, issuer)
+            return failed(name, issuer, outcome.reason or outcome.message, outcome.remedy)
 
         await self._listener.serve(answer)
 
     async def aclose(self) -> None:
-        """Free the port, once the pages are out."""
+        """Close the port, after pages in transmission are sent."""
         await self._listener.aclose()
 
 
@@ -207,37 +209,37 @@ class DeviceFlow(Flow):
         self._clock = clock
         self._since = clock.now()
 
-    def shown(self) -> dict[str, object]:
-        """The address to open on the other device, and the code to enter there."""
-        shown: dict[str, object] = {
+    def instructions(self) -> dict[str, object]:
+        """Return the URL to open on the other device, and the code to enter there."""
+        instructions: dict[str, object] = {
             "verification_uri": self._device.verification_uri,
             "user_code": self._device.user_code,
         }
         if self._device.verification_uri_complete is not None:
-            shown["verification_uri_complete"] = self._device.verification_uri_complete
-        return shown
+            instructions["verification_uri_complete"] = self._device.verification_uri_complete
+        return instructions
 
     async def obtain(self, wait: Wait) -> PendingSession:
-        """Ask whether somebody has logged in, as often as the provider likes it, until there is an answer."""
+        """Poll the token endpoint at the provider's interval until somebody has logged in (RFC 8628, section 3.4)."""
         request, interval = device_request(self._device.device_code), self._device.interval
         while True:
             await wait.pause(interval)
             if self._clock.now().boot - self._since.boot >= self.lifetime:
                 raise self._failed(CodeExpired("nobody entered the code in time"))
-            response, sent = await self._tokens.send(self._account, self._login, request)
+            response, sent = await self._tokens.send(self._account, self._credentials, request)
             if not isinstance(response, Transient):
-                return self._granted(response, sent)
+                return self._pending_session(response, sent)
             interval = next_interval(interval, response)
             if isinstance(response, Busy) and response.retry_after is not None:
                 interval = max(interval, response.retry_after)
 
 
 class ClientFlow(Flow):
-    """A client that stands for itself (RFC 6749, section 4.4)."""
+    """The client credentials grant (RFC 6749, section 4.4)."""
 
     lifetime = _CLIENT_LIFETIME
 
     async def obtain(self, wait: Wait) -> PendingSession:
-        """Present the client's credentials: no person is needed."""
-        response, sent = await self._tokens.refresh(self._account, self._login, lambda: wait.called_off is None)
-        return self._granted(response, sent)
+        """Request a token; no person is needed."""
+        response, sent = await self._tokens.refresh(self._account, self._credentials, lambda: wait.called_off is None)
+        return self._pending_session(response, sent)

@@ -1,4 +1,4 @@
-"""Logins under way: one an account, each its client's, from the question to the session that comes of it."""
+"""Logins under way: at most one per account, each owned by the client that began it."""
 
 import logging
 import secrets
@@ -33,9 +33,9 @@ from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
 
-# How long a login waits for the one before it to free its port, in seconds.
+# Seconds that a login waits for the previous one to close its port.
 _MAKE_ROOM: Final = 3.0
-# How long a logout waits to know its provider's page, which it knows but after a start, in seconds.
+# Seconds that a logout waits for the provider's metadata, which is usually cached.
 _LOGOUT_PATIENCE: Final = 3.0
 _OWNER_HAS_GONE: Final = "whoever began the login has gone"
 
@@ -49,7 +49,7 @@ class LoginInProgress:
         self.login_id = secrets.token_urlsafe(16)
         self.session = session
         self.owner = owner
-        # None once it is over: its result may be asked for again, and what it holds must not stay.
+        # None once it is over: the result is kept, but the flow's secrets must not stay in memory.
         self.flow: Flow | None = flow
         self.switch_user = switch_user
         self.wait = Wait()
@@ -58,23 +58,23 @@ class LoginInProgress:
         self.closed = anyio.Event()
 
     async def ended(self) -> str | errors.AgentError | None:
-        """Whose session came of it, or why none did, once that is known."""
+        """Wait for the end; return the user's name or subject, or the error."""
         try:
             await self.over.wait()
         except errors.AgentError as error:
             return error
-        login = self.session.credentials
-        return None if login is None else login.name or login.subject
+        credentials = self.session.credentials
+        return None if credentials is None else credentials.name or credentials.subject
 
     def close(self) -> None:
-        """Keep the result, and nothing of the way to it."""
-        self.over.fail(agent_ending())  # unless it came to another end
-        self.flow, self.wait.answer = None, None
+        """Keep the result, and discard everything else."""
+        self.over.fail(agent_ending())  # no effect if there is a result already
+        self.flow, self.wait.result = None, None
         self.closed.set()
 
 
 class Logins:
-    """Begins sessions, and ends them."""
+    """Begins and ends sessions."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Logins:
         self._background = background
         self._admission = admission
         self._provider_for = provider_for
-        self._pending: dict[Session, LoginInProgress] = {}
+        self._logins: dict[Session, LoginInProgress] = {}
         self._ending = False
 
     # ---- by a refresh token
@@ -97,18 +97,18 @@ class Logins:
     async def import_refresh_token(
         self, session: Session, refresh_token: Secret, *, switch_user: bool, client_secret: Secret | None = None
     ) -> dict[str, object]:
-        """Take a refresh token over from somewhere else: one refresh proves it. The account's record.
+        """Import a refresh token of another program, check it by a refresh, and return the account's record.
 
-        Whatever fails, the session that was there stays.
+        On failure the present session stays.
 
         Args:
-            session: where it is to go.
-            refresh_token: used up by this, where the provider rotates.
-            switch_user: whether it may be another user's than before.
-            client_secret: what its client authenticates with.
+            session: the session to replace.
+            refresh_token: used up by this, if the provider rotates refresh tokens.
+            switch_user: whether it may belong to another user than the present session.
+            client_secret: the client's secret, if it has one; by default the one it used before.
 
         Raises:
-            AgentError: it can't be used; the text says why.
+            AgentError: the refresh token can't be used.
 
         """
         account = session.account
@@ -119,14 +119,14 @@ class Logins:
                 remedy=(remedies.log_in(account.name),),
             )
         self._refuse_what_is_known(refresh_token)
-        login = _login_of(account, client_secret or _known_secret(session), IMPORT, refresh_token)
+        credentials = _credentials_of(account, client_secret or _known_secret(session), IMPORT, refresh_token)
         arrival = Arrival(session, session.epoch, account)
         with self._table.expecting(arrival):
-            outcome, sent = await self._tokens.refresh(account, login, lambda: session.epoch == arrival.epoch)
+            outcome, sent = await self._tokens.refresh(account, credentials, lambda: session.epoch == arrival.epoch)
             if isinstance(outcome, Failure):
                 raise login_failed(account, outcome, IMPORT)
-            granted = PendingSession(account, login, outcome, sent)
-            await self._admission.admit(arrival, granted, IMPORT, switch_user=switch_user)
+            pending_session = PendingSession(account, credentials, outcome, sent)
+            await self._admission.admit(arrival, pending_session, IMPORT, switch_user=switch_user)
         return record(session, self._table.clock.now())
 
     def _refuse_what_is_known(self, refresh_token: Secret) -> None:
@@ -147,45 +147,45 @@ class Logins:
     async def begin(
         self, session: Session, owner: object, flow: str, *, switch_user: bool, client_secret: Secret | None
     ) -> dict[str, object]:
-        """Begin a login; another one of that account's is called off. What a person needs, as the protocol has it.
+        """Begin a login, call off the account's previous one, and return the instructions for the person.
 
         Args:
-            session: where it is to go.
-            owner: whose login it is: see `leave`.
-            flow: "browser" or "device"; an account of the client's own has neither.
-            switch_user: whether it may be another user's than before.
-            client_secret: what the client authenticates with; by default what it did before.
+            session: the session to replace.
+            owner: the connection that begins it; see `leave`.
+            flow: "browser" or "device"; ignored for an account with the client credentials grant.
+            switch_user: whether another user than that of the present session may log in.
+            client_secret: the client's secret, if it has one; by default the one it used before.
 
         Raises:
-            AgentError: it can't begin; the text says why.
+            AgentError: the login can't begin.
 
         """
-        # Before anything is waited for: a logout meanwhile has the last word.
+        # Read before the first await: a logout meanwhile must win.
         account, epoch = session.account, session.epoch
-        login = _login_of(account, client_secret or _known_secret(session), LOGIN)
+        credentials = _credentials_of(account, client_secret or _known_secret(session), LOGIN)
         if self._ending:
             raise agent_ending()
         before = self._supersede(session)
-        if before is not None:  # its port may be the one that is wanted
+        if before is not None:  # this login may need its port
             with anyio.move_on_after(_MAKE_ROOM):
                 await before.closed.wait()
-        begun = await self._flow(account, login, flow)
-        pending = LoginInProgress(session, epoch, account, owner, begun, switch_user=switch_user)
+        login_flow = await self._create_flow(account, credentials, flow)
+        login = LoginInProgress(session, epoch, account, owner, login_flow, switch_user=switch_user)
         try:
-            self._background.begin(lambda: self._run(pending, begun))
+            self._background.begin(lambda: self._run(login, login_flow))
             self._supersede(session)  # one that began at the same moment
-            self._pending[session] = pending
+            self._logins[session] = login
             await anyio.lowlevel.checkpoint()  # the owner may have left meanwhile
         except BaseException:
-            pending.wait.call_off(login_cancelled(account.name, _OWNER_HAS_GONE))
-            if self._pending.get(session) is not pending:
+            login.wait.call_off(login_cancelled(account.name, _OWNER_HAS_GONE))
+            if self._logins.get(session) is not login:
                 with anyio.CancelScope(shield=True):
-                    await begun.aclose()
+                    await login_flow.aclose()
             raise
-        expires_at = self._table.clock.now().wall + begun.lifetime
-        return {"login_id": pending.login_id, "expires_at": expires_at, **begun.shown()}
+        expires_at = self._table.clock.now().wall + login_flow.lifetime
+        return {"login_id": login.login_id, "expires_at": expires_at, **login_flow.instructions()}
 
-    async def _flow(self, account: Account, credentials: Credentials, flow: str) -> Flow:
+    async def _create_flow(self, account: Account, credentials: Credentials, flow: str) -> Flow:
         if not account.grant_type.has_user:
             return ClientFlow(account, credentials, self._tokens)
         provider = self._provider_for(account)
@@ -212,46 +212,46 @@ class Logins:
             ) from error
 
     def _supersede(self, session: Session) -> LoginInProgress | None:
-        """Call the session's login off, which may be long over; that one."""
-        before = self._pending.get(session)
+        """Call off the session's login, if any, and return it; it may be over already."""
+        before = self._logins.get(session)
         if before is not None:
             before.wait.call_off(login_cancelled(session.account.name, "another login was begun in place of this one"))
         return before
 
-    async def _run(self, pending: LoginInProgress, flow: Flow) -> None:
+    async def _run(self, login: LoginInProgress, flow: Flow) -> None:
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._serve, pending, flow)
-                failure = await self._failure(pending, flow)
+                tasks.start_soon(self._serve, login, flow)
+                failure = await self._failure(login, flow)
                 if failure is None:
-                    pending.over.resolve(None)
+                    login.over.resolve(None)
                 else:
-                    _log.info("login account=%s failed=%s", pending.session.account.name, failure.code)
-                    pending.over.fail(failure.with_traceback(None))
+                    _log.info("login account=%s failed=%s", login.session.account.name, failure.code)
+                    login.over.fail(failure.with_traceback(None))
                 await flow.aclose()
                 tasks.cancel_scope.cancel()
         finally:
-            pending.close()
+            login.close()
 
-    async def _serve(self, pending: LoginInProgress, flow: Flow) -> None:
-        """Answer the person's browser; without that there is nothing to wait for."""
+    async def _serve(self, login: LoginInProgress, flow: Flow) -> None:
+        """Serve the person's browser; if that fails, call the login off."""
         try:
-            await flow.serve(pending.ended, pending.wait)
+            await flow.serve(login.ended, login.wait)
         except Exception as error:  # noqa: BLE001 -- one login's defect must not end the agent
-            _log.error("defect account=%s in=login error=%s", pending.session.account.name, place(error))
-            pending.wait.call_off(internal_error())
+            _log.error("defect account=%s in=login error=%s", login.session.account.name, place(error))
+            login.wait.call_off(internal_error())
 
-    async def _failure(self, pending: LoginInProgress, flow: Flow) -> errors.AgentError | None:
-        """Bring a login to its end; why it came to nothing, if so."""
-        session, wait = pending.session, pending.wait
+    async def _failure(self, login: LoginInProgress, flow: Flow) -> errors.AgentError | None:
+        """Run a login to its end; return why it failed, or None."""
+        session, wait = login.session, login.wait
         try:
-            with self._table.expecting(pending.arrival):
-                granted = await flow.obtain(wait)
+            with self._table.expecting(login.arrival):
+                pending_session = await flow.obtain(wait)
                 await self._admission.admit(
-                    pending.arrival,
-                    granted,
+                    login.arrival,
+                    pending_session,
                     LOGIN,
-                    switch_user=pending.switch_user,
+                    switch_user=login.switch_user,
                     is_wanted=lambda: wait.called_off is None,
                 )
         except errors.AgentError as error:
@@ -267,7 +267,7 @@ class Logins:
         return await self._admission.log_out(session, revoke=revoke, shared=shared)
 
     async def end_session_url(self, session: Session) -> str | None:
-        """The provider's page that ends the browser's session, where there is one, and it is known in a moment."""
+        """Return the URL that ends the browser's session at the provider, if there is one and it is known in time."""
         account = session.account
         if not account.grant_type.has_user:
             return None
@@ -280,70 +280,70 @@ class Logins:
     # ---- what a client asks of its login
 
     async def result(self, login_id: str) -> dict[str, object]:
-        """The account's record, when the login is over. Raises an `AgentError` where none came of it."""
-        pending = self._find(login_id)
-        await pending.over.wait()
-        return record(pending.session, self._table.clock.now())
+        """Wait for the end of the login; return the account's record. Raises an `AgentError` if it failed."""
+        login = self._find(login_id)
+        await login.over.wait()
+        return record(login.session, self._table.clock.now())
 
-    def redirect(self, login_id: str, address: str) -> None:
-        """The address that the browser ended on, pasted by a person whose browser is on another machine.
+    def redirect(self, login_id: str, url: str) -> None:
+        """Take the redirect URL that a person pasted, whose browser is on another machine.
 
         Raises:
-            InvalidRequest: it isn't this login's; the wait goes on.
+            InvalidRequest: the URL is not this login's; the login goes on.
 
         """
-        pending = self._find(login_id)
-        if pending.over.is_done:
-            return  # it needs none any more
-        flow = pending.flow
-        found = flow.read_url(address) if isinstance(flow, BrowserFlow) else None
-        if found is None:
+        login = self._find(login_id)
+        if login.over.is_done:
+            return
+        flow = login.flow
+        result = flow.read_url(url) if isinstance(flow, BrowserFlow) else None
+        if result is None:
             raise errors.InvalidRequest(
                 "this is not the address that this login ends on: paste the whole address of the last page, "
                 "which begins with http://127.0.0.1 and has a state",
                 parameter="url",
             )
-        pending.wait.bring(found)
+        login.wait.set_result(result)
 
     def cancel(self, login_id: str) -> None:
-        """Call a login off. Raises `InvalidRequest` where there is no such login."""
-        pending = self._find(login_id)
-        pending.wait.call_off(login_cancelled(pending.session.account.name, "the login was cancelled"))
+        """Call a login off. Raises `InvalidRequest` if there is no such login."""
+        login = self._find(login_id)
+        login.wait.call_off(login_cancelled(login.session.account.name, "the login was cancelled"))
 
     def leave(self, owner: object) -> None:
-        """That client has gone, and with it its logins."""
-        for pending in self._pending.values():
-            if pending.owner is owner:
-                pending.wait.call_off(login_cancelled(pending.session.account.name, _OWNER_HAS_GONE))
+        """Call off the logins of a client that has disconnected."""
+        for login in self._logins.values():
+            if login.owner is owner:
+                login.wait.call_off(login_cancelled(login.session.account.name, _OWNER_HAS_GONE))
 
     def call_all_off(self) -> None:
-        """The agent is ending: nobody is waited for any more, and no login begins."""
+        """Call off all logins, and refuse new ones: the agent is ending."""
         self._ending = True
-        for pending in self._pending.values():
-            pending.wait.call_off(agent_ending())
+        for login in self._logins.values():
+            login.wait.call_off(agent_ending())
 
     def _find(self, login_id: str) -> LoginInProgress:
-        for pending in self._pending.values():
-            if secrets.compare_digest(pending.login_id.encode(), login_id.encode("utf-8", "replace")):
-                return pending
+        for login in self._logins.values():
+            if secrets.compare_digest(login.login_id.encode(), login_id.encode("utf-8", "replace")):
+                return login
         raise errors.InvalidRequest("there is no such login, or another one took its place", parameter="login_id")
 
 
 def _known_secret(session: Session) -> Secret | None:
-    """What the session's client authenticated with before, where it is to do so still."""
-    login, account = session.credentials, session.account
-    if login is None or account.token_endpoint_auth_method == NONE:
+    """Return the client secret of the session, if it is still valid for the account."""
+    credentials, account = session.credentials, session.account
+    if credentials is None or account.token_endpoint_auth_method == NONE:
         return None
-    return login.client_secret if login.is_bound_to(account.issuer, account.client_id) else None
+    return credentials.client_secret if credentials.is_bound_to(account.issuer, account.client_id) else None
 
 
-def _login_of(
+def _credentials_of(
     account: Account, secret: Secret | None, command: str, refresh_token: Secret | None = None
 ) -> Credentials:
-    """What the provider is asked as, before it says who logged in.
+    """Return the credentials of a login or import, before its user is known.
 
     Raises:
-        InvalidRequest: a secret is needed, or must not be given.
+        InvalidRequest: the client needs a secret, or must not have one.
 
     """
     method = account.token_endpoint_auth_method
@@ -363,7 +363,7 @@ def _login_of(
         client_id=account.client_id,
         audience=account.audience,
         subject=None,
-        # A client that stands for itself is known by its id.
+        # With the client credentials grant, the client is the user.
         name=None if account.grant_type.has_user else account.client_id,
         refresh_token=refresh_token,
         id_token=None,

@@ -1,4 +1,10 @@
-"""Acts on what sessions decide: runs their refreshes, ahead of time and on demand, each at most once at a time."""
+"""Runs the refreshes of sessions, ahead of time and on demand, one at a time for each session.
+
+Theory of operation. `Session.decide` says what a client's request needs; this module acts on it. All who need a token
+join the refresh in flight, since a rotated refresh token must not be sent twice. A refresh is never cancelled: its
+response may hold the only valid refresh token. If the session was replaced or logged out meanwhile (its epoch changed),
+the result is discarded, and the new refresh token revoked. A result is saved before it takes effect.
+"""
 
 import logging
 import random
@@ -27,33 +33,33 @@ from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
 
-# A timer sleeps no longer, so that a suspended machine or a clock that was set is noticed.
+# Seconds; the timer sleeps no longer, to notice a suspended machine or a changed clock.
 TICK: Final = 30.0
-# When the clock since boot gained that much on the one that stands still in suspend, the machine was suspended.
-_SUSPENDED: Final = 5.0
+# Seconds by which the boot clock must gain on the clock that stops in suspend, to count as a suspension.
+_MIN_SUSPENSION: Final = 5.0
 
 
 class Flight:
-    """A refresh in flight: of that login, for the token of that key. Its result belongs to that epoch."""
+    """A refresh in flight, for the token of that key. Its result is valid for one epoch only."""
 
     def __init__(self, session: Session, credentials: Credentials, key: TokenKey) -> None:
         self.account = session.account
         self.epoch = session.epoch
-        self.login = credentials
+        self.credentials = credentials
         self.key = key
-        # For clients: over when it is done, or its login has gone. Whether it says something of the session as it is.
+        # For clients: kept when it is done, or its login has gone; True if the result is about the current session.
         self.over = Promise[bool]()
         self.done = anyio.Event()
-        # What came after the login had gone is to be revoked, not stored; unless a logout wanted to keep it. And also
-        # where another session may end with it, if a logout wanted that.
+        # Whether to revoke a token that arrives after the login has gone (a logout may say no), and whether to do so
+        # even if another session may end with it.
         self.to_be_revoked = True
         self.revoke_shared = False
-        # What came of what came after the login had gone; None: nothing did.
+        # The revocation of a token that arrived after the login had gone; None if none arrived.
         self.late: Revocation | None = None
 
 
 class Refresher:
-    """Runs the refreshes of a table's sessions."""
+    """Runs the refreshes of all sessions of a table."""
 
     def __init__(
         self,
@@ -74,19 +80,19 @@ class Refresher:
         self._asleep_until = 0.0
 
     def now(self) -> Moment:
-        """The present moment."""
+        """Return the present moment."""
         return self._clock.now()
 
     # ---- the timer
 
     async def run(self) -> None:
-        """Refresh sessions ahead of time, until cancelled; a refresh that has begun comes to its end."""
-        asleep = self._asleep()
+        """Refresh sessions ahead of time, until cancelled; refreshes in flight go on."""
+        suspended = self._suspended_seconds()
         while True:
             self._wake = anyio.Event()
-            was_asleep, asleep = asleep, self._asleep()
-            if asleep - was_asleep > _SUSPENDED:
-                _log.info("resumed suspended_for=%.0fs", asleep - was_asleep)
+            previously_suspended, suspended = suspended, self._suspended_seconds()
+            if suspended - previously_suspended > _MIN_SUSPENSION:
+                _log.info("resumed suspended_for=%.0fs", suspended - previously_suspended)
                 self._forget_all_failures()
             self._table.publish_expiries()
             delay = self._start_what_is_due()
@@ -95,16 +101,16 @@ class Refresher:
                 await self._wake.wait()
 
     def reschedule(self) -> None:
-        """Something moved a session's next refresh."""
+        """Wake the timer: the time of a session's next refresh has changed."""
         self._wake.set()
 
     def attend_to(self, session: Session) -> None:
-        """A session was read from the store: refresh it, if that is due, or in time; the others are as they were."""
+        """Refresh a session that was just read from the store if it is due, or schedule its refresh."""
         if anyio.current_time() + self._start_if_due(session) < self._asleep_until:
             self._wake.set()
 
-    def _asleep(self) -> float:
-        """For how long the machine has been suspended, give or take a constant: only differences count."""
+    def _suspended_seconds(self) -> float:
+        """Return the seconds that the machine was suspended since boot, plus a constant: only differences count."""
         return self._clock.now().boot - self._clock.awake()
 
     def _forget_all_failures(self) -> None:
@@ -113,11 +119,11 @@ class Refresher:
                 self._table.publish(name)
 
     def _start_what_is_due(self) -> float:
-        """Start the refreshes that are due; for how many seconds there is nothing to do."""
+        """Start the refreshes that are due. Return the seconds until the next one."""
         return min((TICK, *map(self._start_if_due, self._table.sessions.values())))
 
     def _start_if_due(self, session: Session) -> float:
-        """Start a session's refresh if it is due; for how many seconds there is nothing to do about it."""
+        """Start a session's refresh if it is due. Return the seconds until the timer is needed."""
         now, delay = self._clock.now(), TICK
         session.forget_unused(now)
         due = session.next_due(now)
@@ -125,39 +131,39 @@ class Refresher:
             self.start(session, due[1])
         elif due is not None:
             delay = min(delay, now.until(due[0]))
-        left = session.remaining(now)
-        return min(delay, left) if left > 0 else delay
+        remaining = session.remaining(now)
+        return min(delay, remaining) if remaining > 0 else delay
 
     # ---- refreshes
 
     def start(self, session: Session, key: TokenKey = MAIN) -> Flight | None:
-        """Start a refresh for that token, or find the one in flight, for whichever; None when the agent is ending."""
+        """Start a refresh for that token, or return the one in flight, for any token; None if the agent is ending."""
         flight = self._flight(session)
         if flight is not None:
             return flight
         if not self._background.accepts_work:
             return None
-        login = session.start(self._clock.now(), key)
-        flight = self._flights[session, session.epoch] = Flight(session, login, key)
+        credentials = session.start(self._clock.now(), key)
+        flight = self._flights[session, session.epoch] = Flight(session, credentials, key)
         name = flight.account.name
         self._table.publish(name)
-        self._background.begin(lambda: self._fly(session, flight), f"refresh {name}")
+        self._background.begin(lambda: self._run_flight(session, flight), f"refresh {name}")
         return flight
 
     def _flight(self, session: Session) -> Flight | None:
-        """The refresh in flight for the session's current login."""
+        """Return the refresh in flight for the session's current login, if any."""
         return self._flights.get((session, session.epoch))
 
-    async def _fly(self, session: Session, flight: Flight) -> None:
+    async def _run_flight(self, session: Session, flight: Flight) -> None:
         try:
             response, sent = await self._present(session, flight)
             await self._finish(session, flight, response, sent)
             if isinstance(response, TokenResponse) and not session.is_current(flight.epoch):
                 flight.late = Revocation()
                 if flight.to_be_revoked:
-                    granted = response.refresh_token or flight.login.refresh_token
-                    login = replace(flight.login, refresh_token=granted)
-                    flight.late = await self._tokens.revoke(flight.account, login, shared=flight.revoke_shared)
+                    refresh_token = response.refresh_token or flight.credentials.refresh_token
+                    credentials = replace(flight.credentials, refresh_token=refresh_token)
+                    flight.late = await self._tokens.revoke(flight.account, credentials, shared=flight.revoke_shared)
         finally:
             del self._flights[session, flight.epoch]
             flight.done.set()
@@ -166,68 +172,72 @@ class Refresher:
             self.reschedule()
 
     async def _present(self, session: Session, flight: Flight) -> tuple[TokenResponse | Failure, Moment]:
-        """Present the session's refresh token, and where the provider calls that dead, one that another put there.
+        """Send the session's refresh token; on invalid_grant, try a newer one that another process put in the store.
 
-        What came of the last one, and when that was sent.
+        Return the last response, and when its request was sent.
         """
 
         def is_wanted() -> bool:
             return session.epoch == flight.epoch and session.blocked_by_config is None
 
         while True:
-            if flight.login.refresh_token is not None:
-                await self._saver.record_sent(session, flight.login.refresh_token)
+            if flight.credentials.refresh_token is not None:
+                await self._saver.record_sent(session, flight.credentials.refresh_token)
             if not is_wanted():
                 return Transient("its login has gone"), self._clock.now()
-            response, sent = await self._tokens.refresh(flight.account, flight.login, is_wanted, flight.key)
-            # Only a refresh that asks for no token in particular can end a session.
-            can_end = flight.key == MAIN and flight.login.refresh_token is not None and is_wanted()
+            response, sent = await self._tokens.refresh(flight.account, flight.credentials, is_wanted, flight.key)
+            # Only a refresh of the main token can end a session.
+            can_end = flight.key == MAIN and flight.credentials.refresh_token is not None and is_wanted()
             if not isinstance(response, InvalidGrant) or not can_end:
                 return response, sent
             try:
-                found = await self._saver.reload(session)
+                stored = await self._saver.reload(session)
             except StoreError as error:
-                reason = f"{response.reason}, and the store can't tell whether another one took its place: {error}"
+                reason = f"{response.reason}, and the store can't be checked for a newer refresh token: {error}"
                 return Transient(printable(reason)), sent
-            other = session.successor(found)
-            if other is None or not self._saver.fingerprints.is_new(other) or not session.is_current(flight.epoch):
+            successor = session.successor(stored)
+            if (
+                successor is None
+                or not self._saver.fingerprints.is_new(successor)
+                or not session.is_current(flight.epoch)
+            ):
                 return response, sent
             name = flight.account.name
             _log.info("refresh account=%s outcome=ended found='another refresh token in the store'", name)
-            session.replace_refresh_token(other)
-            flight.login = replace(flight.login, refresh_token=other)
+            session.replace_refresh_token(successor)
+            flight.credentials = replace(flight.credentials, refresh_token=successor)
 
     async def _finish(self, session: Session, flight: Flight, response: TokenResponse | Failure, sent: Moment) -> None:
-        """Save what came of a refresh before it takes effect, and let it; unless its login has gone."""
+        """Save the result of a refresh, and then apply it, unless its login has gone."""
         effects = session.finish(flight.epoch, response, sent, self._clock.now(), self._chance())
         if effects.save is not None:
             await self._saver.save(session, effects.save)
         if session.settle(effects):
             self._report(session, flight.key)
             ended = isinstance(response, Failure) and not isinstance(session.state, Active)
-            if ended or session.profile is not effects.result.profile:  # one may have come meanwhile
+            if ended or session.profile is not effects.result.profile:  # a profile may have arrived meanwhile
                 self._saver.save_soon(session)
-            # It failed, and the account was changed meanwhile: that says nothing of the account as it is now.
+            # It failed with a configuration that has changed since: the failure says nothing about the new one.
             if session.account != flight.account and session.forget_failures():
                 flight.over.resolve(False)
 
     def _report(self, session: Session, key: TokenKey) -> None:
         name, state = session.account.name, session.state
         what = f" audience={printable(key.audience)!r} scope={printable(key.scope)!r}" if key != MAIN else ""
-        renewal = state.retries.get(key) or Idle() if isinstance(state, Active) and key != MAIN else None
-        if isinstance(state, Active) and isinstance(renewal or state.refresh, Idle):
+        key_state = state.retries.get(key) or Idle() if isinstance(state, Active) and key != MAIN else None
+        if isinstance(state, Active) and isinstance(key_state or state.refresh, Idle):
             _log.info("refresh account=%s%s outcome=ok refreshes=%d", name, what, session.refreshes)
         else:
-            reason = renewal.failure.reason if isinstance(renewal, Retrying) else session.reason
+            reason = key_state.failure.reason if isinstance(key_state, Retrying) else session.reason
             _log.warning("refresh account=%s%s outcome=failed reason=%r", name, what, reason)
 
     # ---- clients that wait
 
     async def token(self, session: Session, demand: Demand, rate_limit: RateLimit, timeout: float) -> AccessToken:
-        """The token that the demand is for, from a refresh if need be.
+        """Return the token that the demand is for, refreshing it if needed.
 
         Raises:
-            AgentError: there is none; `Timeout` when it takes longer than `timeout` seconds.
+            AgentError: there is no such token. `Timeout` if it takes longer than `timeout` seconds.
 
         """
         waited = False
@@ -249,10 +259,10 @@ class Refresher:
                     waited = await flight.over.wait() and flight.key == demand.key
 
     async def refresh(self, session: Session, rate_limit: RateLimit, timeout: float) -> AccessToken:
-        """A token from a refresh that a person asked for: past failures and the backoff don't count.
+        """Refresh for a user who asked for it, ignoring past failures and the backoff; return the token.
 
         Raises:
-            AgentError: there is none; `Timeout` when it takes longer than `timeout` seconds.
+            AgentError: there is no token. `Timeout` if it takes longer than `timeout` seconds.
 
         """
         demand = session.demand_newer()
@@ -271,7 +281,7 @@ class Refresher:
         return decision
 
     def leave_login(self, session: Session, *, revoke: bool = True, shared: bool = False) -> Flight | None:
-        """Let no client wait any longer for the refresh of a login that is about to go; return the one in flight."""
+        """Release the clients that wait for the refresh of a login that is about to go; return that refresh, if any."""
         flight = self._flight(session)
         if flight is not None:
             flight.to_be_revoked, flight.revoke_shared = revoke, shared

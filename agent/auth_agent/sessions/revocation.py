@@ -1,8 +1,8 @@
-"""Which refresh tokens may be revoked, and what came of it.
+"""Which refresh tokens may be revoked.
 
-A revocation may end the whole grant (RFC 7009, section 2.1): at many providers that is all that a user granted to a
-client, and the logins of a person in one browser share it. So a refresh token that is no longer needed, since a login
-replaced it or was refused, is forgotten. It is revoked only where no session that stays may belong to the same grant.
+Theory of operation. A revocation may end the whole authorization grant (RFC 7009, section 2.1), which at many providers
+covers everything that a user granted to a client: all sessions of that user and client. So a refresh token that is no
+longer needed is revoked only if no remaining session may belong to the same grant; otherwise it is just deleted.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active, Credentials, Locked, LoggedOut
 from auth_agent.urls import is_same_issuer
 
-_FEW: Final = 3  # accounts that a sentence names
+_MAX_NAMES: Final = 3  # accounts that a message names
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """What came of a refresh token that was to be revoked; true where the provider took it back.
+    """The result of a revocation; true if the provider revoked the token.
 
-    `shared_with` names the accounts for whose sessions' sake the provider was not asked.
+    `shared_with` names the accounts whose sessions might have ended, so that nothing was sent.
     """
 
     revoked: bool = False
@@ -32,23 +32,23 @@ class Revocation:
 
     @property
     def reason(self) -> str | None:
-        """Why the provider was not asked, as a sentence; None where no other session was the reason."""
+        """Why no revocation was sent, or None if that was not because of other sessions."""
         if not self.shared_with:
             return None
-        names, more = self.shared_with[:_FEW], len(self.shared_with) - _FEW
-        named = [*names, f"{more} more"] if more > 0 else list(names)
-        whose = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-        sessions, which = ("session", "has") if len(named) == 1 else ("sessions", "have")
+        names, more = self.shared_with[:_MAX_NAMES], len(self.shared_with) - _MAX_NAMES
+        listed = [*names, f"{more} more"] if more > 0 else list(names)
+        accounts = " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
+        sessions, which = ("session", "has") if len(listed) == 1 else ("sessions", "have")
         return (
-            f"revoking its refresh token may also end the {sessions} of {whose}, "
+            f"revoking its refresh token may also end the {sessions} of {accounts}, "
             f"which {which} the same client and may have the same user"
         )
 
 
 class Arrival:
-    """A login or import on its way to become an account's session, begun in that epoch of it.
+    """A login or import under way, begun in that epoch of the session.
 
-    `is_asked_for` tells whether the provider may have granted its tokens: from then on a revocation may end them.
+    `is_asked_for` returns whether the provider may have issued its tokens, which a revocation could end.
     """
 
     def __init__(
@@ -60,21 +60,23 @@ class Arrival:
         self._is_asked_for = is_asked_for
 
     def may_end_with(self, credentials: Credentials) -> bool:
-        """Whether it may end when that login's refresh token is revoked; nobody knows yet whose it is."""
+        """Whether revoking those credentials may end it; its user is not known yet."""
         return self.session.epoch == self.epoch and self._is_asked_for() and _is_of(self._account, credentials)
 
 
 def may_end_with(session: Session, credentials: Credentials) -> bool:
-    """Whether a session may end when that login's refresh token is revoked; not one that has nothing left to lose."""
+    """Whether revoking those credentials may end the session, if it has anything left to lose."""
     state = session.state
-    if isinstance(state, Locked):  # there may be a session, and nobody knows whose
+    if isinstance(state, Locked):  # the store may hold a session, of an unknown user
         return _is_of(session.account, credentials)
     if isinstance(state, LoggedOut) or not (isinstance(state, Active) or state.can_retry):
         return False
-    left = state.credentials
-    is_same_client = is_same_issuer(left.issuer, credentials.issuer) and left.client_id == credentials.client_id
+    remaining = state.credentials
+    is_same_client = (
+        is_same_issuer(remaining.issuer, credentials.issuer) and remaining.client_id == credentials.client_id
+    )
     return is_same_client and (
-        left.subject is None or credentials.subject is None or left.subject == credentials.subject
+        remaining.subject is None or credentials.subject is None or remaining.subject == credentials.subject
     )
 
 

@@ -1,10 +1,12 @@
-"""Keeps sessions in the store: reads them at the start, saves them, buries them, and goes on until it is done.
+"""Keeps sessions in the store: reads them at the start, saves and deletes them, and retries until that succeeds.
 
-One task does all that concerns the store, one call after the other: what has to be saved, and in turns with that it
-reads, first what a client waits for. Nobody else ever waits for the store longer than he said.
+Theory of operation. A store may hang, be locked, or lose power during a write. So one task makes all calls of the
+store, one after the other; everybody else waits for it with a timeout. It alternates between saves and reads, starting
+with what a client waits for. A session has one pending write, always for its newest state: when saves overlap, an older
+state is never written last.
 
-This is the queue. What an entry and its note mean after a crash is in recovery.py; when a failing store is tried again,
-and when a person is asked to unlock it, in storage/health.py.
+This module is the queue. recovery.py decides what an entry and its note mean after a crash; storage/health.py decides
+when a failing store is retried, and when the user is asked to unlock it.
 """
 
 import logging
@@ -35,26 +37,25 @@ from auth_agent_client.remedy import remedies_to_wire
 
 _log = logging.getLogger(__name__)
 
-# Seconds that a client waits for its session to be read, and for a refreshed one to be saved.
+# Seconds that a client waits for its session to be read, and for a refreshed session to be saved.
 READ_PATIENCE: Final = 5.0
 SAVE_PATIENCE: Final = 1.0
-# After so long without work the store may let go of what it holds.
+# Seconds without work after which the store is released.
 _RELEASE_AFTER: Final = 30.0
 
 UNREAD: Final = "the agent has just started, and not read it from the store yet"
 
 
-# A session whose entry is to be written (True), or read.
+# A session, and whether its entry is to be written (True) or read.
 _Work = tuple[Session, bool]
 
 
 @dataclass(slots=True)
 class _PendingWrite:
-    """What is to be done about one account's entry, and who waits for it.
+    """What to write to one account's entry, and who waits for it.
 
-    `wanted`: what the store should have, while it may have something else; None: nothing. `version` tells a change of
-    it that came while it was being written. `sent`: the refresh tokens that were out by then; those that go out while
-    it is being written are not answered by it.
+    `wanted`: what the store should have while `dirty`; None: no entry. `version` changes with `wanted`, to detect a
+    change during a write. `sent`: the refresh tokens sent before `wanted` was set; later ones stay noted.
     """
 
     wanted: StoredSession | None = None
@@ -64,9 +65,9 @@ class _PendingWrite:
     settled: anyio.Event = field(default_factory=anyio.Event)
     # The fingerprint of the refresh token that the store was last known to have.
     has: str | None = None
-    # Who waits to know what the store has.
+    # Those who wait for the entry to be read.
     readings: list[Promise[StoredSession | None]] = field(default_factory=list[Promise[StoredSession | None]])
-    # What the store was last known to have, as far as it matters where writes are expensive.
+    # `_write_key` of what the store was last known to have.
     write_key: object = None
 
 
@@ -84,7 +85,7 @@ class Saver:
 
         Args:
             table: the sessions; those that are locked are read.
-            store: where they are kept.
+            store: where they are stored.
             journal: what is noted beside it.
             on_restored: called when a session was read, and may be due to be refreshed.
 
@@ -101,7 +102,7 @@ class Saver:
         self._unread: dict[Session, None] = {}
         self._wake = anyio.Event()
         self._health = StoreHealth()
-        # When what has failed, and not succeeded since, was tried last; and whether the last of all was a write.
+        # When each work that still fails was last tried; and whether the last work was a write.
         self._failed: dict[_Work, float] = {}
         self._wrote = False
         self._unsorted = False
@@ -109,7 +110,7 @@ class Saver:
         self._asking = anyio.CancelScope()
 
     def about(self) -> dict[str, object]:
-        """The store, and what it lacks, for `status`."""
+        """Return the state of the store for `status`."""
         problem = self._health.problem
         return {
             "name": self._store.name,
@@ -119,13 +120,13 @@ class Saver:
             "problem": None if problem is None else problem.reason,
             "remedy": remedies_to_wire(() if problem is None else problem.remedy),
             "unread": len(self._unread),
-            "unsaved": sum(desk.dirty for desk in self._pending_writes.values()),
+            "unsaved": sum(pending_write.dirty for pending_write in self._pending_writes.values()),
         }
 
     # ---- reading
 
     def read_all(self) -> None:
-        """Put the locked sessions on the list: they are read as soon as it goes, the most urgent first."""
+        """Queue the locked sessions: they are read as soon as possible, the most urgent first."""
         self._unread.update(dict.fromkeys(self._table.locked()))
         self._unsorted = True
         problem = self._health.problem
@@ -136,10 +137,7 @@ class Saver:
         self._wake.set()
 
     async def wait_until_loaded(self, session: Session, patience: float = READ_PATIENCE) -> None:
-        """Wait until a locked session has been read, for so many seconds at most; it is read next.
-
-        While the store is known to fail, nobody waits for it.
-        """
+        """Read a locked session next, and wait at most `patience` seconds for that; not while the store fails."""
         if session in self._unread:
             self._health.want()
             self._hasten()
@@ -148,10 +146,10 @@ class Saver:
                     await self._read(session, patience)
 
     async def reload(self, session: Session) -> StoredSession | None:
-        """What the store has of a session now.
+        """Return what the store has of a session now.
 
         Raises:
-            StoreError: it can't be told.
+            StoreError: the store could not be read.
 
         """
         try:
@@ -173,27 +171,24 @@ class Saver:
         raise StoreError("the store takes too long")
 
     async def check(self) -> None:
-        """Whether the next agent could read the sessions that this one has.
+        """Check that the next agent could read this one's sessions.
 
         Raises:
-            StoreError: it couldn't; the text says why.
+            StoreError: it could not.
 
         """
-        session = next((one for one in self._table.sessions.values() if one.credentials is not None), None)
+        session = next((s for s in self._table.sessions.values() if s.credentials is not None), None)
         if session is not None:
             await self.reload(session)
 
     # ---- saving
 
     async def save(self, session: Session, stored: StoredSession, patience: float = SAVE_PATIENCE) -> None:
-        """Have that in the store, however long it takes; wait for it so many seconds at most.
-
-        While the store is known to fail, nobody waits for it.
-        """
+        """Save a session, retrying as needed; wait at most `patience` seconds, and not while the store fails."""
         await self._settle(session, self._want(session, stored).settled, patience)
 
     def saved_event(self, session: Session) -> anyio.Event:
-        """Set when the store has what it should have of a session, and nothing from before; or where there is none."""
+        """Return the event that is set when the session's newest state is in the store, or there is no store."""
         if not isinstance(self._health.problem, StoreMissing):
             return self._pending_write(session).settled
         nothing_to_wait_for = anyio.Event()
@@ -201,19 +196,19 @@ class Saver:
         return nothing_to_wait_for
 
     def save_soon(self, session: Session) -> None:
-        """Have the session as it is now in the store, as soon as it goes."""
+        """Save the session's present state, without waiting."""
         self._want(session, session.snapshot())
 
     async def mark_deleted(self, session: Session) -> None:
-        """Have nothing in the store, for as long as it takes; what it has is dead when this comes back."""
+        """Delete the session's entry, retrying until that succeeds; on return it is marked as dead in the journal."""
         self._unread.pop(session, None)
-        # First: what was still to be saved must not be, as if it had come after this logout.
+        # Before the tombstone: a pending save must not be written as if it came after this logout.
         settled = self._want(session, None).settled
         await self._journal.mark_deleted(session.account.name, secrets.token_hex(8))
         await self._settle(session, settled, SAVE_PATIENCE)
 
     async def record_sent(self, session: Session, refresh_token: Secret) -> None:
-        """A refresh token is about to be presented: noted, lest the agent die before its successor is saved."""
+        """Note that a refresh token is about to be sent, in case the agent dies before its successor is saved."""
         has = self._pending_write(session).has
         await self._journal.record_sent(session.account.name, refresh_token.fingerprint(), session.used_at, has)
 
@@ -225,15 +220,15 @@ class Saver:
             self._mark(session, saved=False)
 
     def _want(self, session: Session, stored: StoredSession | None) -> _PendingWrite:
-        desk = self._pending_write(session)
-        desk.wanted, desk.dirty = stored, True
-        desk.sent = tuple(self._journal.note(session.account.name).sent)
-        desk.version += 1
-        desk.settled = anyio.Event() if desk.settled.is_set() else desk.settled
+        pending_write = self._pending_write(session)
+        pending_write.wanted, pending_write.dirty = stored, True
+        pending_write.sent = tuple(self._journal.note(session.account.name).sent)
+        pending_write.version += 1
+        pending_write.settled = anyio.Event() if pending_write.settled.is_set() else pending_write.settled
         self._hasten()
         if type(self._health.problem) is StoreError and (session, True) not in self._failed:
-            self._health.retry(anyio.current_time())  # it was another entry's failure, perhaps
-        return desk
+            self._health.retry(anyio.current_time())  # the failure may have been another entry's
+        return pending_write
 
     def _pending_write(self, session: Session) -> _PendingWrite:
         return self._pending_writes.setdefault(session, _PendingWrite())
@@ -245,7 +240,7 @@ class Saver:
     # ---- the one task
 
     async def run(self) -> None:
-        """Do what is to be done, until cancelled."""
+        """Read and write entries until cancelled."""
         async with anyio.create_task_group() as self._tasks:
             while True:
                 self._wake = anyio.Event()
@@ -261,21 +256,20 @@ class Saver:
                     await self._release()
 
     async def drain(self, patience: float) -> None:
-        """Wait until all is saved that has to be, for so many seconds at most.
-
-        Where a person would have to help, only for a moment.
-        """
+        """Wait until everything is saved, at most `patience` seconds; at most a second if that needs a person."""
         with anyio.move_on_after(min(patience, SAVE_PATIENCE) if self._health.needs_a_person else patience):
-            while dirty := next((desk for desk in self._pending_writes.values() if desk.dirty), None):
+            while dirty := next(
+                (pending_write for pending_write in self._pending_writes.values() if pending_write.dirty), None
+            ):
                 self._hasten()
-                with anyio.move_on_after(HASTE):  # then once more: there is no later
+                with anyio.move_on_after(HASTE):  # then try again: the agent is ending
                     await dirty.settled.wait()
-        lost = [session.account.name for session, desk in self._pending_writes.items() if desk.dirty]
+        lost = [session.account.name for session, pending_write in self._pending_writes.items() if pending_write.dirty]
         if lost:
             _log.warning("unsaved accounts=%s", ",".join(lost))
 
     async def _sort(self) -> None:
-        """Put those first whose refresh was interrupted, which has to be repeated soon, and then what was used last."""
+        """Sort the queue: first interrupted refreshes, which must be repeated soon, then the most recently used."""
         if self._unsorted:
             self._unsorted = False
             await self._journal.read(session.account.name for session in self._unread)
@@ -287,13 +281,15 @@ class Saver:
         return not self._journal.note(session.account.name).sent, -session.used_at
 
     def _next(self) -> _Work | None:
-        """What to do next: save, and in turns with that read, first what somebody waits for."""
-        dirty = [(session, True) for session, desk in self._pending_writes.items() if desk.dirty]
-        awaited = [(session, False) for session, desk in self._pending_writes.items() if desk.readings]
+        """Return what to do next: saves and reads alternate; reads that somebody waits for come first."""
+        dirty = [(session, True) for session, pending_write in self._pending_writes.items() if pending_write.dirty]
+        awaited = [
+            (session, False) for session, pending_write in self._pending_writes.items() if pending_write.readings
+        ]
         reads = [*awaited, *((session, False) for session in self._unread)]
-        # In turns: saves without end must keep nobody waiting, nor a refresh that was interrupted past its overlap.
+        # Alternate: endless saves must not delay clients, nor an interrupted refresh beyond the provider's overlap.
         works = [*reads[:1], *dirty, *reads] if self._wrote else [*dirty, *reads]
-        # What has failed is tried again when all else was: one entry that can't be had keeps no other from its turn.
+        # Failed work is retried after all other work: one bad entry must not block the others.
         return min(works, key=lambda work: self._failed.get(work, 0), default=None)
 
     async def _do(self, work: _Work) -> None:
@@ -303,7 +299,7 @@ class Saver:
         except StoreError as error:
             self._failed[work] = anyio.current_time()
             self._fail(error)
-        except Exception as error:  # noqa: BLE001 -- an entry that nobody foresaw must not end the keeping of all others
+        except Exception as error:  # noqa: BLE001 -- a defect with one entry must not stop the saving of all others
             _log.error("defect in=saver error=%s", place(error))
             self._failed[work] = anyio.current_time()
             self._fail(StoreError("a defect of the agent; its log says more"))
@@ -323,74 +319,74 @@ class Saver:
 
     # ---- writing
 
-    async def _write(self, session: Session, desk: _PendingWrite) -> None:
-        # To the back: should it fail, it isn't in the way of the others.
+    async def _write(self, session: Session, pending_write: _PendingWrite) -> None:
+        # Move it to the back: if it fails, it does not block the others.
         self._pending_writes[session] = self._pending_writes.pop(session)
-        version, sent, name = desk.version, desk.sent, session.account.name
+        version, sent, name = pending_write.version, pending_write.sent, session.account.name
         tombstone = self._journal.note(name).tombstone
         try:
-            if desk.wanted is None:
+            if pending_write.wanted is None:
                 await self._store.delete(name)
-                fingerprint, desk.write_key = None, None
+                fingerprint, pending_write.write_key = None, None
             else:
-                kept = replace(desk.wanted, after=tombstone)
-                fingerprint = kept.fingerprint
-                if not self._store.expensive_writes or desk.write_key != _write_key(kept):
-                    await self._store.write(name, dump(name, kept, self._boot_id, self._store.max_length))
-                desk.write_key = _write_key(kept)
+                stored = replace(pending_write.wanted, after=tombstone)
+                fingerprint = stored.fingerprint
+                if not self._store.expensive_writes or pending_write.write_key != _write_key(stored):
+                    await self._store.write(name, dump(name, stored, self._boot_id, self._store.max_length))
+                pending_write.write_key = _write_key(stored)
         except StoreError as error:
-            if (
-                isinstance(error, StoreMissing) and desk.wanted is None
-            ):  # what never held anything has nothing to delete
-                self._settled(session, desk, version)
+            if isinstance(error, StoreMissing) and pending_write.wanted is None:  # there is nothing to delete
+                self._settled(session, pending_write, version)
             else:
                 self._mark(session, saved=False)
             raise
-        desk.has = fingerprint
+        pending_write.has = fingerprint
         await self._journal.saved(name, fingerprint, tombstone, sent)
-        self._settled(session, desk, version)
+        self._settled(session, pending_write, version)
 
-    def _settled(self, session: Session, desk: _PendingWrite, version: int) -> None:
-        """The store has what it should have, unless that has changed meanwhile."""
-        if desk.version == version:
-            desk.dirty = False
-            desk.settled.set()
+    def _settled(self, session: Session, pending_write: _PendingWrite, version: int) -> None:
+        """Mark the write as done, unless the wanted state has changed since."""
+        if pending_write.version == version:
+            pending_write.dirty = False
+            pending_write.settled.set()
             self._mark(session, saved=True)
 
     # ---- reading
 
     async def _fetch(self, session: Session) -> None:
         name = session.account.name
-        # To the back, as above.
+        # Move it to the back, as above.
         if session in self._unread:
             self._unread[session] = self._unread.pop(session)
-        kept = self._interpret(session, await self._store.read(name))
+        stored = self._interpret(session, await self._store.read(name))
         if session in self._unread:
             del self._unread[session]
-            self._restore(session, kept)
-        desk = self._pending_write(session)
-        readings, desk.readings = desk.readings, []
+            self._restore(session, stored)
+        pending_write = self._pending_write(session)
+        readings, pending_write.readings = pending_write.readings, []
         for reading in readings:
-            reading.resolve(kept)
+            reading.resolve(stored)
 
-    def _interpret(self, session: Session, text: Secret | None) -> StoredSession | None:
-        """What an entry says; None where there is none, or a dead one."""
-        if text is None:
+    def _interpret(self, session: Session, entry: Secret | None) -> StoredSession | None:
+        """Return the session in an entry; None if there is none, or a dead one."""
+        if entry is None:
             return None
         name = session.account.name
         try:
-            kept = load(text, name, self._boot_id, self._clock.now())
+            stored = load(entry, name, self._boot_id, self._clock.now())
         except EntryError as error:
             _log.error("store account=%s error=%r", name, str(error))
-            kept = unreadable(session.account, str(error))
-        return alive(kept, self._journal.note(name))
+            stored = unreadable(session.account, str(error))
+        return alive(stored, self._journal.note(name))
 
     def _restore(self, session: Session, stored: StoredSession | None) -> None:
-        name, desk = session.account.name, self._pending_write(session)
+        name, pending_write = session.account.name, self._pending_write(session)
         recovery = recover(stored, self._journal.note(name), self.fingerprints, self._clock.now())
         for fingerprint in recovery.replaced:
             self.fingerprints.record_replaced(fingerprint)
-        desk.has, desk.write_key = (None, None) if stored is None else (stored.fingerprint, _write_key(stored))
+        pending_write.has, pending_write.write_key = (
+            (None, None) if stored is None else (stored.fingerprint, _write_key(stored))
+        )
         session.restore(recovery.stored)
         if recovery.is_deleted:
             self._want(session, None)
@@ -404,8 +400,8 @@ class Saver:
         now = anyio.current_time()
         if self._health.fail(error, now):
             _log.warning("store name=%s state=%s problem=%r", self._store.name, error.state, str(error))
-        for desk in self._pending_writes.values():
-            readings, desk.readings = desk.readings, []
+        for pending_write in self._pending_writes.values():
+            readings, pending_write.readings = pending_write.readings, []
             for reading in readings:
                 reading.fail(error)
         if isinstance(error, StoreMissing):
@@ -415,13 +411,13 @@ class Saver:
             self._tasks.start_soon(self._ask)
 
     def _do_without(self) -> None:
-        """There is no such store, and there never was: the sessions begin empty, and live in memory until there is."""
+        """Start with empty sessions, kept in memory: there is no store, and never was."""
         unread, self._unread = self._unread, {}
         for session in unread:
             self._restore(session, None)
 
     def _lock_all(self, error: StoreError) -> None:
-        """Say why the sessions that are not read yet can't be."""
+        """Show in unread sessions why they can't be read."""
         for session in self._unread:
             if session.lock(error.reason, error.remedy):
                 self._table.publish(session.account.name)
@@ -448,12 +444,12 @@ class Saver:
                 self._table.publish(session.account.name)
 
     def _hasten(self) -> None:
-        """Somebody waits: bring the next attempt forward."""
+        """Shorten the pause before the next attempt, because somebody waits."""
         self._health.hasten()
         self._wake.set()
 
 
 def _write_key(stored: StoredSession) -> object:
-    """What is worth a write where writes are expensive."""
+    """Return what must change for a write, in a store whose writes are expensive."""
     reason = stored.state.reason if isinstance(stored.state, LoginRequired) else None
     return stored.fingerprint, reason, stored.epoch, stored.after

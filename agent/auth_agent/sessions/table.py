@@ -1,4 +1,4 @@
-"""The live sessions, one for each account of the configuration, and who watches them."""
+"""The live sessions, one per account of the configuration, and their watchers."""
 
 import difflib
 import random
@@ -16,14 +16,14 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Credentials, Locked
 from auth_agent_client import errors
 
-_FEW: Final = 50  # accounts among which the nearest name is looked for: that takes its time
+_MAX_COMPARED: Final = 50  # accounts that are compared with a misspelled name: difflib is slow
 
 
 class Watcher(Protocol):
-    """Who wants to know when a record changes."""
+    """Is notified when a record changes."""
 
     def changed(self, account: str) -> None:
-        """That account's record changed. Must not raise, nor wait."""
+        """The account's record changed. Must not raise or block."""
         ...
 
 
@@ -33,13 +33,13 @@ class Table:
     def __init__(
         self, config: Config, clock: Clock, chance: Callable[[], float] = random.random, *, unread: str | None = None
     ) -> None:
-        """Make the sessions of that configuration.
+        """Create the sessions of a configuration.
 
         Args:
-            config: the accounts.
-            clock: the time.
-            chance: in [0, 1), spreads what would happen at the same moment.
-            unread: why a new session is locked, where a store has to be read first; None: it is logged out.
+            config: the configuration.
+            clock: the clock.
+            chance: returns a random number in [0, 1), which spreads refreshes over time.
+            unread: why new sessions are locked, if a store must be read first; None: they are logged out.
 
         """
         self._unread = unread
@@ -48,7 +48,7 @@ class Table:
         self.sessions: dict[str, Session] = {}
         self._chance = chance
         self._watchers: list[Watcher] = []
-        self._shown: dict[str, str] = {}
+        self._published_states: dict[str, str] = {}
         # Sessions whose account vanished from the configuration: it may come back.
         self._removed: dict[str, Session] = {}
         # Logins and imports that may become sessions.
@@ -58,7 +58,7 @@ class Table:
     # ---- finding
 
     def session(self, name: str | None) -> Session:
-        """The session of that account, or of the default one.
+        """Return the session of that account, or of the default account.
 
         Raises:
             UnknownAccount: the configuration has no such account.
@@ -75,34 +75,36 @@ class Table:
                 )
             names = ", ".join(self.sessions)
             raise errors.InvalidRequest(f"which account? there is no default among: {names}", parameter="account")
-        found = self.sessions.get(name)
-        if found is not None:
-            return found
-        near = difflib.get_close_matches(name, self.sessions, n=1) if len(self.sessions) <= _FEW else []
-        if near:
-            raise errors.UnknownAccount(f"there is no account {name}; did you mean {near[0]}?")
+        session = self.sessions.get(name)
+        if session is not None:
+            return session
+        matches = difflib.get_close_matches(name, self.sessions, n=1) if len(self.sessions) <= _MAX_COMPARED else []
+        if matches:
+            raise errors.UnknownAccount(f"there is no account {name}; did you mean {matches[0]}?")
         raise errors.UnknownAccount(f"there is no account {name} in {self.config.path}", remedy=(remedies.begin(),))
 
     def records(self, names: Iterable[str] | None = None) -> list[dict[str, object]]:
-        """The records of those accounts that there are, or of all."""
+        """Return the records of the named accounts that exist, or of all."""
         now = self.clock.now()
-        chosen = self.sessions if names is None else [name for name in dict.fromkeys(names) if name in self.sessions]
-        return [record(self.sessions[name], now) for name in chosen]
+        names_found = (
+            self.sessions if names is None else [name for name in dict.fromkeys(names) if name in self.sessions]
+        )
+        return [record(self.sessions[name], now) for name in names_found]
 
     def record(self, name: str) -> dict[str, object] | None:
-        """The record of one account, also of one that has just vanished from the configuration."""
+        """Return the record of an account, or of one that was just removed from the configuration."""
         session = self.sessions.get(name) or self._removed.get(name)
         return None if session is None else record(session, self.clock.now())
 
     def holder(self, refresh_token: Secret) -> str | None:
-        """The account whose session has that refresh token, also of those that vanished from the configuration."""
+        """Return the account whose session has that refresh token, also a removed one; else None."""
         for name, session in (*self.sessions.items(), *self._removed.items()):
             if session.credentials is not None and session.credentials.refresh_token == refresh_token:
                 return name
         return None
 
     def may_end_with(self, credentials: Credentials) -> tuple[str, ...]:
-        """The accounts whose sessions may end when that login's refresh token is revoked, also those that vanished."""
+        """Return the accounts, also removed ones, whose sessions may end when those credentials are revoked."""
         sessions = (*self.sessions.items(), *self._removed.items())
         staying = [name for name, session in sessions if may_end_with(session, credentials)]
         coming = [arrival.session.account.name for arrival in self.arrivals if arrival.may_end_with(credentials)]
@@ -111,7 +113,7 @@ class Table:
     # ---- changing
 
     def configure(self, config: Config) -> dict[str, list[str]]:
-        """Take a new configuration over; which accounts that `added`, `changed` and `removed`."""
+        """Apply a new configuration; return the accounts `added`, `changed` and `removed`."""
         before, self.config = self.sessions, config
         sessions: dict[str, Session] = {}
         added: list[str] = []
@@ -135,7 +137,7 @@ class Table:
 
     @contextmanager
     def expecting(self, arrival: Arrival) -> Generator[None, None, None]:
-        """Count that login or import among what a revocation may end; whoever refuses it takes it out before."""
+        """Register a login or import as something that a revocation may end."""
         self.arrivals.add(arrival)
         try:
             yield
@@ -143,7 +145,7 @@ class Table:
             self.arrivals.discard(arrival)
 
     def locked(self) -> list[Session]:
-        """The sessions of which isn't known yet what the store has."""
+        """Return the sessions that have not been read from the store yet."""
         return [session for session in self.sessions.values() if session.is_locked]
 
     def _new(self, account: Account) -> Session:
@@ -155,27 +157,27 @@ class Table:
     # ---- watching
 
     def watch(self, watcher: Watcher) -> None:
-        """Tell the watcher of every change from now on."""
+        """Notify the watcher of all changes from now on."""
         if watcher not in self._watchers:
             self._watchers.append(watcher)
 
     def unwatch(self, watcher: Watcher) -> None:
-        """Tell it no more."""
+        """Stop notifying the watcher."""
         if watcher in self._watchers:
             self._watchers.remove(watcher)
 
     def publish(self, name: str) -> None:
-        """That account's record changed: tell who watches."""
+        """Notify the watchers that the account's record changed."""
         session = self.sessions.get(name)
         if session is not None:
-            self._shown[name] = state_name(session, self.clock.now())
+            self._published_states[name] = state_name(session, self.clock.now())
         for watcher in tuple(self._watchers):
             watcher.changed(name)
 
     def publish_expiries(self) -> None:
-        """Tell of the sessions whose state changed by nothing but time."""
+        """Publish the sessions whose state has changed because time passed."""
         now = self.clock.now()
         for name, session in self.sessions.items():
-            if self._shown.get(name) != state_name(session, now):
+            if self._published_states.get(name) != state_name(session, now):
                 session.revision += 1
                 self.publish(name)

@@ -1,7 +1,8 @@
-"""Token requests: each sent once, again where its reply was lost, and never with a refresh token that was replaced.
+"""Sends token requests: once, or again if the response was lost, and never with a replaced refresh token.
 
-A provider that rotates refresh tokens ends the session when one comes again whose successor was used. It may answer
-the same one again when the reply was lost, for a short while: that is the one time when a token is presented twice.
+Theory of operation. A provider that rotates refresh tokens ends the session when a replaced one is used again
+(RFC 9700, section 4.14.2). Some accept the old one for a short overlap, in case the response was lost. So a refresh
+token is sent twice only right after a lost response.
 """
 
 import logging
@@ -23,32 +24,32 @@ from auth_agent.sessions.table import Table
 
 _log = logging.getLogger(__name__)
 
-# With a rotation overlap the provider answers again; without one the session was lost with the reply.
+# With a rotation overlap a retry succeeds; without one the session was lost with the response.
 LOST_RETRIES: Final = 2
 
 
 class TokenClient:
-    """Sends token requests for logins."""
+    """Sends token and revocation requests, with an account's credentials."""
 
     def __init__(self, table: Table, provider_for: Callable[[Account], Provider], fingerprints: Fingerprints) -> None:
         self._table = table
         self._clock = table.clock
         self._provider_for = provider_for
         self._fingerprints = fingerprints
-        # The fingerprints of refresh tokens that are with their providers at this moment.
+        # The fingerprints of refresh tokens in requests that are under way.
         self._presented: set[str] = set()
 
     async def send(
         self, account: Account, credentials: Credentials, request: TokenRequest
     ) -> tuple[TokenResponse | Failure, Moment]:
-        """Send a request of the login's client once; return what came of it, and when it was sent."""
+        """Send a token request once; return the response or failure, and when the request was sent."""
         sent = self._clock.now()
         try:
             provider = self._provider_for(account)
-            found = await provider.discover()
-            if isinstance(found, Failure):
-                return found, sent
-            sent = self._clock.now()  # a token's life begins here, however long a look-up took
+            metadata = await provider.discover()
+            if isinstance(metadata, Failure):
+                return metadata, sent
+            sent = self._clock.now()  # a token's lifetime starts here, not before the discovery
             return await provider.token(credentials.client(account.token_endpoint_auth_method), request), sent
         except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
             # Its type and place alone: an exception's text could hold what was being sent.
@@ -58,37 +59,36 @@ class TokenClient:
     async def refresh(
         self, account: Account, credentials: Credentials, is_wanted: Callable[[], bool], key: TokenKey = MAIN
     ) -> tuple[TokenResponse | Failure, Moment]:
-        """Present what gets the login's next token: its refresh token, or its client's credentials.
+        """Request the token of that key, with the refresh token or by the client credentials grant.
 
-        The token is to be the one of that key. What came of it, and when the request was sent that was answered. A
-        refresh token is not sent where it is known to be replaced, or is with the provider already; nothing is sent
-        again, once it is no longer wanted.
+        Return the last response or failure, and when its request was sent. A refresh token that was replaced, or is in
+        another request, is not sent. Lost responses are retried only while `is_wanted()`.
         """
         if credentials.grant_type.has_refresh_token:
             return await self._present(account, credentials, is_wanted, key)
         request = client_credentials_request(key.scope or account.scope, key.audience or credentials.audience)
-        response, sent = await self._persist(account, credentials, request, is_wanted)
-        # The secret gets the next one: a refresh token would be one more to lose (RFC 6749, section 4.4.3).
+        response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
+        # A refresh token should not be issued here (RFC 6749, section 4.4.3): the client secret gets the next token.
         return (replace(response, refresh_token=None) if isinstance(response, TokenResponse) else response), sent
 
     def is_spent(self, refresh_token: Secret) -> bool:
-        """Whether a refresh token must not be presented: it was replaced, or is with its provider right now."""
+        """Return whether a refresh token must not be sent: it was replaced, or is in a request under way."""
         return self._fingerprints.is_replaced(refresh_token) or refresh_token.fingerprint() in self._presented
 
     async def revoke(self, account: Account, credentials: Credentials, *, shared: bool = False) -> Revocation:
-        """Revoke a login's refresh token, where there is one and no session that stays may end with it.
+        """Revoke the refresh token, if there is one, unless another session may end with it.
 
-        `shared`: also where one may.
+        `shared`: revoke it even then.
         """
         if credentials.refresh_token is None:
             return Revocation()
         client = credentials.client(account.token_endpoint_auth_method)
         try:
             provider = self._provider_for(account)
-            found = await provider.discover()  # it may take a while, and another session may come meanwhile
+            metadata = await provider.discover()  # before the check below: sessions may be added while it waits
             ending = () if shared else self._table.may_end_with(credentials)
-            # One that can't be reached is not looked for once more: whoever logs out waits for this.
-            can_ask = not ending and not isinstance(found, Failure)
+            # No second attempt to reach the provider: the user who logs out waits for this.
+            can_ask = not ending and not isinstance(metadata, Failure)
             revoked = can_ask and await provider.revoke(client, credentials.refresh_token)
         except Exception as error:  # noqa: BLE001 -- as in `send`
             _log.error("defect account=%s in=revoke error=%s", account.name, place(error))
@@ -100,7 +100,7 @@ class TokenClient:
         self, account: Account, credentials: Credentials, is_wanted: Callable[[], bool], key: TokenKey
     ) -> tuple[TokenResponse | Failure, Moment]:
         refresh_token = credentials.refresh_token
-        assert refresh_token is not None  # noqa: S101 -- for the type checker: only what is renewable is refreshed
+        assert refresh_token is not None  # noqa: S101 -- for the type checker: only credentials with a refresh token come here
         if self.is_spent(refresh_token):
             return ReplacedToken("this refresh token is in use, or was replaced by another one"), self._clock.now()
         fingerprint = refresh_token.fingerprint()
@@ -108,17 +108,17 @@ class TokenClient:
         self._fingerprints.record_sent(refresh_token)
         try:
             request = refresh_request(refresh_token, key.audience, key.scope)
-            response, sent = await self._persist(account, credentials, request, is_wanted)
+            response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
             if isinstance(response, TokenResponse) and response.refresh_token is not None:
                 self._fingerprints.record_successor(refresh_token, response.refresh_token)
             return response, sent
         finally:
             self._presented.discard(fingerprint)
 
-    async def _persist(
+    async def _send_with_retries(
         self, account: Account, credentials: Credentials, request: TokenRequest, is_wanted: Callable[[], bool]
     ) -> tuple[TokenResponse | Failure, Moment]:
-        """Send a request that may be sent twice, again where its reply was lost."""
+        """Send a token request, and again if its response was lost."""
         for retries_left in range(LOST_RETRIES, -1, -1):
             response, sent = await self.send(account, credentials, request)
             if not isinstance(response, Lost) or retries_left == 0 or not is_wanted():

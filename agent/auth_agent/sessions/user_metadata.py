@@ -1,15 +1,15 @@
-"""What a change of a user's metadata comes to: pure. Maps are merged at the first level, as Auth0 does."""
+"""Changes of a user's metadata. Pure. Objects are merged at the first level, as Auth0 does."""
 
 from collections.abc import Mapping
 
 
 def replacement(before: Mapping[str, object], wanted: Mapping[str, object]) -> dict[str, object]:
-    """The one change after which nothing but what is wanted remains."""
+    """Return the change after which only the wanted members remain."""
     return {**dict.fromkeys(before), **wanted}
 
 
 def holds(after: Mapping[str, object], changes: Mapping[str, object], *, clear: bool) -> bool:
-    """Whether a change is in force, by what the metadata is afterwards; with `clear`, whether nothing else is there."""
+    """Whether the metadata shows that a change was made; with `clear`, also that nothing else is there."""
     if clear and not after.keys() <= changes.keys():
         return False
     return all(
@@ -18,14 +18,16 @@ def holds(after: Mapping[str, object], changes: Mapping[str, object], *, clear: 
     )
 
 
-def _is_same(one: object, other: object) -> bool:
-    """Whether two values are the same in JSON, where true is no 1."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        mine: Mapping[object, object] = one  # pyright: ignore[reportUnknownVariableType] -- JSON's
-        theirs: Mapping[object, object] = other  # pyright: ignore[reportUnknownVariableType] -- JSON's
-        return mine.keys() == theirs.keys() and all(_is_same(mine[name], theirs[name]) for name in mine)
-    if isinstance(one, list) and isinstance(other, list):
-        first: list[object] = one  # pyright: ignore[reportUnknownVariableType] -- JSON's
-        second: list[object] = other  # pyright: ignore[reportUnknownVariableType] -- JSON's
-        return len(first) == len(second) and all(map(_is_same, first, second))
-    return isinstance(one, bool) == isinstance(other, bool) and one == other
+def _is_same(left: object, right: object) -> bool:
+    """Whether two JSON values are equal; in JSON true is not 1."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        left_map: Mapping[object, object] = left  # pyright: ignore[reportUnknownVariableType] -- JSON's
+        right_map: Mapping[object, object] = right  # pyright: ignore[reportUnknownVariableType] -- JSON's
+        return left_map.keys() == right_map.keys() and all(
+            _is_same(left_map[name], right_map[name]) for name in left_map
+        )
+    if isinstance(left, list) and isinstance(right, list):
+        left_list: list[object] = left  # pyright: ignore[reportUnknownVariableType] -- JSON's
+        right_list: list[object] = right  # pyright: ignore[reportUnknownVariableType] -- JSON's
+        return len(left_list) == len(right_list) and all(map(_is_same, left_list, right_list))
+    return isinstance(left, bool) == isinstance(right, bool) and left == right

@@ -1,4 +1,4 @@
-"""The users as their provider keeps them, and the metadata that is theirs to change: Auth0's, by its Management API."""
+"""Users and their metadata, read and changed by Auth0's Management API."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,8 +29,8 @@ _SCOPE: Final = f"openid offline_access {READ} {UPDATE}"
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How a session's user is got at: by whose tokens."""
+class _Route:
+    """A session's user, and the session and key whose token reads it (`manager`)."""
 
     session: Session
     manager: Session
@@ -46,29 +46,29 @@ class Users:
         self._saver = saver
         self._access = access
         self._provider_for = provider_for
-        # Until when a provider wants to be left alone, in seconds since boot.
-        self._quiet: dict[Session, float] = {}
-        # Two changes at a time would each be judged by what the other one did.
+        # When requests may be sent again after a Retry-After, in seconds since boot.
+        self._paused_until: dict[Session, float] = {}
+        # One change at a time: `_read_back` would mistake the effect of another one.
         self._turns: dict[Session, anyio.Lock] = {}
 
     async def user(self, session: Session, fields: Sequence[str] = ()) -> dict[str, object]:
-        """The user, as much of it as those fields, or all of it.
+        """Return those fields of the user, or all.
 
         Raises:
-            AgentError: it can't be had; the text says why, and what to do.
+            AgentError: the user can't be read.
 
         """
-        way = await self._way(session)
-        found = await self._ask(way, fields)
-        if isinstance(found, Failure):
-            raise _error(way, found, READ)
-        return found
+        route = await self._route(session)
+        result = await self._call(route, fields)
+        if isinstance(result, Failure):
+            raise _error(route, result, READ)
+        return result
 
     async def metadata(self, session: Session) -> dict[str, object]:
-        """The user's metadata.
+        """Return the user's metadata.
 
         Raises:
-            AgentError: it can't be had; the text says why, and what to do.
+            AgentError: it can't be read.
 
         """
         return _metadata(await self.user(session, [METADATA]))
@@ -76,57 +76,57 @@ class Users:
     async def update_metadata(
         self, session: Session, changes: Mapping[str, object], *, clear: bool
     ) -> dict[str, object]:
-        """The user's metadata as it is after that change.
+        """Change the user's metadata; return the metadata after that.
 
         Args:
-            session: whose user's.
-            changes: merged at the first level; None takes a key away.
-            clear: whether nothing but these remains.
+            session: the user's session.
+            changes: merged at the first level; None removes a key.
+            clear: whether to remove all other keys.
 
         Raises:
-            AgentError: it is not known to be so; the text says what holds, and what to do.
+            AgentError: the change was not made, or it is unknown whether it was.
 
         """
-        way = await self._way(session)
+        route = await self._route(session)
         async with self._turns.setdefault(session, anyio.Lock()):
             update = dict(changes)
             if clear and changes:
-                before = await self._ask(way, [METADATA])
+                before = await self._call(route, [METADATA])
                 if isinstance(before, Failure):
-                    raise _error(way, before, READ)
+                    raise _error(route, before, READ)
                 update = replacement(_metadata(before), changes)
-            found = await self._ask(way, update={METADATA: update})
-            if isinstance(found, Lost) or (isinstance(found, Busy) and found.retry_after is None):
-                return await self._read_back(way, changes, found, clear=clear)
-            if isinstance(found, Failure):
-                raise _error(way, found, UPDATE)
+            result = await self._call(route, update={METADATA: update})
+            if isinstance(result, Lost) or (isinstance(result, Busy) and result.retry_after is None):
+                return await self._read_back(route, changes, result, clear=clear)
+            if isinstance(result, Failure):
+                raise _error(route, result, UPDATE)
             _log.info("metadata account=%s outcome=ok", session.account.name)
-            return _metadata(found)
+            return _metadata(result)
 
     async def _read_back(
-        self, way: _Way, changes: Mapping[str, object], lost: Failure, *, clear: bool
+        self, route: _Route, changes: Mapping[str, object], lost: Failure, *, clear: bool
     ) -> dict[str, object]:
-        """What holds, where the answer to a change was lost: it may have been made, and is not asked for again."""
-        name = way.session.account.name
+        """Return the metadata after a lost response; the change may have been made, so it is not sent again."""
+        name = route.session.account.name
         _log.warning("metadata account=%s outcome=lost reason=%r", name, lost.reason)
-        found = await self._ask(way, [METADATA])
-        if isinstance(found, Failure):
+        result = await self._call(route, [METADATA])
+        if isinstance(result, Failure):
             raise errors.Unavailable(
                 f"{name}: the answer to the change was lost ({lost.reason}), and whether it was made can't be told "
-                f"({found.reason})",
+                f"({result.reason})",
                 failure="unreachable",
                 retry_after=2.0,
                 remedy=(remedies.show_metadata(name),),
             )
-        after = _metadata(found)
+        after = _metadata(result)
         if not holds(after, changes, clear=clear):
             reason = f"the change was not made ({lost.reason})"
             raise errors.Unavailable(f"{name}: {reason}", reason=reason, failure="unreachable", retry_after=2.0)
         return after
 
-    # ---- the way there
+    # ---- the token
 
-    async def _way(self, session: Session) -> _Way:
+    async def _route(self, session: Session) -> _Route:
         account, name = session.account, session.account.name
         if not account.grant_type.has_user:
             raise no_user(name)
@@ -142,21 +142,21 @@ class Users:
             )
         audience = account.management_audience or management_audience(account.issuer)
         manager = await self._manager(session, audience, subject)
-        return _Way(session, manager, manager.token_key(audience, None), subject)
+        return _Route(session, manager, manager.token_key(audience, None), subject)
 
     async def _manager(self, session: Session, audience: str, subject: str) -> Session:
-        """The session whose own tokens are for the Management API."""
+        """Return the session whose tokens are for the Management API."""
         account, name = session.account, session.account.name
         manager = session
         if account.management_account is not None:
-            found = self._table.sessions.get(account.management_account)
-            if found is None:
+            configured = self._table.sessions.get(account.management_account)
+            if configured is None:
                 raise errors.Misconfigured(
                     f"{name}: its management_account {account.management_account} is not in the configuration",
                     failure="misconfigured",
                     remedy=(_how_to_log_in(account, audience),),
                 )
-            manager = found
+            manager = configured
             await self._saver.wait_until_loaded(manager)
             if manager.is_locked:
                 raise locked(manager.account.name, manager.reason or "", manager.remedy)
@@ -174,52 +174,52 @@ class Users:
             )
         return manager
 
-    async def _ask(
-        self, way: _Way, fields: Sequence[str] = (), update: Mapping[str, object] | None = None
+    async def _call(
+        self, route: _Route, fields: Sequence[str] = (), update: Mapping[str, object] | None = None
     ) -> dict[str, object] | Failure:
-        """One call of the API; never while it wants to be left alone."""
+        """Send one request, unless a Retry-After has not passed yet."""
         now = self._table.clock.now().boot
-        quiet = self._quiet.get(way.manager, 0.0) - now
-        if quiet > 0:
-            return Busy("the Management API was asked too often", quiet)
-        provider = self._provider_for(way.manager.account)
-        address = user_url(way.session.account.issuer, way.subject, fields)
+        pause = self._paused_until.get(route.manager, 0.0) - now
+        if pause > 0:
+            return Busy("the Management API was asked too often", pause)
+        provider = self._provider_for(route.manager.account)
+        url = user_url(route.session.account.issuer, route.subject, fields)
 
         def request(token: AccessToken) -> Awaitable[dict[str, object] | Failure]:
-            return provider.user(token.value, token.token_type, address, update)
+            return provider.user(token.value, token.token_type, url, update)
 
-        found = await self._access.ask(way.manager, way.key, request)
-        if isinstance(found, Busy) and found.retry_after is not None:
-            self._quiet[way.manager] = self._table.clock.now().boot + found.retry_after
-        if isinstance(found, Failure):
-            _log.warning("user account=%s outcome=failed reason=%r", way.session.account.name, found.reason)
-        return found
+        result = await self._access.ask(route.manager, route.key, request)
+        if isinstance(result, Busy) and result.retry_after is not None:
+            self._paused_until[route.manager] = self._table.clock.now().boot + result.retry_after
+        if isinstance(result, Failure):
+            _log.warning("user account=%s outcome=failed reason=%r", route.session.account.name, result.reason)
+        return result
 
 
-def _error(way: _Way, failure: Failure, scope: str) -> errors.AgentError:
-    return user_failed(way.session.account.name, way.manager.account, failure, scope, _SCOPE)
+def _error(route: _Route, failure: Failure, scope: str) -> errors.AgentError:
+    return user_failed(route.session.account.name, route.manager.account, failure, scope, _SCOPE)
 
 
 def _subject(session: Session) -> str:
-    """Whose session it is. Raises an `AgentError` where it is nobody's."""
-    name, login = session.account.name, session.credentials
-    if not isinstance(session.state, Active) or session.blocked_by_config is not None or login is None:
+    """Return the session's subject. Raises an `AgentError` if it has none."""
+    name, credentials = session.account.name, session.credentials
+    if not isinstance(session.state, Active) or session.blocked_by_config is not None or credentials is None:
         raise session.login_required()
-    if login.subject is None:
+    if credentials.subject is None:
         reason = "it is not known whose session this is"
-        again = (remedies.log_in_again(name),)
-        raise errors.Denied(f"{name}: {reason}", reason=reason, failure="reauthentication_required", remedy=again)
-    return login.subject
+        remedy = (remedies.log_in_again(name),)
+        raise errors.Denied(f"{name}: {reason}", reason=reason, failure="reauthentication_required", remedy=remedy)
+    return credentials.subject
 
 
 def _how_to_log_in(account: Account, audience: str) -> Remedy:
-    """What makes an account whose tokens are for the Management API."""
+    """Return the command that adds an account whose tokens are for the Management API."""
     return remedies.management_account(
         account.name, account.management_account, account.issuer, account.client_id, audience, _SCOPE
     )
 
 
 def _metadata(user: Mapping[str, object]) -> dict[str, object]:
-    """The metadata of a user; one who has none has no such member."""
-    found = user.get(METADATA)
-    return dict(found) if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownArgumentType] -- JSON's names are texts
+    """Return the user's metadata; the member is missing if there is none."""
+    result = user.get(METADATA)
+    return dict(result) if isinstance(result, dict) else {}  # pyright: ignore[reportUnknownArgumentType] -- the names of a JSON object are strings

@@ -1,1 +1,1 @@
-"""Where sessions outlive the agent: the stores, and the notes that are kept beside them."""
+"""Stores that keep sessions when the agent ends, and the journal beside them."""

@@ -1,27 +1,27 @@
-"""The health of a store: what is wrong with it, when it is tried again, and whether a person may be asked. Pure.
+"""The health of a store: its problem, when to retry, and whether to ask the user to unlock it. Pure.
 
-It is told the time, in seconds of a clock that never goes back; the caller acts on what it says.
+The caller passes the time, in seconds of a monotonic clock, and acts on the result.
 """
 
 from typing import Final
 
 from auth_agent.storage.store import StoreError, StoreHangs, StoreLocked, StoreMissing
 
-# Pauses between attempts, in seconds: doubled up to the second of them.
+# The first and the longest pause between attempts, in seconds; each pause is twice the one before.
 _FAILING_PAUSE: Final = (0.5, 15.0)
 _PAUSES: Final = {StoreLocked.state: (0.5, 5.0), StoreMissing.state: (5.0, 300.0)}
-# A client that waits brings the next attempt forward to one in so many seconds.
+# While a client waits, the pause is at most this many seconds.
 HASTE: Final = 1.0
-# A person who did not answer the store's dialog isn't shown another one that soon.
+# Seconds before the store's dialog is shown again to a user who did not answer it.
 _ASK_AGAIN: Final = 300.0
 
 
 class StoreHealth:
-    """Whether a store works, by the ends of the calls that were made."""
+    """Whether a store works, judged by the results of its calls."""
 
     def __init__(self) -> None:
         self.problem: StoreError | None = None
-        # Both mean something only while there is a problem.
+        # These two are valid only while there is a problem.
         self._failed_at = 0.0
         self._retry_at = 0.0
         self._pause = 0.0
@@ -30,11 +30,11 @@ class StoreHealth:
 
     @property
     def needs_a_person(self) -> bool:
-        """Whether the store stays as it is until a person does something."""
+        """Whether the store keeps failing until a person does something."""
         return isinstance(self.problem, StoreLocked | StoreMissing)
 
     def fail(self, error: StoreError, now: float) -> bool:
-        """A call has failed. Return whether that is news."""
+        """Record a failed call. Return whether the problem is new."""
         known, self.problem = self.problem, error
         first, longest = _PAUSES.get(error.state, _FAILING_PAUSE)
         self._pause = min(longest, self._pause * 2 or first)
@@ -43,7 +43,7 @@ class StoreHealth:
         return known is None or str(known) != str(error)
 
     def recover(self) -> bool:
-        """A call has succeeded. Return whether that is news."""
+        """Record a successful call. Return whether the store failed before."""
         self._pause = 0.0
         if self.problem is None:
             return False
@@ -55,32 +55,32 @@ class StoreHealth:
     # ---- the next attempt
 
     def pause(self, now: float) -> float:
-        """Return how many seconds to wait before the next call; none if the store works."""
+        """Return how many seconds to wait before the next call; 0 if the store works."""
         return 0.0 if self.problem is None else max(0.0, self._retry_at - now)
 
     def hasten(self) -> None:
-        """Bring the next attempt forward, since somebody waits for it."""
+        """Shorten the pause, because a client waits for the next attempt."""
         self._retry_at = min(self._retry_at, self._failed_at + HASTE)
 
     def retry(self, now: float) -> None:
-        """Make the next attempt now."""
+        """End the pause now."""
         self._retry_at = min(self._retry_at, now)
 
     def is_worth_a_wait(self, now: float) -> bool:
-        """Whether the store may take what is to be saved: it works, or it is tried anew, and answers soon."""
+        """Whether a client may wait for a save: the store works, or is about to be retried and does not hang."""
         return self.problem is None or (not isinstance(self.problem, StoreHangs) and self.pause(now) == 0)
 
     # ---- the person
 
     def want(self) -> None:
-        """A client wants what can't be read yet."""
+        """Record that a client wants a session that can't be read yet."""
         self._is_wanted = True
 
     def may_ask(self, now: float) -> bool:
-        """Whether the person may be asked to unlock the store. A yes counts as having asked."""
+        """Return whether to ask the user to unlock the store; True counts as having asked."""
         if not isinstance(self.problem, StoreLocked):
             return False
-        # Whoever wanted it an hour ago need not be there any more to answer.
+        # A client that wanted it an hour ago may have left: its user may not be there to answer.
         wanted, self._is_wanted = self._is_wanted, False
         if not wanted or (self._asked_at is not None and now - self._asked_at < _ASK_AGAIN):
             return False

@@ -1,4 +1,4 @@
-"""The system keyring as a store: every call in the worker, every call within a time limit."""
+"""The system keyring as a store. Each call runs in the worker process, with a timeout."""
 
 import json
 import logging
@@ -18,11 +18,11 @@ from auth_agent_client.remedy import Remedy
 
 SERVICE: Final = "auth-agent"
 
-# Seconds. The Secret Service answers in 20 ms, starts of worker and service included in one second; macOS may show a
-# dialog for any call.
+# Seconds. The Secret Service answers in 20 ms, or in 1 s if worker and service must be started; macOS may show a dialog
+# for any call.
 _LIMIT: Final = 5.0
 _MACOS_LIMIT: Final = 60.0
-# For how long a person is asked.
+# Seconds that the dialog waits for the user.
 _ASK_LIMIT: Final = 60.0
 
 _UNLOCK: Final = {SECRET_SERVICE: remedies.unlock_keyring, MACOS: remedies.unlock_keychain}
@@ -30,15 +30,15 @@ _log = logging.getLogger(__name__)
 
 
 class KeyringStore:
-    """One entry an account in the system keyring: service `auth-agent`, and the account's name.
+    """Keeps one entry per account in the system keyring, with the service `auth-agent` and the account's name.
 
-    The backend is a class named here, never the keyring library's choice. Once it holds something its name is noted:
-    from then on its absence is a failure that may pass, not an empty store.
+    The backend is a class named here, never the keyring library's choice. Once it holds an entry, its name is written
+    to a note: from then on, a missing keyring is a temporary failure, not an empty store.
     """
 
     name = "keyring"
     persistent = True
-    # Keyrings are made for passwords; some hold a few kilobytes only.
+    # Keyrings are made for passwords; some hold only a few kilobytes.
     max_length = 12 * 1024
 
     def __init__(self, directory: Path, backend: str | None = None, *, slots: int | None = None) -> None:
@@ -46,93 +46,93 @@ class KeyringStore:
 
         Args:
             directory: the state directory, for the note of the backend, and the worker's lock.
-            backend: the class, as `module.Class`; by default the one noted, or else the platform's.
-            slots: how many entries an account has, written in turn; two, where a backend replaces an entry by deleting
-                it first and a crash between would lose it (macOS).
+            backend: the class, as `module.Class`; by default the one in the note, or else the platform's.
+            slots: how many entries an account has, written alternately. Two where the backend deletes an entry before
+                it writes the new one (macOS): a crash in between would lose a single entry.
 
         Raises:
             OSError: the note can't be read.
 
         """
         self._note = directory / "keyring.json"
-        self._noted: str | None = _noted(self._note)
-        self.backend = backend or self._noted or _platforms()
-        self._is_written = self._noted == self.backend
-        # keyring replaces an item of the keychain by another, for which a person has to say 'Always Allow' anew.
+        self._noted_backend: str | None = _read_noted_backend(self._note)
+        self.backend = backend or self._noted_backend or _platform_backend()
+        self._is_written = self._noted_backend == self.backend
+        # keyring replaces an item of the keychain, and the user must click 'Always Allow' for the new one.
         self.expensive_writes = self.backend == MACOS
         self._slots = slots or (2 if self.backend == MACOS else 1)
         self._limit = _MACOS_LIMIT if self.backend == MACOS else _LIMIT
         self._worker = Worker(KEYRING, directory / "worker.lock")
-        # While a person is asked, the keyring may be unlocked otherwise: the other one goes on looking.
+        # A second process: the first one notices if the keyring is unlocked elsewhere while the dialog is open.
         self._asker = Worker(KEYRING, directory / "asker.lock")
-        # The number of the newest entry, by account: the next one goes over the one before it.
+        # The number of the newest entry, by account: the next write replaces the older one.
         self._newest: dict[str, int] = {}
 
     # ---- what a store does
 
     async def read(self, account: str) -> Secret | None:
-        """The account's text; None when there is none.
+        """Return the account's entry, or None if there is none.
 
         Raises:
-            StoreError: it can't be told.
+            StoreError: the keyring could not be read.
 
         """
-        found: list[tuple[int, str]] = []
+        entries: list[tuple[int, str]] = []
         for slot in range(self._slots):
-            text = (await self._call("read", username=self._username(account, slot))).get("result")
-            if isinstance(text, str):
-                found.append((_number(text), text))
-        if not found:
+            entry = (await self._call("read", username=self._username(account, slot))).get("result")
+            if isinstance(entry, str):
+                entries.append((_number(entry), entry))
+        if not entries:
             return None
         self._remember()
-        number, text = max(found)
+        number, entry = max(entries)
         self._newest[account] = number
-        return Secret(text)
+        return Secret(entry)
 
-    async def write(self, account: str, text: Secret) -> None:
-        """Keep that text.
+    async def write(self, account: str, entry: Secret) -> None:
+        """Write the account's entry.
 
         Raises:
-            StoreError: it is not known to be kept.
+            StoreError: the entry may not have been written.
 
         """
-        if self._noted != self.backend or not self._knows_the_newest(account):
-            await self.read(account)  # whether there is a keyring at all, and what must not be written over
+        if self._noted_backend != self.backend or not self._knows_newest(account):
+            await self.read(account)  # checks that the keyring exists, and finds the newest slot, which must stay
         number = self._newest.get(account, 0) + 1
-        password = text.reveal() if self._slots == 1 else _with_number(text.reveal(), number)
-        self._remember()  # before: an entry that nobody remembers would be taken for none
+        password = entry.reveal() if self._slots == 1 else _with_number(entry.reveal(), number)
+        self._remember()  # before the write: without the note, a keyring that is missing later would count as empty
         await self._call("write", username=self._username(account, number % self._slots), password=password)
         self._newest[account] = number
 
     async def delete(self, account: str) -> None:
-        """Keep nothing of the account.
+        """Delete the account's entry.
 
         Raises:
-            StoreError: something may still be there.
+            StoreError: the entry may still be there.
 
         """
-        if not self._knows_the_newest(account):
+        if not self._knows_newest(account):
             await self.read(account)
         newest = self._newest.get(account, 0)
-        # The newest last: until then it is what is read.
+        # The newest last: otherwise a crash would leave an older entry to be read.
         for slot in sorted(range(self._slots), key=lambda slot: slot == newest % self._slots):
             await self._call("delete", username=self._username(account, slot))
 
     async def unlock(self) -> None:
-        """Unlock the keyring by its own dialog.
+        """Ask the user to unlock the keyring, with its own dialog.
 
         Raises:
-            StoreError: it is as locked as before.
+            StoreLocked: it is still locked.
 
         """
         try:
-            answer = await self._asker.call("ask", _ASK_LIMIT, backend=self.backend)
+            response = await self._asker.call("ask", _ASK_LIMIT, backend=self.backend)
         except WorkerError as error:
             raise StoreLocked("the keyring is locked, and nobody answered its dialog", *self._unlock) from error
         finally:
-            await self._asker.kill()  # and its dialog with it, where nobody has to answer it any more
-        if answer.get("failure") is not None:
-            raise StoreLocked(printable(answer.get("text")), *self._unlock)
+            await self._asker.kill()  # and its dialog with it
+        if response.get("failure") is not None:
+            raise StoreLocked(printable(response.get("text")), *self._unlock)
 
     async def release(self) -> None:
         """Let the worker process end."""
@@ -142,31 +142,31 @@ class KeyringStore:
 
     async def _call(self, call: str, **arguments: str) -> dict[str, object]:
         try:
-            answer = await self._worker.call(call, self._limit, backend=self.backend, service=SERVICE, **arguments)
+            response = await self._worker.call(call, self._limit, backend=self.backend, service=SERVICE, **arguments)
         except WorkerTimeout as error:
             raise StoreHangs(f"the keyring hangs: {error}") from error
         except WorkerError as error:
             raise StoreError(str(error)) from error
-        failure, reason = answer.get("failure"), printable(answer.get("text"))
+        failure, reason = response.get("failure"), printable(response.get("text"))
         if failure == LOCKED:
             raise StoreLocked(reason, *self._unlock)
-        if failure == MISSING and self._noted is None:
+        if failure == MISSING and self._noted_backend is None:
             raise StoreMissing(reason, remedies.start_keyring())
         if failure == MISSING:
             raise StoreError(
-                f"{reason}; it holds the sessions, and is waited for",
+                f"{reason}; it holds the sessions, and the agent waits for it",
                 remedies.start_keyring(),
                 remedies.run_in_memory(),
             )
         if failure is not None:
             raise StoreError(reason)
-        return answer
+        return response
 
     @property
     def _unlock(self) -> tuple[Remedy, ...]:
         return _UNLOCK.get(self.backend, remedies.unlock_store)()
 
-    def _knows_the_newest(self, account: str) -> bool:
+    def _knows_newest(self, account: str) -> bool:
         return self._slots == 1 or account in self._newest
 
     def _username(self, account: str, slot: int) -> str:
@@ -174,40 +174,40 @@ class KeyringStore:
         return f"{account}/{slot}" if slot else account
 
     def _remember(self) -> None:
-        self._noted = self.backend
+        self._noted_backend = self.backend
         if not self._is_written:
             try:
                 write_note(self._note, json.dumps({"version": 1, "backend": self.backend}))
                 self._is_written = True
-            except OSError as error:  # no reason to keep nothing
+            except OSError as error:  # no reason not to store the entry
                 _log.warning("keyring note=%s error=%r", self._note, error.strerror)
 
 
-def _platforms() -> str:
+def _platform_backend() -> str:
     return MACOS if sys.platform == "darwin" else SECRET_SERVICE
 
 
-def _noted(path: Path) -> str | None:
-    """Which keyring holds sessions; None where none ever did. A note that can't be understood tells that one does."""
-    text = read_note(path)
-    if text is None:
+def _read_noted_backend(path: Path) -> str | None:
+    """Return the backend that holds sessions, or None if none ever did; for an invalid note, the platform's."""
+    entry = read_note(path)
+    if entry is None:
         return None
-    backend = _member(text, "backend")
-    return backend if isinstance(backend, str) and backend in (SECRET_SERVICE, MACOS) else _platforms()
+    backend = _member(entry, "backend")
+    return backend if isinstance(backend, str) and backend in (SECRET_SERVICE, MACOS) else _platform_backend()
 
 
-def _with_number(text: str, number: int) -> str:
-    """The entry, a JSON map, with the number that tells it from the one before."""
-    return json.dumps({**parse_object(text), "number": number})
+def _with_number(entry: str, number: int) -> str:
+    """Return the entry, a JSON object, with its number added."""
+    return json.dumps({**parse_object(entry), "number": number})
 
 
-def _number(text: str) -> int:
-    number = _member(text, "number")
+def _number(entry: str) -> int:
+    number = _member(entry, "number")
     return number if type(number) is int else 0
 
 
-def _member(text: str, name: str) -> object:
+def _member(entry: str, name: str) -> object:
     try:
-        return parse_object(text).get(name)
+        return parse_object(entry).get(name)
     except JsonObjectError:
         return None

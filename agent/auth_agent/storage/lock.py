@@ -1,4 +1,4 @@
-"""One agent per store: two would present the same refresh tokens, and end each other's sessions."""
+"""One agent per store: two agents would send the same refresh tokens and end each other's sessions."""
 
 import contextlib
 import fcntl
@@ -18,21 +18,21 @@ _MAX_PATH = 4096
 
 
 class StoreLock:
-    """The lock of a store: held while the agent lives, and names the agent's socket to others.
+    """The lock of a store, held while the agent runs. Its file names the agent's process and socket.
 
-    It is an flock of a file that is never unlinked; the kernel lets go of it when the agent dies, however it does, or
-    when its process becomes another agent.
+    It is an flock(2) on a file that is never unlinked. The kernel releases it when the agent dies for any reason, or
+    when its process executes a new agent.
     """
 
     def __init__(self, path: Path, socket_path: Path) -> None:
-        """Take it.
+        """Acquire the lock.
 
         Args:
-            path: the lock's file, in the store's state directory.
+            path: the lock file, in the store's state directory.
             socket_path: where this agent listens.
 
         Raises:
-            StartupError: another agent holds it; the text says where that one listens.
+            StartupError: another agent holds it (the message names its socket), or the file can't be locked.
 
         """
         try:
@@ -45,34 +45,34 @@ class StoreLock:
             owner = _owner(self._descriptor)
             os.close(self._descriptor)
             raise StartupError(
-                f"another agent{_shown(owner)} has the sessions of this keyring already, and two would end each "
-                "other's",
+                f"another agent{_owner_details(owner)} already uses the sessions of this keyring; "
+                "two agents would end each other's sessions",
                 remedies.see_status() if owner is None else remedies.see_status_at(owner.socket),
                 remedies.run_beside(os.fspath(socket_path)),
             ) from error
         except OSError as error:
             os.close(self._descriptor)
             raise StartupError(f"{path} can't be locked: {error.strerror}") from error
-        with contextlib.suppress(OSError):  # on a full disk it is locked all the same
+        with contextlib.suppress(OSError):  # the lock works on a full disk, too
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "socket": os.fspath(socket_path)}).encode(), 0)
 
     def close(self) -> None:
-        """Let another agent have the store, while this process goes on."""
+        """Release the lock while this process goes on."""
         os.close(self._descriptor)
 
 
 def keyring_locks(state_path: Path) -> list[Path]:
-    """The locks of the system keyring: the state directory's, and one for the D-Bus session that leads to the keyring.
+    """Return the lock files of the system keyring: the state directory's, and one for its D-Bus session.
 
-    Two agents with different state directories could have the same keyring. The second lock is in the user's runtime
-    directory, which goes with the session; where there is none, as on macOS, the first has to do.
+    Two agents with different state directories could use the same keyring. The second lock is in the user's runtime
+    directory, which lasts as long as the session; without one, as on macOS, only the first is used.
     """
     locks = [state_path / "keyring.lock"]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
         address = os.environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus"
-        # What follows the address proper tells one start of the bus from another.
+        # After the comma comes a GUID, which changes whenever the bus is restarted.
         bus = sha256(address.partition(",")[0].encode()).hexdigest()[:16]
         directory = Path(runtime) / "auth-agent"
         prepare(directory)
@@ -81,14 +81,14 @@ def keyring_locks(state_path: Path) -> list[Path]:
 
 
 class _Owner(NamedTuple):
-    """Who holds a lock, and where that agent listens."""
+    """The process that holds a lock, and the socket where it listens."""
 
     pid: int
     socket: str
 
 
 def _owner(descriptor: int) -> _Owner | None:
-    """What the holder says of itself; nothing, when it is only about to."""
+    """Return the holder's process and socket; None if it has not written them yet."""
     try:
         fields = parse_object(os.pread(descriptor, _MAX_PATH, 0))
     except (OSError, JsonObjectError):
@@ -97,5 +97,5 @@ def _owner(descriptor: int) -> _Owner | None:
     return _Owner(pid, socket) if isinstance(pid, int) and socket else None
 
 
-def _shown(owner: _Owner | None) -> str:
+def _owner_details(owner: _Owner | None) -> str:
     return "" if owner is None else f", process {owner.pid}, which listens at {owner.socket},"

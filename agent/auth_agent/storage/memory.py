@@ -1,35 +1,35 @@
-"""The store that keeps nothing beyond the agent's life."""
+"""The store that keeps sessions in memory only."""
 
 from auth_agent.secret import Secret
 
 
 class MemoryStore:
-    """Keeps texts as long as the agent lives."""
+    """Keeps entries until the agent ends."""
 
     name = "memory"
     persistent = False
-    # Twice a provider's longest response: what an entry does without is in the session all the same.
+    # Twice a provider's longest response.
     max_length = 1 << 20
     expensive_writes = False
     backend = None
 
     def __init__(self) -> None:
-        self._texts: dict[str, Secret] = {}
+        self._entries: dict[str, Secret] = {}
 
     async def read(self, account: str) -> Secret | None:
-        """The account's text; None when there is none."""
-        return self._texts.get(account)
+        """Return the account's entry, or None if there is none."""
+        return self._entries.get(account)
 
-    async def write(self, account: str, text: Secret) -> None:
-        """Keep that text."""
-        self._texts[account] = text
+    async def write(self, account: str, entry: Secret) -> None:
+        """Write the account's entry."""
+        self._entries[account] = entry
 
     async def delete(self, account: str) -> None:
-        """Keep nothing of the account."""
-        self._texts.pop(account, None)
+        """Delete the account's entry."""
+        self._entries.pop(account, None)
 
     async def unlock(self) -> None:
-        """It is never locked."""
+        """Do nothing: it is never locked."""
 
     async def release(self) -> None:
-        """It costs nothing."""
+        """Do nothing: there is nothing to release."""

@@ -1,4 +1,4 @@
-"""The state directory: notes beside the store, never a secret, written so that a crash leaves the old or the new."""
+"""The state directory: notes beside the store, without secrets, written atomically."""
 
 import contextlib
 import os
@@ -12,23 +12,23 @@ from auth_agent.errors import StartupError
 
 
 def state_path() -> Path:
-    """Where the platform keeps a user's state: `$XDG_STATE_HOME/auth-agent`, `~/.local/state/auth-agent`."""
+    """Return the user's state directory: `$XDG_STATE_HOME/auth-agent`, `~/.local/state/auth-agent`."""
     return platformdirs.user_state_path("auth-agent")
 
 
 def prepare(directory: Path) -> None:
-    """Make the directory, for this user alone.
+    """Create the directory if it is missing, with mode 0700.
 
     Raises:
-        StartupError: it can't be made, or is another user's.
+        StartupError: it can't be created, or belongs to another user.
 
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.stat()
-        if found.st_uid != os.geteuid():
-            raise StartupError(f"{directory} belongs to the user {found.st_uid}, not to you")
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        status = directory.stat()
+        if status.st_uid != os.geteuid():
+            raise StartupError(f"{directory} belongs to the user {status.st_uid}, not to you")
+        if stat.S_IMODE(status.st_mode) & 0o077:
             directory.chmod(0o700)
     except OSError as error:
         raise StartupError(
@@ -39,10 +39,10 @@ def prepare(directory: Path) -> None:
 
 
 def read_note(path: Path) -> str | None:
-    """A note's text; None when there is none.
+    """Return the content of a note, or None if the file does not exist.
 
     Raises:
-        OSError: it is there, and can't be read.
+        OSError: the file exists but can't be read.
 
     """
     try:
@@ -51,19 +51,19 @@ def read_note(path: Path) -> str | None:
         return None
 
 
-def write_note(path: Path, text: str) -> None:
-    """Write a note; when this comes back it is on the disk, whatever happens to the machine.
+def write_note(path: Path, content: str) -> None:
+    """Write a note atomically and durably: after a crash the file has the old content or the new one.
 
     Raises:
-        OSError: it isn't.
+        OSError: the note could not be written; the old one stays.
 
     """
     beside = path.with_name(f"{path.name}.new")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have "reset" it
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the user may have deleted it
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
+            file.write(content.encode())
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

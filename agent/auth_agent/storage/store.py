@@ -1,4 +1,4 @@
-"""The interface of a store: one text an account, what the store is able to do, and the ways in which it can fail."""
+"""The interface of a store: one entry per account, what the store is capable of, and how it can fail."""
 
 from typing import Protocol
 
@@ -7,10 +7,10 @@ from auth_agent_client.remedy import Remedy
 
 
 class StoreError(Exception):
-    """The store did not do what was asked, and may do it later.
+    """A call of the store failed; a later one may succeed.
 
     Args:
-        reason: what is wrong, printable.
+        reason: what is wrong, as a printable string.
         remedy: what a person can do about it.
 
     """
@@ -24,79 +24,79 @@ class StoreError(Exception):
 
 
 class StoreHangs(StoreError):
-    """It gave no answer in time."""
+    """The store did not respond in time."""
 
 
 class StoreLocked(StoreError):
-    """It is there, and a person has to unlock it."""
+    """A person has to unlock the store."""
 
     state = "locked"
 
 
 class StoreMissing(StoreError):
-    """It isn't there, and never held anything."""
+    """There is no such store on this machine, and it never held an entry."""
 
     state = "missing"
 
 
 class Store(Protocol):
-    """Keeps one text an account. Each call comes back within the store's own time limit.
+    """Keeps one entry, a string, per account. Each call returns within the store's own timeout.
 
-    Calls may come from several tasks; those about one account come one after the other. A call that is cancelled
-    may have been done or not.
+    Several tasks may call at once; calls for one account come one after the other. A cancelled call may or may not have
+    taken effect.
 
-    Whoever uses a store asks for its abilities, never for its name or class: those are for people.
+    Callers decide by the attributes below, never by the store's name or class.
     """
 
     name: str
-    # Whether the next agent finds what this one kept. Such a store is locked, and has notes beside it.
+    # Whether entries outlive the agent. Such a store has locks, and a journal beside it.
     persistent: bool
-    # The longest text that it keeps, in characters; an entry that is longer does without what the provider gives again.
+    # The longest entry, in characters; longer ones are stored without what the provider can send again.
     max_length: int
-    # Whether a write is so unwelcome that only a new refresh token is worth one.
+    # Whether writes disturb the user, so that only a new refresh token is written.
     expensive_writes: bool
 
     @property
     def backend(self) -> str | None:
-        """Which kind of it is in use; None where there is one kind, or it isn't known yet."""
+        """The backend in use; None if there is only one kind, or it isn't known yet."""
         ...
 
     async def read(self, account: str) -> Secret | None:
-        """The account's text; None when there is none.
+        """Return the account's entry, or None if there is none.
 
         Raises:
-            StoreError: it can't be told.
+            StoreError: the store could not be read.
 
         """
         ...
 
-    async def write(self, account: str, text: Secret) -> None:
-        """Keep that text; the one before stays until this one is kept.
+    async def write(self, account: str, entry: Secret) -> None:
+        """Write the account's entry; the old one stays until the new one is stored.
 
         Raises:
-            StoreError: it is not known to be kept.
+            StoreError: the entry may not have been written.
 
         """
         ...
 
     async def delete(self, account: str) -> None:
-        """Keep nothing of the account, whether there was something or not.
+        """Delete the account's entry, if there is one.
 
         Raises:
-            StoreError: something may still be there.
+            StoreError: the entry may still be there.
 
         """
         ...
 
     async def unlock(self) -> None:
-        """Unlock the store by asking the person, where the store has a way to do that; otherwise do nothing.
+        """Ask the user to unlock the store, if the store can ask; otherwise do nothing.
 
         Raises:
-            StoreError: it is as locked as before.
+            StoreError: it is still locked.
 
         """
         ...
 
     async def release(self) -> None:
-        """Nothing is wanted for a while: let go of what costs memory."""
+        """Free memory: no call is expected for a while."""
         ...

@@ -1,4 +1,4 @@
-"""The stores by name: the one place that knows which there are, and what opening one takes."""
+"""All stores by name, and how to open each."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from auth_agent.storage.store import Store
 
 
 class OpenStore(NamedTuple):
-    """A store that this agent has, the journal beside it, and what keeps other agents off."""
+    """An open store, its journal, and the locks that exclude other agents."""
 
     store: Store
     journal: Journal
@@ -22,11 +22,11 @@ class OpenStore(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """What is known of a store before it is opened."""
+    """How to open a kind of store."""
 
-    open: Callable[[Path], Store]  # by the state directory
+    open: Callable[[Path], Store]  # takes the state directory
     persistent: bool
-    locks: Callable[[Path], list[Path]]  # of a persistent one, by the state directory
+    locks: Callable[[Path], list[Path]]  # of a persistent store; takes the state directory
 
 
 def _keyring(state_path: Path) -> Store:
@@ -55,15 +55,15 @@ DEFAULT: Final = KeyringStore.name
 def open_store(name: str, state_path: Path, socket_path: Path) -> OpenStore:
     """Open the store of that name.
 
-    A persistent store is one agent's: it stays locked until this process ends, or becomes another agent.
+    A persistent store stays locked until this process ends or executes a new agent.
 
     Args:
         name: one of `NAMES`.
-        state_path: the state directory; a store that isn't persistent leaves it alone.
-        socket_path: where this agent listens, for others that find the store locked.
+        state_path: the state directory; only a persistent store uses it.
+        socket_path: where this agent listens; the lock shows it to other agents.
 
     Raises:
-        StartupError: another agent has the store, or the state directory can't be used.
+        StartupError: another agent uses the store, or the state directory can't be used.
 
     """
     kind = _KINDS[name]
@@ -72,6 +72,6 @@ def open_store(name: str, state_path: Path, socket_path: Path) -> OpenStore:
     notes = state_path / "sessions"
     prepare(state_path)
     prepare(notes)
-    # Before it is opened: what a store reads then may be what the agent before is still writing.
+    # Lock before opening: an agent that is ending may still be writing what a store reads when it is opened.
     locks = tuple(StoreLock(path, socket_path) for path in kind.locks(state_path))
     return OpenStore(kind.open(state_path), Journal(notes), locks)

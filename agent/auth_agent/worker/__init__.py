@@ -1,1 +1,1 @@
-"""The worker: a child process for calls that may hang, and for libraries that the agent's memory can do without."""
+"""The worker: a child process for calls that may hang, and for libraries that would cost the agent memory."""

@@ -1,6 +1,7 @@
-"""The worker process: `python -m auth_agent.worker`; a request a line on its standard input, an answer a line back.
+"""The worker process: `python -m auth_agent.worker`.
 
-It ends when its input does, after what it is doing: so a write that was begun is finished, though the agent was killed.
+It reads one request per line on standard input, and writes one response per line. At the end of its input it finishes
+the current call and exits: a write is completed even if the agent was killed.
 """
 
 import fcntl
@@ -16,7 +17,7 @@ from auth_agent.host.hardening import protect_memory
 from auth_agent.worker.failure import KeyringFailure
 from auth_agent.worker.vocabulary import KEYRING, SIGNATURES
 
-# Beyond what the parent waits for a call: for an orphan whose keyring hangs, since nobody will kill it.
+# Seconds, longer than the parent waits for any call. It ends an orphan whose keyring hangs, since no parent kills it.
 _LAST_PATIENCE: Final = 120
 
 
@@ -24,15 +25,15 @@ def main(arguments: Sequence[str]) -> int:
     """Serve until the parent has gone; return the exit code.
 
     Args:
-        arguments: the path of a file to lock before anything is done, if there is one, and what the worker is for. Of
-            two agents, the later one's worker waits for the lock until the earlier one's has finished its write.
+        arguments: optionally the path of a file to lock before the first call, then the worker's purpose. The lock
+            makes a new agent's worker wait until the old agent's worker has finished its write.
 
     """
-    purpose, lock = _order(arguments)
+    purpose, lock = _parse_arguments(arguments)
     protect_memory()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)  # meant for the agent, whose end is this one's end
-    requests, answers = _own_streams()
+        signal.signal(signum, signal.SIG_IGN)  # meant for the agent; the worker ends when the agent does
+    requests, responses = _own_streams()
     signal.alarm(_LAST_PATIENCE)
     if lock is not None:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -42,25 +43,25 @@ def main(arguments: Sequence[str]) -> int:
             signal.alarm(_LAST_PATIENCE)
             if not line.endswith(b"\n"):
                 break  # the agent died while it wrote this
-            answer = _answer(json.loads(line), purpose)
+            response = _respond(json.loads(line), purpose)
             try:
-                os.write(answers, json.dumps(answer).encode() + b"\n")
+                os.write(responses, json.dumps(response).encode() + b"\n")
             except OSError:
                 break  # nobody is there to read it
             signal.alarm(0)
     return 0
 
 
-def _order(arguments: Sequence[str]) -> tuple[str, str | None]:
-    """What the worker is for, and what it locks."""
+def _parse_arguments(arguments: Sequence[str]) -> tuple[str, str | None]:
+    """Return the worker's purpose and the path of its lock file."""
     lock = next((argument for argument in arguments if argument not in _CALLS), None)
     if arguments and arguments[-1] in _CALLS:
         return arguments[-1], lock
-    # An agent that was started before an upgrade names a lock for the keyring, and nothing for signatures.
+    # An agent started before an upgrade passes only a lock for the keyring, and no argument for signatures.
     return SIGNATURES if lock is None else KEYRING, lock
 
 
-def _answer(request: dict[str, str], purpose: str) -> dict[str, object]:
+def _respond(request: dict[str, str], purpose: str) -> dict[str, object]:
     name = request.pop("call")
     call = _CALLS[purpose]()[name]
     try:
@@ -69,7 +70,7 @@ def _answer(request: dict[str, str], purpose: str) -> dict[str, object]:
         return {"failure": failure.kind, "text": str(failure)}
 
 
-# Each imports its libraries when it is first called for: a worker needs those of one only.
+# Each imports its libraries when first called: a worker needs only one set of them.
 
 
 @functools.cache
@@ -94,12 +95,12 @@ _CALLS: Final[Mapping[str, Callable[[], dict[str, Callable[..., object]]]]] = {
 
 
 def _own_streams() -> tuple[int, int]:
-    """The descriptors of requests and answers, out of reach of a library that prints or asks."""
-    requests, answers = os.dup(0), os.dup(1)
+    """Move requests and responses to new descriptors, out of reach of libraries that use stdin or stdout."""
+    requests, responses = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    return requests, answers
+    return requests, responses
 
 
 if __name__ == "__main__":

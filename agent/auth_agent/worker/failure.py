@@ -1,9 +1,9 @@
-"""How a call of the worker fails."""
+"""The failure of a call in the worker."""
 
 
 class KeyringFailure(Exception):
-    """A call failed; `kind` is one of the vocabulary's, and the text can be shown."""
+    """A call failed; `kind` is a word of the vocabulary, and the message is printable."""
 
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
         self.kind = kind

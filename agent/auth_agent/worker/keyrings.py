@@ -1,4 +1,4 @@
-"""The system keyring, as the worker calls it. Any of these calls may block for as long as it likes."""
+"""The system keyring, as the worker calls it. Each call may block forever."""
 
 import contextlib
 import importlib
@@ -15,36 +15,36 @@ from auth_agent.worker.vocabulary import FAILED, LOCKED, MISSING, SECRET_SERVICE
 
 
 class Keyrings:
-    """Keyrings by the names of their classes, each made when it is first called for."""
+    """Keyrings by class name, each created when it is first used."""
 
     def __init__(self) -> None:
-        self._made: dict[str, KeyringBackend] = {}
+        self._keyrings: dict[str, KeyringBackend] = {}
 
     def read(self, backend: str, service: str, username: str) -> str | None:
-        """The password of that name; None when there is none.
+        """Return the password of that username, or None if there is none.
 
         Raises:
-            KeyringFailure: it can't be told.
+            KeyringFailure: the keyring could not be read.
 
         """
         with _failures():
             try:
                 return self._keyring(backend).get_password(service, username)
             except UnicodeDecodeError:
-                return ""  # somebody put it there that isn't us
+                return ""  # another program wrote it
 
     def write(self, backend: str, service: str, username: str, password: str) -> None:
-        """Keep a password under that name.
+        """Set the password of that username.
 
         Raises:
-            KeyringFailure: it may not be kept.
+            KeyringFailure: it may not have been set.
 
         """
         with _failures():
             self._keyring(backend).set_password(service, username, password)  # pyright: ignore[reportUnknownMemberType] -- wrapped by the library, which types it so
 
     def delete(self, backend: str, service: str, username: str) -> None:
-        """Keep none under that name.
+        """Delete the password of that username, if there is one.
 
         Raises:
             KeyringFailure: it may still be there.
@@ -52,15 +52,15 @@ class Keyrings:
         """
         with _failures():
             keyring = self._keyring(backend)
-            # Each backend tells its own way that there was nothing to delete.
+            # Backends raise different errors when there is nothing to delete.
             if keyring.get_password(service, username) is not None:
                 keyring.delete_password(service, username)
 
     def ask(self, backend: str) -> None:
-        """Let the person be asked to unlock it, where there is somebody to ask.
+        """Ask the user to unlock the keyring, if the backend can ask.
 
         Raises:
-            KeyringFailure: it is as locked as before.
+            KeyringFailure: it is still locked.
 
         """
         with _failures():
@@ -70,26 +70,26 @@ class Keyrings:
                 ask()
 
     def _keyring(self, name: str) -> KeyringBackend:
-        """The keyring of that class, by name: the library's own choice might be a file of plain text."""
-        if name not in self._made:
-            self._made[name] = _secret_service() if name == SECRET_SERVICE else _of_class(name)
-        return self._made[name]
+        """Return the keyring of that class; the library's own choice might be a plaintext file."""
+        if name not in self._keyrings:
+            self._keyrings[name] = _secret_service() if name == SECRET_SERVICE else _create_keyring(name)
+        return self._keyrings[name]
 
 
-def _of_class(name: str) -> KeyringBackend:
+def _create_keyring(name: str) -> KeyringBackend:
     module, _, class_name = name.rpartition(".")
-    found: object = getattr(importlib.import_module(module), class_name)()
-    if not isinstance(found, KeyringBackend):
-        raise KeyringFailure(MISSING, f"{name} is no keyring")
-    return found
+    keyring: object = getattr(importlib.import_module(module), class_name)()
+    if not isinstance(keyring, KeyringBackend):
+        raise KeyringFailure(MISSING, f"{name} is not a keyring backend")
+    return keyring
 
 
 def _secret_service() -> KeyringBackend:
-    address = "DBUS_SESSION_BUS_ADDRESS"
+    variable = "DBUS_SESSION_BUS_ADDRESS"
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if not os.environ.get(address) and runtime and Path(runtime, "bus").exists():
-        # systemd's: a service, or a login by ssh, may lack the variable though the bus is there.
-        os.environ[address] = f"unix:path={runtime}/bus"
+    if not os.environ.get(variable) and runtime and Path(runtime, "bus").exists():
+        # systemd puts the bus there; a service or an ssh login may lack the variable though the bus exists.
+        os.environ[variable] = f"unix:path={runtime}/bus"
     try:
         from auth_agent.worker.secret_service import PatientKeyring  # noqa: PLC0415 -- Linux's; imports cryptography
     except ImportError as error:
@@ -99,9 +99,9 @@ def _secret_service() -> KeyringBackend:
 
 @contextlib.contextmanager
 def _failures() -> Generator[None, None, None]:
-    """Turns what a keyring raises into a `KeyringFailure`.
+    """Convert exceptions to `KeyringFailure`.
 
-    Of an error that isn't the keyring library's, only the type is told: its text could hold what was to be kept.
+    Of an unexpected exception only the type is reported: its message could hold the secret.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The worker process, as its parent sees it: started when there is work, killed when it hangs, let go when idle."""
+"""The worker process, from its parent's side: started on demand, killed when it hangs, released when idle."""
 
 import json
 import os
@@ -13,34 +13,34 @@ import anyio
 from auth_agent.host.systemd import children_environment
 from auth_agent.json_object import parse_object
 
-# Longer than any answer: an entry, in JSON's escapes.
-_MAX_ANSWER: Final = 1 << 20
+# Bytes; longer than any response, which is at most an entry with JSON escapes.
+_MAX_RESPONSE: Final = 1 << 20
 _READ_SIZE: Final = 65536
-# Seconds that the end of a process is waited for; one whose keyring hangs is looked for again at the next end.
+# Seconds to wait for a process to end; one that hangs is reaped with a later one.
 _REAP_PATIENCE: Final = 1.0
 
 
 class WorkerError(Exception):
-    """The worker gave no answer; whether it did what it was asked to isn't known. The text is printable."""
+    """The worker did not respond; the call may or may not have taken effect. The message is printable."""
 
 
 class WorkerTimeout(WorkerError):
-    """It gave none in time, and was killed."""
+    """The worker did not respond in time, and was killed."""
 
 
 class Worker:
     """A child process that does one call at a time.
 
-    Its standard input and output are one socket. When the agent dies that socket's end is the worker's, after the
-    call that it is at.
+    Its standard input and output are one socket. When the agent dies, the socket closes, and the worker exits after the
+    current call.
     """
 
     def __init__(self, purpose: str, lock: Path | None = None) -> None:
-        """Make one that is not started yet.
+        """Create the worker; its process is started by the first call.
 
         Args:
-            purpose: what it is for, a word of the vocabulary; it has the calls for that.
-            lock: a file that one worker at a time holds; for one whose calls change anything.
+            purpose: KEYRING or SIGNATURES; it decides which calls the worker has.
+            lock: a file that one worker at a time locks, if its calls write.
 
         """
         self._purpose = purpose
@@ -48,30 +48,30 @@ class Worker:
         self._turn = anyio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        # Those that were let go, until they have ended.
-        self._leaving: list[subprocess.Popen[bytes]] = []
+        # Processes that were released and have not been reaped yet.
+        self._detached: list[subprocess.Popen[bytes]] = []
 
     @property
     def pid(self) -> int | None:
-        """The process's id; None when there is no process."""
+        """The process id, or None if there is no process."""
         return None if self._process is None else self._process.pid
 
     async def call(self, name: str, limit: float, /, **arguments: object) -> dict[str, object]:
-        """Let it do something; its answer.
+        """Do a call in the worker; return its response.
 
         Args:
-            name: what to do.
-            limit: how long that may take, in seconds, the start of a process included.
-            arguments: what the call takes; may hold secrets, which go through the socket and nowhere else.
+            name: the name of the call.
+            limit: the timeout in seconds, which includes starting the process.
+            arguments: the arguments of the call. They may hold secrets, which only go through the socket.
 
         Raises:
-            WorkerError: there is no answer.
+            WorkerError: there was no response.
 
         """
         async with self._turn:
             try:
                 with anyio.fail_after(limit):
-                    return await self._ask(json.dumps({"call": name, **arguments}).encode() + b"\n")
+                    return await self._send(json.dumps({"call": name, **arguments}).encode() + b"\n")
             except TimeoutError as error:
                 await self._kill()
                 raise WorkerTimeout(f"no answer within {limit:g} s") from error
@@ -79,50 +79,50 @@ class Worker:
                 await self._kill()
                 raise WorkerError(f"the worker process failed: {type(error).__name__}") from error
             except BaseException:
-                # Cancelled: the answer would be taken for the next call's. The call itself comes to its end.
-                self._leave()
+                # Cancelled: its response would be read as the next call's. The process finishes the call.
+                self._detach()
                 raise
 
     async def release(self) -> None:
-        """Let the process end, once it has done what it is doing; waits for that a little."""
+        """Let the process end after its current call; wait at most a second for that."""
         async with self._turn:
-            self._leave()
+            self._detach()
             await self._reap()
 
-    async def _ask(self, request: bytes) -> dict[str, object]:
+    async def _send(self, request: bytes) -> dict[str, object]:
         connection = self._started()
         unsent = memoryview(request)
         while unsent:
             await anyio.wait_writable(connection)
             unsent = unsent[connection.send(unsent) :]
-        answer = bytearray()
-        while not answer.endswith(b"\n"):
+        response = bytearray()
+        while not response.endswith(b"\n"):
             await anyio.wait_readable(connection)
             more = connection.recv(_READ_SIZE)
-            if not more or len(answer) > _MAX_ANSWER:
+            if not more or len(response) > _MAX_RESPONSE:
                 raise ConnectionError("the worker has ended")
-            answer += more
-        return parse_object(bytes(answer))
+            response += more
+        return parse_object(bytes(response))
 
     def _started(self) -> socket.socket:
         if self._socket is not None and self._process is not None and self._process.poll() is None:
             return self._socket
-        self._leave()
+        self._detach()
         locks: list[str] = []
         if self._lock is not None:
-            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have "reset" it
+            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the user may have deleted it
             locks.append(os.fspath(self._lock))
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
-                    # -P: what lies in the current folder is no module of ours.
+                    # -P: don't import modules from the current directory.
                     [sys.executable, "-P", "-m", "auth_agent.worker", *locks, self._purpose],
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
-                    stderr=subprocess.DEVNULL,  # a traceback there could hold what was to be kept
-                    start_new_session=True,  # Ctrl-C is for the agent
+                    stderr=subprocess.DEVNULL,  # a traceback could hold a secret
+                    start_new_session=True,  # Ctrl-C must only reach the agent
                     env=children_environment(),
                 )
             except BaseException:
@@ -131,31 +131,31 @@ class Worker:
         self._socket = ours
         return ours
 
-    def _leave(self) -> None:
-        """Let go of the process: it ends by itself."""
+    def _detach(self) -> None:
+        """Close the socket, at which the process ends by itself."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         if self._process is not None:
-            self._leaving.append(self._process)
+            self._detached.append(self._process)
             self._process = None
-        self._leaving = [process for process in self._leaving if process.poll() is None]
+        self._detached = [process for process in self._detached if process.poll() is None]
 
     async def kill(self) -> None:
-        """End the process now, whatever it is doing, and those that were let go in the middle of something."""
-        for process in self._leaving:
+        """Kill the process now, and those that were released during a call."""
+        for process in self._detached:
             process.kill()
         await self._kill()
 
     async def _kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-        self._leave()
+        self._detach()
         await self._reap()
 
     async def _reap(self) -> None:
-        """Wait for the ends of those that were let go: one that nobody waits for stays a zombie."""
+        """Wait for released processes: without that they stay zombies."""
         with anyio.move_on_after(_REAP_PATIENCE, shield=True):
-            while any([process.poll() is None for process in self._leaving]):  # noqa: ASYNC110, C419 -- a child's end has no event here, and all are to be asked
+            while any([process.poll() is None for process in self._detached]):  # noqa: ASYNC110, C419 -- a child's end sets no event here, and each must be polled
                 await anyio.sleep(0.01)
-        self._leaving = [process for process in self._leaving if process.returncode is None]
+        self._detached = [process for process in self._detached if process.returncode is None]

@@ -1,7 +1,7 @@
-"""The Secret Service (GNOME Keyring, KWallet, KeePassXC), so that it never asks a person unless told to.
+"""The Secret Service (GNOME Keyring, KWallet, KeePassXC), without dialogs unless `ask` is called.
 
-keyring's own backend unlocks what is locked whenever it is called, which shows a dialog; an agent that looks every few
-seconds whether the keyring was unlocked would show it again and again.
+The keyring library's own backend unlocks the keyring in each call, which shows a dialog. The agent checks every few
+seconds whether the keyring was unlocked, and would show the dialog again and again.
 """
 
 from collections.abc import Generator
@@ -16,15 +16,15 @@ from secretstorage import exceptions
 from auth_agent.worker.failure import KeyringFailure
 from auth_agent.worker.vocabulary import FAILED, MISSING
 
-# The bus gave up on a service that had begun to answer: it is there.
+# The service disconnected before it replied: it exists.
 _NO_REPLY: Final = "org.freedesktop.DBus.Error.NoReply"
 
 
 class PatientKeyring(SecretService.Keyring):
-    """The default collection, as long as it is unlocked."""
+    """The default collection; a locked one raises instead of showing a dialog."""
 
     def get_preferred_collection(self) -> secretstorage.Collection:
-        """The default collection; keyring's methods call this, and close its connection.
+        """Return the default collection. The base class calls this, and closes its connection.
 
         Raises:
             KeyringLocked: it is locked.
@@ -39,14 +39,14 @@ class PatientKeyring(SecretService.Keyring):
         return collection
 
     def unlock(self, item: secretstorage.Item) -> None:
-        """Refuse a locked item; KeePassXC may ask a person, and answers once it has an answer."""
+        """Raise `KeyringLocked` for a locked item. KeePassXC may ask the user first, and replies after that."""
         _check(item)
 
     def ask(self) -> None:
-        """Let the service ask for the keyring's password; comes back when it was given or refused.
+        """Let the service ask the user for the keyring's password; return when the user has answered.
 
         Raises:
-            KeyringLocked: it is as locked as before.
+            KeyringLocked: it is still locked.
             KeyringFailure: there is none, or no service.
 
         """
@@ -57,13 +57,13 @@ class PatientKeyring(SecretService.Keyring):
 
 
 def _collection() -> secretstorage.Collection:
-    """The default collection, on a connection of its own."""
+    """Open the default collection on a new connection."""
     try:
         connection = secretstorage.dbus_init()
     except (exceptions.SecretStorageException, OSError, KeyError, RuntimeError, ValueError) as error:
-        # The last two are said of an address that the library doesn't know how to use.
+        # The last two are raised for a D-Bus address that the library can't parse.
         raise KeyringFailure(MISSING, "there is no D-Bus session, and so no keyring") from error
-    with ExitStack() as end, _told():
+    with ExitStack() as end, _translated_errors():
         end.callback(connection.close)
         collection = secretstorage.Collection(connection)
         end.pop_all()
@@ -71,19 +71,19 @@ def _collection() -> secretstorage.Collection:
 
 
 def _check(what: secretstorage.Collection | secretstorage.Item) -> None:
-    with _told():
+    with _translated_errors():
         if what.is_locked():
             raise errors.KeyringLocked
 
 
 @contextmanager
-def _told() -> Generator[None, None, None]:
-    """Turns what the service raises into the words of this house."""
+def _translated_errors() -> Generator[None, None, None]:
+    """Convert secretstorage's exceptions to `KeyringFailure`."""
     try:
         yield
     except exceptions.ItemNotFoundException as error:
         raise KeyringFailure(MISSING, "the keyring service has no default keyring yet") from error
     except exceptions.SecretServiceNotAvailableException as error:
         if getattr(error.__cause__, "name", "") == _NO_REPLY:
-            raise KeyringFailure(FAILED, "the keyring service went away while it was asked") from error
+            raise KeyringFailure(FAILED, "the keyring service ended during the call") from error
         raise KeyringFailure(MISSING, "there is no keyring service on the D-Bus session") from error

@@ -15,22 +15,22 @@ from joserfc.jwk import Key, RSAKey, import_key
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 
-# Which kind of key each algorithm takes. Those with a shared secret (HS…) are not among them: a public key would do
-# for the secret then (RFC 8725, section 2.1). No other list is ever asked, and least of all the token.
+# The key type of each accepted algorithm. HS256 and its like are missing: an attacker could use the public key as the
+# shared secret (RFC 8725, section 2.1). The token's `alg` never extends this list.
 _KINDS: Final = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
     **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
     "EdDSA": "OKP",
 }
-# Characters. The agent reads no longer answer than half a mebibyte, and the library's own limits would refuse an ID
-# token with many groups, or with a certificate in its header.
-_MAX_TEXT: Final = 1 << 19
-# How many keys of a set are looked at: providers have three, and a hundred take less than a second.
+# Characters. The agent reads at most half a mebibyte per response. The library's lower limits would reject an ID token
+# with many groups, or with a certificate in its header.
+_MAX_LENGTH: Final = 1 << 19
+# Keys of a set that are tried: providers have about three, and a hundred take less than a second.
 _MAX_KEYS: Final = 100
-# Bits of an RSA key: the least that RFC 7518 allows (section 3.3), and the most that OpenSSL checks with.
+# Bits of an RSA key: the minimum of RFC 7518, section 3.3, and the maximum of OpenSSL.
 _MIN_RSA: Final = 2048
 _MAX_RSA: Final = 16_384
-# Characters that are shown of what the token names.
+# Characters of the token's `alg` or `kid` that a message shows.
 _MAX_NAME: Final = 60
 
 _UNREADABLE: Final = "the ID token's signature can't be read"
@@ -38,19 +38,19 @@ _KEYS_UNREADABLE: Final = "the provider's keys can't be read"
 
 
 class _Registry(jws.JWSRegistry):
-    max_header_length = max_payload_length = max_signature_length = _MAX_TEXT
+    max_header_length = max_payload_length = max_signature_length = _MAX_LENGTH
 
 
 def verify(token: str, keys: str) -> str | None:
-    """What is wrong with a token's signature; None when it is good.
+    """Return what is wrong with a token's signature, or None if it is valid.
 
     Args:
-        token: a JWS in its compact form.
-        keys: the provider's JWK set, as it is written.
+        token: a JWS in compact serialization (RFC 7515, section 3.1).
+        keys: the provider's JWK set, as a JSON string (RFC 7517, section 5).
 
-    The text can be shown, and holds nothing of the token but the names of its algorithm and key.
+    The result is printable, and of the token it holds only the names of its algorithm and key.
     """
-    if len(token) > _MAX_TEXT:
+    if len(token) > _MAX_LENGTH:
         return "the ID token is too large"
     try:
         header = parse_object(_decoded(token.partition(".")[0]))
@@ -61,35 +61,37 @@ def verify(token: str, keys: str) -> str | None:
         return _UNREADABLE
     if algorithm not in _KINDS:
         return (
-            f"the ID token is signed with {printable(algorithm, _MAX_NAME)!r}, which isn't accepted: "
-            "have the provider sign this client's with RS256 or ES256"
+            f"the ID token is signed with {printable(algorithm, _MAX_NAME)!r}, which is not accepted: "
+            "configure this client at the provider to use RS256 or ES256"
         )
-    if "crit" in header:  # whoever doesn't know what it names must refuse it (RFC 7515, section 4.1.11)
-        return "the ID token's signature asks for more than is understood here (crit)"
-    found = _key_set(keys)
-    if found is None:
+    if "crit" in header:  # a verifier must reject extensions that it doesn't support (RFC 7515, section 4.1.11)
+        return "the ID token's signature needs extensions that are not supported (crit)"
+    key_set = _key_set(keys)
+    if key_set is None:
         return _KEYS_UNREADABLE
-    return _judged(token, algorithm, name, found)
+    return _check_signature(token, algorithm, name, key_set)
 
 
-def _judged(token: str, algorithm: str, name: str | None, keys: list[Mapping[str, object]]) -> str | None:
+def _check_signature(token: str, algorithm: str, name: str | None, keys: list[Mapping[str, object]]) -> str | None:
     registry = _Registry(algorithms=[algorithm], strict_check_header=False)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SecurityWarning)  # of the name EdDSA, which RFC 9864 splits; and of weak keys
+        warnings.simplefilter(
+            "ignore", SecurityWarning
+        )  # about the name EdDSA, which RFC 9864 deprecates, and about weak keys
         try:
             signed = jws.extract_compact(token.encode(), registry=registry)
-        except Exception:  # noqa: BLE001 -- whatever the library makes of it: it can't be read
+        except Exception:  # noqa: BLE001 -- the library raises many types
             return _UNREADABLE
-        named = [key for key in keys if key.get("kid") == name] if name is not None else keys
-        if name is not None and not named:
+        candidates = [key for key in keys if key.get("kid") == name] if name is not None else keys
+        if name is not None and not candidates:
             return f"the ID token is signed by a key ({printable(name, _MAX_NAME)!r}) that is not among the provider's"
-        # Without a name each that fits may be the one; with one, nothing says that no two have it.
-        usable = [imported for key in named if (imported := _usable(key, algorithm)) is not None]
+        # Without a `kid` any suitable key may match; and several keys may have the same `kid`.
+        usable = [imported for key in candidates if (imported := _usable(key, algorithm)) is not None]
         if not usable:
             whose = (
                 "the provider has no key"
                 if name is None
-                else f"the provider's key {printable(name, _MAX_NAME)!r} is none"
+                else f"the provider's key {printable(name, _MAX_NAME)!r} is not one"
             )
             return f"{whose} that a {algorithm} signature can be checked with (RSA keys need {_MIN_RSA} bits)"
         if any(_fits(signed, key, registry) for key in usable):
@@ -98,12 +100,12 @@ def _judged(token: str, algorithm: str, name: str | None, keys: list[Mapping[str
 
 
 def _usable(key: Mapping[str, object], algorithm: str) -> Key | None:
-    """A key that such a signature can be checked with; None where it is another kind, or broken."""
+    """Return the key if it can check signatures of that algorithm, else None."""
     if key.get("kty") != _KINDS[algorithm] or key.get("use") not in (None, "sig"):
         return None
     if key.get("alg") not in (None, algorithm):
         return None
-    # The rest of what a set says of a key (certificates, operations) may be as odd as it likes.
+    # Other members (certificates, operations) are ignored: they may be invalid.
     public: dict[str, str | list[str]] = {}
     for member in ("kty", "crv", "n", "e", "x", "y"):
         value = key.get(member)
@@ -111,7 +113,7 @@ def _usable(key: Mapping[str, object], algorithm: str) -> Key | None:
             public[member] = value
     try:
         imported = import_key(public)
-    except Exception:  # noqa: BLE001 -- one broken key, whatever is broken about it, is no reason to do without the others
+    except Exception:  # noqa: BLE001 -- an invalid key must not hide the valid ones
         return None
     if isinstance(imported, RSAKey) and not _MIN_RSA <= imported.public_key.key_size <= _MAX_RSA:
         return None
@@ -121,22 +123,22 @@ def _usable(key: Mapping[str, object], algorithm: str) -> Key | None:
 def _fits(signed: jws.CompactSignature, key: Key, registry: jws.JWSRegistry) -> bool:
     try:
         return jws.validate_compact(signed, key, registry=registry)
-    except Exception:  # noqa: BLE001 -- such as a key of another curve: that signature is not its
+    except Exception:  # noqa: BLE001 -- for example a key of another curve
         return False
 
 
-def _key_set(text: str) -> list[Mapping[str, object]] | None:
-    """The first keys of a set; None where it is none."""
-    if len(text) > _MAX_TEXT:
+def _key_set(json_string: str) -> list[Mapping[str, object]] | None:
+    """Return the first keys of a JWK set, or None if it is not valid."""
+    if len(json_string) > _MAX_LENGTH:
         return None
     try:
-        keys = parse_object(text).get("keys")
+        keys = parse_object(json_string).get("keys")
     except JsonObjectError:
         return None
     if not isinstance(keys, list):
         return None
-    return [key for key in keys[:_MAX_KEYS] if isinstance(key, dict)]  # pyright: ignore[reportUnknownVariableType] -- JSON's names are texts; its values are anything
+    return [key for key in keys[:_MAX_KEYS] if isinstance(key, dict)]  # pyright: ignore[reportUnknownVariableType] -- the names of a JSON object are strings; its values are anything
 
 
-def _decoded(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))

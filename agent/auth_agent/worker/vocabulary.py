@@ -1,16 +1,16 @@
-"""What both ends of the worker's socket call things. Imports nothing: the agent's end does without the libraries."""
+"""The words that both ends of the worker's socket use. It imports no library, to save the agent's memory."""
 
 from typing import Final
 
-# The classes of keyrings.
+# Keyring backends, by class name.
 SECRET_SERVICE: Final = "keyring.backends.SecretService.Keyring"  # noqa: S105 -- a class
 MACOS: Final = "keyring.backends.macOS.Keyring"
 
-# What a worker is for; it has the calls for that and no others.
+# The purposes of a worker, which decide what calls it has.
 KEYRING: Final = "keyring"
 SIGNATURES: Final = "signatures"
 
-# What a call came to, where it failed.
+# The kinds of failure.
 LOCKED: Final = "locked"
 MISSING: Final = "missing"
 FAILED: Final = "failed"
