@@ -211,7 +211,7 @@ async def test_an_invalid_note_counts_as_missing(text: bytes, tmp_path: Path, ca
 async def test_a_slow_disk_delays_nobody_and_an_older_note_is_never_written_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(module, "_PATIENCE", 0.5)  # long enough for a thread to begin
     mended, written, write_note = threading.Event(), threading.Semaphore(0), state_directory.write_note
 
     def slow(path: Path, text: str) -> None:

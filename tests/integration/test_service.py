@@ -430,7 +430,7 @@ def test_a_restart_that_fails_is_told_by_both(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}, command=launched("sys.executable = '/'")) as agent:
         done = agent.run("restart")
         assert done.returncode == 1
-        assert f"process {agent.process.pid}, has ended instead; its log says why" in done.stderr
+        assert f"process {agent.process.pid}, ended instead" in done.stderr
         assert agent.process.wait(PATIENCE) == 1
         assert agent.logged("error restart executable='/' error=")
 
