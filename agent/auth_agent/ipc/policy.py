@@ -11,6 +11,5 @@ class Policy:
         """Return if this caller may call that method of that session; raise `Denied` if not.
 
         `Handlers` asks once for each request about a session, before the method runs, also while the session is
-        locked. This must not wait: a token at hand is served within the callback that brought the request. Where a
-        person has to consent first, return a `Later` that `Handlers` awaits as it awaits a locked session.
+        locked. This must not wait: a valid token is served in the callback that read the request.
         """
