@@ -1,1 +1,1 @@
-"""What is said to providers, and what their answers mean."""
+"""What is sent to providers, and what their responses mean."""
