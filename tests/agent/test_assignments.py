@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.cli.assignments import AssignmentError, assignments, is_assignment
 
@@ -73,7 +73,6 @@ def test_what_is_not_an_assignment_is_refused_in_a_short_sentence(words: list[st
     assert len(message) < 200
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=20), max_size=4))
 def test_any_words_are_parsed_or_refused(words: list[str]) -> None:
     try:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import Failure, TokenResponse
@@ -73,7 +73,6 @@ def run_test(main: Callable[[], Awaitable[None]]) -> None:
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-@settings(deadline=None)
 @given(EVENTS)
 def test_a_client_gets_a_valid_token_after_any_clock_change_with_one_refresh(
     events: list[Event],
@@ -92,7 +91,6 @@ def test_a_client_gets_a_valid_token_after_any_clock_change_with_one_refresh(
     run_test(main)
 
 
-@settings(deadline=None)
 @given(EVENTS)
 def test_a_tick_after_any_clock_change_there_is_a_valid_token(events: list[Event]) -> None:
     async def main() -> None:
@@ -167,7 +165,6 @@ RESTARTS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(RESTARTS, st.sampled_from([None, 10.0, 20_000.0]))
 def test_after_a_restart_a_token_is_served_unless_a_clock_shows_its_end(
     events: list[Event], since_reboot: float | None

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.cli.claims import profile_lines, user_lines
 from auth_agent.cli.terminal import PLAIN, Terminal, columns
@@ -120,7 +120,6 @@ def test_a_user_is_a_line_a_member() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.dictionaries(NAMES, VALUES, max_size=6), st.sampled_from([30, 80, None]), st.booleans())
 def test_whatever_is_told_fits_and_steers_no_terminal(
     claims: dict[str, object], width: int | None, stale: bool

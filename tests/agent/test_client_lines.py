@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent import remedies
 from auth_agent.cli.clients import client_lines, status_with_clients
@@ -83,7 +83,6 @@ def test_an_agent_that_says_something_else_has_no_clients(told: dict[str, object
     assert client_lines(Status(told), None, NOW) == ["No program has taken a token since the agent started."]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(client(), VALUES)) | VALUES, max_size=4),
     st.sampled_from([None, 30, 40, 80, 120]),

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.oauth.discovery import (
     DiscoveryError,
@@ -180,7 +180,6 @@ def test_json_that_is_no_object_is_unreadable(body: bytes) -> None:
         parse_metadata(ISSUER, body)
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=100)
     | st.dictionaries(

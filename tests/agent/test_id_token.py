@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.oauth.id_token import (
     LEEWAY,
@@ -34,7 +34,6 @@ def token(payload: object) -> Secret:
 # ---- claims
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text())))
 def test_the_claims_are_those_of_the_payload_however_long(payload: dict[str, object]) -> None:
     assert claims(token(payload)) == payload
@@ -69,7 +68,6 @@ def test_what_is_no_jwt_has_no_claims(text: str) -> None:
     assert claims(Secret(text)) is None
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec=None)) | st.binary().map(lambda data: f"a.{encoded(data)}.c"))
 def test_whatever_the_text_there_are_claims_or_none(text: str) -> None:
     found = claims(Secret(text))
@@ -336,7 +334,6 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["iss", "sub", "aud", "azp", "nonce", "iat", "exp", "nbf"]), ANYTHING))
 def test_whatever_a_claim_holds_there_is_a_printable_text_or_none(changes: dict[str, Any]) -> None:
     said = login_problem({**FRESH, **changes}, ISSUER, "client", NONCE, NOW)

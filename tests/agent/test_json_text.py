@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.cli.json_text import json_text
 from auth_agent.cli.terminal import Terminal
@@ -15,7 +15,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON, st.sampled_from(["utf-8", "latin-1", "ascii"]))
 def test_it_says_what_it_was_given_in_any_encoding_and_steers_no_terminal(value: object, encoding: str) -> None:
     text = json_text(value, Terminal(encoding=encoding))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 
 import httpx
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from auth_agent.logs import log_to_stderr
 from auth_agent.secret import Secret
@@ -165,7 +165,6 @@ def test_an_event_is_one_line_whatever_its_text_holds(begin: Begin, text: str, s
 def test_a_line_is_one_for_every_text(begin: Begin) -> None:
     log = begin()
 
-    @settings(deadline=None)
     @given(TEXTS, TEXTS)
     @example("one\u2028two", "a\nb")
     def every(text: str, argument: str) -> None:

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from http import HTTPStatus
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.loopback.page import (
     CONTENT_SECURITY_POLICY,
@@ -244,7 +244,6 @@ def test_braces_are_no_placeholders(fill: Callable[[str], Page]) -> None:
     assert "{headline} {0} {" in text(fill("{headline} {0} {"))
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(FILLED)), st.text(alphabet=st.characters(codec=None), max_size=300))
 def test_whatever_comes_from_outside_the_page_has_the_elements_that_it_has(where: str, value: str) -> None:
     document = Document(FILLED[where](value))

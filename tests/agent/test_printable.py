@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from auth_agent.printable import MAX_LENGTH, printable
 
@@ -54,7 +54,6 @@ def test_a_text_of_many_mebibytes_costs_its_beginning_only() -> None:
     assert printable("a" * 10_000_000, 10) == "aaaaaaaaa…"
 
 
-@settings(deadline=None)
 @given(TEXTS, st.integers(1, 300))
 def test_no_text_is_longer_than_the_limit_or_holds_a_control_character(text: str, limit: int) -> None:
     shown = printable(text, limit)
@@ -62,7 +61,6 @@ def test_no_text_is_longer_than_the_limit_or_holds_a_control_character(text: str
     assert [character for character in shown if unicodedata.category(character).startswith("C")] == []
 
 
-@settings(deadline=None)
 @given(TEXTS)
 @example("one\u2028two")
 @example("one\u2029two")
@@ -72,7 +70,6 @@ def test_every_text_is_one_line_that_can_be_encoded(text: str) -> None:
     assert shown.encode().decode() == shown
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_what_was_made_printable_stays_as_it_is(text: str) -> None:
     assert printable(printable(text)) == printable(text)

@@ -4,7 +4,7 @@ import base64
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.oauth.quotation import without
 from auth_agent.secret import Secret
@@ -50,7 +50,6 @@ def test_what_is_no_text_is_none(text: object) -> None:
     assert without(text, (Secret(SECRET),)) == ""
 
 
-@settings(deadline=None)
 @given(st.text(min_size=8), st.text(), st.text())
 def test_no_secret_is_shown_whatever_it_is_and_stands_between(secret: str, before: str, after: str) -> None:
     shown = without(f"{before}{secret}{after}", (Secret(secret),))

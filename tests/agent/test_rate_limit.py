@@ -1,7 +1,7 @@
 """How often clients may cause requests to the provider."""
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.sessions.rate_limit import RateLimit
 
@@ -53,7 +53,6 @@ def test_a_clock_that_stands_still_or_goes_back_allows_nothing() -> None:
     assert spend_all(rate_limit, 900.0) == 0
 
 
-@settings(deadline=None)
 @given(st.lists(TIMES, min_size=1, max_size=30))
 def test_no_interval_allows_more_than_a_burst_and_one_in_ten_seconds(times: list[float]) -> None:
     times.sort()
@@ -66,7 +65,6 @@ def test_no_interval_allows_more_than_a_burst_and_one_in_ten_seconds(times: list
             assert total <= 5 + (now - begin) / 10 + SLACK, (begin, now, total)
 
 
-@settings(deadline=None)
 @given(st.lists(TIMES, min_size=1, max_size=10), TIMES)
 def test_a_request_is_allowed_after_the_wait(times: list[float], later: float) -> None:
     rate_limit = RateLimit()

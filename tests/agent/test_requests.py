@@ -315,7 +315,6 @@ def test_where_an_answer_has_no_date_its_retry_after_is_meant_by_the_clock_here(
     assert answer(503, b"", retry_after=at, date=date) == Busy("the provider answered HTTP 503", 10.0)
 
 
-@settings(deadline=None)
 @given(st.text() | st.text("0123456789:,+- MonJaGTu."))
 def test_whatever_retry_after_says_it_is_nothing_or_within_ten_minutes(value: str) -> None:
     busy = answer(503, b"", retry_after=value)
@@ -471,7 +470,6 @@ def test_a_reply_without_expires_in_has_no_lifetime() -> None:
     assert reply.lifetime is None
 
 
-@settings(deadline=None)
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2))
 def test_whatever_expires_in_is_a_lifetime_is_above_zero_and_ten_years_at_most(value: object) -> None:
     lifetime = parse_lifetime(value)
@@ -503,7 +501,7 @@ ANSWERS = st.dictionaries(
 ).map(lambda fields: json.dumps(fields).encode())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(STATUSES, st.binary(max_size=100) | ANSWERS)
 def test_whatever_comes_is_a_usable_reply_or_a_failure_whose_reason_can_be_printed(status: int, body: bytes) -> None:
     came = answer(status, body)
@@ -519,7 +517,6 @@ def test_whatever_comes_is_a_usable_reply_or_a_failure_whose_reason_can_be_print
         assert "\x1b" not in came.reason
 
 
-@settings(deadline=None)
 @given(STATUSES, st.binary(max_size=200))
 def test_no_answer_without_invalid_grant_ends_a_session(status: int, body: bytes) -> None:
     assert not isinstance(answer(status, body), InvalidGrant) or b"invalid_grant" in body

@@ -1,7 +1,7 @@
 """When tokens are served, refreshed and retried: what holds for every lifetime."""
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.host.clock import Moment
 from auth_agent.sessions.schedule import (
@@ -35,7 +35,6 @@ def after(moment: Moment) -> float:
 # ---- the refresh
 
 
-@settings(deadline=None)
 @given(LIFETIMES, CHANCES, MIN_TTLS)
 def test_a_refresh_is_due_while_the_token_is_served(lifetime: float, chance: float, min_ttl: float) -> None:
     refreshed, served = after(refresh_at(SENT, lifetime, chance, min_ttl)), after(served_until(SENT, lifetime))
@@ -43,13 +42,11 @@ def test_a_refresh_is_due_while_the_token_is_served(lifetime: float, chance: flo
     assert 0.5 <= refreshed < served or refreshed == served == 0.5
 
 
-@settings(deadline=None)
 @given(LIFETIMES, CHANCES, MIN_TTLS)
 def test_a_refresh_is_due_within_a_day(lifetime: float, chance: float, min_ttl: float) -> None:
     assert after(refresh_at(SENT, lifetime, chance, min_ttl)) <= DAY
 
 
-@settings(deadline=None)
 @given(st.floats(10, 100_000), CHANCES, MIN_TTLS)
 def test_a_refresh_is_due_when_20_to_45_percent_of_the_lifetime_are_left(
     lifetime: float, chance: float, min_ttl: float
@@ -58,14 +55,12 @@ def test_a_refresh_is_due_when_20_to_45_percent_of_the_lifetime_are_left(
     assert 0.2 * lifetime - SLACK <= left <= 0.45 * lifetime + SLACK
 
 
-@settings(deadline=None)
 @given(LIFETIMES, LIFETIMES, CHANCES)
 def test_a_longer_lifetime_never_makes_the_refresh_earlier(first: float, second: float, chance: float) -> None:
     shorter, longer = sorted((first, second))
     assert after(refresh_at(SENT, shorter, chance)) <= after(refresh_at(SENT, longer, chance)) + SLACK
 
 
-@settings(deadline=None)
 @given(LIFETIMES, CHANCES, MIN_TTLS, MIN_TTLS)
 def test_a_larger_min_ttl_never_makes_the_refresh_later(
     lifetime: float, chance: float, first: float, second: float
@@ -75,14 +70,12 @@ def test_a_larger_min_ttl_never_makes_the_refresh_later(
     assert after(earlier) <= after(later) + SLACK
 
 
-@settings(deadline=None)
 @given(LIFETIMES, CHANCES)
 def test_chance_makes_a_refresh_earlier_by_5_percent_of_the_lifetime_at_most(lifetime: float, chance: float) -> None:
     latest = after(refresh_at(SENT, lifetime, 0.0))
     assert latest - 0.05 * lifetime - SLACK <= after(refresh_at(SENT, lifetime, chance)) <= latest + SLACK
 
 
-@settings(deadline=None)
 @given(CHANCES, MIN_TTLS)
 def test_a_token_of_five_seconds_is_not_refreshed_in_the_first_half_of_its_life(chance: float, min_ttl: float) -> None:
     assert after(refresh_at(SENT, 5.0, chance, min_ttl)) >= 2.5
@@ -104,13 +97,11 @@ def test_a_token_of_a_month_is_refreshed_daily_with_a_spread() -> None:
 # ---- the lead
 
 
-@settings(deadline=None)
 @given(LIFETIMES, MIN_TTLS)
 def test_the_lead_is_20_to_40_percent_of_the_lifetime(lifetime: float, min_ttl: float) -> None:
     assert 0.2 * lifetime <= lead(lifetime, min_ttl) <= 0.4 * lifetime
 
 
-@settings(deadline=None)
 @given(st.floats(300, 315_360_000), st.floats(0, 1000))
 def test_the_lead_covers_min_ttl_if_the_lifetime_allows_it(lifetime: float, min_ttl: float) -> None:
     assert lead(lifetime, min_ttl) >= min(min_ttl + 30, 0.4 * lifetime)
@@ -125,7 +116,6 @@ def test_the_lead_is_two_minutes_within_its_bounds(lifetime: float, min_ttl: flo
     assert lead(lifetime, min_ttl) == pytest.approx(seconds)
 
 
-@settings(deadline=None)
 @given(LIFETIMES)
 def test_the_preferred_ttl_is_a_minute_at_most_and_half_the_lead_at_most(lifetime: float) -> None:
     assert 0 < preferred_ttl(lifetime) <= 60
@@ -135,7 +125,6 @@ def test_the_preferred_ttl_is_a_minute_at_most_and_half_the_lead_at_most(lifetim
 # ---- serving
 
 
-@settings(deadline=None)
 @given(LIFETIMES)
 def test_a_token_is_served_for_less_than_its_lifetime(lifetime: float) -> None:
     assert 0 < after(served_until(SENT, lifetime)) < lifetime
@@ -146,7 +135,6 @@ def test_a_token_of_an_hour_is_served_a_second_less() -> None:
     assert after(served_until(SENT, 3600.0)) == 3599.0
 
 
-@settings(deadline=None)
 @given(LIFETIMES, st.floats(0, 400_000_000))
 def test_the_remaining_time_shrinks_to_zero_as_time_passes(lifetime: float, passed: float) -> None:
     end = served_until(SENT, lifetime)
@@ -174,7 +162,6 @@ def test_a_token_is_valid_only_if_both_clocks_agree(wall: float, boot: float, le
     assert remaining(SENT, served_until(SENT, 3600.0), now) == left
 
 
-@settings(deadline=None)
 @given(LIFETIMES, st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
 def test_neither_clock_extends_the_remaining_time_of_the_other(lifetime: float, wall: float, boot: float) -> None:
     end = served_until(SENT, lifetime)
@@ -187,20 +174,17 @@ def test_neither_clock_extends_the_remaining_time_of_the_other(lifetime: float, 
 # ---- retrying
 
 
-@settings(deadline=None)
 @given(st.integers(1, 1_000_000), CHANCES, st.sampled_from([RETRY_CAP, PERMANENT_RETRY_CAP]))
 def test_the_retry_delay_is_positive_and_capped(failures: int, chance: float, cap: float) -> None:
     assert 0 < retry_delay(failures, chance, cap) <= cap
 
 
-@settings(deadline=None)
 @given(st.integers(1, 1000), st.integers(1, 1000), CHANCES)
 def test_more_failures_never_shorten_the_retry_delay(first: int, second: int, chance: float) -> None:
     fewer, more = sorted((first, second))
     assert retry_delay(fewer, chance) <= retry_delay(more, chance)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 1000), CHANCES, CHANCES)
 def test_the_retry_delay_grows_with_chance(failures: int, first: float, second: float) -> None:
     smaller, larger = sorted((first, second))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.secret import Secret
 
@@ -138,7 +138,6 @@ def test_secrets_with_different_strings_are_not_equal() -> None:
     assert secret() != Secret("hunter3")
 
 
-@settings(deadline=None)
 @given(STRINGS, STRINGS)
 def test_secrets_and_fingerprints_are_equal_if_their_strings_are(first: str, second: str) -> None:
     same = first == second

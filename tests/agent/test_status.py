@@ -402,7 +402,7 @@ def test_nothing_that_a_terminal_obeys_reaches_it(text: str) -> None:
     assert [character for line in lines for character in line if not character.isprintable()] == []
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(records=RECORDS, agent=ABOUT, store=st.dictionaries(st.sampled_from(["name", "problem", "unread"]), VALUES))
 def test_answers_of_any_kind_become_printable_lines(
     records: list[dict[str, object]], agent: dict[str, object], store: dict[str, object]

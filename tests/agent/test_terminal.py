@@ -150,7 +150,7 @@ def test_a_head_without_anything_after_it_has_no_blanks_at_its_end() -> None:
 
 
 @example(width=3, pieces=[Piece("", whole=True), Piece("a"), Piece("a")], colour=False)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     width=st.integers(3, 40),
     pieces=st.lists(

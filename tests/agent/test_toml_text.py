@@ -35,7 +35,7 @@ def lines(text: str) -> list[str]:
     return [line for line in text.splitlines(keepends=True) if line.strip() not in {"", "# of work"}]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(CHANGES, st.permutations(OTHERS), st.integers(0, 7), st.sampled_from(["", *OWN]), st.booleans())
 def test_whatever_is_put_in_and_taken_out_the_rest_stays_as_it_was(
     changes: list[dict[str, object] | None], others: list[str], place: int, own: str, crlf: bool
@@ -66,7 +66,6 @@ def test_whatever_is_put_in_and_taken_out_the_rest_stays_as_it_was(
     assert lines(toml_text.remove(text, WORK)) == lines(rest)
 
 
-@settings(deadline=None)
 @given(st.permutations(OTHERS), st.integers(0, len(OTHERS)))
 def test_what_was_added_and_is_removed_leaves_not_a_trace(others: list[str], count: int) -> None:
     text = "".join(["[first]\n", *others[:count]])

@@ -1,7 +1,7 @@
 """Which addresses may be spoken to."""
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent.urls import InvalidURLError, check_issuer, check_url
 
@@ -116,7 +116,6 @@ def test_a_url_with_a_space_is_refused(address: str) -> None:
         check_url(address)
 
 
-@settings(deadline=None)
 @given(
     st.text(alphabet=st.characters(codec=None))
     | st.text(alphabet="htps:/@[]?#.%1a\\ \t\n-é").map("https://".__add__)

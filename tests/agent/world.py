@@ -199,10 +199,10 @@ class FakeProvider:
         )
 
     async def user(
-        self, access_token: Secret, token_type: str, address: str, update: Mapping[str, object] | None = None
+        self, access_token: Secret, token_type: str, url: str, update: Mapping[str, object] | None = None
     ) -> dict[str, object] | Failure:
         assert token_type == "Bearer"
-        self.user_requests.append((access_token.reveal(), "GET" if update is None else "PATCH", address))
+        self.user_requests.append((access_token.reveal(), "GET" if update is None else "PATCH", url))
         await anyio.sleep(self.delay)
         if self.user_script and (scripted := self.user_script.pop(0)) is not None:
             return scripted

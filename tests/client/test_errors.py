@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from auth_agent_client.errors import (
     BY_CODE,
@@ -129,7 +129,6 @@ def test_an_error_may_have_a_detail_of_any_name() -> None:
     assert (type(came), came.message, came.details) == (Denied, "no", {"self": "theirs"})
 
 
-@settings(deadline=None)
 @given(
     ANY_VALUE
     | st.dictionaries(

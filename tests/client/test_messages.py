@@ -1,7 +1,7 @@
 """The vocabulary: which methods there are, and which parameters they take."""
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from auth_agent_client.errors import InvalidRequest, UnknownMethod
 from auth_agent_client.messages import METHODS, PROTOCOL, RECORD, RENEWALS, STATES, check, is_account_name
@@ -236,7 +236,6 @@ def test_a_parameter_of_the_wrong_kind_is_named(method: str, name: str, values: 
         assert complaint(method, **{name: value}).parameter == name, value
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(sorted(METHODS)),
     st.dictionaries(
@@ -260,13 +259,11 @@ def test_whatever_is_asked_passes_or_one_parameter_is_to_blame(method: str, para
 # ---- accounts' names
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=LETTERS, min_size=1, max_size=64))
 def test_letters_digits_and_three_marks_make_a_name(name: str) -> None:
     assert is_account_name(name) is True
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=LETTERS, max_size=30), st.characters(exclude_characters=LETTERS), st.text(alphabet=LETTERS))
 def test_any_other_character_makes_no_name(before: str, other: str, after: str) -> None:
     assert is_account_name(before + other + after) is False

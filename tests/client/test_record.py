@@ -120,7 +120,7 @@ def test_what_is_not_a_count_reads_as_zero(value: object) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_whatever_was_sent_no_property_raises(kind: type[dict[str, object]], data: st.DataObject) -> None:
     names = properties(kind)

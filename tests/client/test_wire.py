@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 import msgpack
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from auth_agent_client.errors import AgentError, Denied, Internal, Unavailable
 from auth_agent_client.wire import MAX_VALUES, Connection, Message, Notification, Request, Response, WireError
@@ -161,7 +161,6 @@ def test_a_message_and_a_half_is_one_message_and_the_other_comes_later() -> None
     assert connection.pending == 0
 
 
-@settings(deadline=None)
 @given(st.lists(NOTIFICATIONS, max_size=6), st.data())
 def test_however_a_stream_is_cut_it_holds_the_same_messages(
     said: list[tuple[str, list[object]]], data: st.DataObject
@@ -569,7 +568,6 @@ BYTES = (
 )
 
 
-@settings(deadline=None)
 @given(st.lists(BYTES, max_size=4))
 @example([msgpack.packb([1, 1, {"code": "denied", "message": "no", "self": 1}, None])])
 def test_arbitrary_bytes_raise_nothing_but_a_wire_error(reads: list[bytes]) -> None:
@@ -591,7 +589,6 @@ def test_arbitrary_bytes_raise_nothing_but_a_wire_error(reads: list[bytes]) -> N
 # ---- there and back
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20), PARAMETERS)
 def test_a_request_arrives_as_it_was_sent(method: str, parameters: dict[str, object]) -> None:
     client, agent = Connection(), Connection()
@@ -599,7 +596,6 @@ def test_a_request_arrives_as_it_was_sent(method: str, parameters: dict[str, obj
     assert read(agent, data) == [("request", id_, method, parameters)]
 
 
-@settings(deadline=None)
 @given(JSON_LIKE)
 def test_a_result_arrives_as_it_was_answered(result: object) -> None:
     client, agent = Connection(), Connection()
@@ -608,7 +604,6 @@ def test_a_result_arrives_as_it_was_answered(result: object) -> None:
     assert read(client, answer) == [("response", id_, None, result)]
 
 
-@settings(deadline=None)
 @given(NOTIFICATIONS)
 def test_a_notification_arrives_as_it_was_said(said: tuple[str, list[object]]) -> None:
     method, values = said

@@ -379,6 +379,7 @@ def test_no_secret_is_where_it_does_not_belong(place: str, life: Life) -> None:
     assert life.found(place) == set()
 
 
+@pytest.mark.slow  # with the others of this life, which is lived once
 def test_the_search_finds_each_kind_of_secret_where_it_belongs(life: Life) -> None:
     """Else it would prove nothing."""
     assert {"refresh_token", "access_token", "id_token", "client_secret"} <= life.search.find(life.kept)
@@ -389,6 +390,7 @@ def test_the_search_finds_each_kind_of_secret_where_it_belongs(life: Life) -> No
     assert b"AUTH_AGENT_LOG=debug" in life.places["/proc"]
 
 
+@pytest.mark.slow  # with the others of this life, which is lived once
 def test_a_reply_holds_the_secret_that_it_is_for_and_no_other(life: Life) -> None:
     tokens = life.search.find(b"".join(reply for method, reply in life.replies if method in TOKEN_METHODS))
     logins = life.search.find(b"".join(reply for method, reply in life.replies if method == "login"))
@@ -398,6 +400,7 @@ def test_a_reply_holds_the_secret_that_it_is_for_and_no_other(life: Life) -> Non
     assert {found.split()[0] for found in logins} <= IN_THE_ADDRESS
 
 
+@pytest.mark.slow  # with the others of this life, which is lived once
 def test_the_log_tells_the_life(life: Life) -> None:
     """At debug, and every defect by its place: a log of nothing would hold no secret either."""
     log = life.places["log"].decode()

@@ -169,7 +169,7 @@ async def do_at_once(deeds: list[tuple[float, str]], delay: float, latency: floa
         assert bool(provider.current) == (held is not None)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.floats(0, 20), st.sampled_from(sorted(DEEDS))), max_size=6),
     st.sampled_from([0.0, 1.0, 4.0, 15.0, 25.0]),

@@ -148,9 +148,9 @@ class _TrappedProvider:
         return await self._provider.userinfo(access_token, token_type)
 
     async def user(
-        self, access_token: Secret, token_type: str, address: str, update: Mapping[str, object] | None = None
+        self, access_token: Secret, token_type: str, url: str, update: Mapping[str, object] | None = None
     ) -> dict[str, object] | Failure:
-        return await self._provider.user(access_token, token_type, address, update)
+        return await self._provider.user(access_token, token_type, url, update)
 
     async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
         return await self._provider.begin_device(client, scope, audience)

@@ -245,7 +245,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
                 code = process.wait(60)
             finally:
                 process.kill()
-            written = []
+            written: list[str] = []
             for file in (output, errors):
                 file.seek(0)
                 written.append(file.read().decode())

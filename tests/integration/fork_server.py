@@ -130,14 +130,21 @@ class ForkServer:
         self._requests: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, launch: Launch, environment: Mapping[str, str], streams: tuple[int, int, int]) -> ForkedProcess:
-        """Start a program with these descriptors as its standard input, output and error."""
+    def start(
+        self, launch: Launch, environment: Mapping[str, str], streams: tuple[int, int, int], *, terminal: bool = False
+    ) -> ForkedProcess:
+        """Start a program with these descriptors as its standard streams; `terminal`: they are one, and its own."""
         if self._requests is None:
             self._requests = self._begin()
             atexit.register(self._end)
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            request = {**asdict(launch), "environment": dict(environment), "directory": str(Path.cwd())}
+            request = {
+                **asdict(launch),
+                "environment": dict(environment),
+                "directory": str(Path.cwd()),
+                "terminal": terminal,
+            }
             socket.send_fds(self._requests, [json.dumps(request).encode()], [theirs.fileno(), *streams])
         return ForkedProcess(control)
 
@@ -170,7 +177,7 @@ def _serve(requests: socket.socket) -> dict[str, Any] | None:
     for end in (waking, woken):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGCHLD, _do_nothing)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for the tests
     controls: dict[int, socket.socket] = {}
     while True:
@@ -189,13 +196,17 @@ def _serve(requests: socket.socket) -> dict[str, Any] | None:
         if pid == 0:
             for other in (requests, *controls.values()):
                 other.detach()  # closed with all other descriptors
-            _become(streams)
             request: dict[str, Any] = json.loads(data)
+            _become(streams, terminal=request["terminal"])
             return request
         for stream in streams:
             os.close(stream)
         controls[pid] = socket.socket(fileno=control)
         controls[pid].send(_NUMBER.pack(pid))
+
+
+def _do_nothing(_: int, __: object) -> None:
+    """Be a handler, so that the signal wakes the server up."""
 
 
 def _report(controls: dict[int, socket.socket]) -> None:
@@ -209,7 +220,7 @@ def _report(controls: dict[int, socket.socket]) -> None:
                 control.send(_NUMBER.pack(status))
 
 
-def _become(streams: list[int]) -> None:
+def _become(streams: list[int], *, terminal: bool) -> None:
     """Be as a new process is: with its own standard streams, no other descriptors, and signals at their defaults."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -217,6 +228,14 @@ def _become(streams: list[int]) -> None:
     for descriptor, stream in enumerate(streams):
         os.dup2(stream, descriptor)
     os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    if terminal:
+        os.setsid()
+        take_terminal()
+
+
+def take_terminal() -> None:
+    """Make standard input the terminal of this session, from which Ctrl-C comes: the first that a leader opens."""
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
 
 
 def _run(request: dict[str, Any]) -> None:

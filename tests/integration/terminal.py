@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Final, Self
 
-from tests.integration.agent_process import PATIENCE
+from tests.integration.agent_process import PATIENCE, Process
+from tests.integration.fork_server import SERVER, Launch, take_terminal
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -23,16 +24,22 @@ class Terminal(AbstractContextManager["Terminal"]):
     def __init__(self, command: list[str], environment: Mapping[str, str], columns: int = 80) -> None:
         self._ours, its = pty.openpty()
         termios.tcsetwinsize(its, (40, columns))
-        kept = {name: value for name, value in environment.items() if name not in {"COLUMNS", "NO_COLOR"}}
-        self.process = subprocess.Popen(
-            command,
-            env={**kept, "TERM": "xterm-256color"},
-            stdin=its,
-            stdout=its,
-            stderr=its,
-            start_new_session=True,
-            preexec_fn=_take_terminal,  # noqa: PLW1509 -- the tests that fork start no threads
-        )
+        own = {name: value for name, value in environment.items() if name not in {"COLUMNS", "NO_COLOR"}}
+        own["TERM"] = "xterm-256color"
+        self.process: Process
+        launch = Launch.of(command, own)
+        if launch is not None:
+            self.process = SERVER.start(launch, own, (its, its, its), terminal=True)
+        else:
+            self.process = subprocess.Popen(
+                command,
+                env=own,
+                stdin=its,
+                stdout=its,
+                stderr=its,
+                start_new_session=True,
+                preexec_fn=take_terminal,  # noqa: PLW1509 -- the tests that fork start no threads
+            )
         os.close(its)
         self._shown = b""
 
@@ -83,8 +90,3 @@ class Terminal(AbstractContextManager["Terminal"]):
             data = os.read(self._ours, 65_536)
         self._shown += data
         return bool(data)
-
-
-def _take_terminal() -> None:
-    """Make standard input the terminal of this session, from which Ctrl-C comes: the first that a leader opens."""
-    os.close(os.open(os.ttyname(0), os.O_RDWR))
