@@ -3,7 +3,8 @@
 Nearly all that a command or an agent costs in a test is its start: the interpreter, and the import of some hundred
 modules. This server pays that once. What it forks is as if it had been executed: with its own process id, arguments,
 environment, streams and exit code; only `/proc/PID/cmdline` and `environ` are the server's. `Launch.of` says which
-programs can be started so; all others, and what a test wants to see from its first instruction on, are executed.
+programs can be started so; all others, and what a test wants to see from its first instruction on, are executed. An
+agent gets the processes that check signatures from the server too; those that use a keyring are executed.
 """
 
 import atexit
@@ -26,6 +27,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+# Where an agent finds the server, of which it has the processes that check signatures.
+_SERVER: Final = 100
 # Larger than any environment and arguments of a test.
 _MAX_REQUEST: Final = 1 << 18
 _NUMBER: Final = struct.Struct("i")
@@ -40,6 +43,7 @@ PRELOADED: Final = (
     "auth_agent.cli.status",
     "auth_agent.cli.token",
     "auth_agent_client.aio",
+    "auth_agent.worker.signatures",
     "h11",
 )
 # What an interpreter looks at when it starts, and a forked one no more.
@@ -126,8 +130,9 @@ class ForkedProcess:
 class ForkServer:
     """A server, started when the first process is wanted; it ends with the process that has it."""
 
-    def __init__(self) -> None:
-        self._requests: socket.socket | None = None
+    def __init__(self, requests: socket.socket | None = None) -> None:
+        """Have one of one's own, or use the one that takes these requests."""
+        self._requests = requests
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(
@@ -149,9 +154,7 @@ class ForkServer:
         return ForkedProcess(control)
 
     def _begin(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _MAX_REQUEST)
+        theirs, ours = _requests()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", "tests.integration.fork_server", str(theirs.fileno())],
@@ -171,38 +174,63 @@ SERVER: Final = ForkServer()
 # ---- in the server
 
 
-def _serve(requests: socket.socket) -> dict[str, Any] | None:
-    """Start what is asked for until nobody asks any more: None. In each process that it starts, what that is to be."""
-    waking, woken = os.pipe()
-    for end in (waking, woken):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, _do_nothing)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for the tests
-    controls: dict[int, socket.socket] = {}
-    while True:
-        ready, _, _ = select.select([requests.fileno(), waking], [], [])
-        if waking in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(waking, 4096)
-            _report(controls)
-        if requests.fileno() not in ready:
-            continue
-        data, descriptors, _, _ = socket.recv_fds(requests, _MAX_REQUEST, 4)
+class _Serving:
+    """The server's loop: who asks it, and who waits for the end of which process."""
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._clients = {requests.fileno(): requests}
+        self._controls: dict[int, socket.socket] = {}
+
+    def run(self) -> dict[str, Any] | None:
+        """Serve until the tests ask no more: None. In each process that is started, return what it is to be."""
+        waking, woken = os.pipe()
+        for end in (waking, woken):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _do_nothing)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for the tests
+        while self._requests.fileno() in self._clients:
+            ready, _, _ = select.select([*self._clients, waking], [], [])
+            if waking in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(waking, 4096)
+                _report(self._controls)
+            for client in [self._clients[descriptor] for descriptor in ready if descriptor != waking]:
+                request = self._receive(client)
+                if request is not None:
+                    return request
+        return None
+
+    def _receive(self, client: socket.socket) -> dict[str, Any] | None:
+        """Start what a client asks for, or forget one that has gone; in the started process, return the request."""
+        data, descriptors, _, _ = socket.recv_fds(client, _MAX_REQUEST, 4)
         if not data:
+            self._clients.pop(client.fileno()).close()
             return None
         control, *streams = descriptors
+        ours, theirs = _requests()
         pid = os.fork()
         if pid == 0:
-            for other in (requests, *controls.values()):
+            for other in (ours, *self._clients.values(), *self._controls.values()):
                 other.detach()  # closed with all other descriptors
             request: dict[str, Any] = json.loads(data)
-            _become(streams, terminal=request["terminal"])
+            _become(streams, theirs.detach(), terminal=request["terminal"])
             return request
+        theirs.close()
+        self._clients[ours.fileno()] = ours
         for stream in streams:
             os.close(stream)
-        controls[pid] = socket.socket(fileno=control)
-        controls[pid].send(_NUMBER.pack(pid))
+        self._controls[pid] = socket.socket(fileno=control)
+        self._controls[pid].send(_NUMBER.pack(pid))
+        return None
+
+
+def _requests() -> tuple[socket.socket, socket.socket]:
+    """Make the two ends by which a server is asked, with room for a request."""
+    server, client = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _MAX_REQUEST)
+    return server, client
 
 
 def _do_nothing(_: int, __: object) -> None:
@@ -220,14 +248,16 @@ def _report(controls: dict[int, socket.socket]) -> None:
                 control.send(_NUMBER.pack(status))
 
 
-def _become(streams: list[int], *, terminal: bool) -> None:
+def _become(streams: list[int], server: int, *, terminal: bool) -> None:
     """Be as a new process is: with its own standard streams, no other descriptors, and signals at their defaults."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for descriptor, stream in enumerate(streams):
         os.dup2(stream, descriptor)
-    os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.dup2(server, _SERVER, inheritable=False)
+    os.closerange(3, _SERVER)
+    os.closerange(_SERVER + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     if terminal:
         os.setsid()
         take_terminal()
@@ -250,10 +280,29 @@ def _run(request: dict[str, Any]) -> None:
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     sys.orig_argv[:] = request["command"]
     sys.argv[:] = [request["name"], *request["arguments"]]
+    if request["name"] == "auth_agent" and "run" in request["arguments"]:
+        _fork_signature_workers()
+    else:
+        os.close(_SERVER)
     if request["is_module"]:
         runpy.run_module(request["name"], run_name="__main__", alter_sys=True)
     else:
         runpy.run_path(request["name"], run_name="__main__")
+
+
+def _fork_signature_workers() -> None:
+    """Let this agent have the processes that check signatures from the server."""
+    execute = subprocess.Popen
+
+    def popen(command: list[str], **options: Any) -> "subprocess.Popen[bytes] | ForkedProcess":
+        if command[1:] != ["-P", "-m", "auth_agent.worker", "signatures"]:
+            return execute(command, **options)
+        launch = Launch(tuple(command), "auth_agent.worker", is_module=True, arguments=("signatures",))
+        with socket.socket(fileno=os.dup(_SERVER)) as requests, Path(os.devnull).open("wb") as nothing:
+            streams = (options["stdin"], options["stdout"], nothing.fileno())
+            return ForkServer(requests).start(launch, options["env"], streams)
+
+    setattr(subprocess, "Popen", popen)  # noqa: B010 -- for the type checkers: another type
 
 
 def main() -> None:
@@ -262,7 +311,7 @@ def main() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    request = _serve(socket.socket(fileno=int(sys.argv[1])))
+    request = _Serving(socket.socket(fileno=int(sys.argv[1]))).run()
     if request is not None:
         _run(request)
 
