@@ -22,10 +22,10 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 # Where an agent finds the server, of which it has the processes that check signatures.
 _SERVER: Final = 100
@@ -292,7 +292,7 @@ def _run(request: dict[str, Any]) -> None:
 
 def _fork_signature_workers() -> None:
     """Let this agent have the processes that check signatures from the server."""
-    execute = subprocess.Popen
+    execute = cast("Callable[..., subprocess.Popen[bytes]]", subprocess.Popen)
 
     def popen(command: list[str], **options: Any) -> "subprocess.Popen[bytes] | ForkedProcess":
         if command[1:] != ["-P", "-m", "auth_agent.worker", "signatures"]:
