@@ -108,7 +108,13 @@ class Story:
         self.keyring = stack.enter_context(KeyringSession())
         command = (sys.executable, "-W", "error", defective.__file__, str(self.orders))
         self.agent = stack.enter_context(
-            AgentProcess(self.accounts(), environment=self.keyring.environment, store="keyring", command=command)
+            AgentProcess(
+                self.accounts(),
+                environment=self.keyring.environment,
+                store="keyring",
+                command=command,
+                executed=True,  # /proc shows what it and its workers were executed with
+            )
         )
         self.tap = stack.enter_context(Tap(self.orders / "tap", self.agent.socket))
         self.sampler = Sampler()

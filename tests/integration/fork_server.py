@@ -4,7 +4,7 @@ Nearly all that a command or an agent costs in a test is its start: the interpre
 modules. This server pays that once. What it forks is as if it had been executed: with its own process id, arguments,
 environment, streams and exit code; only `/proc/PID/cmdline` and `environ` are the server's. `Launch.of` says which
 programs can be started so; all others, and what a test wants to see from its first instruction on, are executed. An
-agent gets the processes that check signatures from the server too; those that use a keyring are executed.
+agent gets its workers from the server too; they are the server's children, not the agent's.
 """
 
 import atexit
@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-# Where an agent finds the server, of which it has the processes that check signatures.
+# Where an agent finds the server, from which it gets its workers.
 _SERVER: Final = 100
 # Larger than any environment and arguments of a test.
 _MAX_REQUEST: Final = 1 << 18
@@ -43,6 +43,8 @@ PRELOADED: Final = (
     "auth_agent.cli.status",
     "auth_agent.cli.token",
     "auth_agent_client.aio",
+    "auth_agent.worker.keyrings",
+    "auth_agent.worker.secret_service",
     "auth_agent.worker.signatures",
     "h11",
 )
@@ -136,9 +138,24 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(
-        self, launch: Launch, environment: Mapping[str, str], streams: tuple[int, int, int], *, terminal: bool = False
+        self,
+        launch: Launch,
+        environment: Mapping[str, str],
+        streams: tuple[int, int, int],
+        *,
+        session: bool = False,
+        terminal: bool = False,
     ) -> ForkedProcess:
-        """Start a program with these descriptors as its standard streams; `terminal`: they are one, and its own."""
+        """Start a program with these descriptors as its standard streams.
+
+        Args:
+            launch: the program.
+            environment: all of its environment.
+            streams: its standard input, output and error.
+            session: whether it leads a session of its own.
+            terminal: the same, and the streams are its controlling terminal.
+
+        """
         if self._requests is None:
             self._requests = self._begin()
             atexit.register(self._end)
@@ -148,6 +165,7 @@ class ForkServer:
                 **asdict(launch),
                 "environment": dict(environment),
                 "directory": str(Path.cwd()),
+                "session": session or terminal,
                 "terminal": terminal,
             }
             socket.send_fds(self._requests, [json.dumps(request).encode()], [theirs.fileno(), *streams])
@@ -215,7 +233,7 @@ class _Serving:
             for other in (ours, *self._clients.values(), *self._controls.values()):
                 other.detach()  # closed with all other descriptors
             request: dict[str, Any] = json.loads(data)
-            _become(streams, theirs.detach(), terminal=request["terminal"])
+            _become(streams, theirs.detach(), session=request["session"], terminal=request["terminal"])
             return request
         theirs.close()
         self._clients[ours.fileno()] = ours
@@ -248,7 +266,7 @@ def _report(controls: dict[int, socket.socket]) -> None:
                 control.send(_NUMBER.pack(status))
 
 
-def _become(streams: list[int], server: int, *, terminal: bool) -> None:
+def _become(streams: list[int], server: int, *, session: bool, terminal: bool) -> None:
     """Be as a new process is: with its own standard streams, no other descriptors, and signals at their defaults."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -258,8 +276,9 @@ def _become(streams: list[int], server: int, *, terminal: bool) -> None:
     os.dup2(server, _SERVER, inheritable=False)
     os.closerange(3, _SERVER)
     os.closerange(_SERVER + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    if terminal:
+    if session:
         os.setsid()
+    if terminal:
         take_terminal()
 
 
@@ -280,8 +299,8 @@ def _run(request: dict[str, Any]) -> None:
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     sys.orig_argv[:] = request["command"]
     sys.argv[:] = [request["name"], *request["arguments"]]
-    if request["name"] == "auth_agent" and "run" in request["arguments"]:
-        _fork_signature_workers()
+    if "run" in request["arguments"]:  # `auth-agent run`, or a launcher of the agent
+        _fork_workers()
     else:
         os.close(_SERVER)
     if request["is_module"]:
@@ -290,17 +309,18 @@ def _run(request: dict[str, Any]) -> None:
         runpy.run_path(request["name"], run_name="__main__")
 
 
-def _fork_signature_workers() -> None:
-    """Let this agent have the processes that check signatures from the server."""
+def _fork_workers() -> None:
+    """Let this agent get its workers from the server."""
     execute = cast("Callable[..., subprocess.Popen[bytes]]", subprocess.Popen)
 
     def popen(command: list[str], **options: Any) -> "subprocess.Popen[bytes] | ForkedProcess":
-        if command[1:] != ["-P", "-m", "auth_agent.worker", "signatures"]:
+        if command[1:4] != ["-P", "-m", "auth_agent.worker"]:
             return execute(command, **options)
-        launch = Launch(tuple(command), "auth_agent.worker", is_module=True, arguments=("signatures",))
+        launch = Launch(tuple(command), "auth_agent.worker", is_module=True, arguments=tuple(command[4:]))
         with socket.socket(fileno=os.dup(_SERVER)) as requests, Path(os.devnull).open("wb") as nothing:
             streams = (options["stdin"], options["stdout"], nothing.fileno())
-            return ForkServer(requests).start(launch, options["env"], streams)
+            session = options["start_new_session"]
+            return ForkServer(requests).start(launch, options["env"], streams, session=session)
 
     setattr(subprocess, "Popen", popen)  # noqa: B010 -- for the type checkers: another type
 
