@@ -264,6 +264,7 @@ REMEDIES: Final[list[Example]] = [
     (lambda: remedies.refresh_when_corrected("work").text, "or, after a correction at the provider, try again"),
     (lambda: remedies.restart().text, "restart it"),
     (lambda: remedies.restart_by_force().text, "restart it and lose them"),
+    (lambda: remedies.stop_first().text, "stop it first"),
     (
         lambda: remedies.restore_account_and_reload().text,
         "add the account to the configuration again, and reload it",

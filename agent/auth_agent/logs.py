@@ -60,8 +60,8 @@ class _Writer(logging.Handler):
                 return  # nobody will read any more
 
 
-def log_to_stderr() -> None:
-    """Log from `info` on, or from `debug` on where `AUTH_AGENT_LOG=debug`.
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Log from that level on, or from `debug` on where `AUTH_AGENT_LOG=debug`.
 
     Only this package's loggers: httpx would log URLs with their queries.
     """
@@ -69,5 +69,5 @@ def log_to_stderr() -> None:
     handler.setFormatter(_Line())
     log = logging.getLogger("auth_agent")
     log.addHandler(handler)
-    log.setLevel(logging.DEBUG if os.environ.get("AUTH_AGENT_LOG", "").lower() == "debug" else logging.INFO)
+    log.setLevel(logging.DEBUG if os.environ.get("AUTH_AGENT_LOG", "").lower() == "debug" else level)
     log.propagate = False

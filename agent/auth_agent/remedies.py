@@ -241,6 +241,11 @@ def run_in_memory() -> Remedy:
     return _run("keep sessions in memory only", "run", "--store", "memory")
 
 
+def stop_first() -> Remedy:
+    """The running agent has another store than the one to start."""
+    return _run("stop it first", "stop")
+
+
 def restart() -> Remedy:
     """An older version of the agent is still running."""
     return _run("restart it", "restart")

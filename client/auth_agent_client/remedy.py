@@ -44,7 +44,7 @@ class Remedy:
 
 def start_agent() -> Remedy:
     """Return what helps if no agent listens."""
-    return Remedy("start one", "auth-agent", "run")
+    return Remedy("start one", "auth-agent", "start")
 
 
 def close_directory(directory: str) -> Remedy:

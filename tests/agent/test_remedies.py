@@ -62,6 +62,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "refresh_when_corrected": lambda: remedies.refresh_when_corrected("work"),
     "restart": remedies.restart,
     "restart_by_force": remedies.restart_by_force,
+    "stop_first": remedies.stop_first,
     "run_beside": lambda: remedies.run_beside(SOCKET),
     "run_in_memory": remedies.run_in_memory,
     "same_configuration": remedies.same_configuration,

@@ -36,7 +36,7 @@ def loaded(script: str, environment: Mapping[str, str] | None) -> set[str]:
     return set(done.stdout.split())
 
 
-NOBODY_LISTENS = "auth-agent: no agent listens at /nonexistent/agent.sock\n  start one: auth-agent run\n"
+NOBODY_LISTENS = "auth-agent: no agent listens at /nonexistent/agent.sock\n  start one: auth-agent start\n"
 
 LIGHT_COMMAND = """
 import sys

@@ -86,7 +86,7 @@ def test_without_an_agent_every_command_says_how_to_start_one(command: str) -> N
     with AgentProcess(started=False) as nowhere:
         done = nowhere.run(*command.split())
     assert done.returncode == 3
-    assert "auth-agent run" in done.stderr
+    assert "auth-agent start" in done.stderr
 
 
 def test_without_a_login_a_token_says_so(agent: AgentProcess) -> None:

@@ -564,7 +564,13 @@ def test_close_the_directory_to_other_users(agent: AgentProcess, provider: OpenI
 def test_start_the_agent(alone: AgentProcess) -> None:
     with KeyringSession(keyring=False) as session:
         alone.environment.update(session.environment)
-        starts_an_agent(alone, command_of(remedies.start_agent(), remedies_of_failing(alone, "token")), alone.socket)
+        run(alone, command_of(remedies.start_agent(), remedies_of_failing(alone, "token")))
+        try:
+            assert is_served(alone.socket)
+            refused = remedies_of_failing(alone, "start", "--store", "memory")
+        finally:
+            assert alone.run("stop").returncode == 0
+        assert refused == [remedies.stop_first()]
 
 
 def test_show_the_sessions_of_the_agent_at_the_same_socket(agent: AgentProcess) -> None:

@@ -447,7 +447,15 @@ def commands_of(document: str) -> list[str]:
 
 
 def test_the_commands_of_the_documents_are_those_that_run_here() -> None:
-    ran = {"docs/service.md": ["auth-agent stop", "auth-agent status"]}
+    ran = {
+        "docs/service.md": [
+            "auth-agent stop",
+            "auth-agent status",
+            "auth-agent start",
+            'eval "$(auth-agent start --shell)"',
+            "auth-agent run --store memory -- auth-agent status",
+        ]
+    }
     for document in DOCUMENTS:
         if "README" not in document:
             assert commands_of(document) == ran.get(document, [])
@@ -457,7 +465,7 @@ def test_the_units_start_the_agent(home: AgentProcess) -> None:
     missing = [name for name in ("systemd-analyze", "systemd-socket-activate") if shutil.which(name) is None]
     if missing:
         pytest.skip(f"needs {' and '.join(missing)}: apt-get install systemd")
-    stop, status = commands_of("docs/service.md")
+    stop, status, *_ = commands_of("docs/service.md")
     units = home.home / ".config" / "systemd" / "user"
     units.mkdir(parents=True)
     program = home.home / ".local" / "bin" / "auth-agent"
@@ -493,6 +501,18 @@ def test_the_units_start_the_agent(home: AgentProcess) -> None:
         assert f"process {process.pid}" in done.stdout
         assert home_run(home, "sh", "-c", stop).returncode == 0
         assert process.wait(PATIENCE) == 0
+
+
+def test_an_agent_runs_without_a_service_manager(home: AgentProcess) -> None:
+    _, _, start, set_variable, beside_command = commands_of("docs/service.md")
+    home.environment["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=/nonexistent"
+    script = f'{start} && {set_variable} && echo "socket=$AUTH_AGENT_SOCK" && {beside_command}; auth-agent stop'
+    done = home_run(home, "sh", "-c", script)
+    assert "started one" in done.stdout
+    assert "already running" in done.stdout
+    assert f"socket={home.environment['XDG_RUNTIME_DIR']}/auth-agent/agent.sock" in done.stdout
+    assert "in memory only" in done.stdout
+    assert done.returncode == 0
 
 
 def test_an_agent_uses_a_keyring_on_a_server(home: AgentProcess, provider: OpenIDProvider) -> None:

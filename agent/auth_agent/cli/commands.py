@@ -2,12 +2,11 @@
 
 import json
 import os
-import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 
 import click
@@ -23,6 +22,7 @@ from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import change, overview, status_lines
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.errors import StartupError
+from auth_agent.host.process_end import end_of
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Hello, Record, RestartRefusal, __version__
 from auth_agent_client.errors import AgentError
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_code
     except CommandError as error:
         say_error(error.message, error.remedy)
-        return error.exit_code
+        return error.code
     except click.ClickException as error:
         say(f"auth-agent: {error.format_message()}")
         return error.exit_code
@@ -67,6 +67,7 @@ _LAZY = {
     "metadata": "auth_agent.cli.metadata:metadata",
     "profile": "auth_agent.cli.user:profile",
     "run": "auth_agent.cli.run:run",
+    "start": "auth_agent.cli.start:start",
     "user": "auth_agent.cli.user:user",
 }
 
@@ -296,7 +297,7 @@ def _pid(hello: Hello) -> int:
 
 
 def _successor(
-    agent: Agent, before: Hello, earlier_refusal: RestartRefusal | None, ended: Callable[[float], bool]
+    agent: Agent, before: Hello, earlier_refusal: RestartRefusal | None, ended: Callable[[float | None], bool]
 ) -> Hello:
     """Wait until another agent answers than the one before, and return its `hello`."""
     deadline = time.monotonic() + _RESTART_PATIENCE
@@ -320,23 +321,12 @@ def _successor(
 
 
 @contextmanager
-def _end_of(pid: int) -> Generator[Callable[[float], bool], None, None]:
-    """Yield a function that waits for the process to end, at most that many seconds, and returns whether it did."""
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        raise click.ClickException(f"the agent's process {pid} was not found: {error.strerror}") from error
-    if sys.platform == "linux":
-        descriptor = os.pidfd_open(pid)
+def _end_of(pid: int) -> Generator[Callable[[float | None], bool], None, None]:
+    """Yield a function that waits for the agent's end, as `end_of` does."""
+    with ExitStack() as stack:
         try:
-            yield lambda seconds: bool(select.select([descriptor], [], [], max(0.0, seconds))[0])
-        finally:
-            os.close(descriptor)
-    else:
-        queue = select.kqueue()
-        exits = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, fflags=select.KQ_NOTE_EXIT)
-        try:
-            queue.control([exits], 0)
-            yield lambda seconds: bool(queue.control([], 1, max(0.0, seconds)))
-        finally:
-            queue.close()
+            os.kill(pid, 0)
+            ended = stack.enter_context(end_of(pid))
+        except OSError as error:
+            raise click.ClickException(f"the agent's process {pid} was not found: {error.strerror}") from error
+        yield ended

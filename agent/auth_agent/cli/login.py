@@ -17,7 +17,7 @@ from auth_agent.cli.account_options import IDENTITY, account_options, unknown_ac
 from auth_agent.cli.browser import open_url
 from auth_agent.cli.client_secret import ask, can_ask, client_secret_options
 from auth_agent.cli.command_error import CommandError
-from auth_agent.cli.running import ensure_running, record_of
+from auth_agent.cli.running import ensure_running, record_of, say_started
 from auth_agent.cli.screen import say, say_remedies, say_url, shown_path
 from auth_agent.cli.status import status_lines
 from auth_agent.cli.terminal import terminal_of
@@ -84,7 +84,9 @@ def login(
     config = load(config_path())
     chosen = _account_name(config, name, keys)
     _check_managed(config, chosen, managed)
-    ensure_running()
+    started = ensure_running()
+    if started is not None:
+        say_started(started)
     with Agent() as agent:
         written: list[tuple[str, Written]] = []
         try:

@@ -1,22 +1,36 @@
-"""`auth-agent run`: run the agent in the foreground."""
+"""`auth-agent run`: run the agent in the foreground, or for as long as a command runs."""
 
+import logging
 import os
+import shutil
+import signal
+import tempfile
+import threading
 from pathlib import Path
+from typing import Final, NoReturn
 
 import anyio
 import click
 
+from auth_agent.cli import exits
+from auth_agent.cli.command_error import CommandError
 from auth_agent.config import config_path
 from auth_agent.defect import places
 from auth_agent.errors import StartupError
 from auth_agent.host.hardening import protect_memory, raise_file_limit
+from auth_agent.host.process_end import end_of
 from auth_agent.host.restart import restart
 from auth_agent.logs import log_to_stderr
+from auth_agent.printable import printable
 from auth_agent.storage.stores import DEFAULT, NAMES
-from auth_agent_client.paths import socket_path
+from auth_agent_client.paths import SUN_PATH, socket_path
+
+# As a shell's, for a command that was not found, and for one that can't be executed.
+_NOT_FOUND: Final = 127
+_NOT_EXECUTABLE: Final = 126
 
 
-@click.command()
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--store",
     type=click.Choice(NAMES),
@@ -24,22 +38,86 @@ from auth_agent_client.paths import socket_path
     show_default=True,
     help="Where sessions are kept: in the system keyring, or in memory until the agent ends.",
 )
-def run(store: str) -> None:
+@click.option("--for-command", "parent", type=int, metavar="PID", hidden=True)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def run(store: str, parent: int | None, command: tuple[str, ...]) -> None:
     """Run the agent in the foreground until it is stopped, and log to standard error.
 
+    With a COMMAND, run the command, and an agent of its own beside it that ends when the command ends. The command
+    finds the agent by AUTH_AGENT_SOCK. The agent prints only problems. The exit code is the command's.
+
     Example: auth-agent run &
+
+    Example: auth-agent run --store memory -- make deploy
     """
+    if command:
+        _execute_beside_agent(command, store)
+    path = Path(socket_path())
+    restarts = False
+    try:
+        if parent is not None:
+            _stop_at_end_of(parent)
+        restarts = _serve(path, store, logging.INFO if parent is None else logging.WARNING)
+    finally:
+        if parent is not None and not restarts:
+            shutil.rmtree(path.parent, ignore_errors=True)
+    if restarts:
+        restart()
+
+
+def _serve(path: Path, store: str, level: int) -> bool:
+    """Run the agent until it is stopped; return whether it is to be started again."""
     from auth_agent import daemon  # noqa: PLC0415 -- half of the agent's start-up time, which `auth-agent --help` doesn't need
 
     os.umask(0o077)
     protect_memory()
     raise_file_limit()
-    log_to_stderr()
+    log_to_stderr(level)
     try:
-        restarts = anyio.run(daemon.serve, config_path(), Path(socket_path()), store)
+        return anyio.run(daemon.serve, config_path(), path, store)
     except StartupError:
         raise
     except Exception as error:  # noqa: BLE001 -- the last boundary: Python's traceback could show secrets
         raise click.ClickException(f"a defect ended the agent: {places(error)}") from None
-    if restarts:
-        restart()
+
+
+def _execute_beside_agent(command: tuple[str, ...], store: str) -> NoReturn:
+    """Start an agent, and become the command, as ssh-agent does: its signals, terminal and exit code need no help."""
+    from auth_agent.cli.running import start_for_command  # noqa: PLC0415 -- the agent itself doesn't need it
+
+    socket = _private_socket()
+    if not start_for_command(socket, store):
+        raise click.exceptions.Exit(exits.ERROR)
+    try:
+        os.execvpe(command[0], command, {**os.environ, "AUTH_AGENT_SOCK": socket})  # noqa: S606 -- no shell is wanted
+    except OSError as error:
+        code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+        raise CommandError(f"{printable(command[0], 200)} can't be run: {error.strerror}", code=code) from error
+
+
+def _private_socket() -> str:
+    """Make a directory for a socket, and return the socket's path; in $XDG_RUNTIME_DIR, unless that is too long."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    place = f"{runtime}/auth-agent-XXXXXXXX/agent.sock"
+    fits = os.access(runtime, os.W_OK) and len(os.fsencode(place)) < SUN_PATH
+    return f"{tempfile.mkdtemp(prefix='auth-agent-', dir=runtime if fits else None)}/agent.sock"
+
+
+def _stop_at_end_of(parent: int) -> None:
+    """Have a thread send this process SIGTERM when its parent ends, or if it has ended already."""
+    signal.signal(signal.SIGTERM, _exit)  # until the agent handles it
+
+    def wait() -> None:
+        try:
+            with end_of(parent) as ended:
+                if os.getppid() == parent:  # it has not ended before that
+                    ended(None)
+        except OSError:
+            pass  # it has ended
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="command", daemon=True).start()
+
+
+def _exit(*_: object) -> NoReturn:
+    raise SystemExit

@@ -4,10 +4,10 @@ import fcntl
 import os
 import select
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 
@@ -33,8 +33,18 @@ def record_of(agent: Agent, name: str) -> Record | None:
     return records[0] if records else None
 
 
-def ensure_running() -> bool:
-    """Start an agent in the background if none runs, print that, and return whether one was started.
+class Started(NamedTuple):
+    """An agent that was started in the background: its process id, and its log."""
+
+    pid: int
+    log: Path
+
+
+def ensure_running(store: str | None = None) -> Started | None:
+    """Start an agent in the background if none runs; return None if one runs already.
+
+    Args:
+        store: the store of an agent that is started; None: the agent's own choice.
 
     Raises:
         ClickException: the agent did not start; the message has the end of its log.
@@ -42,16 +52,40 @@ def ensure_running() -> bool:
 
     """
     if _is_running():
-        return False
+        return None
     directory = state_path()
     prepare(directory)
     with _start_lock(directory):
         if _is_running():  # another command has started one meanwhile
-            return False
+            return None
         log = directory / "agent.log"
-        pid = _start(log)
-    say(f"No agent was running: started one (process {pid}). Its log is {shown_path(log)}")
-    return True
+        return Started(_start(log, [] if store is None else ["--store", store]), log)
+
+
+def say_started(started: Started) -> None:
+    """Print that no agent was running, and that one was started."""
+    say(f"No agent was running: started one (process {started.pid}). Its log is {shown_path(started.log)}")
+
+
+def start_for_command(socket: str, store: str | None) -> bool:
+    """Start an agent that ends with this process, or with the program that this process executes.
+
+    It shares this process's standard error, and logs only problems to it.
+
+    Args:
+        socket: where it listens, in a directory of its own, which it removes at its end.
+        store: its store; None: the agent's own choice.
+
+    Returns:
+        Whether it serves; if not, it has printed why.
+
+    """
+    arguments = ["--for-command", str(os.getpid()), *([] if store is None else ["--store", store])]
+    process, serves = _spawn(arguments, sys.stderr.fileno(), {"AUTH_AGENT_SOCK": socket})
+    if serves is None:
+        process.terminate()
+        raise click.ClickException(f"the agent was started but did not answer within {_START_PATIENCE:.0f} s")
+    return serves
 
 
 def _is_running() -> bool:
@@ -74,26 +108,16 @@ def _start_lock(directory: Path) -> Generator[None, None, None]:
         os.close(descriptor)
 
 
-def _start(log: Path) -> int:
+def _start(log: Path, arguments: Sequence[str]) -> int:
     """Start an agent, wait until it serves, and return its process id."""
     with suppress(FileNotFoundError):
         log.replace(log.with_name(f"{log.name}.old"))
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    # The agent writes to the pipe when it serves. If it ends first, the pipe is closed.
-    reading, writing = os.pipe()
     try:
-        try:
-            # The agent runs in /, so that it keeps no directory busy. -P: it imports no module from there.
-            command = [sys.executable, "-P", "-m", "auth_agent", "run"]
-            process = Detached(command, output, directory="/", environment=_environment(writing), pass_fds=(writing,))
-        finally:
-            os.close(output)
-            os.close(writing)
-        ready, _, _ = select.select([reading], [], [], _START_PATIENCE)
-        serves = bool(ready and os.read(reading, 1))
+        process, serves = _spawn(arguments, output, {})
     finally:
-        os.close(reading)
-    if not ready:
+        os.close(output)
+    if serves is None:
         process.terminate()
         raise click.ClickException(
             f"the agent was started but did not answer within {_START_PATIENCE:.0f} s:{_log_tail(log)}"
@@ -101,6 +125,24 @@ def _start(log: Path) -> int:
     if not serves and not _is_running():  # a service manager may have started another one first
         raise click.ClickException(f"the agent was started but ended at once:{_log_tail(log)}")
     return process.pid
+
+
+def _spawn(arguments: Sequence[str], output: int, environment: Mapping[str, str]) -> tuple[Detached, bool | None]:
+    """Start an agent that writes to `output`; return its process, and whether it serves (None: it takes too long)."""
+    # The agent writes to the pipe when it serves. If it ends first, the pipe is closed.
+    reading, writing = os.pipe()
+    try:
+        try:
+            # The agent runs in /, so that it keeps no directory busy. -P: it imports no module from there.
+            command = [sys.executable, "-P", "-m", "auth_agent", "run", *arguments]
+            own = {**_environment(writing), **environment}
+            process = Detached(command, output, directory="/", environment=own, pass_fds=(writing,))
+        finally:
+            os.close(writing)
+        ready, _, _ = select.select([reading], [], [], _START_PATIENCE)
+        return process, bool(os.read(reading, 1)) if ready else None
+    finally:
+        os.close(reading)
 
 
 def _environment(descriptor: int) -> dict[str, str]:

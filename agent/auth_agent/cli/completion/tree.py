@@ -172,12 +172,22 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
     ),
     "run": (
         "Run the agent in the foreground until it is stopped, and log to standard error.",
-        "",
+        "COMMAND",
         {
             "--store": (
                 "keyring|memory",
                 "Where sessions are kept: in the system keyring, or in memory until the agent ends.",
             ),
+            "--for-command": ("PID", ""),
+            "--help": ("", "Show this message and exit."),
+        },
+    ),
+    "start": (
+        "Start the agent in the background, unless it runs already.",
+        "",
+        {
+            "--store": ("keyring|memory", "Where sessions are kept; by default as `auth-agent run` does."),
+            "--shell": ("", "Print shell commands that set AUTH_AGENT_SOCK, for eval."),
             "--help": ("", "Show this message and exit."),
         },
     ),
