@@ -265,6 +265,11 @@ REMEDIES: Final[list[Example]] = [
     (lambda: remedies.restart().text, "restart it"),
     (lambda: remedies.restart_by_force().text, "restart it and lose them"),
     (lambda: remedies.stop_first().text, "stop it first"),
+    (lambda: remedies.certificates().text, "set SSL_CERT_FILE to a file with certificates, or unset it"),
+    (lambda: remedies.check_network().text, "check the network, the account's issuer, and its proxy"),
+    (lambda: remedies.close_file("/etc/x").text, "let nobody else write to it"),
+    (lambda: remedies.http_proxy().text, "use an HTTP proxy, as the account's `proxy` or as HTTPS_PROXY"),
+    (lambda: remedies.unset_variable("PYTHONPATH").text, "unset PYTHONPATH before the agent starts"),
     (
         lambda: remedies.restore_account_and_reload().text,
         "add the account to the configuration again, and reload it",

@@ -333,6 +333,31 @@ def one_listen_stream() -> Remedy:
     return Remedy("set one ListenStream= in the .socket unit, and no other Listen…=")
 
 
+def unset_variable(name: str) -> Remedy:
+    """That environment variable changes what the agent does."""
+    return Remedy(f"unset {name} before the agent starts")
+
+
+def certificates() -> Remedy:
+    """SSL_CERT_FILE names no file with certificates."""
+    return Remedy("set SSL_CERT_FILE to a file with certificates, or unset it")
+
+
+def http_proxy() -> Remedy:
+    """A proxy is of a kind that isn't supported."""
+    return Remedy("use an HTTP proxy, as the account's `proxy` or as HTTPS_PROXY")
+
+
+def check_network() -> Remedy:
+    """A provider can't be reached."""
+    return Remedy("check the network, the account's issuer, and its proxy")
+
+
+def close_file(path: str) -> Remedy:
+    """Other users can write to the configuration."""
+    return Remedy("let nobody else write to it", "chmod", "600", path)
+
+
 def set_variable(name: str) -> Remedy:
     """The directory of that environment variable can't be used."""
     return Remedy(f"set {name} to a directory that you own")

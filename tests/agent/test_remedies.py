@@ -35,6 +35,11 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "ask_the_provider": remedies.ask_the_provider,
     "begin": remedies.begin,
     "change_account": remedies.change_account,
+    "certificates": remedies.certificates,
+    "check_network": remedies.check_network,
+    "close_file": lambda: remedies.close_file("/home/anna/my config.toml"),
+    "http_proxy": remedies.http_proxy,
+    "unset_variable": lambda: remedies.unset_variable("PYTHONPATH"),
     "check_what_the_api_expects": remedies.check_what_the_api_expects,
     "close_directory": lambda: remedies.close_directory("/run/user/1000/my agent"),
     "correct_and_log_in": lambda: remedies.correct_and_log_in("work", ["issuer", "client_id"]),
@@ -85,7 +90,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
 
 # All other programs that a remedy may name, with a check of their arguments.
 OTHER_PROGRAMS: dict[str, Callable[[list[str]], bool]] = {
-    "chmod": lambda rest: rest[0] == "700" and len(rest) == 2,
+    "chmod": lambda rest: rest[0] in ("600", "700") and len(rest) == 2,
     "lsof": lambda rest: rest == ["-nP", "-iTCP", "-sTCP:LISTEN"],
     "security": lambda rest: rest == ["unlock-keychain"],
     "sh": lambda rest: rest == ["-c", "systemd-ask-password -n | gnome-keyring-daemon --replace --unlock"],

@@ -61,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 # Commands that are imported on demand, to keep the others fast.
 _LAZY = {
     "account": "auth_agent.cli.account:account",
+    "doctor": "auth_agent.cli.doctor:doctor",
     "id-token": "auth_agent.cli.user:id_token",
     "login": "auth_agent.cli.login:login",
     "logout": "auth_agent.cli.logout:logout",

@@ -205,7 +205,7 @@ def _store_lines(store: Mapping[str, object], records: Sequence[Mapping[str, obj
         location, remedy = "sessions are kept in memory only, for now", remedy or (remedies.start_keyring(),)
     else:
         backend = printable(store.get("backend"))
-        location = f"sessions are kept in {_KEYRINGS.get(backend, f'the keyring {backend}'.strip())}"
+        location = f"sessions are kept in {keyring_name(backend)}"
     loss, style = _loss(store, records)
     return [
         *_field("store", location, terminal),
@@ -214,6 +214,11 @@ def _store_lines(store: Mapping[str, object], records: Sequence[Mapping[str, obj
         *_field("unread", f"{_sessions(unread)} still to be read from the store" if unread else "", terminal),
         *_field("reboot", [Piece(loss, style)], terminal),
     ]
+
+
+def keyring_name(backend: str) -> str:
+    """Return what people call a keyring, by its backend's class."""
+    return _KEYRINGS.get(backend, f"the keyring {backend}".strip())
 
 
 def _loss(store: Mapping[str, object], records: Sequence[Mapping[str, object]]) -> tuple[str, str]:

@@ -37,7 +37,7 @@ from auth_agent.oauth.outcome import (
     Unsent,
     Unusable,
 )
-from auth_agent.oauth.requests import device_form, retry_after, revocation_form
+from auth_agent.oauth.requests import device_form, retry_after, revocation_form, unix_time
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.oauth.userinfo import parse_userinfo
 from auth_agent.printable import printable
@@ -119,6 +119,7 @@ class HttpProvider:
         self._metadata: Metadata | None = None
         self._metadata_at = 0.0
         self._look_up: Promise[Metadata | Failure] | None = None
+        self._clock_offset: float | None = None
         self._http = httpx.AsyncClient(
             verify=certificates,
             proxy=proxy,
@@ -133,6 +134,14 @@ class HttpProvider:
             timeout=REQUEST_TIMEOUT,
             headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "auth-agent"},
         )
+
+    @property
+    def clock_offset(self) -> float | None:
+        """By how many seconds the provider's clock was ahead of this machine's at its last response, by its `Date`.
+
+        A `Date` has whole seconds (RFC 9110, section 5.6.7). None: there was no response with a valid one.
+        """
+        return self._clock_offset
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -301,7 +310,10 @@ class HttpProvider:
         else:
             if body is None:
                 return Lost(f"{host} sent more than {MAX_BODY} bytes, or than {_MAX_PIECES} pieces")
-            return response.status_code, {k.lower(): v for k, v in response.headers.items()}, body
+            lower = {k.lower(): v for k, v in response.headers.items()}
+            date = unix_time(lower.get("date", ""))
+            self._clock_offset = None if date is None else date - time.time()
+            return response.status_code, lower, body
         return Lost(reason) if sent else Unsent(reason)
 
 

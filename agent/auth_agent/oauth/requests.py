@@ -212,14 +212,14 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     if value.isascii() and value.isdigit():
         seconds = float(value[:9])
     else:
-        date, sent = _unix_time(value), _unix_time(headers.get("date", ""))
+        date, sent = unix_time(value), unix_time(headers.get("date", ""))
         if date is None:
             return None
         seconds = date - (now if sent is None else sent)
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
-def _unix_time(value: str) -> float | None:
+def unix_time(value: str) -> float | None:
     """Parse an HTTP date (RFC 9110, section 5.6.7) into Unix time; None if it is invalid."""
     try:
         date = email.utils.parsedate_to_datetime(value)

@@ -57,6 +57,11 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "bash|zsh|fish",
         {"--help": ("", "Show this message and exit.")},
     ),
+    "doctor": (
+        "Check the agent, its socket, store, configuration, environment and providers, and say what helps.",
+        "",
+        {"--json": ("", "Print the findings as JSON."), "--help": ("", "Show this message and exit.")},
+    ),
     "id-token": (
         "Print the ID token: who logged in, signed by the provider.",
         "ACCOUNT",

@@ -1,0 +1,64 @@
+"""Which program is the keyring: the one that owns the Secret Service's name on the D-Bus session."""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, cast
+
+_NAME: Final = "org.freedesktop.secrets"
+_TIMEOUT: Final = 3.0  # s
+
+
+class KeyringUnknownError(Exception):
+    """It is not known which program is the keyring; the message says why."""
+
+
+def keyring_owner() -> str | None:
+    """Return the program that is the keyring, such as `gnome-keyring-daemon (process 812)`.
+
+    Returns None if none runs now; D-Bus may start one when it is used.
+
+    Raises:
+        KeyringUnknownError: there is no D-Bus session, or it does not respond; the message says which.
+
+    """
+    # Linux's, and without types.
+    jeepney: Any = import_module("jeepney")
+    blocking: Any = import_module("jeepney.io.blocking")
+    bus = jeepney.DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
+    try:
+        with blocking.open_dbus_connection(_bus_address()) as connection:
+
+            def call(method: str) -> tuple[str, object]:
+                reply = connection.send_and_get_reply(
+                    jeepney.new_method_call(bus, method, "s", (_NAME,)), timeout=_TIMEOUT
+                )
+                return reply.header.message_type.name, reply.body[0]
+
+            _, has_owner = call("NameHasOwner")
+            kind, pid = call("GetConnectionUnixProcessID") if has_owner else ("error", None)
+    except KeyError as error:
+        raise KeyringUnknownError("DBUS_SESSION_BUS_ADDRESS is not set") from error
+    except TimeoutError as error:
+        raise KeyringUnknownError(f"the D-Bus session did not respond within {_TIMEOUT:g} s") from error
+    # Some are jeepney's own, for an address that is not valid.
+    except (OSError, ValueError, RuntimeError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise KeyringUnknownError(f"the D-Bus session can't be used: {reason}") from error
+    if kind == "error":
+        return None
+    return f"{_program(cast('int', pid))} (process {pid})"
+
+
+def _bus_address() -> str:
+    address, runtime = os.environ.get("DBUS_SESSION_BUS_ADDRESS"), os.environ.get("XDG_RUNTIME_DIR")
+    if not address and runtime and Path(runtime, "bus").exists():
+        return f"unix:path={runtime}/bus"
+    return address or "SESSION"
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:  # another user's, or one that protects itself
+        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()

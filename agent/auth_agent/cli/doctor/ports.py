@@ -1,0 +1,44 @@
+"""Checks whether a login could receive the browser: the ports that accounts name."""
+
+import os
+import socket
+from collections.abc import Iterable
+
+from auth_agent import remedies
+from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
+from auth_agent.config import Account
+from auth_agent.loopback.http_request import HOST
+
+
+def check_ports(accounts: Iterable[Account]) -> list[Finding]:
+    """Return the finding about the callback ports of the accounts to which a browser logs in."""
+    return [
+        _judge(account, {port: _failure(port) for port in account.redirect_ports})
+        for account in _one_for_each_list(accounts)
+    ]
+
+
+def _one_for_each_list(accounts: Iterable[Account]) -> list[Account]:
+    by_ports = {account.redirect_ports: account for account in accounts if account.grant_type.has_user}
+    return list(by_ports.values())
+
+
+def _judge(account: Account, failures: dict[int, str | None]) -> Finding:
+    free = [port for port, failure in failures.items() if failure is None]
+    taken = [f"{port} ({failure})" for port, failure in failures.items() if failure is not None]
+    if not taken:
+        return Finding("ports", GOOD, f"{', '.join('any' if port == 0 else str(port) for port in free)}: free")
+    verdict = WARNING if free else WRONG
+    return Finding("ports", verdict, f"taken: {', '.join(taken)}", remedies.other_ports(account.name))
+
+
+def _failure(port: int) -> str | None:
+    """Return why nothing can listen on that port of the loopback interface; None if it is free."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen(1)
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+    return None

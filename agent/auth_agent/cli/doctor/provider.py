@@ -1,0 +1,84 @@
+"""Checks of the providers: whether each can be reached from here, is the right one, and has the same time."""
+
+import time
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from auth_agent import remedies
+from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
+from auth_agent.config import Account
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Failure, Misconfigured
+from auth_agent.oauth.provider import HttpProviders
+
+_PATIENCE: Final = 10.0  # s
+# Seconds. The agent refreshes early, and ID tokens are accepted within a minute.
+_OFFSET: Final = 60.0
+
+
+async def check_providers(
+    accounts: Iterable[Account], providers: HttpProviders, patience: float = _PATIENCE
+) -> list[Finding]:
+    """Request the metadata of each provider once, all at the same time, and wait at most `patience` seconds."""
+    by_provider: dict[tuple[str, str | None], list[Account]] = {}
+    for account in accounts:
+        by_provider.setdefault((account.issuer, account.proxy), []).append(account)
+    findings: dict[tuple[str, str | None], list[Finding]] = {}
+
+    async def check(key: tuple[str, str | None], users: list[Account]) -> None:
+        findings[key] = await _check(users, providers, patience)
+
+    async with anyio.create_task_group() as tasks:
+        for key, users in by_provider.items():
+            tasks.start_soon(check, key, users)
+    return without_repetition(finding for key in by_provider for finding in findings[key])
+
+
+async def _check(accounts: list[Account], providers: HttpProviders, patience: float) -> list[Finding]:
+    issuer, names = accounts[0].issuer, ", ".join(account.name for account in accounts)
+    try:
+        provider = providers(accounts[0])
+    except (ImportError, ValueError, httpx.InvalidURL) as error:  # for a proxy that httpx can't use
+        text = f"{issuer} ({names}): its HTTP client can't be made, maybe because of a proxy: {type(error).__name__}"
+        return [Finding("provider", WRONG, text, (remedies.http_proxy(),))]
+    began = time.monotonic()
+    with anyio.move_on_after(patience):
+        metadata = await provider.discover()
+        took = time.monotonic() - began
+        return [judge(issuer, names, metadata, took), *judge_clock(issuer, provider.clock_offset)]
+    reason = f"{issuer} ({names}): {urlsplit(issuer).hostname} did not respond within {patience:g} s"
+    return [Finding("provider", WRONG, reason, (remedies.check_network(),))]
+
+
+def judge(issuer: str, accounts: str, metadata: Metadata | Failure, took: float) -> Finding:
+    """Return the finding about a provider's metadata, which came, or didn't, after `took` seconds."""
+    if isinstance(metadata, Metadata):
+        kind = "Auth0" if metadata.is_auth0 else "OpenID Connect"
+        return Finding("provider", GOOD, f"{issuer} ({accounts}): {kind}, responded in {took * 1000:.0f} ms")
+    remedy = remedies.correct_configuration() if isinstance(metadata, Misconfigured) else remedies.check_network()
+    return Finding("provider", WRONG, f"{issuer} ({accounts}): {metadata.reason}", (remedy,))
+
+
+def judge_clock(issuer: str, offset: float | None) -> list[Finding]:
+    """Return the finding about this machine's clock; `offset` is by how many seconds the provider's is ahead."""
+    if offset is None:
+        return []
+    if abs(offset) <= _OFFSET:
+        return [Finding("clock", GOOD, f"differs from {urlsplit(issuer).hostname} by {abs(offset):.0f} s")]
+    direction = "behind" if offset > 0 else "ahead of"
+    text = f"this machine is {abs(offset):.0f} s {direction} {urlsplit(issuer).hostname}"
+    return [Finding("clock", WARNING, text, (remedies.correct_clock(),))]
+
+
+def without_repetition(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings; of those that say that the clock is right only the first one."""
+    kept: list[Finding] = []
+    for finding in findings:
+        is_repetition = finding.check == "clock" and finding.verdict == GOOD and any(f.check == "clock" for f in kept)
+        if not is_repetition:
+            kept.append(finding)
+    return kept

@@ -1,0 +1,234 @@
+"""What `auth-agent doctor` makes of what it sees, without an agent or a provider."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from auth_agent import remedies
+from auth_agent.cli.doctor.agent import judge_agent, judge_session, judge_store
+from auth_agent.cli.doctor.environment import check_environment, without_password
+from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding, report, worst
+from auth_agent.cli.doctor.ports import check_ports
+from auth_agent.cli.doctor.provider import judge, judge_clock, without_repetition
+from auth_agent.cli.terminal import PLAIN, Terminal, columns
+from auth_agent.config import Account
+from auth_agent.grant_type import CLIENT_CREDENTIALS
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Misconfigured, Unsent
+from auth_agent_client import Record
+
+ISSUER = "https://acme.example"
+ME = Path.home().stat().st_uid
+
+
+def verdicts(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(finding.check, finding.verdict) for finding in findings]
+
+
+# ---- findings
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [([], GOOD), ([GOOD, WARNING], WARNING), ([WRONG, GOOD], WRONG), ([WARNING, WRONG], WRONG)]
+)
+def test_the_worst_verdict_counts(given: list[str], expected: str) -> None:
+    assert worst(Finding("agent", verdict, "") for verdict in given) == expected
+
+
+def test_a_finding_is_json_with_its_remedy_as_data() -> None:
+    finding = Finding("agent", WARNING, "none", (remedies.restart(), remedies.check_network()))
+    assert json.loads(json.dumps(finding.as_json())) == {
+        "check": "agent",
+        "verdict": "warning",
+        "text": "none",
+        "remedy": [
+            {"text": remedies.restart().text, "command": ["auth-agent", "restart"]},
+            {"text": remedies.check_network().text},
+        ],
+    }
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_a_report_fits_the_terminal_but_for_a_command_which_is_whole(width: int) -> None:
+    command = remedies.close_file("/home/anna/.config/auth-agent/config.toml")
+    findings = [Finding("environment", WRONG, "a long sentence of many words " * 5, (command,))]
+    lines = report(findings, Terminal(width))
+    assert any(command.line in line for line in lines)
+    assert all(columns(line) <= width for line in lines if command.line not in line)
+
+
+def test_a_report_steers_no_terminal() -> None:
+    lines = report([Finding("provider", WRONG, "\x1b[2Jred\nline")], PLAIN)
+    assert not [line for line in lines if "\x1b" in line or "\n" in line]
+
+
+@pytest.mark.parametrize(
+    ("given", "summary"),
+    [
+        ([GOOD, GOOD], "Nothing is wrong."),
+        ([WARNING], "1 warning."),
+        ([WARNING, WARNING, WRONG], "1 wrong, 2 warnings."),
+    ],
+)
+def test_a_report_ends_with_a_summary(given: list[str], summary: str) -> None:
+    assert report([Finding("agent", verdict, "") for verdict in given], PLAIN)[-1] == summary
+
+
+# ---- the environment
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://proxy.example:3128", "http://proxy.example:3128"),
+        ("http://anna:secret@proxy.example:3128/", "http://…@proxy.example:3128/"),
+        ("anna:secret@proxy.example:3128", "…@proxy.example:3128"),
+        ("http://anna:se@cret@proxy.example", "http://…@proxy.example"),
+        ("http://[secret@", "…"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_what_is_set_is_shown_and_no_password() -> None:
+    environ = {"https_proxy": "http://anna:secret@proxy:1", "AUTH_AGENT_LOG": "debug", "API_TOKEN": "secret"}
+    (finding,) = check_environment(environ, ME)
+    assert finding.verdict == GOOD
+    assert finding.text == "AUTH_AGENT_LOG=debug, https_proxy=http://…@proxy:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "verdict"),
+    [
+        ("XDG_RUNTIME_DIR", "/nonexistent", WRONG),
+        ("XDG_RUNTIME_DIR", "relative", WRONG),
+        ("XDG_STATE_HOME", "relative", WRONG),
+        ("SSL_CERT_FILE", "/nonexistent", WRONG),
+        ("ALL_PROXY", "socks5://127.0.0.1:1080", WARNING),
+        ("PYTHONPATH", "/srv/lib", WARNING),
+    ],
+)
+def test_a_variable_that_can_not_be_used_is_named_with_what_helps(name: str, value: str, verdict: str) -> None:
+    _, finding = check_environment({name: value}, ME)
+    assert (finding.check, finding.verdict) == ("environment", verdict)
+    assert name in finding.text
+    assert finding.remedy
+
+
+def test_a_directory_of_another_user_is_wrong(tmp_path: Path) -> None:
+    _, finding = check_environment({"HOME": str(tmp_path)}, ME + 1)
+    assert (finding.verdict, finding.remedy) == (WRONG, (remedies.set_variable("HOME"),))
+
+
+def test_a_directory_that_the_agent_would_make_is_no_problem() -> None:
+    assert verdicts(check_environment({"XDG_STATE_HOME": "/nonexistent"}, ME)) == [("environment", GOOD)]
+
+
+# ---- the agent
+
+STATUS: dict[str, object] = {
+    "agent": {
+        "version": "1.2",
+        "pid": 12,
+        "started_at": 1000.0,
+        "socket": "/run/agent.sock",
+        "config": "/etc/config.toml",
+        "store": {"name": "keyring", "persistent": True, "state": "ready", "unsaved": 0},
+    },
+    "accounts": [],
+}
+
+
+def test_an_agent_of_this_version_with_this_configuration_is_good() -> None:
+    findings = judge_agent(STATUS, "1.2", "/etc/config.toml", 1060.0)
+    assert verdicts(findings) == [("agent", GOOD), ("socket", GOOD)]
+    assert findings[0].text == "version 1.2, process 12, running for 1 min"
+
+
+def test_another_version_and_another_configuration_are_warnings() -> None:
+    _, _, version, config = judge_agent(STATUS, "1.3", "/home/config.toml", 1060.0)
+    assert (version.check, version.verdict, version.remedy) == ("version", WARNING, (remedies.restart(),))
+    assert (config.check, config.verdict, config.remedy) == ("config", WARNING, (remedies.same_configuration(),))
+
+
+@pytest.mark.parametrize(
+    ("store", "verdict"),
+    [
+        ({"name": "keyring", "persistent": True, "state": "ready"}, GOOD),
+        ({"name": "memory", "persistent": False, "state": "ready"}, WARNING),
+        ({"name": "keyring", "persistent": True, "state": "locked", "problem": "locked"}, WRONG),
+    ],
+)
+def test_a_store_is_judged_by_its_state(store: dict[str, object], verdict: str) -> None:
+    assert verdicts(judge_store({"agent": {"store": store}, "accounts": []})) == [("store", verdict)]
+
+
+def test_sessions_that_are_not_saved_are_named() -> None:
+    records = [{"account": "work", "state": "ready", "saved": False}]
+    _, finding = judge_store({**STATUS, "accounts": records})
+    assert finding.verdict == WARNING
+    assert "work" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("record", "verdict"),
+    [
+        ({"state": "ready", "expires_at": 2000.0, "renewal": "idle", "saved": True}, GOOD),
+        ({"state": "login_required", "reason": "invalid_grant"}, WRONG),
+        ({"state": "logged_out"}, WARNING),
+    ],
+)
+def test_a_session_is_judged_as_status_shows_it(record: dict[str, object], verdict: str) -> None:
+    finding = judge_session(Record({"account": "work", **record}), 1000.0)
+    assert (finding.check, finding.verdict) == ("session", verdict)
+    assert bool(finding.remedy) is (verdict != GOOD)
+
+
+# ---- providers, clocks and ports
+
+
+def test_a_provider_is_judged_by_its_metadata() -> None:
+    metadata = Metadata(ISSUER, f"{ISSUER}/token")
+    assert judge(ISSUER, "work", metadata, 0.25).text == f"{ISSUER} (work): OpenID Connect, responded in 250 ms"
+    unreachable = judge(ISSUER, "work", Unsent("acme.example can't be reached: timed out"), 5)
+    assert (unreachable.verdict, unreachable.remedy) == (WRONG, (remedies.check_network(),))
+    wrong = judge(ISSUER, "work", Misconfigured("not found"), 5)
+    assert (wrong.verdict, wrong.remedy) == (WRONG, (remedies.correct_configuration(),))
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"), [(None, []), (59.0, [GOOD]), (-59.0, [GOOD]), (61.0, [WARNING]), (-61.0, [WARNING])]
+)
+def test_a_clock_may_differ_by_a_minute(offset: float | None, expected: list[str]) -> None:
+    assert [finding.verdict for finding in judge_clock(ISSUER, offset)] == expected
+
+
+def test_a_clock_that_is_wrong_is_shown_with_its_direction() -> None:
+    assert "behind" in judge_clock(ISSUER, 3600.0)[0].text
+    assert "ahead" in judge_clock(ISSUER, -3600.0)[0].text
+
+
+def test_a_good_clock_is_shown_once_and_each_wrong_one() -> None:
+    good, wrong = judge_clock(ISSUER, 0.0), judge_clock(ISSUER, 3600.0)
+    assert without_repetition([*good, *wrong, *good, *wrong]) == [*good, *wrong, *wrong]
+
+
+def test_a_port_that_is_taken_is_named_and_all_taken_are_wrong() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (some,) = check_ports([Account("work", ISSUER, "id", redirect_ports=(port, 0))])
+        (none,) = check_ports([Account("work", ISSUER, "id", redirect_ports=(port,))])
+    assert (some.verdict, none.verdict) == (WARNING, WRONG)
+    assert str(port) in some.text
+    assert none.remedy == remedies.other_ports("work")
+    (free,) = check_ports([Account("work", ISSUER, "id", redirect_ports=(0,))])
+    assert free.verdict == GOOD
+
+
+def test_the_same_ports_are_checked_once_and_not_for_a_client_of_its_own() -> None:
+    accounts = [Account("a", ISSUER, "id", redirect_ports=(0,)), Account("b", ISSUER, "id", redirect_ports=(0,))]
+    assert len(check_ports(accounts)) == 1
+    assert check_ports([Account("c", ISSUER, "id", grant_type=CLIENT_CREDENTIALS)]) == []
