@@ -13,7 +13,20 @@ AGENT, CLIENT = ROOT / "agent" / "auth_agent", ROOT / "client" / "auth_agent_cli
 MODULES = sorted([*AGENT.rglob("*.py"), *CLIENT.rglob("*.py")])
 
 # From the top of the house to its ground: who may import what stands below, and its own floor.
-FLOORS = ["__main__", "cli", "daemon", "ipc", "sessions", "loopback", "oauth", "storage", "worker", "config", "ground"]
+FLOORS = [
+    "__main__",
+    "cli",
+    "daemon",
+    "ipc",
+    "notification",
+    "sessions",
+    "loopback",
+    "oauth",
+    "storage",
+    "worker",
+    "config",
+    "ground",
+]
 GROUND = {
     *("defect", "errors", "grant_type", "host", "json_object", "logs", "printable", "promise", "remedies", "urls"),
     *("secret", "__init__"),

@@ -59,7 +59,20 @@ class Account:
     management_audience: str | None = None
 
 
-_TABLES: Final = ("accounts", "hosts")
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """How a person is notified that an account needs a login.
+
+    `command`: the user's own command and its arguments, in place of the desktop's notification; empty: there is none.
+    `desktop`: whether the desktop shows a notification.
+    """
+
+    desktop: bool = True
+    command: tuple[str, ...] = ()
+
+
+_TABLES: Final = ("accounts", "hosts", "notify")
+_NOTIFY_KEYS: Final = ("command", "desktop")
 _HOST_KEYS: Final = ("account", "audience", "scope")
 _KEYS: Final = tuple(key.metadata.get("key", key.name) for key in fields(Account) if key.name != "name")
 
@@ -70,11 +83,12 @@ def _no_accounts() -> Mapping[str, Account]:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All accounts, by name in the file's order, the rules for hosts, and the file they are from."""
+    """All accounts, by name in the file's order, the rules for hosts, how to notify, and the file they are from."""
 
     path: Path
     accounts: Mapping[str, Account] = field(default_factory=_no_accounts)
     hosts: tuple[HostRule, ...] = ()
+    notify: Notify = Notify()
 
     def hosts_of(self, account: str) -> tuple[HostRule, ...]:
         """Return the rules that name that account."""
@@ -160,7 +174,8 @@ class _Reader:
             raise self._wrong(
                 ("accounts", defaults[1], "default"), f"{defaults[0]} is the default account already; there can be one"
             )
-        return Config(self._path, MappingProxyType(accounts), self._hosts(tables.get("hosts", {}), accounts))
+        hosts, notify = self._hosts(tables.get("hosts", {}), accounts), self._notify(tables.get("notify", {}))
+        return Config(self._path, MappingProxyType(accounts), hosts, notify)
 
     def _account(self, name: str, value: object) -> Account:
         at = ("accounts", name)
@@ -175,10 +190,7 @@ class _Reader:
                 raise self._wrong(at, f"{key} is missing")
 
         def read(key: str, reader: Callable[[object], _Value], default: _Value) -> _Value:
-            try:
-                return reader(table[key]) if key in table else default
-            except ValueError as error:
-                raise self._wrong((*at, key), str(error)) from error
+            return self._read(at, table, key, reader, default)
 
         grant_type = GRANT_TYPES[read("grant", _one_of(*GRANT_TYPES), AUTHORIZATION_CODE.name)]
         method = read("token_endpoint_auth_method", _one_of(*TOKEN_ENDPOINT_AUTH_METHODS), None)
@@ -191,7 +203,7 @@ class _Reader:
             name=name,
             issuer=read("issuer", _issuer, ""),
             client_id=read("client_id", _string, ""),
-            default=read("default", _default, False),
+            default=read("default", _boolean, False),
             audience=read("audience", _optional_string, None),
             scope=read("scope", _scope, grant_type.default_scope),
             redirect_ports=read("redirect_ports", _redirect_ports, DEFAULT_REDIRECT_PORTS),
@@ -202,6 +214,30 @@ class _Reader:
             management_account=read("management_account", _account_name, None),
             management_audience=read("management_audience", _api_url, None),
         )
+
+    def _notify(self, value: object) -> Notify:
+        at = ("notify",)
+        table = self._table(at, value)
+        for key in table:
+            if key not in _NOTIFY_KEYS:
+                raise self._unknown((*at, key), list(_NOTIFY_KEYS))
+        return Notify(
+            desktop=self._read(at, table, "desktop", _boolean, True),
+            command=self._read(at, table, "command", _command, ()),
+        )
+
+    def _read(
+        self,
+        at: tuple[str, ...],
+        table: Mapping[str, object],
+        key: str,
+        reader: Callable[[object], _Value],
+        default: _Value,
+    ) -> _Value:
+        try:
+            return reader(table[key]) if key in table else default
+        except ValueError as error:
+            raise self._wrong((*at, key), str(error)) from error
 
     def _hosts(self, value: object, accounts: Mapping[str, Account]) -> tuple[HostRule, ...]:
         rules: dict[Place, HostRule] = {}
@@ -331,10 +367,18 @@ def _one_of(*known: str) -> Callable[[object], str]:
     return read
 
 
-def _default(value: object) -> bool:
+def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")  # noqa: TRY004 -- a mistake in a file, which the caller turns into one error
     return value
+
+
+def _command(value: object) -> tuple[str, ...]:
+    words: list[object] = value if isinstance(value, list) else [None]  # pyright: ignore[reportUnknownVariableType] -- TOML's
+    strings = tuple(word for word in words if isinstance(word, str) and "\0" not in word)
+    if len(strings) != len(words) or not strings or not strings[0]:
+        raise ValueError('must be a list of strings, the program first, such as ["notify-me", "--urgent"]')
+    return strings
 
 
 def _redirect_ports(value: object) -> tuple[int, ...]:

@@ -27,6 +27,8 @@ from auth_agent.ipc.listener import Listener
 from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.server import Server
 from auth_agent.ipc.usage import Usage
+from auth_agent.notification.announcer import LoginAnnouncer
+from auth_agent.notification.notifier import DesktopNotifier
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
 from auth_agent.oauth.signature import WorkerSignatures
 from auth_agent.sessions.heart import Heart
@@ -92,6 +94,7 @@ async def serve(
         stop_signal = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
         async with anyio.create_task_group() as work:
             heart.run_in(work)
+            work.start_soon(LoginAnnouncer(table, DesktopNotifier()).run)
             handlers = Handlers(
                 table,
                 refresher,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from auth_agent import config
-from auth_agent.config import DEFAULT_REDIRECT_PORTS, Account, Config
+from auth_agent.config import DEFAULT_REDIRECT_PORTS, Account, Config, Notify, parse
 from auth_agent.errors import ConfigError
 from auth_agent.grant_type import AUTHORIZATION_CODE
 
@@ -249,7 +249,7 @@ def test_another_account_s_name_is_a_mistake(path: Path, name: str) -> None:
         ('\nacounts = "x"', "FILE:2: acounts: unknown key; did you mean accounts?"),
         ("[account]", "FILE:1: account: unknown key; did you mean accounts?"),
         ("\n[account.work]\nissuer = 'x'", "FILE:2: account: unknown key; did you mean accounts?"),
-        ("[zzz]", "FILE:1: zzz: unknown key; known are: accounts, hosts"),
+        ("[zzz]", "FILE:1: zzz: unknown key; known are: accounts, hosts, notify"),
     ],
     ids=[
         "header",
@@ -550,3 +550,37 @@ def test_without_it_the_file_is_with_the_user_s_configuration(
         monkeypatch.setenv("AUTH_AGENT_CONFIG", variable)
     monkeypatch.setenv("XDG_CONFIG_HOME", "/home/anna/.config")
     assert config.config_path() == Path("/home/anna/.config/auth-agent/config.toml")
+
+
+# ---- how a person is notified
+
+
+@pytest.mark.parametrize(
+    ("text", "notify"),
+    [
+        ("", Notify()),
+        ("[notify]", Notify()),
+        ("[notify]\ndesktop = false", Notify(desktop=False)),
+        ('[notify]\ncommand = ["notify-me", ""]', Notify(command=("notify-me", ""))),
+    ],
+)
+def test_how_a_person_is_notified_can_be_chosen(path: Path, text: str, notify: Notify) -> None:
+    assert parse(path, text).notify == notify
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notify = 1",
+        "[notify]\nsound = true",
+        '[notify]\ndesktop = "no"',
+        '[notify]\ncommand = "notify-me"',
+        "[notify]\ncommand = []",
+        '[notify]\ncommand = [""]',
+        "[notify]\ncommand = [1]",
+        '[notify]\ncommand = ["a\\u0000b"]',
+    ],
+)
+def test_a_mistake_in_the_table_of_notifications_names_it(path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="notify"):
+        parse(path, text)

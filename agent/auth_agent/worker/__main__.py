@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from auth_agent.host.hardening import protect_memory
-from auth_agent.worker.failure import KeyringFailure
-from auth_agent.worker.vocabulary import KEYRING, SIGNATURES
+from auth_agent.worker.failure import CallFailure
+from auth_agent.worker.vocabulary import KEYRING, NOTIFICATIONS, SIGNATURES
 
 # Seconds, longer than the parent waits for any call. It ends an orphan whose keyring hangs, since no parent kills it.
 _LAST_PATIENCE: Final = 120
@@ -66,7 +66,7 @@ def _respond(request: dict[str, str], purpose: str) -> dict[str, object]:
     call = _CALLS[purpose]()[name]
     try:
         return {"result": call(**request)}
-    except KeyringFailure as failure:
+    except CallFailure as failure:
         return {"failure": failure.kind, "text": str(failure)}
 
 
@@ -88,9 +88,17 @@ def _signature_calls() -> dict[str, Callable[..., object]]:
     return {"verify": verify}
 
 
+@functools.cache
+def _notification_calls() -> dict[str, Callable[..., object]]:
+    from auth_agent.worker.notifications import notify  # noqa: PLC0415 -- see above
+
+    return {"notify": notify}
+
+
 _CALLS: Final[Mapping[str, Callable[[], dict[str, Callable[..., object]]]]] = {
     KEYRING: _keyring_calls,
     SIGNATURES: _signature_calls,
+    NOTIFICATIONS: _notification_calls,
 }
 
 

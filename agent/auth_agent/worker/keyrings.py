@@ -10,7 +10,7 @@ from keyring import errors
 from keyring.backend import KeyringBackend
 
 from auth_agent.printable import printable
-from auth_agent.worker.failure import KeyringFailure
+from auth_agent.worker.failure import CallFailure
 from auth_agent.worker.vocabulary import FAILED, LOCKED, MISSING, SECRET_SERVICE
 
 
@@ -24,7 +24,7 @@ class Keyrings:
         """Return the password of that username, or None if there is none.
 
         Raises:
-            KeyringFailure: the keyring could not be read.
+            CallFailure: the keyring could not be read.
 
         """
         with _failures():
@@ -37,7 +37,7 @@ class Keyrings:
         """Set the password of that username.
 
         Raises:
-            KeyringFailure: it may not have been set.
+            CallFailure: it may not have been set.
 
         """
         with _failures():
@@ -47,7 +47,7 @@ class Keyrings:
         """Delete the password of that username, if there is one.
 
         Raises:
-            KeyringFailure: it may still be there.
+            CallFailure: it may still be there.
 
         """
         with _failures():
@@ -60,7 +60,7 @@ class Keyrings:
         """Ask the user to unlock the keyring, if the backend can ask.
 
         Raises:
-            KeyringFailure: it is still locked.
+            CallFailure: it is still locked.
 
         """
         with _failures():
@@ -80,7 +80,7 @@ def _create_keyring(name: str) -> KeyringBackend:
     module, _, class_name = name.rpartition(".")
     keyring: object = getattr(importlib.import_module(module), class_name)()
     if not isinstance(keyring, KeyringBackend):
-        raise KeyringFailure(MISSING, f"{name} is not a keyring backend")
+        raise CallFailure(MISSING, f"{name} is not a keyring backend")
     return keyring
 
 
@@ -93,25 +93,25 @@ def _secret_service() -> KeyringBackend:
     try:
         from auth_agent.worker.secret_service import PatientKeyring  # noqa: PLC0415 -- Linux's; imports cryptography
     except ImportError as error:
-        raise KeyringFailure(MISSING, "the library for the Secret Service isn't installed") from error
+        raise CallFailure(MISSING, "the library for the Secret Service isn't installed") from error
     return PatientKeyring()  # type: ignore[no-untyped-call]  # keyring's constructors have no types
 
 
 @contextlib.contextmanager
 def _failures() -> Generator[None, None, None]:
-    """Convert exceptions to `KeyringFailure`.
+    """Convert exceptions to `CallFailure`.
 
     Of an unexpected exception only the type is reported: its message could hold the secret.
     """
     try:
         yield
-    except KeyringFailure:
+    except CallFailure:
         raise
     except errors.KeyringLocked as error:
-        raise KeyringFailure(LOCKED, "the keyring is locked") from error
+        raise CallFailure(LOCKED, "the keyring is locked") from error
     except (errors.InitError, errors.NoKeyringError) as error:
-        raise KeyringFailure(MISSING, printable(str(error))) from error
+        raise CallFailure(MISSING, printable(str(error))) from error
     except errors.KeyringError as error:
-        raise KeyringFailure(FAILED, printable(str(error))) from error
+        raise CallFailure(FAILED, printable(str(error))) from error
     except Exception as error:
-        raise KeyringFailure(FAILED, f"the keyring failed: {type(error).__name__}") from error
+        raise CallFailure(FAILED, f"the keyring failed: {type(error).__name__}") from error

@@ -13,7 +13,7 @@ from keyring import errors
 from keyring.backends import SecretService
 from secretstorage import exceptions
 
-from auth_agent.worker.failure import KeyringFailure
+from auth_agent.worker.failure import CallFailure
 from auth_agent.worker.vocabulary import FAILED, MISSING
 
 # The service disconnected before it replied: it exists.
@@ -28,7 +28,7 @@ class PatientKeyring(SecretService.Keyring):
 
         Raises:
             KeyringLocked: it is locked.
-            KeyringFailure: there is none, or no service.
+            CallFailure: there is none, or no service.
 
         """
         collection = _collection()
@@ -47,7 +47,7 @@ class PatientKeyring(SecretService.Keyring):
 
         Raises:
             KeyringLocked: it is still locked.
-            KeyringFailure: there is none, or no service.
+            CallFailure: there is none, or no service.
 
         """
         collection = _collection()
@@ -62,7 +62,7 @@ def _collection() -> secretstorage.Collection:
         connection = secretstorage.dbus_init()
     except (exceptions.SecretStorageException, OSError, KeyError, RuntimeError, ValueError) as error:
         # The last two are raised for a D-Bus address that the library can't parse.
-        raise KeyringFailure(MISSING, "there is no D-Bus session, and so no keyring") from error
+        raise CallFailure(MISSING, "there is no D-Bus session, and so no keyring") from error
     with ExitStack() as end, _translated_errors():
         end.callback(connection.close)
         collection = secretstorage.Collection(connection)
@@ -78,12 +78,12 @@ def _check(what: secretstorage.Collection | secretstorage.Item) -> None:
 
 @contextmanager
 def _translated_errors() -> Generator[None, None, None]:
-    """Convert secretstorage's exceptions to `KeyringFailure`."""
+    """Convert secretstorage's exceptions to `CallFailure`."""
     try:
         yield
     except exceptions.ItemNotFoundException as error:
-        raise KeyringFailure(MISSING, "the keyring service has no default keyring yet") from error
+        raise CallFailure(MISSING, "the keyring service has no default keyring yet") from error
     except exceptions.SecretServiceNotAvailableException as error:
         if getattr(error.__cause__, "name", "") == _NO_REPLY:
-            raise KeyringFailure(FAILED, "the keyring service ended during the call") from error
-        raise KeyringFailure(MISSING, "there is no keyring service on the D-Bus session") from error
+            raise CallFailure(FAILED, "the keyring service ended during the call") from error
+        raise CallFailure(MISSING, "there is no keyring service on the D-Bus session") from error

@@ -9,6 +9,7 @@ MACOS: Final = "keyring.backends.macOS.Keyring"
 # The purposes of a worker, which decide what calls it has.
 KEYRING: Final = "keyring"
 SIGNATURES: Final = "signatures"
+NOTIFICATIONS: Final = "notifications"
 
 # The kinds of failure.
 LOCKED: Final = "locked"
