@@ -17,6 +17,7 @@ FLOORS = [
     "__main__",
     "cli",
     "daemon",
+    "service",
     "ipc",
     "notification",
     "sessions",

@@ -22,6 +22,14 @@ def build(project: Path, target: Path) -> zipfile.Path:
     return zipfile.Path(wheel)
 
 
+# What is installed below sys.prefix.
+SHARED = [
+    "share/auth-agent/launchd/auth-agent.plist",
+    "share/auth-agent/systemd/auth-agent.service",
+    "share/auth-agent/systemd/auth-agent.socket",
+]
+
+
 @pytest.mark.parametrize(
     ("project", "name", "packages"),
     [
@@ -36,7 +44,10 @@ def test_a_wheel_has_its_packages_with_their_types_and_the_one_version(
         names = archive.namelist()
         (metadata,) = [one for one in names if one.endswith(".dist-info/METADATA")]
         about = email.message_from_bytes(archive.read(metadata))
-    assert {one.partition("/")[0] for one in names if ".dist-info" not in one} == packages
+    shared = sorted(one for one in names if ".data/" in one and not one.endswith("/"))
+    directories = {one.partition("/")[0] for one in names}
+    assert {one for one in directories if not one.endswith((".dist-info", ".data"))} == packages
+    assert [one.partition(".data/data/")[2] for one in shared] == (SHARED if name == "auth-agentd" else [])
     assert {f"{package}/py.typed" for package in packages} <= set(names)
     assert (about["Name"], about["Version"]) == (name, __version__)
     assert not [one for one in names if "test" in one or "node_modules" in one]

@@ -12,22 +12,25 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskGroup
 
 from auth_agent import remedies
 from auth_agent.config import Account, load
 from auth_agent.defect import place
 from auth_agent.errors import ConfigError, StartupError
 from auth_agent.host import readiness
+from auth_agent.host.activation import passed_socket
 from auth_agent.host.clock import Clock
 from auth_agent.host.restart import check_program, restart
 from auth_agent.host.signals import Signals
-from auth_agent.host.systemd import READY, STOPPING, inherited_socket, notify, reloading
+from auth_agent.host.systemd import READY, STOPPING, notify, reloading
 from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.listener import Listener
 from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.server import Server
 from auth_agent.ipc.usage import Usage
 from auth_agent.notification.announcer import LoginAnnouncer
+from auth_agent.notification.manager import ManagerNotifier
 from auth_agent.notification.notifier import DesktopNotifier
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
 from auth_agent.oauth.signature import WorkerSignatures
@@ -77,7 +80,7 @@ async def serve(
     """
     config = load(config_path)
     http = HttpProviders(trusted_certificates())
-    inherited = inherited_socket()
+    inherited = passed_socket()
     if inherited is not None:
         socket_path = Path(os.fsdecode(inherited.getsockname()))
     opened = open_store(store_name, state_path(), socket_path)
@@ -94,7 +97,7 @@ async def serve(
         stop_signal = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
         async with anyio.create_task_group() as work:
             heart.run_in(work)
-            work.start_soon(LoginAnnouncer(table, DesktopNotifier()).run)
+            _notify_of(table, refresher, work)
             handlers = Handlers(
                 table,
                 refresher,
@@ -231,6 +234,12 @@ def _not_in_force(reason: str) -> errors.Misconfigured:
         failure="misconfigured",
         remedy=(remedies.correct_configuration(),),
     )
+
+
+def _notify_of(table: Table, refresher: Refresher, work: TaskGroup) -> None:
+    """Notify the service manager, if there is one, and a person whose account needs a login."""
+    ManagerNotifier(table).watch(refresher)
+    work.start_soon(LoginAnnouncer(table, DesktopNotifier()).run)
 
 
 def _tell_ready() -> None:

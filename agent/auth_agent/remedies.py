@@ -246,6 +246,21 @@ def stop_first() -> Remedy:
     return _run("stop it first", "stop")
 
 
+def start() -> Remedy:
+    """There is no service manager."""
+    return _run("start the agent in the background", "start")
+
+
+def install_service() -> Remedy:
+    """Nothing starts the agent after a reboot."""
+    return _run("have it at each login", "service", "install")
+
+
+def install_by_force() -> Remedy:
+    """The agent that a service would replace has sessions in memory only."""
+    return _run("install the service and lose them", "service", "install", "--force")
+
+
 def restart() -> Remedy:
     """An older version of the agent is still running."""
     return _run("restart it", "restart")
@@ -335,7 +350,7 @@ def one_listen_stream() -> Remedy:
 
 def unset_variable(name: str) -> Remedy:
     """That environment variable changes what the agent does."""
-    return Remedy(f"unset {name} before the agent starts")
+    return Remedy(f"unset {name}")
 
 
 def certificates() -> Remedy:

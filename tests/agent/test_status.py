@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from auth_agent import remedies
 from auth_agent.cli.condition import condition_of
-from auth_agent.cli.status import change, overview, status_lines
+from auth_agent.cli.status import Reboot, change, overview, status_lines
 from auth_agent.cli.terminal import Terminal, columns
 from auth_agent_client.messages import RECORD, RENEWALS, STATES
 
@@ -422,3 +423,25 @@ def test_an_answer_without_what_is_expected_does_not_raise(answer: dict[str, obj
 def test_a_time_that_means_nothing_does_not_raise(value: float) -> None:
     times = dict.fromkeys(("expires_at", "refresh_at", "last_refresh_at", "session_ends_at", "refreshes"), value)
     assert status(shown(**times), shown(state="expired", **times), started_at=value)
+
+
+# ---- after a reboot
+
+
+@pytest.mark.parametrize(
+    ("reboot", "line"),
+    [
+        (None, "  reboot   would lose nothing"),
+        (Reboot(starts=True), "  reboot   would lose nothing; the service starts the agent again"),
+        (Reboot(starts=False), "  reboot   would lose nothing, but nothing starts the agent again"),
+    ],
+)
+def test_what_comes_back_after_a_reboot_is_shown(reboot: Reboot | None, line: str) -> None:
+    store = {"name": "keyring", "persistent": True, "state": "ready"}
+    assert line in overview({"agent": {"store": store}, "accounts": []}, 0.0, "1.0", reboot=reboot)
+
+
+def test_what_starts_the_agent_after_a_reboot_is_shown_below() -> None:
+    reboot = Reboot(starts=False, remedy=(remedies.install_service(),))
+    *_, last = overview({"agent": {}, "accounts": []}, 0.0, "1.0", reboot=reboot)
+    assert last == f"  help     {remedies.install_service()}"

@@ -5,6 +5,7 @@ nothing else: neither this checkout nor what only the tests need.
 """
 
 import fcntl
+import shutil
 import subprocess
 import sys
 import venv
@@ -67,15 +68,36 @@ def install(shared: Path) -> Installed:
     return Installed(agent, client)
 
 
+def install_for_everyone(path: Path, python: Path) -> Environment:
+    """Install the agent into an environment of that Python that other users can read: what it requires is copied."""
+    environment = Environment(path)
+    _run([str(python), "-m", "venv", "--without-pip", str(path)], ROOT)
+    requires = _install_wheel(ROOT, environment)
+    links = path / "requires"
+    _link(links, requires)
+    for link in links.iterdir():
+        source = link.resolve()
+        if source.is_dir():
+            shutil.copytree(source, environment.site / link.name)
+        else:
+            shutil.copy(source, environment.site / link.name)
+    return environment
+
+
 def _install(project: Path, environment: Environment) -> None:
+    venv.create(environment.path, symlinks=True)
+    _link(environment.site, _install_wheel(project, environment))
+
+
+def _install_wheel(project: Path, environment: Environment) -> list[str]:
+    """Build a project's wheel and install it; return what it requires."""
     wheels = environment.path.with_suffix(".wheels")
     _run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)], project)
     (wheel,) = wheels.glob("*.whl")
-    venv.create(environment.path, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(environment.python)]
     _run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], project)
     (installed,) = Distribution.discover(name=wheel.name.partition("-")[0], path=[str(environment.site)])
-    _link(environment.site, installed.requires or [])
+    return installed.requires or []
 
 
 def _run(command: list[str], directory: Path) -> None:

@@ -38,6 +38,8 @@ WIDE: Final = 400
 
 # The commands that no test below runs, and why.
 NOT_RUN: Final = {
+    "install_by_force": "needs a service manager; test_user_manager.py runs it",
+    "install_service": "the same",
     "correct_clock": "a test machine has no time service; a test checks that the program exists",
     "unlock_keychain": "only macOS has a keychain",
 }
@@ -571,6 +573,26 @@ def test_start_the_agent(alone: AgentProcess) -> None:
         finally:
             assert alone.run("stop").returncode == 0
         assert refused == [remedies.stop_first()]
+
+
+def test_start_the_agent_without_a_service_manager(alone: AgentProcess) -> None:
+    alone.environment.update(XDG_RUNTIME_DIR=str(alone.home), DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
+    own = alone.environment.pop("AUTH_AGENT_SOCK")
+    command = command_of(remedies.start(), remedies_of_failing(alone, "service", "install"))
+    run(alone, command)
+    try:
+        assert is_served(alone.home / "auth-agent" / "agent.sock")
+    finally:
+        assert alone.run("stop").returncode == 0
+        alone.environment["AUTH_AGENT_SOCK"] = own
+
+
+def test_close_a_configuration_that_others_may_change(agent: AgentProcess) -> None:
+    agent.config.chmod(0o666)
+    findings = json.loads(agent.run("doctor", "--json").stdout)["findings"]
+    shown = [remedy for finding in findings for remedy in remedies_from_wire(finding["remedy"])]
+    run(agent, command_of(remedies.close_file(str(agent.config)), shown))
+    assert agent.config.stat().st_mode & 0o777 == 0o600
 
 
 def test_show_the_sessions_of_the_agent_at_the_same_socket(agent: AgentProcess) -> None:

@@ -39,8 +39,10 @@ class Manager:
         self._socket.close()
 
     def told(self) -> str:
-        """The next thing that it is told, waiting for it."""
-        return self._socket.recv(1000).decode()
+        """The next thing that it is told, waiting for it; a status, which is for people, does not count."""
+        while (message := self._socket.recv(1000).decode()).startswith("STATUS="):
+            pass
+        return message
 
 
 @contextmanager

@@ -13,10 +13,8 @@ import sys
 import threading
 import tomllib
 from collections.abc import Generator, Mapping
-from configparser import ConfigParser
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
@@ -49,8 +47,7 @@ NOT_RUN: Final = {
     "make test": "it runs this test",
     "pipx ": "pipx is not installed for tests; the agent's wheel is installed in its place, by installed.py",
     "pip install ": "installed.py installs the client's wheel, with what it and its extra require",
-    "systemctl ": "there may be no user manager; test_the_units_start_the_agent has the units' socket and command",
-    "rm ~/.config/systemd/user/": "nothing was installed there",
+    "auth-agent service ": "test_user_manager.py has a service manager",
     "dbus-run-session ": "it goes on until it is stopped, by test_an_agent_uses_a_keyring_on_a_server",
 }
 DRAWINGS: Final = "docs/design.md"  # the snippets without a language, which tests/test_design.py looks at
@@ -287,8 +284,6 @@ def test_the_environments_have_the_packages_and_what_they_require(installed: Ins
 def test_a_snippet_is_run_or_listed(snippet: Snippet) -> None:
     if snippet.language == "console":
         assert snippet.commands
-    elif snippet.language == "ini":
-        assert snippet.document == "docs/service.md"
     else:
         assert snippet.language in {"python", "toml"} or (snippet.language == "" and snippet.document == DRAWINGS)
 
@@ -449,8 +444,6 @@ def commands_of(document: str) -> list[str]:
 def test_the_commands_of_the_documents_are_those_that_run_here() -> None:
     ran = {
         "docs/service.md": [
-            "auth-agent stop",
-            "auth-agent status",
             "auth-agent start",
             'eval "$(auth-agent start --shell)"',
             "auth-agent run --store memory -- auth-agent status",
@@ -461,50 +454,8 @@ def test_the_commands_of_the_documents_are_those_that_run_here() -> None:
             assert commands_of(document) == ran.get(document, [])
 
 
-def test_the_units_start_the_agent(home: AgentProcess) -> None:
-    missing = [name for name in ("systemd-analyze", "systemd-socket-activate") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"needs {' and '.join(missing)}: apt-get install systemd")
-    stop, status, *_ = commands_of("docs/service.md")
-    units = home.home / ".config" / "systemd" / "user"
-    units.mkdir(parents=True)
-    program = home.home / ".local" / "bin" / "auth-agent"
-    program.parent.mkdir(parents=True)
-    program.symlink_to(home.command[0])
-    read = ConfigParser(interpolation=None, strict=False)
-    files = [units / "auth-agent.socket", units / "auth-agent.service"]
-    for file, snippet in zip(files, [one for one in snippets("docs/service.md") if one.language == "ini"], strict=True):
-        file.write_text(snippet.text)
-        read.read_string(snippet.text)
-
-    verified = home_run(home, "systemd-analyze", "--user", "verify", *map(str, files))
-    assert (verified.returncode, verified.stdout) == (0, "")
-
-    home.start()
-    assert home_run(home, "sh", "-c", stop).returncode == 0
-    assert home.process.wait(PATIENCE) == 0
-    specifiers = {"%t": home.environment["XDG_RUNTIME_DIR"], "%h": home.environment["HOME"]}
-    expand = partial(re.sub, "%[th]", lambda found: specifiers[found[0]])
-    socket = Path(expand(read["Socket"]["ListenStream"]))
-    socket.parent.mkdir(mode=int(read["Socket"]["DirectoryMode"], 8), exist_ok=True)
-    variables = [f"--setenv={name}" for name in ("HOME", "PATH", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")]
-    command = [
-        "systemd-socket-activate",
-        f"--listen={socket}",
-        *variables,
-        *expand(read["Service"]["ExecStart"]).split(),
-    ]
-    with running(home, command) as process:
-        until(socket.exists)
-        done = home_run(home, "sh", "-c", status)
-        assert done.returncode == 0, done.stdout
-        assert f"process {process.pid}" in done.stdout
-        assert home_run(home, "sh", "-c", stop).returncode == 0
-        assert process.wait(PATIENCE) == 0
-
-
 def test_an_agent_runs_without_a_service_manager(home: AgentProcess) -> None:
-    _, _, start, set_variable, beside_command = commands_of("docs/service.md")
+    start, set_variable, beside_command = commands_of("docs/service.md")
     home.environment["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=/nonexistent"
     script = f'{start} && {set_variable} && echo "socket=$AUTH_AGENT_SOCK" && {beside_command}; auth-agent stop'
     done = home_run(home, "sh", "-c", script)

@@ -5,8 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 import click
@@ -17,18 +16,18 @@ from auth_agent.cli.check import check_accounts
 from auth_agent.cli.client_secret import client_secret_options
 from auth_agent.cli.clients import client_lines, status_with_clients
 from auth_agent.cli.command_error import CommandError
+from auth_agent.cli.ending import agent_pid, end_of_agent, stop_agent
 from auth_agent.cli.screen import say, say_error, show
 from auth_agent.cli.stake import accounts_at_stake
-from auth_agent.cli.status import change, overview, status_lines
+from auth_agent.cli.status import Reboot, change, overview, status_lines
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.errors import StartupError
-from auth_agent.host.process_end import end_of
 from auth_agent.printable import printable
-from auth_agent_client import Agent, Hello, Record, RestartRefusal, __version__
+from auth_agent.service.managers import platform_manager
+from auth_agent.service.program import default_socket
+from auth_agent_client import Agent, Hello, Record, RestartRefusal, Status, __version__
 from auth_agent_client.errors import AgentError
 
-# Seconds. The agent lets refreshes in flight finish for ten seconds, and then closes connections.
-_STOP_PATIENCE = 15.0
 # Seconds. The new agent then has to start, maybe on a busy machine.
 _RESTART_PATIENCE = 30.0
 _RESTART_PAUSE = 0.05  # s, between two checks whether the new agent answers
@@ -68,6 +67,7 @@ _LAZY = {
     "metadata": "auth_agent.cli.metadata:metadata",
     "profile": "auth_agent.cli.user:profile",
     "run": "auth_agent.cli.run:run",
+    "service": "auth_agent.cli.service:service",
     "start": "auth_agent.cli.start:start",
     "user": "auth_agent.cli.user:user",
 }
@@ -193,8 +193,19 @@ def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | 
     elif clients:
         show(client_lines(result, account, time.time(), terminal), terminal)
     else:
-        show(overview(result, time.time(), __version__, terminal, os.environ.get("HOME", "")), terminal)
+        home = os.environ.get("HOME", "")
+        show(overview(result, time.time(), __version__, terminal, home, _reboot(result)), terminal)
     return exits.OK
+
+
+def _reboot(result: Status) -> Reboot | None:
+    """Return whether something starts this agent after a reboot; None if it is not the one at the usual socket."""
+    if result.agent.socket != default_socket():
+        return None
+    manager = platform_manager()
+    if manager.is_enabled():
+        return Reboot(starts=True)
+    return Reboot(starts=False, remedy=(remedies.install_service() if manager.seems_to_run() else remedies.start(),))
 
 
 @cli.command()
@@ -252,15 +263,7 @@ def stop() -> None:
 
     Example: auth-agent stop
     """
-    with Agent() as agent:
-        pid = _pid(agent.hello("stop"))
-        # Wait for the process, not for the connection to close: the process holds the socket's lock until it ends.
-        # Nothing is sent meanwhile: a service manager would start the agent again for a new connection.
-        with _end_of(pid) as ended:
-            os.kill(pid, signal.SIGTERM)
-            done = ended(_STOP_PATIENCE)
-        if not done:
-            raise click.ClickException(f"the agent, process {pid}, did not end within {_STOP_PATIENCE:.0f} s")
+    stop_agent()
     click.echo("stopped", err=True)
 
 
@@ -276,7 +279,7 @@ def restart(*, force: bool) -> None:
     """
     with Agent() as agent:
         before = agent.hello("restart")
-        pid = _pid(before)
+        pid = agent_pid(before)
         status = agent.status()
         lost = [] if force else accounts_at_stake(status)
         if lost:
@@ -284,17 +287,10 @@ def restart(*, force: bool) -> None:
                 f"the agent would lose the sessions of {printable(', '.join(lost), 200)}: they are only in memory",
                 remedies.restart_by_force(),
             )
-        with _end_of(pid) as ended:
+        with end_of_agent(pid) as ended:
             os.kill(pid, signal.SIGUSR1)
             after = _successor(agent, before, status.agent.restart_refused, ended)
     click.echo(f"restarted: process {after.pid}, version {printable(after.version)}", err=True)
-
-
-def _pid(hello: Hello) -> int:
-    """Return the agent's process id. Raises a `ClickException` if it can't be signalled."""
-    if hello.pid is None or hello.pid <= 1:
-        raise click.ClickException("the agent is the first process of a container; stop the container instead")
-    return hello.pid
 
 
 def _successor(
@@ -319,15 +315,3 @@ def _successor(
             if refusal is not None and refusal != earlier_refusal:
                 raise CommandError(f"the agent did not restart: {printable(refusal.reason, 500)}", *refusal.remedy)
     raise click.ClickException(f"the agent, process {before.pid}, did not come back within {_RESTART_PATIENCE:.0f} s")
-
-
-@contextmanager
-def _end_of(pid: int) -> Generator[Callable[[float | None], bool], None, None]:
-    """Yield a function that waits for the agent's end, as `end_of` does."""
-    with ExitStack() as stack:
-        try:
-            os.kill(pid, 0)
-            ended = stack.enter_context(end_of(pid))
-        except OSError as error:
-            raise click.ClickException(f"the agent's process {pid} was not found: {error.strerror}") from error
-        yield ended

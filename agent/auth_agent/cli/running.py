@@ -15,9 +15,13 @@ from auth_agent.cli.detached import Detached
 from auth_agent.cli.screen import say, shown_path
 from auth_agent.host import readiness
 from auth_agent.printable import printable
+from auth_agent.service.manager import ServiceError
+from auth_agent.service.managers import platform_manager
+from auth_agent.service.program import default_socket
 from auth_agent.storage.state_directory import prepare, state_path
 from auth_agent_client import Agent, Record
 from auth_agent_client.errors import AgentNotRunning, UnknownAccount
+from auth_agent_client.paths import socket_path
 
 # Seconds. An agent listens before it uses a keyring or the network, but a busy machine imports it slowly.
 _START_PATIENCE: Final = 15.0
@@ -51,7 +55,7 @@ def ensure_running(store: str | None = None) -> Started | None:
         StartupError: its log can't be written.
 
     """
-    if _is_running():
+    if _is_running() or (store is None and _start_service()):
         return None
     directory = state_path()
     prepare(directory)
@@ -60,6 +64,19 @@ def ensure_running(store: str | None = None) -> Started | None:
             return None
         log = directory / "agent.log"
         return Started(_start(log, [] if store is None else ["--store", store]), log)
+
+
+def _start_service() -> bool:
+    """Start the agent by its service, if that is installed and listens where this command looks; return whether."""
+    manager = platform_manager()
+    if not manager.has_files() or not manager.seems_to_run() or socket_path() != default_socket():
+        return False
+    try:
+        manager.enable()
+    except ServiceError as error:
+        say(f"The service can't be started: {error}")
+        return False
+    return _is_running()
 
 
 def say_started(started: Started) -> None:

@@ -5,7 +5,7 @@ Pure: the functions take the result of `status`, the time and a `Terminal`, and 
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from auth_agent import remedies
 from auth_agent.cli.condition import Condition, ago, condition_of, number, session_end
@@ -27,8 +27,20 @@ _MAX_LENGTH: Final = 300  # characters of a string from outside
 _MAX_PATH: Final = 4096  # as on Linux
 
 
+class Reboot(NamedTuple):
+    """Whether something starts the agent after a reboot, and what helps if nothing does."""
+
+    starts: bool
+    remedy: tuple[Remedy, ...] = ()
+
+
 def overview(
-    status: Mapping[str, object], now: float, version: str, terminal: Terminal = PLAIN, home: str = ""
+    status: Mapping[str, object],
+    now: float,
+    version: str,
+    terminal: Terminal = PLAIN,
+    home: str = "",
+    reboot: Reboot | None = None,
 ) -> list[str]:
     """Return the lines of `auth-agent status`.
 
@@ -38,6 +50,7 @@ def overview(
         version: the version of this command; an older agent is pointed out.
         terminal: the terminal that shows the lines.
         home: the home directory, which is shown as `~`.
+        reboot: what starts the agent after a reboot; None: it is not known.
 
     """
     agent, records = _map(status.get("agent")), status.get("accounts")
@@ -47,7 +60,7 @@ def overview(
     blocks = [
         *_blocks(listed, now, terminal, default=agent.get("default"), store_fails=fails),
         *([] if listed else [_how_to_begin(terminal)]),
-        _agent_block(agent, listed, now, terminal, home),
+        [*_agent_block(agent, now, terminal, home), *_reboot_lines(store, listed, terminal, reboot)],
         *_upgrade(agent, version, terminal),
     ]
     return _separated(blocks)
@@ -164,9 +177,7 @@ def _next(record: Mapping[str, object], now: float, label: str = "refresh ") -> 
 # ---- the agent
 
 
-def _agent_block(
-    agent: Mapping[str, object], records: Sequence[Mapping[str, object]], now: float, terminal: Terminal, home: str
-) -> list[str]:
+def _agent_block(agent: Mapping[str, object], now: float, terminal: Terminal, home: str) -> list[str]:
     version, pid, since = printable(agent.get("version")), agent.get("pid"), number(agent.get("started_at"))
     parts = [
         f"version {version}" if version else "",
@@ -181,7 +192,7 @@ def _agent_block(
         *_field("agent", ", ".join(filter(None, parts)), terminal),
         *_field("socket", _path(agent.get("socket"), home), terminal),
         *_field("config", _path(agent.get("config"), home), terminal),
-        *_store_lines(_map(agent.get("store")), records, terminal),
+        *_store_lines(_map(agent.get("store")), terminal),
         *_field(
             "restart", f"refused {ago(now - at)}: {reason}" if at is not None and reason else "", terminal, "warning"
         ),
@@ -195,8 +206,8 @@ def _path(path: object, home: str) -> str:
     return f"~{shown.removeprefix(home)}" if home and shown.startswith(f"{home}/") else shown
 
 
-def _store_lines(store: Mapping[str, object], records: Sequence[Mapping[str, object]], terminal: Terminal) -> list[str]:
-    """Return where sessions are kept, what is wrong there, what helps, and what a reboot would lose."""
+def _store_lines(store: Mapping[str, object], terminal: Terminal) -> list[str]:
+    """Return where sessions are kept, what is wrong there, and what helps."""
     problem, remedy = printable(store.get("problem"), _MAX_LENGTH), remedies_from_wire(store.get("remedy"))
     unread = number(store.get("unread")) or 0
     if not is_persistent(store):
@@ -206,14 +217,25 @@ def _store_lines(store: Mapping[str, object], records: Sequence[Mapping[str, obj
     else:
         backend = printable(store.get("backend"))
         location = f"sessions are kept in {keyring_name(backend)}"
-    loss, style = _loss(store, records)
     return [
         *_field("store", location, terminal),
         *_field("problem", problem, terminal, "bad"),
         *_help(remedy, terminal),
         *_field("unread", f"{_sessions(unread)} still to be read from the store" if unread else "", terminal),
-        *_field("reboot", [Piece(loss, style)], terminal),
     ]
+
+
+def _reboot_lines(
+    store: Mapping[str, object], records: Sequence[Mapping[str, object]], terminal: Terminal, reboot: Reboot | None
+) -> list[str]:
+    """Return what a reboot would lose, and whether the agent comes back."""
+    loss, style = _loss(store, records)
+    if reboot is None:
+        return _field("reboot", [Piece(loss, style)], terminal)
+    if reboot.starts:
+        return _field("reboot", [Piece(f"{loss};", style), Piece("the service starts the agent again")], terminal)
+    pieces = [Piece(f"{loss}, but", style), Piece("nothing starts the agent again", "warning")]
+    return [*_field("reboot", pieces, terminal), *_help(reboot.remedy, terminal)]
 
 
 def keyring_name(backend: str) -> str:

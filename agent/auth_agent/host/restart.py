@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from auth_agent import remedies
 from auth_agent.errors import StartupError
+from auth_agent.host.activation import place_handed_over
 from auth_agent.logs import log_to_stderr
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def restart() -> NoReturn:
     inheritable, and thereby releases the locks.
     """
     logging.shutdown()  # lines that wait to be written would be lost with the threads
+    place_handed_over()
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 -- no shell is wanted
     except (OSError, ValueError) as error:  # ValueError: an interpreter that doesn't know its own path

@@ -7,18 +7,23 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from auth_agent import remedies
 from auth_agent.errors import StartupError
+from auth_agent.printable import printable
 
 _log = logging.getLogger(__name__)
 
-_FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
+FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
 # Variables for the agent alone: a child that inherited them could notify in its name.
 _OURS: Final = frozenset(
     {"LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
 )
+
+_MAX_STATUS: Final = 300  # characters
+_MAX_DIGITS: Final = 18
 
 READY: Final = "READY=1"
 STOPPING: Final = "STOPPING=1"
@@ -46,6 +51,24 @@ def reloading() -> str:
     return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
+def status(text: str) -> str:
+    """Return the state that shows a line of text in `systemctl status`; a line break would begin another state."""
+    return f"STATUS={printable(text, _MAX_STATUS)}"
+
+
+def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
+    """Return within how many seconds the service manager wants a sign of life, None if it wants none.
+
+    See sd_watchdog_enabled(3): the variables may be left over from another process.
+    """
+    if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
+        return None
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    if not (microseconds.isascii() and microseconds.isdigit()):
+        return None
+    return int(microseconds[:_MAX_DIGITS]) / 1_000_000 or None
+
+
 def children_environment() -> dict[str, str]:
     """Return the environment for the agent's child processes: its own, without the service manager's variables."""
     return {name: value for name, value in os.environ.items() if name not in _OURS}
@@ -67,11 +90,11 @@ def inherited_socket() -> socket.socket | None:
     if count != "1":
         raise StartupError(f"{count} sockets were passed to the agent, which serves one", remedies.one_listen_stream())
     try:
-        os.set_inheritable(_FIRST_DESCRIPTOR, False)
-        inherited = socket.socket(fileno=_FIRST_DESCRIPTOR)
+        os.set_inheritable(FIRST_DESCRIPTOR, False)
+        inherited = socket.socket(fileno=FIRST_DESCRIPTOR)
     except OSError as error:
         raise StartupError(
-            f"descriptor {_FIRST_DESCRIPTOR} should be the agent's socket, by LISTEN_FDS, and can't be used: "
+            f"descriptor {FIRST_DESCRIPTOR} should be the agent's socket, by LISTEN_FDS, and can't be used: "
             f"{error.strerror}",
             remedies.one_listen_stream(),
         ) from error

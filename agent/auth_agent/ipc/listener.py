@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from auth_agent import remedies
 from auth_agent.errors import StartupError
+from auth_agent.host.activation import hand_over
 from auth_agent_client.remedy import Remedy
 
 # Connections waiting to be accepted; the kernel's own limit is mostly 4,096.
@@ -75,7 +76,7 @@ class Listener:
         releases its lock, so that no other agent starts in between.
         """
         if self._inherited:
-            os.set_inheritable(self.socket.detach(), True)
+            hand_over(self.socket.detach())
         else:
             self.stop()
             self._lock = None

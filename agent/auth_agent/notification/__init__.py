@@ -1,1 +1,1 @@
-"""Notifications of a person: when an account needs a login, and how that is shown."""
+"""Notifications: of a person whose account needs a login, and of the service manager."""

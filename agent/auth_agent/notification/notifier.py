@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 import anyio
 
+from auth_agent import remedies
 from auth_agent.printable import printable
 from auth_agent.worker.process import Worker, WorkerError
 from auth_agent.worker.vocabulary import NOTIFICATIONS
@@ -92,7 +93,7 @@ def wording(records: Sequence[Mapping[str, object]]) -> tuple[str, str]:
         for record, name in zip(records, names, strict=True)
     ]
     more = len(commands) - _MOST_LINES
-    lines = [*commands[:_MOST_LINES], *([f"and {more} more: auth-agent status"] if more > 0 else [])]
+    lines = [*commands[:_MOST_LINES], *([f"and {more} more: {remedies.see_status().line}"] if more > 0 else [])]
     return summary, "\n".join(lines)
 
 

@@ -78,6 +78,9 @@ class Refresher:
         self._flights: dict[tuple[Session, int], Flight] = {}
         self._wake = anyio.Event()
         self._asleep_until = 0.0
+        # The most seconds between two looks at the sessions, and what is called after each look; it must not raise.
+        self.longest_pause = TICK
+        self.on_look: Callable[[], None] = lambda: None
 
     def now(self) -> Moment:
         """Return the present moment."""
@@ -96,6 +99,7 @@ class Refresher:
                 self._forget_all_failures()
             self._table.publish_expiries()
             delay = self._start_what_is_due()
+            self.on_look()
             self._asleep_until = anyio.current_time() + delay
             with anyio.move_on_after(delay):
                 await self._wake.wait()
@@ -120,11 +124,11 @@ class Refresher:
 
     def _start_what_is_due(self) -> float:
         """Start the refreshes that are due. Return the seconds until the next one."""
-        return min((TICK, *map(self._start_if_due, self._table.sessions.values())))
+        return min((self.longest_pause, *map(self._start_if_due, self._table.sessions.values())))
 
     def _start_if_due(self, session: Session) -> float:
         """Start a session's refresh if it is due. Return the seconds until the timer is needed."""
-        now, delay = self._clock.now(), TICK
+        now, delay = self._clock.now(), self.longest_pause
         session.forget_unused(now)
         due = session.next_due(now)
         if due is not None and now.until(due[0]) <= 0:

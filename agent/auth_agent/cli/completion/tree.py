@@ -187,6 +187,42 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--help": ("", "Show this message and exit."),
         },
     ),
+    "service": (
+        "Have the agent at each login, as a service of systemd or launchd.",
+        "",
+        {"--help": ("", "Show this message and exit.")},
+    ),
+    "service install": (
+        "Install the service and start it. Does nothing that is done already.",
+        "",
+        {
+            "--store": ("keyring|memory", "Where sessions are kept; by default as the running agent does."),
+            "--linger": ("", "Keep the service running while you are logged out, from boot on."),
+            "--force": ("", "Replace files that something else wrote, and sessions in memory only."),
+            "--help": ("", "Show this message and exit."),
+        },
+    ),
+    "service logs": (
+        "Show the service's log.",
+        "",
+        {
+            "--lines": ("TEXT", "How many lines to show."),
+            "-n": ("TEXT", "How many lines to show."),
+            "--follow": ("", "Go on as lines are added, until Ctrl-C."),
+            "-f": ("", "Go on as lines are added, until Ctrl-C."),
+            "--help": ("", "Show this message and exit."),
+        },
+    ),
+    "service status": (
+        "Show whether the service is installed and runs; the exit code is 3 if it is not installed.",
+        "",
+        {"--json": ("", "Print it as JSON."), "--help": ("", "Show this message and exit.")},
+    ),
+    "service uninstall": (
+        "Stop the service and remove its files; sessions and the configuration stay.",
+        "",
+        {"--help": ("", "Show this message and exit.")},
+    ),
     "start": (
         "Start the agent in the background, unless it runs already.",
         "",

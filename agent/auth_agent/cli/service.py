@@ -1,0 +1,184 @@
+"""`auth-agent service`: the agent as a service of the user's session."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import click
+
+from auth_agent import remedies
+from auth_agent.cli.command_error import CommandError
+from auth_agent.cli.ending import stop_agent
+from auth_agent.cli.screen import say, say_remedies, shown_path
+from auth_agent.cli.stake import accounts_at_stake
+from auth_agent.cli.terminal import terminal_of
+from auth_agent.printable import printable
+from auth_agent.service.manager import ServiceError, ServiceState
+from auth_agent.service.managers import choose_manager, platform_manager
+from auth_agent.service.program import default_socket, installed_program, missing_variables
+from auth_agent.storage.stores import DEFAULT, NAMES
+from auth_agent_client import Agent, Status
+from auth_agent_client.errors import AgentNotRunning
+from auth_agent_client.paths import socket_path
+
+
+@click.group()
+def service() -> None:
+    """Have the agent at each login, as a service of systemd or launchd.
+
+    Its socket is there from the login on; the agent starts when the first program connects.
+    """
+
+
+@service.command()
+@click.option(
+    "--store", type=click.Choice(NAMES), help="Where sessions are kept; by default as the running agent does."
+)
+@click.option("--linger", is_flag=True, help="Keep the service running while you are logged out, from boot on.")
+@click.option("--force", is_flag=True, help="Replace files that something else wrote, and sessions in memory only.")
+def install(store: str | None, *, linger: bool, force: bool) -> None:
+    """Install the service and start it. Does nothing that is done already.
+
+    An agent that runs outside of the service is stopped, after its refreshes in flight have finished.
+
+    Example: auth-agent service install
+    """
+    _check_socket()
+    with _service_errors():
+        manager = choose_manager()
+        status = _running_agent()
+        before = manager.state()
+        is_outside = status is not None and status.agent.pid != before.pid
+        if status is not None and is_outside and not force:
+            _check_nothing_is_lost(status)
+        chosen = store or (None if status is None else status.agent.store.name)
+        written = manager.write(installed_program(None if chosen == DEFAULT else chosen), replace=force)
+        for file in written:
+            say(f"Wrote {shown_path(file)}")
+        if is_outside:
+            stop_agent()
+            say("Stopped the agent that ran outside of the service.")
+        if written and before.enabled:
+            manager.reload()
+        if not before.enabled:
+            manager.enable()
+            say(f"Enabled the service of {manager.name}: it is there at each login.")
+        if linger:
+            manager.linger()
+            say("It stays while you are logged out, and is there from boot on.")
+        elif not written and before.enabled:
+            say("The service was installed already.")
+        with Agent() as agent:
+            hello = agent.hello("service")
+        say(f"The agent answers: process {hello.pid}, version {printable(hello.version)}.")
+    for name in missing_variables(os.environ):
+        say(f"{name} is set in this shell, and the service does not have it.")
+
+
+@service.command()
+def uninstall() -> None:
+    """Stop the service and remove its files; sessions and the configuration stay.
+
+    Example: auth-agent service uninstall
+    """
+    if not platform_manager().has_files():
+        say("The service is not installed.")
+        return
+    with _service_errors():
+        manager = choose_manager()
+        manager.disable()
+        removed = manager.remove()
+    for file in removed:
+        say(f"Removed {shown_path(file)}")
+    say("The service is gone. Sessions and the configuration stay.")
+    say_remedies([remedies.start()])
+
+
+@service.command()
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(*, as_json: bool) -> int:
+    """Show whether the service is installed and runs; the exit code is 3 if it is not installed.
+
+    Example: auth-agent service status
+    """
+    with _service_errors():
+        state = choose_manager().state()
+    if as_json:
+        fields = asdict(state) | {"files": [os.fspath(file) for file in state.files], "log": list(state.log)}
+        click.echo(json.dumps(fields, indent=2))
+    else:
+        terminal = terminal_of(sys.stdout)
+        for line in _lines(state):
+            click.echo(terminal.shown(line))
+    return 0 if state.installed else 3
+
+
+@service.command()
+@click.option(
+    "--lines", "-n", type=click.IntRange(min=0), default=50, show_default=True, help="How many lines to show."
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on as lines are added, until Ctrl-C.")
+def logs(lines: int, *, follow: bool) -> None:
+    """Show the service's log.
+
+    Example: auth-agent service logs --follow
+    """
+    with _service_errors():
+        command = choose_manager().log_command(lines, follow=follow)
+    try:
+        os.execvp(command[0], command)  # noqa: S606 -- no shell is wanted
+    except OSError as error:
+        raise CommandError(f"{command[0]} can't be run: {error.strerror}") from error
+
+
+def _lines(state: ServiceState) -> Generator[str, None, None]:
+    if not state.installed:
+        yield f"service   not installed; {state.manager} would start the agent at each login"
+        yield f"help      {remedies.install_service()}"
+        return
+    when = "from boot on" if state.at_boot else "at each login" if state.enabled else "not enabled"
+    yield f"service   {state.manager}, {when}"
+    process = "" if state.pid is None else f", process {state.pid}"
+    restarts = f", restarted {state.restarts} times" if state.restarts else ""
+    yield f"agent     {state.active}{process}{restarts}"
+    for number, file in enumerate(state.files):
+        yield f"{'' if number else 'files':10}{shown_path(file)}"
+    yield f"log       {shlex.join(state.log)}"
+
+
+def _running_agent() -> Status | None:
+    try:
+        with Agent() as agent:
+            return agent.status()
+    except AgentNotRunning:
+        return None
+
+
+def _check_socket() -> None:
+    """Check that commands of this shell would find the service."""
+    if socket_path() != default_socket():
+        raise CommandError(
+            f"AUTH_AGENT_SOCK is {socket_path()} in this shell, and a service listens at {default_socket()}",
+            remedies.unset_variable("AUTH_AGENT_SOCK"),
+        )
+
+
+def _check_nothing_is_lost(status: Status) -> None:
+    lost = accounts_at_stake(status)
+    if lost:
+        raise CommandError(
+            f"the running agent would lose the sessions of {printable(', '.join(lost), 200)}: they are only in memory",
+            remedies.install_by_force(),
+        )
+
+
+@contextmanager
+def _service_errors() -> Generator[None, None, None]:
+    try:
+        yield
+    except ServiceError as error:
+        raise CommandError(str(error), *error.remedy) from error

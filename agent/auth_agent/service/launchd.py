@@ -1,0 +1,143 @@
+"""The agent as a launch agent of macOS: one property list, with the socket that starts the agent.
+
+Never run on a Mac: tested down to the command lines of launchctl(1).
+"""
+
+import os
+import plistlib
+import re
+import sysconfig
+from pathlib import Path
+from typing import Any, Final
+
+from auth_agent.service.manager import MARK, Program, ServiceError, ServiceState, run
+from auth_agent.service.program import default_socket
+
+LABEL: Final = "auth-agent"
+SOCKET_NAME: Final = "agent"
+# A key of our own; launchd ignores those that it doesn't know.
+_COMMENT: Final = "Comment"
+
+
+class Launchd:
+    """launchd's domain of the user's graphical session."""
+
+    name = "launchd"
+
+    def __init__(self, home: Path | None = None, template: Path | None = None) -> None:
+        """Use the launch agents of that home directory, and the property list of this installation as a template."""
+        home = home or Path.home()
+        self._file = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
+        self._log = home / "Library" / "Logs" / f"{LABEL}.log"
+        self._template = template or Path(
+            sysconfig.get_path("data"), "share", "auth-agent", "launchd", f"{LABEL}.plist"
+        )
+        self._domain = f"gui/{os.getuid()}"
+
+    @classmethod
+    def seems_to_run(cls) -> bool:
+        """Return whether there is a service manager: launchd always runs."""
+        return True
+
+    def has_files(self) -> bool:
+        """Return whether the property list is there: no program is run."""
+        return self._file.exists()
+
+    def is_enabled(self) -> bool:
+        """Return whether the agent is there at each login: what is in this directory is loaded then."""
+        return self.has_files()
+
+    def state(self) -> ServiceState:
+        """Return the service's state."""
+        try:
+            listed = run(["launchctl", "list", LABEL])
+        except ServiceError:
+            listed = None  # it is not loaded
+        pid = None if listed is None else re.search(r'"PID" = ([0-9]+);', listed)
+        return ServiceState(
+            manager=self.name,
+            installed=self._file.exists(),
+            enabled=listed is not None,
+            at_boot=False,
+            active="not loaded" if listed is None else "waiting" if pid is None else "running",
+            pid=None if pid is None else int(pid[1]),
+            restarts=0,
+            files=(self._file,) if self._file.exists() else (),
+            log=self.log_command(100, follow=False),
+        )
+
+    def write(self, program: Program, *, replace: bool) -> list[Path]:
+        """Write the property list; return it if it changed.
+
+        Raises:
+            ServiceError: there is one that something else wrote, and it may not be replaced.
+
+        """
+        content = plistlib.dumps(self._property_list(program, default_socket()))
+        present = self._file.read_bytes() if self._file.exists() else None
+        if present is not None and MARK.encode() not in present and not replace:
+            raise ServiceError(f"{self._file} was not written by this command, and was not changed")
+        if present == content:
+            return []
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        # launchd makes the socket, but no directory for it.
+        Path(default_socket()).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file.write_bytes(content)
+        return [self._file]
+
+    def enable(self) -> None:
+        """Load the property list; from now on and at each login launchd has the socket."""
+        if not self._is_loaded():
+            run(["launchctl", "bootstrap", self._domain, str(self._file)])
+
+    def reload(self) -> None:
+        """Load a changed property list in place of the one before."""
+        if self._is_loaded():
+            self.disable()
+        self.enable()
+
+    def linger(self) -> None:
+        """Refuse: a launch agent needs its user's session, where the keychain is.
+
+        Raises:
+            ServiceError: always.
+
+        """
+        raise ServiceError("launchd has no service of a user before the user has logged in")
+
+    def disable(self) -> None:
+        """Stop the agent, and have its socket no more."""
+        if self._is_loaded():
+            run(["launchctl", "bootout", f"{self._domain}/{LABEL}"])
+
+    def remove(self) -> list[Path]:
+        """Remove the property list, if `write` wrote it; return it."""
+        if not self._file.exists() or MARK.encode() not in self._file.read_bytes():
+            return []
+        self._file.unlink()
+        return [self._file]
+
+    def log_command(self, lines: int, *, follow: bool) -> tuple[str, ...]:
+        """Return the command that shows the log, which is a file."""
+        return ("tail", "-n", str(lines), *(["-f"] if follow else []), str(self._log))
+
+    def _is_loaded(self) -> bool:
+        try:
+            run(["launchctl", "list", LABEL])
+        except ServiceError:
+            return False
+        return True
+
+    def _property_list(self, program: Program, socket: str) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = plistlib.loads(self._template.read_bytes())
+        except (OSError, plistlib.InvalidFileException) as error:
+            raise ServiceError(f"{self._template}, a part of this installation, can't be read") from error
+        content[_COMMENT] = MARK
+        content["ProgramArguments"] = list(program.command)
+        content["Sockets"][SOCKET_NAME]["SockPathName"] = socket
+        content["StandardErrorPath"] = str(self._log)
+        if program.environment:
+            content["EnvironmentVariables"] = dict(program.environment)
+        return content

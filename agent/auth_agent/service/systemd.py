@@ -1,0 +1,171 @@
+"""The agent as a service of systemd's user manager: a socket that starts it, and the service."""
+
+import getpass
+import os
+import re
+import sysconfig
+from pathlib import Path
+from typing import Final
+
+from auth_agent.service.manager import MARK, Program, ServiceError, ServiceState, run
+
+SOCKET: Final = "auth-agent.socket"
+SERVICE: Final = "auth-agent.service"
+_SYSTEMCTL: Final = ("systemctl", "--user")
+_PROPERTIES: Final = "ActiveState,FragmentPath,MainPID,NRestarts,UnitFileState"
+# Where loginctl(1) notes for whom the user manager runs from boot on.
+_LINGER: Final = Path("/var/lib/systemd/linger")
+
+
+# Where an administrator or a package enables units for all users.
+_SYSTEM_DIRECTORIES: Final = (Path("/etc/systemd/user"), Path("/usr/lib/systemd/user"))
+
+
+class Systemd:
+    """The user manager. The units of an installed package are used where they are."""
+
+    name = "systemd"
+
+    def __init__(self, directory: Path | None = None, templates: Path | None = None) -> None:
+        """Use the user's own directory of units, and the units of this installation as templates."""
+        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 -- a string
+        self._directory = directory or Path(base, "systemd", "user")
+        self._templates = templates or Path(sysconfig.get_path("data"), "share", "auth-agent", "systemd")
+        self._files = tuple(self._directory / name for name in (SOCKET, SERVICE))
+
+    @classmethod
+    def is_available(cls) -> bool:
+        """Return whether a user manager answers."""
+        try:
+            run([*_SYSTEMCTL, "show-environment"])
+        except ServiceError:
+            return False
+        return True
+
+    @classmethod
+    def seems_to_run(cls) -> bool:
+        """Return whether there is a user manager, by its socket: no program is run."""
+        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        return Path(runtime, "systemd", "private").exists()
+
+    def has_files(self) -> bool:
+        """Return whether the units are there, by their files: no program is run."""
+        return any((directory / SOCKET).exists() for directory in (self._directory, *_SYSTEM_DIRECTORIES))
+
+    def is_enabled(self) -> bool:
+        """Return whether the socket is there at each login, by its link: no program is run."""
+        directories = (self._directory, *_SYSTEM_DIRECTORIES)
+        return any((directory / "sockets.target.wants" / SOCKET).is_symlink() for directory in directories)
+
+    def state(self) -> ServiceState:
+        """Return the service's state."""
+        socket, service = self._show(SOCKET), self._show(SERVICE)
+        pid = int(service.get("MainPID", "0") or 0)
+        enabled = "enabled" in (socket.get("UnitFileState"), service.get("UnitFileState"))
+        return ServiceState(
+            manager=self.name,
+            installed=bool(service.get("FragmentPath")),
+            enabled=enabled,
+            at_boot=enabled and (_LINGER / getpass.getuser()).exists(),
+            active=service.get("ActiveState", "unknown"),
+            pid=pid or None,
+            restarts=int(service.get("NRestarts", "0") or 0),
+            files=tuple(Path(unit["FragmentPath"]) for unit in (socket, service) if unit.get("FragmentPath")),
+            log=self.log_command(100, follow=False),
+        )
+
+    def write(self, program: Program, *, replace: bool) -> list[Path]:
+        """Write the units into the user's directory, unless a package has installed them; return those that changed.
+
+        Raises:
+            ServiceError: a unit of that name was written by something else, and may not be replaced.
+
+        """
+        if self._is_packaged(program):
+            return []
+        contents = {
+            self._files[0]: _marked(self._template(SOCKET)),
+            self._files[1]: unit(_marked(self._template(SERVICE)), program),
+        }
+        present = {file: file.read_text("utf-8", "replace") for file in contents if file.exists()}
+        for file, content in present.items():
+            if MARK not in content and not replace:
+                raise ServiceError(f"{file} was not written by this command, and was not changed")
+        changed = [file for file, content in contents.items() if present.get(file) != content]
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for file in changed:
+            file.write_text(contents[file], "utf-8")
+        if changed:
+            run([*_SYSTEMCTL, "daemon-reload"])
+        return changed
+
+    def enable(self) -> None:
+        """Have the socket at each login, and from now on; it starts the agent when a program connects."""
+        run([*_SYSTEMCTL, "enable", "--now", SOCKET])
+
+    def reload(self) -> None:
+        """Start a running agent again with its new unit; programs wait in the socket's queue meanwhile."""
+        run([*_SYSTEMCTL, "try-restart", SERVICE])
+
+    def linger(self) -> None:
+        """Have the user manager from boot on. May ask for the administrator's consent, by polkit."""
+        run(["loginctl", "enable-linger"])
+
+    def disable(self) -> None:
+        """Stop the service and its socket, and have them no more."""
+        run([*_SYSTEMCTL, "disable", "--now", SOCKET, SERVICE])
+
+    def remove(self) -> list[Path]:
+        """Remove the units that `write` wrote; return them."""
+        own = [file for file in self._files if file.exists() and MARK in file.read_text("utf-8", "replace")]
+        for file in own:
+            file.unlink()
+        run([*_SYSTEMCTL, "daemon-reload"])
+        return own
+
+    def log_command(self, lines: int, *, follow: bool) -> tuple[str, ...]:
+        """Return the command that shows the journal of the service."""
+        return ("journalctl", "--user", f"--unit={SERVICE}", f"--lines={lines}", *(["--follow"] if follow else []))
+
+    def _template(self, name: str) -> str:
+        path = self._templates / name
+        try:
+            return path.read_text("utf-8")
+        except OSError as error:
+            raise ServiceError(f"{path}, a part of this installation, can't be read: {error.strerror}") from error
+
+    def _is_packaged(self, program: Program) -> bool:
+        """Return whether a package has installed units for exactly this command, outside of the user's directory."""
+        fragment = self._show(SERVICE).get("FragmentPath", "")
+        if not fragment or Path(fragment).is_relative_to(self._directory) or program.environment:
+            return False
+        return f"ExecStart={command_line(program.command)}\n" in Path(fragment).read_text("utf-8", "replace")
+
+    def _show(self, name: str) -> dict[str, str]:
+        lines = run([*_SYSTEMCTL, "show", f"--property={_PROPERTIES}", name]).splitlines()
+        return {key: value for key, _, value in (line.partition("=") for line in lines)}
+
+
+def unit(template: str, program: Program) -> str:
+    """Return the service's unit for a program: the template with its command and its environment."""
+    settings = [f"ExecStart={command_line(program.command)}"]
+    settings += [f"Environment={quoted(f'{name}={value}')}" for name, value in program.environment.items()]
+    text, count = re.subn(r"(?m)^ExecStart=.*$", lambda _: "\n".join(settings), template)
+    if count != 1:
+        raise ServiceError("the template of the unit has no ExecStart= line")
+    return text
+
+
+def command_line(command: tuple[str, ...]) -> str:
+    """Return a command as ExecStart= takes it (systemd.service(5), Command lines); `$` stands for itself."""
+    return " ".join(quoted(word).replace("$", "$$") for word in command)
+
+
+def quoted(word: str) -> str:
+    """Return a word for a unit file, where `%` begins a specifier (systemd.unit(5), systemd.syntax(7))."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return escaped if re.fullmatch(r"[A-Za-z0-9_./=:@%+,-]+", word) else f'"{escaped}"'
+
+
+def _marked(template: str) -> str:
+    return f"# {MARK}\n{template}"

@@ -1,0 +1,292 @@
+"""The agent as a service of a real `systemd --user`."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from auth_agent.service.manager import MARK
+from tests.integration.agent_process import AgentProcess, until
+from tests.integration.conftest import ProviderPool
+from tests.integration.user_manager import UserManager
+from tests.op.provider import OpenIDProvider
+
+pytestmark = pytest.mark.slow
+
+# Of `systemd-analyze security`, times ten: what plain seccomp filters reach.
+MAX_EXPOSURE = 64
+
+
+@pytest.fixture(scope="module")
+def user() -> Generator[UserManager, None, None]:
+    """A user with a service manager."""
+    with UserManager() as manager:
+        yield manager
+
+
+@pytest.fixture(scope="module")
+def provider(provider_pool: ProviderPool) -> Generator[OpenIDProvider, None, None]:
+    """A provider for all tests."""
+    with provider_pool.lend(access_token_lifetime=3600) as one:
+        yield one
+
+
+@pytest.fixture
+def installed(user: UserManager, provider: OpenIDProvider) -> Generator[UserManager, None, None]:
+    """The user with the service installed as it comes, and a session of the account `work`."""
+    user.output("auth-agent", "service", "install", "--force")
+    if "work" not in user.output("auth-agent", "account", "list"):
+        add = ("auth-agent", "account", "add", "work", "--issuer", provider.issuer, "--client-id", "native-app")
+        user.output(*add)
+    log_in(user, provider)
+    yield user
+    user.run("rm", "-rf", ".config/systemd/user/auth-agent.service.d")
+    user.run("systemctl", "--user", "daemon-reload")
+    user.run("systemctl", "--user", "reset-failed")
+
+
+def log_in(user: UserManager, provider: OpenIDProvider) -> None:
+    """Give the account `work` a session that is saved."""
+    refresh_token = provider.login().refresh_token
+    done = user.run("auth-agent", "import", "work", stdin=refresh_token)
+    assert done.returncode == 0, done.stderr
+    until(lambda: record(user)["saved"] is True)
+
+
+def record(user: UserManager) -> dict[str, object]:
+    (found,) = json.loads(user.output("auth-agent", "status", "work", "--json"))["accounts"]
+    return dict(found)
+
+
+def pid_of(user: UserManager) -> int:
+    """The agent's process id by the manager; 0 while it doesn't run."""
+    return int(user.unit()["MainPID"])
+
+
+def serves(user: UserManager) -> str:
+    """Get a token; the token."""
+    return user.output("auth-agent", "token", "work").strip()
+
+
+# ---- install
+
+
+def test_the_first_client_starts_the_agent_and_the_session_is_there(installed: UserManager) -> None:
+    token = serves(installed)
+    installed.output("systemctl", "--user", "stop", "auth-agent.service")
+    assert pid_of(installed) == 0
+    assert installed.unit("auth-agent.socket")["ActiveState"] == "active"
+    assert serves(installed) == token
+    assert installed.unit()["ActiveState"] == "active"
+    assert installed.unit()["NRestarts"] == "0"
+
+
+def test_to_install_it_again_changes_nothing(installed: UserManager) -> None:
+    pid = pid_of(installed)
+    done = installed.run("auth-agent", "service", "install")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert f"process {pid}," in done.stderr
+    assert "Wrote" not in done.stderr
+
+
+def test_its_state_is_shown_and_can_be_read_by_a_program(installed: UserManager) -> None:
+    state = json.loads(installed.output("auth-agent", "service", "status", "--json"))
+    assert (state["installed"], state["enabled"], state["active"]) == (True, True, "active")
+    assert state["pid"] == pid_of(installed)
+    assert all(Path(file).exists() for file in state["files"])
+    shown = installed.output("auth-agent", "service", "status")
+    assert f"process {state['pid']}" in shown
+    assert "the service starts the agent again" in installed.output("auth-agent", "status")
+
+
+def test_its_units_are_correct_and_as_closed_as_they_can_be(installed: UserManager) -> None:
+    files = json.loads(installed.output("auth-agent", "service", "status", "--json"))["files"]
+    verified = installed.run("systemd-analyze", "--user", "verify", *files)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={MAX_EXPOSURE}", files[1]]
+    judged = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_an_agent_outside_of_the_service_is_replaced_and_its_session_stays(
+    installed: UserManager, provider: OpenIDProvider
+) -> None:
+    installed.output("auth-agent", "service", "uninstall")
+    installed.output("auth-agent", "start")
+    log_in(installed, provider)
+    token = serves(installed)
+    done = installed.run("auth-agent", "service", "install")
+    assert done.returncode == 0, done.stderr
+    assert "outside of the service" in done.stderr
+    assert pid_of(installed) > 0
+    assert serves(installed) == token
+
+
+def test_sessions_in_memory_are_not_lost_without_force(installed: UserManager, provider: OpenIDProvider) -> None:
+    installed.output("auth-agent", "service", "uninstall")
+    installed.output("auth-agent", "start", "--store", "memory")
+    refresh_token = provider.login().refresh_token
+    assert installed.run("auth-agent", "import", "work", stdin=refresh_token).returncode == 0
+    refused = installed.run("auth-agent", "service", "install")
+    assert refused.returncode == 1
+    assert "auth-agent service install --force" in refused.stderr
+    assert installed.run("auth-agent", "service", "status").returncode != 0
+    installed.output("auth-agent", "service", "install", "--force", "--store", "keyring")
+    assert json.loads(installed.output("auth-agent", "status", "--json"))["agent"]["store"]["name"] == "keyring"
+
+
+def test_a_unit_that_somebody_else_wrote_is_not_replaced(installed: UserManager) -> None:
+    unit = installed.home / ".config" / "systemd" / "user" / "auth-agent.service"
+    own = unit.read_text()
+    unit.write_text(own.replace(MARK, "Written by hand"))
+    refused = installed.run("auth-agent", "service", "install")
+    assert refused.returncode == 1
+    assert str(unit) in refused.stderr
+    assert "Written by hand" in unit.read_text()
+    installed.output("auth-agent", "service", "install", "--force")
+    assert unit.read_text() == own
+
+
+def test_the_configuration_of_the_shell_is_kept(installed: UserManager) -> None:
+    other = installed.home / "other config.toml"
+    installed.output("env", f"AUTH_AGENT_CONFIG={other}", "auth-agent", "service", "install")
+    assert json.loads(installed.output("auth-agent", "status", "--json"))["agent"]["config"] == str(other)
+    installed.output("auth-agent", "service", "install")
+    assert json.loads(installed.output("auth-agent", "status", "--json"))["agent"]["config"] != str(other)
+
+
+def test_the_log_is_the_journal(installed: UserManager) -> None:
+    assert installed.run("auth-agent", "service", "logs", "-n", "5").returncode == 0
+
+
+# ---- what can happen to it
+
+
+def test_after_a_crash_a_client_that_waits_in_the_queue_is_answered(installed: UserManager) -> None:
+    token, pid = serves(installed), pid_of(installed)
+    restarts = int(installed.unit()["NRestarts"])
+    os.kill(pid, signal.SIGKILL)
+    assert serves(installed) == token  # it waits for the service, which is back after a second
+    assert pid_of(installed) not in (0, pid)
+    assert int(installed.unit()["NRestarts"]) == restarts + 1
+
+
+def test_a_hanging_agent_is_ended_by_the_watchdog_and_comes_back(installed: UserManager) -> None:
+    token = serves(installed)
+    installed.override("WatchdogSec=2\nTimeoutAbortSec=1")
+    installed.output("systemctl", "--user", "restart", "auth-agent.service")
+    pid = pid_of(installed)
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: pid_of(installed) not in (0, pid))
+    assert installed.unit()["NRestarts"] != "0"
+    assert serves(installed) == token
+
+
+def test_an_idle_agent_feeds_the_watchdog(installed: UserManager) -> None:
+    installed.override("WatchdogSec=2")
+    installed.output("systemctl", "--user", "restart", "auth-agent.service")
+    pid, fed = pid_of(installed), set[str]()
+
+    def is_fed() -> bool:
+        fed.add(installed.unit()["WatchdogTimestampMonotonic"])
+        return len(fed) > 4
+
+    until(is_fed, every=0.1)
+    assert pid_of(installed) == pid
+
+
+def test_a_machine_that_stood_still_loses_nothing(installed: UserManager) -> None:
+    token = serves(installed)
+    installed.override("WatchdogSec=2")
+    installed.output("systemctl", "--user", "restart", "auth-agent.service")
+    stopped = (installed.process.pid, pid_of(installed))
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    resumes_at = time.monotonic() + 2.5  # longer than the watchdog waits
+    until(lambda: time.monotonic() > resumes_at)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    assert serves(installed) == token
+
+
+def test_a_reload_reads_the_configuration_again(installed: UserManager, provider: OpenIDProvider) -> None:
+    config = installed.home / ".config" / "auth-agent" / "config.toml"
+    text = config.read_text()
+    config.write_text(f'{text}\n[accounts.more]\nissuer = "{provider.issuer}"\nclient_id = "native-app"\n')
+    installed.output("systemctl", "--user", "reload", "auth-agent.service")
+    until(lambda: "more" in installed.output("auth-agent", "status"))
+    config.write_text(text)
+    installed.output("auth-agent", "reload")
+
+
+def test_the_manager_shows_accounts_logins_needed_and_the_next_refresh(installed: UserManager) -> None:
+    until(lambda: installed.unit()["StatusText"].startswith("1 account; next refresh at "))
+
+
+def test_a_stop_during_a_refresh_finishes_it_first(installed: UserManager, provider: OpenIDProvider) -> None:
+    provider.reset()
+    provider.fault("delay", ms=1500, grant_type="refresh_token")
+    with ThreadPoolExecutor() as clients:
+        refresh = clients.submit(installed.run, "auth-agent", "refresh", "work")
+        until(lambda: any(request.grant_type == "refresh_token" for request in provider.requests(provider.token_path)))
+        installed.output("systemctl", "--user", "stop", "auth-agent.service")
+        assert refresh.result().returncode == 0
+    assert {row.presented for row in provider.ledger().values()} == {1}
+    assert provider.userinfo(serves(installed)).status_code == 200
+
+
+def test_an_upgrade_is_a_restart_in_place_and_a_changed_unit_is_written_anew(installed: UserManager) -> None:
+    token, pid = serves(installed), pid_of(installed)
+    installed.output("auth-agent", "restart")
+    assert pid_of(installed) == pid
+    assert serves(installed) == token
+    unit = installed.home / ".config" / "systemd" / "user" / "auth-agent.service"
+    content = unit.read_text()
+    unit.write_text(content.replace("RestartSec=1", "RestartSec=9"))
+    installed.output("systemctl", "--user", "daemon-reload")
+    done = installed.run("auth-agent", "service", "install")
+    assert "Wrote" in done.stderr
+    assert unit.read_text() == content
+    assert pid_of(installed) not in (0, pid)
+    assert serves(installed) == token
+
+
+def test_start_uses_the_service_where_it_is_installed(installed: UserManager) -> None:
+    installed.output("systemctl", "--user", "stop", "auth-agent.socket", "auth-agent.service")
+    assert installed.run("auth-agent", "token", "work").returncode == 3
+    assert "already running" in installed.run("auth-agent", "start").stderr
+    assert pid_of(installed) > 0
+
+
+# ---- uninstall
+
+
+def test_after_an_uninstall_nothing_is_left_but_sessions_and_configuration(installed: UserManager) -> None:
+    token = serves(installed)
+    done = installed.run("auth-agent", "service", "uninstall")
+    assert done.returncode == 0
+    assert not list((installed.home / ".config" / "systemd").rglob("auth-agent.s*"))
+    assert installed.run("auth-agent", "service", "status").returncode == 3
+    assert installed.run("auth-agent", "status").returncode == 3
+    assert "not installed" in installed.run("auth-agent", "service", "uninstall").stderr
+    installed.output("auth-agent", "start")
+    assert serves(installed) == token
+    assert "auth-agent service install" in installed.output("auth-agent", "status")
+    installed.output("auth-agent", "stop")
+
+
+def test_without_a_service_manager_the_command_says_what_to_do_instead() -> None:
+    with AgentProcess(started=False) as nowhere:
+        nowhere.environment.update(XDG_RUNTIME_DIR=str(nowhere.home), DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
+        del nowhere.environment["AUTH_AGENT_SOCK"]
+        assert nowhere.run("service", "uninstall").returncode == 0
+        for command in ("install", "status"):
+            done = nowhere.run("service", command)
+            assert done.returncode == 1
+            assert "auth-agent start" in done.stderr
