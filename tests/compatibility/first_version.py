@@ -19,9 +19,9 @@ def missing() -> str | None:
     """Why the code can't be had here: in a source archive, or in a clone of the newest commits only."""
     if shutil.which("git") is None:
         return "git is not installed"
-    found = _git("cat-file", "-e", f"{COMMIT}^{{commit}}")
+    result = _git("cat-file", "-e", f"{COMMIT}^{{commit}}")
     return (
-        None if found.returncode == 0 else f"this copy of the source has no commit {COMMIT[:7]}: git fetch --unshallow"
+        None if result.returncode == 0 else f"this copy of the source has no commit {COMMIT[:7]}: git fetch --unshallow"
     )
 
 

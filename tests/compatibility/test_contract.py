@@ -51,7 +51,7 @@ def _without(table: Any, place: tuple[str | int, ...]) -> Any:
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if isinstance(FIRST[part], (dict, list))])
-def test_whatever_is_taken_from_the_table_is_found(part: str) -> None:
+def test_any_entry_removed_from_the_table_is_detected(part: str) -> None:
     places = [place for place in _places(FIRST[part]) if "needs" not in place]
     assert places
     assert [place for place in places if not lost(FIRST[part], _without(FIRST[part], place))] == []
@@ -67,7 +67,7 @@ def test_less_may_be_needed_and_never_more() -> None:
     assert lost({"needs": []}, {"needs": ["x"]}) == ["/needs: x"]
 
 
-def test_a_value_that_changed_is_found() -> None:
+def test_a_changed_value_is_detected() -> None:
     assert lost({"timeout": 15.0}, {"timeout": 10.0}) == ["/timeout: 15.0 is 10.0"]
 
 

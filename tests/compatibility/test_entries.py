@@ -51,12 +51,12 @@ def test_there_is_one_of_each_kind() -> None:
 
 
 @every_entry
-def test_everything_that_an_entry_says_is_read_and_written_again(path: Path) -> None:
+def test_every_field_of_an_entry_is_read_and_written_again(path: Path) -> None:
     entry = written(path)
     # Which of two items of a keychain is the newer one is the store's to say, and not the session's.
-    said = {name: value for name, value in entry.items() if name != "number"}
+    fields = {name: value for name, value in entry.items() if name != "number"}
     again = rewritten(entry)
-    assert known(again, entry) == said
+    assert known(again, entry) == fields
 
 
 @every_entry

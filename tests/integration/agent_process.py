@@ -38,9 +38,9 @@ def until(condition: Callable[[], Found], timeout: float = PATIENCE, every: floa
     """Wait until the condition holds; what it returned then."""
     deadline = time.monotonic() + timeout
     while True:
-        found = condition()
-        if found:
-            return found
+        result = condition()
+        if result:
+            return result
         assert time.monotonic() < deadline, f"not within {timeout:g} s: {condition}"
         time.sleep(every)
 

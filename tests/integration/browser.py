@@ -21,10 +21,10 @@ Scheme = Literal["light", "dark"]
 
 def chromium() -> str:
     """Where it is; without it, the test is skipped."""
-    found = next(filter(None, map(shutil.which, _NAMES)), None)
-    if found is None:
+    result = next(filter(None, map(shutil.which, _NAMES)), None)
+    if result is None:
         pytest.skip("there is no browser to test with: apt-get install chromium")
-    return found
+    return result
 
 
 @contextmanager

@@ -25,8 +25,8 @@ def log_in(agent: Agent, provider: OpenIDProvider, name: str = "work", **how: An
 
 def record(client: Agent, name: str = "work") -> Record:
     """The account's record, as `status` tells it."""
-    (found,) = client.status(name).accounts
-    return found
+    (result,) = client.status(name).accounts
+    return result
 
 
 class ProviderPool(ExitStack):

@@ -52,9 +52,9 @@ def watched(server: socket.socket, *lives: Sequence[Told] | None) -> Generator[N
         wire = Connection()
         while not isinstance(request := wire.next_message(), Request):
             wire.receive_data(connection.recv(1000))
-        answer = wire.respond(request, {"agent_id": "impostor", "accounts": told[0]})
+        response = wire.respond(request, {"agent_id": "impostor", "accounts": told[0]})
         for one in told:
-            change = answer if one is told[0] else wire.notify("changed", one)
+            change = response if one is told[0] else wire.notify("changed", one)
             connection.sendall(one if isinstance(one, bytes) else change)
 
     def serve() -> None:
@@ -82,17 +82,17 @@ def scripted(server: socket.socket, *answers: object) -> Generator[list[Request]
         connection, _ = server.accept()
         wire = Connection()
         with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # some leave early
-            for answer in answers:
+            for response in answers:
                 while not isinstance(request := wire.next_message(), Request):
                     wire.receive_data(connection.recv(1000))
                 requests.append(request)
-                if isinstance(answer, threading.Event):
-                    answer.wait()
+                if isinstance(response, threading.Event):
+                    response.wait()
                     return
-                if isinstance(answer, AgentError):
-                    connection.sendall(wire.respond_with_error(request, answer))
+                if isinstance(response, AgentError):
+                    connection.sendall(wire.respond_with_error(request, response))
                 else:
-                    connection.sendall(wire.respond(request, answer))
+                    connection.sendall(wire.respond(request, response))
 
     thread = threading.Thread(target=serve)
     thread.start()

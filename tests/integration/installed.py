@@ -37,8 +37,8 @@ class Environment:
 
     @property
     def site(self) -> Path:
-        (found,) = (self.path / "lib").glob("python*/site-packages")
-        return found
+        (result,) = (self.path / "lib").glob("python*/site-packages")
+        return result
 
     def with_extra(self, name: str) -> Path:
         """A directory with what that extra of the package requires, or with that distribution, for PYTHONPATH."""
@@ -111,17 +111,17 @@ def _link(directory: Path, requirements: Iterable[str], extras: Iterable[str] = 
     wanted = [(text, frozenset(extras)) for text in requirements]
     seen: set[str] = set()
     while wanted:
-        text, asked = wanted.pop()
+        text, chosen = wanted.pop()
         requirement = Requirement(text)
         applies = requirement.marker is None or any(
-            requirement.marker.evaluate({"extra": extra}) for extra in ("", *asked)
+            requirement.marker.evaluate({"extra": extra}) for extra in ("", *chosen)
         )
         if not applies or requirement.name in seen:
             continue
         seen.add(requirement.name)
-        found = distribution(requirement.name)
-        wanted += [(more, frozenset(requirement.extras)) for more in found.requires or []]
-        for name in {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}:
+        result = distribution(requirement.name)
+        wanted += [(more, frozenset(requirement.extras)) for more in result.requires or []]
+        for name in {file.parts[0] for file in result.files or []} - {"..", "__pycache__"}:
             target = directory / name
             if not target.is_symlink():  # as two distributions of one namespace share
-                target.symlink_to(Path(str(found.locate_file(name))))
+                target.symlink_to(Path(str(result.locate_file(name))))

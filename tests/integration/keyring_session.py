@@ -199,7 +199,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
             return None
 
     def _has_owner(self) -> bool:
-        asked = subprocess.run(
+        result = subprocess.run(
             [
                 "dbus-send",
                 "--session",
@@ -215,7 +215,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
             timeout=PATIENCE,
             check=True,
         )
-        return "true" in asked.stdout
+        return "true" in result.stdout
 
     @property
     def _process(self) -> "subprocess.Popen[bytes]":

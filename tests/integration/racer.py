@@ -17,7 +17,7 @@ from auth_agent_client import Agent, AgentError
 def main(socket: str, userinfo: str, seconds: float) -> None:
     address = urlsplit(userinfo)
     provider = http.client.HTTPConnection(address.netloc, timeout=30)
-    tokens = asked = 0
+    tokens = requests = 0
     failures: list[str] = []
     end = time.monotonic() + seconds
     with Agent(socket) as agent:
@@ -29,14 +29,14 @@ def main(socket: str, userinfo: str, seconds: float) -> None:
                 continue
             tokens += 1
             if tokens % 20 == 0:
-                asked += 1
+                requests += 1
                 provider.request("GET", address.path, headers={"Authorization": token.authorization})
-                answer = provider.getresponse()
-                answer.read()
-                if answer.status != http.client.OK:
-                    failures.append(f"userinfo: {answer.status}, {token.expires_at - time.time():.2f} s left")
+                response = provider.getresponse()
+                response.read()
+                if response.status != http.client.OK:
+                    failures.append(f"userinfo: {response.status}, {token.expires_at - time.time():.2f} s left")
     provider.close()
-    json.dump({"tokens": tokens, "userinfo": asked, "failures": failures[:20]}, sys.stdout)
+    json.dump({"tokens": tokens, "userinfo": requests, "failures": failures[:20]}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -66,10 +66,10 @@ class Terminal(AbstractContextManager["Terminal"]):
     def until(self, pattern: str) -> "re.Match[str]":
         """Wait until that is shown."""
         deadline = time.monotonic() + PATIENCE
-        while (found := re.search(pattern, self.shown)) is None:
+        while (result := re.search(pattern, self.shown)) is None:
             assert time.monotonic() < deadline, f"{pattern!r} is not in:\n{self.shown}"
             assert self._read() or re.search(pattern, self.shown), f"{pattern!r} is not in:\n{self.shown}"
-        return found
+        return result
 
     def type(self, text: str) -> None:
         """Type it, Enter and all."""

@@ -78,7 +78,7 @@ async def right_answers(agent: AsyncAgent, number: int) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_token_and_what_else_can_be_asked(logged_in: AgentProcess, asynchronous: AsyncAgent) -> None:
+async def test_each_method_of_the_client_is_answered(logged_in: AgentProcess, asynchronous: AsyncAgent) -> None:
     token = await asynchronous.token("work", min_ttl=60)
     assert token.authorization == f"Bearer {token.access_token}"
     assert token.access_token not in repr(token)
@@ -111,7 +111,9 @@ async def test_errors_are_those_of_the_protocol(agent: AgentProcess, asynchronou
 
 
 @pytest.mark.anyio
-async def test_of_many_calls_at_once_each_has_its_own_answer(logged_in: AgentProcess, asynchronous: AsyncAgent) -> None:
+async def test_each_of_many_concurrent_calls_gets_its_own_response(
+    logged_in: AgentProcess, asynchronous: AsyncAgent
+) -> None:
     await right_answers(asynchronous, MANY)
     assert logged_in.process.poll() is None
 
@@ -203,20 +205,20 @@ async def test_no_more_connections_are_opened_than_an_agent_has_room_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    answers: dict[str, object] = {}
+    responses: dict[str, object] = {}
 
     async def ask(agent: AsyncAgent, name: str) -> None:
-        answers[name] = (await agent.hello(name))["client"]
+        responses[name] = (await agent.hello(name))["client"]
 
     with listening(Path("slow.sock")) as server, Slow(server) as slow:
         async with asking("slow.sock") as agent, anyio.create_task_group() as tasks:
             for one in range(MANY):
                 tasks.start_soon(ask, agent, str(one))
             await eventually(lambda: slow.accepted == MAX_CONNECTIONS)
-            assert answers == {}
+            assert responses == {}
             slow.answer()
         assert slow.accepted == MAX_CONNECTIONS
-    assert answers == {str(one): str(one) for one in range(MANY)}
+    assert responses == {str(one): str(one) for one in range(MANY)}
 
 
 @pytest.mark.anyio
@@ -243,16 +245,16 @@ async def test_waiting_for_a_turn_is_a_part_of_the_wait(tmp_path: Path, monkeypa
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_call_gives_its_answer_to_nobody_else(
+async def test_the_response_to_a_cancelled_call_goes_to_no_other_call(
     logged_in: AgentProcess, asynchronous: AsyncAgent, provider: OpenIDProvider
 ) -> None:
     before = (await asynchronous.token()).access_token
-    asked = provider.count(provider.token_path)
+    count = provider.count(provider.token_path)
     provider.fault("delay", ms=1000, grant_type="refresh_token")
     async with anyio.create_task_group() as tasks:
         for _ in range(20):  # they share one refresh
             tasks.start_soon(asynchronous.refresh)
-        await eventually(lambda: provider.count(provider.token_path) > asked)
+        await eventually(lambda: provider.count(provider.token_path) > count)
         tasks.cancel_scope.cancel()
     await right_answers(asynchronous, MANY)
     await eventually(lambda: logged_in.logged("outcome=ok refreshes=1"))  # the work went on
@@ -273,7 +275,7 @@ async def test_calls_may_be_cancelled_at_any_moment(logged_in: AgentProcess, asy
 
 
 @pytest.mark.anyio
-async def test_what_was_cancelled_before_is_not_asked(logged_in: AgentProcess, asynchronous: AsyncAgent) -> None:
+async def test_a_call_that_was_cancelled_before_is_not_sent(logged_in: AgentProcess, asynchronous: AsyncAgent) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
         await asynchronous.logout()
@@ -299,7 +301,9 @@ async def test_a_restart_of_the_agent_is_not_noticed(
 
 
 @pytest.mark.anyio
-async def test_between_two_agents_there_is_none(agent: AgentProcess, asynchronous: AsyncAgent) -> None:
+async def test_a_call_between_two_agents_raises_agent_not_running(
+    agent: AgentProcess, asynchronous: AsyncAgent
+) -> None:
     await asynchronous.hello()
     agent.terminate()
     with pytest.raises(AgentNotRunning) as caught:
@@ -312,7 +316,7 @@ async def test_between_two_agents_there_is_none(agent: AgentProcess, asynchronou
 async def test_a_killed_agent_is_noticed_by_who_waits_for_it(
     logged_in: AgentProcess, asynchronous: AsyncAgent, provider: OpenIDProvider
 ) -> None:
-    asked = provider.count(provider.token_path)
+    count = provider.count(provider.token_path)
     provider.fault("delay", ms=3000, grant_type="refresh_token")
 
     async def refresh() -> None:
@@ -321,7 +325,7 @@ async def test_a_killed_agent_is_noticed_by_who_waits_for_it(
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(refresh)
-        await eventually(lambda: provider.count(provider.token_path) > asked)
+        await eventually(lambda: provider.count(provider.token_path) > count)
         os.kill(logged_in.process.pid, signal.SIGKILL)
 
 
@@ -404,7 +408,7 @@ def test_a_forked_child_does_not_wait_for_its_parents_calls(
 
 
 @pytest.mark.anyio
-async def test_an_agent_that_hangs_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_to_a_hanging_agent_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("auth_agent_client.call._GRACE", 0.1)
     with listening(Path("hung.sock")):
@@ -414,7 +418,7 @@ async def test_an_agent_that_hangs_is_given_up_on(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.anyio
-async def test_what_is_no_agent_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_is_not_an_agent_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with listening(Path("web.sock")) as server:
         thread = answering(server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -426,7 +430,7 @@ async def test_what_is_no_agent_is_not_believed(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("read_first", [True, False])
-async def test_why_the_agent_hung_up_is_told_with_its_code(
+async def test_a_hang_up_of_the_agent_raises_the_error_of_its_code(
     read_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

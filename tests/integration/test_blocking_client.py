@@ -84,7 +84,7 @@ def test_a_restart_of_the_agent_is_not_noticed(logged_in: AgentProcess, client: 
     assert client.hello()["agent_id"] != before
 
 
-def test_between_two_agents_there_is_none(logged_in: AgentProcess, client: Agent) -> None:
+def test_a_call_between_two_agents_raises_agent_not_running(logged_in: AgentProcess, client: Agent) -> None:
     logged_in.terminate()
     with pytest.raises(AgentNotRunning) as caught:
         client.token()
@@ -128,7 +128,7 @@ def test_what_no_agent_would_take_is_not_even_sent(client: Agent) -> None:
         client.token(audience="\udcff")
 
 
-def test_an_agent_that_hangs_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_to_a_hanging_agent_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with listening(Path("hung.sock")), Agent("hung.sock") as client:
         monkeypatch.setattr("auth_agent_client.call._GRACE", 0.1)
@@ -136,7 +136,7 @@ def test_an_agent_that_hangs_is_given_up_on(tmp_path: Path, monkeypatch: pytest.
             client.token(timeout=0.1)
 
 
-def test_what_is_no_agent_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_an_agent_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with listening(Path("web.sock")) as server, Agent("web.sock") as client:
         thread = answering(server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -146,7 +146,7 @@ def test_what_is_no_agent_is_not_believed(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("read_first", [True, False])
-def test_why_the_agent_hung_up_is_told_with_its_code(
+def test_a_hang_up_of_the_agent_raises_the_error_of_its_code(
     read_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -158,7 +158,7 @@ def test_why_the_agent_hung_up_is_told_with_its_code(
         thread.join()
 
 
-def test_who_talks_without_pause_and_never_answers_is_given_up_on(
+def test_a_server_that_sends_without_pause_and_never_answers_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -176,7 +176,7 @@ def do_nothing(signum: int, frame: FrameType | None) -> None:
     """A handler, so that the signal interrupts what the process waits for."""
 
 
-def test_a_signal_while_the_agent_is_too_busy_to_accept_is_no_other_user(
+def test_a_signal_while_the_agent_is_too_busy_to_accept_is_not_taken_for_another_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -199,10 +199,10 @@ def test_a_signal_while_the_agent_is_too_busy_to_accept_is_no_other_user(
 
 
 @pytest.mark.parametrize("call", ["import", "logout"])
-def test_what_does_more_when_asked_twice_is_sent_once_to_an_agent_that_goes_away(call: str, tmp_path: Path) -> None:
+def test_a_call_that_must_not_be_repeated_is_sent_once_to_an_agent_that_goes_away(call: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     path = tmp_path / "agent.sock"
-    asked: list[str] = []
+    methods: list[str] = []
 
     def serve(listening: socket.socket) -> None:
         """Answer a greeting, and go away at anything else."""
@@ -214,7 +214,7 @@ def test_what_does_more_when_asked_twice_is_sent_once_to_an_agent_that_goes_away
                     wire.receive_data(data)
                     message = wire.next_message()
                     assert isinstance(message, Request)
-                    asked.append(message.method)
+                    methods.append(message.method)
                     if message.method != "hello":
                         break
                     connection.sendall(wire.respond(message, {}))
@@ -228,7 +228,7 @@ def test_what_does_more_when_asked_twice_is_sent_once_to_an_agent_that_goes_away
             agent.hello()
             with pytest.raises(ConnectionLost):
                 agent.import_refresh_token("rt", "work") if call == "import" else agent.logout("work")
-            assert asked == ["hello", call]
+            assert methods == ["hello", call]
             with pytest.raises(ConnectionLost):  # for the server to end
                 agent.logout("work")
         server.join(30)

@@ -76,12 +76,12 @@ def test_a_person_logs_in_and_sees_as_whom(scheme: Scheme, width: int, provider:
         login = begin(client)
         watched.log_in(str(login["authorization_url"]))
         expect(page.get_by_role("heading")).to_have_text("Logged in")
-        found = result(client, login)
-        for text in (str(found["name"]), provider.issuer.rstrip("/"), "work", "You can close this tab"):
+        record = result(client, login)
+        for text in (str(record["name"]), provider.issuer.rstrip("/"), "work", "You can close this tab"):
             expect(page.get_by_text(text).first).to_be_visible()
         picture(page, f"logged-in-{scheme}")
         watched.is_good()
-    assert (found["state"], found["subject"]) == ("ready", "auth0|alice")
+    assert (record["state"], record["subject"]) == ("ready", "auth0|alice")
     assert provider.userinfo(client.token("work").access_token).status_code == 200
 
 
@@ -118,7 +118,7 @@ def test_a_person_who_cancels_sees_that_nothing_was_done(client: Agent) -> None:
         watched.is_good()
 
 
-def test_a_forged_id_token_is_told_without_a_script(provider: OpenIDProvider, client: Agent) -> None:
+def test_a_forged_id_token_is_reported_on_a_page_without_a_script(provider: OpenIDProvider, client: Agent) -> None:
     provider.fault("merge", claims={"nonce": "of another login"}, grant_type="authorization_code")
     with browser("dark", javascript=False) as page:
         login = begin(client)
@@ -136,9 +136,9 @@ def test_an_address_of_no_login_changes_nothing(client: Agent) -> None:
         login = begin(client)
         redirect = re.search(r"redirect_uri=http%3A%2F%2F127\.0\.0\.1%3A(\d+)", str(login["authorization_url"]))
         assert redirect is not None
-        answer = page.goto(f"http://127.0.0.1:{redirect[1]}/callback?code=guessed&state=guessed")
-        assert answer is not None
-        assert not answer.ok
+        response = page.goto(f"http://127.0.0.1:{redirect[1]}/callback?code=guessed&state=guessed")
+        assert response is not None
+        assert not response.ok
         picture(page, "not-awaited")
         watched.log_in(str(login["authorization_url"]))
         expect(page.get_by_role("heading")).to_have_text("Logged in")

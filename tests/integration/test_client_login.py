@@ -55,9 +55,9 @@ class Driven:
         return self.login.authorization_url
 
     def result(self, timeout: float | None = None) -> Record:
-        found = self._do("result", timeout=timeout)
-        assert isinstance(found, Record)
-        return found
+        record = self._do("result", timeout=timeout)
+        assert isinstance(record, Record)
+        return record
 
     def redirect(self, url: str) -> None:
         self._do("redirect", url)
@@ -68,8 +68,8 @@ class Driven:
     def _do(self, name: str, *arguments: str, **more: float | None) -> object:
         method = getattr(self.login, name)
         if self._kind == "blocking":
-            found: object = method(*arguments, **more)
-            return found
+            result: object = method(*arguments, **more)
+            return result
 
         async def done() -> object:
             return await method(*arguments, **more)
@@ -137,7 +137,7 @@ def goes_on(address: str) -> bool:
 # ---- how it ends
 
 
-def test_a_person_logs_in_and_the_record_says_so(driving: Driving, provider: OpenIDProvider) -> None:
+def test_a_login_of_a_person_returns_the_record_of_the_session(driving: Driving, provider: OpenIDProvider) -> None:
     with driving.login() as login:
         assert time.time() + 60 < login.login.expires_at < time.time() + 3600
         assert (login.login.user_code, login.login.verification_uri) == (None, None)
@@ -264,7 +264,7 @@ def test_other_things_may_be_waited_for_beside_its_end(agent: AgentProcess, prov
 # ---- what is asked
 
 
-def test_the_agent_is_asked_once_and_given_longer_than_a_person_has(kind: str, impostor: socket.socket) -> None:
+def test_the_agent_is_asked_once_with_a_longer_timeout_than_a_person_has(kind: str, impostor: socket.socket) -> None:
     begun = {"login_id": "hush", "expires_at": time.time() + 600, "authorization_url": "https://id.example/hush"}
     record = {"account": "work", "state": "ready"}
     with (
@@ -288,7 +288,7 @@ def test_what_is_not_a_login_is_not_taken_for_one(kind: str, begun: dict[str, ob
         driven(kind).login()
 
 
-def test_an_agent_that_goes_meanwhile_ends_it(kind: str, impostor: socket.socket) -> None:
+def test_an_agent_that_ends_meanwhile_ends_the_login(kind: str, impostor: socket.socket) -> None:
     gone = threading.Event()
     with scripted(impostor, {"login_id": "id", "expires_at": time.time()}, gone), driven(kind).login() as login:
         gone.set()

@@ -57,16 +57,16 @@ class RawClient:
 
     def call(self, method: str, **parameters: object) -> Response:
         self.ask(method, **parameters)
-        answer = self.read()
-        assert isinstance(answer, Response)
-        return answer
+        response = self.read()
+        assert isinstance(response, Response)
+        return response
 
     def result(self, method: str, **parameters: object) -> dict[str, Any]:
-        answer = self.call(method, **parameters)
-        assert answer.error is None
-        found: Any = answer.result
-        assert isinstance(found, dict)
-        return found  # pyright: ignore[reportUnknownVariableType] -- any map from the wire
+        response = self.call(method, **parameters)
+        assert response.error is None
+        fields: Any = response.result
+        assert isinstance(fields, dict)
+        return fields  # pyright: ignore[reportUnknownVariableType] -- any map from the wire
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_results_have_the_fields_that_the_vocabulary_names(
     assert logged_in.process.poll() is None
 
 
-def test_replies_come_in_any_order(logged_in: AgentProcess, provider: OpenIDProvider, raw: RawClient) -> None:
+def test_responses_come_in_any_order(logged_in: AgentProcess, provider: OpenIDProvider, raw: RawClient) -> None:
     provider.fault("delay", ms=500, grant_type="refresh_token")
     raw.ask("refresh")
     raw.ask("token")
@@ -176,7 +176,7 @@ def test_a_rejected_token_that_is_as_good_as_new_is_not_refreshed(
     assert logged_in.process.poll() is None
 
 
-def test_who_watches_is_told_in_order_and_never_a_token(
+def test_a_watcher_is_notified_in_order_and_never_gets_a_token(
     logged_in: AgentProcess, client: Agent, provider: OpenIDProvider, raw: RawClient
 ) -> None:
     snapshot = raw.result("watch")
@@ -185,10 +185,10 @@ def test_who_watches_is_told_in_order_and_never_a_token(
     client.logout()
     records: list[dict[str, object]] = []
     while not records or records[-1]["state"] != "logged_out":
-        told = raw.read()
-        assert isinstance(told, Notification)
-        assert told.method == "changed"
-        record: Any = told.values[0]
+        message = raw.read()
+        assert isinstance(message, Notification)
+        assert message.method == "changed"
+        record: Any = message.values[0]
         records.append(record)
     revisions = [int(str(record["revision"])) for record in records]
     assert revisions == sorted(revisions)
@@ -217,14 +217,16 @@ def test_who_watches_is_told_in_order_and_never_a_token(
     ],
     ids=["HTTP", "reserved", "zeros", "ones", "deep", "too long", "bad id", "bad key", "a map", "huge"],
 )
-def test_who_speaks_another_protocol_is_told_and_hung_up_on(garbage: bytes, lasting_agent: AgentProcess) -> None:
+def test_a_client_of_another_protocol_gets_an_error_and_is_disconnected(
+    garbage: bytes, lasting_agent: AgentProcess
+) -> None:
     with RawClient(lasting_agent) as raw, lasting_agent.client() as client:
         # The agent hangs up while the huge one is still being sent.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             raw.socket.sendall(garbage)
-        told = raw.read()
-        assert isinstance(told, Notification)
-        assert told.method == "closing"
+        message = raw.read()
+        assert isinstance(message, Notification)
+        assert message.method == "closing"
         assert raw.read() is None
         assert client.token().access_token
         assert lasting_agent.process.poll() is None
@@ -235,9 +237,9 @@ def test_an_id_that_is_still_open_can_not_be_used_again(
 ) -> None:
     provider.fault("delay", ms=1000, grant_type="refresh_token")
     raw.socket.sendall(msgpack.packb([0, 7, "refresh", []]) * 2)
-    told = raw.read()
-    assert isinstance(told, Notification)
-    assert "7" in repr(told.values)
+    message = raw.read()
+    assert isinstance(message, Notification)
+    assert "7" in repr(message.values)
     assert logged_in.process.poll() is None
 
 
@@ -246,9 +248,9 @@ def test_half_a_message_delays_nobody(logged_in: AgentProcess, client: Agent, ra
     raw.socket.sendall(request[:7])
     assert_is_served(client)
     raw.socket.sendall(request[7:])
-    answer = raw.read()
-    assert isinstance(answer, Response)
-    assert answer.error is None
+    response = raw.read()
+    assert isinstance(response, Response)
+    assert response.error is None
     assert logged_in.process.poll() is None
 
 
@@ -266,15 +268,15 @@ def test_a_client_that_never_reads_costs_little_and_delays_nobody(
     assert resident(logged_in) < 120 << 20
 
 
-def test_a_client_that_only_ends_what_it_says_is_answered(
+def test_a_client_that_shuts_down_its_sending_side_is_answered(
     logged_in: AgentProcess, provider: OpenIDProvider, raw: RawClient
 ) -> None:
     provider.fault("delay", ms=500, grant_type="refresh_token")
     raw.ask("refresh")
     raw.ask("hello")
     raw.socket.shutdown(socket.SHUT_WR)
-    answers = [raw.read(), raw.read()]
-    assert [answer.error for answer in answers if isinstance(answer, Response)] == [None, None]
+    responses = [raw.read(), raw.read()]
+    assert [response.error for response in responses if isinstance(response, Response)] == [None, None]
     assert raw.read() is None
     assert logged_in.process.poll() is None
 
@@ -304,8 +306,8 @@ def test_more_requests_at_once_than_anybody_needs_wait_their_turn(
     for _ in range(300):
         raw.ask("token", force=True)
     assert_is_served(client)
-    answers = [raw.read() for _ in range(300)]
-    assert all(isinstance(answer, Response) for answer in answers)
+    responses = [raw.read() for _ in range(300)]
+    assert all(isinstance(response, Response) for response in responses)
     assert len(provider.requests(provider.token_path, "refresh_token")) <= 1 + 5
     assert logged_in.process.poll() is None
 
@@ -336,9 +338,9 @@ def test_a_thousand_silent_connections_delay_nobody_and_are_ended(logged_in: Age
         assert_is_served(client)
         assert resident(logged_in) < 120 << 20
         for one in silent:
-            told = one.read()
-            assert isinstance(told, Notification)
-            assert told.method == "closing"
+            message = one.read()
+            assert isinstance(message, Notification)
+            assert message.method == "closing"
             assert one.read() is None
         assert time.monotonic() - begun > FIRST_MESSAGE - 1
     assert client.token().access_token
@@ -351,8 +353,8 @@ def test_beyond_the_limit_who_never_spoke_makes_room_and_then_who_is_idle(logged
         many = [stack.enter_context(RawClient(logged_in)) for _ in range(1250)]
         newcomer = stack.enter_context(RawClient(logged_in))
         assert newcomer.call("token").error is None
-        told = many[0].read()
-        assert isinstance(told, Notification)
+        message = many[0].read()
+        assert isinstance(message, Notification)
         assert many[0].read() is None
         alive = many[300:]
         for one in alive:

@@ -31,9 +31,9 @@ def test_a_token_is_the_one_line_on_stdout(logged_in: AgentProcess, provider: Op
 
 
 def test_a_token_as_json_has_all_that_is_known(logged_in: AgentProcess) -> None:
-    told = json.loads(logged_in.run("token", "work", "--json").stdout)
-    assert sorted(told) == ["access_token", "account", "audience", "expires_at", "scope", "token_type"]
-    assert told["account"] == "work"
+    output = json.loads(logged_in.run("token", "work", "--json").stdout)
+    assert sorted(output) == ["access_token", "account", "audience", "expires_at", "scope", "token_type"]
+    assert output["account"] == "work"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_token_as_json_has_all_that_is_known(logged_in: AgentProcess) -> None:
         (("import",), 2, "No refresh token"),
     ],
 )
-def test_mistakes_are_told_on_stderr_with_their_exit_code(
+def test_mistakes_are_printed_on_stderr_with_their_exit_code(
     lasting_agent: AgentProcess, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     done = lasting_agent.run(*arguments)
@@ -82,14 +82,14 @@ def test_mistakes_are_told_on_stderr_with_their_exit_code(
         *("status", "status --check", "refresh", "reload", "logout", "logout --all", "stop", "restart"),
     ],
 )
-def test_without_an_agent_every_command_says_how_to_start_one(command: str) -> None:
+def test_without_an_agent_every_command_prints_how_to_start_one(command: str) -> None:
     with AgentProcess(started=False) as nowhere:
         done = nowhere.run(*command.split())
     assert done.returncode == 3
     assert "auth-agent start" in done.stderr
 
 
-def test_without_a_login_a_token_says_so(agent: AgentProcess) -> None:
+def test_a_token_without_a_login_is_an_error(agent: AgentProcess) -> None:
     done = agent.run("token")
     assert done.returncode == 4
     assert "work is not logged in" in done.stderr
@@ -113,12 +113,12 @@ def test_status_shows_each_account(logged_in: AgentProcess, provider: OpenIDProv
     assert "  socket   ~/run/agent.sock" in lines
     assert "  config   ~/config.toml" in lines
     assert "  store    sessions are kept in memory only" in lines
-    told = json.loads(logged_in.run("status", "home", "--json").stdout)
-    assert [record["account"] for record in told["accounts"]] == ["home"]
-    assert told["agent"]["default"] == "home"
+    output = json.loads(logged_in.run("status", "home", "--json").stdout)
+    assert [record["account"] for record in output["accounts"]] == ["home"]
+    assert output["agent"]["default"] == "home"
 
 
-def test_status_says_what_is_wrong_below_the_account(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+def test_status_prints_what_is_wrong_below_the_account(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
     provider.fault("status", status=503, times=None)  # or the backoff's next attempt would mend it meanwhile
     logged_in.run("refresh")
     lines = logged_in.run("status").stdout.splitlines()
@@ -141,7 +141,7 @@ def test_status_is_shown_in_an_encoding_that_lacks_its_symbols(encoding: str, lo
     assert done.stdout.startswith("* work (default)  ready")
 
 
-def test_status_without_accounts_says_how_to_begin() -> None:
+def test_status_without_accounts_prints_how_to_begin() -> None:
     with AgentProcess() as agent:
         assert "auth-agent login NAME --issuer URL --client-id ID" in agent.run("status").stdout
         done = agent.run("status", "--check")
@@ -158,7 +158,7 @@ def test_a_check_is_silent_where_all_is_well(logged_in: AgentProcess) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_check_says_for_how_long_the_token_is_good_where_that_is_too_short(logged_in: AgentProcess) -> None:
+def test_a_check_prints_how_long_the_token_is_valid_if_that_is_too_short(logged_in: AgentProcess) -> None:
     done = logged_in.run("status", "--check", "--min-ttl", "7200", "work")
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr == "auth-agent: work: token good for 59 min, less than 2 h\n"
@@ -173,7 +173,7 @@ def test_a_check_of_all_accounts_fails_for_one(logged_in: AgentProcess, provider
     assert logged_in.run("status", "--check", "work").returncode == 0
 
 
-def test_a_check_of_a_session_that_the_provider_ended_says_why(
+def test_a_check_of_a_session_that_the_provider_ended_prints_the_reason(
     logged_in: AgentProcess, provider: OpenIDProvider
 ) -> None:
     provider.fault("status", status=403, body={"error": "invalid_grant", "error_description": "revoked"})
@@ -185,7 +185,7 @@ def test_a_check_of_a_session_that_the_provider_ended_says_why(
     )
 
 
-def test_reload_says_what_changed_or_why_it_can_not_be_read(logged_in: AgentProcess) -> None:
+def test_reload_prints_what_changed_or_why_the_file_can_not_be_read(logged_in: AgentProcess) -> None:
     assert logged_in.run("reload").stderr == "no account changed\n"
     logged_in.config.write_text("[accounts.work]\n")
     done = logged_in.run("reload")
@@ -219,7 +219,7 @@ def test_watch_prints_records_as_json(logged_in: AgentProcess) -> None:
     assert (record["account"], record["state"]) == ("work", "ready")
 
 
-def test_watch_of_a_mistyped_name_says_so(logged_in: AgentProcess) -> None:
+def test_watch_of_a_mistyped_name_suggests_the_right_one(logged_in: AgentProcess) -> None:
     done = logged_in.run("watch", "wrok")
     assert done.returncode == 1
     assert "did you mean work?" in done.stderr
@@ -234,7 +234,7 @@ def test_watch_needs_an_agent_to_begin_with(logged_in: AgentProcess) -> None:
     assert logged_in.run("watch", "not a name").returncode == 2
 
 
-def test_refresh_and_logout_say_what_they_did(logged_in: AgentProcess) -> None:
+def test_refresh_and_logout_print_what_they_did(logged_in: AgentProcess) -> None:
     assert "good for 35" in logged_in.run("refresh", "work").stderr
     assert "revoked at the provider" in logged_in.run("logout", "work").stderr
     assert logged_in.run("token", "work").returncode == 4
@@ -271,7 +271,7 @@ def test_every_command_is_listed() -> None:
 
 @pytest.mark.parametrize("command", ["token", "status", "token --help", "status --help"])
 @pytest.mark.parametrize(("redirection", "code"), [(">/dev/full", 1), (">&-", 1), ("| true", 0)])
-def test_output_that_goes_nowhere_is_told_without_a_traceback(
+def test_output_that_can_not_be_written_is_an_error_without_a_traceback(
     command: str, redirection: str, code: int, lasting_agent: AgentProcess
 ) -> None:
     shell = f"{sys.executable} -m auth_agent {command} {redirection}"

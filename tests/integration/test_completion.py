@@ -25,10 +25,10 @@ def agent() -> Generator[AgentProcess, None, None]:
 
 def shell(name: str) -> str:
     """The shell's path; without it, the test is skipped."""
-    found = shutil.which(name)
-    if found is None:
+    result = shutil.which(name)
+    if result is None:
         pytest.skip(f"there is no {name} to test with: apt-get install {name}")
-    return found
+    return result
 
 
 def run(agent: AgentProcess, *command: str) -> list[str]:

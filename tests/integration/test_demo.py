@@ -97,7 +97,7 @@ def test_ctrl_c_ends_it_with_what_there_was() -> None:
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "inf"])
-def test_a_time_that_is_none_is_an_error(seconds: str) -> None:
+def test_a_time_that_is_not_a_number_is_an_error(seconds: str) -> None:
     done = played(DEMO_SECONDS=seconds)
     assert (done.returncode, done.stdout) == (2, "")
     assert "DEMO_SECONDS" in done.stderr
@@ -124,9 +124,9 @@ GOOD = Request(agent=0.001, provider=0.01, token=1.0)
         (Outcome(30, {"mail": tally(GOOD)}, ended=["mail ended with 1: oh"]), "mail ended with 1"),
     ],
 )
-def test_whatever_was_not_good_is_told(outcome: Outcome, problem: str) -> None:
+def test_every_failed_request_is_reported(outcome: Outcome, problem: str) -> None:
     assert any(problem in one for one in outcome.problems())
 
 
-def test_nothing_is_told_where_all_was_good() -> None:
+def test_nothing_is_reported_if_all_requests_succeeded() -> None:
     assert Outcome(30, {"mail": tally(GOOD, GOOD)}).problems() == []

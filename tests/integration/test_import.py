@@ -11,9 +11,9 @@ from tests.op.provider import OpenIDProvider, fingerprint
 
 
 def refresh_token(provider: OpenIDProvider, user: str = "auth0|alice") -> str:
-    found = provider.login(user).refresh_token
-    assert found is not None
-    return found
+    result = provider.login(user).refresh_token
+    assert result is not None
+    return result
 
 
 def test_an_import_makes_a_session_whose_user_is_known(client: Agent, provider: OpenIDProvider) -> None:
@@ -49,7 +49,7 @@ def test_a_provider_in_trouble_replaces_nothing(client: Agent, provider: OpenIDP
     client.import_refresh_token(token)  # it was not used up
 
 
-def test_another_user_has_to_be_meant(client: Agent, provider: OpenIDProvider) -> None:
+def test_an_import_of_another_user_needs_switch_user(client: Agent, provider: OpenIDProvider) -> None:
     alice = refresh_token(provider)
     client.import_refresh_token(alice)
     provider.reset()
@@ -83,7 +83,7 @@ def test_a_logout_revokes_what_the_provider_holds(client: Agent, provider: OpenI
     assert refused.value.reason == "logged_out"
 
 
-def test_a_logout_offline_forgets_all_the_same(client: Agent, provider: OpenIDProvider) -> None:
+def test_a_logout_offline_forgets_the_session_too(client: Agent, provider: OpenIDProvider) -> None:
     log_in(client, provider)
     provider.fault("drop-before", route=None, times=None)
     assert client.logout().revoked is False
@@ -92,7 +92,7 @@ def test_a_logout_offline_forgets_all_the_same(client: Agent, provider: OpenIDPr
         client.token()
 
 
-def test_an_issuer_that_says_it_is_another_is_not_believed(provider: OpenIDProvider) -> None:
+def test_metadata_of_another_issuer_is_refused(provider: OpenIDProvider) -> None:
     mistaken = account(provider, issuer=provider.issuer.replace("127.0.0.1", "localhost"))
     token = refresh_token(provider)
     with AgentProcess({"work": mistaken}) as agent, agent.client() as client:
@@ -110,7 +110,7 @@ def test_an_issuer_without_its_slash_is_the_same_issuer(provider: OpenIDProvider
         assert provider.userinfo(client.refresh().access_token).status_code == 200
 
 
-def test_a_provider_that_is_no_auth0_serves_as_well(start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_a_provider_other_than_auth0_works_too(start_provider: Callable[..., OpenIDProvider]) -> None:
     provider = start_provider(flavor="plain", rotate=False, access_token_lifetime=3600)
     with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
         log_in(client, provider)

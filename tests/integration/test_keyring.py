@@ -43,8 +43,8 @@ def start_agent(keyring: KeyringSession) -> Generator[Callable[..., AgentProcess
 
 def store(client: Agent) -> dict[str, Any]:
     about: Any = client.status()["agent"]
-    found: dict[str, Any] = about["store"]
-    return found
+    result: dict[str, Any] = about["store"]
+    return result
 
 
 def log_in(client: Agent, provider: OpenIDProvider) -> None:
@@ -67,8 +67,8 @@ def is_ready(client: Agent) -> bool:
 def entry(keyring: KeyringSession, username: str = "work") -> dict[str, Any]:
     text = keyring.read(username)
     assert text is not None
-    found: dict[str, Any] = json.loads(text)
-    return found
+    result: dict[str, Any] = json.loads(text)
+    return result
 
 
 # ---- restarts and crashes
@@ -329,7 +329,7 @@ def test_a_keyring_that_hangs_at_the_start_holds_nothing_up(
         until(lambda: is_ready(client))
 
 
-def test_a_locked_keyring_is_told_at_once_and_goes_on_by_itself_when_it_is_unlocked(
+def test_a_locked_keyring_is_reported_at_once_and_read_when_it_is_unlocked(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -395,7 +395,7 @@ def test_a_logout_of_a_locked_session_forgets_it(
     assert keyring.read() is None
 
 
-def test_without_a_keyring_sessions_live_in_memory_and_that_is_said(provider: OpenIDProvider) -> None:
+def test_without_a_keyring_sessions_live_in_memory_and_status_shows_that(provider: OpenIDProvider) -> None:
     with KeyringSession(keyring=False) as bus:
         agent = AgentProcess({"work": account(provider)}, environment=bus.environment, store="keyring")
         with agent, agent.client() as client:
@@ -435,7 +435,7 @@ def test_a_keyring_that_held_sessions_is_waited_for(
 # ---- others
 
 
-def test_a_second_agent_on_the_same_keyring_is_told_where_the_first_one_listens(
+def test_a_second_agent_on_the_same_keyring_prints_where_the_first_one_listens(
     start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     first = start_agent(provider)
@@ -496,7 +496,7 @@ def test_a_refresh_token_that_was_imported_is_refused_after_a_restart_too(
     assert twice_presented(provider) == []
 
 
-def test_what_is_no_entry_of_ours_is_over_and_a_login_goes_over_it(
+def test_an_unreadable_entry_requires_a_login_which_replaces_it(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     keyring.write(b"\xff\xfe garbage")

@@ -34,8 +34,8 @@ def test_stopping_lets_a_refresh_in_flight_finish(agent: AgentProcess, client: A
     before = client.token().access_token
     provider.reset()
     provider.fault("delay-after", ms=3000, grant_type="refresh_token")
-    answers: list[str] = []
-    waiting = threading.Thread(target=refresh, args=(agent, answers))
+    responses: list[str] = []
+    waiting = threading.Thread(target=refresh, args=(agent, responses))
     waiting.start()
     until(lambda: provider.count(provider.token_path))
     begun = time.monotonic()
@@ -44,8 +44,8 @@ def test_stopping_lets_a_refresh_in_flight_finish(agent: AgentProcess, client: A
     waiting.join()
     assert agent.logged("outcome=ok refreshes=1")
     assert [row.succeeded for row in provider.ledger().values()] == [1]
-    assert answers != [before]  # who waited for it has got it
-    assert provider.userinfo(answers[0]).status_code == 200
+    assert responses != [before]  # who waited for it has got it
+    assert provider.userinfo(responses[0]).status_code == 200
 
 
 def test_while_stopping_nobody_new_is_let_in_and_a_second_signal_cuts_nothing_short(
@@ -131,7 +131,7 @@ def test_a_directory_that_others_may_enter_is_refused(agent: AgentProcess) -> No
     assert f"chmod 700 {agent.socket.parent}" in refused.stderr
 
 
-def test_a_configuration_that_is_wrong_is_told_with_its_line(agent: AgentProcess) -> None:
+def test_a_mistake_in_the_configuration_is_reported_with_its_line(agent: AgentProcess) -> None:
     agent.terminate()
     agent.config.write_text('[accounts.work]\nissuer = "https://acme.example/"\nclient_id = "x"\naudiense = "y"\n')
     refused = agent.run("run")

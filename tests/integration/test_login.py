@@ -92,12 +92,12 @@ def taken() -> Generator[int, None, None]:
 
 def test_a_login_brings_a_token_that_the_provider_takes(provider: OpenIDProvider, client: Agent) -> None:
     login = begin(client)
-    answer = provider.enter(address(login))
-    assert answer.status_code == 200
-    assert "Logged in" in page(answer)
-    found = result(client, login)
-    assert (found["state"], found["subject"]) == ("ready", "auth0|alice")
-    assert str(found["name"]) in page(answer)
+    response = provider.enter(address(login))
+    assert response.status_code == 200
+    assert "Logged in" in page(response)
+    session = result(client, login)
+    assert (session["state"], session["subject"]) == ("ready", "auth0|alice")
+    assert str(session["name"]) in page(response)
     assert provider.userinfo(client.token("work").access_token).status_code == 200
     until(lambda: port_is_free(login))
 
@@ -129,9 +129,9 @@ def test_a_forged_redirect_neither_ends_nor_disturbs_the_wait(
 ) -> None:
     login = begin(client)
     redirect = provider.visit(address(login))
-    answer = httpx.get(FORGED_REDIRECTS[how](httpx.URL(redirect)))
-    assert answer.status_code in (400, 404)
-    assert "Logged in" not in answer.text
+    response = httpx.get(FORGED_REDIRECTS[how](httpx.URL(redirect)))
+    assert response.status_code in (400, 404)
+    assert "Logged in" not in response.text
     assert provider.count(provider.token_path) == 0
     assert httpx.get(redirect).status_code == 200
     assert result(client, login)["state"] == "ready"
@@ -156,7 +156,7 @@ def test_a_pasted_address_logs_in(provider: OpenIDProvider, client: Agent) -> No
     assert result(client, login)["state"] == "ready"
 
 
-def test_a_person_who_cancels_at_the_provider_is_told_so(provider: OpenIDProvider, client: Agent) -> None:
+def test_a_login_that_is_cancelled_at_the_provider_is_denied(provider: OpenIDProvider, client: Agent) -> None:
     with the_session_stays(client, provider):
         login = begin(client)
         text = page(httpx.get(provider.cancel(address(login))))
@@ -237,7 +237,7 @@ def test_a_provider_under_another_name_gets_no_login(
     assert "correct its issuer" in remedy.text
 
 
-def test_an_answer_in_another_provider_s_name_is_not_believed(provider: OpenIDProvider, client: Agent) -> None:
+def test_a_redirect_with_the_issuer_of_another_provider_is_refused(provider: OpenIDProvider, client: Agent) -> None:
     with the_session_stays(client, provider):
         login = begin(client)
         redirect = httpx.URL(provider.visit(address(login))).copy_set_param("iss", "https://evil.example/")
@@ -265,8 +265,8 @@ def test_a_forged_id_token_makes_no_session(how: str, provider: OpenIDProvider, 
         login = begin(client)
         token = FORGERIES[how](provider, genuine, forge.for_login(address(login)))
         provider.fault("merge", set={"id_token": token}, grant_type="authorization_code")
-        answer = provider.enter(address(login))
-        assert "Logged in" not in page(answer)
+        response = provider.enter(address(login))
+        assert "Logged in" not in page(response)
         error = failure(client, login)
         assert isinstance(error, ProviderError)
         assert "ID token" in error.message
@@ -283,7 +283,7 @@ def test_a_forged_id_token_makes_no_session(how: str, provider: OpenIDProvider, 
         ({"sub": None}, "subject"),
     ],
 )
-def test_an_id_token_that_says_something_else_makes_no_session(
+def test_an_id_token_with_wrong_claims_makes_no_session(
     claims: dict[str, object], text: str, provider: OpenIDProvider, client: Agent
 ) -> None:
     with the_session_stays(client, provider):
@@ -297,7 +297,7 @@ def test_an_id_token_that_says_something_else_makes_no_session(
         assert [remedy.line for remedy in error.remedy] == ["auth-agent login work", ""]
 
 
-def test_another_user_needs_to_be_meant(provider: OpenIDProvider, client: Agent) -> None:
+def test_a_login_of_another_user_needs_switch_user(provider: OpenIDProvider, client: Agent) -> None:
     with the_session_stays(client, provider):
         login = begin(client)
         assert "--switch-user" in page(provider.enter(address(login), "auth0|bob"))
@@ -350,7 +350,7 @@ def test_a_person_logs_in_on_another_device(quick: OpenIDProvider) -> None:
         assert quick.userinfo(client.token("work").access_token).status_code == 200
 
 
-def test_a_person_who_refuses_on_the_other_device_is_told_so(quick: OpenIDProvider) -> None:
+def test_a_login_that_is_refused_on_the_other_device_is_denied(quick: OpenIDProvider) -> None:
     with (
         AgentProcess({"work": account(quick, **ANY)}) as agent,
         agent.client() as client,
@@ -372,7 +372,7 @@ def test_a_code_that_nobody_enters_expires(start_provider: Callable[..., OpenIDP
         assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
 
 
-def test_a_provider_that_is_asked_too_often_is_asked_less_often(quick: OpenIDProvider) -> None:
+def test_a_provider_that_answers_slow_down_is_polled_less_often(quick: OpenIDProvider) -> None:
     with AgentProcess({"work": account(quick)}) as agent, agent.client() as client:
         quick.fault("status", status=400, body={"error": "slow_down"})
         login = begin(client, flow="device")
@@ -429,8 +429,8 @@ def test_a_client_gets_tokens_of_its_own(client_id: str, start_provider: Callabl
     with AgentProcess({"robot": keys}) as agent, agent.client() as client:
         login = begin(client, "robot", client_secret=secret.secret)
         assert "authorization_url" not in login
-        found = result(client, login)
-        assert (found["state"], found["name"], found["subject"]) == ("ready", client_id, None)
+        session = result(client, login)
+        assert (session["state"], session["name"], session["subject"]) == ("ready", client_id, None)
         seen: set[str] = set()
         until(lambda: len(added(seen, client.token("robot").access_token)) >= 3)
         assert record(client, "robot")["renewal"] in ("idle", "running")
@@ -439,7 +439,7 @@ def test_a_client_gets_tokens_of_its_own(client_id: str, start_provider: Callabl
 # ---- what is kept
 
 
-def test_what_came_of_a_login_is_there_after_a_crash(provider: OpenIDProvider) -> None:
+def test_the_session_of_a_login_is_there_after_a_crash(provider: OpenIDProvider) -> None:
     service = CREDENTIALS["service-app"]
     accounts = {
         "work": account(provider, **ANY),

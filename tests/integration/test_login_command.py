@@ -95,7 +95,7 @@ def test_an_agent_that_was_started_outlives_the_terminal(alone: AgentProcess, pr
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
-def test_an_agent_that_cannot_start_says_why(alone: AgentProcess, provider: OpenIDProvider) -> None:
+def test_an_agent_that_cannot_start_prints_the_reason(alone: AgentProcess, provider: OpenIDProvider) -> None:
     alone.environment["SSL_CERT_FILE"] = str(alone.home / "none.pem")
     done = alone.run("login", "work", *new_account(provider))
     assert done.returncode == 1
@@ -108,11 +108,11 @@ def test_a_new_account_that_is_wrong_is_corrected_by_another_login(
 ) -> None:
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
     done = agent.run("login", "new", "--issuer", wrong, "--client-id", "native-app", "--redirect-port", "0")
-    said = " ".join(done.stderr.split())
+    output = " ".join(done.stderr.split())
     assert done.returncode == 1
-    assert f"says that its issuer is '{provider.issuer}'" in said
-    assert "correct its issuer, in the configuration or by --issuer, and log in: auth-agent login new" in said
-    assert "try again" not in said
+    assert f"says that its issuer is '{provider.issuer}'" in output
+    assert "correct its issuer, in the configuration or by --issuer, and log in: auth-agent login new" in output
+    assert "try again" not in output
     with at_terminal(agent, "login", "new", "--issuer", provider.issuer) as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0
@@ -132,7 +132,7 @@ def test_a_browser_is_opened(agent: AgentProcess, provider: OpenIDProvider) -> N
         assert "Logged in to work" in terminal.shown
 
 
-def test_where_none_opens_the_address_is_shown(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_without_a_browser_the_address_is_printed(agent: AgentProcess, provider: OpenIDProvider) -> None:
     browser_that_runs(agent, "sys.exit(3)")
     with at_terminal(agent, "login", "work") as terminal:
         address = terminal.until(ADDRESS)[0]
@@ -175,7 +175,7 @@ def test_a_pasted_address_is_taken_and_not_shown(agent: AgentProcess, provider: 
         assert code[1] not in terminal.raw
 
 
-def test_what_is_wrong_is_told_and_nothing_changed(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_mistake_is_reported_and_nothing_is_changed(agent: AgentProcess, provider: OpenIDProvider) -> None:
     with agent.client() as client:
         with at_terminal(agent, "login") as terminal:
             provider.enter(terminal.until(ADDRESS)[0])
@@ -311,7 +311,7 @@ def test_an_account_that_was_changed_for_a_login_that_failed_is_as_before(
     assert "openid email offline_access" in agent.config.read_text()
 
 
-def test_a_session_s_account_is_not_given_to_another_client(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_an_account_with_a_session_keeps_its_client(agent: AgentProcess, provider: OpenIDProvider) -> None:
     with at_terminal(agent, "login") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0
@@ -338,7 +338,7 @@ def test_a_session_s_account_is_not_given_to_another_client(agent: AgentProcess,
         (("login", "a b", "--issuer", "https://id.example", "--client-id", "x"), 1, "a b"),
     ],
 )
-def test_what_is_asked_wrongly_is_told_and_changes_nothing(
+def test_wrong_usage_is_an_error_and_changes_nothing(
     arguments: tuple[str, ...], code: int, said: str, agent: AgentProcess
 ) -> None:
     before = agent.config.read_text()
@@ -348,7 +348,7 @@ def test_what_is_asked_wrongly_is_told_and_changes_nothing(
     assert agent.config.read_text() == before
 
 
-def test_an_agent_that_reads_another_configuration_is_told(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_an_agent_that_reads_another_configuration_is_an_error(agent: AgentProcess, provider: OpenIDProvider) -> None:
     other = agent.home / "other.toml"
     agent.environment["AUTH_AGENT_CONFIG"] = str(other)
     done = agent.run("login", "new", *new_account(provider))
@@ -391,9 +391,7 @@ def test_a_login_for_another_account_that_comes_to_nothing_leaves_that_as_before
     assert agent.run("reload").stderr == "no account changed\n"
 
 
-def test_what_another_account_was_given_stays_where_the_file_was_changed_meanwhile(
-    agent: AgentProcess, provider: OpenIDProvider
-) -> None:
+def test_keys_that_were_changed_meanwhile_are_not_taken_back(agent: AgentProcess, provider: OpenIDProvider) -> None:
     with at_terminal(agent, "login", "users", *new_account(provider), "--management-for", "work") as terminal:
         terminal.until(ADDRESS)
         agent.config.write_text(f"{agent.config.read_text()}# theirs\n")

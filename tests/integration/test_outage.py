@@ -79,7 +79,7 @@ def test_a_slow_provider_delays_neither_others_nor_a_token_that_is_good(
         assert record(client, "a")["refreshes"] == 1
 
 
-def test_a_lost_reply_within_the_overlap_loses_nothing(start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_a_lost_response_within_the_overlap_loses_nothing(start_provider: Callable[..., OpenIDProvider]) -> None:
     provider = start_provider(access_token_lifetime=3600, overlap=30)
     tokens = provider.login()
     assert tokens.refresh_token is not None
@@ -95,7 +95,9 @@ def test_a_lost_reply_within_the_overlap_loses_nothing(start_provider: Callable[
         assert record(client)["refreshes"] == 2
 
 
-def test_a_reply_lost_without_an_overlap_ends_the_session_and_says_so(client: Agent, provider: OpenIDProvider) -> None:
+def test_a_response_lost_without_an_overlap_ends_the_session_with_the_reason(
+    client: Agent, provider: OpenIDProvider
+) -> None:
     log_in(client, provider)
     provider.fault("drop-after", grant_type="refresh_token")
     with pytest.raises(LoginRequired) as refused:
@@ -138,7 +140,7 @@ def test_a_status_without_a_reason_ends_nothing(status: int, client: Agent, prov
     ],
 )
 @pytest.mark.parametrize("status", [400, 403])
-def test_the_error_decides_whatever_the_status(
+def test_the_error_decides_with_any_http_status(
     error: str, raised: type[Exception], state: str, status: int, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -147,9 +149,9 @@ def test_the_error_decides_whatever_the_status(
     )
     with pytest.raises(raised, match="of the"):
         client.refresh()
-    found = record(client)
-    assert found["state"] == state
-    assert str(found["reason"]) == f"{error}: of the [31m test"
+    result = record(client)
+    assert result["state"] == state
+    assert str(result["reason"]) == f"{error}: of the [31m test"
 
 
 def test_a_session_revoked_at_the_provider_needs_a_login(client: Agent, provider: OpenIDProvider) -> None:
@@ -165,7 +167,7 @@ def test_a_session_revoked_at_the_provider_needs_a_login(client: Agent, provider
 
 
 @pytest.mark.parametrize("lifetime", [0, -5, "soon", [1], None])
-def test_a_lifetime_that_says_nothing_is_assumed_to_be_an_hour(
+def test_a_lifetime_that_is_not_valid_is_assumed_to_be_an_hour(
     lifetime: object, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -183,7 +185,7 @@ def test_a_lifetime_as_a_text_or_beyond_reason_is_understood(
     assert least < client.refresh().expires_at - time.time() < most
 
 
-def test_a_reply_without_end_is_cut_off(client: Agent, provider: OpenIDProvider) -> None:
+def test_an_endless_response_is_cut_off(client: Agent, provider: OpenIDProvider) -> None:
     log_in(client, provider)
     provider.fault("huge", times=3, grant_type="refresh_token")
     with pytest.raises(Unavailable, match="more than"):

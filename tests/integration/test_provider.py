@@ -38,10 +38,10 @@ async def speaking_to(issuer: str) -> AsyncGenerator[HttpProvider]:
 
 
 def refresh_token(provider: OpenIDProvider) -> Secret:
-    found = provider.login().refresh_token
-    assert found is not None
+    result = provider.login().refresh_token
+    assert result is not None
     provider.reset()
-    return Secret(found)
+    return Secret(result)
 
 
 async def refreshed(provider: OpenIDProvider) -> TokenResponse | Failure:
@@ -68,7 +68,7 @@ async def test_the_metadata_is_looked_up_once_however_many_ask_at_once(provider:
 
 
 @pytest.mark.parametrize("mode", ["drop-before", "drop-after", "half", "huge"])
-async def test_what_was_sent_and_not_answered_in_full_is_lost(mode: FaultMode, provider: OpenIDProvider) -> None:
+async def test_a_request_without_a_complete_response_is_lost(mode: FaultMode, provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     provider.fault(mode)
     async with speaking_to(provider.issuer) as speaking:
@@ -76,7 +76,7 @@ async def test_what_was_sent_and_not_answered_in_full_is_lost(mode: FaultMode, p
 
 
 @pytest.mark.parametrize("mode", ["drip", "delay"])
-async def test_an_answer_that_takes_too_long_is_lost_however_it_comes(
+async def test_a_response_that_takes_too_long_is_lost_however_it_comes(
     mode: FaultMode, provider: OpenIDProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = refresh_token(provider)
@@ -147,7 +147,7 @@ async def test_no_redirect_takes_a_refresh_token_elsewhere(status: int, provider
 @pytest.mark.parametrize(
     "location", ["https://xn--0.example/", "http:elsewhere", "https://[::1", "https://\u2028/", ""]
 )
-async def test_a_redirect_to_what_is_no_address_is_a_redirect_like_any_other(
+async def test_a_redirect_to_an_invalid_url_is_a_redirect_like_any_other(
     location: str, provider: OpenIDProvider
 ) -> None:
     token = refresh_token(provider)

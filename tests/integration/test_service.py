@@ -38,7 +38,7 @@ class Manager:
     def close(self) -> None:
         self._socket.close()
 
-    def told(self) -> str:
+    def next_message(self) -> str:
         """The next thing that it is told, waiting for it; a status, which is for people, does not count."""
         while (message := self._socket.recv(1000).decode()).startswith("STATUS="):
             pass
@@ -72,8 +72,8 @@ def queued(agent: AgentProcess) -> "closing[Link]":
 
 def hello(link: Link) -> dict[str, object]:
     """What the agent says of itself, when it comes to that connection."""
-    said: dict[str, object] = finish(link.call(Call("hello", {}))).value
-    return said
+    hello: dict[str, object] = finish(link.call(Call("hello", {}))).value
+    return hello
 
 
 def agent_id(agent: AgentProcess) -> object:
@@ -136,7 +136,7 @@ def test_status_tells_where_the_socket_is_and_not_where_it_would_have_been(servi
         ("an open directory", "DirectoryMode=0700"),
     ],
 )
-def test_a_socket_that_cannot_be_served_is_told_with_what_to_do(wrong: str, said: str, service: AgentProcess) -> None:
+def test_a_socket_that_cannot_be_served_is_an_error_with_a_remedy(wrong: str, said: str, service: AgentProcess) -> None:
     if wrong == "datagrams":
         passed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     elif wrong == "TCP":
@@ -196,34 +196,34 @@ def manager(request: pytest.FixtureRequest, agent: AgentProcess) -> Generator[Ma
         yield one
 
 
-def test_it_tells_that_it_is_ready_that_it_reloads_and_that_it_stops(manager: Manager, agent: AgentProcess) -> None:
+def test_the_manager_is_notified_of_ready_reloading_and_stopping(manager: Manager, agent: AgentProcess) -> None:
     agent.spawn()
-    assert manager.told() == "READY=1"
+    assert manager.next_message() == "READY=1"
     assert agent_id(agent)
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     agent.process.send_signal(signal.SIGHUP)
-    reloading, _, microseconds = manager.told().partition("\nMONOTONIC_USEC=")
+    reloading, _, microseconds = manager.next_message().partition("\nMONOTONIC_USEC=")
     assert reloading == "RELOADING=1"
     assert before <= int(microseconds) * 1000 + 999 <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) + 999
-    assert manager.told() == "READY=1"
+    assert manager.next_message() == "READY=1"
     agent.config.write_text("nonsense")
     agent.process.send_signal(signal.SIGHUP)
-    assert manager.told().startswith("RELOADING=1\n")
-    assert manager.told() == "READY=1"
+    assert manager.next_message().startswith("RELOADING=1\n")
+    assert manager.next_message() == "READY=1"
     assert agent.terminate() == 0
-    assert manager.told() == "STOPPING=1"
+    assert manager.next_message() == "STOPPING=1"
 
 
 def test_it_tells_nothing_of_a_restart_but_that_it_is_ready_again(manager: Manager, agent: AgentProcess) -> None:
     agent.spawn()
-    assert manager.told() == "READY=1"
+    assert manager.next_message() == "READY=1"
     assert agent.run("restart").returncode == 0
-    assert manager.told() == "READY=1"
+    assert manager.next_message() == "READY=1"
     assert agent.terminate() == 0
-    assert manager.told() == "STOPPING=1"
+    assert manager.next_message() == "STOPPING=1"
 
 
-def test_a_manager_that_does_not_listen_is_no_reason_not_to_serve(agent: AgentProcess) -> None:
+def test_an_agent_serves_though_its_manager_does_not_listen(agent: AgentProcess) -> None:
     agent.terminate()
     agent.environment["NOTIFY_SOCKET"] = str(agent.home / "nobody")
     agent.start()
@@ -267,7 +267,7 @@ def test_a_restart_keeps_what_it_was_started_with() -> None:
         assert seen() == before
 
 
-def test_a_restart_of_sessions_in_memory_is_refused_unless_it_is_meant(
+def test_a_restart_that_would_lose_sessions_needs_force(
     agent: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -288,8 +288,8 @@ def test_a_refresh_in_flight_is_finished_before_a_restart_and_nobody_else_comes_
     log_in(client, provider)
     provider.reset()
     provider.fault("delay-after", ms=3000, grant_type="refresh_token")
-    answers: list[str] = []
-    waiting = threading.Thread(target=lambda: answers.append(client.refresh().access_token))
+    responses: list[str] = []
+    waiting = threading.Thread(target=lambda: responses.append(client.refresh().access_token))
     waiting.start()
     until(lambda: provider.count(provider.token_path))
     restarting: list[int] = []
@@ -298,7 +298,7 @@ def test_a_refresh_in_flight_is_finished_before_a_restart_and_nobody_else_comes_
     until(lambda: agent.logged("stopping signal=SIGUSR1"))
     assert "another agent listens" in agent.run("run").stderr
     waiting.join()
-    assert provider.userinfo(answers[0]).status_code == 200
+    assert provider.userinfo(responses[0]).status_code == 200
     asking.join()
     assert restarting == [0]
     assert [row.succeeded for row in provider.ledger().values()] == [1]
@@ -332,7 +332,7 @@ def test_a_signal_to_end_that_meets_the_new_agent_at_its_very_beginning_ends_it(
     assert not agent.answers()
 
 
-def test_restarts_that_are_asked_for_at_any_moment_kill_nobody(agent: AgentProcess) -> None:
+def test_restarts_at_any_moment_kill_no_agent(agent: AgentProcess) -> None:
     def asked_often_enough() -> bool:
         agent.process.send_signal(signal.SIGUSR1)
         agent.process.send_signal(signal.SIGHUP)
@@ -381,7 +381,7 @@ def test_a_restarted_service_has_its_socket_still(service: AgentProcess) -> None
         assert hello(link)["pid"] == service.process.pid
 
 
-def test_a_restart_that_could_not_serve_again_is_refused_and_the_agent_goes_on(
+def test_a_restart_that_could_not_serve_again_is_refused_and_the_agent_continues(
     provider: OpenIDProvider,
 ) -> None:
     with AgentProcess({"work": account(provider)}) as agent:
@@ -427,7 +427,7 @@ def test_a_restart_without_its_program_is_refused(provider: OpenIDProvider) -> N
         assert agent.answers()
 
 
-def test_a_restart_that_fails_is_told_by_both(provider: OpenIDProvider) -> None:
+def test_a_failed_restart_is_reported_by_agent_and_command(provider: OpenIDProvider) -> None:
     # An interpreter that is there, and is none.
     with AgentProcess({"work": account(provider)}, command=launched("sys.executable = '/'")) as agent:
         done = agent.run("restart")

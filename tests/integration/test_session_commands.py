@@ -124,7 +124,7 @@ def test_a_profile_is_fetched_once_for_everybody(agent: AgentProcess, provider: 
     assert provider.count(provider.paths["userinfo"]) == 1
 
 
-def test_a_profile_that_cannot_be_fetched_is_the_id_token_s_and_says_so(
+def test_a_profile_that_cannot_be_fetched_is_the_id_token_s_and_marked_stale(
     agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     provider.fault("drop-before", route=provider.paths["userinfo"], times=None)
@@ -169,7 +169,7 @@ def test_a_token_for_another_api_is_printed_by_the_same_login(agent: AgentProces
 # ---- user and metadata
 
 
-def test_a_user_is_told_whole_or_by_its_fields(managed: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_user_is_printed_whole_or_by_fields(managed: AgentProcess, provider: OpenIDProvider) -> None:
     assert told(managed, "user", "work", "--json") == provider.user(ALICE)
     assert told(managed, "user", "--json", "--field", "email", "--field", "logins_count").keys() == {
         "email",
@@ -182,17 +182,15 @@ def test_a_user_is_told_whole_or_by_its_fields(managed: AgentProcess, provider: 
     assert "none of these fields" in done.stderr
 
 
-def test_without_a_login_for_the_api_the_command_that_makes_one_is_told_and_works(
-    agent: AgentProcess, provider: OpenIDProvider
-) -> None:
+def test_without_a_login_for_the_api_the_remedy_s_command_works(agent: AgentProcess, provider: OpenIDProvider) -> None:
     done = agent.run("metadata", "set", "work", "country=Canada")
     assert (done.returncode, done.stdout) == (1, "")
-    found = re.search(r"auth-agent (login work\.users .*)", done.stderr)
-    assert found, done.stderr
+    result = re.search(r"auth-agent (login work\.users .*)", done.stderr)
+    assert result, done.stderr
     with at_terminal(agent, "metadata", "get") as terminal:
         assert terminal.end() == 1
-        assert f"\n    {found[0]}\n" in terminal.shown  # whole, to be copied
-    with at_terminal(agent, *shlex.split(found[1]), "--redirect-port", "0") as terminal:
+        assert f"\n    {result[0]}\n" in terminal.shown  # whole, to be copied
+    with at_terminal(agent, *shlex.split(result[1]), "--redirect-port", "0") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0, terminal.shown
     assert told(agent, "metadata", "set", "work", "country=Canada") == {"country": "Canada"}
@@ -272,7 +270,7 @@ def test_metadata_steers_no_terminal_and_reaches_a_program_as_it_is(managed: Age
         (("get", "wrk", "a"), 1, "did you mean work?"),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_sent(
+def test_mistakes_are_reported_and_nothing_is_sent(
     arguments: tuple[str, ...], code: int, said: str, managed: AgentProcess, provider: OpenIDProvider
 ) -> None:
     done = managed.run("metadata", *arguments)
@@ -294,7 +292,7 @@ def test_another_provider_than_auth0_is_named(start_provider: Callable[..., Open
 # ---- logout
 
 
-def test_a_logout_says_what_came_of_it(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_logout_prints_its_result(agent: AgentProcess, provider: OpenIDProvider) -> None:
     done = agent.run("logout")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "work: logged out; its refresh token was revoked at the provider\n"
@@ -313,7 +311,9 @@ def test_a_session_that_is_kept_lives_on_at_the_provider(agent: AgentProcess, pr
     assert agent.run("token").returncode == 4
 
 
-def test_offline_a_session_is_forgotten_and_the_logout_says_so(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_an_offline_logout_forgets_the_session_and_reports_that_it_was_not_revoked(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
     provider.fault("drop-before", route=None, times=None)
     done = agent.run("logout")
     assert done.returncode == 0
@@ -332,7 +332,7 @@ def test_all_are_logged_out(managed: AgentProcess) -> None:
     assert (again.returncode, again.stderr) == (0, "Nobody is logged in.\n")
 
 
-def test_a_logout_of_all_goes_on_after_a_failure_and_ends_with_the_worst() -> None:
+def test_a_logout_of_all_continues_after_a_failure_and_exits_with_the_worst_code() -> None:
     records = [{"account": name, "state": "ready", "renewal": "idle"} for name in ("a", "b", "c")]
     with AgentProcess(started=False) as place:
         place.socket.parent.mkdir(mode=0o700)
@@ -379,7 +379,7 @@ def test_where_no_browser_opens_the_logout_s_address_is_printed(agent: AgentProc
     assert "open this URL in the browser" in done.stderr
 
 
-def test_a_provider_without_a_logout_page_is_told(start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_a_provider_without_a_logout_page_is_reported(start_provider: Callable[..., OpenIDProvider]) -> None:
     provider = start_provider(flavor="plain")
     provider.fault("merge", route="/.well-known/openid-configuration", times=None, unset=["end_session_endpoint"])
     with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
@@ -397,7 +397,7 @@ def test_a_provider_without_a_logout_page_is_told(start_provider: Callable[..., 
         (("a b",), 2, "account must be"),
     ],
 )
-def test_what_is_to_be_logged_out_wrongly_is_told(
+def test_wrong_usage_of_logout_is_an_error(
     arguments: tuple[str, ...], code: int, said: str, agent: AgentProcess, client: Agent
 ) -> None:
     done = agent.run("logout", *arguments)
@@ -418,7 +418,7 @@ def test_a_logout_without_a_default_asks_which_one(managed: AgentProcess, provid
 
 
 @pytest.mark.parametrize(("seconds", "mark"), [(7 * 86_400, "●"), (3600, "▲")])
-def test_a_session_that_the_provider_ends_says_when(
+def test_a_session_that_the_provider_ends_shows_when(
     seconds: int, mark: str, agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     provider.fault("merge", grant_type="refresh_token", set={"refresh_token_expires_in": seconds})

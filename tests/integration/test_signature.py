@@ -64,22 +64,22 @@ async def test_the_process_ends_with_the_check_and_leaves_nothing_open() -> None
 
 
 async def test_several_at_a_time_are_checked_one_after_the_other() -> None:
-    most, found = 0, list[str | None]()
+    most, result = 0, list[str | None]()
     async with started() as signatures, anyio.create_task_group() as tasks:
 
         async def check(its_token: Secret) -> None:
-            found.append(await signatures.problem(its_token, KEYS))
+            result.append(await signatures.problem(its_token, KEYS))
 
         for number in range(4):
             tasks.start_soon(check, token() if number % 2 else token(ECKey.generate_key("P-256")))
-        while len(found) < 4:
+        while len(result) < 4:
             most = max(most, len(children()))
             await anyio.sleep(0.01)
-    assert sorted(found, key=str) == [None, None, WRONG, WRONG]
+    assert sorted(result, key=str) == [None, None, WRONG, WRONG]
     assert most == 1
 
 
-async def test_a_process_that_dies_is_no_good_signature_and_the_next_check_has_another() -> None:
+async def test_a_worker_that_dies_verifies_nothing_and_the_next_check_has_another() -> None:
     async with started() as signatures:
         failures: list[str] = []
 
@@ -92,12 +92,12 @@ async def test_a_process_that_dies_is_no_good_signature_and_the_next_check_has_a
             tasks.start_soon(check)
             await comes(children)
             os.kill(children()[0], signal.SIGKILL)
-        (said,) = failures
-        assert said.startswith("the ID token's signature can't be checked: the worker process failed: ")
+        (message,) = failures
+        assert message.startswith("the ID token's signature can't be checked: the worker process failed: ")
         assert await signatures.problem(token(), KEYS) is None
 
 
-async def test_a_check_that_was_called_off_says_nothing_to_the_next() -> None:
+async def test_the_result_of_a_cancelled_check_is_not_taken_for_the_next() -> None:
     async with started() as signatures:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(signatures.problem, token(), KEYS)
@@ -106,9 +106,7 @@ async def test_a_check_that_was_called_off_says_nothing_to_the_next() -> None:
         assert await signatures.problem(token(ECKey.generate_key("P-256")), KEYS) == WRONG
 
 
-async def test_where_no_process_can_be_started_nothing_is_said_of_the_signature(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_a_worker_the_signature_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
     async with started() as signatures:
         before = descriptors()
@@ -118,7 +116,7 @@ async def test_where_no_process_can_be_started_nothing_is_said_of_the_signature(
 
 
 @pytest.mark.parametrize("answer", ["{}", '{"result": false}', '{"result": 7}', '{"failure": "failed", "text": "x"}'])
-async def test_what_is_no_answer_is_no_good_signature(
+async def test_an_invalid_response_of_the_worker_verifies_nothing(
     answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = tmp_path / "python"

@@ -353,14 +353,14 @@ def run_until_logged_out(world: World, snippet: Snippet, library: str, expected:
         extras.append("trio")
     with world.begun(program, *extras) as process:
         assert process.stdout is not None
-        said = ""
+        output = ""
         if expected:
-            while "ready" not in said and (line := process.stdout.readline()):
-                said += line
-            assert world.shell("auth-agent logout work").returncode == 0, said
-        said += process.stdout.read()
-        assert process.wait(PATIENCE) == 0, f"{snippet}:\n{said}"
-    assert re.fullmatch(expected, said), f"{snippet}: {said}"
+            while "ready" not in output and (line := process.stdout.readline()):
+                output += line
+            assert world.shell("auth-agent logout work").returncode == 0, output
+        output += process.stdout.read()
+        assert process.wait(PATIENCE) == 0, f"{snippet}:\n{output}"
+    assert re.fullmatch(expected, output), f"{snippet}: {output}"
     if expected:
         assert world.shell("auth-agent login work").returncode == 0
 

@@ -99,13 +99,13 @@ open("child", "w").write(str(child))
     assert row["pid"] == int((agent.home / "child").read_text())
 
 
-def test_arguments_are_not_told(agent: AgentProcess) -> None:
+def test_arguments_of_programs_are_not_shown(agent: AgentProcess) -> None:
     run(agent, script(agent, "careless", TAKE), "--password", "canary-of-an-argument")
     assert "canary" not in agent.run("status", "--clients", "--json").stdout
     assert "canary" not in agent.log
 
 
-def test_accounts_are_told_apart(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
+def test_accounts_are_counted_separately(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
     log_in(client, provider, "home")
     client.token("work")
     client.profile("home")

@@ -99,8 +99,8 @@ def entry(text: str) -> Secret:
 
 
 async def text(store: Store, account: str = "work") -> object:
-    found = await store.read(account)
-    return None if found is None else parse_object(found.reveal())["text"]
+    result = await store.read(account)
+    return None if result is None else parse_object(result.reveal())["text"]
 
 
 async def test_a_read_without_an_entry_returns_none(store: Store) -> None:
@@ -166,17 +166,17 @@ async def test_the_next_agent_may_write_and_delete_before_it_reads(place: Place)
 
 
 async def test_calls_from_many_tasks_do_not_disturb_each_other(store: Store) -> None:
-    found: dict[str, object] = {}
+    result: dict[str, object] = {}
 
     async def one(name: str) -> None:
         for number in range(2):
             await store.write(name, entry(f"{name} {number}"))
-        found[name] = await text(store, name)
+        result[name] = await text(store, name)
 
     async with anyio.create_task_group() as tasks:
         for name in ACCOUNTS:
             tasks.start_soon(one, name)
-    assert found == {name: f"{name} 1" for name in ACCOUNTS}
+    assert result == {name: f"{name} 1" for name in ACCOUNTS}
     for name in ACCOUNTS:
         await store.delete(name)
 
@@ -251,8 +251,8 @@ async def another(directory: Path, slots: int = 2) -> AsyncGenerator[KeyringStor
 
 def slot_of(keyring: KeyringSession, what: str) -> str:
     """Which slot has that text."""
-    (found,) = [name for name in ("work", "work/1") if f'"text": "{what}"' in (keyring.read(name) or "")]
-    return found
+    (result,) = [name for name in ("work", "work/1") if f'"text": "{what}"' in (keyring.read(name) or "")]
+    return result
 
 
 async def test_two_slots_are_written_alternately(slots: KeyringStore, keyring: KeyringSession) -> None:

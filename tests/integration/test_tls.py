@@ -51,7 +51,7 @@ def test_an_authority_that_nobody_named_is_not_trusted(provider: OpenIDProvider)
 
 
 @pytest.mark.parametrize("what", ["nothing", "a directory", "no certificate"])
-def test_an_ssl_cert_file_that_is_none_is_an_error(what: str, tmp_path: Path) -> None:
+def test_an_ssl_cert_file_that_is_not_a_file_is_an_error(what: str, tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     if what == "a directory":
         file.mkdir()

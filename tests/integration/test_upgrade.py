@@ -247,7 +247,7 @@ def test_a_restart_into_the_new_version_costs_no_login(
         for pid in workers_of(agent.process.pid):
             os.kill(pid, signal.SIGKILL)
         refresh_all(agent, provider)
-        served, told, requests = tokens(client), sessions(client), provider.count(provider.token_path)
+        served, message, requests = tokens(client), sessions(client), provider.count(provider.token_path)
         assert client.hello()["version"] == FIRST
 
         done = machine.run(command, "restart")
@@ -260,7 +260,7 @@ def test_a_restart_into_the_new_version_costs_no_login(
         # From the keyring, and without the provider.
         assert tokens(client) == served
         assert program("home") == served["home"]
-        assert told_before(sessions(client), told) == told
+        assert told_before(sessions(client), message) == message
         assert provider.count(provider.token_path) == requests
 
         refresh_all(agent, provider)
@@ -420,8 +420,8 @@ def test_a_keyring_that_the_first_version_used_is_waited_for(provider: OpenIDPro
 
             def store() -> dict[str, Any]:
                 about: Any = client.status()["agent"]
-                found: dict[str, Any] = about["store"]
-                return found
+                result: dict[str, Any] = about["store"]
+                return result
 
             until(lambda: store()["problem"])
             assert store()["state"] == "failing"

@@ -60,8 +60,8 @@ def log_in(user: UserManager, provider: OpenIDProvider) -> None:
 
 
 def record(user: UserManager) -> dict[str, object]:
-    (found,) = json.loads(user.output("auth-agent", "status", "work", "--json"))["accounts"]
-    return dict(found)
+    (result,) = json.loads(user.output("auth-agent", "status", "work", "--json"))["accounts"]
+    return dict(result)
 
 
 def pid_of(user: UserManager) -> int:

@@ -103,10 +103,10 @@ def watch_impostor(kind: str, impostor: socket.socket) -> Watching:
 
 def through(records: Records, last: Callable[[Record], object]) -> list[Record]:
     """The records up to one of which that is true."""
-    found: list[Record] = []
-    while not found or not last(found[-1]):
-        found.append(next(records))
-    return found
+    result: list[Record] = []
+    while not result or not last(result[-1]):
+        result.append(next(records))
+    return result
 
 
 def states(records: list[Record]) -> list[tuple[str, str]]:
@@ -142,12 +142,12 @@ def test_only_the_accounts_that_are_named_are_watched(watch: Watching, client: A
     assert {one["account"] for one in changes} == {"home"}
 
 
-def test_what_is_no_name_is_refused(watch: Watching) -> None:
+def test_an_invalid_name_is_refused(watch: Watching) -> None:
     with contextlib.closing(watch(["no name"])) as records, pytest.raises(InvalidRequest):
         next(records)
 
 
-def test_one_text_is_no_list_of_names(agent: AgentProcess) -> None:
+def test_a_string_is_not_a_list_of_names(agent: AgentProcess) -> None:
     for one in (Agent(str(agent.socket)), AsyncAgent(str(agent.socket))):
         with pytest.raises(InvalidRequest):
             one.watch("work")
@@ -172,7 +172,7 @@ def test_who_changes_a_record_changes_only_his_own(watch_impostor: Watching, imp
 
 
 @pytest.mark.parametrize("end", [AgentProcess.terminate, AgentProcess.kill], ids=["SIGTERM", "SIGKILL"])
-def test_after_a_restart_what_differs_is_told(
+def test_after_a_restart_watchers_get_what_differs(
     end: Callable[[AgentProcess], object],
     agent: AgentProcess,
     watch: Watching,
@@ -211,18 +211,18 @@ def test_without_reconnect_a_lost_connection_is_the_end(agent: AgentProcess, wat
         assert list(records) == []
 
 
-def test_who_watches_is_told_of_a_gap_and_of_its_end_before_what_changed(
+def test_a_watcher_is_notified_of_a_gap_and_its_end_before_what_changed(
     watch_impostor: Watching, impostor: socket.socket
 ) -> None:
     work: dict[str, object] = {"account": "work", "state": "ready"}
-    told: list[object] = []
+    changes: list[object] = []
     lives = watched(impostor, [[work]], None, None, [[work], {**work, "state": "expired"}], [[work]])
-    with lives, contextlib.closing(watch_impostor(on_gap=told.append)) as records:
+    with lives, contextlib.closing(watch_impostor(on_gap=changes.append)) as records:
         for _ in range(3):
             record = next(records)
-            told.append(record.state)
+            changes.append(record.state)
     # Of an agent that hung up three times in a row it is told once.
-    assert told == ["ready", True, False, "expired", True, False, "ready"]
+    assert changes == ["ready", True, False, "expired", True, False, "ready"]
 
 
 def test_an_agent_that_comes_back_unsafe_is_not_waited_for(agent: AgentProcess, watch: Watching) -> None:
@@ -234,7 +234,7 @@ def test_an_agent_that_comes_back_unsafe_is_not_waited_for(agent: AgentProcess, 
             next(records)
 
 
-def test_revisions_alone_are_no_news(watch_impostor: Watching, impostor: socket.socket) -> None:
+def test_a_new_revision_alone_is_not_a_change(watch_impostor: Watching, impostor: socket.socket) -> None:
     work: dict[str, object] = {"account": "work", "state": "ready", "revision": 7}
     home: dict[str, object] = {"account": "home", "state": "ready", "revision": 3}
     gone: dict[str, object] = {**home, "state": "expired", "revision": 1}
@@ -248,8 +248,8 @@ def test_revisions_alone_are_no_news(watch_impostor: Watching, impostor: socket.
         [[work, gone]],
     )
     with lives, contextlib.closing(watch_impostor()) as records:
-        told = states([next(records) for _ in range(6)])
-    assert told == [
+        changes = states([next(records) for _ in range(6)])
+    assert changes == [
         ("work", "ready"),
         ("home", "ready"),
         ("work", "expired"),
@@ -259,14 +259,14 @@ def test_revisions_alone_are_no_news(watch_impostor: Watching, impostor: socket.
     ]
 
 
-def test_who_is_told_to_come_back_does_and_who_comes_first_is_told_why_not(
+def test_a_watcher_that_was_disconnected_retries_but_the_first_connection_raises(
     watch_impostor: Watching, impostor: socket.socket
 ) -> None:
     full = Connection().closing("there are too many connections; try again", "unavailable")
-    told: dict[str, object] = {"account": "work", "revision": 1}
-    lives = watched(impostor, [[told], full], [[told], {**told, "state": "ready"}])
+    changes: dict[str, object] = {"account": "work", "revision": 1}
+    lives = watched(impostor, [[changes], full], [[changes], {**changes, "state": "ready"}])
     with lives, contextlib.closing(watch_impostor()) as records:
-        assert [next(records), next(records)] == [told, {**told, "state": "ready"}]
+        assert [next(records), next(records)] == [changes, {**changes, "state": "ready"}]
     server = threading.Thread(target=lambda: hang_up(impostor, full))
     server.start()
     with contextlib.closing(watch_impostor()) as records, pytest.raises(Unavailable):
@@ -282,7 +282,7 @@ def hang_up(server: socket.socket, last_words: bytes) -> None:
 
 
 @pytest.mark.parametrize("snapshot", [["work"], [{"state": "ready"}], {"account": "work"}])
-def test_what_are_no_records_is_not_taken_for_some(
+def test_an_invalid_list_of_records_is_refused(
     snapshot: Any, watch_impostor: Watching, impostor: socket.socket
 ) -> None:
     lives = watched(impostor, [snapshot])
@@ -300,7 +300,7 @@ class Pausing(Blocking):
         self.pauses.append(seconds)
 
 
-def test_an_agent_that_hangs_up_at_once_is_asked_less_and_less_often(impostor: socket.socket) -> None:
+def test_an_agent_that_hangs_up_at_once_is_called_less_and_less_often(impostor: socket.socket) -> None:
     record: dict[str, object] = {"account": "work"}
     waits = Pausing()
     with watched(impostor, *[None] * 7, [[record]], None, [[record], {"account": "home"}]):
@@ -310,7 +310,7 @@ def test_an_agent_that_hangs_up_at_once_is_asked_less_and_less_often(impostor: s
     assert waits.pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 2.0]
 
 
-def test_an_agent_that_was_there_for_a_while_is_soon_asked_again(
+def test_an_agent_that_was_there_for_a_while_is_soon_called_again(
     impostor: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record: dict[str, object] = {"account": "work"}
@@ -377,12 +377,12 @@ async def test_a_watch_that_is_cancelled_closes_its_connection(agent: AgentProce
 
         async def follow() -> None:
             async for record in watch:
-                told[str(record["account"])] = record
+                changes[str(record["account"])] = record
 
-        told: dict[str, dict[str, object]] = {}
+        changes: dict[str, dict[str, object]] = {}
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow)
-            await anyio.to_thread.run_sync(until, lambda: len(told) == 2)
+            await anyio.to_thread.run_sync(until, lambda: len(changes) == 2)
             await anyio.wait_all_tasks_blocked()
             with pytest.raises(RuntimeError):
                 await watch.aclose()
@@ -393,20 +393,20 @@ async def test_a_watch_that_is_cancelled_closes_its_connection(agent: AgentProce
 
 @pytest.mark.anyio
 async def test_a_watch_is_one_task_among_others(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
-    told: list[dict[str, object]] = []
+    changes: list[dict[str, object]] = []
 
     async def follow(asynchronous: AsyncAgent) -> None:
         async for record in asynchronous.watch(["work"]):
-            told.append(record)
+            changes.append(record)
             if record["refreshes"] == 1:
                 return
 
     log_in(client, provider)
     async with AsyncAgent(str(agent.socket)) as asynchronous, anyio.create_task_group() as tasks:
         tasks.start_soon(follow, asynchronous)
-        await anyio.to_thread.run_sync(until, lambda: told)
+        await anyio.to_thread.run_sync(until, lambda: changes)
         await asynchronous.refresh("work")
-    assert [told[0]["refreshes"], told[-1]["refreshes"]] == [0, 1]
+    assert [changes[0]["refreshes"], changes[-1]["refreshes"]] == [0, 1]
 
 
 def test_a_blocking_watch_can_be_interrupted(agent: AgentProcess, client: Agent) -> None:
@@ -438,8 +438,8 @@ def test_a_forked_child_watches_over_a_connection_of_its_own(
     if child == 0:  # no pytest in here: whatever happens, this process ends
         code = 1
         try:
-            told = through(records, lambda one: one["refreshes"] == 1 and one["renewal"] == "idle")
-            os.write(writing, str(len(told)).encode())
+            changes = through(records, lambda one: one["refreshes"] == 1 and one["renewal"] == "idle")
+            os.write(writing, str(len(changes)).encode())
             code = len(gaps)  # to fork is not one
         finally:
             os._exit(code)
@@ -447,15 +447,15 @@ def test_a_forked_child_watches_over_a_connection_of_its_own(
     client.refresh("work")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert int(os.read(reading, 10)) >= 1
-    told = through(records, lambda one: one["refreshes"] == 1 and one["renewal"] == "idle")
-    assert "running" in {one["renewal"] for one in told}
+    changes = through(records, lambda one: one["refreshes"] == 1 and one["renewal"] == "idle")
+    assert "running" in {one["renewal"] for one in changes}
     records.close()
     os.close(reading)
     os.close(writing)
     assert agent.process.poll() is None
 
 
-def test_without_reconnect_a_forked_child_is_told_that_it_has_none(watch: Watching) -> None:
+def test_without_reconnect_a_forked_child_gets_an_error(watch: Watching) -> None:
     records = watch(["work"], reconnect=False)
     next(records)
     child = os.fork()

@@ -48,8 +48,8 @@ async def started(place: Path) -> AsyncGenerator[Worker]:
 
 
 async def read(worker: Worker, username: str, limit: float = PATIENCE) -> object:
-    answer = await worker.call("read", limit, backend=BACKEND, service="auth-agent", username=username)
-    return answer.get("result", answer)
+    response = await worker.call("read", limit, backend=BACKEND, service="auth-agent", username=username)
+    return response.get("result", response)
 
 
 async def write(worker: Worker, username: str, password: str, limit: float = PATIENCE) -> object:
@@ -60,7 +60,7 @@ async def write(worker: Worker, username: str, password: str, limit: float = PAT
 
 def workers_of(parent: int) -> list[int]:
     """That process's worker processes, zombies included."""
-    found: list[int] = []
+    result: list[int] = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             stat = (directory / "stat").read_text()
@@ -69,8 +69,8 @@ def workers_of(parent: int) -> list[int]:
             continue  # it has just ended
         state, its_parent = stat.rpartition(")")[2].split()[:2]
         if int(its_parent) == parent and (state == "Z" or b"auth_agent.worker" in command):
-            found.append(int(directory.name))
-    return found
+            result.append(int(directory.name))
+    return result
 
 
 def children() -> list[int]:
@@ -126,7 +126,7 @@ async def test_one_process_does_one_call_after_the_other(place: Path) -> None:
         assert children() == [worker.pid]
 
 
-async def test_a_failure_is_printable_and_the_process_goes_on(place: Path) -> None:
+async def test_a_failure_is_printable_and_the_process_continues(place: Path) -> None:
     async with started(place) as worker:
         assert await read(worker, "failing") == {"failure": "failed", "text": "it  [31mfails"}
         pid = worker.pid
@@ -194,7 +194,7 @@ async def test_a_process_that_ended_between_two_calls_is_replaced(place: Path) -
         assert children() == [worker.pid]
 
 
-async def test_the_response_to_a_cancelled_call_is_not_given_to_the_next(place: Path) -> None:
+async def test_the_response_to_a_cancelled_call_is_not_taken_for_the_next(place: Path) -> None:
     async with started(place) as worker:
         await write(worker, "slow", "the slow one's")
         await write(worker, "work", "the next one's")
@@ -217,20 +217,20 @@ async def test_a_cancelled_write_is_completed_before_the_next_call(place: Path) 
             await comes((place / "begun").exists)
             tasks.cancel_scope.cancel()
         assert not kept(place).exists()
-        answers: list[object] = []
+        responses: list[object] = []
 
         async def next_call() -> None:
-            answers.append(await read(worker, "work"))
+            responses.append(await read(worker, "work"))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(next_call)
             await comes(lambda: len(children()) == 2)
             thaw(place)
-        assert answers == ["the text"]
+        assert responses == ["the text"]
 
 
 async def test_a_new_agents_worker_waits_for_the_old_agents_worker(place: Path) -> None:
-    answers: list[object] = []
+    responses: list[object] = []
     async with started(place) as first, anyio.create_task_group() as tasks:
         freeze(place)
         tasks.start_soon(write, first, "work", "the first one's")
@@ -238,17 +238,17 @@ async def test_a_new_agents_worker_waits_for_the_old_agents_worker(place: Path) 
         second = Worker(KEYRING, place / "worker.lock")
 
         async def call() -> None:
-            answers.append(await read(second, "work"))
+            responses.append(await read(second, "work"))
             await second.kill()
 
         tasks.start_soon(call)
         await comes(lambda: second.pid is not None)
         thaw(place)
         await comes(kept(place).exists)
-        assert answers == []  # the first one has its turn as long as it lives
+        assert responses == []  # the first one has its turn as long as it lives
         await first.release()
-        await comes(lambda: answers)
-    assert answers == ["the first one's"]
+        await comes(lambda: responses)
+    assert responses == ["the first one's"]
 
 
 @pytest.mark.parametrize("call", ["nonsense", "read"])
@@ -259,7 +259,7 @@ async def test_an_invalid_call_is_an_error_and_the_next_call_works(call: str, pl
         assert await read(worker, "nobody") is None
 
 
-async def test_the_purpose_decides_the_calls_whatever_the_lock(place: Path) -> None:
+async def test_the_purpose_decides_the_calls_with_and_without_a_lock(place: Path) -> None:
     async with started(place) as keyring:
         with pytest.raises(WorkerError):
             await keyring.call("verify", PATIENCE, token="opaque", keys="{}")
@@ -268,8 +268,8 @@ async def test_the_purpose_decides_the_calls_whatever_the_lock(place: Path) -> N
     with pytest.raises(WorkerError):
         await write(worker, "work", "text")
     assert not kept(place).exists()
-    answer = await worker.call("verify", PATIENCE, token="opaque", keys="{}")
-    assert answer == {"result": "the ID token's signature can't be read"}
+    response = await worker.call("verify", PATIENCE, token="opaque", keys="{}")
+    assert response == {"result": "the ID token's signature can't be read"}
     await worker.release()
     assert children() == []
 

@@ -56,18 +56,18 @@ def _lock_hash() -> str:
 
 
 def _machine_node() -> Path | None:
-    found = shutil.which("node")
-    return Path(found) if found and _node_version(found) >= OLDEST_NODE else None
+    result = shutil.which("node")
+    return Path(result) if result and _node_version(result) >= OLDEST_NODE else None
 
 
 @functools.cache
 def _node_version(node: str) -> int:
     """The major version, or 0 when that program doesn't tell."""
     try:
-        told = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=30)
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return 0
-    major = told.stdout.strip().removeprefix("v").partition(".")[0]
+    major = version.stdout.strip().removeprefix("v").partition(".")[0]
     return int(major) if major.isdecimal() else 0
 
 

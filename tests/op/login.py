@@ -105,11 +105,11 @@ def authorize(
     if audience is not None:
         request["audience"] = audience
     callback = walk(http, f"{endpoint}?{urlencode(request, doseq=True)}", user, REDIRECT_URI)
-    answer = {name: values[0] for name, values in parse_qs(urlsplit(callback).query).items()}
-    if answer.get("state") != state or "code" not in answer:
-        message = f"the provider came back without a code: {answer.get('error')}"
+    response = {name: values[0] for name, values in parse_qs(urlsplit(callback).query).items()}
+    if response.get("state") != state or "code" not in response:
+        message = f"the provider came back without a code: {response.get('error')}"
         raise LoginError(message)
-    return Code(answer["code"], verifier)
+    return Code(response["code"], verifier)
 
 
 def _challenge(verifier: str) -> str:
@@ -175,9 +175,9 @@ def deny_device(http: httpx.Client, url: str, user_code: str | None = None) -> N
     """Refuse the device that shows this address."""
     page = _device_question(http, url, user_code)
     form = _form(page)
-    answer = http.post(urljoin(str(page.url), form.action), data=form.inputs | {"abort": "yes"})
-    if _DEVICE_DENIED not in answer.text:
-        raise LoginError(_no("denial", answer))
+    response = http.post(urljoin(str(page.url), form.action), data=form.inputs | {"abort": "yes"})
+    if _DEVICE_DENIED not in response.text:
+        raise LoginError(_no("denial", response))
 
 
 def _device_question(http: httpx.Client, url: str, user_code: str | None) -> httpx.Response:

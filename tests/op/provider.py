@@ -341,13 +341,13 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
 
     def user(self, user: str) -> dict[str, Any] | None:
         """All that the Management API could tell of that user; None for one that was removed."""
-        told: dict[str, Any] | None = self._know(user)["user"]
-        return told
+        fields: dict[str, Any] | None = self._know(user)["user"]
+        return fields
 
     def claims(self, user: str) -> dict[str, Any] | None:
         """All that UserInfo could tell of that user, whatever the scopes; None for one that was removed."""
-        told: dict[str, Any] | None = self._know(user)["claims"]
-        return told
+        fields: dict[str, Any] | None = self._know(user)["claims"]
+        return fields
 
     def change_user(
         self,
@@ -451,8 +451,8 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
 
     def secrets(self) -> dict[str, list[str]]:
         """The secrets that it granted or was shown, by kind: `access_token`, `code_verifier`, `state`, ..."""
-        found: dict[str, list[str]] = self._running.http.get("/__control?secrets").raise_for_status().json()
-        return found
+        result: dict[str, list[str]] = self._running.http.get("/__control?secrets").raise_for_status().json()
+        return result
 
     def count(self, path: str) -> int:
         """How many requests came for that path."""
@@ -575,8 +575,8 @@ def _threads(pid: int) -> str:
     """What each thread of a process waits for, as Linux tells it."""
     lines: list[str] = []
     for task in Path(f"/proc/{pid}/task").glob("*"):
-        told = [(task / name).read_text().strip() for name in ("comm", "wchan", "syscall", "schedstat")]
-        lines.append(" ".join(told))
+        fields = [(task / name).read_text().strip() for name in ("comm", "wchan", "syscall", "schedstat")]
+        lines.append(" ".join(fields))
     return "\n".join(lines)
 
 

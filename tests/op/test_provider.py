@@ -212,10 +212,10 @@ def test_a_form_may_be_json_as_at_auth0(provider: OpenIDProvider) -> None:
 def test_device_codes_are_paced(provider: OpenIDProvider) -> None:
     begun = begin_device(provider)
 
-    answers = [outcome(poll(provider, begun)) for _ in range(2)]
+    responses = [outcome(poll(provider, begun)) for _ in range(2)]
 
     assert begun["interval"] == 5
-    assert answers == [(403, "authorization_pending"), (429, "slow_down")]
+    assert responses == [(403, "authorization_pending"), (429, "slow_down")]
 
 
 # Clients with a secret
@@ -248,18 +248,18 @@ def test_a_secret_in_the_header_is_for_those_registered_so(
     provider: OpenIDProvider, client_id: str, status: int
 ) -> None:
     with httpx.Client(base_url=provider.url, trust_env=False, auth=(client_id, "service-secret")) as client:
-        answer = client.post(provider.token_path, data={"grant_type": "client_credentials"})
+        response = client.post(provider.token_path, data={"grant_type": "client_credentials"})
 
-    assert answer.status_code == status
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize(("client_id", "status"), [("service-app", 200), ("service-basic", 401)])
 def test_a_secret_in_the_form_is_for_those_registered_so(provider: OpenIDProvider, client_id: str, status: int) -> None:
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": "service-secret"}
     with httpx.Client(base_url=provider.url, trust_env=False) as client:
-        answer = client.post(provider.token_path, data=form)
+        response = client.post(provider.token_path, data=form)
 
-    assert answer.status_code == status
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize("client_id", ["service-app", "service-basic", "odd-app"])
@@ -315,21 +315,21 @@ def test_a_visit_ends_where_the_client_wants_the_browser(provider: OpenIDProvide
 
 def test_entering_goes_to_the_listener(provider: OpenIDProvider) -> None:
     with OpenIDProvider() as listener:  # something that answers
-        answer = provider.enter(authorization_url(provider, f"{listener.url}/callback"))
+        response = provider.enter(authorization_url(provider, f"{listener.url}/callback"))
 
-        assert answer.status_code == 404
-        assert answer.url.path == "/callback"
+        assert response.status_code == 404
+        assert response.url.path == "/callback"
         assert listener.count("/callback") == 1
 
 
 def test_a_login_can_be_cancelled(provider: OpenIDProvider) -> None:
     address = provider.cancel(authorization_url(provider, "http://127.0.0.1:9/callback"))
 
-    answer = answer_in(address)
-    assert (answer["error"], answer["state"]) == ("access_denied", "some-state")
+    response = answer_in(address)
+    assert (response["error"], response["state"]) == ("access_denied", "some-state")
 
 
-def test_a_login_that_the_provider_refuses_says_why(provider: OpenIDProvider) -> None:
+def test_a_login_that_the_provider_refuses_raises_its_error(provider: OpenIDProvider) -> None:
     with pytest.raises(LoginError, match="invalid_redirect_uri"):
         provider.visit(authorization_url(provider, "https://elsewhere.example/"))
 
@@ -395,13 +395,13 @@ def test_it_tells_the_secrets_that_went_through_it() -> None:
         provider.fault("drop-after")
         with pytest.raises(httpx.TransportError):
             provider.refresh(refresh_token_of(tokens), client_id="post-app")
-        found = provider.secrets()
-    assert found["refresh_token"][0] == tokens.refresh_token
-    assert len(found["refresh_token"]) == 2  # the one whose reply was lost as well
-    assert tokens.access_token in found["access_token"]
-    assert tokens.id_token in found["id_token"]
-    assert [len(found[kind]) for kind in ("code", "code_verifier", "state", "nonce")] == [1] * 4
-    assert found["client_secret"] == ["post-secret"]
+        result = provider.secrets()
+    assert result["refresh_token"][0] == tokens.refresh_token
+    assert len(result["refresh_token"]) == 2  # the one whose reply was lost as well
+    assert tokens.access_token in result["access_token"]
+    assert tokens.id_token in result["id_token"]
+    assert [len(result[kind]) for kind in ("code", "code_verifier", "state", "nonce")] == [1] * 4
+    assert result["client_secret"] == ["post-secret"]
 
 
 # Its clock
@@ -512,19 +512,19 @@ def test_its_paths_are_those_of_the_discovery_document(flavor: str, request: pyt
         document: dict[str, Any] = client.get("/.well-known/openid-configuration").json()
         pages = {name: client.get(provider.paths[name]).status_code for name in ("jwks", "code_verification")}
 
-    told = {name.removesuffix("_endpoint"): value for name, value in document.items()}
-    told["jwks"] = document["jwks_uri"]
-    named = {name: provider.url + path for name, path in provider.paths.items() if name in told}
+    endpoints = {name.removesuffix("_endpoint"): value for name, value in document.items()}
+    endpoints["jwks"] = document["jwks_uri"]
+    named = {name: provider.url + path for name, path in provider.paths.items() if name in endpoints}
     # Discovery does not tell the page for device codes, nor what is Auth0's alone.
     assert provider.paths.keys() - named.keys() - {"management", "logout"} == {"code_verification"}
-    assert {name: told[name] for name in named} == named
+    assert {name: endpoints[name] for name in named} == named
     assert set(pages.values()) == {200}
 
 
 # What it tells
 
 
-def test_the_ledger_tells_what_became_of_each_refresh_token(provider: OpenIDProvider) -> None:
+def test_the_ledger_counts_requests_and_successes_of_each_refresh_token(provider: OpenIDProvider) -> None:
     first = refresh_token_of(provider.login())
     second = replacement(provider.refresh(first))
     provider.refresh(first)
@@ -534,7 +534,7 @@ def test_the_ledger_tells_what_became_of_each_refresh_token(provider: OpenIDProv
     assert provider.ledger()[fingerprint(second)] == Presented(1, 0)
 
 
-def test_the_ledger_tells_when_a_token_came_although_it_had_been_answered(lenient: OpenIDProvider) -> None:
+def test_the_ledger_has_the_times_of_repeated_refresh_tokens(lenient: OpenIDProvider) -> None:
     token = refresh_token_of(lenient.login())
     lenient.fault("drop-after")
     with pytest.raises(httpx.RemoteProtocolError):
@@ -646,10 +646,10 @@ def test_a_scope_that_another_api_does_not_have_is_left_out(provider: OpenIDProv
 def test_three_apis_at_once_would_revoke_the_session(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login(audience=API, scope="openid offline_access"))
 
-    answers = [provider.refresh(token, audience=f"https://{name}.example") for name in ("one", "two")]
+    responses = [provider.refresh(token, audience=f"https://{name}.example") for name in ("one", "two")]
 
-    assert [outcome(answer) for answer in answers] == [(200, None), (403, "invalid_grant")]
-    assert outcome(provider.refresh(replacement(answers[0]))) == (403, "invalid_grant")
+    assert [outcome(response) for response in responses] == [(200, None), (403, "invalid_grant")]
+    assert outcome(provider.refresh(replacement(responses[0]))) == (403, "invalid_grant")
 
 
 def test_an_api_that_nobody_knows_is_refused(provider: OpenIDProvider) -> None:
@@ -659,7 +659,7 @@ def test_an_api_that_nobody_knows_is_refused(provider: OpenIDProvider) -> None:
     assert provider.refresh(token).status_code == 200  # it has not been replaced
 
 
-def test_the_management_api_is_no_other_api(provider: OpenIDProvider) -> None:
+def test_the_management_api_is_not_another_api_of_a_login(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login(audience=API, scope="openid offline_access"))
 
     assert outcome(provider.refresh(token, audience=provider.management_audience)) == (400, "invalid_target")
@@ -727,9 +727,9 @@ def test_a_plain_refresh_names_one_of_the_logins_resources(plain: OpenIDProvider
     tokens = plain.login(resources=[API, OTHER_API], scope="openid offline_access read:things write:things")
     token = refresh_token_of(tokens)
 
-    answers = [plain.refresh(token, resource=API), plain.refresh(token, resource=OTHER_API, scope="read:things")]
+    responses = [plain.refresh(token, resource=API), plain.refresh(token, resource=OTHER_API, scope="read:things")]
 
-    assert [granted_for(plain, answer) for answer in answers] == [
+    assert [granted_for(plain, response) for response in responses] == [
         (API, "read:things write:things"),
         (OTHER_API, "read:things"),
     ]
@@ -790,10 +790,10 @@ def complaint(response: httpx.Response) -> tuple[int, str | None]:
 def test_a_user_reads_everything_about_themselves(steady: OpenIDProvider) -> None:
     token = login_for_management(steady, "auth0|bob").access_token
 
-    answer = steady.read_user(token, "auth0|bob")
+    response = steady.read_user(token, "auth0|bob")
 
     assert claims_of(token)["aud"] == [steady.issuer + "api/v2/", steady.url + "/userinfo"]
-    user = answer.raise_for_status().json()
+    user = response.raise_for_status().json()
     assert user == steady.user("auth0|bob")
     assert user.keys() == {
         *("user_id", "name", "nickname", "picture", "email", "email_verified", "created_at", "updated_at"),
@@ -863,10 +863,10 @@ def test_empty_metadata_takes_all_of_it_away(steady: OpenIDProvider) -> None:
     steady.change_user("auth0|alice", user_metadata={"country": "Canada"}, app_metadata={"plan": "gold"})
     token = login_for_management(steady).access_token
 
-    answer = steady.patch_user(token, {"user_metadata": {}}).json()
+    response = steady.patch_user(token, {"user_metadata": {}}).json()
 
-    assert "user_metadata" not in answer
-    assert answer["app_metadata"] == {"plan": "gold"}
+    assert "user_metadata" not in response
+    assert response["app_metadata"] == {"plan": "gold"}
 
 
 def test_the_management_api_wants_a_token_for_itself(steady: OpenIDProvider) -> None:
@@ -894,13 +894,13 @@ def test_the_management_api_refuses_a_token_that_has_expired(lenient: OpenIDProv
 def test_each_call_needs_its_own_scope(steady: OpenIDProvider, scope: str) -> None:
     token = login_for_management(steady, scope=scope).access_token
 
-    answers = {
+    responses = {
         "read:current_user": steady.read_user(token),
         "update:current_user_metadata": steady.patch_user(token, {"user_metadata": {"country": "Canada"}}),
     }
 
-    assert answers.pop(scope).status_code == 200
-    [refused] = answers.values()
+    assert responses.pop(scope).status_code == 200
+    [refused] = responses.values()
     assert complaint(refused) == (403, "insufficient_scope")
 
 
@@ -910,7 +910,7 @@ def test_nobody_reaches_another_user(steady: OpenIDProvider) -> None:
     read = steady.read_user(token, "auth0|bob")
     changed = steady.patch_user(token, {"user_metadata": {"country": "Canada"}}, "auth0|bob")
 
-    assert [complaint(answer) for answer in (read, changed)] == [(403, "insufficient_scope")] * 2
+    assert [complaint(response) for response in (read, changed)] == [(403, "insufficient_scope")] * 2
     assert "user_metadata" not in (steady.user("auth0|bob") or {})
 
 
@@ -936,7 +936,7 @@ def test_a_removed_user_is_gone_everywhere(steady: OpenIDProvider) -> None:
         ({"user_metadata": {}, "email": "other@example.invalid"}, (403, "insufficient_scope")),
     ],
 )
-def test_a_change_that_is_none_is_refused(
+def test_an_invalid_change_of_a_user_is_refused(
     steady: OpenIDProvider, body: object, expected: tuple[int, str | None]
 ) -> None:
     steady.change_user("auth0|alice", user_metadata={"country": "Canada"})
@@ -946,7 +946,7 @@ def test_a_change_that_is_none_is_refused(
     assert steady.read_user(token, fields="user_metadata").json() == {"user_metadata": {"country": "Canada"}}
 
 
-def test_a_lost_answer_to_a_patch_has_changed_the_user(steady: OpenIDProvider) -> None:
+def test_a_patch_whose_response_is_lost_has_changed_the_user(steady: OpenIDProvider) -> None:
     token = login_for_management(steady).access_token
     path = steady.user_path("auth0|alice")
     steady.fault("drop-after", route=path, method="PATCH")
@@ -966,17 +966,17 @@ def test_a_lost_answer_to_a_patch_has_changed_the_user(steady: OpenIDProvider) -
 def test_the_management_api_may_be_limited() -> None:
     with OpenIDProvider(management_limit=(2, 1), access_token_lifetime=600) as limited:
         alice, bob = (login_for_management(limited, user).access_token for user in ("auth0|alice", "auth0|bob"))
-        answers = [limited.read_user(alice) for _ in range(3)]
+        responses = [limited.read_user(alice) for _ in range(3)]
         other = limited.read_user(bob, "auth0|bob")
         limited.reset()
         afterwards = limited.read_user(alice)
 
-    assert [answer.status_code for answer in (*answers, other, afterwards)] == [200, 200, 429, 200, 200]
-    assert complaint(answers[2]) == (429, "too_many_requests")
-    assert [answer.headers["x-ratelimit-remaining"] for answer in answers] == ["1", "0", "0"]
-    assert answers[2].headers["x-ratelimit-limit"] == "2"
-    assert int(answers[2].headers["x-ratelimit-reset"]) == pytest.approx(time.time() + 60, abs=61)
-    assert 1 <= int(answers[2].headers["retry-after"]) <= 60
+    assert [response.status_code for response in (*responses, other, afterwards)] == [200, 200, 429, 200, 200]
+    assert complaint(responses[2]) == (429, "too_many_requests")
+    assert [response.headers["x-ratelimit-remaining"] for response in responses] == ["1", "0", "0"]
+    assert responses[2].headers["x-ratelimit-limit"] == "2"
+    assert int(responses[2].headers["x-ratelimit-reset"]) == pytest.approx(time.time() + 60, abs=61)
+    assert 1 <= int(responses[2].headers["retry-after"]) <= 60
 
 
 def test_a_login_for_the_management_api_may_get_no_refresh_token(forgetful: OpenIDProvider) -> None:
@@ -1059,10 +1059,10 @@ def test_merge_makes_userinfo_somebody_elses(steady: OpenIDProvider, audience: s
     token = steady.login(audience=audience).access_token
     steady.fault("merge", route="/userinfo", set={"sub": "auth0|mallory"}, unset=["email"])
 
-    answer = steady.userinfo(token)
+    response = steady.userinfo(token)
 
-    assert answer.status_code == 200
-    assert answer.json() == {
+    assert response.status_code == 200
+    assert response.json() == {
         name: "auth0|mallory" if name == "sub" else value
         for name, value in (steady.claims("auth0|alice") or {}).items()
         if name != "email"
@@ -1074,15 +1074,15 @@ def test_userinfo_is_limited_as_at_auth0() -> None:
     with OpenIDProvider(userinfo_limit=(burst, 1), access_token_lifetime=600) as limited:
         opaque, jwt_token = limited.login().access_token, limited.login(audience=API).access_token
         strangers = [limited.userinfo("nonsense") for _ in range(12)]
-        answers = [limited.userinfo(token) for token in [opaque, jwt_token] * 5]
+        responses = [limited.userinfo(token) for token in [opaque, jwt_token] * 5]
         refused = [limited.userinfo(opaque), limited.userinfo(jwt_token)]
         other = limited.userinfo(limited.login("auth0|bob").access_token)
         assert limited.count("/userinfo") == 25
 
     assert {stranger.status_code for stranger in strangers} == {401}
-    assert [answer.status_code for answer in (*answers, *refused, other)] == [200] * 10 + [429, 429, 200]
-    assert [int(answer.headers["x-ratelimit-remaining"]) for answer in answers] == [*range(9, -1, -1)]
-    assert {answer.headers["x-ratelimit-limit"] for answer in (*answers, *refused)} == {"10"}
+    assert [response.status_code for response in (*responses, *refused, other)] == [200] * 10 + [429, 429, 200]
+    assert [int(response.headers["x-ratelimit-remaining"]) for response in responses] == [*range(9, -1, -1)]
+    assert {response.headers["x-ratelimit-limit"] for response in (*responses, *refused)} == {"10"}
     assert 1 <= int(refused[0].headers["retry-after"]) <= 60
 
 
@@ -1211,10 +1211,10 @@ def test_status_answers_in_place_of_the_provider(provider: OpenIDProvider) -> No
     token = refresh_token_of(provider.login())
     provider.fault("status", status=429, headers={"Retry-After": "7"}, body={"error": "too_many_requests"})
 
-    answer = provider.refresh(token)
+    response = provider.refresh(token)
 
-    assert outcome(answer) == (429, "too_many_requests")
-    assert answer.headers["retry-after"] == "7"
+    assert outcome(response) == (429, "too_many_requests")
+    assert response.headers["retry-after"] == "7"
     assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
     assert provider.refresh(token).status_code == 200
 
@@ -1222,9 +1222,9 @@ def test_status_answers_in_place_of_the_provider(provider: OpenIDProvider) -> No
 def test_a_text_is_sent_as_it_is(provider: OpenIDProvider) -> None:
     provider.fault("status", status=503, body="down for maintenance")
 
-    answer = provider.refresh("any")
+    response = provider.refresh("any")
 
-    assert (answer.status_code, answer.text) == (503, "down for maintenance")
+    assert (response.status_code, response.text) == (503, "down for maintenance")
 
 
 def test_a_fault_happens_as_often_as_ordered(provider: OpenIDProvider) -> None:
@@ -1270,7 +1270,7 @@ def test_a_fault_can_be_for_another_path(provider: OpenIDProvider) -> None:
     assert provider.userinfo("any").status_code == 503
 
 
-def test_what_faults_have_happened_is_told_by_their_modes(provider: OpenIDProvider) -> None:
+def test_faults_that_happened_are_listed_by_mode(provider: OpenIDProvider) -> None:
     provider.fault("status", status=503, times=2)
     provider.fault("garbage", times=None)
 
@@ -1323,7 +1323,7 @@ def test_drop_before_leaves_the_token_unused(provider: OpenIDProvider) -> None:
 
 
 @pytest.mark.parametrize("mode", ["drop-after", "half"])
-def test_a_reply_that_is_lost_has_rotated_the_token(provider: OpenIDProvider, mode: FaultMode) -> None:
+def test_a_lost_response_has_rotated_the_token(provider: OpenIDProvider, mode: FaultMode) -> None:
     token = refresh_token_of(provider.login())
     provider.fault(mode)
 
@@ -1344,19 +1344,19 @@ def test_half_announces_the_whole_and_sends_half(provider: OpenIDProvider) -> No
     received = b""
     with (
         httpx.Client(base_url=provider.url, trust_env=False) as client,
-        client.stream("GET", "/userinfo", headers=headers) as answer,
+        client.stream("GET", "/userinfo", headers=headers) as response,
     ):
-        chunks = answer.iter_raw()
+        chunks = response.iter_raw()
         while len(received) < len(whole) // 2:
             received += next(chunks)
         with pytest.raises(httpx.RemoteProtocolError):
             next(chunks)
 
-    assert int(answer.headers["content-length"]) == len(whole)
+    assert int(response.headers["content-length"]) == len(whole)
     assert received == whole[: len(whole) // 2]
 
 
-def test_delay_after_holds_the_reply_after_the_rotation(provider: OpenIDProvider) -> None:
+def test_delay_after_delays_the_response_after_the_rotation(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login())
     provider.fault("delay-after", ms=FOREVER_MS)
 
@@ -1367,7 +1367,7 @@ def test_delay_after_holds_the_reply_after_the_rotation(provider: OpenIDProvider
     assert provider.ledger() == {fingerprint(token): Presented(2, 0)}
 
 
-def test_a_held_reply_to_a_client_that_has_gone_is_no_success(provider: OpenIDProvider) -> None:
+def test_a_delayed_response_to_a_client_that_has_gone_does_not_count_as_success(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login())
     provider.fault("delay-after", ms=int(IMPATIENCE * 1000) + 100)
     with pytest.raises(httpx.ReadTimeout):
@@ -1379,7 +1379,7 @@ def test_a_held_reply_to_a_client_that_has_gone_is_no_success(provider: OpenIDPr
     assert provider.ledger()[fingerprint(token)] == Presented(1, 0)
 
 
-def test_delay_after_sends_the_reply_in_the_end(provider: OpenIDProvider) -> None:
+def test_delay_after_sends_the_response_in_the_end(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login())
     provider.fault("delay-after", ms=200)
     start = time.monotonic()
@@ -1390,28 +1390,28 @@ def test_delay_after_sends_the_reply_in_the_end(provider: OpenIDProvider) -> Non
     assert provider.refresh(second).status_code == 200
 
 
-def test_garbage_is_no_json_and_no_success(provider: OpenIDProvider) -> None:
+def test_garbage_is_not_json_and_does_not_count_as_success(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login())
     provider.fault("garbage")
 
-    answer = provider.refresh(token)
+    response = provider.refresh(token)
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     with pytest.raises(json.JSONDecodeError):
-        answer.json()
+        response.json()
     assert provider.ledger() == {fingerprint(token): Presented(1, 0)}
     assert provider.refresh(token).status_code == 200
 
 
-def test_drip_sends_the_reply_a_byte_at_a_time(provider: OpenIDProvider) -> None:
+def test_drip_sends_the_response_a_byte_at_a_time(provider: OpenIDProvider) -> None:
     tokens = provider.login()
     provider.fault("drip", route="/userinfo", ms=1)
     start = time.monotonic()
 
-    answer = provider.userinfo(tokens.access_token)
+    response = provider.userinfo(tokens.access_token)
 
-    assert answer.json()["sub"] == "auth0|alice"
-    assert time.monotonic() - start >= len(answer.content) * 0.001
+    assert response.json()["sub"] == "auth0|alice"
+    assert time.monotonic() - start >= len(response.content) * 0.001
 
 
 def test_a_dripping_refresh_succeeds_when_its_last_byte_is_sent(provider: OpenIDProvider) -> None:
@@ -1427,19 +1427,19 @@ def test_a_dripping_refresh_succeeds_when_its_last_byte_is_sent(provider: OpenID
     assert provider.ledger()[fingerprint(token)] == Presented(1, 1)
 
 
-def test_huge_goes_on_until_the_client_hangs_up(provider: OpenIDProvider) -> None:
+def test_huge_continues_until_the_client_disconnects(provider: OpenIDProvider) -> None:
     provider.fault("huge")
     received = 0
     with (
         httpx.Client(base_url=provider.url, trust_env=False) as client,
-        client.stream("POST", provider.token_path, data={"grant_type": "refresh_token"}) as answer,
+        client.stream("POST", provider.token_path, data={"grant_type": "refresh_token"}) as response,
     ):
-        for chunk in answer.iter_raw():
+        for chunk in response.iter_raw():
             received += len(chunk)
             if received > 4 << 20:
                 break
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert received > 4 << 20
     assert provider.requests(provider.token_path)[0].status is None
 
@@ -1450,14 +1450,14 @@ def test_huge_has_an_end(provider: OpenIDProvider) -> None:
     assert 64 << 20 <= len(provider.refresh("any").content) <= (64 << 20) + 1024
 
 
-def test_merge_changes_the_reply_after_the_rotation(provider: OpenIDProvider) -> None:
+def test_merge_changes_the_response_after_the_rotation(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login())
     provider.fault("merge", set={"expires_in": "soon", "extra": [1]}, unset=["id_token", "scope"])
 
-    answer = provider.refresh(token)
+    response = provider.refresh(token)
 
-    assert answer.status_code == 200
-    reply = answer.json()
+    assert response.status_code == 200
+    reply = response.json()
     assert (reply["expires_in"], reply["extra"]) == ("soon", [1])
     assert reply.keys() & {"id_token", "scope"} == set()
     assert provider.ledger() == {fingerprint(token): Presented(1, 1)}
@@ -1506,7 +1506,7 @@ def test_a_real_token_is_not_forged(provider: OpenIDProvider, id_token: str) -> 
 
 
 @pytest.mark.parametrize("make", [forge.by_another_key, forge.altered])
-def test_a_forged_signature_is_none_of_the_providers(
+def test_a_forged_signature_does_not_verify(
     provider: OpenIDProvider, id_token: str, make: Callable[[str, forge.Claims], str]
 ) -> None:
     forged = make(id_token, {"nonce": "another", "at_hash": None})
@@ -1519,7 +1519,7 @@ def test_a_forged_signature_is_none_of_the_providers(
     assert forge.claims_of(forged) == expected
 
 
-def test_an_unsigned_token_says_so_and_has_no_signature(id_token: str) -> None:
+def test_an_unsigned_token_has_alg_none_and_no_signature(id_token: str) -> None:
     head, _, signature = forge.unsigned(id_token).split(".")
 
     assert json.loads(base64.urlsafe_b64decode(head + "==")) == {"alg": "none"}
@@ -1549,7 +1549,7 @@ def test_a_forgery_fits_the_login_that_it_is_for(provider: OpenIDProvider, id_to
 # Its life
 
 
-def test_tls_is_served_with_the_given_certificate(tmp_path: Path) -> None:
+def test_tls_uses_the_certificate_of_the_options(tmp_path: Path) -> None:
     trustme = pytest.importorskip("trustme")
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
@@ -1577,7 +1577,7 @@ def test_a_failed_start_tells_why(tmp_path: Path) -> None:
         pass
 
 
-def test_a_provider_that_is_not_running_says_so() -> None:
+def test_a_provider_that_is_not_running_is_an_error() -> None:
     with pytest.raises(ProviderError, match="not running"):
         _ = OpenIDProvider().issuer
 
