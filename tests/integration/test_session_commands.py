@@ -57,7 +57,7 @@ def shown_at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) -
         return terminal.shown
 
 
-def told(agent: AgentProcess, *arguments: str) -> Any:
+def result_of(agent: AgentProcess, *arguments: str) -> Any:
     """What a command that succeeds prints as JSON."""
     done = agent.run(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
@@ -145,7 +145,7 @@ def test_an_id_token_is_the_one_line_on_stdout(agent: AgentProcess) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     claims = claims_of(done.stdout)
     assert claims["sub"] == ALICE
-    known = told(agent, "id-token", "--json")
+    known = result_of(agent, "id-token", "--json")
     assert sorted(known) == ["account", "expires_at", "id_token"]
     assert (known["id_token"], known["expires_at"]) == (done.stdout.strip(), claims["exp"])
 
@@ -170,8 +170,8 @@ def test_a_token_for_another_api_is_printed_by_the_same_login(agent: AgentProces
 
 
 def test_a_user_is_printed_whole_or_by_fields(managed: AgentProcess, provider: OpenIDProvider) -> None:
-    assert told(managed, "user", "work", "--json") == provider.user(ALICE)
-    assert told(managed, "user", "--json", "--field", "email", "--field", "logins_count").keys() == {
+    assert result_of(managed, "user", "work", "--json") == provider.user(ALICE)
+    assert result_of(managed, "user", "--json", "--field", "email", "--field", "logins_count").keys() == {
         "email",
         "logins_count",
     }
@@ -193,12 +193,12 @@ def test_without_a_login_for_the_api_the_remedy_s_command_works(agent: AgentProc
     with at_terminal(agent, *shlex.split(result[1]), "--redirect-port", "0") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0, terminal.shown
-    assert told(agent, "metadata", "set", "work", "country=Canada") == {"country": "Canada"}
+    assert result_of(agent, "metadata", "set", "work", "country=Canada") == {"country": "Canada"}
     assert (provider.user(ALICE) or {})["user_metadata"] == {"country": "Canada"}
 
 
 def test_metadata_keeps_its_types(managed: AgentProcess) -> None:
-    assert told(managed, "metadata", "get") == {}
+    assert result_of(managed, "metadata", "get") == {}
     words = ["country=Canada", "active:=true", 'address:={"city": "Oslo", "no": [1, 2.5, null]}', "count:=3", "n=3"]
     whole = {
         "country": "Canada",
@@ -207,26 +207,26 @@ def test_metadata_keeps_its_types(managed: AgentProcess) -> None:
         "count": 3,
         "n": "3",
     }
-    assert told(managed, "metadata", "set", "work", *words) == whole
-    assert told(managed, "metadata", "get", "work") == whole
+    assert result_of(managed, "metadata", "set", "work", *words) == whole
+    assert result_of(managed, "metadata", "get", "work") == whole
     assert managed.run("metadata", "get", "country").stdout == "Canada\n"
     assert managed.run("metadata", "get", "country", "--json").stdout == '"Canada"\n'
     assert managed.run("metadata", "get", "work", "active").stdout == "true\n"
-    assert told(managed, "metadata", "get", "work", "address") == whole["address"]
+    assert result_of(managed, "metadata", "get", "work", "address") == whole["address"]
 
 
 def test_metadata_is_changed_key_by_key_and_cleared_on_request_only(managed: AgentProcess) -> None:
-    told(managed, "metadata", "set", "a=1", "b=2", "c=3", "d:=4")
-    assert told(managed, "metadata", "set", "a=9", "--unset", "b", "c:=null") == {"a": "9", "d": 4}
-    assert told(managed, "metadata", "set", "work", "x:=[]", "--clear") == {"x": []}
-    assert told(managed, "metadata", "set", "--clear") == {}
-    assert told(managed, "metadata", "get") == {}
+    result_of(managed, "metadata", "set", "a=1", "b=2", "c=3", "d:=4")
+    assert result_of(managed, "metadata", "set", "a=9", "--unset", "b", "c:=null") == {"a": "9", "d": 4}
+    assert result_of(managed, "metadata", "set", "work", "x:=[]", "--clear") == {"x": []}
+    assert result_of(managed, "metadata", "set", "--clear") == {}
+    assert result_of(managed, "metadata", "get") == {}
 
 
 def test_a_name_alone_is_an_account_where_there_is_one(managed: AgentProcess) -> None:
-    told(managed, "metadata", "set", "users=many", "country=Canada")
-    assert told(managed, "metadata", "get", "work") == {"users": "many", "country": "Canada"}
-    assert told(managed, "metadata", "get", "users") == {"users": "many", "country": "Canada"}  # by its own token
+    result_of(managed, "metadata", "set", "users=many", "country=Canada")
+    assert result_of(managed, "metadata", "get", "work") == {"users": "many", "country": "Canada"}
+    assert result_of(managed, "metadata", "get", "users") == {"users": "many", "country": "Canada"}  # by its own token
     assert managed.run("metadata", "get", "work", "users").stdout == "many\n"
     done = managed.run("metadata", "get", "nothing")
     assert (done.returncode, done.stdout) == (1, "")
@@ -235,7 +235,7 @@ def test_a_name_alone_is_an_account_where_there_is_one(managed: AgentProcess) ->
 
 
 def test_metadata_steers_no_terminal_and_reaches_a_program_as_it_is(managed: AgentProcess) -> None:
-    told(managed, "metadata", "set", "evil=\x1b[31mred\nand more")
+    result_of(managed, "metadata", "set", "evil=\x1b[31mred\nand more")
     assert managed.run("metadata", "get", "evil").stdout == "\x1b[31mred\nand more\n"
     with at_terminal(managed, "metadata", "get", "evil") as terminal:
         assert terminal.end() == 0

@@ -193,7 +193,7 @@ def sessions(client: Agent) -> dict[str, dict[str, Any]]:
     return {name: {key: one[key] for key in one.keys() - changes} for name, one in records.items()}
 
 
-def told_before(now: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def with_fields_of(now: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Of what is told now, what was told before as well: a new version may tell more."""
     return {name: {key: one[key] for key in before[name]} for name, one in now.items()}
 
@@ -260,7 +260,7 @@ def test_a_restart_into_the_new_version_costs_no_login(
         # From the keyring, and without the provider.
         assert tokens(client) == served
         assert program("home") == served["home"]
-        assert told_before(sessions(client), message) == message
+        assert with_fields_of(sessions(client), message) == message
         assert provider.count(provider.token_path) == requests
 
         refresh_all(agent, provider)
