@@ -245,7 +245,7 @@ def _notify_of(table: Table, refresher: Refresher, work: TaskGroup) -> None:
 def _tell_ready() -> None:
     """Tell the service manager, or the `auth-agent login` that started the agent, that it is ready."""
     notify(READY)
-    readiness.tell()
+    readiness.notify_ready()
 
 
 def _reload_on_signal(reload: Callable[[], object]) -> None:

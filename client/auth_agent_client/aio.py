@@ -20,7 +20,7 @@ from anyio.lowlevel import RunVar
 from .call import Call
 from .errors import Timeout
 from .link import Link
-from .login import BegunLogin, begin
+from .login import BaseLogin, begin
 from .logout import Logout, logout_from
 from .paths import socket_path
 from .pool import Pool
@@ -442,7 +442,7 @@ class AsyncWatch(AsyncIterator[Record]):
         self._is_awaited = True
 
 
-class AsyncLogin(BegunLogin):
+class AsyncLogin(BaseLogin):
     """A login under way, like `Login`, for tasks; use it as an async context manager, or call `close`.
 
     Cancelling the wait for its result doesn't cancel the login.

@@ -23,7 +23,7 @@ from .waiting import finish
 _LAST_STEPS = 120.0
 
 
-class BegunLogin:
+class BaseLogin:
     """The common part of the logins of both clients.
 
     `expires_at` is Unix time in seconds: when the login ends if nobody logs in. In a browser, a person logs in at
@@ -110,7 +110,7 @@ def _call_for_result(response: Mapping[str, object]) -> Call:
     return Call("login_result", {"login_id": login_id, "timeout": timeout})
 
 
-class Login(BegunLogin):
+class Login(BaseLogin):
     """A login under way; use it as a context manager, or call `close`, which cancels it if it is not over.
 
     One thread at a time may wait for the result. Any thread may call `redirect` or `cancel`.

@@ -667,7 +667,7 @@ def bold(lines: str) -> list[Found]:
 def said(error: AgentError | StartupError, look: Terminal) -> str:
     """What a command says of an error."""
     with contextlib.redirect_stderr(io.StringIO()) as written, patch.object(screen, "terminal_of", return_value=look):
-        screen.say_error(str(error), error.remedy)
+        screen.print_error_message(str(error), error.remedy)
     return written.getvalue()
 
 

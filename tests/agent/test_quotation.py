@@ -6,7 +6,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import given, strategies as st
 
-from auth_agent.oauth.quotation import without
+from auth_agent.oauth.quotation import redact
 from auth_agent.secret import Secret
 
 SECRET = 'v1.MjQ+/z-_~1aQx 9%&"vK7c'
@@ -26,36 +26,36 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_a_secret_is_not_shown_in_any_form(name: str) -> None:
     form, own = FORMS[name], 16 if "Basic" in name else 0  # before that it is the client's name
-    shown = without(f"the token {form} is no good", (Secret("another one"), Secret(SECRET)))
+    shown = redact(f"the token {form} is no good", (Secret("another one"), Secret(SECRET)))
     assert "…" in shown
     assert [form[at : at + 8] for at in range(own, len(form) - 8) if form[at : at + 8] in shown] == []
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 8), (0, 20), (5, 17), (10, None)])
 def test_a_part_of_a_secret_is_not_shown(start: int, end: int | None) -> None:
-    assert without(f"<{SECRET[start:end]}>", (Secret(SECRET),)) == "<…>"
+    assert redact(f"<{SECRET[start:end]}>", (Secret(SECRET),)) == "<…>"
 
 
 def test_what_is_no_quotation_stays() -> None:
     text = "Unknown or invalid refresh token. (v1.MjQ)"
-    assert without(text, (Secret(SECRET), Secret(""))) == text
+    assert redact(text, (Secret(SECRET), Secret(""))) == text
 
 
 def test_a_short_secret_is_not_shown_either() -> None:
-    assert without("pw: b:s+ %/, b%3As%2B+%25%2F", (Secret("b:s+ %/"),)) == "pw: …, …"
+    assert redact("pw: b:s+ %/, b%3As%2B+%25%2F", (Secret("b:s+ %/"),)) == "pw: …, …"
 
 
 @pytest.mark.parametrize("text", [None, 7, b"bytes", ["a list"], {}])
 def test_what_is_no_text_is_none(text: object) -> None:
-    assert without(text, (Secret(SECRET),)) == ""
+    assert redact(text, (Secret(SECRET),)) == ""
 
 
 @given(st.text(min_size=8), st.text(), st.text())
 def test_no_secret_is_shown_whatever_it_is_and_stands_between(secret: str, before: str, after: str) -> None:
-    shown = without(f"{before}{secret}{after}", (Secret(secret),))
+    shown = redact(f"{before}{secret}{after}", (Secret(secret),))
     assert secret not in shown or secret in before + "…" + after
 
 
 @given(st.text(max_size=500))
 def test_without_secrets_nothing_is_hidden(text: str) -> None:
-    assert without(text, ()) == text
+    assert redact(text, ()) == text

@@ -12,7 +12,7 @@ from auth_agent.host import readiness
 def test_it_is_told_once_and_the_descriptor_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     monkeypatch.setenv(readiness.VARIABLE, str(writing))
-    readiness.tell()
+    readiness.notify_ready()
     assert os.read(reading, 10) == b"\n"
     assert os.read(reading, 10) == b""
     os.close(reading)
@@ -21,7 +21,7 @@ def test_it_is_told_once_and_the_descriptor_is_closed(monkeypatch: pytest.Monkey
 def test_no_child_finds_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     monkeypatch.setenv(readiness.VARIABLE, str(writing))
-    readiness.tell()
+    readiness.notify_ready()
     script = f"import os; print(os.environ.get({readiness.VARIABLE!r}))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout == b"None\n"
     os.close(reading)
@@ -31,7 +31,7 @@ def test_where_nobody_wants_to_know_nothing_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv(readiness.VARIABLE, raising=False)
-    readiness.tell()
+    readiness.notify_ready()
     assert caplog.text == ""
 
 
@@ -41,7 +41,7 @@ def test_a_command_that_has_ended_costs_a_line_in_the_log_and_no_more(
     reading, writing = os.pipe()
     os.close(reading)
     monkeypatch.setenv(readiness.VARIABLE, str(writing))
-    readiness.tell()
+    readiness.notify_ready()
     assert "Broken pipe" in caplog.text
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.close(writing)
@@ -52,5 +52,5 @@ def test_what_is_not_a_descriptor_costs_a_line_in_the_log_and_no_more(
     value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(readiness.VARIABLE, value)
-    readiness.tell()
+    readiness.notify_ready()
     assert readiness.VARIABLE in caplog.text

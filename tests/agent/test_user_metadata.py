@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from auth_agent.sessions.user_metadata import holds, replacement
+from auth_agent.sessions.user_metadata import is_applied, replacement
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
@@ -23,14 +23,14 @@ def merged(before: dict[str, object], changes: dict[str, object]) -> dict[str, o
 
 @given(VALUES, MAPS)
 def test_a_merged_change_is_in_force(before: dict[str, object], changes: dict[str, object]) -> None:
-    assert holds(merged(before, changes), changes, clear=False)
+    assert is_applied(merged(before, changes), changes, clear=False)
 
 
 @given(VALUES, MAPS)
 def test_a_replacement_leaves_nothing_else(before: dict[str, object], wanted: dict[str, object]) -> None:
     after = merged(before, replacement(before, wanted))
     assert after == merged({}, wanted)
-    assert holds(after, wanted, clear=True)
+    assert is_applied(after, wanted, clear=True)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_a_replacement_leaves_nothing_else(before: dict[str, object], wanted: di
     ],
 )
 def test_a_different_value_is_not_in_force(after: dict[str, object], changes: dict[str, object]) -> None:
-    assert not holds(after, changes, clear=False)
+    assert not is_applied(after, changes, clear=False)
 
 
 def test_a_number_is_equal_however_it_is_written() -> None:
-    assert holds({"a": 1}, {"a": 1.0}, clear=False)
+    assert is_applied({"a": 1}, {"a": 1.0}, clear=False)
 
 
 def test_a_change_that_clears_is_not_in_force_while_other_keys_are_left() -> None:
-    assert not holds({"a": 1, "b": 2}, {"a": 1}, clear=True)
-    assert holds({"a": 1}, {"a": 1}, clear=True)
-    assert holds({}, {}, clear=True)
+    assert not is_applied({"a": 1, "b": 2}, {"a": 1}, clear=True)
+    assert is_applied({"a": 1}, {"a": 1}, clear=True)
+    assert is_applied({}, {}, clear=True)

@@ -4,7 +4,7 @@ import os
 import sys
 
 from auth_agent.cli import light
-from auth_agent.cli.exits import ERROR, INTERRUPTED, complain
+from auth_agent.cli.exits import ERROR, INTERRUPTED, print_error
 
 
 def main() -> int:
@@ -17,10 +17,10 @@ def main() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:  # of standard output: every other failure is handled by the command
-        # The interpreter would flush once more, and complain once more.
+        # The interpreter would flush once more, and report an error once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if not isinstance(error, BrokenPipeError):
-            complain(f"standard output: {error.strerror}")
+            print_error(f"standard output: {error.strerror}")
         return ERROR
     return code
 

@@ -12,9 +12,9 @@ import click
 from auth_agent import remedies
 from auth_agent.cli.account_options import account_options, unknown_account, write_account
 from auth_agent.cli.command_error import CommandError
-from auth_agent.cli.exits import complain
+from auth_agent.cli.exits import print_error
 from auth_agent.cli.running import record_of
-from auth_agent.cli.screen import say, say_remedies, shown_path
+from auth_agent.cli.screen import print_message, print_remedies, shown_path
 from auth_agent.config import Account, config_path, load
 from auth_agent.config_file import remove_account
 from auth_agent.printable import printable
@@ -45,8 +45,8 @@ def list_accounts(*, as_json: bool) -> None:
     elif config.accounts:
         _print_table([_row(one, states, is_default=one is config.default) for one in config.accounts.values()], states)
     else:
-        say(f"There is no account in {shown_path(config.path)} yet; to add one and log in:")
-        say("  auth-agent login NAME --issuer https://acme.eu.auth0.com/ --client-id ID")
+        print_message(f"There is no account in {shown_path(config.path)} yet; to add one and log in:")
+        print_message("  auth-agent login NAME --issuer https://acme.eu.auth0.com/ --client-id ID")
 
 
 @account.command()
@@ -66,7 +66,7 @@ def add(name: str, *, keys: Mapping[str, object]) -> None:
             agent.reload()
     except AgentNotRunning:
         pass  # the agent reads the configuration when it starts
-    say_remedies([remedies.log_in(name)])
+    print_remedies([remedies.log_in(name)])
 
 
 @account.command()
@@ -93,10 +93,10 @@ def remove(name: str, *, logout: bool) -> None:
         if record is not None and record.state != LOGGED_OUT:
             if not logout:
                 raise CommandError(f"{name} has a session", remedies.log_out_and_remove(name))
-            say(f"Logged out of {name}{_not_revoked(agent.logout(name))}")
+            print_message(f"Logged out of {name}{_not_revoked(agent.logout(name))}")
         remove_account(config.path, name)
         agent.reload()
-    say(f"Removed the account {name} from {shown_path(config.path)}")
+    print_message(f"Removed the account {name} from {shown_path(config.path)}")
 
 
 def _not_revoked(logout: Logout) -> str:
@@ -116,7 +116,7 @@ def _states() -> Mapping[str, str] | None:
     except AgentNotRunning:
         return None
     except AgentError as error:
-        complain(printable(error.message, 1000), error.remedy)
+        print_error(printable(error.message, 1000), error.remedy)
         return None
 
 

@@ -10,7 +10,7 @@ import click
 
 from auth_agent import remedies
 from auth_agent.cli.command_error import CommandError
-from auth_agent.cli.screen import say, shown_path
+from auth_agent.cli.screen import print_message, shown_path
 from auth_agent.config import DEFAULT_REDIRECT_PORTS, TOKEN_ENDPOINT_AUTH_METHODS, Account, Config
 from auth_agent.config_file import Written, put_account
 from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES
@@ -127,9 +127,9 @@ def write_account(config: Config, name: str, keys: Mapping[str, object]) -> Writ
     written = put_account(config.path, name, keys)
     where = shown_path(config.path)
     if written.added:
-        say(f"Added the account {name} to {where}")
+        print_message(f"Added the account {name} to {where}")
     elif written.changed:
-        say(f"Changed {', '.join(written.keys)} of {name} in {where}")
+        print_message(f"Changed {', '.join(written.keys)} of {name} in {where}")
     return written
 
 

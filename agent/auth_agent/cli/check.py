@@ -30,7 +30,7 @@ def check_accounts(agent: Agent, account: str | None, min_ttl: float) -> int:
     """
     records = agent.status(account).accounts
     if not records:
-        exits.complain("there are no accounts yet", [remedies.begin()])
+        exits.print_error("there are no accounts yet", [remedies.begin()])
         return exits.LOGIN_REQUIRED
     return exits.worst({_check(agent, record, min_ttl) for record in records})
 
@@ -41,14 +41,14 @@ def _check(agent: Agent, record: Record, min_ttl: float) -> int:
             return exits.OK
         records = agent.status(record.account).accounts
     except Locked as error:
-        exits.complain(printable(error.message, 1000), error.remedy)
+        exits.print_error(printable(error.message, 1000), error.remedy)
         return exits.DENIED
     except UnknownAccount:  # removed from the configuration meanwhile
         return exits.OK
     record = records[0] if records else record
     condition = condition_of(record, time.time())
     reason = f"{condition.more}, less than {duration(min_ttl)}" if record.state == READY else _sentence(condition)
-    exits.complain(f"{printable(record.account)}: {reason}", condition.remedy)
+    exits.print_error(f"{printable(record.account)}: {reason}", condition.remedy)
     return _CODES.get(record.state, exits.UNAVAILABLE)
 
 

@@ -17,7 +17,7 @@ from auth_agent.cli.client_secret import client_secret_options
 from auth_agent.cli.clients import client_lines, status_with_clients
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.ending import agent_pid, end_of_agent, stop_agent
-from auth_agent.cli.screen import say, say_error, show
+from auth_agent.cli.screen import print_message, print_error_message, print_lines
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import Reboot, change, overview, status_lines
 from auth_agent.cli.terminal import terminal_of
@@ -41,18 +41,18 @@ def main(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except CommandError as error:
-        say_error(error.message, error.remedy)
+        print_error_message(error.message, error.remedy)
         return error.code
     except click.ClickException as error:
-        say(f"auth-agent: {error.format_message()}")
+        print_message(f"auth-agent: {error.format_message()}")
         return error.exit_code
     except click.Abort:
         return exits.INTERRUPTED
     except AgentError as error:
-        say_error(error.message, error.remedy)
+        print_error_message(error.message, error.remedy)
         return exits.exit_code(error)
     except StartupError as error:
-        say_error(str(error), error.remedy)
+        print_error_message(str(error), error.remedy)
         return exits.ERROR
     return result if isinstance(result, int) else exits.OK
 
@@ -137,7 +137,7 @@ def import_(account: str | None, *, switch_user: bool, client_secret: str | None
             refresh_token, account, switch_user=switch_user, client_secret=client_secret
         )
     terminal = terminal_of(sys.stderr)
-    show(status_lines([record], time.time(), terminal), terminal, err=True)
+    print_lines(status_lines([record], time.time(), terminal), terminal, err=True)
 
 
 @cli.command()
@@ -191,10 +191,10 @@ def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | 
     if as_json:
         click.echo(json.dumps(result, indent=2))
     elif clients:
-        show(client_lines(result, account, time.time(), terminal), terminal)
+        print_lines(client_lines(result, account, time.time(), terminal), terminal)
     else:
         home = os.environ.get("HOME", "")
-        show(overview(result, time.time(), __version__, terminal, home, _reboot(result)), terminal)
+        print_lines(overview(result, time.time(), __version__, terminal, home, _reboot(result)), terminal)
     return exits.OK
 
 
@@ -238,7 +238,7 @@ def watch(accounts: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def _print_gap(gone: bool) -> None:
-    exits.complain("the agent is gone; waiting for it to come back" if gone else "the agent is back")
+    exits.print_error("the agent is gone; waiting for it to come back" if gone else "the agent is back")
 
 
 def _show_change(record: Record, shown: dict[str, str], *, as_json: bool) -> None:
@@ -253,7 +253,7 @@ def _show_change(record: Record, shown: dict[str, str], *, as_json: bool) -> Non
         else:
             terminal = terminal_of(sys.stdout)  # each time: the window's size may change
             head = terminal.styled(time.strftime("%H:%M:%S", time.localtime(now)), "label")
-            show(change(record, now, terminal, f"{head}  "), terminal)
+            print_lines(change(record, now, terminal, f"{head}  "), terminal)
         sys.stdout.flush()
 
 

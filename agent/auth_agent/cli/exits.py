@@ -44,12 +44,12 @@ def worst(codes: Collection[int]) -> int:
     return next((code for code in _WORST_FIRST if code in codes), OK)
 
 
-def complain(message: str, remedy: Iterable[Remedy] = ()) -> None:
+def print_error(message: str, remedy: Iterable[Remedy] = ()) -> None:
     """Print an error to standard error, and below it the remedies."""
     if sys.stderr.isatty():
-        from auth_agent.cli.screen import say_error  # noqa: PLC0415 -- click, which only an interactive run has time for
+        from auth_agent.cli.screen import print_error_message  # noqa: PLC0415 -- click, which only an interactive run has time for
 
-        say_error(message, remedy)
+        print_error_message(message, remedy)
         return
     # A path in a remedy may contain a line break, which would start a line of its own.
     helps = (printable(str(item), _LONGEST) for item in remedy)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
-from auth_agent.cli.exits import OK, USAGE, complain, exit_code
+from auth_agent.cli.exits import OK, USAGE, exit_code, print_error
 from auth_agent.printable import printable
 from auth_agent_client.errors import AgentError
 
@@ -148,10 +148,10 @@ class Command:
         try:
             action(self.parse(arguments))
         except UsageError as error:
-            complain(f"{error}\nTry 'auth-agent {self.name} --help' for help.")
+            print_error(f"{error}\nTry 'auth-agent {self.name} --help' for help.")
             return USAGE
         except AgentError as error:
-            complain(printable(error.message, 1000), error.remedy)
+            print_error(printable(error.message, 1000), error.remedy)
             return exit_code(error)
         return OK
 

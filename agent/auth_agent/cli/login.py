@@ -17,8 +17,8 @@ from auth_agent.cli.account_options import IDENTITY, account_options, unknown_ac
 from auth_agent.cli.browser import open_url
 from auth_agent.cli.client_secret import ask, can_ask, client_secret_options
 from auth_agent.cli.command_error import CommandError
-from auth_agent.cli.running import ensure_running, record_of, say_started
-from auth_agent.cli.screen import say, say_remedies, say_url, shown_path
+from auth_agent.cli.running import ensure_running, record_of, print_started
+from auth_agent.cli.screen import print_message, print_remedies, print_url, shown_path
 from auth_agent.cli.status import status_lines
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.cli.waiting import wait
@@ -86,7 +86,7 @@ def login(
     _check_managed(config, chosen, managed)
     started = ensure_running()
     if started is not None:
-        say_started(started)
+        print_started(started)
     with Agent() as agent:
         written: list[tuple[str, Written]] = []
         try:
@@ -102,10 +102,10 @@ def login(
                 _show_instructions(account, pending, open_browser=not no_browser)
                 record = wait(pending)
         except KeyboardInterrupt:
-            say("Cancelled." if written else "Cancelled; nothing has changed.")
+            print_message("Cancelled." if written else "Cancelled; nothing has changed.")
             _undo(agent, config, written)
             if any(one.added for _, one in written):
-                say_remedies([_with_managed(remedies.log_in(chosen), managed)])
+                print_remedies([_with_managed(remedies.log_in(chosen), managed)])
             return exits.INTERRUPTED
         except (AgentError, StartupError, click.ClickException) as error:
             _undo(agent, config, written)
@@ -175,12 +175,12 @@ def _undo(agent: Agent, config: Config, written: Sequence[tuple[str, Written]]) 
     where = shown_path(config.path)
     for name, change in reversed(written):
         if change.added:
-            say(f"The account {name} stays in {where}")
+            print_message(f"The account {name} stays in {where}")
         elif not restore(config.path, change):
-            say(f"{where} has changed meanwhile, and was not restored")
+            print_message(f"{where} has changed meanwhile, and was not restored")
             break
         elif change.changed:
-            say(f"Restored {name} in {where}")
+            print_message(f"Restored {name} in {where}")
     if any(one.changed for _, one in written):
         agent.reload()
 
@@ -195,7 +195,7 @@ def _begin(call: Callable[..., Login], secret: str | None) -> Login:
     except InvalidRequest as error:
         if error.parameter != "client_secret" or secret is not None or not can_ask():
             raise
-    say("This client needs a client secret. The agent stores it with the session.")
+    print_message("This client needs a client secret. The agent stores it with the session.")
     return call(client_secret=ask())
 
 
@@ -207,49 +207,49 @@ def _show_instructions(account: Account, pending: Login, *, open_browser: bool) 
     elif pending.authorization_url is not None:
         url = printable(pending.authorization_url, _MAX_URL)
         if open_browser and open_url(url):
-            say(f"Your browser should show the login of {host} now. If not, open this URL:")
+            print_message(f"Your browser should show the login of {host} now. If not, open this URL:")
         else:
-            say(f"To log in at {host}, open this URL in a browser:")
+            print_message(f"To log in at {host}, open this URL in a browser:")
             open_browser = False
-        say()
-        say_url(url)
-        say()
+        print_message()
+        print_url(url)
+        print_message()
         if not open_browser:
-            say(
+            print_message(
                 "If that browser is on another machine, it ends on a page that can't be loaded, with a URL that "
                 "begins with http://127.0.0.1: paste that URL here and press Enter. It isn't shown as you paste it."
             )
-            say()
+            print_message()
     else:
-        say(f"Requesting a token from {host} with the client credentials …")
+        print_message(f"Requesting a token from {host} with the client credentials …")
 
 
 def _show_code(pending: Login) -> None:
     code, url = printable(pending.user_code), printable(pending.verification_uri, _MAX_URL)
     complete_url = printable(pending.verification_uri_complete, _MAX_URL)
-    say("On any device, open")
-    say()
-    say(f"    {url}", "strong", whole=True)
-    say()
-    say("and enter the code")
-    say()
+    print_message("On any device, open")
+    print_message()
+    print_message(f"    {url}", "strong", whole=True)
+    print_message()
+    print_message("and enter the code")
+    print_message()
     # The provider chose the code: only a single word is shown in bold, like a command.
-    say(f"    {code}", "strong" if code.replace("-", "").isalnum() else "", whole=True)
-    say()
+    print_message(f"    {code}", "strong" if code.replace("-", "").isalnum() else "", whole=True)
+    print_message()
     if complete_url:
-        say("or open both at once:")
-        say()
-        say(f"    {complete_url}", whole=True)
-        say()
+        print_message("or open both at once:")
+        print_message()
+        print_message(f"    {complete_url}", whole=True)
+        print_message()
 
 
 def _show_result(account: Account, record: Record) -> None:
     user = printable(record.name) or printable(record.subject)
-    say(f"Logged in to {account.name}{f' as {user}' if user else ''}.", "good")
-    say()
+    print_message(f"Logged in to {account.name}{f' as {user}' if user else ''}.", "good")
+    print_message()
     terminal = terminal_of(sys.stderr)
     for line in status_lines([record], time.time(), terminal):
-        say(line, whole=True)
+        print_message(line, whole=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import click
 
 from auth_agent.cli import exits
 from auth_agent.cli.browser import open_url
-from auth_agent.cli.screen import say, say_url
+from auth_agent.cli.screen import print_message, print_url
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Logout, Record
 from auth_agent_client.errors import AgentError, InvalidRequest
@@ -42,7 +42,7 @@ def logout(account: str | None, *, everywhere: bool, keep_session: bool, revoke:
     with Agent() as agent:
         records = _records_to_log_out(agent, account, everywhere=everywhere)
         if not records:
-            say("Nobody is logged in.")
+            print_message("Nobody is logged in.")
         # If all sessions end, none has to be spared.
         params = {"revoke": not keep_session, "revoke_shared": not keep_session and (revoke or everywhere)}
         codes = [_log_out(agent, record, params, browser=browser, continue_on_error=everywhere) for record in records]
@@ -78,10 +78,10 @@ def _log_out(
         if not continue_on_error:
             raise
         reason = printable(error.reason or error.message, 1000)
-        exits.complain(f"{printable(account)}: {reason}", error.remedy)
+        exits.print_error(f"{printable(account)}: {reason}", error.remedy)
         return exits.exit_code(error)
     name = printable(account)
-    say(f"{name}: {_outcome(record, result, revoke=params['revoke'])}")
+    print_message(f"{name}: {_outcome(record, result, revoke=params['revoke'])}")
     if browser:
         _end_in_browser(name, result.end_session_url)
     return exits.OK
@@ -117,14 +117,14 @@ def _outcome(record: Record, result: Logout, *, revoke: bool) -> str:
 def _end_in_browser(account: str, url: str | None) -> None:
     """Open the provider's logout page in a browser."""
     if url is None:
-        say(f"{account}: its provider has no known logout page; log out there yourself")
+        print_message(f"{account}: its provider has no known logout page; log out there yourself")
         return
     shown = printable(url, _MAX_URL)
     host = urlsplit(url).netloc
     if open_url(url):
-        say(f"Your browser should show the logout of {printable(host)} now. If not, open this URL:")
+        print_message(f"Your browser should show the logout of {printable(host)} now. If not, open this URL:")
     else:
-        say(f"To log out at {printable(host)} too, open this URL in the browser:")
-    say()
-    say_url(shown)
-    say()
+        print_message(f"To log out at {printable(host)} too, open this URL in the browser:")
+    print_message()
+    print_url(shown)
+    print_message()

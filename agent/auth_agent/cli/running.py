@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import click
 
 from auth_agent.cli.detached import Detached
-from auth_agent.cli.screen import say, shown_path
+from auth_agent.cli.screen import print_message, shown_path
 from auth_agent.host import readiness
 from auth_agent.printable import printable
 from auth_agent.service.manager import ServiceError
@@ -74,14 +74,14 @@ def _start_service() -> bool:
     try:
         manager.enable()
     except ServiceError as error:
-        say(f"The service can't be started: {error}")
+        print_message(f"The service can't be started: {error}")
         return False
     return _is_running()
 
 
-def say_started(started: Started) -> None:
+def print_started(started: Started) -> None:
     """Print that no agent was running, and that one was started."""
-    say(f"No agent was running: started one (process {started.pid}). Its log is {shown_path(started.log)}")
+    print_message(f"No agent was running: started one (process {started.pid}). Its log is {shown_path(started.log)}")
 
 
 def start_for_command(socket: str, store: str | None) -> bool:

@@ -15,7 +15,7 @@ _MAX_MESSAGE: Final = 1000  # characters of a message
 _MAX_COMMAND: Final = 4096
 
 
-def say(message: str = "", style: str = "", *, whole: bool = False) -> None:
+def print_message(message: str = "", style: str = "", *, whole: bool = False) -> None:
     """Print a message in a style of `Terminal`, wrapped to the terminal's width unless it is `whole`."""
     terminal = terminal_of(sys.stderr)
     if terminal.width is None or whole:
@@ -26,38 +26,38 @@ def say(message: str = "", style: str = "", *, whole: bool = False) -> None:
         click.echo(terminal.shown(line), err=True, color=terminal.colour)
 
 
-def say_error(message: str, remedy: Iterable[Remedy] = ()) -> None:
+def print_error_message(message: str, remedy: Iterable[Remedy] = ()) -> None:
     """Print an error, and below it the remedies: only they contain commands to run."""
-    say(f"auth-agent: {printable(message, _MAX_MESSAGE)}")
-    say_remedies(remedy)
+    print_message(f"auth-agent: {printable(message, _MAX_MESSAGE)}")
+    print_remedies(remedy)
 
 
-def say_remedies(remedy: Iterable[Remedy]) -> None:
+def print_remedies(remedy: Iterable[Remedy]) -> None:
     """Print each remedy on a line; a command that doesn't fit has its own line, to be copied whole."""
     terminal = terminal_of(sys.stderr)
     for item in remedy:
         text, command = printable(item.text, _MAX_MESSAGE), printable(item.line, _MAX_COMMAND)
         if terminal.width is not None and columns(f"{_INDENT}{text}: {command}") > terminal.width:
-            say(f"{_INDENT}{text}{':' if command else ''}")
+            print_message(f"{_INDENT}{text}{':' if command else ''}")
             if command:
-                say(f"{_INDENT}{_INDENT}{command}", "strong", whole=True)
+                print_message(f"{_INDENT}{_INDENT}{command}", "strong", whole=True)
         else:
             shown = f"{_INDENT}{text}: {terminal.styled(command, 'strong')}" if command else f"{_INDENT}{text}"
-            say(shown, whole=True)
+            print_message(shown, whole=True)
 
 
 _INDENT: Final = "  "
 
 
-def say_url(url: str) -> None:
+def print_url(url: str) -> None:
     """Print a URL unwrapped on its own line; to standard output if that is not a terminal, for a program."""
     if sys.stdout.isatty():
-        say(url, "strong", whole=True)
+        print_message(url, "strong", whole=True)
     else:
         click.echo(url)
 
 
-def show(lines: Iterable[str], terminal: Terminal, *, err: bool = False) -> None:
+def print_lines(lines: Iterable[str], terminal: Terminal, *, err: bool = False) -> None:
     """Print lines that are already wrapped and coloured."""
     click.echo("\n".join(map(terminal.shown, lines)), err=err, color=True)
 

@@ -13,7 +13,7 @@ import click
 from auth_agent import remedies
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.ending import stop_agent
-from auth_agent.cli.screen import say, say_remedies, shown_path
+from auth_agent.cli.screen import print_message, print_remedies, shown_path
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.printable import printable
@@ -58,25 +58,25 @@ def install(store: str | None, *, linger: bool, force: bool) -> None:
         chosen = store or (None if status is None else status.agent.store.name)
         written = manager.write(installed_program(None if chosen == DEFAULT else chosen), replace=force)
         for file in written:
-            say(f"Wrote {shown_path(file)}")
+            print_message(f"Wrote {shown_path(file)}")
         if is_outside:
             stop_agent()
-            say("Stopped the agent that ran outside of the service.")
+            print_message("Stopped the agent that ran outside of the service.")
         if written and before.enabled:
             manager.reload()
         if not before.enabled:
             manager.enable()
-            say(f"Enabled the service of {manager.name}: it is there at each login.")
+            print_message(f"Enabled the service of {manager.name}: it is there at each login.")
         if linger:
             manager.linger()
-            say("It stays while you are logged out, and is there from boot on.")
+            print_message("It stays while you are logged out, and is there from boot on.")
         elif not written and before.enabled:
-            say("The service was installed already.")
+            print_message("The service was installed already.")
         with Agent() as agent:
             hello = agent.hello("service")
-        say(f"The agent answers: process {hello.pid}, version {printable(hello.version)}.")
+        print_message(f"The agent answers: process {hello.pid}, version {printable(hello.version)}.")
     for name in missing_variables(os.environ):
-        say(f"{name} is set in this shell, and the service does not have it.")
+        print_message(f"{name} is set in this shell, and the service does not have it.")
 
 
 @service.command()
@@ -86,16 +86,16 @@ def uninstall() -> None:
     Example: auth-agent service uninstall
     """
     if not platform_manager().has_files():
-        say("The service is not installed.")
+        print_message("The service is not installed.")
         return
     with _service_errors():
         manager = choose_manager()
         manager.disable()
         removed = manager.remove()
     for file in removed:
-        say(f"Removed {shown_path(file)}")
-    say("The service is gone. Sessions and the configuration stay.")
-    say_remedies([remedies.start()])
+        print_message(f"Removed {shown_path(file)}")
+    print_message("The service is gone. Sessions and the configuration stay.")
+    print_remedies([remedies.start()])
 
 
 @service.command()

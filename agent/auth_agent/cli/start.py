@@ -8,8 +8,8 @@ import click
 
 from auth_agent import remedies
 from auth_agent.cli.command_error import CommandError
-from auth_agent.cli.running import ensure_running, say_started
-from auth_agent.cli.screen import say
+from auth_agent.cli.running import ensure_running, print_started
+from auth_agent.cli.screen import print_message
 from auth_agent.printable import printable
 from auth_agent.storage.stores import NAMES
 from auth_agent_client import Agent
@@ -28,7 +28,7 @@ def start(store: str | None, *, shell: bool) -> None:
     """
     started = ensure_running(store)
     if started is not None:
-        say_started(started)
+        print_started(started)
     else:
         _say_running(store)
     if shell:
@@ -55,4 +55,4 @@ def _say_running(store: str | None) -> None:
     name = about.store.name
     if store is not None and name != store:
         raise CommandError(f"the agent is already running, with the store {printable(name)}", remedies.stop_first())
-    say(f"The agent is already running (process {about.pid}).")
+    print_message(f"The agent is already running (process {about.pid}).")

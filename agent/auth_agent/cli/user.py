@@ -7,7 +7,7 @@ import click
 
 from auth_agent.cli.claims import profile_lines, user_lines
 from auth_agent.cli.json_text import json_text
-from auth_agent.cli.screen import say, show
+from auth_agent.cli.screen import print_lines, print_message
 from auth_agent.cli.terminal import duration, terminal_of
 from auth_agent_client import Agent
 
@@ -37,9 +37,9 @@ def profile(account: str | None, *, max_age: float | None, as_json: bool) -> Non
         click.echo(json_text(result.claims, terminal))
         if result.stale:
             ago = duration(now - result.fetched_at)
-            say(f"auth-agent: the provider could not be reached; this profile is from {ago} ago", "warning")
+            print_message(f"auth-agent: the provider could not be reached; this profile is from {ago} ago", "warning")
     else:
-        show(profile_lines(result, now, terminal), terminal)
+        print_lines(profile_lines(result, now, terminal), terminal)
 
 
 @click.command()
@@ -59,9 +59,9 @@ def user(account: str | None, *, fields: tuple[str, ...], as_json: bool) -> None
     if as_json:
         click.echo(json_text(result, terminal))
     elif result:
-        show(user_lines(result, terminal), terminal)
+        print_lines(user_lines(result, terminal), terminal)
     else:
-        say("The provider has none of these fields." if fields else "The provider has no data of this user.")
+        print_message("The provider has none of these fields." if fields else "The provider has no data of this user.")
 
 
 @click.command(name="id-token")

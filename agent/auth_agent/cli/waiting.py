@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from auth_agent.cli.screen import say, say_remedies
+from auth_agent.cli.screen import print_message, print_remedies
 from auth_agent.printable import printable
 from auth_agent_client import Login, Record
 from auth_agent_client.errors import AgentError, InvalidRequest
@@ -52,7 +52,7 @@ def _watch(login: Login, lines: "Lines | None") -> None:
     """Show the time left, and submit pasted lines, until the login is over or its deadline has passed."""
     live = sys.stderr.isatty()
     if not live:
-        say(f"Waiting for the login, {_left(login.expires_at)} at most.")
+        print_message(f"Waiting for the login, {_left(login.expires_at)} at most.")
     try:
         while (left := login.deadline - time.monotonic()) > 0:
             if live:
@@ -80,8 +80,8 @@ def hand_in(login: Login, line: str) -> None:
     except InvalidRequest as error:
         if sys.stderr.isatty():
             _show("")
-        say(printable(f"{error.message[:1].upper()}{error.message[1:]}", 500), "warning")
-        say_remedies(error.remedy)
+        print_message(printable(f"{error.message[:1].upper()}{error.message[1:]}", 500), "warning")
+        print_remedies(error.remedy)
 
 
 def _show(text: str) -> None:

@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 VARIABLE: Final = "AUTH_AGENT_READY_FD"
 
 
-def tell() -> None:
+def notify_ready() -> None:
     """Tell the starting command, if it set `AUTH_AGENT_READY_FD`, that the agent is ready; never fails."""
     number = os.environ.pop(VARIABLE, None)
     if number is None:

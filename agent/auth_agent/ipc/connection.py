@@ -78,17 +78,17 @@ class Handler(Protocol):
         ...
 
 
-class Door(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection needs of the server."""
 
     handler: Handler
     tasks: TaskGroup
 
-    def made_room(self, connection: "ClientConnection") -> None:
+    def connection_closed(self, connection: "ClientConnection") -> None:
         """Forget a connection that closed."""
         ...
 
-    def holds(self, more: int) -> None:
+    def count_held_bytes(self, more: int) -> None:
         """Count `more` bytes of incomplete messages (negative: fewer)."""
         ...
 
@@ -112,7 +112,7 @@ class Door(Protocol):
 class ClientConnection(asyncio.Protocol):
     """The connection of one client."""
 
-    def __init__(self, peer: Peer, door: Door) -> None:
+    def __init__(self, peer: Peer, owner: ConnectionOwner) -> None:
         self.peer = peer
         self.rate_limit = RateLimit()
         self.spoke = False
@@ -120,7 +120,7 @@ class ClientConnection(asyncio.Protocol):
         self._program: Program | None = None
         self._is_looked_up = False
         self._held_bytes = 0
-        self._door = door
+        self._owner = owner
         self._wire = Connection()
         self._transport: asyncio.Transport | None = None
         self._first = asyncio.get_running_loop().call_later(FIRST_MESSAGE, self._was_silent)
@@ -169,16 +169,16 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
         self._transport = None
         self._first.cancel()
-        self._door.leave_queue(self)
+        self._owner.leave_queue(self)
         for handle in (self._next_notification, self._lingering):
             if handle is not None:
                 handle.cancel()
         for scope in tuple(self._waits):
             scope.cancel()
-        self._door.handler.leave(self)
-        self._door.holds(-self._held_bytes)
+        self._owner.handler.leave(self)
+        self._owner.count_held_bytes(-self._held_bytes)
         self._held_bytes = 0
-        self._door.made_room(self)
+        self._owner.connection_closed(self)
 
     def data_received(self, data: bytes) -> None:
         self._wire.receive_data(data)
@@ -246,24 +246,24 @@ class ClientConnection(asyncio.Protocol):
         if not self._queued:
             self._set_unread(unread=True)
             self._queued = True
-            self._door.queue(self)
+            self._owner.queue(self)
 
     def _hold(self) -> None:
         held = self._wire.pending
         if held != self._held_bytes:
             more, self._held_bytes = held - self._held_bytes, held
-            self._door.holds(more)
+            self._owner.count_held_bytes(more)
 
     def _answer(self, request: Request) -> None:
         try:
-            result = self._door.handler.answer(self, request)
+            result = self._owner.handler.answer(self, request)
             if not callable(result):
                 self._send(self._wire.respond(request, result))
                 return
-            self._door.begin_waiting()
+            self._owner.begin_waiting()
             scope = anyio.CancelScope()
             self._waits.add(scope)
-            self._door.tasks.start_soon(self._wait, request, result, scope, name=f"request {request.method}")
+            self._owner.tasks.start_soon(self._wait, request, result, scope, name=f"request {request.method}")
         except errors.AgentError as error:
             self._send(self._wire.respond_with_error(request, error))
         except Exception:  # noqa: BLE001 -- one client's request must not end the agent; `_report` logs it
@@ -280,7 +280,7 @@ class ClientConnection(asyncio.Protocol):
             self._report(request)
         finally:
             self._waits.discard(scope)
-            self._door.end_waiting()
+            self._owner.end_waiting()
         if self._wire.pending and not self.leaving:  # many may have waited for the same event: each takes its turn
             self._queue()
         else:
@@ -313,7 +313,7 @@ class ClientConnection(asyncio.Protocol):
         while self._changed and not self._full:
             account = next(iter(self._changed))
             del self._changed[account]
-            record = self._door.handler.record(account)
+            record = self._owner.handler.record(account)
             if record is not None:
                 self._send(self._wire.notify("changed", record))
 

@@ -81,7 +81,7 @@ class Server:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
         except BaseException:
-            self.made_room(client)
+            self.connection_closed(client)
             raise
         if full:
             client.hang_up("there are too many connections; try again", errors.Unavailable.code)
@@ -101,13 +101,13 @@ class Server:
 
     # ---- what connections call
 
-    def made_room(self, connection: ClientConnection) -> None:
-        """The connection has closed."""
+    def connection_closed(self, connection: ClientConnection) -> None:
+        """Forget a connection that closed."""
         self._connections.pop(connection, None)
         if not self._connections:
             self._emptied.set()
 
-    def holds(self, more: int) -> None:
+    def count_held_bytes(self, more: int) -> None:
         """Count `more` bytes of incomplete messages (negative: fewer); over the limit, close the worst connection."""
         self._pending += more
         if more > 0 and self._pending > MAX_PENDING:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from auth_agent.json_object import JsonObjectError, is_portable, read_object
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Refusal, Rejected, Unusable
-from auth_agent.oauth.quotation import without
+from auth_agent.oauth.quotation import redact
 from auth_agent.oauth.requests import MAX_RETRY_AFTER, retry_after
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -86,7 +86,7 @@ def parse_user(
         if fields is None or not is_portable(fields):
             return Lost("the Management API's response can't be read")
         return fields
-    message = printable(without((fields or {}).get("message"), (presented,))) or f"HTTP {status}"
+    message = printable(redact((fields or {}).get("message"), (presented,))) or f"HTTP {status}"
     code = printable((fields or {}).get("errorCode"), 64)
     reason = f"the Management API says: {message}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:

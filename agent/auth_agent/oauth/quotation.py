@@ -13,7 +13,7 @@ _MIN_QUOTED: Final = 8
 _MAX_LENGTH: Final = 500
 
 
-def without(text: object, secrets: tuple[Secret, ...]) -> str:
+def redact(text: object, secrets: tuple[Secret, ...]) -> str:
     """Return the text with "…" in place of each secret that it quotes: plain, URL-encoded, base64 or hexadecimal.
 
     Return "" if `text` is not a string.

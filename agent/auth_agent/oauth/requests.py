@@ -21,7 +21,7 @@ from auth_agent.oauth.outcome import (
     Transient,
     UnexplainedRefusal,
 )
-from auth_agent.oauth.quotation import without
+from auth_agent.oauth.quotation import redact
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 
@@ -124,7 +124,7 @@ def failure_of_error(
         presented: the secrets that were sent; they are removed from messages that quote them.
 
     """
-    code, message = printable(without(error, presented), 64), printable(without(description, presented))
+    code, message = printable(redact(error, presented), 64), printable(redact(description, presented))
     reason = f"{code}: {message}" if message else code
     if status == _TOO_MANY_REQUESTS:
         return Busy(reason, wait)

@@ -8,7 +8,7 @@ def replacement(before: Mapping[str, object], wanted: Mapping[str, object]) -> d
     return {**dict.fromkeys(before), **wanted}
 
 
-def holds(after: Mapping[str, object], changes: Mapping[str, object], *, clear: bool) -> bool:
+def is_applied(after: Mapping[str, object], changes: Mapping[str, object], *, clear: bool) -> bool:
     """Whether the metadata shows that a change was made; with `clear`, also that nothing else is there."""
     if clear and not after.keys() <= changes.keys():
         return False

@@ -18,7 +18,7 @@ from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, Active, TokenKey
 from auth_agent.sessions.table import Table
-from auth_agent.sessions.user_metadata import holds, replacement
+from auth_agent.sessions.user_metadata import is_applied, replacement
 from auth_agent_client import errors
 from auth_agent_client.remedy import Remedy
 
@@ -119,7 +119,7 @@ class Users:
                 remedy=(remedies.show_metadata(name),),
             )
         after = _metadata(result)
-        if not holds(after, changes, clear=clear):
+        if not is_applied(after, changes, clear=clear):
             reason = f"the change was not made ({lost.reason})"
             raise errors.Unavailable(f"{name}: {reason}", reason=reason, failure="unreachable", retry_after=2.0)
         return after

@@ -20,7 +20,7 @@ from auth_agent.cli.doctor.keyring import KeyringUnknownError, keyring_owner
 from auth_agent.cli.doctor.ports import check_ports
 from auth_agent.cli.doctor.provider import check_providers
 from auth_agent.cli.doctor.system import describe_program
-from auth_agent.cli.screen import show
+from auth_agent.cli.screen import print_lines
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.config import Account, Config, config_path, load
 from auth_agent.errors import ConfigError, StartupError
@@ -47,7 +47,7 @@ def doctor(*, as_json: bool) -> int:
         click.echo(json.dumps(result, indent=2))
     else:
         terminal = terminal_of(sys.stdout)
-        show(report(findings, terminal), terminal)
+        print_lines(report(findings, terminal), terminal)
     return exits.ERROR if worst(findings) == WRONG else exits.OK
 
 
