@@ -1,34 +1,46 @@
 """The sentences that people read, one example each, in one table.
 
 Other tests assert what a program reads: the class of an error, its code, `failure` and `remedy`. The wording is
-asserted here alone, so that it can be improved in one place. A row is what happens, and the whole sentence for it.
+asserted here alone, so that it can be improved in one place. A row is what happens, and the complete sentence for it.
 """
 
+import asyncio
 import base64
 import pickle
+import socket
+import ssl
 import tempfile
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable
+from contextlib import chdir, closing
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
+from unittest.mock import patch
 
+import msgpack
 import pytest
 
 from auth_agent import config, remedies
 from auth_agent.cli.assignments import assignments
 from auth_agent.cli.condition import condition_of
 from auth_agent.config import Account, Config
+from auth_agent.config_file import put_account, remove_account
 from auth_agent.host.clock import Clock, Moment
 from auth_agent.hosts import read_url
+from auth_agent.ipc.listener import Listener
+from auth_agent.ipc.server import MAX_WAITING, Server
 from auth_agent.json_object import read_object
+from auth_agent.loopback import page
 from auth_agent.oauth.auth0 import InsufficientScope, parse_user
 from auth_agent.oauth.authorization import AuthorizationRequest, read_redirect
+from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import parse_device_authorization, parse_poll_response
 from auth_agent.oauth.discovery import parse_metadata
 from auth_agent.oauth.id_token import login_problem
 from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
+from auth_agent.oauth.provider import MAX_BODY, HttpProvider, trusted_certificates
 from auth_agent.oauth.requests import parse_token_response
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
@@ -50,9 +62,13 @@ from auth_agent_client.call import Call
 from auth_agent_client.errors import from_wire
 from auth_agent_client.messages import check
 from auth_agent_client.profile import map_from, profile_from
+from auth_agent_client.remedy import Remedy
 from auth_agent_client.token import id_token_from, token_from
-from auth_agent_client.wire import Connection, WireError
+from auth_agent_client.wire import MAX_VALUES, Connection, WireError
+from tests.agent.test_page import text_of
+from tests.agent.test_systemd import adopt_socket
 from tests.agent.world import jwt
+from tests.faults.hostile_server import METADATA, Answer, HostileServer, plain, raw
 
 # What happens (it raises, or returns something that has the sentence), and the sentence.
 Example = tuple[Callable[[], object], str]
@@ -382,6 +398,14 @@ def account(line: str) -> Callable[[], object]:
     return configuration(f'[accounts.work]\nissuer = "{ISSUER}"\nclient_id = "c"\n{line}')
 
 
+def in_rare_form() -> None:
+    """Write an account in a file whose accounts are an inline table."""
+    with tempfile.TemporaryDirectory() as directory, chdir(directory):
+        path = Path("accounts.toml")
+        path.write_text(f'accounts = {{ work = {{ issuer = "{ISSUER}", client_id = "c" }} }}', "utf-8")
+        put_account(path, "work", {"scope": "openid"})
+
+
 def authorization_response(query: str) -> Callable[[], object]:
     request = AuthorizationRequest(state=Secret("s"), nonce=Secret("n"), verifier=Secret("v"))
     return lambda: read_redirect(query, request, ISSUER, iss_parameter_supported=True)
@@ -440,6 +464,29 @@ OAUTH: Final[list[Example]] = [
     (id_token_problem(aud=["c", "d"]), "the ID token has several audiences ('c d') and no authorized party (azp)"),
     (id_token_problem(aud=["c", 1]), "the ID token's audiences (aud) are not strings"),
     (id_token_problem(nonce="n", iat="now"), "the ID token's iat is not a time in seconds"),
+    (
+        id_token_problem(iss="https://evil.example"),
+        "the ID token's issuer is 'https://evil.example', not 'https://acme.example'",
+    ),
+    (id_token_problem(aud="d"), "the ID token is meant for another client (aud is 'd')"),
+    (id_token_problem(azp="d"), "the ID token was issued to another client (azp is 'd')"),
+    (id_token_problem(sub=None), "the ID token names no subject"),
+    (id_token_problem(nonce="n", iat=None), "the ID token doesn't say when it was issued (iat)"),
+    (id_token_problem(nonce="n", exp=None), "the ID token doesn't say when it expires (exp)"),
+    (id_token_problem(nonce="n", exp=999), "the ID token expired before it was issued (exp is before iat)"),
+    (id_token_problem(nonce="n", nbf=1600), "the ID token isn't valid for another 10 minutes (nbf)"),
+    (
+        id_token_problem(nonce="n", iat=1600),
+        "this machine's clock is about 10 minutes behind the provider's (the ID token was issued later than now)",
+    ),
+    (
+        id_token_problem(nonce="n", iat=400),
+        "this machine's clock is about 10 minutes ahead of the provider's, or the ID token is that old",
+    ),
+    (
+        id_token_problem(nonce="n", iat=800, exp=900),
+        "this machine's clock is about 100 seconds ahead of the provider's, or more (the ID token has expired)",
+    ),
     (lambda: parse_user(200, {}, b"", 0.0, Secret("t")), "the Management API's response can't be read"),
 ]
 
@@ -464,6 +511,80 @@ CONFIGURATION: Final[list[Example]] = [
         account("authorize = 1"),
         'FILE:4: accounts.work.authorize: must be a table of strings, such as { prompt = "login" }',
     ),
+    (account("audiance = 1"), "FILE:4: accounts.work.audiance: unknown key; did you mean audience?"),
+    (configuration("zzz = 1"), "FILE:1: zzz: unknown key; known are: accounts, hosts"),
+    (configuration("accounts = 7"), "FILE:1: accounts: must be a table"),
+    (configuration('[accounts.work]\nclient_id = "c"'), "FILE:1: accounts.work: issuer is missing"),
+    (
+        configuration('[accounts."a b"]'),
+        "FILE:1: accounts.a b: 'a b' can't be an account's name: 1 to 64 of A-Z a-z 0-9 . _ -",
+    ),
+    (
+        account(f'default = true\n[accounts.home]\nissuer = "{ISSUER}"\nclient_id = "c"\ndefault = true'),
+        "FILE:8: accounts.home.default: work is the default account already; there can be one",
+    ),
+    (
+        account('grant = "client_credentials"\ntoken_endpoint_auth_method = "none"'),
+        (
+            "FILE:5: accounts.work.token_endpoint_auth_method: can't be none with grant = client_credentials, "
+            "where the client has a secret"
+        ),
+    ),
+    (account("grant = 1"), "FILE:4: accounts.work.grant: must be one of: authorization_code, client_credentials"),
+    (account("default = 1"), "FILE:4: accounts.work.default: must be true or false"),
+    (account("management_account = 1"), "FILE:4: accounts.work.management_account: must be the name of an account"),
+    (
+        account("redirect_ports = 1"),
+        (
+            "FILE:4: accounts.work.redirect_ports: must be a list of ports, 0 to 65535, at least one; "
+            "0 stands for any that is free"
+        ),
+    ),
+    (
+        account('[hosts."a.example"]\naccount = "home"'),
+        "FILE:5: hosts.a.example.account: there is no account home in this file",
+    ),
+    (
+        account('[hosts.git.example]\naccount = "work"'),
+        'FILE:4: hosts.git: a host must be in quotes: [hosts."git.example"]',
+    ),
+    (
+        account('[hosts."a.example?"]\naccount = "work"'),
+        (
+            "FILE:4: hosts.a.example?: can't be a host, with a port and a path where they matter: "
+            "it has a query or a fragment"
+        ),
+    ),
+    (
+        account('[hosts."a.example"]\naccount = "work"\n[hosts."A.example"]\naccount = "work"'),
+        "FILE:6: hosts.A.example: is for the same URLs as a.example; there can be one",
+    ),
+    (
+        lambda: config.load(Path("/dev/null/config.toml")),
+        "/dev/null/config.toml can't be read: [Errno 20] Not a directory: '/dev/null/config.toml'",
+    ),
+    (
+        lambda: put_account(Path("/dev/null/config.toml"), "work", {}),
+        "/dev/null/config.toml can't be written: File exists",
+    ),
+    (
+        lambda: remove_account(Path("/dev/null"), "work"),
+        "/dev/null is not a regular file; accounts can't be written to it",
+    ),
+    (
+        in_rare_form,
+        "accounts.toml is written in a form that can't be edited here; change it in an editor",
+    ),
+    (lambda: read_url(""), "it does not begin with https:// (or http://, on this machine)"),
+    (lambda: read_url("https:///a"), "it has no host"),
+    (lambda: read_url("ssh://a"), "it must begin with https:// (http:// is for this machine only)"),
+    (lambda: read_url("https://a b"), "it has a backslash, a space or a control character"),
+    (lambda: read_url("https://127.1"), "its host is not an IPv4 address of four numbers"),
+    (lambda: read_url("https://[1:2]"), "its host is not an IPv6 address"),
+    (
+        lambda: read_url("https://a/%2e"),
+        "its path has an escaped dot, slash, backslash or control character, or a % that escapes nothing",
+    ),
     (lambda: read_url("https://a@b"), "it has a user name"),
     (lambda: read_url("https://a:x"), "its host or its port is invalid"),
     (lambda: read_url("https://a:0"), "its port is not 1 to 65535"),
@@ -478,6 +599,7 @@ CONFIGURATION: Final[list[Example]] = [
 # ---- the command line, and the client
 
 NOW: Final = 1_800_000_000.0
+HELLO: Final = msgpack.packb([0, 1, "hello", []])
 
 
 def wire_error(*messages: bytes) -> str:
@@ -537,6 +659,25 @@ WIRE: Final[list[Example]] = [
     (lambda: wire_error(b"\x94\x00\x01\x07\x90"), "a request's method must be a string"),
     (lambda: wire_error(b"\x94\x01\x01\xc0\xc0"), "a response has the id of no open request"),
     (lambda: wire_error(b"\x93\x02\x07\x90"), "a notification must have a method, a string, and an array"),
+    (
+        lambda: wire_error(b"\x94\x00\x01\xa1m\x80"),
+        "a request's params must be an array with at most one element, a map",
+    ),
+    (lambda: wire_error(HELLO, HELLO), "the id 1 belongs to a request that is still open"),
+    (lambda: wire_error(b"\x94\x00\x01\xa1m\x91\x81\xa1v\x81\xc4\x01a\xc0"), "a map's key must be a string"),
+    (
+        lambda: wire_error(b"\x94\x00\x01\xa1m\x91\x81\xa1v\xa1\xff"),
+        "the message can't be decoded: a string is not UTF-8",
+    ),
+    (
+        lambda: wire_error(msgpack.packb([0, 1, "m", [{"v": [None] * (MAX_VALUES + 1)}]])),
+        "the message can't be decoded: ValueError",
+    ),
+    (
+        lambda: wire_error(b"\x94\x00\x01\xa1m\xdb\x00\x20\x00\x00" + bytes(1 << 20)),
+        "a message is larger than 1048576 bytes",
+    ),
+    (lambda: wire_error(b"\x94\x00\x01\xa1m" + b"\x91" * 40 + b"\xc0"), "a message has more than 32 levels"),
     (lambda: wire_error(b"\xc7\x04\x05data"), "extension types are not supported"),
 ]
 
@@ -566,6 +707,197 @@ STATUS: Final[list[Example]] = [
     ),
 ]
 
+# ---- the browser's pages, the socket, the service manager
+
+SWITCH: Final = (Remedy("log in as another user", "auth-agent", "login", "work", "--switch-user"), Remedy("ask"))
+HTTP: Final = "http://127.0.0.1:4444"
+
+PAGES: Final[list[Example]] = [
+    (
+        lambda: text_of(page.logged_in("work", "Alice", ISSUER)),
+        "Logged in You are logged in as Alice. Provider acme.example Account work You can close this tab.",
+    ),
+    (
+        lambda: text_of(page.logged_in("work", None, HTTP)),
+        f"Logged in You are logged in. Provider {HTTP} Account work You can close this tab.",
+    ),
+    (
+        lambda: text_of(page.failed("work", ISSUER, "the provider refused: access_denied", SWITCH)),
+        (
+            "Not logged in The provider refused: access_denied. Provider acme.example Account work Log in as another "
+            "user, in a terminal: auth-agent login work --switch-user Ask. You can close this tab."
+        ),
+    ),
+    (
+        lambda: text_of(page.not_awaited()),
+        (
+            "No login is waiting This URL is not of a login in progress. It may have been used already, or the login "
+            "was cancelled or timed out. Nothing was changed. See how to add an account and log in, in a terminal: "
+            "auth-agent login --help You can close this tab."
+        ),
+    ),
+    (
+        lambda: text_of(page.not_found()),
+        ("Nothing is here This server only receives the redirect at the end of a login. You can close this tab."),
+    ),
+    (
+        lambda: text_of(page.error_page(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP")),
+        "Bad Request The request is not valid HTTP.",
+    ),
+]
+
+
+def listen_twice() -> None:
+    with tempfile.TemporaryDirectory() as directory, chdir(directory), Listener(Path("agent.sock")):
+        Listener(Path("agent.sock"))
+
+
+def listen_in_an_open_directory() -> None:
+    with tempfile.TemporaryDirectory() as directory, chdir(directory):
+        Path("open").mkdir(mode=0o755)
+        Listener(Path("open/agent.sock"))
+
+
+def listen_below_a_file() -> None:
+    with tempfile.TemporaryDirectory() as directory, chdir(directory):
+        Path("file").touch()
+        Listener(Path("file/agent.sock"))
+
+
+def listen_in_place_of_a_file() -> None:
+    with tempfile.TemporaryDirectory() as directory, chdir(directory):
+        Path("agent.sock").touch()
+        Listener(Path("agent.sock"))
+
+
+def passed_socket(family: socket.AddressFamily, kind: socket.SocketKind) -> str:
+    """Return what is wrong with a socket of that kind that a service manager passes."""
+    with socket.socket(family, kind) as passed:
+        return adopt_socket(passed)
+
+
+def listen_without_a_path() -> None:
+    with socket.socket(socket.AF_UNIX) as inherited:
+        Listener(Path("agent.sock"), inherited)
+
+
+def too_many_wait() -> None:
+    unused: Any = None
+    with socket.socket() as listening:
+        server = Server(listening, unused, unused)
+        for _ in range(MAX_WAITING + 1):
+            server.begin_waiting()
+
+
+SOCKETS: Final[list[Example]] = [
+    (listen_twice, "another agent listens at agent.sock already"),
+    (listen_in_an_open_directory, "others may enter open"),
+    (listen_below_a_file, "file can't be created: File exists"),
+    (listen_in_place_of_a_file, "agent.sock is not a socket of yours; it was not changed"),
+    (
+        listen_without_a_path,
+        (
+            "the socket that was passed to the agent has no path: "
+            "ListenStream= must be one in the .socket unit, as %t/auth-agent/agent.sock"
+        ),
+    ),
+    (lambda: adopt_socket(None, "2"), "2 sockets were passed to the agent, which serves one"),
+    (
+        lambda: adopt_socket(None),
+        ("descriptor 3 should be the agent's socket, by LISTEN_FDS, and can't be used: Socket operation on non-socket"),
+    ),
+    (
+        lambda: passed_socket(socket.AF_INET, socket.SOCK_STREAM),
+        (
+            "the socket that was passed to the agent is not a Unix socket: "
+            "ListenStream= must be a path in the .socket unit, as %t/auth-agent/agent.sock"
+        ),
+    ),
+    (
+        lambda: passed_socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+        (
+            "the socket that was passed to the agent is not a stream socket: "
+            "it must be ListenStream= in the .socket unit, not ListenDatagram= or another"
+        ),
+    ),
+    (
+        lambda: passed_socket(socket.AF_UNIX, socket.SOCK_STREAM),
+        (
+            "the socket that was passed to the agent does not listen: "
+            "it may be one client's connection, if the .socket unit has Accept=yes; remove that"
+        ),
+    ),
+    (too_many_wait, "too many requests are waiting; try again"),
+]
+
+# ---- the provider, over HTTP
+
+
+def provider_problem(
+    call: Callable[[HttpProvider], Awaitable[object]], answers: dict[str, Answer] | None = None, **metadata: object
+) -> Callable[[], str]:
+    """Return what calls a provider with that metadata, and returns its reason with "ISSUER" for the issuer."""
+
+    async def reason(issuer: str) -> str:
+        provider = HttpProvider(issuer, ssl.create_default_context())
+        try:
+            failure = await call(provider)
+        finally:
+            await provider.aclose()
+        assert isinstance(failure, Failure)
+        return failure.reason.replace(issuer, "ISSUER")
+
+    def example() -> str:
+        with HostileServer() as server:
+            return asyncio.run(reason(server.provider("work", answers, **metadata)))
+
+    return example
+
+
+def certificates_of(path: str) -> object:
+    with patch.dict("os.environ", SSL_CERT_FILE=path):
+        return trusted_certificates()
+
+
+PROVIDER: Final[list[Example]] = [
+    (
+        provider_problem(lambda provider: provider.discover(), {METADATA: plain(b"", 404)}),
+        "ISSUER/.well-known/openid-configuration is not found",
+    ),
+    (
+        provider_problem(lambda provider: provider.discover(), {METADATA: plain(b"", 500)}),
+        "ISSUER/.well-known/openid-configuration answered HTTP 500",
+    ),
+    (
+        provider_problem(lambda provider: provider.discover(), {METADATA: raw(b"HTTP/9")}),
+        "127.0.0.1 can't be reached: RemoteProtocolError",
+    ),
+    (
+        provider_problem(lambda provider: provider.discover(), {METADATA: plain(bytes(MAX_BODY + 1))}),
+        "127.0.0.1 sent more than 524288 bytes, or than 16384 pieces",
+    ),
+    (
+        provider_problem(lambda provider: provider.keys(), jwks_uri=None),
+        "ISSUER names no jwks_uri, so its ID tokens can't be checked",
+    ),
+    (provider_problem(lambda provider: provider.keys()), "ISSUER/jwks answered HTTP 404"),
+    (
+        provider_problem(lambda provider: provider.keys(), {"/jwks": plain(b"\xff")}),
+        "ISSUER/jwks is not valid UTF-8",
+    ),
+    (
+        provider_problem(
+            lambda provider: provider.begin_device(Client("c"), "openid", None), device_authorization_endpoint=None
+        ),
+        "ISSUER has no device flow: it names no device_authorization_endpoint",
+    ),
+    (
+        provider_problem(lambda provider: provider.userinfo(Secret("t"), "Bearer")),
+        "ISSUER has no UserInfo endpoint",
+    ),
+    (lambda: certificates_of("/nowhere"), "SSL_CERT_FILE is '/nowhere', which is not a file; correct or unset it"),
+]
+
 EXAMPLES: Final = [
     *URLS,
     *SESSIONS,
@@ -578,6 +910,9 @@ EXAMPLES: Final = [
     *WIRE,
     *CLIENT,
     *STATUS,
+    *PAGES,
+    *SOCKETS,
+    *PROVIDER,
 ]
 
 

@@ -1,4 +1,4 @@
-"""A login by authorization code: the address that a browser opens, and the one it ends on."""
+"""A login by authorization code: the URL that a browser opens, and the redirect URL at which it ends."""
 
 import base64
 import hashlib
@@ -16,47 +16,59 @@ ENDPOINT = "https://acme.example/authorize"
 REDIRECT = "http://127.0.0.1:8976/callback"
 
 
-def attempt() -> AuthorizationRequest:
+def authorization_request() -> AuthorizationRequest:
     return AuthorizationRequest(Secret("the-state"), Secret("the-nonce"), Secret("the-verifier"))
 
 
-def asked(endpoint: str = ENDPOINT, scope: str = "openid", audience: str | None = None, **more: str) -> dict[str, str]:
-    address = authorization_url(
-        endpoint, attempt(), client_id="app", redirect_uri=REDIRECT, scope=scope, audience=audience, more=more
+def authorization_params(
+    endpoint: str = ENDPOINT, scope: str = "openid", audience: str | None = None, **more: str
+) -> dict[str, str]:
+    url = authorization_url(
+        endpoint,
+        authorization_request(),
+        client_id="app",
+        redirect_uri=REDIRECT,
+        scope=scope,
+        audience=audience,
+        more=more,
     )
-    return dict(parse_qsl(urlsplit(address).query, strict_parsing=True))
+    return dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
 
 
-def read(names_issuer: bool = False, **fields: str) -> Secret | Failure | None:
-    return read_redirect(urlencode(fields), attempt(), ISSUER, iss_parameter_supported=names_issuer)
+def read(iss_parameter_supported: bool = False, **fields: str) -> Secret | Failure | None:
+    return read_redirect(
+        urlencode(fields), authorization_request(), ISSUER, iss_parameter_supported=iss_parameter_supported
+    )
 
 
-# ---- an attempt
+# ---- the request
 
 
-def test_no_two_attempts_share_anything() -> None:
-    one, other = AuthorizationRequest.begin(), AuthorizationRequest.begin()
-    values = [value.reveal() for each in (one, other) for value in (each.state, each.nonce, each.verifier)]
-    assert len(set(values)) == 6
-    assert all(len(value) >= 43 for value in values)
+def test_two_requests_share_no_value() -> None:
+    first, second = AuthorizationRequest.begin(), AuthorizationRequest.begin()
+    strings = [
+        secret.reveal() for request in (first, second) for secret in (request.state, request.nonce, request.verifier)
+    ]
+    assert len(set(strings)) == 6
+    assert all(len(secret) >= 43 for secret in strings)
 
 
-def test_the_challenge_is_the_verifier_s_s256() -> None:
+def test_the_challenge_is_the_s256_hash_of_the_verifier() -> None:
     # RFC 7636, appendix B.
-    one = AuthorizationRequest(Secret(""), Secret(""), Secret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"))
-    assert one.challenge == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+    request = AuthorizationRequest(Secret(""), Secret(""), Secret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"))
+    assert request.challenge == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
-def test_an_attempt_shows_nothing_of_itself() -> None:
-    assert "the-" not in repr(attempt())
+def test_the_repr_of_a_request_contains_no_secret() -> None:
+    assert "the-" not in repr(authorization_request())
 
 
-# ---- the address
+# ---- the authorization URL
 
 
-def test_the_address_asks_for_a_code_with_a_challenge() -> None:
+def test_the_authorization_url_requests_a_code_with_pkce() -> None:
     digest = hashlib.sha256(b"the-verifier").digest()
-    assert asked() == {
+    assert authorization_params() == {
         "response_type": "code",
         "client_id": "app",
         "redirect_uri": REDIRECT,
@@ -68,45 +80,47 @@ def test_the_address_asks_for_a_code_with_a_challenge() -> None:
     }
 
 
-def test_consent_is_asked_for_where_the_provider_may_want_it_for_a_refresh_token() -> None:
-    assert asked(scope="openid offline_access")["prompt"] == "consent"
-    assert asked(scope="openid offline_access", prompt="login")["prompt"] == "login"
-    assert "prompt" not in asked(scope="openid offline_access", prompt="")
+def test_offline_access_requests_consent_unless_the_configuration_sets_prompt() -> None:
+    assert authorization_params(scope="openid offline_access")["prompt"] == "consent"
+    assert authorization_params(scope="openid offline_access", prompt="login")["prompt"] == "login"
+    assert "prompt" not in authorization_params(scope="openid offline_access", prompt="")
 
 
-def test_an_audience_is_named() -> None:
-    assert asked(audience="https://api.example/")["audience"] == "https://api.example/"
+def test_the_audience_is_a_parameter_of_the_url() -> None:
+    assert authorization_params(audience="https://api.example/")["audience"] == "https://api.example/"
 
 
-def test_the_configuration_adds_to_it_but_takes_nothing_away_that_makes_it_safe() -> None:
-    got = asked(organization="org_1", state="x", nonce="", code_challenge_method="plain", redirect_uri="https://evil/")
-    assert got["organization"] == "org_1"
-    assert got["state"] == "the-state"
-    assert got["nonce"] == "the-nonce"
-    assert got["code_challenge_method"] == "S256"
-    assert got["redirect_uri"] == REDIRECT
+def test_the_configuration_adds_parameters_but_cannot_change_the_protocols_own() -> None:
+    params = authorization_params(
+        organization="org_1", state="x", nonce="", code_challenge_method="plain", redirect_uri="https://evil/"
+    )
+    assert params["organization"] == "org_1"
+    assert params["state"] == "the-state"
+    assert params["nonce"] == "the-nonce"
+    assert params["code_challenge_method"] == "S256"
+    assert params["redirect_uri"] == REDIRECT
 
 
-def test_an_endpoint_s_own_query_is_kept() -> None:
-    assert asked(f"{ENDPOINT}?tenant=a")["tenant"] == "a"
-    assert asked(f"{ENDPOINT}?tenant=a")["state"] == "the-state"
+def test_the_query_of_the_endpoint_is_kept() -> None:
+    assert authorization_params(f"{ENDPOINT}?tenant=a")["tenant"] == "a"
+    assert authorization_params(f"{ENDPOINT}?tenant=a")["state"] == "the-state"
 
 
-def test_the_verifier_is_not_in_it() -> None:
-    assert "the-verifier" not in asked().values()
+def test_the_verifier_is_not_in_the_url() -> None:
+    assert "the-verifier" not in authorization_params().values()
 
 
 # ---- the redirect
 
 
-def test_a_redirect_brings_its_code() -> None:
-    found = read(state="the-state", code="abc", session_state="x")
-    assert isinstance(found, Secret)
-    assert found.reveal() == "abc"
+def test_the_code_of_a_redirect_is_returned() -> None:
+    code = read(state="the-state", code="abc", session_state="x")
+    assert isinstance(code, Secret)
+    assert code.reveal() == "abc"
 
 
 @pytest.mark.parametrize("state", ["", "another", "the-stat", "the-state ", "THE-STATE", "é"])
-def test_a_redirect_with_another_state_is_not_this_login_s(state: str) -> None:
+def test_a_redirect_with_another_state_is_ignored(state: str) -> None:
     assert read(state=state, code="abc") is None
     assert read(state=state, error="access_denied") is None
 
@@ -123,50 +137,50 @@ def test_a_redirect_with_another_state_is_not_this_login_s(state: str) -> None:
         "&".join(["state=the-state&code=a", *(f"f{number}=1" for number in range(60))]),
     ],
 )
-def test_a_redirect_that_no_provider_makes_is_not_this_login_s(query: str) -> None:
-    assert read_redirect(query, attempt(), ISSUER, iss_parameter_supported=False) is None
+def test_a_malformed_redirect_is_ignored(query: str) -> None:
+    assert read_redirect(query, authorization_request(), ISSUER, iss_parameter_supported=False) is None
 
 
-def test_an_answer_in_another_provider_s_name_is_refused() -> None:
-    outcome = read(state="the-state", code="abc", iss="https://evil.example/")
-    assert isinstance(outcome, Unusable)
-    assert "evil.example" in outcome.reason
+def test_a_response_with_another_iss_is_refused() -> None:
+    failure = read(state="the-state", code="abc", iss="https://evil.example/")
+    assert isinstance(failure, Unusable)
+    assert "evil.example" in failure.reason
     assert isinstance(read(state="the-state", error="access_denied", iss="https://evil.example/"), Unusable)
 
 
-def test_an_answer_must_name_a_provider_that_says_it_does_so() -> None:
-    assert isinstance(read(names_issuer=True, state="the-state", code="abc"), Unusable)
-    assert isinstance(read(names_issuer=True, state="the-state", code="abc", iss=ISSUER), Secret)
+def test_iss_is_required_if_the_metadata_promises_it() -> None:
+    assert isinstance(read(iss_parameter_supported=True, state="the-state", code="abc"), Unusable)
+    assert isinstance(read(iss_parameter_supported=True, state="the-state", code="abc", iss=ISSUER), Secret)
     assert isinstance(read(state="the-state", code="abc", iss=ISSUER.rstrip("/")), Secret)
 
 
-def test_an_error_says_why() -> None:
-    outcome = read(state="the-state", error="access_denied", error_description="The user\x1b[31m pressed cancel")
-    assert isinstance(outcome, Refusal)
-    assert outcome.reason.startswith("access_denied: The user")
-    assert "\x1b" not in outcome.reason
+def test_an_error_response_has_a_printable_reason() -> None:
+    failure = read(state="the-state", error="access_denied", error_description="The user\x1b[31m pressed cancel")
+    assert isinstance(failure, Refusal)
+    assert failure.reason.startswith("access_denied: The user")
+    assert "\x1b" not in failure.reason
 
 
-def test_an_error_that_quotes_the_login_s_secrets_is_shown_without_them() -> None:
-    outcome = read(state="the-state", error="access_denied", error_description="the-state is over, nonce the-nonce")
-    assert isinstance(outcome, Refusal)
-    assert outcome.reason == "access_denied: … is over, nonce …"
+def test_the_reason_contains_no_secret_that_the_provider_quotes() -> None:
+    failure = read(state="the-state", error="access_denied", error_description="the-state is over, nonce the-nonce")
+    assert isinstance(failure, Refusal)
+    assert failure.reason == "access_denied: … is over, nonce …"
 
 
 @pytest.mark.parametrize("code", ["", "a\nb", "é"])
-def test_a_redirect_of_this_login_without_a_code_ends_it(code: str) -> None:
+def test_a_redirect_with_the_state_but_no_valid_code_ends_the_login(code: str) -> None:
     assert isinstance(read(state="the-state", code=code), Unusable)
 
 
 @given(st.text())
-def test_whatever_comes_is_read_or_is_not_this_login_s(query: str) -> None:
-    assert read_redirect(query, attempt(), ISSUER, iss_parameter_supported=True) is None
+def test_any_query_without_the_state_is_ignored(query: str) -> None:
+    assert read_redirect(query, authorization_request(), ISSUER, iss_parameter_supported=True) is None
 
 
 @given(st.dictionaries(st.sampled_from(["code", "error", "error_description", "iss", "x"]), st.text()))
-def test_whatever_comes_with_the_state_is_an_answer(fields: dict[str, str]) -> None:
+def test_any_query_with_the_state_is_a_code_or_a_failure(fields: dict[str, str]) -> None:
     query = urlencode({**fields, "state": "the-state"}, errors="replace")
-    found = read_redirect(query, attempt(), ISSUER, iss_parameter_supported=False)
-    assert isinstance(found, Secret | Failure)
-    if isinstance(found, Secret):
-        assert found.reveal() == parse_qs(query)["code"][0]
+    result = read_redirect(query, authorization_request(), ISSUER, iss_parameter_supported=False)
+    assert isinstance(result, Secret | Failure)
+    if isinstance(result, Secret):
+        assert result.reveal() == parse_qs(query)["code"][0]

@@ -1,4 +1,4 @@
-"""The browser: which one is chosen, what it is given, and what is never opened."""
+"""Opening a browser: which program is chosen, with which argument, and which URLs are never opened."""
 
 import os
 import signal
@@ -11,49 +11,49 @@ import pytest
 from auth_agent.cli import browser
 from tests.integration.agent_process import until
 
-ADDRESS = "https://acme.example/authorize?client_id=c&state=s%2Bt;x"
+URL = "https://acme.example/authorize?client_id=c&state=s%2Bt;x"
 Install = Callable[..., Path]
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a program on the path, where there is no other; and there is no screen."""
+    """Return a function that installs a program as the only one in PATH; no display is set."""
     monkeypatch.setenv("PATH", f"{tmp_path}")
     for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "SSH_TTY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
 
-    def put(name: str, script: str = "true") -> Path:
+    def install_program(name: str, script: str = "true") -> Path:
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
         return program
 
-    return put
+    return install_program
 
 
-def test_without_a_screen_there_is_no_browser(install: Install) -> None:
+def test_without_a_display_there_is_no_browser(install: Install) -> None:
     install("xdg-open")
     assert browser.command() is None
-    assert not browser.open_url(ADDRESS)
+    assert not browser.open_url(URL)
 
 
 @pytest.mark.parametrize("variable", ["DISPLAY", "WAYLAND_DISPLAY"])
-def test_a_screen_has_the_desktops_browser(install: Install, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_a_display_has_the_desktops_browser(install: Install, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, ":0")
     assert browser.command() is None
     program = install("xdg-open")
     assert browser.command() == [str(program), "%s"]
 
 
-def test_linux_on_windows_has_the_browser_of_windows(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wsl_has_the_browser_of_windows(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     install("xdg-open")
     program = install("wslview")
     assert browser.command() == [str(program), "%s"]
 
 
-def test_a_mac_has_one_unless_its_screen_is_elsewhere(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_macos_has_a_browser_except_over_ssh(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     program = install("open")
     assert browser.command() == [str(program), "%s"]
@@ -71,7 +71,7 @@ def test_a_mac_has_one_unless_its_screen_is_elsewhere(install: Install, monkeypa
         ("it's:lynx-like", ["%s"]),
     ],
 )
-def test_the_first_that_is_wished_for_and_there_comes_before_the_desktops(
+def test_the_first_installed_program_of_browser_is_preferred_to_the_desktops(
     install: Install, monkeypatch: pytest.MonkeyPatch, variable: str, arguments: list[str]
 ) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
@@ -82,36 +82,36 @@ def test_the_first_that_is_wished_for_and_there_comes_before_the_desktops(
     assert browser.command() == [str(program), *arguments]
 
 
-def test_the_address_is_one_argument_and_no_shell_sees_it(
+def test_the_url_is_one_argument_and_no_shell_is_used(
     install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told = tmp_path / "told"
-    told.touch()
-    # It lives on, as a browser does.
-    install("mine", f'echo noise; echo "$#|$1|$$" >{told}; exec /bin/sleep 30')
+    output = tmp_path / "output"
+    output.touch()
+    # It keeps running, as a browser does.
+    install("mine", f'echo noise; echo "$#|$1|$$" >{output}; exec /bin/sleep 30')
     monkeypatch.setenv("BROWSER", "mine")
-    assert browser.open_url(ADDRESS)
-    count, address, pid = until(told.read_text).split("|")
+    assert browser.open_url(URL)
+    count, url, pid = until(output.read_text).split("|")
     session = os.getsid(int(pid))
     os.kill(int(pid), signal.SIGKILL)
-    os.waitpid(int(pid), 0)  # which the command leaves to its own end
-    assert (count, address) == ("1", ADDRESS)
-    assert session == int(pid)  # away from this terminal
+    os.waitpid(int(pid), 0)  # since the command doesn't wait for it
+    assert (count, url) == ("1", URL)
+    assert session == int(pid)  # in a session without this terminal
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_browser_that_fails_at_once_is_noticed(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_that_fails_at_once_is_detected(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     install("mine", "exit 3")
     monkeypatch.setenv("BROWSER", "mine")
-    assert not browser.open_url(ADDRESS)
+    assert not browser.open_url(URL)
     install("mine", "exit 0")
-    assert browser.open_url(ADDRESS)
+    assert browser.open_url(URL)
     install("mine").write_text("#!/not/there\n")
-    assert not browser.open_url(ADDRESS)
+    assert not browser.open_url(URL)
 
 
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         "file:///etc/passwd",
         "javascript:alert(1)",
@@ -124,11 +124,11 @@ def test_a_browser_that_fails_at_once_is_noticed(install: Install, monkeypatch: 
         "",
     ],
 )
-def test_what_no_login_asks_for_is_never_opened(
-    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str
+def test_a_url_of_an_unsafe_kind_is_never_opened(
+    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str
 ) -> None:
-    install("mine", f"echo opened >{tmp_path}/told")
+    install("mine", f"echo opened >{tmp_path}/output")
     monkeypatch.setenv("BROWSER", "mine")
-    assert not browser.open_url(address)
-    assert not (tmp_path / "told").exists()
+    assert not browser.open_url(url)
+    assert not (tmp_path / "output").exists()
     assert browser.open_url("http://[::1]:8080/")

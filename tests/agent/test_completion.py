@@ -1,4 +1,4 @@
-"""What a shell is told when somebody presses TAB."""
+"""The candidates that a shell gets when a person presses TAB."""
 
 import socket
 import subprocess
@@ -24,24 +24,24 @@ client_id = "client"
 """
 
 
-def values(line: str) -> list[str]:
-    """What may stand at the end of that line."""
+def candidate_words(line: str) -> list[str]:
+    """Return the candidates for the last word of that line."""
     return [value for value, _ in candidates(line.split(" "), lambda: ["work", "work.users", "home"])]
 
 
-def test_the_tree_is_that_of_the_commands() -> None:
+def test_the_stored_tree_equals_the_tree_of_the_commands() -> None:
     assert tree() == TREE, "after a change to the commands: make command-tree"
 
 
-def test_all_commands_are_offered_with_what_they_do() -> None:
-    found = dict(candidates([""], list))
-    assert {"token", "completion", "login", "status", "account", "metadata"} <= found.keys()
-    assert found["token"] == "Print a valid access token."
-    assert not any(" " in name for name in found)
+def test_all_commands_are_candidates_with_their_help() -> None:
+    help_by_command = dict(candidates([""], list))
+    assert {"token", "completion", "login", "status", "account", "metadata"} <= help_by_command.keys()
+    assert help_by_command["token"] == "Print a valid access token."
+    assert not any(" " in name for name in help_by_command)
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "expected"),
     [
         ("lo", ["login", "logout"]),
         ("account ", ["add", "list", "remove"]),
@@ -91,11 +91,11 @@ def test_all_commands_are_offered_with_what_they_do() -> None:
         ("completion f", ["fish"]),
     ],
 )
-def test_what_may_stand_there(line: str, found: list[str]) -> None:
-    assert values(line) == found
+def test_the_candidates_for_a_line(line: str, expected: list[str]) -> None:
+    assert candidate_words(line) == expected
 
 
-def test_accounts_are_looked_up_only_where_one_may_stand() -> None:
+def test_account_names_are_looked_up_only_where_one_is_expected() -> None:
     def never() -> list[str]:
         raise AssertionError
 
@@ -105,7 +105,7 @@ def test_accounts_are_looked_up_only_where_one_may_stand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "whole", "lead"),
+    ("words", "joined", "prefix"),
     [
         (["login", "--flow", "=", "d"], ["login", "--flow=d"], "--flow="),
         (["login", "--flow", "="], ["login", "--flow="], "--flow="),
@@ -117,18 +117,18 @@ def test_accounts_are_looked_up_only_where_one_may_stand() -> None:
         ([], [], ""),
     ],
 )
-def test_bash_takes_a_word_apart_at_an_equals_sign(words: list[str], whole: list[str], lead: str) -> None:
-    assert whole_words(words) == (whole, lead)
+def test_words_that_bash_splits_at_an_equals_sign_are_joined(words: list[str], joined: list[str], prefix: str) -> None:
+    assert whole_words(words) == (joined, prefix)
 
 
-def test_bash_is_given_only_what_it_replaces_and_the_others_the_help_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bash_gets_the_replaced_part_and_other_shells_the_help_too(capsys: pytest.CaptureFixture[str]) -> None:
     completion.main(["--complete", "bash", "login", "--flow", "=", "d"])
     completion.main(["--complete", "zsh", "login", "--flow=d"])
     completion.main(["--complete", "fish", "tok"])
     assert capsys.readouterr().out == "device\n--flow=device\t\ntoken\tPrint a valid access token.\n"
 
 
-# ---- the script
+# ---- the shells' scripts
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -138,7 +138,7 @@ def test_the_script_for_a_shell_is_printed(shell: str, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "Missing argument 'bash|zsh|fish'."),
         (["tcsh"], "Invalid value for 'bash|zsh|fish': 'tcsh' is not one of bash, zsh, fish."),
@@ -146,39 +146,43 @@ def test_the_script_for_a_shell_is_printed(shell: str, capsys: pytest.CaptureFix
         (["--shell"], "No such option: --shell"),
     ],
 )
-def test_a_mistake_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_a_usage_error(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert completion.main(arguments) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-# ---- where the accounts come from
+# ---- the names of accounts
 
 
 @pytest.fixture
-def nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place without an agent; the configuration's path."""
+def config_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Set a socket path at which no agent listens; return the configuration's path."""
     monkeypatch.setenv("AUTH_AGENT_SOCK", str(tmp_path / "agent.sock"))
     path = tmp_path / "config.toml"
     monkeypatch.setenv("AUTH_AGENT_CONFIG", str(path))
     return path
 
 
-def test_without_an_agent_they_are_those_of_the_configuration_that_can_be_written(nobody_listens: Path) -> None:
-    nobody_listens.write_text(CONFIG, "utf-8")
+def test_without_an_agent_account_names_come_from_the_configuration(config_path: Path) -> None:
+    config_path.write_text(CONFIG, "utf-8")
     assert account_names() == ["work", "home"]
 
 
 @pytest.mark.parametrize("text", [None, b"", b"[accounts", b"accounts = 7", b"\xff", b"[" * 100_000])
-def test_where_neither_is_there_are_none(nobody_listens: Path, text: bytes | None) -> None:
+def test_without_an_agent_and_a_valid_configuration_there_are_no_account_names(
+    config_path: Path, text: bytes | None
+) -> None:
     if text is not None:
-        nobody_listens.write_bytes(text)
+        config_path.write_bytes(text)
     assert account_names() == []
 
 
-def test_an_agent_that_hangs_is_not_waited_for_long(
-    tmp_path: Path, nobody_listens: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_agent_that_hangs_delays_completion_only_briefly(
+    tmp_path: Path, config_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nobody_listens.write_text(CONFIG, "utf-8")
+    config_path.write_text(CONFIG, "utf-8")
     monkeypatch.setattr(accounts, "_PATIENCE", 0.05)
     tmp_path.chmod(0o700)
     with socket.socket(socket.AF_UNIX) as silent:
@@ -187,20 +191,20 @@ def test_an_agent_that_hangs_is_not_waited_for_long(
         assert account_names() == ["work", "home"]
 
 
-def test_completion_loads_nothing_heavy() -> None:
+def test_completion_imports_no_heavy_module() -> None:
     script = "import sys; sys.argv = ['auth-agent', 'completion', '--complete', 'fish', '{}', '{}']\n"
     script += (
         "from auth_agent.cli import main; sys.stdout = sys.stderr; assert main() == 0; sys.stdout = sys.__stdout__"
     )
-    found = modules_after("import io, sys; sys.stderr = io.StringIO()\n" + script.format("token", "--mi"))
-    assert found & TOO_HEAVY == set()
-    assert "auth_agent.cli.completion.tree" in found
+    modules = modules_after("import io, sys; sys.stderr = io.StringIO()\n" + script.format("token", "--mi"))
+    assert modules & TOO_HEAVY == set()
+    assert "auth_agent.cli.completion.tree" in modules
 
 
 def test_the_scripts_are_in_the_package() -> None:
     folder = Path(completion.__file__).parent
     assert {path.suffix.removeprefix(".") for path in folder.glob("auth-agent.*")} == set(SHELLS)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "auth_agent", "completion", "fish"], capture_output=True, text=True, check=True
     )
-    assert done.stdout == (folder / "auth-agent.fish").read_text()
+    assert process.stdout == (folder / "auth-agent.fish").read_text()

@@ -1,9 +1,10 @@
-"""The configuration: what each key takes, and where a mistake is said to be."""
+"""The configuration: the values of each key, and the line and key of each mistake."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -11,13 +12,28 @@ from auth_agent import config
 from auth_agent.config import DEFAULT_REDIRECT_PORTS, Account, Config, Notify, parse
 from auth_agent.errors import ConfigError
 from auth_agent.grant_type import AUTHORIZATION_CODE
+from auth_agent.urls import check_issuer, check_url
 
 MINIMAL = """
 [accounts.work]
 issuer = "https://acme.example/"
 client_id = "client"
 """
-TEXT = "must be a non-empty string without control characters"
+ACCOUNT_KEYS = (
+    *("issuer", "client_id", "default", "audience", "scope", "redirect_ports", "proxy", "authorize", "grant"),
+    *("token_endpoint_auth_method", "management_account", "management_audience"),
+)
+HOST_KEYS = ("account", "audience", "scope")
+# Lines that break a rule each.
+STRING = "scope = 1"
+PORTS = "redirect_ports = 1"
+TABLE_OF_STRINGS = "authorize = 1"
+GRANT = "grant = 1"
+METHOD = "token_endpoint_auth_method = 1"
+PROXY = 'proxy = "x"'
+API = 'management_audience = "https://acme.example"'
+BOOLEAN = "default = 1"
+NAME = "management_account = 1"
 
 
 @pytest.fixture
@@ -31,32 +47,50 @@ def read(path: Path, text: str) -> Config:
 
 
 def account(path: Path, line: str = "") -> Account:
-    """The account of a file that is right but for, perhaps, that line."""
+    """Return the account of a valid file with that additional line."""
     return read(path, f"{MINIMAL}{line}\n").accounts["work"]
 
 
-def complaint(path: Path, text: str) -> str:
-    """What is said of a file with a mistake, without the file's path."""
+class Mistake(NamedTuple):
+    line: int | None
+    key: str
+    rule: str  # the sentence: tests/test_wording.py has an example of each
+
+
+def mistake_in(path: Path, text: str) -> Mistake:
+    """Return the mistake in an invalid file."""
     with pytest.raises(ConfigError) as raised:
         read(path, text)
-    return str(raised.value).replace(str(path), "FILE")
+    parts = re.fullmatch(r"(?::([0-9]+))?: (.+?): (.+)", str(raised.value).removeprefix(str(path)))
+    assert parts is not None, raised.value
+    return Mistake(int(parts[1]) if parts[1] else None, parts[2], parts[3])
 
 
-# ---- what is read
+def rule_of(path: Path, line: str) -> str:
+    """Return the rule that the line breaks."""
+    return mistake_in(path, f"{MINIMAL}{line}").rule
 
 
-def test_a_file_that_is_not_there_has_no_accounts(path: Path) -> None:
+def keys_in(rule: str) -> set[str]:
+    """Return the keys that a rule names."""
+    return set(re.findall(r"[a-z_]+", rule)) & {*ACCOUNT_KEYS, *HOST_KEYS, "accounts", "hosts"}
+
+
+# ---- valid files
+
+
+def test_a_missing_file_has_no_accounts(path: Path) -> None:
     assert config.load(path) == Config(path)
     assert config.load(path).accounts == {}
     assert config.load(path).default is None
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "[accounts]\n", "accounts = {}\n"])
-def test_a_file_with_nothing_in_it_has_no_accounts(path: Path, text: str) -> None:
+def test_an_empty_file_has_no_accounts(path: Path, text: str) -> None:
     assert read(path, text).accounts == {}
 
 
-def test_an_account_needs_an_issuer_and_a_client_and_has_defaults_for_the_rest(path: Path) -> None:
+def test_an_account_needs_an_issuer_and_a_client_id_only(path: Path) -> None:
     assert account(path) == Account(
         name="work",
         issuer="https://acme.example/",
@@ -109,17 +143,16 @@ def test_every_key_is_read(path: Path) -> None:
     )
 
 
-def test_a_client_that_stands_for_itself_asks_for_no_scope_unless_it_is_told_to(path: Path) -> None:
+def test_a_client_credentials_account_requests_no_scope_by_default(path: Path) -> None:
     assert account(path, 'grant = "client_credentials"').scope == ""
     assert account(path, 'grant = "client_credentials"\nscope = "read:all"').scope == "read:all"
     assert account(path, 'grant = "authorization_code"').scope == AUTHORIZATION_CODE.default_scope
 
 
-def test_a_client_that_stands_for_itself_has_a_secret(path: Path) -> None:
-    assert complaint(path, f'{MINIMAL}grant = "client_credentials"\ntoken_endpoint_auth_method = "none"') == (
-        "FILE:6: accounts.work.token_endpoint_auth_method: can't be none with grant = client_credentials, "
-        "where the client has a secret"
-    )
+def test_a_client_credentials_account_needs_a_secret(path: Path) -> None:
+    mistake = mistake_in(path, f'{MINIMAL}grant = "client_credentials"\ntoken_endpoint_auth_method = "none"')
+    assert (mistake.line, mistake.key) == (6, "accounts.work.token_endpoint_auth_method")
+    assert mistake.rule != rule_of(path, METHOD)
     assert account(path, 'token_endpoint_auth_method = "none"').token_endpoint_auth_method == "none"
 
 
@@ -134,11 +167,11 @@ def test_a_client_that_stands_for_itself_has_a_secret(path: Path) -> None:
         '["accounts".\'work\']\n"issuer" = "https://acme.example/"\n\'client_id\' = "client"',
     ],
 )
-def test_every_way_to_write_an_account_in_toml_is_the_same_account(path: Path, text: str) -> None:
+def test_every_form_of_an_account_in_toml_is_the_same_account(path: Path, text: str) -> None:
     assert read(path, text).accounts == {"work": account(path)}
 
 
-def test_authorize_may_be_a_table_of_its_own(path: Path) -> None:
+def test_authorize_may_be_a_separate_table(path: Path) -> None:
     assert account(path, '[accounts.work.authorize]\nprompt = "login"').authorize == {"prompt": "login"}
 
 
@@ -147,26 +180,26 @@ def test_accounts_keep_the_order_of_the_file(path: Path) -> None:
     assert list(read(path, text).accounts) == ["z", "a", "x"]
 
 
-def test_reading_the_same_file_twice_makes_equal_values(path: Path) -> None:
+def test_the_same_file_gives_equal_values(path: Path) -> None:
     line = 'authorize = { prompt = "login" }'
     assert account(path, line) == account(path, line)
     assert account(path, line) != account(path, 'authorize = { prompt = "none" }')
 
 
-def test_what_was_read_can_not_be_changed(path: Path) -> None:
-    found: Any = read(path, MINIMAL)  # it must fail where nobody checks types, too
+def test_a_configuration_is_immutable(path: Path) -> None:
+    loaded: Any = read(path, MINIMAL)  # without static types, which would forbid it
     with pytest.raises(AttributeError):
-        found.accounts["work"].issuer = "https://other.example"
+        loaded.accounts["work"].issuer = "https://other.example"
     with pytest.raises(TypeError):
-        found.accounts["other"] = found.accounts["work"]
+        loaded.accounts["other"] = loaded.accounts["work"]
     with pytest.raises(TypeError):
-        found.accounts["work"].authorize["prompt"] = "none"
+        loaded.accounts["work"].authorize["prompt"] = "none"
 
 
-def test_the_repr_of_an_account_shows_no_password_of_a_proxy(path: Path) -> None:
-    found = account(path, 'proxy = "http://user:hunter2@proxy.example:3128"')
-    assert found.proxy == "http://user:hunter2@proxy.example:3128"
-    assert "hunter2" not in repr(found)
+def test_the_repr_of_an_account_contains_no_proxy_password(path: Path) -> None:
+    read_account = account(path, 'proxy = "http://user:hunter2@proxy.example:3128"')
+    assert read_account.proxy == "http://user:hunter2@proxy.example:3128"
+    assert "hunter2" not in repr(read_account)
     assert "hunter2" not in repr(read(path, path.read_text("utf-8")))
 
 
@@ -174,82 +207,94 @@ def test_the_repr_of_an_account_shows_no_password_of_a_proxy(path: Path) -> None
 
 
 def test_the_only_account_is_the_default(path: Path) -> None:
-    found = read(path, MINIMAL)
-    assert found.default == found.accounts["work"]
+    loaded = read(path, MINIMAL)
+    assert loaded.default == loaded.accounts["work"]
 
 
-def test_of_several_accounts_the_one_marked_so_is_the_default(path: Path) -> None:
-    found = read(path, f"{MINIMAL}{MINIMAL.replace('work', 'home')}default = true\n")
-    assert found.default == found.accounts["home"]
+def test_of_several_accounts_the_one_with_default_is_the_default(path: Path) -> None:
+    loaded = read(path, f"{MINIMAL}{MINIMAL.replace('work', 'home')}default = true\n")
+    assert loaded.default == loaded.accounts["home"]
 
 
-def test_of_several_accounts_none_is_the_default_when_none_is_marked(path: Path) -> None:
+def test_of_several_accounts_without_default_none_is_the_default(path: Path) -> None:
     assert read(path, f"{MINIMAL}{MINIMAL.replace('work', 'home')}").default is None
 
 
 def test_two_defaults_are_a_mistake_that_names_both(path: Path) -> None:
     text = f"{MINIMAL}default = true\n{MINIMAL.replace('work', 'home')}default = true\n"
-    assert complaint(path, text) == (
-        "FILE:10: accounts.home.default: work is the default account already; there can be one"
-    )
+    mistake = mistake_in(path, text)
+    assert (mistake.line, mistake.key) == (10, "accounts.home.default")
+    assert "work" in mistake.rule
 
 
 # ---- names
 
 
 @pytest.mark.parametrize("name", ["work", "A", "0", "a-b_c", '"a.b"', '"auth0|x"'.replace("|", "."), "x" * 64])
-def test_an_account_s_name_may_have_letters_digits_and_three_marks(path: Path, name: str) -> None:
+def test_an_account_name_has_letters_digits_and_three_marks(path: Path, name: str) -> None:
     assert list(read(path, MINIMAL.replace("work", name)).accounts) == [name.strip('"')]
 
 
 @pytest.mark.parametrize("name", ['""', '"a b"', '"a/b"', '"ä"', '"a\\nb"', "x" * 65, '"../x"', '"a@b"'])
-def test_another_account_s_name_is_a_mistake(path: Path, name: str) -> None:
-    said = complaint(path, MINIMAL.replace("work", name))
-    assert said.startswith("FILE:")
-    assert said.endswith("can't be an account's name: 1 to 64 of A-Z a-z 0-9 . _ -")
+def test_an_invalid_account_name_is_a_mistake(path: Path, name: str) -> None:
+    assert mistake_in(path, MINIMAL.replace("work", name)).rule.endswith("1 to 64 of A-Z a-z 0-9 . _ -")
 
 
 # ---- unknown keys, and where they are
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "line", "key", "named"),
     [
-        (f'{MINIMAL}audiance = "x"', "FILE:5: accounts.work.audiance: unknown key; did you mean audience?"),
-        (f'{MINIMAL}"scopes" = "x"', "FILE:5: accounts.work.scopes: unknown key; did you mean scope?"),
-        (f"{MINIMAL}Default = true", "FILE:5: accounts.work.Default: unknown key; did you mean default?"),
+        (f'{MINIMAL}audiance = "x"', 5, "accounts.work.audiance", {"audience"}),
+        (f'{MINIMAL}"scopes" = "x"', 5, "accounts.work.scopes", {"scope"}),
+        (f"{MINIMAL}Default = true", 5, "accounts.work.Default", {"default"}),
         (
             f'# accounts.work.isuer\n{MINIMAL}# isuer = 1\n  isuer  =  "x"',
-            "FILE:7: accounts.work.isuer: unknown key; did you mean issuer?",
+            7,
+            "accounts.work.isuer",
+            {"issuer"},
         ),
         (
             '[accounts]\nhome.issuer = "https://a.example"\nhome.client_id = "c"\nhome.scop = "x"',
-            "FILE:4: accounts.home.scop: unknown key; did you mean scope?",
+            4,
+            "accounts.home.scop",
+            {"scope"},
         ),
         (
             '\naccounts.home.issuer = "https://a.example"\naccounts . home . clientid = "c"',
-            "FILE:3: accounts.home.clientid: unknown key; did you mean client_id?",
+            3,
+            "accounts.home.clientid",
+            {"client_id"},
         ),
         (
             '[accounts]\n\nhome = { issuer = "https://a.example", clientid = "c" }',
-            "FILE:3: accounts.home.clientid: unknown key; did you mean client_id?",
+            3,
+            "accounts.home.clientid",
+            {"client_id"},
         ),
         (
             'accounts = { home = { issuer = "https://a.example", clientid = "c" } }',
-            "FILE:1: accounts.home.clientid: unknown key; did you mean client_id?",
+            1,
+            "accounts.home.clientid",
+            {"client_id"},
         ),
         (
             f"{MINIMAL}{MINIMAL.replace('work', 'home')}proxi = 1",
-            "FILE:9: accounts.home.proxi: unknown key; did you mean proxy?",
+            9,
+            "accounts.home.proxi",
+            {"proxy"},
         ),
         (
             f"{MINIMAL}[accounts.work.authorise]\nprompt = 'x'",
-            "FILE:5: accounts.work.authorise: unknown key; did you mean authorize?",
+            5,
+            "accounts.work.authorise",
+            {"authorize"},
         ),
-        ('\nacounts = "x"', "FILE:2: acounts: unknown key; did you mean accounts?"),
-        ("[account]", "FILE:1: account: unknown key; did you mean accounts?"),
-        ("\n[account.work]\nissuer = 'x'", "FILE:2: account: unknown key; did you mean accounts?"),
-        ("[zzz]", "FILE:1: zzz: unknown key; known are: accounts, hosts, notify"),
+        ('\nacounts = "x"', 2, "acounts", {"accounts"}),
+        ("[account]", 1, "account", {"accounts"}),
+        ("\n[account.work]\nissuer = 'x'", 2, "account", {"accounts"}),
+        ("[zzz]", 1, "zzz", {"accounts", "hosts", "notify"}),
     ],
     ids=[
         "header",
@@ -268,44 +313,43 @@ def test_another_account_s_name_is_a_mistake(path: Path, name: str) -> None:
         "nothing near",
     ],
 )
-def test_an_unknown_key_is_a_mistake_with_its_line_and_the_nearest_right_one(path: Path, text: str, said: str) -> None:
-    assert complaint(path, text) == said
+def test_an_unknown_key_is_a_mistake_with_its_line_and_the_nearest_valid_key(
+    path: Path, text: str, line: int, key: str, named: set[str]
+) -> None:
+    mistake = mistake_in(path, text)
+    assert (mistake.line, mistake.key) == (line, key)
+    assert keys_in(mistake.rule) == named
 
 
-def test_an_unknown_key_near_none_names_all(path: Path) -> None:
-    assert complaint(path, f"{MINIMAL}zzz = 1") == (
-        "FILE:5: accounts.work.zzz: unknown key; known are: "
-        "issuer, client_id, default, audience, scope, redirect_ports, proxy, authorize, "
-        "grant, token_endpoint_auth_method, management_account, management_audience"
-    )
+def test_an_unknown_key_unlike_all_others_is_answered_with_all_keys(path: Path) -> None:
+    mistake = mistake_in(path, f"{MINIMAL}zzz = 1")
+    assert (mistake.line, mistake.key) == (5, "accounts.work.zzz")
+    assert keys_in(mistake.rule) == set(ACCOUNT_KEYS)
 
 
-def test_a_line_is_counted_as_editors_count(path: Path) -> None:
+def test_lines_are_counted_as_editors_count_them(path: Path) -> None:
     # A line separator and a next-line character are letters of a comment to TOML.
-    assert complaint(path, f"# one\u2028and\x85more{MINIMAL}scop = 1") == (
-        "FILE:5: accounts.work.scop: unknown key; did you mean scope?"
-    )
+    mistake = mistake_in(path, f"# one\u2028and\x85more{MINIMAL}scop = 1")
+    assert (mistake.line, mistake.key) == (5, "accounts.work.scop")
 
 
-def test_a_long_word_in_a_text_of_several_lines_does_not_hold_the_search_up(path: Path) -> None:
+def test_a_long_word_in_a_multiline_string_does_not_slow_the_search_for_a_line(path: Path) -> None:
     word = "a" * 60
     path.write_text(f'{MINIMAL}authorize = {{ hint = """\n{word}\n""" }}\nscop = 1\n', "utf-8")
     script = "import sys; from pathlib import Path; from auth_agent import config; config.load(Path(sys.argv[1]))"
     command = [sys.executable, "-c", script, str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3)
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3)
     except subprocess.TimeoutExpired:
-        pytest.fail("after 3 s it still searches")
-    assert done.stderr.splitlines()[-1].endswith(":8: accounts.work.scop: unknown key; did you mean scope?")
+        pytest.fail("the search took more than 3 s")
+    assert process.stderr.splitlines()[-1].partition(f"{path}:8: accounts.work.scop: ")[1]
 
 
 # ---- hosts
 
-NO_KEY = "can't be a host, with a port and a path where they matter"
 
-
-def test_a_host_names_an_account_and_perhaps_an_audience_and_scopes(path: Path) -> None:
-    found = read(
+def test_a_host_has_an_account_and_optionally_an_audience_and_a_scope(path: Path) -> None:
+    loaded = read(
         path,
         f"""{MINIMAL}
         [hosts."git.example.com"]
@@ -317,12 +361,12 @@ def test_a_host_names_an_account_and_perhaps_an_audience_and_scopes(path: Path) 
         scope = "read  write"
         """,
     )
-    assert [(rule.place.origin, rule.account, rule.audience, rule.scope) for rule in found.hosts] == [
+    assert [(rule.place.origin, rule.account, rule.audience, rule.scope) for rule in loaded.hosts] == [
         ("https://git.example.com", "work", None, None),
         ("https://git.example.com:8443", "work", "https://api.acme.example", "read write"),
     ]
-    assert [rule.key for rule in found.hosts_of("work")] == ["git.example.com", "Git.Example.com:8443/team"]
-    assert found.hosts_of("home") == ()
+    assert [rule.key for rule in loaded.hosts_of("work")] == ["git.example.com", "Git.Example.com:8443/team"]
+    assert loaded.hosts_of("home") == ()
 
 
 @pytest.mark.parametrize("text", ["", "[hosts]\n", "hosts = {}\n"])
@@ -331,164 +375,154 @@ def test_a_file_may_have_no_hosts(path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "line", "key", "part"),
     [
-        ("hosts = 7", "FILE:1: hosts: must be a table"),
-        ('[hosts]\n"a.example" = "work"', "FILE:2: hosts.a.example: must be a table"),
-        ('[hosts."a.example"]', "FILE:1: hosts.a.example: account is missing"),
-        (
-            '[hosts."a.example"]\naccount = "home"',
-            "FILE:2: hosts.a.example.account: there is no account home in this file",
-        ),
-        ('[hosts."a.example"]\naccount = ["work"]', f"FILE:2: hosts.a.example.account: {TEXT}"),
-        ('[hosts."a.example"]\naccount = "work"\naudience = ""', f"FILE:3: hosts.a.example.audience: {TEXT}"),
-        ('[hosts."a.example"]\naccount = "work"\nscope = 7', f"FILE:3: hosts.a.example.scope: {TEXT}"),
-        (
-            '[hosts."a.example"]\nacount = "work"',
-            "FILE:2: hosts.a.example.acount: unknown key; did you mean account?",
-        ),
+        ("hosts = 7", 1, "hosts", "table"),
+        ('[hosts]\n"a.example" = "work"', 2, "hosts.a.example", "table"),
+        ('[hosts."a.example"]', 1, "hosts.a.example", "account"),
+        ('[hosts."a.example"]\naccount = "home"', 2, "hosts.a.example.account", "home"),
+        ('[hosts."a.example"]\naccount = ["work"]', 2, "hosts.a.example.account", "string"),
+        ('[hosts."a.example"]\naccount = "work"\naudience = ""', 3, "hosts.a.example.audience", "string"),
+        ('[hosts."a.example"]\naccount = "work"\nscope = 7', 3, "hosts.a.example.scope", "string"),
+        ('[hosts."a.example"]\nacount = "work"', 2, "hosts.a.example.acount", "account"),
         (
             '[hosts."a.example"]\naccount = "work"\ndirectory = "~/src"',
-            "FILE:3: hosts.a.example.directory: unknown key; known are: account, audience, scope",
+            *(3, "hosts.a.example.directory", "account, audience, scope"),
         ),
-        ('[hosts.git.example]\naccount = "work"', 'FILE:1: hosts.git: a host must be in quotes: [hosts."git.example"]'),
-        (
-            '[hosts."http://a.example"]\naccount = "work"',
-            f"FILE:1: hosts.http://a.example: {NO_KEY}: it must begin with https:// (http:// is for this machine only)",
-        ),
+        ('[hosts.git.example]\naccount = "work"', 1, "hosts.git", '[hosts."git.example"]'),
+        ('[hosts."http://a.example"]\naccount = "work"', 1, "hosts.http://a.example", "https://"),
         (
             '[hosts."a.example"]\naccount = "work"\n[hosts."https://A.example.:443/"]\naccount = "work"',
-            "FILE:3: hosts.https://A.example.:443/: is for the same URLs as a.example; there can be one",
+            *(3, "hosts.https://A.example.:443/", "a.example"),
         ),
     ],
 )
-def test_a_mistake_among_the_hosts_has_its_line(path: Path, text: str, said: str) -> None:
+def test_a_mistake_among_the_hosts_has_its_line(path: Path, text: str, line: int, key: str, part: str) -> None:
     accounts = "accounts.work = { issuer = 'https://acme.example/', client_id = 'client' }"
-    # On the last line where a table follows, since lines are counted.
-    file = f"{text}\n{MINIMAL}" if text.startswith("[") else f"{text}\n{accounts}\n"
-    assert complaint(path, file) == said
+    # After the text if that ends in a table, so that the lines stay.
+    mistake = mistake_in(path, f"{text}\n{MINIMAL}" if text.startswith("[") else f"{text}\n{accounts}\n")
+    assert (mistake.line, mistake.key) == (line, key)
+    assert part in mistake.rule
 
 
 # ---- wrong values
 
-PORTS = "must be a list of ports, 0 to 65535, at least one; 0 stands for any that is free"
-TABLE = 'must be a table of strings, such as { prompt = "login" }'
-GRANT = "must be one of: authorization_code, client_credentials"
-METHOD = "must be one of: none, client_secret_basic, client_secret_post"
-PROXY = "must be a proxy's URL, such as http://proxy.example:3128"
-API = "must be the API's URL with a slash at its end, such as https://acme.eu.auth0.com/api/v2/"
-
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "example"),
     [
         *(
-            (key, value, TEXT)
+            (key, value, STRING)
             for key in ("audience", "scope")
             for value in ("7", "true", "[]", "{}", '""', '"\\u001b"')
         ),
-        *(("proxy", value, TEXT) for value in ("7", "true", "[]", '""', '"http://a\\n"')),
+        *(("proxy", value, STRING) for value in ("7", "true", "[]", '""', '"http://a\\n"')),
         *(("proxy", value, PROXY) for value in ('"proxy.example:3128"', '"socks5://proxy.example"', '"ftp://x"')),
-        *(("default", value, "must be true or false") for value in ("1", '"true"', "0", "[]")),
+        *(("default", value, BOOLEAN) for value in ("1", '"true"', "0", "[]")),
         *(
             ("redirect_ports", value, PORTS)
             for value in ("[]", "48631", '["48631"]', "[true]", "[-1]", "[65536]", "[1.0]", "[[1]]", "{}", '"1"')
         ),
         *(("grant", value, GRANT) for value in ('"password"', '""', "7", "[]", "{}", "true")),
         *(("token_endpoint_auth_method", value, METHOD) for value in ('"private_key_jwt"', '""', "7", "[]")),
-        *(("management_account", value, "must be the name of an account") for value in ('"a b"', '""', "7", "[]")),
-        *(("management_audience", value, TEXT) for value in ("7", '""', "[]")),
+        *(("management_account", value, NAME) for value in ('"a b"', '""', "7", "[]")),
+        *(("management_audience", value, STRING) for value in ("7", '""', "[]")),
         *(("management_audience", f'"https://x.example/{end}"', API) for end in ("api", "api/?a=b", "api/#a")),
-        (
-            "management_audience",
-            '"http://x.example/api/v2/"',
-            "'http://x.example/api/v2/' must begin with https:// (http:// is for this machine only)",
+        *(
+            ("authorize", value, TABLE_OF_STRINGS)
+            for value in ('"x"', "[]", "7", "{ a = 1 }", "{ a = ['x'] }", "{ a = {} }")
         ),
-        *(("authorize", value, TABLE) for value in ('"x"', "[]", "7", "{ a = 1 }", "{ a = ['x'] }", "{ a = {} }")),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_a_mistake_with_its_line(path: Path, key: str, value: str, said: str) -> None:
-    assert complaint(path, f"{MINIMAL}{key} = {value}") == f"FILE:5: accounts.work.{key}: {said}"
+def test_a_value_of_the_wrong_kind_is_a_mistake_with_its_line(path: Path, key: str, value: str, example: str) -> None:
+    mistake = mistake_in(path, f"{MINIMAL}{key} = {value}")
+    assert mistake == Mistake(5, f"accounts.work.{key}", rule_of(path, example))
+
+
+def test_a_management_audience_over_http_is_a_mistake(path: Path) -> None:
+    with pytest.raises(ValueError, match="http://x") as raised:
+        check_url("http://x.example/api/v2/")
+    mistake = mistake_in(path, f'{MINIMAL}management_audience = "http://x.example/api/v2/"')
+    assert mistake == Mistake(5, "accounts.work.management_audience", str(raised.value))
 
 
 @pytest.mark.parametrize("value", ["7", "true", "[]", "{}", '""', '"a\\nb"', "1979-05-27"])
-def test_an_issuer_or_a_client_of_the_wrong_kind_is_a_mistake(path: Path, value: str) -> None:
+def test_an_issuer_or_client_id_of_the_wrong_kind_is_a_mistake(path: Path, value: str) -> None:
     wrong = MINIMAL.replace('"https://acme.example/"', value)
-    assert complaint(path, wrong) == f"FILE:3: accounts.work.issuer: {TEXT}"
+    assert mistake_in(path, wrong) == Mistake(3, "accounts.work.issuer", rule_of(path, STRING))
     wrong = MINIMAL.replace('"client"', value)
-    assert complaint(path, wrong) == f"FILE:4: accounts.work.client_id: {TEXT}"
+    assert mistake_in(path, wrong) == Mistake(4, "accounts.work.client_id", rule_of(path, STRING))
 
 
-@pytest.mark.parametrize(
-    ("issuer", "said"),
-    [
-        (
-            "http://acme.example/",
-            "'http://acme.example/' must begin with https:// (http:// is for this machine only)",
-        ),
-        ("acme.example", "'acme.example' is not a URL with a host and without a user name"),
-        ("https://acme.example/?x=1", "'https://acme.example/?x=1' has a query or a fragment; an issuer has none"),
-    ],
-)
-def test_an_issuer_that_can_not_be_one_is_a_mistake(path: Path, issuer: str, said: str) -> None:
+@pytest.mark.parametrize("issuer", ["http://acme.example/", "acme.example", "https://acme.example/?x=1"])
+def test_an_invalid_issuer_is_a_mistake(path: Path, issuer: str) -> None:
     text = MINIMAL.replace("https://acme.example/", issuer)
-    assert complaint(path, text) == f"FILE:3: accounts.work.issuer: {said}"
+    with pytest.raises(ValueError, match=re.escape(repr(issuer))) as raised:
+        check_issuer(issuer)
+    assert mistake_in(path, text) == Mistake(3, "accounts.work.issuer", str(raised.value))
 
 
 def test_a_mistake_about_a_proxy_does_not_repeat_its_password(path: Path) -> None:
-    assert "hunter2" not in complaint(path, f'{MINIMAL}proxy = "socks5://user:hunter2@proxy.example"')
+    assert "hunter2" not in rule_of(path, 'proxy = "socks5://user:hunter2@proxy.example"')
 
 
 @pytest.mark.parametrize("proxy", ["http://proxy.example:port", "http://", "http://proxy.example:99999"])
-def test_a_proxy_s_address_that_names_no_host_and_port_is_a_mistake(path: Path, proxy: str) -> None:
-    assert complaint(path, f'{MINIMAL}proxy = "{proxy}"') == f"FILE:5: accounts.work.proxy: {PROXY}"
+def test_a_proxy_url_without_a_valid_host_and_port_is_a_mistake(path: Path, proxy: str) -> None:
+    mistake = mistake_in(path, f'{MINIMAL}proxy = "{proxy}"')
+    assert mistake == Mistake(5, "accounts.work.proxy", rule_of(path, PROXY))
 
 
 @pytest.mark.parametrize("key", ["scope", "audience"])
-def test_a_text_of_spaces_only_is_a_mistake(path: Path, key: str) -> None:
-    assert complaint(path, f'{MINIMAL}{key} = "  "') == f"FILE:5: accounts.work.{key}: {TEXT}"
+def test_a_string_of_spaces_is_a_mistake(path: Path, key: str) -> None:
+    mistake = mistake_in(path, f'{MINIMAL}{key} = "  "')
+    assert mistake == Mistake(5, f"accounts.work.{key}", rule_of(path, STRING))
 
 
-def test_the_line_of_a_wrong_value_under_a_dotted_key_is_its_own(path: Path) -> None:
-    assert complaint(path, f"{MINIMAL}authorize.prompt = 1") == f"FILE:5: accounts.work.authorize: {TABLE}"
+def test_a_wrong_value_under_a_dotted_key_has_its_line(path: Path) -> None:
+    mistake = mistake_in(path, f"{MINIMAL}authorize.prompt = 1")
+    assert mistake == Mistake(5, "accounts.work.authorize", rule_of(path, TABLE_OF_STRINGS))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "line", "missing"),
     [
-        ('\n[accounts.work]\nissuer = "https://a.example"', "FILE:2: accounts.work: client_id is missing"),
-        ('\n[accounts.work]\nclient_id = "c"', "FILE:2: accounts.work: issuer is missing"),
-        ("[accounts]\nwork = {}", "FILE:2: accounts.work: issuer is missing"),
-        ('[accounts]\nwork.client_id = "c"', "FILE:2: accounts.work: issuer is missing"),
-        ('\naccounts.work.client_id = "c"', "FILE:2: accounts.work: issuer is missing"),
+        ('\n[accounts.work]\nissuer = "https://a.example"', 2, "client_id"),
+        ('\n[accounts.work]\nclient_id = "c"', 2, "issuer"),
+        ("[accounts]\nwork = {}", 2, "issuer"),
+        ('[accounts]\nwork.client_id = "c"', 2, "issuer"),
+        ('\naccounts.work.client_id = "c"', 2, "issuer"),
     ],
     ids=["no client_id", "no issuer", "inline", "dotted", "dotted from the top"],
 )
-def test_a_key_that_is_missing_is_a_mistake_of_its_table(path: Path, text: str, said: str) -> None:
-    assert complaint(path, text) == said
+def test_a_missing_key_is_a_mistake_of_its_table(path: Path, text: str, line: int, missing: str) -> None:
+    mistake = mistake_in(path, text)
+    assert (mistake.line, mistake.key) == (line, "accounts.work")
+    assert keys_in(mistake.rule) == {missing}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "line", "key"),
     [
-        ("accounts = 7", "FILE:1: accounts: must be a table"),
-        ("[[accounts]]", "FILE:1: accounts: must be a table"),
-        ('[accounts]\nwork = "x"', "FILE:2: accounts.work: must be a table"),
-        ("[[accounts.work]]", "FILE:1: accounts.work: must be a table"),
+        ("accounts = 7", 1, "accounts"),
+        ("[[accounts]]", 1, "accounts"),
+        ('[accounts]\nwork = "x"', 2, "accounts.work"),
+        ("[[accounts.work]]", 1, "accounts.work"),
     ],
 )
-def test_what_is_no_table_is_a_mistake(path: Path, text: str, said: str) -> None:
-    assert complaint(path, text) == said
+def test_a_value_in_place_of_a_table_is_a_mistake(path: Path, text: str, line: int, key: str) -> None:
+    mistake = mistake_in(path, text)
+    assert mistake == Mistake(line, key, mistake_in(path, "hosts = 7").rule)
 
 
 # ---- files that can't be read
 
 
 @pytest.mark.parametrize("text", ["[accounts", "[accounts.work]\nissuer = https://a", "a = 1\na = 2", "x = 1979-02-31"])
-def test_what_is_no_toml_is_a_mistake_that_says_where(path: Path, text: str) -> None:
-    said = complaint(path, text)
-    assert said.startswith("FILE: ")
-    assert "at line" in said or "at end of document" in said
+def test_invalid_toml_is_a_mistake_with_its_position(path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(path, text)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert re.search(r"\(at (line [0-9]+|end of document)", str(raised.value)) is not None
 
 
 @pytest.mark.parametrize(
@@ -496,53 +530,55 @@ def test_what_is_no_toml_is_a_mistake_that_says_where(path: Path, text: str) -> 
     [f"x = {'[' * 5000}{']' * 5000}", f"x = {'1' * 5000}"],
     ids=["a thousand lists deep", "a number of thousands of digits"],
 )
-def test_toml_that_is_too_much_to_read_is_a_mistake(path: Path, text: str) -> None:
-    assert complaint(path, text).startswith("FILE: ")
+def test_toml_beyond_pythons_limits_is_a_mistake(path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(path, text)
+    assert str(raised.value).startswith(f"{path}: ")
 
 
-def test_a_file_that_is_no_utf_8_is_a_mistake(path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_a_mistake(path: Path) -> None:
     path.write_bytes(b"# \xff\xfe\n")
-    with pytest.raises(ConfigError, match="can't be read: 'utf-8' codec can't decode"):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(path))}\b.*'utf-8'"):
         config.load(path)
 
 
-def test_a_directory_in_the_file_s_place_can_not_be_read(path: Path) -> None:
+def test_a_directory_in_place_of_the_file_is_an_error(path: Path) -> None:
     path.mkdir()
     with pytest.raises(ConfigError) as raised:
         config.load(path)
-    assert str(raised.value).startswith(f"{path} can't be read: ")
+    assert str(raised.value).startswith(f"{path} ")
 
 
-def test_a_file_below_a_file_can_not_be_read(path: Path) -> None:
+def test_a_path_below_a_file_is_an_error(path: Path) -> None:
     path.write_text("", "utf-8")
     with pytest.raises(ConfigError) as raised:
         config.load(path / "config.toml")
-    assert str(raised.value).startswith(f"{path / 'config.toml'} can't be read: ")
+    assert str(raised.value).startswith(f"{path / 'config.toml'} ")
 
 
-def test_line_ends_of_another_system_are_line_ends(path: Path) -> None:
+def test_crlf_ends_a_line(path: Path) -> None:
     path.write_bytes(f"{MINIMAL}scop = 1\n".replace("\n", "\r\n").encode())
-    with pytest.raises(ConfigError, match=r":5: accounts\.work\.scop: unknown key"):
+    with pytest.raises(ConfigError, match=r":5: accounts\.work\.scop: "):
         config.load(path)
 
 
-def test_a_text_is_judged_before_it_is_a_file(path: Path) -> None:
+def test_text_and_tables_are_checked_as_a_file_is(path: Path) -> None:
     assert config.parse(path, MINIMAL) == read(path, MINIMAL)
-    with pytest.raises(ConfigError, match=r"config\.toml: accounts\.work: client_id is missing"):
+    with pytest.raises(ConfigError, match=r"config\.toml: accounts\.work: client_id "):
         config.check(path, {"accounts": {"work": {"issuer": "https://acme.example/"}}})
 
 
 # ---- where the file is
 
 
-def test_the_variable_says_where_the_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auth_agent_config_is_the_path_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTH_AGENT_CONFIG", "/etc/somewhere.toml")
     assert config.config_path() == Path("/etc/somewhere.toml")
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS keeps configuration elsewhere")
 @pytest.mark.parametrize("variable", [None, ""])
-def test_without_it_the_file_is_with_the_user_s_configuration(
+def test_without_auth_agent_config_the_file_is_in_the_users_configuration_directory(
     monkeypatch: pytest.MonkeyPatch, variable: str | None
 ) -> None:
     monkeypatch.delenv("AUTH_AGENT_CONFIG", raising=False)

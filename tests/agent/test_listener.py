@@ -1,4 +1,4 @@
-"""The socket's place: an inherited one is looked after by who passed it. Real agents test our own ones."""
+"""The listener with an inherited socket, whose file belongs to the service manager; real agents test their own."""
 
 import os
 import socket
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from auth_agent import remedies
 from auth_agent.errors import StartupError
 from auth_agent.ipc.listener import Listener
 
@@ -14,40 +15,40 @@ ELSEWHERE = Path("/nowhere/agent.sock")
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a service manager's socket is; from within, since a socket's path has room for a hundred bytes."""
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the path of a service manager's socket; change to its directory, since sun_path is short."""
     tmp_path.chmod(0o700)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "agent.sock"
 
 
 @pytest.fixture
-def inherited(place: Path) -> Generator[socket.socket]:
-    """That socket, as the agent has it: the service manager keeps another descriptor."""
-    with socket.socket(socket.AF_UNIX) as kept:
-        kept.bind(str(place))
-        kept.listen()
-        with kept.dup() as passed:
-            yield passed
+def inherited(path: Path) -> Generator[socket.socket]:
+    """Return the listening socket at `path` as the agent inherits it; the manager keeps another descriptor."""
+    with socket.socket(socket.AF_UNIX) as manager_socket:
+        manager_socket.bind(str(path))
+        manager_socket.listen()
+        with manager_socket.dup() as agent_socket:
+            yield agent_socket
 
 
-def test_its_path_is_its_own_and_nothing_is_put_beside_it(place: Path, inherited: socket.socket) -> None:
-    before = place.stat()
+def test_an_inherited_socket_keeps_its_path_and_no_file_is_created(path: Path, inherited: socket.socket) -> None:
+    before = path.stat()
     with Listener(ELSEWHERE, inherited) as listener:
-        assert listener.path == place
-        assert [path.name for path in place.parent.iterdir()] == [place.name]
-    after = place.stat()
+        assert listener.path == path
+        assert [file.name for file in path.parent.iterdir()] == [path.name]
+    after = path.stat()
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
 
 
-def test_after_the_end_clients_queue_in_it(place: Path, inherited: socket.socket) -> None:
+def test_after_closing_clients_can_still_connect_to_the_inherited_socket(path: Path, inherited: socket.socket) -> None:
     Listener(ELSEWHERE, inherited).close()
     assert inherited.fileno() == -1
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(place))
+        client.connect(str(path))
 
 
-def test_handed_over_it_stays_open_across_a_beginning(inherited: socket.socket) -> None:
+def test_a_socket_that_is_handed_over_stays_open_and_inheritable(inherited: socket.socket) -> None:
     descriptor = inherited.fileno()
     with Listener(ELSEWHERE, inherited) as listener:
         listener.hand_over()
@@ -55,22 +56,20 @@ def test_handed_over_it_stays_open_across_a_beginning(inherited: socket.socket) 
     os.close(descriptor)
 
 
-def test_the_lock_of_our_own_is_kept_after_a_handover(place: Path) -> None:
-    with Listener(place) as listener:
+def test_the_lock_of_an_own_socket_is_kept_after_a_handover(path: Path) -> None:
+    with Listener(path) as listener:
         listener.hand_over()
-    assert not place.exists()
-    with pytest.raises(StartupError, match="another agent listens"):
-        Listener(place)
+    assert not path.exists()
+    with pytest.raises(StartupError) as caught:
+        Listener(path)
+    assert caught.value.remedy == (remedies.see_status_at(str(path)),)
 
 
-def test_a_directory_that_others_may_enter_is_told_with_what_to_write_into_the_unit(
-    place: Path, inherited: socket.socket
-) -> None:
-    place.parent.chmod(0o750)
-    with pytest.raises(StartupError, match="others may enter") as caught:
+def test_a_directory_that_others_may_enter_is_refused_with_remedies(path: Path, inherited: socket.socket) -> None:
+    path.parent.chmod(0o750)
+    with pytest.raises(StartupError) as caught:
         Listener(ELSEWHERE, inherited)
-    assert "DirectoryMode=0700" in caught.value.remedy[0].text
-    assert caught.value.remedy[1].command == ("chmod", "700", str(place.parent))
+    assert caught.value.remedy == (remedies.directory_mode(), remedies.close_directory(str(path.parent)))
 
 
 @pytest.mark.parametrize("name", ["\0auth-agent-test", ""])
@@ -78,5 +77,5 @@ def test_a_socket_without_a_path_is_refused(name: str) -> None:
     with socket.socket(socket.AF_UNIX) as inherited:
         if name:
             inherited.bind(f"{name}-{os.getpid()}")
-        with pytest.raises(StartupError, match="ListenStream= must be one"):
+        with pytest.raises(StartupError, match="ListenStream="):
             Listener(ELSEWHERE, inherited)

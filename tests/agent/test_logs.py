@@ -1,4 +1,4 @@
-"""The agent's log: one line an event, and nobody who reads it, or doesn't, can hinder the agent."""
+"""The agent's log: one line for each event; a reader that is slow or gone can't block the agent."""
 
 import io
 import logging
@@ -17,36 +17,36 @@ from auth_agent.logs import log_to_stderr
 from auth_agent.secret import Secret
 
 TEXTS = st.text(alphabet=st.characters(codec=None))
-WAITING = 1000  # lines that are kept for who doesn't read
+WAITING = 1000  # lines that are queued for a reader that doesn't read
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3} (debug|info|warning|error) (.*)")
 
 
 class Terminal(io.StringIO):
-    """A terminal that can be stopped, as by Ctrl-S: who writes to it waits."""
+    """A terminal that can be stopped, as by Ctrl-S: writes to it block."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reached = threading.Event()
-        self._goes = threading.Event()
-        self._goes.set()
+        self._is_running = threading.Event()
+        self._is_running.set()
 
     def write(self, text: str, /) -> int:
         self.reached.set()
-        self._goes.wait()
+        self._is_running.wait()
         return super().write(text)
 
     def stop(self) -> None:
-        self._goes.clear()
+        self._is_running.clear()
 
     def resume(self) -> None:
-        self._goes.set()
+        self._is_running.set()
 
     def lines(self) -> list[str]:
         return self.getvalue().splitlines()
 
 
 class Log:
-    """The agent's logger, its handler writing to that terminal in that thread."""
+    """The agent's logger, and its handler, which writes to that terminal in that thread."""
 
     def __init__(
         self, logger: logging.Logger, handler: logging.Handler, terminal: Terminal, writer: threading.Thread
@@ -57,17 +57,17 @@ class Log:
         self._writer = writer
 
     def finish(self) -> None:
-        """Have all written that waits; closing is refused while there is no room for the end."""
+        """Wait until all lines are written; `close` gives up while the queue is full."""
         deadline = time.monotonic() + 10
         while self._writer.is_alive() and time.monotonic() < deadline:
             self.handler.close()
         assert not self._writer.is_alive()
 
     def events(self) -> list[tuple[str, str]]:
-        """Level and text of each line, once all are written."""
+        """Return level and text of each line, once all are written."""
         self.finish()
-        found = [LINE.fullmatch(line) for line in self._terminal.lines()]
-        return [("?", "?") if one is None else (one[1], one[2]) for one in found]
+        matches = [LINE.fullmatch(line) for line in self._terminal.lines()]
+        return [("?", "?") if match is None else (match[1], match[2]) for match in matches]
 
 
 Begin = Callable[[], Log]
@@ -82,14 +82,18 @@ def terminal() -> Generator[Terminal]:
 
 @pytest.fixture
 def logger(monkeypatch: pytest.MonkeyPatch) -> Generator[logging.Logger]:
-    """The package's logger, left as it was; its writers are gone afterwards."""
+    """Yield the package's logger, then restore it and wait for its writers to end."""
     monkeypatch.delenv("AUTH_AGENT_LOG", raising=False)
     logger = logging.getLogger("auth_agent")
     handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
     threads = set(threading.enumerate())
     yield logger
-    # pytest has handlers of its own here by now, which are its own to remove.
-    ours = [one for one in logger.handlers if type(one).__module__ == "auth_agent.logs" and one not in handlers]
+    # pytest has added its own handlers here, and removes them itself.
+    ours = [
+        handler
+        for handler in logger.handlers
+        if type(handler).__module__ == "auth_agent.logs" and handler not in handlers
+    ]
     for handler in ours:
         logger.removeHandler(handler)
     logger.setLevel(level)
@@ -104,7 +108,7 @@ def logger(monkeypatch: pytest.MonkeyPatch) -> Generator[logging.Logger]:
 
 @pytest.fixture
 def begin(logger: logging.Logger, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Begin:
-    """Begin to log to the terminal; not before the test itself runs, since pytest sets `sys.stderr` until then."""
+    """Return a function that starts to log to the terminal; pytest replaces `sys.stderr` until the test runs."""
 
     def begin() -> Log:
         monkeypatch.setattr(sys, "stderr", terminal)
@@ -118,7 +122,7 @@ def begin(logger: logging.Logger, terminal: Terminal, monkeypatch: pytest.Monkey
 
 
 def stall(log: Log, terminal: Terminal) -> None:
-    """Stop the terminal; the writer waits with a first line in its hands."""
+    """Stop the terminal; the writer blocks while it writes a first line."""
     terminal.stop()
     log.logger.info("in hand")
     assert terminal.reached.wait(10)
@@ -140,7 +144,7 @@ def test_an_event_is_a_line_with_its_time_level_and_text(begin: Begin) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "line"),
     [
         ("two\nlines", "two lines"),
         ("a\r\nb", "a  b"),
@@ -153,34 +157,34 @@ def test_an_event_is_a_line_with_its_time_level_and_text(begin: Begin) -> None:
         ("", ""),
     ],
 )
-def test_an_event_is_one_line_whatever_its_text_holds(begin: Begin, text: str, shown: str) -> None:
+def test_control_characters_and_line_breaks_in_an_event_are_replaced(begin: Begin, text: str, line: str) -> None:
     log = begin()
     log.logger.info(text)
-    log.logger.info("said=%s", text[:900])
+    log.logger.info("value=%s", text[:900])
     events = log.events()
-    assert events[0] == ("info", shown)
+    assert events[0] == ("info", line)
     assert [level for level, _ in events] == ["info", "info"]
 
 
-def test_a_line_is_one_for_every_text(begin: Begin) -> None:
+def test_any_message_is_one_printable_line(begin: Begin) -> None:
     log = begin()
 
     @given(TEXTS, TEXTS)
     @example("one\u2028two", "a\nb")
-    def every(text: str, argument: str) -> None:
+    def check(text: str, argument: str) -> None:
         for record in (
             logging.makeLogRecord({"msg": text, "levelname": "INFO"}),
-            logging.makeLogRecord({"msg": "said=%s", "args": (argument,), "levelname": "INFO"}),
+            logging.makeLogRecord({"msg": "value=%s", "args": (argument,), "levelname": "INFO"}),
         ):
             line = log.handler.format(record)
             assert line.splitlines() == [line]
             assert line.isprintable()
             assert line.encode().decode() == line
 
-    every()
+    check()
 
 
-def test_an_exceptions_text_and_traceback_stay_out(begin: Begin) -> None:
+def test_the_log_contains_no_exception_text_or_traceback(begin: Begin) -> None:
     log = begin()
     try:
         raise ValueError("canary")  # noqa: TRY301 -- one to be logged
@@ -195,7 +199,7 @@ def test_a_secret_is_logged_as_a_secret(begin: Begin) -> None:
     assert log.events() == [("info", "refreshing with Secret(…)")]
 
 
-# ---- what is logged
+# ---- levels and loggers
 
 
 @pytest.mark.parametrize(
@@ -222,7 +226,7 @@ def test_the_environment_chooses_the_level(
     assert [level for level, _ in log.events()] == levels
 
 
-def test_nothing_of_httpx_is_logged(
+def test_httpx_logs_nothing_here(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AUTH_AGENT_LOG", "debug")
@@ -232,21 +236,21 @@ def test_nothing_of_httpx_is_logged(
         httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as http,
     ):
         http.get("https://acme.example/authorize?code=canary")
-    assert "canary" in caplog.text  # httpx did say it
+    assert "canary" in caplog.text  # httpx logged it
     assert log.events() == []
 
 
-def test_the_root_logger_hears_nothing_of_the_agent(begin: Begin, caplog: pytest.LogCaptureFixture) -> None:
+def test_events_do_not_propagate_to_the_root_logger(begin: Begin, caplog: pytest.LogCaptureFixture) -> None:
     log = begin()
     with caplog.at_level(logging.DEBUG):
-        log.logger.error("said once")
-    assert (caplog.messages, log.events()) == ([], [("error", "said once")])
+        log.logger.error("logged once")
+    assert (caplog.messages, log.events()) == ([], [("error", "logged once")])
 
 
-# ---- nobody reads
+# ---- a slow or missing reader
 
 
-def test_lines_that_nobody_reads_are_dropped_and_counted(begin: Begin, terminal: Terminal) -> None:
+def test_unread_lines_are_dropped_and_counted(begin: Begin, terminal: Terminal) -> None:
     log = begin()
     stall(log, terminal)
     for number in range(WAITING + 7):
@@ -260,7 +264,7 @@ def test_lines_that_nobody_reads_are_dropped_and_counted(begin: Begin, terminal:
     assert lines[-1].endswith(f"line={WAITING - 1}")
 
 
-def test_what_was_lost_is_told_once(begin: Begin, terminal: Terminal) -> None:
+def test_lost_lines_are_reported_once(begin: Begin, terminal: Terminal) -> None:
     log = begin()
     stall(log, terminal)
     for _ in range(WAITING + 7):
@@ -270,7 +274,7 @@ def test_what_was_lost_is_told_once(begin: Begin, terminal: Terminal) -> None:
     assert [line for line in terminal.lines() if "lost" in line] == ["(and 7 lines were lost: nobody read them)"]
 
 
-def test_the_log_ends_within_seconds_though_nobody_reads(begin: Begin, terminal: Terminal) -> None:
+def test_closing_the_log_takes_seconds_although_nobody_reads(begin: Begin, terminal: Terminal) -> None:
     log = begin()
     stall(log, terminal)
     began = time.monotonic()
@@ -279,7 +283,7 @@ def test_the_log_ends_within_seconds_though_nobody_reads(begin: Begin, terminal:
     assert terminal.lines() == []
 
 
-def test_the_log_ends_within_seconds_though_a_thousand_lines_wait(begin: Begin, terminal: Terminal) -> None:
+def test_closing_the_log_takes_seconds_although_the_queue_is_full(begin: Begin, terminal: Terminal) -> None:
     log = begin()
     stall(log, terminal)
     for _ in range(WAITING):
@@ -290,7 +294,7 @@ def test_the_log_ends_within_seconds_though_a_thousand_lines_wait(begin: Begin, 
     assert terminal.lines() == []
 
 
-def test_what_waits_is_written_before_the_end(begin: Begin, terminal: Terminal) -> None:
+def test_queued_lines_are_written_before_the_log_closes(begin: Begin, terminal: Terminal) -> None:
     log = begin()
     stall(log, terminal)
     for _ in range(WAITING - 1):
@@ -300,13 +304,13 @@ def test_what_waits_is_written_before_the_end(begin: Begin, terminal: Terminal) 
     assert len(terminal.lines()) == WAITING
 
 
-def test_what_waits_is_written_before_the_end_also_when_no_more_could_wait(begin: Begin, terminal: Terminal) -> None:
+def test_a_full_queue_is_written_before_the_log_closes(begin: Begin, terminal: Terminal) -> None:
     log = begin()
     stall(log, terminal)
     for _ in range(WAITING):
         log.logger.info("x")
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(100)  # the writer runs when it is waited for, and not before
+    sys.setswitchinterval(100)  # the writer runs only when another thread waits for it
     try:
         terminal.resume()
         log.handler.close()
@@ -324,7 +328,7 @@ def test_a_log_may_be_closed_twice(begin: Begin) -> None:
     assert log.events() == [("info", "x")]
 
 
-def test_a_reader_that_went_away_hinders_nobody(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe_blocks_nobody(logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with io.FileIO(writing, "w") as raw:

@@ -1,4 +1,4 @@
-"""What the answer of a UserInfo endpoint means."""
+"""How a response of the UserInfo endpoint is parsed."""
 
 import json
 
@@ -11,13 +11,13 @@ NOW = 1_800_000_000.0
 ALICE = {"sub": "auth0|alice", "name": "Alice", "https://acme.example/roles": ["admin"]}
 
 
-def answer(status: int, body: object, **headers: str) -> dict[str, object] | Failure:
-    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return parse_userinfo(status, {name.replace("_", "-"): value for name, value in headers.items()}, sent, NOW)
+def parse(status: int, body: object, **headers: str) -> dict[str, object] | Failure:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return parse_userinfo(status, {name.replace("_", "-"): value for name, value in headers.items()}, data, NOW)
 
 
-def test_the_claims_are_told_as_they_are() -> None:
-    assert answer(200, ALICE) == ALICE
+def test_the_claims_are_returned_unchanged() -> None:
+    assert parse(200, ALICE) == ALICE
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ def test_the_claims_are_told_as_they_are() -> None:
         *((status, Busy) for status in (201, 204, 301, 302, 400, 404, 429, 500, 502, 503)),
     ],
 )
-def test_anything_but_200_is_a_failure(status: int, failure: type[Failure]) -> None:
-    assert type(answer(status, ALICE)) is failure
+def test_any_status_but_200_is_a_failure(status: int, failure: type[Failure]) -> None:
+    assert type(parse(status, ALICE)) is failure
 
 
-def test_who_asks_too_often_is_told_for_how_long() -> None:
-    assert answer(429, b"", retry_after="12") == Busy("the provider's UserInfo endpoint answered HTTP 429", 12)
+def test_retry_after_is_part_of_the_failure() -> None:
+    assert parse(429, b"", retry_after="12") == Busy("the provider's UserInfo endpoint answered HTTP 429", 12)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def test_who_asks_too_often_is_told_for_how_long() -> None:
         b'{"sub": "auth0|alice", "n": ' + b"[" * 100_000,
     ],
 )
-def test_what_names_nobody_or_cannot_be_passed_on_is_of_no_use(body: object) -> None:
-    assert type(answer(200, body)) is Unusable
+def test_a_body_without_a_subject_or_with_unsupported_values_is_unusable(body: object) -> None:
+    assert type(parse(200, body)) is Unusable
 
 
-def test_a_signed_answer_is_not_read() -> None:
-    failure = answer(200, b"e30.e30.c2ln", content_type="application/jwt; charset=utf-8")
+def test_a_signed_response_is_unusable() -> None:
+    failure = parse(200, b"e30.e30.c2ln", content_type="application/jwt; charset=utf-8")
     assert failure == Unusable("the provider's UserInfo endpoint answers with signed tokens, which are not read here")
