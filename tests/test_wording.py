@@ -512,7 +512,7 @@ CONFIGURATION: Final[list[Example]] = [
         'FILE:4: accounts.work.authorize: must be a table of strings, such as { prompt = "login" }',
     ),
     (account("audiance = 1"), "FILE:4: accounts.work.audiance: unknown key; did you mean audience?"),
-    (configuration("zzz = 1"), "FILE:1: zzz: unknown key; known are: accounts, hosts"),
+    (configuration("zzz = 1"), "FILE:1: zzz: unknown key; known are: accounts, hosts, notify"),
     (configuration("accounts = 7"), "FILE:1: accounts: must be a table"),
     (configuration('[accounts.work]\nclient_id = "c"'), "FILE:1: accounts.work: issuer is missing"),
     (

@@ -1,4 +1,4 @@
-"""Accounts in the configuration, as commands change them."""
+"""Commands that change accounts in the configuration."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ account = "work"
 """
 
 
-def test_an_account_that_hosts_name_is_not_removed_nor_logged_out(
+def test_an_account_with_host_rules_is_neither_removed_nor_logged_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "config.toml"
     path.write_text(CONFIG, "utf-8")
     monkeypatch.setenv("AUTH_AGENT_CONFIG", str(path))
-    # Whether there is a session isn't even asked: nobody listens there.
+    # No agent listens there: the command must fail before it asks for the session.
     monkeypatch.setenv("AUTH_AGENT_SOCK", str(tmp_path / "agent.sock"))
     assert main(["account", "remove", "work", "--logout"]) == 1
     assert capsys.readouterr().err == (

@@ -1,4 +1,4 @@
-"""How a person sets names to values: as HTTPie has it."""
+"""Assignments on the command line, in the form of HTTPie."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_a_string_stays_a_string_and_json_keeps_its_type() -> None:
         ("a=@file", "a", "@file"),
     ],
 )
-def test_the_first_sign_of_equality_divides_it(text: str, name: str, value: object) -> None:
+def test_the_first_equals_sign_is_the_separator(text: str, name: str, value: object) -> None:
     assert is_assignment(text)
     assert assignments([text]) == {name: value}
 

@@ -1,4 +1,4 @@
-"""Auth0's own ways: its pages' addresses, and what the Management API's answers mean."""
+"""Auth0's peculiarities: its URLs, and the responses of its Management API."""
 
 import json
 
@@ -14,41 +14,41 @@ NOW = 1_800_000_000.0
 USER = {"user_id": "auth0|alice", "user_metadata": {"country": "Canada"}}
 
 
-def answer(status: int, body: object, **headers: str) -> dict[str, object] | Failure:
-    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return parse_user(status, told, sent, NOW, Secret("canary"))
+def parse(status: int, body: object, **headers: str) -> dict[str, object] | Failure:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    header_fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return parse_user(status, header_fields, data, NOW, Secret("canary"))
 
 
 def error(status: int, code: str | None = None, message: str = "no") -> dict[str, object]:
     return {"statusCode": status, "error": "Error", "message": message, **({} if code is None else {"errorCode": code})}
 
 
-def test_the_api_is_below_the_tenants_domain_and_a_user_below_the_api() -> None:
+def test_the_urls_of_the_management_api_and_of_a_user() -> None:
     audience = management_audience(ISSUER)
     assert audience == management_audience(ISSUER.rstrip("/")) == f"{ISSUER}api/v2/"
     assert user_url(ISSUER, "auth0|a/b?c") == f"{ISSUER}api/v2/users/auth0%7Ca%2Fb%3Fc"
     assert user_url(ISSUER, "a", ["x y", "z"]).endswith("/users/a?fields=x+y%2Cz&include_fields=true")
 
 
-def test_the_browsers_session_ends_at_the_page_that_the_metadata_names_or_at_auth0s_own() -> None:
+def test_the_logout_page_is_that_of_the_metadata_or_auth0s_own() -> None:
     auth0 = Metadata(ISSUER, f"{ISSUER}oauth/token", authorization_endpoint=f"{ISSUER}authorize")
     assert end_session_url(auth0, "a b") == logout_url(ISSUER, "a b") == f"{ISSUER}v2/logout?client_id=a+b"
     plain = Metadata("https://id.example", "https://id.example/token")
     assert end_session_url(plain, "a") is None
-    for named, address in (("/end", "/end?client_id=a"), ("/end?x=1", "/end?x=1&client_id=a")):
-        page = f"https://id.example{named}"
-        named_page = Metadata("https://id.example", "https://id.example/token", end_session_endpoint=page)
-        assert end_session_url(named_page, "a") == f"https://id.example{address}"
+    for path, expected in (("/end", "/end?client_id=a"), ("/end?x=1", "/end?x=1&client_id=a")):
+        page = f"https://id.example{path}"
+        with_page = Metadata("https://id.example", "https://id.example/token", end_session_endpoint=page)
+        assert end_session_url(with_page, "a") == f"https://id.example{expected}"
 
 
-def test_a_user_is_told_as_it_is() -> None:
-    assert answer(200, USER) == USER
+def test_a_user_is_returned_unchanged() -> None:
+    assert parse(200, USER) == USER
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", [], {"n": 1 << 64}])
-def test_an_answer_that_cannot_be_read_may_have_followed_a_change(body: object) -> None:
-    assert type(answer(200, body)) is Lost
+def test_an_unreadable_response_counts_as_lost(body: object) -> None:
+    assert type(parse(200, body)) is Lost
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_an_answer_that_cannot_be_read_may_have_followed_a_change(body: object) 
         (503, b"<html>", Busy),
     ],
 )
-def test_what_an_error_means(status: int, body: object, failure: type[Failure]) -> None:
-    assert type(answer(status, body)) is failure
+def test_the_class_of_a_failure(status: int, body: object, failure: type[Failure]) -> None:
+    assert type(parse(status, body)) is failure
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_what_an_error_means(status: int, body: object, failure: type[Failure]) 
         ({}, 2),
     ],
 )
-def test_a_limit_says_for_how_long(headers: dict[str, str], seconds: float) -> None:
-    found = answer(429, error(429, "too_many_requests"), **headers)
-    assert isinstance(found, Busy)
-    assert found.retry_after == seconds
+def test_a_rate_limit_has_a_time_to_retry(headers: dict[str, str], seconds: float) -> None:
+    failure = parse(429, error(429, "too_many_requests"), **headers)
+    assert isinstance(failure, Busy)
+    assert failure.retry_after == seconds
 
 
-def test_a_text_is_made_printable_and_shows_no_token() -> None:
-    found = answer(401, error(401, message="\x1b[31mBad token: canary"))
-    assert isinstance(found, Rejected)
-    assert found.reason == "the Management API says:  [31mBad token: …"
+def test_a_message_is_printable_and_contains_no_token() -> None:
+    failure = parse(401, error(401, message="\x1b[31mBad token: canary"))
+    assert isinstance(failure, Rejected)
+    assert failure.reason.endswith(":  [31mBad token: …")

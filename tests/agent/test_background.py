@@ -1,4 +1,4 @@
-"""Work that goes on when whoever asked for it has gone."""
+"""Work that continues after its client has left."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -50,7 +50,7 @@ async def test_a_client_that_stays_receives_the_result_or_the_error() -> None:
             await background.run_detached(fail)
 
 
-async def test_work_goes_on_when_its_client_has_left() -> None:
+async def test_work_continues_when_its_client_has_left() -> None:
     go_on, done = anyio.Event(), anyio.Event()
 
     async def work() -> None:
@@ -79,7 +79,7 @@ async def test_a_defect_ends_only_that_work_and_shows_no_message(caplog: pytest.
         assert background.accepts_work
 
 
-async def test_an_ending_agent_begins_nothing_and_waits_for_what_was_begun() -> None:
+async def test_a_stopping_agent_starts_no_work_and_waits_for_running_work() -> None:
     go_on = anyio.Event()
     ends: list[str] = []
 
@@ -91,9 +91,9 @@ async def test_an_ending_agent_begins_nothing_and_waits_for_what_was_begun() -> 
         await background.drain()
         ends.append("drain")
 
-    async with running() as background, anyio.create_task_group() as ending:
+    async with running() as background, anyio.create_task_group() as stopping:
         background.begin(work)
-        ending.start_soon(drain, background)
+        stopping.start_soon(drain, background)
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(errors.Unavailable):
             background.begin(work)
@@ -101,23 +101,23 @@ async def test_an_ending_agent_begins_nothing_and_waits_for_what_was_begun() -> 
     assert ends == ["work", "drain"]
 
 
-async def test_an_ending_agent_does_not_wait_for_optional_work() -> None:
+async def test_a_stopping_agent_does_not_wait_for_optional_work() -> None:
     async with running() as background:
         background.begin_optional(anyio.sleep_forever)
-        begun = anyio.current_time()
+        start = anyio.current_time()
         await background.drain()
-        assert anyio.current_time() == begun
+        assert anyio.current_time() == start
 
 
-async def test_an_ending_agent_waits_no_longer_than_its_patience() -> None:
+async def test_a_stopping_agent_waits_no_longer_than_its_patience() -> None:
     async with running() as background:
         background.begin(anyio.sleep_forever)
-        begun = anyio.current_time()
+        start = anyio.current_time()
         await background.drain()
-        assert anyio.current_time() == begun + PATIENCE
+        assert anyio.current_time() == start + PATIENCE
 
 
-async def test_work_can_not_begin_before_run_in() -> None:
+async def test_work_cannot_begin_before_run_in() -> None:
     background = idle()
     assert not background.accepts_work
     with pytest.raises(errors.Unavailable):

@@ -175,7 +175,7 @@ def test_after_a_restart_a_token_is_served_unless_a_clock_shows_its_end(
         with TemporaryDirectory() as notes, pytest.MonkeyPatch.context() as patch:
             patch.setattr(anyio.to_thread, "run_sync", Disk().run_sync)
             machine = Machine(Path(notes))
-            await machine.has_a_session()
+            await machine.store_session()
             obtained = machine.clock.now()
             for event in events:
                 await event.apply(machine.clock)

@@ -1,4 +1,4 @@
-"""How a person is shown what a provider tells of a user."""
+"""How the command line shows a user's claims."""
 
 import time
 
@@ -32,17 +32,17 @@ VALUES = st.recursive(
 NAMES = st.sampled_from(sorted(CLAIMS)) | st.text(max_size=60)
 
 
-def date(at: float) -> str:
+def local_time(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
-def shown(claims: dict[str, object], look: Terminal = PLAIN, *, stale: bool = False, fetched_at: float = NOW) -> str:
-    return "\n".join(profile_lines(Profile("work", claims, fetched_at, stale=stale), NOW, look))
+def show(claims: dict[str, object], terminal: Terminal = PLAIN, *, stale: bool = False, fetched_at: float = NOW) -> str:
+    return "\n".join(profile_lines(Profile("work", claims, fetched_at, stale=stale), NOW, terminal))
 
 
-def test_a_profile_is_the_standard_claims_and_below_them_the_others() -> None:
+def test_a_profile_shows_the_standard_claims_above_the_others() -> None:
     assert (
-        shown(CLAIMS, Terminal(66))
+        show(CLAIMS, Terminal(66))
         == f"""\
 ● work  Alice Example
   email     alice@example.org ✓ verified
@@ -51,7 +51,7 @@ def test_a_profile_is_the_standard_claims_and_below_them_the_others() -> None:
   nickname  al
   picture   https://example.org/alice.png
   subject   auth0|alice
-  updated   {date(NOW - 3600)}, 1 h ago
+  updated   {local_time(NOW - 3600)}, 1 h ago
 
   locale                      en
   https://acme.example/roles  ["admin", "deploy"]
@@ -60,37 +60,35 @@ def test_a_profile_is_the_standard_claims_and_below_them_the_others() -> None:
     )
 
 
-def test_in_a_pipe_each_claim_is_a_line() -> None:
+def test_in_a_pipe_each_claim_is_one_line() -> None:
     claims = {**CLAIMS, "about": "word " * 100}
-    lines = shown(claims).splitlines()
+    lines = show(claims).splitlines()
     assert len(lines) == 1 + 7 + 1 + 4
     assert '  https://acme.example/roles  ["admin", "deploy"]' in lines
 
 
-def test_what_is_not_told_has_no_line() -> None:
-    assert shown({"sub": "auth0|alice"}) == "● work\n  subject  auth0|alice"
-    assert shown({}) == "● work"
+def test_a_missing_claim_has_no_line() -> None:
+    assert show({"sub": "auth0|alice"}) == "● work\n  subject  auth0|alice"
+    assert show({}) == "● work"
 
 
-def test_a_mail_address_that_is_not_verified_is_a_warning() -> None:
+def test_an_unverified_email_is_a_warning() -> None:
     colours = Terminal(80, colour=True)
-    assert "a@b.example \x1b[33mnot verified\x1b[0m" in shown(
-        {"email": "a@b.example", "email_verified": False}, colours
-    )
-    assert "a@b.example \x1b[32m✓ verified\x1b[0m" in shown({"email": "a@b.example", "email_verified": "true"}, colours)
-    assert shown({"email": "a@b.example"}) == "● work\n  email  a@b.example"
+    assert "a@b.example \x1b[33mnot verified\x1b[0m" in show({"email": "a@b.example", "email_verified": False}, colours)
+    assert "a@b.example \x1b[32m✓ verified\x1b[0m" in show({"email": "a@b.example", "email_verified": "true"}, colours)
+    assert show({"email": "a@b.example"}) == "● work\n  email  a@b.example"
 
 
-def test_a_profile_that_is_stale_says_of_when_it_is() -> None:
-    said = shown(CLAIMS, stale=True, fetched_at=NOW - 300).splitlines()
-    assert said[0].startswith("▲ work")
-    assert f"  stale     as of {date(NOW - 300)}, 5 min ago; the provider could not be reached" in said
-    assert "stale" not in shown(CLAIMS)
+def test_a_stale_profile_shows_its_time() -> None:
+    lines = show(CLAIMS, stale=True, fetched_at=NOW - 300).splitlines()
+    assert lines[0].startswith("▲ work")
+    assert f"  stale     as of {local_time(NOW - 300)}, 5 min ago; the provider could not be reached" in lines
+    assert "stale" not in show(CLAIMS)
 
 
-def test_claims_of_another_type_than_the_standard_has_are_shown_with_the_others() -> None:
+def test_standard_claims_of_a_wrong_type_are_shown_with_the_others() -> None:
     claims: dict[str, object] = {"sub": 7, "name": ["Alice"], "email_verified": "maybe", "updated_at": "yesterday"}
-    assert shown(claims).splitlines()[1:] == [
+    assert show(claims).splitlines()[1:] == [
         "",
         "  sub             7",
         '  name            ["Alice"]',
@@ -99,11 +97,11 @@ def test_claims_of_another_type_than_the_standard_has_are_shown_with_the_others(
     ]
 
 
-def test_an_encoding_without_the_mark_does_without_it() -> None:
-    assert "alice@example.org verified" in shown(CLAIMS, Terminal(encoding="ascii"))
+def test_a_mark_that_the_encoding_lacks_is_left_out() -> None:
+    assert "alice@example.org verified" in show(CLAIMS, Terminal(encoding="ascii"))
 
 
-def test_a_user_is_a_line_a_member() -> None:
+def test_a_user_has_a_line_for_each_member() -> None:
     user: dict[str, object] = {
         "user_id": "auth0|alice",
         "logins_count": 3,
@@ -121,18 +119,16 @@ def test_a_user_is_a_line_a_member() -> None:
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=6), st.sampled_from([30, 80, None]), st.booleans())
-def test_whatever_is_told_fits_and_steers_no_terminal(
-    claims: dict[str, object], width: int | None, stale: bool
-) -> None:
-    look = Terminal(width)
+def test_any_claims_are_printable_lines_that_fit(claims: dict[str, object], width: int | None, stale: bool) -> None:
+    terminal = Terminal(width)
     for lines in (
-        profile_lines(Profile("work", claims, NOW, stale=stale), NOW, look),
-        user_lines(claims, look),
+        profile_lines(Profile("work", claims, NOW, stale=stale), NOW, terminal),
+        user_lines(claims, terminal),
     ):
         assert all(line.isprintable() for line in lines)
         assert width is None or all(columns(line) <= width for line in lines)
 
 
 @pytest.mark.parametrize("width", [None, 80])
-def test_a_value_without_an_end_is_cut(width: int | None) -> None:
-    assert len(shown({"x": "y" * 100_000}, Terminal(width))) < 5000
+def test_a_very_long_value_is_cut(width: int | None) -> None:
+    assert len(show({"x": "y" * 100_000}, Terminal(width))) < 5000

@@ -1,4 +1,4 @@
-"""How a person is shown which programs take tokens."""
+"""How the command line shows which programs got tokens."""
 
 import math
 
@@ -18,7 +18,7 @@ UNIT = "app-gnome-org.gnome.Terminal-*.scope"
 
 
 def client(**more: object) -> dict[str, object]:
-    """A program as an agent gives it."""
+    """Return a program's row as the agent sends it."""
     return {
         "account": "work",
         "program": "curl",
@@ -48,21 +48,21 @@ def test_clients_are_a_table() -> None:
     ]
 
 
-def test_where_a_line_can_not_hold_it_the_last_column_goes_on_below() -> None:
+def test_a_last_column_that_does_not_fit_continues_below() -> None:
     assert client_lines(status(client(), BACKUP), None, NOW, Terminal(84))[2:4] == [
         f"backup   work     2 h 5 min ago   1205    17  {UNIT}",
         "                                              /usr/bin/curl",
     ]
 
 
-def test_a_narrow_terminal_has_sentences() -> None:
+def test_in_a_narrow_terminal_a_program_is_a_sentence() -> None:
     assert client_lines(status(BACKUP), None, NOW, Terminal(60))[:-2] == [
         "backup work, 2 h 5 min ago, 1205 times, pid 17",
         f"{UNIT} /usr/bin/curl",
     ]
 
 
-def test_a_program_elsewhere_and_one_that_is_not_known_are_said_to_be_so() -> None:
+def test_unknown_programs_and_those_in_another_pid_namespace_are_marked() -> None:
     gone = client(program=None, executable=None, pid=99)
     outside = client(program=None, executable=None, pid=0)
     lines = client_lines(status(gone, outside), None, NOW, Terminal(120))
@@ -71,23 +71,23 @@ def test_a_program_elsewhere_and_one_that_is_not_known_are_said_to_be_so() -> No
     assert lines[2].endswith("  -  another PID namespace, such as a container's")
 
 
-def test_without_a_client_a_sentence_says_so() -> None:
+def test_without_programs_there_is_a_sentence() -> None:
     assert client_lines(status(), None, NOW) == ["No program has taken a token since the agent started, 3 h 5 min ago."]
     assert client_lines(status(), "work", NOW) == [
         "No program has taken a token of work since the agent started, 3 h 5 min ago."
     ]
 
 
-@pytest.mark.parametrize("told", [{}, {"agent": None, "clients": None}, {"agent": {"started_at": math.nan}}])
-def test_an_agent_that_says_something_else_has_no_clients(told: dict[str, object]) -> None:
-    assert client_lines(Status(told), None, NOW) == ["No program has taken a token since the agent started."]
+@pytest.mark.parametrize("data", [{}, {"agent": None, "clients": None}, {"agent": {"started_at": math.nan}}])
+def test_a_status_of_an_unknown_form_has_no_programs(data: dict[str, object]) -> None:
+    assert client_lines(Status(data), None, NOW) == ["No program has taken a token since the agent started."]
 
 
 @given(
     st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(client(), VALUES)) | VALUES, max_size=4),
     st.sampled_from([None, 30, 40, 80, 120]),
 )
-def test_whatever_an_agent_says_fits_and_is_printable(clients: list[object], width: int | None) -> None:
+def test_any_rows_are_printable_lines_that_fit(clients: list[object], width: int | None) -> None:
     for line in client_lines(status(*clients), None, NOW, Terminal(width)):
         assert line.isprintable()
         assert width is None or columns(line) <= width
@@ -104,12 +104,12 @@ class Failing(Agent):
         raise InvalidRequest(f"{account}: {clients}", parameter=self.parameter)
 
 
-def test_an_agent_that_does_not_count_is_to_be_restarted() -> None:
+def test_an_agent_without_the_parameter_clients_must_be_restarted() -> None:
     with pytest.raises(CommandError) as raised:
         status_with_clients(Failing("clients"), "work")
     assert raised.value.remedy == (remedies.restart(),)
 
 
-def test_what_else_an_agent_refuses_is_its_own_error() -> None:
+def test_any_other_invalid_parameter_is_raised() -> None:
     with pytest.raises(InvalidRequest, match="work: True"):
         status_with_clients(Failing("account"), "work")

@@ -1,4 +1,4 @@
-"""How a session is doing, in words, and what helps."""
+"""The condition of a session as words, problem and remedy."""
 
 import pytest
 
@@ -11,7 +11,7 @@ NOW = 1_800_000_000.0
 
 
 def record(**more: object) -> dict[str, object]:
-    """A record as an agent gives it."""
+    """Return a record as the agent sends it."""
     return {
         "account": "work",
         "state": "ready",
@@ -24,99 +24,99 @@ def record(**more: object) -> dict[str, object]:
     }
 
 
-def command_of(found: Condition) -> str:
-    """The one command that helps."""
-    (remedy,) = found.remedy
+def command_of(condition: Condition) -> str:
+    """Return the command of the only remedy."""
+    (remedy,) = condition.remedy
     return remedy.line
 
 
 # ---- states
 
 
-def test_a_session_without_trouble_is_good() -> None:
+def test_a_session_without_a_problem_is_good() -> None:
     assert condition_of(record(), NOW) == Condition("good", "ready", "token good for 59 min")
 
 
-def test_a_lifetime_that_the_provider_did_not_give_is_shown_as_assumed() -> None:
-    found = condition_of(record(lifetime_assumed=True), NOW)
-    assert found == Condition("good", "ready", "token good for 59 min (assumed: the provider gave no lifetime)")
+def test_an_assumed_lifetime_is_shown_as_such() -> None:
+    condition = condition_of(record(lifetime_assumed=True), NOW)
+    assert condition == Condition("good", "ready", "token good for 59 min (assumed: the provider gave no lifetime)")
 
 
-def test_a_refresh_in_flight_is_no_trouble() -> None:
+def test_a_refresh_in_flight_is_not_a_problem() -> None:
     assert condition_of(record(renewal="running"), NOW).kind == "good"
 
 
 def test_a_ready_session_whose_refreshes_fail_is_a_warning() -> None:
-    found = condition_of(record(renewal="retrying", reason="no route"), NOW)
-    assert (found.kind, found.words, found.problem) == ("warning", "ready, but refreshes fail", "no route")
+    condition = condition_of(record(renewal="retrying", reason="no route"), NOW)
+    assert (condition.kind, condition.words, condition.problem) == ("warning", "ready, but refreshes fail", "no route")
 
 
-def test_a_session_without_a_refresh_token_says_that_it_ends() -> None:
-    found = condition_of(record(renewal="none"), NOW)
-    assert (found.kind, found.words) == ("warning", "ready")
-    assert "session ends with the token" in found.problem
-    assert command_of(found) == "auth-agent login work"
+def test_a_session_without_a_refresh_token_is_a_warning() -> None:
+    condition = condition_of(record(renewal="none"), NOW)
+    assert (condition.kind, condition.words) == ("warning", "ready")
+    assert "session ends with the token" in condition.problem
+    assert command_of(condition) == "auth-agent login work"
 
 
-def test_an_expired_token_says_since_when() -> None:
-    found = condition_of(record(state="expired", expires_at=NOW - 80), NOW)
-    assert (found.kind, found.words, found.more) == ("warning", "expired", "token expired 1 min 20 s ago")
+def test_an_expired_token_shows_its_age() -> None:
+    condition = condition_of(record(state="expired", expires_at=NOW - 80), NOW)
+    assert (condition.kind, condition.words, condition.more) == ("warning", "expired", "token expired 1 min 20 s ago")
 
 
-def test_an_expired_session_whose_refreshes_fail_says_both() -> None:
-    found = condition_of(record(state="expired", renewal="retrying", reason="no route", expires_at=None), NOW)
-    assert (found.words, found.more, found.problem) == ("expired, and refreshes fail", "", "no route")
+def test_an_expired_session_whose_refreshes_fail_shows_both() -> None:
+    condition = condition_of(record(state="expired", renewal="retrying", reason="no route", expires_at=None), NOW)
+    assert (condition.words, condition.more, condition.problem) == ("expired, and refreshes fail", "", "no route")
 
 
-def test_a_session_that_is_over_says_why_and_how_to_begin_again() -> None:
-    found = condition_of(record(state="login_required", renewal="none", reason="invalid_grant: revoked"), NOW)
-    assert (found.kind, found.words, found.problem) == ("bad", "login required", "invalid_grant: revoked")
-    assert command_of(found) == "auth-agent login work"
+def test_an_ended_session_shows_the_reason_and_the_login_command() -> None:
+    condition = condition_of(record(state="login_required", renewal="none", reason="invalid_grant: revoked"), NOW)
+    assert (condition.kind, condition.words, condition.problem) == ("bad", "login required", "invalid_grant: revoked")
+    assert command_of(condition) == "auth-agent login work"
 
 
-def test_a_session_that_never_was_says_how_to_begin() -> None:
-    found = condition_of(record(state="logged_out", renewal="none"), NOW)
-    assert (found.kind, found.words, found.problem) == ("off", "not logged in", "")
-    assert command_of(found) == "auth-agent login work"
+def test_a_session_without_a_login_shows_the_login_command() -> None:
+    condition = condition_of(record(state="logged_out", renewal="none"), NOW)
+    assert (condition.kind, condition.words, condition.problem) == ("off", "not logged in", "")
+    assert command_of(condition) == "auth-agent login work"
 
 
-def test_a_session_that_is_being_read_is_no_failure() -> None:
-    found = condition_of(record(state="locked", reason="not read yet"), NOW)
-    assert (found.kind, found.words, found.problem) == ("warning", "locked", "not read yet")
+def test_a_session_that_is_being_read_is_a_warning() -> None:
+    condition = condition_of(record(state="locked", reason="not read yet"), NOW)
+    assert (condition.kind, condition.words, condition.problem) == ("warning", "locked", "not read yet")
 
 
-def test_the_trouble_of_the_store_is_told_there() -> None:
-    found = condition_of(record(state="locked", reason="the keyring is locked; unlock it"), NOW, store_fails=True)
-    assert (found.kind, found.words, found.problem) == ("bad", "locked", "the store, see below")
+def test_a_problem_of_the_store_is_referred_to() -> None:
+    condition = condition_of(record(state="locked", reason="the keyring is locked; unlock it"), NOW, store_fails=True)
+    assert (condition.kind, condition.words, condition.problem) == ("bad", "locked", "the store, see below")
 
 
-def test_a_state_that_this_version_does_not_know_is_shown_as_it_is() -> None:
+def test_an_unknown_state_is_shown_unchanged() -> None:
     assert condition_of(record(state="hibernating"), NOW).words == "hibernating"
     assert condition_of({}, NOW).words == "unknown"
 
 
 @pytest.mark.parametrize(
-    ("state", "kind", "said"),
+    ("state", "kind", "part"),
     [
         ("ready", "warning", "not saved yet"),
         ("login_required", "bad", "why; not saved yet"),
         ("logged_out", "warning", "not deleted from the store yet"),
     ],
 )
-def test_what_is_not_saved_is_a_problem(state: str, kind: str, said: str) -> None:
+def test_an_unsaved_session_is_a_problem(state: str, kind: str, part: str) -> None:
     reason = "why" if state == "login_required" else None
-    found = condition_of(record(state=state, saved=False, reason=reason), NOW)
-    assert found.kind == kind
-    assert said in found.problem
+    condition = condition_of(record(state=state, saved=False, reason=reason), NOW)
+    assert condition.kind == kind
+    assert part in condition.problem
 
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("renewal", RENEWALS)
-def test_every_state_that_is_not_good_says_what_is_wrong_or_what_helps(state: str, renewal: str) -> None:
-    found = condition_of(record(state=state, renewal=renewal, reason="why"), NOW)
-    assert found.words
-    assert found.problem or found.remedy
-    assert (found.kind == "good") is False
+def test_every_state_that_is_not_good_has_a_problem_or_a_remedy(state: str, renewal: str) -> None:
+    condition = condition_of(record(state=state, renewal=renewal, reason="why"), NOW)
+    assert condition.words
+    assert condition.problem or condition.remedy
+    assert (condition.kind == "good") is False
 
 
 # ---- reasons
@@ -126,15 +126,15 @@ def test_every_state_that_is_not_good_says_what_is_wrong_or_what_helps(state: st
     "reason", [advice.ACCOUNT_CHANGED, advice.ACCOUNT_REMOVED, advice.NO_REFRESH_TOKEN, "another_user: of another"]
 )
 def test_every_reason_to_log_in_again_is_a_sentence(reason: str) -> None:
-    found = condition_of(record(state="login_required", renewal="none", reason=reason), NOW)
-    assert "_" not in found.problem.partition(":")[2] or "client_id" in found.problem
-    assert found.problem != reason or ":" in reason
+    condition = condition_of(record(state="login_required", renewal="none", reason=reason), NOW)
+    assert "_" not in condition.problem.partition(":")[2] or "client_id" in condition.problem
+    assert condition.problem != reason or ":" in reason
 
 
-# ---- what helps
+# ---- remedies
 
 REMEDIES = (Remedy("log in again", "auth-agent", "login", "work"), Remedy("or ask somebody"))
-TROUBLE = [
+PROBLEMS = [
     {"state": "login_required", "renewal": "none", "reason": "why"},
     {"state": "expired", "renewal": "retrying", "reason": "why"},
     {"state": "ready", "renewal": "retrying", "reason": "why"},
@@ -144,42 +144,42 @@ TROUBLE = [
 ]
 
 
-@pytest.mark.parametrize("trouble", TROUBLE, ids=lambda trouble: str(trouble["state"]))
-def test_what_helps_is_what_the_agent_says(trouble: dict[str, object]) -> None:
-    assert condition_of(record(**trouble, remedy=remedies_to_wire(REMEDIES)), NOW).remedy == REMEDIES
+@pytest.mark.parametrize("problem_record", PROBLEMS, ids=lambda problem_record: str(problem_record["state"]))
+def test_the_remedy_is_the_agents(problem_record: dict[str, object]) -> None:
+    assert condition_of(record(**problem_record, remedy=remedies_to_wire(REMEDIES)), NOW).remedy == REMEDIES
 
 
 @pytest.mark.parametrize(
-    ("trouble", "line"),
+    ("problem_record", "line"),
     [
-        (TROUBLE[0], "auth-agent login work"),
-        ({**TROUBLE[0], "reason": "account_removed"}, "auth-agent reload"),
-        (TROUBLE[1], "auth-agent refresh work"),
-        (TROUBLE[2], "auth-agent refresh work"),
-        (TROUBLE[3], "auth-agent login work"),
-        (TROUBLE[4], ""),
-        (TROUBLE[5], "auth-agent login work"),
+        (PROBLEMS[0], "auth-agent login work"),
+        ({**PROBLEMS[0], "reason": "account_removed"}, "auth-agent reload"),
+        (PROBLEMS[1], "auth-agent refresh work"),
+        (PROBLEMS[2], "auth-agent refresh work"),
+        (PROBLEMS[3], "auth-agent login work"),
+        (PROBLEMS[4], ""),
+        (PROBLEMS[5], "auth-agent login work"),
     ],
     ids=str,
 )
-def test_of_an_older_agent_the_state_says_what_helps(trouble: dict[str, object], line: str) -> None:
-    assert " ".join(remedy.line for remedy in condition_of(record(**trouble), NOW).remedy) == line
+def test_for_an_older_agent_the_remedy_depends_on_the_state(problem_record: dict[str, object], line: str) -> None:
+    assert " ".join(remedy.line for remedy in condition_of(record(**problem_record), NOW).remedy) == line
 
 
-@pytest.mark.parametrize("trouble", TROUBLE, ids=lambda trouble: str(trouble["state"]))
+@pytest.mark.parametrize("problem_record", PROBLEMS, ids=lambda problem_record: str(problem_record["state"]))
 @pytest.mark.parametrize("reason", ["invalid_client: x", "run this: auth-agent login work; reboot", "log in for it"])
-def test_no_remedy_is_read_out_of_a_reason(trouble: dict[str, object], reason: str) -> None:
-    told: dict[str, object] = {**trouble, "reason": reason}
-    assert condition_of(record(**told), NOW).remedy == condition_of(record(**trouble), NOW).remedy
-    told["remedy"] = []
-    assert condition_of(record(**told), NOW).remedy == ()
+def test_a_reason_has_no_influence_on_the_remedy(problem_record: dict[str, object], reason: str) -> None:
+    changed: dict[str, object] = {**problem_record, "reason": reason}
+    assert condition_of(record(**changed), NOW).remedy == condition_of(record(**problem_record), NOW).remedy
+    changed["remedy"] = []
+    assert condition_of(record(**changed), NOW).remedy == ()
 
 
-def test_a_session_that_is_about_to_end_says_how_to_go_on() -> None:
-    found = condition_of(record(session_ends_at=NOW + 60), NOW)
-    assert [remedy.command for remedy in found.remedy] == [("auth-agent", "login", "work")]
+def test_a_session_that_is_about_to_end_has_a_login_command() -> None:
+    condition = condition_of(record(session_ends_at=NOW + 60), NOW)
+    assert [remedy.command for remedy in condition.remedy] == [("auth-agent", "login", "work")]
 
 
-def test_a_locked_store_is_told_of_once() -> None:
+def test_a_session_has_no_remedy_for_a_locked_store() -> None:
     locked = record(state="locked", renewal="none", reason="why", remedy=remedies_to_wire(REMEDIES))
     assert condition_of(locked, NOW, store_fails=True).remedy == ()

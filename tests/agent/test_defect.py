@@ -1,4 +1,4 @@
-"""Where a defect is, told without what it was holding."""
+"""How a defect is logged: its type and line, without its message."""
 
 import json
 import os
@@ -13,85 +13,85 @@ import pytest
 from auth_agent.defect import place, places
 
 
-def lose(secret: str) -> None:
-    raise ValueError(f"what to do with {secret}?")
+def fail(secret: str) -> None:
+    raise ValueError(f"no use for {secret}")
 
 
-def lose_deeper(secret: str) -> None:
-    lose(secret)
+def fail_deeper(secret: str) -> None:
+    fail(secret)
 
 
-def lose_because(secret: str) -> None:
+def fail_because(secret: str) -> None:
     try:
-        lose(secret)
+        fail(secret)
     except ValueError as error:
         raise KeyError(secret) from error
 
 
-class UnspeakableError(Exception):
+class TextlessError(Exception):
     def __str__(self) -> str:
-        raise RuntimeError("not even its text can be had")
+        raise RuntimeError("its text is not available")
 
 
-def be_unspeakable(_: str) -> None:
-    raise UnspeakableError
+def fail_without_text(_: str) -> None:
+    raise TextlessError
 
 
-def raised_by(function: Callable[[str], object], argument: str = "canary") -> Exception:
-    with pytest.raises(Exception) as caught:  # noqa: PT011 -- which one it is, each test says
+def error_of(function: Callable[[str], object], argument: str = "canary") -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 -- each test knows which one
         function(argument)
     return caught.value
 
 
 def line(function: object, after: int) -> str:
-    """The file and line that stand so many lines below a function's head."""
+    """Return the file and line so many lines after a function's first line."""
     assert isinstance(function, FunctionType)
     return f"test_defect.py:{function.__code__.co_firstlineno + after}"
 
 
-def test_a_defect_is_told_by_its_type_and_line() -> None:
-    assert place(raised_by(lose)) == f"ValueError@{line(lose, 1)}"
+def test_the_place_of_a_defect_is_its_type_and_line() -> None:
+    assert place(error_of(fail)) == f"ValueError@{line(fail, 1)}"
 
 
-def test_the_line_is_where_it_was_raised_and_not_where_it_passed() -> None:
-    assert place(raised_by(lose_deeper)) == f"ValueError@{line(lose, 1)}"
+def test_the_line_is_where_the_error_was_raised() -> None:
+    assert place(error_of(fail_deeper)) == f"ValueError@{line(fail, 1)}"
 
 
-def test_the_last_of_a_chain_is_told() -> None:
-    assert place(raised_by(lose_because)) == f"KeyError@{line(lose_because, 4)}"
+def test_the_place_of_a_chain_is_that_of_its_last_error() -> None:
+    assert place(error_of(fail_because)) == f"KeyError@{line(fail_because, 4)}"
 
 
-@pytest.mark.parametrize("function", [lose, lose_deeper, lose_because, json.loads])
-def test_nothing_of_what_it_held_is_told(function: Callable[[str], object]) -> None:
-    error = raised_by(function)
+@pytest.mark.parametrize("function", [fail, fail_deeper, fail_because, json.loads])
+def test_the_place_contains_no_message_argument_or_note(function: Callable[[str], object]) -> None:
+    error = error_of(function)
     error.add_note("canary")
     assert "canary" not in place(error)
 
 
-def test_a_defect_in_a_library_is_told_by_the_librarys_file() -> None:
-    told = place(raised_by(json.loads, "{"))
-    assert told.rpartition(":")[0] == "JSONDecodeError@decoder.py"
+def test_the_place_of_an_error_in_a_library_is_the_librarys_file() -> None:
+    text = place(error_of(json.loads, "{"))
+    assert text.rpartition(":")[0] == "JSONDecodeError@decoder.py"
 
 
-def test_an_error_without_a_text_is_told_all_the_same() -> None:
-    assert place(raised_by(be_unspeakable)) == f"UnspeakableError@{line(be_unspeakable, 1)}"
+def test_an_error_whose_text_is_not_available_has_a_place() -> None:
+    assert place(error_of(fail_without_text)) == f"UnspeakableError@{line(fail_without_text, 1)}"
 
 
 def test_an_error_that_was_never_raised_has_no_place() -> None:
     assert place(ValueError("canary")) == "ValueError@?"
 
 
-def test_no_error_is_a_question_mark() -> None:
+def test_the_place_of_none_is_a_question_mark() -> None:
     assert place(None) == "?"
 
 
-def test_of_a_group_each_is_told() -> None:
-    group = ExceptionGroup("canary", [raised_by(lose), ExceptionGroup("", [raised_by(be_unspeakable)])])
-    assert places(group) == f"ValueError@{line(lose, 1)},UnspeakableError@{line(be_unspeakable, 1)}"
-    assert places(raised_by(lose)) == f"ValueError@{line(lose, 1)}"
+def test_the_places_of_a_group_are_those_of_each_error() -> None:
+    group = ExceptionGroup("canary", [error_of(fail), ExceptionGroup("", [error_of(fail_without_text)])])
+    assert places(group) == f"ValueError@{line(fail, 1)},UnspeakableError@{line(fail_without_text, 1)}"
+    assert places(error_of(fail)) == f"ValueError@{line(fail, 1)}"
 
 
-def test_a_defect_that_ends_the_agent_is_told_without_what_it_was_holding(tmp_path: Path) -> None:
+def test_a_defect_that_ends_the_agent_is_reported_without_its_message(tmp_path: Path) -> None:
     script = """
 import sys
 from auth_agent import daemon
@@ -105,6 +105,8 @@ sys.exit(commands.main(["run", "--store", "memory"]))
 """
     command = [sys.executable, "-W", "error", "-c", script]
     environment = {**os.environ, "AUTH_AGENT_CONFIG": str(tmp_path / "config.toml")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "auth-agent: a defect ended the agent: ValueError@?\n"
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr.startswith("auth-agent: ")
+    assert process.stderr.endswith(": ValueError@?\n")
+    assert "canary" not in process.stderr

@@ -1,4 +1,4 @@
-"""A login on another device: what the provider answers, and how often it is asked."""
+"""The device flow: the provider's responses, and the polling interval."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ from auth_agent.oauth.outcome import (
     Unusable,
 )
 
-ANSWER: dict[str, object] = {
+RESPONSE: dict[str, object] = {
     "device_code": "dc",
     "user_code": "WDJB-MJHT",
     "verification_uri": "https://acme.example/activate",
@@ -36,50 +36,50 @@ ANSWER: dict[str, object] = {
 }
 
 
-def begun(status: int = 200, **fields: object) -> DeviceAuthorization | Failure:
-    return parse_device_authorization(status, {}, json.dumps({**ANSWER, **fields}).encode(), 0.0)
+def parse(status: int = 200, **fields: object) -> DeviceAuthorization | Failure:
+    return parse_device_authorization(status, {}, json.dumps({**RESPONSE, **fields}).encode(), 0.0)
 
 
-def polled(status: int, **fields: object) -> TokenResponse | Failure:
+def parse_poll(status: int, **fields: object) -> TokenResponse | Failure:
     return parse_poll_response(status, {}, json.dumps(fields).encode(), 0.0)
 
 
-# ---- beginning
+# ---- the device authorization response
 
 
-def test_a_person_gets_a_code_and_an_address() -> None:
-    found = begun()
-    assert isinstance(found, DeviceAuthorization)
-    assert found.user_code == "WDJB-MJHT"
-    assert found.verification_uri == "https://acme.example/activate"
-    assert found.verification_uri_complete == "https://acme.example/activate?user_code=WDJB-MJHT"
-    assert (found.lifetime, found.interval) == (900, 7)
-    assert "dc" not in repr(found.device_code)
+def test_a_response_has_a_code_and_urls() -> None:
+    response = parse()
+    assert isinstance(response, DeviceAuthorization)
+    assert response.user_code == "WDJB-MJHT"
+    assert response.verification_uri == "https://acme.example/activate"
+    assert response.verification_uri_complete == "https://acme.example/activate?user_code=WDJB-MJHT"
+    assert (response.lifetime, response.interval) == (900, 7)
+    assert "dc" not in repr(response.device_code)
 
 
-def test_what_is_not_said_is_as_the_rfc_has_it() -> None:
-    found = begun(interval=None, verification_uri_complete=None)
-    assert isinstance(found, DeviceAuthorization)
-    assert found.interval == 5
-    assert found.verification_uri_complete is None
+def test_missing_fields_have_the_defaults_of_the_rfc() -> None:
+    response = parse(interval=None, verification_uri_complete=None)
+    assert isinstance(response, DeviceAuthorization)
+    assert response.interval == 5
+    assert response.verification_uri_complete is None
 
 
-def test_google_s_name_for_the_address_is_known() -> None:
-    fields = {name: value for name, value in ANSWER.items() if not name.startswith("verification")}
+def test_googles_name_of_the_url_is_accepted() -> None:
+    fields = {name: value for name, value in RESPONSE.items() if not name.startswith("verification")}
     body = json.dumps({**fields, "verification_url": "https://www.google.com/device"}).encode()
-    found = parse_device_authorization(200, {}, body, 0.0)
-    assert isinstance(found, DeviceAuthorization)
-    assert found.verification_uri == "https://www.google.com/device"
+    response = parse_device_authorization(200, {}, body, 0.0)
+    assert isinstance(response, DeviceAuthorization)
+    assert response.verification_uri == "https://www.google.com/device"
 
 
-@pytest.mark.parametrize("address", ["javascript:alert(1)", "http://acme.example/", "file:///etc/passwd", "", 7, None])
-def test_an_address_that_is_not_safe_to_open_is_not_shown(address: object) -> None:
-    assert isinstance(begun(verification_uri=address), Unusable)
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "http://acme.example/", "file:///etc/passwd", "", 7, None])
+def test_an_unsafe_verification_uri_is_unusable(url: object) -> None:
+    assert isinstance(parse(verification_uri=url), Unusable)
 
 
-@pytest.mark.parametrize("address", ["javascript:alert(1)", "http://acme.example/"])
-def test_nor_is_a_complete_one(address: str) -> None:
-    assert isinstance(begun(verification_uri_complete=address), Unusable)
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "http://acme.example/"])
+def test_an_unsafe_complete_verification_uri_is_unusable(url: str) -> None:
+    assert isinstance(parse(verification_uri_complete=url), Unusable)
 
 
 @pytest.mark.parametrize(
@@ -95,23 +95,23 @@ def test_nor_is_a_complete_one(address: str) -> None:
         ({"error": "invalid_scope"}, Refusal),
     ],
 )
-def test_an_answer_that_begins_nothing_says_why(fields: dict[str, Any], kind: type[Failure]) -> None:
-    assert isinstance(begun(**fields), kind)
+def test_an_invalid_response_or_an_error_is_a_failure(fields: dict[str, Any], kind: type[Failure]) -> None:
+    assert isinstance(parse(**fields), kind)
 
 
-def test_a_code_from_outside_is_safe_to_print() -> None:
-    found = begun(user_code="AB\x1b[31mCD")
-    assert isinstance(found, DeviceAuthorization)
-    assert found.user_code.isprintable()
+def test_a_user_code_is_made_printable() -> None:
+    response = parse(user_code="AB\x1b[31mCD")
+    assert isinstance(response, DeviceAuthorization)
+    assert response.user_code.isprintable()
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=3), st.integers(100, 599))
-def test_an_answer_of_any_shape_is_a_grant_or_a_failure(value: object, status: int) -> None:
-    for name in ANSWER:
-        assert isinstance(begun(status, **{name: value}), DeviceAuthorization | Failure)
+def test_any_response_is_a_device_authorization_or_a_failure(value: object, status: int) -> None:
+    for name in RESPONSE:
+        assert isinstance(parse(status, **{name: value}), DeviceAuthorization | Failure)
 
 
-# ---- asking
+# ---- polling
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])
@@ -124,21 +124,21 @@ def test_an_answer_of_any_shape_is_a_grant_or_a_failure(value: object, status: i
         ("access_denied", Refusal),
     ],
 )
-def test_an_answer_is_known_by_its_error_whatever_the_status(status: int, error: str, kind: type[Failure]) -> None:
-    assert type(polled(status, error=error)) is kind
+def test_the_error_code_of_a_poll_decides_whatever_the_status(status: int, error: str, kind: type[Failure]) -> None:
+    assert type(parse_poll(status, error=error)) is kind
 
 
-def test_what_was_granted_is_taken() -> None:
-    assert isinstance(polled(200, access_token="at", refresh_token="rt"), TokenResponse)
+def test_a_poll_returns_the_tokens() -> None:
+    assert isinstance(parse_poll(200, access_token="at", refresh_token="rt"), TokenResponse)
 
 
-def test_trouble_is_no_answer() -> None:
-    assert isinstance(polled(503), Transient)
-    assert isinstance(polled(502), Lost)
-    assert isinstance(polled(429, error="too_many_requests"), Busy)
+def test_server_errors_of_a_poll_are_transient() -> None:
+    assert isinstance(parse_poll(503), Transient)
+    assert isinstance(parse_poll(502), Lost)
+    assert isinstance(parse_poll(429, error="too_many_requests"), Busy)
 
 
-def test_it_is_asked_less_often_when_that_is_asked_for() -> None:
+def test_slow_down_makes_the_interval_longer() -> None:
     interval = 5.0
     for expected in (5.0, 10.0, 15.0, 15.0):
         outcome = AuthorizationPending("") if expected == interval else SlowDown("")
@@ -146,7 +146,7 @@ def test_it_is_asked_less_often_when_that_is_asked_for() -> None:
         assert interval == expected
 
 
-def test_and_in_trouble() -> None:
+def test_a_failed_poll_doubles_the_interval_up_to_a_minute() -> None:
     assert next_interval(5, Transient("")) == 10
     assert next_interval(50, Transient("")) == 60
     assert next_interval(58, SlowDown("")) == 60

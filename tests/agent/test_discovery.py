@@ -1,4 +1,4 @@
-"""What a provider's metadata must say."""
+"""Parsing a provider's metadata."""
 
 import json
 
@@ -21,7 +21,7 @@ def metadata(**fields: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("issuer", "address"),
+    ("issuer", "url"),
     [
         ("https://acme.example", "https://acme.example/.well-known/openid-configuration"),
         ("https://acme.example/", "https://acme.example/.well-known/openid-configuration"),
@@ -29,14 +29,14 @@ def metadata(**fields: object) -> bytes:
         ("https://acme.example/tenant/", "https://acme.example/tenant/.well-known/openid-configuration"),
     ],
 )
-def test_the_metadata_is_below_the_issuer_s_own_path(issuer: str, address: str) -> None:
-    assert metadata_url(issuer) == address
+def test_the_metadata_url_is_below_the_issuers_path(issuer: str, url: str) -> None:
+    assert metadata_url(issuer) == url
 
 
 # ---- metadata
 
 
-def test_metadata_has_the_endpoints() -> None:
+def test_the_endpoints_are_parsed() -> None:
     body = metadata(revocation_endpoint="https://acme.example/oauth/revoke")
     assert parse_metadata(ISSUER, body) == Metadata(
         ISSUER, "https://acme.example/oauth/token", revocation_endpoint="https://acme.example/oauth/revoke"
@@ -44,7 +44,7 @@ def test_metadata_has_the_endpoints() -> None:
 
 
 @pytest.mark.parametrize(
-    ("issuer", "authorize", "token", "found"),
+    ("issuer", "authorize", "token", "expected"),
     [
         ("https://acme.eu.auth0.com/", "https://acme.eu.auth0.com/authorize", "/oauth/token", True),
         ("https://login.acme.example", "https://login.acme.example/authorize", "/oauth/token", True),
@@ -55,31 +55,31 @@ def test_metadata_has_the_endpoints() -> None:
         ("https://acme.example", "https://other.example/authorize", "/oauth/token", False),
     ],
 )
-def test_auth0_is_known_by_where_its_endpoints_are(issuer: str, authorize: str | None, token: str, found: bool) -> None:
+def test_auth0_is_recognized_by_its_endpoints(issuer: str, authorize: str | None, token: str, expected: bool) -> None:
     token_endpoint = issuer.rstrip("/") + token
-    assert Metadata(issuer, token_endpoint, authorization_endpoint=authorize).is_auth0 is found
+    assert Metadata(issuer, token_endpoint, authorization_endpoint=authorize).is_auth0 is expected
 
 
-def test_the_endpoints_that_a_session_needs_besides_are_read_where_they_can_be_used() -> None:
+def test_optional_endpoints_are_parsed_if_they_are_valid() -> None:
     userinfo, end = "https://acme.example/userinfo", "https://acme.example/oidc/logout"
-    found = parse_metadata(ISSUER, metadata(userinfo_endpoint=userinfo, end_session_endpoint=end))
-    assert (found.userinfo_endpoint, found.end_session_endpoint) == (userinfo, end)
-    found = parse_metadata(ISSUER, metadata(userinfo_endpoint="http://acme.example/userinfo", end_session_endpoint=7))
-    assert (found.userinfo_endpoint, found.end_session_endpoint) == (None, None)
+    parsed = parse_metadata(ISSUER, metadata(userinfo_endpoint=userinfo, end_session_endpoint=end))
+    assert (parsed.userinfo_endpoint, parsed.end_session_endpoint) == (userinfo, end)
+    parsed = parse_metadata(ISSUER, metadata(userinfo_endpoint="http://acme.example/userinfo", end_session_endpoint=7))
+    assert (parsed.userinfo_endpoint, parsed.end_session_endpoint) == (None, None)
 
 
 @pytest.mark.parametrize("fields", [{}, {"revocation_endpoint": None}])
-def test_a_provider_need_not_revoke(fields: dict[str, object]) -> None:
+def test_the_revocation_endpoint_is_optional(fields: dict[str, object]) -> None:
     assert parse_metadata(ISSUER, metadata(**fields)).revocation_endpoint is None
 
 
-def test_fields_that_are_not_known_or_of_strange_kinds_do_not_matter() -> None:
+def test_unknown_fields_and_those_of_a_wrong_type_are_ignored() -> None:
     body = metadata(grant_types_supported="none", jwks_uri=7, userinfo_endpoint=[], new={"a": 1})
     assert parse_metadata(ISSUER, body).token_endpoint == "https://acme.example/oauth/token"
 
 
 @pytest.mark.parametrize(
-    ("configured", "named"),
+    ("configured", "issuer"),
     [
         ("https://acme.example", "https://acme.example/"),
         ("https://acme.example/", "https://acme.example"),
@@ -87,14 +87,12 @@ def test_fields_that_are_not_known_or_of_strange_kinds_do_not_matter() -> None:
         ("https://acme.example/tenant/", "https://acme.example/tenant"),
     ],
 )
-def test_a_slash_at_the_end_makes_no_other_issuer_and_the_provider_s_spelling_is_kept(
-    configured: str, named: str
-) -> None:
-    assert parse_metadata(configured, metadata(issuer=named)).issuer == named
+def test_a_trailing_slash_of_the_issuer_is_ignored_and_the_providers_form_is_kept(configured: str, issuer: str) -> None:
+    assert parse_metadata(configured, metadata(issuer=issuer)).issuer == issuer
 
 
 @pytest.mark.parametrize(
-    "named",
+    "issuer",
     [
         "https://evil.example/",
         "https://acme.example/tenant",
@@ -104,57 +102,58 @@ def test_a_slash_at_the_end_makes_no_other_issuer_and_the_provider_s_spelling_is
         "",
     ],
 )
-def test_the_metadata_of_another_issuer_is_refused_and_says_whose_it_is(named: str) -> None:
+def test_metadata_of_another_issuer_is_an_error_that_quotes_it(issuer: str) -> None:
     with pytest.raises(DiscoveryError) as raised:
-        parse_metadata(ISSUER, metadata(issuer=named))
-    assert str(raised.value) == f"{ISSUER} says that its issuer is {named!r}"
+        parse_metadata(ISSUER, metadata(issuer=issuer))
+    assert str(raised.value).startswith(f"{ISSUER} ")
+    assert str(raised.value).endswith(f" {issuer!r}")
     assert not isinstance(raised.value, UnreadableMetadataError)
 
 
-@pytest.mark.parametrize("named", [None, 7, [ISSUER], {"issuer": ISSUER}, True])
-def test_an_issuer_that_is_no_text_is_another_issuer(named: object) -> None:
-    with pytest.raises(DiscoveryError, match="says that its issuer is"):
-        parse_metadata(ISSUER, metadata(issuer=named))
+@pytest.mark.parametrize("issuer", [None, 7, [ISSUER], {"issuer": ISSUER}, True])
+def test_an_issuer_that_is_not_a_string_is_an_error(issuer: object) -> None:
+    with pytest.raises(DiscoveryError, match=f"^{ISSUER} .* ''$"):
+        parse_metadata(ISSUER, metadata(issuer=issuer))
 
 
-def test_the_name_of_another_issuer_is_made_printable() -> None:
+def test_a_quoted_issuer_is_made_printable() -> None:
     with pytest.raises(DiscoveryError) as raised:
         parse_metadata(ISSUER, metadata(issuer="https://evil.example/\x1b[31m\n"))
     assert "https://evil.example/ [31m" in str(raised.value)
     assert str(raised.value).isprintable()
 
 
-def test_endpoints_may_be_elsewhere_over_https() -> None:
+def test_endpoints_may_have_another_host() -> None:
     body = metadata(token_endpoint="https://oauth2.elsewhere.example/token")
     assert parse_metadata(ISSUER, body).token_endpoint == "https://oauth2.elsewhere.example/token"
 
 
 @pytest.mark.parametrize(
-    "address", ["http://acme.example/token", "/oauth/token", "", "https://u:p@acme.example/", "https://acme.example/\n"]
+    "url", ["http://acme.example/token", "/oauth/token", "", "https://u:p@acme.example/", "https://acme.example/\n"]
 )
-def test_an_endpoint_over_http_or_of_no_absolute_address_is_refused_by_its_name(address: str) -> None:
-    with pytest.raises(DiscoveryError, match=r"^the provider's token_endpoint: "):
-        parse_metadata(ISSUER, metadata(token_endpoint=address))
+def test_an_unsafe_token_endpoint_is_an_error_that_names_it(url: str) -> None:
+    with pytest.raises(DiscoveryError, match=r"\btoken_endpoint: "):
+        parse_metadata(ISSUER, metadata(token_endpoint=url))
 
 
-@pytest.mark.parametrize("address", [7, ["https://acme.example/"], {}, True])
-def test_an_endpoint_that_is_no_text_is_refused_by_its_name(address: object) -> None:
+@pytest.mark.parametrize("url", [7, ["https://acme.example/"], {}, True])
+def test_a_token_endpoint_that_is_not_a_string_is_an_error_that_names_it(url: object) -> None:
     with pytest.raises(DiscoveryError, match="token_endpoint"):
-        parse_metadata(ISSUER, metadata(token_endpoint=address))
+        parse_metadata(ISSUER, metadata(token_endpoint=url))
 
 
 @pytest.mark.parametrize(
     "name", ["revocation_endpoint", "authorization_endpoint", "device_authorization_endpoint", "jwks_uri"]
 )
-@pytest.mark.parametrize("address", ["http://acme.example/", "javascript:alert(1)", "", 7, ["https://acme.example/"]])
-def test_an_endpoint_that_refreshes_do_without_is_none_where_it_is_wrong(name: str, address: object) -> None:
-    found = parse_metadata(ISSUER, metadata(**{name: address}))
-    assert getattr(found, name) is None
-    assert found.token_endpoint == parse_metadata(ISSUER, metadata()).token_endpoint
+@pytest.mark.parametrize("url", ["http://acme.example/", "javascript:alert(1)", "", 7, ["https://acme.example/"]])
+def test_other_invalid_endpoints_are_none(name: str, url: object) -> None:
+    parsed = parse_metadata(ISSUER, metadata(**{name: url}))
+    assert getattr(parsed, name) is None
+    assert parsed.token_endpoint == parse_metadata(ISSUER, metadata()).token_endpoint
 
 
-def test_metadata_without_a_token_endpoint_is_refused() -> None:
-    with pytest.raises(DiscoveryError, match="names no token_endpoint"):
+def test_metadata_without_a_token_endpoint_is_an_error() -> None:
+    with pytest.raises(DiscoveryError, match=r"\btoken_endpoint$"):
         parse_metadata(ISSUER, json.dumps({"issuer": ISSUER}).encode())
 
 
@@ -169,13 +168,13 @@ def test_metadata_without_a_token_endpoint_is_refused() -> None:
         b'{"issuer": ' + b"1" * 5000,
     ],
 )
-def test_what_is_no_json_is_unreadable(body: bytes) -> None:
+def test_metadata_that_is_not_valid_json_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableMetadataError):
         parse_metadata(ISSUER, body)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"text"', b"true"])
-def test_json_that_is_no_object_is_unreadable(body: bytes) -> None:
+def test_json_that_is_not_an_object_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableMetadataError):
         parse_metadata(ISSUER, body)
 
@@ -187,12 +186,12 @@ def test_json_that_is_no_object_is_unreadable(body: bytes) -> None:
         st.just(ISSUER) | st.none() | st.text() | st.integers() | st.lists(st.text(), max_size=2),
     ).map(lambda fields: json.dumps(fields).encode())
 )
-def test_whatever_comes_is_this_issuer_s_metadata_or_a_discovery_error(body: bytes) -> None:
+def test_any_body_is_metadata_of_the_issuer_or_a_discovery_error(body: bytes) -> None:
     try:
-        found = parse_metadata(ISSUER, body)
+        parsed = parse_metadata(ISSUER, body)
     except DiscoveryError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
-        assert found.issuer.rstrip("/") == ISSUER.rstrip("/")
-    assert said.isprintable()
+        message = ""
+        assert parsed.issuer.rstrip("/") == ISSUER.rstrip("/")
+    assert message.isprintable()

@@ -1,4 +1,4 @@
-"""What is decided of a request before its method runs: whose session it is about, and whether the caller may."""
+"""Requests before their method runs: the account they are about, the policy, the lock and the count."""
 
 import contextlib
 import os
@@ -28,10 +28,10 @@ from tests.agent.world import ISSUER, FakeProvider, account, config
 
 pytestmark = pytest.mark.anyio
 
-# It has users with metadata.
+# Auth0 has users with metadata.
 AUTH0 = Metadata(ISSUER, f"{ISSUER}oauth/token", authorization_endpoint=f"{ISSUER}authorize")
 WORK = account(audience=f"{ISSUER}api/v2/")
-NEEDED: dict[str, object] = {
+PARAM_VALUES: dict[str, object] = {
     "access_token": "at-1",
     "user_metadata": {"color": "red"},
     "flow": "browser",
@@ -39,10 +39,10 @@ NEEDED: dict[str, object] = {
     "url": "http://127.0.0.1/",
     "refresh_token": "rt-9",
 }
-# They are about the agent, or about a login, which whoever began it knows the id of.
+# About the agent, or about a login, whose id only its client knows.
 NOT_ABOUT_A_SESSION = {"hello", "status", "reload", "watch", "login_redirect", "login_result", "login_cancel"}
 ABOUT_A_SESSION = sorted(METHODS.keys() - NOT_ABOUT_A_SESSION)
-# Of these a program gets nothing that it could use, nor anything of the user.
+# Their results contain no token and no data of the user.
 NOT_COUNTED = {"has_valid", "login", "import", "logout"}
 
 
@@ -52,7 +52,7 @@ def anyio_backend() -> str:
 
 
 class Client:
-    """Who asks."""
+    """A caller."""
 
     def __init__(self) -> None:
         self.peer = Peer(os.getpid(), os.getuid())
@@ -66,25 +66,25 @@ class Client:
         pass
 
 
-class Recorder(Policy):
-    """Notes what it is asked; `denies` makes it say no."""
+class RecordingPolicy(Policy):
+    """Records its calls; `denies` makes it refuse them."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Caller, str, str, bool]] = []
+        self.calls: list[tuple[Caller, str, str, bool]] = []
         self.denies = False
 
     def check(self, caller: Caller, method: str, session: Session) -> None:
-        self.asked.append((caller, method, session.account.name, session.is_locked))
+        self.calls.append((caller, method, session.account.name, session.is_locked))
         if self.denies:
             raise errors.Denied("not you")
 
 
-class Desk:
-    """Handlers of a running heart."""
+class Harness:
+    """Handlers of a running agent, and what they need."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.policy = Recorder()
+        self.policy = RecordingPolicy()
         self.usage = Usage()
         self.client = Client()
         about: dict[str, object] = {"version": "1", "pid": 1, "agent_id": "1"}
@@ -106,181 +106,183 @@ class Desk:
         return self.handlers.answer(self.client, Request(1, method, parameters))
 
     async def result(self, method: str, **parameters: object) -> Any:
-        answer = self.answer(method, **parameters)
-        return await answer() if callable(answer) else answer
+        result = self.answer(method, **parameters)
+        return await result() if callable(result) else result
 
     @property
     def counted(self) -> dict[object, object]:
-        """What each account's tokens and data were taken by."""
+        """The counted calls of each account."""
         rows = self.usage.rows()
         assert all((row["program"], row["pid"]) == ("test", os.getpid()) for row in rows)
         return {row["account"]: row["methods"] for row in rows}
 
     def lock(self) -> None:
-        """As if the session's entry had not been read yet."""
+        """Lock the session, as before its entry has been read."""
         self.world.session.state = Locked("not read yet")
 
 
 @pytest.fixture
-async def desk() -> AsyncGenerator[Desk]:
+async def harness() -> AsyncGenerator[Harness]:
     provider = FakeProvider(metadata=AUTH0)
     async with running(provider, WORK, account("home")) as world:
-        yield Desk(world)
+        yield Harness(world)
 
 
-def needed(method: str) -> dict[str, object]:
-    return {"account": "work"} | {name: NEEDED[name] for name in METHODS[method].required}
+def params_of(method: str) -> dict[str, object]:
+    return {"account": "work"} | {name: PARAM_VALUES[name] for name in METHODS[method].required}
 
 
-def test_every_method_is_about_a_session_or_is_known_not_to_be() -> None:
+def test_methods_with_an_account_are_those_about_a_session() -> None:
     assert {name for name, method in METHODS.items() if "account" in method.parameters} == {*ABOUT_A_SESSION, "status"}
 
 
-async def test_what_a_client_may_call_is_the_vocabulary(desk: Desk) -> None:
-    assert (await desk.result("hello"))["features"] == sorted(METHODS)
+async def test_hello_lists_all_methods(harness: Harness) -> None:
+    assert (await harness.result("hello"))["features"] == sorted(METHODS)
 
 
 @pytest.mark.parametrize("locked", [False, True], ids=["open", "locked"])
 @pytest.mark.parametrize("method", ABOUT_A_SESSION)
-async def test_a_caller_that_may_not_gets_nothing_and_changes_nothing(desk: Desk, method: str, locked: bool) -> None:
+async def test_a_denied_caller_gets_nothing_and_changes_nothing(harness: Harness, method: str, locked: bool) -> None:
     if locked:
-        desk.lock()
-    desk.policy.denies = True
-    before, sent = desk.world.table.record("work"), len(desk.world.provider.presented)
+        harness.lock()
+    harness.policy.denies = True
+    before, requests = harness.world.table.record("work"), len(harness.world.provider.presented)
     with pytest.raises(errors.Denied, match="not you"):
-        desk.answer(method, **needed(method))
-    assert desk.policy.asked == [(desk.client, method, "work", locked)]
+        harness.answer(method, **params_of(method))
+    assert harness.policy.calls == [(harness.client, method, "work", locked)]
     await anyio.wait_all_tasks_blocked()
-    assert (desk.world.table.record("work"), len(desk.world.provider.presented)) == (before, sent)
-    assert desk.counted == {}
+    assert (harness.world.table.record("work"), len(harness.world.provider.presented)) == (before, requests)
+    assert harness.counted == {}
 
 
 @pytest.mark.parametrize("method", sorted(NOT_ABOUT_A_SESSION))
-async def test_what_is_about_no_session_is_not_asked(desk: Desk, method: str) -> None:
-    parameters = {name: NEEDED[name] for name in METHODS[method].required}
+async def test_the_policy_is_not_asked_about_other_methods(harness: Harness, method: str) -> None:
+    parameters = {name: PARAM_VALUES[name] for name in METHODS[method].required}
     try:
-        await desk.result(method, **parameters)
+        await harness.result(method, **parameters)
     except errors.InvalidRequest as error:
-        assert error.parameter == "login_id"  # noqa: PT017 -- some raise, as there is no such login
-    assert desk.policy.asked == []
+        assert error.parameter == "login_id"  # noqa: PT017 -- some raise it, since there is no such login
+    assert harness.policy.calls == []
 
 
-async def test_a_malformed_request_is_refused_before_anybody_is_asked(desk: Desk) -> None:
+async def test_a_malformed_request_is_refused_before_the_policy_is_asked(harness: Harness) -> None:
     with pytest.raises(errors.InvalidRequest):
-        desk.answer("token", account="work", min_ttl="soon")
+        harness.answer("token", account="work", min_ttl="soon")
     with pytest.raises(errors.UnknownAccount):
-        desk.answer("token", account="wrok")
-    with pytest.raises(errors.InvalidRequest):  # none is the default
-        desk.answer("token")
-    assert desk.policy.asked == []
+        harness.answer("token", account="wrok")
+    with pytest.raises(errors.InvalidRequest):  # there is no default account
+        harness.answer("token")
+    assert harness.policy.calls == []
 
 
-async def test_of_a_url_the_policy_is_asked_about_the_account_that_it_belongs_to(desk: Desk) -> None:
+async def test_for_a_url_the_policy_is_asked_about_the_account_of_its_rule(harness: Harness) -> None:
     rule = HostRule("git.example.com", read_key("git.example.com"), "work")
-    desk.world.table.configure(replace(config(WORK, account("home", default=True)), hosts=(rule,)))
-    assert (await desk.result("token", url="https://git.example.com/project"))["account"] == "work"
-    with pytest.raises(errors.Denied, match="no account is configured"):
-        desk.answer("token", url="https://other.example")
-    assert desk.policy.asked == [(desk.client, "token", "work", False)]
+    harness.world.table.configure(replace(config(WORK, account("home", default=True)), hosts=(rule,)))
+    assert (await harness.result("token", url="https://git.example.com/project"))["account"] == "work"
+    with pytest.raises(errors.Denied, match=r"other\.example"):
+        harness.answer("token", url="https://other.example")
+    assert harness.policy.calls == [(harness.client, "token", "work", False)]
 
 
-@pytest.mark.parametrize("now", ["", "home"], ids=["none", "another account's"])
-async def test_a_url_whose_rule_changes_while_its_session_is_read_gets_no_token(desk: Desk, now: str) -> None:
+@pytest.mark.parametrize("new_account", ["", "home"], ids=["none", "another account's"])
+async def test_a_url_whose_rule_changes_while_its_session_is_read_gets_no_token(
+    harness: Harness, new_account: str
+) -> None:
     accounts = config(WORK, account("home", default=True))
     rule = HostRule("git.example.com", read_key("git.example.com"), "work")
-    desk.world.table.configure(replace(accounts, hosts=(rule,)))
-    desk.lock()
-    answer = desk.answer("token", url="https://git.example.com/project")
-    assert callable(answer)
-    desk.world.table.configure(replace(accounts, hosts=(replace(rule, account=now),) if now else ()))
-    desk.world.saver.read_all()
+    harness.world.table.configure(replace(accounts, hosts=(rule,)))
+    harness.lock()
+    wait = harness.answer("token", url="https://git.example.com/project")
+    assert callable(wait)
+    harness.world.table.configure(replace(accounts, hosts=(replace(rule, account=new_account),) if new_account else ()))
+    harness.world.saver.read_all()
     with pytest.raises(errors.Denied, match=r"git\.example\.com"):
-        await answer()
-    assert desk.counted == {}
+        await wait()
+    assert harness.counted == {}
 
 
-async def test_a_token_at_hand_is_answered_at_once(desk: Desk) -> None:
-    answer = desk.answer("token", account="work")
-    assert isinstance(answer, dict)
-    assert answer["access_token"] == "at-2"
+async def test_a_valid_token_is_returned_without_waiting(harness: Harness) -> None:
+    result = harness.answer("token", account="work")
+    assert isinstance(result, dict)
+    assert result["access_token"] == "at-2"
 
 
-async def test_of_a_locked_session_the_policy_is_asked_once_and_the_method_sees_what_was_read(desk: Desk) -> None:
-    desk.lock()
-    answer = desk.answer("token", account="work")
-    assert callable(answer)
-    desk.world.saver.read_all()
-    assert cast("dict[str, object]", await answer())["access_token"] == "at-2"
-    assert desk.policy.asked == [(desk.client, "token", "work", True)]
+async def test_for_a_locked_session_the_policy_is_asked_once_and_the_method_waits(harness: Harness) -> None:
+    harness.lock()
+    wait = harness.answer("token", account="work")
+    assert callable(wait)
+    harness.world.saver.read_all()
+    assert cast("dict[str, object]", await wait())["access_token"] == "at-2"
+    assert harness.policy.calls == [(harness.client, "token", "work", True)]
 
 
-async def test_a_locked_session_that_stays_so_is_locked(desk: Desk) -> None:
-    desk.lock()
+async def test_a_session_that_stays_locked_is_an_error(harness: Harness) -> None:
+    harness.lock()
     for method in ABOUT_A_SESSION:
         if method != "logout":
             with pytest.raises(errors.Locked, match="not read yet"):
-                await desk.result(method, **needed(method))
+                await harness.result(method, **params_of(method))
 
 
-async def test_a_locked_session_can_be_logged_out(desk: Desk) -> None:
-    desk.lock()
-    assert "revoked" in await desk.result("logout", account="work")
-    assert not desk.world.session.is_locked
+async def test_a_locked_session_can_be_logged_out(harness: Harness) -> None:
+    harness.lock()
+    assert "revoked" in await harness.result("logout", account="work")
+    assert not harness.world.session.is_locked
 
 
-async def test_an_account_that_vanishes_while_its_session_is_read_is_unknown(desk: Desk) -> None:
-    desk.lock()
-    answer = desk.answer("token", account="work")
-    assert callable(answer)
-    desk.world.saver.read_all()
-    desk.world.table.configure(config(account("home")))
-    with pytest.raises(errors.UnknownAccount, match="there is no account work"):
-        await answer()
+async def test_an_account_that_is_removed_while_its_session_is_read_is_unknown(harness: Harness) -> None:
+    harness.lock()
+    wait = harness.answer("token", account="work")
+    assert callable(wait)
+    harness.world.saver.read_all()
+    harness.world.table.configure(config(account("home")))
+    with pytest.raises(errors.UnknownAccount, match="work"):
+        await wait()
 
 
-async def test_another_default_does_not_change_whose_token_a_waiting_client_gets(desk: Desk) -> None:
-    desk.world.table.configure(config(replace(WORK, default=True), account("home")))
-    desk.lock()
-    answer = desk.answer("token")
-    assert callable(answer)
-    desk.world.table.configure(config(WORK, account("home", default=True)))
-    desk.world.saver.read_all()
-    assert cast("dict[str, object]", await answer())["account"] == "work"
+async def test_a_new_default_account_does_not_change_a_waiting_request(harness: Harness) -> None:
+    harness.world.table.configure(config(replace(WORK, default=True), account("home")))
+    harness.lock()
+    wait = harness.answer("token")
+    assert callable(wait)
+    harness.world.table.configure(config(WORK, account("home", default=True)))
+    harness.world.saver.read_all()
+    assert cast("dict[str, object]", await wait())["account"] == "work"
 
 
-# ---- what is counted
+# ---- counting
 
 
 @pytest.mark.parametrize("locked", [False, True], ids=["open", "locked"])
 @pytest.mark.parametrize("method", sorted(set(ABOUT_A_SESSION) - NOT_COUNTED))
-async def test_who_gets_a_token_or_the_users_data_is_counted_once(desk: Desk, method: str, locked: bool) -> None:
+async def test_a_result_with_a_token_or_user_data_is_counted_once(harness: Harness, method: str, locked: bool) -> None:
     if locked:
-        desk.lock()
-        desk.world.saver.read_all()
-    await desk.result(method, **needed(method))
-    assert desk.counted == {"work": {method: 1}}
+        harness.lock()
+        harness.world.saver.read_all()
+    await harness.result(method, **params_of(method))
+    assert harness.counted == {"work": {method: 1}}
 
 
 @pytest.mark.parametrize("method", sorted(NOT_COUNTED))
-async def test_who_gets_neither_is_not(desk: Desk, method: str) -> None:
+async def test_other_results_are_not_counted(harness: Harness, method: str) -> None:
     with contextlib.suppress(errors.AgentError):
-        await desk.result(method, **needed(method))
-    assert desk.counted == {}
+        await harness.result(method, **params_of(method))
+    assert harness.counted == {}
 
 
-async def test_who_gets_an_error_is_not_counted(desk: Desk) -> None:
-    await desk.result("logout", account="work")
+async def test_an_error_is_not_counted(harness: Harness) -> None:
+    await harness.result("logout", account="work")
     for method in sorted(set(ABOUT_A_SESSION) - {"login", "import", "logout", "has_valid"}):
         with pytest.raises(errors.AgentError):
-            await desk.result(method, **needed(method))
-    assert desk.counted == {}
+            await harness.result(method, **params_of(method))
+    assert harness.counted == {}
 
 
-async def test_status_tells_who_took_what_where_that_is_asked_for(desk: Desk) -> None:
-    await desk.result("token", account="work")
-    await desk.result("token", account="work", force=True)
-    assert "clients" not in await desk.result("status")
-    (row,) = (await desk.result("status", clients=True))["clients"]
+async def test_status_lists_the_programs_if_clients_is_true(harness: Harness) -> None:
+    await harness.result("token", account="work")
+    await harness.result("token", account="work", force=True)
+    assert "clients" not in await harness.result("status")
+    (row,) = (await harness.result("status", clients=True))["clients"]
     assert (row["account"], row["methods"]) == ("work", {"token": 2})
-    assert len((await desk.result("status", account="work", clients=True))["clients"]) == 1
-    assert (await desk.result("status", account="home", clients=True))["clients"] == []
+    assert len((await harness.result("status", account="work", clients=True))["clients"]) == 1
+    assert (await harness.result("status", account="home", clients=True))["clients"] == []

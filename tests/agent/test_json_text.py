@@ -1,4 +1,4 @@
-"""JSON as a person reads it and a program parses it."""
+"""JSON output that is readable and valid."""
 
 import json
 
@@ -16,7 +16,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.sampled_from(["utf-8", "latin-1", "ascii"]))
-def test_it_says_what_it_was_given_in_any_encoding_and_steers_no_terminal(value: object, encoding: str) -> None:
+def test_the_output_is_equal_json_in_any_encoding_without_control_characters(value: object, encoding: str) -> None:
     text = json_text(value, Terminal(encoding=encoding))
     assert json.loads(text) == value
     assert text.encode(encoding)
@@ -24,7 +24,7 @@ def test_it_says_what_it_was_given_in_any_encoding_and_steers_no_terminal(value:
 
 
 @pytest.mark.parametrize(
-    ("text", "encoding", "shown"),
+    ("text", "encoding", "expected"),
     [
         ("Zoë", "utf-8", '"Zoë"'),
         ("Zoë 😀", "ascii", '"Zo\\u00eb \\ud83d\\ude00"'),
@@ -32,10 +32,10 @@ def test_it_says_what_it_was_given_in_any_encoding_and_steers_no_terminal(value:
         ("\ud800", "utf-8", '"\\ud800"'),
     ],
 )
-def test_what_can_be_shown_is_shown(text: str, encoding: str, shown: str) -> None:
-    assert json_text(text, Terminal(encoding=encoding)) == shown
+def test_only_characters_that_cannot_be_shown_are_escaped(text: str, encoding: str, expected: str) -> None:
+    assert json_text(text, Terminal(encoding=encoding)) == expected
 
 
-def test_on_request_it_is_a_line() -> None:
+def test_without_indent_the_output_is_one_line() -> None:
     assert json_text({"a": [1, 2]}, indent=None) == '{"a": [1, 2]}'
     assert json_text({"a": 1}) == '{\n  "a": 1\n}'

@@ -1,4 +1,4 @@
-"""Commands that start without click: what they have in common, and that each of the table keeps to it."""
+"""Commands that start without click: their arguments, help and errors, and each command of the table."""
 
 import pytest
 from click.testing import CliRunner
@@ -23,15 +23,15 @@ COMMAND = Command(
 )
 
 
-def test_options_stand_anywhere_and_have_their_values_behind_a_space_or_an_equals_sign() -> None:
-    given = COMMAND.parse(["--from", "here", "sky", "--for=1.5", "--twice"])
-    assert (given.words, given.first) == (["sky"], "sky")
-    assert (given.string("--from"), given.seconds("--for"), given.flag("--twice")) == ("here", 1.5, True)
+def test_options_may_be_anywhere_with_their_values_after_a_space_or_an_equals_sign() -> None:
+    args = COMMAND.parse(["--from", "here", "sky", "--for=1.5", "--twice"])
+    assert (args.words, args.first) == (["sky"], "sky")
+    assert (args.string("--from"), args.seconds("--for"), args.flag("--twice")) == ("here", 1.5, True)
 
 
-def test_what_is_left_out_is_none() -> None:
-    given = COMMAND.parse([])
-    assert (given.first, given.string("--from"), given.seconds("--for"), given.flag("--twice")) == (
+def test_missing_arguments_are_none() -> None:
+    args = COMMAND.parse([])
+    assert (args.first, args.string("--from"), args.seconds("--for"), args.flag("--twice")) == (
         None,
         None,
         None,
@@ -39,11 +39,11 @@ def test_what_is_left_out_is_none() -> None:
     )
 
 
-def test_of_an_option_that_stands_twice_the_last_one_holds() -> None:
+def test_of_a_repeated_option_the_last_value_counts() -> None:
     assert COMMAND.parse(["--from=a", "--from=b"]).string("--from") == "b"
 
 
-def test_behind_two_hyphens_nothing_is_an_option() -> None:
+def test_after_two_hyphens_nothing_is_an_option() -> None:
     assert COMMAND.parse(["--", "--twice"]).words == ["--twice"]
     assert COMMAND.parse(["-"]).words == ["-"]
 
@@ -54,7 +54,7 @@ def test_an_option_may_have_an_empty_value_or_one_that_looks_like_an_option() ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["--near"], "No such option: --near"),
         (["--near=1"], "No such option: --near"),
@@ -67,13 +67,13 @@ def test_an_option_may_have_an_empty_value_or_one_that_looks_like_an_option() ->
         (["sky", "sea"], "Got unexpected extra argument (sea)"),
     ],
 )
-def test_a_mistake_is_told_as_click_would(arguments: list[str], words: str) -> None:
+def test_a_usage_error_has_clicks_message(arguments: list[str], message: str) -> None:
     with pytest.raises(UsageError) as raised:
         COMMAND.parse(arguments)
-    assert str(raised.value) == words
+    assert str(raised.value) == message
 
 
-def test_help_is_laid_out_as_click_does_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_has_clicks_layout(capsys: pytest.CaptureFixture[str]) -> None:
     def never(_: Arguments) -> None:
         raise AssertionError
 
@@ -90,13 +90,13 @@ def test_help_is_laid_out_as_click_does_it(capsys: pytest.CaptureFixture[str]) -
     )
 
 
-def test_behind_two_hyphens_nobody_asks_for_help() -> None:
-    seen: list[str] = []
-    assert COMMAND.run(["--", "--help"], lambda given: seen.extend(given.words)) == 0
-    assert seen == ["--help"]
+def test_after_two_hyphens_help_is_an_argument() -> None:
+    words: list[str] = []
+    assert COMMAND.run(["--", "--help"], lambda args: words.extend(args.words)) == 0
+    assert words == ["--help"]
 
 
-def test_a_mistake_has_an_exit_code_and_points_at_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_usage_error_has_an_exit_code_and_refers_to_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert COMMAND.run(["--near"], lambda _: None) == 2
     assert capsys.readouterr() == (
         "",
@@ -104,7 +104,7 @@ def test_a_mistake_has_an_exit_code_and_points_at_the_help(capsys: pytest.Captur
     )
 
 
-def test_what_the_agent_refuses_has_its_exit_code_and_what_helps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_of_the_agent_has_its_exit_code_and_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     def refuse(_: Arguments) -> None:
         raise Denied("not this one", remedy=[Remedy("take another one", "auth-agent", "look", "sea")])
 
@@ -113,7 +113,7 @@ def test_what_the_agent_refuses_has_its_exit_code_and_what_helps(capsys: pytest.
 
 
 @pytest.mark.parametrize("name", sorted(light.COMMANDS))
-def test_each_command_of_the_table_is_there_and_click_lists_and_runs_it(name: str) -> None:
+def test_each_light_command_exists_and_click_lists_and_runs_it(name: str) -> None:
     command = light.module(name).COMMAND
     assert isinstance(command, Command)
     assert command.name == name

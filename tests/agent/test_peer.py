@@ -1,4 +1,4 @@
-"""Who connected: a real process, one that has ended, and one that nobody can see."""
+"""The program of a connection: a real process, one that has ended, and one in another PID namespace."""
 
 import errno
 import os
@@ -11,11 +11,11 @@ import pytest
 from auth_agent.host.program import read_program
 from auth_agent.ipc.peer import Peer, peer_of, program_of
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such option")
 
 
 class OldKernel(socket.socket):
-    """A connection as kernels before 6.5 have it."""
+    """A connection without the option that kernels have since 6.5."""
 
     def getsockopt(self, *arguments: int) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride] -- the one form that is used
         raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT), arguments)
@@ -25,7 +25,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_the_program_that_connected_is_this_one() -> None:
+def test_the_program_of_a_connection_is_read() -> None:
     before = descriptors()
     ours, its = socket.socketpair(socket.AF_UNIX)
     with ours, its:
@@ -35,13 +35,13 @@ def test_the_program_that_connected_is_this_one() -> None:
     assert descriptors() == before
 
 
-def test_on_an_older_kernel_too() -> None:
+def test_the_program_of_a_connection_is_read_on_an_older_kernel() -> None:
     with OldKernel(socket.AF_UNIX) as connection:
         assert program_of(connection, Peer(os.getpid(), os.getuid())) == read_program(os.getpid())
 
 
 def ended() -> int:
-    """The pid of a process that has ended."""
+    """Return the pid of a process that has ended."""
     child = os.fork()
     if child == 0:
         os._exit(0)
@@ -50,7 +50,7 @@ def ended() -> int:
 
 
 def connected_by_one_that_ended(*, reaped: bool) -> tuple[socket.socket, int]:
-    """The connection of a process that has ended since, and its pid."""
+    """Return the connection of a process that has ended since, and its pid."""
     listening = socket.socket(socket.AF_UNIX)
     with listening:
         listening.bind("")  # a name of the kernel's choice
@@ -58,7 +58,7 @@ def connected_by_one_that_ended(*, reaped: bool) -> tuple[socket.socket, int]:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            os.close(writing)  # else it would wait for itself
+            os.close(writing)  # otherwise it would wait for itself
             connection = socket.socket(socket.AF_UNIX)
             connection.connect(listening.getsockname())
             os.read(reading, 1)
@@ -71,7 +71,7 @@ def connected_by_one_that_ended(*, reaped: bool) -> tuple[socket.socket, int]:
 
 
 @pytest.mark.parametrize("reaped", [True, False])
-def test_of_a_process_that_has_ended_nothing_is_said(reaped: bool) -> None:
+def test_an_ended_process_has_no_program(reaped: bool) -> None:
     before = descriptors()
     connection, child = connected_by_one_that_ended(reaped=reaped)
     with connection:
@@ -83,18 +83,18 @@ def test_of_a_process_that_has_ended_nothing_is_said(reaped: bool) -> None:
     assert descriptors() == before
 
 
-def test_of_a_process_that_has_ended_nothing_is_said_on_an_older_kernel() -> None:
+def test_an_ended_process_has_no_program_on_an_older_kernel() -> None:
     with OldKernel(socket.AF_UNIX) as connection:
         assert program_of(connection, Peer(ended(), os.getuid())) is None
 
 
-def test_a_pid_that_another_process_has_by_now_is_not_taken_for_the_one_that_connected() -> None:
+def test_a_reused_pid_has_no_program() -> None:
     connection, _ = connected_by_one_that_ended(reaped=True)
     with connection:
         assert program_of(connection, Peer(os.getpid(), os.getuid())) is None
 
 
-def test_a_process_of_another_pid_namespace_is_not_looked_for() -> None:
+def test_a_process_of_another_pid_namespace_is_not_looked_up() -> None:
     ours, its = socket.socketpair(socket.AF_UNIX)
     with ours, its:
         assert program_of(ours, Peer(0, os.getuid())) is None

@@ -1,4 +1,4 @@
-"""Texts from outside, on a log line and a terminal."""
+"""Making strings from outside safe for a log line and a terminal."""
 
 import unicodedata
 
@@ -7,15 +7,15 @@ from hypothesis import example, given, strategies as st
 
 from auth_agent.printable import MAX_LENGTH, printable
 
-TEXTS = st.text(alphabet=st.characters(codec=None))
+STRINGS = st.text(alphabet=st.characters(codec=None))
 
 
-def test_a_plain_text_stays_as_it_is() -> None:
+def test_a_plain_string_is_unchanged() -> None:
     assert printable("The refresh token is invalid. Ungültig! 無効") == "The refresh token is invalid. Ungültig! 無効"
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("two\nlines", "two lines"),
         ("a\r\nb", "a  b"),
@@ -31,45 +31,45 @@ def test_a_plain_text_stays_as_it_is() -> None:
         ("half \ud83d", "half  "),
     ],
 )
-def test_what_a_terminal_would_obey_becomes_a_space(text: str, shown: str) -> None:
-    assert printable(text) == shown
+def test_control_characters_become_spaces(text: str, expected: str) -> None:
+    assert printable(text) == expected
 
 
 @pytest.mark.parametrize("value", [None, 7, b"bytes", ["text"], {"a": 1}, True, object()])
-def test_what_is_no_text_is_shown_as_nothing(value: object) -> None:
+def test_a_value_that_is_not_a_string_becomes_empty(value: object) -> None:
     assert printable(value) == ""
 
 
-def test_a_text_of_exactly_the_limit_stays_whole() -> None:
+def test_a_string_of_the_maximum_length_is_unchanged() -> None:
     assert printable("a" * MAX_LENGTH) == "a" * MAX_LENGTH
     assert printable("abcde", 5) == "abcde"
 
 
-def test_a_longer_text_is_cut_and_shows_that_it_was() -> None:
+def test_a_longer_string_is_cut_and_ends_with_an_ellipsis() -> None:
     assert printable("a" * (MAX_LENGTH + 1)) == "a" * (MAX_LENGTH - 1) + "…"
     assert printable("abcdef", 5) == "abcd…"
 
 
-def test_a_text_of_many_mebibytes_costs_its_beginning_only() -> None:
+def test_a_string_of_many_mebibytes_is_cut() -> None:
     assert printable("a" * 10_000_000, 10) == "aaaaaaaaa…"
 
 
-@given(TEXTS, st.integers(1, 300))
-def test_no_text_is_longer_than_the_limit_or_holds_a_control_character(text: str, limit: int) -> None:
-    shown = printable(text, limit)
-    assert len(shown) <= limit
-    assert [character for character in shown if unicodedata.category(character).startswith("C")] == []
+@given(STRINGS, st.integers(1, 300))
+def test_any_string_becomes_short_and_has_no_control_characters(text: str, limit: int) -> None:
+    result = printable(text, limit)
+    assert len(result) <= limit
+    assert [character for character in result if unicodedata.category(character).startswith("C")] == []
 
 
-@given(TEXTS)
+@given(STRINGS)
 @example("one\u2028two")
 @example("one\u2029two")
-def test_every_text_is_one_line_that_can_be_encoded(text: str) -> None:
-    shown = printable(text)
-    assert shown.splitlines() in ([], [shown])
-    assert shown.encode().decode() == shown
+def test_any_string_becomes_one_line_that_can_be_encoded(text: str) -> None:
+    result = printable(text)
+    assert result.splitlines() in ([], [result])
+    assert result.encode().decode() == result
 
 
-@given(TEXTS)
-def test_what_was_made_printable_stays_as_it_is(text: str) -> None:
+@given(STRINGS)
+def test_printable_is_idempotent(text: str) -> None:
     assert printable(printable(text)) == printable(text)

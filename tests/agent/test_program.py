@@ -1,4 +1,4 @@
-"""Which program a process is, by what `/proc` has of it."""
+"""Which program a process is, from `/proc`."""
 
 import os
 import subprocess
@@ -24,25 +24,25 @@ APP = "/user.slice/user-1000.slice/user@1000.service/app.slice"
         ("python3\n", "/usr/bin/python3.11", "python3.11"),
         ("auth-agent\n", "/usr/bin/python3.11", "auth-agent"),  # a script
         ("backup (1)\n", "/usr/bin/bash", "backup (1)"),
-        ("ssh\n", None, "ssh"),  # its memory is its own
+        ("ssh\n", None, "ssh"),  # its memory is not readable
         ("\n", "/usr/bin/curl", "curl"),
         ("\n", None, "?"),
         ("x\x1b[2J\u202e\n", "/usr/bin/curl", "x [2J"),
     ],
 )
-def test_a_program_is_called_by_its_file_or_its_script(comm: str, executable: str | None, name: str) -> None:
+def test_a_program_is_named_by_its_file_or_its_script(comm: str, executable: str | None, name: str) -> None:
     assert program(comm, executable, "0::/\n") == Program(name, executable, None)
 
 
-def test_a_program_that_was_upgraded_while_it_runs_is_the_same() -> None:
+def test_a_program_whose_file_was_replaced_is_the_same() -> None:
     assert program("curl\n", "/usr/bin/curl (deleted)", "") == program("curl\n", "/usr/bin/curl", "")
 
 
-def test_a_path_is_printable_and_not_longer_than_a_person_reads() -> None:
-    found = program("x\n", f"/tmp/\x1b[31m/{'x' * 5000}", "")
-    assert found.executable is not None
-    assert found.executable.startswith("/tmp/ [31m/xxx")
-    assert (len(found.executable), len(found.name)) == (200, 64)
+def test_a_path_is_printable_and_short() -> None:
+    result = program("x\n", f"/tmp/\x1b[31m/{'x' * 5000}", "")
+    assert result.executable is not None
+    assert result.executable.startswith("/tmp/ [31m/xxx")
+    assert (len(result.executable), len(result.name)) == (200, 64)
 
 
 @pytest.mark.parametrize(
@@ -67,34 +67,34 @@ def test_a_path_is_printable_and_not_longer_than_a_person_reads() -> None:
         ("", None),
     ],
 )
-def test_a_process_has_a_unit_without_what_differs_from_run_to_run(path: str, expected: str | None) -> None:
+def test_the_unit_of_a_process_omits_parts_that_vary(path: str, expected: str | None) -> None:
     assert unit(f"0::{path}\n") == expected
     assert unit(f"4:memory:/other.service\n1:name=systemd:{path}\n0::/\n") == expected
 
 
 @pytest.mark.parametrize("text", ["", "\n", "0::", "::", "x", "4:memory:/other.service\n"])
-def test_where_no_cgroup_tells_there_is_no_unit(text: str) -> None:
+def test_without_a_cgroup_there_is_no_unit(text: str) -> None:
     assert unit(text) is None
 
 
 @given(st.text(), st.none() | st.text(), st.text())
-def test_whatever_a_process_is_called_it_is_printable_and_short(comm: str, executable: str | None, path: str) -> None:
-    found = program(comm, executable, f"0::/{path}.scope\n")
-    assert all(text is None or (text.isprintable() and len(text) <= 200) for text in found)
-    assert found.name
+def test_any_name_of_a_process_becomes_printable_and_short(comm: str, executable: str | None, path: str) -> None:
+    result = program(comm, executable, f"0::/{path}.scope\n")
+    assert all(value is None or (value.isprintable() and len(value) <= 200) for value in result)
+    assert result.name
 
 
-def test_a_start_time_is_found_whatever_the_process_is_called() -> None:
-    fields = " ".join(map(str, range(4, 53)))  # each is its own number
+def test_the_start_time_is_read_with_any_process_name() -> None:
+    fields = " ".join(map(str, range(4, 53)))  # each field is its number
     assert start_time(f"4711 (a b) S 1 (x) S {fields}\n") == start_time(f"4711 (x) S {fields}\n") == "22"
 
 
 @pytest.mark.parametrize("text", ["", "4711", "4711 (x) S 1 2 3\n"])
-def test_a_stat_that_is_cut_has_no_start_time(text: str) -> None:
+def test_an_incomplete_stat_has_no_start_time(text: str) -> None:
     assert start_time(text) == ""
 
 
-# ---- real ones
+# ---- real processes
 
 
 @pytest.fixture
@@ -106,16 +106,16 @@ def sleeper() -> Generator["subprocess.Popen[bytes]"]:
 
 @linux
 def test_a_real_process_is_read(sleeper: "subprocess.Popen[bytes]") -> None:
-    until(lambda: read_program(sleeper.pid).name != read_program(os.getpid()).name)  # before that it is being started
-    found = read_program(sleeper.pid)
-    assert (found.name, found.executable) == ("sleep", os.path.realpath("/bin/sleep"))
-    begun = read_start_time(sleeper.pid)
-    assert begun.isdigit()
-    assert begun == read_start_time(sleeper.pid)
+    until(lambda: read_program(sleeper.pid).name != read_program(os.getpid()).name)  # it has executed sleep
+    result = read_program(sleeper.pid)
+    assert (result.name, result.executable) == ("sleep", os.path.realpath("/bin/sleep"))
+    started = read_start_time(sleeper.pid)
+    assert started.isdigit()
+    assert started == read_start_time(sleeper.pid)
 
 
 @linux
-def test_of_a_process_that_is_gone_nothing_is_read(sleeper: "subprocess.Popen[bytes]") -> None:
+def test_reading_an_ended_process_is_an_error(sleeper: "subprocess.Popen[bytes]") -> None:
     sleeper.kill()
     sleeper.wait()
     for read in (read_program, read_start_time):

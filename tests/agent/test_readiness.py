@@ -1,4 +1,4 @@
-"""How an agent tells the command that started it that it serves."""
+"""How an agent notifies the command that started it that it accepts connections."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from auth_agent.host import readiness
 
 
-def test_it_is_told_once_and_the_descriptor_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notification_is_sent_once_and_the_descriptor_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     monkeypatch.setenv(readiness.VARIABLE, str(writing))
     readiness.notify_ready()
@@ -18,7 +18,7 @@ def test_it_is_told_once_and_the_descriptor_is_closed(monkeypatch: pytest.Monkey
     os.close(reading)
 
 
-def test_no_child_finds_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_do_not_inherit_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     monkeypatch.setenv(readiness.VARIABLE, str(writing))
     readiness.notify_ready()
@@ -27,7 +27,7 @@ def test_no_child_finds_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(reading)
 
 
-def test_where_nobody_wants_to_know_nothing_is_said(
+def test_without_the_variable_nothing_happens(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv(readiness.VARIABLE, raising=False)
@@ -35,7 +35,7 @@ def test_where_nobody_wants_to_know_nothing_is_said(
     assert caplog.text == ""
 
 
-def test_a_command_that_has_ended_costs_a_line_in_the_log_and_no_more(
+def test_a_command_that_has_ended_is_only_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     reading, writing = os.pipe()
@@ -48,7 +48,7 @@ def test_a_command_that_has_ended_costs_a_line_in_the_log_and_no_more(
 
 
 @pytest.mark.parametrize("value", ["", "x", "-1", "9999999"])
-def test_what_is_not_a_descriptor_costs_a_line_in_the_log_and_no_more(
+def test_an_invalid_descriptor_is_only_logged(
     value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(readiness.VARIABLE, value)

@@ -1,4 +1,4 @@
-"""Saver and refresher on a fake store, in a world whose clock jumps: restarts, outages and logouts in no time."""
+"""The saver and the refresher with a fake store and a clock that jumps: restarts, outages and logouts."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.anyio
 LOCKED = StoreLocked("the keyring is locked", *remedies.unlock_keyring())
 MISSING = StoreMissing("there is no keyring")
 FAILING = StoreError("the keyring hangs")
-DEFECT = RuntimeError("canary of what was being kept")
+DEFECT = RuntimeError("canary of what was being saved")
 EVERY_FAILURE = pytest.mark.parametrize(
     "failure", [LOCKED, MISSING, FAILING, DEFECT], ids=["locked", "missing", "failing", "defect"]
 )
@@ -50,25 +50,25 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 
 class Disk:
-    """Writes notes when it says so: while a thread did it, the virtual clock would jump to the patience's end."""
+    """Writes notes on the virtual clock: while a thread wrote them, that clock would jump to the next deadline."""
 
     delay = 0.0
 
     async def run_sync(self, call: Callable[..., object], *arguments: object, **_: object) -> object:
-        """Stands for anyio's, which calls in a thread."""
+        """Replace anyio's, which calls in a thread."""
         await anyio.sleep(self.delay)
         return call(*arguments)
 
 
 @pytest.fixture(autouse=True)
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    one = Disk()
-    monkeypatch.setattr(anyio.to_thread, "run_sync", one.run_sync)
-    return one
+    fake_disk = Disk()
+    monkeypatch.setattr(anyio.to_thread, "run_sync", fake_disk.run_sync)
+    return fake_disk
 
 
 class Heart(heart.Heart):
-    """An agent's heart, from its start to its crash."""
+    """The sessions of an agent, from its start to its crash."""
 
     def __init__(self, machine: "Machine") -> None:
         self.machine = machine
@@ -89,15 +89,15 @@ class Heart(heart.Heart):
         await self.logins.import_refresh_token(session, Secret(refresh_token), switch_user=switch_user)
 
     async def token(self, demand: Demand | None = None, name: str = "work") -> str:
-        """What a client gets, as the handlers have it: a token, or an error's code."""
+        """Return what a client gets from the handlers: a token, or an error's code."""
         session = self.table.session(name)
         try:
             if session.is_locked:
                 await self.saver.wait_until_loaded(session)
-            found = await self.refresher.token(session, demand or Demand(), RateLimit(), 15)
+            result = await self.refresher.token(session, demand or Demand(), RateLimit(), 15)
         except errors.AgentError as error:
             return error.code
-        return found.value.reveal()
+        return result.value.reveal()
 
     async def refresh(self) -> str:
         return await self.token(self.session.demand_newer())
@@ -110,7 +110,7 @@ class Heart(heart.Heart):
 
 
 class Machine:
-    """What outlives an agent: the store, the notes beside it, the clock, and the provider."""
+    """What outlives an agent: the store, the notes, the clock and the provider."""
 
     def __init__(self, notes: Path) -> None:
         self.accounts = ["work"]
@@ -121,7 +121,7 @@ class Machine:
 
     @asynccontextmanager
     async def agent(self) -> AsyncGenerator[Heart]:
-        """An agent that ends as a crash has it: nothing is waited for."""
+        """Run an agent that ends as by a crash: it waits for nothing."""
         heart = Heart(self)
         async with anyio.create_task_group() as tasks:
             heart.run_in(tasks)
@@ -131,8 +131,8 @@ class Machine:
             yield heart
             tasks.cancel_scope.cancel()
 
-    async def has_a_session(self, name: str = "work", refresh_token: str | None = None) -> None:
-        """Let the store have one, from an agent before; the provider's token that is good is its own."""
+    async def store_session(self, name: str = "work", refresh_token: str | None = None) -> None:
+        """Store a session from an earlier agent; by default with the provider's valid refresh token."""
         async with self.agent() as heart:
             await heart.saver.wait_until_loaded(heart.table.session(name))
             await heart.log_in(refresh_token or self.provider.live, name)
@@ -141,10 +141,10 @@ class Machine:
         self.store.calls.clear()
         self.store.at.clear()
 
-    def fails(self, failure: Exception) -> None:
+    def break_store(self, failure: Exception) -> None:
         self.store.failing["all"] = failure
 
-    def is_mended(self) -> None:
+    def mend_store(self) -> None:
         self.store.failing.clear()
 
 
@@ -154,7 +154,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 class Watcher:
-    """Writes down what each change of a record shows."""
+    """Records a field of an account's record at each change."""
 
     def __init__(self, heart: Heart, field: str) -> None:
         self.seen: list[object] = []
@@ -168,18 +168,18 @@ class Watcher:
         self.seen.append(record[self._field])
 
 
-async def seconds(call: Callable[[], Awaitable[object]]) -> float:
-    """How long that takes, on the clock that jumps."""
-    begun = anyio.current_time()
+async def seconds_taken_by(call: Callable[[], Awaitable[object]]) -> float:
+    """Return how long the call takes on the virtual clock."""
+    start = anyio.current_time()
     await call()
-    return anyio.current_time() - begun
+    return anyio.current_time() - start
 
 
 # ---- reading
 
 
-async def test_a_session_is_there_again_after_a_restart_with_its_token_and_without_a_refresh(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_session_and_its_token_survive_a_restart_without_a_refresh(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         assert heart.state() == "locked"
         assert await heart.token() == "at-2"
@@ -190,34 +190,34 @@ async def test_a_session_is_there_again_after_a_restart_with_its_token_and_witho
         assert machine.store.refresh_token() == "rt-3"
 
 
-async def test_a_profile_is_there_again_after_a_restart_and_the_provider_is_not_asked(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_profile_survives_a_restart_without_a_request(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
-        told = await heart.profile()
+        first_profile = await heart.profile()
         await anyio.sleep(1)
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
-        assert await heart.profile() == told
+        assert await heart.profile() == first_profile
     assert len(machine.provider.profiles) == 1
 
 
-async def test_a_profile_that_comes_while_a_refresh_is_in_flight_is_saved_at_its_end(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_profile_that_arrives_during_a_refresh_is_saved_with_it(machine: Machine) -> None:
+    await machine.store_session()
     machine.provider.delay = 5
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(heart.profile)
             await anyio.sleep(1)
-            tasks.start_soon(heart.refresh)  # ends a second after the profile has come
+            tasks.start_soon(heart.refresh)  # ends a second after the profile arrives
         await anyio.sleep(1)
     entry = machine.store.entry()
     assert entry["profile"]["claims"]["name"] == "Alice"
     assert entry["token"]["access_token"] == "at-3"
 
 
-async def test_the_session_that_was_used_last_is_read_first(machine: Machine) -> None:
+async def test_the_most_recently_used_session_is_read_first(machine: Machine) -> None:
     machine.accounts = ["a", "work", "b", "c"]
     for name in ("b", "work", "a"):  # the last one of these was used last
         async with machine.agent() as heart:
@@ -231,7 +231,7 @@ async def test_the_session_that_was_used_last_is_read_first(machine: Machine) ->
     assert machine.store.calls == ["read a", "read work", "read b", "read c"]
 
 
-async def test_a_session_whose_refresh_was_interrupted_is_read_before_all_others(machine: Machine) -> None:
+async def test_a_session_with_an_interrupted_refresh_is_read_first(machine: Machine) -> None:
     machine.accounts = ["a", "work", "b"]
     for name in ("work", "b", "a"):
         async with machine.agent() as heart:
@@ -249,10 +249,10 @@ async def test_a_session_whose_refresh_was_interrupted_is_read_before_all_others
 
 async def test_a_session_that_a_client_waits_for_is_read_next(machine: Machine) -> None:
     machine.accounts = [*(f"account-{number}" for number in range(500)), "work"]
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(0.1)
-        assert await seconds(heart.token) < 0.05
+        assert await seconds_taken_by(heart.token) < 0.05
         assert len(machine.store.calls) < 20
         assert Counter(heart.states().values())["locked"] > 400
         await anyio.sleep(10)
@@ -260,9 +260,9 @@ async def test_a_session_that_a_client_waits_for_is_read_next(machine: Machine) 
         assert len(machine.store.calls) == 501  # each was read once
 
 
-async def test_sessions_are_read_however_much_there_is_to_be_saved(machine: Machine) -> None:
+async def test_sessions_are_read_while_others_are_saved_continuously(machine: Machine) -> None:
     machine.accounts = [*(f"account-{number}" for number in range(30)), "work"]
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart, anyio.create_task_group() as tasks:
         await heart.saver.wait_until_loaded(heart.session)
 
@@ -278,9 +278,9 @@ async def test_sessions_are_read_however_much_there_is_to_be_saved(machine: Mach
         tasks.cancel_scope.cancel()
 
 
-async def test_an_account_that_a_reload_adds_is_read(machine: Machine) -> None:
+async def test_an_account_added_by_a_reload_is_read(machine: Machine) -> None:
     machine.accounts = ["work", "home"]
-    await machine.has_a_session("home")
+    await machine.store_session("home")
     machine.accounts = ["work"]
     async with machine.agent() as heart:
         await anyio.sleep(1)
@@ -290,12 +290,12 @@ async def test_an_account_that_a_reload_adds_is_read(machine: Machine) -> None:
         assert await heart.token(name="home") == "at-2"
 
 
-async def test_while_it_is_locked_clients_are_told_at_once_and_it_goes_on_by_itself(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
+async def test_with_a_locked_store_clients_get_an_error_at_once_and_reading_resumes_by_itself(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(0.1)
-        assert await seconds(heart.token) == 0
+        assert await seconds_taken_by(heart.token) == 0
         assert await heart.token() == "locked"
         assert heart.session.reason == "the keyring is locked"
         assert (heart.session.failure, heart.session.remedy) == ("locked", remedies.unlock_keyring())
@@ -306,34 +306,34 @@ async def test_while_it_is_locked_clients_are_told_at_once_and_it_goes_on_by_its
             remedies_to_wire(remedies.unlock_keyring()),
         )
         await anyio.sleep(600)
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(5.1)
         assert heart.state() == "ready"
         assert (heart.saver.about()["state"], heart.saver.about()["unread"]) == ("ready", 0)
 
 
 @pytest.mark.parametrize("persistent", [True, False])
-async def test_the_status_says_what_the_store_is_able_to_do(machine: Machine, *, persistent: bool) -> None:
+async def test_the_status_says_whether_the_store_is_persistent(machine: Machine, *, persistent: bool) -> None:
     machine.store.persistent = persistent
     async with machine.agent() as heart:
         assert (heart.saver.about()["name"], heart.saver.about()["persistent"]) == ("fake", persistent)
 
 
-async def test_a_client_brings_the_look_at_an_unlocked_keyring_forward(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
+async def test_a_client_advances_the_next_read_of_an_unlocked_keyring(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(60)
         until_next = 5 - (anyio.current_time() - machine.store.at[-1])
-        machine.is_mended()
+        machine.mend_store()
         assert await heart.token() == "locked"
         await anyio.sleep(min(1.1, until_next + 0.1))
         assert await heart.token() == "at-2"
 
 
-async def test_a_storm_of_clients_makes_one_attempt_a_second(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
+async def test_many_clients_cause_one_read_a_second(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(60)
         before = machine.store.calls.count("read work")
@@ -343,22 +343,22 @@ async def test_a_storm_of_clients_makes_one_attempt_a_second(machine: Machine) -
         assert machine.store.calls.count("read work") - before <= 11
 
 
-async def test_without_a_keyring_that_ever_was_the_sessions_begin_empty(machine: Machine) -> None:
+async def test_without_a_keyring_the_sessions_are_empty_until_it_appears(machine: Machine) -> None:
     machine.accounts = ["work", "home"]
-    machine.fails(MISSING)
+    machine.break_store(MISSING)
     async with machine.agent() as heart:
         await anyio.sleep(1)
         assert set(heart.states().values()) == {"logged_out"}
         assert heart.saver.about()["state"] == "missing"
-        assert await seconds(heart.log_in) == 0  # nobody waits for a keyring that isn't there
+        assert await seconds_taken_by(heart.log_in) == 0  # nobody waits for a missing keyring
         assert await heart.token() == "at-2"
         assert not heart.session.saved
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(300)
         assert (heart.session.saved, machine.store.refresh_token()) == (True, "rt-2")
 
 
-async def test_an_entry_that_can_not_be_read_is_no_logout_and_is_left_alone(machine: Machine) -> None:
+async def test_an_unreadable_entry_requires_a_login_and_is_kept_until_then(machine: Machine) -> None:
     machine.store.entries["work"] = Secret('{"version": 2, "canary": 1}')
     async with machine.agent() as heart:
         assert await heart.token() == "login_required"
@@ -369,18 +369,18 @@ async def test_an_entry_that_can_not_be_read_is_no_logout_and_is_left_alone(mach
         assert machine.store.refresh_token() == "rt-2"
 
 
-async def test_one_entry_that_hangs_or_fails_keeps_no_other_from_being_read(machine: Machine) -> None:
+async def test_an_entry_that_cannot_be_read_does_not_block_reading_others(machine: Machine) -> None:
     machine.accounts = ["a", "work", "b"]
-    await machine.has_a_session()
+    await machine.store_session()
     machine.store.failing = {"read a": FAILING, "read b": DEFECT}
     async with machine.agent() as heart:
         await anyio.sleep(5)
         assert heart.states() == {"a": "locked", "work": "ready", "b": "locked"}
 
 
-async def test_one_entry_that_can_not_be_written_keeps_no_other_from_being_read(machine: Machine) -> None:
+async def test_an_entry_that_cannot_be_written_does_not_block_reading_others(machine: Machine) -> None:
     machine.accounts = ["a", "work"]
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         machine.store.failing = {"write a": FAILING, "read work": FAILING}
         await anyio.sleep(2)
@@ -397,24 +397,24 @@ async def test_one_entry_that_can_not_be_written_keeps_no_other_from_being_read(
 
 
 async def test_a_refresh_is_saved_before_its_token_is_served(machine: Machine) -> None:
-    await machine.has_a_session()
+    await machine.store_session()
     machine.store.latency = 0.5
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        assert await seconds(heart.refresh) == pytest.approx(0.5)
+        assert await seconds_taken_by(heart.refresh) == pytest.approx(0.5)
         assert machine.store.refresh_token() == "rt-3"
         assert heart.session.saved
 
 
-async def test_a_slow_store_is_waited_for_a_second_and_the_session_is_shown_unsaved_until_it_is(
+async def test_clients_wait_a_second_for_a_slow_store_and_the_session_is_unsaved_meanwhile(
     machine: Machine,
 ) -> None:
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         watcher = Watcher(heart, "saved")
         machine.store.latency = 3
-        assert await seconds(heart.refresh) == pytest.approx(1)
+        assert await seconds_taken_by(heart.refresh) == pytest.approx(1)
         assert (heart.session.saved, machine.store.refresh_token()) == (False, "rt-2")
         assert heart.saver.about()["unsaved"] == 1
         await anyio.sleep(2.1)
@@ -425,35 +425,35 @@ async def test_a_slow_store_is_waited_for_a_second_and_the_session_is_shown_unsa
 
 
 @EVERY_FAILURE
-async def test_while_the_store_fails_nobody_waits_for_it(machine: Machine, failure: Exception) -> None:
-    await machine.has_a_session()
+async def test_nobody_waits_for_a_failing_store(machine: Machine, failure: Exception) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(failure)
+        machine.break_store(failure)
         watcher = Watcher(heart, "saved")
-        assert await seconds(heart.refresh) <= 1  # who meets the failure first
+        assert await seconds_taken_by(heart.refresh) <= 1  # the first client meets the failure
         for _ in range(3):
-            assert await seconds(heart.refresh) == 0
+            assert await seconds_taken_by(heart.refresh) == 0
         assert await heart.token() == "at-6"
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(300)
         assert (heart.session.saved, machine.store.refresh_token()) == (True, "rt-6")
-        assert watcher.seen.count(True) == 2  # the first refresh's start, and the end of it all
-        assert await seconds(heart.log_out) < 0.1
+        assert watcher.seen.count(True) == 2  # at the start of the first refresh, and at the end
+        assert await seconds_taken_by(heart.log_out) < 0.1
 
 
-async def test_a_logout_waits_for_a_failing_store_no_longer_than_a_refresh_does(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_logout_does_not_wait_for_a_failing_store(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.refresh()
-        assert await seconds(heart.log_out) == 0
+        assert await seconds_taken_by(heart.log_out) == 0
         assert not heart.session.saved
 
 
-async def test_when_saves_overlap_the_newest_state_is_what_stays(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_of_overlapping_saves_the_newest_state_is_stored(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.store.latency = 3
@@ -467,8 +467,8 @@ async def test_when_saves_overlap_the_newest_state_is_what_stays(machine: Machin
         assert machine.store.refresh_token() == "rt-5"
 
 
-async def test_the_end_of_a_session_is_kept_without_the_dead_refresh_token(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_the_end_of_a_session_is_stored_without_the_dead_refresh_token(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.provider.script = [InvalidGrant("invalid_grant")]
@@ -485,8 +485,8 @@ async def test_the_end_of_a_session_is_kept_without_the_dead_refresh_token(machi
         assert heart.session.reason == "invalid_grant"
 
 
-async def test_a_session_that_needs_a_person_keeps_its_refresh_token_over_a_restart(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_session_that_requires_interaction_keeps_its_refresh_token_over_a_restart(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.provider.script = [InteractionRequired("mfa_required")]
@@ -498,12 +498,12 @@ async def test_a_session_that_needs_a_person_keeps_its_refresh_token_over_a_rest
         assert machine.provider.presented == ["rt-2"]
 
 
-async def test_a_store_with_expensive_writes_is_written_when_the_refresh_token_changes_and_only_then(
+async def test_a_store_with_expensive_writes_is_written_only_for_a_new_refresh_token(
     machine: Machine,
 ) -> None:
     machine.store.expensive_writes = True
     machine.provider.rotates = False
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         for _ in range(3):
@@ -515,8 +515,8 @@ async def test_a_store_with_expensive_writes_is_written_when_the_refresh_token_c
         assert heart.session.saved
 
 
-async def test_an_entry_is_as_long_as_the_store_takes_it(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_an_entry_fits_the_maximum_length_of_the_store(machine: Machine) -> None:
+    await machine.store_session()
     assert machine.store.entry()["token"] is not None
     machine.store.max_length = len(machine.store.entries["work"].reveal()) - 1
     async with machine.agent() as heart:
@@ -525,8 +525,8 @@ async def test_an_entry_is_as_long_as_the_store_takes_it(machine: Machine) -> No
         assert (machine.store.refresh_token(), machine.store.entry()["login"]["id_token"]) == ("rt-3", None)
 
 
-async def test_a_logout_from_a_store_that_never_held_anything_is_done(machine: Machine) -> None:
-    machine.fails(MISSING)
+async def test_a_logout_is_complete_if_the_store_was_never_written(machine: Machine) -> None:
+    machine.break_store(MISSING)
     async with machine.agent() as heart:
         await anyio.sleep(1)
         await heart.log_in()
@@ -538,23 +538,23 @@ async def test_a_logout_from_a_store_that_never_held_anything_is_done(machine: M
         assert heart.session.saved
 
 
-async def test_an_ending_agent_waits_until_all_is_saved(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_stopping_agent_waits_until_all_sessions_are_saved(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.refresh()
         await anyio.sleep(3)
-        machine.is_mended()
-        assert await seconds(partial(heart.saver.drain, 10)) <= 1.1
+        machine.mend_store()
+        assert await seconds_taken_by(partial(heart.saver.drain, 10)) <= 1.1
         assert machine.store.refresh_token() == "rt-3"
 
 
 # ---- logouts
 
 
-async def test_a_logout_during_a_save_has_the_last_word(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_logout_during_a_save_prevails(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.store.latency = 3
@@ -568,13 +568,13 @@ async def test_a_logout_during_a_save_has_the_last_word(machine: Machine) -> Non
 
 
 @EVERY_FAILURE
-async def test_what_was_logged_out_never_comes_back_though_it_could_not_be_deleted(
+async def test_a_logged_out_session_never_returns_even_if_it_could_not_be_deleted(
     machine: Machine, failure: Exception
 ) -> None:
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(failure)
+        machine.break_store(failure)
         await heart.log_out()
     for _ in range(2):
         machine.store.failing = {"delete": failure}
@@ -583,20 +583,18 @@ async def test_what_was_logged_out_never_comes_back_though_it_could_not_be_delet
             assert heart.state() == "logged_out"
             await anyio.sleep(60)
             assert machine.store.refresh_token() == "rt-2"  # still there, and dead
-    machine.is_mended()
+    machine.mend_store()
     async with machine.agent() as heart:
         assert await heart.token() == "login_required"
         await anyio.sleep(1)
         assert machine.store.entries == {}
 
 
-async def test_what_was_still_to_be_saved_at_a_logout_is_not_saved_in_the_name_of_that_logout(
-    machine: Machine, disk: Disk
-) -> None:
-    await machine.has_a_session()
+async def test_a_pending_save_does_not_survive_a_logout(machine: Machine, disk: Disk) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.refresh()  # unsaved
         machine.store.failing = {"delete": FAILING}
         disk.delay = 1.5
@@ -607,15 +605,15 @@ async def test_what_was_still_to_be_saved_at_a_logout_is_not_saved_in_the_name_o
         assert await heart.token() == "login_required"
 
 
-async def test_a_login_after_a_logout_before_its_deletion_lives_on(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_login_before_the_deletion_of_a_logout_survives_it(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.log_out()
         await heart.log_in("rt-2")
         assert await heart.token() == "at-3"
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(20)
         assert machine.store.refresh_token() == "rt-3"
         assert "delete work" not in machine.store.calls[-1:]
@@ -624,15 +622,15 @@ async def test_a_login_after_a_logout_before_its_deletion_lives_on(machine: Mach
         assert await heart.token() == "at-3"
 
 
-async def test_a_crash_between_a_login_and_the_end_of_the_logout_before_it_loses_neither(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_crash_between_a_login_and_the_end_of_an_earlier_logout_loses_neither(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.store.failing = {"delete": FAILING}
         await heart.log_out()
         await heart.log_in("rt-2")
         await anyio.sleep(1)
-        # As if it had crashed after the write, before that was noted.
+        # As if it had crashed after the write and before the note.
         tombstone = machine.store.entry()["after"]
         assert tombstone is not None
     await Journal(machine.notes).mark_deleted("work", tombstone)
@@ -643,54 +641,54 @@ async def test_a_crash_between_a_login_and_the_end_of_the_logout_before_it_loses
         assert await heart.token() == "login_required"  # that was another logout
 
 
-async def test_a_crash_before_a_login_is_saved_does_not_bring_the_session_before_the_logout_back(
+async def test_a_crash_before_a_login_is_saved_does_not_restore_the_logged_out_session(
     machine: Machine,
 ) -> None:
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.log_out()
         await heart.log_in("rt-2")
-    machine.is_mended()
+    machine.mend_store()
     async with machine.agent() as heart:
         assert await heart.token() == "login_required"
 
 
-async def test_a_deletion_is_tried_until_it_is_done(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_deletion_is_retried_until_it_succeeds(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.store.failing = {"delete": FAILING}
         await heart.log_out()
         await anyio.sleep(3600)
         assert machine.store.refresh_token() == "rt-2"
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(15.1)
         assert machine.store.entries == {}
         assert heart.journal.note("work").tombstone is None
         assert heart.session.saved
 
 
-async def test_a_session_may_be_logged_out_before_it_was_read(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
+async def test_a_session_can_be_logged_out_before_it_is_read(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(1)
         await heart.log_out()
         assert heart.state() == "logged_out"
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(6)
         assert machine.store.entries == {}
 
 
-# ---- what was interrupted, replaced, or changed by another
+# ---- interrupted refreshes, old copies, other processes
 
 
-async def test_a_refresh_that_a_crash_interrupted_is_done_at_once_while_the_old_token_is_served(
+async def test_an_interrupted_refresh_is_repeated_at_once_while_the_old_token_is_served(
     machine: Machine,
 ) -> None:
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart, anyio.create_task_group() as tasks:
         await anyio.sleep(1)
         machine.provider.delay = 10
@@ -700,7 +698,7 @@ async def test_a_refresh_that_a_crash_interrupted_is_done_at_once_while_the_old_
     async with machine.agent() as heart:
         await anyio.sleep(0.1)
         assert heart.session.reason == INTERRUPTED
-        assert await seconds(heart.token) == 0
+        assert await seconds_taken_by(heart.token) == 0
         assert await heart.token() == "at-2"
         assert machine.provider.presented == ["rt-2", "rt-2"]
         await anyio.sleep(10)
@@ -710,15 +708,15 @@ async def test_a_refresh_that_a_crash_interrupted_is_done_at_once_while_the_old_
         assert machine.provider.presented == ["rt-2", "rt-2"]  # that was settled
 
 
-async def test_a_refresh_is_known_to_be_interrupted_also_where_the_save_before_it_came_late(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_an_interrupted_refresh_is_recognized_after_a_late_save(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.store.latency = 3
         await heart.refresh()  # rt-3 is being saved, for two seconds more
         async with anyio.create_task_group() as tasks:
             machine.provider.delay = 60
-            tasks.start_soon(heart.refresh)  # rt-3 is out
+            tasks.start_soon(heart.refresh)  # rt-3 is sent
             await anyio.sleep(10)
             assert (machine.store.refresh_token(), heart.session.saved) == ("rt-3", True)
             tasks.cancel_scope.cancel()
@@ -728,8 +726,8 @@ async def test_a_refresh_is_known_to_be_interrupted_also_where_the_save_before_i
         assert machine.provider.presented == ["rt-2", "rt-3", "rt-3"]
 
 
-async def test_an_old_copy_of_an_entry_is_never_presented(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_the_refresh_token_of_an_old_copy_is_never_presented(machine: Machine) -> None:
+    await machine.store_session()
     old = machine.store.entries["work"]
     async with machine.agent() as heart:
         await anyio.sleep(1)
@@ -742,13 +740,13 @@ async def test_an_old_copy_of_an_entry_is_never_presented(machine: Machine) -> N
         assert machine.provider.presented == ["rt-2"]
 
 
-async def test_a_crash_before_the_save_is_tried_with_what_the_store_has(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_after_a_crash_before_the_save_the_stored_token_is_tried(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.refresh()
-    machine.is_mended()
+    machine.mend_store()
     machine.provider.live = "rt-2"  # as with a rotation overlap
     async with machine.agent() as heart:
         await anyio.sleep(1)
@@ -757,18 +755,18 @@ async def test_a_crash_before_the_save_is_tried_with_what_the_store_has(machine:
         assert machine.store.refresh_token() == "rt-4"
 
 
-def put(machine: Machine, refresh_token: str, **changes: object) -> None:
-    """Another process changes the entry."""
+def put_in_store(machine: Machine, refresh_token: str, **changes: object) -> None:
+    """Change the entry as another process would."""
     entry = machine.store.entry()
     entry["login"].update({"refresh_token": refresh_token, **changes})
     machine.store.entries["work"] = Secret(json.dumps(entry))
 
 
-async def test_what_another_process_put_there_is_adopted_when_the_provider_calls_ours_dead(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_token_stored_by_another_process_is_adopted_after_invalid_grant(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        put(machine, "rt-theirs")
+        put_in_store(machine, "rt-theirs")
         machine.provider.live = "rt-theirs"
         assert await heart.refresh() == "at-3"
         assert machine.provider.presented == ["rt-2", "rt-theirs"]
@@ -778,30 +776,30 @@ async def test_what_another_process_put_there_is_adopted_when_the_provider_calls
 @pytest.mark.parametrize(
     "changes", [{"issuer": "https://evil.example/"}, {"client_id": "another"}, {"subject": "auth0|bob"}]
 )
-async def test_what_is_another_session_is_not_adopted(machine: Machine, changes: dict[str, object]) -> None:
-    await machine.has_a_session()
+async def test_another_session_in_the_store_is_not_adopted(machine: Machine, changes: dict[str, object]) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        put(machine, "rt-theirs", **changes)
+        put_in_store(machine, "rt-theirs", **changes)
         machine.provider.live = "rt-theirs"
         assert await heart.refresh() == "login_required"
         assert machine.provider.presented == ["rt-2"]
 
 
-async def test_what_was_sent_or_replaced_before_is_not_adopted(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_token_that_was_sent_or_replaced_is_not_adopted(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         await heart.refresh()
         await heart.refresh()
-        put(machine, "rt-2")
+        put_in_store(machine, "rt-2")
         machine.provider.script = [InvalidGrant("invalid_grant")]
         assert await heart.refresh() == "login_required"
         assert machine.provider.presented == ["rt-2", "rt-3", "rt-4"]
 
 
-async def test_what_a_logout_made_dead_is_not_adopted(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_token_from_before_a_logout_is_not_adopted(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         before = machine.store.entries["work"]
@@ -815,11 +813,11 @@ async def test_what_a_logout_made_dead_is_not_adopted(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("failure", [LOCKED, FAILING, DEFECT], ids=["locked", "failing", "defect"])
-async def test_a_session_does_not_end_while_the_store_can_not_be_read(machine: Machine, failure: Exception) -> None:
-    await machine.has_a_session()
+async def test_a_session_does_not_end_while_the_store_cannot_be_read(machine: Machine, failure: Exception) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(failure)
+        machine.break_store(failure)
         machine.provider.script = [InvalidGrant("invalid_grant")] * 3
         assert await heart.refresh() == "unavailable"
         assert await heart.token() == "at-2"
@@ -827,28 +825,28 @@ async def test_a_session_does_not_end_while_the_store_can_not_be_read(machine: M
         assert heart.session.credentials.refresh_token == Secret("rt-2")
         await anyio.sleep(60)
         machine.provider.script.clear()
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(60)
         assert heart.session.reason is None
         assert machine.store.refresh_token() == "rt-3"
 
 
-async def test_a_hanging_store_delays_no_verdict_for_long(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_hanging_store_delays_a_refusal_only_briefly(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.store.hanging = True
         machine.provider.script = [InvalidGrant("invalid_grant")]
-        assert await seconds(heart.refresh) <= 7
+        assert await seconds_taken_by(heart.refresh) <= 7
         assert heart.state() == "ready"
 
 
-# ---- asking a person
+# ---- the unlock dialog
 
 
-async def test_a_person_is_asked_only_when_a_client_wants_it(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
+async def test_the_unlock_dialog_opens_only_for_a_client(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(3600)
         assert "unlock" not in machine.store.calls
@@ -857,9 +855,9 @@ async def test_a_person_is_asked_only_when_a_client_wants_it(machine: Machine) -
         assert machine.store.calls.count("unlock") == 1
 
 
-async def test_a_client_that_left_has_a_person_asked_no_second_time(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
+async def test_a_client_that_left_opens_no_second_dialog(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(1)
         await heart.token()
@@ -869,22 +867,22 @@ async def test_a_client_that_left_has_a_person_asked_no_second_time(machine: Mac
         assert machine.store.calls.count("unlock") == 1
 
 
-async def test_a_person_is_not_asked_twice_within_five_minutes(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
+async def test_the_unlock_dialog_opens_at_most_every_five_minutes(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
     async with machine.agent() as heart:
         for _ in range(360):
             await heart.token()
             await anyio.sleep(10)
-        asked = [at for at, call in zip(machine.store.at, machine.store.calls, strict=True) if call == "unlock"]
-        assert 10 <= len(asked) <= 12
-        assert min(later - earlier for earlier, later in itertools.pairwise(asked)) >= 300
+        opened_at = [at for at, call in zip(machine.store.at, machine.store.calls, strict=True) if call == "unlock"]
+        assert 10 <= len(opened_at) <= 12
+        assert min(later - earlier for earlier, later in itertools.pairwise(opened_at)) >= 300
 
 
-async def test_a_person_that_unlocks_it_is_noticed_at_once(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
-    machine.store.on_unlock = machine.is_mended
+async def test_unlocking_in_the_dialog_is_noticed_at_once(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
+    machine.store.on_unlock = machine.mend_store
     async with machine.agent() as heart:
         await anyio.sleep(60)
         await heart.token()
@@ -893,31 +891,31 @@ async def test_a_person_that_unlocks_it_is_noticed_at_once(machine: Machine) -> 
         assert heart.saver.about()["state"] == "ready"
 
 
-async def test_a_dialog_that_nobody_answers_ends_when_it_was_unlocked_otherwise(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
+async def test_a_dialog_ends_when_the_store_is_unlocked_in_another_way(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.store.on_unlock = lambda: setattr(machine.store, "latency", 1e6)
         await heart.token()
         await anyio.sleep(2)
         assert machine.store.calls.count("unlock") == 1
-        # The look for it, which went on beside the dialog, is what is slow now.
+        # Reading, which continued beside the dialog, is slow now.
         machine.store.latency = 0.01
         assert await heart.token() == "locked"
 
 
-# ---- no failure ends it, and none makes it run hot
+# ---- failures of the store
 
 
-async def test_no_defect_in_a_store_ends_the_keeping(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
-    await machine.has_a_session()
-    machine.fails(DEFECT)
+async def test_no_defect_in_a_store_ends_the_saver(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    await machine.store_session()
+    machine.break_store(DEFECT)
     with caplog.at_level(logging.DEBUG):
         async with machine.agent() as heart:
             await anyio.sleep(1)
             assert await heart.token() == "locked"
-            machine.fails(LOCKED)
+            machine.break_store(LOCKED)
             machine.store.failing["unlock"] = DEFECT
             await anyio.sleep(20)
             await heart.token()
@@ -928,7 +926,7 @@ async def test_no_defect_in_a_store_ends_the_keeping(machine: Machine, caplog: p
             assert "rest" in machine.store.calls
             await heart.refresh()
             await heart.log_out()
-            machine.is_mended()
+            machine.mend_store()
             await anyio.sleep(60)
             assert machine.store.entries == {}
     assert "canary" not in caplog.text
@@ -938,12 +936,12 @@ async def test_no_defect_in_a_store_ends_the_keeping(machine: Machine, caplog: p
 @pytest.mark.parametrize(
     ("failure", "most"), [(LOCKED, 730), (MISSING, 25), (FAILING, 250), (DEFECT, 250)], ids=lambda what: repr(what)[:12]
 )
-async def test_a_failing_store_is_not_asked_without_end(machine: Machine, failure: Exception, most: int) -> None:
+async def test_a_failing_store_is_called_less_and_less_often(machine: Machine, failure: Exception, most: int) -> None:
     machine.accounts = ["work", "home"]
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(failure)
+        machine.break_store(failure)
         machine.provider.script = [token_response("at-home", refresh_token="rt-home")]
         await heart.log_in("rt-of-home", "home")
         await heart.log_out()
@@ -952,7 +950,7 @@ async def test_a_failing_store_is_not_asked_without_end(machine: Machine, failur
         assert len(machine.store.calls) - before <= most
 
 
-async def test_failures_that_take_turns_are_waited_out_as_one(machine: Machine) -> None:
+async def test_alternating_failures_share_one_backoff(machine: Machine) -> None:
     machine.accounts = ["a", "b", "c"]
     machine.accounts.append("work")
     machine.store.failing = {"read a": FAILING, "read b": DEFECT, "read c": LOCKED, "read work": StoreError("another")}
@@ -961,18 +959,18 @@ async def test_failures_that_take_turns_are_waited_out_as_one(machine: Machine) 
         assert len(machine.store.calls) <= 730
 
 
-async def test_a_store_with_nothing_to_do_is_left_alone(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_an_idle_store_is_not_called(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent():
         await anyio.sleep(2000)
         assert machine.store.calls == ["read work", "rest"]
 
 
-async def test_a_hanging_store_is_given_its_time(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_a_hanging_store_is_retried_after_its_timeout(machine: Machine) -> None:
+    await machine.store_session()
     machine.store.hanging = True
     async with machine.agent() as heart:
-        assert await seconds(heart.token) == pytest.approx(5)
+        assert await seconds_taken_by(heart.token) == pytest.approx(5)
         assert heart.state() == "locked"
         await anyio.sleep(3600)
         assert len(machine.store.calls) <= 190
@@ -981,14 +979,14 @@ async def test_a_hanging_store_is_given_its_time(machine: Machine) -> None:
         assert heart.state() == "ready"
 
 
-async def test_an_outage_of_the_provider_and_the_store_ends_in_one_refresh_each(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_sessions_recover_from_an_outage_of_the_provider_and_the_store(machine: Machine) -> None:
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         machine.provider.script = [Unsent("no route")] * 3
         await anyio.sleep(3600)
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(60)
         assert heart.state() == "ready"
         assert machine.store.refresh_token() == heart.machine.provider.live

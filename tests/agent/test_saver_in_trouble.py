@@ -1,4 +1,4 @@
-"""The saver where several things go wrong at once: each of these once lost something, or told something untrue."""
+"""The saver when several things fail at once: each of these once lost something, or reported something wrong."""
 
 import json
 import math
@@ -33,24 +33,24 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path)
 
 
-async def until_it_rests(heart: Heart, seconds: float) -> None:
-    """Wait until the failing store was not asked for so long: then it isn't going to be for as long again."""
+async def wait_for_pause(heart: Heart, seconds: float) -> None:
+    """Wait until the failing store was not called for that long: by its backoff, the next pause is as long."""
     calls = heart.machine.store.calls
-    asked = -1
-    while asked != len(calls):
-        asked = len(calls)
+    count = -1
+    while count != len(calls):
+        count = len(calls)
         await anyio.sleep(seconds)
 
 
 async def test_a_logout_right_after_the_start_reads_what_it_revokes(machine: Machine) -> None:
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         assert await heart.logins.log_out(heart.session, revoke=True)
         assert machine.provider.revoked == ["rt-2"]
 
 
 async def test_an_imported_refresh_token_is_not_presented_again_by_the_next_agent(machine: Machine) -> None:
-    await machine.has_a_session()  # by importing rt-1
+    await machine.store_session()  # by the import of rt-1
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
         with pytest.raises(errors.InvalidRequest) as caught:
@@ -59,7 +59,7 @@ async def test_an_imported_refresh_token_is_not_presented_again_by_the_next_agen
     assert machine.provider.presented == []
 
 
-async def test_what_was_presented_is_dead_though_the_agent_died_between_the_save_and_its_note(
+async def test_a_presented_token_is_dead_even_if_the_agent_died_between_the_save_and_its_note(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def die(*_: object) -> None:
@@ -79,15 +79,15 @@ async def test_what_was_presented_is_dead_though_the_agent_died_between_the_save
     assert machine.provider.presented == ["rt-1"]
 
 
-async def test_an_import_that_was_lost_with_the_agent_may_be_done_again(machine: Machine) -> None:
-    await machine.has_a_session()
+async def test_an_import_that_was_lost_with_the_agent_can_be_repeated(machine: Machine) -> None:
+    await machine.store_session()
     machine.provider.live = "rt-10"
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
-        machine.fails(LOCKED)
+        machine.break_store(LOCKED)
         await heart.log_in("rt-10")
-    machine.is_mended()
-    machine.provider.live = "rt-10"  # by its overlap
+    machine.mend_store()
+    machine.provider.live = "rt-10"  # by its rotation overlap
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
         await heart.log_in("rt-10")
@@ -95,26 +95,26 @@ async def test_an_import_that_was_lost_with_the_agent_may_be_done_again(machine:
 
 
 @pytest.mark.parametrize("failure", [FAILING, LOCKED], ids=["failing", "locked"])
-async def test_what_a_login_replaces_is_revoked_when_the_store_has_its_successor_and_not_before(
+async def test_a_replaced_session_is_revoked_only_when_its_successor_is_stored(
     machine: Machine, failure: Exception
 ) -> None:
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
-        machine.fails(failure)
+        machine.break_store(failure)
         machine.provider.live, machine.provider.subject = "rt-10", "auth0|bob"
         await heart.log_in("rt-10", switch_user=True)
         await anyio.sleep(100)
         assert machine.provider.revoked == []
         assert machine.store.refresh_token() == "rt-2"
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(20)
         assert machine.store.refresh_token() != "rt-2"
         assert machine.provider.revoked == ["rt-2"]
 
 
-async def test_without_a_keyring_what_a_login_replaces_is_revoked_at_once(machine: Machine) -> None:
-    machine.fails(MISSING)
+async def test_without_a_keyring_a_replaced_session_is_revoked_at_once(machine: Machine) -> None:
+    machine.break_store(MISSING)
     async with machine.agent() as heart:
         await anyio.sleep(100)
         await heart.log_in()
@@ -123,27 +123,27 @@ async def test_without_a_keyring_what_a_login_replaces_is_revoked_at_once(machin
         assert machine.provider.revoked == ["rt-2"]
 
 
-async def test_what_was_to_be_revoked_later_is_not_when_another_session_may_end_with_it_by_then(
+async def test_a_delayed_revocation_is_dropped_if_it_may_end_another_session_by_then(
     machine: Machine,
 ) -> None:
-    await machine.has_a_session()
+    await machine.store_session()
     machine.accounts.append("home")
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
         await heart.saver.wait_until_loaded(heart.table.session("home"))
-        machine.fails(LOCKED)
+        machine.break_store(LOCKED)
         machine.provider.live, machine.provider.subject = "rt-10", "auth0|bob"
         await heart.log_in("rt-10", switch_user=True)
         machine.provider.live, machine.provider.subject = "rt-20", ALICE
         await heart.log_in("rt-20", "home")
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(100)
         assert machine.store.refresh_token() != "rt-2"
         assert machine.provider.revoked == []
 
 
-async def test_without_a_keyring_an_account_that_is_added_can_be_used_at_once(machine: Machine) -> None:
-    machine.fails(MISSING)
+async def test_without_a_keyring_an_added_account_can_be_used_at_once(machine: Machine) -> None:
+    machine.break_store(MISSING)
     async with machine.agent() as heart:
         await anyio.sleep(100)
         await heart.log_in()
@@ -153,9 +153,9 @@ async def test_without_a_keyring_an_account_that_is_added_can_be_used_at_once(ma
         assert heart.state("home") == "logged_out"
 
 
-async def test_an_account_that_is_added_while_the_keyring_is_locked_says_so(machine: Machine) -> None:
-    await machine.has_a_session()
-    machine.fails(LOCKED)
+async def test_an_account_added_while_the_keyring_is_locked_has_that_reason(machine: Machine) -> None:
+    await machine.store_session()
+    machine.break_store(LOCKED)
     async with machine.agent() as heart:
         await anyio.sleep(100)
         heart.table.configure(config(account("work"), account("home")))
@@ -164,11 +164,9 @@ async def test_an_account_that_is_added_while_the_keyring_is_locked_says_so(mach
 
 
 @pytest.mark.parametrize("failure", [FAILING, LOCKED], ids=["failing", "locked"])
-async def test_an_entry_that_can_not_be_read_keeps_no_other_from_being_saved(
-    machine: Machine, failure: Exception
-) -> None:
+async def test_an_unreadable_entry_does_not_block_saving_others(machine: Machine, failure: Exception) -> None:
     machine.accounts = ["bad", "work"]
-    await machine.has_a_session()
+    await machine.store_session()
     machine.store.failing = {"read bad": failure}
     async with machine.agent() as heart:
         for _ in range(40):
@@ -178,21 +176,21 @@ async def test_an_entry_that_can_not_be_read_keeps_no_other_from_being_saved(
             assert heart.session.saved
 
 
-async def test_a_disk_that_is_full_at_a_login_after_a_logout_does_not_end_that_login(
+async def test_a_full_disk_at_a_login_after_a_logout_does_not_end_that_login(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.log_out()
         machine.provider.live = "rt-10"
         with monkeypatch.context() as patch:
             patch.setattr(journal, "write_note", full)
-            machine.is_mended()
+            machine.mend_store()
             await heart.log_in("rt-10")
             await anyio.sleep(3700)
     async with machine.agent() as heart:
@@ -200,7 +198,7 @@ async def test_a_disk_that_is_full_at_a_login_after_a_logout_does_not_end_that_l
         assert heart.state() == "ready"
 
 
-async def test_a_client_does_not_wait_behind_all_that_is_to_be_saved(
+async def test_a_waiting_client_is_served_before_pending_saves(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def token(_: Client, request: TokenRequest) -> TokenResponse | Failure:
@@ -208,7 +206,7 @@ async def test_a_client_does_not_wait_behind_all_that_is_to_be_saved(
         return token_response("at", refresh_token=f"{request.secrets['refresh_token'].reveal()}x")
 
     machine.accounts = [*(f"number-{number}" for number in range(600)), "work"]
-    await machine.has_a_session()
+    await machine.store_session()
     entry = json.loads(machine.store.entries["work"].reveal())
     for name in machine.accounts[:-1]:
         entry["login"]["refresh_token"] = f"rt-of-{name}"
@@ -225,72 +223,70 @@ async def test_a_client_does_not_wait_behind_all_that_is_to_be_saved(
         assert not session.is_locked
 
 
-async def test_an_ending_agent_tries_on_until_the_store_takes_it(machine: Machine) -> None:
+async def test_a_stopping_agent_retries_until_the_session_is_saved(machine: Machine) -> None:
     async def mend() -> None:
         await anyio.sleep(1.5)
-        machine.is_mended()
+        machine.mend_store()
 
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.refresh()
-        await until_it_rests(heart, 5)
+        await wait_for_pause(heart, 5)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(mend)
             await heart.background.drain()
         assert machine.store.refresh_token() == "rt-3"
 
 
-async def test_an_ending_agent_saves_while_it_waits_for_a_provider(machine: Machine) -> None:
+async def test_a_stopping_agent_saves_while_it_waits_for_a_provider(machine: Machine) -> None:
     machine.accounts = ["work", "slow"]
-    await machine.has_a_session()
+    await machine.store_session()
     machine.provider.script = [token_response("at-of-slow", refresh_token="rt-of-slow")]
-    await machine.has_a_session("slow", "rt-from-elsewhere")
+    await machine.store_session("slow", "rt-from-elsewhere")
     async with machine.agent() as heart:
         await anyio.sleep(1)
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.refresh()
-        machine.is_mended()
+        machine.mend_store()
         machine.provider.delay = 1000
         slow = heart.table.session("slow")
         slow.forget_failures()
         heart.refresher.start(slow)
-        begun = anyio.current_time()
+        start = anyio.current_time()
         await heart.background.drain()
-        assert anyio.current_time() - begun <= 12.1
+        assert anyio.current_time() - start <= 12.1
         assert machine.store.refresh_token() == "rt-3"
 
 
-async def test_a_refresh_succeeds_where_no_thread_can_be_started(
+async def test_a_refresh_succeeds_if_no_thread_can_be_started(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run_sync(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         monkeypatch.setattr(anyio.to_thread, "run_sync", run_sync)
         assert await heart.refresh() == "at-3"
 
 
-async def test_an_agent_begins_where_no_thread_can_be_started(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_agent_starts_if_no_thread_can_be_started(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run_sync(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    await machine.has_a_session()
+    await machine.store_session()
     monkeypatch.setattr(anyio.to_thread, "run_sync", run_sync)
     async with machine.agent() as heart:
         await anyio.sleep(1)
         assert heart.state() == "ready"
 
 
-async def test_a_token_that_was_not_replaced_may_come_back_after_a_logout(machine: Machine) -> None:
+async def test_a_token_that_was_not_replaced_can_be_imported_after_a_logout(machine: Machine) -> None:
     machine.provider.rotates = False
-    await machine.has_a_session()
+    await machine.store_session()
     async with machine.agent() as heart:
         await anyio.sleep(1)
         machine.provider.script = [Unsent("down")]
@@ -304,14 +300,14 @@ async def test_a_token_that_was_not_replaced_may_come_back_after_a_logout(machin
 
 
 async def test_after_a_logout_nothing_is_at_stake(machine: Machine) -> None:
-    machine.fails(FAILING)
+    machine.break_store(FAILING)
     async with machine.agent() as heart:
         await anyio.sleep(10)
-        machine.is_mended()
+        machine.mend_store()
         await anyio.sleep(30)
         await heart.log_in()
-        machine.fails(FAILING)
+        machine.break_store(FAILING)
         await heart.log_out()
         assert not heart.session.saved
-        told: dict[str, object] = {"agent": {"store": heart.saver.about()}, "accounts": heart.table.records()}
-        assert accounts_at_stake(told) == []
+        status: dict[str, object] = {"agent": {"store": heart.saver.about()}, "accounts": heart.table.records()}
+        assert accounts_at_stake(status) == []

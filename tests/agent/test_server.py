@@ -1,4 +1,4 @@
-"""Who is answered when: a client with one request does not wait for those with many."""
+"""The order of requests: a client with one request does not wait for those with many."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ def anyio_backend() -> str:
 
 
 class SlowHandler:
-    """Takes a millisecond for each answer, as a round does, and counts them; `wait` is one that has to wait."""
+    """Records its requests, and takes a millisecond for each, as a round does; `wait` has to wait."""
 
     def __init__(self) -> None:
         self.answered: list[str] = []
@@ -63,38 +63,38 @@ def requests(method: str, count: int) -> bytes:
     return b"".join(wire.request(method, {})[1] for _ in range(count))
 
 
-async def read(client: socket.socket, count: int = 1) -> None:
-    """Read so many answers."""
+async def read_responses(client: socket.socket, count: int = 1) -> None:
+    """Read that many responses."""
     size = 0
     while size < 5 * count:  # [1, id, nil, true]
         await anyio.wait_readable(client)
         size += len(client.recv(65536))
 
 
-@pytest.mark.parametrize("method", ["answer", "wait"])
-async def test_who_has_one_request_does_not_wait_for_those_who_have_many(
+@pytest.mark.parametrize("method", ["respond", "wait"])
+async def test_a_client_with_one_request_does_not_wait_for_clients_with_many(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # pytest makes it 0700; its path is too long for a socket's
-    place, handler = Path("agent.sock"), SlowHandler()
+    path, handler = Path("agent.sock"), SlowHandler()
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(Listener(place))
+        listener = stack.enter_context(Listener(path))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(Server(listener.socket, handler, tasks).run)
-            greedy = [stack.enter_context(connected(place)) for _ in range(MANY)]
-            modest = stack.enter_context(connected(place))
-            modest.send(requests("modest", 1))
-            await read(modest)
-            for client in greedy:
+            busy_clients = [stack.enter_context(connected(path)) for _ in range(MANY)]
+            other_client = stack.enter_context(connected(path))
+            other_client.send(requests("single", 1))
+            await read_responses(other_client)
+            for client in busy_clients:
                 client.send(requests(method, REQUESTS))
-            while len(handler.answered) < 2 * MANY:  # each of them has had its first one
+            while len(handler.answered) < 2 * MANY:  # each of them got its first response
                 await anyio.lowlevel.checkpoint()
-            begun = len(handler.answered)
-            modest.send(requests("modest", 1))
-            await read(modest)
-            meanwhile = handler.answered[begun : len(handler.answered) - handler.answered[::-1].index("modest")]
+            count = len(handler.answered)
+            other_client.send(requests("single", 1))
+            await read_responses(other_client)
+            meanwhile = handler.answered[count : len(handler.answered) - handler.answered[::-1].index("single")]
             assert len(meanwhile) <= MANY // 2, meanwhile
-            for client in greedy:
-                await read(client, REQUESTS)
-            assert handler.answered.count(method) == MANY * REQUESTS  # and nobody was forgotten
+            for client in busy_clients:
+                await read_responses(client, REQUESTS)
+            assert handler.answered.count(method) == MANY * REQUESTS  # no request was lost
             tasks.cancel_scope.cancel()

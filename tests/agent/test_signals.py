@@ -1,4 +1,4 @@
-"""Signals: in order, and none lost. They are real ones, to this process."""
+"""Signals are received in order and none is lost; they are real signals to this process."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def send(*signums: signal.Signals) -> None:
         os.kill(os.getpid(), signum)
 
 
-def test_they_come_in_order_however_late_they_are_asked_for() -> None:
+def test_signals_are_received_in_order_even_if_late() -> None:
     async def receive() -> list[signal.Signals]:
         with Signals(SIGHUP, SIGTERM, SIGUSR1) as signals:
             send(SIGHUP, SIGUSR1, SIGTERM, SIGHUP)
@@ -33,18 +33,18 @@ def test_they_come_in_order_however_late_they_are_asked_for() -> None:
     assert anyio.run(receive) == [SIGHUP, SIGUSR1, SIGTERM, SIGHUP]
 
 
-def test_one_that_comes_while_it_is_waited_for_wakes_the_loop() -> None:
+def test_a_signal_wakes_a_waiting_loop() -> None:
     async def receive() -> signal.Signals:
         with Signals(SIGUSR1) as signals:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(anyio.to_thread.run_sync, send, SIGUSR1)
                 return await signals.next()
-        raise AssertionError("the group swallows nothing")
+        raise AssertionError("the task group ended without a signal")
 
     assert anyio.run(receive) is SIGUSR1
 
 
-def test_what_came_before_the_release_is_told_and_what_comes_after_it_ends_the_process() -> None:
+def test_release_returns_pending_signals_and_restores_the_default() -> None:
     with Signals(SIGHUP, SIGTERM, SIGUSR1) as signals:
         send(SIGHUP, SIGTERM, SIGUSR1)
         assert signals.release(SIGTERM) == [SIGTERM]
@@ -52,20 +52,20 @@ def test_what_came_before_the_release_is_told_and_what_comes_after_it_ends_the_p
     assert signal.getsignal(SIGTERM) is signal.SIG_DFL
 
 
-def test_a_storm_drowns_nothing() -> None:
+def test_many_signals_do_not_hide_another() -> None:
     with Signals(SIGHUP, SIGTERM) as signals:
         send(*[SIGHUP] * 5000, SIGTERM)
         assert signals.release(SIGTERM) == [SIGTERM]
 
 
-def test_after_the_end_what_is_still_caught_is_ignored() -> None:
+def test_after_the_end_the_signals_are_ignored() -> None:
     with Signals(SIGHUP, SIGUSR1):
         pass
     send(SIGHUP, SIGUSR1)
     assert [signal.getsignal(signum) for signum in (SIGHUP, SIGUSR1)] == [signal.SIG_IGN] * 2
 
 
-def test_after_an_error_they_end_the_process_as_ever() -> None:
+def test_after_an_error_the_signals_have_their_default() -> None:
     with pytest.raises(ValueError, match="a defect"), Signals(SIGHUP):
         raise ValueError("a defect")
     assert signal.getsignal(SIGHUP) is signal.SIG_DFL

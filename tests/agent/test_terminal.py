@@ -1,4 +1,4 @@
-"""What text looks like where it is shown."""
+"""How text is laid out for a terminal or a pipe."""
 
 import io
 import os
@@ -14,7 +14,7 @@ COLOURFUL = Terminal(colour=True)
 
 
 class Screen(io.StringIO):
-    """A stream that says that it is a terminal."""
+    """A stream whose `isatty` is true."""
 
     encoding = "utf-8"
 
@@ -22,7 +22,7 @@ class Screen(io.StringIO):
         return True
 
 
-# ---- times
+# ---- durations
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ class Screen(io.StringIO):
         (float("inf"), "-"),
     ],
 )
-def test_a_time_has_its_two_largest_units(seconds: float, words: str) -> None:
+def test_a_duration_has_its_two_largest_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-# ---- colours, symbols, and where they are
+# ---- colours and symbols
 
 
 @pytest.mark.parametrize(
@@ -68,23 +68,23 @@ def test_a_time_has_its_two_largest_units(seconds: float, words: str) -> None:
         ({"TERM": "xterm", "NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, False),
     ],
 )
-def test_a_terminal_has_colours_unless_somebody_says_otherwise(environ: dict[str, str], *, colour: bool) -> None:
+def test_a_terminal_has_colours_unless_the_environment_forbids_them(environ: dict[str, str], *, colour: bool) -> None:
     assert terminal_of(Screen(), environ) == Terminal(None, colour)
 
 
 @pytest.mark.parametrize(("force", "colour"), [("", False), ("0", False), ("1", True)])
-def test_a_pipe_is_plain_and_has_no_width_whatever_the_terminal_beside_it(force: str, *, colour: bool) -> None:
+def test_a_pipe_has_no_width_and_no_colours_unless_forced(force: str, *, colour: bool) -> None:
     environ = {"TERM": "xterm", "COLUMNS": "80", "CLICOLOR_FORCE": force}
-    with open(os.devnull, "w", encoding="latin-1") as stream:  # noqa: PTH123 -- no file
+    with open(os.devnull, "w", encoding="latin-1") as stream:  # noqa: PTH123 -- not a regular file
         assert terminal_of(stream, environ) == Terminal(None, colour, "latin-1")
 
 
-@pytest.mark.parametrize(("told", "width"), [("80", 80), ("120", 120), ("30", 30), ("7", None), ("wide", None)])
-def test_the_width_is_what_the_environment_says_if_that_is_of_use(told: str, width: int | None) -> None:
-    assert terminal_of(Screen(), {"COLUMNS": told}).width == width
+@pytest.mark.parametrize(("value", "width"), [("80", 80), ("120", 120), ("30", 30), ("7", None), ("wide", None)])
+def test_columns_sets_the_width_if_it_is_valid(value: str, width: int | None) -> None:
+    assert terminal_of(Screen(), {"COLUMNS": value}).width == width
 
 
-def test_a_real_terminals_width_is_asked_for() -> None:
+def test_the_width_of_a_real_terminal_is_read() -> None:
     main, sub = os.openpty()
     with os.fdopen(main, "wb"), os.fdopen(sub, "w") as stream:
         termios.tcsetwinsize(sub, (24, 97))
@@ -92,16 +92,16 @@ def test_a_real_terminals_width_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("encoding", "symbol"), [("utf-8", "●"), ("ascii", "*"), ("latin-1", "*"), ("nonsense", "*")])
-def test_a_symbol_is_one_that_the_encoding_has(encoding: str, symbol: str) -> None:
+def test_the_symbol_depends_on_the_encoding(encoding: str, symbol: str) -> None:
     assert Terminal(encoding=encoding).mark("good") == symbol
 
 
-def test_what_the_encoding_does_not_have_is_a_question_mark() -> None:
+def test_a_character_that_the_encoding_lacks_is_a_question_mark() -> None:
     assert Terminal(encoding="ascii").shown("José at 無") == "Jos? at ?"
     assert PLAIN.shown("José at 無") == "José at 無"
 
 
-def test_a_style_is_there_with_colours_only() -> None:
+def test_a_style_has_an_effect_only_with_colours() -> None:
     assert PLAIN.styled("text", "bad") == "text"
     assert COLOURFUL.styled("text", "bad") == "\x1b[31mtext\x1b[0m"
     assert COLOURFUL.styled("", "bad") == ""
@@ -111,41 +111,41 @@ def test_a_style_is_there_with_colours_only() -> None:
 # ---- lines
 
 
-def test_lines_after_the_first_hang() -> None:
+def test_lines_after_the_first_are_indented() -> None:
     assert Terminal(16).wrap("head  ", [Piece("one two three four")]) == ["head  one two", "      three four"]
 
 
-def test_without_a_width_nothing_is_broken() -> None:
+def test_without_a_width_no_line_is_broken() -> None:
     text = "word " * 100
     assert PLAIN.wrap("head  ", [Piece(text)]) == [f"head  {text.rstrip()}"]
 
 
-def test_a_whole_piece_goes_to_the_next_line_rather_than_being_broken() -> None:
+def test_a_whole_piece_moves_to_the_next_line_if_it_fits_there() -> None:
     pieces = [Piece("now:"), Piece("auth-agent refresh work", whole=True)]
     assert Terminal(26).wrap("", pieces) == ["now:", "auth-agent refresh work"]
     assert Terminal(20).wrap("", pieces) == ["now: auth-agent", "refresh work"]
 
 
-def test_a_word_wider_than_a_line_is_broken_where_it_ends() -> None:
+def test_a_word_wider_than_a_line_is_broken_at_the_line_end() -> None:
     assert Terminal(6).wrap("> ", [Piece("abcdefghij")]) == ["> abcd", "  efgh", "  ij"]
     assert Terminal(7).wrap("> ", [Piece("無効無効")]) == ["> 無効", "  無効"]
 
 
-def test_a_styled_head_is_as_wide_as_it_looks() -> None:
+def test_escape_codes_do_not_count_as_width() -> None:
     head = COLOURFUL.styled("head", "label") + "  "
     assert Terminal(12, colour=True).wrap(head, [Piece("one two")]) == ["\x1b[2mhead\x1b[0m  one", "      two"]
 
 
-def test_neighbours_of_one_style_share_its_codes() -> None:
+def test_neighbours_of_one_style_share_their_escape_codes() -> None:
     assert COLOURFUL.wrap("", [Piece("a b", "bad"), Piece("c", "bad"), Piece("d")]) == ["\x1b[31ma b c\x1b[0m d"]
 
 
 @pytest.mark.parametrize("mark", [",", ":"])
-def test_a_comma_does_not_stand_out(mark: str) -> None:
+def test_punctuation_at_the_end_of_a_piece_is_not_styled(mark: str) -> None:
     assert COLOURFUL.wrap("", [Piece(f"a{mark}", "bad"), Piece("b")]) == [f"\x1b[31ma\x1b[0m{mark} b"]
 
 
-def test_a_head_without_anything_after_it_has_no_blanks_at_its_end() -> None:
+def test_a_head_alone_has_no_trailing_blanks() -> None:
     assert Terminal(80).wrap("head  ", []) == ["head"]
 
 

@@ -1,4 +1,4 @@
-"""TOML as a text: what is put in and taken out, and that every other character stays."""
+"""Editing TOML: keys and tables are added and removed, and every other character stays."""
 
 import tomllib
 
@@ -30,20 +30,20 @@ CHANGES = st.lists(
 )
 
 
-def lines(text: str) -> list[str]:
-    """The lines that are not empty, without the comment that stays where it becomes the last of its table."""
+def relevant_lines(text: str) -> list[str]:
+    """Return the non-empty lines, without the comment that is kept if it ends its table."""
     return [line for line in text.splitlines(keepends=True) if line.strip() not in {"", "# of work"}]
 
 
 @settings(max_examples=200)
 @given(CHANGES, st.permutations(OTHERS), st.integers(0, 7), st.sampled_from(["", *OWN]), st.booleans())
-def test_whatever_is_put_in_and_taken_out_the_rest_stays_as_it_was(
-    changes: list[dict[str, object] | None], others: list[str], place: int, own: str, crlf: bool
+def test_any_changes_leave_the_rest_of_the_file_unchanged(
+    changes: list[dict[str, object] | None], others: list[str], position: int, own: str, crlf: bool
 ) -> None:
-    # `last` stands after some header, wherever it comes.
+    # `last` must be below a header in every order.
     pieces = ["[first]\n", *others]
-    text = "".join([*pieces[: place + 1], own, *(["[next]\n"] if own else []), *pieces[place + 1 :]])
-    rest = "".join([*pieces[: place + 1], *(["[next]\n"] if own else []), *pieces[place + 1 :]])
+    text = "".join([*pieces[: position + 1], own, *(["[next]\n"] if own else []), *pieces[position + 1 :]])
+    rest = "".join([*pieces[: position + 1], *(["[next]\n"] if own else []), *pieces[position + 1 :]])
     if crlf:
         text, rest = text.replace("\n", "\r\n"), rest.replace("\n", "\r\n")
     expected = tomllib.loads(text)
@@ -59,15 +59,15 @@ def test_whatever_is_put_in_and_taken_out_the_rest_stays_as_it_was(
                 del work[key]
             if not work:
                 del expected["accounts"]["work"]
-        found = tomllib.loads(text)
-        if not found["accounts"].get("work", True):
-            del found["accounts"]["work"]  # its header, without keys
-        assert found == expected
-    assert lines(toml_text.remove(text, WORK)) == lines(rest)
+        parsed = tomllib.loads(text)
+        if not parsed["accounts"].get("work", True):
+            del parsed["accounts"]["work"]  # its header, without keys
+        assert parsed == expected
+    assert relevant_lines(toml_text.remove(text, WORK)) == relevant_lines(rest)
 
 
 @given(st.permutations(OTHERS), st.integers(0, len(OTHERS)))
-def test_what_was_added_and_is_removed_leaves_not_a_trace(others: list[str], count: int) -> None:
+def test_adding_and_removing_a_table_restores_the_text(others: list[str], count: int) -> None:
     text = "".join(["[first]\n", *others[:count]])
     added = toml_text.put(text, WORK, {"issuer": "x", "authorize": {"prompt": "login"}})
     assert added.startswith(text)
@@ -100,7 +100,7 @@ def test_what_was_added_and_is_removed_leaves_not_a_trace(others: list[str], cou
         ),
     ],
 )
-def test_keys_are_written_as_those_beside_them(before: str, after: str) -> None:
+def test_keys_are_written_in_the_style_of_their_neighbors(before: str, after: str) -> None:
     text = toml_text.put(before, WORK, {"issuer": "N", "scope": "s"})
     assert text == after
     assert tomllib.loads(text)["accounts"]["work"] == {"issuer": "N", "scope": "s"}
@@ -116,16 +116,16 @@ def test_keys_are_written_as_those_beside_them(before: str, after: str) -> None:
         ("[accounts.home]\n", "[accounts.home]\n"),
     ],
 )
-def test_a_table_is_taken_out_however_it_is_written(before: str, after: str) -> None:
+def test_a_table_is_removed_in_every_form(before: str, after: str) -> None:
     assert toml_text.remove(before, WORK) == after
 
 
-def test_a_key_is_taken_out_with_its_line() -> None:
+def test_a_key_is_removed_with_its_line() -> None:
     text = '[accounts.work]\nscope = "s" # old\nissuer = "a"\n'
     assert toml_text.put(text, WORK, {"scope": None, "audience": None}) == '[accounts.work]\nissuer = "a"\n'
 
 
-def test_a_name_that_is_no_bare_key_is_quoted() -> None:
+def test_a_name_that_is_not_a_bare_key_is_quoted() -> None:
     text = toml_text.put("", ("accounts", "a.b"), {"issuer": "x"})
     assert text == '[accounts."a.b"]\nissuer = "x"\n'
     assert toml_text.put(text, ("accounts", "a.b"), {"issuer": "y"}) == '[accounts."a.b"]\nissuer = "y"\n'

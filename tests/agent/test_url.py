@@ -28,23 +28,23 @@ CONFIG = Config(
 GIT = "https://git.example.com/project?secret=hunter2"
 
 
-def resolved(parameters: Mapping[str, object], config: Config = CONFIG) -> dict[str, str | None]:
-    """What the request is for."""
+def resolve(parameters: Mapping[str, object], config: Config = CONFIG) -> dict[str, str | None]:
+    """Return the parameters of the request after its URL was resolved."""
     arguments = Arguments(Request(1, "token", dict(parameters)))
     resolve_url(arguments, config)
     return {name: arguments.string(name) for name in ("account", "audience", "scope", "url")}
 
 
-def refused(parameters: Mapping[str, object], config: Config = CONFIG) -> AgentError:
-    """The error in place of an answer, in which nothing of a URL is but its origin."""
+def error_for(parameters: Mapping[str, object], config: Config = CONFIG) -> AgentError:
+    """Return the error for the request; check that it contains only the origin of the URL."""
     with pytest.raises(AgentError) as raised:
-        resolved(parameters, config)
+        resolve(parameters, config)
     assert "hunter2" not in f"{raised.value.message} {raised.value.remedy} {raised.value.details}"
     return raised.value
 
 
-def test_a_request_without_a_url_stays_as_it_is() -> None:
-    assert resolved({"account": "home", "scope": "read"}) == {
+def test_a_request_without_a_url_is_unchanged() -> None:
+    assert resolve({"account": "home", "scope": "read"}) == {
         "account": "home",
         "audience": None,
         "scope": "read",
@@ -52,38 +52,38 @@ def test_a_request_without_a_url_stays_as_it_is() -> None:
     }
 
 
-def test_a_url_gets_a_token_of_its_rule_s_account_audience_and_scope() -> None:
-    own = {"account": "work", "audience": None, "scope": None, "url": None}
-    assert resolved({"url": GIT}) == own
-    assert resolved({"url": GIT, "account": "work"}) == own
-    other = {"account": "work", "audience": "https://other.example", "scope": "read write", "url": None}
-    assert resolved({"url": "https://api.example"}) == other
+def test_a_url_gets_the_account_audience_and_scope_of_its_rule() -> None:
+    work = {"account": "work", "audience": None, "scope": None, "url": None}
+    assert resolve({"url": GIT}) == work
+    assert resolve({"url": GIT, "account": "work"}) == work
+    api = {"account": "work", "audience": "https://other.example", "scope": "read write", "url": None}
+    assert resolve({"url": "https://api.example"}) == api
 
 
-def test_the_rest_of_the_request_stays() -> None:
+def test_other_parameters_are_unchanged() -> None:
     arguments = Arguments(Request(1, "token", {"url": GIT, "min_ttl": 60, "force": True, "timeout": 7}))
     resolve_url(arguments, CONFIG)
     assert (arguments.seconds("min_ttl"), arguments.flag("force"), arguments.timeout) == (60, True, 7)
 
 
-def test_an_audience_and_a_scope_beside_the_url_are_those_of_the_rule() -> None:
-    assert resolved({"url": GIT, "audience": "https://api.example", "scope": "email openid"})["account"] == "work"
-    told = {"url": "https://api.example", "audience": "https://other.example", "scope": "write read"}
-    assert resolved(told)["scope"] == "read write"
+def test_an_audience_and_scope_equal_to_the_rules_are_accepted() -> None:
+    assert resolve({"url": GIT, "audience": "https://api.example", "scope": "email openid"})["account"] == "work"
+    params = {"url": "https://api.example", "audience": "https://other.example", "scope": "write read"}
+    assert resolve(params)["scope"] == "read write"
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("audience", "https://other.example"), ("scope", "openid"), ("scope", ""), ("scope", "openid email admin")],
 )
-def test_another_audience_or_scope_than_the_rule_s_is_a_mistake(name: str, value: str) -> None:
-    error = refused({"url": GIT, name: value})
+def test_another_audience_or_scope_than_the_rules_is_invalid(name: str, value: str) -> None:
+    error = error_for({"url": GIT, name: value})
     assert isinstance(error, InvalidRequest)
     assert (error.parameter, error.message) == (name, f"token: {name} is not the one for https://git.example.com")
 
 
-def test_another_account_than_the_rule_s_is_denied() -> None:
-    error = refused({"url": GIT, "account": "home"})
+def test_another_account_than_the_rules_is_denied() -> None:
+    error = error_for({"url": GIT, "account": "home"})
     assert isinstance(error, Denied)
     assert error.message == "https://git.example.com gets tokens of the account work, and of no other"
 
@@ -96,11 +96,9 @@ def test_another_account_than_the_rule_s_is_denied() -> None:
         ("http://localhost:8080", "http://localhost:8080", "http://localhost:8080"),
     ],
 )
-def test_where_no_rule_fits_the_origin_is_denied_and_the_default_account_is_not_taken(
-    url: str, origin: str, key: str
-) -> None:
+def test_a_url_without_a_rule_is_denied_and_the_default_account_is_not_used(url: str, origin: str, key: str) -> None:
     for parameters in ({"url": url}, {"url": url, "account": "work"}):
-        error = refused(parameters)
+        error = error_for(parameters)
         assert isinstance(error, Denied)
         assert error.message == f"no account is configured for {origin}"
         assert error.remedy == (remedies.add_host(key, "/home/anna/config.toml"),)
@@ -108,11 +106,11 @@ def test_where_no_rule_fits_the_origin_is_denied_and_the_default_account_is_not_
         assert error.remedy[0].command == ()
 
 
-def test_a_url_that_can_be_read_in_two_ways_is_a_mistake() -> None:
-    error = refused({"url": "https://alice:hunter2@git.example.com/"})
+def test_an_ambiguous_url_is_invalid() -> None:
+    error = error_for({"url": "https://alice:hunter2@git.example.com/"})
     assert isinstance(error, InvalidRequest)
     assert (error.parameter, error.message) == ("url", "token: this URL gets no token: it has a user name")
 
 
 def test_without_hosts_no_url_gets_a_token() -> None:
-    assert isinstance(refused({"url": GIT}, replace(CONFIG, hosts=())), Denied)
+    assert isinstance(error_for({"url": GIT}, replace(CONFIG, hosts=())), Denied)

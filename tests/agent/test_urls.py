@@ -1,4 +1,4 @@
-"""Which addresses may be spoken to."""
+"""Which URLs and issuers are accepted."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -7,7 +7,7 @@ from auth_agent.urls import InvalidURLError, check_issuer, check_url
 
 
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         "https://acme.example",
         "https://acme.example/",
@@ -23,12 +23,12 @@ from auth_agent.urls import InvalidURLError, check_issuer, check_url
         "http://[::1]:4000/",
     ],
 )
-def test_https_is_an_address_and_http_on_this_machine(address: str) -> None:
-    assert check_url(address).geturl().lower() == address.lower()
+def test_https_is_accepted_and_http_on_this_machine(url: str) -> None:
+    assert check_url(url).geturl().lower() == url.lower()
 
 
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         "http://acme.example/",
         "http://127.0.0.1.acme.example/",
@@ -41,23 +41,23 @@ def test_https_is_an_address_and_http_on_this_machine(address: str) -> None:
         "//acme.example/",
     ],
 )
-def test_http_elsewhere_and_other_schemes_are_refused(address: str) -> None:
+def test_http_elsewhere_and_other_schemes_are_refused(url: str) -> None:
     with pytest.raises(InvalidURLError) as raised:
-        check_url(address)
-    assert str(raised.value) == f"{address!r} must begin with https:// (http:// is for this machine only)"
+        check_url(url)
+    assert repr(url) in str(raised.value)
 
 
-def test_an_address_has_an_end() -> None:
+def test_a_url_has_a_maximum_length() -> None:
     longest = "https://acme.example/".ljust(2000, "a")
     assert check_url(longest).geturl() == longest
     with pytest.raises(InvalidURLError) as raised:
         check_url(f"{longest}a")
-    assert "is longer than 2000 characters" in str(raised.value)
+    assert "2000" in str(raised.value)
     assert len(str(raised.value)) < 300
 
 
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         "",
         "acme.example",
@@ -81,13 +81,13 @@ def test_an_address_has_an_end() -> None:
         "\thttps://acme.example/",
     ],
 )
-def test_a_url_without_host_with_user_or_not_ascii_is_refused(address: str) -> None:
+def test_a_url_without_host_with_user_or_not_ascii_is_refused(url: str) -> None:
     with pytest.raises(InvalidURLError):
-        check_url(address)
+        check_url(url)
 
 
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         "https://acme.example:port/",
         "https://acme.example:65536/",
@@ -96,13 +96,13 @@ def test_a_url_without_host_with_user_or_not_ascii_is_refused(address: str) -> N
         "https://[x]/",
     ],
 )
-def test_a_url_with_an_invalid_port_or_bracket_is_refused(address: str) -> None:
+def test_a_url_with_an_invalid_port_or_bracket_is_refused(url: str) -> None:
     with pytest.raises(InvalidURLError):
-        check_url(address)
+        check_url(url)
 
 
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         " https://acme.example/",
         "https://acme.example/ ",
@@ -111,9 +111,9 @@ def test_a_url_with_an_invalid_port_or_bracket_is_refused(address: str) -> None:
         "https:// /",
     ],
 )
-def test_a_url_with_a_space_is_refused(address: str) -> None:
+def test_a_url_with_a_space_is_refused(url: str) -> None:
     with pytest.raises(InvalidURLError):
-        check_url(address)
+        check_url(url)
 
 
 @given(
@@ -121,9 +121,9 @@ def test_a_url_with_a_space_is_refused(address: str) -> None:
     | st.text(alphabet="htps:/@[]?#.%1a\\ \t\n-é").map("https://".__add__)
     | st.text(alphabet="htps:/@[]?#.%1a\\ \t\n-é").map("http://".__add__)
 )
-def test_of_any_string_only_https_or_this_machine_is_accepted(address: str) -> None:
+def test_of_any_string_only_https_or_this_machine_is_accepted(url: str) -> None:
     try:
-        parts = check_url(address)
+        parts = check_url(url)
     except InvalidURLError as error:
         message = str(error)
     else:
@@ -137,7 +137,7 @@ def test_of_any_string_only_https_or_this_machine_is_accepted(address: str) -> N
 
 
 @pytest.mark.parametrize("issuer", ["https://acme.example", "https://acme.example/", "https://acme.example/tenant/v2/"])
-def test_an_issuer_may_have_a_path_with_or_without_a_slash_at_its_end(issuer: str) -> None:
+def test_an_issuer_may_have_a_path_and_a_trailing_slash(issuer: str) -> None:
     check_issuer(issuer)  # doesn't raise
 
 
@@ -151,7 +151,7 @@ def test_an_issuer_may_have_a_path_with_or_without_a_slash_at_its_end(issuer: st
         "https://acme.example/?#",
     ],
 )
-def test_an_issuer_with_a_query_or_a_fragment_is_refused_even_an_empty_one(issuer: str) -> None:
+def test_an_issuer_with_a_query_or_a_fragment_is_refused(issuer: str) -> None:
     with pytest.raises(InvalidURLError):
         check_issuer(issuer)
 

@@ -1,4 +1,4 @@
-"""Who took what, counted."""
+"""Counting which program used which method for which account."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ CURL = Program("curl", "/usr/bin/curl", None)
 
 
 class Client:
-    """A connection of that program."""
+    """A connection from that program."""
 
     def __init__(self, program: Program | None = CURL, pid: int = 4711) -> None:
         self.peer = Peer(pid, os.getuid())
@@ -30,7 +30,7 @@ class Client:
 
 
 class Clock:
-    """The wall clock, which somebody sets."""
+    """A wall clock that a test sets."""
 
     now = NOON
 
@@ -38,7 +38,7 @@ class Clock:
         return self.now
 
 
-def named(number: int) -> Client:
+def client_of(number: int) -> Client:
     return Client(Program(f"program-{number}", None, None), number)
 
 
@@ -46,11 +46,11 @@ def names(usage: Usage) -> list[object]:
     return [row["program"] for row in usage.rows()]
 
 
-def test_nobody_took_anything_at_first() -> None:
+def test_at_first_there_are_no_rows() -> None:
     assert Usage().rows() == []
 
 
-def test_what_a_program_took_is_a_row_with_its_last_pid_and_time() -> None:
+def test_a_program_has_a_row_with_its_last_pid_and_time() -> None:
     clock = Clock()
     usage = Usage(clock)
     usage.count(Client(pid=1), "token", "work")
@@ -70,7 +70,7 @@ def test_what_a_program_took_is_a_row_with_its_last_pid_and_time() -> None:
     ]
 
 
-def test_a_row_is_a_program_and_an_account() -> None:
+def test_each_program_and_account_has_a_row() -> None:
     usage = Usage()
     for account, program in itertools.product(
         ("work", "home"), (CURL, CURL._replace(unit="backup.service"), CURL._replace(executable="/tmp/curl"))
@@ -81,7 +81,7 @@ def test_a_row_is_a_program_and_an_account() -> None:
     assert usage.rows("other") == []
 
 
-def test_what_is_given_out_is_a_copy() -> None:
+def test_rows_are_copies() -> None:
     usage = Usage()
     usage.count(Client(), "token", "work")
     before = usage.rows()
@@ -89,7 +89,7 @@ def test_what_is_given_out_is_a_copy() -> None:
     assert before[0]["methods"] == {"token": 1}
 
 
-def test_who_is_not_known_is_a_row_a_process_and_what_is_outside_is_one() -> None:
+def test_unknown_programs_have_a_row_for_each_pid_and_those_outside_share_one() -> None:
     usage = Usage()
     for pid in (7, 8, 8, 0, 0, 0):
         usage.count(Client(None, pid), "token", "work")
@@ -100,29 +100,29 @@ def test_who_is_not_known_is_a_row_a_process_and_what_is_outside_is_one() -> Non
     ]
 
 
-def test_the_latest_is_first_also_where_the_clock_was_set_back() -> None:
+def test_the_most_recent_row_is_first_even_if_the_clock_was_set_back() -> None:
     clock = Clock()
     usage = Usage(clock)
     for number in (1, 2, 3, 1):
         clock.now -= 3600
-        usage.count(named(number), "token", "work")
+        usage.count(client_of(number), "token", "work")
     assert names(usage) == ["program-1", "program-3", "program-2"]
 
 
-def test_of_too_many_the_one_that_was_used_longest_ago_goes() -> None:
+def test_of_too_many_rows_the_least_recent_is_dropped() -> None:
     clock = Clock()
     usage = Usage(clock)
     for number in range(MOST_ROWS):
-        usage.count(named(number), "token", "work")
+        usage.count(client_of(number), "token", "work")
     clock.now -= 86_400
-    usage.count(named(0), "token", "work")
+    usage.count(client_of(0), "token", "work")
     for number in range(MOST_ROWS, MOST_ROWS + 10):
-        usage.count(named(number), "token", "work")
-    kept = names(usage)
-    assert len(kept) == MOST_ROWS
-    assert "program-0" in kept
-    assert {f"program-{number}" for number in range(1, 11)}.isdisjoint(kept)
-    assert kept[:10] == [f"program-{number}" for number in range(MOST_ROWS + 9, MOST_ROWS - 1, -1)]
+        usage.count(client_of(number), "token", "work")
+    programs = names(usage)
+    assert len(programs) == MOST_ROWS
+    assert "program-0" in programs
+    assert {f"program-{number}" for number in range(1, 11)}.isdisjoint(programs)
+    assert programs[:10] == [f"program-{number}" for number in range(MOST_ROWS + 9, MOST_ROWS - 1, -1)]
 
 
 def test_the_longest_names_fit_in_half_a_message() -> None:

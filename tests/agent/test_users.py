@@ -1,4 +1,4 @@
-"""The users and their metadata in a fake world: by whose tokens, what a lost answer comes to, and what errors say."""
+"""Users and their metadata in a fake world: which account's tokens, lost responses, and errors."""
 
 import anyio
 import pytest
@@ -30,17 +30,17 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
 
 
-def auth0(**how: object) -> FakeProvider:
-    """Auth0, which has a user with metadata."""
+def auth0(**attributes: object) -> FakeProvider:
+    """Return a provider that behaves as Auth0, with a user who has metadata."""
     provider = FakeProvider(metadata=AUTH0)
     provider.user_metadata = {"country": "Norway", "active": True}
-    for name, value in how.items():
+    for name, value in attributes.items():
         setattr(provider, name, value)
     return provider
 
 
 OWN = account(audience=API)
-# An account of another API, and the one whose tokens are for the Management API.
+# An account for another API, and the one whose tokens are for the Management API.
 WORK, USERS = account(audience="https://api.example", management_account="users"), account("users", audience=API)
 
 
@@ -66,8 +66,8 @@ async def test_all_calls_for_an_ended_session_fail_with_the_failure_of_its_recor
             world.profiles.cached(world.session, 300)
         with pytest.raises(errors.LoginRequired) as by_id_token:
             usable_id_token(world.session, None, world.clock.now())
-        found = [one.value.failure for one in (by_token, by_user, by_profile, by_id_token)]
-        assert found == [world.session.failure] * 4 == ["wrong_user"] * 4
+        failures = [caught.value.failure for caught in (by_token, by_user, by_profile, by_id_token)]
+        assert failures == [world.session.failure] * 4 == ["wrong_user"] * 4
 
 
 async def test_a_user_is_read_with_the_accounts_own_token() -> None:
@@ -165,7 +165,7 @@ async def test_a_session_without_a_subject_has_no_user() -> None:
 # ---- changing
 
 
-async def test_a_change_is_merged_at_the_first_level_and_none_takes_a_key_away() -> None:
+async def test_a_change_is_merged_at_the_first_level_and_none_removes_a_key() -> None:
     async with running(auth0(), OWN) as world:
         assert await update(world, city={"name": "Oslo"}, active=None) == {
             "country": "Norway",
@@ -208,7 +208,7 @@ async def test_the_error_for_a_change_of_unknown_outcome_says_how_to_read_the_me
         assert [remedy.line for remedy in raised.value.remedy] == ["auth-agent metadata get work"]
 
 
-async def test_what_was_never_sent_is_not_read_back() -> None:
+async def test_a_change_that_was_not_sent_is_not_read_back() -> None:
     async with running(auth0(), OWN) as world:
         world.provider.user_script = [Unsent("no route")]
         with pytest.raises(errors.Unavailable, match="no route"):
@@ -216,11 +216,11 @@ async def test_what_was_never_sent_is_not_read_back() -> None:
         assert methods(world) == ["PATCH"]
 
 
-async def test_changes_of_one_user_go_one_after_the_other() -> None:
+async def test_changes_of_one_user_are_made_one_after_the_other() -> None:
     async with running(auth0(delay=1), OWN) as world:
         world.provider.user_script = [None, None, None, Lost("no reply")]
         ends = await all_of(lambda: update(world, n=1), lambda: update(world, n=2))
-        # Each is told what held right after its own.
+        # Each gets the metadata as they were right after its own change.
         assert [{"country": "Norway", "active": True, "n": number} in ends for number in (1, 2)] == [True, True]
         assert methods(world) == ["PATCH", "PATCH", "GET"]
 
@@ -229,7 +229,7 @@ async def test_changes_of_one_user_go_one_after_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "code", "text", "helps"),
+    ("failure", "code", "message", "expected"),
     [
         (
             InsufficientScope("no"),
@@ -246,16 +246,18 @@ async def test_changes_of_one_user_go_one_after_the_other() -> None:
         (Misconfigured("no address"), "misconfigured", "work: no address", "auth-agent reload"),
     ],
 )
-async def test_each_failure_has_its_code_and_remedy(failure: Failure, code: str, text: str, helps: str | float) -> None:
+async def test_each_failure_has_its_code_and_remedy(
+    failure: Failure, code: str, message: str, expected: str | float
+) -> None:
     async with running(auth0(), OWN) as world:
         world.provider.user_script = [failure]
         with pytest.raises(errors.AgentError) as raised:
             await world.users.user(world.session)
-        assert (raised.value.code, raised.value.message) == (code, text)
-        if isinstance(helps, str):
-            assert [remedy.line for remedy in raised.value.remedy] == [helps]
+        assert (raised.value.code, raised.value.message) == (code, message)
+        if isinstance(expected, str):
+            assert [remedy.line for remedy in raised.value.remedy] == [expected]
         else:
-            assert raised.value.details["retry_after"] == helps
+            assert raised.value.details["retry_after"] == expected
 
 
 async def test_no_request_is_sent_before_retry_after_has_passed() -> None:

@@ -1,4 +1,4 @@
-"""The wait for a person: how long it lasts, and what of the keys that are pressed becomes an address."""
+"""Waiting for a login: how long, its result, and the lines that a person types."""
 
 import contextlib
 import os
@@ -16,66 +16,66 @@ from auth_agent_client.errors import AgentError, Denied, InvalidRequest, LoginRe
 from tests.integration.impostor import listening, scripted
 
 
-class Begun(Agent):
-    """Begins logins at an agent that is played, and notes what else is asked of it."""
+class RecordingAgent(Agent):
+    """Begins logins at a scripted agent, and records all other calls."""
 
-    def __init__(self, error: AgentError | None, asked: list[str]) -> None:
+    def __init__(self, error: AgentError | None, calls: list[str]) -> None:
         super().__init__("agent.sock")
-        self._asked = asked
+        self._calls = calls
         self._error = error
 
     def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
-        self._asked.append(f"{method} {parameters['login_id']}")
+        self._calls.append(f"{method} {parameters['login_id']}")
         if self._error is not None:
             raise self._error
         return {}
 
 
 @contextlib.contextmanager
-def begun(
-    *ends: object, left: float = 600.0, error: AgentError | None = None, asked: list[str] | None = None
+def begin_login(
+    *results: object, seconds_left: float = 600.0, error: AgentError | None = None, calls: list[str] | None = None
 ) -> Generator[Login, None, None]:
-    """A login that nobody needs a browser for, and how it ends; `error` is what else is asked of it answered with."""
-    answer = {"login_id": "id", "expires_at": time.time() + left}
+    """Begin a login that ends as given; any other call fails with `error`."""
+    response = {"login_id": "id", "expires_at": time.time() + seconds_left}
     with (
         listening(Path("agent.sock")) as server,
-        scripted(server, answer, *ends),
-        Begun(error, [] if asked is None else asked) as agent,
+        scripted(server, response, *results),
+        RecordingAgent(error, [] if calls is None else calls) as agent,
         agent.login("work") as login,
     ):
         yield login
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the agent that is played listens."""
+def agent_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change to the directory in which the scripted agent listens."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def stdin(monkeypatch: pytest.MonkeyPatch) -> Generator[int, None, None]:
-    """Where to write what comes on standard input."""
+    """Return the descriptor to write standard input to."""
     reading, writing = os.pipe()
     with os.fdopen(reading) as stream:
         monkeypatch.setattr(sys, "stdin", stream)
         yield writing
 
 
-@pytest.mark.parametrize("left", [900, -5])
-def test_the_record_is_waited_for(left: float) -> None:
-    with begun({"account": "work"}, left=left) as login:
+@pytest.mark.parametrize("seconds_left", [900, -5])
+def test_waiting_returns_the_record(seconds_left: float) -> None:
+    with begin_login({"account": "work"}, seconds_left=seconds_left) as login:
         assert waiting.wait(login) == {"account": "work"}
 
 
-@pytest.mark.parametrize(("left", "least"), [(900, 900), (600, 600), (-5, 60)])
-def test_the_agent_is_waited_for_longer_than_the_login_lasts(left: float, least: float) -> None:
-    with begun({"account": "work"}, left=left) as login:
+@pytest.mark.parametrize(("seconds_left", "least"), [(900, 900), (600, 600), (-5, 60)])
+def test_the_deadline_is_later_than_the_end_of_the_login(seconds_left: float, least: float) -> None:
+    with begin_login({"account": "work"}, seconds_left=seconds_left) as login:
         assert least + 10 < login.deadline - time.monotonic() < least + 300
 
 
-def test_an_agent_that_hangs_is_not_waited_for() -> None:
+def test_an_agent_that_hangs_is_a_timeout() -> None:
     ended = threading.Event()
-    with begun(ended) as login:
+    with begin_login(ended) as login:
         login.deadline = time.monotonic() - 1.0
         try:
             with pytest.raises(Timeout):
@@ -84,16 +84,16 @@ def test_an_agent_that_hangs_is_not_waited_for() -> None:
             ended.set()
 
 
-def test_why_no_session_came_of_it_is_told() -> None:
+def test_a_failed_login_raises_its_error() -> None:
     with (
-        begun(LoginRequired("nobody logged in", reason="expired"), left=10) as login,
-        pytest.raises(LoginRequired, match="nobody"),
+        begin_login(LoginRequired("nobody logged in", reason="expired"), seconds_left=10) as login,
+        pytest.raises(LoginRequired, match=r"^nobody logged in$"),
     ):
         waiting.wait(login)
 
 
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C while the login is waited for."""
+    """Simulate Ctrl-C during the wait."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -101,17 +101,17 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("auth_agent.cli.waiting.select.select", interrupt)
 
 
-def test_what_a_person_cancels_is_cancelled_at_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    with begun(Denied("the login was cancelled"), asked=asked) as login:
+def test_ctrl_c_cancels_the_login_at_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    with begin_login(Denied("the login was cancelled"), calls=calls) as login:
         press_ctrl_c(monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             waiting.wait(login)
-    assert asked == ["login_cancel id"]
+    assert calls == ["login_cancel id"]
 
 
-def test_what_a_person_cancels_too_late_is_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    with begun({"account": "work"}, error=InvalidRequest("there is no such login")) as login:
+def test_ctrl_c_after_the_end_returns_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    with begin_login({"account": "work"}, error=InvalidRequest("there is no such login")) as login:
         press_ctrl_c(monkeypatch)
         assert waiting.wait(login) == {"account": "work"}
 
@@ -136,7 +136,7 @@ def test_keys_become_lines(stdin: int, typed: bytes, lines: list[str]) -> None:
     os.close(stdin)
 
 
-def test_the_last_line_needs_no_end(stdin: int) -> None:
+def test_the_last_line_needs_no_line_end(stdin: int) -> None:
     reader = waiting.Lines()
     os.write(stdin, b"abc")
     assert reader.read() == []
@@ -145,7 +145,7 @@ def test_the_last_line_needs_no_end(stdin: int) -> None:
     assert reader.ended
 
 
-def test_what_never_ends_is_not_kept(stdin: int) -> None:
+def test_an_endless_line_is_cut(stdin: int) -> None:
     reader = waiting.Lines()
     for _ in range(100):
         os.write(stdin, b"x" * 4096)
@@ -156,9 +156,9 @@ def test_what_never_ends_is_not_kept(stdin: int) -> None:
     os.close(stdin)
 
 
-def test_an_address_that_is_not_the_awaited_one_is_told_and_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with begun({}, error=InvalidRequest("this is not the address", parameter="url")) as login:
+def test_a_wrong_redirect_url_is_reported_and_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with begin_login({}, error=InvalidRequest("this is not the URL", parameter="url")) as login:
         waiting.hand_in(login, "http://127.0.0.1/callback?code=hush")
-    said = capsys.readouterr().err
-    assert "This is not the address" in said
-    assert "hush" not in said
+    output = capsys.readouterr().err
+    assert "This is not the URL" in output
+    assert "hush" not in output
