@@ -53,7 +53,7 @@ EVENTS = st.lists(
 
 @dataclass
 class HonestProvider(FakeProvider):
-    """Records when it granted each token, by the clock since boot, which nobody sets."""
+    """Records when it issued each token, by the clock since boot, which nobody sets."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     granted: dict[str, float] = field(default_factory=dict[str, float])
@@ -64,7 +64,7 @@ class HonestProvider(FakeProvider):
             self.granted[outcome.access_token.reveal()] = self.clock.now().boot
         return outcome
 
-    def takes(self, token: str) -> bool:
+    def accepts(self, token: str) -> bool:
         return self.clock.now().boot < self.granted[token] + self.lifetime
 
 
@@ -84,7 +84,7 @@ def test_a_client_gets_a_valid_token_after_any_clock_change_with_one_refresh(
             await world.log_in()
             for event in events:
                 await event.apply(world.clock)
-                assert provider.takes(await world.token())
+                assert provider.accepts(await world.token())
             assert len(provider.presented) <= 1 + len(events)
             assert len(set(provider.presented)) == len(provider.presented)
 
@@ -103,7 +103,7 @@ def test_a_tick_after_any_clock_change_there_is_a_valid_token(events: list[Event
                 await anyio.sleep(TICK + 1)
                 served = world.session.token(Demand().key, None, world.clock.now())
                 assert served is not None
-                assert provider.takes(served.value.reveal())
+                assert provider.accepts(served.value.reveal())
             assert len(provider.presented) <= 1 + 2 * len(events)
             assert len(set(provider.presented)) == len(provider.presented)
 
@@ -150,7 +150,7 @@ def test_a_token_that_expired_during_a_suspend_is_not_served(hours: int) -> None
                 provider.lifetime = LIFETIME - 3
                 clients.cancel_scope.cancel()
             await anyio.sleep(TICK + 10)
-            assert provider.takes(await world.token())
+            assert provider.accepts(await world.token())
             assert provider.presented == ["rt-1", "rt-2", "rt-3"]
 
     run_test(main)

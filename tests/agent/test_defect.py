@@ -74,7 +74,7 @@ def test_the_place_of_an_error_in_a_library_is_the_librarys_file() -> None:
 
 
 def test_an_error_whose_text_is_not_available_has_a_place() -> None:
-    assert place(error_of(fail_without_text)) == f"UnspeakableError@{line(fail_without_text, 1)}"
+    assert place(error_of(fail_without_text)) == f"TextlessError@{line(fail_without_text, 1)}"
 
 
 def test_an_error_that_was_never_raised_has_no_place() -> None:
@@ -87,7 +87,7 @@ def test_the_place_of_none_is_a_question_mark() -> None:
 
 def test_the_places_of_a_group_are_those_of_each_error() -> None:
     group = ExceptionGroup("canary", [error_of(fail), ExceptionGroup("", [error_of(fail_without_text)])])
-    assert places(group) == f"ValueError@{line(fail, 1)},UnspeakableError@{line(fail_without_text, 1)}"
+    assert places(group) == f"ValueError@{line(fail, 1)},TextlessError@{line(fail_without_text, 1)}"
     assert places(error_of(fail)) == f"ValueError@{line(fail, 1)}"
 
 

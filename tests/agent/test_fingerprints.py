@@ -1,4 +1,4 @@
-"""Which refresh tokens are fingerprints to be sent or replaced."""
+"""Fingerprints of refresh tokens that were sent or replaced."""
 
 import sys
 
@@ -45,10 +45,10 @@ def test_a_token_that_is_recorded_again_becomes_the_newest() -> None:
 def test_no_reference_to_the_tokens_is_kept() -> None:
     fingerprints = Fingerprints()
     token = Secret("a unique string" * 2)
-    held = sys.getrefcount(token), sys.getrefcount(token.reveal())
+    counts = sys.getrefcount(token), sys.getrefcount(token.reveal())
     fingerprints.record_successor(token, NEW)
     assert fingerprints.is_replaced(token)
-    assert (sys.getrefcount(token), sys.getrefcount(token.reveal())) == held
+    assert (sys.getrefcount(token), sys.getrefcount(token.reveal())) == counts
 
 
 def test_a_sent_token_is_neither_new_nor_replaced() -> None:

@@ -1,4 +1,4 @@
-"""When a failing store is tried again, who waits for it, and when a person is asked."""
+"""The health of a store: when it is called again, whether clients wait, and when the unlock dialog opens."""
 
 import pytest
 
@@ -16,8 +16,8 @@ def health() -> StoreHealth:
     return StoreHealth()
 
 
-def failed(health: StoreHealth, error: StoreError, times: int, now: float = 0.0) -> list[float]:
-    """The pause after each of so many failures, each as soon as it is due."""
+def fail_repeatedly(health: StoreHealth, error: StoreError, times: int, now: float = 0.0) -> list[float]:
+    """Let the store fail that often, each time when it is due; return the pause after each failure."""
     pauses: list[float] = []
     for _ in range(times):
         health.fail(error, now)
@@ -26,7 +26,7 @@ def failed(health: StoreHealth, error: StoreError, times: int, now: float = 0.0)
     return pauses
 
 
-# ---- the next attempt
+# ---- the next call
 
 
 def test_a_working_store_is_called_at_once(health: StoreHealth) -> None:
@@ -44,7 +44,7 @@ def test_a_working_store_is_called_at_once(health: StoreHealth) -> None:
     ids=["locked", "missing", "failing", "hangs"],
 )
 def test_pauses_grow_to_the_longest(health: StoreHealth, error: StoreError, pauses: list[float]) -> None:
-    assert failed(health, error, len(pauses)) == pauses
+    assert fail_repeatedly(health, error, len(pauses)) == pauses
 
 
 def test_a_pause_that_has_passed_is_zero(health: StoreHealth) -> None:
@@ -53,16 +53,16 @@ def test_a_pause_that_has_passed_is_zero(health: StoreHealth) -> None:
 
 
 def test_a_success_resets_the_pause(health: StoreHealth) -> None:
-    failed(health, FAILING, 5)
+    fail_repeatedly(health, FAILING, 5)
     assert health.recover()
     assert (health.problem, health.pause(0)) == (None, 0)
-    assert failed(health, FAILING, 1, now=100) == [0.5]
+    assert fail_repeatedly(health, FAILING, 1, now=100) == [0.5]
 
 
 def test_a_waiting_client_shortens_the_pause_to_a_second_and_never_extends_it(
     health: StoreHealth,
 ) -> None:
-    failed(health, MISSING, 3)  # at 0, 5 and 15
+    fail_repeatedly(health, MISSING, 3)  # at 0, 5 and 15
     health.hasten()
     assert (health.pause(15), health.pause(16)) == (1, 0)
     health.recover()
@@ -79,7 +79,7 @@ def test_retry_ends_the_pause(health: StoreHealth) -> None:
     assert health.pause(12) == 0
 
 
-# ---- news
+# ---- changes
 
 
 def test_only_the_first_failure_and_the_first_success_are_new(health: StoreHealth) -> None:
@@ -89,7 +89,7 @@ def test_only_the_first_failure_and_the_first_success_are_new(health: StoreHealt
     assert health.fail(FAILING, 0)
 
 
-# ---- who waits
+# ---- waiting clients
 
 
 @pytest.mark.parametrize("error", [LOCKED, MISSING, FAILING])
@@ -114,10 +114,10 @@ def test_a_locked_or_missing_store_needs_a_person(health: StoreHealth) -> None:
     assert found == [False, True, True, False, False]
 
 
-# ---- the person
+# ---- the unlock dialog
 
 
-def test_the_user_is_asked_when_a_client_wants_a_locked_session(health: StoreHealth) -> None:
+def test_a_dialog_opens_when_a_client_needs_a_locked_session(health: StoreHealth) -> None:
     health.fail(LOCKED, 0)
     assert not health.may_ask(0)
     health.want()
@@ -125,9 +125,7 @@ def test_the_user_is_asked_when_a_client_wants_a_locked_session(health: StoreHea
 
 
 @pytest.mark.parametrize("error", [MISSING, FAILING, HANGS])
-def test_nobody_is_asked_while_the_store_is_not_locked_and_the_request_stays(
-    health: StoreHealth, error: StoreError
-) -> None:
+def test_without_a_locked_store_no_dialog_opens_and_the_request_is_kept(health: StoreHealth, error: StoreError) -> None:
     health.want()
     health.fail(error, 0)
     assert not health.may_ask(0)
@@ -140,13 +138,13 @@ def test_a_clients_request_is_used_for_one_dialog(health: StoreHealth) -> None:
     health.want()
     assert health.may_ask(0)
     health.want()
-    assert not health.may_ask(299.9)  # too soon, and whoever wanted it is gone by the next look
+    assert not health.may_ask(299.9)  # too soon; the request is dropped
     assert not health.may_ask(300)
     health.want()
     assert health.may_ask(300)
 
 
-def test_after_the_store_worked_the_user_may_be_asked_again(health: StoreHealth) -> None:
+def test_after_the_store_worked_a_dialog_may_open_again(health: StoreHealth) -> None:
     health.fail(LOCKED, 0)
     health.want()
     assert health.may_ask(0)

@@ -1,4 +1,4 @@
-"""What is noted beside the store: on the disk before what it warns of, and never in the way."""
+"""The notes beside the store: they are on disk before the action that they announce, and never block it."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def anyio_backend() -> str:
 
 
 def read(directory: Path, account: str = "work") -> Note:
-    """What the next agent finds."""
+    """Return the note that the next agent reads."""
     return Journal(directory).note(account)
 
 
@@ -86,7 +86,7 @@ async def test_a_deletion_replaces_nothing(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     await journal.record_sent("work", ONE, 1)
     await journal.saved("work", None, None, [ONE])
-    assert read(tmp_path) == Note(used_at=1)  # a provider that doesn't rotate may have it good still
+    assert read(tmp_path) == Note(used_at=1)  # it may still be valid at a provider that doesn't rotate
 
 
 async def test_a_tombstone_stays_until_its_logout_is_complete(tmp_path: Path) -> None:
@@ -129,9 +129,9 @@ async def test_only_the_newest_tokens_are_noted(tmp_path: Path) -> None:
     note = journal.note("work")
     note.replaced = [f"{number:064x}" for number in range(1000, 1190)]
     await journal.saved("work", ONE, None, note.sent)
-    found = read(tmp_path).replaced
-    assert len(found) == 200
-    assert found[-1] == f"{24:064x}"
+    replaced = read(tmp_path).replaced
+    assert len(replaced) == 200
+    assert replaced[-1] == f"{24:064x}"
     assert file_of(tmp_path).stat().st_size < 20_000
 
 
@@ -158,14 +158,14 @@ async def test_accounts_that_differ_only_in_case_have_different_files(tmp_path: 
 async def test_a_crash_during_a_write_leaves_the_old_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path)
     await journal.record_sent("work", ONE, 1)
-    # A write that came as far as the file beside, and half of that.
+    # A write that was interrupted in the middle of the new file.
     file_of(tmp_path).with_name(f"{file_of(tmp_path).name}.new").write_text('{"sent": ["')
     assert read(tmp_path).sent == [ONE]
 
-    def full(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.fsync", fail)
     await journal.record_sent("work", TWO, 2)
     assert read(tmp_path).sent == [ONE]
     monkeypatch.undo()
@@ -173,14 +173,14 @@ async def test_a_crash_during_a_write_leaves_the_old_note(tmp_path: Path, monkey
     assert read(tmp_path).sent == [ONE, TWO, THREE]
 
 
-@pytest.mark.parametrize("where", ["a file in place of the directory", "a directory in place of the file"])
+@pytest.mark.parametrize("obstacle", ["a file in place of the directory", "a directory in place of the file"])
 async def test_a_failing_disk_causes_a_warning_and_stops_nothing(
-    where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    obstacle: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     directory = tmp_path / "sessions"
-    if where == "a file in place of the directory":
+    if obstacle == "a file in place of the directory":
         directory.write_text("")
-    elif where == "a directory in place of the file":
+    elif obstacle == "a directory in place of the file":
         file_of(directory).mkdir(parents=True)
     with caplog.at_level(logging.WARNING):
         journal = Journal(directory)

@@ -1,4 +1,4 @@
-"""One agent per store: the second one learns where the first one listens."""
+"""One agent for each store: a second one learns where the first one listens."""
 
 import os
 import subprocess
@@ -19,8 +19,8 @@ HOLDER = (
 )
 
 
-def holder(path: Path) -> "subprocess.Popen[str]":
-    """Another process that holds it."""
+def start_holder(path: Path) -> "subprocess.Popen[str]":
+    """Start another process that holds the lock."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path), str(SOCKET)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -30,14 +30,14 @@ def holder(path: Path) -> "subprocess.Popen[str]":
 
 
 def test_a_second_agent_learns_the_process_and_socket_of_the_first(tmp_path: Path) -> None:
-    with holder(tmp_path / "lock") as other:
+    with start_holder(tmp_path / "lock") as other:
         with pytest.raises(StartupError, match=rf"\b{other.pid}\b.*{SOCKET}"):
             StoreLock(tmp_path / "lock", Path("elsewhere"))
         other.kill()
 
 
 def test_the_lock_ends_with_its_holder_and_its_file_stays(tmp_path: Path) -> None:
-    with holder(tmp_path / "lock") as other:
+    with start_holder(tmp_path / "lock") as other:
         inode = (tmp_path / "lock").stat().st_ino
         other.kill()
         other.wait()
@@ -69,16 +69,16 @@ def test_a_child_process_does_not_inherit_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff", b"[]", b'{"pid": 1', b'{"pid": "\\u001b[31m", "socket": 7}'])
-def test_a_lock_without_a_readable_owner_is_held_all_the_same(text: bytes, tmp_path: Path) -> None:
+def test_a_lock_without_a_readable_owner_is_held_too(text: bytes, tmp_path: Path) -> None:
     with closing(StoreLock(tmp_path / "lock", SOCKET)):
         (tmp_path / "lock").write_bytes(text)
-        with pytest.raises(StartupError) as refused:
+        with pytest.raises(StartupError) as caught:
             StoreLock(tmp_path / "lock", SOCKET)
-        assert refused.value.remedy[0] == remedies.see_status()
-        assert str(refused.value).isprintable()
+        assert caught.value.remedy[0] == remedies.see_status()
+        assert str(caught.value).isprintable()
 
 
-def test_a_symbolic_link_in_its_place_is_refused_and_not_followed(tmp_path: Path) -> None:
+def test_a_symbolic_link_in_place_of_the_lock_is_refused_and_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (tmp_path / "lock").symlink_to(precious)

@@ -1,4 +1,4 @@
-"""Logins in a fake world: which session comes of which, and that the one that was there stays where none does."""
+"""Logins in a fake world: the session that a login creates, and that a failed one leaves the old session."""
 
 import gc
 from collections.abc import Callable
@@ -38,9 +38,9 @@ from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, FakeProvider, account
 pytestmark = pytest.mark.anyio
 
 DEVICE = DeviceAuthorization(Secret("dc"), "WDJB-MJHT", f"{ISSUER}activate", None, lifetime=900, interval=5)
-# The system chooses a port, so that tests may run side by side.
+# The system chooses a port, so that tests can run in parallel.
 ANY_PORT = (0,)
-ROBOT = account(grant_type=CLIENT_CREDENTIALS)
+CLIENT_ACCOUNT = account(grant_type=CLIENT_CREDENTIALS)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
     return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
 
 
-async def begun(
+async def begin_login(
     world: World,
     flow: str = "device",
     owner: object = "a connection",
@@ -60,85 +60,85 @@ async def begun(
     return await world.logins.begin(world.session, owner, flow, switch_user=switch_user, client_secret=client_secret)
 
 
-async def result(world: World, begun: dict[str, object]) -> dict[str, object]:
-    return await world.logins.result(str(begun["login_id"]))
+async def result_of(world: World, login: dict[str, object]) -> dict[str, object]:
+    return await world.logins.result(str(login["login_id"]))
 
 
-async def failure(world: World, begun: dict[str, object]) -> errors.AgentError:
-    """What a login failed for."""
+async def failure_of(world: World, login: dict[str, object]) -> errors.AgentError:
+    """Return the error with which a login failed."""
     try:
-        found = await result(world, begun)
+        record = await result_of(world, login)
     except errors.AgentError as error:
         return error
-    raise AssertionError(found)
+    raise AssertionError(record)
 
 
-async def by_device(world: World, *answers: Failure | TokenResponse, **more: Any) -> dict[str, object]:
-    """A login on another device, to which the provider answers so, and then grants; without one, it is refused."""
+async def begin_device_login(world: World, *responses: Failure | TokenResponse, **more: Any) -> dict[str, object]:
+    """Begin a login on another device; the provider's poll responses are those given, and then tokens."""
     world.provider.device = DEVICE
-    world.provider.script = list(answers)
-    return await begun(world, **more)
+    world.provider.script = list(responses)
+    return await begin_login(world, **more)
 
 
-def asked(begun: dict[str, object]) -> dict[str, str]:
-    """The parameters of the address that a browser is to open."""
-    return {name: values[0] for name, values in parse_qs(urlsplit(str(begun["authorization_url"])).query).items()}
+def authorization_params(login: dict[str, object]) -> dict[str, str]:
+    """Return the parameters of the login's authorization URL."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(str(login["authorization_url"])).query).items()}
 
 
-def answer(begun: dict[str, object], **fields: str) -> str:
-    """The address that a browser ends on, with the login's state unless another one is given."""
-    query = asked(begun)
-    return f"{query['redirect_uri']}?{urlencode({'state': query['state'], **fields})}"
+def redirect_url(login: dict[str, object], **fields: str) -> str:
+    """Return the redirect URL at which a browser ends, with the login's state unless another one is given."""
+    params = authorization_params(login)
+    return f"{params['redirect_uri']}?{urlencode({'state': params['state'], **fields})}"
 
 
-async def by_browser(world: World, **more: Any) -> dict[str, object]:
-    """A login in a browser, whose nonce the provider will repeat."""
-    login = await begun(world, "browser", **more)
-    world.provider.nonce = asked(login)["nonce"]
+async def begin_browser_login(world: World, **more: Any) -> dict[str, object]:
+    """Begin a login in a browser; the provider will repeat its nonce."""
+    login = await begin_login(world, "browser", **more)
+    world.provider.nonce = authorization_params(login)["nonce"]
     return login
 
 
-def browsing(**more: Any) -> Account:
+def browser_account(**more: Any) -> Account:
     return account(redirect_ports=ANY_PORT, **more)
 
 
-def session_stays(world: World) -> None:
-    """The session that there was before is there."""
+def assert_session_unchanged(world: World) -> None:
+    """Assert that the session from before the login is unchanged."""
     assert world.session.credentials is not None
     assert world.session.credentials.refresh_token == Secret("rt-2")
     assert world.session.credentials.subject == ALICE
     assert "rt-2" not in world.provider.revoked
 
 
-# ---- in a browser
+# ---- the browser flow
 
 
 async def test_a_code_becomes_a_session() -> None:
-    async with running(None, browsing(), logged_in=False) as world:
-        login = await by_browser(world)
+    async with running(None, browser_account(), logged_in=False) as world:
+        login = await begin_browser_login(world)
         assert login["expires_at"] == NOON + 600
-        world.logins.redirect(str(login["login_id"]), answer(login, code="the-code"))
-        assert (await result(world, login))["state"] == "ready"
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
+        assert (await result_of(world, login))["state"] == "ready"
         assert world.provider.codes == ["the-code"]
         assert await world.token() == "at-2"
         assert len(world.signatures.checked) == 1
 
 
 async def test_a_login_waits_ten_minutes() -> None:
-    async with running(None, browsing(), logged_in=False) as world:
-        login = await by_browser(world)
-        error = await failure(world, login)
+    async with running(None, browser_account(), logged_in=False) as world:
+        login = await begin_browser_login(world)
+        error = await failure_of(world, login)
         assert isinstance(error, errors.LoginRequired)
         assert anyio.current_time() == pytest.approx(600, abs=1)
 
 
 FORGED: list[Callable[[dict[str, object]], str]] = [
-    lambda login: answer(login, state="another", code="c"),
-    lambda login: answer(login, state="another", error="access_denied"),
-    lambda login: answer(login, code="c").replace("/callback", "/elsewhere"),
-    lambda login: answer(login, code="c").replace("127.0.0.1", "localhost"),
-    lambda login: answer(login, code="c").replace("http://", "https://"),
-    lambda login: answer(login, code="c").replace("&code=c", "&code=c&code=d"),
+    lambda login: redirect_url(login, state="another", code="c"),
+    lambda login: redirect_url(login, state="another", error="access_denied"),
+    lambda login: redirect_url(login, code="c").replace("/callback", "/elsewhere"),
+    lambda login: redirect_url(login, code="c").replace("127.0.0.1", "localhost"),
+    lambda login: redirect_url(login, code="c").replace("http://", "https://"),
+    lambda login: redirect_url(login, code="c").replace("&code=c", "&code=c&code=d"),
     lambda _: "http://[",
     lambda _: "",
 ]
@@ -148,97 +148,99 @@ FORGED: list[Callable[[dict[str, object]], str]] = [
 async def test_a_forged_redirect_url_is_rejected_and_the_login_goes_on(
     forged: Callable[[dict[str, object]], str],
 ) -> None:
-    async with running(None, browsing(), logged_in=False) as world:
-        login = await by_browser(world)
+    async with running(None, browser_account(), logged_in=False) as world:
+        login = await begin_browser_login(world)
         with pytest.raises(errors.InvalidRequest) as caught:
             world.logins.redirect(str(login["login_id"]), forged(login))
         assert caught.value.parameter == "url"
         await anyio.sleep(1)
-        world.logins.redirect(str(login["login_id"]), answer(login, code="the-code"))
-        assert (await result(world, login))["subject"] == ALICE
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
+        assert (await result_of(world, login))["subject"] == ALICE
         assert world.provider.codes == ["the-code"]
 
 
 async def test_of_two_redirects_the_first_one_counts() -> None:
-    async with running(FakeProvider(delay=5), browsing(), logged_in=False) as world:
-        login = await by_browser(world)
+    async with running(FakeProvider(delay=5), browser_account(), logged_in=False) as world:
+        login = await begin_browser_login(world)
         for code in ("one", "two"):
-            world.logins.redirect(str(login["login_id"]), answer(login, code=code))
-        await result(world, login)
+            world.logins.redirect(str(login["login_id"]), redirect_url(login, code=code))
+        await result_of(world, login)
         assert world.provider.codes == ["one"]
 
 
 async def test_a_code_is_not_sent_twice_even_if_the_response_was_lost() -> None:
-    async with running(FakeProvider(script=[Lost("no answer")]), browsing(), logged_in=False) as world:
-        login = await by_browser(world)
-        world.logins.redirect(str(login["login_id"]), answer(login, code="the-code"))
-        assert isinstance(await failure(world, login), errors.Unavailable)
+    async with running(FakeProvider(script=[Lost("no answer")]), browser_account(), logged_in=False) as world:
+        login = await begin_browser_login(world)
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
+        assert isinstance(await failure_of(world, login), errors.Unavailable)
         assert world.provider.codes == ["the-code"]
 
 
 async def test_a_redirect_with_another_iss_ends_the_login_and_its_code_is_not_sent() -> None:
-    async with running(None, browsing()) as world:
-        login = await by_browser(world)
-        world.logins.redirect(str(login["login_id"]), answer(login, code="c", iss="https://evil.example/"))
-        error = await failure(world, login)
+    async with running(None, browser_account()) as world:
+        login = await begin_browser_login(world)
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="c", iss="https://evil.example/"))
+        error = await failure_of(world, login)
         assert isinstance(error, errors.ProviderError)
         assert "evil.example" in error.message
         assert world.provider.codes == []
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
 async def test_a_user_who_denies_access_ends_the_login() -> None:
-    async with running(None, browsing()) as world:
-        login = await by_browser(world)
-        denied = answer(login, error="access_denied", error_description="The user cancelled.")
-        world.logins.redirect(str(login["login_id"]), denied)
-        error = await failure(world, login)
+    async with running(None, browser_account()) as world:
+        login = await begin_browser_login(world)
+        url = redirect_url(login, error="access_denied", error_description="The user cancelled.")
+        world.logins.redirect(str(login["login_id"]), url)
+        error = await failure_of(world, login)
         assert isinstance(error, errors.Denied)
         assert (error.reason, error.failure) == ("access_denied: The user cancelled", "refused")
         assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
 async def test_a_provider_without_an_authorization_endpoint_is_a_misconfiguration() -> None:
     provider = FakeProvider(metadata=Metadata(ISSUER, f"{ISSUER}token"))
-    async with running(provider, browsing(), logged_in=False) as world:
+    async with running(provider, browser_account(), logged_in=False) as world:
         with pytest.raises(errors.Misconfigured, match="authorization_endpoint"):
-            await begun(world, "browser")
+            await begin_login(world, "browser")
 
 
 @pytest.mark.parametrize(
-    ("found", "code"), [(Misconfigured("not found"), "misconfigured"), (Unsent("no network"), "unavailable")]
+    ("metadata", "code"), [(Misconfigured("not found"), "misconfigured"), (Unsent("no network"), "unavailable")]
 )
-async def test_a_login_that_cannot_begin_says_why(found: Failure, code: str) -> None:
-    async with running(FakeProvider(metadata=found), browsing(), logged_in=False) as world:
-        assert await all_of(lambda: begun(world, "browser")) == [code]
+async def test_a_login_that_cannot_begin_is_an_error_with_a_code(metadata: Failure, code: str) -> None:
+    async with running(FakeProvider(metadata=metadata), browser_account(), logged_in=False) as world:
+        assert await all_of(lambda: begin_login(world, "browser")) == [code]
 
 
-# ---- on another device
+# ---- the device flow
 
 
 async def test_a_person_logs_in_on_another_device() -> None:
     async with running(logged_in=False) as world:
-        login = await by_device(world, AuthorizationPending(""), AuthorizationPending(""))
+        login = await begin_device_login(world, AuthorizationPending(""), AuthorizationPending(""))
         assert {name: login[name] for name in ("user_code", "verification_uri", "expires_at")} == {
             "user_code": "WDJB-MJHT",
             "verification_uri": f"{ISSUER}activate",
             "expires_at": NOON + 900,
         }
         assert "dc" not in login.values()
-        assert (await result(world, login))["state"] == "ready"
+        assert (await result_of(world, login))["state"] == "ready"
         assert world.provider.codes == ["dc"] * 3
         assert world.provider.at == [5, 10, 15]
 
 
 async def test_the_device_flow_polls_at_the_providers_interval() -> None:
     async with running(logged_in=False) as world:
-        await result(world, await by_device(world, SlowDown(""), Busy("HTTP 503", 30), Transient("HTTP 500")))
+        await result_of(
+            world, await begin_device_login(world, SlowDown(""), Busy("HTTP 503", 30), Transient("HTTP 500"))
+        )
         assert world.provider.at == pytest.approx([5, 15, 45, 105])
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "helps"),
+    ("outcome", "kind", "part"),
     [
         (Refusal("access_denied"), errors.Denied, "try again"),
         (CodeExpired("the code has expired"), errors.LoginRequired, "try again"),
@@ -247,43 +249,43 @@ async def test_the_device_flow_polls_at_the_providers_interval() -> None:
         (Unusable("garbage"), errors.ProviderError, "operator"),
     ],
 )
-async def test_any_other_error_ends_the_device_flow(answer: Failure, kind: type[errors.AgentError], helps: str) -> None:
+async def test_any_other_error_ends_the_device_flow(outcome: Failure, kind: type[errors.AgentError], part: str) -> None:
     async with running() as world:
-        error = await failure(world, await by_device(world, answer))
+        error = await failure_of(world, await begin_device_login(world, outcome))
         assert type(error) is kind
-        assert error.reason == answer.reason
-        assert helps in " ".join(remedy.text for remedy in error.remedy)
+        assert error.reason == outcome.reason
+        assert part in " ".join(remedy.text for remedy in error.remedy)
         assert ("auth-agent", "login", "work") in [remedy.command for remedy in error.remedy]
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
 async def test_the_device_flow_waits_until_the_code_expires() -> None:
     async with running(logged_in=False) as world:
-        error = await failure(world, await by_device(world, *[AuthorizationPending("")] * 1000))
+        error = await failure_of(world, await begin_device_login(world, *[AuthorizationPending("")] * 1000))
         assert isinstance(error, errors.LoginRequired)
         assert anyio.current_time() == pytest.approx(900, abs=5)
 
 
 async def test_a_provider_without_a_device_flow_is_a_misconfiguration() -> None:
     async with running() as world:
-        assert await all_of(lambda: begun(world)) == ["misconfigured"]
-        session_stays(world)
+        assert await all_of(lambda: begin_login(world)) == ["misconfigured"]
+        assert_session_unchanged(world)
 
 
 async def test_a_pasted_url_is_rejected_for_a_login_on_another_device() -> None:
     async with running(logged_in=False) as world:
-        login = await by_device(world)
+        login = await begin_device_login(world)
         with pytest.raises(errors.InvalidRequest):
             world.logins.redirect(str(login["login_id"]), "http://127.0.0.1:8976/callback?state=x&code=y")
-        await result(world, login)
+        await result_of(world, login)
 
 
-# ---- by the client itself
+# ---- client credentials
 
 
 async def test_tokens_of_client_credentials_are_refreshed_ahead_of_time() -> None:
-    async with running(FakeProvider(lifetime=100), ROBOT, logged_in=False) as world:
-        record = await result(world, await begun(world, "browser", secret="hush"))
+    async with running(FakeProvider(lifetime=100), CLIENT_ACCOUNT, logged_in=False) as world:
+        record = await result_of(world, await begin_login(world, "browser", secret="hush"))
         assert (record["state"], record["name"], record["subject"]) == ("ready", CLIENT, None)
         for _ in range(100):
             await anyio.sleep(10)
@@ -295,31 +297,31 @@ async def test_tokens_of_client_credentials_are_refreshed_ahead_of_time() -> Non
 
 
 async def test_the_client_secret_is_remembered() -> None:
-    async with running(None, ROBOT, logged_in=False) as world:
-        assert await all_of(lambda: begun(world)) == ["invalid_request"]
-        await result(world, await begun(world, secret="hush"))
-        await result(world, await begun(world))
+    async with running(None, CLIENT_ACCOUNT, logged_in=False) as world:
+        assert await all_of(lambda: begin_login(world)) == ["invalid_request"]
+        await result_of(world, await begin_login(world, secret="hush"))
+        await result_of(world, await begin_login(world))
         assert world.provider.secrets == ["hush", "hush"]
 
 
-async def test_a_client_credentials_account_takes_no_refresh_token() -> None:
-    async with running(None, ROBOT, logged_in=False) as world:
+async def test_a_client_credentials_account_accepts_no_refresh_token() -> None:
+    async with running(None, CLIENT_ACCOUNT, logged_in=False) as world:
         assert await all_of(world.log_in) == ["invalid_request"]
         assert world.provider.presented == []
 
 
 async def test_a_client_credentials_request_is_retried_after_a_lost_response() -> None:
-    async with running(FakeProvider(script=[Lost(""), Lost("")]), ROBOT, logged_in=False) as world:
-        assert (await result(world, await begun(world, secret="hush")))["state"] == "ready"
+    async with running(FakeProvider(script=[Lost(""), Lost("")]), CLIENT_ACCOUNT, logged_in=False) as world:
+        assert (await result_of(world, await begin_login(world, secret="hush")))["state"] == "ready"
         assert len(world.provider.secrets) == 3
 
 
 async def test_an_account_changed_to_client_credentials_loses_its_users_session() -> None:
     async with running() as world:
-        world.table.configure(config(ROBOT))
+        world.table.configure(config(CLIENT_ACCOUNT))
         assert await all_of(world.token) == ["login_required"]
         assert world.session.reason == "account_changed"
-        await result(world, await begun(world, secret="hush"))
+        await result_of(world, await begin_login(world, secret="hush"))
         assert await world.token() == "at-3"
 
 
@@ -328,7 +330,7 @@ async def test_a_secret_is_required_if_the_auth_method_needs_one(method: str) ->
     async with running(None, account(token_endpoint_auth_method=method), logged_in=False) as world:
         for flow in ("device", "browser", None):
             with pytest.raises(errors.InvalidRequest) as caught:
-                await (world.log_in() if flow is None else begun(world, flow))
+                await (world.log_in() if flow is None else begin_login(world, flow))
             assert caught.value.details["parameter"] == "client_secret"
             (remedy,) = caught.value.remedy
             command = "import" if flow is None else "login"
@@ -338,60 +340,60 @@ async def test_a_secret_is_required_if_the_auth_method_needs_one(method: str) ->
 async def test_a_secret_is_rejected_if_the_client_is_public() -> None:
     async with running(None, account(token_endpoint_auth_method="none"), logged_in=False) as world:
         with pytest.raises(errors.InvalidRequest) as caught:
-            await begun(world, secret="hush")
+            await begin_login(world, secret="hush")
         assert caught.value.parameter == "client_secret"
 
 
 async def test_an_old_secret_is_not_sent_once_the_client_is_public() -> None:
     async with running(logged_in=False) as world:
-        await result(world, await by_device(world, secret="hush"))
+        await result_of(world, await begin_device_login(world, secret="hush"))
         world.table.configure(config(account(token_endpoint_auth_method="none")))
-        await result(world, await by_device(world))
+        await result_of(world, await begin_device_login(world))
         assert world.session.credentials is not None
         assert world.session.credentials.client_secret is None
 
 
-# ---- whose login it is
+# ---- concurrent, cancelled and outdated logins
 
 
 async def test_a_second_login_replaces_the_first_one() -> None:
-    async with running(None, browsing(), logged_in=False) as world:
-        first = await by_browser(world)
+    async with running(None, browser_account(), logged_in=False) as world:
+        first = await begin_browser_login(world)
         ends: list[errors.AgentError] = []
 
         async def wait() -> None:
-            ends.append(await failure(world, first))
+            ends.append(await failure_of(world, first))
 
         seconds: list[dict[str, object]] = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
             await anyio.lowlevel.checkpoint()
-            seconds.append(await by_browser(world))
+            seconds.append(await begin_browser_login(world))
         (second,) = seconds
         assert isinstance(ends[0], errors.Denied)
         with pytest.raises(errors.InvalidRequest) as caught:
-            world.logins.redirect(str(first["login_id"]), answer(first, code="c"))
+            world.logins.redirect(str(first["login_id"]), redirect_url(first, code="c"))
         assert caught.value.parameter == "login_id"
-        world.logins.redirect(str(second["login_id"]), answer(second, code="c"))
-        assert (await result(world, second))["state"] == "ready"
+        world.logins.redirect(str(second["login_id"]), redirect_url(second, code="c"))
+        assert (await result_of(world, second))["state"] == "ready"
 
 
 async def test_of_logins_begun_at_the_same_moment_one_remains() -> None:
-    async with running(FakeProvider(preparation=3), browsing(), logged_in=False) as world:
+    async with running(FakeProvider(preparation=3), browser_account(), logged_in=False) as world:
         logins: list[dict[str, object]] = []
 
         async def begin() -> None:
-            logins.append(await by_browser(world))
+            logins.append(await begin_browser_login(world))
 
         async with anyio.create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(begin)
         records: list[dict[str, object]] = []
         for login in logins:
-            world.provider.nonce = asked(login)["nonce"]
+            world.provider.nonce = authorization_params(login)["nonce"]
             with suppress(errors.InvalidRequest):
-                world.logins.redirect(str(login["login_id"]), answer(login, code="c"))
-                records.append(await result(world, login))
+                world.logins.redirect(str(login["login_id"]), redirect_url(login, code="c"))
+                records.append(await result_of(world, login))
         assert [record["state"] for record in records] == ["ready"]
         with anyio.fail_after(5):
             await world.background.drain()  # the others are over
@@ -399,27 +401,27 @@ async def test_of_logins_begun_at_the_same_moment_one_remains() -> None:
 
 async def test_a_login_that_is_cancelled_leaves_the_session() -> None:
     async with running() as world:
-        login = await by_device(world, *[AuthorizationPending("")] * 100)
+        login = await begin_device_login(world, *[AuthorizationPending("")] * 100)
         await anyio.sleep(12)
         world.logins.cancel(str(login["login_id"]))
-        error = await failure(world, login)
+        error = await failure_of(world, login)
         assert isinstance(error, errors.Denied)
         assert "cancelled" in error.message
         await anyio.sleep(60)
         assert len(world.provider.codes) == 2
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
-async def test_a_login_ends_when_the_client_that_began_it_disconnects() -> None:
+async def test_a_login_ends_when_its_client_disconnects() -> None:
     async with running() as world:
-        login = await by_device(world, *[AuthorizationPending("")] * 100, owner=True)
+        login = await begin_device_login(world, *[AuthorizationPending("")] * 100, owner=True)
         world.logins.leave("somebody else")
         await anyio.sleep(12)
         world.logins.leave(True)
-        assert isinstance(await failure(world, login), errors.Denied)
+        assert isinstance(await failure_of(world, login), errors.Denied)
         await anyio.sleep(60)
         assert len(world.provider.codes) == 2
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
 @pytest.mark.parametrize("logged_in", [True, False])
@@ -428,203 +430,203 @@ async def test_tokens_that_arrive_after_a_cancel_are_revoked_if_that_ends_no_ses
 ) -> None:
     async with running(logged_in=logged_in) as world:
         world.provider.delay = 10
-        login = await by_device(world)
+        login = await begin_device_login(world)
         await anyio.sleep(6)
         world.logins.cancel(str(login["login_id"]))
-        assert isinstance(await failure(world, login), errors.Denied)
+        assert isinstance(await failure_of(world, login), errors.Denied)
         assert world.provider.revoked == ([] if logged_in else ["rt-2"])
         if logged_in:
-            session_stays(world)
+            assert_session_unchanged(world)
 
 
 async def test_a_login_that_finishes_after_a_logout_is_discarded() -> None:
     async with running() as world:
-        login = await by_device(world)
+        login = await begin_device_login(world)
         await world.logins.log_out(world.session, revoke=True)
-        assert isinstance(await failure(world, login), errors.Denied)
+        assert isinstance(await failure_of(world, login), errors.Denied)
         assert world.provider.revoked == ["rt-2", "rt-3"]
         assert await all_of(world.token) == ["login_required"]
 
 
 async def test_a_login_to_an_account_that_changed_meanwhile_is_denied() -> None:
     async with running() as world:
-        login = await by_device(world)
+        login = await begin_device_login(world)
         world.table.configure(config(account(client_id="another")))
-        assert isinstance(await failure(world, login), errors.Denied)
-        # It is Alice's, and so is the session that waits for its account to be as it was.
+        assert isinstance(await failure_of(world, login), errors.Denied)
+        # Both it and the session that is blocked by the configuration are Alice's.
         assert world.provider.revoked == []
 
 
 async def test_tokens_are_revoked_at_the_provider_that_issued_them() -> None:
     elsewhere = FakeProvider()
     async with running(logged_in=False) as world:
-        login = await by_device(world)
+        login = await begin_device_login(world)
         world.table.configure(config(account(issuer="https://elsewhere.example/")))
-        granting, world.provider = world.provider, elsewhere
-        world.by_issuer = {ISSUER: granting}
-        assert isinstance(await failure(world, login), errors.Denied)
-        assert granting.revoked == ["rt-2"]
+        issuing_provider, world.provider = world.provider, elsewhere
+        world.by_issuer = {ISSUER: issuing_provider}
+        assert isinstance(await failure_of(world, login), errors.Denied)
+        assert issuing_provider.revoked == ["rt-2"]
         assert elsewhere.revoked == []
 
 
 async def test_a_defect_in_the_listener_only_ends_that_login() -> None:
-    async with running(None, browsing()) as world:
+    async with running(None, browser_account()) as world:
 
-        async def broken(*_: object) -> None:
-            raise OSError("the socket is broken")
+        async def fail(*_: object) -> None:
+            raise OSError("the socket failed")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(RedirectListener, "serve", broken)
-            login = await by_browser(world)
-            assert isinstance(await failure(world, login), errors.Internal)
-        session_stays(world)
+            patch.setattr(RedirectListener, "serve", fail)
+            login = await begin_browser_login(world)
+            assert isinstance(await failure_of(world, login), errors.Internal)
+        assert_session_unchanged(world)
 
 
-async def test_an_ending_agent_calls_logins_off() -> None:
+async def test_a_stopping_agent_cancels_logins() -> None:
     async with running() as world:
-        login = await by_device(world, *[AuthorizationPending("")] * 100)
+        login = await begin_device_login(world, *[AuthorizationPending("")] * 100)
         world.logins.call_all_off()
-        assert isinstance(await failure(world, login), errors.Unavailable)
-        assert await all_of(lambda: begun(world)) == ["unavailable"]
+        assert isinstance(await failure_of(world, login), errors.Unavailable)
+        assert await all_of(lambda: begin_login(world)) == ["unavailable"]
         with anyio.fail_after(1):
             await world.background.drain()
 
 
 async def test_a_result_may_be_requested_again_until_the_next_login() -> None:
     async with running(logged_in=False) as world:
-        login = await by_device(world)
-        assert await result(world, login) == await result(world, login)
-        other = await by_device(world)
+        login = await begin_device_login(world)
+        assert await result_of(world, login) == await result_of(world, login)
+        other = await begin_device_login(world)
         with pytest.raises(errors.InvalidRequest) as caught:
-            await result(world, login)
+            await result_of(world, login)
         assert caught.value.parameter == "login_id"
-        await result(world, other)
+        await result_of(world, other)
 
 
 async def test_a_new_login_replaces_the_session() -> None:
     async with running() as world:
         assert await world.token() == "at-2"
-        await result(world, await by_device(world))
+        await result_of(world, await begin_device_login(world))
         assert await world.token() == "at-3"
         assert world.provider.revoked == []
         assert await world.token(world.session.demand_newer()) == "at-4"
 
 
-# ---- what is checked before it replaces anything
+# ---- checks
 
-GOOD = {"iss": ISSUER, "aud": CLIENT, "sub": ALICE, "iat": NOON, "exp": NOON + 3600}
+VALID_CLAIMS = {"iss": ISSUER, "aud": CLIENT, "sub": ALICE, "iat": NOON, "exp": NOON + 3600}
 
 
-def granting(**claims: object) -> TokenResponse:
-    return token_response("at-9", refresh_token="rt-9", id_token=jwt(**{**GOOD, **claims}))
+def response_with(**claims: object) -> TokenResponse:
+    return token_response("at-9", refresh_token="rt-9", id_token=jwt(**{**VALID_CLAIMS, **claims}))
 
 
 @pytest.mark.parametrize(
-    ("granted", "kind", "text"),
+    ("response", "kind", "part"),
     [
-        (granting(iss="https://evil.example/"), errors.ProviderError, "issuer"),
-        (granting(aud="another"), errors.ProviderError, "another client"),
-        (granting(sub=None), errors.ProviderError, "subject"),
-        (granting(exp=NOON - 600, iat=NOON - 4200), errors.ProviderError, "clock"),
-        (granting(iat=NOON + 600, exp=NOON + 4200), errors.ProviderError, "clock"),
-        (granting(sub="auth0|bob", name="Bob"), errors.Denied, "--switch-user"),
+        (response_with(iss="https://evil.example/"), errors.ProviderError, "issuer"),
+        (response_with(aud="another"), errors.ProviderError, "another client"),
+        (response_with(sub=None), errors.ProviderError, "subject"),
+        (response_with(exp=NOON - 600, iat=NOON - 4200), errors.ProviderError, "clock"),
+        (response_with(iat=NOON + 600, exp=NOON + 4200), errors.ProviderError, "clock"),
+        (response_with(sub="auth0|bob", name="Bob"), errors.Denied, "--switch-user"),
         (token_response(refresh_token="rt-9", subject=None), errors.ProviderError, "no ID token"),
         (token_response(refresh_token="rt-9", id_token=Secret("garbage")), errors.ProviderError, "ID token"),
         (token_response(None, refresh_token="rt-9"), errors.AgentError, "no access token"),
     ],
 )
 async def test_a_login_whose_tokens_fail_a_check_leaves_the_old_session(
-    granted: TokenResponse, kind: type[errors.AgentError], text: str
+    response: TokenResponse, kind: type[errors.AgentError], part: str
 ) -> None:
     async with running() as world:
-        error = await failure(world, await by_device(world, granted))
+        error = await failure_of(world, await begin_device_login(world, response))
         assert isinstance(error, kind)
-        assert text in " ".join([error.message, *(word for remedy in error.remedy for word in remedy.command or ())])
-        # Only Bob's is known to be another's: all else may be Alice's, whatever it says.
+        assert part in " ".join([error.message, *(word for remedy in error.remedy for word in remedy.command or ())])
+        # Only Bob's is known to be another user's; all others may be Alice's.
         assert world.provider.revoked == (["rt-9"] if kind is errors.Denied else [])
         assert await world.token() == "at-2"
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
 @pytest.mark.parametrize(
-    "granted",
+    "response",
     [
-        granting(iss="https://evil.example/"),
-        granting(exp=NOON - 600, iat=NOON - 4200),
+        response_with(iss="https://evil.example/"),
+        response_with(exp=NOON - 600, iat=NOON - 4200),
         token_response(refresh_token="rt-9", subject=None),
         token_response(refresh_token="rt-9", id_token=Secret("garbage")),
         token_response(None, refresh_token="rt-9"),
     ],
 )
-async def test_tokens_that_fail_a_check_are_revoked_if_there_is_no_session(granted: TokenResponse) -> None:
+async def test_tokens_that_fail_a_check_are_revoked_if_there_is_no_session(response: TokenResponse) -> None:
     async with running(logged_in=False) as world:
-        await failure(world, await by_device(world, granted))
+        await failure_of(world, await begin_device_login(world, response))
         assert world.provider.revoked == ["rt-9"]
 
 
 @pytest.mark.parametrize("code", ["c", None])
 async def test_a_finished_login_keeps_its_result_and_no_secret(code: str | None) -> None:
-    def attempts() -> set[int]:
+    def live_requests() -> set[int]:
         gc.collect()
-        return {id(found) for found in gc.get_objects() if isinstance(found, AuthorizationRequest)}
+        return {id(item) for item in gc.get_objects() if isinstance(item, AuthorizationRequest)}
 
-    before = attempts()
-    async with running(None, browsing()) as world:
-        login = await by_browser(world)
-        assert attempts() - before
-        bring = {"code": code} if code is not None else {"error": "access_denied"}
-        world.logins.redirect(str(login["login_id"]), answer(login, **bring))
+    before = live_requests()
+    async with running(None, browser_account()) as world:
+        login = await begin_browser_login(world)
+        assert live_requests() - before
+        fields = {"code": code} if code is not None else {"error": "access_denied"}
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, **fields))
         with suppress(errors.Denied):
             await world.logins.result(str(login["login_id"]))
         await anyio.wait_all_tasks_blocked()
-        assert attempts() - before == set()
+        assert live_requests() - before == set()
         with nullcontext() if code is not None else pytest.raises(errors.Denied, match="access_denied"):
             assert (await world.logins.result(str(login["login_id"])))["state"] == "ready"
-        world.logins.redirect(str(login["login_id"]), answer(login, **bring))
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, **fields))
 
 
 async def test_an_id_token_without_the_nonce_is_rejected() -> None:
-    async with running(None, browsing()) as world:
-        login = await by_browser(world)
+    async with running(None, browser_account()) as world:
+        login = await begin_browser_login(world)
         world.provider.nonce = "of another login"
-        world.logins.redirect(str(login["login_id"]), answer(login, code="c"))
-        error = await failure(world, login)
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="c"))
+        error = await failure_of(world, login)
         assert isinstance(error, errors.ProviderError)
         assert "nonce" in error.message
         assert world.provider.revoked == []
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
 async def test_a_clock_that_is_59_s_off_is_tolerated() -> None:
-    for off in (-59, 59):
+    for offset in (-59, 59):
         async with running(logged_in=False) as world:
-            granted = granting(iat=NOON + off, exp=NOON + off + 60)
-            assert (await result(world, await by_device(world, granted)))["state"] == "ready"
+            response = response_with(iat=NOON + offset, exp=NOON + offset + 60)
+            assert (await result_of(world, await begin_device_login(world, response)))["state"] == "ready"
 
 
 async def test_switch_user_lets_another_user_replace_the_session() -> None:
     async with running() as world:
-        login = await by_device(world, granting(sub="auth0|bob", name="Bob"), switch_user=True)
-        assert (await result(world, login))["name"] == "Bob"
+        login = await begin_device_login(world, response_with(sub="auth0|bob", name="Bob"), switch_user=True)
+        assert (await result_of(world, login))["name"] == "Bob"
         assert world.provider.revoked == ["rt-2"]
 
 
 async def test_a_forged_signature_is_rejected() -> None:
     async with running() as world:
         world.signatures.reason = "the ID token's signature is wrong"
-        error = await failure(world, await by_device(world))
+        error = await failure_of(world, await begin_device_login(world))
         assert isinstance(error, errors.ProviderError)
         assert "signature" in error.message
         assert world.provider.revoked == []
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
-async def test_a_signature_that_can_not_be_checked_is_rejected() -> None:
+async def test_a_signature_that_cannot_be_checked_is_rejected() -> None:
     async with running() as world:
         world.signatures.error = SignatureCheckError("the worker hangs")
-        assert isinstance(await failure(world, await by_device(world)), errors.Unavailable)
+        assert isinstance(await failure_of(world, await begin_device_login(world)), errors.Unavailable)
         assert world.provider.revoked == []
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
 @pytest.mark.parametrize(
@@ -633,23 +635,23 @@ async def test_a_signature_that_can_not_be_checked_is_rejected() -> None:
 async def test_a_login_without_the_providers_keys_is_rejected(keys: Failure, code: str) -> None:
     async with running() as world:
         world.provider.key_set = keys
-        error = await failure(world, await by_device(world))
+        error = await failure_of(world, await begin_device_login(world))
         assert error.code == code
         assert world.provider.revoked == []
-        session_stays(world)
+        assert_session_unchanged(world)
 
 
 async def test_a_scope_without_openid_needs_no_id_token() -> None:
     async with running(None, account(scope="read:things"), logged_in=False) as world:
-        login = await by_device(world, token_response("at-9", subject=None))
-        record = await result(world, login)
+        login = await begin_device_login(world, token_response("at-9", subject=None))
+        record = await result_of(world, login)
         assert (record["state"], record["subject"]) == ("ready", None)
 
 
 async def test_a_defect_in_a_login_only_ends_that_login() -> None:
     async with running() as world:
         world.signatures.error = RuntimeError("canary")
-        error = await failure(world, await by_device(world))
+        error = await failure_of(world, await begin_device_login(world))
         assert isinstance(error, errors.Internal)
         assert "canary" not in error.message
         assert await world.token() == "at-2"

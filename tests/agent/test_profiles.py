@@ -1,4 +1,4 @@
-"""The users' profiles, with a fake provider and clock: how often it is requested, and the fallbacks."""
+"""Users' profiles, with a fake provider and clock: how often they are requested, and the fallbacks."""
 
 from dataclasses import replace
 

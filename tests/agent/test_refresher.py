@@ -1,4 +1,4 @@
-"""The refresher in a fake world whose clock jumps from event to event: hours pass in no time."""
+"""The refresher in a fake world, whose clock jumps from event to event."""
 
 import itertools
 import logging
@@ -28,7 +28,7 @@ async def test_a_day_of_tokens_is_refreshed_ahead_of_time_and_each_refresh_token
     async with running() as world:
         for _ in range(24 * 60):
             await anyio.sleep(60)
-            assert world.session.remaining(world.clock.now()) > 600  # a client never has to wait
+            assert world.session.remaining(world.clock.now()) > 600  # no client has to wait
         presented = world.provider.presented
         assert 28 <= len(presented) <= 40
         assert len(set(presented)) == len(presented)
@@ -59,7 +59,7 @@ async def test_many_clients_share_one_refresh() -> None:
 
 async def test_timers_and_clients_share_the_refresh_in_flight() -> None:
     async with running(FakeProvider(lifetime=100, delay=3)) as world:
-        await anyio.sleep(59)  # the timer's refresh is under way
+        await anyio.sleep(59)  # the timer's refresh is in flight
         await all_of(*[lambda: world.token(Demand(min_ttl=90)) for _ in range(10)])
         assert world.provider.presented == ["rt-1", "rt-2"]
 
@@ -108,8 +108,8 @@ async def test_a_failure_before_sending_is_left_to_the_backoff() -> None:
         assert world.provider.presented == ["rt-1", "rt-2"]
 
 
-async def test_a_refresh_that_is_refused_changes_nothing() -> None:
-    """Nor does it open a way around the provider's Retry-After, or around a person that it asks for."""
+async def test_a_refused_refresh_changes_nothing() -> None:
+    """A client can't bypass the provider's Retry-After, or its request for interaction."""
     async with running(FakeProvider(lifetime=60)) as world:
         for failure in (Busy("HTTP 429", 600), InteractionRequired("mfa_required")):
             world.provider.script = [failure] * 1000
@@ -120,7 +120,7 @@ async def test_a_refresh_that_is_refused_changes_nothing() -> None:
             await anyio.sleep(60)
 
 
-async def test_a_provider_slower_than_its_tokens_live_is_left_to_the_backoff() -> None:
+async def test_a_provider_slower_than_its_tokens_lifetime_is_left_to_the_backoff() -> None:
     async with running(FakeProvider(lifetime=5)) as world:
         world.provider.delay = 6
         before = len(world.provider.presented)
@@ -133,13 +133,13 @@ async def test_a_provider_slower_than_its_tokens_live_is_left_to_the_backoff() -
 
 
 @pytest.mark.parametrize("lifetime", [1, 2, 3])
-async def test_tokens_of_seconds_make_no_storm(lifetime: float) -> None:
+async def test_tokens_of_seconds_cause_no_storm(lifetime: float) -> None:
     async with running(FakeProvider(lifetime=lifetime)) as world:
         await anyio.sleep(600)
         assert len(world.provider.presented) <= 600 / 0.5 + 1
 
 
-async def test_a_wall_clock_set_back_makes_a_refresh_within_a_tick_and_no_burst() -> None:
+async def test_a_wall_clock_set_back_causes_one_refresh_within_a_tick() -> None:
     async with running() as world:
         await anyio.sleep(100)
         world.clock.wall -= 7200
@@ -151,7 +151,7 @@ async def test_a_wall_clock_set_back_makes_a_refresh_within_a_tick_and_no_burst(
         assert len(world.provider.presented) == 3
 
 
-async def test_an_outage_is_invisible_as_long_as_the_token_lives() -> None:
+async def test_an_outage_is_invisible_while_the_token_is_valid() -> None:
     async with running(FakeProvider(lifetime=300)) as world:
         world.provider.script = [Busy("HTTP 500")] * 1000
         served = 0
@@ -161,21 +161,21 @@ async def test_an_outage_is_invisible_as_long_as_the_token_lives() -> None:
             await anyio.sleep(1)
         assert served > 250
         await anyio.sleep(1.5)
-        with pytest.raises(errors.Unavailable) as refused:
+        with pytest.raises(errors.Unavailable) as raised:
             await world.token()
-        assert refused.value.retry_after is not None
-        assert 0 <= refused.value.retry_after <= 2
+        assert raised.value.retry_after is not None
+        assert 0 <= raised.value.retry_after <= 2
 
 
-async def test_after_an_outage_a_client_that_keeps_asking_is_served_within_three_seconds() -> None:
+async def test_after_an_outage_a_client_that_retries_is_served_within_three_seconds() -> None:
     async with running(FakeProvider(lifetime=60)) as world:
         world.provider.script = [Busy("HTTP 500")] * 10_000
         await anyio.sleep(600)
         world.provider.script.clear()
-        back = anyio.current_time()
+        start = anyio.current_time()
         while await all_of(world.token) == ["unavailable"]:  # noqa: ASYNC110 -- a client that keeps asking
             await anyio.sleep(0.1)
-        assert anyio.current_time() - back <= 3
+        assert anyio.current_time() - start <= 3
 
 
 async def test_after_an_outage_without_clients_the_session_is_back_within_the_cap() -> None:
@@ -212,8 +212,8 @@ async def test_retry_after_is_obeyed_by_timers_and_clients_and_not_by_a_person()
         await anyio.sleep(100)
         assert await all_of(world.token) == ["unavailable"]
         assert len(world.provider.presented) == 2
-        found = await world.refresher.refresh(world.session, RateLimit(), 15)
-        assert found.value == Secret("at-3")
+        token = await world.refresher.refresh(world.session, RateLimit(), 15)
+        assert token.value == Secret("at-3")
 
 
 async def test_a_resume_from_suspend_forgets_failures() -> None:
@@ -226,7 +226,7 @@ async def test_a_resume_from_suspend_forgets_failures() -> None:
         assert world.session.remaining(world.clock.now()) > 0
 
 
-async def test_after_a_resume_a_client_that_asks_need_not_wait_for_the_tick() -> None:
+async def test_after_a_resume_a_client_does_not_wait_for_the_tick() -> None:
     async with running(FakeProvider(lifetime=3600)) as world:
         await anyio.sleep(1)
         world.clock.suspended += 3600
@@ -241,7 +241,7 @@ async def test_a_backoff_ends_with_a_suspend() -> None:
         await all_of(lambda: world.token(world.session.demand_newer()))
         world.clock.suspended += 60
         await anyio.sleep(31)
-        assert len(world.provider.presented) == 2  # afresh: the token is good, and due by its age
+        assert len(world.provider.presented) == 2  # one new attempt: the token is valid, and due by its age
         assert world.session.reason is None
 
 
@@ -249,7 +249,7 @@ async def test_only_the_provider_can_end_a_session() -> None:
     async with running(FakeProvider(lifetime=100)) as world:
         world.provider.script = [InvalidGrant("invalid_grant")]
         await anyio.sleep(3600)
-        assert world.provider.presented == ["rt-1", "rt-2"]  # never again
+        assert world.provider.presented == ["rt-1", "rt-2"]  # no further attempt
         assert await all_of(world.token) == ["login_required"]
 
 
@@ -258,8 +258,8 @@ async def test_a_person_can_retry_what_needed_interaction() -> None:
         world.provider.script = [InteractionRequired("mfa_required")]
         await anyio.sleep(100)
         assert await all_of(world.token) == ["login_required"]
-        found = await world.refresher.refresh(world.session, RateLimit(), 15)
-        assert found.value == Secret("at-3")
+        token = await world.refresher.refresh(world.session, RateLimit(), 15)
+        assert token.value == Secret("at-3")
 
 
 async def test_a_misconfigured_account_is_retried_slowly_and_keeps_its_session() -> None:
@@ -310,7 +310,7 @@ async def test_a_defect_in_a_provider_only_affects_its_account(caplog: pytest.Lo
 # ---- the ends of sessions
 
 
-async def test_a_logout_is_at_once_and_revokes_the_token() -> None:
+async def test_a_logout_is_immediate_and_revokes_the_token() -> None:
     async with running() as world:
         assert await world.logins.log_out(world.session, revoke=True)
         assert world.provider.revoked == ["rt-2"]
@@ -331,12 +331,12 @@ async def test_a_logout_during_a_refresh_revokes_the_newest_token() -> None:
 async def test_a_client_that_waits_for_a_refresh_fails_at_once_on_logout() -> None:
     async with running() as world:
         world.provider.delay = 25
-        begun = anyio.current_time()
+        start = anyio.current_time()
         ends: list[object] = []
 
         async def wait() -> None:
             ends.extend(await all_of(lambda: world.token(world.session.demand_newer(), timeout=60)))
-            ends.append(anyio.current_time() - begun)
+            ends.append(anyio.current_time() - start)
 
         async def log_out() -> None:
             await world.logins.log_out(world.session, revoke=True)
@@ -396,7 +396,7 @@ async def test_the_tokens_of_a_changed_account_are_not_even_sent_to_be_revoked()
         assert world.provider.revoked == []
 
 
-async def test_an_ending_agent_lets_a_refresh_finish_and_starts_no_other() -> None:
+async def test_a_stopping_agent_lets_a_refresh_finish_and_starts_no_other() -> None:
     async with running(FakeProvider(lifetime=100)) as world:
         world.provider.delay = 5
         await anyio.sleep(58)
@@ -407,7 +407,7 @@ async def test_an_ending_agent_lets_a_refresh_finish_and_starts_no_other() -> No
         assert await all_of(lambda: world.token(world.session.demand_newer())) == ["unavailable"]
 
 
-async def test_an_ending_agent_waits_ten_seconds_at_most() -> None:
+async def test_a_stopping_agent_waits_ten_seconds_at_most() -> None:
     async with running(FakeProvider(lifetime=100)) as world:
         world.provider.delay = 1000
         await anyio.sleep(58)
@@ -434,7 +434,7 @@ async def test_an_import_is_checked_by_a_refresh() -> None:
         (Misconfigured("invalid_client"), "misconfigured"),
     ],
 )
-async def test_an_import_that_fails_leaves_the_session_that_was_there(outcome: InvalidGrant, code: str) -> None:
+async def test_a_failed_import_leaves_the_old_session(outcome: InvalidGrant, code: str) -> None:
     async with running() as world:
         world.provider.script = [outcome]
         assert await all_of(lambda: world.log_in("rt-other")) == [code]
@@ -485,7 +485,7 @@ async def test_a_refresh_token_is_in_one_request_at_a_time() -> None:
         assert world.provider.most_in_flight == 1
 
 
-async def test_a_refresh_token_of_an_account_that_vanished_is_still_held() -> None:
+async def test_a_removed_account_still_holds_its_refresh_token() -> None:
     async with running() as world:
         world.table.configure(config(account("other")))
         other = world.table.session("other")
@@ -550,7 +550,7 @@ async def test_a_refresh_that_finishes_after_another_users_import_is_revoked(
 
 
 async def test_watchers_are_notified_of_every_change_and_of_an_expiry() -> None:
-    seen: list[tuple[object, object]] = []
+    states: list[tuple[object, object]] = []
 
     class Watcher:
         def __init__(self, table: Table) -> None:
@@ -559,14 +559,14 @@ async def test_watchers_are_notified_of_every_change_and_of_an_expiry() -> None:
         def changed(self, account: str) -> None:
             record = self.table.record(account)
             assert record is not None
-            seen.append((record["state"], record["renewal"]))
+            states.append((record["state"], record["renewal"]))
 
     async with running(FakeProvider(lifetime=100)) as world:
         world.table.watch(Watcher(world.table))
         world.provider.script = [Busy("HTTP 500", 200)]
         await anyio.sleep(150)
         world.table.configure(config(account("other")))
-    assert seen == [
+    assert states == [
         ("ready", "running"),
         ("ready", "retrying"),
         ("expired", "retrying"),

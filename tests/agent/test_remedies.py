@@ -1,4 +1,4 @@
-"""Every remedy: the command line accepts each of their commands."""
+"""Remedies: the command line accepts each of their commands."""
 
 import ast
 import inspect
@@ -108,7 +108,7 @@ def examples(name: str) -> tuple[Remedy, ...]:
     return (result,) if isinstance(result, Remedy) else result
 
 
-def accepts(words: list[str]) -> None:
+def check_command(words: list[str]) -> None:
     """Let the command line parse a command without running it; raise what it would reject it with."""
     if words[0] in light.COMMANDS:  # click passes their arguments on unparsed
         light.module(words[0]).COMMAND.parse(words[1:])
@@ -147,7 +147,7 @@ def test_the_command_line_accepts_every_command_of_a_remedy(name: str) -> None:
             continue
         program, *rest = words
         if program == "auth-agent":
-            accepts(rest)
+            check_command(rest)
         else:
             assert OTHER_PROGRAMS[program](rest), remedy
 
@@ -160,7 +160,7 @@ def test_the_check_detects_a_command_that_the_command_line_rejects() -> None:
         ["reload", "work"],
     ):
         with pytest.raises(Exception, match=r"No such|unexpected"):
-            accepts(words)
+            check_command(words)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -191,8 +191,8 @@ def test_a_login_with_additional_scopes_keeps_those_of_the_account() -> None:
 
 
 def test_a_remedy_of_a_management_login_has_the_managed_account() -> None:
-    again = remedies.log_in_for("work", remedies.try_again("work.users"))
-    assert again.command == ("auth-agent", "login", "work.users", "--management-for", "work")
+    remedy = remedies.log_in_for("work", remedies.try_again("work.users"))
+    assert remedy.command == ("auth-agent", "login", "work.users", "--management-for", "work")
     for other in (remedies.restart(), remedies.another_socket()):
         assert remedies.log_in_for("work", other) == other
 
@@ -210,7 +210,7 @@ def test_remedies_are_created_in_one_module_of_the_agent_and_one_of_the_client()
 
 
 # These may have a command in a string: help, usage, and starting the agent.
-_TEACHING = {"cli", "completion"}
+_MAY_CONTAIN_COMMANDS = {"cli", "completion"}
 
 
 def strings(path: Path) -> set[str]:
@@ -230,7 +230,7 @@ def strings(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in PRODUCT if path.parent.name not in _TEACHING], ids=lambda path: path.stem
+    "path", [path for path in PRODUCT if path.parent.name not in _MAY_CONTAIN_COMMANDS], ids=lambda path: path.stem
 )
 def test_no_string_outside_the_command_line_contains_a_command(path: Path) -> None:
     commands = {f"auth-agent {name}" for name in cli.list_commands(click.Context(cli, **cli.context_settings))}

@@ -94,16 +94,16 @@ def test_client_credentials_have_the_parameter_audience_at_every_provider(is_aut
 
 
 @pytest.mark.parametrize(
-    "request",
+    "token_request",
     [
         refresh_request(Secret("s3cret")),
         code_request(Secret("s3cret"), "http://127.0.0.1/", Secret("s3cret")),
         device_request(Secret("s3cret")),
     ],
 )
-def test_the_repr_of_a_request_contains_no_secret(request: TokenRequest) -> None:
-    assert "s3cret" not in repr(request)
-    assert {secret.reveal() for secret in request.secrets.values()} == {"s3cret"}
+def test_the_repr_of_a_request_contains_no_secret(token_request: TokenRequest) -> None:
+    assert "s3cret" not in repr(token_request)
+    assert {secret.reveal() for secret in token_request.secrets.values()} == {"s3cret"}
 
 
 def test_a_revocation_has_a_token_type_hint() -> None:

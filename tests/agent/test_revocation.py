@@ -1,4 +1,4 @@
-"""What a revocation may end besides: the rule, and that whatever revokes asks it at that moment."""
+"""Which other sessions a revocation may end, and that every revocation checks it when it is sent."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -23,12 +23,12 @@ from tests.agent.world import ALICE, CLIENT, ISSUER, FakeProvider, account, conf
 pytestmark = pytest.mark.anyio
 
 BOB = "auth0|bob"
-ALICES = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), None)
-BOBS = replace(ALICES, subject=BOB)
-NOBODYS = replace(ALICES, subject=None)
-DEAD = replace(ALICES, refresh_token=None)
-ELSEWHERE = replace(ALICES, issuer="https://other.example/")
-ANOTHER_CLIENT = replace(ALICES, client_id="another")
+OF_ALICE = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt"), None)
+OF_BOB = replace(OF_ALICE, subject=BOB)
+OF_NOBODY = replace(OF_ALICE, subject=None)
+WITHOUT_REFRESH_TOKEN = replace(OF_ALICE, refresh_token=None)
+OF_ANOTHER_ISSUER = replace(OF_ALICE, issuer="https://other.example/")
+OF_ANOTHER_CLIENT = replace(OF_ALICE, client_id="another")
 
 
 @pytest.fixture
@@ -43,33 +43,33 @@ def active(credentials: Credentials) -> Active:
 # ---- the rule
 
 ENDS = [
-    (active(ALICES), ALICES, True),
-    (active(replace(ALICES, refresh_token=Secret("another"))), ALICES, True),
-    (active(DEAD), ALICES, True),  # its access token is good, perhaps
-    (active(BOBS), ALICES, False),
-    (active(NOBODYS), ALICES, True),
-    (active(ALICES), NOBODYS, True),
-    (active(NOBODYS), NOBODYS, True),
-    (active(ELSEWHERE), ALICES, False),
-    (active(ANOTHER_CLIENT), ALICES, False),
-    (active(replace(ALICES, issuer=ISSUER.rstrip("/"))), ALICES, True),
-    (active(replace(ALICES, audience="https://api.example")), ALICES, True),
-    (LoginRequired("mfa_required", ALICES), ALICES, True),  # its refresh token is good, perhaps
-    (LoginRequired("invalid_grant", DEAD), ALICES, False),
-    (LoginRequired("another_user", ALICES, quarantined=True), ALICES, False),
-    (LoginRequired("mfa_required", BOBS), ALICES, False),
-    (LoggedOut(), ALICES, False),
-    (LoggedOut(), NOBODYS, False),
-    (Locked("unread"), ALICES, True),
-    (Locked("unread"), NOBODYS, True),
-    (Locked("unread"), replace(ALICES, issuer=ISSUER.rstrip("/")), True),
-    (Locked("unread"), ELSEWHERE, False),
-    (Locked("unread"), ANOTHER_CLIENT, False),
+    (active(OF_ALICE), OF_ALICE, True),
+    (active(replace(OF_ALICE, refresh_token=Secret("another"))), OF_ALICE, True),
+    (active(WITHOUT_REFRESH_TOKEN), OF_ALICE, True),  # its access token may be valid
+    (active(OF_BOB), OF_ALICE, False),
+    (active(OF_NOBODY), OF_ALICE, True),
+    (active(OF_ALICE), OF_NOBODY, True),
+    (active(OF_NOBODY), OF_NOBODY, True),
+    (active(OF_ANOTHER_ISSUER), OF_ALICE, False),
+    (active(OF_ANOTHER_CLIENT), OF_ALICE, False),
+    (active(replace(OF_ALICE, issuer=ISSUER.rstrip("/"))), OF_ALICE, True),
+    (active(replace(OF_ALICE, audience="https://api.example")), OF_ALICE, True),
+    (LoginRequired("mfa_required", OF_ALICE), OF_ALICE, True),  # its refresh token may be valid
+    (LoginRequired("invalid_grant", WITHOUT_REFRESH_TOKEN), OF_ALICE, False),
+    (LoginRequired("another_user", OF_ALICE, quarantined=True), OF_ALICE, False),
+    (LoginRequired("mfa_required", OF_BOB), OF_ALICE, False),
+    (LoggedOut(), OF_ALICE, False),
+    (LoggedOut(), OF_NOBODY, False),
+    (Locked("unread"), OF_ALICE, True),
+    (Locked("unread"), OF_NOBODY, True),
+    (Locked("unread"), replace(OF_ALICE, issuer=ISSUER.rstrip("/")), True),
+    (Locked("unread"), OF_ANOTHER_ISSUER, False),
+    (Locked("unread"), OF_ANOTHER_CLIENT, False),
 ]
 
 
 @pytest.mark.parametrize(("state", "revoked", "ends"), ENDS)
-def test_a_session_may_end_with_what_is_of_its_client_and_may_be_of_its_user(
+def test_a_revocation_may_end_a_session_of_the_same_client_and_possibly_the_same_user(
     state: State, revoked: Credentials, ends: bool
 ) -> None:
     session = Session(account(), 0.5)
@@ -77,27 +77,27 @@ def test_a_session_may_end_with_what_is_of_its_client_and_may_be_of_its_user(
     assert may_end_with(session, revoked) is ends
 
 
-def test_a_session_is_of_the_client_that_it_came_from_whatever_the_configuration_says_now() -> None:
+def test_a_session_belongs_to_the_client_of_its_login_not_to_the_configured_one() -> None:
     session = Session(account(issuer="https://other.example/"), 0.5)
-    session.state = active(ALICES)
-    assert may_end_with(session, ALICES)
-    assert not may_end_with(session, ELSEWHERE)
+    session.state = active(OF_ALICE)
+    assert may_end_with(session, OF_ALICE)
+    assert not may_end_with(session, OF_ANOTHER_ISSUER)
 
 
 @pytest.mark.parametrize(
-    ("revoked", "ends"), [(ALICES, True), (NOBODYS, True), (ELSEWHERE, False), (ANOTHER_CLIENT, False)]
+    ("revoked", "ends"), [(OF_ALICE, True), (OF_NOBODY, True), (OF_ANOTHER_ISSUER, False), (OF_ANOTHER_CLIENT, False)]
 )
-def test_a_login_on_its_way_may_end_with_what_is_of_its_client(revoked: Credentials, ends: bool) -> None:
+def test_a_revocation_may_end_a_pending_login_of_the_same_client(revoked: Credentials, ends: bool) -> None:
     session = Session(account(), 0.5)
     assert Arrival(session, session.epoch, account()).may_end_with(revoked) is ends
     assert not Arrival(session, session.epoch, account(), lambda: False).may_end_with(revoked)
 
 
-def test_a_login_that_a_logout_has_refused_already_has_nothing_to_lose() -> None:
+def test_a_revocation_cannot_end_a_login_that_a_logout_has_superseded() -> None:
     session = Session(account(), 0.5)
     arrival = Arrival(session, session.epoch, account())
     session.log_out()
-    assert not arrival.may_end_with(ALICES)
+    assert not arrival.may_end_with(OF_ALICE)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_a_revocation_that_was_sent_has_no_reason() -> None:
     assert [Revocation(revoked=revoked).reason for revoked in (True, False)] == [None, None]
 
 
-# ---- whatever revokes
+# ---- revocations
 
 
 @asynccontextmanager
-async def two_of_one_user() -> AsyncGenerator[World]:
+async def two_sessions_of_one_user() -> AsyncGenerator[World]:
     """The accounts `work` (rt-2) and `home` (rt-h), both Alice's."""
     async with running(None, account(), account("home")) as world:
         world.provider.script = [token_response("at-h", refresh_token="rt-h")]
@@ -130,7 +130,7 @@ async def two_of_one_user() -> AsyncGenerator[World]:
 
 
 class Unreachable(FakeProvider):
-    """A provider on a network that swallows what is sent: each look-up takes as long as one may."""
+    """A provider on a network that drops packets: each look-up takes as long as the time-out."""
 
     look_ups = 0
 
@@ -139,21 +139,21 @@ class Unreachable(FakeProvider):
         await anyio.sleep(REQUEST_TIMEOUT)
         return Unsent("no answer")
 
-    async def revoke(self, client: Client, refresh_token: Secret) -> bool:  # as `HttpProvider` does it
+    async def revoke(self, client: Client, refresh_token: Secret) -> bool:  # as `HttpProvider` does
         return not isinstance(await self.discover(), Failure) and await super().revoke(client, refresh_token)
 
 
-async def test_a_provider_that_can_not_be_reached_is_looked_for_once_by_a_revocation() -> None:
+async def test_an_unreachable_provider_is_looked_up_once_for_a_revocation() -> None:
     async with running() as world:
         world.provider = provider = Unreachable()
-        out = await world.logins.log_out(world.session, revoke=True)
-        assert (out.revoked, out.reason) == (False, None)
-        assert provider.look_ups == 1  # a client waits 60 s for its logout, and for the logout's page besides
+        result = await world.logins.log_out(world.session, revoke=True)
+        assert (result.revoked, result.reason) == (False, None)
+        assert provider.look_ups == 1  # a client waits 60 s for its logout and for the URL of the logout page
         assert provider.revoked == []
 
 
-async def test_of_two_sessions_of_one_user_the_first_that_logs_out_is_forgotten_and_the_last_is_revoked() -> None:
-    async with two_of_one_user() as world:
+async def test_of_two_sessions_of_one_user_only_the_last_logout_revokes() -> None:
+    async with two_sessions_of_one_user() as world:
         first = await world.logins.log_out(world.session, revoke=True)
         assert (first.revoked, first.shared_with) == (False, ("home",))
         assert world.session.credentials is None
@@ -164,13 +164,13 @@ async def test_of_two_sessions_of_one_user_the_first_that_logs_out_is_forgotten_
 
 
 async def test_a_logout_may_revoke_a_shared_grant() -> None:
-    async with two_of_one_user() as world:
+    async with two_sessions_of_one_user() as world:
         assert await world.logins.log_out(world.session, revoke=True, shared=True)
         assert world.provider.revoked == ["rt-2"]
 
 
 async def test_a_logout_that_keeps_the_providers_session_gives_no_other_reason() -> None:
-    async with two_of_one_user() as world:
+    async with two_sessions_of_one_user() as world:
         assert await world.logins.log_out(world.session, revoke=False) == Revocation()
         assert await world.logins.log_out(world.table.session("home"), revoke=False, shared=True) == Revocation()
         assert world.provider.revoked == []
@@ -178,70 +178,70 @@ async def test_a_logout_that_keeps_the_providers_session_gives_no_other_reason()
 
 @pytest.mark.parametrize(("shared", "revoked"), [(False, []), (True, ["rt-3"])])
 @pytest.mark.parametrize("delay", [5, 25])
-async def test_what_a_refresh_brings_after_a_logout_is_treated_as_the_logout_wanted(
+async def test_tokens_that_arrive_after_a_logout_are_revoked_by_the_logouts_rule(
     shared: bool, revoked: list[str], delay: float
 ) -> None:
-    async with two_of_one_user() as world:
+    async with two_sessions_of_one_user() as world:
         world.provider.delay = delay
         world.provider.script = [token_response("at-3", refresh_token="rt-3")]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(all_of, lambda: world.token(world.session.demand_newer()))
             await anyio.sleep(1)
-            begun = anyio.current_time()
-            out = await world.logins.log_out(world.session, revoke=True, shared=shared)
-            assert anyio.current_time() - begun == pytest.approx(min(delay - 1, 10))
-            assert out.shared_with == (() if shared else ("home",))
+            start = anyio.current_time()
+            result = await world.logins.log_out(world.session, revoke=True, shared=shared)
+            assert anyio.current_time() - start == pytest.approx(min(delay - 1, 10))
+            assert result.shared_with == (() if shared else ("home",))
         await anyio.sleep(30)
-        # One that took longer than the logout waited: what there was went first.
+        # A refresh that took longer than the logout waited: the old token was revoked first.
         assert world.provider.revoked == (["rt-2"] if shared and delay > 10 else []) + revoked
 
 
-async def test_a_session_whose_account_vanished_is_spared_too() -> None:
-    async with two_of_one_user() as world:
+async def test_a_session_of_a_removed_account_prevents_a_revocation() -> None:
+    async with two_sessions_of_one_user() as world:
         world.table.configure(config(account()))
-        out = await world.logins.log_out(world.session, revoke=True)
-        assert (out.revoked, out.shared_with) == (False, ("home",))
+        result = await world.logins.log_out(world.session, revoke=True)
+        assert (result.revoked, result.shared_with) == (False, ("home",))
 
 
-async def test_a_login_of_the_same_client_that_is_being_proved_is_spared() -> None:
+async def test_a_pending_login_of_the_same_client_prevents_a_revocation() -> None:
     async with running(None, account(), account("home")) as world:
-        at_home = world.table.session("home")
+        home = world.table.session("home")
         world.provider.delay = 5
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: world.log_in("rt-2b", name="home"))
             world.provider.script = [token_response("at-h", refresh_token="rt-h", subject=BOB)]
             await anyio.sleep(1)
-            out = await world.logins.log_out(world.session, revoke=True)
-            assert (out.revoked, out.shared_with) == (False, ("home",))
-        assert at_home.credentials is not None
+            result = await world.logins.log_out(world.session, revoke=True)
+            assert (result.revoked, result.shared_with) == (False, ("home",))
+        assert home.credentials is not None
         assert world.table.arrivals == set()
-        # It is Bob's, as is known now.
-        assert world.table.may_end_with(ALICES) == ()
+        # By now it is known to be Bob's.
+        assert world.table.may_end_with(OF_ALICE) == ()
 
 
-async def test_of_two_logins_that_are_refused_at_once_the_last_is_revoked() -> None:
-    def refused(number: int) -> TokenResponse:
+async def test_of_two_logins_that_fail_together_the_last_is_revoked() -> None:
+    def invalid_response(number: int) -> TokenResponse:
         return token_response(None, refresh_token=f"rt-{number}x")
 
     async with running(None, account(), account("home"), logged_in=False) as world:
         world.provider.delay = 5
-        world.provider.script = [refused(1), refused(2)]
+        world.provider.script = [invalid_response(1), invalid_response(2)]
 
-        async def second() -> dict[str, object]:
+        async def log_in_later() -> dict[str, object]:
             await anyio.sleep(1)
             return await world.log_in("rt-b", name="home")
 
-        assert await all_of(lambda: world.log_in("rt-a"), second) == ["unavailable", "unavailable"]
+        assert await all_of(lambda: world.log_in("rt-a"), log_in_later) == ["unavailable", "unavailable"]
         assert world.provider.revoked == ["rt-2x"]
 
 
-async def test_a_session_that_comes_while_the_provider_is_looked_up_is_spared() -> None:
+async def test_a_session_created_during_the_look_up_prevents_a_revocation() -> None:
     async with running(None, account(), account("home")) as world:
         world.provider.preparation = 5
-        out: list[Revocation] = []
+        results: list[Revocation] = []
 
         async def log_out() -> None:
-            out.append(await world.logins.log_out(world.session, revoke=True))
+            results.append(await world.logins.log_out(world.session, revoke=True))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(log_out)
@@ -249,13 +249,13 @@ async def test_a_session_that_comes_while_the_provider_is_looked_up_is_spared() 
             world.provider.preparation = 0
             world.provider.script = [token_response("at-h", refresh_token="rt-h")]
             await world.log_in("rt-home", name="home")
-        assert out == [Revocation(revoked=False, shared_with=("home",))]
+        assert results == [Revocation(revoked=False, shared_with=("home",))]
         assert world.provider.revoked == []
 
 
 async def test_another_users_session_that_is_replaced_is_revoked_unless_that_user_has_another() -> None:
     for others in (False, True):
-        async with two_of_one_user() as world:
+        async with two_sessions_of_one_user() as world:
             if not others:
                 await world.logins.log_out(world.table.session("home"), revoke=False)
             world.provider.script = [token_response("at-b", refresh_token="rt-b", subject=BOB)]

@@ -1,4 +1,4 @@
-"""The state directory: this user's alone, and each note in it the old one or the new one."""
+"""The state directory: for this user only, and each note in it is written atomically."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ def test_the_state_directory_is_where_the_platform_keeps_state(monkeypatch: pyte
     assert state_path().name == "auth-agent"
 
 
-def test_the_directory_is_created_for_this_user_alone(tmp_path: Path) -> None:
+def test_the_directory_is_created_for_this_user_only(tmp_path: Path) -> None:
     directory = tmp_path / "state" / "auth-agent"
     prepare(directory)
     prepare(directory)
@@ -38,7 +38,7 @@ def test_another_users_directory_is_refused(tmp_path: Path, monkeypatch: pytest.
         prepare(tmp_path)
 
 
-def test_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartupError, match=str(tmp_path / "file")) as caught:
         prepare(tmp_path / "file")
@@ -47,17 +47,17 @@ def test_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
         prepare(tmp_path / "file" / "below")
 
 
-def test_there_is_no_note_where_none_was_written(tmp_path: Path) -> None:
+def test_a_missing_note_is_none(tmp_path: Path) -> None:
     assert read_note(tmp_path / "note") is None
     assert read_note(tmp_path / "no directory" / "note") is None
 
 
-def test_a_note_that_can_not_be_read_is_not_a_missing_one(tmp_path: Path) -> None:
+def test_an_unreadable_note_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         read_note(tmp_path)
 
 
-def test_a_note_is_read_as_it_was_written_and_is_this_users_alone(tmp_path: Path) -> None:
+def test_a_note_is_read_unchanged_and_for_this_user_only(tmp_path: Path) -> None:
     for text in ("first, and longer", "sécond"):
         write_note(tmp_path / "note", text)
         assert read_note(tmp_path / "note") == text
@@ -92,7 +92,7 @@ def test_a_write_that_fails_leaves_the_old_note_and_no_other_file(
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["note"]
 
 
-def test_a_symbolic_link_beside_is_not_written_through(tmp_path: Path) -> None:
+def test_a_symbolic_link_in_place_of_the_new_file_is_not_followed(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
     (tmp_path / "note.new").symlink_to(precious)

@@ -1,4 +1,4 @@
-"""The live sessions: which one is meant, what a new configuration does to them, and who is told."""
+"""The table of sessions: looking them up, a new configuration, and notifications."""
 
 from pathlib import Path
 from types import MappingProxyType
@@ -26,18 +26,18 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def table(clock: FakeClock) -> Table:
-    """The accounts `work` and `home`, neither the default, nobody logged in."""
+    """Return a table of the accounts `work` and `home`: neither is the default or logged in."""
     return Table(config(WORK, HOME), clock, chance=lambda: 0.0)
 
 
 class Listener:
-    """Who watches, and writes down what it is told."""
+    """A watcher that records its notifications."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.notifications: list[str] = []
 
     def changed(self, account: str) -> None:
-        self.heard.append(account)
+        self.notifications.append(account)
 
 
 def no_accounts() -> Config:
@@ -59,10 +59,10 @@ def fail(session: Session, clock: FakeClock, failure: Misconfigured | InvalidGra
 
 
 def names(records: list[dict[str, object]]) -> list[object]:
-    return [one["account"] for one in records]
+    return [record["account"] for record in records]
 
 
-# ---- which account
+# ---- looking up an account
 
 
 def test_an_account_is_found_by_its_name(table: Table) -> None:
@@ -79,7 +79,7 @@ def test_the_only_account_is_the_default(clock: FakeClock) -> None:
     assert Table(config(WORK), clock).session(None).account == WORK
 
 
-def test_among_several_accounts_without_a_default_one_has_to_be_named(table: Table) -> None:
+def test_among_several_accounts_without_a_default_a_name_is_required(table: Table) -> None:
     with pytest.raises(errors.InvalidRequest) as caught:
         table.session(None)
     assert caught.value.parameter == "account"
@@ -121,13 +121,13 @@ def test_the_error_without_any_account_names_the_configuration_file(clock: FakeC
 # ---- records
 
 
-def test_all_records_come_in_the_configurations_order(table: Table) -> None:
+def test_all_records_are_in_the_configurations_order(table: Table) -> None:
     assert names(table.records()) == ["work", "home"]
     table.configure(config(HOME, WORK))
     assert names(table.records()) == ["home", "work"]
 
 
-def test_records_by_names_come_once_each_and_as_they_were_asked_for(table: Table) -> None:
+def test_records_by_name_are_returned_once_each_in_the_requested_order(table: Table) -> None:
     assert names(table.records(["home", "work", "home"])) == ["home", "work"]
 
 
@@ -145,7 +145,7 @@ def test_a_record_has_the_present_time(table: Table, clock: FakeClock) -> None:
     assert [one["state"] for one in table.records(["work"])] == ["expired"]
 
 
-# ---- who holds a refresh token
+# ---- the holder of a refresh token
 
 
 def test_the_holder_of_a_refresh_token_is_known_by_it(table: Table) -> None:
@@ -156,7 +156,7 @@ def test_the_holder_of_a_refresh_token_is_known_by_it(table: Table) -> None:
     assert table.holder(Secret("rt-other")) is None
 
 
-def test_a_removed_account_holds_its_refresh_token_still(table: Table) -> None:
+def test_a_removed_account_still_holds_its_refresh_token(table: Table) -> None:
     log_in(table, "work", "rt-work")
     table.configure(config(HOME))
     assert table.holder(Secret("rt-work")) == "work"
@@ -182,7 +182,7 @@ def test_the_same_configuration_again_changes_nothing(table: Table) -> None:
     table.watch(listener)
     assert table.configure(config(account("work"), account("home"))) == NOTHING
     assert table.sessions["work"] is session
-    assert (session.revision, listener.heard) == (revision, [])
+    assert (session.revision, listener.notifications) == (revision, [])
 
 
 def test_configure_returns_the_added_changed_and_removed_accounts(table: Table) -> None:
@@ -190,7 +190,7 @@ def test_configure_returns_the_added_changed_and_removed_accounts(table: Table) 
     table.watch(listener)
     new = config(account("work", scope="openid"), account("school"))
     assert table.configure(new) == {"added": ["school"], "changed": ["work"], "removed": ["home"]}
-    assert listener.heard == ["school", "work", "home"]
+    assert listener.notifications == ["school", "work", "home"]
     assert table.config is new
     assert list(table.sessions) == ["work", "school"]
 
@@ -230,7 +230,7 @@ def test_a_removed_account_is_suspended_and_not_found(table: Table) -> None:
     assert names(table.records(["work", "home"])) == ["home"]
 
 
-def test_the_record_of_a_removed_account_says_that_it_was(table: Table) -> None:
+def test_the_record_of_a_removed_account_has_that_reason(table: Table) -> None:
     log_in(table, "work")
     table.configure(config(HOME))
     found = table.record("work")
@@ -238,7 +238,7 @@ def test_the_record_of_a_removed_account_says_that_it_was(table: Table) -> None:
     assert (found["account"], found["state"], found["reason"]) == ("work", "login_required", "account_removed")
 
 
-def test_an_account_that_comes_back_has_its_session_again(table: Table) -> None:
+def test_a_restored_account_has_its_session_again(table: Table) -> None:
     session = log_in(table, "work")
     epoch = session.epoch
     table.configure(config(HOME))
@@ -250,7 +250,7 @@ def test_an_account_that_comes_back_has_its_session_again(table: Table) -> None:
     assert [one["state"] for one in table.records(["work"])] == ["ready"]
 
 
-def test_an_account_that_comes_back_as_another_clients_is_not_served(table: Table) -> None:
+def test_a_restored_account_with_another_client_is_not_served(table: Table) -> None:
     session = log_in(table, "work")
     table.configure(config(HOME))
     table.configure(config(account("work", client_id="other"), HOME))
@@ -269,7 +269,7 @@ def test_a_failing_session_forgets_its_failures_when_its_account_returns_changed
     assert session.state.refresh == Idle()
 
 
-def test_all_accounts_may_go_and_come_back(table: Table) -> None:
+def test_all_accounts_may_be_removed_and_restored(table: Table) -> None:
     sessions = dict(table.sessions)
     assert table.configure(no_accounts()) == {**NOTHING, "removed": ["work", "home"]}
     assert table.sessions == {}
@@ -278,7 +278,7 @@ def test_all_accounts_may_go_and_come_back(table: Table) -> None:
     assert table.sessions == sessions
 
 
-# ---- who watches
+# ---- watchers
 
 
 def test_a_watcher_that_registers_twice_is_notified_once(table: Table) -> None:
@@ -287,7 +287,7 @@ def test_a_watcher_that_registers_twice_is_notified_once(table: Table) -> None:
     table.watch(one)
     table.watch(other)
     table.publish("work")
-    assert (one.heard, other.heard) == (["work"], ["work"])
+    assert (one.notifications, other.notifications) == (["work"], ["work"])
 
 
 def test_a_watcher_that_left_is_not_notified(table: Table) -> None:
@@ -297,7 +297,7 @@ def test_a_watcher_that_left_is_not_notified(table: Table) -> None:
     table.unwatch(one)
     table.unwatch(one)
     table.publish("work")
-    assert (one.heard, other.heard) == ([], ["work"])
+    assert (one.notifications, other.notifications) == ([], ["work"])
 
 
 def test_a_watcher_may_leave_while_it_is_notified(table: Table) -> None:
@@ -311,10 +311,10 @@ def test_a_watcher_may_leave_while_it_is_notified(table: Table) -> None:
     table.watch(other)
     table.publish("work")
     table.publish("home")
-    assert (leaver.heard, other.heard) == (["work"], ["work", "home"])
+    assert (leaver.notifications, other.notifications) == (["work"], ["work", "home"])
 
 
-# ---- what changes by time alone
+# ---- expiries
 
 
 def test_an_expiry_is_published_once_and_with_a_new_revision(table: Table, clock: FakeClock) -> None:
@@ -324,7 +324,7 @@ def test_an_expiry_is_published_once_and_with_a_new_revision(table: Table, clock
     clock.advance(LIFETIME)
     table.publish_expiries()
     table.publish_expiries()
-    assert (listener.heard, session.revision) == (["work"], revision + 1)
+    assert (listener.notifications, session.revision) == (["work"], revision + 1)
 
 
 def test_nothing_is_published_while_no_state_changes(table: Table, clock: FakeClock) -> None:
@@ -334,17 +334,17 @@ def test_nothing_is_published_while_no_state_changes(table: Table, clock: FakeCl
     for _ in range(3):
         clock.advance(LIFETIME / 4)
         table.publish_expiries()
-    assert (listener.heard, session.revision) == ([], revision)
+    assert (listener.notifications, session.revision) == ([], revision)
 
 
-def test_what_was_published_by_a_change_is_not_published_again_by_time(table: Table, clock: FakeClock) -> None:
+def test_an_expiry_published_with_a_change_is_not_published_again(table: Table, clock: FakeClock) -> None:
     log_in(table, "work")
     listener = Listener()
     table.watch(listener)
     clock.advance(LIFETIME)
     table.publish("work")
     table.publish_expiries()
-    assert listener.heard == ["work"]
+    assert listener.notifications == ["work"]
 
 
 def test_a_clock_set_back_and_forth_is_published_both_times(table: Table, clock: FakeClock) -> None:
@@ -357,7 +357,7 @@ def test_a_clock_set_back_and_forth_is_published_both_times(table: Table, clock:
     clock.wall += 7200
     table.publish_expiries()
     assert [one["state"] for one in table.records(["work"])] == ["ready"]
-    assert listener.heard == ["work", "work"]
+    assert listener.notifications == ["work", "work"]
 
 
 def test_a_removed_account_does_not_expire(table: Table, clock: FakeClock) -> None:
@@ -367,10 +367,10 @@ def test_a_removed_account_does_not_expire(table: Table, clock: FakeClock) -> No
     table.watch(listener)
     clock.advance(LIFETIME)
     table.publish_expiries()
-    assert listener.heard == []
+    assert listener.notifications == []
 
 
-# ---- what a store has to tell first
+# ---- sessions that are not read yet
 
 
 @pytest.fixture
@@ -378,14 +378,14 @@ def unread(clock: FakeClock) -> Table:
     return Table(config(WORK, HOME), clock, chance=lambda: 0.0, unread="not read yet")
 
 
-def test_a_session_that_is_not_read_yet_is_locked_with_the_reason(unread: Table) -> None:
+def test_a_session_that_is_not_read_yet_is_locked_with_that_reason(unread: Table) -> None:
     assert [one.account.name for one in unread.locked()] == ["work", "home"]
     assert [(one["state"], one["renewal"], one["reason"]) for one in unread.records()] == [
         ("locked", "none", "not read yet")
     ] * 2
 
 
-def test_an_account_that_is_added_is_locked_and_one_that_comes_back_is_as_it_was(unread: Table) -> None:
+def test_an_added_account_is_locked_and_a_restored_one_keeps_its_state(unread: Table) -> None:
     unread.sessions["work"].state = LoggedOut()
     unread.configure(config(HOME))
     unread.configure(config(HOME, WORK, account("third")))

@@ -1,4 +1,4 @@
-"""What a change of metadata comes to, and whether it is in force."""
+"""Changes of metadata: the replacement, and whether a change was applied."""
 
 from typing import Any
 
@@ -16,20 +16,20 @@ MAPS = st.dictionaries(st.text(max_size=2), JSON, max_size=4)
 VALUES = st.dictionaries(st.text(max_size=2), JSON.filter(lambda value: value is not None), max_size=4)
 
 
-def merged(before: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
-    """As Auth0 does it."""
+def merge(before: dict[str, object], changes: dict[str, object]) -> dict[str, object]:
+    """Merge a change as Auth0 does."""
     return {name: value for name, value in {**before, **changes}.items() if value is not None}
 
 
 @given(VALUES, MAPS)
-def test_a_merged_change_is_in_force(before: dict[str, object], changes: dict[str, object]) -> None:
-    assert is_applied(merged(before, changes), changes, clear=False)
+def test_a_merged_change_is_applied(before: dict[str, object], changes: dict[str, object]) -> None:
+    assert is_applied(merge(before, changes), changes, clear=False)
 
 
 @given(VALUES, MAPS)
-def test_a_replacement_leaves_nothing_else(before: dict[str, object], wanted: dict[str, object]) -> None:
-    after = merged(before, replacement(before, wanted))
-    assert after == merged({}, wanted)
+def test_a_replacement_leaves_only_its_members(before: dict[str, object], wanted: dict[str, object]) -> None:
+    after = merge(before, replacement(before, wanted))
+    assert after == merge({}, wanted)
     assert is_applied(after, wanted, clear=True)
 
 
@@ -47,15 +47,15 @@ def test_a_replacement_leaves_nothing_else(before: dict[str, object], wanted: di
         ({"a": None}, {"a": "x"}),
     ],
 )
-def test_a_different_value_is_not_in_force(after: dict[str, object], changes: dict[str, object]) -> None:
+def test_a_change_with_another_value_is_not_applied(after: dict[str, object], changes: dict[str, object]) -> None:
     assert not is_applied(after, changes, clear=False)
 
 
-def test_a_number_is_equal_however_it_is_written() -> None:
+def test_an_integer_equals_a_float() -> None:
     assert is_applied({"a": 1}, {"a": 1.0}, clear=False)
 
 
-def test_a_change_that_clears_is_not_in_force_while_other_keys_are_left() -> None:
+def test_a_clearing_change_is_not_applied_while_other_keys_remain() -> None:
     assert not is_applied({"a": 1, "b": 2}, {"a": 1}, clear=True)
     assert is_applied({"a": 1}, {"a": 1}, clear=True)
     assert is_applied({}, {}, clear=True)

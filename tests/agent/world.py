@@ -29,7 +29,7 @@ from auth_agent.storage.store import StoreError
 ISSUER = "https://acme.example/"
 CLIENT = "native-app"
 ALICE = "auth0|alice"
-# The Unix time at which every test begins.
+# The Unix time at which every test starts.
 NOON = 1_800_000_000.0
 METADATA = Metadata(ISSUER, f"{ISSUER}token", authorization_endpoint=f"{ISSUER}authorize")
 
@@ -39,7 +39,7 @@ def account(name: str = "work", **more: Any) -> Account:
 
 
 def config(*accounts: Account) -> Config:
-    return Config(Path("config.toml"), MappingProxyType({one.name: one for one in accounts or (account(),)}))
+    return Config(Path("config.toml"), MappingProxyType({item.name: item for item in accounts or (account(),)}))
 
 
 def jwt(**claims: object) -> Secret:
@@ -312,7 +312,7 @@ class FakeStore:
             raise StoreError("the store hangs")
         error = self.failing.get(call) or self.failing.get(name) or self.failing.get("all")
         if error is not None:
-            raise error.with_traceback(None)  # else it grows with each call
+            raise error.with_traceback(None)  # otherwise it would grow with each call
 
     def entry(self, account: str = "work") -> dict[str, Any]:
         """Return the entry of that account; empty if there is none."""

@@ -1,4 +1,4 @@
-"""What a program pays for the client, and a shell loop for `auth-agent token`: few imports."""
+"""The client and the light commands import few modules."""
 
 import subprocess
 import sys
@@ -14,17 +14,17 @@ PRINT_MODULES = "\nimport sys; print(*sorted(sys.modules), sep='\\n')"
 
 
 def modules_after(script: str, environment: Mapping[str, str] | None = None) -> set[str]:
-    """What a fresh interpreter has loaded, once it has run the script, beyond what a bare one has."""
-    return loaded(script, environment) - loaded("", environment)
+    """Return the modules that a script loads, without those of a bare interpreter."""
+    return loaded_modules(script, environment) - loaded_modules("", environment)
 
 
 def foreign_packages(script: str) -> set[str]:
-    """What the script loads that is not the standard library's."""
+    """Return the packages that a script loads, without the standard library's."""
     return {name.partition(".")[0] for name in modules_after(script)} - set(sys.stdlib_module_names)
 
 
-def loaded(script: str, environment: Mapping[str, str] | None) -> set[str]:
-    done = subprocess.run(
+def loaded_modules(script: str, environment: Mapping[str, str] | None) -> set[str]:
+    process = subprocess.run(
         [sys.executable, "-I", "-c", script + PRINT_MODULES],
         env=environment,
         capture_output=True,
@@ -32,11 +32,11 @@ def loaded(script: str, environment: Mapping[str, str] | None) -> set[str]:
         check=False,
         timeout=30,
     )
-    assert (done.returncode, done.stderr.replace(NOBODY_LISTENS, "")) == (0, "")
-    return set(done.stdout.split())
+    assert (process.returncode, process.stderr.replace(NO_AGENT, "")) == (0, "")
+    return set(process.stdout.split())
 
 
-NOBODY_LISTENS = "auth-agent: no agent listens at /nonexistent/agent.sock\n  start one: auth-agent start\n"
+NO_AGENT = "auth-agent: no agent listens at /nonexistent/agent.sock\n  start one: auth-agent start\n"
 
 LIGHT_COMMAND = """
 import sys
@@ -48,41 +48,41 @@ assert code == {code}, code
 TOO_HEAVY = {"click", "typing", "dataclasses", "re", "asyncio", "httpx", "anyio", "platformdirs", "truststore"}
 
 
-def test_the_client_loads_the_standard_library_msgpack_and_itself_only() -> None:
-    # msgpack's compiled half makes modules of its own that have no file.
+def test_the_client_loads_only_the_standard_library_and_msgpack() -> None:
+    # msgpack's extension module creates modules without a file.
     assert foreign_packages("import auth_agent_client") == foreign_packages("import msgpack") | {"auth_agent_client"}
 
 
-def test_the_client_loads_nothing_heavy() -> None:
+def test_the_client_loads_no_heavy_module() -> None:
     assert modules_after("import auth_agent_client") & HEAVY == set()
 
 
-def test_heavy_modules_would_be_seen() -> None:
-    assert loaded(f"import {', '.join(sorted(HEAVY))}", None) >= HEAVY
+def test_loaded_heavy_modules_are_detected() -> None:
+    assert loaded_modules(f"import {', '.join(sorted(HEAVY))}", None) >= HEAVY
 
 
 def test_the_client_never_loads_the_agent() -> None:
-    found = {name for name in modules_after("import auth_agent_client") if name.partition(".")[0] == "auth_agent"}
-    assert found == set()
+    modules = {name for name in modules_after("import auth_agent_client") if name.partition(".")[0] == "auth_agent"}
+    assert modules == set()
 
 
-def test_the_light_command_loads_no_click_and_nothing_heavy() -> None:
+def test_a_light_command_loads_no_click_and_no_heavy_module() -> None:
     script = LIGHT_COMMAND.format(arguments=["token"], code=3)
-    found = modules_after(script, {"AUTH_AGENT_SOCK": "/nonexistent/agent.sock"})
-    # shlex quotes the command that helps, of an error only; before Python 3.14 it always loads re.
-    assert found & TOO_HEAVY <= {"re"}
-    assert "auth_agent.cli.token" in found
+    modules = modules_after(script, {"AUTH_AGENT_SOCK": "/nonexistent/agent.sock"})
+    # shlex, which quotes the command of a remedy, loads re before Python 3.14.
+    assert modules & TOO_HEAVY <= {"re"}
+    assert "auth_agent.cli.token" in modules
 
 
 @pytest.mark.parametrize("name", sorted(light.COMMANDS))
-def test_no_light_command_loads_another_one_or_anything_heavy(name: str) -> None:
-    found = modules_after(f"from auth_agent.cli import light; light.module({name!r})")
-    assert found & TOO_HEAVY == set()
-    assert found & set(light.COMMANDS.values()) == {light.COMMANDS[name]}
+def test_a_light_command_loads_no_other_one_and_no_heavy_module(name: str) -> None:
+    modules = modules_after(f"from auth_agent.cli import light; light.module({name!r})")
+    assert modules & TOO_HEAVY == set()
+    assert modules & set(light.COMMANDS.values()) == {light.COMMANDS[name]}
 
 
-def test_the_light_command_where_nobody_listens_exits_with_3_and_says_what_to_do() -> None:
-    done = subprocess.run(
+def test_without_an_agent_a_light_command_exits_with_3_and_prints_the_remedy() -> None:
+    process = subprocess.run(
         [sys.executable, "-I", "-c", "import sys; from auth_agent.cli import main; sys.exit(main())", "token"],
         env={"AUTH_AGENT_SOCK": "/nonexistent/agent.sock"},
         capture_output=True,
@@ -90,4 +90,4 @@ def test_the_light_command_where_nobody_listens_exits_with_3_and_says_what_to_do
         check=False,
         timeout=30,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (3, "", NOBODY_LISTENS)
+    assert (process.returncode, process.stdout, process.stderr) == (3, "", NO_AGENT)

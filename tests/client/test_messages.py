@@ -7,7 +7,7 @@ from auth_agent_client.errors import InvalidRequest, UnknownMethod
 from auth_agent_client.messages import METHODS, PROTOCOL, RECORD, RENEWALS, STATES, check, is_account_name
 from auth_agent_client.wire import Connection, Request
 
-# As the design has them; "!" marks what a request must have.
+# Those of docs/protocol.md; "!" marks a required parameter.
 PARAMETERS = {
     "hello": "client",
     "token": "account url audience scope min_ttl force timeout",
@@ -43,14 +43,14 @@ ANY_VALUE = (
 )
 
 
-def complaint(method: str, **parameters: object) -> InvalidRequest:
+def error_for(method: str, **parameters: object) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as raised:
         check(method, parameters)
     return raised.value
 
 
 def nested(levels: int) -> dict[str, object]:
-    """A map within a list within a map, that deep."""
+    """Return a map within a list within a map, of that depth."""
     value: object = "text"
     for level in range(levels):
         value = {"x": value} if level % 2 else [value]
@@ -60,7 +60,7 @@ def nested(levels: int) -> dict[str, object]:
 # ---- the vocabulary
 
 
-def test_the_methods_and_their_parameters_are_those_of_the_design() -> None:
+def test_the_methods_and_parameters_of_the_protocol() -> None:
     described = {
         name: {parameter + "!" * (parameter in method.required) for parameter in method.parameters}
         for name, method in METHODS.items()
@@ -68,16 +68,16 @@ def test_the_methods_and_their_parameters_are_those_of_the_design() -> None:
     assert described == {name: set(parameters.split()) for name, parameters in PARAMETERS.items()}
 
 
-def test_what_a_token_request_answers_is_that_of_the_design() -> None:
+def test_the_result_of_a_token_request() -> None:
     token = ("account", "access_token", "token_type", "expires_at", "scope", "audience")
     assert [METHODS[name].result for name in ("token", "rejected", "refresh")] == [token] * 3
 
 
-def test_who_logs_in_or_imports_gets_a_record() -> None:
+def test_the_result_of_a_login_or_import_is_a_record() -> None:
     assert [METHODS[name].result for name in ("login_result", "import")] == [RECORD, RECORD]
 
 
-def test_the_words_of_a_record_are_those_of_the_design() -> None:
+def test_the_fields_states_and_renewals_of_a_record() -> None:
     assert PROTOCOL == 1
     assert " ".join(RECORD) == (
         "account issuer subject name state renewal saved reason failure remedy expires_at lifetime_assumed "
@@ -87,19 +87,19 @@ def test_the_words_of_a_record_are_those_of_the_design() -> None:
     assert RENEWALS == ("idle", "running", "retrying", "none")
 
 
-def test_methods_wait_fifteen_seconds_and_a_login_ten_minutes() -> None:
+def test_the_default_timeouts() -> None:
     waits = {name: method.timeout for name, method in METHODS.items() if "timeout" in method.parameters}
     assert waits.pop("login_result") == 600
     assert set(waits.values()) == {15}
 
 
-def test_a_method_that_takes_no_timeout_has_none() -> None:
+def test_a_method_without_the_parameter_timeout_has_none() -> None:
     assert [
         name for name, method in METHODS.items() if (method.timeout is None) == ("timeout" in method.parameters)
     ] == []
 
 
-def test_what_changes_something_is_not_repeated_by_a_client_on_its_own() -> None:
+def test_methods_that_change_something_are_not_repeatable() -> None:
     assert {name for name, method in METHODS.items() if not method.repeatable} == {
         "import",
         "login",
@@ -115,8 +115,8 @@ def test_what_changes_something_is_not_repeated_by_a_client_on_its_own() -> None
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_with_what_it_needs_passes(method: str) -> None:
-    needed: dict[str, object] = {
+def test_a_method_with_its_required_parameters_is_valid(method: str) -> None:
+    values: dict[str, object] = {
         "access_token": "at",
         "user_metadata": {},
         "flow": "browser",
@@ -124,12 +124,12 @@ def test_a_method_with_what_it_needs_passes(method: str) -> None:
         "url": "http://127.0.0.1/",
         "refresh_token": "rt",
     }
-    given_parameters = {name: needed[name] for name in METHODS[method].required}
-    assert check(method, given_parameters) is METHODS[method]
+    params = {name: values[name] for name in METHODS[method].required}
+    assert check(method, params) is METHODS[method]
 
 
 @pytest.mark.parametrize("method", ["", "Token", "tokens", "__class__", "lock", "x" * 1000])
-def test_a_method_that_there_is_not_is_unknown(method: str) -> None:
+def test_a_method_that_does_not_exist_is_unknown(method: str) -> None:
     with pytest.raises(UnknownMethod) as raised:
         check(method, {})
     assert repr(method[:64]) in raised.value.message
@@ -137,40 +137,40 @@ def test_a_method_that_there_is_not_is_unknown(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_unknown_parameter_is_an_error_that_names_it(method: str) -> None:
-    error = complaint(method, audiance="x")
+    error = error_for(method, audiance="x")
     assert error.parameter == "audiance"
 
 
-def test_an_unknown_parameter_is_answered_with_those_that_are_known() -> None:
-    assert complaint("refresh", audience="x").message.endswith("account, timeout")
+def test_the_error_for_an_unknown_parameter_lists_the_known_ones() -> None:
+    assert error_for("refresh", audience="x").message.endswith("account, timeout")
 
 
 def test_the_name_of_an_unknown_parameter_is_cut() -> None:
-    assert complaint("reload", **{"x" * 1000: 1}).parameter == "x" * 64
+    assert error_for("reload", **{"x" * 1000: 1}).parameter == "x" * 64
 
 
 @pytest.mark.parametrize(
     ("method", "name"),
     [(method, name) for method, spec in METHODS.items() for name in spec.required],
 )
-def test_a_parameter_that_is_missing_is_named(method: str, name: str) -> None:
-    needed: dict[str, object] = {
+def test_a_missing_parameter_is_named(method: str, name: str) -> None:
+    values: dict[str, object] = {
         "access_token": "at",
         "flow": "device",
         "login_id": "1",
         "url": "u",
         "user_metadata": {},
     }
-    rest = {other: needed[other] for other in METHODS[method].required if other != name}
-    assert complaint(method, **rest).parameter == name
+    others = {other: values[other] for other in METHODS[method].required if other != name}
+    assert error_for(method, **others).parameter == name
 
 
 @pytest.mark.parametrize("value", [0, 0.0, 1, 60, 0.5, 3_155_760_000])
-def test_seconds_are_a_number_of_a_century_at_most(value: float) -> None:
+def test_seconds_are_a_number_up_to_a_century(value: float) -> None:
     assert check("token", {"min_ttl": value, "timeout": value}) is METHODS["token"]
 
 
-def test_metadata_is_whatever_json_can_hold() -> None:
+def test_metadata_may_be_any_json() -> None:
     values: list[object] = [
         "",
         "ä",
@@ -191,13 +191,13 @@ def test_metadata_is_whatever_json_can_hold() -> None:
     assert check("update_user_metadata", {"user_metadata": nested(15)}) is METHODS["update_user_metadata"]
 
 
-def test_metadata_that_holds_itself_is_no_json() -> None:
-    round_: dict[str, object] = {}
-    round_["x"] = round_
-    assert complaint("update_user_metadata", user_metadata=round_).parameter == "user_metadata"
+def test_metadata_that_contains_itself_is_invalid() -> None:
+    cyclic: dict[str, object] = {}
+    cyclic["x"] = cyclic
+    assert error_for("update_user_metadata", user_metadata=cyclic).parameter == "user_metadata"
 
 
-def test_the_deepest_metadata_is_no_deeper_than_a_message_may_be() -> None:
+def test_the_deepest_metadata_fit_in_a_message() -> None:
     client, agent = Connection(), Connection()
     agent.receive_data(client.request("update_user_metadata", {"user_metadata": nested(15)})[1])
     assert isinstance(agent.next_message(), Request)
@@ -231,9 +231,9 @@ WRONG: list[tuple[str, str, list[object]]] = [
 
 
 @pytest.mark.parametrize(("method", "name", "values"), WRONG)
-def test_a_parameter_of_the_wrong_kind_is_named(method: str, name: str, values: list[object]) -> None:
+def test_a_parameter_of_a_wrong_type_is_named(method: str, name: str, values: list[object]) -> None:
     for value in values:
-        assert complaint(method, **{name: value}).parameter == name, value
+        assert error_for(method, **{name: value}).parameter == name, value
 
 
 @given(
@@ -244,31 +244,31 @@ def test_a_parameter_of_the_wrong_kind_is_named(method: str, name: str, values: 
         max_size=4,
     ),
 )
-def test_whatever_is_asked_passes_or_one_parameter_is_to_blame(method: str, parameters: dict[str, object]) -> None:
-    blamable = {name[:64] for name in parameters} | (set(METHODS[method].required) - set(parameters))
+def test_any_request_is_valid_or_one_of_its_parameters_is_named(method: str, parameters: dict[str, object]) -> None:
+    candidates = {name[:64] for name in parameters} | (set(METHODS[method].required) - set(parameters))
     try:
         spec = check(method, parameters)
     except InvalidRequest as error:
-        blamed = {error.parameter}
+        named = {error.parameter}
     else:
-        blamed = set[str | None]()
+        named = set[str | None]()
         assert set(spec.required) <= set(parameters) <= set(spec.parameters)
-    assert blamed <= blamable
+    assert named <= candidates
 
 
 # ---- accounts' names
 
 
 @given(st.text(alphabet=LETTERS, min_size=1, max_size=64))
-def test_letters_digits_and_three_marks_make_a_name(name: str) -> None:
+def test_an_account_name_has_letters_digits_and_three_marks(name: str) -> None:
     assert is_account_name(name) is True
 
 
 @given(st.text(alphabet=LETTERS, max_size=30), st.characters(exclude_characters=LETTERS), st.text(alphabet=LETTERS))
-def test_any_other_character_makes_no_name(before: str, other: str, after: str) -> None:
+def test_any_other_character_is_invalid_in_an_account_name(before: str, other: str, after: str) -> None:
     assert is_account_name(before + other + after) is False
 
 
 @pytest.mark.parametrize("value", ["", "x" * 65, None, 7, True, b"work", ["w"], ("w",)])
-def test_what_is_empty_too_long_or_no_text_is_no_name(value: object) -> None:
+def test_an_empty_overlong_or_non_string_value_is_not_an_account_name(value: object) -> None:
     assert is_account_name(value) is False

@@ -1,4 +1,4 @@
-"""Where the socket is."""
+"""The path of the socket."""
 
 import os
 import re
@@ -24,18 +24,18 @@ def may_write_to(monkeypatch: pytest.MonkeyPatch, *directories: str) -> None:
     monkeypatch.setattr(os, "access", access)
 
 
-def test_the_variable_of_our_own_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auth_agent_sock_has_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTH_AGENT_SOCK", "/somewhere/else.sock")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
     assert socket_path() == "/somewhere/else.sock"
 
 
-def test_without_it_the_socket_is_below_the_runtime_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_the_socket_is_below_the_runtime_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
     assert socket_path() == "/run/user/7/auth-agent/agent.sock"
 
 
-def test_a_variable_that_is_empty_is_as_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTH_AGENT_SOCK", "")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
     assert socket_path() == "/run/user/7/auth-agent/agent.sock"
@@ -48,7 +48,7 @@ def test_a_job_without_variables_finds_the_same_runtime_directory(monkeypatch: p
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no state directory of this kind")
-def test_where_there_is_no_runtime_directory_it_is_below_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_runtime_directory_the_socket_is_below_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     may_write_to(monkeypatch)
     monkeypatch.setenv("HOME", "/home/anna")
     assert socket_path() == "/home/anna/.local/state/auth-agent/agent.sock"
@@ -56,13 +56,13 @@ def test_where_there_is_no_runtime_directory_it_is_below_the_state_directory(mon
     assert socket_path() == "/state/auth-agent/agent.sock"
 
 
-def test_on_macos_it_is_below_the_user_s_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_macos_the_socket_is_below_the_users_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setenv("HOME", "/Users/anna")
     assert socket_path() == "/Users/anna/Library/Application Support/auth-agent/agent.sock"
 
 
-def test_without_any_variable_the_path_is_absolute_and_the_user_s_own(
+def test_without_any_variable_the_path_is_absolute_and_the_users(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", "/home/anna")
@@ -72,34 +72,34 @@ def test_without_any_variable_the_path_is_absolute_and_the_user_s_own(
 
 
 @pytest.mark.parametrize("path", ["agent.sock", "./agent.sock", "run/agent.sock", "~/agent.sock"])
-def test_a_relative_path_is_refused_and_its_variable_named(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_a_relative_path_is_refused_with_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setenv("AUTH_AGENT_SOCK", path)
     with pytest.raises(Misconfigured) as raised:
         socket_path()
     assert repr(path) in raised.value.message
-    assert "from AUTH_AGENT_SOCK" in raised.value.message
+    assert "AUTH_AGENT_SOCK" in raised.value.message
 
 
-def test_a_relative_runtime_directory_is_not_blamed_on_another_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_relative_runtime_directory_names_no_other_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "run/user/7")
     with pytest.raises(Misconfigured) as raised:
         socket_path()
     assert "from AUTH_AGENT_SOCK" not in raised.value.message
 
 
-def test_the_longest_path_that_a_socket_may_have_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_path_of_a_socket_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     longest = "/" + "a" * (SUN_PATH - 2)
     monkeypatch.setenv("AUTH_AGENT_SOCK", longest)
     assert socket_path() == longest
 
 
-def test_a_path_of_a_byte_more_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTH_AGENT_SOCK", "/" + "a" * (SUN_PATH - 1))
     with pytest.raises(Misconfigured, match="AUTH_AGENT_SOCK"):
         socket_path()
 
 
-def test_a_path_is_measured_in_bytes_and_not_in_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_length_of_a_path_is_measured_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     path = "/" + "ä" * (SUN_PATH // 2)
     assert len(path) < SUN_PATH
     monkeypatch.setenv("AUTH_AGENT_SOCK", path)
@@ -107,11 +107,11 @@ def test_a_path_is_measured_in_bytes_and_not_in_letters(monkeypatch: pytest.Monk
         socket_path()
 
 
-def test_a_runtime_directory_that_is_too_long_is_refused_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_directory_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + "a" * SUN_PATH)
     with pytest.raises(Misconfigured, match=f"{SUN_PATH - 1} bytes"):
         socket_path()
 
 
-def test_the_limit_is_the_one_of_sun_path_on_this_platform() -> None:
+def test_the_limit_is_that_of_sun_path_on_this_platform() -> None:
     assert {"linux": 108, "darwin": 104}[sys.platform] == SUN_PATH

@@ -1,4 +1,4 @@
-"""The socket's directory, as a client finds it: nothing is sent where others could listen."""
+"""The socket's directory, checked by the client: it sends nothing where others could listen."""
 
 import os
 import socket
@@ -12,14 +12,14 @@ from auth_agent_client import Agent, AgentNotRunning, UntrustedAgent
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    made = tmp_path / "run"
-    made.mkdir(mode=0o700)
-    return made
+    path = tmp_path / "run"
+    path.mkdir(mode=0o700)
+    return path
 
 
 @pytest.fixture
 def server(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[socket.socket, None, None]:
-    """Listens in that directory, whose path may be longer than a socket's."""
+    """Listen in that directory, by a relative path, since sun_path is short."""
     monkeypatch.chdir(directory.parent)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("run/agent.sock")
@@ -28,8 +28,8 @@ def server(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[socket
         yield listening
 
 
-def came(server: socket.socket) -> bool:
-    """Whether anybody has connected."""
+def has_connection(server: socket.socket) -> bool:
+    """Return whether a client has connected."""
     try:
         server.accept()[0].close()
     except BlockingIOError:
@@ -37,44 +37,44 @@ def came(server: socket.socket) -> bool:
     return True
 
 
-def refusal(path: str) -> str:
-    with Agent(path) as agent, pytest.raises(UntrustedAgent) as refused:
+def refusal_of(path: str) -> str:
+    with Agent(path) as agent, pytest.raises(UntrustedAgent) as caught:
         agent.hello()
-    assert "nothing was sent" in refused.value.message
-    assert "AUTH_AGENT_SOCK" in refused.value.remedy[-1].text
-    assert not refused.value.retryable
-    return "; ".join([refused.value.message, *map(str, refused.value.remedy)])
+    assert "nothing was sent" in caught.value.message
+    assert "AUTH_AGENT_SOCK" in caught.value.remedy[-1].text
+    assert not caught.value.retryable
+    return "; ".join([caught.value.message, *map(str, caught.value.remedy)])
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o710, 0o701, 0o770, 0o702])
 def test_a_directory_that_others_may_enter_is_not_trusted(mode: int, directory: Path, server: socket.socket) -> None:
     directory.chmod(mode)
-    assert "chmod 700 run" in refusal("run/agent.sock")
-    assert not came(server)
+    assert "chmod 700 run" in refusal_of("run/agent.sock")
+    assert not has_connection(server)
 
 
 def test_a_symbolic_link_to_a_directory_is_not_trusted(directory: Path, server: socket.socket) -> None:
     directory.with_name("link").symlink_to(directory)
-    assert "link is not a directory" in refusal("link/agent.sock")
-    assert not came(server)
+    assert "link is not a directory" in refusal_of("link/agent.sock")
+    assert not has_connection(server)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
 def test_another_users_directory_is_not_trusted(directory: Path, server: socket.socket) -> None:
     os.chown(directory, 65534, 65534)
-    assert "belongs to the user 65534, not to you" in refusal("run/agent.sock")
-    assert not came(server)
+    assert "belongs to the user 65534, not to you" in refusal_of("run/agent.sock")
+    assert not has_connection(server)
 
 
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("path", ["missing/agent.sock", "run/missing.sock"])
-def test_where_nothing_is_no_agent_runs(path: str) -> None:
+def test_without_a_socket_no_agent_is_running(path: str) -> None:
     with Agent(path) as agent, pytest.raises(AgentNotRunning, match="no agent listens"):
         agent.hello()
 
 
-def test_what_can_not_be_a_directory_is_told_as_it_is(directory: Path, server: socket.socket) -> None:
+def test_a_path_below_a_file_is_an_error_with_the_systems_reason(directory: Path, server: socket.socket) -> None:
     directory.with_name("file").touch()
     with Agent("file/run/agent.sock") as agent, pytest.raises(AgentNotRunning, match="Not a directory"):
         agent.hello()
-    assert not came(server)
+    assert not has_connection(server)

@@ -1,4 +1,4 @@
-"""Records and what an agent says of itself: typed, and still the maps that they were."""
+"""Records and the agent's status: typed properties of the maps that the agent sent."""
 
 import json
 from typing import Any
@@ -49,7 +49,7 @@ AGENT: dict[str, object] = {
     "restart_refused": {"at": 1e9, "reason": "the keyring is locked", "remedy": [{"text": "unlock it"}]},
     "store": {"name": "keyring", "backend": "x.Keyring", "state": "locked", "problem": "it is locked", "unread": 2},
 }
-# What a map from the wire may hold.
+# Values that a map from the wire may have.
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -73,30 +73,30 @@ def properties(kind: type) -> list[str]:
 # ---- a record
 
 
-def test_a_record_has_what_the_agent_sent() -> None:
+def test_a_record_has_the_values_that_the_agent_sent() -> None:
     record = Record(WORK)
     assert {name: getattr(record, name) for name in WORK} == WORK
     assert isinstance(record.refresh_at, float)
 
 
-def test_a_record_has_a_property_for_each_word_of_the_protocol() -> None:
+def test_a_record_has_a_property_for_each_field_of_the_protocol() -> None:
     assert set(RECORD) - set(properties(Record)) == set()
 
 
-def test_a_record_is_the_map_that_it_was() -> None:
+def test_a_record_is_the_map_that_the_agent_sent() -> None:
     record = Record({**WORK, "newer": [1]})
     assert record["state"] == "ready"
     assert record["newer"] == [1]
     assert json.loads(json.dumps(record)) == {**WORK, "newer": [1]}
 
 
-def test_a_record_says_what_helps() -> None:
+def test_a_record_has_a_failure_and_a_remedy() -> None:
     record = Record(failure="refused", remedy=[{"text": "log in again", "command": ["auth-agent", "login", "work"]}])
     assert record.failure == "refused"
     assert record.remedy == (Remedy("log in again", "auth-agent", "login", "work"),)
 
 
-def test_an_empty_record_says_that_nothing_is_known() -> None:
+def test_an_empty_record_has_defaults() -> None:
     record = Record()
     assert (record.account, record.state, record.renewal, record.refreshes, record.epoch) == ("", "", "", 0, 0)
     assert record.saved
@@ -110,23 +110,23 @@ def test_an_empty_record_says_that_nothing_is_known() -> None:
 
 
 @pytest.mark.parametrize("value", [True, "7", float("nan"), float("inf"), 10**400, [7], {}])
-def test_what_is_not_a_time_reads_as_none(value: object) -> None:
+def test_an_invalid_time_is_none(value: object) -> None:
     assert Record(expires_at=value).expires_at is None
 
 
 @pytest.mark.parametrize("value", [True, 7.0, "7", None])
-def test_what_is_not_a_count_reads_as_zero(value: object) -> None:
+def test_an_invalid_count_is_zero(value: object) -> None:
     assert Record(refreshes=value).refreshes == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=30)
 @given(data=st.data())
-def test_whatever_was_sent_no_property_raises(kind: type[dict[str, object]], data: st.DataObject) -> None:
+def test_no_property_raises_for_any_value(kind: type[dict[str, object]], data: st.DataObject) -> None:
     names = properties(kind)
-    sent = kind(data.draw(st.dictionaries(st.sampled_from(names), VALUES)))
+    result = kind(data.draw(st.dictionaries(st.sampled_from(names), VALUES)))
     for name in names:
-        getattr(sent, name)
+        getattr(result, name)
 
 
 # ---- the agent
@@ -152,7 +152,7 @@ def test_a_status_has_the_agent_its_store_and_the_records() -> None:
     assert json.loads(json.dumps(status)) == sent
 
 
-def test_a_status_has_what_programs_took_where_that_was_asked_for() -> None:
+def test_a_status_has_the_clients_if_they_were_requested() -> None:
     sent: dict[str, object] = {
         "account": "work",
         "program": "curl",
@@ -169,34 +169,34 @@ def test_a_status_has_what_programs_took_where_that_was_asked_for() -> None:
     assert ClientUsage().methods == {}
 
 
-def test_an_older_agents_remedy_of_its_store_is_text_and_no_command() -> None:
+def test_an_older_agents_remedy_of_its_store_is_text_without_a_command() -> None:
     store = StoreStatus(remedy="run this: auth-agent login work", persistent=True)
-    assert [(one.text, one.command) for one in store.remedy] == [("run this: auth-agent login work", ())]
+    assert [(remedy.text, remedy.command) for remedy in store.remedy] == [("run this: auth-agent login work", ())]
     assert store.persistent is True
 
 
-def test_an_agent_that_refused_no_restart_has_no_refusal() -> None:
+def test_without_a_refused_restart_there_is_no_refusal() -> None:
     assert Status(agent={**AGENT, "restart_refused": None}).agent.restart_refused is None
 
 
 @pytest.mark.parametrize("sent", [{}, {"agent": None, "accounts": None}, {"agent": 7, "accounts": [None, 7]}])
-def test_a_status_of_something_else_has_no_accounts(sent: dict[str, object]) -> None:
+def test_a_status_of_an_unknown_form_has_no_accounts(sent: dict[str, object]) -> None:
     status = Status(sent)
     assert status.accounts == []
     assert (status.agent.pid, status.agent.store.name) == (None, None)
 
 
-def test_a_hello_says_what_the_agent_can_do() -> None:
+def test_a_hello_has_the_agents_features() -> None:
     hello = Hello(protocol=1, version="1.0", features=["hello", 7, "token"], pid=123, agent_id="abc")
     assert (hello.protocol, hello.version, hello.pid, hello.agent_id) == (1, "1.0", 123, "abc")
     assert hello.features == ("hello", "token")
 
 
-def test_a_reload_names_the_accounts() -> None:
+def test_a_reload_has_the_changed_accounts() -> None:
     reload = Reload(added=["a"], changed=[], removed=["b", "c"])
     assert (reload.added, reload.changed, reload.removed) == (("a",), (), ("b", "c"))
 
 
 @pytest.mark.parametrize(("method", "kind"), [("status", Status), ("hello", Hello), ("reload", Reload)])
-def test_each_field_that_a_result_always_has_is_a_property(method: str, kind: type) -> None:
+def test_each_required_field_of_a_result_is_a_property(method: str, kind: type) -> None:
     assert set(METHODS[method].result or ()) - set(properties(kind)) == set()

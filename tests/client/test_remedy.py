@@ -1,4 +1,4 @@
-"""What helps, as data: on the wire, in a shell, in a traceback."""
+"""Remedies as data: on the wire, in a shell, in a traceback."""
 
 import shlex
 import traceback
@@ -12,7 +12,7 @@ from auth_agent_client.remedy import remedies_from_wire, remedies_to_wire
 LOG_IN = Remedy("log in again", "auth-agent", "login", "work")
 
 
-def test_a_remedy_is_the_same_on_the_other_side_of_the_wire() -> None:
+def test_a_remedy_is_unchanged_by_the_wire() -> None:
     remedies = (LOG_IN, Remedy("ask whoever runs the provider"))
     assert remedies_from_wire(remedies_to_wire(remedies)) == remedies
 
@@ -21,15 +21,15 @@ def test_a_remedy_without_a_command_has_none_on_the_wire() -> None:
     assert remedies_to_wire((Remedy("wait"),)) == [{"text": "wait"}]
 
 
-def test_a_command_is_quoted_where_it_is_shown_and_nowhere_else() -> None:
-    odd = "a b; $(reboot) 'x'"
-    remedy = Remedy("do it", "auth-agent", "login", odd)
-    assert remedies_to_wire((remedy,)) == [{"text": "do it", "command": ["auth-agent", "login", odd]}]
-    assert shlex.split(remedy.line) == ["auth-agent", "login", odd]
+def test_a_command_is_quoted_only_where_it_is_shown() -> None:
+    argument = "a b; $(reboot) 'x'"
+    remedy = Remedy("do it", "auth-agent", "login", argument)
+    assert remedies_to_wire((remedy,)) == [{"text": "do it", "command": ["auth-agent", "login", argument]}]
+    assert shlex.split(remedy.line) == ["auth-agent", "login", argument]
     assert str(remedy) == f"do it: {remedy.line}"
 
 
-def test_an_older_agents_remedy_is_text_and_no_command() -> None:
+def test_an_older_agents_remedy_is_text_without_a_command() -> None:
     text = "unlock it: auth-agent unlock"
     (remedy,) = remedies_from_wire(text)
     assert (remedy.text, remedy.command, remedy.line) == (text, (), "")
@@ -40,18 +40,18 @@ def test_an_older_agents_remedy_is_text_and_no_command() -> None:
     [None, "", 7, {}, [], [None], [{}], [{"text": 7}], [{"command": ["auth-agent"]}], [["text"]]],
     ids=repr,
 )
-def test_what_is_no_remedy_is_left_out(value: object) -> None:
+def test_an_invalid_remedy_is_left_out(value: object) -> None:
     assert remedies_from_wire(value) == ()
 
 
-def test_words_of_a_command_that_are_no_strings_are_left_out() -> None:
+def test_arguments_that_are_not_strings_are_left_out() -> None:
     assert remedies_from_wire([{"text": "x", "command": ["a", 1, None, "b"]}]) == (Remedy("x", "a", "b"),)
 
 
-def test_an_error_carries_reason_failure_and_remedy_over_the_wire() -> None:
+def test_reason_failure_and_remedy_are_unchanged_by_the_wire() -> None:
     error = LoginRequired("work: it is over", reason="it is over", failure="session_expired", remedy=(LOG_IN,))
-    there = from_wire(to_wire(error))
-    assert (type(there), there.message, there.reason, there.failure, there.remedy) == (
+    received = from_wire(to_wire(error))
+    assert (type(received), received.message, received.reason, received.failure, received.remedy) == (
         LoginRequired,
         "work: it is over",
         "it is over",
@@ -69,6 +69,6 @@ def test_an_error_without_a_remedy_has_none_on_the_wire() -> None:
     assert "remedy" not in to_wire(LoginRequired("m"))
 
 
-def test_a_traceback_shows_what_helps() -> None:
-    shown = "".join(traceback.format_exception(LoginRequired("work: it is over", remedy=(LOG_IN,))))
-    assert shown.endswith("LoginRequired: work: it is over\nwhat helps: log in again: auth-agent login work\n")
+def test_a_traceback_shows_the_remedy() -> None:
+    text = "".join(traceback.format_exception(LoginRequired("work: it is over", remedy=(LOG_IN,))))
+    assert text.endswith("LoginRequired: work: it is over\nwhat helps: log in again: auth-agent login work\n")

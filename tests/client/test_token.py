@@ -1,4 +1,4 @@
-"""An access token, and how a request is authorized with it."""
+"""Access tokens, and the headers that authorize a request."""
 
 import pytest
 
@@ -10,15 +10,15 @@ def token(token_type: str = "Bearer") -> Token:
 
 
 @pytest.mark.parametrize("token_type", ["Bearer", "bearer", "BEARER"])
-def test_a_request_is_authorized_as_the_standard_spells_it(token_type: str) -> None:
+def test_bearer_is_spelled_as_in_the_standard(token_type: str) -> None:
     assert token(token_type).headers("GET", "https://api.example/") == {"Authorization": "Bearer secret"}
 
 
-def test_another_type_of_token_is_sent_as_its_provider_spells_it() -> None:
+def test_another_token_type_is_sent_as_the_provider_spells_it() -> None:
     assert token("MAC").headers("GET", "https://api.example/") == {"Authorization": "MAC secret"}
 
 
-def test_headers_may_be_changed_without_changing_the_next_ones() -> None:
-    one = token()
-    one.headers("GET", "https://api.example/").clear()
-    assert one.headers("GET", "https://api.example/") == {"Authorization": one.authorization}
+def test_changing_headers_does_not_change_later_ones() -> None:
+    bearer_token = token()
+    bearer_token.headers("GET", "https://api.example/").clear()
+    assert bearer_token.headers("GET", "https://api.example/") == {"Authorization": bearer_token.authorization}
