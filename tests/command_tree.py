@@ -1,6 +1,6 @@
-"""The tree of commands that completion has, made from those that there are: `make command-tree` writes it anew.
+"""Creates completion's tree of commands from the real ones: `make command-tree` writes it.
 
-Completion must not import click, so what click knows is written down in the package.
+Completion must not import click, so the tree is stored in the package.
 """
 
 import inspect
@@ -25,7 +25,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = '''
 
 
 def tree() -> dict[str, Node]:
-    """What the command line takes."""
+    """Return the commands, arguments and options of the command line."""
     return dict(_nodes(cli, ""))
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: a skip that fails where it must not be, and the real provider."""
+"""Options and hooks of all tests: the deadline, the order, and skips that fail in CI."""
 
 import os
 import signal
@@ -8,19 +8,19 @@ from collections.abc import Generator
 import hypothesis
 import pytest
 
-# A machine that is busy with other things is slow, and that is not a fault of what is tested.
+# A busy machine is slow, which is no fault of the tested code.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
-# A test that takes longer waits for what never comes. In `make soak` some take minutes.
+# A test that takes longer hangs. In `make soak` some take minutes.
 DEADLINE, SOAK_DEADLINE = 120, 900
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell ignores both for what it starts in the background, and so would everything that a test starts.
+    # A shell ignores both in background jobs, and all processes of the tests would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-    # Some containers set it. Every process of the tests would compile each module that it imports.
+    # Some containers set it; then every process of the tests would compile each module that it imports.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
     config.option.timeout = config.option.timeout or (SOAK_DEADLINE if config.getoption("--soak") else DEADLINE)
@@ -32,14 +32,14 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what waits for long, so that nothing is left alone at the end."""
+    """Start with the slow tests, so that none of them runs alone at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--strict-skips", action="store_true", help="a skipped test is a failed one (in CI)")
-    parser.addoption("--soak", action="store_true", help="the long ones: a storm of minutes, in place of half of one")
-    parser.addoption("--seed", type=int, help="of the storm: the same weather as then")
+    parser.addoption("--strict-skips", action="store_true", help="let a skipped test fail, as in CI")
+    parser.addoption("--soak", action="store_true", help="run the long form of some tests, such as a storm of minutes")
+    parser.addoption("--seed", type=int, help="the seed of the storm, to repeat its weather")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -47,5 +47,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("--strict-skips"):
         report.outcome = "failed"
-        report.longrepr = f"skipped, where nothing may be missing: {report.longrepr}"
+        report.longrepr = f"skipped, although nothing may be missing: {report.longrepr}"
     return report

@@ -1,4 +1,4 @@
-"""The snippets of the README and the documents: what stands in fences, and what is indented by four columns."""
+"""The snippets of the README and the documents: fenced code, and code that is indented by four columns."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _INDENTED: Final = " " * 4
 
 @dataclass(frozen=True)
 class Snippet:
-    """A snippet, the heading that it stands under, and where: `language` is "" where nothing says it."""
+    """A snippet, its heading and its place; `language` is "" if it has none."""
 
     document: str
     heading: str
@@ -26,21 +26,21 @@ class Snippet:
 
     @property
     def commands(self) -> list[tuple[str, str]]:
-        """Of a `console` snippet: each command, and the output that is shown below it."""
-        found: list[tuple[str, str]] = []
+        """Each command of a `console` snippet, and the output that is shown below it."""
+        pairs: list[tuple[str, str]] = []
         for line in self.text.replace("\\\n", " ").splitlines():
             if line.startswith("$ "):
-                found.append((line[2:], ""))
+                pairs.append((line[2:], ""))
             else:
-                command, output = found.pop()
-                found.append((command, f"{output}{line}\n"))
-        return found
+                command, output = pairs.pop()
+                pairs.append((command, f"{output}{line}\n"))
+        return pairs
 
 
 def snippets(document: str) -> list[Snippet]:
-    """All snippets of a document, in its order."""
+    """Return all snippets of a document, in order."""
     lines = (ROOT / document).read_text().splitlines()
-    found: list[Snippet] = []
+    result: list[Snippet] = []
     heading, number = "", 0
     while number < len(lines):
         line, end = lines[number], number
@@ -56,6 +56,6 @@ def snippets(document: str) -> list[Snippet]:
             heading = line.lstrip("# ") if line.startswith("#") else heading
             number += 1
             continue
-        found.append(Snippet(document, heading, number + 1, language, "\n".join([*body, ""])))
+        result.append(Snippet(document, heading, number + 1, language, "\n".join([*body, ""])))
         number = end + 1
-    return found
+    return result

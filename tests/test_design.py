@@ -1,4 +1,4 @@
-"""docs/design.md names only what exists, and its map leaves no module out."""
+"""docs/design.md names only existing things, and its map has every module."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ AGENT, CLIENT = ROOT / "agent" / "auth_agent", ROOT / "client" / "auth_agent_cli
 DESIGN = (ROOT / "docs" / "design.md").read_text()
 CODE = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", DESIGN, flags=re.DOTALL | re.MULTILINE))
 PATHS = sorted({name for name in CODE if re.fullmatch(r"[\w/]+(\.(py|md)|/)", name)})
-# `Saver.save`, `daemon.serve`: what is defined somewhere, and what it has.
+# `Saver.save`, `daemon.serve`: a class or module, and its member.
 MEMBERS = sorted({name for name in CODE if re.fullmatch(r"\w+\.\w+", name)} - set(PATHS))
 WORDS = sorted({name for name in CODE if re.fullmatch(r"[A-Za-z_]\w+", name)})
 DRAWN = sorted(set(re.findall(r"\w+\.py", "".join(re.findall(r"^```.*?^```", DESIGN, flags=re.DOTALL | re.MULTILINE)))))
@@ -18,7 +18,7 @@ MAP = DESIGN.partition("## Map of the code")[2].split("```")[1]
 SOURCES = {path: path.read_text() for root in (AGENT, CLIENT) for path in root.rglob("*.py")}
 
 
-def test_there_is_something_to_look_at() -> None:
+def test_the_document_names_files_members_and_modules() -> None:
     assert len(PATHS) > 30
     assert len(MEMBERS) > 10
     assert len(DRAWN) > 5
@@ -53,11 +53,11 @@ def test_a_named_word_is_in_the_code(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES), ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_map_names_each_module_in_its_place(path: Path) -> None:
+def test_the_map_has_each_module_in_its_package(path: Path) -> None:
     agent, _, client = MAP.partition("client/auth_agent_client/")
     root, part = (AGENT, agent) if path.is_relative_to(AGENT) else (CLIENT, client)
     package, *rest = path.relative_to(root).parts
-    if rest:  # below the package's name, until another one begins; of a package in a package the name
+    if rest:  # the part of its package, up to the next one; for a package in a package its name
         part = re.split(r"\n  \w+/ ", part.partition(f"\n  {package}/ ")[2])[0]
     name = Path(rest[0]).stem if rest else package
     assert name in {"__init__", "__init__.py"} or re.search(rf"\b{re.escape(name)}\b", part)

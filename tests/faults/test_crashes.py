@@ -1,13 +1,12 @@
-"""The agent, or its worker, dies at every step of a refresh and of a login; what is then there, the provider says.
+"""The agent, or its worker, is killed at every step of a refresh and of a login; the provider says what is left.
 
-What nothing can save stands here, too:
+What nothing can save:
 
-- A reply to a refresh that was lost after the provider rotated: at a provider without a rotation overlap, the session
-  is over. The same where the agent dies before its keyring has the new refresh token.
-- A login whose tokens were not in the keyring when the agent died is to be done again; the session before it is there
-  as it was. What the provider granted to the lost one stays granted there, since nobody knows it any more.
-- The same for an import; and the refresh token that was imported is used up by then: only a provider with an overlap
-  takes it again.
+- A response to a refresh that was lost after the provider rotated: at a provider without a rotation overlap, the
+  session is over. The same if the agent dies before its keyring has the new refresh token.
+- A login whose tokens were not in the keyring when the agent died must be done again; the session from before is
+  unchanged. The lost tokens stay valid at the provider, because nobody knows them any more.
+- The same for an import; its refresh token is then used up, and only a provider with an overlap accepts it again.
 """
 
 import json
@@ -48,31 +47,32 @@ NEIGHBOUR = "neighbour"
 ALICE, BOB = "auth0|alice", "auth0|bob"
 OVERLAP = 60
 
-# What a client is promised to wait for the keyring, in seconds; and what it may take besides on a machine that is busy
-# with other things. A worker that hangs is given up after five: whoever waited for that would come too late.
+# Seconds that a client waits for the keyring, and slack for a busy machine. The agent gives up a worker that hangs
+# after five: a client that waited for that would exceed both.
 STORE_WAIT, SLACK = 1.0, 3.0
 
 Providers = dict[bool, OpenIDProvider]
 
 
 class Reach(Enum):
-    """How far new tokens had come when the agent died."""
+    """Where the new tokens were when the agent died."""
 
     NOWHERE = "nothing was sent"
-    PROVIDER = "the provider granted them, and its reply did not arrive"
+    PROVIDER = "the provider granted them, and its response did not arrive"
     AGENT = "the agent had them, its keyring had not"
-    KEYRING = "the keyring had them, or was bound to get them"
+    KEYRING = "the keyring had them, or was about to get them"
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """When the agent is killed.
 
-    By the trap, if there is one; or else by the test: when the request is with the provider, if nothing arrived from
-    there; or else when the client has its answer. `keyring` is what that does meanwhile. `worker`: it dies, too.
+    It is killed by the trap, if there is one; otherwise by the test: when the provider has the request, if its response
+    must not arrive, or else when the client has the result. `keyring`: its condition meanwhile. `worker`: whether it is
+    killed too.
     """
 
-    told: str
+    name: str
     reach: Reach
     trap: Trap | None = None
     keyring: Literal["works", "hangs", "is locked"] = "works"
@@ -91,21 +91,21 @@ SAVED_NOTE = [
     Moment("in the middle of the note that it is saved", Reach.KEYRING, Trap("note:middle", passes=2)),
     Moment("after the note that it is saved", Reach.KEYRING, Trap("note:after", passes=2)),
 ]
-ANSWERED = [
-    Moment("after the answer", Reach.KEYRING),
-    Moment("after the answer, while the keyring hangs", Reach.KEYRING, keyring="hangs"),
-    Moment("after the answer, while the keyring is locked", Reach.AGENT, keyring="is locked"),
+WITH_RESULT = [
+    Moment("after the result", Reach.KEYRING),
+    Moment("after the result, while the keyring hangs", Reach.KEYRING, keyring="hangs"),
+    Moment("after the result, while the keyring is locked", Reach.AGENT, keyring="is locked"),
 ]
 REFRESH = [
-    Moment("before the note of its intent", Reach.NOWHERE, Trap("note:before")),
-    Moment("in the middle of the note of its intent", Reach.NOWHERE, Trap("note:middle")),
-    Moment("after the note of its intent", Reach.NOWHERE, Trap("note:after")),
+    Moment("before the note that it is sent", Reach.NOWHERE, Trap("note:before")),
+    Moment("in the middle of the note that it is sent", Reach.NOWHERE, Trap("note:middle")),
+    Moment("after the note that it is sent", Reach.NOWHERE, Trap("note:after")),
     Moment("before the request", Reach.NOWHERE, Trap("refresh_token:before")),
     Moment("after the request", Reach.PROVIDER),
-    Moment("after the reply", Reach.AGENT, Trap("refresh_token:after")),
+    Moment("after the response", Reach.AGENT, Trap("refresh_token:after")),
     *WRITING,
     *SAVED_NOTE,
-    *ANSWERED,
+    *WITH_RESULT,
 ]
 REVOKING = [
     Moment("before the old session is revoked", Reach.KEYRING, Trap("revoke:before")),
@@ -114,36 +114,36 @@ REVOKING = [
 BROWSER = [
     Moment("before the code is sent", Reach.NOWHERE, Trap("authorization_code:before")),
     Moment("after the code was sent", Reach.PROVIDER),
-    Moment("after the reply", Reach.AGENT, Trap("authorization_code:after")),
+    Moment("after the response", Reach.AGENT, Trap("authorization_code:after")),
     Moment("before its ID token is checked", Reach.AGENT, Trap("keys:before")),
     *WRITING,
-    *ANSWERED,
+    *WITH_RESULT,
 ]
 DEVICE = [
-    Moment("after the reply", Reach.AGENT, Trap("device_code:after")),
+    Moment("after the response", Reach.AGENT, Trap("device_code:after")),
     *WRITING[::3],
-    ANSWERED[0],
+    WITH_RESULT[0],
 ]
 IMPORT = [
     Moment("before the request", Reach.NOWHERE, Trap("refresh_token:before")),
     Moment("after the request", Reach.PROVIDER),
-    Moment("after the reply", Reach.AGENT, Trap("refresh_token:after")),
-    Moment("before the note of what it used up", Reach.AGENT, Trap("note:before")),
-    Moment("after the note of what it used up", Reach.AGENT, Trap("note:after")),
+    Moment("after the response", Reach.AGENT, Trap("refresh_token:after")),
+    Moment("before the note of the used token", Reach.AGENT, Trap("note:before")),
+    Moment("after the note of the used token", Reach.AGENT, Trap("note:after")),
     *WRITING,
     *SAVED_NOTE,
-    *ANSWERED,
+    *WITH_RESULT,
 ]
 
 
 def moments(*of: Moment) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("moment", of, ids=[f"killed {moment.told}" for moment in of])
+    return pytest.mark.parametrize("moment", of, ids=[f"killed {moment.name}" for moment in of])
 
 
-def each_where_it_matters(*of: Moment) -> pytest.MarkDecorator:
-    """With an overlap only what that can save."""
+def each_overlap_that_matters(*of: Moment) -> pytest.MarkDecorator:
+    """Parametrize with moments; with an overlap, only those that it can save."""
     cases = [
-        pytest.param(moment, overlap, id=f"killed {moment.told}-{'with' if overlap else 'without'} an overlap")
+        pytest.param(moment, overlap, id=f"killed {moment.name}-{'with' if overlap else 'without'} an overlap")
         for moment in of
         for overlap in (True, False)
         if not overlap or moment.reach in {Reach.PROVIDER, Reach.AGENT}
@@ -153,7 +153,7 @@ def each_where_it_matters(*of: Moment) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="module")
 def providers() -> Generator[Providers, None, None]:
-    """One with a rotation overlap, and one without."""
+    """Start a provider with a rotation overlap, and one without."""
     with ExitStack() as stack:
         yield {
             bool(seconds): stack.enter_context(
@@ -170,7 +170,7 @@ def keyring() -> Generator[KeyringSession, None, None]:
 
 
 class Stage:
-    """An agent with the account `work`, and what it has to do with."""
+    """An agent with the account `work`, its keyring, its provider and a trap."""
 
     def __init__(self, agent: AgentProcess, keyring: KeyringSession, provider: OpenIDProvider) -> None:
         self.agent = agent
@@ -180,45 +180,45 @@ class Stage:
         agent.environment[FILE] = str(self.trap.path)
 
     @contextmanager
-    def the_keyring(self, does: str) -> Generator[None, None, None]:
-        """The keyring works, hangs or is locked, and in the end works again."""
-        if does == "hangs":
+    def broken_keyring(self, condition: str) -> Generator[None, None, None]:
+        """Let the keyring hang or be locked during the block."""
+        if condition == "hangs":
             self.keyring.freeze()
-        elif does == "is locked":
+        elif condition == "is locked":
             self.keyring.lock()
         try:
             yield
         finally:
-            if does == "hangs":
+            if condition == "hangs":
                 self.keyring.thaw()
-            elif does == "is locked":
+            elif condition == "is locked":
                 self.keyring.unlock()
 
-    def killed(self, moment: Moment, ask: Callable[[Agent], object]) -> object:
-        """What a client gets that asks, while the agent is killed at that moment; an error, if that is what it gets."""
+    def call_and_kill(self, moment: Moment, call: Callable[[Agent], object]) -> object:
+        """Make a client's call, and kill the agent at that moment; return the result or the error."""
         self.provider.reset()
         workers = self.workers()
-        with self.agent.client() as client, self.the_keyring(moment.keyring), ThreadPoolExecutor(1) as clients:
+        with self.agent.client() as client, self.broken_keyring(moment.keyring), ThreadPoolExecutor(1) as clients:
             if moment.trap is not None:
                 self.trap.set(moment.trap)
             elif moment.reach is Reach.PROVIDER:
                 self.provider.fault("delay-after", ms=60_000)
-            asked = clients.submit(ask, client)
+            future = clients.submit(call, client)
             if moment.trap is not None:
                 assert self.agent.process.wait(PATIENCE) == -signal.SIGKILL
             elif moment.reach is Reach.PROVIDER:
-                until(lambda: asked.done() or self.is_asked())
+                until(lambda: future.done() or self.has_token_request())
             else:
-                until(asked.done)
+                until(future.done)
             self.agent.kill()
             if moment.worker:
                 for worker in workers:
                     os.kill(worker, signal.SIGKILL)
-            error = asked.exception(PATIENCE)
+            error = future.exception(PATIENCE)
         self.trap.take_away()
         if error is not None and not isinstance(error, AgentError):
             raise error
-        return error or asked.result()
+        return error or future.result()
 
     def workers(self) -> list[int]:
         """The agent's worker for the keyring, if there is one: who holds its lock, or waits for it."""
@@ -230,12 +230,12 @@ class Stage:
         locks = [line.split()[-4:-2] for line in Path("/proc/locks").read_text().splitlines()]
         return [int(pid) for pid, file in locks if file.rpartition(":")[2] == inode]
 
-    def is_asked(self) -> bool:
-        """Whether a request for tokens is with the provider, to its last byte."""
+    def has_token_request(self) -> bool:
+        """Return whether the provider has received a complete token request."""
         return any(request.grant_type is not None for request in self.provider.requests(self.provider.token_path))
 
     def restart(self) -> None:
-        """Start a plain agent in its place."""
+        """Start an agent without traps in its place."""
         self.agent.command = COMMAND
         self.agent.start()
 
@@ -245,19 +245,19 @@ class Stage:
 
 @pytest.fixture
 def overlap() -> bool:
-    """Whether the provider has one, where that makes no difference."""
+    """Return whether the provider has an overlap, for tests to which it makes no difference."""
     return False
 
 
 @pytest.fixture
 def executed() -> bool:
-    """Whether the agent and its workers are executed, and the workers are its children."""
+    """Return whether the agent and its workers are executed, and the workers are its children."""
     return False
 
 
 @pytest.fixture
 def stage(overlap: bool, executed: bool, providers: Providers, keyring: KeyringSession) -> Generator[Stage, None, None]:
-    """A trapped agent; the keyring is a new one as far as it is concerned."""
+    """Start an agent with traps; the keyring has no entry of its accounts."""
     provider = providers[overlap]
     provider.reset()
     accounts = {name: account(provider, redirect_ports=[0]) for name in ("work", NEIGHBOUR)}
@@ -274,10 +274,10 @@ def stage(overlap: bool, executed: bool, providers: Providers, keyring: KeyringS
         yield stage
         with agent.client() as client:
             for name in accounts:
-                client.logout(name)  # and so it is, for the next one
+                client.logout(name)  # the next test needs an empty keyring
 
 
-# ---- what is asked
+# ---- calls
 
 
 def refresh(client: Agent) -> str:
@@ -285,14 +285,14 @@ def refresh(client: Agent) -> str:
 
 
 def log_in(provider: OpenIDProvider, client: Agent, name: str = "work", user: str = ALICE) -> dict[str, object]:
-    """Log in by a browser, in the place of whoever was; what the agent says of it in the end."""
+    """Log in by a browser, replacing any user; return the result."""
     login = client.call("login", {"account": name, "flow": "browser", "switch_user": True})
-    with suppress(httpx.TransportError):  # who answers the browser is killed, perhaps
+    with suppress(httpx.TransportError):  # the agent, which responds to the browser, may be killed
         provider.enter(str(login["authorization_url"]), user)
     return client.call("login_result", {"login_id": login["login_id"]})
 
 
-def log_in_elsewhere(provider: OpenIDProvider, client: Agent) -> dict[str, object]:
+def log_in_on_a_device(provider: OpenIDProvider, client: Agent) -> dict[str, object]:
     """Log in on another device."""
     login = client.call("login", {"account": "work", "flow": "device"})
     provider.approve(str(login["verification_uri_complete"]))
@@ -303,13 +303,13 @@ def is_saved(client: Agent, name: str = "work") -> bool:
     return record(client, name)["saved"] is True
 
 
-def is_calm(client: Agent) -> bool:
-    """Whether no refresh is due, or in flight, and all is saved."""
+def is_settled(client: Agent) -> bool:
+    """Return whether no refresh is due or in flight, and the session is saved."""
     return record(client)["renewal"] == "idle" and is_saved(client)
 
 
-def begun(stage: Stage, name: str = "work") -> str:
-    """Log in, and wait until that is saved; the access token."""
+def log_in_and_save(stage: Stage, name: str = "work") -> str:
+    """Log in, and wait until that is saved; return the access token."""
     with stage.agent.client() as client:
         log_in(stage.provider, client, name)
         until(lambda: is_saved(client, name))
@@ -320,10 +320,10 @@ def is_accepted(provider: OpenIDProvider, access_token: str) -> bool:
     return provider.userinfo(access_token).status_code == 200
 
 
-def serves(stage: Stage, client: Agent) -> str:
-    """The token that is served is good, and so is the next one, and that is saved; the first of them."""
+def assert_session_works(stage: Stage, client: Agent) -> str:
+    """Check that the served token and the next one are valid, and that it is saved; return the first token."""
     first = client.token("work", timeout=PATIENCE).access_token
-    until(lambda: is_calm(client))
+    until(lambda: is_settled(client))
     assert is_accepted(stage.provider, client.token("work").access_token)
     assert is_accepted(stage.provider, refresh(client))
     assert record(client)["state"] == "ready"
@@ -331,17 +331,17 @@ def serves(stage: Stage, client: Agent) -> str:
     return first
 
 
-def was_told(answer: object, moment: Moment) -> bool:
-    """Whether the client was told that it is done; or else, that the agent has gone."""
-    if moment in ANSWERED:
-        assert not isinstance(answer, AgentError)
+def got_result(result: object, moment: Moment) -> bool:
+    """Return whether the client got a result; otherwise check that its error is a lost connection."""
+    if moment in WITH_RESULT:
+        assert not isinstance(result, AgentError)
         return True
-    assert isinstance(answer, ConnectionLost | AgentNotRunning), answer
+    assert isinstance(result, ConnectionLost | AgentNotRunning), result
     return False
 
 
-def refresh_token(stage: Stage) -> str:
-    """The fingerprint of the refresh token in the keyring."""
+def stored_fingerprint(stage: Stage) -> str:
+    """Return the fingerprint of the refresh token in the keyring."""
     entry: dict[str, Any] = json.loads(stage.keyring.read() or "{}")
     return fingerprint(entry["login"]["refresh_token"])
 
@@ -349,138 +349,136 @@ def refresh_token(stage: Stage) -> str:
 # ---- a refresh
 
 
-@each_where_it_matters(*REFRESH)
-def test_a_refresh_loses_nothing_that_the_provider_would_give_again(
-    moment: Moment, overlap: bool, stage: Stage
-) -> None:
-    old = begun(stage)
-    presented = refresh_token(stage)
-    was_told(stage.killed(moment, refresh), moment)
+@each_overlap_that_matters(*REFRESH)
+def test_a_killed_refresh_loses_nothing_that_an_overlap_saves(moment: Moment, overlap: bool, stage: Stage) -> None:
+    old = log_in_and_save(stage)
+    presented = stored_fingerprint(stage)
+    got_result(stage.call_and_kill(moment, refresh), moment)
     stage.restart()
-    is_owed = moment.reach in {Reach.PROVIDER, Reach.AGENT}
+    was_lost = moment.reach in {Reach.PROVIDER, Reach.AGENT}
     with stage.agent.client() as client:
-        if is_owed and not overlap:
-            is_over(stage, client)
+        if was_lost and not overlap:
+            assert_session_ended(stage, client)
         else:
-            # Without being asked to: the overlap may be over before somebody asks.
-            until(lambda: not is_owed or client.token("work").access_token != old)
-            serves(stage, client)
-            assert others(stage, presented) <= {Presented(1, 1)}
-    # What was owed is asked for again, once; and nothing that was saved is, ever.
-    assert stage.ledger()[presented].presented == (2 if is_owed else 1)
-    got = (moment.reach is not Reach.PROVIDER) + (is_owed and overlap)
-    assert stage.ledger()[presented].succeeded == got
+            # By itself: the overlap may be over before a client requests a token.
+            until(lambda: not was_lost or client.token("work").access_token != old)
+            assert_session_works(stage, client)
+            assert other_tokens(stage, presented) <= {Presented(1, 1)}
+    # A lost response is requested again, once; a saved one never.
+    assert stage.ledger()[presented].presented == (2 if was_lost else 1)
+    successes = (moment.reach is not Reach.PROVIDER) + (was_lost and overlap)
+    assert stage.ledger()[presented].succeeded == successes
 
 
-def others(stage: Stage, presented: str) -> set[Presented]:
+def other_tokens(stage: Stage, presented: str) -> set[Presented]:
     return {row for one, row in stage.ledger().items() if one != presented}
 
 
-def is_over(stage: Stage, client: Agent) -> None:
-    """The provider has ended the session, and that is said, and all that comes of it; until the next login."""
+def assert_session_ended(stage: Stage, client: Agent) -> None:
+    """Check that the session has ended, with the provider's reason, until the next login."""
     until(lambda: record(client)["state"] == "login_required")
-    over = record(client)
-    assert str(over["reason"]).startswith("invalid_grant")
+    ended = record(client)
+    assert str(ended["reason"]).startswith("invalid_grant")
     until(lambda: is_saved(client))
-    asked = stage.provider.count(stage.provider.token_path)
+    count = stage.provider.count(stage.provider.token_path)
     stage.agent.kill()
     stage.agent.start()
     for _ in range(3):
-        with pytest.raises(LoginRequired) as refused:
+        with pytest.raises(LoginRequired) as caught:
             client.token("work")
-        assert refused.value.reason == over["reason"]
-    assert stage.provider.count(stage.provider.token_path) == asked
+        assert caught.value.reason == ended["reason"]
+    assert stage.provider.count(stage.provider.token_path) == count
     log_in(stage.provider, client)
-    serves(stage, client)
+    assert_session_works(stage, client)
 
 
 # ---- a login
 
 
 @moments(*BROWSER, *REVOKING)
-def test_a_login_leaves_the_new_session_or_the_old_one(moment: Moment, stage: Stage) -> None:
-    old = begun(stage)
-    answer = stage.killed(moment, partial(log_in, stage.provider, user=who(moment)))
-    told = was_told(answer, moment)
+def test_a_killed_login_leaves_the_new_session_or_the_old_one(moment: Moment, stage: Stage) -> None:
+    old = log_in_and_save(stage)
+    result = stage.call_and_kill(moment, partial(log_in, stage.provider, user=user_of(moment)))
+    has_result = got_result(result, moment)
     stage.restart()
     with stage.agent.client() as client:
-        is_the_old_one = serves(stage, client) == old
+        is_the_old_one = assert_session_works(stage, client) == old
         assert is_the_old_one is (moment.reach is not Reach.KEYRING)
-        assert not (told and is_the_old_one) or is_unsaved(answer)
+        assert not (has_result and is_the_old_one) or is_unsaved(result)
         log_in(stage.provider, client)
-        serves(stage, client)
+        assert_session_works(stage, client)
     assert set(stage.ledger().values()) == {Presented(1, 1)}
 
 
-def who(moment: Moment) -> str:
-    """Whose session replaces Alice's: to revoke hers might end another one of hers."""
+def user_of(moment: Moment) -> str:
+    """Return whose session replaces Alice's: only another user's session is revoked."""
     return BOB if moment in REVOKING else ALICE
 
 
 @moments(*BROWSER)
-def test_a_first_login_is_there_or_can_be_done_again(moment: Moment, stage: Stage) -> None:
-    begun(stage, NEIGHBOUR)
-    answer = stage.killed(moment, partial(log_in, stage.provider))
-    told = was_told(answer, moment)
+def test_a_killed_first_login_is_saved_or_can_be_repeated(moment: Moment, stage: Stage) -> None:
+    log_in_and_save(stage, NEIGHBOUR)
+    result = stage.call_and_kill(moment, partial(log_in, stage.provider))
+    has_result = got_result(result, moment)
     stage.restart()
-    is_there(stage, moment, told=told and not is_unsaved(answer))
+    assert_saved_or_repeatable(stage, moment, has_result=has_result and not is_unsaved(result))
 
 
 @moments(*DEVICE)
-def test_a_login_on_another_device_is_there_or_can_be_done_again(moment: Moment, stage: Stage) -> None:
-    answer = stage.killed(moment, partial(log_in_elsewhere, stage.provider))
-    told = was_told(answer, moment)
+def test_a_killed_login_on_another_device_is_saved_or_can_be_repeated(moment: Moment, stage: Stage) -> None:
+    result = stage.call_and_kill(moment, partial(log_in_on_a_device, stage.provider))
+    has_result = got_result(result, moment)
     stage.restart()
-    is_there(stage, moment, told=told)
+    assert_saved_or_repeatable(stage, moment, has_result=has_result)
 
 
-def is_unsaved(answer: object) -> bool:
-    """Whether the client was told that what is done isn't saved."""
-    return isinstance(answer, dict) and answer["saved"] is False
+def is_unsaved(result: object) -> bool:
+    """Return whether the result says that the session isn't saved."""
+    return isinstance(result, dict) and result["saved"] is False
 
 
-def is_there(stage: Stage, moment: Moment, *, told: bool) -> None:
-    """The login is there, if the keyring has it, and surely if that was told; or else, can be done again."""
+def assert_saved_or_repeatable(stage: Stage, moment: Moment, *, has_result: bool) -> None:
+    """Check that the login is saved if the keyring or the client got it, and can be repeated otherwise."""
     with stage.agent.client() as client:
         until(lambda: record(client)["state"] != "locked")
         state = record(client)["state"]
         assert state == ("ready" if moment.reach is Reach.KEYRING else "logged_out")
-        assert not told or state == "ready"
+        assert not has_result or state == "ready"
         if state == "logged_out":
             log_in(stage.provider, client)
-        serves(stage, client)
+        assert_session_works(stage, client)
     assert set(stage.ledger().values()) == {Presented(1, 1)}
 
 
 # ---- an import
 
 
-@each_where_it_matters(*IMPORT, *REVOKING)
-def test_an_import_leaves_the_new_session_or_the_old_one(moment: Moment, overlap: bool, stage: Stage) -> None:
-    old = begun(stage)
-    told, imported = bring_in(stage, moment)
+@each_overlap_that_matters(*IMPORT, *REVOKING)
+def test_a_killed_import_leaves_the_new_session_or_the_old_one(moment: Moment, overlap: bool, stage: Stage) -> None:
+    old = log_in_and_save(stage)
+    has_result, imported = import_and_kill(stage, moment)
     stage.restart()
     with stage.agent.client() as client:
         served = client.token("work", timeout=PATIENCE).access_token
         is_the_old_one = served == old
         assert is_the_old_one is (moment.reach is not Reach.KEYRING)
         assert is_accepted(stage.provider, served)
-        assert not (told and is_the_old_one)
-        bring_in_again(client, moment, imported, overlap=overlap)
-        serves(stage, client)
-    assert others(stage, fingerprint(imported)) == {Presented(1, 1)}
+        assert not (has_result and is_the_old_one)
+        repeat_import(client, moment, imported, overlap=overlap)
+        assert_session_works(stage, client)
+    assert other_tokens(stage, fingerprint(imported)) == {Presented(1, 1)}
 
 
-def bring_in(stage: Stage, moment: Moment) -> tuple[bool, str]:
-    """Import a refresh token, and be killed; whether the client was told that it is saved, and the token."""
-    imported = stage.provider.login(who(moment)).refresh_token
+def import_and_kill(stage: Stage, moment: Moment) -> tuple[bool, str]:
+    """Import a refresh token, and kill the agent; return whether the result says that it is saved, and the token."""
+    imported = stage.provider.login(user_of(moment)).refresh_token
     assert imported is not None
-    answer = stage.killed(moment, lambda client: client.import_refresh_token(imported, "work", switch_user=True))
-    return was_told(answer, moment) and not is_unsaved(answer), imported
+    result = stage.call_and_kill(moment, lambda client: client.import_refresh_token(imported, "work", switch_user=True))
+    return got_result(result, moment) and not is_unsaved(result), imported
 
 
-def bring_in_again(client: Agent, moment: Moment, imported: str, *, overlap: bool) -> None:
-    """It can be done again where it was not used up, or the provider bears that; nothing else is harmed."""
+def repeat_import(client: Agent, moment: Moment, imported: str, *, overlap: bool) -> None:
+    """Check that the import can be repeated if its token was not used, or the provider has an overlap."""
     if moment.reach is Reach.KEYRING:
         with pytest.raises(InvalidRequest, match="used before"):
             client.import_refresh_token(imported, "work")
@@ -497,28 +495,28 @@ def bring_in_again(client: Agent, moment: Moment, imported: str, *, overlap: boo
 @pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.parametrize("overlap", [True], ids=["with an overlap"])
-def test_killed_at_any_moment_the_session_is_there(stage: Stage, request: pytest.FixtureRequest) -> None:
+def test_an_agent_killed_at_random_moments_keeps_the_session(stage: Stage, request: pytest.FixtureRequest) -> None:
     rounds = 200 if request.config.getoption("--soak") else 3
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    begun(stage)
+    log_in_and_save(stage)
     stage.agent.kill()
     stage.restart()
     for number in range(rounds):
         stage.provider.reset()
-        ask = refresh if chance.random() < 0.5 else partial(log_in, stage.provider)
+        call = refresh if chance.random() < 0.5 else partial(log_in, stage.provider)
         workers = stage.workers() if chance.random() < 0.5 else []
         with stage.agent.client() as client, ThreadPoolExecutor(1) as clients:
-            asked = clients.submit(ask, client)
+            future = clients.submit(call, client)
             time.sleep(chance.uniform(0, 0.5))
             stage.agent.kill()
             for worker in workers:
-                with suppress(ProcessLookupError):  # its agent has gone, and so has it, if it had nothing to do
+                with suppress(ProcessLookupError):  # an idle worker has ended with its agent
                     os.kill(worker, signal.SIGKILL)
-            assert isinstance(asked.exception(PATIENCE), AgentError | None)
+            assert isinstance(future.exception(PATIENCE), AgentError | None)
         stage.agent.start()
         with stage.agent.client() as client:
-            serves(stage, client)
+            assert_session_works(stage, client)
         assert max(row.presented for row in stage.ledger().values()) <= 2, f"seed {seed}, round {number}"
 
 
@@ -526,97 +524,99 @@ def test_killed_at_any_moment_the_session_is_there(stage: Stage, request: pytest
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """What the worker has, and whether the keyring is well meanwhile; both get well when the client has its answer.
+class Fault:
+    """A fault of the worker or the keyring, until the client has its result.
 
-    `gets`: what the worker gets before it is asked; or, when it is to be killed, in the middle of its work.
+    `gets`: the signal that the worker gets before the call; SIGKILL in the middle of its work.
     """
 
-    told: str
+    name: str
     keyring: Literal["works", "hangs", "is locked"] = "works"
     gets: signal.Signals | None = None
-    gets_well: bool = False
+    recovers: bool = False
 
 
-TROUBLES = [
-    Trouble("its worker is killed", "hangs", signal.SIGKILL),
-    Trouble("its worker hangs", gets=signal.SIGSTOP),
-    Trouble("its worker is late", gets=signal.SIGSTOP, gets_well=True),
-    Trouble("the keyring hangs", "hangs"),
-    Trouble("the keyring is locked", "is locked"),
+FAULTS = [
+    Fault("its worker is killed", "hangs", signal.SIGKILL),
+    Fault("its worker hangs", gets=signal.SIGSTOP),
+    Fault("its worker is late", gets=signal.SIGSTOP, recovers=True),
+    Fault("the keyring hangs", "hangs"),
+    Fault("the keyring is locked", "is locked"),
 ]
 
 
-@pytest.mark.parametrize("trouble", TROUBLES, ids=[trouble.told for trouble in TROUBLES])
-@pytest.mark.parametrize("by", ["refresh", "login"])
-def test_what_is_new_is_served_within_a_second_and_saved_when_all_is_well(
-    by: str, trouble: Trouble, stage: Stage
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+@pytest.mark.parametrize("action", ["refresh", "login"])
+def test_new_tokens_are_served_within_a_second_and_saved_once_the_keyring_works(
+    action: str, fault: Fault, stage: Stage
 ) -> None:
-    old = begun(stage)
+    old = log_in_and_save(stage)
     stage.provider.reset()
-    ask = refresh if by == "refresh" else partial(log_in, stage.provider, user=BOB)
+    call = refresh if action == "refresh" else partial(log_in, stage.provider, user=BOB)
     with stage.agent.client() as client:
-        with stage.the_keyring(trouble.keyring):
-            took = in_trouble(stage, client, trouble, ask)
-            assert took < STORE_WAIT + SLACK
+        with stage.broken_keyring(fault.keyring):
+            seconds = seconds_with_fault(stage, client, fault, call)
+            assert seconds < STORE_WAIT + SLACK
             token = client.token("work").access_token
             assert token != old
             assert is_accepted(stage.provider, token)
-            if trouble.keyring != "works":
+            if fault.keyring != "works":
                 assert record(client)["saved"] is False
-                assert is_accepted(stage.provider, old)  # it is all that the keyring has
+                assert is_accepted(stage.provider, old)  # it is the only one in the keyring
         until(lambda: is_saved(client), 2 * PATIENCE)
-        # Alice's session that was replaced is revoked; a refresh leaves the token from before as good as it was.
-        until(lambda: is_accepted(stage.provider, old) is (by == "refresh"))
+        # Alice's replaced session is revoked; after a refresh the token from before stays valid.
+        until(lambda: is_accepted(stage.provider, old) is (action == "refresh"))
     stage.agent.kill()
     stage.restart()
     with stage.agent.client() as client:
-        assert serves(stage, client) == token
+        assert assert_session_works(stage, client) == token
     assert set(stage.ledger().values()) == {Presented(1, 1)}
 
 
-def in_trouble(stage: Stage, client: Agent, trouble: Trouble, ask: Callable[[Agent], object]) -> float:
-    """Ask, while the worker has that trouble; how long the answer took from when the provider was asked."""
+def seconds_with_fault(stage: Stage, client: Agent, fault: Fault, call: Callable[[Agent], object]) -> float:
+    """Make the call with that fault; return the seconds from the provider's request to the result."""
     workers = stage.workers()
     with ThreadPoolExecutor(1) as clients:
-        if trouble.gets is signal.SIGKILL:
+        if fault.gets is signal.SIGKILL:
             stage.trap.set(Trap("write:middle", "hold"))
-        elif trouble.gets is not None:
-            send(workers, trouble.gets)
-        asked = clients.submit(ask, client)
-        if trouble.gets is signal.SIGKILL:
+        elif fault.gets is not None:
+            send_signal(workers, fault.gets)
+        future = clients.submit(call, client)
+        if fault.gets is signal.SIGKILL:
             until(stage.trap.is_reached)
-            send(workers, trouble.gets)
+            send_signal(workers, fault.gets)
             stage.trap.take_away()
-        asked.result(PATIENCE)
-        took = time.time() - stage.provider.requests(stage.provider.token_path)[-1].at
-        if trouble.gets_well:
-            send(workers, signal.SIGCONT)
-    return took
+        future.result(PATIENCE)
+        seconds = time.time() - stage.provider.requests(stage.provider.token_path)[-1].at
+        if fault.recovers:
+            send_signal(workers, signal.SIGCONT)
+    return seconds
 
 
-def send(workers: list[int], signum: signal.Signals) -> None:
+def send_signal(workers: list[int], signum: signal.Signals) -> None:
     assert workers != []
     for worker in workers:
         os.kill(worker, signum)
 
 
 @pytest.mark.parametrize("executed", [True])
-def test_a_login_whose_signature_nobody_could_check_is_forgotten_and_the_old_session_stays(stage: Stage) -> None:
-    old = begun(stage)
+def test_a_login_whose_signature_cannot_be_checked_leaves_the_old_session(stage: Stage) -> None:
+    old = log_in_and_save(stage)
     stage.provider.reset()
     agent = stage.agent.process.pid
     known = stage.workers()
     children = Path(f"/proc/{agent}/task/{agent}/children")
     stage.trap.set(Trap("keys:after", "hold"))
     with stage.agent.client() as client, ThreadPoolExecutor(1) as clients:
-        asked = clients.submit(log_in, stage.provider, client)
+        future = clients.submit(log_in, stage.provider, client)
         until(stage.trap.is_reached)
         stage.trap.take_away()
-        send(until(lambda: [pid for pid in map(int, children.read_text().split()) if pid not in known]), signal.SIGKILL)
+        send_signal(
+            until(lambda: [pid for pid in map(int, children.read_text().split()) if pid not in known]), signal.SIGKILL
+        )
         with pytest.raises(Unavailable, match="signature"):
-            asked.result(PATIENCE)
+            future.result(PATIENCE)
         assert stage.provider.count(stage.provider.paths["revocation"]) == 0
-        assert serves(stage, client) == old
+        assert assert_session_works(stage, client) == old
         log_in(stage.provider, client)
-        assert serves(stage, client) != old
+        assert assert_session_works(stage, client) != old

@@ -1,6 +1,6 @@
-"""Hostile clients beside a well-behaved one: that one is served, and the agent stays as small as it promises.
+"""Hostile clients beside a well-behaved one: that one is served, and the agent's memory stays within its bounds.
 
-How fast it is served is measured by `make fuzz`; here each of its calls has a time-out that any machine can keep.
+`make fuzz` measures how fast it is served; here each of its calls has a time-out that suits any machine.
 """
 
 import os
@@ -23,21 +23,21 @@ from tests.integration.conftest import account, log_in
 from tests.integration.impostor import UNPRIVILEGED
 from tests.op.provider import OpenIDProvider
 
-# For how long each goes on, in seconds.
+# Seconds for each hostile client.
 EACH = 1.5
 FEW_DESCRIPTORS = 64
 
 
 @pytest.fixture(scope="module")
 def provider() -> Generator[OpenIDProvider]:
-    """A provider whose tokens last."""
+    """Start a provider with long-lived tokens."""
     with OpenIDProvider(access_token_lifetime=3600) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def agent(provider: OpenIDProvider) -> Generator[AgentProcess]:
-    """One agent that has to bear them all, with a session for the well-behaved client, and others."""
+    """Start one agent for all of them, with a session for the well-behaved client, and others."""
     accounts = {name: account(provider, redirect_ports=[0]) for name in (GUARDED, *VICTIMS)}
     accounts[VICTIM]["default"] = True
     with AgentProcess(accounts, environment={"AUTH_AGENT_LOG": "info"}) as process:
@@ -50,7 +50,7 @@ def agent(provider: OpenIDProvider) -> Generator[AgentProcess]:
 
 
 @pytest.mark.parametrize("name", HOSTILITIES)
-def test_beside_a_hostile_client_a_well_behaved_one_is_served_and_the_agent_stays_small(
+def test_beside_a_hostile_client_another_one_is_served_and_the_agent_stays_small(
     name: str, agent: AgentProcess
 ) -> None:
     pid = agent.process.pid
@@ -59,20 +59,20 @@ def test_beside_a_hostile_client_a_well_behaved_one_is_served_and_the_agent_stay
         end = time.monotonic() + EACH
         bystander.beside(lambda: time.monotonic() > end)
     assert bystander.grown < HOSTILITIES[name].growth, bystander
-    until(lambda: before is None or (descriptors(pid) or 0) <= before + 2)  # two to the provider, kept for the next
+    until(
+        lambda: before is None or (descriptors(pid) or 0) <= before + 2
+    )  # two connections to the provider are kept open
 
 
-def test_refreshes_are_as_few_beside_a_storm_of_force_and_rejected_as_the_agent_promises(
-    agent: AgentProcess, provider: OpenIDProvider
-) -> None:
-    before, begun = len(provider.requests(provider.token_path, "refresh_token")), time.monotonic()
+def test_a_storm_of_force_and_rejected_causes_few_refreshes(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    before, start = len(provider.requests(provider.token_path, "refresh_token")), time.monotonic()
     with hostile("force and rejected", agent.socket):
         time.sleep(EACH)
-    driven = len(provider.requests(provider.token_path, "refresh_token")) - before
-    assert driven <= 5 + 1 + (time.monotonic() - begun) / 10  # a burst of five, then one in ten seconds
+    refreshes = len(provider.requests(provider.token_path, "refresh_token")) - before
+    assert refreshes <= 5 + 1 + (time.monotonic() - start) / 10  # a burst of five, then one in ten seconds
 
 
-def test_thousands_of_mutated_messages_are_each_answered_as_the_protocol_says(
+def test_thousands_of_mutated_messages_are_answered_as_the_protocol_defines(
     agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     tokens = provider.login()
@@ -86,28 +86,29 @@ def test_thousands_of_mutated_messages_are_each_answered_as_the_protocol_says(
     assert {"result", "invalid_request", "unknown_method"} < set(worker.tally.replies)
 
 
-def test_the_same_seed_says_the_same_messages() -> None:
+def test_the_same_seed_makes_the_same_messages() -> None:
     known = Known("access", "refresh", "login", "url")
     streams = [[Mutator(seed, known).stream() for _ in range(20)] for seed in ("1", "1", "2")]
     assert streams[0] == streams[1] != streams[2]
 
 
 @pytest.mark.parametrize("name", ["a crowd", "a thousand silent connections", "half messages"])
-def test_with_few_descriptors_a_well_behaved_client_is_served_and_refreshes_go_on(
-    name: str, provider: OpenIDProvider
-) -> None:
+def test_with_few_descriptors_a_client_is_served_and_refreshes_continue(name: str, provider: OpenIDProvider) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_DESCRIPTORS, FEW_DESCRIPTORS))
 
     accounts = {GUARDED: account(provider, default=True)}
-    with AgentProcess(accounts, environment={"AUTH_AGENT_LOG": "info"}, preexec=limit) as few:
-        with few.client() as client:
+    with AgentProcess(accounts, environment={"AUTH_AGENT_LOG": "info"}, preexec=limit) as limited_agent:
+        with limited_agent.client() as client:
             log_in(client, provider)
-            with Bystander(few.socket, few.process.pid) as bystander, hostile(name, few.socket):
+            with (
+                Bystander(limited_agent.socket, limited_agent.process.pid) as bystander,
+                hostile(name, limited_agent.socket),
+            ):
                 end = time.monotonic() + EACH
                 bystander.beside(lambda: time.monotonic() > end)
                 assert provider.userinfo(client.refresh().access_token).status_code == 200
-        assert few.logged("defect|Traceback") == []
+        assert limited_agent.logged("defect|Traceback") == []
 
 
 # ---- another user
@@ -133,63 +134,63 @@ def test_a_storm_of_another_users_connections_delays_nobody(agent: AgentProcess)
             assert storm.stdout is not None
             assert storm.stdout.readline() == b"begun\n"
             for path, mode in modes.items():
-                path.chmod(mode)  # an open door for it alone: clients look at the place too
+                path.chmod(mode)  # the connected process keeps its access; clients check the modes
             until(lambda: agent.logged(f"refused uid={UNPRIVILEGED}") or storm.poll() is not None)
             end = time.monotonic() + EACH
             bystander.beside(lambda: time.monotonic() > end)
             storm.kill()
 
 
-# ---- what stands in the socket's place
+# ---- other files in place of the socket
 
 
-@pytest.mark.parametrize("what", ["a directory", "a pipe", "a link to nothing", "another user's file"])
-def test_whatever_else_stands_in_the_sockets_place_is_left_alone(what: str, provider: OpenIDProvider) -> None:
-    if what == "another user's file" and os.geteuid() != 0:
+@pytest.mark.parametrize("kind", ["a directory", "a pipe", "a link to nothing", "another user's file"])
+def test_any_other_file_in_place_of_the_socket_is_not_changed(kind: str, provider: OpenIDProvider) -> None:
+    if kind == "another user's file" and os.geteuid() != 0:
         pytest.skip("needs root, to be two users")
-    with AgentProcess({"work": account(provider)}, started=False) as place:
-        place.socket.parent.mkdir(mode=0o700)
-        if what == "a directory":
-            place.socket.mkdir()
-        elif what == "a pipe":
-            os.mkfifo(place.socket)
-        elif what == "a link to nothing":
-            place.socket.symlink_to(place.home / "nothing")
+    with AgentProcess({"work": account(provider)}, started=False) as agent:
+        agent.socket.parent.mkdir(mode=0o700)
+        if kind == "a directory":
+            agent.socket.mkdir()
+        elif kind == "a pipe":
+            os.mkfifo(agent.socket)
+        elif kind == "a link to nothing":
+            agent.socket.symlink_to(agent.home / "nothing")
         else:
-            place.socket.write_text("precious")
-            os.chown(place.socket, UNPRIVILEGED, UNPRIVILEGED)
-        before = place.socket.lstat()
-        refused = place.run("run", "--store", "memory")
-        assert (refused.returncode, "was not changed" in refused.stderr) == (1, True), refused.stderr
-        after = place.socket.lstat()
+            agent.socket.write_text("precious")
+            os.chown(agent.socket, UNPRIVILEGED, UNPRIVILEGED)
+        before = agent.socket.lstat()
+        process = agent.run("run", "--store", "memory")
+        assert (process.returncode, "was not changed" in process.stderr) == (1, True), process.stderr
+        after = agent.socket.lstat()
         assert (after.st_ino, after.st_mode, after.st_uid) == (before.st_ino, before.st_mode, before.st_uid)
-        assert not (place.home / "nothing").exists()
+        assert not (agent.home / "nothing").exists()
 
 
-@pytest.mark.parametrize("what", ["the directory", "the lock"])
-def test_no_link_is_followed_on_the_way_to_the_sockets_place(what: str, provider: OpenIDProvider) -> None:
-    with AgentProcess({"work": account(provider)}, started=False) as place:
-        elsewhere = place.home / "elsewhere"
-        if what == "the directory":
+@pytest.mark.parametrize("kind", ["the directory", "the lock"])
+def test_no_symbolic_link_in_the_path_of_the_socket_is_followed(kind: str, provider: OpenIDProvider) -> None:
+    with AgentProcess({"work": account(provider)}, started=False) as agent:
+        elsewhere = agent.home / "elsewhere"
+        if kind == "the directory":
             elsewhere.mkdir(mode=0o700)
-            place.socket.parent.symlink_to(elsewhere)
+            agent.socket.parent.symlink_to(elsewhere)
         else:
             elsewhere.write_text("precious")
-            place.socket.parent.mkdir(mode=0o700)
-            place.socket.with_name("agent.sock.lock").symlink_to(elsewhere)
-        refused = place.run("run", "--store", "memory")
-        assert (refused.returncode, str(place.socket.parent) in refused.stderr) == (1, True), refused.stderr
+            agent.socket.parent.mkdir(mode=0o700)
+            agent.socket.with_name("agent.sock.lock").symlink_to(elsewhere)
+        process = agent.run("run", "--store", "memory")
+        assert (process.returncode, str(agent.socket.parent) in process.stderr) == (1, True), process.stderr
         assert elsewhere.is_dir() or elsewhere.read_text() == "precious"
         assert not (elsewhere / "agent.sock").exists()
 
 
-def test_what_somebody_put_in_a_running_agents_place_is_left_there_at_its_end(provider: OpenIDProvider) -> None:
+def test_a_socket_that_replaced_the_agents_is_not_removed_at_its_end(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}) as replaced, Agent(str(replaced.socket)) as client:
         assert client.hello()
         replaced.socket.unlink()
         with socket.socket(socket.AF_UNIX) as foreign:
             foreign.bind(str(replaced.socket))
             before = replaced.socket.lstat().st_ino
-            assert client.hello()["pid"] == replaced.process.pid  # who is connected is served
+            assert client.hello()["pid"] == replaced.process.pid  # connected clients are served
             assert replaced.terminate() == 0
             assert replaced.socket.lstat().st_ino == before

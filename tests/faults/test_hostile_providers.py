@@ -1,7 +1,6 @@
-"""Providers that mean harm, met by a live agent: a clear error in time, nothing lost, nothing leaked, nothing obeyed.
+"""Hostile providers and a live agent: a clear error in time; nothing is lost, leaked or executed.
 
-What a parser does with bytes alone is in tests/agent; the faults that a certified provider can play are in
-tests/integration.
+The parsers alone are tested in tests/agent; the faults that a certified provider can simulate in tests/integration.
 """
 
 import itertools
@@ -41,7 +40,7 @@ from tests.integration.terminal import Terminal
 from tests.op import forge
 from tests.op.provider import OpenIDProvider
 
-# What a terminal would obey: a title, a clearing of the screen, a colour by one byte, a new line, a reversal of text.
+# Controls for a terminal: a title, clearing the screen, a colour in one byte, a line break, a change of direction.
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\x00\x7f\u202e\u2066evil"
 ANY_PORT: dict[str, Any] = {"redirect_ports": [0]}
 API = "https://api.acme.example"
@@ -55,14 +54,14 @@ def shared() -> Generator[OpenIDProvider, None, None]:
 
 @pytest.fixture
 def provider(shared: OpenIDProvider) -> OpenIDProvider:
-    """A certified provider with rotation and reuse detection, which can be made to lie."""
+    """Return a certified provider with rotation and reuse detection, which can simulate faults."""
     shared.reset()
     return shared
 
 
 @pytest.fixture(scope="module")
 def agent(shared: OpenIDProvider) -> Generator[AgentProcess, None, None]:
-    """An agent with an account for each test: it would take too long to start one for each."""
+    """Start an agent with an account for each test: an agent for each would take too long."""
     names = [f"work{number}" for number in range(40)]
     accounts = {name: account(shared, **ANY_PORT) for name in names}
     accounts |= {"api": account(shared, audience=API, scope="openid offline_access read:things", **ANY_PORT)}
@@ -77,7 +76,7 @@ def names() -> Iterator[str]:
 
 @pytest.fixture
 def work(names: Iterator[str]) -> str:
-    """An account that no other test has."""
+    """Return an account that no other test uses."""
     return next(names)
 
 
@@ -88,7 +87,7 @@ def client(agent: AgentProcess) -> Generator[Agent, None, None]:
 
 
 def name_of(kind: str) -> str:
-    """The account for that kind of harm."""
+    """Return the account's name for that kind of fault."""
     return re.sub(r"[^A-Za-z0-9]+", "-", kind)
 
 
@@ -96,8 +95,8 @@ def hostile_account(issuer: str, **more: object) -> dict[str, object]:
     return {"issuer": issuer, "client_id": "native-app", "scope": "read:things", **ANY_PORT, **more}
 
 
-def granted(name: str, serial: int = 0, **fields: object) -> dict[str, object]:
-    """What is granted to that account, for the time given."""
+def token_response(name: str, serial: int = 0, **fields: object) -> dict[str, object]:
+    """Return a token response for that account."""
     return {
         "access_token": f"at-of-{name}-{serial}",
         "refresh_token": f"rt-of-{name}-{serial}",
@@ -107,8 +106,8 @@ def granted(name: str, serial: int = 0, **fields: object) -> dict[str, object]:
     }
 
 
-def failure(call: Callable[[], object]) -> errors.AgentError:
-    """The error that it comes to, which can be printed as it is."""
+def error_of(call: Callable[[], object]) -> errors.AgentError:
+    """Return the error of a call; check that it is printable."""
     with pytest.raises(errors.AgentError) as caught:
         call()
     assert caught.value.message.isprintable()
@@ -118,33 +117,33 @@ def failure(call: Callable[[], object]) -> errors.AgentError:
 
 
 @contextmanager
-def suppress_clean_errors() -> Generator[None, None, None]:
-    """It may come to an error, by what it is tried with; then to one that says whose fault it is."""
+def allow_provider_errors() -> Generator[None, None, None]:
+    """Allow an error of the provider, and check that it is printable."""
     try:
         yield
     except (ProviderError, Unavailable) as error:
-        came = error
-        assert came.message.isprintable()
-        assert len(came.message) < 2000
+        failure = error
+        assert failure.message.isprintable()
+        assert len(failure.message) < 2000
 
 
-def begin(client: Agent, name: str, flow: str = "browser", **more: object) -> dict[str, object]:
+def begin_login(client: Agent, name: str, flow: str = "browser", **more: object) -> dict[str, object]:
     return client.call("login", {"account": name, "flow": flow, **more})
 
 
-def result(client: Agent, login: Mapping[str, object]) -> dict[str, object]:
+def result_of(client: Agent, login: Mapping[str, object]) -> dict[str, object]:
     return client.call("login_result", {"login_id": login["login_id"]})
 
 
 def log_in_by_browser(client: Agent, provider: OpenIDProvider, name: str) -> None:
-    login = begin(client, name)
+    login = begin_login(client, name)
     provider.enter(str(login["authorization_url"]))
-    result(client, login)
+    result_of(client, login)
 
 
 @contextmanager
-def the_session_stays(client: Agent, provider: OpenIDProvider, name: str) -> Generator[None, None, None]:
-    """The session that there is before is there afterwards, served meanwhile, and good."""
+def session_survives(client: Agent, provider: OpenIDProvider, name: str) -> Generator[None, None, None]:
+    """Check that the session survives the block, and is valid."""
     log_in(client, provider, name)
     before, token = record(client, name), client.token(name).access_token
     yield
@@ -161,7 +160,7 @@ def is_saved(client: Agent, name: str) -> bool:
 # ---- metadata
 
 DEEP = b"[" * 400_000
-# What the metadata says, or what comes in its place; the error that a login and an import end with; a part of its text.
+# Changed metadata, or the response in its place; the class of the error of a login and an import; data in its text.
 METADATA_KINDS: dict[str, tuple[dict[str, Any] | Answer, type[errors.AgentError], str]] = {
     "another issuer": ({"issuer": "https://evil.example/"}, Misconfigured, "'https://evil.example/'"),
     "an issuer with escapes": ({"issuer": ESCAPES}, Misconfigured, "]0;owned"),
@@ -194,7 +193,7 @@ METADATA_KINDS: dict[str, tuple[dict[str, Any] | Answer, type[errors.AgentError]
     "headers without end": (endless(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000), Unavailable, "can't be reached"),
     "a header without end": (endless(b"HTTP/1.1 200 OK\r\na: ", b"b" * 4096), Unavailable, "can't be reached"),
 }
-# What refreshes do without, and a login by browser or device doesn't.
+# Endpoints that a login needs, and a refresh doesn't.
 LOGIN_KINDS: dict[str, tuple[dict[str, Any], str]] = {
     "login over http": ({"authorization_endpoint": "http://evil.example/"}, "authorization_endpoint"),
     "login at a script": ({"authorization_endpoint": "javascript:alert(1)"}, "authorization_endpoint"),
@@ -206,39 +205,39 @@ LOGIN_KINDS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture(scope="module")
-def mischief() -> Generator[tuple[HostileServer, AgentProcess], None, None]:
-    """A server with a provider for each kind of metadata, and an agent that has an account at each."""
+def hostile_metadata() -> Generator[tuple[HostileServer, AgentProcess], None, None]:
+    """Start a server with a provider for each kind of metadata, and an agent with an account at each."""
     with HostileServer() as server:
         accounts: dict[str, dict[str, object]] = {}
         for kind in (*METADATA_KINDS, *LOGIN_KINDS):
-            said, name = (METADATA_KINDS.get(kind) or LOGIN_KINDS[kind])[0], name_of(kind)
-            issuer = server.provider(name, **(said if isinstance(said, dict) else {}))
-            if not isinstance(said, dict):
-                server.answer(name, METADATA, said)
+            metadata, name = (METADATA_KINDS.get(kind) or LOGIN_KINDS[kind])[0], name_of(kind)
+            issuer = server.provider(name, **(metadata if isinstance(metadata, dict) else {}))
+            if not isinstance(metadata, dict):
+                server.answer(name, METADATA, metadata)
             accounts[name] = hostile_account(issuer)
         with AgentProcess(accounts) as agent:
             yield server, agent
 
 
 @pytest.mark.parametrize("kind", METADATA_KINDS)
-def test_metadata_that_can_not_be_used_gets_nothing_but_the_question(
-    kind: str, mischief: tuple[HostileServer, AgentProcess]
+def test_unusable_metadata_is_an_error_and_nothing_else_is_requested(
+    kind: str, hostile_metadata: tuple[HostileServer, AgentProcess]
 ) -> None:
-    server, agent = mischief
+    server, agent = hostile_metadata
     _, error, text = METADATA_KINDS[kind]
     name = name_of(kind)
     with agent.client() as client:
         for call in (
             lambda: client.import_refresh_token("canary", name),
-            lambda: begin(client, name),
-            lambda: begin(client, name, "device"),
+            lambda: begin_login(client, name),
+            lambda: begin_login(client, name, "device"),
         ):
-            came = failure(call)
-            assert isinstance(came, error)
-            assert text in came.message
-            if isinstance(came, Misconfigured):
-                assert came.failure == "misconfigured"
-                assert "issuer" in came.remedy[0].text
+            raised = error_of(call)
+            assert isinstance(raised, error)
+            assert text in raised.message
+            if isinstance(raised, Misconfigured):
+                assert raised.failure == "misconfigured"
+                assert "issuer" in raised.remedy[0].text
         assert record(client, name)["state"] == "logged_out"
     assert server.requests(name) == []
     assert not [one for one in server.asked if one.path.startswith("/evil")]
@@ -246,22 +245,20 @@ def test_metadata_that_can_not_be_used_gets_nothing_but_the_question(
 
 
 @pytest.mark.parametrize("kind", LOGIN_KINDS)
-def test_a_login_begins_nowhere_else_than_where_it_is_safe(
-    kind: str, mischief: tuple[HostileServer, AgentProcess]
-) -> None:
-    server, agent = mischief
+def test_no_login_begins_at_an_unsafe_endpoint(kind: str, hostile_metadata: tuple[HostileServer, AgentProcess]) -> None:
+    server, agent = hostile_metadata
     flow = kind.partition(" ")[0].replace("login", "browser")
     with agent.client() as client:
-        came = failure(lambda: begin(client, name_of(kind), flow))
-    assert isinstance(came, Misconfigured)
-    assert LOGIN_KINDS[kind][1] in came.message
+        raised = error_of(lambda: begin_login(client, name_of(kind), flow))
+    assert isinstance(raised, Misconfigured)
+    assert LOGIN_KINDS[kind][1] in raised.message
     assert server.requests(name_of(kind)) == []
 
 
 @pytest.mark.parametrize("address", ["http://evil.example/", 7])
-def test_a_revocation_that_others_would_see_is_none_and_keeps_no_refresh(address: object) -> None:
+def test_an_unsafe_revocation_endpoint_is_not_used_and_refreshes_continue(address: object) -> None:
     with HostileServer() as server:
-        answers = in_turn(plain(granted("one")), plain(granted("one", 1)))
+        answers = in_turn(plain(token_response("one")), plain(token_response("one", 1)))
         issuer = server.provider("one", {"/token": answers}, revocation_endpoint=address)
         with AgentProcess({"one": hostile_account(issuer)}) as agent, agent.client() as client:
             client.import_refresh_token("rt-of-one")
@@ -270,8 +267,8 @@ def test_a_revocation_that_others_would_see_is_none_and_keeps_no_refresh(address
         assert server.requests("one") == ["/token", "/token"]
 
 
-def test_metadata_that_turns_bad_costs_no_session(provider: OpenIDProvider) -> None:
-    """An agent that starts, and knows the endpoints no more, has good tokens to serve and sends nothing."""
+def test_metadata_that_becomes_unusable_ends_no_session(provider: OpenIDProvider) -> None:
+    """A restarted agent, which doesn't know the endpoints, serves valid tokens and sends nothing."""
     faults: dict[str, dict[str, Any]] = {
         "one": {"mode": "merge", "set": {"issuer": "https://evil.example/"}},
         "two": {"mode": "merge", "set": {"token_endpoint": "http://evil.example/token"}},
@@ -296,10 +293,10 @@ def test_metadata_that_turns_bad_costs_no_session(provider: OpenIDProvider) -> N
             before = provider.count(provider.token_path)
             with agent.client() as client:
                 until(partial(client.has_valid, name))
-                failure(partial(client.refresh, name))
+                error_of(partial(client.refresh, name))
                 assert client.token(name).access_token == tokens[name]
             assert provider.count(provider.token_path) == before
-            provider.clear_faults()  # from here on the agent may try again by itself
+            provider.clear_faults()  # from here on the agent may retry by itself
         assert provider.count("/elsewhere") == 0
         for name in faults:
             with agent.client() as client:
@@ -307,9 +304,9 @@ def test_metadata_that_turns_bad_costs_no_session(provider: OpenIDProvider) -> N
     assert {row.presented for row in provider.ledger().values()} == {1}
 
 
-# ---- every wrong type in every field of a reply
+# ---- every wrong type in every field of a response
 
-WRONG: dict[str, object] = {
+WRONG_VALUES: dict[str, object] = {
     "null": None,
     "true": True,
     "seven": 7,
@@ -327,34 +324,36 @@ WRONG: dict[str, object] = {
 
 
 @pytest.fixture(scope="module")
-def mistyped() -> Generator[tuple[HostileServer, AgentProcess], None, None]:
-    """A provider and an account for each wrong value."""
+def wrong_types() -> Generator[tuple[HostileServer, AgentProcess], None, None]:
+    """Start a provider and an account for each wrong value."""
     with HostileServer() as server:
-        accounts = {name: hostile_account(server.provider(name)) for name in WRONG}
+        accounts = {name: hostile_account(server.provider(name)) for name in WRONG_VALUES}
         with AgentProcess(accounts) as agent:
             yield server, agent
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_types_in_a_reply_lose_nothing(name: str, mistyped: tuple[HostileServer, AgentProcess]) -> None:
-    server, agent = mistyped
-    wrong = WRONG[name]
-    others = dict.fromkeys(("expires_in", "scope", "token_type", "id_token", "error_description", ESCAPES), wrong)
+@pytest.mark.parametrize("name", WRONG_VALUES)
+def test_wrong_types_in_a_token_response_lose_nothing(
+    name: str, wrong_types: tuple[HostileServer, AgentProcess]
+) -> None:
+    server, agent = wrong_types
+    value = WRONG_VALUES[name]
+    fields = dict.fromkeys(("expires_in", "scope", "token_type", "id_token", "error_description", ESCAPES), value)
     server.answer(
         name,
         "/token",
         in_turn(
-            plain(granted(name, 0)),
-            plain(granted(name, 1, **others)),
-            plain(granted(name, 2, access_token=[wrong])),
-            plain({"error": wrong, "error_description": wrong, "error_uri": wrong}, 400),
-            plain(granted(name, 3, error=[wrong])),
+            plain(token_response(name, 0)),
+            plain(token_response(name, 1, **fields)),
+            plain(token_response(name, 2, access_token=[value])),
+            plain({"error": value, "error_description": value, "error_uri": value}, 400),
+            plain(token_response(name, 3, error=[value])),
         ),
     )
     with agent.client() as client:
         client.import_refresh_token(f"rt-of-{name}", name)
         for _ in range(3):
-            with suppress_clean_errors():
+            with allow_provider_errors():
                 assert client.refresh(name).access_token == f"at-of-{name}-1"
             assert record(client, name)["state"] == "ready"
             token = client.token(name)
@@ -362,38 +361,40 @@ def test_wrong_types_in_a_reply_lose_nothing(name: str, mistyped: tuple[HostileS
             assert re.fullmatch(r"[A-Za-z0-9-]+", token.token_type)
             assert (token.scope or "").isprintable()
         assert client.refresh(name).access_token == f"at-of-{name}-3"
-    presented = [parse_qs(one.body)["refresh_token"] for one in server.asked if one.path == f"/{name}/token"]
-    first, *later = (f"rt-of-{name}{which}" for which in ("", "-0", "-1", "-2", "-2"))
-    assert presented == [[first], *([one] for one in later)]
+    presented = [
+        parse_qs(request.body)["refresh_token"] for request in server.asked if request.path == f"/{name}/token"
+    ]
+    first, *later = (f"rt-of-{name}{suffix}" for suffix in ("", "-0", "-1", "-2", "-2"))
+    assert presented == [[first], *([request] for request in later)]
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_types_in_the_answer_to_a_device_begin_nothing_odd(
-    name: str, mistyped: tuple[HostileServer, AgentProcess]
+@pytest.mark.parametrize("name", WRONG_VALUES)
+def test_wrong_types_in_a_device_authorization_response_are_safe(
+    name: str, wrong_types: tuple[HostileServer, AgentProcess]
 ) -> None:
-    server, agent = mistyped
-    right = {"device_code": "canary", "user_code": "WDJB-MJHT", "verification_uri": f"{server.origin}/activate"}
-    wrong = WRONG[name]
+    server, agent = wrong_types
+    valid = {"device_code": "canary", "user_code": "WDJB-MJHT", "verification_uri": f"{server.origin}/activate"}
+    value = WRONG_VALUES[name]
     server.answer(
         name,
         "/device",
         in_turn(
-            plain({**right, "expires_in": wrong, "interval": wrong, "error_description": wrong}),
-            plain({**right, "user_code": wrong}),
-            plain({**right, "verification_uri": wrong, "verification_uri_complete": wrong}),
-            plain({**right, "device_code": [wrong]}),
+            plain({**valid, "expires_in": value, "interval": value, "error_description": value}),
+            plain({**valid, "user_code": value}),
+            plain({**valid, "verification_uri": value, "verification_uri_complete": value}),
+            plain({**valid, "device_code": [value]}),
         ),
     )
     with agent.client() as client:
-        begun = begin(client, name, "device")
-        assert 0 < float(str(begun["expires_at"])) - time.time() <= 3600
-        client.call("login_cancel", {"login_id": begun["login_id"]})
-        with suppress_clean_errors():
-            code = str(begin(client, name, "device")["user_code"])
+        login = begin_login(client, name, "device")
+        assert 0 < float(str(login["expires_at"])) - time.time() <= 3600
+        client.call("login_cancel", {"login_id": login["login_id"]})
+        with allow_provider_errors():
+            code = str(begin_login(client, name, "device")["user_code"])
             assert code.isprintable()
             assert len(code) <= 64
-        failure(lambda: begin(client, name, "device"))
-        failure(lambda: begin(client, name, "device"))
+        error_of(lambda: begin_login(client, name, "device"))
+        error_of(lambda: begin_login(client, name, "device"))
     assert "canary" not in agent.log
 
 
@@ -408,19 +409,17 @@ KEY_SETS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KEY_SETS)
-def test_keys_that_can_not_be_used_make_no_session(
-    kind: str, provider: OpenIDProvider, client: Agent, work: str
-) -> None:
-    with the_session_stays(client, provider, work):
+def test_unusable_keys_create_no_session(kind: str, provider: OpenIDProvider, client: Agent, work: str) -> None:
+    with session_survives(client, provider, work):
         revoked = provider.count(provider.paths["revocation"])
-        login = begin(client, work)
+        login = begin_login(client, work)
         provider.fault(**KEY_SETS[kind], route=provider.paths["jwks"])
         provider.enter(str(login["authorization_url"]))
-        came = failure(lambda: result(client, login))
-        assert isinstance(came, ProviderError | Unavailable)
-        assert re.search("ID token|the provider's keys", came.message)
+        raised = error_of(lambda: result_of(client, login))
+        assert isinstance(raised, ProviderError | Unavailable)
+        assert re.search("ID token|the provider's keys", raised.message)
         assert provider.count("/elsewhere") == 0
-        # What was granted is forgotten: it may be of the same grant as the session.
+        # The new tokens are discarded and not revoked: they may be of the same grant as the session.
         assert provider.count(provider.paths["revocation"]) == revoked
 
 
@@ -428,34 +427,34 @@ def test_keys_that_can_not_be_used_make_no_session(
 
 
 @pytest.mark.parametrize("status", [301, 307, 308])
-def test_no_redirect_takes_a_secret_elsewhere(status: int, provider: OpenIDProvider, client: Agent, work: str) -> None:
+def test_no_redirect_is_followed_with_a_secret(status: int, provider: OpenIDProvider, client: Agent, work: str) -> None:
     elsewhere: dict[str, Any] = {"status": status, "headers": {"location": f"{provider.url}/elsewhere"}}
-    with the_session_stays(client, provider, work):
+    with session_survives(client, provider, work):
         for route, call in (
             (provider.token_path, lambda: client.refresh(work)),
-            (provider.paths["device_authorization"], lambda: begin(client, work, "device")),
+            (provider.paths["device_authorization"], lambda: begin_login(client, work, "device")),
         ):
             provider.fault("status", route=route, **elsewhere)
-            came = failure(call)
-            assert isinstance(came, Unavailable)
-            assert "redirect" in came.message
+            raised = error_of(call)
+            assert isinstance(raised, Unavailable)
+            assert "redirect" in raised.message
     provider.fault("status", route=provider.paths["revocation"], **elsewhere)
     assert not client.logout(work, revoke_shared=True).revoked
     assert provider.count("/elsewhere") == 0
 
 
-def test_an_answer_that_names_nobody_is_not_believed_where_the_provider_names_itself(
+def test_a_response_without_iss_is_refused_if_the_metadata_promises_it(
     provider: OpenIDProvider, client: Agent, work: str
 ) -> None:
-    """RFC 9207: with that, no other provider's answer can be taken for this one's."""
-    login = begin(client, work)
+    """RFC 9207: without `iss`, another provider's response could be used."""
+    login = begin_login(client, work)
     redirect = httpx.URL(provider.visit(str(login["authorization_url"]))).copy_remove_param("iss")
     assert "unknown issuer" in httpx.get(redirect).text
-    assert isinstance(failure(lambda: result(client, login)), ProviderError)
+    assert isinstance(error_of(lambda: result_of(client, login)), ProviderError)
     assert provider.count(provider.token_path) == 0
 
 
-# ---- what a refresh grants
+# ---- tokens of a refresh
 
 
 @pytest.mark.parametrize(
@@ -469,21 +468,21 @@ def test_an_answer_that_names_nobody_is_not_believed_where_the_provider_names_it
         ({"sub": ESCAPES}, "names no subject"),
     ],
 )
-def test_an_id_token_that_says_something_else_at_a_refresh_is_not_used(
+def test_a_wrong_id_token_at_a_refresh_is_not_used(
     claims: dict[str, object], text: str, provider: OpenIDProvider, client: Agent, work: str
 ) -> None:
-    with the_session_stays(client, provider, work):
+    with session_survives(client, provider, work):
         provider.fault("merge", claims=claims, grant_type="refresh_token")
-        came = failure(lambda: client.refresh(work))
-        assert isinstance(came, ProviderError)
-        assert text in came.message
+        raised = error_of(lambda: client.refresh(work))
+        assert isinstance(raised, ProviderError)
+        assert text in raised.message
 
 
 @pytest.mark.parametrize("forgery", ["unsigned", "by another key", "keyed by the public key"])
-def test_the_user_of_a_forged_id_token_at_a_refresh_is_looked_at_all_the_same(
+def test_the_subject_of_a_forged_id_token_at_a_refresh_is_checked(
     forgery: str, provider: OpenIDProvider, client: Agent, work: str
 ) -> None:
-    """It came from the token endpoint itself, which stands in for its signature; that it is another's can't be."""
+    """TLS to the token endpoint replaces the signature; another user's ID token is never accepted."""
     bob = provider.login("auth0|bob").id_token
     assert bob is not None
     forged = {
@@ -493,11 +492,11 @@ def test_the_user_of_a_forged_id_token_at_a_refresh_is_looked_at_all_the_same(
     }[forgery]
     log_in(client, provider, work)
     provider.fault("merge", set={"id_token": forged}, grant_type="refresh_token")
-    assert failure(lambda: client.refresh(work)).code == "login_required"
+    assert error_of(lambda: client.refresh(work)).code == "login_required"
     assert record(client, work)["subject"] == "auth0|alice"
 
 
-def test_another_user_at_a_refresh_is_quarantined_and_nobody_is_served(provider: OpenIDProvider) -> None:
+def test_another_user_at_a_refresh_is_quarantined_and_not_served(provider: OpenIDProvider) -> None:
     with (
         KeyringSession() as keyring,
         AgentProcess(
@@ -507,64 +506,62 @@ def test_another_user_at_a_refresh_is_quarantined_and_nobody_is_served(provider:
         with agent.client() as client:
             log_in(client, provider)
             provider.fault("merge", claims={"sub": "auth0|bob"}, grant_type="refresh_token")
-            assert "another_user" in failure(lambda: client.refresh("work")).message
-            assert "another_user" in failure(lambda: client.token("work")).message
-            until(lambda: kept(keyring)["ended"])
+            assert "another_user" in error_of(lambda: client.refresh("work")).message
+            assert "another_user" in error_of(lambda: client.token("work")).message
+            until(lambda: stored_entry(keyring)["ended"])
             until(partial(is_saved, client, "work"))
-        successor = kept(keyring)["login"]["refresh_token"]
-        assert kept(keyring).get("token") is None
+        successor = stored_entry(keyring)["login"]["refresh_token"]
+        assert stored_entry(keyring).get("token") is None
         agent.kill()
         agent.start()
         provider.reset()
         with agent.client() as client:
             until(lambda: record(client)["state"] == "login_required")
-            assert isinstance(failure(lambda: client.refresh("work")), LoginRequired)  # not even by a person
+            assert isinstance(error_of(lambda: client.refresh("work")), LoginRequired)  # not even on request
             assert provider.requests(provider.token_path) == []
-            # What was granted last was kept all that time, so that it could be taken back.
+            # The last refresh token was kept, so that it could be revoked.
             assert client.logout("work").revoked
             assert provider.refresh(successor).status_code == 403
             log_in_by_browser(client, provider, "work")
             assert provider.userinfo(client.token("work").access_token).json()["sub"] == "auth0|alice"
 
 
-def kept(keyring: KeyringSession) -> dict[str, Any]:
-    """What the keyring has of the account."""
+def stored_entry(keyring: KeyringSession) -> dict[str, Any]:
+    """Return the account's entry in the keyring."""
     text = keyring.read()
     assert text is not None
-    found: dict[str, Any] = json.loads(text)
-    return found
+    entry: dict[str, Any] = json.loads(text)
+    return entry
 
 
-def test_an_audience_silently_ignored_is_noticed_at_a_refresh_and_at_a_login(
-    provider: OpenIDProvider, client: Agent
-) -> None:
+def test_an_ignored_audience_is_detected_at_a_refresh_and_at_a_login(provider: OpenIDProvider, client: Agent) -> None:
     scope = "openid offline_access read:things"
     log_in(client, provider, "api", audience=API, scope=scope)
-    good = client.token("api").access_token
+    valid = client.token("api").access_token
     another = provider.login(audience="https://another.acme.example", scope=scope).access_token
     provider.fault("merge", set={"access_token": another}, grant_type="refresh_token")
-    came = failure(lambda: client.refresh("api"))
-    assert isinstance(came, Denied)
-    assert "another audience" in came.message
-    assert client.token("api").access_token == good
-    assert client.refresh("api").access_token not in (good, another)
+    raised = error_of(lambda: client.refresh("api"))
+    assert isinstance(raised, Denied)
+    assert "another audience" in raised.message
+    assert client.token("api").access_token == valid
+    assert client.refresh("api").access_token not in (valid, another)
 
     before = record(client, "api")
-    login = begin(client, "api")
+    login = begin_login(client, "api")
     provider.fault("merge", set={"access_token": another}, grant_type="authorization_code")
     provider.enter(str(login["authorization_url"]))
-    assert isinstance(failure(lambda: result(client, login)), Denied)
+    assert isinstance(error_of(lambda: result_of(client, login)), Denied)
     assert record(client, "api") == before
-    assert provider.count(provider.paths["revocation"]) == 0  # what was granted may be of the session's grant
+    assert provider.count(provider.paths["revocation"]) == 0  # the tokens may be of the session's grant
     assert provider.userinfo(client.refresh("api").access_token).status_code == 200
 
 
-# ---- what is shown
+# ---- output
 
 
-def shown(agent: AgentProcess, *arguments: str, code: int | None = None) -> str:
-    """All that a command writes to a pipe: the bytes, since Python would take a carriage return for a line's end."""
-    done = subprocess.run(
+def output_of(agent: AgentProcess, *arguments: str, code: int | None = None) -> str:
+    """Return a command's output to a pipe, from its bytes, since Python would convert a carriage return."""
+    process = subprocess.run(
         [*COMMAND, *arguments],
         env=agent.environment,
         stdin=subprocess.DEVNULL,
@@ -572,20 +569,20 @@ def shown(agent: AgentProcess, *arguments: str, code: int | None = None) -> str:
         timeout=60,
         check=False,
     )
-    assert code is None or done.returncode == code, done
-    text = (done.stdout + done.stderr).decode()
-    assert_nothing_to_obey(text)
+    assert code is None or process.returncode == code, process
+    text = (process.stdout + process.stderr).decode()
+    assert_no_controls(text)
     return text
 
 
-def assert_nothing_to_obey(text: str) -> None:
+def assert_no_controls(text: str) -> None:
     assert "rt-of" not in text
     assert [character for character in text if not (character.isprintable() or character == "\n")] == []
 
 
-def test_no_text_of_a_provider_is_obeyed_by_a_terminal_or_shows_what_it_was_sent() -> None:
+def test_no_provider_string_controls_a_terminal_or_quotes_a_secret() -> None:
     with HostileServer() as server:
-        odd: dict[str, Any] = {"scope": f"read {ESCAPES}", "token_type": f"Bearer{ESCAPES}"}
+        fields: dict[str, Any] = {"scope": f"read {ESCAPES}", "token_type": f"Bearer{ESCAPES}"}
         refusals = {
             "ended": {"error": "invalid_grant", "error_description": f"{ESCAPES} rt-of-ended-0"},
             "misconfigured": {"error": "invalid_client", "error_description": f"rt-of-misconfigured-0{ESCAPES}"},
@@ -593,7 +590,7 @@ def test_no_text_of_a_provider_is_obeyed_by_a_terminal_or_shows_what_it_was_sent
         }
         accounts = {
             name: hostile_account(
-                server.provider(name, {"/token": in_turn(plain(granted(name, **odd)), plain(refusal, 400))})
+                server.provider(name, {"/token": in_turn(plain(token_response(name, **fields)), plain(refusal, 400))})
             )
             for name, refusal in refusals.items()
         }
@@ -615,58 +612,56 @@ def test_no_text_of_a_provider_is_obeyed_by_a_terminal_or_shows_what_it_was_sent
             with agent.client() as client:
                 for name in refusals:
                     client.import_refresh_token(f"rt-of-{name}", name)
-            printed = json.loads(shown(agent, "token", "ended", "--json", code=0))
+            printed = json.loads(output_of(agent, "token", "ended", "--json", code=0))
             assert printed["scope"] == f"read {''.join(c if c.isprintable() else ' ' for c in ESCAPES)}"
             assert printed["token_type"] == "Bearer"
             with agent.client() as client, agent.begin("watch") as watch:
                 until(lambda: "ended" in watch.output())
                 for name in refusals:
-                    assert "owned" in failure(partial(client.refresh, name)).message
+                    assert "owned" in error_of(partial(client.refresh, name)).message
                 until(lambda: watch.output().count("owned") >= len(refusals))
-                assert_nothing_to_obey(watch.path.read_bytes().decode())
-            assert "owned" in shown(agent, "refresh", "made-up")
-            assert "owned" in shown(agent, "token", "ended", code=4)
+                assert_no_controls(watch.path.read_bytes().decode())
+            assert "owned" in output_of(agent, "refresh", "made-up")
+            assert "owned" in output_of(agent, "token", "ended", code=4)
             for command in (("status",), ("status", "--json"), ("status", "ended"), ("status", "--check")):
-                assert "owned" in shown(agent, *command)
-            assert "ended" in shown(agent, "account", "list", code=0)
-            assert "evil.example" in shown(agent, "login", "impostor", "--no-browser", code=1)
-            assert "verification_uri" in shown(agent, "login", "device", "--flow", "device", code=1)
-            assert "AB ]0;owned" in shown(agent, "login", "device", "--flow", "device", code=6)
-            with agent.begin("watch", "--json") as told:
-                until(lambda: "owned" in told.output())
-                assert_nothing_to_obey(told.path.read_bytes().decode())
-            assert_nothing_to_obey((agent.home / "log").read_bytes().decode())
+                assert "owned" in output_of(agent, *command)
+            assert "ended" in output_of(agent, "account", "list", code=0)
+            assert "evil.example" in output_of(agent, "login", "impostor", "--no-browser", code=1)
+            assert "verification_uri" in output_of(agent, "login", "device", "--flow", "device", code=1)
+            assert "AB ]0;owned" in output_of(agent, "login", "device", "--flow", "device", code=6)
+            with agent.begin("watch", "--json") as watch_json:
+                until(lambda: "owned" in watch_json.output())
+                assert_no_controls(watch_json.path.read_bytes().decode())
+            assert_no_controls((agent.home / "log").read_bytes().decode())
 
 
-def test_no_name_of_a_user_is_obeyed_by_a_terminal(provider: OpenIDProvider, agent: AgentProcess, work: str) -> None:
+def test_no_user_name_controls_a_terminal(provider: OpenIDProvider, agent: AgentProcess, work: str) -> None:
     provider.fault("merge", claims={"name": ESCAPES, "email": ESCAPES}, grant_type="authorization_code")
     with Terminal([*COMMAND, "login", work], agent.environment) as terminal:
-        address = terminal.until(r"http://127\.0\.0\.1:\d+/authorize\?\S+")[0]
-        assert_nothing_to_obey(provider.enter(address).text)
+        url = terminal.until(r"http://127\.0\.0\.1:\d+/authorize\?\S+")[0]
+        assert_no_controls(provider.enter(url).text)
         assert terminal.end() == 0
         assert f"Logged in to {work} as" in terminal.shown
         assert "owned" in terminal.shown
-        # The command has colours and a line of its own that it overwrites; what the provider said is none of that.
+        # The command itself uses colours, and overwrites one line; all other controls would be the provider's.
         assert not re.search("\x1b\\]|\x1b\\[2J|[\x00\x07\x7f\x80-\x9f\u202e\u2066]", terminal.raw)
     for command in (("status",), ("status", "--json")):
-        assert "owned" in shown(agent, *command, code=0)
-    assert_nothing_to_obey((agent.home / "log").read_bytes().decode())
+        assert "owned" in output_of(agent, *command, code=0)
+    assert_no_controls((agent.home / "log").read_bytes().decode())
 
 
-def test_no_error_that_a_browser_brings_is_obeyed_by_a_terminal(
-    provider: OpenIDProvider, agent: AgentProcess, work: str
-) -> None:
+def test_no_error_from_a_browser_controls_a_terminal(provider: OpenIDProvider, agent: AgentProcess, work: str) -> None:
     with agent.begin("login", work, "--no-browser") as command:
-        found = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/authorize\?\S+", command.output()))
-        assert found is not None  # for the type checker: that was waited for
-        asked = {name: values[0] for name, values in parse_qs(urlsplit(found[0]).query).items()}
-        answer = {"state": asked["state"], "iss": provider.issuer, "error": ESCAPES, "error_description": ESCAPES}
-        page = httpx.get(asked["redirect_uri"], params=answer)
+        match = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/authorize\?\S+", command.output()))
+        assert match is not None  # for the type checker: `until` has returned it
+        request = {name: values[0] for name, values in parse_qs(urlsplit(match[0]).query).items()}
+        response = {"state": request["state"], "iss": provider.issuer, "error": ESCAPES, "error_description": ESCAPES}
+        page = httpx.get(request["redirect_uri"], params=response)
         assert "owned" in page.text
-        assert_nothing_to_obey(page.text)
+        assert_no_controls(page.text)
         command.process.wait(PATIENCE)
         assert "owned" in command.output()
-        assert_nothing_to_obey(command.path.read_bytes().decode())
+        assert_no_controls(command.path.read_bytes().decode())
     assert provider.requests(provider.token_path) == []
 
 
@@ -681,21 +676,21 @@ HANGING: dict[str, Answer] = {
 }
 
 
-def memory(agent: AgentProcess) -> int:
-    """The most that the agent ever had, in KiB."""
-    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{agent.process.pid}/status").read_text())
-    assert found is not None
-    return int(found[1])
+def peak_memory(agent: AgentProcess) -> int:
+    """Return the peak of the agent's memory, in KiB."""
+    match = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{agent.process.pid}/status").read_text())
+    assert match is not None
+    return int(match[1])
 
 
 @pytest.mark.slow
-def test_providers_that_never_come_to_an_end_are_given_thirty_seconds_and_delay_nobody(
+def test_providers_that_never_finish_time_out_after_thirty_seconds_and_delay_nobody(
     provider: OpenIDProvider,
 ) -> None:
     with HostileServer() as server:
         accounts: dict[str, dict[str, object]] = {"good": account(provider)}
         for kind, hanging in HANGING.items():
-            issuer = server.provider(name_of(kind), {"/token": in_turn(plain(granted(name_of(kind))), hanging)})
+            issuer = server.provider(name_of(kind), {"/token": in_turn(plain(token_response(name_of(kind))), hanging)})
             accounts[name_of(kind)] = hostile_account(issuer)
         accounts["greeting"] = hostile_account(server.origin.replace("http://", "https://"))
         accounts["metadata"] = hostile_account(server.provider("metadata"))
@@ -708,35 +703,40 @@ def test_providers_that_never_come_to_an_end_are_given_thirty_seconds_and_delay_
                     client.import_refresh_token(f"rt-of-{name}", name)
                     with pytest.raises(Timeout):
                         client.refresh(name, timeout=0.1)
-            before, begun = memory(agent), time.monotonic()
-            took: dict[str, float] = {}
+            before, start = peak_memory(agent), time.monotonic()
+            seconds_taken: dict[str, float] = {}
 
             def log_in_there(name: str) -> None:
                 with agent.client() as client:
-                    assert isinstance(failure(lambda: begin(client, name)), Unavailable)
-                took[name] = time.monotonic() - begun
+                    assert isinstance(error_of(lambda: begin_login(client, name)), Unavailable)
+                seconds_taken[name] = time.monotonic() - start
 
             threads = [Thread(target=log_in_there, args=(name,)) for name in ("greeting", "metadata")]
             for thread in threads:
                 thread.start()
             with agent.client() as client:
-                while len(lost(agent)) < len(HANGING) or any(thread.is_alive() for thread in threads):
-                    assert time.monotonic() - begun < REQUEST_TIMEOUT + PATIENCE
+                while len(accounts_with_lost_response(agent)) < len(HANGING) or any(
+                    thread.is_alive() for thread in threads
+                ):
+                    assert time.monotonic() - start < REQUEST_TIMEOUT + PATIENCE
                     for name in ("good", *map(name_of, HANGING)):
                         assert client.token(name).access_token
                     time.sleep(0.05)
                 for name in map(name_of, HANGING):
-                    found = record(client, name)
-                    assert (found["state"], found["renewal"]) == ("ready", "running")  # it asks once more
+                    session_record = record(client, name)
+                    assert (session_record["state"], session_record["renewal"]) == (
+                        "ready",
+                        "running",
+                    )  # it is retried once
                 assert client.refresh("good").access_token
             for thread in threads:
                 thread.join()
-            assert all(REQUEST_TIMEOUT - 1 < seconds < REQUEST_TIMEOUT + PATIENCE for seconds in took.values())
-            assert sorted(took) == ["greeting", "metadata"]
-            assert memory(agent) - before < 16 * 1024
+            assert all(REQUEST_TIMEOUT - 1 < seconds < REQUEST_TIMEOUT + PATIENCE for seconds in seconds_taken.values())
+            assert sorted(seconds_taken) == ["greeting", "metadata"]
+            assert peak_memory(agent) - before < 16 * 1024
 
 
-def lost(agent: AgentProcess) -> set[str]:
-    """The accounts of which the log tells that a reply took too long."""
+def accounts_with_lost_response(agent: AgentProcess) -> set[str]:
+    """Return the accounts whose response took too long, by the log."""
     lines = agent.logged("outcome=lost .*30 s")
     return {line.partition("account=")[2].split(" ")[0] for line in lines}

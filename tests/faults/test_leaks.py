@@ -1,7 +1,7 @@
-"""A rich life with every kind of secret, and then a search for them wherever they must not be.
+"""A long scenario with every kind of secret, and then a search for them wherever they must not be.
 
-What is looked for is what the provider granted and was shown, whole, encoded and in part. That the search finds what is
-there is proved where secrets belong: in the keyring, in clients' requests, and in the replies that are for them.
+The search is for all secrets that the provider issued or received, complete, encoded and in part. To prove that it
+works, it must find them where they belong: in the keyring, in clients' requests, and in the responses with tokens.
 """
 
 import contextlib
@@ -33,17 +33,17 @@ from tests.integration.keyring_session import KeyringSession
 from tests.op.provider import CREDENTIALS, OpenIDProvider
 
 PROXY_PASSWORD = "canary-of-the-proxy"
-# Replies that are made to hold a token, and the address of a login, which holds what the browser has to bring back.
+# Methods whose responses contain a token, and the secrets in an authorization URL, which the browser sends back.
 TOKEN_METHODS = ("token", "id_token", "rejected", "refresh")
 TOKENS = {"access_token", "id_token"}
-IN_THE_ADDRESS = {"state", "nonce"}
-# What each client may ask of the provider is limited, so every way to fail has an account of its own.
+IN_THE_URL = {"state", "nonce"}
+# Refreshes are rate-limited by connection, so every fault has its own account.
 ROUNDS = tuple(f"round-{number}" for number in range(10))
 ECHOES = ("values", "form", "part", "base64", "header")
 
 
-class Life(NamedTuple):
-    """What is left of it."""
+class Evidence(NamedTuple):
+    """What the scenario left."""
 
     secrets: dict[str, list[str]]
     search: Search
@@ -57,7 +57,7 @@ class Life(NamedTuple):
 
 
 class Sampler(threading.Thread):
-    """Reads again and again what the system tells of an agent and its children."""
+    """Reads `/proc` of an agent and its children repeatedly."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -88,18 +88,18 @@ def children(pid: int) -> list[int]:
 
 
 def files(*roots: Path) -> bytes:
-    """Every file below them, and its name; without the configuration, in which a person put a proxy's password."""
-    found: list[bytes] = []
+    """Return every file below the roots, with its name; not the configuration, which has the proxy's password."""
+    contents: list[bytes] = []
     for root in roots:
         for path in root.rglob("*"):
-            found.append(os.fsencode(path))
+            contents.append(os.fsencode(path))
             if path.is_file() and path.name not in ("config.toml", "log"):
-                found.append(path.read_bytes())
-    return b"\n".join(found)
+                contents.append(path.read_bytes())
+    return b"\n".join(contents)
 
 
-class Story:
-    """Lives the life, step by step, and writes down what is said to it."""
+class Scenario:
+    """Runs the scenario step by step, and records all output."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.orders = Path(mkdtemp(prefix="auth-agent-orders-"))
@@ -153,14 +153,14 @@ class Story:
     def client(self) -> Agent:
         return Agent(str(self.tap.path))
 
-    def fails(self, call: str, parameters: dict[str, object]) -> None:
-        """Ask for what the agent refuses; what it says is written down."""
-        with self.client() as client, pytest.raises(AgentError) as refused:
+    def record_error(self, call: str, parameters: dict[str, object]) -> None:
+        """Make a call that fails, and record the error."""
+        with self.client() as client, pytest.raises(AgentError) as caught:
             client.call(call, parameters)
-        self.errors.append(f"{refused.value!r} {refused.value.message} {vars(refused.value)}")
+        self.errors.append(f"{caught.value!r} {caught.value.message} {vars(caught.value)}")
 
     def command(self, *arguments: str, stdin: str | None = None) -> None:
-        done = subprocess.run(
+        process = subprocess.run(
             [*COMMAND, *arguments],
             env=self.agent.environment | {"AUTH_AGENT_SOCK": str(self.tap.path)},
             input=stdin or "",
@@ -169,16 +169,16 @@ class Story:
             timeout=60,
             check=False,
         )
-        self.outputs.append(done.stderr if arguments[0] == "token" else done.stdout + done.stderr)
+        self.outputs.append(process.stderr if arguments[0] == "token" else process.stdout + process.stderr)
 
-    def keep(self) -> None:
-        """Write down what the keyring holds."""
+    def record_keyring(self) -> None:
+        """Record the entries in the keyring."""
         for name in self.accounts():
             with self.client() as client:
                 until(lambda: record(client, name)["saved"] is True)  # noqa: B023 -- called at once
             self.kept.append(self.keyring.read(name) or "")
 
-    # ---- its chapters
+    # ---- the steps
 
     def log_in(self) -> None:
         provider = self.provider
@@ -209,7 +209,7 @@ class Story:
         assert token is not None
         self.command("import", "imported", stdin=token)
 
-    def log_in_in_vain(self) -> None:
+    def fail_to_log_in(self) -> None:
         provider = self.provider
         with self.client() as client:
             login = test_login.begin(client, "work")
@@ -217,25 +217,25 @@ class Story:
             client.call("login_cancel", {"login_id": login["login_id"]})
         with self.client() as client:
             login = test_login.begin(client, "work")
-            asked = httpx.URL(test_login.address(login)).params
-            quoted = {"error": "access_denied", "error_description": " ".join((asked["nonce"], asked["state"]))}
-            answer = httpx.get(httpx.URL(asked["redirect_uri"], params={"state": asked["state"], **quoted}))
-            self.pages.append(answer.text)
+            params = httpx.URL(test_login.address(login)).params
+            fields = {"error": "access_denied", "error_description": " ".join((params["nonce"], params["state"]))}
+            response = httpx.get(httpx.URL(params["redirect_uri"], params={"state": params["state"], **fields}))
+            self.pages.append(response.text)
             self.errors.append(test_login.failure(client, login).message)
-        for number, how in enumerate(ECHOES):
-            name = "odd" if how == "header" else ("basic", "post")[number % 2]
+        for number, encoding in enumerate(ECHOES):
+            name = "odd" if encoding == "header" else ("basic", "post")[number % 2]
             with self.client() as client:
-                provider.fault("echo", error="invalid_grant", how=how)
+                provider.fault("echo", error="invalid_grant", how=encoding)
                 login = test_login.begin(client, name)
                 self.pages.append(provider.enter(test_login.address(login)).text)
                 self.errors.append(test_login.failure(client, login).message)
-        for how in ("values", "part"):
-            provider.fault("echo", error="invalid_request", how=how)
+        for encoding in ("values", "part"):
+            provider.fault("echo", error="invalid_request", how=encoding)
             with self.client() as client:
                 login = test_login.begin(client, "device", flow="device")
                 self.errors.append(test_login.failure(client, login).message)
-        self.fails("login", {"account": "proxied", "flow": "browser"})
-        self.fails("import", {"account": "work", "refresh_token": self.secret("refresh_token")})
+        self.record_error("login", {"account": "proxied", "flow": "browser"})
+        self.record_error("import", {"account": "work", "refresh_token": self.secret("refresh_token")})
         self.command("import", "proxied", stdin="a-refresh-token-that-nobody-granted")
         self.command("login", "proxied", "--no-browser")
 
@@ -251,7 +251,7 @@ class Story:
             lambda: fault("drop-after", times=3),
             lambda: fault("merge", unset=["access_token", "id_token"]),
             lambda: fault("merge", claims={"sub": "auth0|mallory"}),
-            *[partial(fault, "echo", status=429, how=how) for how in ECHOES[:4]],
+            *[partial(fault, "echo", status=429, how=encoding) for encoding in ECHOES[:4]],
         ]
         for name, order in zip(ROUNDS, rounds, strict=True):
             order()
@@ -259,18 +259,18 @@ class Story:
             self.command("status", name)
             provider.clear_faults()
             self.command("refresh", name)
-        for how in ("values", "form", "part", "header"):  # by a client whose secret has many forms
-            fault("echo", status=429, how=how)
+        for encoding in ("values", "form", "part", "header"):  # by a client whose secret differs in each encoding
+            fault("echo", status=429, how=encoding)
             self.command("refresh", "odd-again")
             self.command("status", "odd-again")
         with self.client() as client:
             token = client.token("basic").access_token
             client.call("rejected", {"account": "pasted", "access_token": self.secret("access_token")})
-        self.fails("rejected", {"account": "basic", "access_token": token})
+        self.record_error("rejected", {"account": "basic", "access_token": token})
         self.command("token", "work")
         self.command("token", "nobody")
 
-    def meet_defects(self) -> None:
+    def cause_defects(self) -> None:
         for call in ("refresh_token", "write"):
             (self.orders / call).touch()
             with self.client() as client, contextlib.suppress(AgentError):
@@ -289,14 +289,14 @@ class Story:
             until(lambda: not (self.orders / "device_code").exists())
             client.call("login_cancel", {"login_id": login["login_id"]})
 
-    def lose_the_keyring(self) -> None:
+    def break_keyring(self) -> None:
         self.keyring.lock()
         with self.client() as client:
             client.refresh("work")
             client.status()
         self.keyring.unlock()
-        self.keep()
-        self.keyring.freeze()  # in the middle of the write that follows
+        self.record_keyring()
+        self.keyring.freeze()  # so that it hangs in the write that follows
         try:
             with self.client() as client:
                 client.refresh("work")
@@ -312,14 +312,14 @@ class Story:
     def end(self) -> None:
         provider, config = self.provider, self.agent.config
         config.write_text(f'[accounts.work]\nproxy = "http://user:{PROXY_PASSWORD}@["\n')
-        self.fails("reload", {})
+        self.record_error("reload", {})
         self.command("status")
         self.agent.configure(self.accounts())
         self.command("refresh", "work")
         provider.fault("echo", error="invalid_grant", times=1)
         self.command("refresh", "imported")
         self.command("status", "--json")
-        self.keep()
+        self.record_keyring()
         (self.orders / "revoke").touch()
         self.command("logout", "device", "--revoke")
         self.command("logout", "imported", "--revoke")
@@ -333,38 +333,38 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def life() -> Generator[Life, None, None]:
+def evidence() -> Generator[Evidence, None, None]:
     with ExitStack() as stack:
-        story = Story(stack)
-        watched = threading.Thread(target=watch, args=(story.tap.path,), daemon=True)
-        watched.start()
-        story.log_in()
-        story.keep()
-        story.log_in_in_vain()
-        story.refresh()
-        story.keep()
-        story.meet_defects()
-        story.lose_the_keyring()
-        story.end()
-        watched.join(PATIENCE)
-        secrets = story.provider.secrets()
+        scenario = Scenario(stack)
+        watcher = threading.Thread(target=watch, args=(scenario.tap.path,), daemon=True)
+        watcher.start()
+        scenario.log_in()
+        scenario.record_keyring()
+        scenario.fail_to_log_in()
+        scenario.refresh()
+        scenario.record_keyring()
+        scenario.cause_defects()
+        scenario.break_keyring()
+        scenario.end()
+        watcher.join(PATIENCE)
+        secrets = scenario.provider.secrets()
         for credentials in CREDENTIALS.values():
             secrets["client_secret"].append(credentials.secret)
-        replies = story.tap.replies()
-        yield Life(
+        replies = scenario.tap.replies()
+        yield Evidence(
             secrets=secrets,
-            search=Search({**secrets, "proxy": [PROXY_PASSWORD]}, public=[story.provider.issuer]),
+            search=Search({**secrets, "proxy": [PROXY_PASSWORD]}, public=[scenario.provider.issuer]),
             places={
-                "log": story.agent.log.encode(),
-                "the commands' output": "\n".join(story.outputs).encode(),
-                "errors": "\n".join(story.errors).encode(),
-                "pages": "\n".join(story.pages).encode(),
+                "log": scenario.agent.log.encode(),
+                "the commands' output": "\n".join(scenario.outputs).encode(),
+                "errors": "\n".join(scenario.errors).encode(),
+                "pages": "\n".join(scenario.pages).encode(),
                 "replies": b"\n".join(reply for method, reply in replies if method not in (*TOKEN_METHODS, "login")),
-                "/proc": b"\n".join(story.sampler.seen),
-                "files": files(story.agent.home, Path(story.keyring.environment["XDG_RUNTIME_DIR"]).parent),
+                "/proc": b"\n".join(scenario.sampler.seen),
+                "files": files(scenario.agent.home, Path(scenario.keyring.environment["XDG_RUNTIME_DIR"]).parent),
             },
-            kept="\n".join(story.kept).encode(),
-            asked=story.tap.asked,
+            kept="\n".join(scenario.kept).encode(),
+            asked=scenario.tap.asked,
             replies=replies,
         )
 
@@ -380,37 +380,37 @@ PLACES = ("log", "the commands' output", "errors", "pages", "replies", "/proc", 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
-def test_no_secret_is_where_it_does_not_belong(place: str, life: Life) -> None:
-    assert life.places[place]
-    assert life.found(place) == set()
+def test_no_secret_leaks(place: str, evidence: Evidence) -> None:
+    assert evidence.places[place]
+    assert evidence.found(place) == set()
 
 
-@pytest.mark.slow  # with the others of this life, which is lived once
-def test_the_search_finds_each_kind_of_secret_where_it_belongs(life: Life) -> None:
-    """Else it would prove nothing."""
-    assert {"refresh_token", "access_token", "id_token", "client_secret"} <= life.search.find(life.kept)
-    assert {"refresh_token", "access_token", "code", "client_secret"} <= life.search.find(life.asked)
+@pytest.mark.slow  # with the others of this scenario, which runs once
+def test_the_search_finds_each_kind_of_secret_where_it_belongs(evidence: Evidence) -> None:
+    """Otherwise the test above would prove nothing."""
+    assert {"refresh_token", "access_token", "id_token", "client_secret"} <= evidence.search.find(evidence.kept)
+    assert {"refresh_token", "access_token", "code", "client_secret"} <= evidence.search.find(evidence.asked)
     kinds = {"access_token", "refresh_token", "id_token", "code", "code_verifier", "state", "nonce", "device_code"}
-    assert {kind for kind in kinds if not life.secrets.get(kind)} == set()
-    assert b"auth_agent.worker" in life.places["/proc"]
-    assert b"AUTH_AGENT_LOG=debug" in life.places["/proc"]
+    assert {kind for kind in kinds if not evidence.secrets.get(kind)} == set()
+    assert b"auth_agent.worker" in evidence.places["/proc"]
+    assert b"AUTH_AGENT_LOG=debug" in evidence.places["/proc"]
 
 
-@pytest.mark.slow  # with the others of this life, which is lived once
-def test_a_reply_holds_the_secret_that_it_is_for_and_no_other(life: Life) -> None:
-    tokens = life.search.find(b"".join(reply for method, reply in life.replies if method in TOKEN_METHODS))
-    logins = life.search.find(b"".join(reply for method, reply in life.replies if method == "login"))
+@pytest.mark.slow  # with the others of this scenario, which runs once
+def test_a_response_contains_only_the_requested_secret(evidence: Evidence) -> None:
+    tokens = evidence.search.find(b"".join(reply for method, reply in evidence.replies if method in TOKEN_METHODS))
+    logins = evidence.search.find(b"".join(reply for method, reply in evidence.replies if method == "login"))
     assert "access_token" in tokens
-    assert {found.split()[0] for found in tokens} <= TOKENS
+    assert {kind.split()[0] for kind in tokens} <= TOKENS
     assert "state" in logins
-    assert {found.split()[0] for found in logins} <= IN_THE_ADDRESS
+    assert {kind.split()[0] for kind in logins} <= IN_THE_URL
 
 
-@pytest.mark.slow  # with the others of this life, which is lived once
-def test_the_log_tells_the_life(life: Life) -> None:
-    """At debug, and every defect by its place: a log of nothing would hold no secret either."""
-    log = life.places["log"].decode()
-    for said in (
+@pytest.mark.slow  # with the others of this scenario, which runs once
+def test_the_log_contains_the_events_of_the_scenario(evidence: Evidence) -> None:
+    """At debug level, with the place of every defect: an empty log would contain no secret either."""
+    log = evidence.places["log"].decode()
+    for part in (
         "debug hello",
         "outcome=lost",
         "outcome=failed",
@@ -419,16 +419,16 @@ def test_the_log_tells_the_life(life: Life) -> None:
         "in=revoke",
         "stopping",
     ):
-        assert said in log, said
+        assert part in log, part
     assert log.count("RuntimeError@defective.py") >= 7
 
 
 # ---- memory
 
 
-# Without capabilities root is a user like any other, to whom a process that isn't dumpable shows nothing.
+# Without capabilities root is like any other user, for whom a process that isn't dumpable is closed.
 UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
-PRY = """
+READ_AND_TRACE = """
 import ctypes, os, sys
 PTRACE_SEIZE = 0x4206
 for pid in sys.argv[1:]:
@@ -443,9 +443,9 @@ for pid in sys.argv[1:]:
 """
 
 
-def pry(*pids: int) -> str:
-    """What another process of the same user can do to these."""
-    command = [*UNPRIVILEGED, sys.executable, "-c", PRY, *map(str, pids)]
+def try_to_read(*pids: int) -> str:
+    """Return what another process of the same user can do to these processes."""
+    command = [*UNPRIVILEGED, sys.executable, "-c", READ_AND_TRACE, *map(str, pids)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
 
 
@@ -466,24 +466,24 @@ def test_no_process_of_the_same_user_reads_or_traces_the_agent_or_its_worker() -
                 client.refresh("work")
                 workers = children(agent.process.pid)
                 assert workers
-                assert pry(agent.process.pid, *workers) == ""
+                assert try_to_read(agent.process.pid, *workers) == ""
             finally:
                 keyring.thaw()
-    with subprocess.Popen([*UNPRIVILEGED, "sleep", "60"]) as open_one:  # or else it would prove nothing
-        until(lambda: Path(f"/proc/{open_one.pid}/comm").read_text() == "sleep\n")
-        assert "environ can be read" in pry(open_one.pid)
-        open_one.kill()
+    with subprocess.Popen([*UNPRIVILEGED, "sleep", "60"]) as readable:  # otherwise the test would prove nothing
+        until(lambda: Path(f"/proc/{readable.pid}/comm").read_text() == "sleep\n")
+        assert "environ can be read" in try_to_read(readable.pid)
+        readable.kill()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGABRT, signal.SIGQUIT, signal.SIGSEGV])
-def test_a_crash_dumps_no_core_though_its_user_asked_for_one(signum: signal.Signals) -> None:
+def test_a_crash_dumps_no_core_even_if_the_limit_allows_it(signum: signal.Signals) -> None:
     def ask_for_cores() -> None:
-        _, most = resource.getrlimit(resource.RLIMIT_CORE)
-        resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+        _, hard_limit = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (hard_limit, hard_limit))
 
     with AgentProcess({}, preexec=ask_for_cores) as agent:
         agent.process.send_signal(signum)
         _, status = os.waitpid(agent.process.pid, 0)
-        agent.process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for past its back
+        agent.process.returncode = os.waitstatus_to_exitcode(status)  # `os.waitpid` has reaped it
         assert agent.process.returncode == -signum
         assert not os.WCOREDUMP(status)

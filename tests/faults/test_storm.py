@@ -1,4 +1,4 @@
-"""A storm, and what must hold in it: a bounded one in every run of the tests, three minutes of it in `make soak`."""
+"""The fault storm: bounded in every run of the tests, and for three minutes in `make soak`."""
 
 import random
 from pathlib import Path
@@ -23,7 +23,7 @@ LONG = Scale(
 )
 
 
-def weathered(request: pytest.FixtureRequest, scale: Scale, capsys: pytest.CaptureFixture[str]) -> Evidence:
+def run_storm(request: pytest.FixtureRequest, scale: Scale, capsys: pytest.CaptureFixture[str]) -> Evidence:
     seed = request.config.getoption("--seed")
     storm = Storm(scale, random.SystemRandom().randrange(1_000_000) if seed is None else seed)
     print(storm.heading)  # noqa: T201 -- shown where it fails, before there is a verdict
@@ -36,11 +36,11 @@ def weathered(request: pytest.FixtureRequest, scale: Scale, capsys: pytest.Captu
 
 @pytest.mark.slow
 @pytest.mark.soak
-def test_a_storm_costs_nobody_a_login(
+def test_a_storm_loses_no_session(
     request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     scale = LONG if request.config.getoption("--soak") else BOUNDED
-    evidence = weathered(request, scale, capsys)
+    evidence = run_storm(request, scale, capsys)
 
     problems = evidence.problems()
     log = tmp_path / "agent.log"

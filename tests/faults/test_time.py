@@ -1,6 +1,6 @@
-"""Suspended machines, clocks that are set or were wrong all along, reboots: a real agent on clocks that a test moves.
+"""Suspended machines, clocks that are set or wrong, and reboots: a real agent on clocks that a test moves.
 
-What a provider says of a token is what counts, so an hour that passes for the agent passes for the provider as well.
+The provider decides whether a token is valid, so an hour that passes for the agent passes for the provider too.
 """
 
 import sys
@@ -26,17 +26,17 @@ from tests.op.provider import OpenIDProvider
 
 LIFETIME = 3600
 HOUR = 3600.0
-# What the agent promises after a resume or a clock that was set, when nobody asks; and slack for a busy machine.
+# Seconds until a refresh after a resume or a set clock, without a client; and slack for a busy machine.
 TICK = 30.0
 SLACK = 20.0
 CROWD = 50
 
 Shift = Callable[[ShiftedClock, OpenIDProvider], None]
-Quiet = tuple[AgentProcess, OpenIDProvider]
+IdleAgent = tuple[AgentProcess, OpenIDProvider]
 
 
 def suspend(clock: ShiftedClock, provider: OpenIDProvider) -> None:
-    """An hour passes for everybody, and the machine sleeps."""
+    """Suspend the machine for an hour, which passes for the provider too."""
     clock.suspend(HOUR)
     provider.set_clock(HOUR)
 
@@ -54,33 +54,33 @@ SHIFTS: dict[str, Shift] = {"an hour of suspend": suspend, "two hours forward": 
 
 @pytest.fixture
 def start_provider() -> Generator[Callable[..., OpenIDProvider], None, None]:
-    """Starts providers that end with the test; its keywords are those of `OpenIDProvider`."""
+    """Return a function that starts providers until the end of the test; its keywords are those of `OpenIDProvider`."""
     with ExitStack() as stack:
 
-        def start(**how: Any) -> OpenIDProvider:
-            return stack.enter_context(OpenIDProvider(**how))
+        def start(**options: Any) -> OpenIDProvider:
+            return stack.enter_context(OpenIDProvider(**options))
 
         yield start
 
 
 @pytest.fixture
 def start_agent(tmp_path: Path) -> Generator[Callable[..., tuple[AgentProcess, ShiftedClock]], None, None]:
-    """Starts agents of any accounts on clocks of their own; its keywords are those of `AgentProcess`."""
+    """Return a function that starts agents with their own clocks; its keywords are those of `AgentProcess`."""
     numbers = count()
     with ExitStack() as stack:
 
-        def start(accounts: dict[str, dict[str, object]], **how: Any) -> tuple[AgentProcess, ShiftedClock]:
+        def start(accounts: dict[str, dict[str, object]], **options: Any) -> tuple[AgentProcess, ShiftedClock]:
             file = tmp_path / f"clock-{next(numbers)}"
             clock = ShiftedClock.make(file)
             command = (sys.executable, "-W", "error", shifted_clock.__file__, str(file))
-            return stack.enter_context(AgentProcess(accounts, command=command, **how)), clock
+            return stack.enter_context(AgentProcess(accounts, command=command, **options)), clock
 
         yield start
 
 
 @pytest.fixture(scope="module")
-def quiet() -> Generator[Quiet, None, None]:
-    """An agent on the machine's clock, logged in at a provider whose tokens last."""
+def idle_agent() -> Generator[IdleAgent, None, None]:
+    """Start an agent on the machine's clock, logged in at a provider with long-lived tokens."""
     with (
         OpenIDProvider(access_token_lifetime=24 * LIFETIME) as provider,
         AgentProcess({"work": account(provider)}) as agent,
@@ -90,9 +90,9 @@ def quiet() -> Generator[Quiet, None, None]:
 
 
 def log_all_in(agent: AgentProcess, provider: OpenIDProvider, names: list[str]) -> dict[str, str]:
-    """Log each in, and forget that; the access tokens."""
+    """Log in to each account, and reset the provider's counts; return the access tokens."""
     for name in names:
-        with agent.client() as client:  # each its own: what one connection may import is limited
+        with agent.client() as client:  # one each: imports are rate-limited by connection
             log_in(client, provider, name)
     provider.reset()
     with agent.client() as client:
@@ -100,18 +100,18 @@ def log_all_in(agent: AgentProcess, provider: OpenIDProvider, names: list[str]) 
 
 
 def refreshes(provider: OpenIDProvider) -> list[float]:
-    """When each refresh came to the provider, in Unix time."""
+    """Return the Unix time of each refresh at the provider."""
     return [request.at for request in provider.requests(provider.token_path, "refresh_token")]
 
 
 def assert_each_was_refreshed_once(
     client: Agent, provider: OpenIDProvider, clock: ShiftedClock, before: dict[str, str]
 ) -> None:
-    """And that the provider takes what is served now, and that nothing more is going to come of it."""
+    """Check also that the provider accepts the served tokens, and that no other refresh is due soon."""
     after = {name: client.token(name).access_token for name in before}
     assert [name for name in before if after[name] == before[name]] == []
-    refused = [name for name, token in after.items() if provider.userinfo(token).status_code != 200]
-    assert refused == []
+    rejected = [name for name, token in after.items() if provider.userinfo(token).status_code != 200]
+    assert rejected == []
     now = clock.now().wall
     for name in before:
         at = record(client, name)["refresh_at"]
@@ -121,10 +121,10 @@ def assert_each_was_refreshed_once(
 
 
 @pytest.mark.slow
-def test_without_anybody_asking_fifty_sessions_are_refreshed_within_a_tick_and_each_once(
+def test_without_clients_fifty_sessions_are_refreshed_once_within_a_tick(
     start_agent: Callable[..., tuple[AgentProcess, ShiftedClock]], start_provider: Callable[..., OpenIDProvider]
 ) -> None:
-    """The three shifts at once, each in an agent of its own: they have to wait for a tick."""
+    """The three shifts run concurrently, each in its own agent, since each takes a tick."""
     sizes: dict[Shift, int] = {suspend: CROWD, set_forward: 3, set_back: 3}
     worlds: list[tuple[Shift, AgentProcess, ShiftedClock, OpenIDProvider, dict[str, str]]] = []
     for shift, size in sizes.items():
@@ -144,7 +144,7 @@ def test_without_anybody_asking_fifty_sessions_are_refreshed_within_a_tick_and_e
 
 
 @pytest.mark.parametrize("shift", SHIFTS.values(), ids=SHIFTS)
-def test_whoever_asks_is_served_a_good_token_at_once_by_one_refresh(
+def test_clients_get_a_valid_token_at_once_by_one_refresh(
     shift: Shift,
     start_agent: Callable[..., tuple[AgentProcess, ShiftedClock]],
     start_provider: Callable[..., OpenIDProvider],
@@ -155,14 +155,14 @@ def test_whoever_asks_is_served_a_good_token_at_once_by_one_refresh(
     shift(clock, provider)
     shifted_at = time.time()
     with ThreadPoolExecutor(8) as clients:
-        served = set(clients.map(ask, [agent] * 8))
-    assert len(served) == 1
+        tokens = set(clients.map(request_token, [agent] * 8))
+    assert len(tokens) == 1
     assert refreshes(provider)[0] - shifted_at < TICK / 3  # and not at the tick
     with agent.client() as client:
         assert_each_was_refreshed_once(client, provider, clock, before)
 
 
-def ask(agent: AgentProcess, name: str = "work") -> str:
+def request_token(agent: AgentProcess, name: str = "work") -> str:
     with agent.client() as client:
         return client.token(name).access_token
 
@@ -170,10 +170,10 @@ def ask(agent: AgentProcess, name: str = "work") -> str:
 def test_with_a_clock_59_s_off_no_token_is_refused_over_two_lifetimes(
     start_provider: Callable[..., OpenIDProvider],
 ) -> None:
-    """By a login at the provider, whose ID token says when it was made; and by the refreshes that follow."""
+    """At a login, whose ID token has its time of issue, and at the refreshes that follow."""
     providers = {
-        name: start_provider(access_token_lifetime=4, clock_offset=off)
-        for name, off in (("ahead", 59), ("behind", -59))
+        name: start_provider(access_token_lifetime=4, clock_offset=offset)
+        for name, offset in (("ahead", 59), ("behind", -59))
     }
     accounts = {name: account(provider, **test_login.ANY) for name, provider in providers.items()}
     with AgentProcess(accounts) as agent, agent.client() as client:
@@ -188,19 +188,19 @@ def test_with_a_clock_59_s_off_no_token_is_refused_over_two_lifetimes(
 
 
 @pytest.mark.parametrize("offset", [59, -59, 2 * HOUR, -2 * HOUR])
-def test_a_date_to_retry_after_is_meant_by_the_clock_of_the_provider(offset: float, quiet: Quiet) -> None:
-    """A clock that is wrong must neither hammer a busy provider nor leave it alone for ten minutes."""
-    agent, provider = quiet
+def test_a_retry_after_date_is_relative_to_the_providers_clock(offset: float, idle_agent: IdleAgent) -> None:
+    """A wrong clock must neither hammer a busy provider nor wait for ten minutes."""
+    agent, provider = idle_agent
     provider.set_clock(offset)
     date = formatdate(time.time() + offset + 90, usegmt=True)
     provider.fault("status", status=503, headers={"retry-after": date}, grant_type="refresh_token")
-    with agent.client() as client, pytest.raises(Unavailable) as refused:
+    with agent.client() as client, pytest.raises(Unavailable) as caught:
         client.refresh("work")
-    assert refused.value.retry_after == pytest.approx(90, abs=SLACK)
+    assert caught.value.retry_after == pytest.approx(90, abs=SLACK)
 
 
 RESTARTS: dict[str, tuple[Callable[[ShiftedClock], None], float, bool]] = {
-    # What happens while the agent is stopped, how much later it is for the provider, whether the token is served then.
+    # The event while the agent is stopped, the provider's seconds meanwhile, and whether the token is then served.
     "nothing": (lambda _: None, 0, True),
     "the clock is set two hours forward": (lambda clock: clock.set_wall(2 * HOUR), 0, False),
     "it is set back again": (lambda clock: clock.set_wall(-2 * HOUR), 0, False),
@@ -217,27 +217,27 @@ RESTARTS: dict[str, tuple[Callable[[ShiftedClock], None], float, bool]] = {
 }
 
 
-def test_a_token_from_the_store_is_served_where_all_clocks_agree_that_it_is_good(
+def test_a_token_from_the_store_is_served_if_the_clocks_agree_that_it_is_valid(
     start_agent: Callable[..., tuple[AgentProcess, ShiftedClock]], start_provider: Callable[..., OpenIDProvider]
 ) -> None:
-    """One restart after another, each with something else between the end and the start."""
+    """Restart several times, each with another event between the end and the start."""
     provider = start_provider(access_token_lifetime=LIFETIME)
     with KeyringSession() as keyring:
         environment = keyring.environment
         agent, clock = start_agent({"work": account(provider)}, environment=environment, store="keyring")
         log_all_in(agent, provider, ["work"])
-        later = 0.0
-        for what, (happens, passed, kept) in RESTARTS.items():
+        elapsed = 0.0
+        for name, (event, passed, is_served) in RESTARTS.items():
             with agent.client() as client:
                 before = client.refresh("work").access_token
                 until(lambda: record(client)["saved"] is True)
             agent.terminate()
-            happens(clock)
-            later += passed
-            provider.set_clock(later)
+            event(clock)
+            elapsed += passed
+            provider.set_clock(elapsed)
             provider.reset()
             agent.start()
-            after = ask(agent)
-            assert (after == before) is kept, what
-            assert [row.presented for row in provider.ledger().values()] == ([] if kept else [1]), what
-            assert provider.userinfo(after).status_code == 200, what
+            after = request_token(agent)
+            assert (after == before) is is_served, name
+            assert [row.presented for row in provider.ledger().values()] == ([] if is_served else [1]), name
+            assert provider.userinfo(after).status_code == 200, name

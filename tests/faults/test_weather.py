@@ -1,4 +1,4 @@
-"""The weather and the verdict: a storm that could not fail, or that no client could survive, would prove nothing."""
+"""The weather and the verdict: a storm that can't fail, or that no client can survive, would prove nothing."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,37 +15,37 @@ from tests.op.provider import Presented
 
 SECONDS = 180
 LONGEST = 20
-# What an ending agent waits for, and what the next one needs to begin, on a busy machine.
+# Seconds for an agent to end and the next one to start, on a busy machine.
 RESTART = 15
 
 
-def fair(spells: Sequence[Spell], begins: float, ends: float) -> list[tuple[float, float]]:
-    """The calm between the spells, in that time."""
+def calm_periods(spells: Sequence[Spell], begins: float, ends: float) -> list[tuple[float, float]]:
+    """Return the calm periods between the spells, within that time."""
     calm = [(max(one.ends, begins), min(next_.begins, ends)) for one, next_ in pairwise(spells)]
     return [(one, other) for one, other in calm if one < other]
 
 
-def shared(one: tuple[float, float], other: tuple[float, float]) -> float:
+def overlap_of(one: tuple[float, float], other: tuple[float, float]) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
-def least_fair(spells: Sequence[Spell], begins: float, ends: float) -> float:
-    """For how long an agent can ask in fair weather in that time, however unlucky its restart is."""
-    calm = fair(spells, begins, ends)
+def least_calm(spells: Sequence[Spell], begins: float, ends: float) -> float:
+    """Return for how long an agent can send requests in calm within that time, with the worst restart."""
+    calm = calm_periods(spells, begins, ends)
     restarts = [(begin, begin + RESTART) for one in calm for begin in (one[0], one[1] - RESTART)]
     total = sum(other - one for one, other in calm)
-    return min(total - sum(shared(one, restart) for one in calm) for restart in restarts)
+    return min(total - sum(overlap_of(one, restart) for one in calm) for restart in restarts)
 
 
 @given(seed=st.integers(0, 999_999))
-def test_what_a_spell_loses_can_be_asked_for_again_within_the_overlap(seed: int) -> None:
-    # A client that waits has the agent ask every 2 s, and no sooner than after a `Retry-After` of 3 s.
+def test_a_lost_response_can_be_requested_again_within_the_overlap(seed: int) -> None:
+    # For a waiting client, the agent retries every 2 s, and not before a `Retry-After` of 3 s.
     spells = forecast(seed, SECONDS, LONGEST)
 
     assert all(spell.ends - spell.begins <= LONGEST for spell in spells)
     for spell in spells:
-        if spell.begins + OVERLAP <= SECONDS:  # after the last one it is fair
-            assert least_fair(spells, spell.begins, spell.begins + OVERLAP) > 4
+        if spell.begins + OVERLAP <= SECONDS:  # after the last spell there is calm
+            assert least_calm(spells, spell.begins, spell.begins + OVERLAP) > 4
 
 
 def test_a_seed_makes_the_same_weather_each_time() -> None:
@@ -53,7 +53,7 @@ def test_a_seed_makes_the_same_weather_each_time() -> None:
     assert forecast("7 0", SECONDS, LONGEST) != forecast("7 1", SECONDS, LONGEST)
 
 
-def test_every_fault_comes_in_a_storm() -> None:
+def test_every_fault_occurs_in_a_storm() -> None:
     modes = {gust.mode for number in range(2) for spell in forecast(number, SECONDS, LONGEST) for gust in spell.gusts}
 
     assert modes >= {"status", "garbage", "half", "drop-before", "drop-after", "delay", "delay-after"}
@@ -74,7 +74,7 @@ def failure(code: str, method: str = "token", began: float = 50.0, ended: float 
 
 
 @pytest.fixture
-def good() -> Evidence:
+def evidence() -> Evidence:
     return Evidence(
         heading="A storm",
         sessions={"work": None},
@@ -90,7 +90,7 @@ def good() -> Evidence:
 
 
 @pytest.mark.parametrize(
-    "seen",
+    "error",
     [
         failure("unavailable"),
         failure("timeout"),
@@ -101,14 +101,14 @@ def good() -> Evidence:
         failure("locked", began=104.0, ended=105.0),
     ],
 )
-def test_what_a_client_may_be_told_is_no_problem(good: Evidence, seen: Failure) -> None:
-    good.tally.failures.append(seen)
+def test_an_expected_error_is_not_a_problem(evidence: Evidence, error: Failure) -> None:
+    evidence.tally.failures.append(error)
 
-    assert good.problems() == []
+    assert evidence.problems() == []
 
 
 @pytest.mark.parametrize(
-    "seen",
+    "error",
     [
         failure("login_required"),
         failure("internal"),
@@ -124,10 +124,10 @@ def test_what_a_client_may_be_told_is_no_problem(good: Evidence, seen: Failure) 
         failure("locked"),
     ],
 )
-def test_what_a_client_must_not_be_told_is_one(good: Evidence, seen: Failure) -> None:
-    good.tally.failures.append(seen)
+def test_an_unexpected_error_is_a_problem(evidence: Evidence, error: Failure) -> None:
+    evidence.tally.failures.append(error)
 
-    assert good.problems() == [f"not clean: {seen}"]
+    assert evidence.problems() == [f"not clean: {error}"]
 
 
 @pytest.mark.parametrize(
@@ -147,21 +147,21 @@ def test_what_a_client_must_not_be_told_is_one(good: Evidence, seen: Failure) ->
         ({"tally": Tally(handed_out=1, checked=1, broken=["a token was dead"])}, "a token was dead"),
     ],
 )
-def test_each_broken_promise_is_found(good: Evidence, changes: dict[str, object], problem: str) -> None:
-    found = replace(good, **changes).problems()  # type: ignore[arg-type]  # a test knows its fields
+def test_each_broken_promise_is_found(evidence: Evidence, changes: dict[str, object], problem: str) -> None:
+    problems = replace(evidence, **changes).problems()  # type: ignore[arg-type]  # a test knows its fields
 
-    assert problem in "\n".join(found)
+    assert problem in "\n".join(problems)
 
 
-def test_a_reply_in_the_last_moment_of_an_agent_has_not_reached_it(good: Evidence) -> None:
+def test_a_response_in_the_last_moment_of_an_agent_counts_as_lost(evidence: Evidence) -> None:
     cut_off = replace(REPEATED, answered_at=100.9, repeated_at=(102.0,))
 
-    assert replace(good, ledgers={"0123456789": cut_off}).problems() == []
+    assert replace(evidence, ledgers={"0123456789": cut_off}).problems() == []
 
 
-def test_the_summary_tells_what_happened(good: Evidence) -> None:
-    good.tally.failures.append(failure("unavailable"))
-    text = "\n".join(good.lines())
+def test_the_summary_contains_the_results(evidence: Evidence) -> None:
+    evidence.tally.failures.append(failure("unavailable"))
+    text = "\n".join(evidence.lines())
 
     assert "1 of 1 alive" in text
     assert "drop-after 1\n" in text

@@ -1,4 +1,4 @@
-"""What a terminal shows, as SVG."""
+"""A terminal's screen as SVG."""
 
 import re
 from xml.etree import ElementTree as ET
@@ -9,7 +9,7 @@ SCREEN = "\x1b[32m●\x1b[0m \x1b[1mwork\x1b[0m  ready & <well>\n\n  \x1b[2mlogi
 TEXT = "{http://www.w3.org/2000/svg}text"
 
 
-def test_a_screen_becomes_texts_on_a_grid() -> None:
+def test_a_screen_becomes_text_elements_on_a_grid() -> None:
     drawn = [
         (element.text, element.get("x"), element.get("y"), element.get("fill"), element.get("font-weight"))
         for element in ET.fromstring(picture("status", SCREEN, 40)).iter(TEXT)
@@ -25,7 +25,7 @@ def test_a_screen_becomes_texts_on_a_grid() -> None:
     ]
 
 
-def test_no_colour_is_too_faint_for_its_background() -> None:
+def test_every_colour_has_enough_contrast_with_the_background() -> None:
     svg = picture("status", "\x1b[31ma\x1b[0m \x1b[32mb\x1b[0m \x1b[33mc\x1b[0m \x1b[2md\x1b[0m", 40)
     background, *_ = re.findall(r'<rect[^>]* fill="#(\w{6})"', svg)
     colours = re.findall(r'<(?:text|g)[^>]* fill="#(\w{6})"', svg)
@@ -34,13 +34,13 @@ def test_no_colour_is_too_faint_for_its_background() -> None:
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours (WCAG 2.2)."""
+    """Return the contrast ratio of two colours (WCAG 2.2)."""
     dark, light = sorted(map(luminance, (one, other)))
     return (light + 0.05) / (dark + 0.05)
 
 
 def luminance(colour: str) -> float:
-    """The relative luminance of a colour."""
+    """Return the relative luminance of a colour."""
     parts = (int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4))
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
