@@ -68,7 +68,7 @@ from auth_agent_client.wire import MAX_VALUES, Connection, WireError
 from tests.agent.test_page import text_of
 from tests.agent.test_systemd import adopt_socket
 from tests.agent.world import jwt
-from tests.faults.hostile_server import METADATA, Answer, HostileServer, plain, raw
+from tests.faults.hostile_server import METADATA, HostileServer, Responder, plain, raw
 
 # What happens (it raises, or returns something that has the sentence), and the sentence.
 Example = tuple[Callable[[], object], str]
@@ -834,7 +834,7 @@ SOCKETS: Final[list[Example]] = [
 
 
 def provider_problem(
-    call: Callable[[HttpProvider], Awaitable[object]], answers: dict[str, Answer] | None = None, **metadata: object
+    call: Callable[[HttpProvider], Awaitable[object]], answers: dict[str, Responder] | None = None, **metadata: object
 ) -> Callable[[], str]:
     """Return what calls a provider with that metadata, and returns its reason with "ISSUER" for the issuer."""
 

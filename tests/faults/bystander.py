@@ -1,4 +1,4 @@
-"""A well-behaved client beside a hostile one, and what the agent costs meanwhile."""
+"""A well-behaved client beside a hostile one, and the agent's memory meanwhile."""
 
 import os
 import resource
@@ -14,27 +14,27 @@ from typing import Final, Self
 
 from auth_agent_client import Agent
 
-# What a call of a well-behaved client waits for at most, in seconds, on a machine that does much else; and a newcomer's
-# first one, which has to be let in behind whoever came before.
+# Seconds that a call of a well-behaved client may take, on a busy machine; and the first call on a new connection,
+# which has to be accepted after earlier ones.
 _PATIENCE: Final = 5.0
 _FIRST_PATIENCE: Final = 15.0
-_PAUSE: Final = 0.002  # s: a program that asks before each of its own requests, and many of them
-_NEWCOMER: Final = 5  # and pauses that long pass between two programs' first calls
-_SAMPLE: Final = 0.1  # s, between two looks at the agent's memory
+_PAUSE: Final = 0.002  # s: as of a program that gets a token before each of many requests
+_NEWCOMER: Final = 5  # pauses between two first calls
+_SAMPLE: Final = 0.1  # s, between two samples of the agent's memory
 _MEBIBYTE: Final = 1 << 20
 
 
 def resident(pid: int) -> int:
-    """A process's resident memory in bytes."""
+    """Return a process's resident memory in bytes."""
     statm = Path(f"/proc/{pid}/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * resource.getpagesize()
-    shown = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
-    return int(shown.stdout) << 10
+    process = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True)
+    return int(process.stdout) << 10
 
 
 def descriptors(pid: int) -> int | None:
-    """How many descriptors a process has; None where only root is told: the agent isn't dumpable."""
+    """Return how many descriptors a process has; None if only root may know, since the agent isn't dumpable."""
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 -- names
     except OSError:
@@ -42,38 +42,38 @@ def descriptors(pid: int) -> int | None:
 
 
 @dataclass
-class Waits:
-    """How long calls took, in seconds."""
+class Durations:
+    """Durations of calls, in seconds."""
 
-    took: list[float] = field(default_factory=list[float])
+    seconds: list[float] = field(default_factory=list[float])
 
     def add(self, call: Callable[[], object]) -> None:
-        """Time a call; what it raises is the caller's."""
+        """Make a call, and record its duration. Raises what it raises."""
         before = time.perf_counter()
         call()
-        self.took.append(time.perf_counter() - before)
+        self.seconds.append(time.perf_counter() - before)
 
     @property
     def p99(self) -> float:
-        """How long all but the slowest hundredth took."""
-        return statistics.quantiles(self.took, n=100)[98] if len(self.took) > 1 else 0.0
+        """The 99th percentile."""
+        return statistics.quantiles(self.seconds, n=100)[98] if len(self.seconds) > 1 else 0.0
 
     @property
     def worst(self) -> float:
-        """How long the slowest took."""
-        return max(self.took, default=0.0)
+        """The longest duration."""
+        return max(self.seconds, default=0.0)
 
 
 class Bystander:
-    """A client that asks for its token all the time, on one connection; and others, each on its first one."""
+    """A client that gets its token continuously on one connection, and others, each on a new connection."""
 
     def __init__(self, path: Path, pid: int, account: str = "work") -> None:
         self._path = str(path)
         self._pid = pid
         self._account = account
         self._client = Agent(self._path)
-        self.connected = Waits()
-        self.newcomer = Waits()
+        self.connected = Durations()
+        self.newcomer = Durations()
         self.memory: list[int] = []
 
     def __enter__(self) -> Self:
@@ -84,19 +84,19 @@ class Bystander:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def beside(self, is_over: Callable[[], bool]) -> None:
-        """Ask until it is over; an error is raised, `Timeout` among them."""
+    def call_until(self, is_over: Callable[[], bool]) -> None:
+        """Call until it is over. Raises any error, such as `Timeout`."""
         ends = threading.Event()
         with ThreadPoolExecutor(1) as another:
-            newcomers = another.submit(self._come, ends)
+            newcomers = another.submit(self._call_on_new_connections, ends)
             try:
-                self._stay(is_over)
+                self._call_on_one_connection(is_over)
             finally:
                 ends.set()
             newcomers.result()
         self.memory.append(resident(self._pid))
 
-    def _stay(self, is_over: Callable[[], bool]) -> None:
+    def _call_on_one_connection(self, is_over: Callable[[], bool]) -> None:
         sampled = 0.0
         while not is_over():
             self.connected.add(lambda: self._client.token(self._account, timeout=_PATIENCE))
@@ -105,7 +105,7 @@ class Bystander:
                 sampled = time.monotonic()
             time.sleep(_PAUSE)
 
-    def _come(self, ends: threading.Event) -> None:
+    def _call_on_new_connections(self, ends: threading.Event) -> None:
         while not ends.wait(_PAUSE * _NEWCOMER):
             self.newcomer.add(self._first_call)
 
@@ -115,13 +115,13 @@ class Bystander:
 
     @property
     def grown(self) -> int:
-        """By how many bytes the agent had grown at most."""
+        """The most bytes by which the agent has grown."""
         return max(self.memory) - self.memory[0]
 
     def __str__(self) -> str:
         return (
             f"p99 {1000 * self.connected.p99:5.1f} ms  worst {1000 * self.connected.worst:6.1f} ms  "
             f"newcomer's p99 {1000 * self.newcomer.p99:6.1f} ms  worst {1000 * self.newcomer.worst:6.1f} ms  "
-            f"({len(self.connected.took) + len(self.newcomer.took)} calls)  "
+            f"({len(self.connected.seconds) + len(self.newcomer.seconds)} calls)  "
             f"memory {self.memory[0] / _MEBIBYTE:.0f} MiB, at most +{self.grown / _MEBIBYTE:.0f}"
         )

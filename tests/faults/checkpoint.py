@@ -1,4 +1,4 @@
-"""Where an access token is shown at once, and the provider says what it thinks of it."""
+"""Checks access tokens at their provider."""
 
 import base64
 import json
@@ -15,20 +15,20 @@ _PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The addresses at which a provider checks tokens."""
+    """The URLs at which a provider checks tokens."""
 
     userinfo: str
     introspection: str
 
     @classmethod
     def of(cls, provider: OpenIDProvider) -> "Checkpoint":
-        """Those of that provider."""
+        """Return the URLs of that provider."""
         return cls(provider.url + provider.paths["userinfo"], provider.url + provider.paths["introspection"])
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a provider said, by when; `expires_at` is None where it doesn't tell that of a token that is dead."""
+    """The provider's result, and its time; `expires_at` is None if the provider omits it for an invalid token."""
 
     alive: bool
     expires_at: float | None
@@ -36,20 +36,20 @@ class Checked:
 
 
 def new_client() -> httpx.Client:
-    """For requests to checkpoints, by any number of threads."""
+    """Return an HTTP client for checkpoints, for any number of threads."""
     return httpx.Client(trust_env=False, timeout=_PATIENCE)
 
 
 def check(http: httpx.Client, checkpoint: Checkpoint, token: str) -> Checked:
-    """Show the token. A JWT says itself when its provider lets it expire; of another one the provider tells."""
+    """Check a token: a JWT, which has its expiry, at the UserInfo endpoint, and an opaque one by introspection."""
     if token.count(".") == 2:
-        answer = http.get(checkpoint.userinfo, headers={"Authorization": f"Bearer {token}"})
-        alive = answer.status_code != HTTPStatus.UNAUTHORIZED and bool(answer.raise_for_status())
+        response = http.get(checkpoint.userinfo, headers={"Authorization": f"Bearer {token}"})
+        alive = response.status_code != HTTPStatus.UNAUTHORIZED and bool(response.raise_for_status())
         return Checked(alive, _expiry(token), time.time())
     rs = CREDENTIALS["rs"]
-    answer = http.post(checkpoint.introspection, data={"token": token}, auth=("rs", rs.secret))
-    told = answer.raise_for_status().json()
-    return Checked(told["active"], told.get("exp"), time.time())
+    response = http.post(checkpoint.introspection, data={"token": token}, auth=("rs", rs.secret))
+    fields = response.raise_for_status().json()
+    return Checked(fields["active"], fields.get("exp"), time.time())
 
 
 def _expiry(jwt: str) -> float:

@@ -1,4 +1,4 @@
-"""One client in the crowd: it asks the agent this and that, and has the provider check the tokens that it gets."""
+"""One client of the storm: it calls the agent's methods, and has the provider check the tokens."""
 
 import random
 import time
@@ -12,17 +12,17 @@ from auth_agent_client import Agent, AgentError, Token
 from tests.faults.checkpoint import Checkpoint, check
 from tests.faults.tally import Failure, Tally
 
-# Of the tokens that are not new to the process, every tenth is checked once more.
+# The share of tokens that are checked again although the process has seen them.
 _SAMPLE: Final = 0.1
 _PAUSE: Final = (0.05, 0.5)
 _RECONNECTS: Final = 0.03
-# The agent's `expires_at` and the provider's are of the same clock; floats on the way.
+# The agent's and the provider's `expires_at` have the same clock, but different floats.
 _PRECISION: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An account, and where its tokens are checked; `lifetime` is theirs, in seconds."""
+    """An account, and where its tokens are checked; `lifetime` is that of its tokens, in seconds."""
 
     account: str
     lifetime: float
@@ -30,19 +30,19 @@ class Place:
 
 
 class Client:
-    """Asks until it is told to stop; what it saw is in `tally`."""
+    """Calls methods until it has to stop; `tally` has the results."""
 
     def __init__(
         self, agent: Agent, http: httpx.Client, places: list[Place], seen: dict[str, str], chance: random.Random
     ) -> None:
-        """Ask that agent.
+        """Call that agent.
 
         Args:
-            agent: the agent, by a client that nobody else uses.
+            agent: a client of the agent, for this object only.
             http: for requests to the providers.
-            places: what there is to ask for.
-            seen: the newest token of each account, as all clients of this process know it.
-            chance: what it rolls its dice with.
+            places: the accounts.
+            seen: the newest token of each account in this process.
+            chance: the random numbers.
 
         """
         self.tally = Tally()
@@ -52,8 +52,8 @@ class Client:
         self._seen = seen
         self._chance = chance
         self._held: dict[str, str] = {}
-        # What is asked how often, of a hundred times.
-        self._questions: Mapping[str, tuple[int, Callable[[Place], None]]] = {
+        # The percentage of each call.
+        self._calls: Mapping[str, tuple[int, Callable[[Place], None]]] = {
             "token": (62, self._token),
             "token min_ttl": (10, self._token_for_long),
             "token force": (2, self._forced),
@@ -64,23 +64,23 @@ class Client:
         }
 
     def run(self, is_over: Callable[[float], bool]) -> None:
-        """Ask, and pause, until `is_over`, which is told how long to wait for it."""
-        methods = list(self._questions)
-        weights = [weight for weight, _ in self._questions.values()]
+        """Call and pause until `is_over`, which gets the pause in seconds."""
+        methods = list(self._calls)
+        weights = [weight for weight, _ in self._calls.values()]
         with self._agent:
             while not is_over(self._chance.uniform(*_PAUSE)):
                 if self._chance.random() < _RECONNECTS:
                     self._agent.close()
-                self._ask(self._chance.choices(methods, weights)[0], self._chance.choice(self._places))
+                self._call(self._chance.choices(methods, weights)[0], self._chance.choice(self._places))
 
-    def _ask(self, method: str, place: Place) -> None:
+    def _call(self, method: str, place: Place) -> None:
         self.tally.ask(method)
         began = time.time()
         try:
-            self._questions[method][1](place)
+            self._calls[method][1](place)
         except AgentError as error:
             self._fail(error.code, method, place, error.message, began)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is what the client saw, and counts as a failure
+        except Exception as error:  # noqa: BLE001 -- any exception counts as a failure
             self._fail("exception", method, place, f"{type(error).__name__}: {error}", began)
 
     def _fail(self, code: str, method: str, place: Place, message: str, began: float) -> None:
@@ -88,25 +88,25 @@ class Client:
         self.tally.slowest = max(self.tally.slowest, ended - began)
         self.tally.failures.append(Failure(code, method, place.account, message, began, ended))
 
-    # ---- what is asked
+    # ---- calls
 
     def _token(self, place: Place) -> None:
         timeout = self._chance.choice((None, self._chance.uniform(0.2, 5.0)))
-        self._take(place, lambda: self._agent.token(place.account, timeout=timeout))
+        self._get_token(place, lambda: self._agent.token(place.account, timeout=timeout))
 
     def _token_for_long(self, place: Place) -> None:
         min_ttl = self._chance.uniform(0.0, place.lifetime)
-        self._take(place, lambda: self._agent.token(place.account, min_ttl=min_ttl))
+        self._get_token(place, lambda: self._agent.token(place.account, min_ttl=min_ttl))
 
     def _forced(self, place: Place) -> None:
-        self._take(place, lambda: self._agent.token(place.account, force=True))
+        self._get_token(place, lambda: self._agent.token(place.account, force=True))
 
     def _rejected(self, place: Place) -> None:
         held = self._held.get(place.account, "unknown")
-        self._take(place, lambda: self._agent.rejected(held, place.account))
+        self._get_token(place, lambda: self._agent.rejected(held, place.account))
 
     def _refreshed(self, place: Place) -> None:
-        self._take(place, lambda: self._agent.refresh(place.account))
+        self._get_token(place, lambda: self._agent.refresh(place.account))
 
     def _has_valid(self, place: Place) -> None:
         self._timed(lambda: self._agent.has_valid(place.account))
@@ -114,47 +114,48 @@ class Client:
     def _status(self, place: Place) -> None:
         self._timed(lambda: self._agent.status(place.account))
 
-    def _timed(self, ask: Callable[[], object]) -> None:
+    def _timed(self, call: Callable[[], object]) -> None:
         began = time.time()
-        ask()
+        call()
         self.tally.slowest = max(self.tally.slowest, time.time() - began)
 
-    # ---- what is got
+    # ---- tokens
 
-    def _take(self, place: Place, ask: Callable[[], Token]) -> None:
-        asked = time.time()
-        token = ask()
-        got = time.time()
-        self.tally.slowest = max(self.tally.slowest, got - asked)
+    def _get_token(self, place: Place, get_token: Callable[[], Token]) -> None:
+        requested_at = time.time()
+        token = get_token()
+        received_at = time.time()
+        self.tally.slowest = max(self.tally.slowest, received_at - requested_at)
         self.tally.handed_out += 1
         self._held[place.account] = token.access_token
-        if token.expires_at <= asked:
-            self._break(place, f"was over by its own date, {asked - token.expires_at:.3f} s before the question")
+        if token.expires_at <= requested_at:
+            self._report_broken(
+                place, f"was over by its own date, {requested_at - token.expires_at:.3f} s before the request"
+            )
         is_new = self._seen.get(place.account) != token.access_token
         self._seen[place.account] = token.access_token
         if is_new or self._chance.random() < _SAMPLE:
-            self._check(place, token, asked)
+            self._check(place, token, requested_at)
 
-    def _check(self, place: Place, token: Token, asked: float) -> None:
-        """Have the provider say at once whether it is good, and judge what it says.
+    def _check(self, place: Place, token: Token, requested_at: float) -> None:
+        """Check the token at the provider at once, and judge the result.
 
-        All times are of one clock, the machine's. The agent handed the token out between the question and the answer,
-        which on a busy machine, or after a wait for a refresh, may be long. So it is a broken promise where the token
-        was expired, by the provider's own count, when it was asked for; where the agent promises it for longer than
-        the provider; and where the provider calls it dead before its end. One that is dead after its end ran out on
-        the way, and is counted.
+        All times are of the machine's clock. The agent sent the token between the request and the response, which may
+        be far apart on a busy machine, or after a refresh. So a promise is broken if the token had expired, by the
+        provider's time, when it was requested; if the agent's expiry is later than the provider's; and if the provider
+        calls it invalid before its expiry. A token that is invalid after its expiry ran out on the way, and is counted.
         """
         checked = check(self._http, place.checkpoint, token.access_token)
         self.tally.checked += 1
         end = token.expires_at if checked.expires_at is None else checked.expires_at
-        if end <= asked:
-            self._break(place, f"had expired at the provider {asked - end:.3f} s before the question")
+        if end <= requested_at:
+            self._report_broken(place, f"had expired at the provider {requested_at - end:.3f} s before the request")
         if token.expires_at > end + _PRECISION:
-            self._break(place, f"was promised {token.expires_at - end:.3f} s beyond its end at the provider")
+            self._report_broken(place, f"was promised {token.expires_at - end:.3f} s beyond its end at the provider")
         if not checked.alive:
             self.tally.ran_out += 1
             if checked.answered_at < end:
-                self._break(place, f"was dead at the provider {end - checked.answered_at:.3f} s before its end")
+                self._report_broken(place, f"was dead at the provider {end - checked.answered_at:.3f} s before its end")
 
-    def _break(self, place: Place, what: str) -> None:
-        self.tally.broken.append(f"a token of {place.account} {what}")
+    def _report_broken(self, place: Place, problem: str) -> None:
+        self.tally.broken.append(f"a token of {place.account} {problem}")

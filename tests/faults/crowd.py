@@ -1,7 +1,7 @@
 """The crowd: clients of one agent, in a few processes.
 
-`python -m tests.faults.crowd` is one of them: it reads who is to ask for what, a line of JSON, lets them ask until its
-standard input ends, and then says what they saw.
+`python -m tests.faults.crowd` is one of them: it reads its clients and accounts from a line of JSON, lets the clients
+run until its standard input ends, and then writes their tally.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tests.faults.client import Client, Place
 from tests.faults.tally import Tally
 
 _ROOT: Final = Path(__file__).parents[2]
-# A client may have asked just before the end, waits for 15 s, and for its answer to be checked.
+# A client may call just before the end, waits for 15 s, and checks the token.
 _PATIENCE: Final = 90.0
 
 
@@ -35,25 +35,25 @@ class Group:
     places: Sequence[Place]
 
     def to_json(self) -> str:
-        """As one line."""
+        """Return it as one line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> "Group":
-        """What `to_json` wrote."""
-        told = json.loads(line)
-        places = [Place(**one | {"checkpoint": Checkpoint(**one["checkpoint"])}) for one in told["places"]]
-        return cls(**told | {"places": places})
+        """Return what `to_json` wrote."""
+        fields = json.loads(line)
+        places = [Place(**place | {"checkpoint": Checkpoint(**place["checkpoint"])}) for place in fields["places"]]
+        return cls(**fields | {"places": places})
 
 
 class Crowd:
-    """All of them, at work."""
+    """All processes, running."""
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[str]] = []
 
     def begin(self, group: Group) -> None:
-        """Let a group begin."""
+        """Start a group."""
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tests.faults.crowd"],
             cwd=_ROOT,
@@ -68,32 +68,32 @@ class Crowd:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether none has ended by itself."""
+        """Whether no process has ended by itself."""
         return all(process.poll() is None for process in self._processes)
 
-    def disperse(self) -> Tally:
-        """Let all come to their end; what they saw."""
+    def finish(self) -> Tally:
+        """End all clients, and return their tally."""
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.close()
             process.stdin = None  # `communicate` would flush it
         tally = Tally()
         for process in self._processes:
-            said, _ = process.communicate(timeout=_PATIENCE)
+            output, _ = process.communicate(timeout=_PATIENCE)
             assert process.returncode == 0, f"a process of the crowd ended with {process.returncode}"
-            tally.add(Tally.from_json(said))
+            tally.add(Tally.from_json(output))
         return tally
 
     def end(self) -> None:
-        """End those that are still there."""
+        """Kill the processes that still run."""
         for process in self._processes:
             with process:
                 process.kill()
 
 
 @contextlib.contextmanager
-def gathered(groups: Sequence[Group]) -> Generator[Crowd]:
-    """The groups, for as long as the block takes at most."""
+def running_crowd(groups: Sequence[Group]) -> Generator[Crowd]:
+    """Run the groups during the block, at most."""
     crowd = Crowd()
     try:
         for group in groups:
@@ -104,7 +104,7 @@ def gathered(groups: Sequence[Group]) -> Generator[Crowd]:
 
 
 def main() -> None:
-    """Be one process of it."""
+    """Run the clients of one process."""
     group = Group.from_json(sys.stdin.readline())
     over, seen = threading.Event(), dict[str, str]()
     with new_client() as http:

@@ -1,8 +1,7 @@
-"""The agent with defects that a test orders: `python defective.py DIRECTORY run`, and the other commands.
+"""The agent with defects that a test requests: `python defective.py DIRECTORY run`, and the other commands.
 
-A file in that directory, named as a call of the provider or the store (a token request by its grant, such as
-`refresh_token`), makes the next such call raise what no code foresees: an exception whose text quotes everything that
-the call was given.
+A file in that directory, named as a method of the provider or the store (a token request by its grant, such as
+`refresh_token`), makes the next such call raise an unexpected exception, whose text quotes all arguments of the call.
 """
 
 import asyncio
@@ -22,33 +21,33 @@ from auth_agent.secret import Secret
 
 
 class Defective:
-    """Stands before something, and has its defects."""
+    """A proxy of an object, with defects."""
 
     def __init__(self, real: object, orders: Path) -> None:
         self._real = real
         self._orders = orders
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._real, name)
-        return partial(_raise, found, self._orders, name) if callable(found) else found
+        attribute = getattr(self._real, name)
+        return partial(_raise, attribute, self._orders, name) if callable(attribute) else attribute
 
 
-async def _raise(call: Callable[..., Any], orders: Path, name: str, *given: object) -> Any:
-    grants = [each.grant_type.rpartition(":")[2] for each in given if isinstance(each, TokenRequest)]
-    if not _is_given(orders / (grants[0] if grants else name)):
-        return await call(*given)
-    quoted = " ".join(_quoted(each) for each in given)
-    asyncio.get_running_loop().call_soon(_explode, quoted)  # in the loop itself, where no task catches it
+async def _raise(call: Callable[..., Any], orders: Path, name: str, *arguments: object) -> Any:
+    grants = [argument.grant_type.rpartition(":")[2] for argument in arguments if isinstance(argument, TokenRequest)]
+    if not _is_requested(orders / (grants[0] if grants else name)):
+        return await call(*arguments)
+    quoted = " ".join(_quoted(argument) for argument in arguments)
+    asyncio.get_running_loop().call_soon(_explode, quoted)  # in the event loop itself, where no task catches it
     cause = ValueError(quoted)
     cause.add_note(quoted)
     raise RuntimeError(f"a defect with {quoted}") from cause
 
 
-def _is_given(order: Path) -> bool:
-    """Whether there is that order, which is then carried out."""
-    if not order.exists():
+def _is_requested(request: Path) -> bool:
+    """Return whether that defect is requested, and delete the request."""
+    if not request.exists():
         return False
-    order.unlink()
+    request.unlink()
     return True
 
 
@@ -56,15 +55,15 @@ def _explode(quoted: str) -> None:
     raise RuntimeError(f"a defect in the loop with {quoted}")
 
 
-def _quoted(given: object) -> str:
-    if isinstance(given, TokenRequest):
-        return f"{given!r} {given.form(is_auth0=True)!r}"
-    secret = given if isinstance(given, Secret) else getattr(given, "secret", None)
-    return secret.reveal() if isinstance(secret, Secret) else repr(given)
+def _quoted(argument: object) -> str:
+    if isinstance(argument, TokenRequest):
+        return f"{argument!r} {argument.form(is_auth0=True)!r}"
+    secret = argument if isinstance(argument, Secret) else getattr(argument, "secret", None)
+    return secret.reveal() if isinstance(secret, Secret) else repr(argument)
 
 
 def _main(directory: str, *arguments: str) -> int:
-    """Do what `auth-agent` does with those arguments, with defects."""
+    """Run `auth-agent` with those arguments and with defects."""
     orders = Path(directory)
 
     def before(real: object) -> Any:

@@ -1,4 +1,4 @@
-"""A provider that only means harm: what no certified one can be made to do, over a socket, byte by byte."""
+"""A hostile provider, over a socket: faults that a certified provider can't simulate, byte by byte."""
 
 import json
 import socket
@@ -14,57 +14,57 @@ from typing import Any, Self
 from tests.integration.agent_process import PATIENCE
 
 METADATA = "/.well-known/openid-configuration"
-# No answer is longer: a test that goes wrong must come to an end.
+# The longest response: a test that fails must end.
 _ENDLESS = 256 * 1024 * 1024
 
-Answer = Callable[[socket.socket], None]
+Responder = Callable[[socket.socket], None]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request that came."""
+class ReceivedRequest:
+    """A received request."""
 
     path: str
     body: str = field(repr=False)
 
 
-def plain(body: bytes | Mapping[str, object], status: int = 200, *headers: str) -> Answer:
-    """An answer as HTTP has it; a mapping is sent as JSON."""
+def plain(body: bytes | Mapping[str, object], status: int = 200, *headers: str) -> Responder:
+    """Return a valid HTTP response; a mapping is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(dict(body)).encode()
     head = [f"HTTP/1.1 {status} Whatever", *headers, f"content-length: {len(content)}", "", ""]
     return raw("\r\n".join(head).encode() + content)
 
 
-def raw(data: bytes) -> Answer:
-    """These bytes, and then the end."""
+def raw(data: bytes) -> Responder:
+    """Return a response of these bytes, and then the end of the stream."""
     return lambda connection: connection.sendall(data)
 
 
-def endless(begin: bytes, again: bytes, pause: float = 0) -> Answer:
-    """These bytes, and then others for ever; so many seconds between them."""
+def endless(begin: bytes, again: bytes, pause: float = 0) -> Responder:
+    """Return a response of these bytes, and then endlessly of others, with that pause in seconds."""
 
-    def answer(connection: socket.socket) -> None:
+    def respond(connection: socket.socket) -> None:
         connection.sendall(begin)
         for _ in range(_ENDLESS // max(1, len(again))):
             connection.sendall(again)
             time.sleep(pause)
 
-    return answer
+    return respond
 
 
-def in_turn(*answers: Answer) -> Answer:
-    """One after the other; the last one stays."""
-    left = list(answers)
+def in_turn(*responders: Responder) -> Responder:
+    """Return the responses one after the other; the last one is repeated."""
+    remaining = list(responders)
 
-    def answer(connection: socket.socket) -> None:
-        now = left.pop(0) if len(left) > 1 else left[0]
-        now(connection)
+    def respond(connection: socket.socket) -> None:
+        responder = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+        responder(connection)
 
-    return answer
+    return respond
 
 
 def silence(connection: socket.socket) -> None:
-    """Nothing, for as long as somebody waits for it."""
+    """Send nothing until the client disconnects."""
     with suppress(OSError):
         connection.recv(1)
 
@@ -74,14 +74,14 @@ SIZED = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n"
 
 
 class HostileServer(AbstractContextManager["HostileServer"]):
-    """Many providers in one: below each first part of a path there is another one, which answers as a test says.
+    """Many providers in one server: the first segment of the path names the provider, whose responses a test sets.
 
-    The metadata of a `provider` is what it should be, unless `fields` says otherwise; None leaves a field out.
+    The metadata of a `provider` are valid except for `fields`; None leaves a field out.
     """
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self._answers: dict[str, Answer] = {}
+        self.received: list[ReceivedRequest] = []
+        self._answers: dict[str, Responder] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._ended = Event()
         self._connections: list[socket.socket] = []
@@ -96,19 +96,19 @@ class HostileServer(AbstractContextManager["HostileServer"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        for one in (self._listener, *self._connections):
+        for opened in (self._listener, *self._connections):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                opened.shutdown(socket.SHUT_RDWR)
+            opened.close()
         for thread in self._threads:
             thread.join(PATIENCE)
 
     def issuer(self, name: str) -> str:
-        """What the provider of that name is called."""
+        """Return the issuer of the provider of that name."""
         return f"{self.origin}/{name}"
 
-    def provider(self, name: str, answers: Mapping[str, Answer] | None = None, **fields: Any) -> str:
-        """A provider of that name, which answers so by the path below it; its issuer."""
+    def provider(self, name: str, answers: Mapping[str, Responder] | None = None, **fields: Any) -> str:
+        """Add a provider of that name, with responses by path; return its issuer."""
         issuer = self.issuer(name)
         metadata = {
             "issuer": issuer,
@@ -125,13 +125,15 @@ class HostileServer(AbstractContextManager["HostileServer"]):
             self.answer(name, path, answer)
         return issuer
 
-    def answer(self, name: str, path: str, answer: Answer) -> None:
-        """Answer so from now on, at that path of that provider."""
+    def answer(self, name: str, path: str, answer: Responder) -> None:
+        """Set the response at that path of that provider."""
         self._answers[f"/{name}{path}"] = answer
 
     def requests(self, name: str) -> list[str]:
-        """What that provider was asked for but its metadata: the paths below it."""
-        below = [one.path.removeprefix(f"/{name}") for one in self.asked if one.path.startswith(f"/{name}/")]
+        """Return the paths of all requests to that provider except for its metadata."""
+        below = [
+            request.path.removeprefix(f"/{name}") for request in self.received if request.path.startswith(f"/{name}/")
+        ]
         return [path for path in below if path != METADATA]
 
     def _accept(self) -> None:
@@ -156,7 +158,7 @@ class HostileServer(AbstractContextManager["HostileServer"]):
             while len(body) < int((lengths or ["0"])[0]):
                 body += _more(connection)
             path = request.split(" ")[1].partition("?")[0]
-            self.asked.append(Asked(path, body.decode("latin-1")))
+            self.received.append(ReceivedRequest(path, body.decode("latin-1")))
             self._answers.get(path, plain(b"", 404))(connection)
 
 
@@ -168,7 +170,7 @@ def _until_blank_line(connection: socket.socket) -> bytes:
 
 
 def _more(connection: socket.socket) -> bytes:
-    more = connection.recv(65_536)
-    if not more:
-        raise ValueError("half a request")
-    return more
+    data = connection.recv(65_536)
+    if not data:
+        raise ValueError("the request is incomplete")
+    return data

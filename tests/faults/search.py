@@ -1,18 +1,18 @@
-"""Looks for secrets in what an agent left behind: as they are, encoded, and in parts."""
+"""Searches data for secrets: complete, encoded, and in parts."""
 
 import base64
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
-# A part of a secret that is longer than twice that is found, wherever it was cut.
+# Any part of a secret that is longer than twice that is found.
 _WINDOW = 16
 _STEP = 8
 
 
 class Search:
-    """A search for secrets, given by kind, in their usual disguises.
+    """A search for secrets, given by kind, in the usual encodings.
 
-    What is `public` counts for nothing where a secret holds it: every ID token names its issuer.
+    Parts of a secret that are `public` are ignored: every ID token contains its issuer.
     """
 
     def __init__(self, secrets: Mapping[str, Iterable[str]], public: Iterable[str] = ()) -> None:
@@ -27,20 +27,20 @@ class Search:
                 for start in range(len(form) - _WINDOW + 1):
                     self._windows.pop(form[start : start + _WINDOW], None)
 
-    def _add(self, form: bytes, what: str) -> None:
+    def _add(self, form: bytes, kind: str) -> None:
         if len(form) < _WINDOW + _STEP:
-            self._whole.setdefault(form, what)
+            self._whole.setdefault(form, kind)
         for start in range(0, len(form) - _WINDOW + 1, _STEP):
-            self._windows.setdefault(form[start : start + _WINDOW], what)
+            self._windows.setdefault(form[start : start + _WINDOW], kind)
 
     def find(self, haystack: bytes) -> set[str]:
-        """What is in there: kinds of secrets, and as what."""
-        found = {what for form, what in self._whole.items() if form in haystack}
+        """Return the kinds of secrets in the data, and their encodings."""
+        kinds = {kind for form, kind in self._whole.items() if form in haystack}
         for start in range(len(haystack) - _WINDOW + 1):
-            what = self._windows.get(haystack[start : start + _WINDOW])
-            if what is not None:
-                found.add(what)
-        return found
+            kind = self._windows.get(haystack[start : start + _WINDOW])
+            if kind is not None:
+                kinds.add(kind)
+        return kinds
 
 
 def _forms(value: str) -> Iterable[tuple[str, bytes]]:
@@ -49,8 +49,8 @@ def _forms(value: str) -> Iterable[tuple[str, bytes]]:
     yield "hex", raw.hex().encode()
     yield "hex", raw.hex().upper().encode()
     for form in {quote(value, safe=""), quote_plus(value)} - {value}:
-        yield "part of an address", form.encode()
-    for shift in range(3):  # what stands before it moves it within the groups of three
+        yield "part of a URL", form.encode()
+    for shift in range(3):  # preceding bytes shift it within the groups of three
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             encoded = encode(b"\0" * shift + raw).rstrip(b"=")
             yield "base64", encoded[4 if shift else 0 : len(encoded) - 1]

@@ -1,6 +1,6 @@
-"""The agent on clocks that a test sets while it runs: `python shifted_clock.py FILE run`, and the other commands.
+"""The agent with clocks that a test sets: `python shifted_clock.py FILE run`, and the other commands.
 
-FILE is a `ShiftedClock`'s own: two offsets and a boot's name, in memory that the test and the agent share.
+FILE belongs to a `ShiftedClock`: two offsets and a boot id, in memory that the test and the agent share.
 """
 
 import mmap
@@ -18,55 +18,55 @@ _LAYOUT = struct.Struct("dd36s")
 
 
 class ShiftedClock(Clock):
-    """The machine's clocks, plus what a test has set; `awake` and the event loop's clock go on as they are.
+    """The machine's clocks plus the test's offsets; `awake` and the event loop's clock are unchanged.
 
-    A suspend moves both on, a clock that is set the wall's alone, and a reboot gives the clock since boot another name
-    and start.
+    A suspend shifts both clocks, setting the clock only the wall clock, and a reboot gives the clock since boot another
+    id and start.
     """
 
     def __init__(self, path: Path) -> None:
-        """Share the offsets in that file, which has to be there."""
+        """Share the offsets in that existing file."""
         with path.open("r+b") as file:
             self._shared = mmap.mmap(file.fileno(), _LAYOUT.size)
 
     @classmethod
     def make(cls, path: Path) -> "ShiftedClock":
-        """One whose file is made, with nothing set yet."""
+        """Create the file, without offsets."""
         path.write_bytes(_LAYOUT.pack(0, 0, b""))
         return cls(path)
 
     def now(self) -> Moment:
-        """The present moment, on the shifted clocks."""
+        """Return the present moment on the shifted clocks."""
         wall, boot, _ = _LAYOUT.unpack_from(self._shared)
         real = super().now()
         return Moment(real.wall + wall, real.boot + boot)
 
     def boot_id(self) -> str:
-        """The machine's, until there was a reboot."""
+        """Return the machine's boot id, or that of the last reboot."""
         name = _LAYOUT.unpack_from(self._shared)[2].rstrip(b"\0").decode()
         return name or super().boot_id()
 
     def suspend(self, seconds: float) -> None:
-        """So many seconds pass while the machine sleeps."""
+        """Let that many seconds pass while the machine sleeps."""
         self.shift(wall=seconds, boot=seconds)
 
     def set_wall(self, seconds: float) -> None:
-        """Somebody sets the wall clock, so many seconds forward, or back when negative."""
+        """Set the wall clock forward by that many seconds; negative: back."""
         self.shift(wall=seconds)
 
     def reboot(self, name: str, off: float = 0) -> None:
-        """The machine is off for so many seconds, and then its clock since boot begins anew, ten seconds ago."""
+        """Turn the machine off for that many seconds; then its clock since boot is ten seconds."""
         self.shift(wall=off, boot=10 - self.now().boot, name=name)
 
     def shift(self, wall: float = 0, boot: float = 0, name: str | None = None) -> None:
-        """Move each of the clocks on, and give the boot a name."""
+        """Shift the clocks, and set the boot id."""
         before = _LAYOUT.unpack_from(self._shared)
         boot_name = before[2] if name is None else name.encode()
         self._shared[:] = _LAYOUT.pack(before[0] + wall, before[1] + boot, boot_name)
 
 
 def _main(path: str, *arguments: str) -> int:
-    """Do what `auth-agent` does with those arguments, on that clock."""
+    """Run `auth-agent` with those arguments on that clock."""
     serve = partial(daemon.serve, clock=ShiftedClock(Path(path)))
     with mock.patch.object(daemon, "serve", serve):
         return commands.main(arguments)

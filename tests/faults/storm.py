@@ -1,4 +1,4 @@
-"""A storm: sessions, clients, bad weather at the providers, and an agent that is ended and begun again."""
+"""A storm: sessions, clients, bad weather at the providers, and an agent that is restarted."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from auth_agent_client import AgentError, Token, Unavailable
 from tests.bench.processes import memory
 from tests.faults.checkpoint import Checkpoint, check, new_client
 from tests.faults.client import Place
-from tests.faults.crowd import Crowd, Group, gathered
+from tests.faults.crowd import Crowd, Group, running_crowd
 from tests.faults.verdict import Evidence, Footprint, Life, Restart
 from tests.faults.weather import OVERLAP, blow, forecast
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
@@ -25,16 +25,16 @@ from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession
 from tests.op.provider import Flavor, OpenIDProvider
 
-# What a provider's access tokens live for, in seconds: the first one's, and from when to when the second one's.
+# Seconds of the lifetime of access tokens: of the first provider, and the range of the second.
 _LIFETIME: Final = 5
 _LIFETIMES: Final = (6, 15)
-# The first one's tokens are JWTs, whose end anybody can read; the second one's are opaque, and die with their session.
+# The first one's tokens are JWTs with a readable expiry; the second one's are opaque, and end with their session.
 _FLAVORS: Final[Sequence[Flavor]] = ("auth0", "plain")
 _AUDIENCES: Final[Sequence[Mapping[str, str]]] = ({"audience": "https://api.example/"}, {})
 _PROVIDERS: Final = 2
-# Until the backoff of the last fault is over, and a refresh has gone through, on a machine that does much else.
+# Seconds until the backoff of the last fault is over and a refresh has succeeded, on a busy machine.
 _CLEARING: Final = 90.0
-# How many sessions are judged at once: each may have to wait until it may be refreshed again.
+# Sessions that are judged concurrently: each may have to wait for the rate limit.
 _AT_ONCE: Final = 8
 
 
@@ -42,8 +42,8 @@ _AT_ONCE: Final = 8
 class Scale:
     """How large a storm is; times are in seconds.
 
-    `life` is how long an agent lives, `warm` when in that its memory is measured first, `longest` a spell of weather;
-    `again` is the command that has it again, with a seed.
+    `life` is how long an agent runs, `warm` when its memory is measured first, `longest` the longest spell of weather;
+    `again` is the command that repeats the storm with a seed.
     """
 
     again: str
@@ -57,7 +57,7 @@ class Scale:
 
 
 class Storm:
-    """One storm; `run` makes it, from beginning to end."""
+    """One storm; `run` runs it."""
 
     def __init__(self, scale: Scale, seed: int) -> None:
         self._scale = scale
@@ -69,9 +69,9 @@ class Storm:
 
     @property
     def heading(self) -> str:
-        """What it is, and how to have it again."""
+        """The storm's size, and the command that repeats it."""
         scale = self._scale
-        lifetimes = " and ".join(str(one) for one in self._lifetimes)
+        lifetimes = " and ".join(str(lifetime) for lifetime in self._lifetimes)
         return (
             f"A storm of {scale.seconds:g} s: {scale.sessions} sessions at two providers with tokens of {lifetimes} s, "
             f"{scale.clients} clients, an agent every {scale.life:g} s.\n"
@@ -79,7 +79,7 @@ class Storm:
         )
 
     def run(self) -> Evidence:
-        """Let it come, and pass; what it leaves."""
+        """Run the storm, and return the evidence."""
         with contextlib.ExitStack() as stack:
             providers = [stack.enter_context(self._provider(number)) for number in range(_PROVIDERS)]
             keyring = stack.enter_context(KeyringSession())
@@ -89,13 +89,13 @@ class Storm:
             places = [
                 Place(name, self._lifetimes[home], Checkpoint.of(providers[home])) for name, home in self._homes.items()
             ]
-            with gathered(self._groups(agent, places)) as crowd:
+            with running_crowd(self._groups(agent, places)) as crowd:
                 with self._weather(providers):
                     self._live(agent, crowd)
-                tally = crowd.disperse()
+                tally = crowd.finish()
             return Evidence(
                 heading=self.heading,
-                sessions=_judged(agent, places),
+                sessions=_problems_of(agent, places),
                 clients=self._scale.clients,
                 tally=tally,
                 ledgers={key: row for provider in providers for key, row in provider.ledger().items()},
@@ -130,7 +130,7 @@ class Storm:
 
     @contextlib.contextmanager
     def _weather(self, providers: Sequence[OpenIDProvider]) -> Generator[None]:
-        """Weather at each provider, for as long as the block takes at most."""
+        """Simulate weather at each provider during the block, at most."""
         over, scale = threading.Event(), self._scale
         with ThreadPoolExecutor(len(providers)) as pool:
             blowing = [
@@ -141,11 +141,11 @@ class Storm:
                 yield
             finally:
                 over.set()
-        for one in blowing:
-            one.result()
+        for future in blowing:
+            future.result()
 
     def _live(self, agent: AgentProcess, crowd: Crowd) -> None:
-        """One agent after the other, until the time is over."""
+        """Run one agent after the other until the time is over."""
         scale, end = self._scale, time.monotonic() + self._scale.seconds
         while True:
             began = time.monotonic()
@@ -161,28 +161,28 @@ class Storm:
             self._restart(agent)
 
     def _restart(self, agent: AgentProcess) -> None:
-        asked = time.time()
+        signalled_at = time.time()
         code = agent.terminate()
-        ended = time.time()
+        ended_at = time.time()
         agent.start()
         until(agent.answers)
-        self._restarts.append(Restart(asked, ended, time.time(), code))
+        self._restarts.append(Restart(signalled_at, ended_at, time.time(), code))
 
 
-# ---- what is measured
+# ---- measurements
 
 
 def _footprint(agent: AgentProcess) -> Footprint:
     pid = agent.process.pid
     try:
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 -- names
-    except OSError:  # not Linux, or not root: the agent's are nobody's business
+    except OSError:  # not Linux, or not root, who alone may read the agent's
         descriptors = None
     return Footprint(memory(pid), descriptors)
 
 
 def _at_rest(agent: AgentProcess, before: Footprint) -> Footprint:
-    """Its footprint when nothing more is open than before, or after some time in which that has not come true."""
+    """Return the footprint once no more descriptors are open than before, or after a time-out."""
 
     def is_at_rest() -> bool:
         return (_footprint(agent).descriptors or 0) <= (before.descriptors or 0)
@@ -192,29 +192,29 @@ def _at_rest(agent: AgentProcess, before: Footprint) -> Footprint:
     return _footprint(agent)
 
 
-# ---- what is left
+# ---- the sessions afterwards
 
 
-def _judged(agent: AgentProcess, places: Sequence[Place]) -> dict[str, str | None]:
-    """What is wrong with each session, in fair weather; None where nothing is."""
+def _problems_of(agent: AgentProcess, places: Sequence[Place]) -> dict[str, str | None]:
+    """Return the problem of each session in calm; None if it has none."""
     with new_client() as http, ThreadPoolExecutor(_AT_ONCE) as pool:
         problems = pool.map(partial(_problem, agent, http), places)
         return {place.account: problem for place, problem in zip(places, problems, strict=True)}
 
 
 def _problem(agent: AgentProcess, http: httpx.Client, place: Place) -> str | None:
-    """Whether it is ready, its token is good, and one more refresh brings another one."""
+    """Return the problem if it is not ready, its token is invalid, or a refresh brings no new one."""
 
-    def shown() -> dict[str, object]:
+    def current_record() -> dict[str, object]:
         with agent.client() as client:
             return record(client, place.account)
 
     try:
         with contextlib.suppress(AssertionError):
-            until(lambda: shown()["state"] == "ready" and shown()["renewal"] == "idle", _CLEARING)
-        found = shown()
-        if found["state"] != "ready":
-            return f"it is {found['state']}: {found['reason']}"
+            until(lambda: current_record()["state"] == "ready" and current_record()["renewal"] == "idle", _CLEARING)
+        session_record = current_record()
+        if session_record["state"] != "ready":
+            return f"it is {session_record['state']}: {session_record['reason']}"
         with agent.client() as client:
             token = client.token(place.account)
         newer = _refreshed(agent, place.account)
@@ -223,12 +223,12 @@ def _problem(agent: AgentProcess, http: httpx.Client, place: Place) -> str | Non
         checked = check(http, place.checkpoint, newer.access_token)
     except AgentError as error:
         return f"{error.code}: {error.message}"
-    is_good = checked.alive or checked.answered_at >= newer.expires_at  # a machine so slow that it ran out
+    is_good = checked.alive or checked.answered_at >= newer.expires_at  # on a machine so slow that the token expired
     return None if is_good else "the provider doesn't take its token"
 
 
 def _refreshed(agent: AgentProcess, name: str) -> Token:
-    """A refresh now, or when it is allowed: the clients may have asked for many."""
+    """Refresh, now or once the rate limit allows it."""
     deadline = time.monotonic() + PATIENCE
     while True:
         with agent.client() as client:

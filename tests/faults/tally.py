@@ -1,4 +1,4 @@
-"""What clients saw, counted; it travels from their processes as JSON."""
+"""The results of clients, counted; their processes send it as JSON."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -7,7 +7,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An answer that was none: the protocol's code, or `exception`; from when to when it was asked, in Unix time."""
+    """A failed call: the protocol's code, or `exception`; its start and end in Unix time."""
 
     code: str
     method: str
@@ -17,17 +17,17 @@ class Failure:
     ended: float
 
     def __str__(self) -> str:
-        asked = f"`{self.method}` of {self.account} at {self.began:.3f}"
-        return f"{self.code} to {asked}, after {self.ended - self.began:.3f} s: {self.message}"
+        call = f"`{self.method}` of {self.account} at {self.began:.3f}"
+        return f"{self.code} to {call}, after {self.ended - self.began:.3f} s: {self.message}"
 
 
 @dataclass(slots=True)
 class Tally:
-    """The requests of one client, or of all.
+    """The calls of one client, or of all.
 
-    `checked` counts the tokens that were shown to the provider at once, `ran_out` those of them that it held for
-    expired, rightly, when they came there, yet may have been good when the agent handed them out. `broken` tells of
-    each token that the agent should not have handed out. `slowest` is in seconds.
+    `asked` counts the calls by method. `checked` counts the tokens that were checked at the provider at once, `ran_out`
+    those that had expired by then, but may have been valid when the agent sent them. `broken` describes each token that
+    the agent should not have sent. `slowest` is in seconds.
     """
 
     asked: dict[str, int] = field(default_factory=dict[str, int])
@@ -39,11 +39,11 @@ class Tally:
     broken: list[str] = field(default_factory=list[str])
 
     def ask(self, method: str, times: int = 1) -> None:
-        """Count so many questions more."""
+        """Count that many calls."""
         self.asked[method] = self.asked.get(method, 0) + times
 
     def add(self, other: "Tally") -> None:
-        """Count another one's in."""
+        """Add another tally."""
         for method, times in other.asked.items():
             self.ask(method, times)
         self.handed_out += other.handed_out
@@ -54,12 +54,12 @@ class Tally:
         self.broken += other.broken
 
     def to_json(self) -> str:
-        """As one line."""
+        """Return it as one line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """What `to_json` wrote."""
-        told = json.loads(line)
-        failures = [Failure(**one) for one in told["failures"]]
-        return cls(**told | {"failures": failures})
+        """Return what `to_json` wrote."""
+        fields = json.loads(line)
+        failures = [Failure(**failure) for failure in fields["failures"]]
+        return cls(**fields | {"failures": failures})

@@ -1,4 +1,4 @@
-"""A tap on an agent's socket: passes everything on, and keeps it."""
+"""A tap on an agent's socket: it forwards all data, and records it."""
 
 import contextlib
 import socket
@@ -15,14 +15,14 @@ _RESPONSE, _NOTIFICATION = 1, 2
 
 
 class Tap(AbstractContextManager["Tap"]):
-    """Listens at `path`, and leads to the agent's own socket."""
+    """Listens at `path`, and forwards to the agent's own socket."""
 
     def __init__(self, path: Path, agent: Path) -> None:
         self.path = path
         self._agent = agent
         self._listener = socket.socket(socket.AF_UNIX)
-        # Of each connection: what the client said, and the agent.
-        self._kept: list[tuple[bytearray, bytearray]] = []
+        # For each connection, the data of the client and of the agent.
+        self._connections: list[tuple[bytearray, bytearray]] = []
 
     def __enter__(self) -> Self:
         self._listener.bind(str(self.path))
@@ -38,51 +38,51 @@ class Tap(AbstractContextManager["Tap"]):
         self._listener.close()
 
     @property
-    def asked(self) -> bytes:
-        """All that clients said."""
-        return b"".join(bytes(said) for said, _ in self._kept)
+    def requests(self) -> bytes:
+        """All data that clients sent."""
+        return b"".join(bytes(sent) for sent, _ in self._connections)
 
     def replies(self) -> list[tuple[str, bytes]]:
-        """All that the agent said, message by message, each with the method that it answers, or notifies of."""
-        found: list[tuple[str, bytes]] = []
-        for said, answered in self._kept:
-            methods = {message[1]: message[2] for message in _messages(said)}
-            for message in _messages(answered):
+        """Return all messages of the agent, each with the method of its request or notification."""
+        messages: list[tuple[str, bytes]] = []
+        for sent, received in self._connections:
+            methods = {message[1]: message[2] for message in _messages(sent)}
+            for message in _messages(received):
                 method = methods[message[1]] if message[0] == _RESPONSE else message[1]
                 assert message[0] in (_RESPONSE, _NOTIFICATION)
-                found.append((method, msgpack.packb(message)))
-        return found
+                messages.append((method, msgpack.packb(message)))
+        return messages
 
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
-                return  # it is over
+                return  # the tap is closed
             agent = socket.socket(socket.AF_UNIX)
             try:
                 agent.connect(str(self._agent))
             except OSError:
                 client.close()
                 continue
-            said, answered = bytearray(), bytearray()
-            self._kept.append((said, answered))
-            threading.Thread(target=_connect, args=(client, agent, said, answered), daemon=True).start()
+            sent, received = bytearray(), bytearray()
+            self._connections.append((sent, received))
+            threading.Thread(target=_connect, args=(client, agent, sent, received), daemon=True).start()
 
 
-def _connect(client: socket.socket, agent: socket.socket, said: bytearray, answered: bytearray) -> None:
+def _connect(client: socket.socket, agent: socket.socket, sent: bytearray, received: bytearray) -> None:
     with client, agent:
-        there = threading.Thread(target=_pass_on, args=(client, agent, said), daemon=True)
-        there.start()
-        _pass_on(agent, client, answered)
-        there.join()
+        forward = threading.Thread(target=_pass_on, args=(client, agent, sent), daemon=True)
+        forward.start()
+        _pass_on(agent, client, received)
+        forward.join()
 
 
-def _pass_on(source: socket.socket, target: socket.socket, kept: bytearray) -> None:
+def _pass_on(source: socket.socket, target: socket.socket, recorded: bytearray) -> None:
     with contextlib.suppress(OSError):
-        while more := source.recv(_READ_SIZE):
-            kept += more
-            target.sendall(more)
+        while data := source.recv(_READ_SIZE):
+            recorded += data
+            target.sendall(data)
     for end in (source, target):
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)

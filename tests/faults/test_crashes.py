@@ -215,7 +215,7 @@ class Stage:
                 for worker in workers:
                     os.kill(worker, signal.SIGKILL)
             error = future.exception(PATIENCE)
-        self.trap.take_away()
+        self.trap.remove()
         if error is not None and not isinstance(error, AgentError):
             raise error
         return error or future.result()
@@ -585,7 +585,7 @@ def seconds_with_fault(stage: Stage, client: Agent, fault: Fault, call: Callable
         if fault.gets is signal.SIGKILL:
             until(stage.trap.is_reached)
             send_signal(workers, fault.gets)
-            stage.trap.take_away()
+            stage.trap.remove()
         future.result(PATIENCE)
         seconds = time.time() - stage.provider.requests(stage.provider.token_path)[-1].at
         if fault.recovers:
@@ -610,7 +610,7 @@ def test_a_login_whose_signature_cannot_be_checked_leaves_the_old_session(stage:
     with stage.agent.client() as client, ThreadPoolExecutor(1) as clients:
         future = clients.submit(log_in, stage.provider, client)
         until(stage.trap.is_reached)
-        stage.trap.take_away()
+        stage.trap.remove()
         send_signal(
             until(lambda: [pid for pid in map(int, children.read_text().split()) if pid not in known]), signal.SIGKILL
         )

@@ -57,7 +57,7 @@ def test_beside_a_hostile_client_another_one_is_served_and_the_agent_stays_small
     before = descriptors(pid)
     with Bystander(agent.socket, pid, GUARDED) as bystander, hostile(name, agent.socket):
         end = time.monotonic() + EACH
-        bystander.beside(lambda: time.monotonic() > end)
+        bystander.call_until(lambda: time.monotonic() > end)
     assert bystander.grown < HOSTILITIES[name].growth, bystander
     until(
         lambda: before is None or (descriptors(pid) or 0) <= before + 2
@@ -79,8 +79,8 @@ def test_thousands_of_mutated_messages_are_answered_as_the_protocol_defines(
     with agent.client() as client, Bystander(agent.socket, agent.process.pid, GUARDED) as bystander:
         known = Known(client.token(GUARDED).access_token, tokens.refresh_token or "", "unknown", "http://127.0.0.1/")
         worker = Worker(str(agent.socket), Mutator("the suite's", known))
-        worker.say(10_000)
-        bystander.beside(lambda: len(bystander.connected.took) > 10)
+        worker.send(10_000)
+        bystander.call_until(lambda: len(bystander.connected.seconds) > 10)
     assert worker.tally.messages >= 10_000
     assert worker.tally.replies["closing"] > 100
     assert {"result", "invalid_request", "unknown_method"} < set(worker.tally.replies)
@@ -106,7 +106,7 @@ def test_with_few_descriptors_a_client_is_served_and_refreshes_continue(name: st
                 hostile(name, limited_agent.socket),
             ):
                 end = time.monotonic() + EACH
-                bystander.beside(lambda: time.monotonic() > end)
+                bystander.call_until(lambda: time.monotonic() > end)
                 assert provider.userinfo(client.refresh().access_token).status_code == 200
         assert limited_agent.logged("defect|Traceback") == []
 
@@ -137,7 +137,7 @@ def test_a_storm_of_another_users_connections_delays_nobody(agent: AgentProcess)
                 path.chmod(mode)  # the connected process keeps its access; clients check the modes
             until(lambda: agent.logged(f"refused uid={UNPRIVILEGED}") or storm.poll() is not None)
             end = time.monotonic() + EACH
-            bystander.beside(lambda: time.monotonic() > end)
+            bystander.call_until(lambda: time.monotonic() > end)
             storm.kill()
 
 

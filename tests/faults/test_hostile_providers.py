@@ -25,8 +25,8 @@ from tests.faults.hostile_server import (
     CHUNKED,
     METADATA,
     SIZED,
-    Answer,
     HostileServer,
+    Responder,
     endless,
     in_turn,
     plain,
@@ -161,7 +161,7 @@ def is_saved(client: Agent, name: str) -> bool:
 
 DEEP = b"[" * 400_000
 # Changed metadata, or the response in its place; the class of the error of a login and an import; data in its text.
-METADATA_KINDS: dict[str, tuple[dict[str, Any] | Answer, type[errors.AgentError], str]] = {
+METADATA_KINDS: dict[str, tuple[dict[str, Any] | Responder, type[errors.AgentError], str]] = {
     "another issuer": ({"issuer": "https://evil.example/"}, Misconfigured, "'https://evil.example/'"),
     "an issuer with escapes": ({"issuer": ESCAPES}, Misconfigured, "]0;owned"),
     "no issuer": ({"issuer": None}, Misconfigured, "says that its issuer is ''"),
@@ -240,7 +240,7 @@ def test_unusable_metadata_is_an_error_and_nothing_else_is_requested(
                 assert "issuer" in raised.remedy[0].text
         assert record(client, name)["state"] == "logged_out"
     assert server.requests(name) == []
-    assert not [one for one in server.asked if one.path.startswith("/evil")]
+    assert not [one for one in server.received if one.path.startswith("/evil")]
     assert "canary" not in agent.log
 
 
@@ -362,7 +362,7 @@ def test_wrong_types_in_a_token_response_lose_nothing(
             assert (token.scope or "").isprintable()
         assert client.refresh(name).access_token == f"at-of-{name}-3"
     presented = [
-        parse_qs(request.body)["refresh_token"] for request in server.asked if request.path == f"/{name}/token"
+        parse_qs(request.body)["refresh_token"] for request in server.received if request.path == f"/{name}/token"
     ]
     first, *later = (f"rt-of-{name}{suffix}" for suffix in ("", "-0", "-1", "-2", "-2"))
     assert presented == [[first], *([request] for request in later)]
@@ -667,7 +667,7 @@ def test_no_error_from_a_browser_controls_a_terminal(provider: OpenIDProvider, a
 
 # ---- deadlines
 
-HANGING: dict[str, Answer] = {
+HANGING: dict[str, Responder] = {
     "silent": silence,
     "dripping": endless(SIZED, b" ", 0.05),
     "dripping chunks": endless(CHUNKED, b"1\r\nx\r\n", 0.05),

@@ -364,7 +364,7 @@ def evidence() -> Generator[Evidence, None, None]:
                 "files": files(scenario.agent.home, Path(scenario.keyring.environment["XDG_RUNTIME_DIR"]).parent),
             },
             kept="\n".join(scenario.kept).encode(),
-            asked=scenario.tap.asked,
+            asked=scenario.tap.requests,
             replies=replies,
         )
 

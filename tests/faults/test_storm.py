@@ -26,11 +26,11 @@ LONG = Scale(
 def run_storm(request: pytest.FixtureRequest, scale: Scale, capsys: pytest.CaptureFixture[str]) -> Evidence:
     seed = request.config.getoption("--seed")
     storm = Storm(scale, random.SystemRandom().randrange(1_000_000) if seed is None else seed)
-    print(storm.heading)  # noqa: T201 -- shown where it fails, before there is a verdict
+    print(storm.heading)  # noqa: T201 -- shown if it fails before there is a verdict
     evidence = storm.run()
     if request.config.getoption("--soak"):
         with capsys.disabled():
-            print("", *evidence.lines(), sep="\n")  # noqa: T201 -- for the person who waited for it
+            print("", *evidence.lines(), sep="\n")  # noqa: T201 -- for the person who runs it
     return evidence
 
 

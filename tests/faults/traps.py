@@ -1,12 +1,12 @@
-"""Traps: at a step of a refresh or a login that a test names, the agent is killed, or held up.
+"""Traps: at a step of a refresh or a login that a test names, the agent is killed or held.
 
 The test sets one in a file. In the agent that `launcher.py` runs with `trapped_providers` and `trapped_store`, each
-step looks there whether it is meant. They are named after what is called, and where in it the agent is:
+step reads the file. A step has the name of a call, and the position in it:
 
-| `refresh_token`, `authorization_code`, `device_code` | `:before` the token request; `:after` its reply, with tokens |
-| `keys`, `revoke` | `:before` the request; `:after` the reply |
-| `write` | `:before` the store has it; `:middle`, when the worker has it; `:after` it is kept |
-| `note`, beside the store | `:before` it; `:middle`, when it is not in its place yet; `:after` it is on the disk |
+| `refresh_token`, `authorization_code`, `device_code` | `:before` the token request; `:after` its token response |
+| `keys`, `revoke` | `:before` the request; `:after` the response |
+| `write` | `:before` the store has it; `:middle`, when the worker has it; `:after` it is saved |
+| `note`, beside the store | `:before` it; `:middle`, before the rename; `:after` it is on the disk |
 """
 
 import json
@@ -33,19 +33,19 @@ from auth_agent.storage.store import Store, StoreError
 
 Result = TypeVar("Result")
 
-# The environment's name for the file.
+# The environment variable with the file's path.
 FILE = "TRAP_FILE"
-# What the launcher is told for them.
+# The launcher's options for traps.
 WRAPS = ("--wrap", f"{__name__}:trapped_providers", "--wrap-store", f"{__name__}:trapped_store")
-# By then the agent's loop has been round many times, and what it had for the worker is in the worker's socket.
+# Seconds, after which the request to the worker is in the worker's socket.
 _HANDED_OVER = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """What happens at a step: `kill`, as a power cut would; or `hold`, until the trap is taken away.
+    """What happens at a step: `kill`, as by a power cut; or `hold`, until the trap is removed.
 
-    `passes`: which time the step is come by, counted since the first trap for it.
+    `passes`: at which pass of the step, counted from the first trap for it.
     """
 
     step: str
@@ -54,36 +54,36 @@ class Trap:
 
 
 class TrapFile:
-    """Where a test sets its trap, one at a time, and the agent looks."""
+    """The file in which a test sets one trap at a time, and which the agent reads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reached = path.with_name(f"{path.name}.reached")
 
     def set(self, trap: Trap) -> None:
-        """Set it in place of the one before."""
+        """Replace the trap."""
         self._reached.unlink(missing_ok=True)
         beside = self.path.with_name(f"{self.path.name}.beside")
         beside.write_text(json.dumps(asdict(trap)))
         beside.replace(self.path)
 
-    def take_away(self) -> None:
-        """Let the agent go on."""
+    def remove(self) -> None:
+        """Remove the trap, and let the agent continue."""
         self.path.unlink(missing_ok=True)
 
     def get(self) -> Trap | None:
-        """The trap that is set."""
+        """Return the trap that is set."""
         try:
             return Trap(**json.loads(self.path.read_text()))
         except FileNotFoundError:
             return None
 
     def reach(self) -> None:
-        """Say that the agent is held up."""
+        """Record that the agent is held."""
         self._reached.touch()
 
     def is_reached(self) -> bool:
-        """Whether the agent is held up."""
+        """Return whether the agent is held."""
         return self._reached.exists()
 
 
@@ -93,8 +93,8 @@ _file = TrapFile(Path(os.environ.get(FILE, os.devnull)))
 _passes: Counter[str] = Counter()
 
 
-def _meant(step: str) -> Trap | None:
-    """The trap, where it is meant for this time that the agent comes by this step."""
+def _trap_for(step: str) -> Trap | None:
+    """Return the trap if it is for this pass of this step."""
     trap = _file.get()
     if trap is None or trap.step != step:
         return None
@@ -106,8 +106,8 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def _come_by(step: str) -> None:
-    trap = _meant(step)
+async def _pass(step: str) -> None:
+    trap = _trap_for(step)
     if trap is None:
         return
     if trap.action == "kill":
@@ -117,10 +117,10 @@ async def _come_by(step: str) -> None:
         await anyio.sleep(0.01)
 
 
-async def _between(call: str, work: Callable[[], Awaitable[Result]]) -> Result:
-    await _come_by(f"{call}:before")
+async def _call_between(call: str, work: Callable[[], Awaitable[Result]]) -> Result:
+    await _pass(f"{call}:before")
     result = await work()
-    await _come_by(f"{call}:after")
+    await _pass(f"{call}:after")
     return result
 
 
@@ -134,14 +134,14 @@ class _TrappedProvider:
         return await self._provider.discover()
 
     async def keys(self) -> str | Failure:
-        return await _between("keys", self._provider.keys)
+        return await _call_between("keys", self._provider.keys)
 
     async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         call = request.grant_type.rpartition(":")[2]
-        await _come_by(f"{call}:before")
+        await _pass(f"{call}:before")
         outcome = await self._provider.token(client, request)
         if isinstance(outcome, TokenResponse):
-            await _come_by(f"{call}:after")
+            await _pass(f"{call}:after")
         return outcome
 
     async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | Failure:
@@ -156,7 +156,7 @@ class _TrappedProvider:
         return await self._provider.begin_device(client, scope, audience)
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
-        return await _between("revoke", lambda: self._provider.revoke(client, refresh_token))
+        return await _call_between("revoke", lambda: self._provider.revoke(client, refresh_token))
 
 
 class _TrappedStore:
@@ -177,23 +177,23 @@ class _TrappedStore:
         return await self._store.read(account)
 
     async def write(self, account: str, entry: Secret) -> None:
-        await _between("write", lambda: self._write(account, entry))
+        await _call_between("write", lambda: self._write(account, entry))
 
     async def _write(self, account: str, entry: Secret) -> None:
         failure: StoreError | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._come_by_the_middle)
+            tasks.start_soon(self._pass_the_middle)
             try:
                 await self._store.write(account, entry)
             except StoreError as error:
-                failure = error  # raised below: from here it would come in a group
+                failure = error  # raised below: from here it would be in a group
             tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
-    async def _come_by_the_middle(self) -> None:
+    async def _pass_the_middle(self) -> None:
         await anyio.sleep(_HANDED_OVER)
-        await _come_by("write:middle")
+        await _pass("write:middle")
 
     async def delete(self, account: str) -> None:
         await self._store.delete(account)
@@ -206,26 +206,26 @@ class _TrappedStore:
 
 
 def trapped_providers(providers: Callable[[Account], Provider]) -> Callable[[Account], Provider]:
-    """The providers, with traps around their requests."""
+    """Wrap the providers with traps around their requests."""
     return lambda account: _TrappedProvider(providers(account))
 
 
 def trapped_store(store: Store) -> Store:
-    """The store, with traps around its writes and those of the notes beside it."""
+    """Wrap the store with traps around its writes and those of its notes."""
     sys.addaudithook(_see_notes)
     return _TrappedStore(store)
 
 
 def _see_notes(event: str, arguments: tuple[object, ...]) -> None:
-    """A note is written beside its place, then moved there; then its directory is opened, for an fsync."""
+    """Spring traps of notes: a note is written to a new file and renamed, and its directory opened for an fsync."""
     if event not in {"open", "os.rename"} or not isinstance(arguments[0], str | os.PathLike):
         return
-    path = Path(arguments[0])  # pyright: ignore[reportUnknownArgumentType] -- of texts, or bytes, which no note has
+    path = Path(arguments[0])  # pyright: ignore[reportUnknownArgumentType] -- of strings, or bytes, which no note has
     if event == "os.rename":
         step = "note:middle" if path.parent.name == "sessions" else None
     elif path.name == "sessions":
         step = "note:after"
     else:
         step = "note:before" if path.suffix == ".new" and path.parent.name == "sessions" else None
-    if step is not None and _meant(step) is not None:
+    if step is not None and _trap_for(step) is not None:
         _die()

@@ -1,4 +1,4 @@
-"""What a storm leaves: the evidence, what is wrong with it, and its summary for a person."""
+"""The evidence of a storm, its problems, and its summary."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,32 +10,32 @@ from tests.faults.tally import Failure, Tally
 from tests.faults.weather import CALM
 from tests.op.provider import Presented
 
-# What any client may be told in a storm: no token is good enough, or the wait was longer than the client's patience.
+# Errors that any client may get in a storm: there is no valid token, or its time-out has passed.
 _CLEAN: Final = frozenset({"unavailable", "timeout"})
-# What it may be told to one question only: how long tokens live, and that one as good as new can't be what is wrong.
+# Errors of one call only: `min_ttl` is too long, or the rejected token is too new.
 _CLEAN_ANSWERS: Final = frozenset({("token min_ttl", "lifetime_too_short"), ("rejected", "denied")})
-# What it may be told while an agent ends and the next one begins.
+# Errors while one agent ends and the next one starts.
 _CLEAN_AT_RESTARTS: Final = frozenset({"agent_not_running", "connection_lost"})
-# Seconds. Until a new agent has read its sessions, it says that they are locked.
+# Seconds. Until a new agent has read its sessions, they are locked.
 _AROUND: Final = 1.0
 _READING: Final = 15.0
-# The protocol's longest wait is 15 s; the rest is a machine that does much else.
+# The protocol's longest wait is 15 s; the rest is for a busy machine.
 _SLOWEST: Final = 30.0
-# An agent that ends waits for ten seconds; a reply that comes in the last moment of its life has not reached it.
+# A stopping agent waits for ten seconds; a response in the last moment of its life may not have reached it.
 _LAST_MOMENT: Final = 0.25
 
-# How much an agent may grow, in KiB, from when it has read its sessions to its end: the heap's own fluctuation, and the
-# buffers of as many requests as there are sessions.
+# KiB by which an agent may grow from when it has read its sessions to its end: the heap's fluctuation, and the buffers
+# of a request for each session.
 MAX_GROWTH: Final = 4 * 1024
-# How many descriptors an agent may have beside its clients' connections and a request for each session.
+# Descriptors of an agent besides its clients' connections and a request for each session.
 _DESCRIPTORS: Final = 10
-# How many more, when all is quiet again, than before the storm.
+# Additional descriptors at rest, compared with those before the storm.
 _LEFT_OPEN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """From the signal, by the end of one agent, until the next one answered; Unix time."""
+    """The Unix times of the signal, the agent's end, and the next one's first response."""
 
     asked: float
     ended: float
@@ -43,14 +43,14 @@ class Restart:
     code: int
 
     def covers(self, failure: Failure) -> bool:
-        """Whether that was seen while no agent could be asked, or was still reading its sessions."""
+        """Return whether the failure was while no agent ran, or the next one was still reading its sessions."""
         after = _READING if failure.code == "locked" else _AROUND
         return failure.ended >= self.asked and failure.began <= self.answering + after
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a process holds; `descriptors` is None where the system doesn't tell."""
+    """A process's memory and descriptors; `descriptors` is None if they are not known."""
 
     memory: Memory
     descriptors: int | None
@@ -58,33 +58,33 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """An agent's, from when it is warm to its end."""
+    """An agent's footprint when it is warm, and at its end."""
 
     warm: Footprint
     end: Footprint
 
     @property
     def growth(self) -> int:
-        """By how many KiB it grew."""
+        """The KiB by which it grew."""
         return self.end.memory.rss - self.warm.memory.rss
 
 
 @dataclass(slots=True)
 class Evidence:
-    """All that is known of a storm.
+    """All results of a storm.
 
     Args:
-        heading: what it was, and how to have it again.
-        sessions: what is wrong with each at the end, by account; None: nothing.
-        clients: how many there were.
-        tally: what they saw.
-        ledgers: of each refresh token, what the providers know.
-        faults: how many requests met one, by its kind.
+        heading: its size, and the command that repeats it.
+        sessions: the problem of each at the end, by account; None: no problem.
+        clients: their number.
+        tally: their results.
+        ledgers: the providers' counts for each refresh token.
+        faults: the number of affected requests, by kind.
         restarts: of the agent.
         lives: its memory in each.
         before, after: its footprint at rest, before the storm and after it.
-        complaints: the agent's own, lines of its log.
-        log: all of that.
+        complaints: lines of the agent's log that report a problem.
+        log: the complete log.
 
     """
 
@@ -101,10 +101,10 @@ class Evidence:
     complaints: Sequence[str] = field(default_factory=list[str])
     log: str = field(default="", repr=False)
 
-    # ---- what is wrong
+    # ---- problems
 
     def problems(self) -> list[str]:
-        """What went wrong; nothing, when every promise was kept."""
+        """Return all broken promises."""
         return [
             *(f"{account} is lost: {problem}" for account, problem in self.sessions.items() if problem is not None),
             *self.tally.broken,
@@ -119,8 +119,8 @@ class Evidence:
     def _is_clean(self, failure: Failure) -> bool:
         if failure.code in _CLEAN or (failure.method, failure.code) in _CLEAN_ANSWERS:
             return failure.ended - failure.began <= _SLOWEST
-        may_be = failure.code in _CLEAN_AT_RESTARTS or failure.code == "locked"
-        return may_be and any(restart.covers(failure) for restart in self.restarts)
+        may_be_clean = failure.code in _CLEAN_AT_RESTARTS or failure.code == "locked"
+        return may_be_clean and any(restart.covers(failure) for restart in self.restarts)
 
     def _repeated(self) -> list[str]:
         return [
@@ -131,30 +131,30 @@ class Evidence:
         ]
 
     def _was_cut_off(self, answered: float) -> bool:
-        """Whether a reply was sent so late in an agent's life that it can't have been read."""
+        """Return whether a response was sent so late in an agent's life that it may not have been read."""
         return any(0 <= restart.ended - answered <= _LAST_MOMENT for restart in self.restarts)
 
     def _memory(self) -> list[str]:
-        found = [
+        problems_found = [
             f"an agent grew by {life.growth} KiB, from {life.warm.memory.rss}"
             for life in self.lives
             if life.growth > MAX_GROWTH
         ]
         before, after = self.before.descriptors, self.after.descriptors
         if before is None or after is None:
-            return found
-        most = before + self.clients + len(self.sessions) + _DESCRIPTORS
-        if (peak := self._peak()) > most:
-            found.append(f"an agent had {peak} descriptors open, where {most} would be enough")
+            return problems_found
+        limit = before + self.clients + len(self.sessions) + _DESCRIPTORS
+        if (peak := self._peak()) > limit:
+            problems_found.append(f"an agent had {peak} descriptors open, where {limit} would be enough")
         if after > before + _LEFT_OPEN:
-            found.append(f"the agent has {after} descriptors open at rest, {before} before the storm")
-        return found
+            problems_found.append(f"the agent has {after} descriptors open at rest, {before} before the storm")
+        return problems_found
 
     def _peak(self) -> int:
         return max(one.descriptors or 0 for life in self.lives for one in (life.warm, life.end))
 
     def _idle(self) -> list[str]:
-        """Whether anything happened at all: nobody else would notice a storm that was none."""
+        """Return problems if nothing happened: otherwise nobody would notice a storm without effect."""
         happened = {
             "handed out a token": self.tally.handed_out,
             "checked one": self.tally.checked,
@@ -162,7 +162,7 @@ class Evidence:
             "was refreshed": self._granted(),
             "was restarted": len(self.restarts),
         }
-        return [f"nothing happened: nobody {what}" for what, times in happened.items() if not times]
+        return [f"nothing happened: nobody {event}" for event, times in happened.items() if not times]
 
     def _faults(self) -> dict[str, int]:
         return {kind: times for kind, times in self.faults.items() if kind != CALM}
@@ -173,7 +173,7 @@ class Evidence:
     # ---- the summary
 
     def lines(self) -> list[str]:
-        """The summary."""
+        """Return the summary."""
         tally, rows = self.tally, self.ledgers.values()
         alive = sum(problem is None for problem in self.sessions.values())
         again = sum(row.presented - 1 for row in rows)
@@ -211,6 +211,6 @@ class Evidence:
         return f"at rest {self.before.descriptors} before and {self.after.descriptors} after; {self._peak()} at most"
 
 
-def _counts(counted: Mapping[str, int]) -> str:
-    found = sorted(counted.items(), key=lambda item: -item[1])
-    return ", ".join(f"{what} {times}" for what, times in found) or "none"
+def _counts(counts: Mapping[str, int]) -> str:
+    sorted_counts = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{kind} {times}" for kind, times in sorted_counts) or "none"

@@ -1,7 +1,7 @@
-"""The weather at a provider: a seeded script of what goes wrong there, and when.
+"""The weather at a provider: a seeded script of faults and their times.
 
-The same seed makes the same weather: the same faults, in the same order, at the same times. Which request meets which
-of them is up to the processes' race, as it is anywhere.
+The same seed makes the same weather: the same faults, in the same order, at the same times. Which request is affected
+depends on the processes' race.
 """
 
 import random
@@ -13,26 +13,26 @@ from typing import Any, Final
 
 from tests.op.provider import TOKEN_ROUTE, FaultMode, OpenIDProvider
 
-# Seconds. What is lost in a spell can be asked for again in the calm after it, within the provider's overlap.
+# Seconds. A response lost in a spell can be requested again in the calm after it, within the provider's overlap.
 OVERLAP: Final = 60
 SHORT: Final = 8.0
-# Of the spells that are longer, one in a minute: two of them and a restart would fill an overlap.
+# Longer spells are a minute apart: two of them and a restart would fill an overlap.
 _LONG_ONES_APART: Final = 60.0
 _CALM: Final = (2.0, 5.0)
 _CALM_SHARE: Final = 0.3
 _RETRY_AFTER: Final = 3
-# A request that the provider holds, and deals with when the agent has ended, and the next one has used the token's
-# successor already, is a reuse of an old token: no client can prevent that. An ending agent waits for 10 s.
+# A request that the provider handles after the agent has ended, and the next one has used the successor of its token,
+# is a reuse of an old token, which no client can prevent. A stopping agent waits for 10 s.
 _LONGEST_DELAY: Final = 8.0
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 
-# A request in a shower that nothing happens to: a merge of nothing.
+# A request in a shower without a fault: a merge of nothing.
 CALM: Final = "merge"
 
 
 @dataclass(frozen=True, slots=True)
 class Gust:
-    """What happens to so many token requests; None: to all, and to the look-ups of the metadata, while it blows."""
+    """A fault of that many token requests; None: of all, and of metadata requests, during the spell."""
 
     mode: FaultMode
     times: int | None = None
@@ -41,7 +41,7 @@ class Gust:
 
 @dataclass(frozen=True, slots=True)
 class Spell:
-    """Gusts, one after the other, from when to when, in seconds."""
+    """Gusts, one after the other; its beginning and end in seconds."""
 
     begins: float
     ends: float
@@ -49,7 +49,7 @@ class Spell:
 
 
 def forecast(seed: object, seconds: float, longest: float) -> list[Spell]:
-    """The spells of so many seconds, none of them longer than `longest`."""
+    """Return the spells of that many seconds, none longer than `longest`."""
     chance = random.Random(f"weather {seed}")
     spells: list[Spell] = []
     now, long_one_ended = chance.uniform(0.5, 2.0), -_LONG_ONES_APART
@@ -64,7 +64,7 @@ def forecast(seed: object, seconds: float, longest: float) -> list[Spell]:
 
 
 def _gusts(chance: random.Random, length: float) -> tuple[Gust, ...]:
-    """Either one that hits all requests, or a shower, which hits some of them with this, and some with that."""
+    """Return either one gust for all requests, or a shower, with different faults for single requests."""
     if length > SHORT or chance.random() < 0.4:
         return (_gust(chance, length, None),)
     return tuple(
@@ -91,11 +91,11 @@ def _gust(chance: random.Random, length: float, times: int | None) -> Gust:
 
 
 def blow(spells: Sequence[Spell], provider: OpenIDProvider, over: threading.Event) -> None:
-    """Let the provider have that weather, until `over`; then it is fair."""
-    begun = time.monotonic()
+    """Simulate that weather at the provider until `over`; then there is calm."""
+    start = time.monotonic()
 
     def is_over_by(moment: float) -> bool:
-        return over.wait(max(0.0, begun + moment - time.monotonic()))
+        return over.wait(max(0.0, start + moment - time.monotonic()))
 
     try:
         for spell in spells:

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: hostile clients beside a well-behaved one, a million mutated messages, and the figures."""
+"""`python -m tests.fuzz`: hostile clients beside a well-behaved one, a million mutated messages, and the results."""
 
 import argparse
 import contextlib
@@ -25,31 +25,31 @@ from tests.integration.conftest import account, log_in, record
 from tests.op.provider import OpenIDProvider
 
 ROOT: Final = Path(__file__).parents[2]
-# What the fuzzer is to reach.
+# The files whose coverage is measured.
 LINES: Final = (
     *sorted((ROOT / "agent/auth_agent/ipc").glob("[a-z]*.py")),
     ROOT / "client/auth_agent_client/wire.py",
     ROOT / "client/auth_agent_client/messages.py",
 )
 _MEBIBYTE: Final = 1 << 20
-# What the agent may grow by, however much is said: what connections may hold (see `MAX_PENDING`) is far from reached.
+# Bytes by which the agent may grow; far below what connections may hold (`MAX_PENDING`).
 GROWTH: Final = 24 * _MEBIBYTE
-# And from when it is warm to the end.
+# Bytes by which it may grow from when it is warm to the end.
 LEAK: Final = 8 * _MEBIBYTE
 P99: Final = 0.05  # s
-# Under coverage everything is many times slower: so many messages at most.
+# Under coverage everything is many times slower: at most that many messages.
 _COVERED: Final = 50_000
 _EACH: Final = 5.0  # s, for each hostile client
-_RELOGIN: Final = 2.0  # s, between two looks whether a victim is logged out
+_RELOGIN: Final = 2.0  # s, between two checks whether a victim is logged out
 
 
 def main() -> int:
-    """Fuzz and print; the exit code, 1 when the agent did what it must not."""
+    """Fuzz, and print the results; return the exit code, 1 if the agent misbehaved."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
-    parser.add_argument("--seed", default="1", help="the same messages come again for the same seed and workers")
-    parser.add_argument("--workers", type=int, default=2, help="processes that talk to the agent at once")
-    parser.add_argument("--busy", action="store_true", help="the machine is: don't judge how fast it was")
+    parser.add_argument("--seed", default="1", help="the same seed and workers send the same messages")
+    parser.add_argument("--workers", type=int, default=2, help="processes that send messages concurrently")
+    parser.add_argument("--busy", action="store_true", help="the machine is busy: don't judge the speed")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     _print(f"seed {arguments.seed}, {arguments.workers} workers, {os.cpu_count()} CPUs, load {load:.2f}\n")
@@ -68,7 +68,7 @@ def _is_past(moment: float) -> bool:
 
 
 class Fuzz:
-    """One run, and what was wrong in it."""
+    """One run, and its problems."""
 
     def __init__(self, provider: OpenIDProvider, seed: str, workers: int) -> None:
         self.problems: list[str] = []
@@ -77,7 +77,7 @@ class Fuzz:
         self._workers = workers
 
     def hostile_clients(self, *, busy: bool) -> None:
-        """Each hostile client for some seconds, to one agent."""
+        """Run each hostile client for some seconds, against one agent."""
         with self._agent() as agent:
             with agent.client() as client:
                 for name in (GUARDED, VICTIM):
@@ -86,27 +86,27 @@ class Fuzz:
                 with Bystander(agent.socket, agent.process.pid, GUARDED) as bystander:
                     with hostile(name, agent.socket):
                         end = time.monotonic() + _EACH
-                        bystander.beside(partial(_is_past, end))
+                        bystander.call_until(partial(_is_past, end))
                     _print(f"{name:30} {bystander}")
-                self._demand(bystander.grown < hostility.growth, f"{name}: the agent grew by {_mib(bystander.grown)}")
+                self._require(bystander.grown < hostility.growth, f"{name}: the agent grew by {_mib(bystander.grown)}")
                 late = bystander.connected.p99
-                self._demand(busy or late < P99, f"{name}: the well-behaved client's p99 is {1000 * late:.0f} ms")
+                self._require(busy or late < P99, f"{name}: the well-behaved client's p99 is {1000 * late:.0f} ms")
             self._check_log(agent)
             _print("")
 
     def plain(self, messages: int, *, busy: bool) -> None:
-        """All the messages, to an agent as users run it."""
+        """Send all messages to an agent as users run it."""
         with self._agent() as agent:
             pid = agent.process.pid
             before = descriptors(pid)
-            attack, begun = self._attack(agent, messages), time.monotonic()
+            attack, start = self._attack(agent, messages), time.monotonic()
             bystander = Bystander(agent.socket, pid, GUARDED)
             tallies = attack(bystander)
-            took = time.monotonic() - begun
+            seconds = time.monotonic() - start
             with contextlib.suppress(AssertionError):
                 until(lambda: before is None or (descriptors(pid) or 0) <= before, timeout=10)
             after = descriptors(pid)
-            _report(tallies, took)
+            _report(tallies, seconds)
             warm, end = bystander.memory[len(bystander.memory) // 5], resident(pid)
             _print(f"beside it    {bystander}")
             _print(
@@ -114,32 +114,32 @@ class Fuzz:
                 f"most, {_mib(end)} after"
             )
             _print(f"descriptors  {before} before, {after} after\n")
-            self._demand(bystander.grown < GROWTH, f"the agent grew by {_mib(bystander.grown)}")
-            self._demand(end - warm < LEAK, f"the agent grew by {_mib(end - warm)} after it was warm")
-            self._demand(before is None or (after or 0) <= before, f"{before} descriptors became {after}")
-            self._demand(
+            self._require(bystander.grown < GROWTH, f"the agent grew by {_mib(bystander.grown)}")
+            self._require(end - warm < LEAK, f"the agent grew by {_mib(end - warm)} after it was warm")
+            self._require(before is None or (after or 0) <= before, f"{before} descriptors became {after}")
+            self._require(
                 busy or bystander.connected.p99 < P99, f"the well-behaved client's p99 is {bystander.connected.p99} s"
             )
             self._check_log(agent)
 
     def covered(self, messages: int) -> None:
-        """Some of them, to an agent whose lines are counted."""
+        """Send some messages to an agent under coverage."""
         with tempfile.TemporaryDirectory() as directory:
             data = Path(directory) / "coverage"
             files = ",".join(map(str, LINES))
-            measured = ("-m", "coverage", "run", "--rcfile=/dev/null", f"--data-file={data}", f"--include={files}")
-            with self._agent(command=(sys.executable, *measured, "-m", "auth_agent")) as agent:
+            coverage_run = ("-m", "coverage", "run", "--rcfile=/dev/null", f"--data-file={data}", f"--include={files}")
+            with self._agent(command=(sys.executable, *coverage_run, "-m", "auth_agent")) as agent:
                 tallies = self._attack(agent, messages)(Bystander(agent.socket, agent.process.pid))
-                self._demand(agent.terminate() == 0, "the agent did not end as it should")
+                self._require(agent.terminate() == 0, "the agent did not end as it should")
                 self._check_log(agent)
-            said = sum(tally["messages"] for tally in tallies)
-            _print(f"coverage, of the first {said:,} messages:")
+            count = sum(tally["messages"] for tally in tallies)
+            _print(f"coverage, of the first {count:,} messages:")
             _print_coverage(data)
 
     @contextlib.contextmanager
     def _agent(self, **options: Any) -> Generator[AgentProcess, None, None]:
         accounts = {name: account(self._provider) for name in (GUARDED, *VICTIMS)}
-        accounts[VICTIMS[0]]["default"] = True  # and so may be logged out without being named
+        accounts[VICTIMS[0]]["default"] = True  # so it may be logged out without being named
         for name in VICTIMS:
             accounts[name]["redirect_ports"] = [0]
         with AgentProcess(accounts, environment={"AUTH_AGENT_LOG": "info"}, **options) as agent:
@@ -148,16 +148,16 @@ class Fuzz:
     def _attack(self, agent: AgentProcess, messages: int) -> "Attack":
         return Attack(agent, self._provider, self._seed, self._workers, messages, self.problems)
 
-    def _demand(self, held: bool, otherwise: str) -> None:
-        if not held:
-            self.problems.append(otherwise)
+    def _require(self, holds: bool, problem: str) -> None:
+        if not holds:
+            self.problems.append(problem)
 
     def _check_log(self, agent: AgentProcess) -> None:
         self.problems.extend(agent.logged("defect|Traceback|Error:")[:5])
 
 
 class Attack:
-    """So many messages, by several workers at once."""
+    """That many messages, by several concurrent workers."""
 
     def __init__(
         self,
@@ -176,31 +176,31 @@ class Attack:
         self._problems = problems
 
     def __call__(self, bystander: Bystander) -> list[dict[str, Any]]:
-        """Attack, with that bystander; what each worker did."""
+        """Attack beside that bystander; return the tally of each worker."""
         tallies: list[dict[str, Any]] = []
         with self._agent.client() as client, contextlib.ExitStack() as stack:
             known = self._prepare(client)
-            begun = [self._begin(stack, number, known) for number in range(self._workers)]
-            looked_at = time.monotonic()
+            running = [self._begin(stack, number, known) for number in range(self._workers)]
+            checked_at = time.monotonic()
 
             def is_over() -> bool:
-                nonlocal looked_at
-                if time.monotonic() - looked_at > _RELOGIN:
+                nonlocal checked_at
+                if time.monotonic() - checked_at > _RELOGIN:
                     self._log_victims_in(client)
-                    looked_at = time.monotonic()
-                return all(worker.poll() is not None for worker in begun)
+                    checked_at = time.monotonic()
+                return all(worker.poll() is not None for worker in running)
 
             with bystander:
-                bystander.beside(is_over)
-            for worker in begun:
-                told, complaint = worker.communicate()
-                tallies.append(json.loads(told))
+                bystander.call_until(is_over)
+            for worker in running:
+                output, errors = worker.communicate()
+                tallies.append(json.loads(output))
                 if worker.returncode != 0:
-                    self._problems.append(complaint)
+                    self._problems.append(errors)
         return tallies
 
     def _prepare(self, client: Agent) -> dict[str, object]:
-        """Log in, and what the fuzzer may know: a refresh token that was replaced, and a login under way."""
+        """Log in; return what the fuzzer knows, such as a replaced refresh token and a login under way."""
         tokens = self._provider.login()
         assert tokens.refresh_token is not None
         client.import_refresh_token(tokens.refresh_token, GUARDED)
@@ -214,7 +214,7 @@ class Attack:
         }
 
     def _log_victims_in(self, client: Agent) -> None:
-        """So that there is somebody to log out: where imports are not all used up by the fuzzer."""
+        """Log in to the victims that are logged out, if the rate limit allows it."""
         for name in VICTIMS:
             if record(client, name)["state"] == "logged_out":
                 with contextlib.suppress(Unavailable):
@@ -240,7 +240,7 @@ class Attack:
         return worker
 
 
-def _report(tallies: list[dict[str, Any]], took: float) -> None:
+def _report(tallies: list[dict[str, Any]], seconds: float) -> None:
     total: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     replies: Counter[str] = Counter()
@@ -250,7 +250,7 @@ def _report(tallies: list[dict[str, Any]], took: float) -> None:
         replies.update(tally["replies"])
     _print(
         f"messages     {total['messages']:,} on {total['connections']:,} connections, {total['bytes'] >> 20:,} MiB, in "
-        f"{took:.0f} s: {total['messages'] / took:,.0f} a second"
+        f"{seconds:.0f} s: {total['messages'] / seconds:,.0f} a second"
     )
     _print(f"said         {_counts(kinds)}")
     _print(
@@ -267,10 +267,10 @@ def _print_coverage(data: Path) -> None:
     measured.load()
     reached = total = 0
     for path in LINES:
-        _, lines, _, missing, shown = measured.analysis2(str(path))
+        _, lines, _, missing, missing_lines = measured.analysis2(str(path))
         reached, total = reached + len(lines) - len(missing), total + len(lines)
         share = 100 * (1 - len(missing) / max(1, len(lines)))
-        _print(f"  {path.relative_to(ROOT)!s:40} {share:4.0f} % of {len(lines):3}   not: {shown or '-'}")
+        _print(f"  {path.relative_to(ROOT)!s:40} {share:4.0f} % of {len(lines):3}   not: {missing_lines or '-'}")
     _print(f"  {'together':40} {100 * reached / total:4.0f} % of {total:3}")
 
 

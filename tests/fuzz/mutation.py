@@ -1,4 +1,4 @@
-"""What the fuzzer says: requests as honest clients make them, and then not quite. From a seed, without I/O."""
+"""The fuzzer's messages: honest requests and mutations of them, from a seed, without I/O."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -9,9 +9,9 @@ import msgpack
 
 from auth_agent_client.messages import METHODS
 
-# Whose session a well-behaved client uses meanwhile: nothing that is said may log it out.
+# The session of a well-behaved client: no message may log it out.
 GUARDED: Final = "work"
-# Sessions that may be logged out, imported into and logged in to.
+# Sessions that messages may log in to, import into and log out.
 VICTIMS: Final = ("victim", "spare")
 
 _DESTRUCTIVE: Final = (b"logout",)
@@ -20,21 +20,21 @@ _MEBIBYTE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Sample:
     """One message."""
 
     data: bytes
     # How it was made.
     kind: str
-    # What its reply is to be known by; None: none is owed, or it can't be told.
+    # The id of its response; None: it has no response, or its id is not known.
     id: int | None = None
-    # Whether a stream ends with it: it is no message, or may not be one.
+    # Whether a stream ends with it, since it may not be a valid message.
     last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a hostile client of the same user may know."""
+    """The values that a hostile client of the same user may know."""
 
     access_token: str
     refresh_token: str
@@ -43,7 +43,7 @@ class Known:
 
 
 class Mutator:
-    """Makes messages; the same ones for the same seed, but for the values that it was told."""
+    """Makes messages: the same ones for the same seed, except for the known values."""
 
     def __init__(self, seed: str, known: Known) -> None:
         self._chance = random.Random(seed)
@@ -51,20 +51,20 @@ class Mutator:
         self._last_id = 0
         self._heads = list(METHODS)
 
-    def stream(self) -> list[Said]:
-        """What is said on one connection: as a rule it ends with what is no message."""
-        said: list[Said] = []
+    def stream(self) -> list[Sample]:
+        """Return the messages of one connection; usually the last one is invalid."""
+        samples: list[Sample] = []
         for _ in range(self._chance.choice((1, 8, 64, 64, 200, 400))):
-            one = self._message()
-            said.append(one)
-            if one.last:
+            sample = self._message()
+            samples.append(sample)
+            if sample.last:
                 break
-        return said
+        return samples
 
     # ---- messages
 
-    def _message(self) -> Said:
-        ways: tuple[tuple[float, Callable[[], Said]], ...] = (
+    def _message(self) -> Sample:
+        makers: tuple[tuple[float, Callable[[], Sample]], ...] = (
             (0.28, self._honest),
             (0.66, self._mutated),
             (0.03, self._notification),
@@ -72,23 +72,23 @@ class Mutator:
             (0.015, self._damaged),
             (0.005, self._noise),
         )
-        (way,) = self._chance.choices([way for _, way in ways], [weight for weight, _ in ways])
-        said = way()
-        if GUARDED.encode() in said.data and any(word in said.data for word in _DESTRUCTIVE):
+        (make,) = self._chance.choices([make for _, make in makers], [weight for weight, _ in makers])
+        sample = make()
+        if GUARDED.encode() in sample.data and any(word in sample.data for word in _DESTRUCTIVE):
             return self._honest_request("hello", {}, "honest")
-        return said
+        return sample
 
-    def _honest(self) -> Said:
+    def _honest(self) -> Sample:
         method = self._chance.choice(self._heads)
         return self._honest_request(method, self._parameters(method), "honest")
 
-    def _honest_request(self, method: str, parameters: dict[str, object], kind: str) -> Said:
+    def _honest_request(self, method: str, parameters: dict[str, object], kind: str) -> Sample:
         self._last_id = self._last_id % 0xFFFF_FFFF + 1
         params = [parameters] if parameters or self._chance.random() < 0.5 else []
-        return Said(msgpack.packb([0, self._last_id, method, params]), kind, self._last_id)
+        return Sample(msgpack.packb([0, self._last_id, method, params]), kind, self._last_id)
 
-    def _mutated(self) -> Said:
-        """A request by its form, with a method or parameters that are none."""
+    def _mutated(self) -> Sample:
+        """Return a well-formed request with a wrong method or wrong parameters."""
         method = self._chance.choice(self._heads)
         parameters = self._parameters(method)
         change = self._chance.choice(("drop", "add", "value", "value", "value", "swap", "rename", "many", "method"))
@@ -112,13 +112,13 @@ class Mutator:
             method = self._chance.choice((self._text(), method.upper(), method + " ", "__class__", method[::-1]))
         return self._honest_request(method, parameters, change)
 
-    def _notification(self) -> Said:
-        """What has no meaning to the agent, and no answer."""
+    def _notification(self) -> Sample:
+        """Return a notification, which the agent ignores."""
         method = self._chance.choice((*self._heads, self._text()))
-        return Said(msgpack.packb([2, method, [self._value() for _ in range(self._chance.randrange(3))]]), "notice")
+        return Sample(msgpack.packb([2, method, [self._value() for _ in range(self._chance.randrange(3))]]), "notice")
 
-    def _misshapen(self) -> Said:
-        """MessagePack that is no MessagePack-RPC, or none that may be."""
+    def _misshapen(self) -> Sample:
+        """Return MessagePack that is not valid MessagePack-RPC."""
         method = self._chance.choice(self._heads)
         parameters: object = self._parameters(method)
         id_: object = self._chance.randrange(1 << 32)
@@ -145,13 +145,13 @@ class Mutator:
             [0, id_, method, [{"fields": [[]] * self._chance.choice((50_001, 60_000, 200_000))}]],
             [0, id_, method, [{"client": "x" * (_MEBIBYTE + self._chance.randrange(100))}]],
         )
-        # The last ones cost more than all others together.
+        # The last two cost more than all others together.
         weights = [10] * (len(wrong) - 2) + [1, 1]
         (value,) = self._chance.choices(wrong, weights)
-        return Said(msgpack.packb(value), "misshapen", last=True)
+        return Sample(msgpack.packb(value), "misshapen", last=True)
 
-    def _damaged(self) -> Said:
-        """A request whose bytes were changed, lost, doubled, put after one another."""
+    def _damaged(self) -> Sample:
+        """Return a request with bytes changed, lost, doubled or inserted."""
         data = bytearray(self._honest().data)
         for _ in range(self._chance.choice((1, 1, 2, 8))):
             at = self._chance.randrange(len(data) + 1)
@@ -170,25 +170,25 @@ class Mutator:
                 del data[at:]
             elif damage == "splice":
                 data[at:] = self._honest().data[self._chance.randrange(8) :]
-            else:  # more than will ever come
+            else:  # an announced size that never arrives
                 data[at:at] = self._chance.choice(_ANNOUNCEMENTS)
-        return Said(bytes(data), "damaged", last=True)
+        return Sample(bytes(data), "damaged", last=True)
 
-    def _noise(self) -> Said:
+    def _noise(self) -> Sample:
         size = self._chance.choice((1, 10, 100, 1000, 100_000))
-        return Said(
+        return Sample(
             self._chance.choice((self._chance.randbytes(size), b"\x91" * size, bytes(size))), "noise", last=True
         )
 
     # ---- parameters
 
     def _parameters(self, method: str) -> dict[str, object]:
-        """What a method takes, each of what it need not have by chance."""
+        """Return parameters of a method: the required ones, and others by chance."""
         spec = METHODS[method]
         return {
             name: self._fitting(name)
             for name in spec.parameters
-            if name in spec.required or self._chance.random() < _SAID.get(name, 0.3)
+            if name in spec.required or self._chance.random() < _PROBABILITIES.get(name, 0.3)
         }
 
     def _fitting(self, name: str) -> object:
@@ -208,7 +208,7 @@ class Mutator:
         known: dict[str, tuple[str, ...]] = {
             "access_token": (self.known.access_token, "unknown"),
             "refresh_token": (self.known.refresh_token, "unknown"),
-            # Rarely: who may name it may end it.
+            # Rarely, since a message with it may end the login.
             "login_id": (*["unknown"] * 50, self.known.login_id),
             "url": (self.known.url, f"{self.known.url}&code=1", "http://127.0.0.1:1/callback?state=1&code=2"),
             "audience": ("https://api.example/", "https://other.example/"),
@@ -218,7 +218,7 @@ class Mutator:
             return chance.choice(known[name])
         return self._text() if name in ("client", "client_secret") else self._value()
 
-    # ---- values, all of which may stand in a message
+    # ---- values
 
     def _text(self) -> str:
         chance = self._chance
@@ -264,8 +264,8 @@ class Mutator:
         return value
 
 
-# How often a parameter is said that need not be, where not one in three times.
-_SAID: Final = {"account": 0.7, "timeout": 0.9, "force": 0.15}
+# The probability of an optional parameter, if not 0.3.
+_PROBABILITIES: Final = {"account": 0.7, "timeout": 0.9, "force": 0.15}
 
 _ANNOUNCEMENTS: Final = (
     b"\xc6\xff\xff\xff\xff",

@@ -1,7 +1,7 @@
-"""`python -m tests.fuzz.worker`: says so many messages of a seed to an agent, and judges what comes back.
+"""`python -m tests.fuzz.worker`: sends that many messages of a seed to an agent, and judges the responses.
 
-It reads from standard input what to do, as JSON, and writes what came of it: a process of its own, since making the
-messages takes longer than answering them, and so as not to disturb whoever measures.
+It reads its parameters from standard input as JSON, and writes its tally. It is a separate process, since making the
+messages takes longer than answering them, and must not disturb the measurement.
 """
 
 import contextlib
@@ -16,22 +16,22 @@ from typing import Any, Final
 import msgpack
 
 from auth_agent_client.errors import BY_CODE
-from tests.fuzz.mutation import Known, Mutator, Said
+from tests.fuzz.mutation import Known, Mutator, Sample
 
 _READ: Final = 1 << 16
-# For how long an agent may be silent that owes an answer: its requests wait for a fifth of a second at most, but for
-# those that left their timeout out (15 s), and imports and logouts (the provider's 30 s).
+# Seconds until a response: requests wait for a fifth of a second at most, except those without a time-out (15 s), and
+# imports and logouts (the provider's 30 s).
 _PATIENCE: Final = 60.0
 _SHOWN: Final = 4096  # bytes of a failing stream
 
 
-class Found(Exception):
-    """The agent did what it must not."""
+class Misbehavior(Exception):
+    """The agent misbehaved."""
 
 
 @dataclass
 class Tally:
-    """What was said, and what came back."""
+    """The messages sent, and the responses."""
 
     messages: int = 0
     connections: int = 0
@@ -39,79 +39,82 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter[str])
     # Results, errors by their codes, and notifications that a connection is closed.
     replies: Counter[str] = field(default_factory=Counter[str])
-    # Requests that the agent owed no answer any more, since what followed ended the connection.
+    # Requests without a response, since a later message ended the connection.
     unanswered: int = 0
 
 
 class Worker:
-    """Says streams of messages, one connection each."""
+    """Sends streams of messages, one connection each."""
 
     def __init__(self, path: str, mutator: Mutator) -> None:
         self.tally = Tally()
         self._path = path
         self._mutator = mutator
 
-    def say(self, messages: int) -> None:
-        """Say at least so many messages. Raises `Found`."""
+    def send(self, messages: int) -> None:
+        """Send at least that many messages. Raises `Misbehavior`."""
         while self.tally.messages < messages:
             stream = self._mutator.stream()
             try:
-                self._judge(stream, self._exchange(b"".join(said.data for said in stream)))
-            except Found as error:
-                raise Found(f"{error}\nthe stream, {len(stream)} messages:\n{_hex(stream)}") from error
+                self._judge(stream, self._exchange(b"".join(sample.data for sample in stream)))
+            except Misbehavior as error:
+                raise Misbehavior(f"{error}\nthe stream, {len(stream)} messages:\n{_hex(stream)}") from error
             self.tally.connections += 1
             self.tally.messages += len(stream)
-            self.tally.kinds.update(said.kind for said in stream)
+            self.tally.kinds.update(sample.kind for sample in stream)
 
     def _exchange(self, data: bytes) -> bytes:
-        """Say all of it on a new connection, say that this was all, and read to the end."""
+        """Send the data on a new connection, shut down the sending side, and read to the end."""
         self.tally.bytes += len(data)
-        heard: list[bytes] = []
+        received: list[bytes] = []
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(self._path)
             connection.setblocking(False)
-            left = memoryview(data)
+            unsent = memoryview(data)
             while True:
-                readable, writable, _ = select.select([connection], [connection] if left else [], [], _PATIENCE)
+                readable, writable, _ = select.select([connection], [connection] if unsent else [], [], _PATIENCE)
                 if not readable and not writable:
-                    raise Found(f"the agent said nothing for {_PATIENCE:g} s")
+                    raise Misbehavior(f"the agent sent nothing for {_PATIENCE:g} s")
                 if writable:
                     try:
-                        left = left[connection.send(left) :]
-                    except (BrokenPipeError, ConnectionResetError):  # hung up on: what it said is still to be read
-                        left = memoryview(b"")
-                    if not left:
+                        unsent = unsent[connection.send(unsent) :]
+                    except (
+                        BrokenPipeError,
+                        ConnectionResetError,
+                    ):  # the agent has disconnected; its last messages can still be read
+                        unsent = memoryview(b"")
+                    if not unsent:
                         with contextlib.suppress(OSError):
                             connection.shutdown(socket.SHUT_WR)
                 if readable:
                     try:
-                        part = connection.recv(_READ)
+                        data = connection.recv(_READ)
                     except ConnectionResetError:
-                        part = b""
-                    if not part:
-                        return b"".join(heard)
-                    heard.append(part)
+                        data = b""
+                    if not data:
+                        return b"".join(received)
+                    received.append(data)
 
-    def _judge(self, stream: list[Said], heard: bytes) -> None:
-        owed = Counter(said.id for said in stream if said.id is not None)
+    def _judge(self, stream: list[Sample], data: bytes) -> None:
+        expected = Counter(sample.id for sample in stream if sample.id is not None)
         closed = False
         unpacker = msgpack.Unpacker()
-        unpacker.feed(heard)
+        unpacker.feed(data)
         for message in unpacker:
             if message[0] == 1:
                 _, id_, error, result = message
-                if owed[id_] <= 0 and not stream[-1].last:
-                    raise Found(f"an answer to what wasn't asked: {message!r}")
-                owed[id_] -= 1
+                if expected[id_] <= 0 and not stream[-1].last:
+                    raise Misbehavior(f"a response without a request: {message!r}")
+                expected[id_] -= 1
                 self.tally.replies[_outcome(error, result)] += 1
             elif message[0] == 2 and message[1] == "closing":
                 closed = True
                 self.tally.replies["closing"] += 1
             elif message[0] != 2 or message[1] != "changed":
-                raise Found(f"neither an answer nor a notification: {message!r}")
-        unanswered = sum(count for count in owed.values() if count > 0)
+                raise Misbehavior(f"neither a response nor a notification: {message!r}")
+        unanswered = sum(count for count in expected.values() if count > 0)
         if unanswered and not stream[-1].last:
-            raise Found(f"{unanswered} requests were not answered{', and the connection closed' * closed}")
+            raise Misbehavior(f"{unanswered} requests were not answered{', and the connection closed' * closed}")
         self.tally.unanswered += unanswered
 
 
@@ -120,14 +123,14 @@ def _outcome(error: object, result: object) -> str:
         return "result"
     fields: Any = error
     if not isinstance(error, dict) or not {"code", "message", "retryable"} <= set(fields):
-        raise Found(f"no error as the protocol has it: {error!r}")
+        raise Misbehavior(f"not an error of the protocol: {error!r}")
     code: str = fields["code"]
     if result is not None or code == "internal" or code not in BY_CODE:
-        raise Found(f"the agent answered {error!r} and {result!r}")
+        raise Misbehavior(f"the agent answered {error!r} and {result!r}")
     return code
 
 
-def _hex(stream: list[Said]) -> str:
+def _hex(stream: list[Sample]) -> str:
     data = b"".join(said.data for said in stream)
     return data.hex() if len(data) <= _SHOWN else f"{data[-_SHOWN:].hex()} (the last {_SHOWN} of {len(data)} bytes)"
 
@@ -137,8 +140,8 @@ def main() -> int:
     order = json.load(sys.stdin)
     worker = Worker(order["path"], Mutator(order["seed"], Known(**order["known"])))
     try:
-        worker.say(order["messages"])
-    except (Found, OSError) as error:
+        worker.send(order["messages"])
+    except (Misbehavior, OSError) as error:
         sys.stderr.write(f"seed {order['seed']}, after {worker.tally.messages} messages: {error}\n")
         return 1
     finally:
