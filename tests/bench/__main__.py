@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from auth_agent_client import AgentError, __version__
-from tests.bench.drivers import WrongAnswer
+from tests.bench.drivers import WrongResponse
 from tests.bench.processes import ProcessError
 from tests.bench.report import sections
 from tests.bench.rounds import FULL, QUICK, measure
-from tests.bench.stage import staged
+from tests.bench.stage import running_stage
 from tests.bench.table import as_json, text
 from tests.op.provider import ProviderError
 
 
 def main() -> int:
-    """Measure and print; the exit code, 1 when an answer was wrong."""
+    """Measure, and print the results; return the exit code, 1 if a response was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="The benchmark: see README.md there.")
-    parser.add_argument("--quick", action="store_true", help="less of everything, to see that it works")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--quick", action="store_true", help="measure less, to check that the benchmark works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
     machine = _machine()
@@ -32,20 +32,20 @@ def main() -> int:
     sys.stdout.flush()
     start = time.monotonic()
     try:
-        with staged() as stage:
+        with running_stage() as stage:
             findings = measure(stage, QUICK if arguments.quick else FULL)
-    except (WrongAnswer, ProcessError, ProviderError, AgentError, OSError) as error:
+    except (WrongResponse, ProcessError, ProviderError, AgentError, OSError) as error:
         sys.stderr.write(f"bench: FAILED: {error}\n")
         return 1
-    found = sections(findings)
-    sys.stdout.write(f"{text(found)}\n{time.monotonic() - start:.0f} s\n")
+    table = sections(findings)
+    sys.stdout.write(f"{text(table)}\n{time.monotonic() - start:.0f} s\n")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine, "sections": as_json(found)}, indent=2) + "\n")
+        arguments.json.write_text(json.dumps({"machine": machine, "sections": as_json(table)}, indent=2) + "\n")
     return 0
 
 
 def _stop(signum: int, _: object) -> NoReturn:
-    sys.exit(128 + signum)  # and on its way out everything is taken down
+    sys.exit(128 + signum)  # exiting ends all processes
 
 
 def _machine() -> dict[str, object]:

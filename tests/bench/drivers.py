@@ -1,6 +1,6 @@
-"""Drivers: they ask a server as fast as it answers, check each answer, and note how long it took.
+"""Drivers: they send requests to a server as fast as it responds, and check and time each response.
 
-The same loop drives the agent and the floor, with requests and replies of the same sizes.
+The same loop drives the agent and the floor, with requests and responses of the same sizes.
 """
 
 import contextlib
@@ -22,23 +22,23 @@ CONNECTIONS: Final = 64
 _TIMEOUT: Final = 5  # s
 
 
-class WrongAnswer(Exception):
-    """A server answered something else than it had to."""
+class WrongResponse(Exception):
+    """A server sent a wrong response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server to be driven: where it listens, what it is asked, and what it has to answer."""
+    """A server to be driven: its socket, the request, and the expected response."""
 
     path: str
     pid: int
     request: bytes
-    reply: bytes
+    response: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one drive came to; times are of one request, in microseconds."""
+    """The result of one drive; times are of one request, in microseconds."""
 
     rate: float
     median: float
@@ -47,51 +47,51 @@ class Sample:
 
 
 class Clock:
-    """Notes how long each request took, and how long the server computed for all of them."""
+    """Records the duration of each request, and the server's CPU time for all of them."""
 
     def __init__(self, pid: int, seconds: float) -> None:
         self._pid = pid
         self._cpu = cpu_time(pid)
-        self._taken = array("q")
-        self.note = self._taken.append
+        self._durations = array("q")
+        self.record = self._durations.append
         self.start = time.perf_counter_ns()
         self.end = self.start + int(seconds * 1e9)
 
     def sample(self) -> Sample:
-        """What was noted."""
+        """Return the result."""
         elapsed = time.perf_counter_ns() - self.start
         cpu = cpu_time(self._pid)
-        taken = sorted(self._taken)
-        count = len(taken)
+        durations = sorted(self._durations)
+        count = len(durations)
         return Sample(
             rate=count * 1e9 / elapsed,
-            median=taken[count // 2] / 1e3,
-            p99=taken[count * 99 // 100] / 1e3,
+            median=durations[count // 2] / 1e3,
+            p99=durations[count * 99 // 100] / 1e3,
             cpu=None if cpu is None or self._cpu is None else (cpu - self._cpu) / count / 1e3,
         )
 
 
 def drive_one(server: Server, seconds: float) -> Sample:
-    """One request after the other on one connection."""
-    request, right, size = server.request, server.reply, len(server.reply)
+    """Send one request after the other on one connection."""
+    request, expected, size = server.request, server.response, len(server.response)
     now = time.perf_counter_ns
     with connect(server.path) as connection:
         send, receive = connection.sendall, connection.recv
         clock = Clock(server.pid, seconds)
-        note, end, before = clock.note, clock.end, clock.start
+        record, end, before = clock.record, clock.end, clock.start
         while before < end:
             send(request)
-            reply = receive(size)
-            if reply != right:
-                check(connection, reply, right)
+            response = receive(size)
+            if response != expected:
+                check(connection, response, expected)
             after = now()
-            note(after - before)
+            record(after - before)
             before = after
         return clock.sample()
 
 
-class _Asked:
-    """One of many connections, and when its request was sent."""
+class _OpenRequest:
+    """One of many connections, and the time of its request."""
 
     __slots__ = ("connection", "receive", "send", "since")
 
@@ -103,64 +103,64 @@ class _Asked:
 
 
 def drive_many(server: Server, seconds: float) -> Sample:
-    """One request after the other on each of many connections, all at the same time.
+    """Send one request after the other on each of many concurrent connections.
 
-    It doesn't sleep while there is nothing to read: a server that is slower than the driver would pay for waking it
-    with every reply, and a faster one wouldn't.
+    It doesn't sleep while there is nothing to read: a server that is slower than the driver would have to wake it with
+    every response, and a faster one wouldn't.
     """
-    request, right, size = server.request, server.reply, len(server.reply)
+    request, expected, size = server.request, server.response, len(server.response)
     now = time.perf_counter_ns
     with contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
-        connections = [_Asked(stack.enter_context(connect(server.path))) for _ in range(CONNECTIONS)]
-        for asked in connections:
-            selector.register(asked.connection, selectors.EVENT_READ, asked)
+        connections = [_OpenRequest(stack.enter_context(connect(server.path))) for _ in range(CONNECTIONS)]
+        for open_request in connections:
+            selector.register(open_request.connection, selectors.EVENT_READ, open_request)
         clock = Clock(server.pid, seconds)
-        note, end = clock.note, clock.end
-        for asked in connections:
-            asked.since = now()
-            asked.send(request)
-        waiting, given_up = CONNECTIONS, end + _TIMEOUT * 10**9
+        record, end = clock.record, clock.end
+        for open_request in connections:
+            open_request.since = now()
+            open_request.send(request)
+        waiting, deadline = CONNECTIONS, end + _TIMEOUT * 10**9
         while waiting:
-            answered = selector.select(0)
-            if not answered:
-                if now() > given_up:
-                    raise WrongAnswer(f"{waiting} of {CONNECTIONS} requests were not answered within {_TIMEOUT} s")
+            ready = selector.select(0)
+            if not ready:
+                if now() > deadline:
+                    raise WrongResponse(f"{waiting} of {CONNECTIONS} requests were not answered within {_TIMEOUT} s")
                 os.sched_yield()
-            for key, _ in answered:
-                asked = key.data
-                reply = asked.receive(size)
-                if reply != right:
-                    check(asked.connection, reply, right)
+            for key, _ in ready:
+                open_request = key.data
+                response = open_request.receive(size)
+                if response != expected:
+                    check(open_request.connection, response, expected)
                 after = now()
-                note(after - asked.since)
+                record(after - open_request.since)
                 if after < end:
-                    asked.since = after
-                    asked.send(request)
+                    open_request.since = after
+                    open_request.send(request)
                 else:
                     waiting -= 1
         return clock.sample()
 
 
 def drive_client(server: Server, account: str, token: str, seconds: float) -> Sample:
-    """One call of `Agent.token` after the other."""
+    """Call `Agent.token` repeatedly."""
     now = time.perf_counter_ns
     with Agent(server.path) as agent:
-        ask: Callable[[str], Token] = agent.token
-        ask(account)  # opens the connection, which the raw drivers don't count either
+        get_token: Callable[[str], Token] = agent.token
+        get_token(account)  # opens the connection, which the raw drivers don't count either
         clock = Clock(server.pid, seconds)
-        note, end, before = clock.note, clock.end, clock.start
+        record, end, before = clock.record, clock.end, clock.start
         while before < end:
-            if ask(account).access_token != token:
-                raise WrongAnswer("Agent.token returned another token than before")
+            if get_token(account).access_token != token:
+                raise WrongResponse("Agent.token returned another token than before")
             after = now()
-            note(after - before)
+            record(after - before)
             before = after
         return clock.sample()
 
 
 def connect(path: str) -> socket.socket:
-    """A connection whose calls fail after a while; by the kernel's doing, since Python's own would add a poll."""
+    """Return a connection with time-outs of the kernel, since Python's own would add a poll."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         limit = struct.pack("ll", _TIMEOUT, 0)
@@ -173,36 +173,36 @@ def connect(path: str) -> socket.socket:
     return connection
 
 
-def check(connection: socket.socket, reply: bytes, right: bytes) -> None:
-    """Read the rest of a reply that came in pieces.
+def check(connection: socket.socket, response: bytes, expected: bytes) -> None:
+    """Read the rest of a response that arrived in pieces.
 
     Raises:
-        WrongAnswer: it is another one.
+        WrongResponse: it is wrong.
 
     """
-    while reply and len(reply) < len(right) and right.startswith(reply):
+    while response and len(response) < len(expected) and expected.startswith(response):
         try:
-            more = connection.recv(len(right) - len(reply))
+            more = connection.recv(len(expected) - len(response))
         except BlockingIOError:
             break
         if not more:
             break
-        reply += more
-    if reply != right:
-        raise WrongAnswer(f"in place of {len(right)} bytes with a token came {described(reply)}")
+        response += more
+    if response != expected:
+        raise WrongResponse(f"in place of {len(expected)} bytes with a token came {describe(response)}")
 
 
-def described(reply: bytes) -> str:
-    """What a wrong reply is, in words that hold no token."""
-    if not reply:
+def describe(response: bytes) -> str:
+    """Describe a wrong response, without a token."""
+    if not response:
         return "the end of the connection"
     wire = Connection()
     request, _ = wire.request("token", {})
-    wire.receive_data(reply)
+    wire.receive_data(response)
     try:
         message = wire.next_message()
     except WireError as error:
-        return f"{len(reply)} bytes: {error}"
+        return f"{len(response)} bytes: {error}"
     if isinstance(message, Response) and message.id == request and message.error is not None:
         return f"the error {message.error.code}: {message.error.message}"
-    return f"{len(reply)} bytes of another message"
+    return f"{len(response)} bytes of another message"

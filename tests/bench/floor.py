@@ -1,4 +1,4 @@
-"""The floor: echo servers that do nothing but answer each read with as many bytes as the agent's reply has.
+"""The floor: echo servers, whose response to each read has as many bytes as the agent's response.
 
 Run as a process of its own: `python -m tests.bench.floor protocol|streams SOCKET SIZE`.
 """
@@ -37,7 +37,7 @@ async def serve_protocol(path: str, reply: bytes) -> None:
 
 
 async def serve_streams(path: str, reply: bytes) -> None:
-    """Serve by anyio's streams, a task a connection."""
+    """Serve by anyio's streams, with a task for each connection."""
 
     async def echo(stream: ByteStream) -> None:
         async with stream:

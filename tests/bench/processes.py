@@ -1,4 +1,4 @@
-"""Processes: started, awaited, measured, and ended by their handles."""
+"""Starting, measuring and ending processes."""
 
 import contextlib
 import subprocess
@@ -19,7 +19,7 @@ class ProcessError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a process holds, in KiB; `pss` is None where the system doesn't tell."""
+    """The memory of a process in KiB; `pss` is None if it is not known."""
 
     rss: int
     pss: int | None
@@ -29,7 +29,7 @@ class Memory:
 def running(
     command: Sequence[str], log: Path, environment: Mapping[str, str], ready: Callable[[], bool]
 ) -> Generator[int]:
-    """A process for as long as the block takes, from when it is `ready`; its pid."""
+    """Run a process during the block, once it is `ready`; yield its pid."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -37,7 +37,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            process_group=0,  # Ctrl-C is for the caller, who ends it
+            process_group=0,  # Ctrl-C is for the caller, which ends it
         )
     try:
         _await_ready(process, log, ready)
@@ -72,7 +72,7 @@ def _tail(log: Path) -> str:
 
 
 def cpu_time(pid: int) -> int | None:
-    """For how many nanoseconds the process's main thread has run; None where the system doesn't tell."""
+    """Return the CPU time of the process's main thread in nanoseconds; None if it is not known."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
     except OSError:
@@ -80,11 +80,11 @@ def cpu_time(pid: int) -> int | None:
 
 
 def memory(pid: int) -> Memory:
-    """What the process holds now."""
+    """Return the current memory of a process."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:  # not Linux, or the agent's, which only root may read
-        shown = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], stdout=subprocess.PIPE, check=True, text=True)
-        return Memory(int(shown.stdout), None)
+        process = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], stdout=subprocess.PIPE, check=True, text=True)
+        return Memory(int(process.stdout), None)
     sizes = {words[0]: int(words[1]) for words in map(str.split, lines) if words[-1] == "kB"}
     return Memory(sizes["Rss:"], sizes["Pss:"])

@@ -1,4 +1,4 @@
-"""The report: what was found, as ratios to the floor of the same round."""
+"""The report: the findings, as ratios to the floor of the same round."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -15,7 +15,7 @@ _MEMORY: Final = (("RSS MiB", 1), ("PSS MiB", 1))
 
 
 def sections(findings: Findings) -> list[Section]:
-    """The table's sections."""
+    """Return the sections of the table."""
     return [
         _requests(findings, ONE, (PROTOCOL, STREAMS, AGENT, CLIENT)),
         _requests(findings, MANY, (PROTOCOL, STREAMS, AGENT)),
@@ -24,14 +24,14 @@ def sections(findings: Findings) -> list[Section]:
     ]
 
 
-def _requests(findings: Findings, how: str, names: Sequence[str]) -> Section:
-    floor = findings.requests[how, PROTOCOL]
+def _requests(findings: Findings, kind: str, names: Sequence[str]) -> Section:
+    floor = findings.requests[kind, PROTOCOL]
     rows: list[Row] = []
     for name in names:
-        samples = findings.requests[how, name]
-        rates = [sample.rate / below.rate for sample, below in zip(samples, floor, strict=True)]
+        samples = findings.requests[kind, name]
+        rates = [sample.rate / floor_sample.rate for sample, floor_sample in zip(samples, floor, strict=True)]
         rows.append(Row(name, _figures(samples), None if name == PROTOCOL else _ratio(rates)))
-    return Section(how, _REQUESTS, rows, "one request open on each; ratio: of requests/s; more is better")
+    return Section(kind, _REQUESTS, rows, "one request open on each; ratio: of requests/s; more is better")
 
 
 def _figures(samples: Sequence[Sample]) -> list[float | None]:
@@ -45,9 +45,9 @@ def _figures(samples: Sequence[Sample]) -> list[float | None]:
 
 
 def _processes(rounds: Sequence[Sequence[tuple[float, float]]]) -> Section:
-    pairs = [pair for taken in rounds for pair in taken]
-    of_rounds = [median(command / floor for command, floor in taken) for taken in rounds]
-    ratio = Ratio(median(command / floor for command, floor in pairs), min(of_rounds), max(of_rounds))
+    pairs = [pair for one_round in rounds for pair in one_round]
+    medians = [median(command / floor for command, floor in one_round) for one_round in rounds]
+    ratio = Ratio(median(command / floor for command, floor in pairs), min(medians), max(medians))
     rows = [
         Row("floor: python -c pass", [median(floor for _, floor in pairs)]),
         Row("auth-agent token", [median(command for command, _ in pairs)], ratio),
@@ -56,21 +56,21 @@ def _processes(rounds: Sequence[Sequence[tuple[float, float]]]) -> Section:
     return Section("auth-agent token, a process", _PROCESSES, rows, note)
 
 
-def _memory(found: dict[str, Memory]) -> Section:
-    """The floor's row comes first."""
-    floor, *_ = found.values()
+def _memory(memory_by_row: dict[str, Memory]) -> Section:
+    """Return the section of memory; the first finding is the floor's."""
+    floor, *_ = memory_by_row.values()
     rows = [
         Row(
             name,
-            [held.rss / 1024, None if held.pss is None else held.pss / 1024],
-            None if held is floor else _ratio([_held(held) / _held(floor)]),
+            [row_memory.rss / 1024, None if row_memory.pss is None else row_memory.pss / 1024],
+            None if row_memory is floor else _ratio([_size_of(row_memory) / _size_of(floor)]),
         )
-        for name, held in found.items()
+        for name, row_memory in memory_by_row.items()
     ]
     return Section("memory", _MEMORY, rows, "ratio: of PSS, or of RSS where PSS can't be read; less is better")
 
 
-def _held(memory: Memory) -> int:
+def _size_of(memory: Memory) -> int:
     return memory.rss if memory.pss is None else memory.pss
 
 

@@ -1,6 +1,6 @@
-"""Rounds: all that is measured, one after the other, several times over.
+"""Rounds: all measurements, one after the other, several times.
 
-The measured and its floor alternate, so that what else the machine does meets both; each ratio is of one round.
+The agent and its floor alternate, so that other load affects both; each ratio is of one round.
 """
 
 import sys
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from auth_agent_client import AgentError
-from tests.bench.commands import timed
-from tests.bench.drivers import CONNECTIONS, Sample, WrongAnswer, drive_client, drive_many, drive_one
+from tests.bench.commands import time_command
+from tests.bench.drivers import CONNECTIONS, Sample, WrongResponse, drive_client, drive_many, drive_one
 from tests.bench.processes import Memory, memory
 from tests.bench.stage import ACCOUNT, AGENT_COMMAND, Stage
 
@@ -28,7 +28,7 @@ Drive = Callable[[float], Sample]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured."""
+    """The number and length of the measurements."""
 
     rounds: int
     seconds: float
@@ -41,7 +41,7 @@ QUICK: Final = Size(rounds=3, seconds=0.15, pairs=3)
 
 @dataclass(slots=True)
 class Findings:
-    """What was found: by row, a sample a round; of processes, a pair of times (`auth-agent token`, floor)."""
+    """The results: for each row a sample of each round; for processes pairs of times (`auth-agent token`, floor)."""
 
     requests: dict[tuple[str, str], list[Sample]]
     processes: list[list[tuple[float, float]]] = field(default_factory=list[list[tuple[float, float]]])
@@ -52,7 +52,7 @@ def measure(stage: Stage, size: Size) -> Findings:
     """Measure everything."""
     drives = _drives(stage)
     findings = Findings({row: [] for row in drives})
-    # Before anything else: an agent with one session that nobody has asked much.
+    # First, since the agent has had few requests so far.
     findings.memory["floor: Python with asyncio and msgpack"] = memory(stage.bare)
     findings.memory["agent, one session, idle"] = memory(stage.agent.pid)
     for row, drive in drives.items():
@@ -60,7 +60,7 @@ def measure(stage: Stage, size: Size) -> Findings:
     _pairs(stage, 1)
     findings.memory[f"agent, after its first {CONNECTIONS} connections"] = memory(stage.agent.pid)
     for number in range(size.rounds):
-        # The other way round every second time: none always comes first.
+        # In the reverse order in every second round, so that none is always first.
         for row in list(drives)[:: -1 if number % 2 else 1]:
             findings.requests[row].append(_drive(row, drives[row], size.seconds))
         findings.processes.append(_pairs(stage, size.pairs))
@@ -71,8 +71,8 @@ def measure(stage: Stage, size: Size) -> Findings:
 def _drive(row: tuple[str, str], drive: Drive, seconds: float) -> Sample:
     try:
         return drive(seconds)
-    except (AgentError, OSError, WrongAnswer) as error:
-        raise WrongAnswer(f"{', '.join(row)}: {error}") from error
+    except (AgentError, OSError, WrongResponse) as error:
+        raise WrongResponse(f"{', '.join(row)}: {error}") from error
 
 
 def _drives(stage: Stage) -> dict[tuple[str, str], Drive]:
@@ -88,13 +88,13 @@ def _drives(stage: Stage) -> dict[tuple[str, str], Drive]:
 
 
 def _pairs(stage: Stage, count: int) -> list[tuple[float, float]]:
-    """`auth-agent token` and the bare interpreter, in turns."""
+    """Time `auth-agent token` and the bare interpreter alternately."""
     output, environment = stage.directory / "output", stage.environment
-    right = f"{stage.token}\n".encode()
+    expected = f"{stage.token}\n".encode()
     return [
         (
-            timed([AGENT_COMMAND, "token", ACCOUNT], environment, output, right),
-            timed([sys.executable, "-c", "pass"], environment, output, b""),
+            time_command([AGENT_COMMAND, "token", ACCOUNT], environment, output, expected),
+            time_command([sys.executable, "-c", "pass"], environment, output, b""),
         )
         for _ in range(count)
     ]

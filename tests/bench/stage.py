@@ -1,4 +1,4 @@
-"""The stage: an agent with a session of the test provider, and the floor's servers, each a process of its own."""
+"""The stage: an agent with a session of the test provider, and the floor's servers, each in its own process."""
 
 import contextlib
 import os
@@ -12,24 +12,24 @@ from typing import Final
 
 from auth_agent_client import Agent
 from auth_agent_client.wire import Connection, Response
-from tests.bench.drivers import Server, WrongAnswer, connect, described
+from tests.bench.drivers import Server, WrongResponse, connect, describe
 from tests.bench.processes import running
 from tests.op.provider import OpenIDProvider
 
 ACCOUNT: Final = "work"
 AGENT_COMMAND: Final = f"{sys.prefix}/bin/auth-agent"
 _CLIENT_ID: Final = "native-app"
-# With an audience the access token is a JWT, as most are, and of their length.
+# With an audience the access token is a JWT of the usual length.
 _AUDIENCE: Final = "https://api.example/"
-_LIFETIME: Final = 3600  # s: no refresh comes in between
+_LIFETIME: Final = 3600  # s: no refresh is due during the benchmark
 _READ_SIZE: Final = 65_536
-# What any agent in Python imports at least; that it says so is how one knows that it has.
+# The least that an agent in Python imports; its output shows that the imports are complete.
 _BARE: Final = "import asyncio, msgpack, signal; print('ready', flush=True); signal.pause()"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What there is to measure."""
+    """The processes to measure."""
 
     agent: Server
     protocol: Server
@@ -41,21 +41,21 @@ class Stage:
 
 
 @contextlib.contextmanager
-def staged() -> Generator[Stage]:
-    """Set all up; and take all down."""
+def running_stage() -> Generator[Stage]:
+    """Start all processes, and end them after the block."""
     with contextlib.ExitStack() as resources:
         directory = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="auth-agent-bench-")))
         environment = _environment(directory)
         pid, token = resources.enter_context(_agent(directory, environment))
         path = environment["AUTH_AGENT_SOCK"]
-        request, reply = _exchange(path, token)
-        agent = Server(path, pid, request, reply)
+        request, response = _exchange(path, token)
+        agent = Server(path, pid, request, response)
 
         def floor(kind: str) -> Server:
             path = os.fspath(directory / f"{kind}.sock")
-            command = [sys.executable, "-m", "tests.bench.floor", kind, path, str(len(reply))]
+            command = [sys.executable, "-m", "tests.bench.floor", kind, path, str(len(response))]
             pid = resources.enter_context(running(command, directory / f"{kind}.log", environment, _listens(path)))
-            return Server(path, pid, request, bytes(len(reply)))
+            return Server(path, pid, request, bytes(len(response)))
 
         log = directory / "bare.log"
         bare = running([sys.executable, "-c", _BARE], log, environment, lambda: b"ready" in log.read_bytes())
@@ -72,7 +72,7 @@ def staged() -> Generator[Stage]:
 
 def _environment(directory: Path) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_AGENT_")}
-    # An installed program has its bytecode; without it, compiling would be most of what a command's time goes into.
+    # An installed program has its bytecode; without it, a command would mostly compile.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return environment | {
         "AUTH_AGENT_SOCK": os.fspath(directory / "agent" / "agent.sock"),
@@ -82,7 +82,7 @@ def _environment(directory: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _agent(directory: Path, environment: Mapping[str, str]) -> Generator[tuple[int, str]]:
-    """A real agent with one session, and its token. The provider ends before the agent: it would only disturb."""
+    """Run a real agent with one session; yield its pid and the token. The provider ends first, so as not to disturb."""
     path = environment["AUTH_AGENT_SOCK"]
     with contextlib.ExitStack() as resources:
         with OpenIDProvider(access_token_lifetime=_LIFETIME) as provider:
@@ -93,9 +93,9 @@ def _agent(directory: Path, environment: Mapping[str, str]) -> Generator[tuple[i
             with Agent(path) as agent:
                 agent.import_refresh_token(refresh_token or "", ACCOUNT)
                 token = agent.token(ACCOUNT).access_token
-            answer = provider.userinfo(token)
-            if not answer.is_success:
-                raise WrongAnswer(f"the provider doesn't take the agent's token: {answer.status_code}")
+            response = provider.userinfo(token)
+            if not response.is_success:
+                raise WrongResponse(f"the provider doesn't accept the agent's token: {response.status_code}")
         yield pid, token
 
 
@@ -117,14 +117,14 @@ def _listens(path: str) -> Callable[[], bool]:
 
 
 def _exchange(path: str, token: str) -> tuple[bytes, bytes]:
-    """A request for a token, and the reply, checked to hold it; the same each time while the token stays."""
+    """Return a request for a token and the checked response, which is constant while the token is valid."""
     wire = Connection()
     _, request = wire.request("token", {"account": ACCOUNT})
     with connect(path) as connection:
         connection.sendall(request)
-        reply = connection.recv(_READ_SIZE)
-    wire.receive_data(reply)
+        response = connection.recv(_READ_SIZE)
+    wire.receive_data(response)
     message = wire.next_message()
-    if isinstance(message, Response) and message.error is None and token.encode() in reply:
-        return request, reply
-    raise WrongAnswer(f"the agent was asked for a token and answered with {described(reply)}")
+    if isinstance(message, Response) and message.error is None and token.encode() in response:
+        return request, response
+    raise WrongResponse(f"in place of a token the agent sent {describe(response)}")

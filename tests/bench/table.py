@@ -10,7 +10,7 @@ _WIDTH: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A measured figure over its floor's: the median of the rounds, and their least and greatest."""
+    """The ratio of a figure to the floor's: the median of the rounds, their minimum and maximum."""
 
     median: float
     least: float
@@ -19,7 +19,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that was measured; a figure is None where the system doesn't tell it."""
+    """The figures of one measured thing; None if a figure is not known."""
 
     name: str
     figures: Sequence[float | None]
@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Rows with the same columns: the figures' names, and to how many places they mean something."""
+    """Rows with the same columns, which are the figures' names and decimal places."""
 
     title: str
     columns: Sequence[tuple[str, int]]
@@ -37,7 +37,7 @@ class Section:
 
 
 def text(sections: Sequence[Section]) -> str:
-    """All sections as one table."""
+    """Return all sections as one table."""
     width = max(len(section.columns) for section in sections)
     return "\n".join(line.rstrip() for section in sections for line in _lines(section, width))
 
@@ -61,7 +61,7 @@ def _number(figure: float | None, places: int) -> str:
 
 
 def as_json(sections: Sequence[Section]) -> list[dict[str, object]]:
-    """All sections as JSON's values."""
+    """Return all sections as JSON values."""
     return [
         {
             "title": section.title,

@@ -1,4 +1,4 @@
-"""`make demo`: what the agent is for, in half a minute."""
+"""`make demo`: what the agent does, in half a minute."""
 
 import contextlib
 import math
@@ -25,13 +25,13 @@ from tests.op.provider import OpenIDProvider, ProviderError
 
 _SECONDS: Final = 30.0
 _TICK: Final = 0.25  # s
-# For four programs to have made their first request, on a machine that is busy.
+# Until four programs have made their first request, on a busy machine.
 _START_TIMEOUT: Final = 30.0  # s
 _INTERRUPTED: Final = 130
 
 
 def main() -> int:
-    """Play the demo; the exit code, 0 only if something happened and all of it was good."""
+    """Run the demo; return the exit code, 0 only if programs made requests and none failed."""
     try:
         seconds = _seconds()
     except ValueError as error:
@@ -43,7 +43,7 @@ def main() -> int:
     except Ended:
         screen.say("Ended before the programs had begun.")
         return _INTERRUPTED
-    except BrokenPipeError:  # whoever read along has gone
+    except BrokenPipeError:  # the reader has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AgentError, LoginFailed, ProcessError, ProviderError, httpx.HTTPError, OSError) as error:
@@ -61,7 +61,7 @@ def _seconds() -> float:
 
 
 def _play(seconds: float, screen: Screen, ending: Ending) -> int:
-    """All of it, one step after the other; what was started is ended on every way out."""
+    """Run all steps; end all started processes in any case."""
     with contextlib.ExitStack() as stack:
         screen.step(1, f"A provider: OpenID-certified, on this machine. Its tokens live for {LIFETIME} s.")
         provider = stack.enter_context(provider_started())
@@ -87,7 +87,7 @@ def _play(seconds: float, screen: Screen, ending: Ending) -> int:
 
 
 def _watch(stage: Stage, crew: Crew, seconds: float, screen: Screen, ending: Ending) -> float:
-    """Show the programs at work until the time is over, or a person has seen enough; for how long that was."""
+    """Show the running programs until the time is over or the demo is interrupted; return the duration in seconds."""
     patience = time.monotonic() + _START_TIMEOUT
     while not crew.is_at_work and not ending.is_asked and time.monotonic() < patience:
         time.sleep(_TICK)
@@ -95,35 +95,35 @@ def _watch(stage: Stage, crew: Crew, seconds: float, screen: Screen, ending: End
     before: int | None = None
     with stage.client() as agent:
         while (elapsed := time.monotonic() - began) < seconds and not ending.is_asked:
-            told = agent.status()
-            refreshes = _refreshes(told)
+            result = agent.status()
+            refreshes = _refreshes(result)
             before = refreshes if before is None else before
-            status = overview(told, time.time(), __version__, terminal_of(sys.stdout), str(Path.home()))
+            status = overview(result, time.time(), __version__, terminal_of(sys.stdout), str(Path.home()))
             screen.show(View(elapsed, seconds, status, refreshes - before, crew.tallies))
             time.sleep(min(_TICK, seconds - elapsed))
     return time.monotonic() - began
 
 
-def _refreshes(told: Mapping[str, Any]) -> int:
-    """How many the account has had, as the agent tells it."""
-    return int(told["accounts"][0]["refreshes"])
+def _refreshes(result: Mapping[str, Any]) -> int:
+    """Return the account's number of refreshes, by the agent's status."""
+    return int(result["accounts"][0]["refreshes"])
 
 
 def _outcome(provider: OpenIDProvider, crew: Crew, elapsed: float, ended: list[str]) -> Outcome:
-    """What the programs and the provider saw."""
+    """Return the results of the programs and the provider."""
     presented = provider.ledger().values()
     return Outcome(
         elapsed,
         crew.tallies,
-        refreshes=sum(one.succeeded for one in presented),
-        rotations=sum(one.succeeded > 0 for one in presented),
-        reused=sum(one.presented > 1 for one in presented),
+        refreshes=sum(row.succeeded for row in presented),
+        rotations=sum(row.succeeded > 0 for row in presented),
+        reused=sum(row.presented > 1 for row in presented),
         ended=ended,
     )
 
 
 def _sum_up(outcome: Outcome, screen: Screen) -> int:
-    """Say how it went; the exit code."""
+    """Print the summary; return the exit code."""
     screen.say("")
     for line in outcome.lines():
         screen.say(line)

@@ -1,4 +1,4 @@
-"""The four programs, each a process of its own, and what they say of their requests."""
+"""The four programs, each in its own process, and their tallies."""
 
 import contextlib
 import subprocess
@@ -17,7 +17,7 @@ _STOP_TIMEOUT: Final = 5.0  # s
 
 
 class Program:
-    """One of them, running."""
+    """A running program."""
 
     def __init__(self, name: str, account: str, url: str, environment: Mapping[str, str], directory: Path) -> None:
         self.name = name
@@ -42,13 +42,13 @@ class Program:
         """Whether it ended by itself."""
         return self._process.poll() is not None
 
-    def last_words(self) -> str:
-        """Why it ended."""
-        said = self._errors.read_text(errors="replace").strip().splitlines() or ["without a word"]
-        return f"{self.name} ended with {self._process.returncode}: {said[-1]}"
+    def exit_reason(self) -> str:
+        """Return why it ended."""
+        lines = self._errors.read_text(errors="replace").strip().splitlines() or ["without a word"]
+        return f"{self.name} ended with {self._process.returncode}: {lines[-1]}"
 
     def stop(self) -> None:
-        """End it, and read what it has said until then."""
+        """End it, and read the rest of its output."""
         self._process.terminate()
         try:
             self._process.wait(_STOP_TIMEOUT)
@@ -61,12 +61,12 @@ class Program:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                if line.endswith("\n"):  # or it was ended in the middle
+                if line.endswith("\n"):  # otherwise it was ended in the middle of a line
                     self.tally.add(Request.from_line(line))
 
 
 class Crew:
-    """All of them."""
+    """All programs."""
 
     def __init__(self, programs: list[Program]) -> None:
         self._programs = programs
@@ -78,17 +78,17 @@ class Crew:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether each has made a request, or never will."""
+        """Whether each program has made a request or ended."""
         return all(program.tally.requests or program.has_ended for program in self._programs)
 
     def ended(self) -> list[str]:
-        """What those said that ended by themselves."""
-        return [program.last_words() for program in self._programs if program.has_ended]
+        """Return why programs ended by themselves."""
+        return [program.exit_reason() for program in self._programs if program.has_ended]
 
 
 @contextlib.contextmanager
 def at_work(account: str, url: str, environment: Mapping[str, str], directory: Path) -> Generator[Crew]:
-    """The programs, for as long as the block takes."""
+    """Run the programs during the block."""
     with contextlib.ExitStack() as stack:
         programs: list[Program] = []
         for name in NAMES:

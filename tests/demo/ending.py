@@ -1,29 +1,29 @@
-"""That a person, or the system, wants the demo to end: noticed at once, acted upon where nothing is left half done."""
+"""Signals that end the demo: recorded at once, and handled between two steps."""
 
 import signal
 from types import FrameType
 from typing import Final
 
-# Ctrl-C, a polite end, and a terminal that was closed.
+# Ctrl-C, a request to end, and a closed terminal.
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ended(Exception):
-    """The demo was asked to end before there was anything to sum up."""
+    """The demo was ended before there was a result."""
 
 
 class Ending:
-    """Whether the demo was asked to end; an exception out of a signal could leave processes that nobody ends."""
+    """Whether the demo has to end; an exception in a signal handler could leave processes behind."""
 
     def __init__(self) -> None:
         self.is_asked = False
-        for one in _SIGNALS:
-            signal.signal(one, self._ask)
+        for signum in _SIGNALS:
+            signal.signal(signum, self._ask)
 
     def _ask(self, _: int, __: FrameType | None) -> None:
         self.is_asked = True
 
     def check(self) -> None:
-        """Between two steps. Raises `Ended`."""
+        """Raise `Ended` if a signal was received; called between two steps."""
         if self.is_asked:
             raise Ended

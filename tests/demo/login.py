@@ -1,4 +1,4 @@
-"""The login: one person, once, by the real command, on the provider's own pages."""
+"""The login, by the real command and on the provider's own pages."""
 
 import contextlib
 import queue
@@ -12,21 +12,21 @@ from tests.demo.ending import Ending
 from tests.demo.screen import Screen
 from tests.demo.stage import ACCOUNT, AUTH_AGENT, CLIENT_ID, Stage
 
-_PAUSE: Final = 0.2  # s, between two looks whether a person has had enough
+_PAUSE: Final = 0.2  # s, between two checks for the end of the demo
 _STOP_TIMEOUT: Final = 5.0  # s
 
 
 class LoginFailed(Exception):
-    """The command said no."""
+    """The command failed."""
 
 
 def has_browser() -> bool:
-    """Whether a person can log in here; if not, a script does."""
+    """Return whether a person can log in here; otherwise a script does."""
     return browser.command() is not None
 
 
 def log_in(stage: Stage, screen: Screen, ending: Ending) -> None:
-    """Log in, in the browser where there is one, and else by walking through the pages.
+    """Log in, in the browser if there is one, and otherwise by a script.
 
     Raises:
         LoginFailed: nobody is logged in.
@@ -36,28 +36,28 @@ def log_in(stage: Stage, screen: Screen, ending: Ending) -> None:
     account = ["--issuer", stage.provider.issuer, "--client-id", CLIENT_ID, "--redirect-port", "0"]
     command = ["login", ACCOUNT, *account, *([] if by_hand else ["--no-browser"])]
     screen.detail(f"$ auth-agent {' '.join(command)}")
-    walked = False
+    has_entered = False
     with _running([*AUTH_AGENT, *command], stage) as next_line:
-        said: list[str] = []
+        output: list[str] = []
         while (line := next_line()) is not None:
             ending.check()
             if not line:
                 continue
-            said.append(line)
+            output.append(line)
             if by_hand:
                 screen.detail(line)
-            elif line.startswith(stage.provider.url) and not walked:
-                walked = True
+            elif line.startswith(stage.provider.url) and not has_entered:
+                has_entered = True
                 stage.provider.enter(line).raise_for_status()
             elif line.startswith("Logged in"):
                 screen.detail(line)
-        if not any(one.startswith("Logged in") for one in said):
-            raise LoginFailed(said[-1] if said else "the login ended without a word")
+        if not any(printed_line.startswith("Logged in") for printed_line in output):
+            raise LoginFailed(output[-1] if output else "the login ended without a word")
 
 
 @contextlib.contextmanager
 def _running(command: list[str], stage: Stage) -> Generator[Callable[[], str | None]]:
-    """The command, ended at the latest with the block; gets its next line: "" when none came soon, None at its end."""
+    """Run a command; yield a function that returns its next line: "" after a pause without one, None at the end."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     process = subprocess.Popen(
         command,

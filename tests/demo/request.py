@@ -1,4 +1,4 @@
-"""What a program of the demo says of each of its requests: a line of JSON."""
+"""The result of a request of the demo's programs, as a line of JSON."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 class Request:
     """One request to the provider, with a token from the agent.
 
-    `agent` and `provider` are how long each took to answer, in seconds, the slower answer where one was asked twice;
-    `token` is the Unix time at which the token expires, by which tokens are told apart; `refused` is whether the
-    provider answered with 401; `failure` is why the program did without an answer in the end.
+    `agent` and `provider` are their response times in seconds; `token` is the Unix time at which the token expires,
+    which identifies it; `refused` is whether the provider responded with 401; `failure` is why there was no successful
+    response in the end.
     """
 
     agent: float
@@ -20,10 +20,10 @@ class Request:
     failure: str | None = None
 
     def line(self) -> str:
-        """For standard output."""
+        """Return it as a line for standard output."""
         return json.dumps(asdict(self)) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> "Request":
-        """What `line` has written."""
+        """Return what `line` has written."""
         return cls(**json.loads(line))

@@ -1,4 +1,4 @@
-"""What a person sees: the steps one after the other, then a picture, redrawn in its place, or now and then a line."""
+"""The demo's output: the steps, then a picture that is redrawn in place, or a line every few seconds."""
 
 import os
 import shutil
@@ -13,14 +13,14 @@ from tests.demo.tally import Outcome, Tally, count, milliseconds
 
 _WIDTH: Final = 80
 _BAR: Final = 24
-_LINE_EVERY: Final = 5.0  # s, where there is nothing to redraw
+_LINE_EVERY: Final = 5.0  # s, if the output can't be redrawn
 
 
 class Style(Enum):
-    """How a line looks on a terminal that has colours: the numbers of its escape sequence."""
+    """The style of a line on a terminal with colours: the numbers of its escape sequence."""
 
     PLAIN = ""
-    READY = "-"  # it has its colours already, and its width
+    READY = "-"  # it is already coloured and wrapped
     BOLD = "1"
     DIM = "2"
     BAD = "1;31"
@@ -32,13 +32,13 @@ Line = tuple[str, Style]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The moment that is to be shown.
+    """The state that is shown.
 
     Args:
-        elapsed: for how many seconds the programs have run.
-        seconds: for how many they will.
-        status: what `auth-agent status` says.
-        refreshes: how many there were since the login.
+        elapsed: seconds for which the programs have run.
+        seconds: seconds for which they will run.
+        status: the output of `auth-agent status`.
+        refreshes: the number since the login.
         tallies: the programs' requests.
 
     """
@@ -51,7 +51,7 @@ class View:
 
 
 def picture(view: View) -> list[Line]:
-    """The moment in full."""
+    """Return the state as a picture."""
     lines: list[Line] = [("", Style.PLAIN), ("$ auth-agent status", Style.DIM)]
     lines += [(text, Style.READY) for text in view.status]
     lines += [("", Style.PLAIN), *_table(view.tallies), ("", Style.PLAIN)]
@@ -68,17 +68,17 @@ def _table(tallies: Mapping[str, Tally]) -> list[Line]:
     lines: list[Line] = [
         ("PROGRAM   REQUESTS  FAILED  REFUSED  TOKENS  SLOWEST: AGENT  PROVIDER", Style.BOLD),
     ]
-    for name, one in tallies.items():
+    for name, tally in tallies.items():
         row = (
-            f"{name:<8}{one.requests:>10}{one.failures:>8}{one.refusals:>9}{len(one.tokens):>8}"
-            f"{milliseconds(one.slowest_agent):>16}{milliseconds(one.slowest_provider):>10}"
+            f"{name:<8}{tally.requests:>10}{tally.failures:>8}{tally.refusals:>9}{len(tally.tokens):>8}"
+            f"{milliseconds(tally.slowest_agent):>16}{milliseconds(tally.slowest_provider):>10}"
         )
-        lines.append((row, Style.BAD if one.failures or one.refusals else Style.PLAIN))
+        lines.append((row, Style.BAD if tally.failures or tally.refusals else Style.PLAIN))
     return lines
 
 
 def sentence(view: View) -> str:
-    """The moment in a line."""
+    """Return the state as one line."""
     total = Outcome(view.elapsed, view.tallies).total
     return (
         f"{view.elapsed:4.0f} s  {count(total.requests, 'request')}, {total.failures} failed, "
@@ -87,45 +87,45 @@ def sentence(view: View) -> str:
 
 
 class Screen:
-    """Standard output: redrawn where it is a terminal, plain where it is not, or where nobody wants colours."""
+    """Standard output: redrawn if it is a terminal, and coloured unless NO_COLOR is set."""
 
     def __init__(self) -> None:
         self._is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._has_colours = self._is_terminal and not os.environ.get("NO_COLOR")
         self._drawn = 0  # lines of the picture, above which the cursor is
-        self._said = 0.0  # when the last line was written
+        self._written_at = 0.0  # when the last line was written
 
     def say(self, text: str, style: Style = Style.PLAIN) -> None:
-        """A line that stays."""
+        """Print a line."""
         self._write(self._styled(text, style) + "\n")
         self._drawn = 0
 
     def step(self, number: int, text: str) -> None:
-        """What is done next, and what for."""
+        """Print the heading of a step."""
         self.say(f"{number}. {text}", Style.BOLD)
 
     def detail(self, text: str) -> None:
-        """By what it is done, below the step."""
+        """Print a detail below the step."""
         for line in textwrap.wrap(text, _WIDTH - 4, subsequent_indent="    ", break_on_hyphens=False):
             self.say(f"   {line}", Style.DIM)
 
     def show(self, view: View) -> None:
-        """The moment."""
+        """Show the state."""
         if self._is_terminal:
             self._redraw(picture(view))
-        elif view.elapsed >= self._said + _LINE_EVERY:
-            self._said = view.elapsed
+        elif view.elapsed >= self._written_at + _LINE_EVERY:
+            self._written_at = view.elapsed
             self.say(sentence(view))
 
     def _redraw(self, lines: Sequence[Line]) -> None:
         columns, rows = shutil.get_terminal_size((_WIDTH, 24))
-        # What has left the screen at its top can't be drawn anew, nor can a line that has wrapped.
+        # A line that has scrolled off the screen, or has wrapped, can't be redrawn.
         last = lines[-(rows - 1) :]
-        shown = [(text if style is Style.READY else text[: columns - 1], style) for text, style in last]
+        visible = [(text if style is Style.READY else text[: columns - 1], style) for text, style in last]
         up = f"\x1b[{self._drawn}F" if self._drawn else ""
-        body = "".join(f"{self._styled(text, style)}\x1b[K\n" for text, style in shown)
+        body = "".join(f"{self._styled(text, style)}\x1b[K\n" for text, style in visible)
         self._write(f"{up}{body}\x1b[J")
-        self._drawn = len(shown)
+        self._drawn = len(visible)
 
     def _styled(self, text: str, style: Style) -> str:
         has_style = self._has_colours and style not in {Style.PLAIN, Style.READY}

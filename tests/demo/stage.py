@@ -1,4 +1,4 @@
-"""What the demo plays on: a provider, and an agent in a directory that nobody else has."""
+"""The demo's provider, and its agent in a private directory."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ from tests.op.provider import OpenIDProvider
 ACCOUNT: Final = "demo"
 CLIENT_ID: Final = "native-app"
 LIFETIME: Final = 10  # s, of an access token
-# Without the folder where it is run: `-P`.
+# `-P`: without the current directory in the path.
 AUTH_AGENT: Final = (sys.executable, "-P", "-m", "auth_agent")
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The provider, how its agent is found, and a directory that goes with it."""
+    """The provider, the environment with its agent, and a temporary directory."""
 
     provider: OpenIDProvider
     environment: Mapping[str, str]
@@ -31,7 +31,7 @@ class Stage:
 
     @property
     def socket(self) -> str:
-        """Where the agent listens."""
+        """The agent's socket."""
         return self.environment["AUTH_AGENT_SOCK"]
 
     @property
@@ -41,33 +41,33 @@ class Stage:
 
     @property
     def userinfo(self) -> str:
-        """Where the provider tells who a token's user is."""
+        """The provider's UserInfo endpoint."""
         return self.provider.url + self.provider.paths["userinfo"]
 
     def client(self) -> Agent:
-        """A client of the agent."""
+        """Return a client of the agent."""
         return Agent(self.socket)
 
 
 @contextlib.contextmanager
 def provider_started() -> Generator[OpenIDProvider]:
-    """A provider whose access tokens live for 10 s, and whose refresh tokens may be used once."""
+    """Run a provider whose access tokens live for 10 s, and whose refresh tokens can be used once."""
     with OpenIDProvider(flavor="auth0", access_token_lifetime=LIFETIME, rotate=True, overlap=0) as provider:
         yield provider
 
 
 @contextlib.contextmanager
 def agent_started(provider: OpenIDProvider) -> Generator[Stage]:
-    """An agent that knows no account yet."""
+    """Run an agent without accounts."""
     with tempfile.TemporaryDirectory(prefix="auth-agent-demo-") as path:
         directory = Path(path)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_AGENT_")}
-        # What is said to a person goes through `auth-agent`'s own commands, in a terminal's width.
+        # For the commands of `auth-agent`, whose output a person sees.
         environment = inherited | {
             "AUTH_AGENT_SOCK": str(directory / "run" / "agent.sock"),
             "AUTH_AGENT_CONFIG": str(directory / "config.toml"),
         }
-        # Only the agent's, since a browser wants the user's own.
+        # For the agent only, since a browser needs the user's home directory.
         home = {"HOME": path, "XDG_STATE_HOME": f"{path}/state", "XDG_CONFIG_HOME": f"{path}/config"}
         command = [*AUTH_AGENT, "run", "--store", "memory"]
         stage = Stage(provider, environment, directory)

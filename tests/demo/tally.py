@@ -1,4 +1,4 @@
-"""What has happened so far, and whether all of it was good."""
+"""The results of the demo, and their problems."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class Tally:
     last_failure: str = ""
 
     def add(self, request: Request) -> None:
-        """Count it."""
+        """Count a request."""
         self.requests += 1
         self.refusals += request.refused
         if request.failure is not None:
@@ -33,15 +33,15 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The whole demo.
+    """The results of the demo.
 
     Args:
-        seconds: for how long the programs ran.
+        seconds: the duration of the programs.
         tallies: their requests, by their names.
-        refreshes: how often the provider granted new tokens for a refresh token.
-        rotations: how many refresh tokens were used up by that.
-        reused: how many refresh tokens came to the provider more than once.
-        ended: what the programs said that ended by themselves.
+        refreshes: how often the provider issued tokens for a refresh token.
+        rotations: how many refresh tokens were replaced.
+        reused: how many refresh tokens were presented more than once.
+        ended: why programs ended by themselves.
 
     """
 
@@ -56,35 +56,35 @@ class Outcome:
     def total(self) -> Tally:
         """The requests of all programs."""
         total = Tally()
-        for one in self.tallies.values():
-            total.requests += one.requests
-            total.failures += one.failures
-            total.refusals += one.refusals
-            total.slowest_agent = max(total.slowest_agent, one.slowest_agent)
-            total.slowest_provider = max(total.slowest_provider, one.slowest_provider)
-            total.tokens |= one.tokens
-            total.last_failure = one.last_failure or total.last_failure
+        for tally in self.tallies.values():
+            total.requests += tally.requests
+            total.failures += tally.failures
+            total.refusals += tally.refusals
+            total.slowest_agent = max(total.slowest_agent, tally.slowest_agent)
+            total.slowest_provider = max(total.slowest_provider, tally.slowest_provider)
+            total.tokens |= tally.tokens
+            total.last_failure = tally.last_failure or total.last_failure
         return total
 
     def problems(self) -> list[str]:
-        """What went wrong; nothing when all was good."""
+        """Return all problems."""
         total = self.total
-        found = list(self.ended)
+        problems_found = list(self.ended)
         idle = [name for name, tally in self.tallies.items() if not tally.requests]
         if not total.requests:
-            found.append("nothing happened: no program made a request")
+            problems_found.append("nothing happened: no program made a request")
         elif idle:
-            found.append(f"no request came from {', '.join(idle)}")
+            problems_found.append(f"no request came from {', '.join(idle)}")
         if total.failures:
-            found.append(f"{count(total.failures, 'request')} failed; the last one: {total.last_failure}")
+            problems_found.append(f"{count(total.failures, 'request')} failed; the last one: {total.last_failure}")
         if total.refusals:
-            found.append(f"the provider refused {count(total.refusals, 'token')} (401)")
+            problems_found.append(f"the provider refused {count(total.refusals, 'token')} (401)")
         if self.reused:
-            found.append(f"{count(self.reused, 'refresh token')} came to the provider more than once")
-        return found
+            problems_found.append(f"{count(self.reused, 'refresh token')} came to the provider more than once")
+        return problems_found
 
     def lines(self) -> list[str]:
-        """The summary, readable at 80 columns."""
+        """Return the summary, in 80 columns."""
         total = self.total
         agent, provider = milliseconds(total.slowest_agent), milliseconds(total.slowest_provider)
         return [
@@ -98,11 +98,11 @@ class Outcome:
         ]
 
 
-def count(number: int, what: str, plural: str = "s") -> str:
-    """So many of it, in words; `plural` is what a noun has at its end for more than one."""
-    return f"{number} {what}{'' if number == 1 else plural}"
+def count(number: int, noun: str, plural: str = "s") -> str:
+    """Return the number with its noun; `plural` is the ending of the noun's plural."""
+    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def milliseconds(seconds: float) -> str:
-    """A time as a person reads it."""
+    """Return a time in milliseconds, as text."""
     return f"{seconds * 1000:.1f} ms"

@@ -1,7 +1,7 @@
-"""Makes the picture of `auth-agent status` in the documentation, from what the real command prints.
+"""Creates the picture of `auth-agent status` in the documentation, from the output of the real command.
 
-Providers, keyring and agent are real and on this machine; the providers answer to names of the world, through a proxy
-that leads from there to loopback. Nothing leaves the machine.
+Providers, keyring and agent are real and on this machine; the providers have public names, which a proxy maps to
+loopback. Nothing leaves the machine.
 """
 
 import os
@@ -29,21 +29,21 @@ WORK, LAB = "acme.eu.auth0.com", "sso.lab.example"
 
 
 def main() -> int:
-    """Write the picture into the file that is named."""
+    """Write the picture to the file that the argument names."""
     missing = missing_packages()
     if missing is not None:
-        sys.stderr.write(f"The picture shows sessions in a keyring, and there is none: {missing}\n")
+        sys.stderr.write(f"The picture needs a keyring: {missing}\n")
         return 1
     target = Path(sys.argv[1])
     with _stage() as agent:
         target.write_text(picture("auth-agent status", _screen(agent, "status"), COLUMNS))
-    sys.stderr.write(f"{target} is made\n")
+    sys.stderr.write(f"{target} was written\n")
     return 0
 
 
 @contextmanager
 def _stage() -> Generator[AgentProcess, None, None]:
-    """An agent with an account in each of four states."""
+    """Run an agent with an account in each of four states."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ports: dict[str, int] = {}
@@ -55,7 +55,7 @@ def _stage() -> Generator[AgentProcess, None, None]:
             certificate = authority.issue_cert(host)
             certificate.cert_chain_pems[0].write_to_path(directory / f"{host}.pem")
             certificate.private_key_pem.write_to_path(directory / f"{host}.key")
-            one = OpenIDProvider(
+            started = OpenIDProvider(
                 flavor="auth0" if host == WORK else "plain",
                 access_token_lifetime=3600,
                 tls=(directory / f"{host}.pem", directory / f"{host}.key"),
@@ -63,9 +63,9 @@ def _stage() -> Generator[AgentProcess, None, None]:
                 origin=f"https://{host}",
                 proxy=proxy,
             )
-            stack.enter_context(one)
-            ports[host] = one.port
-            return one
+            stack.enter_context(started)
+            ports[host] = started.port
+            return started
 
         work, lab = provider(WORK), provider(LAB)
         keyring = stack.enter_context(KeyringSession())
@@ -86,7 +86,7 @@ def _stage() -> Generator[AgentProcess, None, None]:
 
 @contextmanager
 def _at_home(agent: AgentProcess) -> Generator[None, None, None]:
-    """The agent, running, with its files where a person has them."""
+    """Run the agent with its files at the default paths."""
     config = agent.home / ".config" / "auth-agent" / "config.toml"
     config.parent.mkdir(parents=True)
     agent.config.rename(config)
@@ -97,20 +97,20 @@ def _at_home(agent: AgentProcess) -> Generator[None, None, None]:
 
 
 def _act(agent: AgentProcess, work: OpenIDProvider, lab: OpenIDProvider) -> None:
-    """What brings the accounts into their states."""
-    given = {
+    """Bring the accounts into their states."""
+    tokens_by_account = {
         "work": work.login("auth0|65f1c0a7d2e94b8f"),
         "home": lab.login("alice@example.org"),
         "lab": lab.login("a.example", client_id="second-app"),
     }
     with agent.client() as client:
-        for name, tokens in given.items():
+        for name, tokens in tokens_by_account.items():
             assert tokens.refresh_token is not None
             client.import_refresh_token(tokens.refresh_token, name)
-        for name in ("work", "lab"):  # more would be asked too often
+        for name in ("work", "lab"):  # more refreshes would exceed the rate limit
             client.refresh(name)
-    # Its refresh token was replaced at the import: whoever presents it once more ends the session.
-    stolen = given["lab"].refresh_token
+    # Its refresh token was replaced at the import: presenting it again ends the session.
+    stolen = tokens_by_account["lab"].refresh_token
     assert stolen is not None
     assert lab.refresh(stolen, client_id="second-app").is_client_error
     agent.run("refresh", "lab")
@@ -122,23 +122,23 @@ def _act(agent: AgentProcess, work: OpenIDProvider, lab: OpenIDProvider) -> None
 
 
 def _screen(agent: AgentProcess, *arguments: str) -> str:
-    """What a command prints on a terminal."""
-    ours, its = pty.openpty()
-    termios.tcsetwinsize(its, (50, COLUMNS))
+    """Return what a command prints on a terminal."""
+    main, sub = pty.openpty()
+    termios.tcsetwinsize(sub, (50, COLUMNS))
     environment = {name: value for name, value in agent.environment.items() if name not in {"COLUMNS", "NO_COLOR"}}
     with subprocess.Popen(
-        [*COMMAND, *arguments], env=environment | {"TERM": "xterm-256color"}, stdin=its, stdout=its, stderr=its
+        [*COMMAND, *arguments], env=environment | {"TERM": "xterm-256color"}, stdin=sub, stdout=sub, stderr=sub
     ):
-        os.close(its)
-        said = b""
+        os.close(sub)
+        output = b""
         try:
-            while data := os.read(ours, 65_536):
-                said += data
-        except OSError:  # how Linux tells that the other end is closed
+            while data := os.read(main, 65_536):
+                output += data
+        except OSError:  # on Linux: the other end is closed
             pass
         finally:
-            os.close(ours)
-    return said.decode().replace("\r\n", "\n")
+            os.close(main)
+    return output.decode().replace("\r\n", "\n")
 
 
 sys.exit(main())
