@@ -28,9 +28,11 @@ from auth_agent.cli.condition import condition_of
 from auth_agent.config import Account, Config
 from auth_agent.config_file import put_account, remove_account
 from auth_agent.host.clock import Clock, Moment
-from auth_agent.hosts import read_url
+from auth_agent.hosts import HostRule, read_key, read_url
+from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.listener import Listener
 from auth_agent.ipc.server import MAX_WAITING, Server
+from auth_agent.ipc.url import resolve_url
 from auth_agent.json_object import read_object
 from auth_agent.loopback import page
 from auth_agent.oauth.auth0 import InsufficientScope, parse_user
@@ -42,6 +44,7 @@ from auth_agent.oauth.id_token import login_problem
 from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
 from auth_agent.oauth.provider import MAX_BODY, HttpProvider, trusted_certificates
 from auth_agent.oauth.requests import parse_token_response
+from auth_agent.oauth.userinfo import parse_userinfo
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions import advice
@@ -64,8 +67,9 @@ from auth_agent_client.messages import check
 from auth_agent_client.profile import map_from, profile_from
 from auth_agent_client.remedy import Remedy
 from auth_agent_client.token import id_token_from, token_from
-from auth_agent_client.wire import MAX_VALUES, Connection, WireError
+from auth_agent_client.wire import MAX_VALUES, Connection, Request, WireError
 from tests.agent.test_page import text_of
+from tests.agent.test_signatures import key, key_set, public_key, sign
 from tests.agent.test_systemd import adopt_socket
 from tests.agent.world import jwt
 from tests.faults.hostile_server import METADATA, HostileServer, Responder, plain, raw
@@ -377,6 +381,15 @@ STORAGE: Final[list[Example]] = [
         "the ID token is signed by a key ('one') that is not among the provider's",
     ),
     (lambda: verify("opaque", '{"keys": []}'), "the ID token's signature can't be read"),
+    (lambda: verify("a" * ((1 << 19) + 1), '{"keys": []}'), "the ID token is too large"),
+    (
+        lambda: verify(_jws('{"alg": "RS256", "kid": "one"}'), '{"keys": [{"kid": "one"}]}'),
+        ("the provider's key 'one' is not one that a RS256 signature can be checked with (RSA keys need 2048 bits)"),
+    ),
+    (
+        lambda: verify(sign(key("P-256"), "ES256"), key_set(public_key(key("P-256", 2)))),
+        "the ID token's signature is wrong: the provider's key did not make it",
+    ),
     (lambda: verify(_jws('{"alg": "RS256"}'), "[]"), "the provider's keys can't be read"),
 ]
 
@@ -406,6 +419,13 @@ def in_rare_form() -> None:
         put_account(path, "work", {"scope": "openid"})
 
 
+def _resolve(**parameters: object) -> None:
+    """Resolve the URL of a token request, with a rule for git.example.com."""
+    rule = HostRule("git.example.com", read_key("git.example.com"), "work")
+    accounts = MappingProxyType({"work": WORK, "home": replace(WORK, name="home")})
+    resolve_url(Arguments(Request(1, "token", parameters)), Config(Path("config.toml"), accounts, (rule,)))
+
+
 def authorization_response(query: str) -> Callable[[], object]:
     request = AuthorizationRequest(state=Secret("s"), nonce=Secret("n"), verifier=Secret("v"))
     return lambda: read_redirect(query, request, ISSUER, iss_parameter_supported=True)
@@ -426,6 +446,16 @@ OAUTH: Final[list[Example]] = [
         "https://acme.example says that its issuer is 'https://x'",
     ),
     (lambda: parse_token_response(200, {}, b"{}", 0.0), "the provider's response can't be read"),
+    (lambda: parse_token_response(503, {}, b"", 0.0), "the provider answered HTTP 503"),
+    (lambda: parse_token_response(502, {}, b"", 0.0), "a gateway answered for the provider (HTTP 502)"),
+    (
+        lambda: parse_userinfo(429, {}, b"", 0.0),
+        "the provider's UserInfo endpoint answered HTTP 429",
+    ),
+    (
+        lambda: parse_userinfo(200, {"content-type": "application/jwt"}, b"", 0.0),
+        "the provider's UserInfo endpoint answers with signed tokens, which are not read here",
+    ),
     (
         lambda: parse_token_response(302, {}, b"", 0.0),
         "the provider answered with a redirect (HTTP 302), which the agent does not follow",
@@ -574,6 +604,19 @@ CONFIGURATION: Final[list[Example]] = [
     (
         in_rare_form,
         "accounts.toml is written in a form that can't be edited here; change it in an editor",
+    ),
+    (
+        lambda: _resolve(url="https://git.example.com", scope="admin"),
+        "token: scope is not the one for https://git.example.com",
+    ),
+    (
+        lambda: _resolve(url="https://git.example.com", account="home"),
+        "https://git.example.com gets tokens of the account work, and of no other",
+    ),
+    (lambda: _resolve(url="https://other.example"), "no account is configured for https://other.example"),
+    (
+        lambda: _resolve(url="https://alice@git.example.com/"),
+        "token: this URL gets no token: it has a user name",
     ),
     (lambda: read_url(""), "it does not begin with https:// (or http://, on this machine)"),
     (lambda: read_url("https:///a"), "it has no host"),

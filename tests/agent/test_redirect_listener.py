@@ -28,22 +28,22 @@ def anyio_backend() -> str:
 
 
 class Login:
-    """The receiver of redirects: it records the queries, and answers unless it is held."""
+    """The receiver of redirects: it records the queries, and responds unless it is held."""
 
     def __init__(self) -> None:
         self.queries: list[str] = []
         self.finished: list[str] = []
-        self.may_answer = anyio.Event()
-        self.may_answer.set()
+        self.may_respond = anyio.Event()
+        self.may_respond.set()
         self._stirred = anyio.Event()
 
     def hold(self) -> None:
-        self.may_answer = anyio.Event()
+        self.may_respond = anyio.Event()
 
-    async def answer(self, query: str) -> Page:
+    async def respond(self, query: str) -> Page:
         self.queries.append(query)
         self._stirred.set()
-        await self.may_answer.wait()
+        await self.may_respond.wait()
         if "defect" in query:
             raise RuntimeError(f"canary {query}")
         self.finished.append(query)
@@ -71,11 +71,11 @@ async def login() -> Login:
 
 @asynccontextmanager
 async def serving(
-    answer: Callable[[str], Awaitable[Page]], *ports: int
+    respond: Callable[[str], Awaitable[Page]], *ports: int
 ) -> AsyncGenerator[tuple[RedirectListener, anyio.abc.TaskGroup], None]:
     listener = RedirectListener(ports or (0,))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, answer)
+        tasks.start_soon(listener.serve, respond)
         try:
             yield listener, tasks
         finally:
@@ -84,9 +84,9 @@ async def serving(
 
 @pytest.fixture
 async def listener(login: Login) -> AsyncGenerator[RedirectListener]:
-    async with serving(login.answer) as (listener, _):
+    async with serving(login.respond) as (listener, _):
         yield listener
-        login.may_answer.set()
+        login.may_respond.set()
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
@@ -176,15 +176,15 @@ async def test_several_redirects_are_answered_concurrently(listener: RedirectLis
             await stream.send(request(listener))
         await login.wait_for_queries(2)
         assert (await send_request(listener, request(listener, "/favicon.ico"))).status == 404
-        login.may_answer.set()
+        login.may_respond.set()
         assert [(await read(stream)).status for stream in (first, second)] == [200, 200]
 
 
 async def test_a_large_page_is_sent_completely() -> None:
-    async def answer(_: str) -> Page:
+    async def respond(_: str) -> Page:
         return Page(200, b"x" * 10_000_000)
 
-    async with serving(answer) as (listener, _):
+    async with serving(respond) as (listener, _):
         assert len((await send_request(listener, request(listener))).body) == 10_000_000
 
 
@@ -255,7 +255,7 @@ async def test_any_other_request_is_refused_and_disturbs_no_redirect(
         assert response.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
         assert response.body.startswith(b"<!DOCTYPE html>")
         assert b"hunter2" not in response.body
-        login.may_answer.set()
+        login.may_respond.set()
         assert (await read(waiting)).status == 200
     assert login.queries == ["first"]
     assert "hunter2" not in caplog.text
@@ -343,7 +343,7 @@ async def test_many_connections_do_not_close_one_that_waits_for_a_response(
             assert (await send_request(listener, request(listener, "/"))).status == 404
             for stream in streams:
                 await stream.aclose()
-        login.may_answer.set()
+        login.may_respond.set()
         assert (await read(waiting)).status == 200
 
 
@@ -357,7 +357,7 @@ async def test_if_all_connections_wait_for_a_response_a_new_one_is_closed(
     await login.wait_for_queries(MAX_CONNECTIONS)
     async with await connect(listener) as late:
         assert await read_all(late) == b""
-    login.may_answer.set()
+    login.may_respond.set()
     assert [(await read(stream)).status for stream in streams] == [200] * MAX_CONNECTIONS
     for stream in streams:
         await stream.aclose()
@@ -373,7 +373,7 @@ async def test_clients_that_leave_repeatedly_get_503_only_while_the_answers_are_
             await login.wait_for_queries(number)
     assert (await send_request(listener, request(listener))).status == 503
     assert len(login.queries) == MAX_ANSWERS
-    login.may_answer.set()
+    login.may_respond.set()
     await wait_until(lambda: len(login.finished) == MAX_ANSWERS)
     assert (await send_request(listener, request(listener))).status == 200
 
@@ -408,7 +408,7 @@ async def test_a_browser_that_disconnects_does_not_cancel_the_answer(listener: R
         await again.send(request(listener))
         await login.wait_for_queries(2)
         assert login.finished == []
-        login.may_answer.set()
+        login.may_respond.set()
         assert (await read(again)).status == 200
     assert login.finished == [QUERY, QUERY]
 
@@ -419,7 +419,7 @@ async def test_a_reset_connection_does_not_cancel_the_answer(listener: RedirectL
         connected.sendall(request(listener))
         await login.wait_for_queries()
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
-    login.may_answer.set()
+    login.may_respond.set()
     assert (await send_request(listener, request(listener))).status == 200
     assert login.finished == [QUERY, QUERY]
 
@@ -452,15 +452,15 @@ async def test_the_log_contains_no_query(listener: RedirectListener, caplog: pyt
 async def test_a_busy_port_is_skipped(login: Login) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         taken = busy.getsockname()[1]
-        async with serving(login.answer, taken, 0) as (listener, _):
+        async with serving(login.respond, taken, 0) as (listener, _):
             assert listener.port != taken
             assert (await send_request(listener, request(listener))).status == 200
 
 
 async def test_the_first_free_port_is_used(login: Login) -> None:
-    async with serving(login.answer) as (listener, _):
+    async with serving(login.respond) as (listener, _):
         free = listener.port
-    async with serving(login.answer, free, 0) as (listener, _):
+    async with serving(login.respond, free, 0) as (listener, _):
         assert listener.port == free
 
 
@@ -476,7 +476,7 @@ def test_if_all_ports_are_taken_the_error_names_them(address: str) -> None:
 
 
 async def test_nobody_else_can_bind_the_listeners_port(login: Login) -> None:
-    async with serving(login.answer) as (listener, _):
+    async with serving(login.respond) as (listener, _):
         with pytest.raises(PortsTakenError):
             RedirectListener([listener.port])
         for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
@@ -499,7 +499,7 @@ async def test_the_listener_is_bound_to_one_loopback_address(listener: RedirectL
 async def test_the_port_can_be_reused_at_once(login: Login) -> None:
     port = 0
     for _ in range(3):
-        async with serving(login.answer, port) as (listener, _):
+        async with serving(login.respond, port) as (listener, _):
             assert port in {0, listener.port}
             port = listener.port
             # The listener closes first, so the TIME_WAIT is on its side.
@@ -510,7 +510,7 @@ async def test_the_port_can_be_reused_at_once(login: Login) -> None:
 
 
 async def test_closing_does_not_wait_for_silent_connections(login: Login) -> None:
-    async with serving(login.answer) as (listener, _):
+    async with serving(login.respond) as (listener, _):
         async with await connect(listener) as silent, await connect(listener) as half:
             await half.send(b"GET /callback?code=hunter2 HTTP/1.1\r\nHost")
             assert (await send_request(listener, request(listener))).status == 200
@@ -523,7 +523,7 @@ async def test_closing_does_not_wait_for_silent_connections(login: Login) -> Non
 
 async def test_closing_waits_for_a_pending_page(login: Login) -> None:
     login.hold()
-    async with serving(login.answer) as (listener, tasks), await connect(listener) as stream:
+    async with serving(login.respond) as (listener, tasks), await connect(listener) as stream:
         await stream.send(request(listener))
         await login.wait_for_queries()
         closed = anyio.Event()
@@ -535,7 +535,7 @@ async def test_closing_waits_for_a_pending_page(login: Login) -> None:
         tasks.start_soon(close)
         await wait_until(lambda: is_free(listener.port))  # before the page is ready
         assert not closed.is_set()
-        login.may_answer.set()
+        login.may_respond.set()
         assert (await read(stream)).body == b"the page for 24 characters"
         await stream.aclose()
         with anyio.fail_after(PATIENCE):
@@ -555,7 +555,7 @@ def is_free(port: int) -> bool:
 async def test_closing_waits_only_briefly_for_a_page(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "CLOSE_WITHIN", 0.2)
     login.hold()
-    async with serving(login.answer) as (listener, _), await connect(listener) as stream:
+    async with serving(login.respond) as (listener, _), await connect(listener) as stream:
         await stream.send(request(listener))
         await login.wait_for_queries()
         await listener.aclose()
@@ -569,8 +569,8 @@ async def test_closing_twice_and_serving_when_closed_do_nothing(login: Login) ->
     await listener.aclose()
     assert is_free(listener.port)
     with anyio.fail_after(PATIENCE):
-        await listener.serve(login.answer)
-    async with serving(login.answer) as (listener, _):
+        await listener.serve(login.respond)
+    async with serving(login.respond) as (listener, _):
         assert (await send_request(listener, request(listener))).status == 200
         await listener.aclose()
         await listener.aclose()
@@ -580,7 +580,7 @@ async def test_cancelling_frees_the_port(login: Login) -> None:
     login.hold()
     listener = RedirectListener([0])
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, login.answer)
+        tasks.start_soon(listener.serve, login.respond)
         async with await connect(listener) as stream:
             await stream.send(request(listener))
             await login.wait_for_queries()
@@ -590,7 +590,7 @@ async def test_cancelling_frees_the_port(login: Login) -> None:
 
 
 async def test_closing_in_a_cancelled_scope_frees_the_port(login: Login) -> None:
-    async with serving(login.answer) as (listener, _):
+    async with serving(login.respond) as (listener, _):
         assert (await send_request(listener, request(listener))).status == 200
         with anyio.CancelScope() as scope:
             scope.cancel()
@@ -603,6 +603,6 @@ async def test_a_connection_from_before_serving_is_served(login: Login) -> None:
     async with await connect(listener) as stream:
         await stream.send(request(listener))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, login.answer)
+            tasks.start_soon(listener.serve, login.respond)
             assert (await read(stream)).status == 200
             await listener.aclose()

@@ -49,6 +49,12 @@ def parse_granted(**fields: object) -> TokenResponse:
     return response
 
 
+def busy(result: TokenResponse | Failure) -> Busy:
+    """Return the result, which must be `Busy`."""
+    assert isinstance(result, Busy), result
+    return result
+
+
 # ---- requests
 
 
@@ -227,7 +233,9 @@ def test_a_reason_has_a_maximum_length() -> None:
     ],
 )
 def test_a_refusal_without_an_error_code_is_unexplained(status: int, body: object) -> None:
-    assert parse(status, body) == UnexplainedRefusal(f"the provider refused and did not say why (HTTP {status})")
+    failure = parse(status, body)
+    assert isinstance(failure, UnexplainedRefusal)
+    assert str(status) in failure.reason
 
 
 @pytest.mark.parametrize(
@@ -254,21 +262,24 @@ def test_an_unreadable_response_counts_as_lost(body: object) -> None:
 
 @pytest.mark.parametrize("status", [502, 504])
 def test_a_page_of_a_gateway_counts_as_lost(status: int) -> None:
-    assert parse(status, b"<html>Bad Gateway</html>") == Lost(f"a gateway answered for the provider (HTTP {status})")
+    failure = parse(status, b"<html>Bad Gateway</html>")
+    assert isinstance(failure, Lost)
+    assert str(status) in failure.reason
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("body", [b"", {"access_token": "at", "refresh_token": "rt", "expires_in": 3600}])
 def test_a_redirect_is_busy(status: int, body: object) -> None:
-    assert parse(status, body, location="https://evil.example/") == Busy(
-        f"the provider answered with a redirect (HTTP {status}), which the agent does not follow"
-    )
+    failure = parse(status, body, location="https://evil.example/")
+    assert busy(failure).retry_after is None
+    assert str(status) in busy(failure).reason
 
 
 @pytest.mark.parametrize("status", [404, 405, 418, 429, 500, 503])
 def test_any_other_status_is_busy(status: int) -> None:
-    assert parse(status, b"") == Busy(f"the provider answered HTTP {status}")
-    assert parse(status, b"", retry_after="7") == Busy(f"the provider answered HTTP {status}", 7.0)
+    assert busy(parse(status, b"")).retry_after is None
+    assert str(status) in busy(parse(status, b"")).reason
+    assert busy(parse(status, b"", retry_after="7")).retry_after == 7.0
 
 
 # ---- Retry-After
@@ -291,7 +302,7 @@ def test_any_other_status_is_busy(status: int) -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date_up_to_ten_minutes(value: str, seconds: float) -> None:
-    assert parse(429, b"", retry_after=value) == Busy("the provider answered HTTP 429", seconds)
+    assert busy(parse(429, b"", retry_after=value)).retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -299,27 +310,26 @@ def test_retry_after_is_seconds_or_a_date_up_to_ten_minutes(value: str, seconds:
     ["", " ", "soon", "-1", "1.5", "NaN", "inf", "1e3", "0x10", "²", "٣", "Tue, 99 Nov 2023", "2023-11-14T22:13:30Z"],
 )
 def test_an_invalid_retry_after_is_left_out(value: str) -> None:
-    assert parse(429, b"", retry_after=value) == Busy("the provider answered HTTP 429", None)
+    assert busy(parse(429, b"", retry_after=value)).retry_after is None
 
 
 @pytest.mark.parametrize("offset", [59, -59, 7200, -7200])
 def test_a_retry_after_date_is_relative_to_the_date_header(offset: float) -> None:
     then, at = (formatdate(NOW + offset + later, usegmt=True) for later in (0, 10))
-    assert parse(503, b"", retry_after=at, date=then) == Busy("the provider answered HTTP 503", 10.0)
-    assert parse(503, b"", retry_after="10", date=then) == Busy("the provider answered HTTP 503", 10.0)
+    assert busy(parse(503, b"", retry_after=at, date=then)).retry_after == 10.0
+    assert busy(parse(503, b"", retry_after="10", date=then)).retry_after == 10.0
 
 
 @pytest.mark.parametrize("date", ["", "today", "Tue, 99 Nov 2023"])
 def test_without_a_date_header_a_retry_after_date_is_relative_to_the_local_clock(date: str) -> None:
     at = "Tue, 14 Nov 2023 22:13:30 GMT"
-    assert parse(503, b"", retry_after=at, date=date) == Busy("the provider answered HTTP 503", 10.0)
+    assert busy(parse(503, b"", retry_after=at, date=date)).retry_after == 10.0
 
 
 @given(st.text() | st.text("0123456789:,+- MonJaGTu."))
 def test_any_retry_after_is_none_or_up_to_ten_minutes(value: str) -> None:
-    busy = parse(503, b"", retry_after=value)
-    assert isinstance(busy, Busy)
-    assert busy.retry_after is None or 0 <= busy.retry_after <= 600
+    seconds = busy(parse(503, b"", retry_after=value)).retry_after
+    assert seconds is None or 0 <= seconds <= 600
 
 
 # ---- successful responses

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -31,11 +32,6 @@ ALGORITHMS = {
     "ES512": "P-521",
     "EdDSA": "Ed25519",
 }
-
-WRONG = "the ID token's signature is wrong: the provider's key did not make it"
-UNREADABLE = "the ID token's signature can't be read"
-UNKNOWN = "the ID token is signed by a key ({!r}) that is not among the provider's"
-UNFIT = "that a {} signature can be checked with (RSA keys need 2048 bits)"
 
 
 @cache
@@ -81,6 +77,25 @@ def sign_with_secret(secret: bytes, algorithm: str = "HS256", **header: object) 
 def unsigned(header: object) -> str:
     """Return a token with that header and an invalid signature."""
     return f"{encode(json.dumps(header).encode())}.{encode(PAYLOAD.encode())}.{encode(b'signature')}"
+
+
+# Reasons, by an example of each; tests/test_wording.py has the sentences.
+WRONG = verify(sign(key("P-256"), "ES256"), key_set(public_key(key("P-256", 2))))
+UNREADABLE = verify("opaque", key_set())
+NO_RSA_KEY = verify(unsigned({"alg": "RS256"}), key_set())
+UNFIT = verify(unsigned({"alg": "RS256", "kid": "one"}), key_set({"kid": "one", "kty": "oct"}))
+NO_KEYS = verify(sign(key("P-256"), "ES256"), "{}")
+
+
+def quoted(reason: str | None) -> list[str]:
+    """Return the strings that a reason quotes."""
+    assert reason is not None
+    return re.findall(r"(?<![a-z])'([^']*)'", reason)
+
+
+def test_each_reason_differs() -> None:
+    assert len({None, WRONG, UNREADABLE, NO_RSA_KEY, UNFIT, NO_KEYS}) == 6
+    assert quoted(UNFIT) == ["one"]
 
 
 # ---- valid signatures
@@ -180,7 +195,7 @@ def test_an_unsigned_token_is_rejected(algorithm: str) -> None:
     for token in (text, text + encode(b"signature")):
         problem = verify(token, key_set(public_key(key())))
         assert problem is not None
-        assert problem.startswith(f"the ID token is signed with {algorithm!r}, which is not accepted")
+        assert quoted(problem) == [algorithm]
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512", "RS1", "ES256K", "RS256 ", "rs256"])
@@ -188,7 +203,7 @@ def test_an_algorithm_outside_the_list_is_rejected_whatever_the_keys_allow(algor
     allowing = public_key(key(), alg=algorithm, kid="one")
     problem = verify(unsigned({"alg": algorithm, "kid": "one"}), key_set(allowing))
     assert problem is not None
-    assert problem.startswith(f"the ID token is signed with {algorithm!r}, which is not accepted")
+    assert quoted(problem) == [algorithm]
 
 
 def test_a_public_key_is_not_accepted_as_a_shared_secret() -> None:
@@ -210,7 +225,7 @@ def test_a_public_key_is_not_accepted_as_a_shared_secret() -> None:
         for keys in (key_set(jwk), key_set(jwk, {**shared, "kid": "one", "alg": "HS256"}), key_set(shared)):
             problem = verify(sign_with_secret(secret, kid="one"), keys)
             assert problem is not None
-            assert problem.startswith("the ID token is signed with 'HS256', which is not accepted")
+            assert quoted(problem) == ["HS256"]
         assert verify(
             sign_with_secret(secret, "RS256", kid="one"),
             key_set({**shared, "kid": "one"}, public_key(signing_key, kid="one")),
@@ -236,11 +251,11 @@ def test_an_ecdsa_signature_of_zeros_is_wrong() -> None:
 
 
 def test_an_unknown_kid_is_named() -> None:
-    assert verify(sign(key(), kid="three"), key_set(public_key(key(), kid="one"))) == UNKNOWN.format("three")
-    assert verify(sign(key(), kid="three"), key_set(public_key(key()))) == UNKNOWN.format("three")
-    assert verify(sign(key(), kid=""), key_set(public_key(key(), kid="one"))) == UNKNOWN.format("")
-    assert verify(sign(key(), kid="\x1b[31m"), key_set()) == UNKNOWN.format(" [31m")
-    assert verify(sign(key(), kid="k" * 300), key_set()) == UNKNOWN.format("k" * 59 + "…")
+    assert quoted(verify(sign(key(), kid="three"), key_set(public_key(key(), kid="one")))) == ["three"]
+    assert quoted(verify(sign(key(), kid="three"), key_set(public_key(key())))) == ["three"]
+    assert quoted(verify(sign(key(), kid=""), key_set(public_key(key(), kid="one")))) == [""]
+    assert quoted(verify(sign(key(), kid="\x1b[31m"), key_set())) == [" [31m"]
+    assert quoted(verify(sign(key(), kid="k" * 300), key_set())) == ["k" * 59 + "…"]
 
 
 @pytest.mark.parametrize(
@@ -259,8 +274,8 @@ def test_an_unknown_kid_is_named() -> None:
 )
 def test_a_key_for_another_use_or_algorithm_is_not_used(members: dict[str, object]) -> None:
     keys = key_set(public_key(key(), kid="one", **members))
-    assert verify(sign(key(), kid="one"), keys) == f"the provider's key 'one' is not one {UNFIT.format('RS256')}"
-    assert verify(sign(key()), keys) == f"the provider has no key {UNFIT.format('RS256')}"
+    assert verify(sign(key(), kid="one"), keys) == UNFIT
+    assert verify(sign(key()), keys) == NO_RSA_KEY
 
 
 def test_a_key_of_another_curve_does_not_match() -> None:
@@ -272,7 +287,7 @@ def test_a_key_of_another_curve_does_not_match() -> None:
 def test_a_small_rsa_key_is_not_used() -> None:
     weak = public_key(key("weak"), kid="one")
     token = sign(key("weak"), kid="one")
-    assert verify(token, key_set(weak)) == f"the provider's key 'one' is not one {UNFIT.format('RS256')}"
+    assert verify(token, key_set(weak)) == UNFIT
     assert verify(token, key_set(weak, public_key(key(), kid="one"))) == WRONG
 
 
@@ -280,7 +295,9 @@ def test_a_small_rsa_key_is_not_used() -> None:
 def test_an_unsupported_critical_header_is_rejected(crit: object) -> None:
     token = unsigned({"alg": "RS256", "kid": "one", "b64": False, "crit": crit})
     problem = verify(token, key_set(public_key(key(), kid="one")))
-    assert problem == "the ID token's signature needs extensions that are not supported (crit)"
+    assert problem is not None
+    assert "(crit)" in problem
+    assert problem not in (WRONG, UNREADABLE)
 
 
 def test_an_unencoded_payload_is_rejected() -> None:
@@ -316,7 +333,7 @@ def test_what_is_not_a_token_is_unreadable(token: str) -> None:
 
 
 def test_an_overlong_token_is_rejected() -> None:
-    assert verify("a" * ((1 << 19) + 1), key_set(public_key(key()))) == "the ID token is too large"
+    assert verify("a" * ((1 << 19) + 1), key_set(public_key(key()))) not in (None, WRONG, UNREADABLE)
 
 
 @pytest.mark.parametrize(
@@ -325,13 +342,13 @@ def test_an_overlong_token_is_rejected() -> None:
     ids=lambda keys: keys[:20],
 )
 def test_what_is_not_a_key_set_is_unreadable(keys: str) -> None:
-    assert verify(sign(key()), keys) == "the provider's keys can't be read"
+    assert verify(sign(key()), keys) == NO_KEYS
 
 
 def test_only_the_first_hundred_keys_of_a_set_are_tried() -> None:
     junk: list[Mapping[str, object]] = [{}] * 100
     assert verify(sign(key()), key_set(*junk[1:], public_key(key()))) is None
-    assert verify(sign(key()), key_set(*junk, public_key(key()))) == f"the provider has no key {UNFIT.format('RS256')}"
+    assert verify(sign(key()), key_set(*junk, public_key(key()))) == NO_RSA_KEY
 
 
 # ---- any input

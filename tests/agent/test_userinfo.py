@@ -33,7 +33,10 @@ def test_any_status_but_200_is_a_failure(status: int, failure: type[Failure]) ->
 
 
 def test_retry_after_is_part_of_the_failure() -> None:
-    assert parse(429, b"", retry_after="12") == Busy("the provider's UserInfo endpoint answered HTTP 429", 12)
+    failure = parse(429, b"", retry_after="12")
+    assert isinstance(failure, Busy)
+    assert failure.retry_after == 12
+    assert "429" in failure.reason
 
 
 @pytest.mark.parametrize(
@@ -61,4 +64,5 @@ def test_a_body_without_a_subject_or_with_unsupported_values_is_unusable(body: o
 
 def test_a_signed_response_is_unusable() -> None:
     failure = parse(200, b"e30.e30.c2ln", content_type="application/jwt; charset=utf-8")
-    assert failure == Unusable("the provider's UserInfo endpoint answers with signed tokens, which are not read here")
+    assert isinstance(failure, Unusable)
+    assert failure != parse(200, b"e30.e30.c2ln")

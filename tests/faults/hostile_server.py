@@ -81,7 +81,7 @@ class HostileServer(AbstractContextManager["HostileServer"]):
 
     def __init__(self) -> None:
         self.received: list[ReceivedRequest] = []
-        self._answers: dict[str, Responder] = {}
+        self._responders: dict[str, Responder] = {}
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._ended = Event()
         self._connections: list[socket.socket] = []
@@ -107,7 +107,7 @@ class HostileServer(AbstractContextManager["HostileServer"]):
         """Return the issuer of the provider of that name."""
         return f"{self.origin}/{name}"
 
-    def provider(self, name: str, answers: Mapping[str, Responder] | None = None, **fields: Any) -> str:
+    def provider(self, name: str, responses: Mapping[str, Responder] | None = None, **fields: Any) -> str:
         """Add a provider of that name, with responses by path; return its issuer."""
         issuer = self.issuer(name)
         metadata = {
@@ -120,14 +120,16 @@ class HostileServer(AbstractContextManager["HostileServer"]):
             "token_endpoint_auth_methods_supported": ["none"],
             **fields,
         }
-        self.answer(name, METADATA, plain({field: value for field, value in metadata.items() if value is not None}))
-        for path, answer in (answers or {}).items():
-            self.answer(name, path, answer)
+        self.set_response(
+            name, METADATA, plain({field: value for field, value in metadata.items() if value is not None})
+        )
+        for path, response in (responses or {}).items():
+            self.set_response(name, path, response)
         return issuer
 
-    def answer(self, name: str, path: str, answer: Responder) -> None:
+    def set_response(self, name: str, path: str, response: Responder) -> None:
         """Set the response at that path of that provider."""
-        self._answers[f"/{name}{path}"] = answer
+        self._responders[f"/{name}{path}"] = response
 
     def requests(self, name: str) -> list[str]:
         """Return the paths of all requests to that provider except for its metadata."""
@@ -159,7 +161,7 @@ class HostileServer(AbstractContextManager["HostileServer"]):
                 body += _more(connection)
             path = request.split(" ")[1].partition("?")[0]
             self.received.append(ReceivedRequest(path, body.decode("latin-1")))
-            self._answers.get(path, plain(b"", 404))(connection)
+            self._responders.get(path, plain(b"", 404))(connection)
 
 
 def _until_blank_line(connection: socket.socket) -> bytes:

@@ -25,12 +25,12 @@ class Failure:
 class Tally:
     """The calls of one client, or of all.
 
-    `asked` counts the calls by method. `checked` counts the tokens that were checked at the provider at once, `ran_out`
+    `calls` counts the calls by method. `checked` counts the tokens that were checked at the provider at once, `ran_out`
     those that had expired by then, but may have been valid when the agent sent them. `broken` describes each token that
     the agent should not have sent. `slowest` is in seconds.
     """
 
-    asked: dict[str, int] = field(default_factory=dict[str, int])
+    calls: dict[str, int] = field(default_factory=dict[str, int])
     handed_out: int = 0
     checked: int = 0
     ran_out: int = 0
@@ -40,11 +40,11 @@ class Tally:
 
     def ask(self, method: str, times: int = 1) -> None:
         """Count that many calls."""
-        self.asked[method] = self.asked.get(method, 0) + times
+        self.calls[method] = self.calls.get(method, 0) + times
 
     def add(self, other: "Tally") -> None:
         """Add another tally."""
-        for method, times in other.asked.items():
+        for method, times in other.calls.items():
             self.ask(method, times)
         self.handed_out += other.handed_out
         self.checked += other.checked

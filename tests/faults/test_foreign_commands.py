@@ -107,7 +107,7 @@ def test_an_error_from_a_browser_never_becomes_a_command(text: str, agent: Agent
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_error_of_a_refresh_never_becomes_a_command(text: str, agent: AgentProcess, server: HostileServer) -> None:
     refusal = plain({"error": "invalid_client", "error_description": text}, 401)
-    server.answer("work", "/token", in_turn(plain(token_response(1, expires_in=3600)), refusal))
+    server.set_response("work", "/token", in_turn(plain(token_response(1, expires_in=3600)), refusal))
     corrections = ["auth-agent reload", "auth-agent refresh work", "auth-agent login work --client-secret"]
     with agent.client() as client:
         client.hello(text)
@@ -129,8 +129,8 @@ def test_a_user_code_that_is_a_command_is_not_shown_as_one(
 ) -> None:
     url = f"{server.origin}/activate"
     response = {"device_code": "the-device-code", "user_code": text, "verification_uri": url, "interval": 1}
-    server.answer("work", "/device", plain(response))
-    server.answer("work", "/token", plain({"error": "access_denied", "error_description": text}, 400))
+    server.set_response("work", "/device", plain(response))
+    server.set_response("work", "/token", plain({"error": "access_denied", "error_description": text}, 400))
     with Terminal([*COMMAND, "login", "work", "--flow", "device"], agent.environment, columns=WIDE) as terminal:
         assert terminal.end() != 0
         assert "auth-agent" in terminal.shown.partition("and enter the code")[2].splitlines()[2]
@@ -138,7 +138,7 @@ def test_a_user_code_that_is_a_command_is_not_shown_as_one(
 
 
 def test_the_scope_of_a_login_never_becomes_a_command(agent: AgentProcess, server: HostileServer) -> None:
-    server.answer("work", "/token", plain(token_response(1, expires_in=3600, scope=RUN)))
+    server.set_response("work", "/token", plain(token_response(1, expires_in=3600, scope=RUN)))
     with Terminal([*COMMAND, "login", "work", "--no-browser"], agent.environment, columns=WIDE) as terminal:
         url = terminal.until(AUTHORIZATION_URL)[0]
         params = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}

@@ -213,7 +213,7 @@ def hostile_metadata() -> Generator[tuple[HostileServer, AgentProcess], None, No
             metadata, name = (METADATA_KINDS.get(kind) or LOGIN_KINDS[kind])[0], name_of(kind)
             issuer = server.provider(name, **(metadata if isinstance(metadata, dict) else {}))
             if not isinstance(metadata, dict):
-                server.answer(name, METADATA, metadata)
+                server.set_response(name, METADATA, metadata)
             accounts[name] = hostile_account(issuer)
         with AgentProcess(accounts) as agent:
             yield server, agent
@@ -339,7 +339,7 @@ def test_wrong_types_in_a_token_response_lose_nothing(
     server, agent = wrong_types
     value = WRONG_VALUES[name]
     fields = dict.fromkeys(("expires_in", "scope", "token_type", "id_token", "error_description", ESCAPES), value)
-    server.answer(
+    server.set_response(
         name,
         "/token",
         in_turn(
@@ -375,7 +375,7 @@ def test_wrong_types_in_a_device_authorization_response_are_safe(
     server, agent = wrong_types
     valid = {"device_code": "canary", "user_code": "WDJB-MJHT", "verification_uri": f"{server.origin}/activate"}
     value = WRONG_VALUES[name]
-    server.answer(
+    server.set_response(
         name,
         "/device",
         in_turn(
@@ -694,7 +694,7 @@ def test_providers_that_never_finish_time_out_after_thirty_seconds_and_delay_nob
             accounts[name_of(kind)] = hostile_account(issuer)
         accounts["greeting"] = hostile_account(server.origin.replace("http://", "https://"))
         accounts["metadata"] = hostile_account(server.provider("metadata"))
-        server.answer("metadata", METADATA, silence)
+        server.set_response("metadata", METADATA, silence)
         with AgentProcess(accounts) as agent:
             with agent.client() as client:
                 log_in(client, provider, "good")

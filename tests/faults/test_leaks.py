@@ -49,7 +49,7 @@ class Evidence(NamedTuple):
     search: Search
     places: dict[str, bytes]
     kept: bytes
-    asked: bytes
+    requests: bytes
     replies: list[tuple[str, bytes]]
 
     def found(self, place: str) -> set[str]:
@@ -364,7 +364,7 @@ def evidence() -> Generator[Evidence, None, None]:
                 "files": files(scenario.agent.home, Path(scenario.keyring.environment["XDG_RUNTIME_DIR"]).parent),
             },
             kept="\n".join(scenario.kept).encode(),
-            asked=scenario.tap.requests,
+            requests=scenario.tap.requests,
             replies=replies,
         )
 
@@ -389,7 +389,7 @@ def test_no_secret_leaks(place: str, evidence: Evidence) -> None:
 def test_the_search_finds_each_kind_of_secret_where_it_belongs(evidence: Evidence) -> None:
     """Otherwise the test above would prove nothing."""
     assert {"refresh_token", "access_token", "id_token", "client_secret"} <= evidence.search.find(evidence.kept)
-    assert {"refresh_token", "access_token", "code", "client_secret"} <= evidence.search.find(evidence.asked)
+    assert {"refresh_token", "access_token", "code", "client_secret"} <= evidence.search.find(evidence.requests)
     kinds = {"access_token", "refresh_token", "id_token", "code", "code_verifier", "state", "nonce", "device_code"}
     assert {kind for kind in kinds if not evidence.secrets.get(kind)} == set()
     assert b"auth_agent.worker" in evidence.places["/proc"]

@@ -37,7 +37,7 @@ _LEFT_OPEN: Final = 2
 class Restart:
     """The Unix times of the signal, the agent's end, and the next one's first response."""
 
-    asked: float
+    signalled: float
     ended: float
     answering: float
     code: int
@@ -45,7 +45,7 @@ class Restart:
     def covers(self, failure: Failure) -> bool:
         """Return whether the failure was while no agent ran, or the next one was still reading its sessions."""
         after = _READING if failure.code == "locked" else _AROUND
-        return failure.ended >= self.asked and failure.began <= self.answering + after
+        return failure.ended >= self.signalled and failure.began <= self.answering + after
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +130,9 @@ class Evidence:
             if row.answered_at is not None and not self._was_cut_off(row.answered_at)
         ]
 
-    def _was_cut_off(self, answered: float) -> bool:
+    def _was_cut_off(self, answered_at: float) -> bool:
         """Return whether a response was sent so late in an agent's life that it may not have been read."""
-        return any(0 <= restart.ended - answered <= _LAST_MOMENT for restart in self.restarts)
+        return any(0 <= restart.ended - answered_at <= _LAST_MOMENT for restart in self.restarts)
 
     def _memory(self) -> list[str]:
         problems_found = [
@@ -184,17 +184,17 @@ class Evidence:
             f"  refreshes       {self._granted()} answered; {again} requests came again, {repeated} after an answer",
             f"  hand-outs       {tally.handed_out}, of them checked at once: {tally.checked}",
             f"                  {tally.ran_out} ran out on the way, {len(tally.broken)} should not have been",
-            f"  questions       {_counts(tally.asked)}",
+            f"  calls           {_counts(tally.calls)}",
             f"  faults          {_counts(self._faults())}",
             f"  failures        {_counts(Counter(failure.code for failure in tally.failures))}",
-            f"  slowest answer  {tally.slowest:.1f} s, refusals and time limits included",
+            f"  slowest call    {tally.slowest:.1f} s, refusals and time limits included",
             f"  restarts        {len(self.restarts)}; {self._slowest_restart()}",
             f"  memory          {self._memory_line()}",
             f"  descriptors     {self._descriptors_line()}",
         ]
 
     def _slowest_restart(self) -> str:
-        ending = max((one.ended - one.asked for one in self.restarts), default=0.0)
+        ending = max((one.ended - one.signalled for one in self.restarts), default=0.0)
         starting = max((one.answering - one.ended for one in self.restarts), default=0.0)
         return f"the slowest took {ending:.1f} s to end, and {starting:.1f} s to begin"
 
