@@ -13,7 +13,21 @@ AGENT, CLIENT = ROOT / "agent" / "auth_agent", ROOT / "client" / "auth_agent_cli
 MODULES = sorted([*AGENT.rglob("*.py"), *CLIENT.rglob("*.py")])
 
 # From top to bottom: a module may import its own layer and those below.
-LAYERS = ["__main__", "cli", "daemon", "service", "ipc", "notification", "sessions", "loopback", "oauth", "storage", "worker", "config", "bottom"]
+LAYERS = [
+    "__main__",
+    "cli",
+    "daemon",
+    "service",
+    "ipc",
+    "notification",
+    "sessions",
+    "loopback",
+    "oauth",
+    "storage",
+    "worker",
+    "config",
+    "bottom",
+]
 BOTTOM = {
     *("defect", "errors", "grant_type", "host", "json_object", "logs", "printable", "promise", "remedies", "urls"),
     *("secret", "__init__"),

@@ -73,7 +73,7 @@ def rule_of(path: Path, line: str) -> str:
 
 def keys_in(rule: str) -> set[str]:
     """Return the keys that a rule names."""
-    return set(re.findall(r"[a-z_]+", rule)) & {*ACCOUNT_KEYS, *HOST_KEYS, "accounts", "hosts"}
+    return set(re.findall(r"[a-z_]+", rule)) & {*ACCOUNT_KEYS, *HOST_KEYS, "accounts", "hosts", "notify"}
 
 
 # ---- valid files

@@ -17,7 +17,7 @@ from auth_agent.cli.client_secret import client_secret_options
 from auth_agent.cli.clients import client_lines, status_with_clients
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.ending import agent_pid, end_of_agent, stop_agent
-from auth_agent.cli.screen import print_message, print_error_message, print_lines
+from auth_agent.cli.screen import print_error_message, print_lines, print_message
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import Reboot, change, overview, status_lines
 from auth_agent.cli.terminal import terminal_of

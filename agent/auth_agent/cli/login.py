@@ -17,7 +17,7 @@ from auth_agent.cli.account_options import IDENTITY, account_options, unknown_ac
 from auth_agent.cli.browser import open_url
 from auth_agent.cli.client_secret import ask, can_ask, client_secret_options
 from auth_agent.cli.command_error import CommandError
-from auth_agent.cli.running import ensure_running, record_of, print_started
+from auth_agent.cli.running import ensure_running, print_started, record_of
 from auth_agent.cli.screen import print_message, print_remedies, print_url, shown_path
 from auth_agent.cli.status import status_lines
 from auth_agent.cli.terminal import terminal_of
