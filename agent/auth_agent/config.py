@@ -58,6 +58,11 @@ class Account:
     management_account: str | None = None
     management_audience: str | None = None
 
+    @property
+    def host(self) -> str:
+        """The host of the provider, with its port if it has one."""
+        return urlsplit(self.issuer).netloc
+
 
 @dataclass(frozen=True, slots=True)
 class Notify:
@@ -96,10 +101,49 @@ class Config:
 
     @property
     def default(self) -> Account | None:
-        """The account used if none is named: the one with `default`, or the only one; else None."""
-        if len(self.accounts) == 1:
-            return next(iter(self.accounts.values()))
-        return next((account for account in self.accounts.values() if account.default), None)
+        """The account used if none is named: the one with `default`, or the only one; else None.
+
+        An account that serves as another's `management_account` doesn't count as a second one.
+        """
+        accounts = self.accounts.values()
+        marked = next((account for account in accounts if account.default), None)
+        if marked is not None:
+            return marked
+        serving = {account.management_account for account in accounts if account.management_account != account.name}
+        others = [account for account in accounts if account.name not in serving]
+        return others[0] if len(others) == 1 else None
+
+    def managed_by(self, account: str) -> tuple[str, ...]:
+        """Return the names of the other accounts whose `management_account` is that one."""
+        return tuple(
+            other.name
+            for other in self.accounts.values()
+            if other.management_account == account and other.name != account
+        )
+
+    @property
+    def which_account(self) -> str:
+        """What an error says if no account is named and there is no default."""
+        return f"which account? there is no default among: {', '.join(self.accounts)}"
+
+    @property
+    def first(self) -> str:
+        """The name of the first account, to be proposed as the default; "" if there is none."""
+        return next(iter(self.accounts), "")
+
+
+def default_to_mark(before: Config, after: Config) -> str | None:
+    """Return the account to mark with `default`, so that a change of the file doesn't take it away silently.
+
+    It is the account that was the default without being marked, if the change leaves none or implies another. None: the
+    default stays the same, or the change itself marks one or removes the account.
+    """
+    default = before.default
+    if default is None or default.default or default.name not in after.accounts:
+        return None
+    if any(account.default for account in after.accounts.values()):
+        return None
+    return None if after.default is not None and after.default.name == default.name else default.name
 
 
 def load(path: Path) -> Config:
@@ -117,7 +161,8 @@ def load(path: Path) -> Config:
     except FileNotFoundError:
         return Config(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{path} can't be read: {reason}") from error
     return parse(path, text)
 
 

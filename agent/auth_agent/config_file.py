@@ -11,22 +11,24 @@ from pathlib import Path
 from typing import Final
 
 from auth_agent import toml_text
-from auth_agent.config import check, parse, read_toml
+from auth_agent.config import check, default_to_mark, parse, read_toml
 from auth_agent.errors import ConfigError
+from auth_agent.printable import printable
 
 _NEW_MODE: Final = 0o600
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The result of writing an account.
+    """The result of writing accounts.
 
-    `added`: the account is new. `keys`: its changed keys. `before` and `after`: the content of the file; None if there
-    was no file.
+    `added`: the new accounts. `keys`: the changed keys of each account. `default`: the account that was marked as the
+    default so that it stays the default. `before` and `after`: the content of the file; None if there was no file.
     """
 
-    added: bool
-    keys: tuple[str, ...]
+    added: tuple[str, ...]
+    keys: Mapping[str, tuple[str, ...]]
+    default: str | None
     before: str | None
     after: str
 
@@ -36,38 +38,86 @@ class Written:
         return self.after != (self.before or "")
 
 
-def put_account(path: Path, name: str, keys: Mapping[str, object]) -> Written:
-    """Add an account, or change those keys of an existing one; None removes a key.
+def read_keys(path: Path, name: str) -> Mapping[str, object]:
+    """Return the keys of an account as the file has them; none if there is no such account.
 
-    With `default` true, the previous default account loses its `default`.
+    Raises:
+        ConfigError: the file is invalid, or can't be read.
+
+    """
+    return _table(_table(read_toml(path, _read(path, path) or ""), "accounts"), name)
+
+
+def put_accounts(path: Path, changes: Mapping[str, Mapping[str, object]]) -> Written:
+    """Add accounts, or change those keys of existing ones; None removes a key.
+
+    With `default` true, the previous default account loses its `default`. An account that was the default without it,
+    as the only one, gets it if it would no longer be the default.
 
     Raises:
         ConfigError: the file or the keys are invalid, or it can't be written; it is unchanged.
 
     """
-    changes_by_account = {name: {key: _plain(value) for key, value in keys.items()}}
     with _locked(path) as target:
         before = _read(path, target)
         text = before or ""
-        known = parse(path, text).accounts
-        if keys.get("default") is True:
-            changes_by_account |= {
-                other.name: {"default": False} for other in known.values() if other.default and other.name != name
-            }
+        known = parse(path, text)
         tables = read_toml(path, text)
-        news: dict[str, Mapping[str, object]] = {}
-        for account, account_keys in changes_by_account.items():
-            there = _table(_table(tables, "accounts"), account)
-            news[account] = {key: value for key, value in account_keys.items() if there.get(key) != value}
-            there.update(news[account])
-            for key in [key for key, value in there.items() if value is None]:
-                del there[key]
-        check(path, tables)
-        for account, changes in news.items():
-            text = toml_text.put(text, ("accounts", account), changes)
+        changes = {name: {key: _plain(value) for key, value in keys.items()} for name, keys in changes.items()}
+        if any(keys.get("default") is True for keys in changes.values()):
+            losing = [name for name, account in known.accounts.items() if account.default]
+            changes |= {name: {"default": False, **changes.get(name, {})} for name in losing}
+        news = {name: _put(tables, name, keys) for name, keys in changes.items()}
+        default = default_to_mark(known, check(path, tables))
+        if default is not None:
+            news[default] = {**news.get(default, {}), **_put(tables, default, {"default": True})}
+            check(path, tables)
+        for name, keys in news.items():
+            text = toml_text.put(text, ("accounts", name), keys)
         if text != (before or ""):
             _replace(path, target, text, tables)
-        return Written(name not in known, tuple(news[name]), before, text)
+        added = tuple(name for name in changes if name not in known.accounts)
+        return Written(added, {name: tuple(keys) for name, keys in news.items()}, default, before, text)
+
+
+def _put(tables: dict[str, object], name: str, keys: Mapping[str, object]) -> dict[str, object]:
+    """Put keys of an account into the tables, and return those that changed."""
+    table = _table(_table(tables, "accounts"), name)
+    changed = {key: value for key, value in keys.items() if table.get(key) != value}
+    table.update(changed)
+    for key in [key for key, value in table.items() if value is None]:
+        del table[key]
+    return changed
+
+
+def rename_account(path: Path, old: str, new: str) -> None:
+    """Rename an account, also where hosts and other accounts name it.
+
+    Raises:
+        ConfigError: the file or the new name is invalid, there is no such account or already one of the new name, or
+            the file can't be written; it is unchanged.
+
+    """
+    with _locked(path) as target:
+        text = _read(path, target) or ""
+        known = parse(path, text)
+        if old not in known.accounts:
+            raise ConfigError(f"{path}: there is no account {printable(old)}")
+        if new in known.accounts:
+            raise ConfigError(f"{path}: there is an account {new} already")
+        tables = read_toml(path, text)
+        accounts = _table(tables, "accounts")
+        accounts[new] = accounts.pop(old)
+        naming: list[tuple[toml_text.Path, str]] = [(("hosts", rule.key), "account") for rule in known.hosts_of(old)]
+        for name, account in known.accounts.items():
+            if account.management_account == old:
+                naming.append((("accounts", new if name == old else name), "management_account"))
+        text = toml_text.rename(text, ("accounts", old), new)
+        for table, key in naming:
+            _table(_table(tables, table[0]), table[1])[key] = new
+            text = toml_text.put(text, table, {key: new})
+        check(path, tables)
+        _replace(path, target, text, tables)
 
 
 def remove_account(path: Path, name: str) -> bool:
@@ -153,7 +203,8 @@ def _read(path: Path, target: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{path} can't be read: {reason}") from error
 
 
 def _replace(path: Path, target: Path, text: str, tables: Mapping[str, object]) -> None:

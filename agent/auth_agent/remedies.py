@@ -54,11 +54,15 @@ def try_again(account: str) -> Remedy:
     return _run("try again", LOGIN, account)
 
 
-def log_in_for(managed: str, remedy: Remedy) -> Remedy:
-    """Return the remedy, with `--management-for MANAGED` if it is a login."""
-    if remedy.command[:2] != (_AUTH_AGENT, LOGIN):
+def log_in_with(account: str, options: Sequence[str], remedy: Remedy) -> Remedy:
+    """Return the remedy; if it is a login to the account, with the options of the one that failed.
+
+    Nothing of that one was kept. The options of the remedy itself come last, and win.
+    """
+    login = (_AUTH_AGENT, LOGIN, account)
+    if remedy.command[:3] != login or not all(map(_fits, options)):
         return remedy
-    return Remedy(remedy.text, *remedy.command, "--management-for", managed)
+    return Remedy(remedy.text, *login, *options, *remedy.command[3:])
 
 
 def try_the_import_again() -> Remedy:
@@ -114,10 +118,15 @@ def log_in_for_id_tokens(account: str, scope: str) -> Remedy:
 # ---- the configuration of an account
 
 
+def choose_default(account: str) -> Remedy:
+    """No account was named, and there is no default account; `account` is the first one."""
+    return _run("name one, or make one the default account", "account", "default", account)
+
+
 def correct_and_log_in(account: str, keys: Sequence[str]) -> Remedy:
     """The provider doesn't accept the client, or is another one than configured; one of `keys` is wrong."""
     options = _or([f"--{key.replace('_', '-')}" for key in keys])
-    return _run(f"correct its {_or(keys)}, in the configuration or by {options}, and log in", LOGIN, account)
+    return _run(f"correct its {_or(keys)} by {options}, and log in", LOGIN, account)
 
 
 def correct_and_reload(keys: Sequence[str]) -> Remedy:

@@ -34,14 +34,29 @@ def remove(text: str, table: Path) -> str:
     return text
 
 
+def rename(text: str, table: Path, name: str) -> str:
+    """Return the text with another name for that table, which stays where it is: the last part of its path."""
+    for statement in reversed([statement for statement in _statements(text) if statement.is_in(table)]):
+        # The first parts of a key's path are in the header above it.
+        at = len(table) - 1 - (len(statement.path) - len(statement.names))
+        if at >= 0:
+            begin, end = statement.names[at]
+            text = text[:begin] + _name(name) + text[end:]
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """A table's header, or a key with its value: offsets of its lines and of the value; `lead` precedes its name."""
+    """A table's header, or a key with its value: offsets of its lines, of the names in it and of the value.
+
+    `lead` precedes its name.
+    """
 
     path: Path
     start: int
     end: int
     lead: str
+    names: tuple[tuple[int, int], ...]
     value: tuple[int, int] | None = None
 
     def is_in(self, table: Path) -> bool:
@@ -109,6 +124,7 @@ def _name(key: str) -> str:
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _PIECE: Final = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 _DOTTED: Final = rf"{_PIECE}(?:[ \t]*\.[ \t]*{_PIECE})*"
+_PIECES: Final = re.compile(_PIECE)
 _HEADER: Final = re.compile(rf"([ \t]*)\[\[?[ \t]*({_DOTTED})[^\n]*\n?")
 _KEY: Final = re.compile(rf"([ \t]*)({_DOTTED})[ \t]*=[ \t]*")
 _OTHER_LINE: Final = re.compile(r"[^\n]*\n?")
@@ -127,17 +143,22 @@ def _statements(text: str) -> Iterator[_Statement]:
     while at < len(text):
         if header := _HEADER.match(text, at):
             table = tuple(_pieces(header[2]))
-            yield _Statement(table, at, header.end(), header[1])
+            yield _Statement(table, at, header.end(), header[1], _spans(header))
             at = header.end()
         elif key := _KEY.match(text, at):
-            pieces = list(re.finditer(_PIECE, key[2]))
+            names = _spans(key)
             value, end = _value(text, key.end())
-            lead = key[1] + key[2][: pieces[-1].start()]
-            yield _Statement((*table, *_pieces(key[2])), at, end, lead, (key.end(), value))
+            lead = text[at : names[-1][0]]
+            yield _Statement((*table, *_pieces(key[2])), at, end, lead, names, (key.end(), value))
             at = end
         else:
             line = _OTHER_LINE.match(text, at)
             at = len(text) if line is None else line.end()
+
+
+def _spans(statement: re.Match[str]) -> tuple[tuple[int, int], ...]:
+    """Return the offsets of the names in a header or a key."""
+    return tuple(piece.span() for piece in _PIECES.finditer(statement.string, *statement.span(2)))
 
 
 def _pieces(dotted: str) -> Iterator[str]:

@@ -28,6 +28,8 @@ def check_url(url: str) -> SplitResult:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise InvalidURLError(f"{printable(url)!r} is not a URL") from error
+    if "://" not in url:
+        raise InvalidURLError(f"{printable(url)!r} must begin with https://")
     visible = url.isascii() and url.isprintable() and " " not in url
     if not visible or not host or parts.username is not None:
         raise InvalidURLError(f"{printable(url)!r} is not a URL with a host and without a user name")

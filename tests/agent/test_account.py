@@ -1,10 +1,17 @@
-"""Commands that change accounts in the configuration."""
+"""Accounts in the configuration, as commands show and change them."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from auth_agent import config
+from auth_agent.cli.account_details import details_json, details_lines
+from auth_agent.cli.account_options import options_of
 from auth_agent.cli.commands import main
+from auth_agent.cli.terminal import Terminal
+from auth_agent_client import Record
 
 CONFIG = """
 [accounts.work]
@@ -33,3 +40,129 @@ def test_an_account_with_host_rules_is_neither_removed_nor_logged_out(
         "  first remove these host rules, or set another account there\n"
     )
     assert path.read_text("utf-8") == CONFIG
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration, and no agent."""
+    path = tmp_path / "config.toml"
+    path.write_text(CONFIG, "utf-8")
+    monkeypatch.setenv("AUTH_AGENT_CONFIG", str(path))
+    monkeypatch.setenv("AUTH_AGENT_SOCK", str(tmp_path / "agent.sock"))
+    return path
+
+
+HOME = ("--issuer", "https://home.example", "--client-id", "h")
+
+
+def test_a_second_account_is_added_without_taking_the_default_away(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["account", "add", "home", *HOME]) == 0
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        f"Added the account home to {path}",
+        "work stays the default account: it has default = true now",
+    ]
+    assert main(["account", "list", "--json"]) == 0
+    assert [one["default"] for one in json.loads(capsys.readouterr().out)] == [True, False]
+
+
+def test_another_account_is_made_the_default(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["account", "add", "home", *HOME])
+    assert main(["account", "default", "home"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "home is the default account"
+    assert main(["account", "default", "home"]) == 0
+    assert capsys.readouterr().err == "home is the default account already\n"
+    found = config.load(path)
+    assert (found.default, found.accounts["work"].default) == (found.accounts["home"], False)
+    assert main(["account", "default", "hom"]) == 1
+    assert "did you mean home?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("login",), ("account", "show")])
+def test_a_command_that_needs_a_default_lists_the_accounts_and_how_to_choose_one(
+    command: tuple[str, ...], path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text(f"{CONFIG}{CONFIG.partition('[hosts')[0].replace('work', 'home')}", "utf-8")
+    assert main([*command]) == 2
+    assert capsys.readouterr().err == (
+        "auth-agent: which account? there is no default among: work, home\n"
+        "  name one, or make one the default account: auth-agent account default work\n"
+    )
+
+
+def test_the_account_list_calls_the_only_account_the_default_in_json_too(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del path
+    assert main(["account", "list", "--json"]) == 0
+    assert [(one["name"], one["default"]) for one in json.loads(capsys.readouterr().out)] == [("work", True)]
+
+
+# ---- all of an account
+
+FULL = """
+[accounts.work]
+issuer = "https://acme.example/"
+client_id = "client"
+proxy = "http://anna:hunter2@proxy.example:3128"
+authorize = { prompt = "login" }
+redirect_ports = [0]
+
+[accounts.home]
+issuer = "https://acme.example/"
+client_id = "client"
+management_account = "work"
+
+[hosts."git.example.com"]
+account = "work"
+"""
+RECORD = Record(account="work", state="login_required", name="Alice \x1b[31mExample", subject="a|1")
+
+
+def test_all_keys_of_an_account_are_shown_with_what_refers_to_it() -> None:
+    found = config.parse(Path("/etc/config.toml"), FULL)
+    lines = details_lines(found.accounts["work"], found, RECORD, running=True)
+    assert lines == [
+        "work  /etc/config.toml",
+        "  issuer                      https://acme.example/",
+        "  client_id                   client",
+        "  default                     no",
+        "  audience                    not set",
+        "  scope                       openid profile email offline_access (default)",
+        "  redirect_ports              0",
+        "  authorize                   prompt=login",
+        "  grant                       authorization_code (default)",
+        "  token_endpoint_auth_method  not set",
+        "  management_account          not set",
+        "  management_audience         not set",
+        "  proxy                       http://proxy.example:3128",
+        "  session                     login required (Alice [31mExample)",
+        "  hosts                       git.example.com",
+        "  manages                     home",
+    ]
+    narrow = details_lines(found.accounts["work"], found, None, running=False, terminal=Terminal(40))
+    assert max(map(len, narrow)) <= 40
+
+
+def test_an_account_as_json_has_its_session_and_no_password() -> None:
+    found = config.parse(Path("/etc/config.toml"), FULL)
+    shown: dict[str, Any] = json.loads(json.dumps(details_json(found.accounts["work"], found, RECORD)))
+    assert shown["proxy"] == "http://proxy.example:3128"
+    assert (shown["hosts"], shown["management_account_of"]) == (["git.example.com"], ["home"])
+    assert (shown["state"], shown["session"]["subject"]) == ("login_required", "a|1")
+    assert details_json(found.accounts["home"], found, None)["session"] is None
+
+
+def test_the_options_of_keys_are_those_that_gave_them() -> None:
+    keys = {
+        "issuer": "https://acme.example/",
+        "audience": None,
+        "redirect_ports": (1, 2),
+        "authorize": {"prompt": "login", "hint": "a=b"},
+        "default": False,
+    }
+    assert options_of(keys) == (
+        *("--issuer", "https://acme.example/", "--audience", "", "--redirect-port", "1", "--redirect-port", "2"),
+        *("--authorize", "prompt=login", "--authorize", "hint=a=b", "--no-default"),
+    )

@@ -1,15 +1,16 @@
-"""Writing accounts to the configuration file: what is written, and what is refused."""
+"""Writing accounts to the configuration file: what is existing_file, and what is refused."""
 
 import errno
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from auth_agent import config
-from auth_agent.config_file import Written, put_account, remove_account, restore
+from auth_agent.config_file import Written, put_accounts, remove_account, rename_account, restore
 from auth_agent.errors import ConfigError
 
 WORK = '# mine\n\n[accounts.work]  # daily\nissuer = "https://acme.example/"\nclient_id = "c"\n'
@@ -29,13 +30,17 @@ def existing_file(path: Path) -> Path:
     return path
 
 
+def put_account(path: Path, name: str, keys: Mapping[str, object]) -> Written:
+    return put_accounts(path, {name: keys})
+
+
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_the_first_account_creates_a_file_and_directory_for_their_owner_only(path: Path) -> None:
     text = '[accounts.home]\nissuer = "https://home.example"\nclient_id = "h"\n'
-    assert put_account(path, "home", HOME) == Written(True, ("issuer", "client_id"), None, text)
+    assert put_account(path, "home", HOME) == Written(("home",), {"home": ("issuer", "client_id")}, None, None, text)
     assert path.read_text("utf-8") == text
     assert (mode_of(path), mode_of(path.parent)) == (0o600, 0o700)
     assert [file.name for file in path.parent.iterdir()] == ["config.toml"]
@@ -43,9 +48,9 @@ def test_the_first_account_creates_a_file_and_directory_for_their_owner_only(pat
 
 def test_a_new_account_is_appended(existing_file: Path) -> None:
     result = put_account(existing_file, "a.b", HOME)
-    assert (result.added, result.before) == (True, WORK)
+    assert (result.added, result.before) == (("a.b",), WORK)
     assert existing_file.read_text("utf-8") == (
-        f'{WORK}\n[accounts."a.b"]\nissuer = "https://home.example"\nclient_id = "h"\n'
+        f'{WORK}default = true\n\n[accounts."a.b"]\nissuer = "https://home.example"\nclient_id = "h"\n'
     )
     assert list(config.load(existing_file).accounts) == ["work", "a.b"]
 
@@ -54,8 +59,8 @@ def test_only_the_given_keys_of_an_account_change(existing_file: Path) -> None:
     result = put_account(
         existing_file, "work", {"audience": "https://api.example", "client_id": "d", "redirect_ports": (1, 0)}
     )
-    assert (result.added, result.changed) == (False, True)
-    assert result.keys == ("audience", "client_id", "redirect_ports")
+    assert (result.added, result.changed) == ((), True)
+    assert result.keys == {"work": ("audience", "client_id", "redirect_ports")}
     assert existing_file.read_text("utf-8") == (
         f"{WORK.replace(chr(34) + 'c' + chr(34), chr(34) + 'd' + chr(34))}"
         'audience = "https://api.example"\nredirect_ports = [1, 0]\n'
@@ -66,7 +71,7 @@ def test_only_the_given_keys_of_an_account_change(existing_file: Path) -> None:
 def test_an_unchanged_account_is_not_written_again(existing_file: Path) -> None:
     before = existing_file.stat()
     result = put_account(existing_file, "work", {"client_id": "c", "audience": None})
-    assert (result.added, result.changed) == (False, False)
+    assert (result.added, result.changed) == ((), False)
     assert existing_file.stat().st_ino == before.st_ino
 
 
@@ -77,11 +82,104 @@ def test_a_new_default_replaces_the_old_one(existing_file: Path) -> None:
     assert (loaded.default, loaded.accounts["work"].default) == (loaded.accounts["home"], False)
 
 
+# ---- the default account
+
+
+def test_the_first_account_becomes_the_default_when_a_second_one_is_added(existing_file: Path) -> None:
+    assert put_account(existing_file, "home", HOME).default == "work"
+    assert config.load(existing_file).accounts["work"].default
+    assert put_account(existing_file, "lab", HOME).default is None
+    assert [one.default for one in config.load(existing_file).accounts.values()] == [True, False, False]
+
+
+def test_a_second_account_that_is_the_default_itself_takes_it(existing_file: Path) -> None:
+    assert put_account(existing_file, "home", {**HOME, "default": True}).default is None
+    assert config.load(existing_file).default == config.load(existing_file).accounts["home"]
+
+
+def test_an_account_that_only_serves_another_one_leaves_the_file_s_default_unwritten(existing_file: Path) -> None:
+    done = put_accounts(existing_file, {"users": HOME, "work": {"management_account": "users"}})
+    assert (done.added, done.default) == (("users",), None)
+    assert done.keys == {"users": ("issuer", "client_id"), "work": ("management_account",)}
+    found = config.load(existing_file)
+    assert (found.default, found.accounts["work"].default) == (found.accounts["work"], False)
+
+
+def test_an_account_that_comes_to_serve_a_new_one_stays_the_default(existing_file: Path) -> None:
+    assert put_account(existing_file, "home", {**HOME, "management_account": "work"}).default == "work"
+    assert config.load(existing_file).default == config.load(existing_file).accounts["work"]
+
+
+def test_a_default_that_is_taken_back_is_not_written_again(existing_file: Path) -> None:
+    put_account(existing_file, "home", HOME)
+    assert put_account(existing_file, "work", {"default": False}).default is None
+    assert config.load(existing_file).default is None
+
+
+def test_what_was_written_for_the_default_is_taken_back_with_the_rest(existing_file: Path) -> None:
+    assert restore(existing_file, put_account(existing_file, "home", HOME))
+    assert existing_file.read_text("utf-8") == WORK
+
+
+# ---- another name
+
+NAMED = """
+[accounts."work.users"]  # Auth0's
+issuer = "https://acme.example/"
+client_id = "u"
+management_account = 'work'
+
+[accounts.work.authorize]
+prompt = "login"  # work
+
+[hosts."git.example.com"]
+account = "work"  # where I work
+"""
+
+
+def test_a_renamed_account_is_renamed_wherever_it_is_named(existing_file: Path) -> None:
+    existing_file.write_text(WORK + NAMED, "utf-8")
+    rename_account(existing_file, "work", "acme.eu")
+    assert existing_file.read_text("utf-8") == (
+        (WORK + NAMED)
+        .replace("[accounts.work]", '[accounts."acme.eu"]')
+        .replace("[accounts.work.authorize]", '[accounts."acme.eu".authorize]')
+        .replace("'work'", '"acme.eu"')
+        .replace('account = "work"  #', 'account = "acme.eu"  #')
+    )
+    found = config.load(existing_file)
+    assert list(found.accounts) == ["acme.eu", "work.users"]
+    assert found.accounts["work.users"].management_account == found.hosts[0].account == "acme.eu"
+    rename_account(existing_file, "acme.eu", "work")
+    assert existing_file.read_text("utf-8") == (WORK + NAMED).replace("'work'", '"work"')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("wrok", "acme", "there is no account wrok"),
+        ("work", "home", "there is an account home already"),
+        ("work", "work", "there is an account work already"),
+        ("work", "a b", "'a b' can't be an account's name"),
+        ("deep", "acme", "in an editor"),
+    ],
+)
+def test_an_account_that_can_not_be_renamed_stays_as_it_is(existing_file: Path, old: str, new: str, said: str) -> None:
+    inline = '[accounts]\ndeep = { issuer = "https://acme.example/", client_id = "c" }\n'
+    text = f"{inline}{WORK}{WORK.replace('work', 'home')}".replace("# mine\n", "")
+    if old == "deep":
+        text = 'accounts = { deep = { issuer = "https://acme.example/", client_id = "c" } }\n'
+    existing_file.write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        rename_account(existing_file, old, new)
+    assert existing_file.read_text("utf-8") == text
+
+
 @pytest.mark.parametrize(
     ("name", "keys", "mistake"),
     [
-        ("home", {"issuer": "https://home.example"}, "accounts.home: client_id "),
-        ("home", {**HOME, "issuer": "home.example"}, "accounts.home.issuer: 'home.example' "),
+        ("home", {"issuer": "https://home.example"}, "accounts.home: client_id is missing"),
+        ("home", {**HOME, "issuer": "home.example"}, "accounts.home.issuer: 'home.example' must begin with https://"),
         ("home", {**HOME, "client_secret": "hunter2"}, "accounts.home.client_secret:"),
         ("home", {**HOME, "scope": b"x"}, "accounts.home.scope:"),
         ("work", {"client_id": None}, "accounts.work: client_id "),
@@ -132,7 +230,7 @@ def test_the_line_ends_of_the_file_are_kept(existing_file: Path) -> None:
     put_account(existing_file, "home", HOME)
     assert b"\n" not in existing_file.read_bytes().replace(b"\r\n", b"")
     assert remove_account(existing_file, "home")
-    assert existing_file.read_bytes() == WORK.replace("\n", "\r\n").encode()
+    assert existing_file.read_bytes() == f"{WORK}default = true\n".replace("\n", "\r\n").encode()
 
 
 def test_a_symbolic_link_is_followed_and_kept(existing_file: Path, tmp_path: Path) -> None:
@@ -174,7 +272,7 @@ def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
 def test_removing_an_account_keeps_the_others(existing_file: Path) -> None:
     put_account(existing_file, "home", HOME)
     assert remove_account(existing_file, "home")
-    assert existing_file.read_text("utf-8") == WORK
+    assert existing_file.read_text("utf-8") == f"{WORK}default = true\n"
     assert not remove_account(existing_file, "home")
     assert remove_account(existing_file, "work")
     assert existing_file.read_text("utf-8") == "# mine\n"

@@ -86,7 +86,7 @@ def test_the_help_has_clicks_layout(capsys: pytest.CaptureFixture[str]) -> None:
         "  --from PLACE   Where from.\n"
         "  --for SECONDS  For how long.\n"
         "  --twice        Look again.\n"
-        "  --help         Show this message and exit.\n"
+        "  -h, --help     Show this message and exit.\n"
     )
 
 

@@ -41,6 +41,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "http_proxy": remedies.http_proxy,
     "unset_variable": lambda: remedies.unset_variable("PYTHONPATH"),
     "check_what_the_api_expects": remedies.check_what_the_api_expects,
+    "choose_default": lambda: remedies.choose_default("work"),
     "close_directory": lambda: remedies.close_directory("/run/user/1000/my agent"),
     "correct_and_log_in": lambda: remedies.correct_and_log_in("work", ["issuer", "client_id"]),
     "correct_and_reload": lambda: remedies.correct_and_reload(["issuer"]),
@@ -54,7 +55,9 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "log_in_at_the_source": remedies.log_in_at_the_source,
     "log_in_for_id_tokens": lambda: remedies.log_in_for_id_tokens("work", "email"),
     "log_in_before_end": lambda: remedies.log_in_before_end("work"),
-    "log_in_for": lambda: remedies.log_in_for("work", remedies.try_again("work.users")),
+    "log_in_with": lambda: remedies.log_in_with(
+        "work", ("--issuer", ISSUER, "--authorize", "prompt=login"), remedies.give_secret("login", "work")
+    ),
     "log_out": lambda: remedies.log_out("work"),
     "log_out_and_remove": lambda: remedies.log_out_and_remove("work"),
     "show_metadata": lambda: remedies.show_metadata("work"),
@@ -190,11 +193,17 @@ def test_a_login_with_additional_scopes_keeps_those_of_the_account() -> None:
     assert remedies.log_in_for_id_tokens("work", "x" * 1000).command == ()
 
 
-def test_a_remedy_of_a_management_login_has_the_managed_account() -> None:
-    remedy = remedies.log_in_for("work", remedies.try_again("work.users"))
-    assert remedy.command == ("auth-agent", "login", "work.users", "--management-for", "work")
-    for other in (remedies.restart(), remedies.another_socket()):
-        assert remedies.log_in_for("work", other) == other
+def test_a_remedy_of_a_login_that_failed_has_its_options() -> None:
+    options = ("--issuer", ISSUER, "--management-for", "work")
+    again = remedies.log_in_with("users", options, remedies.give_secret("login", "users"))
+    assert again.command == ("auth-agent", "login", "users", *options, "--client-secret")
+    for other in (remedies.restart(), remedies.another_socket(), remedies.begin(), remedies.log_in("work")):
+        assert remedies.log_in_with("users", options, other) == other
+
+
+def test_an_option_that_can_not_be_copied_leaves_the_remedy_as_it_is() -> None:
+    again = remedies.try_again("work")
+    assert remedies.log_in_with("work", ("--scope", "x" * 1000), again) == again
 
 
 def calls(path: Path, name: str) -> int:

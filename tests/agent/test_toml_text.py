@@ -129,3 +129,36 @@ def test_a_name_that_is_not_a_bare_key_is_quoted() -> None:
     text = toml_text.put("", ("accounts", "a.b"), {"issuer": "x"})
     assert text == '[accounts."a.b"]\nissuer = "x"\n'
     assert toml_text.put(text, ("accounts", "a.b"), {"issuer": "y"}) == '[accounts."a.b"]\nissuer = "y"\n'
+
+
+# ---- another name
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("[accounts.work] # mine\na = 1\n", "[accounts.new] # mine\na = 1\n"),
+        ("[ accounts . 'work' . more ]\na = 1\n", "[ accounts . new . more ]\na = 1\n"),
+        ("[accounts]\n  work.a = 1\n  work . b.c = 2\n", "[accounts]\n  new.a = 1\n  new . b.c = 2\n"),
+        ("accounts.work.a = 'work'\r\n", "accounts.new.a = 'work'\r\n"),
+        ("[accounts]\nwork = { a = 1 }\n", "[accounts]\nnew = { a = 1 }\n"),
+        ("[work]\na = 1\n[accounts.works]\nwork = 1\n", "[work]\na = 1\n[accounts.works]\nwork = 1\n"),
+        ("[x]\naccounts.work = 1 # [accounts.work]\n", "[x]\naccounts.work = 1 # [accounts.work]\n"),
+    ],
+)
+def test_a_renamed_table_stays_where_it_is(before: str, after: str) -> None:
+    assert toml_text.rename(before, WORK, "new") == after
+
+
+@given(
+    st.permutations(OTHERS), st.integers(0, len(OTHERS)), st.sampled_from(OWN), st.sampled_from(["new", "a.b", 'c"d'])
+)
+def test_a_table_that_is_renamed_and_back_leaves_not_a_trace(
+    others: list[str], count: int, own: str, name: str
+) -> None:
+    text = "".join(["[first]\n", *others[:count], own, "[next]\n", *others[count:]])
+    renamed = toml_text.rename(text, WORK, name)
+    expected = tomllib.loads(text)
+    expected["accounts"][name] = expected["accounts"].pop("work")
+    assert tomllib.loads(renamed) == expected
+    assert toml_text.rename(renamed, ("accounts", name), "work") == text

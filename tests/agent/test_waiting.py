@@ -64,7 +64,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Generator[int, None, None]:
 @pytest.mark.parametrize("seconds_left", [900, -5])
 def test_waiting_returns_the_record(seconds_left: float) -> None:
     with begin_login({"account": "work"}, seconds_left=seconds_left) as login:
-        assert waiting.wait(login) == {"account": "work"}
+        assert waiting.wait(login, "id.example") == {"account": "work"}
 
 
 @pytest.mark.parametrize(("seconds_left", "least"), [(900, 900), (600, 600), (-5, 60)])
@@ -79,7 +79,7 @@ def test_an_agent_that_hangs_is_a_timeout() -> None:
         login.deadline = time.monotonic() - 1.0
         try:
             with pytest.raises(Timeout):
-                waiting.wait(login)
+                waiting.wait(login, "id.example")
         finally:
             ended.set()
 
@@ -89,7 +89,7 @@ def test_a_failed_login_raises_its_error() -> None:
         begin_login(LoginRequired("nobody logged in", reason="expired"), seconds_left=10) as login,
         pytest.raises(LoginRequired, match=r"^nobody logged in$"),
     ):
-        waiting.wait(login)
+        waiting.wait(login, "id.example")
 
 
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,14 +106,14 @@ def test_ctrl_c_cancels_the_login_at_the_agent(monkeypatch: pytest.MonkeyPatch) 
     with begin_login(Denied("the login was cancelled"), calls=calls) as login:
         press_ctrl_c(monkeypatch)
         with pytest.raises(KeyboardInterrupt):
-            waiting.wait(login)
+            waiting.wait(login, "id.example")
     assert calls == ["login_cancel id"]
 
 
 def test_ctrl_c_after_the_end_returns_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     with begin_login({"account": "work"}, error=InvalidRequest("there is no such login")) as login:
         press_ctrl_c(monkeypatch)
-        assert waiting.wait(login) == {"account": "work"}
+        assert waiting.wait(login, "id.example") == {"account": "work"}
 
 
 @pytest.mark.parametrize(
@@ -162,3 +162,24 @@ def test_a_wrong_redirect_url_is_reported_and_not_shown(capsys: pytest.CaptureFi
     output = capsys.readouterr().err
     assert "This is not the URL" in output
     assert "hush" not in output
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        (None, ""),
+        (
+            "https://id.example/authorize?client_id=c&redirect_uri=http%3A%2F%2F127.0.0.1%3A48631%2Fcallback",
+            (
+                "If the page of id.example shows an error: the client ID may be wrong, "
+                "or the client may not allow the callback URL http://127.0.0.1:48631/callback."
+            ),
+        ),
+        (
+            "https://id.example/authorize?request_uri=urn:x",
+            "If the page of id.example shows an error: the client ID may be wrong.",
+        ),
+    ],
+)
+def test_what_may_be_wrong_where_only_the_provider_s_page_says_so(url: str | None, hint: str) -> None:
+    assert waiting.error_hint(url, "id.example") == hint

@@ -54,7 +54,7 @@ def test_bash_completes_commands_accounts_options_and_their_values(agent: AgentP
     assert run(agent, shell("bash"), "--norc", "-c", script) == [
         "complete -F _auth_agent auth-agent",
         "login logout",
-        "add list remove",
+        "add default list remove rename show",
         "work",
         "device",
         "device",

@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -60,6 +62,14 @@ def new_account(provider: OpenIDProvider, client_id: str = "native-app") -> tupl
     return ("--issuer", provider.issuer, "--client-id", client_id, "--redirect-port", "0")
 
 
+def log_in_at_terminal(agent: AgentProcess, provider: OpenIDProvider, *arguments: str) -> str:
+    """Log in by the command, and return what it printed."""
+    with at_terminal(agent, "login", *arguments) as terminal:
+        provider.enter(terminal.until(ADDRESS)[0])
+        assert terminal.end() == 0, terminal.shown
+        return terminal.shown
+
+
 # ---- from nothing
 
 
@@ -111,11 +121,9 @@ def test_a_new_account_that_is_wrong_is_corrected_by_another_login(
     output = " ".join(done.stderr.split())
     assert done.returncode == 1
     assert f"says that its issuer is '{provider.issuer}'" in output
-    assert "correct its issuer, in the configuration or by --issuer, and log in: auth-agent login new" in output
+    assert "correct its issuer by --issuer, and log in: auth-agent login new" in output
     assert "try again" not in output
-    with at_terminal(agent, "login", "new", "--issuer", provider.issuer) as terminal:
-        provider.enter(terminal.until(ADDRESS)[0])
-        assert terminal.end() == 0
+    log_in_at_terminal(agent, provider, "new", *new_account(provider))
 
 
 # ---- in a browser
@@ -311,6 +319,22 @@ def test_an_account_that_was_changed_for_a_login_that_failed_is_as_before(
     assert "openid email offline_access" in agent.config.read_text()
 
 
+def test_a_prompt_that_is_cancelled_leaves_no_account(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    before = agent.config.read_text()
+    secret = ("--token-endpoint-auth-method", "client_secret_post")
+    with at_terminal(agent, "login", "new", *new_account(provider, "post-app"), *secret) as terminal:
+        terminal.until("Client secret")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "Removed the account new" in terminal.shown
+    assert agent.config.read_text() == before
+    with at_terminal(agent, "import", "work") as terminal:
+        terminal.until("Refresh token")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "Cancelled; nothing has changed." in terminal.shown
+
+
 def test_an_account_with_a_session_keeps_its_client(agent: AgentProcess, provider: OpenIDProvider) -> None:
     with at_terminal(agent, "login") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
@@ -328,7 +352,9 @@ def test_an_account_with_a_session_keeps_its_client(agent: AgentProcess, provide
         (("login", "wrk"), 1, "did you mean work?"),
         (("login", "new"), 1, "auth-agent login --help"),
         (("login", "new", "--client-id", "x"), 2, "--issuer"),
-        (("login", "new", "--issuer", "http://evil.example", "--client-id", "x"), 1, "https://"),
+        (("login", "new", "--issuer", "http://evil.example", "--client-id", "x"), 2, "must begin with https://"),
+        (("login", "new", "--issuer", "acme.eu.auth0.com", "--client-id", "x"), 2, "must begin with https://"),
+        (("login", "--device"), 2, "No such option '--device'. Use: --flow device"),
         (("login", "--issuer", "https://id.example", "--client-id", "x"), 2, "Name the account"),
         (("login", "work", "--flow", "fax"), 2, "--flow"),
         (("login", "work", "--authorize", "prompt"), 2, "NAME=VALUE"),
@@ -383,11 +409,9 @@ def test_a_login_for_another_account_that_comes_to_nothing_leaves_that_as_before
         terminal.type("\x03")
         assert terminal.end() == 130
         assert "Restored work in" in terminal.shown
-        again = "log in: auth-agent login users --management-for work"
-        assert (again in " ".join(terminal.shown.split())) == is_new
-    after = agent.config.read_text()
-    assert "management_account" not in after
-    assert after.startswith(before.rstrip()) if is_new else after == before
+        again = f"auth-agent login users {shlex.join(keys)} --management-for work"
+        assert again in " ".join(terminal.shown.split())
+    assert agent.config.read_text() == before
     assert agent.run("reload").stderr == "no account changed\n"
 
 
@@ -398,7 +422,81 @@ def test_keys_that_were_changed_meanwhile_are_not_taken_back(agent: AgentProcess
         terminal.type("\x03")
         assert terminal.end() == 130
         assert "has changed meanwhile" in terminal.shown
+    assert list(tomllib.loads(agent.config.read_text())["accounts"]) == ["work"]
     assert agent.config.read_text().endswith("# theirs\n")
+
+
+# ---- the default account
+
+
+def test_a_second_account_does_not_take_the_default_away(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    log_in_at_terminal(agent, provider)
+    shown = log_in_at_terminal(agent, provider, "home", *new_account(provider))
+    assert "work stays the default account" in shown
+    token = agent.run("token", "--json")
+    assert json.loads(token.stdout)["account"] == "work"
+    assert agent.run("account", "default", "home").returncode == 0
+    assert json.loads(agent.run("token", "--json").stdout)["account"] == "home"
+    gone = agent.run("account", "remove", "home", "--logout")
+    assert gone.stderr.endswith("work is the default account now\n")
+    assert json.loads(agent.run("token", "--json").stdout)["account"] == "work"
+
+
+def test_an_account_of_a_login_that_failed_is_neither_kept_nor_counted(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    log_in_at_terminal(agent, provider)
+    before = agent.config.read_text()
+    done = agent.run("login", "bad", "--issuer", f"{provider.issuer}/realms/x", "--client-id", "nope")
+    assert done.returncode == 1
+    assert "Removed the account bad from" in done.stderr
+    assert agent.config.read_text() == before
+    assert agent.run("token").returncode == 0
+    assert [one["account"] for one in json.loads(agent.run("status", "--json").stdout)["accounts"]] == ["work"]
+
+
+def test_the_first_account_is_not_that_of_a_login_that_failed(alone: AgentProcess, provider: OpenIDProvider) -> None:
+    wrong = ("--issuer", f"{provider.issuer}/realms/x", "--client-id", "nope")
+    with at_terminal(alone, "login", "bad", *wrong) as terminal:
+        assert terminal.end() == 1
+    log_in_at_terminal(alone, provider, "work", *new_account(provider))
+    assert list(tomllib.loads(alone.config.read_text())["accounts"]) == ["work"]
+    assert alone.run("token").returncode == 0
+
+
+def test_an_account_for_another_one_s_user_does_not_count(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    log_in_at_terminal(agent, provider)
+    shown = log_in_at_terminal(agent, provider, "work.users", *new_account(provider), "--management-for", "work")
+    assert "default" not in shown
+    assert json.loads(agent.run("token", "--json").stdout)["account"] == "work"
+
+
+def test_an_account_that_has_a_session_stays_though_another_login_to_it_is_cancelled(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    with at_terminal(agent, "login", "home", *new_account(provider)) as first:
+        first.until(ADDRESS)
+        log_in_at_terminal(agent, provider, "home")
+        assert first.end() == 6
+    assert agent.run("token", "home").returncode == 0
+    assert agent.run("login", "bad", "--issuer", provider.issuer, "--client-id", "nope", "--flow", "device").returncode
+    assert list(tomllib.loads(agent.config.read_text())["accounts"]) == ["work", "home"]
+
+
+def test_an_account_is_shown_and_renamed(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    agent.config.write_text(f'# mine\n{agent.config.read_text()}\n[hosts."a.example"]\naccount = "work"  # here\n')
+    shown = json.loads(agent.run("account", "show", "--json").stdout)
+    assert (shown["name"], shown["default"], shown["hosts"], shown["state"]) == (
+        "work", True, ["a.example"], "logged_out",
+    )  # fmt: skip
+    assert agent.run("account", "rename", "work", "acme").returncode == 0
+    assert 'account = "acme"  # here' in agent.config.read_text()
+    log_in_at_terminal(agent, provider, "acme")
+    assert json.loads(agent.run("account", "show", "acme", "--json").stdout)["session"]["state"] == "ready"
+    refused = agent.run("account", "rename", "acme", "work")
+    assert refused.returncode == 1
+    assert "auth-agent logout acme" in refused.stderr
+    assert agent.run("account", "rename", "acm", "work").returncode == 1
 
 
 # ---- auth-agent account
@@ -408,7 +506,8 @@ def test_accounts_are_listed_added_and_removed(agent: AgentProcess, provider: Op
     assert agent.run("account", "add", "lab", *new_account(provider)).returncode == 0
     table = agent.run("account", "list").stdout
     assert [line.split()[:4] for line in table.splitlines()[1:]] == [
-        [name, "logged", "out", provider.issuer] for name in ("work", "lab")
+        ["work", "(default)", "logged", "out"],
+        ["lab", "logged", "out", provider.issuer],
     ]
     with at_terminal(agent, "login", "lab") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])

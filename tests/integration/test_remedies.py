@@ -300,12 +300,25 @@ def test_try_again_to_log_in_to_a_new_management_account(agent: AgentProcess, pr
     shown_remedies = fail_to_log_in(
         agent, *new, "--management-for", "work", by=lambda url: httpx.get(provider.cancel(url))
     )
-    log_in_by(agent, provider, command_of(remedies.log_in_for("work", remedies.try_again("users")), shown_remedies))
+    assert "users" not in agent.config.read_text()
+    again = remedies.log_in_with("users", (*new[1:], "--management-for", "work"), remedies.try_again("users"))
+    log_in_by(agent, provider, command_of(again, shown_remedies))
     serves(agent, provider, "users")
     assert 'management_account = "users"' in agent.config.read_text()
 
 
 # ---- the configuration of an account
+
+
+def test_choose_the_default_account(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+    log_in(client, provider)
+    both = {name: account(provider, redirect_ports=[0]) for name in ("work", "home")}
+    agent.configure(both)
+    client.reload()
+    shown_remedies = remedies_of_failing(agent, "token")
+    assert shown_remedies == list(of_error(client.token))
+    run(agent, command_of(remedies.choose_default("work"), shown_remedies))
+    assert client.token().account == "work"
 
 
 def test_correct_the_account_and_log_in(agent: AgentProcess, provider: OpenIDProvider) -> None:
@@ -319,11 +332,11 @@ def test_correct_the_account_and_log_in(agent: AgentProcess, provider: OpenIDPro
 
 def test_correct_a_new_account_by_an_option(agent: AgentProcess, provider: OpenIDProvider) -> None:
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
-    shown_remedies = remedies_of_failing(
-        agent, "login", "new", "--issuer", wrong, "--client-id", "native-app", "--redirect-port", "0"
-    )
+    new = ("--issuer", wrong, "--client-id", "native-app", "--redirect-port", "0")
+    shown_remedies = remedies_of_failing(agent, "login", "new", *new)
     assert len(shown_remedies) == 1
-    command = command_of(remedies.correct_and_log_in("new", ["issuer"]), shown_remedies)
+    correct = remedies.log_in_with("new", new, remedies.correct_and_log_in("new", ["issuer"]))
+    command = command_of(correct, shown_remedies)
     log_in_by(agent, provider, [*command, "--issuer", provider.issuer])
     serves(agent, provider, "new")
 

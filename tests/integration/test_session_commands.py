@@ -178,8 +178,8 @@ def test_a_user_is_printed_whole_or_by_fields(managed: AgentProcess, provider: O
     lines = managed.run("user", "--field", "email").stdout
     assert lines == "email  auth0.alice@example.invalid\n"
     done = managed.run("user", "--field", "nothing")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "none of these fields" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "none of these fields of the user: nothing" in done.stderr
 
 
 def test_without_a_login_for_the_api_the_remedy_s_command_works(agent: AgentProcess, provider: OpenIDProvider) -> None:

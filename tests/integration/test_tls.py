@@ -50,6 +50,17 @@ def test_an_authority_that_nobody_named_is_not_trusted(provider: OpenIDProvider)
     assert provider.requests() == []
 
 
+def test_a_port_without_tls_is_called_that(start_provider: Callable[..., OpenIDProvider]) -> None:
+    plain = start_provider()
+    wrong = account(plain, issuer=plain.issuer.replace("http:", "https:"), redirect_ports=[0])
+    with (
+        AgentProcess({"work": wrong}) as agent,
+        agent.client() as client,
+        pytest.raises(Unavailable, match=r"it does not use TLS at this port: is its URL http://\?"),
+    ):
+        client.login("work")
+
+
 @pytest.mark.parametrize("what", ["nothing", "a directory", "no certificate"])
 def test_an_ssl_cert_file_that_is_not_a_file_is_an_error(what: str, tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"

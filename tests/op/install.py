@@ -20,10 +20,22 @@ CONSTRAINTS = HERE.parents[1] / "constraints.txt"
 LOCK = HERE / "package-lock.json"
 MARKER = HERE / "node_modules" / ".installed"
 OLDEST_NODE = 20
+# Where Debian's and Fedora's families keep the certificates that the machine trusts.
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 
 class NodeMissingError(RuntimeError):
     """There is no Node.js to run the provider with."""
+
+
+class InstallationError(RuntimeError):
+    """npm has failed."""
+
+    def __init__(self, returncode: int) -> None:
+        super().__init__(
+            f"npm could not install the test provider: exit code {returncode}, its messages are above. In a company's "
+            "network, set npm_config_registry, npm_config_proxy, and npm_config_cafile or NODE_EXTRA_CA_CERTS."
+        )
 
 
 def node_command() -> list[str]:
@@ -46,7 +58,7 @@ def install() -> bool:
         _install_wheel()
     if is_installed():
         return False
-    _run_npm_ci(_npm_command())
+    _run_npm_ci(npm_command())
     MARKER.write_text(_lock_hash(), encoding="ascii")
     return True
 
@@ -91,7 +103,7 @@ def _install_wheel() -> None:
     importlib.invalidate_caches()
 
 
-def _npm_command() -> list[str]:
+def npm_command() -> list[str]:
     npm = shutil.which("npm")
     if npm and _machine_node():
         return [npm]
@@ -111,9 +123,19 @@ def _run_npm_ci(npm: list[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch, "npmrc")
         config.touch()
-        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"]
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier", "--fetch-retries=1"]
         private = [f"--cache={Path(scratch, 'cache')}", f"--userconfig={config}"]
-        subprocess.run([*npm, "ci", *options, *private], cwd=HERE, check=True)
+        try:
+            subprocess.run([*npm, "ci", *options, *private], cwd=HERE, env=environment(), check=True)
+        except subprocess.CalledProcessError as error:
+            raise InstallationError(error.returncode) from error
+
+
+def environment() -> dict[str, str]:
+    """The environment of npm, which trusts what this machine trusts, such as a company's certificate authority."""
+    named = os.environ.get("SSL_CERT_FILE")
+    bundle = next((file for file in (named, *BUNDLES) if file and Path(file).is_file()), None)
+    return {**({"NODE_EXTRA_CA_CERTS": bundle} if bundle else {}), **os.environ}
 
 
 def _shown(path: Path) -> str:
@@ -125,7 +147,10 @@ def _shown(path: Path) -> str:
 
 def main() -> None:
     """Install, and tell what was done."""
-    done = "installed" if install() else "up to date"
+    try:
+        done = "installed" if install() else "up to date"
+    except InstallationError as error:
+        sys.exit(str(error))
     sys.stdout.write(f"{_shown(HERE / 'node_modules')}: {done}\n")
 
 

@@ -4,31 +4,35 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from contextlib import suppress
 
 import click
 
 from auth_agent import remedies
-from auth_agent.cli.account_options import account_options, unknown_account, write_account
+from auth_agent.cli.account_details import account_json, details_json, details_lines
+from auth_agent.cli.account_options import account_options, unknown_account, write_accounts
 from auth_agent.cli.command_error import CommandError
+from auth_agent.cli.command_group import CommandGroup
 from auth_agent.cli.exits import print_error
+from auth_agent.cli.json_text import json_text
+from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.running import record_of
-from auth_agent.cli.screen import print_message, print_remedies, shown_path
-from auth_agent.config import Account, config_path, load
-from auth_agent.config_file import remove_account
+from auth_agent.cli.screen import print_lines, print_message, print_remedies, shown_path
+from auth_agent.cli.terminal import terminal_of
+from auth_agent.config import Account, Config, config_path, load
+from auth_agent.config_file import put_accounts, remove_account, rename_account
 from auth_agent.printable import printable
-from auth_agent_client import Agent, Logout
-from auth_agent_client.errors import AgentError, AgentNotRunning
+from auth_agent_client import Agent, Logout, Record
+from auth_agent_client.errors import AgentError, AgentNotRunning, InvalidRequest
 from auth_agent_client.messages import LOGGED_OUT
 
 # A shorter prefix would not distinguish one client id from another.
 _LEAST_SHOWN = 12
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def account() -> None:
-    """Show, add and remove accounts."""
+    """Show, add, rename and remove accounts, and choose the default one."""
 
 
 @account.command(name="list")
@@ -41,12 +45,45 @@ def list_accounts(*, as_json: bool) -> None:
     config = load(config_path())
     states = _states()
     if as_json:
-        click.echo(json.dumps([_as_json(one, states) for one in config.accounts.values()], indent=2))
+        listed = [account_json(one, config, (states or {}).get(name)) for name, one in config.accounts.items()]
+        click.echo(json.dumps(listed, indent=2))
     elif config.accounts:
         _print_table([_row(one, states, is_default=one is config.default) for one in config.accounts.values()], states)
     else:
         print_message(f"There is no account in {shown_path(config.path)} yet; to add one and log in:")
         print_message("  auth-agent login NAME --issuer https://acme.eu.auth0.com/ --client-id ID")
+
+
+@account.command()
+@click.argument("name", metavar="[ACCOUNT]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def show(name: str | None, *, as_json: bool) -> None:
+    """Show all keys of an account, its session, and the hosts and accounts that refer to it.
+
+    Example: auth-agent account show work
+    """
+    config = load(config_path())
+    shown = _chosen(config, name)
+    record, running = _record(shown.name)
+    terminal = terminal_of(sys.stdout)
+    if as_json:
+        click.echo(json_text(details_json(shown, config, record), terminal))
+    else:
+        print_lines(details_lines(shown, config, record, running=running, terminal=terminal), terminal)
+
+
+@account.command()
+@click.argument("name", metavar="ACCOUNT")
+def default(name: str) -> None:
+    """Choose the account that commands and programs use if they name none.
+
+    Example: auth-agent account default work
+    """
+    config = load(config_path())
+    _chosen(config, name)
+    written = put_accounts(config.path, {name: {"default": True}})
+    _reload()
+    print_message(f"{name} is the default account{'' if written.changed else ' already'}")
 
 
 @account.command()
@@ -60,12 +97,8 @@ def add(name: str, *, keys: Mapping[str, object]) -> None:
     config = load(config_path())
     if name in config.accounts:
         raise CommandError(f"the account {name} exists already", remedies.change_account())
-    write_account(config, name, keys)
-    try:
-        with Agent() as agent:
-            agent.reload()
-    except AgentNotRunning:
-        pass  # the agent reads the configuration when it starts
+    write_accounts(config, {name: keys})
+    _reload()
     print_remedies([remedies.log_in(name)])
 
 
@@ -83,20 +116,78 @@ def remove(name: str, *, logout: bool) -> None:
     if config.hosts_of(name):
         hosts = printable(", ".join(f'[hosts."{rule.key}"]' for rule in config.hosts_of(name)), 1000)
         raise CommandError(f"{name} is still named in {shown_path(config.path)} by {hosts}", remedies.take_from_hosts())
-    with Agent() as agent:
-        try:
-            record = record_of(agent, name)
-        except AgentNotRunning as error:
-            raise AgentNotRunning(
-                f"only the agent knows whether {name} is logged in: {error.message}", remedy=error.remedy
-            ) from error
-        if record is not None and record.state != LOGGED_OUT:
+    with PatientAgent() as agent:
+        if _has_session(agent, name):
             if not logout:
                 raise CommandError(f"{name} has a session", remedies.log_out_and_remove(name))
             print_message(f"Logged out of {name}{_not_revoked(agent.logout(name))}")
         remove_account(config.path, name)
         agent.reload()
     print_message(f"Removed the account {name} from {shown_path(config.path)}")
+    _say_default(config, load(config.path))
+
+
+@account.command()
+@click.argument("old", metavar="ACCOUNT")
+@click.argument("new", metavar="NAME")
+def rename(old: str, new: str) -> None:
+    """Rename an account, also where hosts and other accounts name it.
+
+    It must be logged out: a session belongs to the account's name.
+
+    Example: auth-agent account rename work acme
+    """
+    config = load(config_path())
+    _chosen(config, old)
+    if new in config.accounts:
+        raise CommandError(f"the account {new} exists already", remedies.another_name())
+    with PatientAgent() as agent:
+        if _has_session(agent, old):
+            raise CommandError(f"{old} has a session, which belongs to its name", remedies.log_out(old))
+        rename_account(config.path, old, new)
+        agent.reload()
+    print_message(f"Renamed the account {old} to {new} in {shown_path(config.path)}")
+
+
+def _chosen(config: Config, name: str | None) -> Account:
+    """Return the account of that name, or the default account."""
+    if name is not None and name not in config.accounts:
+        raise unknown_account(config, name)
+    if name is not None:
+        return config.accounts[name]
+    if not config.accounts:
+        raise CommandError(f"there is no account in {shown_path(config.path)} yet", remedies.begin())
+    if config.default is None:
+        raise InvalidRequest(config.which_account, remedy=(remedies.choose_default(config.first),))
+    return config.default
+
+
+def _reload() -> None:
+    """Make the agent read the configuration, if one runs; another one reads it when it starts."""
+    with suppress(AgentNotRunning), Agent() as agent:
+        agent.reload()
+
+
+def _has_session(agent: Agent, name: str) -> bool:
+    """Return whether the account has a session, or may have one that can't be read now."""
+    try:
+        record = record_of(agent, name)
+    except AgentNotRunning as error:
+        raise AgentNotRunning(
+            f"only the agent knows whether {name} is logged in: {error.message}", remedy=error.remedy
+        ) from error
+    return record is not None and record.state != LOGGED_OUT
+
+
+def _say_default(before: Config, after: Config) -> None:
+    """Print which account is the default now, if that has changed."""
+    if before.default is None or not after.accounts:
+        return
+    if after.default is None:
+        print_message("No account is the default now")
+        print_remedies([remedies.choose_default(after.first)])
+    elif after.default.name != before.default.name:
+        print_message(f"{after.default.name} is the default account now")
 
 
 def _not_revoked(logout: Logout) -> str:
@@ -108,27 +199,28 @@ def _not_revoked(logout: Logout) -> str:
     return "; its refresh token could not be revoked at the provider"
 
 
+def _record(name: str) -> tuple[Record | None, bool]:
+    """Return the record of an account, None if the agent has none, and whether an agent answers."""
+    try:
+        with PatientAgent() as agent:
+            return record_of(agent, name), True
+    except AgentNotRunning:
+        return None, False
+    except AgentError as error:
+        print_error(printable(error.message, 1000), error.remedy)
+        return None, False
+
+
 def _states() -> Mapping[str, str] | None:
     """Return the state of each account by its name; None if no agent answers."""
     try:
-        with Agent() as agent:
+        with PatientAgent() as agent:
             return {record.account: record.state for record in agent.status().accounts}
     except AgentNotRunning:
         return None
     except AgentError as error:
         print_error(printable(error.message, 1000), error.remedy)
         return None
-
-
-def _as_json(account: Account, states: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return an account as a JSON object, without its proxy, whose URL may contain a password."""
-    shown = (key for key in fields(account) if key.repr)
-    return {
-        **{key.metadata.get("key", key.name): getattr(account, key.name) for key in shown},
-        "grant": account.grant_type.name,
-        "authorize": dict(account.authorize),
-        "state": None if states is None else states.get(account.name),
-    }
 
 
 def _row(account: Account, states: Mapping[str, str] | None, *, is_default: bool) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ from auth_agent import remedies
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.screen import print_message, shown_path
 from auth_agent.config import DEFAULT_REDIRECT_PORTS, TOKEN_ENDPOINT_AUTH_METHODS, Account, Config
-from auth_agent.config_file import Written, put_account
+from auth_agent.config_file import Written, put_accounts
 from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES
 from auth_agent.printable import printable
+from auth_agent.urls import InvalidURLError, check_issuer
 
 _MAX_PORT: Final = 65_535
 # These identify an account: a session belongs to one issuer and one client.
@@ -31,6 +32,14 @@ def _pairs(_: click.Context, __: click.Parameter, arguments: tuple[str, ...]) ->
     return pairs
 
 
+def _issuer(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
+    try:
+        check_issuer(url or "https://id.example")
+    except InvalidURLError as error:
+        raise click.BadParameter(str(error)) from error
+    return url
+
+
 def _proxy(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
     if url and "@" in url:
         raise click.BadParameter(
@@ -40,7 +49,12 @@ def _proxy(_: click.Context, __: click.Parameter, url: str | None) -> str | None
 
 
 _OPTIONS: Final = (
-    click.option("--issuer", metavar="URL", help="The provider's issuer URL, such as https://acme.eu.auth0.com/."),
+    click.option(
+        "--issuer",
+        metavar="URL",
+        callback=_issuer,
+        help="The provider's issuer URL, such as https://acme.eu.auth0.com/.",
+    ),
     click.option("--client-id", metavar="ID", help="The client ID that the provider issued."),
     click.option(
         "--audience", metavar="TEXT", help="The API that access tokens are for, if the provider needs to know."
@@ -111,26 +125,46 @@ def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return gather
 
 
-def write_account(config: Config, name: str, keys: Mapping[str, object]) -> Written:
-    """Write keys of an account to the configuration, and print what changed.
+def write_accounts(config: Config, changes: Mapping[str, Mapping[str, object]]) -> Written:
+    """Write keys of accounts to the configuration, and print what changed.
 
     Raises:
         UsageError: a new account lacks its issuer or client_id.
         ConfigError: a value is not valid, or the file can't be written; the file is unchanged.
 
     """
-    missing = [f"--{key.replace('_', '-')}" for key in IDENTITY if not keys.get(key)]
-    if name not in config.accounts and missing:
-        raise click.UsageError(
-            f"There is no account {printable(name)} yet. A new account needs {' and '.join(missing)}."
-        )
-    written = put_account(config.path, name, keys)
+    for name, keys in changes.items():
+        missing = [f"--{key.replace('_', '-')}" for key in IDENTITY if not keys.get(key)]
+        if name not in config.accounts and missing:
+            raise click.UsageError(
+                f"There is no account {printable(name)} yet. A new account needs {' and '.join(missing)}."
+            )
+    written = put_accounts(config.path, changes)
     where = shown_path(config.path)
-    if written.added:
-        print_message(f"Added the account {name} to {where}")
-    elif written.changed:
-        print_message(f"Changed {', '.join(written.keys)} of {name} in {where}")
+    for name in changes:
+        if name in written.added:
+            print_message(f"Added the account {name} to {where}")
+        elif written.keys[name]:
+            print_message(f"Changed {', '.join(written.keys[name])} of {name} in {where}")
+    if written.default is not None:
+        print_message(f"{written.default} stays the default account: it has default = true now")
     return written
+
+
+def options_of(keys: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the options that gave those keys of an account."""
+    options: list[str] = []
+    for key, value in keys.items():
+        name = f"--{key.replace('_', '-')}"
+        if key == "default":
+            options.append(name if value else "--no-default")
+        elif isinstance(value, Mapping):
+            options.extend(word for item in value.items() for word in (name, "=".join(map(str, item))))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- the parameters for `authorize`
+        elif isinstance(value, tuple):
+            options.extend(word for port in value for word in ("--redirect-port", str(port)))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- `redirect_ports`
+        else:
+            options.extend((name, "" if value is None else str(value)))
+    return tuple(options)
 
 
 def unknown_account(config: Config, name: str) -> click.ClickException:

@@ -16,10 +16,13 @@ from auth_agent.cli.check import check_accounts
 from auth_agent.cli.client_secret import client_secret_options
 from auth_agent.cli.clients import client_lines, status_with_clients
 from auth_agent.cli.command_error import CommandError
+from auth_agent.cli.command_group import CommandGroup
 from auth_agent.cli.ending import agent_pid, end_of_agent, stop_agent
+from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.screen import print_error_message, print_lines, print_message
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import Reboot, change, overview, status_lines
+from auth_agent.cli.suggestions import instead_of_option
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         result: object = cli.main(args=list(arguments), prog_name="auth-agent", standalone_mode=False)
     except click.UsageError as error:
-        error.show()
+        _corrected(error).show()
         return error.exit_code
     except CommandError as error:
         print_error_message(error.message, error.remedy)
@@ -57,6 +60,14 @@ def main(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else exits.OK
 
 
+def _corrected(error: click.UsageError) -> click.UsageError:
+    """Return the error; for an option that doesn't exist, with the one that other tools call so."""
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+        return error
+    instead = instead_of_option(error.option_name, error.ctx.info_name or "")
+    return click.UsageError(f"No such option '{error.option_name}'. {instead}", error.ctx) if instead else error
+
+
 # Commands that are imported on demand, to keep the others fast.
 _LAZY = {
     "account": "auth_agent.cli.account:account",
@@ -73,7 +84,7 @@ _LAZY = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(CommandGroup):
     """The commands of this file, of `_LAZY`, and the light commands, which are listed for `--help`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -108,7 +119,7 @@ def _light(name: str) -> click.Command:
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="auth-agent")
+@click.version_option(__version__, "-V", "--version", prog_name="auth-agent")
 def cli() -> None:
     """Hold logins for every program of a user, as ssh-agent holds keys."""
 
@@ -120,19 +131,25 @@ def cli() -> None:
 def import_(account: str | None, *, switch_user: bool, client_secret: str | None) -> None:
     """Import a session from its refresh token, read from standard input.
 
+    The account must exist (`auth-agent account add`), and the agent must run.
+
     The agent refreshes once to check the token. From then on only the agent may use it: if the provider rotates
     refresh tokens, any other use ends the session.
 
     Example: auth-agent import work < refresh-token
     """
     if sys.stdin.isatty():
-        refresh_token: str = click.prompt("Refresh token", hide_input=True, err=True)
+        try:
+            refresh_token: str = click.prompt("Refresh token", hide_input=True, err=True)
+        except click.Abort:
+            print_message("Cancelled; nothing has changed.")
+            raise
     else:
         refresh_token = sys.stdin.read()
     refresh_token = refresh_token.strip()
     if not refresh_token:
         raise click.UsageError("No refresh token on standard input.")
-    with Agent() as agent:
+    with PatientAgent() as agent:
         record = agent.import_refresh_token(
             refresh_token, account, switch_user=switch_user, client_secret=client_secret
         )
@@ -147,7 +164,7 @@ def refresh(account: str | None) -> None:
 
     Example: auth-agent refresh work
     """
-    with Agent() as agent:
+    with PatientAgent() as agent:
         token = agent.refresh(account)
     click.echo(f"{token.account}: the new token is good for {token.expires_at - time.time():.0f} s", err=True)
 

@@ -56,7 +56,7 @@ class Option:
     @property
     def usage(self) -> str:
         """The option as the help shows it, such as `--audience TEXT`."""
-        return f"{self.name} {self.metavar}".rstrip()
+        return f"{'-h, ' if self is HELP_OPTION else ''}{self.name} {self.metavar}".rstrip()
 
 
 class Arguments:

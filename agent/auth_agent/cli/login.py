@@ -3,33 +3,32 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final
-from urllib.parse import urlsplit
 
 import click
 
 from auth_agent import remedies
 from auth_agent.cli import exits
-from auth_agent.cli.account_options import IDENTITY, account_options, unknown_account, write_account
+from auth_agent.cli.account_options import IDENTITY, account_options, options_of, unknown_account, write_accounts
 from auth_agent.cli.browser import open_url
 from auth_agent.cli.client_secret import ask, can_ask, client_secret_options
 from auth_agent.cli.command_error import CommandError
+from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.running import ensure_running, print_started, record_of
 from auth_agent.cli.screen import print_message, print_remedies, print_url, shown_path
 from auth_agent.cli.status import status_lines
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.cli.waiting import wait
 from auth_agent.config import Account, Config, config_path, load
-from auth_agent.config_file import Written, restore
+from auth_agent.config_file import Written, put_accounts, read_keys, remove_account, restore
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Login, Record
 from auth_agent_client.errors import AgentError, InvalidRequest
-from auth_agent_client.messages import LOGGED_OUT
-from auth_agent_client.remedy import Remedy
+from auth_agent_client.messages import EXPIRED, LOGGED_OUT, READY
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 _MAX_URL: Final = 8192  # characters of a URL
@@ -70,8 +69,8 @@ def login(
 ) -> int:
     """Log in to an account, or add one and log in.
 
-    Options that define the account are first written to the configuration. If the login fails, an existing session
-    stays as it is. If no agent runs, one is started in the background.
+    Options that define the account are first written to the configuration. If the login fails, the configuration is
+    as before, and an existing session stays as it is. If no agent runs, one is started in the background.
 
     Example: auth-agent login work --issuer https://id.example --client-id ID
 
@@ -87,30 +86,35 @@ def login(
     started = ensure_running()
     if started is not None:
         print_started(started)
-    with Agent() as agent:
-        written: list[tuple[str, Written]] = []
+    # Another attempt needs them again, since nothing of a login that failed stays.
+    options = (*options_of(keys), *(("--management-for", managed) if managed is not None else ()))
+    with PatientAgent() as agent:
+        written: Written | None = None
         try:
-            if keys:
-                written.append((chosen, _write_keys(agent, config, chosen, keys)))
-            if managed is not None:
-                written.append((managed, write_account(load(config.path), managed, {"management_account": chosen})))
+            written = _write_keys(agent, config, chosen, keys, managed)
             agent.reload()
             account = load(config.path).accounts[chosen]
+            before = read_keys(config.path, chosen)
             _check_agent(agent, chosen, config)
             begin = partial(agent.login, chosen, flow=flow, switch_user=switch_user)
             with _interruptible(), _begin(begin, client_secret) as pending:
                 _show_instructions(account, pending, open_browser=not no_browser)
-                record = wait(pending)
-        except KeyboardInterrupt:
-            print_message("Cancelled." if written else "Cancelled; nothing has changed.")
+                record = wait(pending, account.host)
+            if chosen not in load(config.path).accounts:
+                # A login to it that added it, and that this one took the place of, has removed it.
+                put_accounts(config.path, {chosen: before})
+                agent.reload()
+        except (KeyboardInterrupt, click.Abort):  # the latter at a prompt
+            is_changed = written is not None and written.changed
+            print_message("Cancelled." if is_changed else "Cancelled; nothing has changed.")
             _undo(agent, config, written)
-            if any(one.added for _, one in written):
-                print_remedies([_with_managed(remedies.log_in(chosen), managed)])
+            if is_changed:
+                print_remedies([remedies.log_in_with(chosen, options, remedies.log_in(chosen))])
             return exits.INTERRUPTED
         except (AgentError, StartupError, click.ClickException) as error:
             _undo(agent, config, written)
             if isinstance(error, AgentError):
-                error.remedy = tuple(_with_managed(one, managed) for one in error.remedy)
+                error.remedy = tuple(remedies.log_in_with(chosen, options, one) for one in error.remedy)
             raise
     _show_result(account, record)
     return exits.OK
@@ -119,8 +123,10 @@ def login(
 def _account_name(config: Config, name: str | None, keys: Mapping[str, object]) -> str:
     """Return the name of the account to log in to."""
     if name is None:
-        if keys or config.default is None:
+        if keys or not config.accounts:
             raise click.UsageError("Name the account: auth-agent login NAME --issuer URL --client-id ID")
+        if config.default is None:
+            raise InvalidRequest(config.which_account, remedy=(remedies.choose_default(config.first),))
         return config.default.name
     if name not in config.accounts and not keys:
         raise unknown_account(config, name)
@@ -147,41 +153,52 @@ def _check_agent(agent: Agent, name: str, config: Config) -> None:
         )
 
 
-def _write_keys(agent: Agent, config: Config, name: str, keys: Mapping[str, object]) -> Written:
-    """Write the keys of an account to the configuration, unless it has a session of another client."""
+def _write_keys(
+    agent: Agent, config: Config, name: str, keys: Mapping[str, object], managed: str | None
+) -> Written | None:
+    """Write the keys of an account to the configuration, unless it has a session of another client.
+
+    The account also becomes the management account of `managed`. None: there is nothing to write.
+    """
     known = config.accounts.get(name)
     differing = [key for key in IDENTITY if known is not None and keys.get(key) not in (None, getattr(known, key))]
-    if differing:
-        record = record_of(agent, name)
-        if record is not None and record.state != LOGGED_OUT:
-            raise CommandError(
-                f"{name} has a session with another {' and '.join(differing)}",
-                remedies.log_out(name),
-                remedies.another_name(),
-            )
-    return write_account(config, name, keys)
+    if differing and _state(agent, name) not in (None, LOGGED_OUT):
+        raise CommandError(
+            f"{name} has a session with another {' and '.join(differing)}",
+            remedies.log_out(name),
+            remedies.another_name(),
+        )
+    changes = {name: keys} if keys else {}
+    if managed is not None:
+        changes[managed] = {"management_account": name}
+    return write_accounts(config, changes) if changes else None
 
 
-def _with_managed(remedy: Remedy, managed: str | None) -> Remedy:
-    """Return the remedy with --management-for added to a login: `_undo` has removed that key."""
-    return remedy if managed is None else remedies.log_in_for(managed, remedy)
+def _state(agent: Agent, name: str) -> str | None:
+    """Return the state of the account's session; None if the agent doesn't know the account."""
+    record = record_of(agent, name)
+    return None if record is None else record.state
 
 
-def _undo(agent: Agent, config: Config, written: Sequence[tuple[str, Written]]) -> None:
-    """Restore the changed accounts after a login that failed, the last change first.
-
-    A new account stays, so that its options need not be typed again.
-    """
+def _undo(agent: Agent, config: Config, written: Written | None) -> None:
+    """Undo what was written for a login that failed: it leaves no account behind, and the default account stays."""
+    if written is None or not written.changed:
+        return
     where = shown_path(config.path)
-    for name, change in reversed(written):
-        if change.added:
-            print_message(f"The account {name} stays in {where}")
-        elif not restore(config.path, change):
-            print_message(f"{where} has changed meanwhile, and was not restored")
-            break
-        elif change.changed:
+    with suppress(AgentError):  # an agent that is gone has no session of it
+        for name in written.added:
+            if _state(agent, name) in (READY, EXPIRED):  # from before, or another command has logged in meanwhile
+                print_message(f"The account {name} stays in {where}: it has a session")
+                return
+    restored = restore(config.path, written)
+    for name in written.keys:
+        if name in written.added and (restored or remove_account(config.path, name)):
+            print_message(f"Removed the account {name} from {where} again")
+        elif restored and name != written.default:
             print_message(f"Restored {name} in {where}")
-    if any(one.changed for _, one in written):
+    if not restored:
+        print_message(f"{where} has changed meanwhile; its other changes stay")
+    with suppress(AgentError):  # an agent that is gone will read it when it starts
         agent.reload()
 
 
@@ -201,7 +218,7 @@ def _begin(call: Callable[..., Login], secret: str | None) -> Login:
 
 def _show_instructions(account: Account, pending: Login, *, open_browser: bool) -> None:
     """Show the person where to log in."""
-    host = urlsplit(account.issuer).netloc
+    host = account.host
     if pending.user_code is not None:
         _show_code(pending)
     elif pending.authorization_url is not None:

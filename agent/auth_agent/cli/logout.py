@@ -8,6 +8,7 @@ import click
 
 from auth_agent.cli import exits
 from auth_agent.cli.browser import open_url
+from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.screen import print_message, print_url
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Logout, Record
@@ -39,7 +40,7 @@ def logout(account: str | None, *, everywhere: bool, keep_session: bool, revoke:
         raise click.UsageError("--all can't be combined with an account.")
     if revoke and keep_session:
         raise click.UsageError("--keep-session can't be combined with --revoke.")
-    with Agent() as agent:
+    with PatientAgent() as agent:
         records = _records_to_log_out(agent, account, everywhere=everywhere)
         if not records:
             print_message("Nobody is logged in.")

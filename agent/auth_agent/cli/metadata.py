@@ -7,7 +7,9 @@ from typing import Final
 import click
 
 from auth_agent.cli.assignments import AssignmentError, assignments, is_assignment
+from auth_agent.cli.command_group import CommandGroup
 from auth_agent.cli.json_text import json_text
+from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.running import record_of
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.printable import printable
@@ -17,7 +19,7 @@ from auth_agent_client.messages import is_account_name
 _ABSENT: Final = object()
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def metadata() -> None:
     """Show and change the user's metadata at the provider.
 
@@ -38,7 +40,7 @@ def get(names: tuple[str, ...], *, as_json: bool) -> None:
     """
     if len(names) > 2:  # noqa: PLR2004 -- an account and a key
         raise click.UsageError(f"Got unexpected extra argument ({printable(names[2])})")
-    with Agent() as agent:
+    with PatientAgent() as agent:
         account, key = _account_and_key(agent, names)
         metadata_map = agent.user_metadata(account)
     value = metadata_map if key is None else metadata_map.get(key, _ABSENT)
@@ -67,7 +69,7 @@ def set_(words: tuple[str, ...], *, deleted: tuple[str, ...], clear: bool) -> No
     changes = _changes(words if account is None else words[1:], deleted, clear=clear)
     if not changes and not clear:
         raise click.UsageError("Nothing to change: use KEY=TEXT, KEY:=JSON, --unset KEY or --clear.")
-    with Agent() as agent:
+    with PatientAgent() as agent:
         _print(agent.update_user_metadata(account, changes, clear=clear), as_json=True)
 
 

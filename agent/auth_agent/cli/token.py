@@ -3,7 +3,8 @@
 import sys
 
 from auth_agent.cli.light import Arguments, Command, Option, seconds
-from auth_agent_client.client import Agent, Token
+from auth_agent.cli.patient_agent import PatientAgent
+from auth_agent_client.client import Token
 
 COMMAND = Command(
     "token",
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _print(arguments: Arguments) -> None:
-    with Agent() as agent:
+    with PatientAgent() as agent:
         token = agent.token(
             arguments.first,
             url=arguments.string("--url"),

@@ -7,9 +7,10 @@ import click
 
 from auth_agent.cli.claims import profile_lines, user_lines
 from auth_agent.cli.json_text import json_text
+from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.screen import print_lines, print_message
 from auth_agent.cli.terminal import duration, terminal_of
-from auth_agent_client import Agent
+from auth_agent.printable import printable
 
 
 @click.command()
@@ -30,7 +31,7 @@ def profile(account: str | None, *, max_age: float | None, as_json: bool) -> Non
 
     Example: auth-agent profile work --json | jq -r .email
     """
-    with Agent() as agent:
+    with PatientAgent() as agent:
         result = agent.profile(account, max_age=max_age)
     terminal, now = terminal_of(sys.stdout), time.time()
     if as_json:
@@ -53,15 +54,17 @@ def user(account: str | None, *, fields: tuple[str, ...], as_json: bool) -> None
 
     Example: auth-agent user work --field email --field last_login
     """
-    with Agent() as agent:
+    with PatientAgent() as agent:
         result = agent.user(account, fields=fields)
     terminal = terminal_of(sys.stdout)
     if as_json:
         click.echo(json_text(result, terminal))
     elif result:
         print_lines(user_lines(result, terminal), terminal)
+    elif fields:
+        raise click.ClickException(f"the provider has none of these fields of the user: {printable(', '.join(fields))}")
     else:
-        print_message("The provider has none of these fields." if fields else "The provider has no data of this user.")
+        print_message("The provider has no data of this user.")
 
 
 @click.command(name="id-token")
@@ -77,7 +80,7 @@ def id_token(account: str | None, *, min_ttl: float | None, as_json: bool) -> No
 
     Example: auth-agent id-token work --min-ttl 60
     """
-    with Agent() as agent:
+    with PatientAgent() as agent:
         token = agent.id_token(account, min_ttl=min_ttl)
     if as_json:
         result = {"account": token.account, "id_token": token.id_token, "expires_at": token.expires_at}

@@ -9,6 +9,7 @@ import tty
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 import click
 
@@ -17,6 +18,8 @@ from auth_agent.printable import printable
 from auth_agent_client import Login, Record
 from auth_agent_client.errors import AgentError, InvalidRequest
 
+# s, after which a login that is not over may have failed at the provider, which then tells nobody but the person.
+_HINT_AFTER: Final = 30.0
 _TICK: Final = 1.0  # s, between two updates of the time left
 # For the end of a cancelled login: its code may be sent already, and the provider's response is awaited.
 _CANCEL_PATIENCE: Final = 35.0  # s
@@ -26,8 +29,8 @@ _ERASE: Final = (0x08, 0x7F)
 _KILL: Final = 0x15
 
 
-def wait(login: Login) -> Record:
-    """Wait until the login is over, and return the account's record.
+def wait(login: Login, host: str) -> Record:
+    """Wait until the login at that host is over, and return the account's record.
 
     Raises:
         AgentError: the login failed; the message says why.
@@ -37,7 +40,7 @@ def wait(login: Login) -> Record:
     try:
         # If the browser is on another machine, the URL that it ended on can be pasted here.
         with _open_input(wanted=login.authorization_url is not None) as input_lines:
-            _watch(login, input_lines)
+            _watch(login, host, input_lines)
         return login.result()
     except KeyboardInterrupt:
         with suppress(AgentError):
@@ -48,22 +51,23 @@ def wait(login: Login) -> Record:
             raise KeyboardInterrupt from None
 
 
-def _watch(login: Login, lines: "Lines | None") -> None:
+def _watch(login: Login, host: str, lines: "Lines | None") -> None:
     """Show the time left, and submit pasted lines, until the login is over or its deadline has passed."""
-    live = sys.stderr.isatty()
+    live, progress = sys.stderr.isatty(), _Progress(login, host)
     if not live:
         print_message(f"Waiting for the login, {_left(login.expires_at)} at most.")
     try:
         while (left := login.deadline - time.monotonic()) > 0:
             if live:
-                _show(f"Waiting for the login: {_left(login.expires_at)} left, Ctrl-C cancels.")
+                progress.show()
             watched: list[Login | Lines] = [login, *([lines] if lines is not None else [])]
             ready, _, _ = select.select(watched, [], [], min(_TICK, left) if live else left)
             if login in ready:
                 return
             if lines is not None and ready:
                 for line in lines.read():
-                    hand_in(login, line)
+                    if hand_in(login, line):
+                        progress.awaited = host  # which the agent asks for the tokens now
                 if lines.ended:
                     lines = None
     finally:
@@ -71,10 +75,41 @@ def _watch(login: Login, lines: "Lines | None") -> None:
             _show("")
 
 
-def hand_in(login: Login, line: str) -> None:
-    """Send a pasted URL to the agent. It is not printed: it contains an authorization code."""
+class _Progress:
+    """The line of a terminal that shows what is `awaited`, and for how long at most."""
+
+    def __init__(self, login: Login, host: str) -> None:
+        self.awaited = "the login"
+        self._expires_at = login.expires_at
+        self._hint, self._hint_at = error_hint(login.authorization_url, host), time.monotonic() + _HINT_AFTER
+
+    def show(self) -> None:
+        """Show the time left; once, after a while, what a person may have to correct."""
+        if self._hint and time.monotonic() >= self._hint_at:
+            _show("")
+            print_message(self._hint)
+            self._hint = ""
+        _show(f"Waiting for {self.awaited}: {_left(self._expires_at)} left, Ctrl-C cancels.")
+
+
+def error_hint(authorization_url: str | None, host: str) -> str:
+    """Return what to correct if the provider's page has an error, which only a person sees; "" without such a page."""
+    if authorization_url is None:
+        return ""
+    (redirect_uri,) = parse_qs(urlsplit(authorization_url).query).get("redirect_uri") or ("",)
+    causes = ["the client ID may be wrong"]
+    if redirect_uri:
+        causes.append(f"the client may not allow the callback URL {printable(redirect_uri)}")
+    return f"If the page of {host} shows an error: {', or '.join(causes)}."
+
+
+def hand_in(login: Login, line: str) -> bool:
+    """Send a pasted URL to the agent, and return whether it is this login's.
+
+    It is not printed: it contains an authorization code.
+    """
     if not line.strip():
-        return
+        return False
     try:
         login.redirect(line)
     except InvalidRequest as error:
@@ -82,6 +117,8 @@ def hand_in(login: Login, line: str) -> None:
             _show("")
         print_message(printable(f"{error.message[:1].upper()}{error.message[1:]}", 500), "warning")
         print_remedies(error.remedy)
+        return False
+    return True
 
 
 def _show(text: str) -> None:

@@ -15,7 +15,7 @@ from auth_agent.ipc.usage import Usage
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import locked
-from auth_agent.sessions.background import Background, deadline
+from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.identity import IDToken, id_token_unavailable, usable_id_token
 from auth_agent.sessions.login import Logins
@@ -253,14 +253,14 @@ class Handlers:
             raise errors.InvalidRequest("user: fields must be names of the user's members", parameter="fields")
 
         async def wait() -> Result:
-            with deadline(args.timeout):
+            with deadline(args.timeout, no_answer(session.account)):
                 return {"user": await self._users.user(session, fields)}
 
         return wait
 
     def _user_metadata(self, _: Caller, session: Session, args: Arguments) -> Later:
         async def wait() -> Result:
-            with deadline(args.timeout):
+            with deadline(args.timeout, no_answer(session.account)):
                 return {"user_metadata": await self._users.metadata(session)}
 
         return wait
@@ -276,7 +276,7 @@ class Handlers:
         async def work() -> Result:
             return {"user_metadata": await self._users.update_metadata(session, changes, clear=clear)}
 
-        return lambda: self._background.run_detached(work, args.timeout)
+        return lambda: self._background.run_detached(work, args.timeout, no_answer(session.account))
 
     # ---- sessions
 
@@ -300,7 +300,7 @@ class Handlers:
 
     def _login_result(self, _: Caller, args: Arguments) -> Later:
         async def wait() -> Result:
-            with deadline(args.timeout):
+            with deadline(args.timeout, "the login is not over"):
                 return await self._logins.result(args.string("login_id") or "")
 
         return wait

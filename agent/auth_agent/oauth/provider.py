@@ -355,13 +355,21 @@ async def _bounded_body(response: httpx.Response) -> bytes | None:
     return bytes(body)
 
 
+# What OpenSSL's versions call a first response that is not of TLS.
+_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+
+
 def _cause(error: BaseException) -> str:
     """Return the message of the innermost exception, which is the operating system's or OpenSSL's."""
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
     # Messages of an HTTP library are not shown: they quote the response, which may echo a secret.
     message = ""
-    if isinstance(error, ConnectionError) and error.errno:  # asyncio replaces the system's message
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        message = "it does not use TLS at this port: is its URL http://?"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        message = f"its certificate can't be trusted: {error.verify_message}"
+    elif isinstance(error, ConnectionError) and error.errno:  # asyncio replaces the system's message
         message = os.strerror(error.errno)
     elif isinstance(error, OSError):
         message = error.strerror or str(error)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
+from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.promise import Promise
 from auth_agent.sessions.advice import agent_ending, internal_error
@@ -68,8 +69,12 @@ class Background:
         if self._tasks is not None:
             self._tasks.start_soon(work)
 
-    async def run_detached(self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None) -> _Result:
+    async def run_detached(
+        self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None, late: str = ""
+    ) -> _Result:
         """Do work that goes on when the client that asked for it leaves; return its result to one that stays.
+
+        `late` says what is missing after `timeout` seconds.
 
         Raises:
             AgentError: the work's, or `Timeout` when it takes longer than `timeout` seconds.
@@ -88,7 +93,7 @@ class Background:
                 promise.fail(internal_error())
 
         self.begin(run)
-        with deadline(timeout):
+        with deadline(timeout, late):
             return await promise.wait()
 
     async def drain(self) -> None:
@@ -106,10 +111,18 @@ class Background:
 
 
 @contextmanager
-def deadline(timeout: float | None) -> Generator[None, None, None]:
-    """Raise `Timeout` after so many seconds; the work that is waited for goes on."""
+def deadline(timeout: float | None, late: str) -> Generator[None, None, None]:
+    """Raise `Timeout` after so many seconds; the work that is waited for goes on.
+
+    `late` says what is missing then, as `no_answer` does.
+    """
     try:
         with anyio.fail_after(timeout):
             yield
     except TimeoutError as error:
-        raise errors.Timeout(f"no answer within {timeout:g} s; the work goes on") from error
+        raise errors.Timeout(f"{late} within {timeout:g} s; the work goes on") from error
+
+
+def no_answer(account: Account) -> str:
+    """Return what is missing while the account's provider is waited for."""
+    return f"{account.name}: no answer from {account.host}"

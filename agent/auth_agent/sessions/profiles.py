@@ -20,7 +20,7 @@ from auth_agent.oauth.provider import Provider
 from auth_agent.promise import Promise
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.advice import failure_word, no_user
-from auth_agent.sessions.background import deadline
+from auth_agent.sessions.background import deadline, no_answer
 from auth_agent.sessions.profile import INTERVAL, Profile, ProfileResult, result_from_id_token
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
@@ -96,7 +96,7 @@ class Profiles:
 
         """
         waited = False
-        with deadline(timeout):
+        with deadline(timeout, no_answer(session.account)):
             while (result := self.cached(session, max_age)) is None:
                 fetch = self._fetch(session)
                 if fetch.request is None and (waited or not self._start(session, fetch)):

@@ -19,7 +19,7 @@ from auth_agent.oauth.outcome import Failure, InvalidGrant, TokenResponse, Trans
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
 from auth_agent.sessions.advice import agent_ending
-from auth_agent.sessions.background import Background, deadline
+from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
 from auth_agent.sessions.rate_limit import RateLimit, charge
 from auth_agent.sessions.revocation import Revocation
@@ -246,7 +246,7 @@ class Refresher:
         """
         waited = False
         session.used_at = self._clock.now().wall
-        with deadline(timeout):
+        with deadline(timeout, no_answer(session.account)):
             while True:
                 decision = self._decide(session, demand, waited=waited)
                 if isinstance(decision, Serve):

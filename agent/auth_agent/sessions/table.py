@@ -73,8 +73,9 @@ class Table:
                 raise errors.UnknownAccount(
                     f"there are no accounts yet in {self.config.path}", remedy=(remedies.begin(),)
                 )
-            names = ", ".join(self.sessions)
-            raise errors.InvalidRequest(f"which account? there is no default among: {names}", parameter="account")
+            raise errors.InvalidRequest(
+                self.config.which_account, remedy=(remedies.choose_default(self.config.first),), parameter="account"
+            )
         session = self.sessions.get(name)
         if session is not None:
             return session

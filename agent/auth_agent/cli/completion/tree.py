@@ -7,9 +7,17 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
     "": (
         "Hold logins for every program of a user, as ssh-agent holds keys.",
         "",
-        {"--version": ("", "Show the version and exit."), "--help": ("", "Show this message and exit.")},
+        {
+            "-V": ("", "Show the version and exit."),
+            "--version": ("", "Show the version and exit."),
+            "--help": ("", "Show this message and exit."),
+        },
     ),
-    "account": ("Show, add and remove accounts.", "", {"--help": ("", "Show this message and exit.")}),
+    "account": (
+        "Show, add, rename and remove accounts, and choose the default one.",
+        "",
+        {"--help": ("", "Show this message and exit.")},
+    ),
     "account add": (
         "Add an account to the configuration. `auth-agent login` can do the same, and logs in.",
         "NAME",
@@ -42,6 +50,11 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--help": ("", "Show this message and exit."),
         },
     ),
+    "account default": (
+        "Choose the account that commands and programs use if they name none.",
+        "ACCOUNT",
+        {"--help": ("", "Show this message and exit.")},
+    ),
     "account list": (
         "Show the configured accounts and, while an agent runs, their state.",
         "",
@@ -51,6 +64,16 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "Remove an account from the configuration.",
         "ACCOUNT",
         {"--logout": ("", "Log out first, if there is a session."), "--help": ("", "Show this message and exit.")},
+    ),
+    "account rename": (
+        "Rename an account, also where hosts and other accounts name it.",
+        "ACCOUNT NAME",
+        {"--help": ("", "Show this message and exit.")},
+    ),
+    "account show": (
+        "Show all keys of an account, its session, and the hosts and accounts that refer to it.",
+        "ACCOUNT",
+        {"--json": ("", "Print it as JSON."), "--help": ("", "Show this message and exit.")},
     ),
     "completion": (
         "Print a shell script that completes commands, options and accounts.",

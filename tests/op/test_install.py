@@ -1,0 +1,36 @@
+"""The installation of the provider: what npm is told to trust, and what a person reads if it fails."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.op import install
+
+FAILING = ["sh", "-c", "exit 3"]
+
+
+def test_npm_trusts_the_certificates_that_the_machine_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.touch()
+    monkeypatch.delenv("NODE_EXTRA_CA_CERTS", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    assert install.environment() == {**os.environ, "NODE_EXTRA_CA_CERTS": str(bundle)}
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", "theirs.pem")
+    assert install.environment()["NODE_EXTRA_CA_CERTS"] == "theirs.pem"
+
+
+def test_a_file_that_is_not_there_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NODE_EXTRA_CA_CERTS", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent.pem")
+    monkeypatch.setattr(install, "BUNDLES", ())
+    assert "NODE_EXTRA_CA_CERTS" not in install.environment()
+
+
+def test_what_helps_is_said_where_npm_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "is_installed", lambda: False)
+    monkeypatch.setattr(install, "npm_command", lambda: FAILING)
+    with pytest.raises(SystemExit) as ended:
+        install.main()
+    assert "exit code 3" in str(ended.value)
+    assert "npm_config_cafile or NODE_EXTRA_CA_CERTS" in str(ended.value)
