@@ -14,6 +14,7 @@
 #   make bench          the benchmark
 #   make picture        docs/status.svg, from what `auth-agent status` prints
 #   make command-tree   what completion knows, after a change to the commands
+#   make man            the man pages, after a change to a help text, or to the README's configuration
 #   make constraints    pin anew what development uses
 #   make clean          remove all that was installed into this checkout
 
@@ -25,13 +26,13 @@ SEED ?=
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak fuzz check tools bench picture command-tree format constraints clean
+.PHONY: help demo test soak fuzz check tools bench picture command-tree man format constraints clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 # Made anew when what it is made from changes. Debian's python3 makes no venv without python3-venv.
-$(VENV)/.test: pyproject.toml constraints.txt $(wildcard systemd/* launchd/*)
+$(VENV)/.test: pyproject.toml constraints.txt $(wildcard systemd/* launchd/* docs/man/*/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
@@ -89,6 +90,9 @@ picture: $(VENV)/.test tests/op/node_modules/.installed
 command-tree: $(VENV)/.check
 	$(BIN)/python -m tests.command_tree
 	$(BIN)/ruff format --quiet agent/auth_agent/cli/completion/tree.py
+
+man: $(VENV)/.check
+	$(BIN)/python -m tests.man_pages
 
 format: $(VENV)/.check
 	$(BIN)/ruff check --fix .

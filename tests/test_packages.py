@@ -27,6 +27,7 @@ SHARED = [
     "share/auth-agent/launchd/auth-agent.plist",
     "share/auth-agent/systemd/auth-agent.service",
     "share/auth-agent/systemd/auth-agent.socket",
+    *sorted(f"share/man/{page.relative_to(ROOT / 'docs' / 'man')}" for page in (ROOT / "docs" / "man").glob("*/*")),
 ]
 
 

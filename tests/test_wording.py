@@ -286,6 +286,7 @@ REMEDIES: Final[list[Example]] = [
     (lambda: remedies.restart().text, "restart it"),
     (lambda: remedies.restart_by_force().text, "restart it and lose them"),
     (lambda: remedies.stop_first().text, "stop it first"),
+    (lambda: remedies.reload().text, "reload it"),
     (lambda: remedies.start().text, "start the agent in the background"),
     (lambda: remedies.install_service().text, "have it at each login"),
     (lambda: remedies.install_by_force().text, "install the service and lose them"),

@@ -9,7 +9,8 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -88,12 +89,16 @@ def _no_accounts() -> Mapping[str, Account]:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All accounts, by name in the file's order, the rules for hosts, how to notify, and the file they are from."""
+    """All accounts, by name in the file's order, the rules for hosts, how to notify, and the file they are from.
+
+    `digest` is the SHA-256 of the file's content, in hexadecimal; "" if it is missing, or not read from a file.
+    """
 
     path: Path
     accounts: Mapping[str, Account] = field(default_factory=_no_accounts)
     hosts: tuple[HostRule, ...] = ()
     notify: Notify = Notify()
+    digest: str = field(default="", compare=False)
 
     def hosts_of(self, account: str) -> tuple[HostRule, ...]:
         """Return the rules that name that account."""
@@ -157,13 +162,14 @@ def load(path: Path) -> Config:
         # Reading a pipe would block the agent.
         if stat.S_ISFIFO(path.stat().st_mode):
             raise ConfigError(f"{path} is a pipe; write the configuration in a file")
-        text = path.read_bytes().decode()  # not `read_text`, which would convert line ends
+        content = path.read_bytes()  # not `read_text`, which would convert line ends
+        text = content.decode()
     except FileNotFoundError:
         return Config(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"{path} can't be read: {reason}") from error
-    return parse(path, text)
+    return replace(parse(path, text), digest=sha256(content).hexdigest())
 
 
 def parse(path: Path, text: str) -> Config:

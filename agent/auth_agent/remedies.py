@@ -134,6 +134,11 @@ def correct_and_reload(keys: Sequence[str]) -> Remedy:
     return _run(f"correct the account's {_or(keys)} in the configuration, and reload it", "reload")
 
 
+def reload() -> Remedy:
+    """The configuration was changed, and the agent has not read it since."""
+    return _run("reload it", "reload")
+
+
 def restore_account_and_reload() -> Remedy:
     """The account was removed from the configuration, but it has a session."""
     return _run("add the account to the configuration again, and reload it", "reload")

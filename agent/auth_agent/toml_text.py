@@ -41,7 +41,7 @@ def rename(text: str, table: Path, name: str) -> str:
         at = len(table) - 1 - (len(statement.path) - len(statement.names))
         if at >= 0:
             begin, end = statement.names[at]
-            text = text[:begin] + _name(name) + text[end:]
+            text = text[:begin] + toml_key(name) + text[end:]
     return text
 
 
@@ -68,10 +68,10 @@ def _put_key(text: str, table: Path, key: str, value: object) -> str:
     same = [statement for statement in _statements(text) if statement.is_in(here)]
     if value is not None and same and same[0].value is not None and same[0].path == here:
         begin, end = same[0].value
-        return text[:begin] + _toml(value) + text[end:]
+        return text[:begin] + toml_value(value) + text[end:]
     for statement in reversed(same):
         text = _cut(text, statement.start, statement.end)
-    return text if value is None else _insert(text, table, f"{_name(key)} = {_toml(value)}")
+    return text if value is None else _insert(text, table, f"{toml_key(key)} = {toml_value(value)}")
 
 
 def _insert(text: str, table: Path, line: str) -> str:
@@ -83,7 +83,7 @@ def _insert(text: str, table: Path, line: str) -> str:
     if not above:
         if text:
             text += line_end if text.endswith("\n") else 2 * line_end
-        return f"{text}[{'.'.join(map(_name, table))}]{line_end}{line}{line_end}"
+        return f"{text}[{'.'.join(map(toml_key, table))}]{line_end}{line}{line_end}"
     at, lead = above[-1].end, above[-1].lead
     if text[at - 1] != "\n":  # the last line
         return f"{text}{line_end}{lead}{line}"
@@ -106,17 +106,19 @@ def _line_end(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """Return a value as TOML: strings, numbers, booleans, lists and tables of them."""
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_name(str(key))} = {_toml(item)}' for key, item in value.items())} }}"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any map
+        return f"{{ {', '.join(f'{toml_key(str(key))} = {toml_value(item)}' for key, item in value.items())} }}"  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any map
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml, value))}]"  # pyright: ignore[reportUnknownArgumentType] -- any list
+        return f"[{', '.join(map(toml_value, value))}]"  # pyright: ignore[reportUnknownArgumentType] -- any list
     # Numbers, booleans and strings are as in JSON, except this character, which JSON does not escape.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")
 
 
-def _name(key: str) -> str:
-    return key if _BARE.fullmatch(key) else _toml(key)
+def toml_key(key: str) -> str:
+    """Return a key as TOML, quoted if needed."""
+    return key if _BARE.fullmatch(key) else toml_value(key)
 
 
 # ---- reading: where each header and key stands

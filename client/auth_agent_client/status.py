@@ -131,6 +131,11 @@ class AgentStatus(AgentIdentity):
         return string(self.get("config"))
 
     @property
+    def config_digest(self) -> str | None:
+        """The SHA-256 of the configuration as the agent has read it, in hexadecimal; "" if there was no file."""
+        return string(self.get("config_digest"))
+
+    @property
     def default(self) -> str | None:
         """The account that may be left out; None where each has to be named."""
         return string(self.get("default"))

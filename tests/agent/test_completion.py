@@ -48,7 +48,7 @@ def test_all_commands_are_candidates_with_their_help() -> None:
         ("account re", ["remove", "rename"]),
         ("metadata s", ["set"]),
         ("nothing ", []),
-        ("nothing --", ["--version", "--help"]),
+        ("nothing --", ["--socket", "--config", "--verbose", "--quiet", "--version", "--help"]),
         # accounts
         ("token ", ["work", "work.users", "home"]),
         ("token work", ["work", "work.users"]),
@@ -78,7 +78,7 @@ def test_all_commands_are_candidates_with_their_help() -> None:
         ("token work --m", ["--min-ttl"]),
         ("token -", list(TREE["token"][2])),
         ("token -- -", []),
-        ("-", ["-V", "--version", "--help"]),
+        ("-", ["--socket", "--config", "-v", "--verbose", "-q", "--quiet", "-V", "--version", "--help"]),
         ("account add --no", ["--no-default"]),
         # their values
         ("login --flow ", ["browser", "device"]),

@@ -71,6 +71,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "install_by_force": remedies.install_by_force,
     "install_service": remedies.install_service,
     "start": remedies.start,
+    "reload": remedies.reload,
     "restart": remedies.restart,
     "restart_by_force": remedies.restart_by_force,
     "stop_first": remedies.stop_first,

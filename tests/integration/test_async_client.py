@@ -308,7 +308,7 @@ async def test_a_call_between_two_agents_raises_agent_not_running(
     agent.terminate()
     with pytest.raises(AgentNotRunning) as caught:
         await asynchronous.hello()
-    assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent run"]
+    assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent start"]
     assert await asynchronous.wait_for_end(0)
 
 

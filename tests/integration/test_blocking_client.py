@@ -88,7 +88,7 @@ def test_a_call_between_two_agents_raises_agent_not_running(logged_in: AgentProc
     logged_in.terminate()
     with pytest.raises(AgentNotRunning) as caught:
         client.token()
-    assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent run"]
+    assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent start"]
 
 
 def test_a_killed_agent_is_noticed_by_who_waits_for_it(

@@ -11,7 +11,7 @@ from auth_agent.cli.doctor.finding import Finding
 from auth_agent.cli.doctor.provider import check_providers
 from auth_agent.config import Account
 from auth_agent.oauth.provider import HttpProviders, trusted_certificates
-from tests.integration.agent_process import COMMAND, AgentProcess
+from tests.integration.agent_process import COMMAND, AgentProcess, until
 from tests.integration.conftest import account, log_in
 from tests.integration.keyring_session import KeyringSession
 from tests.integration.terminal import Terminal
@@ -45,6 +45,7 @@ def test_a_healthy_agent_has_nothing_wrong_and_the_keyring_is_named(provider: Op
         keyring.lock()
         agent.terminate()
         agent.start()
+        until(lambda: client.status().agent.store.state == "locked")
         locked = diagnose(agent, 1)
     for check in ("agent", "socket", "store", "session", "provider", "clock", "ports", "config"):
         assert verdicts(findings[check]) == ["good"], check

@@ -157,7 +157,7 @@ def test_where_nobody_listens_nothing_is_waited_for(agent: AgentProcess, watch: 
     agent.terminate()
     with contextlib.closing(watch()) as records, pytest.raises(AgentNotRunning) as caught:
         next(records)
-    assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent run"]
+    assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent start"]
 
 
 def test_who_changes_a_record_changes_only_his_own(watch_impostor: Watching, impostor: socket.socket) -> None:

@@ -4,7 +4,8 @@ import os
 import sys
 
 from auth_agent.cli import light
-from auth_agent.cli.exits import ERROR, INTERRUPTED, print_error
+from auth_agent.cli.exits import ERROR, INTERRUPTED, USAGE, print_error
+from auth_agent.cli.global_options import GlobalOptionError, Report, Verbosity, take
 
 
 def main() -> int:
@@ -25,7 +26,21 @@ def main() -> int:
     return code
 
 
-def _run(arguments: list[str]) -> int:
+def _run(all_arguments: list[str]) -> int:
+    report = Report()
+    try:
+        options = take(all_arguments)
+    except GlobalOptionError as error:
+        print_error(str(error))
+        return USAGE
+    Verbosity.quiet = options.quiet
+    code = _dispatch(options.arguments)
+    if options.verbose:
+        report.write(code, sys.stderr.write)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
     if arguments and arguments[0] in light.COMMANDS:
         code: int = light.module(arguments[0]).main(arguments[1:])
         return code

@@ -39,7 +39,7 @@ def details_json(account: Account, config: Config, record: Record | None) -> dic
     """Return an account, what refers to it, and the record of its session as a JSON object."""
     return {
         **account_json(account, config, None if record is None else record.state),
-        "proxy": _proxy(account.proxy),
+        "proxy": without_password(account.proxy),
         "hosts": [rule.key for rule in config.hosts_of(account.name)],
         "management_account_of": list(config.managed_by(account.name)),
         "session": record,
@@ -50,7 +50,7 @@ def details_lines(
     account: Account, config: Config, record: Record | None, *, running: bool, terminal: Terminal = PLAIN
 ) -> list[str]:
     """Return the lines of `auth-agent account show`; `running`: whether an agent answers."""
-    keys = {**account_json(account, config, None), "proxy": _proxy(account.proxy)}
+    keys = {**account_json(account, config, None), "proxy": without_password(account.proxy)}
     del keys["name"], keys["state"]
     usual = account_json(_with_defaults(account), config, None)
     rows = [
@@ -101,7 +101,7 @@ def _session(record: Record | None, *, running: bool) -> str:
     return f"{printable(record.state).replace('_', ' ')}{f' ({user})' if user else ''}"
 
 
-def _proxy(url: str | None) -> str | None:
+def without_password(url: str | None) -> str | None:
     """Return the URL of a proxy without its user and password."""
     if url is None:
         return None

@@ -19,7 +19,7 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.command_group import CommandGroup
 from auth_agent.cli.ending import agent_pid, end_of_agent, stop_agent
 from auth_agent.cli.patient_agent import PatientAgent
-from auth_agent.cli.screen import print_error_message, print_lines, print_message
+from auth_agent.cli.screen import print_click_error, print_error_message, print_lines, print_message
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import Reboot, change, overview, status_lines
 from auth_agent.cli.suggestions import instead_of_option
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         print_error_message(error.message, error.remedy)
         return error.code
     except click.ClickException as error:
-        print_message(f"auth-agent: {error.format_message()}")
+        print_click_error(error)
         return error.exit_code
     except click.Abort:
         return exits.INTERRUPTED
@@ -71,6 +71,7 @@ def _corrected(error: click.UsageError) -> click.UsageError:
 # Commands that are imported on demand, to keep the others fast.
 _LAZY = {
     "account": "auth_agent.cli.account:account",
+    "config": "auth_agent.cli.config:config",
     "doctor": "auth_agent.cli.doctor:doctor",
     "id-token": "auth_agent.cli.user:id_token",
     "login": "auth_agent.cli.login:login",
@@ -119,9 +120,16 @@ def _light(name: str) -> click.Command:
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--socket", metavar="PATH", expose_value=False, help="The agent's socket; default: AUTH_AGENT_SOCK.")
+@click.option("--config", metavar="PATH", expose_value=False, help="The configuration; default: AUTH_AGENT_CONFIG.")
+@click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Print more; an agent logs more.")
+@click.option("-q", "--quiet", is_flag=True, expose_value=False, help="Print only results and errors.")
 @click.version_option(__version__, "-V", "--version", prog_name="auth-agent")
 def cli() -> None:
-    """Hold logins for every program of a user, as ssh-agent holds keys."""
+    """Hold logins for every program of a user, as ssh-agent holds keys.
+
+    The options below may also stand after the command.
+    """
 
 
 @cli.command(name="import")
@@ -166,7 +174,7 @@ def refresh(account: str | None) -> None:
     """
     with PatientAgent() as agent:
         token = agent.refresh(account)
-    click.echo(f"{token.account}: the new token is good for {token.expires_at - time.time():.0f} s", err=True)
+    print_message(f"{token.account}: the new token is good for {token.expires_at - time.time():.0f} s")
 
 
 @cli.command()
@@ -235,7 +243,7 @@ def reload() -> None:
         changes = agent.reload()
     named = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
     parts = [f"{change}: {printable(', '.join(names), 1000)}" for change, names in named.items() if names]
-    click.echo("; ".join(parts) or "no account changed", err=True)
+    print_message("; ".join(parts) or "no account changed")
 
 
 @cli.command()
@@ -281,7 +289,7 @@ def stop() -> None:
     Example: auth-agent stop
     """
     stop_agent()
-    click.echo("stopped", err=True)
+    print_message("stopped")
 
 
 @cli.command()
@@ -307,7 +315,7 @@ def restart(*, force: bool) -> None:
         with end_of_agent(pid) as ended:
             os.kill(pid, signal.SIGUSR1)
             after = _successor(agent, before, status.agent.restart_refused, ended)
-    click.echo(f"restarted: process {after.pid}, version {printable(after.version)}", err=True)
+    print_message(f"restarted: process {after.pid}, version {printable(after.version)}")
 
 
 def _successor(

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from auth_agent.cli.global_options import Verbosity
 from auth_agent.cli.terminal import Piece, Terminal, columns, terminal_of
 from auth_agent.printable import printable
 from auth_agent_client.remedy import Remedy
@@ -16,7 +17,15 @@ _MAX_COMMAND: Final = 4096
 
 
 def print_message(message: str = "", style: str = "", *, whole: bool = False) -> None:
-    """Print a message in a style of `Terminal`, wrapped to the terminal's width unless it is `whole`."""
+    """Print a message in a style of `Terminal`, wrapped to the terminal's width unless it is `whole`.
+
+    Like all but errors, results and URLs, it is not printed with `--quiet`.
+    """
+    if not Verbosity.quiet:
+        _print(message, style, whole=whole)
+
+
+def _print(message: str, style: str = "", *, whole: bool = False) -> None:
     terminal = terminal_of(sys.stderr)
     if terminal.width is None or whole:
         lines = [terminal.styled(message, style)]
@@ -28,22 +37,32 @@ def print_message(message: str = "", style: str = "", *, whole: bool = False) ->
 
 def print_error_message(message: str, remedy: Iterable[Remedy] = ()) -> None:
     """Print an error, and below it the remedies: only they contain commands to run."""
-    print_message(f"auth-agent: {printable(message, _MAX_MESSAGE)}")
-    print_remedies(remedy)
+    _print(f"auth-agent: {printable(message, _MAX_MESSAGE)}")
+    _print_remedies(remedy)
+
+
+def print_click_error(error: click.ClickException) -> None:
+    """Print an error that was raised as click's, which may have several lines."""
+    _print(f"auth-agent: {error.format_message()}")
 
 
 def print_remedies(remedy: Iterable[Remedy]) -> None:
     """Print each remedy on a line; a command that doesn't fit has its own line, to be copied whole."""
+    if not Verbosity.quiet:
+        _print_remedies(remedy)
+
+
+def _print_remedies(remedy: Iterable[Remedy]) -> None:
     terminal = terminal_of(sys.stderr)
     for item in remedy:
         text, command = printable(item.text, _MAX_MESSAGE), printable(item.line, _MAX_COMMAND)
         if terminal.width is not None and columns(f"{_INDENT}{text}: {command}") > terminal.width:
-            print_message(f"{_INDENT}{text}{':' if command else ''}")
+            _print(f"{_INDENT}{text}{':' if command else ''}")
             if command:
-                print_message(f"{_INDENT}{_INDENT}{command}", "strong", whole=True)
+                _print(f"{_INDENT}{_INDENT}{command}", "strong", whole=True)
         else:
             shown = f"{_INDENT}{text}: {terminal.styled(command, 'strong')}" if command else f"{_INDENT}{text}"
-            print_message(shown, whole=True)
+            _print(shown, whole=True)
 
 
 _INDENT: Final = "  "
@@ -52,13 +71,15 @@ _INDENT: Final = "  "
 def print_url(url: str) -> None:
     """Print a URL unwrapped on its own line; to standard output if that is not a terminal, for a program."""
     if sys.stdout.isatty():
-        print_message(url, "strong", whole=True)
+        _print(url, "strong", whole=True)
     else:
         click.echo(url)
 
 
 def print_lines(lines: Iterable[str], terminal: Terminal, *, err: bool = False) -> None:
-    """Print lines that are already wrapped and coloured."""
+    """Print lines that are already wrapped and coloured; `err`: to standard error, since they are not the result."""
+    if err and Verbosity.quiet:
+        return
     click.echo("\n".join(map(terminal.shown, lines)), err=err, color=True)
 
 

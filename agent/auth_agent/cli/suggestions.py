@@ -10,7 +10,6 @@ COMMANDS: Final[Mapping[str, str]] = {
     "accounts": "account list",
     "add": "account add",
     "auth": "login",
-    "config": "account list",
     "daemon": "run",
     "default": "account default",
     "get-token": "token",

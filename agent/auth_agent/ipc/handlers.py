@@ -352,6 +352,7 @@ class Handlers:
         about = {
             **self._about,
             "config": printable(os.fspath(config.path), _MAX_PATH),
+            "config_digest": config.digest,
             "default": None if config.default is None else config.default.name,
             "store": self._saver.about(),
         }

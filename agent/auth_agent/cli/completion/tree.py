@@ -8,6 +8,12 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "Hold logins for every program of a user, as ssh-agent holds keys.",
         "",
         {
+            "--socket": ("PATH", "The agent's socket; default: AUTH_AGENT_SOCK."),
+            "--config": ("PATH", "The configuration; default: AUTH_AGENT_CONFIG."),
+            "-v": ("", "Print more; an agent logs more."),
+            "--verbose": ("", "Print more; an agent logs more."),
+            "-q": ("", "Print only results and errors."),
+            "--quiet": ("", "Print only results and errors."),
             "-V": ("", "Show the version and exit."),
             "--version": ("", "Show the version and exit."),
             "--help": ("", "Show this message and exit."),
@@ -79,6 +85,22 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "Print a shell script that completes commands, options and accounts.",
         "bash|zsh|fish",
         {"--help": ("", "Show this message and exit.")},
+    ),
+    "config": ("Check and show the configuration.", "", {"--help": ("", "Show this message and exit.")}),
+    "config check": (
+        "Check the configuration, and whether the running agent uses it as it is now.",
+        "",
+        {"--help": ("", "Show this message and exit.")},
+    ),
+    "config path": (
+        "Print the path of the configuration, whether or not the file exists.",
+        "",
+        {"--help": ("", "Show this message and exit.")},
+    ),
+    "config show": (
+        "Print the configuration with all defaults, as TOML; the password of a proxy is left out.",
+        "",
+        {"--json": ("", "Print it as JSON."), "--help": ("", "Show this message and exit.")},
     ),
     "doctor": (
         "Check the agent, its socket, store, configuration, environment and providers, and say what helps.",
