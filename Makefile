@@ -32,7 +32,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 # Made anew when what it is made from changes. Debian's python3 makes no venv without python3-venv.
-$(VENV)/.test: pyproject.toml constraints.txt $(wildcard systemd/* launchd/* docs/man/*/*)
+$(VENV)/.test: pyproject.toml constraints.txt $(wildcard systemd/* launchd/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \

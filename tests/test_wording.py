@@ -285,6 +285,7 @@ REMEDIES: Final[list[Example]] = [
     (lambda: remedies.refresh_when_corrected("work").text, "or, after a correction at the provider, try again"),
     (lambda: remedies.restart().text, "restart it"),
     (lambda: remedies.restart_by_force().text, "restart it and lose them"),
+    (lambda: remedies.stop_at("/run/x").text, "or stop that agent"),
     (lambda: remedies.stop_first().text, "stop it first"),
     (lambda: remedies.reload().text, "reload it"),
     (lambda: remedies.start().text, "start the agent in the background"),

@@ -243,6 +243,11 @@ def see_status_at(socket_path: str) -> Remedy:
     return Remedy("show the sessions of that agent", "env", f"AUTH_AGENT_SOCK={socket_path}", _AUTH_AGENT, "status")
 
 
+def stop_at(socket_path: str) -> Remedy:
+    """Another agent uses the state directory, on another socket than commands use by default."""
+    return Remedy("or stop that agent", "env", f"AUTH_AGENT_SOCK={socket_path}", _AUTH_AGENT, "stop")
+
+
 def run_beside(socket_path: str) -> Remedy:
     """Another agent uses the state directory; `socket_path` is the socket of the agent that can't start."""
     beside = os.path.join(os.path.dirname(socket_path), "memory.sock")  # noqa: PTH118, PTH120 -- a string in, a string out

@@ -53,6 +53,7 @@ def test_a_lock_is_held_once_within_a_process_too(tmp_path: Path) -> None:
         StoreLock(tmp_path / "lock", SOCKET.with_name("mine.sock"))
     assert [remedy.command for remedy in caught.value.remedy] == [
         ("env", f"AUTH_AGENT_SOCK={SOCKET}", "auth-agent", "status"),
+        ("env", f"AUTH_AGENT_SOCK={SOCKET}", "auth-agent", "stop"),
         ("env", f"AUTH_AGENT_SOCK={SOCKET.with_name('memory.sock')}", "auth-agent", "run", "--store", "memory"),
     ]
 

@@ -74,6 +74,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "reload": remedies.reload,
     "restart": remedies.restart,
     "restart_by_force": remedies.restart_by_force,
+    "stop_at": lambda: remedies.stop_at(SOCKET),
     "stop_first": remedies.stop_first,
     "run_beside": lambda: remedies.run_beside(SOCKET),
     "run_in_memory": remedies.run_in_memory,

@@ -40,6 +40,7 @@ WIDE: Final = 400
 NOT_RUN: Final = {
     "install_by_force": "needs a service manager; test_user_manager.py runs it",
     "install_service": "the same",
+    "reload": "test_config_commands.py runs it",
     "correct_clock": "a test machine has no time service; a test checks that the program exists",
     "unlock_keychain": "only macOS has a keychain",
 }
@@ -630,6 +631,7 @@ def test_show_the_other_agent_or_run_a_second_one_in_memory(provider: OpenIDProv
         starts_an_agent(
             agent, command_of(remedies.run_beside(str(second)), shown_remedies), second.with_name("memory.sock")
         )
+        stop = command_of(remedies.stop_at(first), shown_remedies)
         # Its lock file doesn't have the socket, as after a full disk.
         (lock,) = (path for path in agent.home.rglob("*lock*") if first in path.read_text())
         os.truncate(lock, 0)
@@ -637,6 +639,8 @@ def test_show_the_other_agent_or_run_a_second_one_in_memory(provider: OpenIDProv
         agent.environment["AUTH_AGENT_SOCK"] = first
         assert f"process {agent.process.pid}" in run(agent, command_of(remedies.see_status(), shown_remedies))
         serves(agent, provider)
+        run(agent, stop)
+        assert agent.process.wait(PATIENCE) == 0
 
 
 def test_run_in_memory_if_the_store_can_not_be_used(alone: AgentProcess) -> None:

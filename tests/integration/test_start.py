@@ -10,8 +10,8 @@ import pytest
 
 from auth_agent.cli.start import setting
 from auth_agent_client.paths import SUN_PATH
-from tests.integration.agent_process import COMMAND, AgentProcess, until
-from tests.integration.conftest import account
+from tests.integration.agent_process import COMMAND, PATIENCE, AgentProcess, until
+from tests.integration.conftest import account, log_in
 from tests.integration.terminal import Terminal
 from tests.op.provider import OpenIDProvider
 
@@ -204,3 +204,14 @@ def test_the_agent_of_a_command_that_has_ended_already_stops_at_once(alone: Agen
     result = alone.run("run", "--store", "memory", "--for-command", str(ended.pid))
     assert result.returncode == 0
     assert not directory.exists()
+
+
+def test_a_stop_names_the_sessions_that_were_only_in_memory(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    with agent.client() as client:
+        log_in(client, provider)
+    done = agent.run("stop")
+    assert done.returncode == 0
+    assert "work" in done.stderr.splitlines()[-1]
+    assert agent.process.wait(PATIENCE) == 0
+    agent.start()
+    assert "memory" not in agent.run("stop").stderr

@@ -286,10 +286,17 @@ def _show_change(record: Record, shown: dict[str, str], *, as_json: bool) -> Non
 def stop() -> None:
     """Stop the agent after refreshes in flight have finished.
 
+    Sessions that are only in its memory are lost, and named.
+
     Example: auth-agent stop
     """
+    with Agent() as agent:
+        lost = accounts_at_stake(agent.status())
     stop_agent()
     print_message("stopped")
+    if lost:
+        names = printable(", ".join(lost), 1000)
+        print_message(f"lost, because they were only in memory: the sessions of {names}", "warning")
 
 
 @cli.command()

@@ -13,6 +13,7 @@ from auth_agent.errors import StartupError
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent.storage.state_directory import prepare
+from auth_agent_client.remedy import Remedy
 
 _MAX_PATH = 4096
 
@@ -47,7 +48,7 @@ class StoreLock:
             raise StartupError(
                 f"another agent{_owner_details(owner)} already uses the sessions of this keyring; "
                 "two agents would end each other's sessions",
-                remedies.see_status() if owner is None else remedies.see_status_at(owner.socket),
+                *((remedies.see_status(),) if owner is None else _other_agent(owner.socket)),
                 remedies.run_beside(os.fspath(socket_path)),
             ) from error
         except OSError as error:
@@ -60,6 +61,10 @@ class StoreLock:
     def close(self) -> None:
         """Release the lock while this process goes on."""
         os.close(self._descriptor)
+
+
+def _other_agent(socket: str) -> tuple[Remedy, ...]:
+    return remedies.see_status_at(socket), remedies.stop_at(socket)
 
 
 def keyring_locks(state_path: Path) -> list[Path]:
