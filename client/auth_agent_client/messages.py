@@ -234,6 +234,7 @@ METHODS: dict[str, Method] = {
         {**_ACCOUNT, "revoke": FLAG, "revoke_shared": FLAG}, result=("revoked",), repeatable=False, longest=60.0
     ),
     "refresh": Method(_ACCOUNT, result=_TOKEN, timeout=REFRESH_TIMEOUT),
+    "rename": Method({**_ACCOUNT, "name": ACCOUNT}, required=("name",), result=None, repeatable=False),
     "reload": Method({}, result=("added", "changed", "removed")),
     "watch": Method({"accounts": STRING_LIST}, result=("agent_id", "accounts")),
 }

@@ -166,3 +166,47 @@ def test_the_options_of_keys_are_those_that_gave_them() -> None:
         *("--issuer", "https://acme.example/", "--audience", "", "--redirect-port", "1", "--redirect-port", "2"),
         *("--authorize", "prompt=login", "--authorize", "hint=a=b", "--no-default"),
     )
+
+
+# ---- another name
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the notes; no agent has the store."""
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "auth-agent"
+
+
+def test_without_an_agent_the_next_one_finds_a_note_of_the_new_name(
+    path: Path, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["account", "rename", "work", "acme"]) == 0
+    assert capsys.readouterr().err == f"Renamed the account work to acme in {path}\n"
+    assert path.read_text("utf-8") == CONFIG.replace("work", "acme")
+    (note,) = state.glob("sessions/acme.*.json")
+    assert json.loads(note.read_text())["moved_from"] == "work"
+    assert main(["account", "rename", "acme", "third"]) == 1
+    assert capsys.readouterr().err == (
+        "auth-agent: acme was renamed before, and no agent has run since\n  start one: auth-agent start\n"
+    )
+    assert list(config.load(path).accounts) == ["acme"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("wrok", "acme"), 1, "did you mean work?"),
+        (("work", "work"), 1, "the account work exists already"),
+        (("work", "a b"), 2, "can't be an account's name"),
+    ],
+)
+def test_a_wrong_name_renames_nothing(
+    arguments: tuple[str, ...], code: int, said: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["account", "rename", *arguments]) == code
+    assert said in capsys.readouterr().err
+    assert path.read_text("utf-8") == CONFIG

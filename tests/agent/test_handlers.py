@@ -38,12 +38,13 @@ PARAM_VALUES: dict[str, object] = {
     "login_id": "1",
     "url": "http://127.0.0.1/",
     "refresh_token": "rt-9",
+    "name": "acme",
 }
 # About the agent, or about a login, whose id only its client knows.
 NOT_ABOUT_A_SESSION = {"hello", "status", "reload", "watch", "login_redirect", "login_result", "login_cancel"}
 ABOUT_A_SESSION = sorted(METHODS.keys() - NOT_ABOUT_A_SESSION)
 # Their results contain no token and no data of the user.
-NOT_COUNTED = {"has_valid", "login", "import", "logout"}
+NOT_COUNTED = {"has_valid", "login", "import", "logout", "rename"}
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ async def test_for_a_locked_session_the_policy_is_asked_once_and_the_method_wait
 async def test_a_session_that_stays_locked_is_an_error(harness: Harness) -> None:
     harness.lock()
     for method in ABOUT_A_SESSION:
-        if method != "logout":
+        if method not in {"logout", "rename"}:
             with pytest.raises(errors.Locked, match="not read yet"):
                 await harness.result(method, **params_of(method))
 
@@ -272,7 +273,7 @@ async def test_other_results_are_not_counted(harness: Harness, method: str) -> N
 
 async def test_an_error_is_not_counted(harness: Harness) -> None:
     await harness.result("logout", account="work")
-    for method in sorted(set(ABOUT_A_SESSION) - {"login", "import", "logout", "has_valid"}):
+    for method in sorted(set(ABOUT_A_SESSION) - {"login", "import", "logout", "has_valid", "rename"}):
         with pytest.raises(errors.AgentError):
             await harness.result(method, **params_of(method))
     assert harness.counted == {}

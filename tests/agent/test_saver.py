@@ -76,7 +76,7 @@ class Heart(heart.Heart):
         self.journal = Journal(machine.notes)
         saver = Saver(table, machine.store, self.journal)
         super().__init__(table, saver, lambda _: machine.provider, FakeSignatures(), lambda: 0.5)
-        self.session: Session = table.session("work")
+        self.session: Session = table.session("work" if "work" in machine.accounts else machine.accounts[0])
 
     def state(self, name: str = "work") -> str:
         return state_name(self.table.session(name), self.machine.clock.now())

@@ -26,6 +26,7 @@ PARAMETERS = {
     "import": "account refresh_token! switch_user client_secret",
     "logout": "account revoke revoke_shared",
     "refresh": "account timeout",
+    "rename": "account name!",
     "reload": "",
     "watch": "accounts",
 }
@@ -107,6 +108,7 @@ def test_methods_that_change_something_are_not_repeatable() -> None:
         "login_redirect",
         "login_result",
         "logout",
+        "rename",
         "update_user_metadata",
     }
 
@@ -123,6 +125,7 @@ def test_a_method_with_its_required_parameters_is_valid(method: str) -> None:
         "login_id": "1",
         "url": "http://127.0.0.1/",
         "refresh_token": "rt",
+        "name": "acme",
     }
     params = {name: values[name] for name in METHODS[method].required}
     assert check(method, params) is METHODS[method]

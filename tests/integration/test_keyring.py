@@ -6,13 +6,14 @@ import random
 import shutil
 import signal
 import time
+import tomllib
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from auth_agent_client import Agent, InvalidRequest, Locked, LoginRequired, Timeout, Token
+from auth_agent_client import Agent, InvalidRequest, Locked, LoginRequired, Timeout, Token, UnknownAccount
 from tests.integration import conftest
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, record
@@ -91,6 +92,68 @@ def test_after_a_crash_the_same_token_is_served_without_the_provider(start_agent
         same = ("issuer", "subject", "name", "state", "saved", "expires_at", "last_refresh_at", "refreshes", "epoch")
         assert {key: after[key] for key in same} == {key: before[key] for key in same}
         assert store(client)["state"] == "ready"
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["the agent runs", "no agent runs"])
+def test_a_session_is_there_under_its_account_s_new_name(
+    running: bool, start_agent: Callable[..., AgentProcess], keyring: KeyringSession
+) -> None:
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        agent = start_agent(provider)
+        with agent.client() as client:
+            log_in(client, provider)
+            token = client.token("work")
+        if not running:
+            agent.kill()
+        done = agent.run("account", "rename", "work", "acme")
+        assert done.returncode == 0, done.stderr
+        if running:
+            agent.kill()
+        agent.start()
+        with agent.client() as client:
+            assert client.token("acme").access_token == token.access_token
+            until(lambda: keyring.read("work") is None)
+            until(lambda: record(client, "acme")["saved"] is True)
+            assert client.refresh("acme").access_token != token.access_token
+            with pytest.raises(UnknownAccount):
+                client.token("work")
+        assert entry(keyring, "acme")["account"] == "acme"
+
+
+@pytest.mark.slow
+def test_an_agent_that_is_killed_at_any_moment_of_a_rename_loses_no_session(
+    start_agent: Callable[..., AgentProcess],
+) -> None:
+    seed = random.randrange(1 << 32)
+    moments = random.Random(seed)
+    with OpenIDProvider(access_token_lifetime=3600, overlap=30) as provider:
+        agent, name, other = start_agent(provider), "work", "acme"
+        with agent.client() as client:
+            log_in(client, provider)
+        for number in range(6):
+            with agent.begin("account", "rename", name, other) as begun:
+                time.sleep(moments.uniform(0, 0.5))  # the moment of the crash, not a wait for anything
+                agent.kill()
+                begun.process.wait(PATIENCE)
+            agent.start()
+            if other in tomllib.loads(agent.config.read_text())["accounts"]:
+                name, other = other, name
+            with agent.client() as client:
+                assert client.token(name).access_token, f"round {number}, seed {seed}"
+                assert client.refresh(name).access_token, f"round {number}, seed {seed}"
+                until(lambda: record(client, name)["saved"] is True)  # noqa: B023 -- called at once
+
+
+def test_no_session_is_renamed_while_an_agent_elsewhere_has_the_store(start_agent: Callable[..., AgentProcess]) -> None:
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        agent = start_agent(provider)
+        before = agent.config.read_text()
+        agent.environment["AUTH_AGENT_SOCK"] = str(agent.home / "elsewhere.sock")
+        done = agent.run("account", "rename", "work", "acme")
+        assert done.returncode == 1
+        assert "another agent" in done.stderr
+        assert agent.config.read_text() == before
+        agent.environment["AUTH_AGENT_SOCK"] = str(agent.socket)
 
 
 @pytest.mark.slow

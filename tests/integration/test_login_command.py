@@ -493,10 +493,12 @@ def test_an_account_is_shown_and_renamed(agent: AgentProcess, provider: OpenIDPr
     assert 'account = "acme"  # here' in agent.config.read_text()
     log_in_at_terminal(agent, provider, "acme")
     assert json.loads(agent.run("account", "show", "acme", "--json").stdout)["session"]["state"] == "ready"
-    refused = agent.run("account", "rename", "acme", "work")
-    assert refused.returncode == 1
-    assert "auth-agent logout acme" in refused.stderr
-    assert agent.run("account", "rename", "acm", "work").returncode == 1
+    token = agent.run("token", "acme").stdout
+    assert agent.run("account", "rename", "acme", "work").returncode == 0
+    assert agent.run("token", "work").stdout == token
+    assert agent.run("status", "acme").returncode == 1
+    assert agent.run("account", "rename", "acme", "work").returncode == 1
+    assert agent.run("account", "rename", "work", "a b").returncode == 2
 
 
 # ---- auth-agent account

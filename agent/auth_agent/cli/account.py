@@ -15,6 +15,7 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.command_group import CommandGroup
 from auth_agent.cli.exits import print_error
 from auth_agent.cli.json_text import json_text
+from auth_agent.cli.move import announced_move
 from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.running import record_of
 from auth_agent.cli.screen import print_lines, print_message, print_remedies, shown_path
@@ -24,7 +25,7 @@ from auth_agent.config_file import put_accounts, remove_account, rename_account
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Logout, Record
 from auth_agent_client.errors import AgentError, AgentNotRunning, InvalidRequest
-from auth_agent_client.messages import LOGGED_OUT
+from auth_agent_client.messages import LOGGED_OUT, is_account_name
 
 # A shorter prefix would not distinguish one client id from another.
 _LEAST_SHOWN = 12
@@ -131,9 +132,9 @@ def remove(name: str, *, logout: bool) -> None:
 @click.argument("old", metavar="ACCOUNT")
 @click.argument("new", metavar="NAME")
 def rename(old: str, new: str) -> None:
-    """Rename an account, also where hosts and other accounts name it.
+    """Rename an account, also where hosts and other accounts name it. Its session moves along.
 
-    It must be logged out: a session belongs to the account's name.
+    Programs that name the account must use the new name.
 
     Example: auth-agent account rename work acme
     """
@@ -141,11 +142,20 @@ def rename(old: str, new: str) -> None:
     _chosen(config, old)
     if new in config.accounts:
         raise CommandError(f"the account {new} exists already", remedies.another_name())
+    if not is_account_name(new):
+        raise click.UsageError(f"{printable(new)!r} can't be an account's name: 1 to 64 of A-Z a-z 0-9 . _ -")
     with PatientAgent() as agent:
-        if _has_session(agent, old):
-            raise CommandError(f"{old} has a session, which belongs to its name", remedies.log_out(old))
-        rename_account(config.path, old, new)
-        agent.reload()
+        try:
+            features = agent.hello("rename").features
+        except AgentNotRunning:
+            with announced_move(old, new):
+                rename_account(config.path, old, new)
+        else:
+            if "rename" not in features:
+                raise CommandError("the running agent is an older version, which renames nothing", remedies.restart())
+            agent.call("rename", {"account": old, "name": new})
+            rename_account(config.path, old, new)
+            agent.reload()
     print_message(f"Renamed the account {old} to {new} in {shown_path(config.path)}")
 
 

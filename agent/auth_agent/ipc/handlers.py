@@ -108,6 +108,7 @@ class Handlers:
             "import": SessionMethod(self._import),
             "logout": SessionMethod(self._logout, while_locked=True),
             "refresh": SessionMethod(self._refresh, counted=True),
+            "rename": SessionMethod(self._rename, while_locked=True),
         }
         self._agent_methods: dict[str, Callable[[Caller, Arguments], Result | Later]] = {
             "hello": self._hello,
@@ -332,6 +333,19 @@ class Handlers:
             return {**result, **{key: value for key, value in more.items() if value is not None}}
 
         return lambda: self._background.run_detached(work)
+
+    def _rename(self, _: Caller, session: Session, args: Arguments) -> Later:
+        old, new = session.account.name, args.string("name") or ""
+        if not self._table.is_free(new):
+            raise errors.InvalidRequest(f"rename: there is an account {new} already", parameter="name")
+
+        async def announce() -> Result:
+            if not await self._saver.announce_move(session, new):
+                raise errors.Unavailable(f"{old} can't be renamed to {new} now: its session can't be moved")
+            self._table.renames[new] = old
+            return True
+
+        return announce
 
     # ---- the agent
 

@@ -36,6 +36,8 @@ from auth_agent.sessions.state import Active, Credentials, LoggedOut, LoginRequi
 from auth_agent.storage.journal import Note
 
 OLD_COPY: Final = "the store's entry is an old copy: its refresh token has been replaced since"
+# The failure of a session whose entry can't be read.
+UNREADABLE: Final = "store_failed"
 INTERRUPTED: Final = "the agent was stopped during a refresh"
 
 
@@ -61,7 +63,7 @@ def unreadable(account: Account, reason: str) -> StoredSession:
     """Return the session for an entry that can't be read: a person has to log in. The entry is not changed."""
     client = account.issuer, account.client_id, account.audience
     credentials = Credentials(*client, None, None, None, None, grant_type=account.grant_type)
-    return StoredSession(LoginRequired(reason, credentials, failure="store_failed"), 0, 0, None)
+    return StoredSession(LoginRequired(reason, credentials, failure=UNREADABLE), 0, 0, None)
 
 
 def recover(stored: StoredSession | None, note: Note, fingerprints: Fingerprints, now: Moment) -> Recovery:

@@ -26,9 +26,9 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.entry import EntryError, StoredSession, dump, load
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.record import state_name
-from auth_agent.sessions.recovery import alive, recover, unreadable
+from auth_agent.sessions.recovery import UNREADABLE, alive, recover, unreadable
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import LoginRequired
+from auth_agent.sessions.state import LoggedOut, LoginRequired
 from auth_agent.sessions.table import Table
 from auth_agent.storage.health import HASTE, StoreHealth
 from auth_agent.storage.journal import Journal
@@ -69,6 +69,8 @@ class _PendingWrite:
     readings: list[Promise[StoredSession | None]] = field(default_factory=list[Promise[StoredSession | None]])
     # `_write_key` of what the store was last known to have.
     write_key: object = None
+    # The account's name before it was renamed: that entry is deleted once this one is written.
+    moved_from: str | None = None
 
 
 class Saver:
@@ -106,6 +108,7 @@ class Saver:
         self._failed: dict[_Work, float] = {}
         self._wrote = False
         self._unsorted = False
+        table.on_renamed = self.move
         self._tasks: TaskGroup | None = None
         self._asking = anyio.CancelScope()
 
@@ -203,9 +206,43 @@ class Saver:
         """Delete the session's entry, retrying until that succeeds; on return it is marked as dead in the journal."""
         self._unread.pop(session, None)
         # Before the tombstone: a pending save must not be written as if it came after this logout.
-        settled = self._want(session, None).settled
-        await self._journal.mark_deleted(session.account.name, secrets.token_hex(8))
+        pending_write = self._want(session, None)
+        settled, name = pending_write.settled, session.account.name
+        pending_write.moved_from = self._journal.note(name).moved_from
+        if pending_write.moved_from is not None and pending_write.moved_from not in self._table.sessions:
+            await self._journal.mark_deleted(pending_write.moved_from, secrets.token_hex(8))
+        await self._journal.mark_deleted(name, secrets.token_hex(8))
         await self._settle(session, settled, SAVE_PATIENCE)
+
+    async def announce_move(self, session: Session, new: str) -> bool:
+        """Note that a session's account may be renamed; return False if that can't be noted now.
+
+        That is so while an earlier move of it, or from that name, isn't over.
+        """
+        old = session.account.name
+        if self._is_moving(new) or self._journal.note(old).moved_from is not None:
+            return False
+        return await self._journal.announce_move(new, old, secrets.token_hex(8))
+
+    def move(self, session: Session, old: str) -> None:
+        """Keep a session under its account's new name; then delete its entry under the old one."""
+        if not session.is_locked:  # otherwise `_fetch` reads the old entry
+            self._journal.adopt(session.account.name)
+            self._begin_move(session, old)
+
+    def _begin_move(self, session: Session, old: str) -> None:
+        state = session.state
+        if isinstance(state, LoginRequired) and state.failure == UNREADABLE:
+            return  # the entry may be a newer version's: it stays where it is
+        pending_write = self._pending_write(session)
+        pending_write.moved_from, pending_write.write_key = old, None
+        self._want(session, None if isinstance(state, LoggedOut) else session.snapshot())
+        if session.is_refreshing:
+            pending_write.sent = ()  # its response will be saved, too
+
+    def _is_moving(self, name: str) -> bool:
+        """Return whether the entry under that name still belongs to an account that was renamed."""
+        return any(pending_write.moved_from == name for pending_write in self._pending_writes.values())
 
     async def record_sent(self, session: Session, refresh_token: Secret) -> None:
         """Note that a refresh token is about to be sent, in case the agent dies before its successor is saved."""
@@ -327,22 +364,34 @@ class Saver:
         try:
             if pending_write.wanted is None:
                 await self._store.delete(name)
-                fingerprint, pending_write.write_key = None, None
+                fingerprint, write_key = None, None
             else:
                 stored = replace(pending_write.wanted, after=tombstone)
                 fingerprint = stored.fingerprint
-                if not self._store.expensive_writes or pending_write.write_key != _write_key(stored):
+                write_key = _write_key(stored)
+                if not self._store.expensive_writes or pending_write.write_key != write_key:
                     await self._store.write(name, dump(name, stored, self._boot_id, self._store.max_length))
-                pending_write.write_key = _write_key(stored)
         except StoreError as error:
             if isinstance(error, StoreMissing) and pending_write.wanted is None:  # there is nothing to delete
                 self._settled(session, pending_write, version)
             else:
                 self._mark(session, saved=False)
             raise
-        pending_write.has = fingerprint
+        pending_write.has, pending_write.write_key = fingerprint, write_key
         await self._journal.saved(name, fingerprint, tombstone, sent)
+        if session.account.name != name:
+            return  # the account was renamed meanwhile, and its entry is written again
+        if pending_write.moved_from is not None:
+            await self._end_move(name, pending_write, pending_write.moved_from)
         self._settled(session, pending_write, version)
+
+    async def _end_move(self, name: str, pending_write: _PendingWrite, old: str) -> None:
+        """Delete the entry under the account's old name, unless an account has that name again."""
+        if old not in self._table.sessions:
+            await self._journal.mark_deleted(old, secrets.token_hex(8))
+            await self._store.delete(old)
+        await self._journal.end_move(name)
+        pending_write.moved_from = None
 
     def _settled(self, session: Session, pending_write: _PendingWrite, version: int) -> None:
         """Mark the write as done, unless the wanted state has changed since."""
@@ -358,20 +407,34 @@ class Saver:
         # Move it to the back, as above.
         if session in self._unread:
             self._unread[session] = self._unread.pop(session)
-        stored = self._interpret(session, await self._store.read(name))
+        stored = self._interpret(session, name, await self._store.read(name))
+        moved_from = self._journal.note(name).moved_from if session in self._unread else None
+        if moved_from is not None and moved_from in self._table.sessions:  # it was not renamed after all
+            await self._journal.end_move(name)
+            moved_from = None
+        elif moved_from is not None and stored is None:
+            stored = self._interpret(session, moved_from, await self._store.read(moved_from))
+        if session.account.name != name:
+            return  # it was renamed meanwhile, and is read again
         if session in self._unread:
             del self._unread[session]
+            if self._is_moving(name):  # the entry is that of another account, which had this name before
+                await self._journal.mark_deleted(name, secrets.token_hex(8))
+                stored = None
+            if moved_from is not None:
+                self._journal.adopt(name)
             self._restore(session, stored)
+            if moved_from is not None:
+                self._begin_move(session, moved_from)
         pending_write = self._pending_write(session)
         readings, pending_write.readings = pending_write.readings, []
         for reading in readings:
             reading.resolve(stored)
 
-    def _interpret(self, session: Session, entry: Secret | None) -> StoredSession | None:
-        """Return the session in an entry; None if there is none, or a dead one."""
+    def _interpret(self, session: Session, name: str, entry: Secret | None) -> StoredSession | None:
+        """Return the session in the entry under that name; None if there is none, or a dead one."""
         if entry is None:
             return None
-        name = session.account.name
         try:
             stored = load(entry, name, self._boot_id, self._clock.now())
         except EntryError as error:

@@ -51,6 +51,10 @@ class Table:
         self._published_states: dict[str, str] = {}
         # Sessions whose account vanished from the configuration: it may come back.
         self._removed: dict[str, Session] = {}
+        # The accounts' names before they were renamed, by the new names, until the next configuration has them.
+        self.renames: dict[str, str] = {}
+        # Called with a session that was renamed, and its name before.
+        self.on_renamed: Callable[[Session, str], None] = lambda _session, _name: None
         # Logins and imports that may become sessions.
         self.arrivals: set[Arrival] = set()
         self.configure(config)
@@ -97,6 +101,11 @@ class Table:
         session = self.sessions.get(name) or self._removed.get(name)
         return None if session is None else record(session, self.clock.now())
 
+    def is_free(self, name: str) -> bool:
+        """Return whether an account may be renamed to that: there is none, nor a session of one that was removed."""
+        left = self._removed.get(name)
+        return name not in self.sessions and (left is None or (left.credentials is None and not left.is_locked))
+
     def holder(self, refresh_token: Secret) -> str | None:
         """Return the account whose session has that refresh token, also a removed one; else None."""
         for name, session in (*self.sessions.items(), *self._removed.items()):
@@ -115,7 +124,9 @@ class Table:
 
     def configure(self, config: Config) -> dict[str, list[str]]:
         """Apply a new configuration; return the accounts `added`, `changed` and `removed`."""
-        before, self.config = self.sessions, config
+        renamed = self._renamed(config)
+        before = {renamed.get(name, name): session for name, session in self.sessions.items()}
+        self.config = config
         sessions: dict[str, Session] = {}
         added: list[str] = []
         changed: list[str] = []
@@ -132,9 +143,21 @@ class Table:
             before[name].configure(None)
             self._removed[name] = before[name]
         self.sessions = sessions
+        for old, new in renamed.items():
+            self._removed.pop(new, None)
+            self.on_renamed(sessions[new], old)
         for name in (*added, *changed, *removed):
             self.publish(name)
         return {"added": added, "changed": changed, "removed": removed}
+
+    def _renamed(self, config: Config) -> dict[str, str]:
+        """Return the new names, by the old ones, of the announced renames that the configuration has."""
+        renames, self.renames = self.renames, {}
+        return {
+            old: new
+            for new, old in renames.items()
+            if new in config.accounts and old not in config.accounts and old in self.sessions
+        }
 
     @contextmanager
     def expecting(self, arrival: Arrival) -> Generator[None, None, None]:

@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from auth_agent.json_object import parse_object
 from auth_agent.storage.state_directory import read_note, write_note
+from auth_agent_client.messages import is_account_name
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Note:
     `sent`: tokens sent since the last save; their responses may have been lost. `has`: the token in the store then.
     `replaced`: tokens whose successors are in the store. `tombstone`: the random id of a logout; an entry in the store
     is dead unless its `after` names that logout. `used_at`: when a client last asked for a token, in Unix time.
+    `moved_from`: the account's name before it was renamed, while the entry under that name may still be the session's.
     """
 
     sent: list[str] = field(default_factory=list[str])
@@ -44,6 +46,7 @@ class Note:
     tombstone: str | None = None
     used_at: float = 0.0
     has: str | None = None
+    moved_from: str | None = None
 
 
 class Journal:
@@ -122,6 +125,29 @@ class Journal:
         note.tombstone = tombstone
         await self._write(account)
 
+    async def announce_move(self, account: str, moved_from: str, tombstone: str) -> bool:
+        """Write on disk that the account may get the session of the account `moved_from`; return whether it is there.
+
+        An entry that the store has under the new name is marked as dead.
+        """
+        self._notes[account] = Note(replaced=self.note(account).replaced, tombstone=tombstone, moved_from=moved_from)
+        return await self._write(account)
+
+    def adopt(self, account: str) -> None:
+        """Add the fingerprints in the note of the account that this one was, in memory."""
+        note = self.note(account)
+        if note.moved_from is not None:
+            old = self.note(note.moved_from)
+            note.sent = [*dict.fromkeys([*old.sent, *note.sent])][-_MOST_SENT:]
+            note.replaced = [*dict.fromkeys([*note.replaced, *old.replaced])][-_MOST_REPLACED:]
+            note.has = note.has or old.has
+            note.used_at = max(note.used_at, old.used_at)
+
+    async def end_move(self, account: str) -> None:
+        """Record that the move is over, or came to nothing."""
+        self.note(account).moved_from = None
+        await self._write(account)
+
     async def _write(self, account: str) -> bool:
         """Write the note. Return whether it is on disk; log a warning if not."""
         if self._directory is None:
@@ -162,12 +188,14 @@ class Journal:
 def _parsed(content: str) -> Note:
     fields = parse_object(content)
     tombstone, used_at, has = fields.get("tombstone"), fields.get("used_at"), fields.get("has")
+    moved_from = fields.get("moved_from")
     return Note(
         sent=_strings(fields.get("sent")),
         replaced=_strings(fields.get("replaced")),
         tombstone=tombstone if isinstance(tombstone, str) else None,
         used_at=float(used_at) if isinstance(used_at, (int, float)) else 0.0,
         has=has if isinstance(has, str) else None,
+        moved_from=str(moved_from) if is_account_name(moved_from) else None,
     )
 
 

@@ -72,7 +72,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         {"--logout": ("", "Log out first, if there is a session."), "--help": ("", "Show this message and exit.")},
     ),
     "account rename": (
-        "Rename an account, also where hosts and other accounts name it.",
+        "Rename an account, also where hosts and other accounts name it. Its session moves along.",
         "ACCOUNT NAME",
         {"--help": ("", "Show this message and exit.")},
     ),
