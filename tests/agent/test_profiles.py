@@ -9,7 +9,7 @@ import trio.testing
 from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.outcome import Busy, Failure, Refusal, Rejected, Unsent, Unusable
 from auth_agent.sessions.profile import Profile, ProfileResult, digest_of_user, result_from_id_token
-from auth_agent.sessions.state import Credentials
+from auth_agent.sessions.state import Active, Credentials
 from auth_agent_client import errors
 from tests.agent.heart import World, all_of, running
 from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, FakeProvider, account, jwt, token_response
@@ -105,10 +105,28 @@ async def test_a_new_id_token_with_other_claims_causes_a_request() -> None:
 async def test_a_client_that_gives_up_does_not_cancel_the_request() -> None:
     async with running() as world:
         world.provider.delay = 10
-        with pytest.raises(errors.Timeout):
-            await profile(world, timeout=1)
+        assert (await profile(world, timeout=1)).stale
         await anyio.sleep(10)
         assert world.profiles.cached(world.session, 300) is not None
+
+
+async def test_a_provider_that_hangs_is_one_that_cannot_be_reached() -> None:
+    async with running() as world:
+        known = await profile(world)
+        await anyio.sleep(61)
+        world.provider.delay = 40
+        assert await profile(world, max_age=60) == replace(known, stale=True)
+
+
+async def test_without_any_claims_a_provider_that_hangs_is_a_timeout() -> None:
+    async with running() as world:
+        assert isinstance(world.session.state, Active)
+        world.session.state = replace(
+            world.session.state, credentials=replace(world.session.state.credentials, id_token=None)
+        )
+        world.provider.delay = 40
+        with pytest.raises(errors.Timeout, match=r"no answer from acme\.example within 15 s"):
+            await profile(world)
 
 
 # ---- fallbacks

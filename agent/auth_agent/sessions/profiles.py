@@ -92,18 +92,23 @@ class Profiles:
             timeout: how long to wait, in seconds.
 
         Raises:
-            AgentError: there is neither a profile nor an ID token; `Timeout` if it takes longer than `timeout`.
+            AgentError: there is neither a profile nor an ID token; `Timeout` if it then takes longer than `timeout`.
 
         """
         waited = False
-        with deadline(timeout, no_answer(session.account)):
-            while (result := self.cached(session, max_age)) is None:
-                fetch = self._fetch(session)
-                if fetch.request is None and (waited or not self._start(session, fetch)):
-                    return self._fallback(session, fetch)
-                if fetch.request is not None:
-                    await fetch.request.wait()
-                waited = True
+        try:
+            with deadline(timeout, no_answer(session.account)):
+                while (result := self.cached(session, max_age)) is None:
+                    fetch = self._fetch(session)
+                    if fetch.request is None and (waited or not self._start(session, fetch)):
+                        return self._fallback(session, fetch)
+                    if fetch.request is not None:
+                        await fetch.request.wait()
+                    waited = True
+        except errors.Timeout:  # a provider that hangs is one that can't be reached
+            if _known(session) is None:
+                raise
+            return self._fallback(session, self._fetch(session))
         return result
 
     def _fetch(self, session: Session) -> _Fetch:
@@ -168,7 +173,7 @@ class Profiles:
 
     def _fallback(self, session: Session, fetch: _Fetch) -> ProfileResult:
         """Return the old profile or the ID token's claims, as stale; raise if there is neither, or another user's."""
-        name, failure, credentials = session.account.name, fetch.failure, session.credentials
+        name, failure = session.account.name, fetch.failure
         if isinstance(failure, AnotherUser):
             raise errors.ProviderError(
                 f"{name}: {failure.reason}",
@@ -176,9 +181,7 @@ class Profiles:
                 failure="wrong_user",
                 remedy=(remedies.log_in_again(name),),
             )
-        if session.profile is not None:
-            return ProfileResult(session.profile.claims, session.profile.fetched_at, stale=True)
-        result = None if credentials is None else result_from_id_token(credentials)
+        result = _known(session)
         if result is not None:
             return result
         if isinstance(failure, errors.AgentError):
@@ -193,3 +196,10 @@ class Profiles:
             raise errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=(remedy,))
         message = f"{name}: {reason}; try again in {wait:.0f} s"
         raise errors.Unavailable(message, reason=reason, failure=word, retry_after=round(wait, 3))
+
+
+def _known(session: Session) -> ProfileResult | None:
+    """Return the old profile or the ID token's claims, as stale; None if there is neither."""
+    if session.profile is not None:
+        return ProfileResult(session.profile.claims, session.profile.fetched_at, stale=True)
+    return None if session.credentials is None else result_from_id_token(session.credentials)
