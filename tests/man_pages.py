@@ -26,12 +26,13 @@ _VARIABLES: Final = "| environment variable | |"
 
 def pages() -> dict[str, str]:
     """Return all pages by their path, such as `man1/auth-agent.1`."""
-    context = click.Context(cli, info_name="auth-agent")
+    # With the settings of the real one: click keeps what it makes of them with the commands.
+    context = click.Context(cli, info_name="auth-agent", **cli.context_settings)
     found = {"man1/auth-agent.1": _main_page(context), "man5/auth-agent-config.5": _configuration_page()}
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         assert command is not None
-        found[f"man1/auth-agent-{name}.1"] = _command_page(name, command)
+        found[f"man1/auth-agent-{name}.1"] = _command_page(name, command, context)
     return found
 
 
@@ -54,10 +55,10 @@ def _main_page(context: click.Context) -> str:
     )
 
 
-def _command_page(name: str, command: click.Command) -> str:
+def _command_page(name: str, command: click.Command, parent: click.Context) -> str:
     if name in light.COMMANDS:
         return _light_page(light.module(name).COMMAND)
-    context = click.Context(command, info_name=f"auth-agent {name}")
+    context = click.Context(command, parent, info_name=f"auth-agent {name}")
     lines = [
         _head(f"auth-agent-{name}", 1, _summary(command.help or "")),
         *_section("synopsis", _synopsis(context, command)),
@@ -69,7 +70,7 @@ def _command_page(name: str, command: click.Command) -> str:
         for sub in command.list_commands(context):
             below = command.get_command(context, sub)
             assert below is not None
-            inner = click.Context(below, info_name=f"{context.info_name} {sub}")
+            inner = click.Context(below, context, info_name=f"{context.info_name} {sub}")
             usage = " ".join(below.collect_usage_pieces(inner))
             lines += [f".SS {_escaped(f'{context.info_name} {sub} {usage}')}", *_prose(below.help or "")]
             lines += _options(below, inner)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -226,7 +226,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
 
     def read(self, username: str = "work") -> str | None:
         """The entry of that name."""
-        with self._collection() as collection:
+        with self._collection() as collection, suppress(exceptions.ItemNotFoundException):  # it was deleted meanwhile
             for item in collection.search_items(_attributes(username)):
                 return item.get_secret().decode()
         return None
