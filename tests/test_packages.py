@@ -63,6 +63,18 @@ def test_the_client_requires_only_msgpack_and_anyio_as_an_extra(tmp_path: Path) 
     assert [one.partition(">")[0] for one in needs if one.endswith("extra == 'aio'")] == ["anyio"]
 
 
+def test_the_command_says_that_its_client_package_was_uninstalled() -> None:
+    # -S: without the environment's packages, as if the client library had been uninstalled, and its files with it.
+    command = [sys.executable, "-S", "-m", "auth_agent", "status"]
+    environment = {"PYTHONPATH": str(ROOT / "agent")}
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "auth-agent: its package auth_agent_client is missing; was the client library uninstalled from this "
+        "environment?\n  install auth-agentd again, in an environment of its own\n"
+    )
+
+
 def test_nothing_in_the_repository_names_a_registry() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if tracked.returncode != 0:

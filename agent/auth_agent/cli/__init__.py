@@ -3,6 +3,14 @@
 import os
 import sys
 
+try:
+    from auth_agent_client import __version__ as __version__
+except ImportError:  # both distributions have the package: uninstalling the client library's removed the agent's
+    sys.exit(
+        "auth-agent: its package auth_agent_client is missing; was the client library uninstalled from this "
+        "environment?\n  install auth-agentd again, in an environment of its own"
+    )
+
 from auth_agent.cli import light
 from auth_agent.cli.exits import ERROR, INTERRUPTED, USAGE, print_error
 from auth_agent.cli.global_options import GlobalOptionError, Report, Verbosity, take
