@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from auth_agent.oauth.provider import REQUEST_TIMEOUT
+from auth_agent.oauth.provider import MAX_BODY, REQUEST_TIMEOUT
 from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, ProviderError, Timeout, Unavailable, errors
 from tests.faults.hostile_server import (
     CHUNKED,
@@ -164,34 +164,42 @@ DEEP = b"[" * 400_000
 METADATA_KINDS: dict[str, tuple[dict[str, Any] | Responder, type[errors.AgentError], str]] = {
     "another issuer": ({"issuer": "https://evil.example/"}, Misconfigured, "'https://evil.example/'"),
     "an issuer with escapes": ({"issuer": ESCAPES}, Misconfigured, "]0;owned"),
-    "no issuer": ({"issuer": None}, Misconfigured, "says that its issuer is ''"),
-    "an issuer of another type": ({"issuer": ["https://evil.example/"]}, Misconfigured, "says that its issuer is ''"),
-    "tokens over http": ({"token_endpoint": "http://evil.example/token"}, Misconfigured, "must begin with https"),
-    "tokens at a user": ({"token_endpoint": "https://a.example@evil.example/"}, Misconfigured, "without a user"),
+    "no issuer": ({"issuer": None}, Misconfigured, "''"),
+    "an issuer of another type": ({"issuer": ["https://evil.example/"]}, Misconfigured, "''"),
+    "tokens over http": ({"token_endpoint": "http://evil.example/token"}, Misconfigured, "http://evil.example/token"),
+    "tokens at a user": (
+        {"token_endpoint": "https://a.example@evil.example/"},
+        Misconfigured,
+        "https://a.example@evil.example/",
+    ),
     "tokens at a script": ({"token_endpoint": "javascript:alert(1)"}, Misconfigured, "token_endpoint"),
     "tokens at escapes": ({"token_endpoint": f"https://a.example/{ESCAPES}"}, Misconfigured, "token_endpoint"),
-    "tokens at a list": ({"token_endpoint": [API]}, Misconfigured, "is not a string"),
-    "tokens nowhere": ({"token_endpoint": None}, Misconfigured, "names no token_endpoint"),
-    "tokens at the end of the world": ({"token_endpoint": f"{API}/{'a' * 60_000}"}, Misconfigured, "is longer than"),
+    "tokens at a list": ({"token_endpoint": [API]}, Misconfigured, "token_endpoint"),
+    "tokens nowhere": ({"token_endpoint": None}, Misconfigured, "token_endpoint"),
+    "tokens at the end of the world": ({"token_endpoint": f"{API}/{'a' * 60_000}"}, Misconfigured, "2000"),
     "a redirect": (plain(b"", 302, "location: /evil/"), Unavailable, "HTTP 302"),
     "a redirect to no address": (plain(b"", 302, "location: https://xn--0.example/"), Unavailable, "HTTP 302"),
-    "nothing there": (plain(b"", 404), Misconfigured, "is not found"),
+    "nothing there": (plain(b"", 404), Misconfigured, METADATA),
     "trouble": (plain(b"", 500), Unavailable, "HTTP 500"),
-    "a page": (plain(b"<html>\x1b[2J"), Unavailable, "is not valid JSON"),
-    "a list": (plain(b"[]"), Unavailable, "is not a JSON object"),
-    "depths": (plain(DEEP), Unavailable, "is not valid JSON"),
-    "another encoding": (plain(b"\xff\xfe{\x00}\x00"), Unavailable, "is not valid JSON"),
-    "packed": (plain(b"\x1f\x8b\x08\x00", 200, "content-encoding: gzip"), Unavailable, "is not valid JSON"),
-    "half": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"), Unavailable, "can't be reached"),
-    "no HTTP": (raw(b"220 mail.example ESMTP\x1b[2J\r\n\r\n"), Unavailable, "can't be reached"),
-    "an empty answer": (raw(b""), Unavailable, "can't be reached"),
-    "two lengths": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"), Unavailable, "reached"),
-    "another protocol": (raw(b"HTTP/1.1 101 x\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"), Unavailable, "reached"),
-    "gigabytes": (endless(SIZED, b"x" * 65_536), Unavailable, "sent more than"),
-    "gigabytes in chunks": (endless(CHUNKED, b"10000\r\n" + b"x" * 65_536 + b"\r\n"), Unavailable, "sent more than"),
-    "countless pieces": (endless(CHUNKED, b"1\r\nx\r\n" * 1000), Unavailable, "or than 16384 pieces"),
-    "headers without end": (endless(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000), Unavailable, "can't be reached"),
-    "a header without end": (endless(b"HTTP/1.1 200 OK\r\na: ", b"b" * 4096), Unavailable, "can't be reached"),
+    "a page": (plain(b"<html>\x1b[2J"), Unavailable, "JSON"),
+    "a list": (plain(b"[]"), Unavailable, "JSON"),
+    "depths": (plain(DEEP), Unavailable, "JSON"),
+    "another encoding": (plain(b"\xff\xfe{\x00}\x00"), Unavailable, "JSON"),
+    "packed": (plain(b"\x1f\x8b\x08\x00", 200, "content-encoding: gzip"), Unavailable, "JSON"),
+    "half": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"), Unavailable, "127.0.0.1"),
+    "no HTTP": (raw(b"220 mail.example ESMTP\x1b[2J\r\n\r\n"), Unavailable, "127.0.0.1"),
+    "an empty answer": (raw(b""), Unavailable, "127.0.0.1"),
+    "two lengths": (
+        raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"),
+        Unavailable,
+        "127.0.0.1",
+    ),
+    "another protocol": (raw(b"HTTP/1.1 101 x\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"), Unavailable, "127.0.0.1"),
+    "gigabytes": (endless(SIZED, b"x" * 65_536), Unavailable, f"{MAX_BODY}"),
+    "gigabytes in chunks": (endless(CHUNKED, b"10000\r\n" + b"x" * 65_536 + b"\r\n"), Unavailable, f"{MAX_BODY}"),
+    "countless pieces": (endless(CHUNKED, b"1\r\nx\r\n" * 1000), Unavailable, "16384"),
+    "headers without end": (endless(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000), Unavailable, "127.0.0.1"),
+    "a header without end": (endless(b"HTTP/1.1 200 OK\r\na: ", b"b" * 4096), Unavailable, "127.0.0.1"),
 }
 # Endpoints that a login needs, and a refresh doesn't.
 LOGIN_KINDS: dict[str, tuple[dict[str, Any], str]] = {
@@ -199,8 +207,8 @@ LOGIN_KINDS: dict[str, tuple[dict[str, Any], str]] = {
     "login at a script": ({"authorization_endpoint": "javascript:alert(1)"}, "authorization_endpoint"),
     "login at escapes": ({"authorization_endpoint": f"https://a.example/{ESCAPES}"}, "authorization_endpoint"),
     "login at a number": ({"authorization_endpoint": 7}, "authorization_endpoint"),
-    "device over http": ({"device_authorization_endpoint": "http://evil.example/"}, "has no device flow"),
-    "device at a file": ({"device_authorization_endpoint": "file:///etc/passwd"}, "has no device flow"),
+    "device over http": ({"device_authorization_endpoint": "http://evil.example/"}, "device_authorization_endpoint"),
+    "device at a file": ({"device_authorization_endpoint": "file:///etc/passwd"}, "device_authorization_endpoint"),
 }
 
 
@@ -437,7 +445,7 @@ def test_no_redirect_is_followed_with_a_secret(status: int, provider: OpenIDProv
             provider.fault("status", route=route, **elsewhere)
             raised = error_of(call)
             assert isinstance(raised, Unavailable)
-            assert "redirect" in raised.message
+            assert str(status) in raised.message
     provider.fault("status", route=provider.paths["revocation"], **elsewhere)
     assert not client.logout(work, revoke_shared=True).revoked
     assert provider.count("/elsewhere") == 0
@@ -460,12 +468,12 @@ def test_a_response_without_iss_is_refused_if_the_metadata_promises_it(
 @pytest.mark.parametrize(
     ("claims", "text"),
     [
-        ({"iss": "https://evil.example/"}, "the ID token's issuer is 'https://evil.example/'"),
-        ({"iss": ESCAPES}, "the ID token's issuer is"),
-        ({"aud": "another"}, "is meant for another client"),
-        ({"aud": [7, ESCAPES]}, "is meant for another client"),
-        ({"sub": None}, "names no subject"),
-        ({"sub": ESCAPES}, "names no subject"),
+        ({"iss": "https://evil.example/"}, "'https://evil.example/'"),
+        ({"iss": ESCAPES}, "]0;owned"),
+        ({"aud": "another"}, "aud is"),
+        ({"aud": [7, ESCAPES]}, "aud is"),
+        ({"sub": None}, "subject"),
+        ({"sub": ESCAPES}, "subject"),
     ],
 )
 def test_a_wrong_id_token_at_a_refresh_is_not_used(
@@ -542,7 +550,7 @@ def test_an_ignored_audience_is_detected_at_a_refresh_and_at_a_login(provider: O
     provider.fault("merge", set={"access_token": another}, grant_type="refresh_token")
     raised = error_of(lambda: client.refresh("api"))
     assert isinstance(raised, Denied)
-    assert "another audience" in raised.message
+    assert API in raised.message
     assert client.token("api").access_token == valid
     assert client.refresh("api").access_token not in (valid, another)
 
