@@ -72,3 +72,25 @@ def test_a_command_in_a_sentence_exists(document: str) -> None:
         options = re.findall(r"(?<!\S)--[a-z-]+", line)
         assert command or not words or words[0].isupper() or words[0] == "…", line
         assert {option for option in options if option not in TREE[command][2]} == set(), line
+
+
+# ---- the tests that tests/README.md names
+
+NAMED_TEST: Final = re.compile(r"`([\w/.]*)::(test_\w+)(…?)`")
+
+
+def named_tests() -> list[tuple[str, str, bool]]:
+    """Return the file ("": of a row above) and the name of each test in a table, and whether it is a beginning only."""
+    rows = [line for line in (ROOT / "tests" / "README.md").read_text("utf-8").splitlines() if line.startswith("|")]
+    return [(file, name, bool(dots)) for row in rows for file, name, dots in NAMED_TEST.findall(row)]
+
+
+def test_the_tables_name_tests() -> None:
+    assert len(named_tests()) > 60
+
+
+@pytest.mark.parametrize(("file", "name", "is_beginning"), named_tests())
+def test_a_test_that_the_tables_name_exists(file: str, name: str, is_beginning: bool) -> None:
+    files = [ROOT / "tests" / file] if file else (ROOT / "tests").rglob("test_*.py")
+    names = [one for path in files for one in re.findall(r"def (test_\w+)", path.read_text("utf-8"))]
+    assert [one for one in names if (one.startswith(name) if is_beginning else one == name)] != []
