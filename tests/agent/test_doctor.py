@@ -12,12 +12,15 @@ from auth_agent.cli.doctor.environment import check_environment, without_passwor
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding, report, worst
 from auth_agent.cli.doctor.ports import check_ports
 from auth_agent.cli.doctor.provider import judge, judge_clock, without_repetition
+from auth_agent.cli.doctor.service import judge_service
 from auth_agent.cli.terminal import PLAIN, Terminal, columns
 from auth_agent.config import Account
 from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Misconfigured, Unsent
+from auth_agent.service.systemd import Systemd
 from auth_agent_client import Record
+from auth_agent_client.remedy import Remedy
 
 ISSUER = "https://acme.example"
 ME = Path.home().stat().st_uid
@@ -232,3 +235,30 @@ def test_the_same_ports_are_checked_once_and_not_for_a_client_of_its_own() -> No
     accounts = [Account("a", ISSUER, "id", redirect_ports=(0,)), Account("b", ISSUER, "id", redirect_ports=(0,))]
     assert len(check_ports(accounts)) == 1
     assert check_ports([Account("c", ISSUER, "id", grant_type=CLIENT_CREDENTIALS)]) == []
+
+
+# ---- the service
+
+
+@pytest.mark.parametrize(
+    ("files", "runs", "verdict", "remedy"),
+    [
+        ("enabled", True, GOOD, ()),
+        ("there", True, WARNING, (remedies.install_service(),)),
+        ("missing", True, WARNING, (remedies.install_service(),)),
+        ("missing", False, WARNING, (remedies.start(),)),
+    ],
+)
+def test_what_starts_the_agent_at_a_login_is_judged_by_files(
+    files: str, runs: bool, verdict: str, remedy: tuple[Remedy, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    if runs:
+        (tmp_path / "systemd" / "private").mkdir(parents=True)
+    if files != "missing":
+        (tmp_path / "auth-agent.socket").touch()
+    if files == "enabled":
+        (tmp_path / "sockets.target.wants").mkdir()
+        (tmp_path / "sockets.target.wants" / "auth-agent.socket").symlink_to(tmp_path / "auth-agent.socket")
+    finding = judge_service(Systemd(tmp_path))
+    assert (finding.check, finding.verdict, finding.remedy) == ("service", verdict, remedy)

@@ -59,6 +59,8 @@ def install(store: str | None, *, linger: bool, force: bool) -> None:
         written = manager.write(installed_program(None if chosen == DEFAULT else chosen), replace=force)
         for file in written:
             print_message(f"Wrote {shown_path(file)}")
+        if written and chosen not in (None, DEFAULT):
+            print_message(f"The service uses the store {printable(chosen)}.")
         if is_outside:
             stop_agent()
             print_message("Stopped the agent that ran outside of the service.")

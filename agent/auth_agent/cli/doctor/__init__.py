@@ -19,12 +19,14 @@ from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding, report,
 from auth_agent.cli.doctor.keyring import KeyringUnknownError, keyring_owner
 from auth_agent.cli.doctor.ports import check_ports
 from auth_agent.cli.doctor.provider import check_providers
+from auth_agent.cli.doctor.service import judge_service
 from auth_agent.cli.doctor.system import describe_program
 from auth_agent.cli.screen import print_lines
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.config import Account, Config, config_path, load
 from auth_agent.errors import ConfigError, StartupError
 from auth_agent.oauth.provider import HttpProviders, trusted_certificates
+from auth_agent.service.managers import platform_manager
 from auth_agent_client import Agent, __version__
 from auth_agent_client.errors import AgentError
 
@@ -63,6 +65,7 @@ def _findings() -> Generator[Finding, None, None]:
     else:
         yield from _judge_config(config)
     yield from _ask_agent(path)
+    yield judge_service(platform_manager())
     yield from _keyring()
     yield from check_ports(config.accounts.values())
     yield from _providers(config.accounts.values())
