@@ -33,22 +33,22 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
-def test_it_has_every_key_that_an_account_could_have() -> None:
+def test_the_recorded_configuration_has_every_key_of_an_account() -> None:
     assert sorted(tomllib.loads(CONFIG.read_text())["accounts"]["work"]) == sorted(KEYS)
 
 
-def test_every_account_is_what_it_was(run: Any) -> None:
+def test_every_account_is_read_as_before(run: Any) -> None:
     today = {account["name"]: account for account in json.loads(run("account", "list", "--json"))}
     # Keys may have been added.
     seen = [{key: today[account["name"]].get(key, "missing") for key in account} for account in FIRST]
     assert seen == FIRST
 
 
-def test_the_proxy_which_no_list_shows_is_what_it_was() -> None:
+def test_the_proxies_are_read_as_before() -> None:
     assert [account.proxy for account in load(CONFIG).accounts.values()] == ["http://proxy.example:3128", None, None]
 
 
-def test_an_account_that_is_added_leaves_the_others_as_they_were(run: Any, tmp_path: Path) -> None:
+def test_adding_an_account_does_not_change_the_others(run: Any, tmp_path: Path) -> None:
     run("account", "add", "another", "--issuer", "https://id.acme.example", "--client-id", "another-app")
     accounts: dict[str, Any] = tomllib.loads((tmp_path / "config.toml").read_text())["accounts"]
     assert accounts.pop("another")["client_id"] == "another-app"

@@ -24,7 +24,7 @@ def today() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_what_the_first_version_promised_is_kept(part: str, today: dict[str, Any]) -> None:
+def test_todays_contract_includes_the_first_versions(part: str, today: dict[str, Any]) -> None:
     assert lost(FIRST[part], today[part]) == []
 
 
@@ -57,12 +57,12 @@ def test_any_entry_removed_from_the_table_is_detected(part: str) -> None:
     assert [place for place in places if not lost(FIRST[part], _without(FIRST[part], place))] == []
 
 
-def test_more_than_was_promised_is_welcome() -> None:
+def test_additions_to_the_contract_are_allowed() -> None:
     assert lost({"a": ["x"], "b": {}}, {"a": ["x", "y"], "b": {"c": 1}, "d": 2}) == []
     assert lost({"--store": ["keyring", "memory"]}, {"--store": ["anything"]}) == []
 
 
-def test_less_may_be_needed_and_never_more() -> None:
+def test_a_requirement_may_be_dropped_but_not_added() -> None:
     assert lost({"needs": ["x"]}, {"needs": []}) == []
     assert lost({"needs": []}, {"needs": ["x"]}) == ["/needs: x"]
 
@@ -71,7 +71,7 @@ def test_a_changed_value_is_detected() -> None:
     assert lost({"timeout": 15.0}, {"timeout": 10.0}) == ["/timeout: 15.0 is 10.0"]
 
 
-def test_the_data_is_what_the_first_version_writes(tmp_path: Path) -> None:
+def test_the_recorded_data_is_what_the_first_version_writes(tmp_path: Path) -> None:
     reason = first_version.missing()
     if reason is not None:
         pytest.skip(reason)

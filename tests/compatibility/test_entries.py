@@ -43,7 +43,7 @@ def known(value: Any, example: Any) -> Any:
     return {name: known(inner, example[name]) for name, inner in value.items() if name in example}
 
 
-def test_there_is_one_of_each_kind() -> None:
+def test_there_is_an_entry_of_each_kind() -> None:
     assert [path.stem for path in ENTRIES] == [
         *("ended", "interrupted", "least", "logged-in", "logged-out", "numbered", "quarantined", "robot", "rotated"),
         *("to-be-seen", "without-token"),
@@ -60,13 +60,13 @@ def test_every_field_of_an_entry_is_read_and_written_again(path: Path) -> None:
 
 
 @every_entry
-def test_what_was_written_again_is_read_again_as_the_same(path: Path) -> None:
+def test_a_rewritten_entry_is_stable(path: Path) -> None:
     once = rewritten(written(path))
     assert rewritten(once) == once
 
 
 @every_entry
-def test_after_a_reboot_the_wall_clock_alone_tells_how_old_a_token_is(path: Path) -> None:
+def test_after_a_reboot_a_tokens_age_is_measured_by_the_wall_clock(path: Path) -> None:
     entry = written(path)
     again = rewritten(entry, boot="another boot", now=Moment(THEN.wall + 60, 100.0))
     if entry["token"] is not None:
@@ -76,13 +76,13 @@ def test_after_a_reboot_the_wall_clock_alone_tells_how_old_a_token_is(path: Path
 
 
 @every_entry
-def test_an_entry_is_its_accounts_only(path: Path) -> None:
+def test_an_entry_of_another_account_is_an_error(path: Path) -> None:
     with pytest.raises(EntryError, match="another account's"):
         load(Secret(path.read_text()), "another", BOOT, THEN)
 
 
 @every_entry
-def test_no_secret_of_an_entry_is_shown(path: Path) -> None:
+def test_the_repr_of_a_session_has_no_secret(path: Path) -> None:
     text = path.read_text()
     session = load(Secret(text), path.stem, BOOT, THEN)
     assert "made-up" in text or path.stem == "least"

@@ -93,7 +93,7 @@ async def test_each_method_of_the_client_is_answered(logged_in: AgentProcess, as
 
 
 @pytest.mark.anyio
-async def test_errors_are_those_of_the_protocol(agent: AgentProcess, asynchronous: AsyncAgent) -> None:
+async def test_errors_are_the_exceptions_of_the_protocol(agent: AgentProcess, asynchronous: AsyncAgent) -> None:
     with pytest.raises(LoginRequired) as refused:
         await asynchronous.token()
     assert refused.value.reason == "logged_out"
@@ -119,7 +119,7 @@ async def test_each_of_many_concurrent_calls_gets_its_own_response(
 
 
 @pytest.mark.anyio
-async def test_calls_do_not_wait_for_a_slow_one(
+async def test_calls_do_not_wait_for_a_slow_call(
     logged_in: AgentProcess, asynchronous: AsyncAgent, provider: OpenIDProvider
 ) -> None:
     provider.fault("delay", ms=1500, grant_type="refresh_token")
@@ -201,7 +201,7 @@ class Slow:
 
 
 @pytest.mark.anyio
-async def test_no_more_connections_are_opened_than_an_agent_has_room_for(
+async def test_the_client_limits_its_connections_to_what_an_agent_accepts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -222,7 +222,7 @@ async def test_no_more_connections_are_opened_than_an_agent_has_room_for(
 
 
 @pytest.mark.anyio
-async def test_waiting_for_a_turn_is_a_part_of_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_timeout_includes_the_wait_for_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("auth_agent_client.call._GRACE", 0.2)
     late: list[str] = []
@@ -289,7 +289,7 @@ async def test_a_call_that_was_cancelled_before_is_not_sent(logged_in: AgentProc
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("end", [AgentProcess.terminate, AgentProcess.kill], ids=["SIGTERM", "SIGKILL"])
-async def test_a_restart_of_the_agent_is_not_noticed(
+async def test_a_client_survives_a_restart_of_the_agent(
     end: Callable[[AgentProcess], object], agent: AgentProcess, asynchronous: AsyncAgent
 ) -> None:
     await right_answers(asynchronous, 20)  # over connections that will all be the past's
@@ -313,7 +313,7 @@ async def test_a_call_between_two_agents_raises_agent_not_running(
 
 
 @pytest.mark.anyio
-async def test_a_killed_agent_is_noticed_by_who_waits_for_it(
+async def test_a_call_fails_when_the_agent_is_killed(
     logged_in: AgentProcess, asynchronous: AsyncAgent, provider: OpenIDProvider
 ) -> None:
     count = provider.count(provider.token_path)
@@ -330,7 +330,7 @@ async def test_a_killed_agent_is_noticed_by_who_waits_for_it(
 
 
 @pytest.mark.anyio
-async def test_the_end_of_an_agent_is_waited_for(agent: AgentProcess, asynchronous: AsyncAgent) -> None:
+async def test_wait_for_end_returns_when_the_agent_has_ended(agent: AgentProcess, asynchronous: AsyncAgent) -> None:
     assert not await asynchronous.wait_for_end(0.1)
     agent.process.send_signal(signal.SIGTERM)
     assert await asynchronous.wait_for_end(30)
@@ -430,7 +430,7 @@ async def test_a_server_that_is_not_an_agent_is_not_trusted(tmp_path: Path, monk
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("read_first", [True, False])
-async def test_a_hang_up_of_the_agent_raises_the_error_of_its_code(
+async def test_the_reason_for_a_closed_connection_is_raised_with_its_code(
     read_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -444,9 +444,7 @@ async def test_a_hang_up_of_the_agent_raises_the_error_of_its_code(
 
 
 @pytest.mark.anyio
-async def test_who_talks_without_pause_keeps_nobody_else_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_endless_notifications_do_not_starve_other_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("auth_agent_client.call._GRACE", 0.2)
     turns = 0
@@ -471,7 +469,7 @@ async def test_who_talks_without_pause_keeps_nobody_else_waiting(
 
 
 @pytest.mark.anyio
-async def test_an_agent_that_is_too_busy_to_accept_is_waited_for(
+async def test_a_client_waits_for_an_agent_that_is_too_busy_to_accept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -494,9 +492,7 @@ async def test_an_agent_that_is_too_busy_to_accept_is_waited_for(
 
 
 @pytest.mark.anyio
-async def test_an_agent_that_never_accepts_is_not_waited_for_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_that_is_never_accepted_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("auth_agent_client.aio.CONNECT_TIMEOUT", 0.1)
     with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
@@ -509,7 +505,9 @@ async def test_an_agent_that_never_accepts_is_not_waited_for_without_end(
 
 
 @pytest.mark.anyio
-async def test_nothing_is_sent_where_others_may_enter(agent: AgentProcess, asynchronous: AsyncAgent) -> None:
+async def test_nothing_is_sent_if_other_users_can_enter_the_directory(
+    agent: AgentProcess, asynchronous: AsyncAgent
+) -> None:
     agent.socket.parent.chmod(0o711)
     with pytest.raises(UntrustedAgent) as caught:
         await asynchronous.hello()

@@ -28,7 +28,9 @@ def logged_in(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> A
     return agent
 
 
-def test_a_token_knows_how_it_is_sent_and_does_not_show_itself(logged_in: AgentProcess, client: Agent) -> None:
+def test_a_token_has_an_authorization_header_and_a_repr_without_the_secret(
+    logged_in: AgentProcess, client: Agent
+) -> None:
     token = client.token("work")
     assert token.authorization == f"Bearer {token.access_token}"
     assert token.access_token not in repr(token)
@@ -77,7 +79,7 @@ def test_a_fork_leaves_each_process_its_own_connection(logged_in: AgentProcess, 
     assert logged_in.process.poll() is None
 
 
-def test_a_restart_of_the_agent_is_not_noticed(logged_in: AgentProcess, client: Agent) -> None:
+def test_a_client_survives_a_restart_of_the_agent(logged_in: AgentProcess, client: Agent) -> None:
     before = client.hello()["agent_id"]
     logged_in.terminate()
     logged_in.start()
@@ -91,7 +93,7 @@ def test_a_call_between_two_agents_raises_agent_not_running(logged_in: AgentProc
     assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent start"]
 
 
-def test_a_killed_agent_is_noticed_by_who_waits_for_it(
+def test_a_call_fails_when_the_agent_is_killed(
     logged_in: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     provider.fault("delay", ms=3000, grant_type="refresh_token")
@@ -100,7 +102,7 @@ def test_a_killed_agent_is_noticed_by_who_waits_for_it(
         client.refresh()
 
 
-def test_the_end_of_an_agent_is_waited_for(agent: AgentProcess, client: Agent) -> None:
+def test_wait_for_end_returns_when_the_agent_has_ended(agent: AgentProcess, client: Agent) -> None:
     assert not client.wait_for_end(0.1)
     agent.process.send_signal(signal.SIGTERM)
     assert client.wait_for_end(PATIENCE)
@@ -108,7 +110,7 @@ def test_the_end_of_an_agent_is_waited_for(agent: AgentProcess, client: Agent) -
     assert client.wait_for_end(0)  # nobody is there: it has ended
 
 
-def test_who_waits_for_the_end_does_not_wait_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_for_end_sends_hello_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ended: list[bool] = []
     with listening(Path("agent.sock")) as server, Agent("agent.sock") as client:
@@ -121,7 +123,7 @@ def test_who_waits_for_the_end_does_not_wait_in_silence(tmp_path: Path, monkeypa
     assert ended == [True]
 
 
-def test_what_no_agent_would_take_is_not_even_sent(client: Agent) -> None:
+def test_invalid_parameters_are_not_sent(client: Agent) -> None:
     with pytest.raises(InvalidRequest):
         client.token(min_ttl=float("nan"))
     with pytest.raises(InvalidRequest, match="UTF-8"):
@@ -146,7 +148,7 @@ def test_a_server_that_is_not_an_agent_is_not_trusted(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("read_first", [True, False])
-def test_a_hang_up_of_the_agent_raises_the_error_of_its_code(
+def test_the_reason_for_a_closed_connection_is_raised_with_its_code(
     read_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -158,9 +160,7 @@ def test_a_hang_up_of_the_agent_raises_the_error_of_its_code(
         thread.join()
 
 
-def test_a_server_that_sends_without_pause_and_never_answers_times_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_times_out_despite_endless_notifications(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("auth_agent_client.call._GRACE", 0.2)
     with listening(Path("chatty.sock")) as server, Agent("chatty.sock") as client:

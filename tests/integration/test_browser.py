@@ -70,7 +70,9 @@ def result(client: Agent, login: dict[str, object]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 800), ("dark", NARROW)])
-def test_a_person_logs_in_and_sees_as_whom(scheme: Scheme, width: int, provider: OpenIDProvider, client: Agent) -> None:
+def test_the_page_after_a_login_names_the_user(
+    scheme: Scheme, width: int, provider: OpenIDProvider, client: Agent
+) -> None:
     with browser(scheme, width) as page:
         watched = Watched(page)
         login = begin(client)
@@ -86,7 +88,7 @@ def test_a_person_logs_in_and_sees_as_whom(scheme: Scheme, width: int, provider:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 800), ("light", NARROW)])
-def test_another_user_sees_what_to_do(scheme: Scheme, width: int, client: Agent) -> None:
+def test_the_page_after_a_login_by_another_user_has_the_remedy(scheme: Scheme, width: int, client: Agent) -> None:
     with browser() as page:
         login = begin(client)
         Watched(page).log_in(str(login["authorization_url"]))
@@ -104,7 +106,7 @@ def test_another_user_sees_what_to_do(scheme: Scheme, width: int, client: Agent)
     assert record(client)["subject"] == before["subject"]
 
 
-def test_a_person_who_cancels_sees_that_nothing_was_done(client: Agent) -> None:
+def test_the_page_after_a_cancelled_login_has_the_remedy(client: Agent) -> None:
     with browser() as page:
         watched = Watched(page)
         login = begin(client)
@@ -130,7 +132,7 @@ def test_a_forged_id_token_is_reported_on_a_page_without_a_script(provider: Open
         picture(page, "forged")
 
 
-def test_an_address_of_no_login_changes_nothing(client: Agent) -> None:
+def test_a_redirect_that_belongs_to_no_login_changes_nothing(client: Agent) -> None:
     with browser("light") as page:
         watched = Watched(page)
         login = begin(client)

@@ -148,7 +148,7 @@ def test_a_login_of_a_person_returns_the_record_of_the_session(driving: Driving,
         assert login.result().subject == "auth0|alice"
 
 
-def test_a_code_for_another_device_is_shown(driving: Driving, provider: OpenIDProvider) -> None:
+def test_a_login_on_another_device_has_a_user_code(driving: Driving, provider: OpenIDProvider) -> None:
     with driving.login(flow="device") as login:
         assert login.login.authorization_url is None
         assert login.login.user_code
@@ -158,7 +158,7 @@ def test_a_code_for_another_device_is_shown(driving: Driving, provider: OpenIDPr
             login.result()
 
 
-def test_an_address_may_be_handed_in(driving: Driving, provider: OpenIDProvider) -> None:
+def test_a_redirect_url_may_be_handed_in(driving: Driving, provider: OpenIDProvider) -> None:
     with driving.login() as login:
         with pytest.raises(InvalidRequest):
             login.redirect("https://example.com/")
@@ -166,7 +166,7 @@ def test_an_address_may_be_handed_in(driving: Driving, provider: OpenIDProvider)
         assert login.result().state == "ready"
 
 
-def test_what_was_cancelled_is_denied(driving: Driving, agent: AgentProcess) -> None:
+def test_the_result_of_a_cancelled_login_is_denied(driving: Driving, agent: AgentProcess) -> None:
     with driving.login() as login:
         login.cancel()
         for _ in range(2):
@@ -176,7 +176,7 @@ def test_what_was_cancelled_is_denied(driving: Driving, agent: AgentProcess) -> 
         assert record(client).state == "logged_out"
 
 
-def test_it_ends_with_its_context(driving: Driving) -> None:
+def test_a_login_ends_with_its_context_manager(driving: Driving) -> None:
     with driving.login() as login:
         assert goes_on(login.address)
     until(lambda: not goes_on(login.address))
@@ -184,7 +184,7 @@ def test_it_ends_with_its_context(driving: Driving) -> None:
         login.result()
 
 
-def test_it_ends_when_nobody_refers_to_it_any_more(agent: AgentProcess) -> None:
+def test_a_login_ends_when_nothing_refers_to_it(agent: AgentProcess) -> None:
     with agent.client() as client:
         login = client.login("work")
         address = login.authorization_url or ""
@@ -194,7 +194,7 @@ def test_it_ends_when_nobody_refers_to_it_any_more(agent: AgentProcess) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_task_s_ends_when_nobody_refers_to_it_any_more(backend: str, agent: AgentProcess) -> None:
+def test_an_asynchronous_login_ends_when_nothing_refers_to_it(backend: str, agent: AgentProcess) -> None:
     async def main() -> None:
         async with AsyncAgent(str(agent.socket)) as client:
             login = await client.login("work")
@@ -209,14 +209,14 @@ def test_a_task_s_ends_when_nobody_refers_to_it_any_more(backend: str, agent: Ag
 # ---- what doesn't end it
 
 
-def test_the_end_of_the_client_s_other_connections_is_not_its_end(driving: Driving, provider: OpenIDProvider) -> None:
+def test_a_login_survives_the_end_of_the_clients_other_connections(driving: Driving, provider: OpenIDProvider) -> None:
     with driving.login() as login:
         driving.close()
         assert provider.enter(login.address).status_code == 200
         assert login.result().state == "ready"
 
 
-def test_a_wait_that_is_cancelled_may_be_taken_up_again(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_login_can_be_awaited_again_after_a_cancelled_wait(agent: AgentProcess, provider: OpenIDProvider) -> None:
     async def main() -> Record:
         async with AsyncAgent(str(agent.socket)) as client, await client.login("work") as login:
             with anyio.move_on_after(0.05) as scope:
@@ -235,7 +235,7 @@ def test_a_wait_that_is_cancelled_may_be_taken_up_again(agent: AgentProcess, pro
     assert anyio.run(main).state == "ready"
 
 
-def test_a_forked_child_has_no_part_in_it(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_forked_child_neither_uses_nor_ends_the_parents_login(agent: AgentProcess, provider: OpenIDProvider) -> None:
     with agent.client() as client, client.login("work") as login:
         child = os.fork()
         if child == 0:  # no pytest in here: whatever happens, this process ends
@@ -253,7 +253,7 @@ def test_a_forked_child_has_no_part_in_it(agent: AgentProcess, provider: OpenIDP
         assert login.result().state == "ready"
 
 
-def test_other_things_may_be_waited_for_beside_its_end(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_login_works_with_select(agent: AgentProcess, provider: OpenIDProvider) -> None:
     with agent.client() as client, client.login("work") as login:
         assert select.select([login], [], [], 0) == ([], [], [])
         provider.enter(login.authorization_url or "")
@@ -264,7 +264,7 @@ def test_other_things_may_be_waited_for_beside_its_end(agent: AgentProcess, prov
 # ---- what is asked
 
 
-def test_the_agent_is_asked_once_with_a_longer_timeout_than_a_person_has(kind: str, impostor: socket.socket) -> None:
+def test_login_result_is_sent_once_with_a_longer_timeout_than_the_logins(kind: str, impostor: socket.socket) -> None:
     begun = {"login_id": "hush", "expires_at": time.time() + 600, "authorization_url": "https://id.example/hush"}
     record = {"account": "work", "state": "ready"}
     with (
@@ -283,7 +283,7 @@ def test_the_agent_is_asked_once_with_a_longer_timeout_than_a_person_has(kind: s
 
 
 @pytest.mark.parametrize("begun", [{}, {"login_id": 7, "expires_at": 4e9}, {"login_id": "id", "expires_at": None}])
-def test_what_is_not_a_login_is_not_taken_for_one(kind: str, begun: dict[str, object], impostor: socket.socket) -> None:
+def test_an_invalid_response_to_login_is_an_error(kind: str, begun: dict[str, object], impostor: socket.socket) -> None:
     with scripted(impostor, begun), pytest.raises(Internal):
         driven(kind).login()
 

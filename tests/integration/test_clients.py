@@ -108,7 +108,7 @@ def assert_is_served(client: Agent, requests: int = 100) -> None:
         "logout",
     ],
 )
-def test_results_have_the_fields_that_the_vocabulary_names(
+def test_results_have_the_fields_that_the_method_table_names(
     method: str, logged_in: AgentProcess, raw: RawClient
 ) -> None:
     parameters = {"access_token": "unknown"} if method == "rejected" else {}
@@ -128,13 +128,13 @@ def test_responses_come_in_any_order(logged_in: AgentProcess, provider: OpenIDPr
     assert logged_in.process.poll() is None
 
 
-def test_an_unknown_parameter_is_named(raw: RawClient) -> None:
+def test_the_error_for_an_unknown_parameter_names_it(raw: RawClient) -> None:
     error = raw.call("token", audiense="x").error
     assert error is not None
     assert (error.code, error.details["parameter"]) == ("invalid_request", "audiense")
 
 
-def test_the_agent_does_what_the_vocabulary_has_and_nothing_else(raw: RawClient) -> None:
+def test_the_agent_has_exactly_the_methods_of_the_method_table(raw: RawClient) -> None:
     error = raw.call("no_such_method").error
     assert error is not None
     assert error.code == "unknown_method"
@@ -150,7 +150,7 @@ def test_a_timeout_ends_the_wait_and_not_the_refresh(
     until(lambda: logged_in.logged("outcome=ok refreshes=1"))
 
 
-def test_a_storm_of_force_is_limited(logged_in: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
+def test_forced_refreshes_are_rate_limited(logged_in: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
     waits: list[float | None] = []
     with logged_in.client() as stormy:
         for _ in range(20):
@@ -166,7 +166,7 @@ def test_a_storm_of_force_is_limited(logged_in: AgentProcess, client: Agent, pro
     assert client.token().access_token
 
 
-def test_a_rejected_token_that_is_as_good_as_new_is_not_refreshed(
+def test_a_rejected_token_that_is_new_is_not_refreshed(
     logged_in: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     with pytest.raises(Denied, match="another reason"):
@@ -232,7 +232,7 @@ def test_a_client_of_another_protocol_gets_an_error_and_is_disconnected(
         assert lasting_agent.process.poll() is None
 
 
-def test_an_id_that_is_still_open_can_not_be_used_again(
+def test_the_id_of_an_open_request_can_not_be_used_again(
     logged_in: AgentProcess, provider: OpenIDProvider, raw: RawClient
 ) -> None:
     provider.fault("delay", ms=1000, grant_type="refresh_token")
@@ -243,7 +243,7 @@ def test_an_id_that_is_still_open_can_not_be_used_again(
     assert logged_in.process.poll() is None
 
 
-def test_half_a_message_delays_nobody(logged_in: AgentProcess, client: Agent, raw: RawClient) -> None:
+def test_half_a_message_does_not_delay_other_clients(logged_in: AgentProcess, client: Agent, raw: RawClient) -> None:
     _, request = raw.wire.request("token", {})
     raw.socket.sendall(request[:7])
     assert_is_served(client)
@@ -254,7 +254,7 @@ def test_half_a_message_delays_nobody(logged_in: AgentProcess, client: Agent, ra
     assert logged_in.process.poll() is None
 
 
-def test_a_client_that_never_reads_costs_little_and_delays_nobody(
+def test_a_client_that_never_reads_costs_little_memory_and_does_not_delay_others(
     logged_in: AgentProcess, client: Agent, raw: RawClient
 ) -> None:
     raw.socket.setblocking(False)
@@ -281,14 +281,14 @@ def test_a_client_that_shuts_down_its_sending_side_is_answered(
     assert logged_in.process.poll() is None
 
 
-def test_who_watches_the_same_account_a_thousand_times_watches_it_once(raw: RawClient) -> None:
+def test_an_account_that_is_watched_a_thousand_times_is_sent_once(raw: RawClient) -> None:
     assert len(raw.result("watch", accounts=["work"] * 1000)["accounts"]) == 1
     error = raw.call("watch", accounts=["work"] * 1001).error
     assert error is not None
     assert error.details["parameter"] == "accounts"
 
 
-def test_nobody_reading_the_log_stops_nothing(provider: OpenIDProvider) -> None:
+def test_the_agent_serves_on_if_nobody_reads_its_log(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}, log_is_read=False) as agent, agent.client() as client:
         log_in(client, provider)
         for _ in range(1500):
@@ -299,7 +299,7 @@ def test_nobody_reading_the_log_stops_nothing(provider: OpenIDProvider) -> None:
         assert agent.terminate() == 0
 
 
-def test_more_requests_at_once_than_anybody_needs_wait_their_turn(
+def test_hundreds_of_requests_at_once_wait_their_turn(
     logged_in: AgentProcess, client: Agent, provider: OpenIDProvider, raw: RawClient
 ) -> None:
     provider.fault("delay", ms=500, grant_type="refresh_token")
@@ -331,7 +331,9 @@ def descriptors(number: int) -> Generator[None, None, None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_thousand_silent_connections_delay_nobody_and_are_ended(logged_in: AgentProcess, client: Agent) -> None:
+def test_a_thousand_silent_connections_do_not_delay_others_and_are_closed(
+    logged_in: AgentProcess, client: Agent
+) -> None:
     with descriptors(4096), contextlib.ExitStack() as stack:
         begun = time.monotonic()
         silent = [stack.enter_context(RawClient(logged_in)) for _ in range(1000)]
@@ -346,7 +348,7 @@ def test_a_thousand_silent_connections_delay_nobody_and_are_ended(logged_in: Age
     assert client.token().access_token
 
 
-def test_beyond_the_limit_who_never_spoke_makes_room_and_then_who_is_idle(logged_in: AgentProcess) -> None:
+def test_at_the_limit_silent_connections_are_closed_before_idle_ones(logged_in: AgentProcess) -> None:
     with descriptors(4096), contextlib.ExitStack() as stack:
         watching = stack.enter_context(RawClient(logged_in))
         assert watching.call("watch").error is None
@@ -400,7 +402,7 @@ def test_without_descriptors_the_agent_waits_and_serves_on(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
-def test_another_user_is_refused_even_where_the_files_would_let_him(logged_in: AgentProcess) -> None:
+def test_another_user_is_disconnected_even_if_the_file_modes_allow_access(logged_in: AgentProcess) -> None:
     logged_in.home.chmod(0o755)
     logged_in.socket.parent.chmod(0o755)
     logged_in.socket.chmod(0o666)
@@ -421,7 +423,7 @@ def test_another_user_is_refused_even_where_the_files_would_let_him(logged_in: A
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
-def test_a_client_tells_nothing_to_another_users_agent(agent: AgentProcess) -> None:
+def test_a_client_sends_nothing_to_another_users_agent(agent: AgentProcess) -> None:
     agent.terminate()
     with another_users_agent(agent.socket):
         done = agent.run("token")
@@ -429,7 +431,7 @@ def test_a_client_tells_nothing_to_another_users_agent(agent: AgentProcess) -> N
     assert f"the user {UNPRIVILEGED}, not you" in done.stderr
 
 
-def test_a_client_tells_nothing_where_others_may_enter(agent: AgentProcess) -> None:
+def test_a_client_sends_nothing_if_other_users_can_enter_the_directory(agent: AgentProcess) -> None:
     agent.socket.parent.chmod(0o755)
     done = agent.run("token")
     assert done.returncode == 1

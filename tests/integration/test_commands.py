@@ -24,13 +24,13 @@ def logged_in(agent: AgentProcess, provider: OpenIDProvider) -> AgentProcess:
     return agent
 
 
-def test_a_token_is_the_one_line_on_stdout(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+def test_the_token_command_prints_only_the_token(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
     done = logged_in.run("token")
     assert (done.returncode, done.stderr) == (0, "")
     assert provider.userinfo(done.stdout.removesuffix("\n")).status_code == 200
 
 
-def test_a_token_as_json_has_all_that_is_known(logged_in: AgentProcess) -> None:
+def test_the_token_command_with_json_prints_all_fields(logged_in: AgentProcess) -> None:
     output = json.loads(logged_in.run("token", "work", "--json").stdout)
     assert sorted(output) == ["access_token", "account", "audience", "expires_at", "scope", "token_type"]
     assert output["account"] == "work"
@@ -140,7 +140,7 @@ def test_status_has_colours_on_demand_only(logged_in: AgentProcess) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_status_is_shown_in_an_encoding_that_lacks_its_symbols(encoding: str, logged_in: AgentProcess) -> None:
+def test_status_works_in_an_encoding_that_lacks_its_symbols(encoding: str, logged_in: AgentProcess) -> None:
     logged_in.environment["PYTHONIOENCODING"] = encoding
     done = logged_in.run("status")
     assert (done.returncode, done.stderr) == (0, "")
@@ -158,7 +158,7 @@ def test_status_without_accounts_prints_how_to_begin() -> None:
 # ---- status --check
 
 
-def test_a_check_is_silent_where_all_is_well(logged_in: AgentProcess) -> None:
+def test_status_check_prints_nothing_if_all_sessions_are_good(logged_in: AgentProcess) -> None:
     for arguments in (("work",), (), ("--min-ttl", "60")):
         done = logged_in.run("status", "--check", *arguments)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -170,7 +170,9 @@ def test_a_check_prints_how_long_the_token_is_valid_if_that_is_too_short(logged_
     assert done.stderr == "auth-agent: work: token good for 59 min, less than 2 h\n"
 
 
-def test_a_check_of_all_accounts_fails_for_one(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+def test_status_check_of_all_accounts_fails_if_one_is_logged_out(
+    logged_in: AgentProcess, provider: OpenIDProvider
+) -> None:
     logged_in.configure({"work": account(provider), "home": account(provider)})
     logged_in.run("reload")
     done = logged_in.run("status", "--check")
@@ -231,7 +233,7 @@ def test_watch_of_a_mistyped_name_suggests_the_right_one(logged_in: AgentProcess
     assert "did you mean work?" in done.stderr
 
 
-def test_watch_needs_an_agent_to_begin_with(logged_in: AgentProcess) -> None:
+def test_watch_fails_if_no_agent_runs_at_its_start(logged_in: AgentProcess) -> None:
     logged_in.kill()
     done = logged_in.run("watch")
     assert done.returncode == 3
@@ -290,7 +292,7 @@ def test_output_that_can_not_be_written_is_an_error_without_a_traceback(
     assert bool(done.stderr) == (code == 1)
 
 
-def test_an_agent_with_closed_standard_streams_serves(provider: OpenIDProvider) -> None:
+def test_an_agent_with_closed_standard_streams_works(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}, log_is_read=False) as agent:
         agent.terminate()
         shell = f"exec {sys.executable} -m auth_agent run <&- >&- 2>&-"
@@ -301,7 +303,7 @@ def test_an_agent_with_closed_standard_streams_serves(provider: OpenIDProvider) 
         assert targets == [Path("/dev/null")] * 3
 
 
-def test_no_secret_is_in_the_log_however_much_is_logged(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
+def test_the_debug_log_has_no_secret(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
     seen = [json.loads(logged_in.run("token", "--json").stdout)["access_token"]]
     provider.fault("garbage", grant_type="refresh_token")
     logged_in.run("refresh")

@@ -63,7 +63,7 @@ def test_bash_completes_commands_accounts_options_and_their_values(agent: AgentP
     ]
 
 
-def test_fish_completes_with_what_things_are(agent: AgentProcess) -> None:
+def test_fish_completes_with_descriptions(agent: AgentProcess) -> None:
     script = """
         auth-agent completion fish | source
         complete -C 'auth-agent tok'
@@ -93,7 +93,7 @@ def test_fish_completes_with_what_things_are(agent: AgentProcess) -> None:
     ],
     ids=["bash", "zsh", "zsh, by its path", "fish"],
 )
-def test_who_types_and_presses_tab_gets_the_rest(agent: AgentProcess, command: str, setup: str) -> None:
+def test_an_interactive_shell_completes_on_tab(agent: AgentProcess, command: str, setup: str) -> None:
     name, *flags = command.split()
     with Terminal([shell(name), *flags], {**agent.environment, "PS1": "> "}, columns=200) as terminal:
         terminal.type(f"{setup}; echo rea''dy\n")

@@ -44,7 +44,7 @@ def children(pid: int) -> set[str]:
     return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
-def test_it_does_what_the_agent_is_for() -> None:
+def test_the_demo_shows_requests_without_failures() -> None:
     done = played(DEMO_SECONDS="12")  # longer than a token lives
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -69,7 +69,7 @@ with httpx.Client(trust_env=False) as http:
 """
 
 
-def test_where_there_is_a_browser_a_person_logs_in(tmp_path: Path) -> None:
+def test_the_demo_logs_in_with_the_browser_if_there_is_one(tmp_path: Path) -> None:
     person = tmp_path / "browser"
     person.write_text(PERSON)
     person.chmod(0o700)
@@ -83,7 +83,7 @@ def at_terminal(more: Mapping[str, str]) -> AbstractContextManager[Terminal]:
     return Terminal(COMMAND, environment(**more))
 
 
-def test_ctrl_c_ends_it_with_what_there_was() -> None:
+def test_ctrl_c_ends_the_demo_with_a_summary_and_without_processes() -> None:
     with at_terminal({"DEMO_SECONDS": "600"}) as terminal:
         terminal.until(r"[1-9][0-9]* +0 +0 +1 ")
         begun = children(terminal.process.pid)

@@ -32,7 +32,7 @@ def verdicts(findings: list[Mapping[str, Any]]) -> list[str]:
     return [finding["verdict"] for finding in findings]
 
 
-def test_a_healthy_agent_has_nothing_wrong_and_the_keyring_is_named(provider: OpenIDProvider) -> None:
+def test_doctor_finds_a_healthy_agent_good_and_names_the_keyring(provider: OpenIDProvider) -> None:
     accounts = {"work": account(provider, redirect_ports=[0])}
     with (
         KeyringSession() as keyring,
@@ -75,7 +75,7 @@ def test_an_unreachable_provider_is_wrong_and_the_others_are_checked(provider: O
     assert gone["remedy"]
 
 
-def test_a_provider_that_hangs_is_given_up_on(provider: OpenIDProvider) -> None:
+def test_the_check_of_a_provider_that_hangs_times_out(provider: OpenIDProvider) -> None:
     provider.fault("delay", route="/.well-known/openid-configuration", ms=60_000)
 
     async def check() -> list[Finding]:
@@ -124,7 +124,7 @@ def test_the_output_holds_no_secret(provider: OpenIDProvider) -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 80])
-def test_a_person_is_shown_a_report_that_fits(columns: int, agent: AgentProcess) -> None:
+def test_the_report_fits_the_terminal(columns: int, agent: AgentProcess) -> None:
     with Terminal([*COMMAND, "doctor"], agent.environment, columns) as terminal:
         assert terminal.end() in (0, 1)
         lines = terminal.shown.splitlines()

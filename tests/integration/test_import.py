@@ -16,13 +16,13 @@ def refresh_token(provider: OpenIDProvider, user: str = "auth0|alice") -> str:
     return result
 
 
-def test_an_import_makes_a_session_whose_user_is_known(client: Agent, provider: OpenIDProvider) -> None:
+def test_an_import_creates_a_session_with_its_user(client: Agent, provider: OpenIDProvider) -> None:
     imported = client.import_refresh_token(refresh_token(provider))
     assert (imported["subject"], imported["state"], imported["renewal"]) == ("auth0|alice", "ready", "idle")
     assert provider.userinfo(client.token().access_token).json()["sub"] == "auth0|alice"
 
 
-def test_the_record_of_a_session_has_no_secret(client: Agent, provider: OpenIDProvider) -> None:
+def test_the_record_and_the_repr_of_a_token_have_no_secret(client: Agent, provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     client.import_refresh_token(token)
     shown = repr(client.status()) + repr(client.token())
@@ -30,7 +30,7 @@ def test_the_record_of_a_session_has_no_secret(client: Agent, provider: OpenIDPr
     assert client.token().access_token not in shown
 
 
-def test_a_refresh_token_that_the_provider_refuses_replaces_nothing(client: Agent, provider: OpenIDProvider) -> None:
+def test_a_refused_refresh_token_does_not_replace_the_session(client: Agent, provider: OpenIDProvider) -> None:
     log_in(client, provider)
     before = client.token().access_token
     with pytest.raises(LoginRequired, match="invalid_grant"):
@@ -38,7 +38,7 @@ def test_a_refresh_token_that_the_provider_refuses_replaces_nothing(client: Agen
     assert client.token().access_token == before
 
 
-def test_a_provider_in_trouble_replaces_nothing(client: Agent, provider: OpenIDProvider) -> None:
+def test_an_import_during_an_outage_does_not_replace_the_session(client: Agent, provider: OpenIDProvider) -> None:
     log_in(client, provider)
     before = client.token().access_token
     token = refresh_token(provider)
@@ -63,7 +63,7 @@ def test_an_import_of_another_user_needs_switch_user(client: Agent, provider: Op
     assert provider.refresh(alice).status_code == 403
 
 
-def test_a_token_that_was_replaced_is_not_sent_again(client: Agent, provider: OpenIDProvider) -> None:
+def test_a_used_refresh_token_is_not_sent_again(client: Agent, provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     client.import_refresh_token(token)
     with pytest.raises(InvalidRequest, match="used before"):
@@ -72,7 +72,7 @@ def test_a_token_that_was_replaced_is_not_sent_again(client: Agent, provider: Op
     assert provider.userinfo(client.refresh().access_token).status_code == 200
 
 
-def test_a_logout_revokes_what_the_provider_holds(client: Agent, provider: OpenIDProvider) -> None:
+def test_a_logout_revokes_the_tokens_at_the_provider(client: Agent, provider: OpenIDProvider) -> None:
     start = refresh_token(provider)
     client.import_refresh_token(start)
     access_token = client.token().access_token
@@ -104,7 +104,7 @@ def test_metadata_of_another_issuer_is_refused(provider: OpenIDProvider) -> None
     assert provider.requests(provider.token_path) == []
 
 
-def test_an_issuer_without_its_slash_is_the_same_issuer(provider: OpenIDProvider) -> None:
+def test_an_issuer_without_its_trailing_slash_is_the_same_issuer(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider, issuer=provider.url)}) as agent, agent.client() as client:
         log_in(client, provider)
         assert provider.userinfo(client.refresh().access_token).status_code == 200
@@ -123,7 +123,7 @@ def test_a_provider_other_than_auth0_works_too(start_provider: Callable[..., Ope
             client.refresh()
 
 
-def test_an_audience_silently_replaced_is_never_served(start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_a_token_for_another_audience_is_never_served(start_provider: Callable[..., OpenIDProvider]) -> None:
     provider = start_provider(access_token_lifetime=3600, audience_fallback=True)
     tokens = provider.login(audience="https://api.acme.example", scope="openid offline_access read:things")
     assert tokens.refresh_token is not None

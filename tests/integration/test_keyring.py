@@ -158,7 +158,7 @@ def test_no_session_is_renamed_while_an_agent_elsewhere_has_the_store(start_agen
 
 @pytest.mark.slow
 @pytest.mark.soak
-def test_killed_at_random_moments_the_session_is_there_every_time(
+def test_killed_at_random_moments_the_agent_keeps_its_session(
     start_agent: Callable[..., AgentProcess], request: pytest.FixtureRequest
 ) -> None:
     rounds = 50 if request.config.getoption("--soak") else 5
@@ -181,7 +181,9 @@ def test_killed_at_random_moments_the_session_is_there_every_time(
                 assert record(client)["state"] == "ready"
 
 
-def test_a_stop_waits_for_what_is_unsaved(keyring: KeyringSession, start_agent: Callable[..., AgentProcess]) -> None:
+def test_a_stop_waits_until_the_session_is_saved(
+    keyring: KeyringSession, start_agent: Callable[..., AgentProcess]
+) -> None:
     with OpenIDProvider(access_token_lifetime=3600) as provider:
         agent = start_agent(provider)
         with agent.client() as client:
@@ -196,7 +198,7 @@ def test_a_stop_waits_for_what_is_unsaved(keyring: KeyringSession, start_agent: 
         assert entry_token(keyring) == token.access_token
 
 
-def test_a_write_is_finished_though_the_agent_was_killed(
+def test_a_write_is_completed_though_the_agent_was_killed(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess]
 ) -> None:
     with OpenIDProvider(access_token_lifetime=3600) as provider:
@@ -217,7 +219,7 @@ def test_a_write_is_finished_though_the_agent_was_killed(
         assert twice_presented(provider) == []
 
 
-def test_a_session_that_is_over_stays_over_after_a_restart(
+def test_an_ended_session_stays_ended_after_a_restart(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -238,7 +240,7 @@ def test_a_session_that_is_over_stays_over_after_a_restart(
         assert {key: record(client)[key] for key in same} == {key: over[key] for key in same}
 
 
-def test_a_logout_outlives_a_keyring_that_hangs(
+def test_a_logout_is_completed_after_the_keyring_hung(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -265,7 +267,7 @@ def test_a_logout_outlives_a_keyring_that_hangs(
         until(lambda: is_ready(client))
 
 
-def test_an_agent_killed_during_a_refresh_refreshes_at_its_start_and_serves_the_old_token_meanwhile(
+def test_an_agent_killed_during_a_refresh_refreshes_after_its_start(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess]
 ) -> None:
     with OpenIDProvider(access_token_lifetime=3600, overlap=60) as provider:
@@ -288,7 +290,7 @@ def test_an_agent_killed_during_a_refresh_refreshes_at_its_start_and_serves_the_
         assert provider.ledger()[fingerprint(presented)].presented == 2
 
 
-def test_a_token_from_the_future_is_refreshed_before_anything_is_served(
+def test_a_token_from_the_future_is_not_served(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -304,7 +306,7 @@ def test_a_token_from_the_future_is_refreshed_before_anything_is_served(
         assert client.token("work").access_token != old
 
 
-def test_a_session_of_another_client_is_never_used(
+def test_the_session_of_another_client_id_is_never_used(
     start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -324,7 +326,7 @@ def test_a_session_of_another_client_is_never_used(
         assert client.token("work").account == "work"
 
 
-def test_an_account_that_is_added_finds_the_session_it_had(
+def test_an_account_that_is_added_again_has_its_session(
     start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -372,7 +374,7 @@ def test_a_keyring_that_freezes_during_a_refresh_delays_clients_by_a_second_at_m
         assert len(provider.requests(provider.token_path, "refresh_token")) == 2  # the import's, and the one
 
 
-def test_a_keyring_that_hangs_at_the_start_holds_nothing_up(
+def test_a_keyring_that_hangs_does_not_delay_the_start(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -424,7 +426,7 @@ def test_a_locked_keyring_is_reported_at_once_and_read_when_it_is_unlocked(
     assert agent.run("status").returncode == 0
 
 
-def test_a_keyring_killed_under_the_agent_gets_all_when_it_is_back(
+def test_a_killed_keyring_gets_the_session_after_its_return(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -440,7 +442,7 @@ def test_a_keyring_killed_under_the_agent_gets_all_when_it_is_back(
     assert entry_token(keyring) == token.access_token
 
 
-def test_a_logout_of_a_locked_session_forgets_it(
+def test_a_logout_with_a_locked_keyring_deletes_the_entry_later(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -473,7 +475,7 @@ def test_without_a_keyring_sessions_live_in_memory_and_status_shows_that(provide
                 client.refresh("work")
 
 
-def test_a_keyring_that_held_sessions_is_waited_for(
+def test_the_agent_waits_for_a_keyring_that_held_sessions(
     start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -517,7 +519,7 @@ def test_a_second_agent_on_the_same_keyring_prints_where_the_first_one_listens(
     second.start()
 
 
-def test_a_restart_that_would_end_at_a_locked_keyring_is_refused(
+def test_a_restart_with_a_locked_keyring_is_rejected(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -533,7 +535,7 @@ def test_a_restart_that_would_end_at_a_locked_keyring_is_refused(
         until(lambda: is_ready(client))
 
 
-def test_two_state_directories_do_not_make_two_keyrings(
+def test_agents_with_two_state_directories_do_not_share_a_keyring(
     start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     first = start_agent(provider)
@@ -543,7 +545,7 @@ def test_two_state_directories_do_not_make_two_keyrings(
     assert str(first.socket) in done.stderr
 
 
-def test_a_refresh_token_that_was_imported_is_refused_after_a_restart_too(
+def test_a_used_refresh_token_is_rejected_after_a_restart_too(
     start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -573,7 +575,7 @@ def test_an_unreadable_entry_requires_a_login_which_replaces_it(
     assert entry(keyring)["account"] == "work"
 
 
-def test_a_state_directory_that_vanishes_is_made_again(
+def test_a_removed_state_directory_is_created_again(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -585,7 +587,7 @@ def test_a_state_directory_that_vanishes_is_made_again(
     assert entry_token(keyring) == token.access_token
 
 
-def test_an_old_copy_put_back_under_a_running_agent_is_neither_believed_nor_kept(
+def test_an_old_copy_restored_while_the_agent_runs_is_not_used(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -605,7 +607,7 @@ def test_an_old_copy_put_back_under_a_running_agent_is_neither_believed_nor_kept
     assert twice_presented(provider) == []
 
 
-def test_an_old_copy_put_back_while_no_agent_ran_is_never_presented(
+def test_an_old_copy_restored_while_no_agent_runs_is_never_sent(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -622,7 +624,7 @@ def test_an_old_copy_put_back_while_no_agent_ran_is_never_presented(
     assert twice_presented(provider) == []
 
 
-def test_another_process_that_rotated_the_token_leaves_the_session_to_go_on(
+def test_a_session_continues_after_another_process_rotated_its_token(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -644,7 +646,7 @@ def test_another_process_that_rotated_the_token_leaves_the_session_to_go_on(
     assert twice_presented(provider) == []
 
 
-def test_the_state_directory_holds_fingerprints_and_no_secret(
+def test_the_state_directory_has_fingerprints_and_no_secret(
     keyring: KeyringSession, start_agent: Callable[..., AgentProcess], provider: OpenIDProvider
 ) -> None:
     agent = start_agent(provider)
@@ -669,7 +671,7 @@ def test_the_state_directory_holds_fingerprints_and_no_secret(
 # ---- many
 
 
-def test_of_a_thousand_sessions_each_is_served_as_it_arrives_the_last_used_first() -> None:
+def test_a_thousand_sessions_are_served_as_they_are_read_the_last_used_first() -> None:
     names = [f"number-{number}" for number in range(1000)]
     last_used, asked_for = names[700], names[900]
     with OpenIDProvider(access_token_lifetime=3600) as provider, ExitStack() as stack:

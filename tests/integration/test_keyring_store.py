@@ -344,7 +344,7 @@ async def test_a_note_that_can_not_be_written_is_written_with_a_later_entry(
 
 
 @pytest.mark.parametrize("text", ["", "canary", "[]", '{"backend": 7}'])
-def test_an_invalid_note_names_no_other_backend(text: str, tmp_path: Path) -> None:
+def test_an_invalid_note_does_not_change_the_backend(text: str, tmp_path: Path) -> None:
     (tmp_path / "keyring.json").write_text(text)
     assert KeyringStore(tmp_path).backend == KeyringStore(tmp_path / "elsewhere").backend
 

@@ -29,7 +29,7 @@ def refresh(agent: AgentProcess, answers: list[str]) -> None:
         answers.append(client.refresh().access_token)
 
 
-def test_stopping_lets_a_refresh_in_flight_finish(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
+def test_a_stop_waits_for_a_refresh(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
     log_in(client, provider)
     before = client.token().access_token
     provider.reset()
@@ -48,7 +48,7 @@ def test_stopping_lets_a_refresh_in_flight_finish(agent: AgentProcess, client: A
     assert provider.userinfo(responses[0]).status_code == 200
 
 
-def test_while_stopping_nobody_new_is_let_in_and_a_second_signal_cuts_nothing_short(
+def test_a_stopping_agent_accepts_no_connection_and_ignores_a_second_signal(
     agent: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -72,16 +72,14 @@ def test_the_socket_and_its_directory_are_private(agent: AgentProcess) -> None:
     assert not agent.socket.exists()
 
 
-def test_a_second_agent_at_the_same_socket_is_refused_and_the_first_serves_on(
-    agent: AgentProcess, client: Agent
-) -> None:
+def test_a_second_agent_at_the_same_socket_fails_and_the_first_continues(agent: AgentProcess, client: Agent) -> None:
     second = agent.run("run")
     assert second.returncode == 1
     assert f"another agent listens at {agent.socket}" in second.stderr
     assert client.hello()["pid"] == agent.process.pid
 
 
-def test_of_many_agents_started_at_once_one_serves(provider: OpenIDProvider) -> None:
+def test_only_one_of_several_agents_started_at_once_runs(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}) as first:
         first.kill()
         with ExitStack() as stack:
@@ -105,7 +103,7 @@ def test_the_socket_of_a_killed_agent_is_taken_over(agent: AgentProcess) -> None
 
 
 @pytest.mark.parametrize("what", ["a file", "a symbolic link", "somebody else's socket"])
-def test_what_is_not_ours_at_the_sockets_place_is_left_alone(what: str, agent: AgentProcess) -> None:
+def test_a_file_that_is_not_the_agents_socket_is_left_alone(what: str, agent: AgentProcess) -> None:
     agent.terminate()
     foreign = socket.socket(socket.AF_UNIX)
     if what == "a file":
@@ -123,7 +121,7 @@ def test_what_is_not_ours_at_the_sockets_place_is_left_alone(what: str, agent: A
     assert (agent.socket.lstat().st_ino, agent.socket.lstat().st_mode) == (before.st_ino, before.st_mode)
 
 
-def test_a_directory_that_others_may_enter_is_refused(agent: AgentProcess) -> None:
+def test_an_agent_does_not_start_if_others_can_enter_the_directory(agent: AgentProcess) -> None:
     agent.terminate()
     agent.socket.parent.chmod(0o755)
     refused = agent.run("run")
@@ -139,7 +137,7 @@ def test_a_mistake_in_the_configuration_is_reported_with_its_line(agent: AgentPr
     assert f"{agent.config}:4: accounts.work.audiense: unknown key; did you mean audience?" in refused.stderr
 
 
-def test_a_wrong_configuration_at_a_reload_leaves_the_old_one_in_force(
+def test_a_reload_of_a_wrong_configuration_changes_nothing(
     agent: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -151,7 +149,7 @@ def test_a_wrong_configuration_at_a_reload_leaves_the_old_one_in_force(
     assert client.token().access_token
 
 
-def test_a_reload_tells_what_changed(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
+def test_a_reload_returns_what_changed(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
     own = account(provider)
     agent.configure({"work": {**own, "scope": "openid"}, "home": own})
     assert client.reload() == {"added": ["home"], "changed": ["work"], "removed": []}
@@ -160,7 +158,7 @@ def test_a_reload_tells_what_changed(agent: AgentProcess, client: Agent, provide
     until(lambda: agent.logged("reload .*removed=work"))
 
 
-def test_an_account_that_vanished_is_suspended_and_comes_back_with_its_session(
+def test_an_account_that_is_removed_and_added_again_has_its_session(
     agent: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -173,7 +171,9 @@ def test_an_account_that_vanished_is_suspended_and_comes_back_with_its_session(
     assert client.token("work").access_token == good
 
 
-def test_after_a_redefinition_of_the_account_nothing_is_sent(start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_a_session_is_not_refreshed_after_its_account_was_changed(
+    start_provider: Callable[..., OpenIDProvider],
+) -> None:
     provider, other = start_provider(access_token_lifetime=2), start_provider()
     accounts = {"work": account(provider), "witness": account(provider, "second-app")}
     with AgentProcess(accounts) as agent, agent.client() as client:
@@ -198,7 +198,7 @@ def test_after_a_redefinition_of_the_account_nothing_is_sent(start_provider: Cal
         assert provider.userinfo(client.token("work").access_token).status_code == 200
 
 
-def test_the_agent_keeps_its_memory_to_itself(agent: AgentProcess) -> None:
+def test_the_agents_memory_can_not_be_read_or_dumped(agent: AgentProcess) -> None:
     limits = Path(f"/proc/{agent.process.pid}/limits").read_text()
     assert re.search(r"Max core file size +0 +0", limits)
     # In the eyes of /proc a process that isn't dumpable belongs to root, and its memory to nobody else.
@@ -212,7 +212,7 @@ def test_the_agent_keeps_its_memory_to_itself(agent: AgentProcess) -> None:
     assert "PermissionError" in reader.stderr
 
 
-def test_a_name_that_is_looked_up_for_ever_does_not_keep_the_agent_from_ending() -> None:
+def test_an_endless_name_lookup_does_not_delay_the_agents_end() -> None:
     # What a resolver does on a network that swallows its questions.
     launcher = (
         "import socket, sys, time; sys.argv[0] = 'auth-agent'\n"

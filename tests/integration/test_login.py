@@ -90,7 +90,7 @@ def taken() -> Generator[int, None, None]:
 # ---- in a browser
 
 
-def test_a_login_brings_a_token_that_the_provider_takes(provider: OpenIDProvider, client: Agent) -> None:
+def test_a_login_obtains_a_token_that_the_provider_accepts(provider: OpenIDProvider, client: Agent) -> None:
     login = begin(client)
     response = provider.enter(address(login))
     assert response.status_code == 200
@@ -102,9 +102,7 @@ def test_a_login_brings_a_token_that_the_provider_takes(provider: OpenIDProvider
     until(lambda: port_is_free(login))
 
 
-def test_a_login_names_nobody_s_secrets_in_the_log(
-    provider: OpenIDProvider, agent: AgentProcess, client: Agent
-) -> None:
+def test_the_log_of_a_login_has_no_secret(provider: OpenIDProvider, agent: AgentProcess, client: Agent) -> None:
     login = begin(client)
     redirect = provider.visit(address(login))
     httpx.get(redirect)
@@ -124,9 +122,7 @@ FORGED_REDIRECTS: dict[str, Callable[[httpx.URL], httpx.URL]] = {
 
 
 @pytest.mark.parametrize("how", FORGED_REDIRECTS)
-def test_a_forged_redirect_neither_ends_nor_disturbs_the_wait(
-    how: str, provider: OpenIDProvider, client: Agent
-) -> None:
+def test_a_forged_redirect_does_not_end_the_login(how: str, provider: OpenIDProvider, client: Agent) -> None:
     login = begin(client)
     redirect = provider.visit(address(login))
     response = httpx.get(FORGED_REDIRECTS[how](httpx.URL(redirect)))
@@ -138,7 +134,7 @@ def test_a_forged_redirect_neither_ends_nor_disturbs_the_wait(
 
 
 @pytest.mark.parametrize("host", ["localhost", "evil.example", "127.0.0.1", "127.0.0.1:1", "[::1]"])
-def test_a_redirect_under_another_name_is_nobody_s(host: str, provider: OpenIDProvider, client: Agent) -> None:
+def test_a_redirect_to_another_host_name_is_rejected(host: str, provider: OpenIDProvider, client: Agent) -> None:
     login = begin(client)
     redirect = provider.visit(address(login))
     assert httpx.get(redirect, headers={"host": host}).status_code >= 400
@@ -147,7 +143,7 @@ def test_a_redirect_under_another_name_is_nobody_s(host: str, provider: OpenIDPr
     assert result(client, login)["state"] == "ready"
 
 
-def test_a_pasted_address_logs_in(provider: OpenIDProvider, client: Agent) -> None:
+def test_a_pasted_redirect_url_completes_the_login(provider: OpenIDProvider, client: Agent) -> None:
     login = begin(client)
     redirect = provider.visit(address(login))
     with pytest.raises(InvalidRequest, match="paste the whole address"):
@@ -184,7 +180,7 @@ def test_a_login_ends_with_its_connection(provider: OpenIDProvider, agent: Agent
         until(lambda: port_is_free(login))
 
 
-def test_a_second_login_takes_the_first_one_s_place_and_port(
+def test_a_second_login_ends_the_first_and_takes_its_port(
     provider: OpenIDProvider, agent: AgentProcess, client: Agent
 ) -> None:
     with closing(socket.socket()) as one:  # a port that is free, so that both want the same
@@ -201,7 +197,7 @@ def test_a_second_login_takes_the_first_one_s_place_and_port(
         assert result(other, second)["state"] == "ready"
 
 
-def test_where_a_port_is_taken_the_next_one_is_used(
+def test_the_next_port_is_used_if_one_is_in_use(
     provider: OpenIDProvider, agent: AgentProcess, client: Agent, taken: int
 ) -> None:
     agent.configure({"work": account(provider, redirect_ports=[taken, 0])})
@@ -210,7 +206,7 @@ def test_where_a_port_is_taken_the_next_one_is_used(
     assert not provider.visit(address(login)).startswith(f"http://127.0.0.1:{taken}/")
 
 
-def test_where_all_ports_are_taken_a_person_learns_what_to_do(
+def test_the_error_if_all_ports_are_in_use_has_remedies(
     provider: OpenIDProvider, agent: AgentProcess, client: Agent, taken: int
 ) -> None:
     with the_session_stays(client, provider):
@@ -225,7 +221,7 @@ def test_where_all_ports_are_taken_a_person_learns_what_to_do(
 # ---- what is wrong with what the provider grants
 
 
-def test_a_provider_under_another_name_gets_no_login(
+def test_a_login_fails_if_the_metadata_has_another_issuer(
     provider: OpenIDProvider, agent: AgentProcess, client: Agent
 ) -> None:
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
@@ -258,7 +254,7 @@ FORGERIES: dict[str, Forgery] = {
 
 
 @pytest.mark.parametrize("how", FORGERIES)
-def test_a_forged_id_token_makes_no_session(how: str, provider: OpenIDProvider, client: Agent) -> None:
+def test_a_forged_id_token_creates_no_session(how: str, provider: OpenIDProvider, client: Agent) -> None:
     genuine = provider.login().id_token
     assert genuine is not None
     with the_session_stays(client, provider):
@@ -311,7 +307,7 @@ def test_a_login_of_another_user_needs_switch_user(provider: OpenIDProvider, cli
 
 
 @pytest.mark.parametrize("offset", [-59, 59])
-def test_a_clock_that_is_59_s_off_is_borne(offset: int, start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_a_clock_that_is_59_s_off_is_tolerated(offset: int, start_provider: Callable[..., OpenIDProvider]) -> None:
     provider = start_provider(clock_offset=offset, access_token_lifetime=3600)
     with AgentProcess({"work": account(provider, **ANY)}) as agent, agent.client() as client:
         log_in(client, provider)
@@ -319,7 +315,9 @@ def test_a_clock_that_is_59_s_off_is_borne(offset: int, start_provider: Callable
 
 
 @pytest.mark.parametrize("offset", [-600, 600])
-def test_a_clock_that_is_10_min_off_is_named(offset: int, start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_the_error_for_a_clock_that_is_10_min_off_names_the_clock(
+    offset: int, start_provider: Callable[..., OpenIDProvider]
+) -> None:
     provider = start_provider(clock_offset=offset, access_token_lifetime=3600)
     with AgentProcess({"work": account(provider, **ANY)}) as agent, agent.client() as client:
         login = begin(client)
@@ -340,7 +338,7 @@ def quick(start_provider: Callable[..., OpenIDProvider]) -> OpenIDProvider:
     return start_provider(access_token_lifetime=3600, device_interval=1)
 
 
-def test_a_person_logs_in_on_another_device(quick: OpenIDProvider) -> None:
+def test_a_login_on_another_device_creates_a_session(quick: OpenIDProvider) -> None:
     with AgentProcess({"work": account(quick)}) as agent, agent.client() as client:
         login = begin(client, flow="device")
         assert str(login["user_code"]) in str(login["verification_uri_complete"])
@@ -402,7 +400,7 @@ def test_a_client_with_a_secret_logs_in_and_refreshes(client_id: str, provider: 
         assert secret.secret not in agent.log
 
 
-def test_a_wrong_secret_is_named(provider: OpenIDProvider) -> None:
+def test_a_wrong_client_secret_is_an_error_with_remedies(provider: OpenIDProvider) -> None:
     keys = account(provider, "basic-app", **ANY)
     with AgentProcess({"work": keys}) as agent, agent.client() as client:
         login = begin(client, client_secret="wrong")
@@ -422,7 +420,9 @@ def added(seen: set[str], one: str) -> set[str]:
 
 
 @pytest.mark.parametrize("client_id", ["service-app", "service-basic", "odd-app"])
-def test_a_client_gets_tokens_of_its_own(client_id: str, start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_a_client_credentials_account_gets_tokens(
+    client_id: str, start_provider: Callable[..., OpenIDProvider]
+) -> None:
     provider = start_provider(access_token_lifetime=4)
     secret = CREDENTIALS[client_id]
     keys = account(provider, client_id, grant="client_credentials", token_endpoint_auth_method=secret.method)
@@ -467,7 +467,7 @@ def test_the_session_of_a_login_is_there_after_a_crash(provider: OpenIDProvider)
 # ---- the agent's end
 
 
-def test_an_agent_that_ends_does_not_wait_for_a_person(agent: AgentProcess) -> None:
+def test_a_stopping_agent_does_not_wait_for_a_login(agent: AgentProcess) -> None:
     with agent.client() as client:
         login = begin(client)
         assert agent.terminate() == 0

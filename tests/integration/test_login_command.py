@@ -73,7 +73,7 @@ def log_in_at_terminal(agent: AgentProcess, provider: OpenIDProvider, *arguments
 # ---- from nothing
 
 
-def test_from_nothing_to_a_token(alone: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_first_login_starts_the_agent_and_adds_the_account(alone: AgentProcess, provider: OpenIDProvider) -> None:
     alone.config.unlink()
     with at_terminal(alone, "login", "work", *new_account(provider)) as terminal:
         address = terminal.until(ADDRESS)[0]
@@ -149,7 +149,7 @@ def test_without_a_browser_the_address_is_printed(agent: AgentProcess, provider:
         assert terminal.end() == 0
 
 
-def test_a_script_gets_the_address_and_nothing_else_on_stdout(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_script_gets_only_the_url_on_stdout(agent: AgentProcess, provider: OpenIDProvider) -> None:
     command = [*COMMAND, "login", "work", "--no-browser"]
     with subprocess.Popen(
         command,
@@ -169,7 +169,7 @@ def test_a_script_gets_the_address_and_nothing_else_on_stdout(agent: AgentProces
     assert redirect not in stderr
 
 
-def test_a_pasted_address_is_taken_and_not_shown(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_pasted_redirect_url_is_accepted_and_not_echoed(agent: AgentProcess, provider: OpenIDProvider) -> None:
     with at_terminal(agent, "login", "--no-browser") as terminal:
         redirect = provider.visit(terminal.until(ADDRESS)[0])
         terminal.until("Waiting")
@@ -201,7 +201,7 @@ def test_a_mistake_is_reported_and_nothing_is_changed(agent: AgentProcess, provi
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "SIGHUP"])
-def test_a_login_that_is_cancelled_leaves_all_as_it_was(how: str, agent: AgentProcess) -> None:
+def test_a_cancelled_login_changes_nothing(how: str, agent: AgentProcess) -> None:
     with at_terminal(agent, "login") as terminal:
         terminal.until("Waiting for the login: [0-9]+:[0-9]+ left")
         if how == "Ctrl-C":
@@ -217,9 +217,7 @@ def test_a_login_that_is_cancelled_leaves_all_as_it_was(how: str, agent: AgentPr
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_no_line_is_wider_than_the_terminal_but_the_address(
-    columns: int, agent: AgentProcess, provider: OpenIDProvider
-) -> None:
+def test_only_the_url_is_wider_than_the_terminal(columns: int, agent: AgentProcess, provider: OpenIDProvider) -> None:
     with at_terminal(agent, "login", columns=columns) as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0
@@ -230,7 +228,9 @@ def test_no_line_is_wider_than_the_terminal_but_the_address(
 # ---- on another device
 
 
-def test_a_code_is_shown_by_itself(agent: AgentProcess, start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_the_device_code_is_on_a_line_of_its_own(
+    agent: AgentProcess, start_provider: Callable[..., OpenIDProvider]
+) -> None:
     provider = start_provider(device_interval=1)
     agent.configure({"work": account(provider)})
     with at_terminal(agent, "login", "--flow", "device") as terminal:
@@ -245,7 +245,7 @@ def test_a_code_is_shown_by_itself(agent: AgentProcess, start_provider: Callable
 # ---- secrets
 
 
-def test_a_secret_is_asked_for_where_one_is_needed(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_the_login_prompts_for_a_client_secret_that_is_needed(agent: AgentProcess, provider: OpenIDProvider) -> None:
     method = CREDENTIALS["post-app"].method
     agent.configure({"work": account(provider, "post-app", token_endpoint_auth_method=method, **ANY)})
     with at_terminal(agent, "login") as terminal:
@@ -257,7 +257,7 @@ def test_a_secret_is_asked_for_where_one_is_needed(agent: AgentProcess, provider
     assert agent.run("token").returncode == 0
 
 
-def test_a_secret_comes_by_a_descriptor(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_client_secret_is_read_from_a_descriptor(agent: AgentProcess, provider: OpenIDProvider) -> None:
     secret = CREDENTIALS["service-app"]
     reading, writing = os.pipe()
     os.write(writing, f"{secret.secret}\n".encode())
@@ -291,7 +291,9 @@ def test_a_secret_comes_by_a_descriptor(agent: AgentProcess, provider: OpenIDPro
         (("--client-secret-fd", "0"), "no client secret"),
     ],
 )
-def test_a_secret_that_cannot_be_had_is_an_error(arguments: tuple[str, ...], said: str, agent: AgentProcess) -> None:
+def test_a_client_secret_that_can_not_be_read_is_an_error(
+    arguments: tuple[str, ...], said: str, agent: AgentProcess
+) -> None:
     done = agent.run("login", "work", *arguments)
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
@@ -300,9 +302,7 @@ def test_a_secret_that_cannot_be_had_is_an_error(arguments: tuple[str, ...], sai
 # ---- the account
 
 
-def test_an_account_that_was_changed_for_a_login_that_failed_is_as_before(
-    agent: AgentProcess, provider: OpenIDProvider
-) -> None:
+def test_a_failed_login_restores_the_account(agent: AgentProcess, provider: OpenIDProvider) -> None:
     before = f"# mine\n{agent.config.read_text()}"
     agent.config.write_text(before)
     with at_terminal(agent, "login", "work", "--scope", "openid email") as terminal:
@@ -382,7 +382,9 @@ def test_an_agent_that_reads_another_configuration_is_an_error(agent: AgentProce
     assert f"the configuration {agent.config}, not {other}" in done.stderr
 
 
-def test_a_login_for_another_account_s_user_is_named_there(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_management_for_sets_the_management_account_of_the_other_account(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
     agent.config.write_text(f"# mine\n{agent.config.read_text()}")
     with at_terminal(agent, "login", "work.users", *new_account(provider), "--management-for", "work") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
@@ -396,7 +398,7 @@ def test_a_login_for_another_account_s_user_is_named_there(agent: AgentProcess, 
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_a_login_for_another_account_that_comes_to_nothing_leaves_that_as_before(
+def test_a_cancelled_login_for_another_account_restores_that_account(
     is_new: bool, agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     if not is_new:
@@ -524,7 +526,7 @@ def test_accounts_are_listed_added_and_removed(agent: AgentProcess, provider: Op
     assert agent.run("account", "add", "work", *new_account(provider)).returncode == 1
 
 
-def test_accounts_are_listed_where_no_agent_runs(alone: AgentProcess) -> None:
+def test_accounts_are_listed_without_an_agent(alone: AgentProcess) -> None:
     assert "There is no account" in alone.run("account", "list").stderr
     alone.configure({"work": {"issuer": "https://id.example", "client_id": "x"}})
     assert alone.run("account", "list").stdout.split() == [

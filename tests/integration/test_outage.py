@@ -60,7 +60,7 @@ def served_again(client: Agent, name: str) -> bool:
     return True
 
 
-def test_a_slow_provider_delays_neither_others_nor_a_token_that_is_good(
+def test_a_slow_provider_does_not_delay_valid_tokens(
     start_provider: Callable[..., OpenIDProvider],
 ) -> None:
     provider = start_provider(access_token_lifetime=20)
@@ -108,7 +108,7 @@ def test_a_response_lost_without_an_overlap_ends_the_session_with_the_reason(
 
 
 @pytest.mark.parametrize("mode", ["drop-before", "garbage"])
-def test_a_request_that_the_provider_never_worked_on_is_sent_again(
+def test_a_request_that_the_provider_did_not_process_is_sent_again(
     mode: FaultMode, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -117,7 +117,9 @@ def test_a_request_that_the_provider_never_worked_on_is_sent_again(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503, 307])
-def test_a_status_without_a_reason_ends_nothing(status: int, client: Agent, provider: OpenIDProvider) -> None:
+def test_an_http_error_without_an_oauth_error_does_not_end_the_session(
+    status: int, client: Agent, provider: OpenIDProvider
+) -> None:
     log_in(client, provider)
     good = client.token().access_token
     provider.fault("status", status=status, body="", headers={"location": provider.url + "/elsewhere"}, times=None)
@@ -177,7 +179,7 @@ def test_a_lifetime_that_is_not_valid_is_assumed_to_be_an_hour(
 
 
 @pytest.mark.parametrize(("lifetime", "least", "most"), [("7200", 7100, 7200), (1e300, 3e8, 4e8)])
-def test_a_lifetime_as_a_text_or_beyond_reason_is_understood(
+def test_a_lifetime_that_is_a_string_or_huge_is_accepted(
     lifetime: object, least: float, most: float, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)

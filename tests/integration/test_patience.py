@@ -57,7 +57,7 @@ def notice(provider: OpenIDProvider) -> str:
     ],
     ids=str,
 )
-def test_a_command_tells_a_person_which_provider_does_not_answer(
+def test_a_command_names_the_provider_that_does_not_respond(
     arguments: tuple[str, ...], route: str, agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     routes = {**provider.paths, "user": provider.user_path(ALICE)}
@@ -67,7 +67,7 @@ def test_a_command_tells_a_person_which_provider_does_not_answer(
         assert terminal.shown.count(notice(provider)) == terminal.shown.count("waiting for") == 1
 
 
-def test_an_import_tells_it_too(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_an_import_names_the_provider_that_does_not_respond(agent: AgentProcess, provider: OpenIDProvider) -> None:
     refresh_token = provider.login(client_id="native-app").refresh_token
     provider.fault("delay", ms=HELD, grant_type="refresh_token")
     with at_terminal(agent, "import", "work") as terminal:
@@ -77,7 +77,7 @@ def test_an_import_tells_it_too(agent: AgentProcess, provider: OpenIDProvider) -
         assert notice(provider) in terminal.shown
 
 
-def test_the_provider_of_a_url_is_told_while_its_account_is_refreshed(
+def test_token_with_a_url_names_the_provider_that_does_not_respond(
     agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     hosts = '\n[hosts."api.example"]\naccount = "users"\n'
@@ -89,7 +89,7 @@ def test_the_provider_of_a_url_is_told_while_its_account_is_refreshed(
         assert notice(provider) in terminal.shown
 
 
-def test_nothing_is_told_where_the_answer_comes_soon_or_nobody_is_at_a_terminal(
+def test_a_command_prints_nothing_if_the_response_is_quick_or_there_is_no_terminal(
     agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     with at_terminal(agent, "refresh", "work") as terminal:
@@ -125,7 +125,7 @@ def test_a_provider_that_is_too_late_is_named(agent: AgentProcess, provider: Ope
 # ---- a login
 
 
-def test_a_login_tells_who_does_not_begin_it(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_login_names_the_provider_that_does_not_begin_it(agent: AgentProcess, provider: OpenIDProvider) -> None:
     provider.fault("delay", ms=HELD, route="/.well-known/openid-configuration")
     new = ("home", "--issuer", provider.issuer, "--client-id", "second-app")
     provider.fault("delay", ms=HELD, route=provider.paths["device_authorization"])
@@ -136,7 +136,9 @@ def test_a_login_tells_who_does_not_begin_it(agent: AgentProcess, provider: Open
         terminal.end()
 
 
-def test_a_login_by_a_pasted_address_tells_who_redeems_its_code(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_login_by_a_pasted_url_names_the_provider_that_redeems_its_code(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
     provider.fault("delay", ms=HELD, grant_type="authorization_code")
     with at_terminal(agent, "login", "work", "--no-browser") as terminal:
         address = terminal.until(ADDRESS)[0]
@@ -159,7 +161,7 @@ def stopped(agent: AgentProcess) -> Generator[None, None, None]:
         os.kill(agent.process.pid, signal.SIGCONT)
 
 
-def test_an_agent_that_does_not_answer_is_told(agent: AgentProcess) -> None:
+def test_an_agent_that_does_not_respond_is_reported(agent: AgentProcess) -> None:
     with stopped(agent), at_terminal(agent, "token") as terminal:
         terminal.until("auth-agent: waiting for the agent; Ctrl-C stops waiting\n")
         terminal.type("\x03")

@@ -58,7 +58,7 @@ async def test_a_refresh_is_granted(provider: OpenIDProvider) -> None:
     assert provider.userinfo(reply.access_token.reveal()).status_code == 200
 
 
-async def test_the_metadata_is_looked_up_once_however_many_ask_at_once(provider: OpenIDProvider) -> None:
+async def test_concurrent_requests_share_one_request_for_metadata(provider: OpenIDProvider) -> None:
     provider.reset()
     async with speaking_to(provider.issuer) as speaking, anyio.create_task_group() as tasks:
         for _ in range(10):
@@ -89,7 +89,7 @@ async def test_a_response_that_takes_too_long_is_lost_however_it_comes(
     assert "0.5 s" in outcome.reason
 
 
-async def test_nobody_listening_is_not_reached() -> None:
+async def test_a_request_to_a_closed_port_is_unsent() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and doesn't listen: refused
         async with speaking_to(f"http://127.0.0.1:{closed.getsockname()[1]}") as speaking:
@@ -124,7 +124,7 @@ async def test_without_metadata_no_refresh_token_is_sent(
 
 
 @pytest.mark.parametrize("endpoint", ["http://evil.example/token", "ftp://127.0.0.1/token", 7])
-async def test_an_endpoint_where_secrets_would_be_seen_is_not_used(endpoint: object, provider: OpenIDProvider) -> None:
+async def test_an_endpoint_without_https_is_not_used(endpoint: object, provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     provider.fault("merge", route=DISCOVERY, set={"token_endpoint": endpoint})
     async with speaking_to(provider.issuer) as speaking:
@@ -159,14 +159,14 @@ async def test_a_redirect_to_an_invalid_url_is_a_redirect_like_any_other(
     assert len(provider.requests(provider.token_path)) == 1
 
 
-async def test_a_revoked_token_is_refused_by_its_provider(provider: OpenIDProvider) -> None:
+async def test_the_provider_refuses_a_revoked_token(provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     async with speaking_to(provider.issuer) as speaking:
         assert await speaking.revoke(CLIENT, token)
     assert provider.refresh(token.reveal()).status_code == 403
 
 
-async def test_a_provider_that_can_not_be_reached_revokes_nothing(provider: OpenIDProvider) -> None:
+async def test_a_revocation_fails_if_the_provider_can_not_be_reached(provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     async with speaking_to(provider.issuer) as speaking:
         for route in (DISCOVERY, provider.paths["revocation"]):
@@ -176,7 +176,7 @@ async def test_a_provider_that_can_not_be_reached_revokes_nothing(provider: Open
         assert not await speaking.revoke(CLIENT, token)
 
 
-async def test_a_body_in_countless_pieces_is_cut_off_and_keeps_nobody_from_his_turn() -> None:
+async def test_a_body_in_countless_pieces_is_cut_off_and_does_not_block_other_tasks() -> None:
     turns = 0
 
     async def serve(stream: anyio.abc.SocketStream) -> None:

@@ -127,7 +127,7 @@ def test_a_session_survives_the_revocation_of_the_one_it_replaced(
         assert revocations(provider) == 0
 
 
-def test_a_session_in_the_keyring_survives_it_too(provider: OpenIDProvider, browser: Browser) -> None:
+def test_a_session_in_the_keyring_survives_that_revocation_too(provider: OpenIDProvider, browser: Browser) -> None:
     keys = {"work": account(provider, **ANY_PORT)}
     with KeyringSession() as keyring, AgentProcess(keys, environment=keyring.environment, store="keyring") as agent:
         with agent.client() as client:
@@ -155,7 +155,7 @@ def test_a_replaced_session_of_another_user_is_revoked(
         assert record(client)["subject"] == BOB
 
 
-def test_it_is_not_revoked_if_that_user_has_another_session(
+def test_a_replaced_session_is_not_revoked_if_its_user_has_another(
     agent: AgentProcess, provider: OpenIDProvider, browser: Browser
 ) -> None:
     with agent.client() as client:

@@ -85,13 +85,13 @@ def agent_id(agent: AgentProcess) -> object:
 # ---- a socket that was passed
 
 
-def test_clients_that_came_before_the_agent_are_served(service: AgentProcess) -> None:
+def test_clients_that_connected_before_the_start_are_served(service: AgentProcess) -> None:
     with queued(service) as one, queued(service) as other:
         service.spawn()
         assert {hello(link)["pid"] for link in (one, other)} == {service.process.pid}
 
 
-def test_clients_that_came_between_a_power_cut_and_the_next_start_are_served(service: AgentProcess) -> None:
+def test_clients_that_connected_between_a_crash_and_the_next_start_are_served(service: AgentProcess) -> None:
     service.start()
     before = agent_id(service)
     service.kill()
@@ -101,7 +101,7 @@ def test_clients_that_came_between_a_power_cut_and_the_next_start_are_served(ser
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
-def test_the_socket_is_there_after_the_end_as_it_was_before(end: str, service: AgentProcess) -> None:
+def test_a_passed_socket_is_unchanged_after_the_agents_end(end: str, service: AgentProcess) -> None:
     before = service.socket.lstat()
     service.start()
     assert [path.name for path in service.socket.parent.iterdir()] == [service.socket.name]  # and no lock either
@@ -115,7 +115,7 @@ def test_the_socket_is_there_after_the_end_as_it_was_before(end: str, service: A
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
 
 
-def test_status_tells_where_the_socket_is_and_not_where_it_would_have_been(service: AgentProcess) -> None:
+def test_status_shows_the_path_of_the_passed_socket(service: AgentProcess) -> None:
     place = service.environment.pop("AUTH_AGENT_SOCK")
     service.environment["XDG_RUNTIME_DIR"] = str(service.home / "elsewhere")
     service.start()
@@ -157,7 +157,7 @@ def test_a_socket_that_cannot_be_served_is_an_error_with_a_remedy(wrong: str, sa
     assert "Traceback" not in service.log
 
 
-def test_an_agent_that_is_started_by_hand_leaves_a_service_managers_socket_alone(service: AgentProcess) -> None:
+def test_an_agent_started_by_hand_leaves_a_service_managers_socket_alone(service: AgentProcess) -> None:
     service.start()
     second = service.run("run")
     assert second.returncode == 1
@@ -166,7 +166,7 @@ def test_an_agent_that_is_started_by_hand_leaves_a_service_managers_socket_alone
 
 
 @pytest.mark.skipif(SOCKET_ACTIVATE is None, reason="needs systemd-socket-activate, of Debian's package systemd")
-def test_systemd_starts_it_for_the_first_client(provider: OpenIDProvider) -> None:
+def test_systemd_starts_the_agent_for_the_first_client(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}, started=False) as agent:
         agent.socket.parent.mkdir(mode=0o700)
         variables = [f"--setenv={name}" for name in agent.environment if name.startswith("AUTH_AGENT")]
@@ -214,7 +214,7 @@ def test_the_manager_is_notified_of_ready_reloading_and_stopping(manager: Manage
     assert manager.next_message() == "STOPPING=1"
 
 
-def test_it_tells_nothing_of_a_restart_but_that_it_is_ready_again(manager: Manager, agent: AgentProcess) -> None:
+def test_the_agent_notifies_its_manager_only_of_the_end_of_a_restart(manager: Manager, agent: AgentProcess) -> None:
     agent.spawn()
     assert manager.next_message() == "READY=1"
     assert agent.run("restart").returncode == 0
@@ -235,7 +235,7 @@ def test_an_agent_serves_though_its_manager_does_not_listen(agent: AgentProcess)
 # ---- a restart
 
 
-def test_a_restart_is_the_same_process_with_another_agent(
+def test_a_restart_keeps_the_process_and_changes_the_agent_id(
     agent: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     before = client.hello()["agent_id"]
@@ -254,7 +254,7 @@ def test_a_restart_is_the_same_process_with_another_agent(
     assert not agent.socket.exists()
 
 
-def test_a_restart_keeps_what_it_was_started_with() -> None:
+def test_a_restart_keeps_arguments_and_environment() -> None:
     def seen() -> list[bytes]:
         process = Path(f"/proc/{agent.process.pid}")
         return [(process / name).read_bytes() for name in ("cmdline", "environ")]
@@ -282,7 +282,7 @@ def test_a_restart_that_would_lose_sessions_needs_force(
     assert agent.run("token").returncode == 4
 
 
-def test_a_refresh_in_flight_is_finished_before_a_restart_and_nobody_else_comes_in_meanwhile(
+def test_a_restart_waits_for_a_refresh_and_keeps_the_socket(
     agent: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -307,7 +307,7 @@ def test_a_refresh_in_flight_is_finished_before_a_restart_and_nobody_else_comes_
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_end_comes_before_a_restart_that_is_under_way(
+def test_a_signal_to_end_prevents_a_restart_that_has_begun(
     signum: signal.Signals, agent: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -325,7 +325,7 @@ def test_a_signal_to_end_comes_before_a_restart_that_is_under_way(
     assert not agent.socket.exists()
 
 
-def test_a_signal_to_end_that_meets_the_new_agent_at_its_very_beginning_ends_it(agent: AgentProcess) -> None:
+def test_a_signal_to_end_right_after_a_restart_ends_the_agent(agent: AgentProcess) -> None:
     agent.process.send_signal(signal.SIGUSR1)
     until(lambda: agent.logged(" restarting$"))
     assert agent.terminate() in {0, -signal.SIGTERM}
@@ -343,7 +343,7 @@ def test_restarts_at_any_moment_kill_no_agent(agent: AgentProcess) -> None:
     assert agent.process.poll() is None
 
 
-def test_clients_meet_no_closed_door_while_a_service_restarts(service: AgentProcess) -> None:
+def test_clients_can_connect_while_a_service_restarts(service: AgentProcess) -> None:
     service.start()
     ids: list[object] = []
     failed: list[Exception] = []
@@ -369,7 +369,7 @@ def test_clients_meet_no_closed_door_while_a_service_restarts(service: AgentProc
     assert service.process.poll() is None
 
 
-def test_a_restarted_service_has_its_socket_still(service: AgentProcess) -> None:
+def test_a_restarted_service_keeps_its_socket(service: AgentProcess) -> None:
     before = service.socket.lstat().st_ino
     service.start()
     for _ in range(2):
@@ -398,7 +398,7 @@ def test_a_restart_that_could_not_serve_again_is_refused_and_the_agent_continues
         assert agent_id(agent) != before
 
 
-def test_while_an_agent_restarts_it_serves_until_it_begins_anew(provider: OpenIDProvider) -> None:
+def test_an_agent_serves_until_it_restarts(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider), "home": account(provider, "second-app")}) as agent:
         with agent.client() as client:
             log_in(client, provider)
@@ -419,7 +419,7 @@ def launched(setup: str) -> tuple[str, ...]:
     return (sys.executable, "-c", launcher)
 
 
-def test_a_restart_without_its_program_is_refused(provider: OpenIDProvider) -> None:
+def test_a_restart_without_its_interpreter_is_rejected(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}, command=launched("sys.executable = '/nowhere/python'")) as agent:
         done = agent.run("restart")
         assert done.returncode == 1
@@ -437,7 +437,7 @@ def test_a_failed_restart_is_reported_by_agent_and_command(provider: OpenIDProvi
         assert agent.logged("error restart executable='/' error=")
 
 
-def test_a_name_that_is_looked_up_for_ever_does_not_keep_the_agent_from_restarting() -> None:
+def test_an_endless_name_lookup_does_not_delay_a_restart() -> None:
     command = launched(
         "import socket, time; socket.getaddrinfo = "
         "lambda *_, **__: (print('looked up', file=sys.stderr, flush=True), time.sleep(60))"

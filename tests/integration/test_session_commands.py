@@ -82,7 +82,7 @@ def browser_that_notes_its_address(agent: AgentProcess) -> Path:
 # ---- profile
 
 
-def test_a_profile_as_json_is_exactly_the_claims(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_the_profile_command_with_json_prints_the_claims(agent: AgentProcess, provider: OpenIDProvider) -> None:
     provider.change_user(ALICE, claims={"https://acme.example/roles": ["admin", {"of": 7}], "name": "Zoë \x9b31m"})
     claims = provider.userinfo(agent.run("token").stdout.strip()).json()
     done = agent.run("profile", "work", "--json")
@@ -92,7 +92,7 @@ def test_a_profile_as_json_is_exactly_the_claims(agent: AgentProcess, provider: 
     assert "\x9b" not in done.stdout
 
 
-def test_a_profile_is_shown_to_a_person(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_the_profile_command_prints_the_claims_for_people(agent: AgentProcess, provider: OpenIDProvider) -> None:
     provider.change_user(ALICE, claims={"https://acme.example/a-long-name/of-roles": ["admin"], "name": "A\x1b[31m"})
     lines = shown_at_terminal(agent, "profile").splitlines()
     assert lines[0] == "● work  A [31m"
@@ -118,7 +118,7 @@ def test_a_profile_in_a_pipe_has_no_colours(agent: AgentProcess) -> None:
         assert "\x1b[32m✓ verified\x1b[0m" in terminal.raw
 
 
-def test_a_profile_is_fetched_once_for_everybody(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_commands_share_one_userinfo_request(agent: AgentProcess, provider: OpenIDProvider) -> None:
     for _ in range(3):
         assert agent.run("profile", "--max-age", "0").returncode == 0
     assert provider.count(provider.paths["userinfo"]) == 1
@@ -140,7 +140,7 @@ def test_a_profile_that_cannot_be_fetched_is_the_id_token_s_and_marked_stale(
 # ---- id-token and token
 
 
-def test_an_id_token_is_the_one_line_on_stdout(agent: AgentProcess) -> None:
+def test_the_id_token_command_prints_only_the_token(agent: AgentProcess) -> None:
     done = agent.run("id-token", "work", "--min-ttl", "60")
     assert (done.returncode, done.stderr) == (0, "")
     claims = claims_of(done.stdout)
@@ -150,13 +150,13 @@ def test_an_id_token_is_the_one_line_on_stdout(agent: AgentProcess) -> None:
     assert (known["id_token"], known["expires_at"]) == (done.stdout.strip(), claims["exp"])
 
 
-def test_an_id_token_that_would_have_to_live_longer_than_any_is_refused(agent: AgentProcess) -> None:
+def test_a_min_ttl_beyond_the_id_tokens_lifetime_is_an_error(agent: AgentProcess) -> None:
     done = agent.run("id-token", "--min-ttl", "86400")
     assert (done.returncode, done.stdout) == (1, "")
     assert "min_ttl" in done.stderr
 
 
-def test_a_token_for_another_api_is_printed_by_the_same_login(agent: AgentProcess) -> None:
+def test_the_token_command_prints_a_token_for_another_api(agent: AgentProcess) -> None:
     done = agent.run("token", "work", "--audience", "https://api.example", "--scope", "read:things")
     assert (done.returncode, done.stderr) == (0, "")
     claims = claims_of(done.stdout)
@@ -197,7 +197,7 @@ def test_without_a_login_for_the_api_the_remedy_s_command_works(agent: AgentProc
     assert (provider.user(ALICE) or {})["user_metadata"] == {"country": "Canada"}
 
 
-def test_metadata_keeps_its_types(managed: AgentProcess) -> None:
+def test_metadata_keeps_the_types_of_its_values(managed: AgentProcess) -> None:
     assert result_of(managed, "metadata", "get") == {}
     words = ["country=Canada", "active:=true", 'address:={"city": "Oslo", "no": [1, 2.5, null]}', "count:=3", "n=3"]
     whole = {
@@ -215,7 +215,7 @@ def test_metadata_keeps_its_types(managed: AgentProcess) -> None:
     assert result_of(managed, "metadata", "get", "work", "address") == whole["address"]
 
 
-def test_metadata_is_changed_key_by_key_and_cleared_on_request_only(managed: AgentProcess) -> None:
+def test_metadata_is_changed_by_key_and_cleared_with_clear(managed: AgentProcess) -> None:
     result_of(managed, "metadata", "set", "a=1", "b=2", "c=3", "d:=4")
     assert result_of(managed, "metadata", "set", "a=9", "--unset", "b", "c:=null") == {"a": "9", "d": 4}
     assert result_of(managed, "metadata", "set", "work", "x:=[]", "--clear") == {"x": []}
@@ -223,7 +223,7 @@ def test_metadata_is_changed_key_by_key_and_cleared_on_request_only(managed: Age
     assert result_of(managed, "metadata", "get") == {}
 
 
-def test_a_name_alone_is_an_account_where_there_is_one(managed: AgentProcess) -> None:
+def test_a_single_argument_is_an_account_if_there_is_one_of_that_name(managed: AgentProcess) -> None:
     result_of(managed, "metadata", "set", "users=many", "country=Canada")
     assert result_of(managed, "metadata", "get", "work") == {"users": "many", "country": "Canada"}
     assert result_of(managed, "metadata", "get", "users") == {"users": "many", "country": "Canada"}  # by its own token
@@ -234,7 +234,7 @@ def test_a_name_alone_is_an_account_where_there_is_one(managed: AgentProcess) ->
     assert managed.run("metadata", "get", "work", "a b").returncode == 1
 
 
-def test_metadata_steers_no_terminal_and_reaches_a_program_as_it_is(managed: AgentProcess) -> None:
+def test_metadata_is_escaped_at_a_terminal_and_unchanged_in_a_pipe(managed: AgentProcess) -> None:
     result_of(managed, "metadata", "set", "evil=\x1b[31mred\nand more")
     assert managed.run("metadata", "get", "evil").stdout == "\x1b[31mred\nand more\n"
     with at_terminal(managed, "metadata", "get", "evil") as terminal:
@@ -280,7 +280,7 @@ def test_mistakes_are_reported_and_nothing_is_sent(
     assert provider.count(provider.user_path(ALICE)) == 0
 
 
-def test_another_provider_than_auth0_is_named(start_provider: Callable[..., OpenIDProvider]) -> None:
+def test_the_error_of_metadata_at_another_provider_names_it(start_provider: Callable[..., OpenIDProvider]) -> None:
     provider = start_provider(flavor="plain")
     with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
         log_in(client, provider)
@@ -301,7 +301,7 @@ def test_a_logout_prints_its_result(agent: AgentProcess, provider: OpenIDProvide
     assert (again.returncode, again.stderr) == (0, "work: was not logged in\n")
 
 
-def test_a_session_that_is_kept_lives_on_at_the_provider(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_logout_with_keep_session_revokes_nothing(agent: AgentProcess, provider: OpenIDProvider) -> None:
     token = agent.run("token").stdout.strip()
     done = agent.run("logout", "--keep-session")
     assert done.returncode == 0
@@ -322,7 +322,7 @@ def test_an_offline_logout_forgets_the_session_and_reports_that_it_was_not_revok
     assert agent.run("token").returncode == 4
 
 
-def test_all_are_logged_out(managed: AgentProcess) -> None:
+def test_logout_all_ends_every_session(managed: AgentProcess) -> None:
     done = managed.run("logout", "--all")
     assert (done.returncode, done.stdout) == (0, "")
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["work", "users"]
@@ -356,7 +356,7 @@ def test_a_logout_of_all_continues_after_a_failure_and_exits_with_the_worst_code
     assert [request.parameters.get("account") for request in requests] == [None, "a", "b", "c"]
 
 
-def test_the_browser_ends_the_login_at_the_provider(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_logout_with_browser_ends_the_login_at_the_provider(agent: AgentProcess, provider: OpenIDProvider) -> None:
     seen = browser_that_notes_its_address(agent)
     with provider.browser() as browser:
         with at_terminal(agent, "login") as terminal:
@@ -371,7 +371,7 @@ def test_the_browser_ends_the_login_at_the_provider(agent: AgentProcess, provide
         assert not browser.is_logged_in()
 
 
-def test_where_no_browser_opens_the_logout_s_address_is_printed(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_the_logout_url_is_printed_if_no_browser_opens(agent: AgentProcess, provider: OpenIDProvider) -> None:
     done = agent.run("logout", "--browser")
     assert done.returncode == 0
     assert done.stdout.startswith(provider.url)
@@ -406,7 +406,7 @@ def test_wrong_usage_of_logout_is_an_error(
     assert record(client)["state"] == "ready"
 
 
-def test_a_logout_without_a_default_asks_which_one(managed: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_logout_without_a_default_account_needs_a_name(managed: AgentProcess, provider: OpenIDProvider) -> None:
     managed.configure({name: account(provider) for name in ("work", "users")})
     managed.run("reload")
     done = managed.run("logout")

@@ -44,7 +44,7 @@ async def started() -> AsyncGenerator[WorkerSignatures]:
         assert children() == []
 
 
-async def test_a_good_signature_has_no_problem_and_another_has_one() -> None:
+async def test_a_good_signature_has_no_problem_and_a_wrong_one_has() -> None:
     async with started() as signatures:
         assert children() == []  # before there is something to check
         assert await signatures.problem(token(), KEYS) is None
@@ -63,7 +63,7 @@ async def test_the_process_ends_with_the_check_and_leaves_nothing_open() -> None
             assert (children(), descriptors()) == ([], before)
 
 
-async def test_several_at_a_time_are_checked_one_after_the_other() -> None:
+async def test_signatures_are_checked_one_after_the_other() -> None:
     most, result = 0, list[str | None]()
     async with started() as signatures, anyio.create_task_group() as tasks:
 

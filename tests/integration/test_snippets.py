@@ -289,12 +289,12 @@ def test_a_snippet_is_run_or_listed(snippet: Snippet) -> None:
 
 
 @pytest.mark.parametrize("start", NOT_RUN)
-def test_what_is_listed_is_there(start: str) -> None:
+def test_each_command_that_is_not_run_is_in_a_document(start: str) -> None:
     commands = [command for one in ALL if one.language == "console" for command, _ in one.commands]
     assert any(command.startswith(start) for command in commands)
 
 
-def test_programs_are_typed_as_they_say(installed: Installed, tmp_path: Path) -> None:
+def test_the_python_snippets_pass_mypy(installed: Installed, tmp_path: Path) -> None:
     files: list[str] = []
     for number, snippet in enumerate(one for one in ALL if one.language == "python"):
         file = tmp_path / f"snippet_{number}.py"
@@ -387,7 +387,7 @@ def run_configuration(world: World, snippet: Snippet) -> None:
 RUNNERS: Final = {"console": run_commands, "python": run_program, "toml": run_configuration}
 
 
-def test_the_readme_from_the_first_line_to_the_last(world: World) -> None:
+def test_the_snippets_of_the_readme_run_in_order(world: World) -> None:
     readme = snippets("README.md")
     uninstall = [one for one in readme if one.heading == "Uninstall"]
     for snippet in [*readme, *snippets("client/README.md")]:
@@ -441,7 +441,7 @@ def commands_of(document: str) -> list[str]:
     return [command for one in console for command, _ in one.commands if reason_not_to_run(command) is None]
 
 
-def test_the_commands_of_the_documents_are_those_that_run_here() -> None:
+def test_the_commands_of_the_documents_are_run_here() -> None:
     ran = {
         "docs/service.md": [
             "auth-agent start",

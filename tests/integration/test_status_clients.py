@@ -52,7 +52,7 @@ def run(agent: AgentProcess, *command: str) -> int:
     return process.pid
 
 
-def test_nobody_took_anything(agent: AgentProcess) -> None:
+def test_without_requests_the_table_of_clients_is_empty(agent: AgentProcess) -> None:
     assert clients(agent) == []
     assert (
         "No program has taken a token of work since the agent started"
@@ -60,7 +60,7 @@ def test_nobody_took_anything(agent: AgentProcess) -> None:
     )
 
 
-def test_two_programs_are_two_rows_and_each_is_known_after_its_end(agent: AgentProcess) -> None:
+def test_two_programs_are_two_rows_also_after_their_end(agent: AgentProcess) -> None:
     first, second = script(agent, "backup", TAKE), script(agent, "calendar-sync-of-mine", TAKE)
     pids = [run(agent, first), run(agent, second)]
     rows = clients(agent)
@@ -117,7 +117,7 @@ def test_accounts_are_counted_separately(agent: AgentProcess, client: Agent, pro
     assert agent.run("status", "nobody", "--clients").returncode == 1
 
 
-def test_a_person_is_shown_a_table(agent: AgentProcess) -> None:
+def test_a_terminal_shows_the_table_of_clients(agent: AgentProcess) -> None:
     run(agent, script(agent, "backup", TAKE))
     with Terminal([*agent.command, "status", "--clients"], agent.environment, 120) as terminal:
         assert terminal.end() == 0
@@ -126,12 +126,12 @@ def test_a_person_is_shown_a_table(agent: AgentProcess) -> None:
     assert lines[1].split()[:2] == ["backup", "work"]
 
 
-def test_an_exit_code_and_a_table_are_not_had_at_once(agent: AgentProcess) -> None:
+def test_clients_and_check_exclude_each_other(agent: AgentProcess) -> None:
     done = agent.run("status", "--clients", "--check")
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_the_count_ends_with_the_agent(agent: AgentProcess) -> None:
+def test_a_restart_clears_the_table_of_clients(agent: AgentProcess) -> None:
     run(agent, script(agent, "backup", TAKE))
     assert len(clients(agent)) == 1
     agent.terminate()

@@ -37,7 +37,7 @@ def test_an_authority_in_ssl_cert_file_is_trusted(provider: OpenIDProvider, auth
         assert client.token().access_token
 
 
-def test_an_authority_that_nobody_named_is_not_trusted(provider: OpenIDProvider) -> None:
+def test_an_unknown_authority_is_not_trusted(provider: OpenIDProvider) -> None:
     tokens = provider.login()
     assert tokens.refresh_token is not None
     provider.reset()

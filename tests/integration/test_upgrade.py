@@ -363,7 +363,7 @@ def state(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DATA / "state", tmp_path / "auth-agent"))
 
 
-def test_sessions_and_notes_that_the_first_version_left_are_taken_over(provider: OpenIDProvider, state: Path) -> None:
+def test_sessions_and_notes_of_the_first_version_are_read(provider: OpenIDProvider, state: Path) -> None:
     entries = {path.stem: placed(path, provider) for path in sorted((DATA / "entries").glob("*.json"))}
     del entries["numbered"]  # only a keychain of macOS has such
     logins = {name: entry["login"] for name, entry in entries.items()}
@@ -412,7 +412,7 @@ def kinds(note: dict[str, Any]) -> dict[str, str]:
     return {name: type("" if value is None else value).__name__ for name, value in note.items()}
 
 
-def test_a_keyring_that_the_first_version_used_is_waited_for(provider: OpenIDProvider, state: Path) -> None:
+def test_the_agent_waits_for_a_keyring_that_the_first_version_used(provider: OpenIDProvider, state: Path) -> None:
     with KeyringSession(keyring=False) as bus:
         environment = {**bus.environment, "XDG_STATE_HOME": str(state.parent)}
         agent = AgentProcess({"work": account(provider)}, environment=environment, store="keyring")

@@ -77,7 +77,7 @@ def serves(user: UserManager) -> str:
 # ---- install
 
 
-def test_the_first_client_starts_the_agent_and_the_session_is_there(installed: UserManager) -> None:
+def test_the_first_client_starts_the_agent_with_its_session(installed: UserManager) -> None:
     token = serves(installed)
     installed.output("systemctl", "--user", "stop", "auth-agent.service")
     assert pid_of(installed) == 0
@@ -87,7 +87,7 @@ def test_the_first_client_starts_the_agent_and_the_session_is_there(installed: U
     assert installed.unit()["NRestarts"] == "0"
 
 
-def test_to_install_it_again_changes_nothing(installed: UserManager) -> None:
+def test_a_second_install_changes_nothing(installed: UserManager) -> None:
     pid = pid_of(installed)
     done = installed.run("auth-agent", "service", "install")
     assert (done.returncode, done.stdout) == (0, "")
@@ -95,7 +95,7 @@ def test_to_install_it_again_changes_nothing(installed: UserManager) -> None:
     assert "Wrote" not in done.stderr
 
 
-def test_its_state_is_shown_and_can_be_read_by_a_program(installed: UserManager) -> None:
+def test_service_status_is_readable_and_has_json(installed: UserManager) -> None:
     state = json.loads(installed.output("auth-agent", "service", "status", "--json"))
     assert (state["installed"], state["enabled"], state["active"]) == (True, True, "active")
     assert state["pid"] == pid_of(installed)
@@ -105,7 +105,7 @@ def test_its_state_is_shown_and_can_be_read_by_a_program(installed: UserManager)
     assert "the service starts the agent again" in installed.output("auth-agent", "status")
 
 
-def test_its_units_are_correct_and_as_closed_as_they_can_be(installed: UserManager) -> None:
+def test_the_units_are_valid_and_sandboxed(installed: UserManager) -> None:
     files = json.loads(installed.output("auth-agent", "service", "status", "--json"))["files"]
     verified = installed.run("systemd-analyze", "--user", "verify", *files)
     assert (verified.returncode, verified.stderr) == (0, "")
@@ -168,7 +168,7 @@ def test_the_log_is_the_journal(installed: UserManager) -> None:
 # ---- what can happen to it
 
 
-def test_after_a_crash_a_client_that_waits_in_the_queue_is_answered(installed: UserManager) -> None:
+def test_after_a_crash_a_client_in_the_queue_is_served(installed: UserManager) -> None:
     token, pid = serves(installed), pid_of(installed)
     restarts = int(installed.unit()["NRestarts"])
     os.kill(pid, signal.SIGKILL)
@@ -201,7 +201,7 @@ def test_an_idle_agent_feeds_the_watchdog(installed: UserManager) -> None:
     assert pid_of(installed) == pid
 
 
-def test_a_machine_that_stood_still_loses_nothing(installed: UserManager) -> None:
+def test_a_suspended_machine_loses_no_session(installed: UserManager) -> None:
     token = serves(installed)
     installed.override("WatchdogSec=2")
     installed.output("systemctl", "--user", "restart", "auth-agent.service")
@@ -241,7 +241,7 @@ def test_a_stop_during_a_refresh_finishes_it_first(installed: UserManager, provi
     assert provider.userinfo(serves(installed)).status_code == 200
 
 
-def test_an_upgrade_is_a_restart_in_place_and_a_changed_unit_is_written_anew(installed: UserManager) -> None:
+def test_an_upgrade_restarts_the_agent_and_rewrites_a_changed_unit(installed: UserManager) -> None:
     token, pid = serves(installed), pid_of(installed)
     installed.output("auth-agent", "restart")
     assert pid_of(installed) == pid
@@ -281,7 +281,7 @@ def test_after_an_uninstall_nothing_is_left_but_sessions_and_configuration(insta
     installed.output("auth-agent", "stop")
 
 
-def test_without_a_service_manager_the_command_says_what_to_do_instead() -> None:
+def test_without_a_service_manager_the_command_prints_the_alternative() -> None:
     with AgentProcess(started=False) as nowhere:
         nowhere.environment.update(XDG_RUNTIME_DIR=str(nowhere.home), DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
         del nowhere.environment["AUTH_AGENT_SOCK"]

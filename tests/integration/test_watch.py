@@ -116,7 +116,7 @@ def states(records: list[Record]) -> list[tuple[str, str]]:
 # ---- what is yielded
 
 
-def test_the_records_come_first_and_then_each_change_in_order(
+def test_watch_yields_the_records_and_then_each_change_in_order(
     watch: Watching, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider, "work")
@@ -133,7 +133,7 @@ def test_the_records_come_first_and_then_each_change_in_order(
     assert not [token for token in tokens if token in repr(changes)]
 
 
-def test_only_the_accounts_that_are_named_are_watched(watch: Watching, client: Agent, provider: OpenIDProvider) -> None:
+def test_only_the_named_accounts_are_watched(watch: Watching, client: Agent, provider: OpenIDProvider) -> None:
     with contextlib.closing(watch(["home"])) as records:
         assert states([next(records)]) == [("home", "logged_out")]
         log_in(client, provider, "work")
@@ -153,14 +153,14 @@ def test_a_string_is_not_a_list_of_names(agent: AgentProcess) -> None:
             one.watch("work")
 
 
-def test_where_nobody_listens_nothing_is_waited_for(agent: AgentProcess, watch: Watching) -> None:
+def test_a_watch_without_an_agent_fails_at_once(agent: AgentProcess, watch: Watching) -> None:
     agent.terminate()
     with contextlib.closing(watch()) as records, pytest.raises(AgentNotRunning) as caught:
         next(records)
     assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent start"]
 
 
-def test_who_changes_a_record_changes_only_his_own(watch_impostor: Watching, impostor: socket.socket) -> None:
+def test_a_caller_who_changes_a_record_changes_only_a_copy(watch_impostor: Watching, impostor: socket.socket) -> None:
     record: dict[str, object] = {"account": "work", "state": "ready", "revision": 1}
     lives = watched(impostor, [[record]], [[record], {**record, "state": "expired"}])
     with lives, contextlib.closing(watch_impostor()) as records:
@@ -189,7 +189,7 @@ def test_after_a_restart_watchers_get_what_differs(
         assert {one["account"] for one in through(records, lambda one: one["state"] == "ready")} == {"home"}
 
 
-def test_while_no_agent_runs_it_is_waited_for(
+def test_a_watch_waits_while_no_agent_runs(
     agent: AgentProcess, watch: Watching, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
@@ -202,7 +202,7 @@ def test_while_no_agent_runs_it_is_waited_for(
         back.join()
 
 
-def test_without_reconnect_a_lost_connection_is_the_end(agent: AgentProcess, watch: Watching) -> None:
+def test_without_reconnect_a_lost_connection_ends_the_watch(agent: AgentProcess, watch: Watching) -> None:
     with contextlib.closing(watch(reconnect=False)) as records:
         assert [next(records)["account"], next(records)["account"]] == ["work", "home"]
         agent.terminate()
@@ -225,7 +225,7 @@ def test_a_watcher_is_notified_of_a_gap_and_its_end_before_what_changed(
     assert changes == ["ready", True, False, "expired", True, False, "ready"]
 
 
-def test_an_agent_that_comes_back_unsafe_is_not_waited_for(agent: AgentProcess, watch: Watching) -> None:
+def test_a_watch_ends_if_others_can_enter_the_agents_directory(agent: AgentProcess, watch: Watching) -> None:
     with contextlib.closing(watch(["work"])) as records:
         next(records)
         agent.socket.parent.chmod(0o755)
@@ -344,7 +344,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="need
 
 
 @needs_proc
-def test_a_watch_that_is_broken_out_of_closes_its_connection(agent: AgentProcess, client: Agent) -> None:
+def test_a_watch_closes_its_connection_after_a_break(agent: AgentProcess, client: Agent) -> None:
     client.hello()
     before = connections(agent)
     for record in client.watch():
@@ -356,7 +356,7 @@ def test_a_watch_that_is_broken_out_of_closes_its_connection(agent: AgentProcess
 
 @needs_proc
 @pytest.mark.anyio
-async def test_an_asynchronous_watch_that_is_broken_out_of_closes_its_connection(agent: AgentProcess) -> None:
+async def test_an_asynchronous_watch_closes_its_connection_after_a_break(agent: AgentProcess) -> None:
     async with AsyncAgent(str(agent.socket)) as asynchronous:
         await asynchronous.hello()
         before = connections(agent)
@@ -369,7 +369,7 @@ async def test_an_asynchronous_watch_that_is_broken_out_of_closes_its_connection
 
 @needs_proc
 @pytest.mark.anyio
-async def test_a_watch_that_is_cancelled_closes_its_connection(agent: AgentProcess) -> None:
+async def test_a_cancelled_watch_closes_its_connection(agent: AgentProcess) -> None:
     async with AsyncAgent(str(agent.socket)) as asynchronous:
         await asynchronous.hello()
         before = connections(agent)
@@ -392,7 +392,7 @@ async def test_a_watch_that_is_cancelled_closes_its_connection(agent: AgentProce
 
 
 @pytest.mark.anyio
-async def test_a_watch_is_one_task_among_others(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
+async def test_a_watch_runs_beside_other_tasks(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
     changes: list[dict[str, object]] = []
 
     async def follow(asynchronous: AsyncAgent) -> None:
@@ -426,7 +426,7 @@ def test_a_blocking_watch_can_be_interrupted(agent: AgentProcess, client: Agent)
 # ---- forks
 
 
-def test_a_forked_child_watches_over_a_connection_of_its_own(
+def test_a_forked_child_watches_with_a_connection_of_its_own(
     agent: AgentProcess, watch: Watching, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)

@@ -110,7 +110,7 @@ def kept(place: Path, username: str = "work") -> Path:
     return place / "auth-agent" / username
 
 
-async def test_one_process_does_one_call_after_the_other(place: Path) -> None:
+async def test_one_process_executes_one_call_after_the_other(place: Path) -> None:
     async with started(place) as worker:
         assert worker.pid is None
         results: list[object] = []

@@ -27,7 +27,7 @@ def test_a_file_that_is_not_there_is_not_named(monkeypatch: pytest.MonkeyPatch) 
     assert "NODE_EXTRA_CA_CERTS" not in install.environment()
 
 
-def test_what_helps_is_said_where_npm_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_npm_prints_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "is_installed", lambda: False)
     monkeypatch.setattr(install, "npm_command", lambda: FAILING)
     with pytest.raises(SystemExit) as ended:

@@ -151,7 +151,7 @@ def test_a_login_grants_tokens_for_the_user(provider: OpenIDProvider) -> None:
     assert claims_of(tokens.id_token)["iss"] == provider.issuer == provider.url + "/"
 
 
-def test_tokens_do_not_show_in_a_repr(provider: OpenIDProvider) -> None:
+def test_the_repr_of_tokens_has_no_secret(provider: OpenIDProvider) -> None:
     tokens = provider.login()
 
     shown = repr(tokens)
@@ -171,7 +171,7 @@ def test_a_refresh_token_belongs_to_its_client(provider: OpenIDProvider) -> None
     assert provider.refresh(token, client_id="second-app").status_code == 200
 
 
-def test_an_audience_makes_the_access_token_a_jwt_for_it(provider: OpenIDProvider) -> None:
+def test_with_an_audience_the_access_token_is_a_jwt(provider: OpenIDProvider) -> None:
     tokens = provider.login(audience=API, scope="openid offline_access read:things")
 
     claims = claims_of(tokens.access_token)
@@ -181,7 +181,7 @@ def test_an_audience_makes_the_access_token_a_jwt_for_it(provider: OpenIDProvide
     assert provider.userinfo(tokens.access_token).json()["sub"] == "auth0|alice"
 
 
-def test_the_audience_of_the_login_holds_for_every_refresh(provider: OpenIDProvider) -> None:
+def test_a_refresh_keeps_the_audience_of_the_login(provider: OpenIDProvider) -> None:
     tokens = provider.login(audience=API, scope="openid offline_access read:things")
 
     refreshed = provider.refresh(refresh_token_of(tokens)).json()
@@ -190,14 +190,14 @@ def test_the_audience_of_the_login_holds_for_every_refresh(provider: OpenIDProvi
     assert refreshed["scope"] == tokens.scope
 
 
-def test_a_jwt_that_was_tampered_with_is_refused_at_userinfo(provider: OpenIDProvider) -> None:
+def test_userinfo_refuses_a_jwt_with_a_wrong_signature(provider: OpenIDProvider) -> None:
     token = provider.login(audience=API, scope="openid").access_token
     head, payload, _ = token.split(".")
 
     assert provider.userinfo(f"{head}.{payload}.{'A' * 342}").status_code == 401
 
 
-def test_a_form_may_be_json_as_at_auth0(provider: OpenIDProvider) -> None:
+def test_a_token_request_may_be_json_as_at_auth0(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login())
     form = {"grant_type": "refresh_token", "client_id": "native-app", "refresh_token": token}
 
@@ -209,7 +209,7 @@ def test_a_form_may_be_json_as_at_auth0(provider: OpenIDProvider) -> None:
     assert outcome(unreadable) == (400, "invalid_request")
 
 
-def test_device_codes_are_paced(provider: OpenIDProvider) -> None:
+def test_polls_for_a_device_code_are_rate_limited(provider: OpenIDProvider) -> None:
     begun = begin_device(provider)
 
     responses = [outcome(poll(provider, begun)) for _ in range(2)]
@@ -229,7 +229,7 @@ def test_a_client_with_a_secret_logs_a_user_in(provider: OpenIDProvider, client_
     assert [request.client_id for request in provider.requests(provider.token_path)] == [client_id] * 2
 
 
-def test_the_odd_secret_holds_what_must_be_encoded() -> None:
+def test_the_odd_secret_has_characters_that_must_be_encoded() -> None:
     assert set(CREDENTIALS["odd-app"].secret) >= set(":+% /&=")
 
 
@@ -244,7 +244,7 @@ def test_a_client_without_its_secret_is_refused(provider: OpenIDProvider, client
 
 
 @pytest.mark.parametrize(("client_id", "status"), [("service-app", 401), ("service-basic", 200)])
-def test_a_secret_in_the_header_is_for_those_registered_so(
+def test_a_secret_in_the_header_needs_client_secret_basic(
     provider: OpenIDProvider, client_id: str, status: int
 ) -> None:
     with httpx.Client(base_url=provider.url, trust_env=False, auth=(client_id, "service-secret")) as client:
@@ -254,7 +254,7 @@ def test_a_secret_in_the_header_is_for_those_registered_so(
 
 
 @pytest.mark.parametrize(("client_id", "status"), [("service-app", 200), ("service-basic", 401)])
-def test_a_secret_in_the_form_is_for_those_registered_so(provider: OpenIDProvider, client_id: str, status: int) -> None:
+def test_a_secret_in_the_form_needs_client_secret_post(provider: OpenIDProvider, client_id: str, status: int) -> None:
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": "service-secret"}
     with httpx.Client(base_url=provider.url, trust_env=False) as client:
         response = client.post(provider.token_path, data=form)
@@ -279,7 +279,7 @@ def test_without_an_audience_a_service_gets_an_opaque_token(provider: OpenIDProv
     assert "." not in granted["access_token"]
 
 
-def test_a_plain_service_names_its_api_as_a_resource(plain: OpenIDProvider) -> None:
+def test_a_service_at_the_plain_flavor_names_its_api_as_a_resource(plain: OpenIDProvider) -> None:
     granted = plain.client_credentials(resource=API, scope="read:things").json()
 
     claims = claims_of(granted["access_token"])
@@ -293,7 +293,7 @@ def test_only_a_service_gets_tokens_for_itself(provider: OpenIDProvider) -> None
 # Walking through its pages
 
 
-def test_a_visit_ends_where_the_client_wants_the_browser(provider: OpenIDProvider) -> None:
+def test_a_visit_ends_at_the_redirect_uri(provider: OpenIDProvider) -> None:
     redirect_uri = "http://127.0.0.1:9/callback"
 
     address = provider.visit(authorization_url(provider, redirect_uri), "auth0|bob")
@@ -313,7 +313,7 @@ def test_a_visit_ends_where_the_client_wants_the_browser(provider: OpenIDProvide
     assert (claims["sub"], claims["nonce"]) == ("auth0|bob", "some-nonce")
 
 
-def test_entering_goes_to_the_listener(provider: OpenIDProvider) -> None:
+def test_enter_follows_the_redirect_to_the_listener(provider: OpenIDProvider) -> None:
     with OpenIDProvider() as listener:  # something that answers
         response = provider.enter(authorization_url(provider, f"{listener.url}/callback"))
 
@@ -334,7 +334,7 @@ def test_a_login_that_the_provider_refuses_raises_its_error(provider: OpenIDProv
         provider.visit(authorization_url(provider, "https://elsewhere.example/"))
 
 
-def test_a_device_is_let_in(provider: OpenIDProvider) -> None:
+def test_a_device_is_approved(provider: OpenIDProvider) -> None:
     begun = begin_device(provider)
 
     provider.approve(begun["verification_uri_complete"], "auth0|bob")
@@ -344,7 +344,7 @@ def test_a_device_is_let_in(provider: OpenIDProvider) -> None:
     assert "refresh_token" in granted
 
 
-def test_a_device_is_let_in_by_the_code_it_shows(provider: OpenIDProvider) -> None:
+def test_a_device_is_approved_by_its_user_code(provider: OpenIDProvider) -> None:
     begun = begin_device(provider)
 
     provider.approve(begun["verification_uri"], "auth0|bob", user_code=begun["user_code"].lower())
@@ -352,7 +352,7 @@ def test_a_device_is_let_in_by_the_code_it_shows(provider: OpenIDProvider) -> No
     assert poll(provider, begun).status_code == 200
 
 
-def test_a_wrong_code_lets_nobody_in(provider: OpenIDProvider) -> None:
+def test_a_wrong_user_code_approves_no_device(provider: OpenIDProvider) -> None:
     begun = begin_device(provider)
 
     with pytest.raises(LoginError, match="code you entered is incorrect"):
@@ -362,7 +362,7 @@ def test_a_wrong_code_lets_nobody_in(provider: OpenIDProvider) -> None:
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_a_device_is_refused(provider: OpenIDProvider, complete: bool) -> None:
+def test_a_device_is_denied(provider: OpenIDProvider, complete: bool) -> None:
     begun = begin_device(provider)
 
     if complete:
@@ -373,7 +373,7 @@ def test_a_device_is_refused(provider: OpenIDProvider, complete: bool) -> None:
     assert outcome(poll(provider, begun)) == (403, "access_denied")
 
 
-def test_its_pages_fetch_nothing_from_elsewhere(provider: OpenIDProvider) -> None:
+def test_the_pages_fetch_nothing_from_elsewhere(provider: OpenIDProvider) -> None:
     device = begin_device(provider)
     pages = [
         authorization_url(provider, "http://127.0.0.1:9/callback"),
@@ -389,7 +389,7 @@ def test_its_pages_fetch_nothing_from_elsewhere(provider: OpenIDProvider) -> Non
 # What it tells a test of leaks
 
 
-def test_it_tells_the_secrets_that_went_through_it() -> None:
+def test_the_provider_reports_all_secrets() -> None:
     with OpenIDProvider() as provider:
         tokens = provider.login(client_id="post-app")
         provider.fault("drop-after")
@@ -408,7 +408,7 @@ def test_it_tells_the_secrets_that_went_through_it() -> None:
 
 
 @pytest.mark.parametrize("offset", [-700, 700])
-def test_its_clock_can_be_wrong(offset: int) -> None:
+def test_the_providers_clock_can_be_wrong(offset: int) -> None:
     with OpenIDProvider(clock_offset=offset) as wrong:
         tokens = wrong.login(audience=API, scope="openid offline_access read:things")
         userinfo = wrong.userinfo(tokens.access_token)
@@ -423,7 +423,7 @@ def test_its_clock_can_be_wrong(offset: int) -> None:
     assert logged == pytest.approx(time.time(), abs=20)
 
 
-def test_its_clock_can_be_set_while_it_runs() -> None:
+def test_the_providers_clock_can_be_set_while_it_runs() -> None:
     with OpenIDProvider(access_token_lifetime=3600) as provider:
         tokens = provider.login()
         statuses: list[int] = []
@@ -445,7 +445,7 @@ def test_reuse_of_a_replaced_refresh_token_revokes_the_whole_family(provider: Op
     assert outcome(provider.refresh(second)) == (403, "invalid_grant")
 
 
-def test_overlap_lets_the_previous_refresh_token_be_used_again(lenient: OpenIDProvider) -> None:
+def test_with_an_overlap_the_previous_refresh_token_can_be_used_again(lenient: OpenIDProvider) -> None:
     first = refresh_token_of(lenient.login())
     replacement(lenient.refresh(first))
 
@@ -454,7 +454,7 @@ def test_overlap_lets_the_previous_refresh_token_be_used_again(lenient: OpenIDPr
     assert lenient.refresh(second).status_code == 200
 
 
-def test_overlap_is_for_the_token_replaced_last_only(lenient: OpenIDProvider) -> None:
+def test_the_overlap_is_only_for_the_token_replaced_last(lenient: OpenIDProvider) -> None:
     first = refresh_token_of(lenient.login())
     second = replacement(lenient.refresh(first))
     third = replacement(lenient.refresh(second))
@@ -463,7 +463,7 @@ def test_overlap_is_for_the_token_replaced_last_only(lenient: OpenIDProvider) ->
     assert outcome(lenient.refresh(third)) == (403, "invalid_grant")
 
 
-def test_overlap_ends() -> None:
+def test_the_overlap_ends() -> None:
     with OpenIDProvider(overlap=1) as short:
         first = refresh_token_of(short.login())
         replacement(short.refresh(first))
@@ -490,7 +490,7 @@ def test_an_access_token_expires_without_tolerance(lenient: OpenIDProvider) -> N
 # The plain flavor
 
 
-def test_plain_has_its_own_paths_and_statuses(plain: OpenIDProvider) -> None:
+def test_the_plain_flavor_has_its_own_paths_and_statuses(plain: OpenIDProvider) -> None:
     tokens = plain.login()
 
     assert (plain.token_path, plain.issuer) == ("/token", plain.url)
@@ -506,7 +506,7 @@ def test_without_rotation_a_refresh_token_stays(plain: OpenIDProvider) -> None:
 
 
 @pytest.mark.parametrize("flavor", ["running", "plain"])
-def test_its_paths_are_those_of_the_discovery_document(flavor: str, request: pytest.FixtureRequest) -> None:
+def test_the_paths_are_those_of_the_metadata(flavor: str, request: pytest.FixtureRequest) -> None:
     provider: OpenIDProvider = request.getfixturevalue(flavor)
     with httpx.Client(base_url=provider.url, trust_env=False) as client:
         document: dict[str, Any] = client.get("/.well-known/openid-configuration").json()
@@ -554,7 +554,7 @@ def test_the_ledger_has_the_times_of_repeated_refresh_tokens(lenient: OpenIDProv
     assert repeated.repeated_at[0] >= answered.answered_at
 
 
-def test_the_log_tells_each_request(provider: OpenIDProvider) -> None:
+def test_the_log_has_each_request(provider: OpenIDProvider) -> None:
     before = time.time()
     provider.refresh("no such token")
     provider.userinfo("nonsense")
@@ -625,7 +625,7 @@ def test_a_refresh_may_be_for_another_api(provider: OpenIDProvider) -> None:
     assert provider.refresh(token).status_code == 403  # it was replaced at the first of them
 
 
-def test_a_refresh_for_another_api_without_a_scope_gets_all_that_it_has(provider: OpenIDProvider) -> None:
+def test_a_refresh_for_another_api_without_a_scope_gets_all_its_scopes(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login(scope="openid offline_access"))
 
     other = provider.refresh(token, audience=OTHER_API)
@@ -652,7 +652,7 @@ def test_three_apis_at_once_would_revoke_the_session(provider: OpenIDProvider) -
     assert outcome(provider.refresh(replacement(responses[0]))) == (403, "invalid_grant")
 
 
-def test_an_api_that_nobody_knows_is_refused(provider: OpenIDProvider) -> None:
+def test_an_unknown_api_is_refused(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login())
 
     assert outcome(provider.refresh(token, audience="https://unknown.example")) == (400, "invalid_target")
@@ -706,7 +706,7 @@ def test_another_api_may_be_ignored(forgetful: OpenIDProvider, scope: str, grant
     assert granted_for(forgetful, second) == (API, "openid offline_access read:things")
 
 
-def test_the_log_and_the_faults_know_audiences(provider: OpenIDProvider) -> None:
+def test_log_and_faults_distinguish_audiences(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login(audience=API, scope="openid offline_access"))
     provider.fault("status", status=403, body={"error": "access_denied"}, audience=OTHER_API)
 
@@ -723,7 +723,7 @@ def test_the_log_and_the_faults_know_audiences(provider: OpenIDProvider) -> None
     ]
 
 
-def test_a_plain_refresh_names_one_of_the_logins_resources(plain: OpenIDProvider) -> None:
+def test_a_refresh_at_the_plain_flavor_names_one_of_the_logins_resources(plain: OpenIDProvider) -> None:
     tokens = plain.login(resources=[API, OTHER_API], scope="openid offline_access read:things write:things")
     token = refresh_token_of(tokens)
 
@@ -737,7 +737,7 @@ def test_a_plain_refresh_names_one_of_the_logins_resources(plain: OpenIDProvider
     assert outcome(plain.refresh(token, resource="https://third.example")) == (400, "invalid_target")
 
 
-def test_a_plain_refusal_of_a_resource_costs_the_session() -> None:
+def test_a_refused_resource_at_the_plain_flavor_ends_the_session() -> None:
     with OpenIDProvider(flavor="plain") as rotating:
         token = refresh_token_of(rotating.login(resources=[API], scope="openid offline_access"))
 
@@ -746,7 +746,7 @@ def test_a_plain_refusal_of_a_resource_costs_the_session() -> None:
 
 
 @pytest.mark.parametrize("flavor", ["running", "plain"])
-def test_a_refresh_may_ask_for_fewer_scopes_than_granted(flavor: str, request: pytest.FixtureRequest) -> None:
+def test_a_refresh_may_request_fewer_scopes(flavor: str, request: pytest.FixtureRequest) -> None:
     provider: OpenIDProvider = request.getfixturevalue(flavor)
     token = refresh_token_of(provider.login(scope="openid profile offline_access"))
 
@@ -859,7 +859,7 @@ def test_metadata_is_merged_at_the_first_level(steady: OpenIDProvider) -> None:
     assert after == steady.user("auth0|alice") == steady.read_user(token).json()
 
 
-def test_empty_metadata_takes_all_of_it_away(steady: OpenIDProvider) -> None:
+def test_empty_metadata_removes_all_metadata(steady: OpenIDProvider) -> None:
     steady.change_user("auth0|alice", user_metadata={"country": "Canada"}, app_metadata={"plan": "gold"})
     token = login_for_management(steady).access_token
 
@@ -869,7 +869,7 @@ def test_empty_metadata_takes_all_of_it_away(steady: OpenIDProvider) -> None:
     assert response["app_metadata"] == {"plan": "gold"}
 
 
-def test_the_management_api_wants_a_token_for_itself(steady: OpenIDProvider) -> None:
+def test_the_management_api_needs_a_token_for_itself(steady: OpenIDProvider) -> None:
     tokens = steady.login(audience=API, scope="openid offline_access read:things")
     opaque = steady.login().access_token
     assert tokens.id_token is not None
@@ -904,7 +904,7 @@ def test_each_call_needs_its_own_scope(steady: OpenIDProvider, scope: str) -> No
     assert complaint(refused) == (403, "insufficient_scope")
 
 
-def test_nobody_reaches_another_user(steady: OpenIDProvider) -> None:
+def test_a_user_can_not_read_or_change_another_user(steady: OpenIDProvider) -> None:
     token = login_for_management(steady, "auth0|alice").access_token
 
     read = steady.read_user(token, "auth0|bob")
@@ -963,7 +963,7 @@ def test_a_patch_whose_response_is_lost_has_changed_the_user(steady: OpenIDProvi
     ]
 
 
-def test_the_management_api_may_be_limited() -> None:
+def test_the_management_api_may_be_rate_limited() -> None:
     with OpenIDProvider(management_limit=(2, 1), access_token_lifetime=600) as limited:
         alice, bob = (login_for_management(limited, user).access_token for user in ("auth0|alice", "auth0|bob"))
         responses = [limited.read_user(alice) for _ in range(3)]
@@ -987,7 +987,7 @@ def test_a_login_for_the_management_api_may_get_no_refresh_token(forgetful: Open
     assert forgetful.login(audience=API, scope="openid offline_access").refresh_token is not None
 
 
-def test_the_management_api_may_have_the_name_of_a_tenant() -> None:
+def test_the_management_api_may_be_called_by_the_tenants_domain() -> None:
     with OpenIDProvider(management_audience="https://tenant.example/api/v2/", access_token_lifetime=600) as custom:
         token = login_for_management(custom).access_token
         its_own = custom.login(audience=f"{custom.issuer}api/v2/", scope="openid").access_token
@@ -1007,7 +1007,7 @@ def test_the_plain_flavor_has_no_management_api(plain: OpenIDProvider) -> None:
 # Profiles
 
 
-def test_claims_of_ones_own_are_everywhere(steady: OpenIDProvider) -> None:
+def test_custom_claims_are_in_userinfo_and_id_token(steady: OpenIDProvider) -> None:
     custom = {"https://acme.example/roles": ["admin"], "given_name": "Alice", "name": "Alice Example", "picture": None}
     steady.change_user("auth0|alice", claims=custom)
     opaque, jwt_token = steady.login(), steady.login(audience=API)
@@ -1041,13 +1041,13 @@ def test_attributes_of_a_user_can_be_set(steady: OpenIDProvider) -> None:
 
 
 @pytest.mark.parametrize("audience", [None, API])
-def test_userinfo_tells_what_the_scopes_say(steady: OpenIDProvider, audience: str | None) -> None:
+def test_userinfo_returns_the_claims_of_the_scopes(steady: OpenIDProvider, audience: str | None) -> None:
     token = steady.login(audience=audience, scope="openid email").access_token
 
     assert steady.userinfo(token).json().keys() == {"sub", "email", "email_verified"}
 
 
-def test_the_time_of_an_update_is_a_text_at_auth0_alone(steady: OpenIDProvider, plain: OpenIDProvider) -> None:
+def test_updated_at_is_a_string_only_at_auth0(steady: OpenIDProvider, plain: OpenIDProvider) -> None:
     text, number = (each.userinfo(each.login().access_token).json()["updated_at"] for each in (steady, plain))
 
     assert datetime.fromisoformat(text).timestamp() == pytest.approx(time.time(), abs=600)
@@ -1055,7 +1055,7 @@ def test_the_time_of_an_update_is_a_text_at_auth0_alone(steady: OpenIDProvider, 
 
 
 @pytest.mark.parametrize("audience", [None, API])
-def test_merge_makes_userinfo_somebody_elses(steady: OpenIDProvider, audience: str | None) -> None:
+def test_merge_changes_the_user_of_userinfo(steady: OpenIDProvider, audience: str | None) -> None:
     token = steady.login(audience=audience).access_token
     steady.fault("merge", route="/userinfo", set={"sub": "auth0|mallory"}, unset=["email"])
 
@@ -1069,7 +1069,7 @@ def test_merge_makes_userinfo_somebody_elses(steady: OpenIDProvider, audience: s
     }
 
 
-def test_userinfo_is_limited_as_at_auth0() -> None:
+def test_userinfo_is_rate_limited_as_at_auth0() -> None:
     burst, _ = AUTH0_USERINFO_LIMIT
     with OpenIDProvider(userinfo_limit=(burst, 1), access_token_lifetime=600) as limited:
         opaque, jwt_token = limited.login().access_token, limited.login(audience=API).access_token
@@ -1086,7 +1086,7 @@ def test_userinfo_is_limited_as_at_auth0() -> None:
     assert 1 <= int(refused[0].headers["retry-after"]) <= 60
 
 
-def test_a_limit_lets_the_next_one_pass_in_time() -> None:
+def test_a_rate_limit_allows_the_next_request_in_time() -> None:
     with OpenIDProvider(flavor="plain", userinfo_limit=(1, 20), access_token_lifetime=600) as limited:
         token = limited.login().access_token
         wait_until(lambda: limited.userinfo(token).status_code == 429)
@@ -1096,7 +1096,7 @@ def test_a_limit_lets_the_next_one_pass_in_time() -> None:
 # The end of a session
 
 
-def test_a_ceiling_comes_by_merge(provider: OpenIDProvider) -> None:
+def test_merge_sets_the_end_of_the_session(provider: OpenIDProvider) -> None:
     ends_at = int(time.time()) + 3600
     provider.fault("merge", times=None, set={"refresh_token_expires_in": 3600}, claims={"session_expiry": ends_at})
 
@@ -1146,7 +1146,7 @@ def test_a_logout_ends_the_browsers_session(flavor: str, shown: str, request: py
     assert provider.refresh(refresh_token_of(tokens)).status_code == 200  # another thing than revocation
 
 
-def test_a_hint_spares_the_question_at_auth0(provider: OpenIDProvider) -> None:
+def test_an_id_token_hint_skips_the_confirmation_at_auth0(provider: OpenIDProvider) -> None:
     id_token = provider.login().id_token
     assert id_token is not None
     with provider.browser() as browser:
@@ -1160,7 +1160,7 @@ def test_a_hint_spares_the_question_at_auth0(provider: OpenIDProvider) -> None:
     assert "submit()" in goes_on
 
 
-def test_a_logout_sends_nobody_to_a_strange_address(provider: OpenIDProvider) -> None:
+def test_a_logout_does_not_redirect_to_an_unknown_url(provider: OpenIDProvider) -> None:
     strange = "https://elsewhere.example/"
     with provider.browser() as browser:
         browser.visit(authorization_url(provider, "http://127.0.0.1:9/callback"))
@@ -1180,7 +1180,7 @@ def test_a_logout_sends_nobody_to_a_strange_address(provider: OpenIDProvider) ->
         ({}, "http://127.0.0.1/loggedout"),
     ],
 )
-def test_the_older_logout_asks_nothing(provider: OpenIDProvider, more: dict[str, str], end: str) -> None:
+def test_the_older_logout_needs_no_confirmation(provider: OpenIDProvider, more: dict[str, str], end: str) -> None:
     with provider.browser() as browser:
         browser.visit(authorization_url(provider, "http://127.0.0.1:9/callback"))
 
@@ -1188,7 +1188,7 @@ def test_the_older_logout_asks_nothing(provider: OpenIDProvider, more: dict[str,
         assert not browser.is_logged_in()
 
 
-def test_discovery_may_name_no_logout(provider: OpenIDProvider) -> None:
+def test_the_metadata_may_have_no_end_session_endpoint(provider: OpenIDProvider) -> None:
     document = "/.well-known/openid-configuration"
     provider.fault("merge", route=document, unset=["end_session_endpoint"])
     with httpx.Client(base_url=provider.url, trust_env=False) as client:
@@ -1197,7 +1197,7 @@ def test_discovery_may_name_no_logout(provider: OpenIDProvider) -> None:
     assert (without, named) == (None, provider.url + provider.paths["end_session"])
 
 
-def test_a_revoked_refresh_token_is_worth_nothing(provider: OpenIDProvider) -> None:
+def test_a_revoked_refresh_token_can_not_be_used(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login())
 
     assert provider.revoke(token).status_code == 200
@@ -1207,7 +1207,7 @@ def test_a_revoked_refresh_token_is_worth_nothing(provider: OpenIDProvider) -> N
 # Faults
 
 
-def test_status_answers_in_place_of_the_provider(provider: OpenIDProvider) -> None:
+def test_status_responds_in_place_of_the_provider(provider: OpenIDProvider) -> None:
     token = refresh_token_of(provider.login())
     provider.fault("status", status=429, headers={"Retry-After": "7"}, body={"error": "too_many_requests"})
 
@@ -1219,7 +1219,7 @@ def test_status_answers_in_place_of_the_provider(provider: OpenIDProvider) -> No
     assert provider.refresh(token).status_code == 200
 
 
-def test_a_text_is_sent_as_it_is(provider: OpenIDProvider) -> None:
+def test_a_body_that_is_a_string_is_sent_unchanged(provider: OpenIDProvider) -> None:
     provider.fault("status", status=503, body="down for maintenance")
 
     response = provider.refresh("any")
@@ -1335,7 +1335,7 @@ def test_a_lost_response_has_rotated_the_token(provider: OpenIDProvider, mode: F
     assert outcome(provider.refresh(token)) == (403, "invalid_grant")
 
 
-def test_half_announces_the_whole_and_sends_half(provider: OpenIDProvider) -> None:
+def test_half_announces_the_whole_body_and_sends_half(provider: OpenIDProvider) -> None:
     tokens = provider.login()
     headers = {"Authorization": f"Bearer {tokens.access_token}"}
     whole = provider.userinfo(tokens.access_token).content
@@ -1501,7 +1501,7 @@ def id_token(provider: OpenIDProvider) -> str:
     return token
 
 
-def test_a_real_token_is_not_forged(provider: OpenIDProvider, id_token: str) -> None:
+def test_the_signature_of_a_real_token_is_valid(provider: OpenIDProvider, id_token: str) -> None:
     assert verified(provider, id_token) == forge.claims_of(id_token)
 
 
@@ -1526,7 +1526,7 @@ def test_an_unsigned_token_has_alg_none_and_no_signature(id_token: str) -> None:
     assert signature == ""
 
 
-def test_a_public_key_is_used_as_a_secret(provider: OpenIDProvider, id_token: str) -> None:
+def test_a_token_keyed_by_the_public_key_uses_it_as_an_hmac_secret(provider: OpenIDProvider, id_token: str) -> None:
     forged = forge.keyed_by_public_key(id_token, provider.jwks())
 
     pem = RSAKey.import_key(provider.jwks()["keys"][0]).as_pem(private=False)
@@ -1536,7 +1536,7 @@ def test_a_public_key_is_used_as_a_secret(provider: OpenIDProvider, id_token: st
     assert json.loads(base64.urlsafe_b64decode(forged.split(".")[0] + "=="))["alg"] == "HS256"
 
 
-def test_a_forgery_fits_the_login_that_it_is_for(provider: OpenIDProvider, id_token: str) -> None:
+def test_a_forgery_has_the_nonce_of_its_login(provider: OpenIDProvider, id_token: str) -> None:
     url = authorization_url(provider, "http://127.0.0.1:9/callback", nonce="theirs")
 
     forged = forge.unsigned(id_token, forge.for_login(url) | {"sub": "auth0|mallory"})
@@ -1570,7 +1570,7 @@ def test_tls_uses_the_certificate_of_the_options(tmp_path: Path) -> None:
             stranger.get(provider.url)
 
 
-def test_a_failed_start_tells_why(tmp_path: Path) -> None:
+def test_the_error_of_a_failed_start_has_the_reason(tmp_path: Path) -> None:
     missing = tmp_path / "missing.pem"
 
     with pytest.raises(ProviderError, match=r"missing\.pem"), OpenIDProvider(tls=(missing, missing)):
@@ -1582,7 +1582,7 @@ def test_a_provider_that_is_not_running_is_an_error() -> None:
         _ = OpenIDProvider().issuer
 
 
-def test_it_gives_back_its_port_when_it_ends() -> None:
+def test_a_provider_closes_its_port_when_it_ends() -> None:
     with OpenIDProvider() as provider:
         url = provider.url
         provider.fault("delay", ms=FOREVER_MS)
@@ -1607,7 +1607,7 @@ def interrupt(process: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.mark.parametrize("end", [close_stdin, terminate, interrupt])
-def test_it_ends_in_order(end: Callable[["subprocess.Popen[bytes]"], None]) -> None:
+def test_a_provider_exits_with_0_when_it_is_ended(end: Callable[["subprocess.Popen[bytes]"], None]) -> None:
     command = [*node_command(), str(SERVER)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
