@@ -234,13 +234,13 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         """Run a command of `auth-agent` as this agent's user."""
         command = [*self.command, *arguments]
         with tempfile.TemporaryFile("w+b") as output, tempfile.TemporaryFile("w+b") as errors, ExitStack() as stack:
-            given = subprocess.DEVNULL
+            source = subprocess.DEVNULL
             if stdin is not None:
-                given, writing = os.pipe()
-                stack.callback(os.close, given)
+                source, writing = os.pipe()
+                stack.callback(os.close, source)
                 with os.fdopen(writing, "wb") as pipe:
                     pipe.write(stdin.encode())
-            process = self._popen(command, given, output.fileno(), errors.fileno())
+            process = self._popen(command, source, output.fileno(), errors.fileno())
             try:
                 code = process.wait(60)
             finally:

@@ -14,7 +14,7 @@ from auth_agent_client.wire import Connection, Request
 UNPRIVILEGED = 65534  # nobody
 
 # A record, records, or any bytes.
-Told = dict[str, object] | list[dict[str, object]] | bytes
+Sendable = dict[str, object] | list[dict[str, object]] | bytes
 
 
 def listening(path: Path) -> socket.socket:
@@ -25,7 +25,7 @@ def listening(path: Path) -> socket.socket:
     return server
 
 
-def answering(server: socket.socket, answer: bytes, *, times: int = 1, read_first: bool = True) -> threading.Thread:
+def send_bytes(server: socket.socket, data: bytes, *, times: int = 1, read_first: bool = True) -> threading.Thread:
     """A server that says that, so many times, to the first who comes."""
 
     def serve() -> None:
@@ -34,7 +34,7 @@ def answering(server: socket.socket, answer: bytes, *, times: int = 1, read_firs
             if read_first:
                 connection.recv(1000)
             for _ in range(times):
-                connection.sendall(answer)
+                connection.sendall(data)
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -42,27 +42,27 @@ def answering(server: socket.socket, answer: bytes, *, times: int = 1, read_firs
 
 
 @contextlib.contextmanager
-def watched(server: socket.socket, *lives: Sequence[Told] | None) -> Generator[None, None, None]:
+def serve_watches(server: socket.socket, *lives: Sequence[Sendable] | None) -> Generator[None, None, None]:
     """A server that is watched: in each life it answers with a snapshot, tells of what follows, and hangs up.
 
     None is a life in which it says nothing at all.
     """
 
-    def live(connection: socket.socket, told: Sequence[Told]) -> None:
+    def live(connection: socket.socket, messages: Sequence[Sendable]) -> None:
         wire = Connection()
         while not isinstance(request := wire.next_message(), Request):
             wire.receive_data(connection.recv(1000))
-        response = wire.respond(request, {"agent_id": "impostor", "accounts": told[0]})
-        for one in told:
-            change = response if one is told[0] else wire.notify("changed", one)
+        response = wire.respond(request, {"agent_id": "impostor", "accounts": messages[0]})
+        for one in messages:
+            change = response if one is messages[0] else wire.notify("changed", one)
             connection.sendall(one if isinstance(one, bytes) else change)
 
     def serve() -> None:
-        for told in lives:
+        for messages in lives:
             connection, _ = server.accept()
             with connection:
-                if told is not None:
-                    live(connection, told)
+                if messages is not None:
+                    live(connection, messages)
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -71,7 +71,7 @@ def watched(server: socket.socket, *lives: Sequence[Told] | None) -> Generator[N
 
 
 @contextlib.contextmanager
-def scripted(server: socket.socket, *answers: object) -> Generator[list[Request], None, None]:
+def scripted(server: socket.socket, *responses: object) -> Generator[list[Request], None, None]:
     """A server that gives these answers, errors among them, to the requests of one connection; those requests.
 
     Instead of an answer that is an event it hangs up, once that is set.
@@ -82,7 +82,7 @@ def scripted(server: socket.socket, *answers: object) -> Generator[list[Request]
         connection, _ = server.accept()
         wire = Connection()
         with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # some leave early
-            for response in answers:
+            for response in responses:
                 while not isinstance(request := wire.next_message(), Request):
                     wire.receive_data(connection.recv(1000))
                 requests.append(request)

@@ -101,8 +101,8 @@ def _install_wheel(project: Path, environment: Environment) -> list[str]:
 
 
 def _run(command: list[str], directory: Path) -> None:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def _link(directory: Path, requirements: Iterable[str], extras: Iterable[str] = ()) -> None:

@@ -31,7 +31,7 @@ from auth_agent_client.aio import MAX_CONNECTIONS, AsyncAgent
 from auth_agent_client.wire import Connection, Request
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import log_in
-from tests.integration.impostor import another_users_agent, answering, listening
+from tests.integration.impostor import another_users_agent, listening, send_bytes
 from tests.op.provider import OpenIDProvider
 
 BACKENDS = ["asyncio", "trio"]
@@ -47,7 +47,7 @@ def logged_in(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> A
 
 
 @contextlib.asynccontextmanager
-async def asking(path: str | Path) -> AsyncGenerator[AsyncAgent]:
+async def connect(path: str | Path) -> AsyncGenerator[AsyncAgent]:
     async with AsyncAgent(str(path)) as one:
         yield one
 
@@ -65,7 +65,7 @@ async def eventually(condition: Callable[[], object]) -> None:
     await anyio.to_thread.run_sync(until, condition)
 
 
-async def right_answers(agent: AsyncAgent, number: int) -> None:
+async def check_responses(agent: AsyncAgent, number: int) -> None:
     """Ask so many things at once, each of which has its own answer."""
 
     async def ask(name: str) -> None:
@@ -94,9 +94,9 @@ async def test_each_method_of_the_client_is_answered(logged_in: AgentProcess, as
 
 @pytest.mark.anyio
 async def test_errors_are_the_exceptions_of_the_protocol(agent: AgentProcess, asynchronous: AsyncAgent) -> None:
-    with pytest.raises(LoginRequired) as refused:
+    with pytest.raises(LoginRequired) as raised:
         await asynchronous.token()
-    assert refused.value.reason == "logged_out"
+    assert raised.value.reason == "logged_out"
     with pytest.raises(UnknownAccount):
         await asynchronous.token("wrok")
     with pytest.raises(InvalidRequest) as refused_here:
@@ -114,7 +114,7 @@ async def test_errors_are_the_exceptions_of_the_protocol(agent: AgentProcess, as
 async def test_each_of_many_concurrent_calls_gets_its_own_response(
     logged_in: AgentProcess, asynchronous: AsyncAgent
 ) -> None:
-    await right_answers(asynchronous, MANY)
+    await check_responses(asynchronous, MANY)
     assert logged_in.process.poll() is None
 
 
@@ -143,7 +143,7 @@ class Slow:
 
     def __init__(self, server: socket.socket) -> None:
         self.accepted = 0
-        self.may_answer = threading.Event()
+        self.may_respond = threading.Event()
         self._selector = selectors.DefaultSelector()
         self._selector.register(server, selectors.EVENT_READ)
         self._server = server
@@ -151,7 +151,7 @@ class Slow:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._stack = contextlib.ExitStack()
         self._wires: dict[socket.socket, Connection] = {}
-        self._asked: list[tuple[socket.socket, Request]] = []
+        self._requests: list[tuple[socket.socket, Request]] = []
         self._thread = threading.Thread(target=self._serve)
 
     def __enter__(self) -> Self:
@@ -165,9 +165,9 @@ class Slow:
         self._woken.close()
         self._selector.close()
 
-    def answer(self) -> None:
-        """Answer from now on."""
-        self.may_answer.set()
+    def respond(self) -> None:
+        """Respond from now on."""
+        self.may_respond.set()
         self._wake.send(b"x")
 
     def _serve(self) -> None:
@@ -184,9 +184,9 @@ class Slow:
                 else:
                     assert isinstance(key.fileobj, socket.socket)
                     self._read(key.fileobj)
-            if self.may_answer.is_set():
-                while self._asked:
-                    connection, request = self._asked.pop()
+            if self.may_respond.is_set():
+                while self._requests:
+                    connection, request = self._requests.pop()
                     connection.sendall(self._wires[connection].respond(request, request.parameters))
 
     def _read(self, connection: socket.socket) -> None:
@@ -197,7 +197,7 @@ class Slow:
         wire = self._wires[connection]
         wire.receive_data(data)
         while isinstance(message := wire.next_message(), Request):
-            self._asked.append((connection, message))
+            self._requests.append((connection, message))
 
 
 @pytest.mark.anyio
@@ -211,12 +211,12 @@ async def test_the_client_limits_its_connections_to_what_an_agent_accepts(
         responses[name] = (await agent.hello(name))["client"]
 
     with listening(Path("slow.sock")) as server, Slow(server) as slow:
-        async with asking("slow.sock") as agent, anyio.create_task_group() as tasks:
+        async with connect("slow.sock") as agent, anyio.create_task_group() as tasks:
             for one in range(MANY):
                 tasks.start_soon(ask, agent, str(one))
             await eventually(lambda: slow.accepted == MAX_CONNECTIONS)
             assert responses == {}
-            slow.answer()
+            slow.respond()
         assert slow.accepted == MAX_CONNECTIONS
     assert responses == {str(one): str(one) for one in range(MANY)}
 
@@ -232,13 +232,13 @@ async def test_the_timeout_includes_the_wait_for_a_connection(tmp_path: Path, mo
             await agent.token(timeout=0.2)
         late.append(error.value.code)
 
-    begun = time.monotonic()
+    start = time.monotonic()
     with listening(Path("slow.sock")) as server, Slow(server):
-        async with asking("slow.sock") as agent, anyio.create_task_group() as tasks:
+        async with connect("slow.sock") as agent, anyio.create_task_group() as tasks:
             for _ in range(MANY):
                 tasks.start_soon(ask, agent)
     assert late == ["timeout"] * MANY
-    assert time.monotonic() - begun < SLACK
+    assert time.monotonic() - start < SLACK
 
 
 # ---- cancelled calls
@@ -256,7 +256,7 @@ async def test_the_response_to_a_cancelled_call_goes_to_no_other_call(
             tasks.start_soon(asynchronous.refresh)
         await eventually(lambda: provider.count(provider.token_path) > count)
         tasks.cancel_scope.cancel()
-    await right_answers(asynchronous, MANY)
+    await check_responses(asynchronous, MANY)
     await eventually(lambda: logged_in.logged("outcome=ok refreshes=1"))  # the work went on
     assert (await asynchronous.token()).access_token != before
 
@@ -270,7 +270,7 @@ async def test_calls_may_be_cancelled_at_any_moment(logged_in: AgentProcess, asy
             for _ in range(number % 10):
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
-        await right_answers(asynchronous, 3)
+        await check_responses(asynchronous, 3)
     assert logged_in.process.poll() is None
 
 
@@ -292,11 +292,11 @@ async def test_a_call_that_was_cancelled_before_is_not_sent(logged_in: AgentProc
 async def test_a_client_survives_a_restart_of_the_agent(
     end: Callable[[AgentProcess], object], agent: AgentProcess, asynchronous: AsyncAgent
 ) -> None:
-    await right_answers(asynchronous, 20)  # over connections that will all be the past's
+    await check_responses(asynchronous, 20)  # over connections that will all be the past's
     before = (await asynchronous.hello())["agent_id"]
     end(agent)
     agent.start()
-    await right_answers(asynchronous, 20)
+    await check_responses(asynchronous, 20)
     assert (await asynchronous.hello())["agent_id"] != before
 
 
@@ -339,7 +339,7 @@ async def test_wait_for_end_returns_when_the_agent_has_ended(agent: AgentProcess
 # ---- forks
 
 
-def in_a_child(work: Callable[[], None]) -> Callable[[], None]:
+def run_in_child(work: Callable[[], None]) -> Callable[[], None]:
     """Do that in a forked child; returns a function that waits for it, and sees that it went well."""
     child = os.fork()
     if child == 0:  # no pytest in here: whatever happens, this process ends
@@ -362,10 +362,10 @@ def test_a_fork_leaves_each_process_its_own_connections(
 ) -> None:
     def ask() -> None:
         for _ in range(20):
-            anyio.run(right_answers, asynchronous, 10, backend=backend)
+            anyio.run(check_responses, asynchronous, 10, backend=backend)
 
     ask()
-    end = in_a_child(ask)
+    end = run_in_child(ask)
     ask()
     end()
     ask()
@@ -394,8 +394,8 @@ def test_a_forked_child_does_not_wait_for_its_parents_calls(
             for _ in range(MANY):
                 tasks.start_soon(agent.hello, "parent")
             await eventually(lambda: slow.accepted == MAX_CONNECTIONS)
-            end = in_a_child(lambda: ask(agent))
-            slow.answer()
+            end = run_in_child(lambda: ask(agent))
+            slow.respond()
             end()
 
     with listening(Path("slow.sock")) as server, Slow(server) as slow:
@@ -412,7 +412,7 @@ async def test_a_call_to_a_hanging_agent_times_out(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("auth_agent_client.call._GRACE", 0.1)
     with listening(Path("hung.sock")):
-        async with asking("hung.sock") as agent:
+        async with connect("hung.sock") as agent:
             with pytest.raises(Timeout, match="token"):
                 await agent.token(timeout=0.1)
 
@@ -421,8 +421,8 @@ async def test_a_call_to_a_hanging_agent_times_out(tmp_path: Path, monkeypatch: 
 async def test_a_server_that_is_not_an_agent_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with listening(Path("web.sock")) as server:
-        thread = answering(server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        async with asking("web.sock") as agent:
+        thread = send_bytes(server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        async with connect("web.sock") as agent:
             with pytest.raises(ConnectionLost, match="another protocol"):
                 await agent.token()
         thread.join()
@@ -436,8 +436,8 @@ async def test_the_reason_for_a_closed_connection_is_raised_with_its_code(
     monkeypatch.chdir(tmp_path)
     closing = Connection().closing("there are too many connections; try again", "unavailable")
     with listening(Path("full.sock")) as server:
-        thread = answering(server, closing, read_first=read_first)
-        async with asking("full.sock") as agent:
+        thread = send_bytes(server, closing, read_first=read_first)
+        async with connect("full.sock") as agent:
             with pytest.raises(Unavailable, match="too many connections"):
                 await agent.token()
         thread.join()
@@ -456,13 +456,13 @@ async def test_endless_notifications_do_not_starve_other_tasks(tmp_path: Path, m
             turns += 1
 
     with listening(Path("chatty.sock")) as server:
-        thread = answering(server, Connection().notify("changed", {}) * 100, times=1_000_000)
-        async with asking("chatty.sock") as agent, anyio.create_task_group() as tasks:
+        thread = send_bytes(server, Connection().notify("changed", {}) * 100, times=1_000_000)
+        async with connect("chatty.sock") as agent, anyio.create_task_group() as tasks:
             tasks.start_soon(go_on)
-            begun = time.monotonic()
+            start = time.monotonic()
             with pytest.raises(Timeout):
                 await agent.token(timeout=0.2)
-            assert time.monotonic() - begun < SLACK
+            assert time.monotonic() - start < SLACK
             tasks.cancel_scope.cancel()
         thread.join()
     assert turns > 1
@@ -479,7 +479,7 @@ async def test_a_client_waits_for_an_agent_that_is_too_busy_to_accept(
         server.listen(0)
         first = stack.enter_context(socket.socket(socket.AF_UNIX))
         first.connect("busy.sock")  # fills the backlog
-        async with asking("busy.sock") as agent, anyio.create_task_group() as tasks:
+        async with connect("busy.sock") as agent, anyio.create_task_group() as tasks:
             tasks.start_soon(agent.hello)
             await anyio.wait_all_tasks_blocked()
             stack.push(server.accept()[0])
@@ -499,7 +499,7 @@ async def test_a_connection_that_is_never_accepted_times_out(tmp_path: Path, mon
         server.bind("busy.sock")
         server.listen(0)
         first.connect("busy.sock")
-        async with asking("busy.sock") as agent:
+        async with connect("busy.sock") as agent:
             with pytest.raises(AgentNotRunning):
                 await agent.hello()
 

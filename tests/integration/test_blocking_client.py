@@ -15,7 +15,7 @@ from auth_agent_client import Agent, AgentNotRunning, ConnectionLost, InvalidReq
 from auth_agent_client.wire import Connection, Request
 from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import log_in
-from tests.integration.impostor import answering, listening
+from tests.integration.impostor import listening, send_bytes
 from tests.op.provider import OpenIDProvider
 
 SLACK = 5.0  # s, beside deadlines of half a second
@@ -141,7 +141,7 @@ def test_a_call_to_a_hanging_agent_times_out(tmp_path: Path, monkeypatch: pytest
 def test_a_server_that_is_not_an_agent_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with listening(Path("web.sock")) as server, Agent("web.sock") as client:
-        thread = answering(server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        thread = send_bytes(server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
         with pytest.raises(ConnectionLost, match="another protocol"):
             client.token()
         thread.join()
@@ -154,7 +154,7 @@ def test_the_reason_for_a_closed_connection_is_raised_with_its_code(
     monkeypatch.chdir(tmp_path)
     closing = Connection().closing("there are too many connections; try again", "unavailable")
     with listening(Path("full.sock")) as server, Agent("full.sock") as client:
-        thread = answering(server, closing, read_first=read_first)
+        thread = send_bytes(server, closing, read_first=read_first)
         with pytest.raises(Unavailable, match="too many connections"):
             client.token()
         thread.join()
@@ -164,11 +164,11 @@ def test_a_call_times_out_despite_endless_notifications(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("auth_agent_client.call._GRACE", 0.2)
     with listening(Path("chatty.sock")) as server, Agent("chatty.sock") as client:
-        thread = answering(server, Connection().notify("changed", {}) * 100, times=1_000_000)
-        begun = time.monotonic()
+        thread = send_bytes(server, Connection().notify("changed", {}) * 100, times=1_000_000)
+        start = time.monotonic()
         with pytest.raises(Timeout):
             client.token(timeout=0.2)
-        assert time.monotonic() - begun < SLACK
+        assert time.monotonic() - start < SLACK
         thread.join()
 
 

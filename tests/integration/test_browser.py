@@ -49,7 +49,7 @@ class Watched:
         self.page.locator("[type=submit]").click()
         self.page.locator("[type=submit]", has_text=re.compile("continue", re.IGNORECASE)).click()
 
-    def is_good(self) -> None:
+    def check(self) -> None:
         """The page came alone, complained of nothing, and is no wider than its window."""
         here = self.page.url.partition("/callback")[0]
         assert here.startswith("http://127.0.0.1:")
@@ -82,7 +82,7 @@ def test_the_page_after_a_login_names_the_user(
         for text in (str(record["name"]), provider.issuer.rstrip("/"), "work", "You can close this tab"):
             expect(page.get_by_text(text).first).to_be_visible()
         picture(page, f"logged-in-{scheme}")
-        watched.is_good()
+        watched.check()
     assert (record["state"], record["subject"]) == ("ready", "auth0|alice")
     assert provider.userinfo(client.token("work").access_token).status_code == 200
 
@@ -102,7 +102,7 @@ def test_the_page_after_a_login_by_another_user_has_the_remedy(scheme: Scheme, w
         with pytest.raises(Denied):
             result(client, login)
         picture(page, f"another-user-{scheme}")
-        watched.is_good()
+        watched.check()
     assert record(client)["subject"] == before["subject"]
 
 
@@ -117,7 +117,7 @@ def test_the_page_after_a_cancelled_login_has_the_remedy(client: Agent) -> None:
         with pytest.raises(Denied):
             result(client, login)
         picture(page, "cancelled")
-        watched.is_good()
+        watched.check()
 
 
 def test_a_forged_id_token_is_reported_on_a_page_without_a_script(provider: OpenIDProvider, client: Agent) -> None:

@@ -127,7 +127,7 @@ def impostor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[socke
         yield server
 
 
-def goes_on(address: str) -> bool:
+def is_awaited(address: str) -> bool:
     """Whether the agent still waits for the browser of the login that has that address."""
     redirect = urlsplit(parse_qs(urlsplit(address).query)["redirect_uri"][0])
     with socket.socket() as probe:
@@ -178,8 +178,8 @@ def test_the_result_of_a_cancelled_login_is_denied(driving: Driving, agent: Agen
 
 def test_a_login_ends_with_its_context_manager(driving: Driving) -> None:
     with driving.login() as login:
-        assert goes_on(login.address)
-    until(lambda: not goes_on(login.address))
+        assert is_awaited(login.address)
+    until(lambda: not is_awaited(login.address))
     with pytest.raises(ConnectionLost):
         login.result()
 
@@ -188,9 +188,9 @@ def test_a_login_ends_when_nothing_refers_to_it(agent: AgentProcess) -> None:
     with agent.client() as client:
         login = client.login("work")
         address = login.authorization_url or ""
-        assert goes_on(address)
+        assert is_awaited(address)
         del login
-        until(lambda: not goes_on(address))
+        until(lambda: not is_awaited(address))
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -199,9 +199,9 @@ def test_an_asynchronous_login_ends_when_nothing_refers_to_it(backend: str, agen
         async with AsyncAgent(str(agent.socket)) as client:
             login = await client.login("work")
             address = login.authorization_url or ""
-            assert goes_on(address)
+            assert is_awaited(address)
             del login
-            until(lambda: not goes_on(address))
+            until(lambda: not is_awaited(address))
 
     anyio.run(main, backend=backend)
 
@@ -265,37 +265,43 @@ def test_a_login_works_with_select(agent: AgentProcess, provider: OpenIDProvider
 
 
 def test_login_result_is_sent_once_with_a_longer_timeout_than_the_logins(kind: str, impostor: socket.socket) -> None:
-    begun = {"login_id": "hush", "expires_at": time.time() + 600, "authorization_url": "https://id.example/hush"}
+    login_response = {
+        "login_id": "hush",
+        "expires_at": time.time() + 600,
+        "authorization_url": "https://id.example/hush",
+    }
     record = {"account": "work", "state": "ready"}
     with (
-        scripted(impostor, begun, record) as requests,
-        driven(kind).login(switch_user=True, client_secret="hush") as login,
+        scripted(impostor, login_response, record) as requests,
+        drive(kind).login(switch_user=True, client_secret="hush") as login,
     ):
         assert login.result() == record
         assert "id.example" not in repr(login.login)
     assert [request.method for request in requests] == ["login", "login_result"]
-    asked = {"account": "work", "flow": "browser", "switch_user": True, "client_secret": "hush"}
-    assert requests[0].parameters == asked
+    params = {"account": "work", "flow": "browser", "switch_user": True, "client_secret": "hush"}
+    assert requests[0].parameters == params
     timeout = requests[1].parameters["timeout"]
     assert requests[1].parameters == {"login_id": "hush", "timeout": timeout}
     assert isinstance(timeout, float)
     assert 600 + 10 < timeout < 600 + 300
 
 
-@pytest.mark.parametrize("begun", [{}, {"login_id": 7, "expires_at": 4e9}, {"login_id": "id", "expires_at": None}])
-def test_an_invalid_response_to_login_is_an_error(kind: str, begun: dict[str, object], impostor: socket.socket) -> None:
-    with scripted(impostor, begun), pytest.raises(Internal):
-        driven(kind).login()
+@pytest.mark.parametrize("response", [{}, {"login_id": 7, "expires_at": 4e9}, {"login_id": "id", "expires_at": None}])
+def test_an_invalid_response_to_login_is_an_error(
+    kind: str, response: dict[str, object], impostor: socket.socket
+) -> None:
+    with scripted(impostor, response), pytest.raises(Internal):
+        drive(kind).login()
 
 
 def test_an_agent_that_ends_meanwhile_ends_the_login(kind: str, impostor: socket.socket) -> None:
     gone = threading.Event()
-    with scripted(impostor, {"login_id": "id", "expires_at": time.time()}, gone), driven(kind).login() as login:
+    with scripted(impostor, {"login_id": "id", "expires_at": time.time()}, gone), drive(kind).login() as login:
         gone.set()
         for _ in range(2):
             with pytest.raises(ConnectionLost):
                 login.result()
 
 
-def driven(kind: str) -> Driving:
+def drive(kind: str) -> Driving:
     return Driving(kind, "agent.sock")

@@ -335,7 +335,7 @@ def test_a_thousand_silent_connections_do_not_delay_others_and_are_closed(
     logged_in: AgentProcess, client: Agent
 ) -> None:
     with descriptors(4096), contextlib.ExitStack() as stack:
-        begun = time.monotonic()
+        start = time.monotonic()
         silent = [stack.enter_context(RawClient(logged_in)) for _ in range(1000)]
         assert_is_served(client)
         assert resident(logged_in) < 120 << 20
@@ -344,7 +344,7 @@ def test_a_thousand_silent_connections_do_not_delay_others_and_are_closed(
             assert isinstance(message, Notification)
             assert message.method == "closing"
             assert one.read() is None
-        assert time.monotonic() - begun > FIRST_MESSAGE - 1
+        assert time.monotonic() - start > FIRST_MESSAGE - 1
     assert client.token().access_token
 
 
@@ -411,14 +411,14 @@ def test_another_user_is_disconnected_even_if_the_file_modes_allow_access(logged
         "try: s.sendall(b'\\x94\\x00\\x01\\xa5token\\x90'); print(s.recv(100))\n"
         "except OSError as error: print(b'', error)"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         ["/usr/bin/python3", "-c", script, str(logged_in.socket)],
         user=UNPRIVILEGED,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("b''")
+    assert result.stdout.startswith("b''")
     until(lambda: logged_in.logged(f"refused uid={UNPRIVILEGED}"))
 
 
@@ -426,16 +426,16 @@ def test_another_user_is_disconnected_even_if_the_file_modes_allow_access(logged
 def test_a_client_sends_nothing_to_another_users_agent(agent: AgentProcess) -> None:
     agent.terminate()
     with another_users_agent(agent.socket):
-        done = agent.run("token")
-    assert done.returncode == 1
-    assert f"the user {UNPRIVILEGED}, not you" in done.stderr
+        result = agent.run("token")
+    assert result.returncode == 1
+    assert f"the user {UNPRIVILEGED}, not you" in result.stderr
 
 
 def test_a_client_sends_nothing_if_other_users_can_enter_the_directory(agent: AgentProcess) -> None:
     agent.socket.parent.chmod(0o755)
-    done = agent.run("token")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[:2] == [
+    result = agent.run("token")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[:2] == [
         f"auth-agent: others may enter {agent.socket.parent}: nothing was sent",
         f"  let nobody else in: chmod 700 {agent.socket.parent}",
     ]

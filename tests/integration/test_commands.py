@@ -17,17 +17,17 @@ from tests.op.provider import OpenIDProvider
 def logged_in(agent: AgentProcess, provider: OpenIDProvider) -> AgentProcess:
     """An agent into which a person imported a session."""
     refresh_token = provider.login().refresh_token
-    done = agent.run("import", "work", stdin=f"{refresh_token}\n")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert "Name of auth0|alice" in done.stderr
+    result = agent.run("import", "work", stdin=f"{refresh_token}\n")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert "Name of auth0|alice" in result.stderr
     return agent
 
 
 def test_the_token_command_prints_only_the_token(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
-    done = logged_in.run("token")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert provider.userinfo(done.stdout.removesuffix("\n")).status_code == 200
+    result = logged_in.run("token")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert provider.userinfo(result.stdout.removesuffix("\n")).status_code == 200
 
 
 def test_the_token_command_with_json_prints_all_fields(logged_in: AgentProcess) -> None:
@@ -37,7 +37,7 @@ def test_the_token_command_with_json_prints_all_fields(logged_in: AgentProcess) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("token", "nobody"), 1, "no account nobody"),
         (("token", "wrk"), 1, "did you mean work?"),
@@ -65,12 +65,12 @@ def test_the_token_command_with_json_prints_all_fields(logged_in: AgentProcess) 
     ],
 )
 def test_mistakes_are_printed_on_stderr_with_their_exit_code(
-    lasting_agent: AgentProcess, arguments: tuple[str, ...], code: int, said: str
+    lasting_agent: AgentProcess, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    done = lasting_agent.run(*arguments)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    result = lasting_agent.run(*arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -90,22 +90,22 @@ def test_mistakes_are_printed_on_stderr_with_their_exit_code(
 )
 def test_without_an_agent_every_command_prints_how_to_start_one(command: str) -> None:
     with AgentProcess(started=False) as nowhere:
-        done = nowhere.run(*command.split())
-    assert done.returncode == 3
-    assert "auth-agent start" in done.stderr
+        result = nowhere.run(*command.split())
+    assert result.returncode == 3
+    assert "auth-agent start" in result.stderr
 
 
 def test_a_token_without_a_login_is_an_error(agent: AgentProcess) -> None:
-    done = agent.run("token")
-    assert done.returncode == 4
-    assert "work is not logged in" in done.stderr
+    result = agent.run("token")
+    assert result.returncode == 4
+    assert "work is not logged in" in result.stderr
 
 
 def test_an_unreachable_provider_has_an_exit_code_of_its_own(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
     provider.fault("status", status=503)
-    done = logged_in.run("refresh")
-    assert done.returncode == 5
-    assert "HTTP 503" in done.stderr
+    result = logged_in.run("refresh")
+    assert result.returncode == 5
+    assert "HTTP 503" in result.stderr
 
 
 def test_status_shows_each_account(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
@@ -142,17 +142,17 @@ def test_status_has_colours_on_demand_only(logged_in: AgentProcess) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_status_works_in_an_encoding_that_lacks_its_symbols(encoding: str, logged_in: AgentProcess) -> None:
     logged_in.environment["PYTHONIOENCODING"] = encoding
-    done = logged_in.run("status")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("* work (default)  ready")
+    result = logged_in.run("status")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("* work (default)  ready")
 
 
 def test_status_without_accounts_prints_how_to_begin() -> None:
     with AgentProcess() as agent:
         assert "auth-agent login NAME --issuer URL --client-id ID" in agent.run("status").stdout
-        done = agent.run("status", "--check")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "no accounts yet" in done.stderr
+        result = agent.run("status", "--check")
+    assert (result.returncode, result.stdout) == (4, "")
+    assert "no accounts yet" in result.stderr
 
 
 # ---- status --check
@@ -160,14 +160,14 @@ def test_status_without_accounts_prints_how_to_begin() -> None:
 
 def test_status_check_prints_nothing_if_all_sessions_are_good(logged_in: AgentProcess) -> None:
     for arguments in (("work",), (), ("--min-ttl", "60")):
-        done = logged_in.run("status", "--check", *arguments)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        result = logged_in.run("status", "--check", *arguments)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_a_check_prints_how_long_the_token_is_valid_if_that_is_too_short(logged_in: AgentProcess) -> None:
-    done = logged_in.run("status", "--check", "--min-ttl", "7200", "work")
-    assert (done.returncode, done.stdout) == (5, "")
-    assert done.stderr == "auth-agent: work: token good for 59 min, less than 2 h\n"
+    result = logged_in.run("status", "--check", "--min-ttl", "7200", "work")
+    assert (result.returncode, result.stdout) == (5, "")
+    assert result.stderr == "auth-agent: work: token good for 59 min, less than 2 h\n"
 
 
 def test_status_check_of_all_accounts_fails_if_one_is_logged_out(
@@ -175,9 +175,9 @@ def test_status_check_of_all_accounts_fails_if_one_is_logged_out(
 ) -> None:
     logged_in.configure({"work": account(provider), "home": account(provider)})
     logged_in.run("reload")
-    done = logged_in.run("status", "--check")
-    assert done.returncode == 4
-    assert done.stderr == "auth-agent: home: not logged in\n  log in: auth-agent login home\n"
+    result = logged_in.run("status", "--check")
+    assert result.returncode == 4
+    assert result.stderr == "auth-agent: home: not logged in\n  log in: auth-agent login home\n"
     assert logged_in.run("status", "--check", "work").returncode == 0
 
 
@@ -186,9 +186,9 @@ def test_a_check_of_a_session_that_the_provider_ended_prints_the_reason(
 ) -> None:
     provider.fault("status", status=403, body={"error": "invalid_grant", "error_description": "revoked"})
     logged_in.run("refresh")
-    done = logged_in.run("status", "--check")
-    assert done.returncode == 4
-    assert done.stderr == (
+    result = logged_in.run("status", "--check")
+    assert result.returncode == 4
+    assert result.stderr == (
         "auth-agent: work: login required: invalid_grant: revoked\n  log in again: auth-agent login work\n"
     )
 
@@ -196,9 +196,9 @@ def test_a_check_of_a_session_that_the_provider_ended_prints_the_reason(
 def test_reload_prints_what_changed_or_why_the_file_can_not_be_read(logged_in: AgentProcess) -> None:
     assert logged_in.run("reload").stderr == "no account changed\n"
     logged_in.config.write_text("[accounts.work]\n")
-    done = logged_in.run("reload")
-    assert done.returncode == 1
-    assert "issuer is missing" in done.stderr
+    result = logged_in.run("reload")
+    assert result.returncode == 1
+    assert "issuer is missing" in result.stderr
     assert logged_in.run("status", "--check").returncode == 0
 
 
@@ -228,16 +228,16 @@ def test_watch_prints_records_as_json(logged_in: AgentProcess) -> None:
 
 
 def test_watch_of_a_mistyped_name_suggests_the_right_one(logged_in: AgentProcess) -> None:
-    done = logged_in.run("watch", "wrok")
-    assert done.returncode == 1
-    assert "did you mean work?" in done.stderr
+    result = logged_in.run("watch", "wrok")
+    assert result.returncode == 1
+    assert "did you mean work?" in result.stderr
 
 
 def test_watch_fails_if_no_agent_runs_at_its_start(logged_in: AgentProcess) -> None:
     logged_in.kill()
-    done = logged_in.run("watch")
-    assert done.returncode == 3
-    assert "no agent listens" in done.stderr
+    result = logged_in.run("watch")
+    assert result.returncode == 3
+    assert "no agent listens" in result.stderr
     logged_in.start()
     assert logged_in.run("watch", "not a name").returncode == 2
 
@@ -249,8 +249,8 @@ def test_refresh_and_logout_print_what_they_did(logged_in: AgentProcess) -> None
 
 
 def test_stop_waits_until_the_agent_has_gone(agent: AgentProcess) -> None:
-    done = agent.run("stop")
-    assert (done.returncode, done.stderr) == (0, "stopped\n")
+    result = agent.run("stop")
+    assert (result.returncode, result.stderr) == (0, "stopped\n")
     assert agent.process.wait(5) == 0
 
 
@@ -263,18 +263,18 @@ def test_stop_waits_until_the_agent_has_gone(agent: AgentProcess) -> None:
 )
 def test_every_command_has_a_help_with_an_example(command: str) -> None:
     with AgentProcess(started=False) as nowhere:
-        done = nowhere.run(*command.split(), "--help")
-    assert done.returncode == 0
-    assert "Usage: auth-agent" in done.stdout
-    assert "Example:" in done.stdout or not command
+        result = nowhere.run(*command.split(), "--help")
+    assert result.returncode == 0
+    assert "Usage: auth-agent" in result.stdout
+    assert "Example:" in result.stdout or not command
 
 
 def test_every_command_is_listed() -> None:
     with AgentProcess(started=False) as nowhere:
-        listed = nowhere.run("--help").stdout
+        output = nowhere.run("--help").stdout
     commands = "run token import refresh reload status login logout stop restart profile user metadata id-token account"
     for command in commands.split():
-        assert f"\n  {command} " in listed
+        assert f"\n  {command} " in output
 
 
 @pytest.mark.parametrize("command", ["token", "status", "token --help", "status --help"])
@@ -283,13 +283,13 @@ def test_output_that_can_not_be_written_is_an_error_without_a_traceback(
     command: str, redirection: str, code: int, lasting_agent: AgentProcess
 ) -> None:
     shell = f"{sys.executable} -m auth_agent {command} {redirection}"
-    done = subprocess.run(
+    result = subprocess.run(
         ["sh", "-c", shell], env=lasting_agent.environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == code
-    assert "Traceback" not in done.stderr
-    assert "Exception" not in done.stderr
-    assert bool(done.stderr) == (code == 1)
+    assert result.returncode == code
+    assert "Traceback" not in result.stderr
+    assert "Exception" not in result.stderr
+    assert bool(result.stderr) == (code == 1)
 
 
 def test_an_agent_with_closed_standard_streams_works(provider: OpenIDProvider) -> None:

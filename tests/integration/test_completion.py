@@ -33,9 +33,9 @@ def shell(name: str) -> str:
 
 def run(agent: AgentProcess, *command: str) -> list[str]:
     """The lines that a command prints."""
-    done = subprocess.run(command, env=agent.environment, capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
+    result = subprocess.run(command, env=agent.environment, capture_output=True, text=True, check=False, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.splitlines()
 
 
 def test_bash_completes_commands_accounts_options_and_their_values(agent: AgentProcess) -> None:

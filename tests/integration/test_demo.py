@@ -27,7 +27,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**inherited, "BROWSER": "", "PYTHONPATH": str(ROOT), **more}
 
 
-def played(**more: str) -> "subprocess.CompletedProcess[str]":
+def run_demo(**more: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         COMMAND,
         env=environment(**more),
@@ -45,16 +45,16 @@ def children(pid: int) -> set[str]:
 
 
 def test_the_demo_shows_requests_without_failures() -> None:
-    done = played(DEMO_SECONDS="12")  # longer than a token lives
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    assert "\x1b" not in done.stdout
-    assert "Logged in to demo as Name of auth0|alice." in done.stdout
-    assert re.search(r"requests +[1-9][0-9]* by 4 programs", done.stdout)
-    assert re.search(r"failed +0, and 0 refused", done.stdout)
-    assert re.search(r"refreshes +[1-9]", done.stdout)
-    assert re.search(r"slowest answer +[0-9.]+ ms from the agent", done.stdout)
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    result = run_demo(DEMO_SECONDS="12")  # longer than a token lives
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
+    assert "\x1b" not in result.stdout
+    assert "Logged in to demo as Name of auth0|alice." in result.stdout
+    assert re.search(r"requests +[1-9][0-9]* by 4 programs", result.stdout)
+    assert re.search(r"failed +0, and 0 refused", result.stdout)
+    assert re.search(r"refreshes +[1-9]", result.stdout)
+    assert re.search(r"slowest answer +[0-9.]+ ms from the agent", result.stdout)
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 # A person at a browser: gets the address, logs in, and ends where the provider sends him.
@@ -73,10 +73,10 @@ def test_the_demo_logs_in_with_the_browser_if_there_is_one(tmp_path: Path) -> No
     person = tmp_path / "browser"
     person.write_text(PERSON)
     person.chmod(0o700)
-    done = played(DEMO_SECONDS="1", BROWSER=str(person))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "A login, once: you, with any name and password" in done.stdout
-    assert "Logged in to demo as Name of auth0|bob." in done.stdout
+    result = run_demo(DEMO_SECONDS="1", BROWSER=str(person))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "A login, once: you, with any name and password" in result.stdout
+    assert "Logged in to demo as Name of auth0|bob." in result.stdout
 
 
 def at_terminal(more: Mapping[str, str]) -> AbstractContextManager[Terminal]:
@@ -86,21 +86,21 @@ def at_terminal(more: Mapping[str, str]) -> AbstractContextManager[Terminal]:
 def test_ctrl_c_ends_the_demo_with_a_summary_and_without_processes() -> None:
     with at_terminal({"DEMO_SECONDS": "600"}) as terminal:
         terminal.until(r"[1-9][0-9]* +0 +0 +1 ")
-        begun = children(terminal.process.pid)
-        assert len(begun) >= 6  # a provider, an agent, four programs
+        processes = children(terminal.process.pid)
+        assert len(processes) >= 6  # a provider, an agent, four programs
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.end() == 0
         assert re.search(r"requests +[1-9][0-9]* by 4 programs", terminal.shown)
     deadline = time.monotonic() + PATIENCE
-    while any(Path("/proc", one).exists() for one in begun):
+    while any(Path("/proc", one).exists() for one in processes):
         assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "inf"])
 def test_a_time_that_is_not_a_number_is_an_error(seconds: str) -> None:
-    done = played(DEMO_SECONDS=seconds)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "DEMO_SECONDS" in done.stderr
+    result = run_demo(DEMO_SECONDS=seconds)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "DEMO_SECONDS" in result.stderr
 
 
 def tally(*requests: Request) -> Tally:

@@ -20,10 +20,10 @@ from tests.op.provider import OpenIDProvider
 
 def diagnose(agent: AgentProcess, code: int) -> dict[str, list[Mapping[str, Any]]]:
     """Run `auth-agent doctor --json`, which must end with that exit code; return the findings by check."""
-    done = agent.run("doctor", "--json")
-    assert done.returncode == code, done.stdout
+    result = agent.run("doctor", "--json")
+    assert result.returncode == code, result.stdout
     findings: dict[str, list[Mapping[str, Any]]] = {}
-    for finding in json.loads(done.stdout)["findings"]:
+    for finding in json.loads(result.stdout)["findings"]:
         findings.setdefault(finding["check"], []).append(finding)
     return findings
 
@@ -118,9 +118,9 @@ def test_the_output_holds_no_secret(provider: OpenIDProvider) -> None:
     with AgentProcess(accounts, environment={"HTTPS_PROXY": proxy}) as agent, agent.client() as client:
         log_in(client, provider)
         token = client.token("work").access_token
-        shown = agent.run("doctor").stdout + agent.run("doctor", "--json").stdout
-    assert "proxied" in shown
-    assert not [secret for secret in ("proxy-secret", token) if secret in shown]
+        output = agent.run("doctor").stdout + agent.run("doctor", "--json").stdout
+    assert "proxied" in output
+    assert not [secret for secret in ("proxy-secret", token) if secret in output]
 
 
 @pytest.mark.parametrize("columns", [40, 80])

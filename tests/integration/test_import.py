@@ -25,9 +25,9 @@ def test_an_import_creates_a_session_with_its_user(client: Agent, provider: Open
 def test_the_record_and_the_repr_of_a_token_have_no_secret(client: Agent, provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     client.import_refresh_token(token)
-    shown = repr(client.status()) + repr(client.token())
-    assert token not in shown
-    assert client.token().access_token not in shown
+    output = repr(client.status()) + repr(client.token())
+    assert token not in output
+    assert client.token().access_token not in output
 
 
 def test_a_refused_refresh_token_does_not_replace_the_session(client: Agent, provider: OpenIDProvider) -> None:
@@ -78,9 +78,9 @@ def test_a_logout_revokes_the_tokens_at_the_provider(client: Agent, provider: Op
     access_token = client.token().access_token
     assert client.logout().revoked
     assert provider.userinfo(access_token).status_code == 401
-    with pytest.raises(LoginRequired) as refused:
+    with pytest.raises(LoginRequired) as raised:
         client.token()
-    assert refused.value.reason == "logged_out"
+    assert raised.value.reason == "logged_out"
 
 
 def test_a_logout_offline_forgets_the_session_too(client: Agent, provider: OpenIDProvider) -> None:

@@ -105,8 +105,8 @@ def test_a_session_is_there_under_its_account_s_new_name(
             token = client.token("work")
         if not running:
             agent.kill()
-        done = agent.run("account", "rename", "work", "acme")
-        assert done.returncode == 0, done.stderr
+        result = agent.run("account", "rename", "work", "acme")
+        assert result.returncode == 0, result.stderr
         if running:
             agent.kill()
         agent.start()
@@ -131,10 +131,10 @@ def test_an_agent_that_is_killed_at_any_moment_of_a_rename_loses_no_session(
         with agent.client() as client:
             log_in(client, provider)
         for number in range(6):
-            with agent.begin("account", "rename", name, other) as begun:
+            with agent.begin("account", "rename", name, other) as command:
                 time.sleep(moments.uniform(0, 0.5))  # the moment of the crash, not a wait for anything
                 agent.kill()
-                begun.process.wait(PATIENCE)
+                command.process.wait(PATIENCE)
             agent.start()
             if other in tomllib.loads(agent.config.read_text())["accounts"]:
                 name, other = other, name
@@ -149,9 +149,9 @@ def test_no_session_is_renamed_while_an_agent_elsewhere_has_the_store(start_agen
         agent = start_agent(provider)
         before = agent.config.read_text()
         agent.environment["AUTH_AGENT_SOCK"] = str(agent.home / "elsewhere.sock")
-        done = agent.run("account", "rename", "work", "acme")
-        assert done.returncode == 1
-        assert "another agent" in done.stderr
+        result = agent.run("account", "rename", "work", "acme")
+        assert result.returncode == 1
+        assert "another agent" in result.stderr
         assert agent.config.read_text() == before
         agent.environment["AUTH_AGENT_SOCK"] = str(agent.socket)
 
@@ -216,7 +216,7 @@ def test_a_write_is_completed_though_the_agent_was_killed(
         with agent.client() as client:
             assert client.token("work").access_token == token.access_token
             assert client.refresh("work").access_token != token.access_token
-        assert twice_presented(provider) == []
+        assert tokens_granted_twice(provider) == []
 
 
 def test_an_ended_session_stays_ended_after_a_restart(
@@ -247,9 +247,9 @@ def test_a_logout_is_completed_after_the_keyring_hung(
     with agent.client() as client:
         log_in(client, provider)
         keyring.freeze()
-        begun = time.monotonic()
+        start = time.monotonic()
         assert client.logout("work").revoked
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - start < 5
     agent.kill()
     keyring.thaw()
     # Whatever the killed agent's worker came to: the entry may be there still, and is put back if not.
@@ -298,9 +298,9 @@ def test_a_token_from_the_future_is_not_served(
         log_in(client, provider)
         old = client.token("work").access_token
     agent.kill()
-    kept = entry(keyring)
-    kept["token"]["obtained_at"] += 3600  # the clock was ahead when it was obtained, or is behind now
-    keyring.write(json.dumps(kept))
+    content = entry(keyring)
+    content["token"]["obtained_at"] += 3600  # the clock was ahead when it was obtained, or is behind now
+    keyring.write(json.dumps(content))
     agent.start()
     with agent.client() as client:
         assert client.token("work").access_token != old
@@ -317,9 +317,9 @@ def test_the_session_of_another_client_id_is_never_used(
     agent.configure({"work": account(provider, "second-app")})
     agent.start()
     with agent.client() as client:
-        with pytest.raises(LoginRequired) as refused:
+        with pytest.raises(LoginRequired) as raised:
             client.token("work")
-        assert refused.value.reason == "account_changed"
+        assert raised.value.reason == "account_changed"
         assert provider.requests(provider.token_path) == []
         agent.configure({"work": account(provider)})
         client.reload()
@@ -355,9 +355,9 @@ def test_a_keyring_that_freezes_during_a_refresh_delays_clients_by_a_second_at_m
             old = client.token("work").access_token
             client.reload()  # the connections are open, and the worker is awake
             keyring.freeze()
-            begun = time.monotonic()
+            start = time.monotonic()
             token = client.refresh("work")
-            took = time.monotonic() - begun
+            took = time.monotonic() - start
             assert token.access_token != old
             assert took < 1.2
             assert other.token("work").access_token == token.access_token
@@ -382,14 +382,14 @@ def test_a_keyring_that_hangs_does_not_delay_the_start(
         log_in(client, provider)
     agent.kill()
     keyring.freeze()
-    begun = time.monotonic()
+    start = time.monotonic()
     agent.start()
     with agent.client() as client:
         assert record(client)["state"] == "locked"
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - start < 5
         with pytest.raises(Locked):
             client.token("work")
-        assert time.monotonic() - begun < 12
+        assert time.monotonic() - start < 12
         keyring.thaw()
         until(lambda: is_ready(client))
 
@@ -410,12 +410,12 @@ def test_a_locked_keyring_is_reported_at_once_and_read_when_it_is_unlocked(
         assert locked.value.failure == "locked"
         assert "--unlock" in locked.value.remedy[-1].line
         for call in (client.has_valid, client.refresh):
-            begun = time.monotonic()
+            start = time.monotonic()
             with pytest.raises(Locked):
                 call("work")
-            assert time.monotonic() - begun < 1
-        shown = record(client)
-        assert (shown["state"], shown["renewal"]) == ("locked", "none")
+            assert time.monotonic() - start < 1
+        account_record = record(client)
+        assert (account_record["state"], account_record["renewal"]) == ("locked", "none")
         assert store(client)["unread"] == 1
         with pytest.raises(Locked):  # whose session it would replace can't be told
             log_in(client, provider)
@@ -506,11 +506,11 @@ def test_a_second_agent_on_the_same_keyring_prints_where_the_first_one_listens(
     first = start_agent(provider)
     second = start_agent(provider, started=False)
     second.environment.update(HOME=first.environment["HOME"])
-    done = second.run("run")
-    assert done.returncode == 1
-    assert str(first.socket) in done.stderr
-    assert str(first.process.pid) in done.stderr
-    assert "--store memory" in done.stderr
+    result = second.run("run")
+    assert result.returncode == 1
+    assert str(first.socket) in result.stderr
+    assert str(first.process.pid) in result.stderr
+    assert "--store memory" in result.stderr
     assert not second.socket.exists()
     memory = AgentProcess({"work": account(provider)}, environment={"HOME": first.environment["HOME"]})
     with memory, memory.client() as client:
@@ -526,9 +526,9 @@ def test_a_restart_with_a_locked_keyring_is_rejected(
     with agent.client() as client:
         log_in(client, provider)
         keyring.lock()
-        done = agent.run("restart")
-        assert done.returncode == 1
-        assert "the keyring is locked" in done.stderr
+        result = agent.run("restart")
+        assert result.returncode == 1
+        assert "the keyring is locked" in result.stderr
         assert client.token("work").account == "work"
         keyring.unlock()
         assert agent.run("restart").returncode == 0
@@ -540,9 +540,9 @@ def test_agents_with_two_state_directories_do_not_share_a_keyring(
 ) -> None:
     first = start_agent(provider)
     second = start_agent(provider, started=False)  # with a home of its own, on the same D-Bus session
-    done = second.run("run")
-    assert done.returncode == 1
-    assert str(first.socket) in done.stderr
+    result = second.run("run")
+    assert result.returncode == 1
+    assert str(first.socket) in result.stderr
 
 
 def test_a_used_refresh_token_is_rejected_after_a_restart_too(
@@ -558,7 +558,7 @@ def test_a_used_refresh_token_is_rejected_after_a_restart_too(
         with pytest.raises(InvalidRequest, match="used before"):
             client.import_refresh_token(imported, "work")
         assert refresh(client).account == "work"
-    assert twice_presented(provider) == []
+    assert tokens_granted_twice(provider) == []
 
 
 def test_an_unreadable_entry_requires_a_login_which_replaces_it(
@@ -567,9 +567,9 @@ def test_an_unreadable_entry_requires_a_login_which_replaces_it(
     keyring.write(b"\xff\xfe garbage")
     agent = start_agent(provider)
     with agent.client() as client:
-        with pytest.raises(LoginRequired) as refused:
+        with pytest.raises(LoginRequired) as raised:
             client.token("work")
-        assert refused.value.failure == "store_failed"
+        assert raised.value.failure == "store_failed"
         log_in(client, provider)
         assert record(client)["saved"] is True
     assert entry(keyring)["account"] == "work"
@@ -604,7 +604,7 @@ def test_an_old_copy_restored_while_the_agent_runs_is_not_used(
         provider.fault("status", status=403, body={"error": "invalid_grant"})
         with pytest.raises(LoginRequired):
             client.refresh("work")
-    assert twice_presented(provider) == []
+    assert tokens_granted_twice(provider) == []
 
 
 def test_an_old_copy_restored_while_no_agent_runs_is_never_sent(
@@ -621,7 +621,7 @@ def test_an_old_copy_restored_while_no_agent_runs_is_never_sent(
     agent.start()
     with agent.client() as client, pytest.raises(LoginRequired, match="old copy"):
         client.token("work")
-    assert twice_presented(provider) == []
+    assert tokens_granted_twice(provider) == []
 
 
 def test_a_session_continues_after_another_process_rotated_its_token(
@@ -631,11 +631,11 @@ def test_a_session_continues_after_another_process_rotated_its_token(
     with agent.client() as client:
         log_in(client, provider)
         # The other one rotates the token, and keeps the new one where both keep theirs.
-        kept = entry(keyring)
-        login: dict[str, str] = kept["login"]
-        granted = provider.refresh(login["refresh_token"]).raise_for_status().json()
-        login["refresh_token"] = granted["refresh_token"]
-        keyring.write(json.dumps(kept))
+        content = entry(keyring)
+        login: dict[str, str] = content["login"]
+        tokens = provider.refresh(login["refresh_token"]).raise_for_status().json()
+        login["refresh_token"] = tokens["refresh_token"]
+        keyring.write(json.dumps(content))
         # A provider without reuse detection only calls the old one dead.
         provider.fault("status", status=403, body={"error": "invalid_grant"})
         token = refresh(client)
@@ -643,7 +643,7 @@ def test_a_session_continues_after_another_process_rotated_its_token(
         assert record(client)["state"] == "ready"
         assert refresh(client).access_token != token.access_token
     assert max(row.presented for row in provider.ledger().values()) == 2  # the one that both held, once each
-    assert twice_presented(provider) == []
+    assert tokens_granted_twice(provider) == []
 
 
 def test_the_state_directory_has_fingerprints_and_no_secret(
@@ -656,14 +656,14 @@ def test_the_state_directory_has_fingerprints_and_no_secret(
         for _ in range(3):
             secrets.add(refresh(client).access_token)
             secrets.add(refresh_token(keyring) or "")
-        kept = keyring.read()
+        content = keyring.read()
     notes = [path for path in agent.home.rglob("*") if path.is_file()]
     texts = {path: path.read_text("utf-8", "replace") for path in notes}
     assert [path for path, text in texts.items() for secret in secrets if secret in text] == []
     fingerprints = [hashlib.sha256(secret.encode()).hexdigest() for secret in secrets]
     assert any(one in text for one in fingerprints for text in texts.values())
-    assert kept is not None
-    assert len(kept) < 8192
+    assert content is not None
+    assert len(content) < 8192
     state = agent.home / ".local" / "state" / "auth-agent"
     assert [path for path in [state, *state.rglob("*")] if path.stat().st_mode & 0o077] == []
 
@@ -714,6 +714,6 @@ def refresh_token(keyring: KeyringSession) -> str | None:
     return login["refresh_token"]
 
 
-def twice_presented(provider: OpenIDProvider) -> list[str]:
+def tokens_granted_twice(provider: OpenIDProvider) -> list[str]:
     """The refresh tokens that the provider granted something for more than once."""
     return [fingerprint for fingerprint, row in provider.ledger().items() if row.succeeded > 1]

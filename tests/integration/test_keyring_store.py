@@ -40,7 +40,7 @@ def anyio_backend() -> str:
 
 
 @contextmanager
-def used(session: KeyringSession) -> Generator[KeyringSession]:
+def use(session: KeyringSession) -> Generator[KeyringSession]:
     """Have this process's workers use that session."""
     with session, pytest.MonkeyPatch.context() as patch:
         patch.delenv("DISPLAY", raising=False)
@@ -52,12 +52,12 @@ def used(session: KeyringSession) -> Generator[KeyringSession]:
 
 @pytest.fixture
 def keyring() -> Generator[KeyringSession, None, None]:
-    with used(KeyringSession()) as session:
+    with use(KeyringSession()) as session:
         yield session
 
 
 @asynccontextmanager
-async def opened(directory: Path) -> AsyncGenerator[KeyringStore]:
+async def open_store(directory: Path) -> AsyncGenerator[KeyringStore]:
     store = KeyringStore(directory)
     try:
         yield store
@@ -65,12 +65,12 @@ async def opened(directory: Path) -> AsyncGenerator[KeyringStore]:
         await store.release()
 
 
-async def fails(call: Callable[[], Awaitable[object]], within: float = AT_ONCE) -> StoreError:
-    begun = time.monotonic()
-    with pytest.raises(StoreError) as failed:
+async def failure_of(call: Callable[[], Awaitable[object]], within: float = AT_ONCE) -> StoreError:
+    start = time.monotonic()
+    with pytest.raises(StoreError) as raised:
         await call()
-    assert time.monotonic() - begun < within
-    return failed.value
+    assert time.monotonic() - start < within
+    return raised.value
 
 
 class Prompter:
@@ -81,7 +81,7 @@ class Prompter:
         bus = jeepney.DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
         self._connection.send_and_get_reply(jeepney.new_method_call(bus, "RequestName", "su", (PROMPTER, 0)))
 
-    def asked(self, timeout: float) -> bool:
+    def is_called(self, timeout: float) -> bool:
         """Whether it is asked within that time."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
@@ -113,22 +113,22 @@ def prompter(keyring: KeyringSession) -> Generator[Prompter, None, None]:
 async def test_a_locked_keyring_fails_without_a_dialog_and_works_when_unlocked(
     keyring: KeyringSession, prompter: Prompter, tmp_path: Path
 ) -> None:
-    async with opened(tmp_path) as store:
+    async with open_store(tmp_path) as store:
         await store.write("work", TEXT)
         keyring.lock()
         for call in (lambda: store.read("work"), lambda: store.write("work", TEXT), lambda: store.delete("work")):
-            failed = await fails(call)
-            assert isinstance(failed, StoreLocked)
-            assert failed.remedy == remedies.unlock_keyring()
-        assert not prompter.asked(0.2)
+            failure = await failure_of(call)
+            assert isinstance(failure, StoreLocked)
+            assert failure.remedy == remedies.unlock_keyring()
+        assert not prompter.is_called(0.2)
         keyring.unlock()
         assert await store.read("work") == TEXT
 
 
 async def test_a_first_write_to_a_locked_keyring_leaves_no_note(keyring: KeyringSession, tmp_path: Path) -> None:
     keyring.lock()
-    async with opened(tmp_path) as store:
-        assert isinstance(await fails(lambda: store.write("work", TEXT)), StoreLocked)
+    async with open_store(tmp_path) as store:
+        assert isinstance(await failure_of(lambda: store.write("work", TEXT)), StoreLocked)
     assert not (tmp_path / "keyring.json").exists()
 
 
@@ -140,24 +140,24 @@ async def test_a_dialog_that_nobody_answers_ends_at_its_timeout(
 ) -> None:
     keyring.lock()
     monkeypatch.setattr(module, "_ASK_LIMIT", 1.5)
-    async with opened(tmp_path) as store:
-        failed = await fails(store.unlock)
-        assert isinstance(failed, StoreLocked)
-        assert failed.remedy == remedies.unlock_keyring()
-        assert prompter.asked(1)
+    async with open_store(tmp_path) as store:
+        failure = await failure_of(store.unlock)
+        assert isinstance(failure, StoreLocked)
+        assert failure.remedy == remedies.unlock_keyring()
+        assert prompter.is_called(1)
         assert children() == []
 
 
 async def test_a_cancelled_unlock_ends_its_process_and_does_not_block_other_calls(
     keyring: KeyringSession, prompter: Prompter, tmp_path: Path
 ) -> None:
-    async with opened(tmp_path) as store:
+    async with open_store(tmp_path) as store:
         await store.write("work", TEXT)
         keyring.lock()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.unlock)
-            assert await anyio.to_thread.run_sync(prompter.asked, PATIENCE)
-            assert isinstance(await fails(lambda: store.read("work")), StoreLocked)
+            assert await anyio.to_thread.run_sync(prompter.is_called, PATIENCE)
+            assert isinstance(await failure_of(lambda: store.read("work")), StoreLocked)
             keyring.unlock()
             assert await store.read("work") == TEXT
             assert len(children()) == 2
@@ -168,8 +168,8 @@ async def test_a_cancelled_unlock_ends_its_process_and_does_not_block_other_call
 
 async def test_an_unlock_without_a_dialog_fails_at_once(keyring: KeyringSession, tmp_path: Path) -> None:
     keyring.lock()
-    async with opened(tmp_path) as store:
-        assert isinstance(await fails(store.unlock), StoreLocked)
+    async with open_store(tmp_path) as store:
+        assert isinstance(await failure_of(store.unlock), StoreLocked)
         assert children() == []
 
 
@@ -180,11 +180,11 @@ async def test_a_frozen_keyring_fails_within_the_timeout_and_works_when_thawed(
     keyring: KeyringSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LIMIT", 1.5)
-    async with opened(tmp_path) as store:
+    async with open_store(tmp_path) as store:
         await store.write("work", TEXT)
         keyring.freeze()
-        failed = await fails(lambda: store.read("work"))
-        assert "1.5 s" in failed.reason
+        failure = await failure_of(lambda: store.read("work"))
+        assert "1.5 s" in failure.reason
         assert children() == []
         keyring.thaw()
         assert await store.read("work") == TEXT
@@ -193,13 +193,13 @@ async def test_a_frozen_keyring_fails_within_the_timeout_and_works_when_thawed(
 async def test_a_keyring_that_is_killed_during_a_call_is_not_a_missing_one(
     keyring: KeyringSession, tmp_path: Path
 ) -> None:
-    async with opened(tmp_path) as store:
+    async with open_store(tmp_path) as store:
         await store.write("work", TEXT)
         keyring.freeze()
         failures: list[StoreError] = []
 
         async def read() -> None:
-            failures.append(await fails(lambda: store.read("work"), PATIENCE))
+            failures.append(await failure_of(lambda: store.read("work"), PATIENCE))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
@@ -207,7 +207,7 @@ async def test_a_keyring_that_is_killed_during_a_call_is_not_a_missing_one(
             keyring.kill()
         assert type(failures[0]) in {StoreError, StoreLocked}
         # D-Bus has started another one by now, which nobody has unlocked.
-        assert isinstance(await fails(lambda: store.read("work"), PATIENCE), StoreLocked)
+        assert isinstance(await failure_of(lambda: store.read("work"), PATIENCE), StoreLocked)
         keyring.unlock()
         assert await store.read("work") == TEXT
 
@@ -260,26 +260,26 @@ async def test_without_a_bus_the_keyring_is_missing_and_no_note_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(BUS, f"unix:path={tmp_path}/nobody")
-    async with opened(tmp_path) as store:
+    async with open_store(tmp_path) as store:
         for call in (lambda: store.read("work"), lambda: store.write("work", TEXT), lambda: store.delete("work")):
-            failed = await fails(call)
-            assert isinstance(failed, StoreMissing)
-            assert failed.remedy == (remedies.start_keyring(),)
+            failure = await failure_of(call)
+            assert isinstance(failure, StoreMissing)
+            assert failure.remedy == (remedies.start_keyring(),)
     assert not (tmp_path / "keyring.json").exists()
 
 
 async def test_a_missing_keyring_that_once_held_an_entry_may_come_back(
     keyring: KeyringSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened(tmp_path) as store:
+    async with open_store(tmp_path) as store:
         await store.write("work", TEXT)
     with monkeypatch.context() as patch:
         patch.setenv(BUS, f"unix:path={tmp_path}/nobody")
-        async with opened(tmp_path) as store:
-            failed = await fails(lambda: store.read("work"))
-            assert type(failed) is StoreError
-            assert failed.remedy == (remedies.start_keyring(), remedies.run_in_memory())
-    async with opened(tmp_path) as store:
+        async with open_store(tmp_path) as store:
+            failure = await failure_of(lambda: store.read("work"))
+            assert type(failure) is StoreError
+            assert failure.remedy == (remedies.start_keyring(), remedies.run_in_memory())
+    async with open_store(tmp_path) as store:
         assert await store.read("work") == TEXT
         assert keyring.is_locked() is False
 
@@ -288,7 +288,7 @@ async def test_an_entry_of_another_installation_is_noted_when_it_is_read(
     keyring: KeyringSession, tmp_path: Path
 ) -> None:
     keyring.write('{"text": "theirs"}')
-    async with opened(tmp_path) as store:
+    async with open_store(tmp_path) as store:
         assert await store.read("another") is None
         assert not (tmp_path / "keyring.json").exists()
         assert await store.read("work") == Secret('{"text": "theirs"}')
@@ -302,18 +302,18 @@ async def test_a_bus_without_its_variable_is_found_where_systemd_puts_it(
     (tmp_path / "bus").symlink_to(bus)
     monkeypatch.delenv(BUS)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    async with opened(tmp_path) as store:
+    async with open_store(tmp_path) as store:
         await store.write("work", TEXT)
     assert keyring.read() == TEXT.reveal()
 
 
 async def test_a_bus_without_a_keyring_service_has_no_keyring(tmp_path: Path) -> None:
-    with used(KeyringSession(keyring=False)):
-        async with opened(tmp_path) as store:
-            failed = await fails(lambda: store.write("work", TEXT))
-            assert isinstance(failed, StoreMissing)
-            assert failed.remedy == (remedies.start_keyring(),)
-            assert isinstance(await fails(store.unlock), StoreLocked)
+    with use(KeyringSession(keyring=False)):
+        async with open_store(tmp_path) as store:
+            failure = await failure_of(lambda: store.write("work", TEXT))
+            assert isinstance(failure, StoreMissing)
+            assert failure.remedy == (remedies.start_keyring(),)
+            assert isinstance(await failure_of(store.unlock), StoreLocked)
     assert not (tmp_path / "keyring.json").exists()
 
 
@@ -322,10 +322,10 @@ async def test_a_service_without_a_default_keyring_has_no_keyring_yet(keyring: K
     connection = secretstorage.dbus_init()
     secretstorage.get_default_collection(connection).delete()
     connection.close()
-    async with opened(tmp_path) as store:
-        failed = await fails(lambda: store.write("work", TEXT))
-        assert isinstance(failed, StoreMissing)
-        assert failed.remedy == (remedies.start_keyring(),)
+    async with open_store(tmp_path) as store:
+        failure = await failure_of(lambda: store.write("work", TEXT))
+        assert isinstance(failure, StoreMissing)
+        assert failure.remedy == (remedies.start_keyring(),)
 
 
 # ---- the note
@@ -334,7 +334,7 @@ async def test_a_service_without_a_default_keyring_has_no_keyring_yet(keyring: K
 async def test_a_note_that_can_not_be_written_is_written_with_a_later_entry(
     keyring: KeyringSession, tmp_path: Path
 ) -> None:
-    async with opened(tmp_path) as store:
+    async with open_store(tmp_path) as store:
         (tmp_path / "keyring.json.new").mkdir()
         await store.write("work", TEXT)
         assert keyring.read() == TEXT.reveal()
@@ -352,6 +352,6 @@ def test_an_invalid_note_does_not_change_the_backend(text: str, tmp_path: Path) 
 @pytest.mark.parametrize("backend", ["os.getcwd", "no_such_module.Keyring"])
 async def test_a_class_that_is_not_a_backend_is_an_error(backend: str, tmp_path: Path) -> None:
     store = KeyringStore(tmp_path, backend)
-    assert type(await fails(lambda: store.read("work"))) in {StoreError, StoreMissing}
+    assert type(await failure_of(lambda: store.read("work"))) in {StoreError, StoreMissing}
     await store.release()
     assert not (tmp_path / "keyring.json").exists()

@@ -24,9 +24,9 @@ UNPRIVILEGED = 65534  # nobody
 ENDS_WITHIN = 10 + 3 + 7
 
 
-def refresh(agent: AgentProcess, answers: list[str]) -> None:
+def refresh(agent: AgentProcess, tokens: list[str]) -> None:
     with agent.client() as client:
-        answers.append(client.refresh().access_token)
+        tokens.append(client.refresh().access_token)
 
 
 def test_a_stop_waits_for_a_refresh(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
@@ -38,9 +38,9 @@ def test_a_stop_waits_for_a_refresh(agent: AgentProcess, client: Agent, provider
     waiting = threading.Thread(target=refresh, args=(agent, responses))
     waiting.start()
     until(lambda: provider.count(provider.token_path))
-    begun = time.monotonic()
+    start = time.monotonic()
     assert agent.terminate(signal.SIGTERM) == 0
-    assert time.monotonic() - begun > 2
+    assert time.monotonic() - start > 2
     waiting.join()
     assert agent.logged("outcome=ok refreshes=1")
     assert [row.succeeded for row in provider.ledger().values()] == [1]
@@ -114,27 +114,27 @@ def test_a_file_that_is_not_the_agents_socket_is_left_alone(what: str, agent: Ag
         foreign.bind(str(agent.socket))
         foreign.listen()
     before = agent.socket.lstat()
-    refused = agent.run("run")
+    result = agent.run("run")
     foreign.close()
-    assert refused.returncode == 1
-    assert str(agent.socket) in refused.stderr
+    assert result.returncode == 1
+    assert str(agent.socket) in result.stderr
     assert (agent.socket.lstat().st_ino, agent.socket.lstat().st_mode) == (before.st_ino, before.st_mode)
 
 
 def test_an_agent_does_not_start_if_others_can_enter_the_directory(agent: AgentProcess) -> None:
     agent.terminate()
     agent.socket.parent.chmod(0o755)
-    refused = agent.run("run")
-    assert refused.returncode == 1
-    assert f"chmod 700 {agent.socket.parent}" in refused.stderr
+    result = agent.run("run")
+    assert result.returncode == 1
+    assert f"chmod 700 {agent.socket.parent}" in result.stderr
 
 
 def test_a_mistake_in_the_configuration_is_reported_with_its_line(agent: AgentProcess) -> None:
     agent.terminate()
     agent.config.write_text('[accounts.work]\nissuer = "https://acme.example/"\nclient_id = "x"\naudiense = "y"\n')
-    refused = agent.run("run")
-    assert refused.returncode == 1
-    assert f"{agent.config}:4: accounts.work.audiense: unknown key; did you mean audience?" in refused.stderr
+    result = agent.run("run")
+    assert result.returncode == 1
+    assert f"{agent.config}:4: accounts.work.audiense: unknown key; did you mean audience?" in result.stderr
 
 
 def test_a_reload_of_a_wrong_configuration_changes_nothing(
@@ -186,9 +186,9 @@ def test_a_session_is_not_refreshed_after_its_account_was_changed(
             provider.reset()
             # As long as the witness is refreshed three times, the other session would have been too.
             until(lambda: len(provider.requests(provider.token_path)) >= 3)
-            with pytest.raises(LoginRequired) as refused:
+            with pytest.raises(LoginRequired) as raised:
                 client.token("work")
-            assert refused.value.reason == "account_changed"
+            assert raised.value.reason == "account_changed"
             with pytest.raises(LoginRequired):
                 client.refresh("work")
             assert {request.client_id for request in provider.requests(provider.token_path)} == {"second-app"}
@@ -224,7 +224,7 @@ def test_an_endless_name_lookup_does_not_delay_the_agents_end() -> None:
         waiting = threading.Thread(target=agent.run, args=("import",), kwargs={"stdin": "some-token"})
         waiting.start()
         until(lambda: agent.logged("looked up"))
-        begun = time.monotonic()
+        start = time.monotonic()
         assert agent.terminate() == 0
-        assert time.monotonic() - begun < ENDS_WITHIN
+        assert time.monotonic() - start < ENDS_WITHIN
         waiting.join()

@@ -52,10 +52,10 @@ def log_in(client: Agent, provider: OpenIDProvider, user: str = "auth0|alice", n
     result(client, login)
 
 
-def page(answer: httpx.Response) -> str:
+def page(response: httpx.Response) -> str:
     """What a page says, and that it is the agent's."""
-    assert answer.headers["cache-control"] == "no-store"
-    text = " ".join(html.unescape(re.sub(r"<style>.*?</style>|<[^>]*>", " ", answer.text, flags=re.DOTALL)).split())
+    assert response.headers["cache-control"] == "no-store"
+    text = " ".join(html.unescape(re.sub(r"<style>.*?</style>|<[^>]*>", " ", response.text, flags=re.DOTALL)).split())
     assert "auth-agent" in text
     return text
 
@@ -67,7 +67,7 @@ def port_is_free(login: dict[str, object]) -> bool:
 
 
 @contextmanager
-def the_session_stays(client: Agent, provider: OpenIDProvider) -> Generator[None, None, None]:
+def session_is_unchanged(client: Agent, provider: OpenIDProvider) -> Generator[None, None, None]:
     """The session that there is before is there afterwards, served and good."""
     log_in(client, provider)
     before, token = record(client), client.token("work").access_token
@@ -107,9 +107,9 @@ def test_the_log_of_a_login_has_no_secret(provider: OpenIDProvider, agent: Agent
     redirect = provider.visit(address(login))
     httpx.get(redirect)
     result(client, login)
-    given = parse_qs(urlsplit(address(login)).query) | parse_qs(urlsplit(redirect).query)
+    params = parse_qs(urlsplit(address(login)).query) | parse_qs(urlsplit(redirect).query)
     for name in ("code", "state", "nonce", "code_challenge"):
-        assert given[name][0] not in agent.log
+        assert params[name][0] not in agent.log
     assert client.token("work").access_token not in agent.log
 
 
@@ -153,7 +153,7 @@ def test_a_pasted_redirect_url_completes_the_login(provider: OpenIDProvider, cli
 
 
 def test_a_login_that_is_cancelled_at_the_provider_is_denied(provider: OpenIDProvider, client: Agent) -> None:
-    with the_session_stays(client, provider):
+    with session_is_unchanged(client, provider):
         login = begin(client)
         text = page(httpx.get(provider.cancel(address(login))))
         assert "Not logged in" in text
@@ -164,7 +164,7 @@ def test_a_login_that_is_cancelled_at_the_provider_is_denied(provider: OpenIDPro
 
 
 def test_a_login_that_is_cancelled_frees_its_port(provider: OpenIDProvider, client: Agent) -> None:
-    with the_session_stays(client, provider):
+    with session_is_unchanged(client, provider):
         login = begin(client)
         assert not port_is_free(login)
         client.call("login_cancel", {"login_id": login["login_id"]})
@@ -173,7 +173,7 @@ def test_a_login_that_is_cancelled_frees_its_port(provider: OpenIDProvider, clie
 
 
 def test_a_login_ends_with_its_connection(provider: OpenIDProvider, agent: AgentProcess, client: Agent) -> None:
-    with the_session_stays(client, provider):
+    with session_is_unchanged(client, provider):
         with agent.client() as other:
             login = begin(other)
             assert not port_is_free(login)
@@ -209,7 +209,7 @@ def test_the_next_port_is_used_if_one_is_in_use(
 def test_the_error_if_all_ports_are_in_use_has_remedies(
     provider: OpenIDProvider, agent: AgentProcess, client: Agent, taken: int
 ) -> None:
-    with the_session_stays(client, provider):
+    with session_is_unchanged(client, provider):
         agent.configure({"work": account(provider, redirect_ports=[taken])})
         client.call("reload", {})
         with pytest.raises(Misconfigured, match=str(taken)) as caught:
@@ -234,7 +234,7 @@ def test_a_login_fails_if_the_metadata_has_another_issuer(
 
 
 def test_a_redirect_with_the_issuer_of_another_provider_is_refused(provider: OpenIDProvider, client: Agent) -> None:
-    with the_session_stays(client, provider):
+    with session_is_unchanged(client, provider):
         login = begin(client)
         redirect = httpx.URL(provider.visit(address(login))).copy_set_param("iss", "https://evil.example/")
         before = provider.count(provider.token_path)
@@ -257,7 +257,7 @@ FORGERIES: dict[str, Forgery] = {
 def test_a_forged_id_token_creates_no_session(how: str, provider: OpenIDProvider, client: Agent) -> None:
     genuine = provider.login().id_token
     assert genuine is not None
-    with the_session_stays(client, provider):
+    with session_is_unchanged(client, provider):
         login = begin(client)
         token = FORGERIES[how](provider, genuine, forge.for_login(address(login)))
         provider.fault("merge", set={"id_token": token}, grant_type="authorization_code")
@@ -282,7 +282,7 @@ def test_a_forged_id_token_creates_no_session(how: str, provider: OpenIDProvider
 def test_an_id_token_with_wrong_claims_makes_no_session(
     claims: dict[str, object], text: str, provider: OpenIDProvider, client: Agent
 ) -> None:
-    with the_session_stays(client, provider):
+    with session_is_unchanged(client, provider):
         login = begin(client)
         provider.fault("merge", claims=claims, grant_type="authorization_code")
         assert text in page(provider.enter(address(login)))
@@ -294,7 +294,7 @@ def test_an_id_token_with_wrong_claims_makes_no_session(
 
 
 def test_a_login_of_another_user_needs_switch_user(provider: OpenIDProvider, client: Agent) -> None:
-    with the_session_stays(client, provider):
+    with session_is_unchanged(client, provider):
         login = begin(client)
         assert "--switch-user" in page(provider.enter(address(login), "auth0|bob"))
         error = failure(client, login)
@@ -352,7 +352,7 @@ def test_a_login_that_is_refused_on_the_other_device_is_denied(quick: OpenIDProv
     with (
         AgentProcess({"work": account(quick, **ANY)}) as agent,
         agent.client() as client,
-        the_session_stays(client, quick),
+        session_is_unchanged(client, quick),
     ):
         login = begin(client, flow="device")
         quick.deny(str(login["verification_uri_complete"]))
@@ -414,7 +414,7 @@ def test_a_wrong_client_secret_is_an_error_with_remedies(provider: OpenIDProvide
         ]
 
 
-def added(seen: set[str], one: str) -> set[str]:
+def add(seen: set[str], one: str) -> set[str]:
     seen.add(one)
     return seen
 
@@ -432,7 +432,7 @@ def test_a_client_credentials_account_gets_tokens(
         session = result(client, login)
         assert (session["state"], session["name"], session["subject"]) == ("ready", client_id, None)
         seen: set[str] = set()
-        until(lambda: len(added(seen, client.token("robot").access_token)) >= 3)
+        until(lambda: len(add(seen, client.token("robot").access_token)) >= 3)
         assert record(client, "robot")["renewal"] in ("idle", "running")
 
 

@@ -50,7 +50,7 @@ def at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) -> Term
     return Terminal([*COMMAND, *arguments], agent.environment, columns)
 
 
-def browser_that_runs(agent: AgentProcess, script: str) -> None:
+def use_browser(agent: AgentProcess, script: str) -> None:
     """Let the browser be a program of ours, which gets the address as its argument."""
     program = agent.home / "browser"
     program.write_text(f"#!{sys.executable}\nimport sys\naddress = sys.argv[1]\n{script}\n")
@@ -79,10 +79,10 @@ def test_a_first_login_starts_the_agent_and_adds_the_account(alone: AgentProcess
         address = terminal.until(ADDRESS)[0]
         assert provider.enter(address).status_code == 200
         assert terminal.end() == 0
-        shown = terminal.shown
-    assert "No agent was running: started one (process " in shown
-    assert "Added the account work to ~/config.toml" in shown
-    assert "Logged in to work as Name of auth0|alice." in shown
+        output = terminal.shown
+    assert "No agent was running: started one (process " in output
+    assert "Added the account work to ~/config.toml" in output
+    assert "Logged in to work as Name of auth0|alice." in output
     assert "sessions are kept" in alone.run("status").stdout
     token = alone.run("token", "work").stdout.strip()
     assert provider.userinfo(token).status_code == 200
@@ -107,9 +107,9 @@ def test_an_agent_that_was_started_outlives_the_terminal(alone: AgentProcess, pr
 
 def test_an_agent_that_cannot_start_prints_the_reason(alone: AgentProcess, provider: OpenIDProvider) -> None:
     alone.environment["SSL_CERT_FILE"] = str(alone.home / "none.pem")
-    done = alone.run("login", "work", *new_account(provider))
-    assert done.returncode == 1
-    assert "SSL_CERT_FILE" in done.stderr
+    result = alone.run("login", "work", *new_account(provider))
+    assert result.returncode == 1
+    assert "SSL_CERT_FILE" in result.stderr
     assert not alone.config.read_text().strip()  # nothing was written yet
 
 
@@ -117,9 +117,9 @@ def test_a_new_account_that_is_wrong_is_corrected_by_another_login(
     agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
-    done = agent.run("login", "new", "--issuer", wrong, "--client-id", "native-app", "--redirect-port", "0")
-    output = " ".join(done.stderr.split())
-    assert done.returncode == 1
+    result = agent.run("login", "new", "--issuer", wrong, "--client-id", "native-app", "--redirect-port", "0")
+    output = " ".join(result.stderr.split())
+    assert result.returncode == 1
     assert f"says that its issuer is '{provider.issuer}'" in output
     assert "correct its issuer by --issuer, and log in: auth-agent login new" in output
     assert "try again" not in output
@@ -131,7 +131,7 @@ def test_a_new_account_that_is_wrong_is_corrected_by_another_login(
 
 def test_a_browser_is_opened(agent: AgentProcess, provider: OpenIDProvider) -> None:
     seen = agent.home / "seen"
-    browser_that_runs(agent, f"open({str(seen)!r}, 'w').write(address)")
+    use_browser(agent, f"open({str(seen)!r}, 'w').write(address)")
     with at_terminal(agent, "login") as terminal:
         until(lambda: seen.exists() and seen.read_text())
         terminal.until("Your browser should show the login of 127.0.0.1")
@@ -141,7 +141,7 @@ def test_a_browser_is_opened(agent: AgentProcess, provider: OpenIDProvider) -> N
 
 
 def test_without_a_browser_the_address_is_printed(agent: AgentProcess, provider: OpenIDProvider) -> None:
-    browser_that_runs(agent, "sys.exit(3)")
+    use_browser(agent, "sys.exit(3)")
     with at_terminal(agent, "login", "work") as terminal:
         address = terminal.until(ADDRESS)[0]
         terminal.until("If that browser is on another machine")
@@ -221,8 +221,8 @@ def test_only_the_url_is_wider_than_the_terminal(columns: int, agent: AgentProce
     with at_terminal(agent, "login", columns=columns) as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0
-        shown = [line.rpartition("\r")[2] for line in terminal.shown.split("\n")]
-    assert [line for line in shown if len(line) > columns and not re.fullmatch(ADDRESS, line)] == []
+        lines = [line.rpartition("\r")[2] for line in terminal.shown.split("\n")]
+    assert [line for line in lines if len(line) > columns and not re.fullmatch(ADDRESS, line)] == []
 
 
 # ---- on another device
@@ -264,7 +264,7 @@ def test_a_client_secret_is_read_from_a_descriptor(agent: AgentProcess, provider
     os.close(writing)
     service = ("--issuer", provider.issuer, "--client-id", "service-app", "--grant", "client_credentials")
     method = ("--token-endpoint-auth-method", secret.method)
-    done = subprocess.run(
+    result = subprocess.run(
         [*COMMAND, "login", "robot", *service, *method, "--client-secret-fd", str(reading)],
         env=agent.environment,
         pass_fds=[reading],
@@ -275,15 +275,15 @@ def test_a_client_secret_is_read_from_a_descriptor(agent: AgentProcess, provider
         check=False,
     )
     os.close(reading)
-    assert done.returncode == 0, done.stderr
-    assert "Logged in to robot as service-app." in done.stderr
+    assert result.returncode == 0, result.stderr
+    assert "Logged in to robot as service-app." in result.stderr
     assert secret.secret not in agent.config.read_text()
     assert secret.secret not in agent.log
     assert agent.run("token", "robot").returncode == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--client-secret",), "--client-secret-fd"),
         (("--client-secret-fd", "77"), "can't be read"),
@@ -292,11 +292,11 @@ def test_a_client_secret_is_read_from_a_descriptor(agent: AgentProcess, provider
     ],
 )
 def test_a_client_secret_that_can_not_be_read_is_an_error(
-    arguments: tuple[str, ...], said: str, agent: AgentProcess
+    arguments: tuple[str, ...], message: str, agent: AgentProcess
 ) -> None:
-    done = agent.run("login", "work", *arguments)
-    assert done.returncode == 2
-    assert said in " ".join(done.stderr.split())
+    result = agent.run("login", "work", *arguments)
+    assert result.returncode == 2
+    assert message in " ".join(result.stderr.split())
 
 
 # ---- the account
@@ -340,14 +340,14 @@ def test_an_account_with_a_session_keeps_its_client(agent: AgentProcess, provide
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0
     before = agent.config.read_text()
-    done = agent.run("login", "work", "--client-id", "second-app")
-    assert done.returncode == 1
-    assert "auth-agent logout work" in done.stderr
+    result = agent.run("login", "work", "--client-id", "second-app")
+    assert result.returncode == 1
+    assert "auth-agent logout work" in result.stderr
     assert agent.config.read_text() == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("login", "wrk"), 1, "did you mean work?"),
         (("login", "new"), 1, "auth-agent login --help"),
@@ -365,21 +365,21 @@ def test_an_account_with_a_session_keeps_its_client(agent: AgentProcess, provide
     ],
 )
 def test_wrong_usage_is_an_error_and_changes_nothing(
-    arguments: tuple[str, ...], code: int, said: str, agent: AgentProcess
+    arguments: tuple[str, ...], code: int, message: str, agent: AgentProcess
 ) -> None:
     before = agent.config.read_text()
-    done = agent.run(*arguments)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert said in " ".join(done.stderr.split())
+    result = agent.run(*arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in " ".join(result.stderr.split())
     assert agent.config.read_text() == before
 
 
 def test_an_agent_that_reads_another_configuration_is_an_error(agent: AgentProcess, provider: OpenIDProvider) -> None:
     other = agent.home / "other.toml"
     agent.environment["AUTH_AGENT_CONFIG"] = str(other)
-    done = agent.run("login", "new", *new_account(provider))
-    assert done.returncode == 1
-    assert f"the configuration {agent.config}, not {other}" in done.stderr
+    result = agent.run("login", "new", *new_account(provider))
+    assert result.returncode == 1
+    assert f"the configuration {agent.config}, not {other}" in result.stderr
 
 
 def test_management_for_sets_the_management_account_of_the_other_account(
@@ -389,8 +389,8 @@ def test_management_for_sets_the_management_account_of_the_other_account(
     with at_terminal(agent, "login", "work.users", *new_account(provider), "--management-for", "work") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0
-    listed = json.loads(agent.run("account", "list", "--json").stdout)
-    assert [(one["name"], one["management_account"], one["state"]) for one in listed] == [
+    accounts = json.loads(agent.run("account", "list", "--json").stdout)
+    assert [(one["name"], one["management_account"], one["state"]) for one in accounts] == [
         ("work", "work.users", "logged_out"),
         ("work.users", None, "ready"),
     ]
@@ -433,14 +433,14 @@ def test_keys_that_were_changed_meanwhile_are_not_taken_back(agent: AgentProcess
 
 def test_a_second_account_does_not_take_the_default_away(agent: AgentProcess, provider: OpenIDProvider) -> None:
     log_in_at_terminal(agent, provider)
-    shown = log_in_at_terminal(agent, provider, "home", *new_account(provider))
-    assert "work stays the default account" in shown
+    output = log_in_at_terminal(agent, provider, "home", *new_account(provider))
+    assert "work stays the default account" in output
     token = agent.run("token", "--json")
     assert json.loads(token.stdout)["account"] == "work"
     assert agent.run("account", "default", "home").returncode == 0
     assert json.loads(agent.run("token", "--json").stdout)["account"] == "home"
-    gone = agent.run("account", "remove", "home", "--logout")
-    assert gone.stderr.endswith("work is the default account now\n")
+    result = agent.run("account", "remove", "home", "--logout")
+    assert result.stderr.endswith("work is the default account now\n")
     assert json.loads(agent.run("token", "--json").stdout)["account"] == "work"
 
 
@@ -449,9 +449,9 @@ def test_an_account_of_a_login_that_failed_is_neither_kept_nor_counted(
 ) -> None:
     log_in_at_terminal(agent, provider)
     before = agent.config.read_text()
-    done = agent.run("login", "bad", "--issuer", f"{provider.issuer}/realms/x", "--client-id", "nope")
-    assert done.returncode == 1
-    assert "Removed the account bad from" in done.stderr
+    result = agent.run("login", "bad", "--issuer", f"{provider.issuer}/realms/x", "--client-id", "nope")
+    assert result.returncode == 1
+    assert "Removed the account bad from" in result.stderr
     assert agent.config.read_text() == before
     assert agent.run("token").returncode == 0
     assert [one["account"] for one in json.loads(agent.run("status", "--json").stdout)["accounts"]] == ["work"]
@@ -468,8 +468,8 @@ def test_the_first_account_is_not_that_of_a_login_that_failed(alone: AgentProces
 
 def test_an_account_for_another_one_s_user_does_not_count(agent: AgentProcess, provider: OpenIDProvider) -> None:
     log_in_at_terminal(agent, provider)
-    shown = log_in_at_terminal(agent, provider, "work.users", *new_account(provider), "--management-for", "work")
-    assert "default" not in shown
+    output = log_in_at_terminal(agent, provider, "work.users", *new_account(provider), "--management-for", "work")
+    assert "default" not in output
     assert json.loads(agent.run("token", "--json").stdout)["account"] == "work"
 
 
@@ -487,8 +487,8 @@ def test_an_account_that_has_a_session_stays_though_another_login_to_it_is_cance
 
 def test_an_account_is_shown_and_renamed(agent: AgentProcess, provider: OpenIDProvider) -> None:
     agent.config.write_text(f'# mine\n{agent.config.read_text()}\n[hosts."a.example"]\naccount = "work"  # here\n')
-    shown = json.loads(agent.run("account", "show", "--json").stdout)
-    assert (shown["name"], shown["default"], shown["hosts"], shown["state"]) == (
+    account_fields = json.loads(agent.run("account", "show", "--json").stdout)
+    assert (account_fields["name"], account_fields["default"], account_fields["hosts"], account_fields["state"]) == (
         "work", True, ["a.example"], "logged_out",
     )  # fmt: skip
     assert agent.run("account", "rename", "work", "acme").returncode == 0
@@ -516,11 +516,11 @@ def test_accounts_are_listed_added_and_removed(agent: AgentProcess, provider: Op
     with at_terminal(agent, "login", "lab") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0
-    kept = agent.run("account", "remove", "lab")
-    assert kept.returncode == 1
-    assert "--logout" in kept.stderr
-    gone = agent.run("account", "remove", "lab", "--logout")
-    assert gone.returncode == 0, gone.stderr
+    first = agent.run("account", "remove", "lab")
+    assert first.returncode == 1
+    assert "--logout" in first.stderr
+    second = agent.run("account", "remove", "lab", "--logout")
+    assert second.returncode == 0, second.stderr
     assert "lab" not in agent.run("account", "list").stdout
     assert "lab" not in agent.config.read_text()
     assert agent.run("account", "add", "work", *new_account(provider)).returncode == 1

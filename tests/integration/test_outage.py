@@ -36,10 +36,10 @@ def test_an_outage_is_invisible_until_the_token_expires_and_short_afterwards(
             until(lambda: not client.has_valid("asked"))
             attempts = provider.count(provider.token_path)
             for _ in range(40):
-                with pytest.raises(Unavailable) as refused:
+                with pytest.raises(Unavailable) as raised:
                     client.token("asked")
-                assert refused.value.retry_after is not None
-                assert refused.value.retry_after <= 2
+                assert raised.value.retry_after is not None
+                assert raised.value.retry_after <= 2
             # Nobody waited for an attempt of its own.
             assert provider.count(provider.token_path) - attempts < 20
 
@@ -100,10 +100,10 @@ def test_a_response_lost_without_an_overlap_ends_the_session_with_the_reason(
 ) -> None:
     log_in(client, provider)
     provider.fault("drop-after", grant_type="refresh_token")
-    with pytest.raises(LoginRequired) as refused:
+    with pytest.raises(LoginRequired) as raised:
         client.refresh()
-    assert refused.value.reason is not None
-    assert "invalid_grant" in refused.value.reason
+    assert raised.value.reason is not None
+    assert "invalid_grant" in raised.value.reason
     assert record(client)["state"] == "login_required"
 
 

@@ -96,8 +96,8 @@ def test_a_command_prints_nothing_if_the_response_is_quick_or_there_is_no_termin
         assert terminal.end() == 0
         assert "waiting" not in terminal.shown
     provider.fault("delay", ms=HELD, grant_type="refresh_token")
-    done = agent.run("token", "--force")
-    assert (done.returncode, done.stderr) == (0, "")
+    result = agent.run("token", "--force")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_ctrl_c_stops_waiting_and_the_agent_goes_on(agent: AgentProcess, provider: OpenIDProvider) -> None:
@@ -115,9 +115,9 @@ def test_ctrl_c_stops_waiting_and_the_agent_goes_on(agent: AgentProcess, provide
 
 def test_a_provider_that_is_too_late_is_named(agent: AgentProcess, provider: OpenIDProvider) -> None:
     provider.fault("delay", ms=HELD, grant_type="refresh_token")
-    done = agent.run("token", "--force", "--timeout", "0.2")
+    result = agent.run("token", "--force", "--timeout", "0.2")
     host = urlsplit(provider.issuer).netloc
-    assert (done.returncode, done.stderr) == (
+    assert (result.returncode, result.stderr) == (
         5, f"auth-agent: work: no answer from {host} within 0.2 s; the work goes on\n",
     )  # fmt: skip
 

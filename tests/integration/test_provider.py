@@ -31,7 +31,7 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def speaking_to(issuer: str) -> AsyncGenerator[HttpProvider]:
+async def connect(issuer: str) -> AsyncGenerator[HttpProvider]:
     provider = HttpProvider(issuer, trusted_certificates())
     yield provider
     await provider.aclose()
@@ -44,25 +44,25 @@ def refresh_token(provider: OpenIDProvider) -> Secret:
     return Secret(result)
 
 
-async def refreshed(provider: OpenIDProvider) -> TokenResponse | Failure:
+async def refresh(provider: OpenIDProvider) -> TokenResponse | Failure:
     token = refresh_token(provider)
-    async with speaking_to(provider.issuer) as speaking:
-        await speaking.revoke(CLIENT, Secret("unknown"))  # so that the metadata is known
-        return await speaking.token(CLIENT, refresh_request(token))
+    async with connect(provider.issuer) as connection:
+        await connection.revoke(CLIENT, Secret("unknown"))  # so that the metadata is known
+        return await connection.token(CLIENT, refresh_request(token))
 
 
 async def test_a_refresh_is_granted(provider: OpenIDProvider) -> None:
-    reply = await refreshed(provider)
-    assert isinstance(reply, TokenResponse)
-    assert reply.access_token is not None
-    assert provider.userinfo(reply.access_token.reveal()).status_code == 200
+    response = await refresh(provider)
+    assert isinstance(response, TokenResponse)
+    assert response.access_token is not None
+    assert provider.userinfo(response.access_token.reveal()).status_code == 200
 
 
 async def test_concurrent_requests_share_one_request_for_metadata(provider: OpenIDProvider) -> None:
     provider.reset()
-    async with speaking_to(provider.issuer) as speaking, anyio.create_task_group() as tasks:
+    async with connect(provider.issuer) as connection, anyio.create_task_group() as tasks:
         for _ in range(10):
-            tasks.start_soon(speaking.token, CLIENT, refresh_request(Secret("unknown")))
+            tasks.start_soon(connection.token, CLIENT, refresh_request(Secret("unknown")))
     assert provider.count(DISCOVERY) == 1
     assert provider.count(provider.token_path) == 10
 
@@ -71,8 +71,8 @@ async def test_concurrent_requests_share_one_request_for_metadata(provider: Open
 async def test_a_request_without_a_complete_response_is_lost(mode: FaultMode, provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     provider.fault(mode)
-    async with speaking_to(provider.issuer) as speaking:
-        assert isinstance(await speaking.token(CLIENT, refresh_request(token)), Lost)
+    async with connect(provider.issuer) as connection:
+        assert isinstance(await connection.token(CLIENT, refresh_request(token)), Lost)
 
 
 @pytest.mark.parametrize("mode", ["drip", "delay"])
@@ -80,11 +80,11 @@ async def test_a_response_that_takes_too_long_is_lost_however_it_comes(
     mode: FaultMode, provider: OpenIDProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = refresh_token(provider)
-    async with speaking_to(provider.issuer) as speaking:
-        await speaking.revoke(CLIENT, Secret("unknown"))
+    async with connect(provider.issuer) as connection:
+        await connection.revoke(CLIENT, Secret("unknown"))
         monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.5)
         provider.fault(mode, ms=50 if mode == "drip" else 3000)
-        outcome = await speaking.token(CLIENT, refresh_request(token))
+        outcome = await connection.token(CLIENT, refresh_request(token))
     assert isinstance(outcome, Lost)
     assert "0.5 s" in outcome.reason
 
@@ -92,8 +92,8 @@ async def test_a_response_that_takes_too_long_is_lost_however_it_comes(
 async def test_a_request_to_a_closed_port_is_unsent() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and doesn't listen: refused
-        async with speaking_to(f"http://127.0.0.1:{closed.getsockname()[1]}") as speaking:
-            outcome = await speaking.token(CLIENT, refresh_request(Secret("canary")))
+        async with connect(f"http://127.0.0.1:{closed.getsockname()[1]}") as connection:
+            outcome = await connection.token(CLIENT, refresh_request(Secret("canary")))
     assert isinstance(outcome, Unsent)
     assert outcome.reason == f"127.0.0.1 can't be reached: {os.strerror(errno.ECONNREFUSED)}"
     assert "canary" not in repr(outcome)
@@ -115,11 +115,11 @@ async def test_without_metadata_no_refresh_token_is_sent(
 ) -> None:
     token = refresh_token(provider)
     provider.fault("status", route=DISCOVERY, **fault)
-    async with speaking_to(provider.issuer) as speaking:
-        assert isinstance(await speaking.token(CLIENT, refresh_request(token)), kind)
+    async with connect(provider.issuer) as connection:
+        assert isinstance(await connection.token(CLIENT, refresh_request(token)), kind)
         assert provider.requests(provider.token_path) == []
         assert isinstance(
-            await speaking.token(CLIENT, refresh_request(token)), TokenResponse
+            await connection.token(CLIENT, refresh_request(token)), TokenResponse
         )  # and it is looked up again
 
 
@@ -127,8 +127,8 @@ async def test_without_metadata_no_refresh_token_is_sent(
 async def test_an_endpoint_without_https_is_not_used(endpoint: object, provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     provider.fault("merge", route=DISCOVERY, set={"token_endpoint": endpoint})
-    async with speaking_to(provider.issuer) as speaking:
-        outcome = await speaking.token(CLIENT, refresh_request(token))
+    async with connect(provider.issuer) as connection:
+        outcome = await connection.token(CLIENT, refresh_request(token))
     assert isinstance(outcome, Misconfigured)
     assert "token_endpoint" in outcome.reason
 
@@ -137,8 +137,8 @@ async def test_an_endpoint_without_https_is_not_used(endpoint: object, provider:
 async def test_no_redirect_takes_a_refresh_token_elsewhere(status: int, provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
     provider.fault("status", status=status, headers={"location": f"{provider.url}/elsewhere"})
-    async with speaking_to(provider.issuer) as speaking:
-        outcome = await speaking.token(CLIENT, refresh_request(token))
+    async with connect(provider.issuer) as connection:
+        outcome = await connection.token(CLIENT, refresh_request(token))
     assert isinstance(outcome, Failure)
     assert "redirect" in outcome.reason
     assert provider.count("/elsewhere") == 0
@@ -152,8 +152,8 @@ async def test_a_redirect_to_an_invalid_url_is_a_redirect_like_any_other(
 ) -> None:
     token = refresh_token(provider)
     provider.fault("status", status=302, headers={"location": location.encode().decode("latin-1")})
-    async with speaking_to(provider.issuer) as speaking:
-        outcome = await speaking.token(CLIENT, refresh_request(token))
+    async with connect(provider.issuer) as connection:
+        outcome = await connection.token(CLIENT, refresh_request(token))
     assert isinstance(outcome, Busy)
     assert "redirect" in outcome.reason
     assert len(provider.requests(provider.token_path)) == 1
@@ -161,19 +161,19 @@ async def test_a_redirect_to_an_invalid_url_is_a_redirect_like_any_other(
 
 async def test_the_provider_refuses_a_revoked_token(provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
-    async with speaking_to(provider.issuer) as speaking:
-        assert await speaking.revoke(CLIENT, token)
+    async with connect(provider.issuer) as connection:
+        assert await connection.revoke(CLIENT, token)
     assert provider.refresh(token.reveal()).status_code == 403
 
 
 async def test_a_revocation_fails_if_the_provider_can_not_be_reached(provider: OpenIDProvider) -> None:
     token = refresh_token(provider)
-    async with speaking_to(provider.issuer) as speaking:
+    async with connect(provider.issuer) as connection:
         for route in (DISCOVERY, provider.paths["revocation"]):
             provider.fault("drop-before", route=route)
-            assert not await speaking.revoke(CLIENT, token)
+            assert not await connection.revoke(CLIENT, token)
         provider.fault("status", status=503, route=provider.paths["revocation"])
-        assert not await speaking.revoke(CLIENT, token)
+        assert not await connection.revoke(CLIENT, token)
 
 
 async def test_a_body_in_countless_pieces_is_cut_off_and_does_not_block_other_tasks() -> None:
@@ -198,10 +198,10 @@ async def test_a_body_in_countless_pieces_is_cut_off_and_does_not_block_other_ta
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         issuer = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
         tasks.start_soon(listener.serve, serve)
-        async with speaking_to(issuer) as speaking:
-            await speaking.discover()
+        async with connect(issuer) as connection:
+            await connection.discover()
             tasks.start_soon(take_turns)
-            outcome = await speaking.token(CLIENT, refresh_request(Secret("unknown")))
+            outcome = await connection.token(CLIENT, refresh_request(Secret("unknown")))
         assert isinstance(outcome, Lost)
         assert "16384 pieces" in outcome.reason
         assert turns > 16384
@@ -229,9 +229,9 @@ async def test_each_token_request_has_a_connection_of_its_own() -> None:
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         issuer = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
         tasks.start_soon(listener.serve, serve)
-        async with speaking_to(issuer) as speaking:
+        async with connect(issuer) as connection:
             for _ in range(3):
-                outcome = await speaking.token(CLIENT, refresh_request(Secret("unknown")))
+                outcome = await connection.token(CLIENT, refresh_request(Secret("unknown")))
                 assert isinstance(outcome, Failure)
                 assert outcome.reason == "temporarily_unavailable"
         tasks.cancel_scope.cancel()

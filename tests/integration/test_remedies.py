@@ -79,9 +79,9 @@ def parse_remedies(text: str) -> list[Remedy]:
 
 def remedies_of_failing(agent: AgentProcess, *arguments: str, stdin: str | None = None) -> list[Remedy]:
     """Run a command, which must fail; return the remedies that it prints."""
-    done = agent.run(*arguments, stdin=stdin)
-    assert done.returncode != 0
-    return parse_remedies(done.stderr)
+    result = agent.run(*arguments, stdin=stdin)
+    assert result.returncode != 0
+    return parse_remedies(result.stderr)
 
 
 def of_record(agent: AgentProcess, name: str = "work") -> tuple[Remedy, ...]:
@@ -99,13 +99,13 @@ def of_error(call: Callable[..., object], *arguments: Any, **more: Any) -> tuple
 
 def command_of(expected: Remedy, remedies_: Iterable[Remedy]) -> list[str]:
     """Return the command of a remedy, which must be one of these."""
-    assert expected in (shown := list(remedies_)), shown
+    assert expected in (actual := list(remedies_)), actual
     return list(expected.command)
 
 
 def run(agent: AgentProcess, command: list[str], stdin: str | None = None) -> str:
     """Run a command, which must succeed; return its standard output."""
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         env=agent.environment,
         input=stdin,
@@ -115,8 +115,8 @@ def run(agent: AgentProcess, command: list[str], stdin: str | None = None) -> st
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @contextlib.contextmanager
@@ -583,10 +583,10 @@ def test_start_the_agent(alone: AgentProcess) -> None:
         run(alone, command_of(remedies.start_agent(), remedies_of_failing(alone, "token")))
         try:
             assert is_served(alone.socket)
-            refused = remedies_of_failing(alone, "start", "--store", "memory")
+            shown_remedies = remedies_of_failing(alone, "start", "--store", "memory")
         finally:
             assert alone.run("stop").returncode == 0
-        assert refused == [remedies.stop_first()]
+        assert shown_remedies == [remedies.stop_first()]
 
 
 def test_start_the_agent_without_a_service_manager(alone: AgentProcess) -> None:
@@ -604,8 +604,8 @@ def test_start_the_agent_without_a_service_manager(alone: AgentProcess) -> None:
 def test_close_a_configuration_that_others_may_change(agent: AgentProcess) -> None:
     agent.config.chmod(0o666)
     findings = json.loads(agent.run("doctor", "--json").stdout)["findings"]
-    shown = [remedy for finding in findings for remedy in remedies_from_wire(finding["remedy"])]
-    run(agent, command_of(remedies.close_file(str(agent.config)), shown))
+    shown_remedies = [remedy for finding in findings for remedy in remedies_from_wire(finding["remedy"])]
+    run(agent, command_of(remedies.close_file(str(agent.config)), shown_remedies))
     assert agent.config.stat().st_mode & 0o777 == 0o600
 
 

@@ -342,11 +342,11 @@ def test_the_logout_command_revokes_a_shared_grant_only_with_revoke(
     with agent.client() as client:
         log_in(client, browser)
         log_in(client, browser, "narrow")
-        done = agent.run("logout", "narrow")
-        assert (done.returncode, done.stdout) == (0, "")
-        assert done.stderr.startswith("narrow: ")
-        assert "work" in done.stderr
-        assert "--revoke" in done.stderr
+        result = agent.run("logout", "narrow")
+        assert (result.returncode, result.stdout) == (0, "")
+        assert result.stderr.startswith("narrow: ")
+        assert "work" in result.stderr
+        assert "--revoke" in result.stderr
         assert_alive(client, provider)
         log_in(client, browser, "narrow")
         assert agent.run("logout", "narrow", "--revoke").returncode == 0
@@ -366,9 +366,9 @@ def test_a_logout_of_all_accounts_revokes_each_grant(
 
 
 def test_keep_session_and_revoke_exclude_each_other(agent: AgentProcess) -> None:
-    done = agent.run("logout", "--keep-session", "--revoke")
-    assert done.returncode == 2
-    assert "--keep-session" in done.stderr
+    result = agent.run("logout", "--keep-session", "--revoke")
+    assert result.returncode == 2
+    assert "--keep-session" in result.stderr
 
 
 def test_removing_an_account_does_not_end_the_other_session(
@@ -377,8 +377,8 @@ def test_removing_an_account_does_not_end_the_other_session(
     with agent.client() as client:
         log_in(client, browser)
         log_in(client, browser, "narrow")
-        done = agent.run("account", "remove", "narrow", "--logout")
-        assert done.returncode == 0
-        assert "work" in done.stderr
+        result = agent.run("account", "remove", "narrow", "--logout")
+        assert result.returncode == 0
+        assert "work" in result.stderr
         assert {account_.account for account_ in client.status().accounts} == {"work"}
         assert_alive(client, provider)

@@ -64,7 +64,7 @@ def service(provider: OpenIDProvider) -> Generator[AgentProcess]:
         yield agent
 
 
-def queued(agent: AgentProcess) -> "closing[Link]":
+def connect_early(agent: AgentProcess) -> "closing[Link]":
     """A client that has connected, whether an agent runs or not."""
     link: Link = finish(connect(str(agent.socket), Blocking())).value
     return closing(link)
@@ -86,7 +86,7 @@ def agent_id(agent: AgentProcess) -> object:
 
 
 def test_clients_that_connected_before_the_start_are_served(service: AgentProcess) -> None:
-    with queued(service) as one, queued(service) as other:
+    with connect_early(service) as one, connect_early(service) as other:
         service.spawn()
         assert {hello(link)["pid"] for link in (one, other)} == {service.process.pid}
 
@@ -95,7 +95,7 @@ def test_clients_that_connected_between_a_crash_and_the_next_start_are_served(se
     service.start()
     before = agent_id(service)
     service.kill()
-    with queued(service) as link:
+    with connect_early(service) as link:
         service.spawn()
         assert hello(link)["agent_id"] != before
 
@@ -106,8 +106,8 @@ def test_a_passed_socket_is_unchanged_after_the_agents_end(end: str, service: Ag
     service.start()
     assert [path.name for path in service.socket.parent.iterdir()] == [service.socket.name]  # and no lock either
     if end == "stop":
-        done = service.run("stop")
-        assert (done.returncode, done.stderr) == (0, "stopped\n")
+        result = service.run("stop")
+        assert (result.returncode, result.stderr) == (0, "stopped\n")
         assert service.process.wait(PATIENCE) == 0
     else:
         service.kill()
@@ -127,7 +127,7 @@ def test_status_shows_the_path_of_the_passed_socket(service: AgentProcess) -> No
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ("datagrams", "not ListenDatagram="),
         ("TCP", "ListenStream= must be a path"),
@@ -136,7 +136,9 @@ def test_status_shows_the_path_of_the_passed_socket(service: AgentProcess) -> No
         ("an open directory", "DirectoryMode=0700"),
     ],
 )
-def test_a_socket_that_cannot_be_served_is_an_error_with_a_remedy(wrong: str, said: str, service: AgentProcess) -> None:
+def test_a_socket_that_cannot_be_served_is_an_error_with_a_remedy(
+    wrong: str, message: str, service: AgentProcess
+) -> None:
     if wrong == "datagrams":
         passed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     elif wrong == "TCP":
@@ -153,7 +155,7 @@ def test_a_socket_that_cannot_be_served_is_an_error_with_a_remedy(wrong: str, sa
         service.inherit(passed, count=2 if wrong == "two" else 1)
         service.spawn()
         assert service.process.wait(PATIENCE) == 1
-    assert said in service.log
+    assert message in service.log
     assert "Traceback" not in service.log
 
 
@@ -174,10 +176,10 @@ def test_systemd_starts_the_agent_for_the_first_client(provider: OpenIDProvider)
         agent.spawn()
         until(lambda: "Listening on" in agent.log)
         assert agent.logged(" listening ") == []
-        done = agent.run("status")
-        assert done.returncode == 0, done.stderr
-        assert f", process {agent.process.pid}, " in done.stdout
-        assert "  socket   ~/run/agent.sock\n" in done.stdout
+        result = agent.run("status")
+        assert result.returncode == 0, result.stderr
+        assert f", process {agent.process.pid}, " in result.stdout
+        assert "  socket   ~/run/agent.sock\n" in result.stdout
         restarted = agent.run("restart")
         assert restarted.returncode == 0, restarted.stderr
         assert agent.run("stop").returncode == 0
@@ -240,9 +242,9 @@ def test_a_restart_keeps_the_process_and_changes_the_agent_id(
 ) -> None:
     before = client.hello()["agent_id"]
     agent.configure({"work": account(provider), "home": account(provider)})
-    done = agent.run("restart")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == f"restarted: process {agent.process.pid}, version {client.hello()['version']}\n"
+    result = agent.run("restart")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == f"restarted: process {agent.process.pid}, version {client.hello()['version']}\n"
     assert client.hello()["agent_id"] != before
     assert client.hello()["pid"] == agent.process.pid
     status = client.status()["accounts"]
@@ -255,16 +257,16 @@ def test_a_restart_keeps_the_process_and_changes_the_agent_id(
 
 
 def test_a_restart_keeps_arguments_and_environment() -> None:
-    def seen() -> list[bytes]:
+    def read_process() -> list[bytes]:
         process = Path(f"/proc/{agent.process.pid}")
         return [(process / name).read_bytes() for name in ("cmdline", "environ")]
 
     if not Path("/proc/self/environ").exists() or os.geteuid() != 0:
         pytest.skip("needs Linux and root, to look into a process that hides from its user")
     with AgentProcess(executed=True) as agent:
-        before = seen()
+        before = read_process()
         assert agent.run("restart").returncode == 0
-        assert seen() == before
+        assert read_process() == before
 
 
 def test_a_restart_that_would_lose_sessions_needs_force(
@@ -272,10 +274,10 @@ def test_a_restart_that_would_lose_sessions_needs_force(
 ) -> None:
     log_in(client, provider)
     before = client.hello()["agent_id"]
-    refused = agent.run("restart")
-    assert refused.returncode == 1
-    assert "lose the sessions of work" in refused.stderr
-    assert "auth-agent restart --force" in refused.stderr
+    result = agent.run("restart")
+    assert result.returncode == 1
+    assert "lose the sessions of work" in result.stderr
+    assert "auth-agent restart --force" in result.stderr
     assert client.hello()["agent_id"] == before
     assert agent.run("restart", "--force").returncode == 0
     assert client.hello()["agent_id"] != before
@@ -333,12 +335,12 @@ def test_a_signal_to_end_right_after_a_restart_ends_the_agent(agent: AgentProces
 
 
 def test_restarts_at_any_moment_kill_no_agent(agent: AgentProcess) -> None:
-    def asked_often_enough() -> bool:
+    def has_restarted_often() -> bool:
         agent.process.send_signal(signal.SIGUSR1)
         agent.process.send_signal(signal.SIGHUP)
         return len(agent.logged(" restarting$")) >= 3
 
-    until(asked_often_enough, every=0.001)
+    until(has_restarted_often, every=0.001)
     until(agent.answers)
     assert agent.process.poll() is None
 
@@ -363,7 +365,7 @@ def test_clients_can_connect_while_a_service_restarts(service: AgentProcess) -> 
     over.set()
     for one in clients:
         one.join()
-    assert [(done.returncode, done.stderr.partition(":")[0]) for done in restarts] == [(0, "restarted")] * 3
+    assert [(result.returncode, result.stderr.partition(":")[0]) for result in restarts] == [(0, "restarted")] * 3
     assert failed == []
     assert len(dict.fromkeys(ids)) == 4
     assert service.process.poll() is None
@@ -376,7 +378,7 @@ def test_a_restarted_service_keeps_its_socket(service: AgentProcess) -> None:
         assert service.run("restart").returncode == 0
     assert service.socket.lstat().st_ino == before
     service.kill()
-    with queued(service) as link:
+    with connect_early(service) as link:
         service.spawn()
         assert hello(link)["pid"] == service.process.pid
 
@@ -388,10 +390,10 @@ def test_a_restart_that_could_not_serve_again_is_refused_and_the_agent_continues
         before = agent_id(agent)
         good = agent.config.read_text()
         agent.config.write_text("[accounts.work]\nissuer = 7\n")
-        done = agent.run("restart")
-        assert done.returncode == 1
-        assert "the agent did not restart" in done.stderr
-        assert "client_id is missing" in done.stderr
+        result = agent.run("restart")
+        assert result.returncode == 1
+        assert "the agent did not restart" in result.stderr
+        assert "client_id is missing" in result.stderr
         assert agent_id(agent) == before
         agent.config.write_text(good)
         assert agent.run("restart").returncode == 0
@@ -421,18 +423,18 @@ def launched(setup: str) -> tuple[str, ...]:
 
 def test_a_restart_without_its_interpreter_is_rejected(provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}, command=launched("sys.executable = '/nowhere/python'")) as agent:
-        done = agent.run("restart")
-        assert done.returncode == 1
-        assert "its interpreter /nowhere/python is gone" in done.stderr
+        result = agent.run("restart")
+        assert result.returncode == 1
+        assert "its interpreter /nowhere/python is gone" in result.stderr
         assert agent.answers()
 
 
 def test_a_failed_restart_is_reported_by_agent_and_command(provider: OpenIDProvider) -> None:
     # An interpreter that is there, and is none.
     with AgentProcess({"work": account(provider)}, command=launched("sys.executable = '/'")) as agent:
-        done = agent.run("restart")
-        assert done.returncode == 1
-        assert f"process {agent.process.pid}, ended instead" in done.stderr
+        result = agent.run("restart")
+        assert result.returncode == 1
+        assert f"process {agent.process.pid}, ended instead" in result.stderr
         assert agent.process.wait(PATIENCE) == 1
         assert agent.logged("error restart executable='/' error=")
 
@@ -447,9 +449,9 @@ def test_an_endless_name_lookup_does_not_delay_a_restart() -> None:
         waiting = threading.Thread(target=agent.run, args=("import",), kwargs={"stdin": "some-token"})
         waiting.start()
         until(lambda: agent.logged("looked up"))
-        begun = time.monotonic()
-        done = agent.run("restart")
-        assert done.returncode == 0, done.stderr
-        assert time.monotonic() - begun < RESTARTS_WITHIN
+        start = time.monotonic()
+        result = agent.run("restart")
+        assert result.returncode == 0, result.stderr
+        assert time.monotonic() - start < RESTARTS_WITHIN
         waiting.join()
         assert agent.terminate() == 0

@@ -51,7 +51,7 @@ def at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) -> Term
     return Terminal([*COMMAND, *arguments], agent.environment, columns)
 
 
-def shown_at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) -> str:
+def output_at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) -> str:
     with at_terminal(agent, *arguments, columns=columns) as terminal:
         assert terminal.end() == 0
         return terminal.shown
@@ -59,9 +59,9 @@ def shown_at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) -
 
 def result_of(agent: AgentProcess, *arguments: str) -> Any:
     """What a command that succeeds prints as JSON."""
-    done = agent.run(*arguments)
-    assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
+    result = agent.run(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    return json.loads(result.stdout)
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def claims_of(token: str) -> dict[str, Any]:
     return claims
 
 
-def browser_that_notes_its_address(agent: AgentProcess) -> Path:
+def record_browser_urls(agent: AgentProcess) -> Path:
     program, seen = agent.home / "browser", agent.home / "seen"
     program.write_text(f"#!{sys.executable}\nimport sys\nopen({str(seen)!r}, 'w').write(sys.argv[1])\n")
     program.chmod(stat.S_IRWXU)
@@ -85,16 +85,16 @@ def browser_that_notes_its_address(agent: AgentProcess) -> Path:
 def test_the_profile_command_with_json_prints_the_claims(agent: AgentProcess, provider: OpenIDProvider) -> None:
     provider.change_user(ALICE, claims={"https://acme.example/roles": ["admin", {"of": 7}], "name": "Zoë \x9b31m"})
     claims = provider.userinfo(agent.run("token").stdout.strip()).json()
-    done = agent.run("profile", "work", "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == claims
-    assert "Zoë" in done.stdout
-    assert "\x9b" not in done.stdout
+    result = agent.run("profile", "work", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == claims
+    assert "Zoë" in result.stdout
+    assert "\x9b" not in result.stdout
 
 
 def test_the_profile_command_prints_the_claims_for_people(agent: AgentProcess, provider: OpenIDProvider) -> None:
     provider.change_user(ALICE, claims={"https://acme.example/a-long-name/of-roles": ["admin"], "name": "A\x1b[31m"})
-    lines = shown_at_terminal(agent, "profile").splitlines()
+    lines = output_at_terminal(agent, "profile").splitlines()
     assert lines[0] == "● work  A [31m"
     assert "  email     auth0.alice@example.invalid ✓ verified" in lines
     assert "  subject   auth0|alice" in lines
@@ -108,7 +108,7 @@ def test_no_line_of_a_profile_is_wider_than_the_terminal(
     columns: int, agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     provider.change_user(ALICE, claims={"name": "word " * 40, "x" * 100: "y" * 300, "nickname": "宽" * 90})
-    assert max(map(len, shown_at_terminal(agent, "profile", columns=columns).splitlines())) <= columns
+    assert max(map(len, output_at_terminal(agent, "profile", columns=columns).splitlines())) <= columns
 
 
 def test_a_profile_in_a_pipe_has_no_colours(agent: AgentProcess) -> None:
@@ -128,42 +128,42 @@ def test_a_profile_that_cannot_be_fetched_is_the_id_token_s_and_marked_stale(
     agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     provider.fault("drop-before", route=provider.paths["userinfo"], times=None)
-    done = agent.run("profile", "--json")
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["sub"] == ALICE
-    assert "the provider could not be reached" in done.stderr
-    shown = agent.run("profile").stdout
-    assert shown.startswith("▲ work")
-    assert re.search(r"^  stale +as of .*; the provider could not be reached$", shown, re.MULTILINE)
+    result = agent.run("profile", "--json")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["sub"] == ALICE
+    assert "the provider could not be reached" in result.stderr
+    output = agent.run("profile").stdout
+    assert output.startswith("▲ work")
+    assert re.search(r"^  stale +as of .*; the provider could not be reached$", output, re.MULTILINE)
 
 
 # ---- id-token and token
 
 
 def test_the_id_token_command_prints_only_the_token(agent: AgentProcess) -> None:
-    done = agent.run("id-token", "work", "--min-ttl", "60")
-    assert (done.returncode, done.stderr) == (0, "")
-    claims = claims_of(done.stdout)
+    result = agent.run("id-token", "work", "--min-ttl", "60")
+    assert (result.returncode, result.stderr) == (0, "")
+    claims = claims_of(result.stdout)
     assert claims["sub"] == ALICE
     known = result_of(agent, "id-token", "--json")
     assert sorted(known) == ["account", "expires_at", "id_token"]
-    assert (known["id_token"], known["expires_at"]) == (done.stdout.strip(), claims["exp"])
+    assert (known["id_token"], known["expires_at"]) == (result.stdout.strip(), claims["exp"])
 
 
 def test_a_min_ttl_beyond_the_id_tokens_lifetime_is_an_error(agent: AgentProcess) -> None:
-    done = agent.run("id-token", "--min-ttl", "86400")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "min_ttl" in done.stderr
+    result = agent.run("id-token", "--min-ttl", "86400")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "min_ttl" in result.stderr
 
 
 def test_the_token_command_prints_a_token_for_another_api(agent: AgentProcess) -> None:
-    done = agent.run("token", "work", "--audience", "https://api.example", "--scope", "read:things")
-    assert (done.returncode, done.stderr) == (0, "")
-    claims = claims_of(done.stdout)
+    result = agent.run("token", "work", "--audience", "https://api.example", "--scope", "read:things")
+    assert (result.returncode, result.stderr) == (0, "")
+    claims = claims_of(result.stdout)
     assert "https://api.example" in claims["aud"]
     assert claims["sub"] == ALICE
     assert claims["scope"] == "read:things"
-    assert agent.run("token").stdout != done.stdout
+    assert agent.run("token").stdout != result.stdout
 
 
 # ---- user and metadata
@@ -177,20 +177,20 @@ def test_a_user_is_printed_whole_or_by_fields(managed: AgentProcess, provider: O
     }
     lines = managed.run("user", "--field", "email").stdout
     assert lines == "email  auth0.alice@example.invalid\n"
-    done = managed.run("user", "--field", "nothing")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "none of these fields of the user: nothing" in done.stderr
+    result = managed.run("user", "--field", "nothing")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "none of these fields of the user: nothing" in result.stderr
 
 
 def test_without_a_login_for_the_api_the_remedy_s_command_works(agent: AgentProcess, provider: OpenIDProvider) -> None:
-    done = agent.run("metadata", "set", "work", "country=Canada")
-    assert (done.returncode, done.stdout) == (1, "")
-    result = re.search(r"auth-agent (login work\.users .*)", done.stderr)
-    assert result, done.stderr
+    result = agent.run("metadata", "set", "work", "country=Canada")
+    assert (result.returncode, result.stdout) == (1, "")
+    match = re.search(r"auth-agent (login work\.users .*)", result.stderr)
+    assert match, result.stderr
     with at_terminal(agent, "metadata", "get") as terminal:
         assert terminal.end() == 1
-        assert f"\n    {result[0]}\n" in terminal.shown  # whole, to be copied
-    with at_terminal(agent, *shlex.split(result[1]), "--redirect-port", "0") as terminal:
+        assert f"\n    {match[0]}\n" in terminal.shown  # whole, to be copied
+    with at_terminal(agent, *shlex.split(match[1]), "--redirect-port", "0") as terminal:
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0, terminal.shown
     assert result_of(agent, "metadata", "set", "work", "country=Canada") == {"country": "Canada"}
@@ -228,9 +228,9 @@ def test_a_single_argument_is_an_account_if_there_is_one_of_that_name(managed: A
     assert result_of(managed, "metadata", "get", "work") == {"users": "many", "country": "Canada"}
     assert result_of(managed, "metadata", "get", "users") == {"users": "many", "country": "Canada"}  # by its own token
     assert managed.run("metadata", "get", "work", "users").stdout == "many\n"
-    done = managed.run("metadata", "get", "nothing")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "no key nothing, and there is no account of that name; it has: country, users" in done.stderr
+    result = managed.run("metadata", "get", "nothing")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "no key nothing, and there is no account of that name; it has: country, users" in result.stderr
     assert managed.run("metadata", "get", "work", "a b").returncode == 1
 
 
@@ -247,7 +247,7 @@ def test_metadata_is_escaped_at_a_terminal_and_unchanged_in_a_pipe(managed: Agen
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("set",), 2, "Nothing to change"),
         (("set", "work"), 2, "Nothing to change"),
@@ -271,12 +271,12 @@ def test_metadata_is_escaped_at_a_terminal_and_unchanged_in_a_pipe(managed: Agen
     ],
 )
 def test_mistakes_are_reported_and_nothing_is_sent(
-    arguments: tuple[str, ...], code: int, said: str, managed: AgentProcess, provider: OpenIDProvider
+    arguments: tuple[str, ...], code: int, message: str, managed: AgentProcess, provider: OpenIDProvider
 ) -> None:
-    done = managed.run("metadata", *arguments)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert said in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    result = managed.run("metadata", *arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
     assert provider.count(provider.user_path(ALICE)) == 0
 
 
@@ -284,18 +284,18 @@ def test_the_error_of_metadata_at_another_provider_names_it(start_provider: Call
     provider = start_provider(flavor="plain")
     with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
         log_in(client, provider)
-        done = agent.run("metadata", "get")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert provider.issuer in done.stderr
+        result = agent.run("metadata", "get")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert provider.issuer in result.stderr
 
 
 # ---- logout
 
 
 def test_a_logout_prints_its_result(agent: AgentProcess, provider: OpenIDProvider) -> None:
-    done = agent.run("logout")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "work: logged out; its refresh token was revoked at the provider\n"
+    result = agent.run("logout")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == "work: logged out; its refresh token was revoked at the provider\n"
     assert provider.count(provider.paths["revocation"]) == 1
     again = agent.run("logout", "work")
     assert (again.returncode, again.stderr) == (0, "work: was not logged in\n")
@@ -303,9 +303,9 @@ def test_a_logout_prints_its_result(agent: AgentProcess, provider: OpenIDProvide
 
 def test_logout_with_keep_session_revokes_nothing(agent: AgentProcess, provider: OpenIDProvider) -> None:
     token = agent.run("token").stdout.strip()
-    done = agent.run("logout", "--keep-session")
-    assert done.returncode == 0
-    assert "was not revoked" in done.stderr
+    result = agent.run("logout", "--keep-session")
+    assert result.returncode == 0
+    assert "was not revoked" in result.stderr
     assert provider.count(provider.paths["revocation"]) == 0
     assert provider.userinfo(token).status_code == 200
     assert agent.run("token").returncode == 4
@@ -315,17 +315,17 @@ def test_an_offline_logout_forgets_the_session_and_reports_that_it_was_not_revok
     agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
     provider.fault("drop-before", route=None, times=None)
-    done = agent.run("logout")
-    assert done.returncode == 0
-    assert "its refresh token could not be revoked" in done.stderr
+    result = agent.run("logout")
+    assert result.returncode == 0
+    assert "its refresh token could not be revoked" in result.stderr
     provider.clear_faults()
     assert agent.run("token").returncode == 4
 
 
 def test_logout_all_ends_every_session(managed: AgentProcess) -> None:
-    done = managed.run("logout", "--all")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["work", "users"]
+    result = managed.run("logout", "--all")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["work", "users"]
     with managed.client() as client:
         assert [record(client, name)["state"] for name in ("work", "users")] == ["logged_out"] * 2
     again = managed.run("logout", "--all")
@@ -346,9 +346,9 @@ def test_a_logout_of_all_continues_after_a_failure_and_exits_with_the_worst_code
                 {"revoked": True},
             ) as requests,
         ):
-            done = place.run("logout", "--all")
-    assert done.returncode == 6
-    assert done.stderr.splitlines() == [
+            result = place.run("logout", "--all")
+    assert result.returncode == 6
+    assert result.stderr.splitlines() == [
         "auth-agent: a: no [31m",
         "auth-agent: b: the agent is busy",
         "c: logged out; its refresh token was revoked at the provider",
@@ -357,7 +357,7 @@ def test_a_logout_of_all_continues_after_a_failure_and_exits_with_the_worst_code
 
 
 def test_logout_with_browser_ends_the_login_at_the_provider(agent: AgentProcess, provider: OpenIDProvider) -> None:
-    seen = browser_that_notes_its_address(agent)
+    seen = record_browser_urls(agent)
     with provider.browser() as browser:
         with at_terminal(agent, "login") as terminal:
             browser.open(browser.visit(terminal.until(ADDRESS)[0]))
@@ -372,11 +372,11 @@ def test_logout_with_browser_ends_the_login_at_the_provider(agent: AgentProcess,
 
 
 def test_the_logout_url_is_printed_if_no_browser_opens(agent: AgentProcess, provider: OpenIDProvider) -> None:
-    done = agent.run("logout", "--browser")
-    assert done.returncode == 0
-    assert done.stdout.startswith(provider.url)
-    assert done.stdout.count("\n") == 1
-    assert "open this URL in the browser" in done.stderr
+    result = agent.run("logout", "--browser")
+    assert result.returncode == 0
+    assert result.stdout.startswith(provider.url)
+    assert result.stdout.count("\n") == 1
+    assert "open this URL in the browser" in result.stderr
 
 
 def test_a_provider_without_a_logout_page_is_reported(start_provider: Callable[..., OpenIDProvider]) -> None:
@@ -384,13 +384,13 @@ def test_a_provider_without_a_logout_page_is_reported(start_provider: Callable[.
     provider.fault("merge", route="/.well-known/openid-configuration", times=None, unset=["end_session_endpoint"])
     with AgentProcess({"work": account(provider)}) as agent, agent.client() as client:
         log_in(client, provider)
-        done = agent.run("logout", "--browser")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "no known logout page" in done.stderr
+        result = agent.run("logout", "--browser")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "no known logout page" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("--all", "work"), 2, "--all"),
         (("wrk",), 1, "did you mean work?"),
@@ -398,20 +398,20 @@ def test_a_provider_without_a_logout_page_is_reported(start_provider: Callable[.
     ],
 )
 def test_wrong_usage_of_logout_is_an_error(
-    arguments: tuple[str, ...], code: int, said: str, agent: AgentProcess, client: Agent
+    arguments: tuple[str, ...], code: int, message: str, agent: AgentProcess, client: Agent
 ) -> None:
-    done = agent.run("logout", *arguments)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
+    result = agent.run("logout", *arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in result.stderr
     assert record(client)["state"] == "ready"
 
 
 def test_a_logout_without_a_default_account_needs_a_name(managed: AgentProcess, provider: OpenIDProvider) -> None:
     managed.configure({name: account(provider) for name in ("work", "users")})
     managed.run("reload")
-    done = managed.run("logout")
-    assert done.returncode == 2
-    assert "which account?" in done.stderr
+    result = managed.run("logout")
+    assert result.returncode == 2
+    assert "which account?" in result.stderr
 
 
 # ---- the end of a session

@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey
 
 from auth_agent.oauth.signature import SignatureCheckError, WorkerSignatures
 from auth_agent.secret import Secret
-from tests.integration.test_worker import children, comes, descriptors
+from tests.integration.test_worker import children, descriptors, wait_for
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ def token(key: ECKey = KEY, **header: Any) -> Secret:
 
 
 @asynccontextmanager
-async def started() -> AsyncGenerator[WorkerSignatures]:
+async def start_worker() -> AsyncGenerator[WorkerSignatures]:
     signatures = WorkerSignatures()
     try:
         yield signatures
@@ -45,7 +45,7 @@ async def started() -> AsyncGenerator[WorkerSignatures]:
 
 
 async def test_a_good_signature_has_no_problem_and_a_wrong_one_has() -> None:
-    async with started() as signatures:
+    async with start_worker() as signatures:
         assert children() == []  # before there is something to check
         assert await signatures.problem(token(), KEYS) is None
         assert await signatures.problem(token(ECKey.generate_key("P-256")), KEYS) == WRONG
@@ -56,7 +56,7 @@ async def test_a_good_signature_has_no_problem_and_a_wrong_one_has() -> None:
 
 
 async def test_the_process_ends_with_the_check_and_leaves_nothing_open() -> None:
-    async with started() as signatures:
+    async with start_worker() as signatures:
         before = descriptors()
         for _ in range(3):
             assert await signatures.problem(token(), KEYS) is None
@@ -65,7 +65,7 @@ async def test_the_process_ends_with_the_check_and_leaves_nothing_open() -> None
 
 async def test_signatures_are_checked_one_after_the_other() -> None:
     most, result = 0, list[str | None]()
-    async with started() as signatures, anyio.create_task_group() as tasks:
+    async with start_worker() as signatures, anyio.create_task_group() as tasks:
 
         async def check(its_token: Secret) -> None:
             result.append(await signatures.problem(its_token, KEYS))
@@ -80,7 +80,7 @@ async def test_signatures_are_checked_one_after_the_other() -> None:
 
 
 async def test_a_worker_that_dies_verifies_nothing_and_the_next_check_has_another() -> None:
-    async with started() as signatures:
+    async with start_worker() as signatures:
         failures: list[str] = []
 
         async def check() -> None:
@@ -90,7 +90,7 @@ async def test_a_worker_that_dies_verifies_nothing_and_the_next_check_has_anothe
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(check)
-            await comes(children)
+            await wait_for(children)
             os.kill(children()[0], signal.SIGKILL)
         (message,) = failures
         assert message.startswith("the ID token's signature can't be checked: the worker process failed: ")
@@ -98,32 +98,32 @@ async def test_a_worker_that_dies_verifies_nothing_and_the_next_check_has_anothe
 
 
 async def test_the_result_of_a_cancelled_check_is_not_taken_for_the_next() -> None:
-    async with started() as signatures:
+    async with start_worker() as signatures:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(signatures.problem, token(), KEYS)
-            await comes(children)
+            await wait_for(children)
             tasks.cancel_scope.cancel()
         assert await signatures.problem(token(ECKey.generate_key("P-256")), KEYS) == WRONG
 
 
 async def test_without_a_worker_the_signature_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
-    async with started() as signatures:
+    async with start_worker() as signatures:
         before = descriptors()
         with pytest.raises(SignatureCheckError, match="can't be checked: the worker process failed: FileNotFoundError"):
             await signatures.problem(token(), KEYS)
         assert descriptors() == before
 
 
-@pytest.mark.parametrize("answer", ["{}", '{"result": false}', '{"result": 7}', '{"failure": "failed", "text": "x"}'])
+@pytest.mark.parametrize("response", ["{}", '{"result": false}', '{"result": 7}', '{"failure": "failed", "text": "x"}'])
 async def test_an_invalid_response_of_the_worker_verifies_nothing(
-    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    response: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nread -r request\necho '{answer}'\n")
+    python.write_text(f"#!/bin/sh\nread -r request\necho '{response}'\n")
     python.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(python))
-    async with started() as signatures:
+    async with start_worker() as signatures:
         with pytest.raises(SignatureCheckError, match="can't be checked"):
             await signatures.problem(token(), KEYS)
 
@@ -136,9 +136,9 @@ async def test_the_token_is_in_no_error_no_argument_and_no_environment(
     python.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\nenv > {tmp_path}/environment\nread -r request\n')
     python.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(python))
-    async with started() as signatures:
+    async with start_worker() as signatures:
         with pytest.raises(SignatureCheckError) as failed:
             await signatures.problem(secret, KEYS)
-    shown = str(failed.value) + (tmp_path / "arguments").read_text() + (tmp_path / "environment").read_text()
-    assert "auth_agent.worker" in shown
-    assert not [part for part in secret.reveal().split(".") if part in shown]
+    output = str(failed.value) + (tmp_path / "arguments").read_text() + (tmp_path / "environment").read_text()
+    assert "auth_agent.worker" in output
+    assert not [part for part in secret.reveal().split(".") if part in output]

@@ -155,7 +155,7 @@ class World:
         )
 
     @contextmanager
-    def begun(self, program: str, *extras: str) -> Generator["subprocess.Popen[str]"]:
+    def start_program(self, program: str, *extras: str) -> Generator["subprocess.Popen[str]"]:
         """The same, while it goes on."""
         with subprocess.Popen(
             [self.installed.client.python, "-W", "error", "-c", program],
@@ -264,8 +264,8 @@ def world(installed: Installed, home: AgentProcess, tmp_path: Path) -> Generator
 def test_the_environments_have_the_packages_and_what_they_require(installed: Installed) -> None:
     def imported(environment: Environment, module: str, **more: str) -> str:
         command = [str(environment.python), "-c", f"import {module}; print({module}.__file__)"]
-        done = subprocess.run(command, env=more, capture_output=True, text=True, check=False)
-        return done.stdout.strip() or done.stderr.splitlines()[-1]
+        result = subprocess.run(command, env=more, capture_output=True, text=True, check=False)
+        return result.stdout.strip() or result.stderr.splitlines()[-1]
 
     agent, client = installed.agent, installed.client
     assert imported(agent, "auth_agent") == str(agent.site / "auth_agent" / "__init__.py")
@@ -304,8 +304,8 @@ def test_the_python_snippets_pass_mypy(installed: Installed, tmp_path: Path) -> 
     options = ("--strict", "--config-file=", f"--cache-dir={ROOT / '.mypy_cache' / 'snippets'}")
     python = f"--python-executable={installed.client.python}"
     command = [sys.executable, "-m", "mypy", *options, python, *files]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, ""), result.stdout
 
 
 # ---- the README, from the first line to the last
@@ -321,7 +321,7 @@ PRINTED: Final = {
 }
 
 
-def shown(output: str) -> str:
+def output_pattern(output: str) -> str:
     """A pattern for output as a document shows it: three dots are anything, and there may be more around it."""
     return re.escape(output.strip()).replace("…", ".*")
 
@@ -329,9 +329,9 @@ def shown(output: str) -> str:
 def run_commands(world: World, snippet: Snippet) -> None:
     for command, output in snippet.commands:
         if reason_not_to_run(command) is None:
-            done = world.shell(command)
-            assert done.returncode == 0, f"{snippet}: {command}\n{done.stdout}"
-            assert re.search(shown(output), done.stdout), f"{snippet}: {done.stdout}"
+            result = world.shell(command)
+            assert result.returncode == 0, f"{snippet}: {command}\n{result.stdout}"
+            assert re.search(output_pattern(output), result.stdout), f"{snippet}: {result.stdout}"
 
 
 def run_program(world: World, snippet: Snippet) -> None:
@@ -340,9 +340,9 @@ def run_program(world: World, snippet: Snippet) -> None:
         for library in ("trio", "asyncio"):
             run_until_logged_out(world, snippet, library, expected)
     else:
-        done = world.python(snippet.text)
-        assert done.returncode == 0, f"{snippet}:\n{done.stdout}"
-        assert re.fullmatch(expected, done.stdout), f"{snippet}: {done.stdout}"
+        result = world.python(snippet.text)
+        assert result.returncode == 0, f"{snippet}:\n{result.stdout}"
+        assert re.fullmatch(expected, result.stdout), f"{snippet}: {result.stdout}"
 
 
 def run_until_logged_out(world: World, snippet: Snippet, library: str, expected: str) -> None:
@@ -351,7 +351,7 @@ def run_until_logged_out(world: World, snippet: Snippet, library: str, expected:
     if library == "trio":
         program = program.replace("import asyncio", "import trio").replace("asyncio.run(main())  # or ", "")
         extras.append("trio")
-    with world.begun(program, *extras) as process:
+    with world.start_program(program, *extras) as process:
         assert process.stdout is not None
         output = ""
         if expected:
@@ -374,14 +374,14 @@ def run_configuration(world: World, snippet: Snippet) -> None:
         keys = {field.metadata.get("key", field.name) for field in fields(Account)} - {"name"}
         assert set(tables["accounts"]["work"]) == keys
         file.write_text(snippet.text)
-        listed = world.shell("auth-agent account list --json")
+        result = world.shell("auth-agent account list --json")
         file.write_text(before)
-        assert listed.returncode == 0, listed.stdout
+        assert result.returncode == 0, result.stdout
     else:
         file.write_text(f"{before}\n{snippet.text}")
         for command in ("auth-agent reload", "auth-agent token --url https://git.example.com/team"):
-            done = world.shell(command)
-            assert done.returncode == 0, f"{snippet}: {command}\n{done.stdout}"
+            result = world.shell(command)
+            assert result.returncode == 0, f"{snippet}: {command}\n{result.stdout}"
 
 
 RUNNERS: Final = {"console": run_commands, "python": run_program, "toml": run_configuration}
@@ -413,8 +413,8 @@ def check_the_request(world: World, readme: list[Snippet]) -> None:
     (command,) = [line for one in readme if one.language == "console" for line, _ in one.commands if "curl" in line]
     for shell in filter(shutil.which, ("sh", "bash", "zsh")):
         world.api.tokens.clear()
-        done = world.shell(command, shell)
-        assert done.returncode == 0, done.stdout
+        result = world.shell(command, shell)
+        assert result.returncode == 0, result.stdout
         assert [world.acme.userinfo(token).status_code for token in world.api.tokens] == [200]
     assert world.api.exposed == []
     world.api.tokens.clear()
@@ -426,10 +426,12 @@ def check_the_handler(world: World, readme: list[Snippet]) -> None:
     """The example of errors says what helps where nobody is logged in, and that the agent may be back later."""
     (handler,) = [one for one in readme if one.heading == "Handle errors"]
     assert world.shell("auth-agent logout work").returncode == 0
-    done = world.python(handler.text)
-    assert (done.returncode, done.stdout.count("auth-agent login work")) == (1, 1), done.stdout
-    done = world.python(handler.text.replace("Agent()", "Agent('/nonexistent/agent.sock')"))
-    assert (done.returncode, done.stdout.endswith("auth-agent start\ntry again later\n")) == (1, True), done.stdout
+    result = world.python(handler.text)
+    assert (result.returncode, result.stdout.count("auth-agent login work")) == (1, 1), result.stdout
+    result = world.python(handler.text.replace("Agent()", "Agent('/nonexistent/agent.sock')"))
+    assert (result.returncode, result.stdout.endswith("auth-agent start\ntry again later\n")) == (1, True), (
+        result.stdout
+    )
 
 
 # ---- the documents
@@ -458,12 +460,12 @@ def test_an_agent_runs_without_a_service_manager(home: AgentProcess) -> None:
     start, set_variable, beside_command = commands_of("docs/service.md")
     home.environment["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=/nonexistent"
     script = f'{start} && {set_variable} && echo "socket=$AUTH_AGENT_SOCK" && {beside_command}; auth-agent stop'
-    done = home_run(home, "sh", "-c", script)
-    assert "started one" in done.stdout
-    assert "already running" in done.stdout
-    assert f"socket={home.environment['XDG_RUNTIME_DIR']}/auth-agent/agent.sock" in done.stdout
-    assert "in memory only" in done.stdout
-    assert done.returncode == 0
+    result = home_run(home, "sh", "-c", script)
+    assert "started one" in result.stdout
+    assert "already running" in result.stdout
+    assert f"socket={home.environment['XDG_RUNTIME_DIR']}/auth-agent/agent.sock" in result.stdout
+    assert "in memory only" in result.stdout
+    assert result.returncode == 0
 
 
 def test_an_agent_uses_a_keyring_on_a_server(home: AgentProcess, provider: OpenIDProvider) -> None:

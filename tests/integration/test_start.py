@@ -91,7 +91,7 @@ def test_a_shell_sets_the_socket_by_the_output_of_start(shell: str, alone: Agent
     alone.environment["SHELL"] = program
     result = alone.run("start", "--store", "memory", "--shell")
     script = f'eval "$LINE"\n{sys.executable} -c "import os; print(os.environ[\'AUTH_AGENT_SOCK\'])"'
-    shown = subprocess.run(
+    printed = subprocess.run(
         [program, "-c", script],
         env=alone.environment | {"LINE": result.stdout},
         capture_output=True,
@@ -99,7 +99,7 @@ def test_a_shell_sets_the_socket_by_the_output_of_start(shell: str, alone: Agent
         check=True,
         timeout=30,
     )
-    assert shown.stdout.strip() == str(alone.socket)
+    assert printed.stdout.strip() == str(alone.socket)
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ def test_the_agent_of_a_command_can_restart_and_still_ends_with_it(alone: AgentP
 def test_a_command_beside_the_users_agent_needs_another_store(alone: AgentProcess, provider: OpenIDProvider) -> None:
     alone.configure({"work": account(provider)})
     assert alone.run("start").returncode == 0
-    refused = alone.run("run", "--", "true")
-    assert refused.returncode == 1
-    assert "auth-agent status" in refused.stderr
+    result = alone.run("run", "--", "true")
+    assert result.returncode == 1
+    assert "auth-agent status" in result.stderr
     assert alone.run("run", "--store", "memory", "--", "true").returncode == 0
     assert alone.answers()
 
@@ -209,9 +209,9 @@ def test_the_agent_of_a_command_that_has_ended_already_stops_at_once(alone: Agen
 def test_a_stop_names_the_sessions_that_were_only_in_memory(agent: AgentProcess, provider: OpenIDProvider) -> None:
     with agent.client() as client:
         log_in(client, provider)
-    done = agent.run("stop")
-    assert done.returncode == 0
-    assert "work" in done.stderr.splitlines()[-1]
+    result = agent.run("stop")
+    assert result.returncode == 0
+    assert "work" in result.stderr.splitlines()[-1]
     assert agent.process.wait(PATIENCE) == 0
     agent.start()
     assert "memory" not in agent.run("stop").stderr

@@ -31,9 +31,9 @@ def agent(agent: AgentProcess, provider: OpenIDProvider) -> AgentProcess:
 
 def clients(agent: AgentProcess, *arguments: str) -> list[dict[str, Any]]:
     """What `auth-agent status --clients` says, the latest first."""
-    done = agent.run("status", "--clients", "--json", *arguments)
-    assert (done.returncode, done.stderr) == (0, "")
-    rows: list[dict[str, Any]] = json.loads(done.stdout)["clients"]
+    result = agent.run("status", "--clients", "--json", *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    rows: list[dict[str, Any]] = json.loads(result.stdout)["clients"]
     return rows
 
 
@@ -127,8 +127,8 @@ def test_a_terminal_shows_the_table_of_clients(agent: AgentProcess) -> None:
 
 
 def test_clients_and_check_exclude_each_other(agent: AgentProcess) -> None:
-    done = agent.run("status", "--clients", "--check")
-    assert (done.returncode, done.stdout) == (2, "")
+    result = agent.run("status", "--clients", "--check")
+    assert (result.returncode, result.stdout) == (2, "")
 
 
 def test_a_restart_clears_the_table_of_clients(agent: AgentProcess) -> None:

@@ -69,7 +69,7 @@ def test_an_ssl_cert_file_that_is_not_a_file_is_an_error(what: str, tmp_path: Pa
     elif what == "no certificate":
         file.write_text("hello")
     with AgentProcess(environment={"SSL_CERT_FILE": str(file)}, started=False) as agent:
-        refused = agent.run("run")
-    assert refused.returncode == 1
-    assert f"SSL_CERT_FILE is '{file}'" in refused.stderr
-    assert "Traceback" not in refused.stderr
+        result = agent.run("run")
+    assert result.returncode == 1
+    assert f"SSL_CERT_FILE is '{file}'" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -79,7 +79,7 @@ class Machine:
 
     def run(self, version: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of that version; none of them may break down."""
-        done = subprocess.run(
+        result = subprocess.run(
             [*COMMAND, *arguments],
             env=self._environment(version),
             stdin=subprocess.DEVNULL,
@@ -88,9 +88,9 @@ class Machine:
             timeout=60,
             check=False,
         )
-        assert "Traceback" not in done.stderr
-        assert "defect" not in done.stderr
-        return done
+        assert "Traceback" not in result.stderr
+        assert "defect" not in result.stderr
+        return result
 
     @contextmanager
     def watching(self, version: str) -> Generator[Callable[[], str]]:
@@ -180,9 +180,9 @@ def log_in(client: Agent, provider: OpenIDProvider) -> None:
     """Log all of them in, and wait until that is in the keyring."""
     conftest.log_in(client, provider)
     conftest.log_in(client, provider, "home", user="auth0|bob", client_id="second-app")
-    asked = {"account": "robot", "flow": "browser", "client_secret": CREDENTIALS["service-app"].secret}
-    begun = client.call("login", asked)
-    client.call("login_result", {"login_id": begun["login_id"]})
+    params = {"account": "robot", "flow": "browser", "client_secret": CREDENTIALS["service-app"].secret}
+    login = client.call("login", params)
+    client.call("login_result", {"login_id": login["login_id"]})
     until(lambda: all(one["saved"] is True for one in sessions(client).values()))
 
 
@@ -202,13 +202,13 @@ def tokens(client: Agent) -> dict[str, str]:
     return {name: client.token(name).access_token for name in (*PERSONS, "robot")}
 
 
-def granted_by_login(provider: OpenIDProvider) -> list[str | None]:
+def login_grants(provider: OpenIDProvider) -> list[str | None]:
     """The ways in which sessions began, by their requests."""
     kinds = [request.grant_type for request in provider.requests(provider.token_path)]
     return [kind for kind in kinds if kind not in {"refresh_token", "client_credentials"}]
 
 
-def often_presented(provider: OpenIDProvider) -> list[int]:
+def presentations(provider: OpenIDProvider) -> list[int]:
     """How often each refresh token was presented."""
     return [row.presented for row in provider.ledger().values()]
 
@@ -237,7 +237,7 @@ def test_a_restart_into_the_new_version_costs_no_login(
     agent = machine.agent
     with agent.client() as client, machine.program(FIRST) as program, machine.watching(command) as watched:
         log_in(client, provider)
-        logins, hello = granted_by_login(provider), client.hello()
+        logins, hello = login_grants(provider), client.hello()
         assert hello["version"] == FIRST
         assert program("home") == client.token("home").access_token
         until(lambda: '"account": "robot"' in watched())
@@ -250,9 +250,9 @@ def test_a_restart_into_the_new_version_costs_no_login(
         served, message, requests = tokens(client), sessions(client), provider.count(provider.token_path)
         assert client.hello()["version"] == FIRST
 
-        done = machine.run(command, "restart")
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == f"restarted: process {agent.process.pid}, version {TODAY}\n"
+        result = machine.run(command, "restart")
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == f"restarted: process {agent.process.pid}, version {TODAY}\n"
         assert agent.process.poll() is None
         after = client.hello()
         assert (after["version"], after["pid"]) == (TODAY, hello["pid"])
@@ -267,8 +267,8 @@ def test_a_restart_into_the_new_version_costs_no_login(
         assert program("work") == client.token("work").access_token
         until(lambda: "the agent is back" in watched())
         until(lambda: '"refreshes": 2' in watched().partition("the agent is back")[2])
-        assert granted_by_login(provider) == logins
-        assert set(often_presented(provider)) == {1}
+        assert login_grants(provider) == logins
+        assert set(presentations(provider)) == {1}
 
 
 def test_the_way_back_to_the_first_version_costs_no_login(
@@ -284,7 +284,7 @@ def test_the_way_back_to_the_first_version_costs_no_login(
         assert client.hello()["version"] == FIRST
         assert tokens(client) == served
         refresh_all(machine.agent, provider)
-    assert set(often_presented(provider)) == {1}
+    assert set(presentations(provider)) == {1}
 
 
 # ---- one version's commands and programs, the other's agent
@@ -297,9 +297,9 @@ def test_commands_and_programs_of_one_version_are_served_by_the_agent_of_the_oth
     machine = start(agents)
 
     def run(*arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        done = machine.run(commands, *arguments)
-        assert done.returncode == code, done.stderr
-        return done
+        result = machine.run(commands, *arguments)
+        assert result.returncode == code, result.stderr
+        return result
 
     with machine.agent.client() as client:
         log_in(client, provider)
@@ -308,10 +308,10 @@ def test_commands_and_programs_of_one_version_are_served_by_the_agent_of_the_oth
             assert program("work") == served["work"]
             until(lambda: len(re.findall('^{"account": ', watched(), re.MULTILINE)) == 4)
 
-        shown = run("status").stdout
-        assert all(name in shown for name in (*PERSONS, "robot", "nobody"))
-        assert f"version {agents}" in shown
-        assert ("auth-agent restart" in shown) is (agents == FIRST)
+        output = run("status").stdout
+        assert all(name in output for name in (*PERSONS, "robot", "nobody"))
+        assert f"version {agents}" in output
+        assert ("auth-agent restart" in output) is (agents == FIRST)
         status: dict[str, Any] = json.loads(run("status", "--json").stdout)
         assert status["agent"]["version"] == agents
         assert set(status["agent"]) >= ABOUT
@@ -346,7 +346,7 @@ def test_commands_and_programs_of_one_version_are_served_by_the_agent_of_the_oth
 # ---- what the first version left behind
 
 
-def placed(path: Path, provider: OpenIDProvider) -> dict[str, Any]:
+def current_entry(path: Path, provider: OpenIDProvider) -> dict[str, Any]:
     """An entry of the first version, as if it were of today, and of that provider."""
     entry: dict[str, Any] = json.loads(path.read_text())
     entry["login"]["issuer"] = provider.issuer
@@ -364,7 +364,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_sessions_and_notes_of_the_first_version_are_read(provider: OpenIDProvider, state: Path) -> None:
-    entries = {path.stem: placed(path, provider) for path in sorted((DATA / "entries").glob("*.json"))}
+    entries = {path.stem: current_entry(path, provider) for path in sorted((DATA / "entries").glob("*.json"))}
     del entries["numbered"]  # only a keychain of macOS has such
     logins = {name: entry["login"] for name, entry in entries.items()}
     accounts = {name: account(provider, login["client_id"], grant=login["grant"]) for name, login in logins.items()}

@@ -29,21 +29,21 @@ def mapped(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> Agen
 def test_the_command_prints_the_token_of_the_account_for_the_url(
     mapped: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
-    done = mapped.run("token", "--url", "https://git.example.com/team/project.git")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{client.token('work').access_token}\n"
-    assert provider.userinfo(done.stdout.strip()).status_code == 200
+    result = mapped.run("token", "--url", "https://git.example.com/team/project.git")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"{client.token('work').access_token}\n"
+    assert provider.userinfo(result.stdout.strip()).status_code == 200
     token = json.loads(mapped.run("token", "--json", "--url=https://a.wiki.example:8443/").stdout)
     assert token["account"] == "home"
 
 
 def test_a_url_without_a_rule_gets_no_token_and_a_remedy(mapped: AgentProcess) -> None:
-    done = mapped.run("token", "--url", "https://git.example.com/other?secret=hunter2")
-    assert (done.returncode, done.stdout) == (6, "")
-    assert "https://git.example.com" in done.stderr
-    assert '[hosts."git.example.com"]' in done.stderr
-    assert str(mapped.config) in done.stderr
-    assert "hunter2" not in done.stderr + mapped.log
+    result = mapped.run("token", "--url", "https://git.example.com/other?secret=hunter2")
+    assert (result.returncode, result.stdout) == (6, "")
+    assert "https://git.example.com" in result.stderr
+    assert '[hosts."git.example.com"]' in result.stderr
+    assert str(mapped.config) in result.stderr
+    assert "hunter2" not in result.stderr + mapped.log
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_a_url_without_a_rule_gets_no_token_and_a_remedy(mapped: AgentProcess) -
 def test_other_arguments_can_not_change_the_account_for_a_url(
     mapped: AgentProcess, arguments: tuple[str, ...], code: int, fact: str
 ) -> None:
-    done = mapped.run("token", *arguments)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert fact in done.stderr
-    assert "hunter2" not in done.stderr + mapped.log
+    result = mapped.run("token", *arguments)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert fact in result.stderr
+    assert "hunter2" not in result.stderr + mapped.log
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -89,6 +89,10 @@ def test_a_reload_changes_the_rules_and_the_current_directory_does_not(
     assert mapped.run("token", "--url", "https://evil.example/").returncode == 6
     mapped.config.write_text(mapped.config.read_text().replace(GIT, GIT.replace("work", "home")))
     assert client.token(url=url).account == "work"
-    done = mapped.run("reload")
-    assert (done.returncode, "work" in done.stderr, "home" in done.stderr) == (0, False, False)  # no account changed
+    result = mapped.run("reload")
+    assert (result.returncode, "work" in result.stderr, "home" in result.stderr) == (
+        0,
+        False,
+        False,
+    )  # no account changed
     assert client.token(url=url).account == "home"

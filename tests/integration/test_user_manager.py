@@ -54,8 +54,8 @@ def installed(user: UserManager, provider: OpenIDProvider) -> Generator[UserMana
 def log_in(user: UserManager, provider: OpenIDProvider) -> None:
     """Give the account `work` a session that is saved."""
     refresh_token = provider.login().refresh_token
-    done = user.run("auth-agent", "import", "work", stdin=refresh_token)
-    assert done.returncode == 0, done.stderr
+    result = user.run("auth-agent", "import", "work", stdin=refresh_token)
+    assert result.returncode == 0, result.stderr
     until(lambda: record(user)["saved"] is True)
 
 
@@ -89,10 +89,10 @@ def test_the_first_client_starts_the_agent_with_its_session(installed: UserManag
 
 def test_a_second_install_changes_nothing(installed: UserManager) -> None:
     pid = pid_of(installed)
-    done = installed.run("auth-agent", "service", "install")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert f"process {pid}," in done.stderr
-    assert "Wrote" not in done.stderr
+    result = installed.run("auth-agent", "service", "install")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert f"process {pid}," in result.stderr
+    assert "Wrote" not in result.stderr
 
 
 def test_service_status_is_readable_and_has_json(installed: UserManager) -> None:
@@ -100,18 +100,18 @@ def test_service_status_is_readable_and_has_json(installed: UserManager) -> None
     assert (state["installed"], state["enabled"], state["active"]) == (True, True, "active")
     assert state["pid"] == pid_of(installed)
     assert all(Path(file).exists() for file in state["files"])
-    shown = installed.output("auth-agent", "service", "status")
-    assert f"process {state['pid']}" in shown
+    output = installed.output("auth-agent", "service", "status")
+    assert f"process {state['pid']}" in output
     assert "the service starts the agent again" in installed.output("auth-agent", "status")
 
 
 def test_the_units_are_valid_and_sandboxed(installed: UserManager) -> None:
     files = json.loads(installed.output("auth-agent", "service", "status", "--json"))["files"]
-    verified = installed.run("systemd-analyze", "--user", "verify", *files)
-    assert (verified.returncode, verified.stderr) == (0, "")
+    verification = installed.run("systemd-analyze", "--user", "verify", *files)
+    assert (verification.returncode, verification.stderr) == (0, "")
     command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={MAX_EXPOSURE}", files[1]]
-    judged = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert judged.returncode == 0, judged.stdout
+    security = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert security.returncode == 0, security.stdout
 
 
 def test_an_agent_outside_of_the_service_is_replaced_and_its_session_stays(
@@ -121,9 +121,9 @@ def test_an_agent_outside_of_the_service_is_replaced_and_its_session_stays(
     installed.output("auth-agent", "start")
     log_in(installed, provider)
     token = serves(installed)
-    done = installed.run("auth-agent", "service", "install")
-    assert done.returncode == 0, done.stderr
-    assert "outside of the service" in done.stderr
+    result = installed.run("auth-agent", "service", "install")
+    assert result.returncode == 0, result.stderr
+    assert "outside of the service" in result.stderr
     assert pid_of(installed) > 0
     assert serves(installed) == token
 
@@ -133,9 +133,9 @@ def test_sessions_in_memory_are_not_lost_without_force(installed: UserManager, p
     installed.output("auth-agent", "start", "--store", "memory")
     refresh_token = provider.login().refresh_token
     assert installed.run("auth-agent", "import", "work", stdin=refresh_token).returncode == 0
-    refused = installed.run("auth-agent", "service", "install")
-    assert refused.returncode == 1
-    assert "auth-agent service install --force" in refused.stderr
+    result = installed.run("auth-agent", "service", "install")
+    assert result.returncode == 1
+    assert "auth-agent service install --force" in result.stderr
     assert installed.run("auth-agent", "service", "status").returncode != 0
     installed.output("auth-agent", "service", "install", "--force", "--store", "keyring")
     assert json.loads(installed.output("auth-agent", "status", "--json"))["agent"]["store"]["name"] == "keyring"
@@ -145,9 +145,9 @@ def test_a_unit_that_somebody_else_wrote_is_not_replaced(installed: UserManager)
     unit = installed.home / ".config" / "systemd" / "user" / "auth-agent.service"
     own = unit.read_text()
     unit.write_text(own.replace(MARK, "Written by hand"))
-    refused = installed.run("auth-agent", "service", "install")
-    assert refused.returncode == 1
-    assert str(unit) in refused.stderr
+    result = installed.run("auth-agent", "service", "install")
+    assert result.returncode == 1
+    assert str(unit) in result.stderr
     assert "Written by hand" in unit.read_text()
     installed.output("auth-agent", "service", "install", "--force")
     assert unit.read_text() == own
@@ -250,8 +250,8 @@ def test_an_upgrade_restarts_the_agent_and_rewrites_a_changed_unit(installed: Us
     content = unit.read_text()
     unit.write_text(content.replace("RestartSec=1", "RestartSec=9"))
     installed.output("systemctl", "--user", "daemon-reload")
-    done = installed.run("auth-agent", "service", "install")
-    assert "Wrote" in done.stderr
+    result = installed.run("auth-agent", "service", "install")
+    assert "Wrote" in result.stderr
     assert unit.read_text() == content
     assert pid_of(installed) not in (0, pid)
     assert serves(installed) == token
@@ -269,8 +269,8 @@ def test_start_uses_the_service_where_it_is_installed(installed: UserManager) ->
 
 def test_after_an_uninstall_nothing_is_left_but_sessions_and_configuration(installed: UserManager) -> None:
     token = serves(installed)
-    done = installed.run("auth-agent", "service", "uninstall")
-    assert done.returncode == 0
+    result = installed.run("auth-agent", "service", "uninstall")
+    assert result.returncode == 0
     assert not list((installed.home / ".config" / "systemd").rglob("auth-agent.s*"))
     assert installed.run("auth-agent", "service", "status").returncode == 3
     assert installed.run("auth-agent", "status").returncode == 3
@@ -287,6 +287,6 @@ def test_without_a_service_manager_the_command_prints_the_alternative() -> None:
         del nowhere.environment["AUTH_AGENT_SOCK"]
         assert nowhere.run("service", "uninstall").returncode == 0
         for command in ("install", "status"):
-            done = nowhere.run("service", command)
-            assert done.returncode == 1
-            assert "auth-agent start" in done.stderr
+            result = nowhere.run("service", command)
+            assert result.returncode == 1
+            assert "auth-agent start" in result.stderr

@@ -30,7 +30,7 @@ from auth_agent_client.watch import Watch
 from auth_agent_client.wire import Connection
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in
-from tests.integration.impostor import listening, watched
+from tests.integration.impostor import listening, serve_watches
 from tests.op.provider import OpenIDProvider
 
 Records = Generator[Record, None, None]
@@ -162,7 +162,7 @@ def test_a_watch_without_an_agent_fails_at_once(agent: AgentProcess, watch: Watc
 
 def test_a_caller_who_changes_a_record_changes_only_a_copy(watch_impostor: Watching, impostor: socket.socket) -> None:
     record: dict[str, object] = {"account": "work", "state": "ready", "revision": 1}
-    lives = watched(impostor, [[record]], [[record], {**record, "state": "expired"}])
+    lives = serve_watches(impostor, [[record]], [[record], {**record, "state": "expired"}])
     with lives, contextlib.closing(watch_impostor()) as records:
         next(records).clear()
         assert next(records)["state"] == "expired"
@@ -216,7 +216,7 @@ def test_a_watcher_is_notified_of_a_gap_and_its_end_before_what_changed(
 ) -> None:
     work: dict[str, object] = {"account": "work", "state": "ready"}
     changes: list[object] = []
-    lives = watched(impostor, [[work]], None, None, [[work], {**work, "state": "expired"}], [[work]])
+    lives = serve_watches(impostor, [[work]], None, None, [[work], {**work, "state": "expired"}], [[work]])
     with lives, contextlib.closing(watch_impostor(on_gap=changes.append)) as records:
         for _ in range(3):
             record = next(records)
@@ -238,7 +238,7 @@ def test_a_new_revision_alone_is_not_a_change(watch_impostor: Watching, impostor
     work: dict[str, object] = {"account": "work", "state": "ready", "revision": 7}
     home: dict[str, object] = {"account": "home", "state": "ready", "revision": 3}
     gone: dict[str, object] = {**home, "state": "expired", "revision": 1}
-    lives = watched(
+    lives = serve_watches(
         impostor,
         [[work, home], {**work, "state": "expired"}],
         None,  # accepted, and hung up on at once
@@ -264,7 +264,7 @@ def test_a_watcher_that_was_disconnected_retries_but_the_first_connection_raises
 ) -> None:
     full = Connection().closing("there are too many connections; try again", "unavailable")
     changes: dict[str, object] = {"account": "work", "revision": 1}
-    lives = watched(impostor, [[changes], full], [[changes], {**changes, "state": "ready"}])
+    lives = serve_watches(impostor, [[changes], full], [[changes], {**changes, "state": "ready"}])
     with lives, contextlib.closing(watch_impostor()) as records:
         assert [next(records), next(records)] == [changes, {**changes, "state": "ready"}]
     server = threading.Thread(target=lambda: hang_up(impostor, full))
@@ -285,7 +285,7 @@ def hang_up(server: socket.socket, last_words: bytes) -> None:
 def test_an_invalid_list_of_records_is_refused(
     snapshot: Any, watch_impostor: Watching, impostor: socket.socket
 ) -> None:
-    lives = watched(impostor, [snapshot])
+    lives = serve_watches(impostor, [snapshot])
     with lives, contextlib.closing(watch_impostor()) as records, pytest.raises(Internal):
         next(records)
 
@@ -303,7 +303,7 @@ class Pausing(Blocking):
 def test_an_agent_that_hangs_up_at_once_is_called_less_and_less_often(impostor: socket.socket) -> None:
     record: dict[str, object] = {"account": "work"}
     waits = Pausing()
-    with watched(impostor, *[None] * 7, [[record]], None, [[record], {"account": "home"}]):
+    with serve_watches(impostor, *[None] * 7, [[record]], None, [[record], {"account": "home"}]):
         watch = Watch("agent.sock", waits, None, reconnect=True)
         assert [finish(watch.next()).value for _ in range(2)] == [record, {"account": "home"}]
         watch.close()
@@ -315,7 +315,7 @@ def test_an_agent_that_was_there_for_a_while_is_soon_called_again(
 ) -> None:
     record: dict[str, object] = {"account": "work"}
     waits = Pausing()
-    with watched(impostor, None, None, [[record]], None, [[record], {"account": "home"}]):
+    with serve_watches(impostor, None, None, [[record]], None, [[record], {"account": "home"}]):
         watch = Watch("agent.sock", waits, None, reconnect=True)
         assert finish(watch.next()).value == record
         later = time.monotonic() + 3.0

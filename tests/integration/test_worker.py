@@ -91,7 +91,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-async def comes(condition: Callable[[], object]) -> None:
+async def wait_for(condition: Callable[[], object]) -> None:
     """Wait until that holds, while the worker's calls go on."""
     with anyio.fail_after(PATIENCE):
         while not condition():  # noqa: ASYNC110 -- another process's doings have no event here
@@ -106,7 +106,7 @@ def thaw(place: Path) -> None:
     (place / "frozen").unlink()
 
 
-def kept(place: Path, username: str = "work") -> Path:
+def entry_path(place: Path, username: str = "work") -> Path:
     return place / "auth-agent" / username
 
 
@@ -175,7 +175,7 @@ async def test_a_process_killed_during_a_call_is_replaced(place: Path) -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
-            await comes((place / "begun").exists)
+            await wait_for((place / "begun").exists)
             assert worker.pid is not None
             os.kill(worker.pid, signal.SIGKILL)
         assert [str(failure) for failure in failures] == ["the worker process failed: ConnectionError"]
@@ -189,7 +189,7 @@ async def test_a_process_that_ended_between_two_calls_is_replaced(place: Path) -
         pid = worker.pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        await comes(lambda: is_gone(pid))
+        await wait_for(lambda: is_gone(pid))
         assert await read(worker, "nobody") is None
         assert children() == [worker.pid]
 
@@ -203,7 +203,7 @@ async def test_the_response_to_a_cancelled_call_is_not_taken_for_the_next(place:
             freeze(place)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(read, worker, "slow")
-                await comes((place / "begun").exists)
+                await wait_for((place / "begun").exists)
                 tasks.cancel_scope.cancel()
             thaw(place)
             assert await read(worker, "work") == "the next one's"
@@ -214,9 +214,9 @@ async def test_a_cancelled_write_is_completed_before_the_next_call(place: Path) 
         freeze(place)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write, worker, "work", "the text")
-            await comes((place / "begun").exists)
+            await wait_for((place / "begun").exists)
             tasks.cancel_scope.cancel()
-        assert not kept(place).exists()
+        assert not entry_path(place).exists()
         responses: list[object] = []
 
         async def next_call() -> None:
@@ -224,7 +224,7 @@ async def test_a_cancelled_write_is_completed_before_the_next_call(place: Path) 
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(next_call)
-            await comes(lambda: len(children()) == 2)
+            await wait_for(lambda: len(children()) == 2)
             thaw(place)
         assert responses == ["the text"]
 
@@ -234,7 +234,7 @@ async def test_a_new_agents_worker_waits_for_the_old_agents_worker(place: Path) 
     async with started(place) as first, anyio.create_task_group() as tasks:
         freeze(place)
         tasks.start_soon(write, first, "work", "the first one's")
-        await comes((place / "begun").exists)
+        await wait_for((place / "begun").exists)
         second = Worker(KEYRING, place / "worker.lock")
 
         async def call() -> None:
@@ -242,12 +242,12 @@ async def test_a_new_agents_worker_waits_for_the_old_agents_worker(place: Path) 
             await second.kill()
 
         tasks.start_soon(call)
-        await comes(lambda: second.pid is not None)
+        await wait_for(lambda: second.pid is not None)
         thaw(place)
-        await comes(kept(place).exists)
+        await wait_for(entry_path(place).exists)
         assert responses == []  # the first one has its turn as long as it lives
         await first.release()
-        await comes(lambda: responses)
+        await wait_for(lambda: responses)
     assert responses == ["the first one's"]
 
 
@@ -267,7 +267,7 @@ async def test_the_purpose_decides_the_calls_with_and_without_a_lock(place: Path
     worker = Worker(SIGNATURES, place / "signatures.lock")
     with pytest.raises(WorkerError):
         await write(worker, "work", "text")
-    assert not kept(place).exists()
+    assert not entry_path(place).exists()
     response = await worker.call("verify", PATIENCE, token="opaque", keys="{}")
     assert response == {"result": "the ID token's signature can't be read"}
     await worker.release()
@@ -278,7 +278,7 @@ async def test_a_worker_without_a_lock_waits_for_none(place: Path) -> None:
     async with started(place) as first, anyio.create_task_group() as tasks:
         freeze(place)
         tasks.start_soon(write, first, "work", "text")
-        await comes((place / "begun").exists)
+        await wait_for((place / "begun").exists)
         second = Worker(SIGNATURES)
         assert await second.call("verify", PATIENCE, token="opaque", keys="{}")
         await second.release()
@@ -313,14 +313,14 @@ async def test_secrets_are_in_no_argument_and_no_environment(place: Path) -> Non
         freeze(place)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write, worker, "work", "canary")
-            await comes((place / "begun").exists)
+            await wait_for((place / "begun").exists)
             process = Path(f"/proc/{worker.pid}")
-            shown = (process / "cmdline").read_bytes()
+            exposed = (process / "cmdline").read_bytes()
             if os.geteuid() == 0:  # nobody else may read that of a process that isn't dumpable
-                shown += (process / "environ").read_bytes()
-            assert b"canary" not in shown
+                exposed += (process / "environ").read_bytes()
+            assert b"canary" not in exposed
             thaw(place)
-        assert kept(place).read_text() == "canary"
+        assert entry_path(place).read_text() == "canary"
 
 
 async def test_the_memory_of_the_worker_is_protected(place: Path) -> None:
@@ -415,8 +415,8 @@ def test_an_agent_from_before_an_upgrade_still_has_its_calls(place: Path) -> Non
         assert (place / "worker.lock").exists()
     command = [sys.executable, "-P", "-m", "auth_agent.worker"]
     check = json.dumps({"call": "verify", "token": "opaque", "keys": "{}"}) + "\n"
-    done = subprocess.run(command, input=check, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)
-    assert json.loads(done.stdout) == {"result": "the ID token's signature can't be read"}
+    result = subprocess.run(command, input=check, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)
+    assert json.loads(result.stdout) == {"result": "the ID token's signature can't be read"}
 
 
 def test_an_incomplete_request_is_not_executed(place: Path) -> None:
@@ -424,7 +424,7 @@ def test_an_incomplete_request_is_not_executed(place: Path) -> None:
         worker.socket.sendall(request("write", username="work", password="text")[:-1])
         worker.socket.close()
         assert worker.process.wait(PATIENCE) == 0
-        assert not kept(place).exists()
+        assert not entry_path(place).exists()
 
 
 def test_a_symbolic_link_in_the_locks_place_is_refused(place: Path) -> None:
@@ -440,7 +440,7 @@ def test_a_write_is_completed_though_its_parent_was_killed(place: Path) -> None:
         worker.socket.sendall(request("write", username="work", password="text") + request("read", username="work"))
         until((place / "begun").exists)
         worker.socket.close()
-        assert not kept(place).exists()
+        assert not entry_path(place).exists()
         thaw(place)
         assert worker.process.wait(PATIENCE) == 0
-        assert kept(place).read_text() == "text"
+        assert entry_path(place).read_text() == "text"

@@ -165,9 +165,9 @@ class UserManager(AbstractContextManager["UserManager"]):
 
     def output(self, *command: str) -> str:
         """Run a command that must succeed; return its standard output."""
-        done = self.run(*command)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
+        result = self.run(*command)
+        assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+        return result.stdout
 
     def unit(self, name: str = "auth-agent.service") -> dict[str, str]:
         """Return the properties of a unit."""

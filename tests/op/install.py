@@ -148,10 +148,10 @@ def _shown(path: Path) -> str:
 def main() -> None:
     """Install, and tell what was done."""
     try:
-        done = "installed" if install() else "up to date"
+        outcome = "installed" if install() else "up to date"
     except InstallationError as error:
         sys.exit(str(error))
-    sys.stdout.write(f"{_shown(HERE / 'node_modules')}: {done}\n")
+    sys.stdout.write(f"{_shown(HERE / 'node_modules')}: {outcome}\n")
 
 
 if __name__ == "__main__":

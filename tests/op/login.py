@@ -136,7 +136,7 @@ def cancel(http: httpx.Client, authorization_url: str, stop: str) -> str:
     page = _land(http, http.get(authorization_url))
     ways_out = [link for link in _read(page).links if link.endswith("/abort")]
     if not ways_out:
-        raise LoginError(_no("way out", page))
+        raise LoginError(_missing("way out", page))
     return walk(http, urljoin(str(page.url), ways_out[0]), "", stop)
 
 
@@ -150,7 +150,7 @@ def log_out(http: httpx.Client, address: str) -> str:
                 return target
             response = http.get(target)
         elif response.is_error:
-            raise LoginError(_no("logout", response))
+            raise LoginError(_missing("logout", response))
         elif (form := _read(response).form) is None:
             return str(response.url)
         else:
@@ -177,7 +177,7 @@ def deny_device(http: httpx.Client, url: str, user_code: str | None = None) -> N
     form = _form(page)
     response = http.post(urljoin(str(page.url), form.action), data=form.inputs | {"abort": "yes"})
     if _DEVICE_DENIED not in response.text:
-        raise LoginError(_no("denial", response))
+        raise LoginError(_missing("denial", response))
 
 
 def _device_question(http: httpx.Client, url: str, user_code: str | None) -> httpx.Response:
@@ -188,7 +188,7 @@ def _device_question(http: httpx.Client, url: str, user_code: str | None) -> htt
         form.inputs["user_code"] = user_code
     question = _land(http, http.post(urljoin(str(page.url), form.action), data=form.inputs))
     if "confirm" not in _form(question).inputs:
-        raise LoginError(_no("question whether to confirm", question))
+        raise LoginError(_missing("question whether to confirm", question))
     return question
 
 
@@ -212,7 +212,7 @@ def _submit(http: httpx.Client, page: httpx.Response, user: str) -> httpx.Respon
 def _form(page: httpx.Response) -> Form:
     form = _read(page).form
     if form is None:
-        raise LoginError(_no("form", page))
+        raise LoginError(_missing("form", page))
     return form
 
 
@@ -227,7 +227,7 @@ def _target(redirect: httpx.Response) -> str:
     return urljoin(str(redirect.url), redirect.headers["location"])
 
 
-def _no(what: str, page: httpx.Response) -> str:
-    """That a page has none of it, and what it says instead."""
+def _missing(what: str, page: httpx.Response) -> str:
+    """Return the message that a page lacks something, and what it says instead."""
     says = " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", page.text, flags=re.DOTALL).split())
     return f"{page.url.path} answered {page.status_code}, and no {what}: {says[:300]!r}"

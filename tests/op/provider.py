@@ -364,8 +364,8 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         value of None takes one away; metadata are replaced.
         """
         changes = {"claims": claims, "user_metadata": user_metadata, "app_metadata": app_metadata}
-        given = {name: value for name, value in changes.items() if value is not None}
-        self._order({"change_user": {"id": user} | given | attributes})
+        replaced = {name: value for name, value in changes.items() if value is not None}
+        self._order({"change_user": {"id": user} | replaced | attributes})
 
     def remove_user(self, user: str) -> None:
         """Take that user's account away, until a reset."""

@@ -108,19 +108,19 @@ def authorization_url(provider: OpenIDProvider, redirect_uri: str, **more: str) 
     return f"{provider.url}{provider.paths['authorization']}?{urlencode(request | more)}"
 
 
-def answer_in(address: str) -> dict[str, str]:
+def params_of(address: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
 
 
 def begin_device(provider: OpenIDProvider, client_id: str = "native-app") -> dict[str, Any]:
     form = {"client_id": client_id, "scope": "openid offline_access"}
     with httpx.Client(base_url=provider.url, trust_env=False) as client:
-        begun: dict[str, Any] = client.post(provider.paths["device_authorization"], data=form).json()
-    return begun
+        device: dict[str, Any] = client.post(provider.paths["device_authorization"], data=form).json()
+    return device
 
 
-def poll(provider: OpenIDProvider, begun: dict[str, Any]) -> httpx.Response:
-    form = {"grant_type": DEVICE_GRANT, "client_id": "native-app", "device_code": begun["device_code"]}
+def poll(provider: OpenIDProvider, device: dict[str, Any]) -> httpx.Response:
+    form = {"grant_type": DEVICE_GRANT, "client_id": "native-app", "device_code": device["device_code"]}
     with httpx.Client(base_url=provider.url, trust_env=False) as client:
         return client.post(provider.token_path, data=form)
 
@@ -154,10 +154,10 @@ def test_a_login_grants_tokens_for_the_user(provider: OpenIDProvider) -> None:
 def test_the_repr_of_tokens_has_no_secret(provider: OpenIDProvider) -> None:
     tokens = provider.login()
 
-    shown = repr(tokens)
+    output = repr(tokens)
 
     secrets = [tokens.access_token, tokens.refresh_token, tokens.id_token]
-    assert [secret for secret in secrets if secret is None or secret in shown] == []
+    assert [secret for secret in secrets if secret is None or secret in output] == []
 
 
 def test_a_client_without_the_refresh_grant_gets_no_refresh_token(provider: OpenIDProvider) -> None:
@@ -210,11 +210,11 @@ def test_a_token_request_may_be_json_as_at_auth0(provider: OpenIDProvider) -> No
 
 
 def test_polls_for_a_device_code_are_rate_limited(provider: OpenIDProvider) -> None:
-    begun = begin_device(provider)
+    device = begin_device(provider)
 
-    responses = [outcome(poll(provider, begun)) for _ in range(2)]
+    responses = [outcome(poll(provider, device)) for _ in range(2)]
 
-    assert begun["interval"] == 5
+    assert device["interval"] == 5
     assert responses == [(403, "authorization_pending"), (429, "slow_down")]
 
 
@@ -299,13 +299,13 @@ def test_a_visit_ends_at_the_redirect_uri(provider: OpenIDProvider) -> None:
     address = provider.visit(authorization_url(provider, redirect_uri), "auth0|bob")
 
     assert address.startswith(f"{redirect_uri}?")
-    assert answer_in(address).keys() == {"code", "state", "iss"}
-    assert answer_in(address)["state"] == "some-state"
+    assert params_of(address).keys() == {"code", "state", "iss"}
+    assert params_of(address)["state"] == "some-state"
     form = {
         "grant_type": "authorization_code",
         "client_id": "native-app",
         "redirect_uri": redirect_uri,
-        "code": answer_in(address)["code"],
+        "code": params_of(address)["code"],
         "code_verifier": VERIFIER,
     }
     with httpx.Client(base_url=provider.url, trust_env=False) as client:
@@ -325,7 +325,7 @@ def test_enter_follows_the_redirect_to_the_listener(provider: OpenIDProvider) ->
 def test_a_login_can_be_cancelled(provider: OpenIDProvider) -> None:
     address = provider.cancel(authorization_url(provider, "http://127.0.0.1:9/callback"))
 
-    response = answer_in(address)
+    response = params_of(address)
     assert (response["error"], response["state"]) == ("access_denied", "some-state")
 
 
@@ -335,42 +335,42 @@ def test_a_login_that_the_provider_refuses_raises_its_error(provider: OpenIDProv
 
 
 def test_a_device_is_approved(provider: OpenIDProvider) -> None:
-    begun = begin_device(provider)
+    device = begin_device(provider)
 
-    provider.approve(begun["verification_uri_complete"], "auth0|bob")
+    provider.approve(device["verification_uri_complete"], "auth0|bob")
 
-    granted = poll(provider, begun).json()
+    granted = poll(provider, device).json()
     assert claims_of(granted["id_token"])["sub"] == "auth0|bob"
     assert "refresh_token" in granted
 
 
 def test_a_device_is_approved_by_its_user_code(provider: OpenIDProvider) -> None:
-    begun = begin_device(provider)
+    device = begin_device(provider)
 
-    provider.approve(begun["verification_uri"], "auth0|bob", user_code=begun["user_code"].lower())
+    provider.approve(device["verification_uri"], "auth0|bob", user_code=device["user_code"].lower())
 
-    assert poll(provider, begun).status_code == 200
+    assert poll(provider, device).status_code == 200
 
 
 def test_a_wrong_user_code_approves_no_device(provider: OpenIDProvider) -> None:
-    begun = begin_device(provider)
+    device = begin_device(provider)
 
     with pytest.raises(LoginError, match="code you entered is incorrect"):
-        provider.approve(begun["verification_uri"], user_code="XXXX-XXXX")
+        provider.approve(device["verification_uri"], user_code="XXXX-XXXX")
 
-    assert outcome(poll(provider, begun)) == (403, "authorization_pending")
+    assert outcome(poll(provider, device)) == (403, "authorization_pending")
 
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_device_is_denied(provider: OpenIDProvider, complete: bool) -> None:
-    begun = begin_device(provider)
+    device = begin_device(provider)
 
     if complete:
-        provider.deny(begun["verification_uri_complete"])
+        provider.deny(device["verification_uri_complete"])
     else:
-        provider.deny(begun["verification_uri"], user_code=begun["user_code"])
+        provider.deny(device["verification_uri"], user_code=device["user_code"])
 
-    assert outcome(poll(provider, begun)) == (403, "access_denied")
+    assert outcome(poll(provider, device)) == (403, "access_denied")
 
 
 def test_the_pages_fetch_nothing_from_elsewhere(provider: OpenIDProvider) -> None:
@@ -540,18 +540,18 @@ def test_the_ledger_has_the_times_of_repeated_refresh_tokens(lenient: OpenIDProv
     with pytest.raises(httpx.RemoteProtocolError):
         lenient.refresh(token)
     lost = lenient.ledger()[fingerprint(token)]
-    begun = time.time()
+    start = time.time()
     lenient.refresh(token)
-    answered = lenient.ledger()[fingerprint(token)]
+    responded = lenient.ledger()[fingerprint(token)]
     lenient.refresh(token)
     repeated = lenient.ledger()[fingerprint(token)]
 
     assert (lost.answered_at, lost.repeated_at) == (None, ())
-    assert answered.answered_at is not None
-    assert begun - 0.1 <= answered.answered_at
-    assert (answered.presented, answered.repeated_at) == (2, ())
-    assert (repeated.presented, repeated.answered_at, len(repeated.repeated_at)) == (3, answered.answered_at, 1)
-    assert repeated.repeated_at[0] >= answered.answered_at
+    assert responded.answered_at is not None
+    assert start - 0.1 <= responded.answered_at
+    assert (responded.presented, responded.repeated_at) == (2, ())
+    assert (repeated.presented, repeated.answered_at, len(repeated.repeated_at)) == (3, responded.answered_at, 1)
+    assert repeated.repeated_at[0] >= responded.answered_at
 
 
 def test_the_log_has_each_request(provider: OpenIDProvider) -> None:
@@ -900,8 +900,8 @@ def test_each_call_needs_its_own_scope(steady: OpenIDProvider, scope: str) -> No
     }
 
     assert responses.pop(scope).status_code == 200
-    [refused] = responses.values()
-    assert complaint(refused) == (403, "insufficient_scope")
+    [refusal] = responses.values()
+    assert complaint(refusal) == (403, "insufficient_scope")
 
 
 def test_a_user_can_not_read_or_change_another_user(steady: OpenIDProvider) -> None:
@@ -1075,15 +1075,15 @@ def test_userinfo_is_rate_limited_as_at_auth0() -> None:
         opaque, jwt_token = limited.login().access_token, limited.login(audience=API).access_token
         strangers = [limited.userinfo("nonsense") for _ in range(12)]
         responses = [limited.userinfo(token) for token in [opaque, jwt_token] * 5]
-        refused = [limited.userinfo(opaque), limited.userinfo(jwt_token)]
+        refusals = [limited.userinfo(opaque), limited.userinfo(jwt_token)]
         other = limited.userinfo(limited.login("auth0|bob").access_token)
         assert limited.count("/userinfo") == 25
 
     assert {stranger.status_code for stranger in strangers} == {401}
-    assert [response.status_code for response in (*responses, *refused, other)] == [200] * 10 + [429, 429, 200]
+    assert [response.status_code for response in (*responses, *refusals, other)] == [200] * 10 + [429, 429, 200]
     assert [int(response.headers["x-ratelimit-remaining"]) for response in responses] == [*range(9, -1, -1)]
-    assert {response.headers["x-ratelimit-limit"] for response in (*responses, *refused)} == {"10"}
-    assert 1 <= int(refused[0].headers["retry-after"]) <= 60
+    assert {response.headers["x-ratelimit-limit"] for response in (*responses, *refusals)} == {"10"}
+    assert 1 <= int(refusals[0].headers["retry-after"]) <= 60
 
 
 def test_a_rate_limit_allows_the_next_request_in_time() -> None:
@@ -1128,12 +1128,12 @@ def test_a_browser_stays_logged_in(provider: OpenIDProvider) -> None:
 
 
 @pytest.mark.parametrize("flavor", ["running", "plain"])
-@pytest.mark.parametrize("shown", ["hint", "client_id"])
-def test_a_logout_ends_the_browsers_session(flavor: str, shown: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("hint", ["hint", "client_id"])
+def test_a_logout_ends_the_browsers_session(flavor: str, hint: str, request: pytest.FixtureRequest) -> None:
     provider: OpenIDProvider = request.getfixturevalue(flavor)
     tokens = provider.login()
     assert tokens.id_token is not None
-    who = {"id_token_hint": tokens.id_token} if shown == "hint" else {"client_id": "native-app"}
+    who = {"id_token_hint": tokens.id_token} if hint == "hint" else {"client_id": "native-app"}
     back = "http://127.0.0.1:9/loggedout"
     with provider.browser() as browser:
         browser.visit(authorization_url(provider, "http://127.0.0.1:9/callback"))
@@ -1457,11 +1457,11 @@ def test_merge_changes_the_response_after_the_rotation(provider: OpenIDProvider)
     response = provider.refresh(token)
 
     assert response.status_code == 200
-    reply = response.json()
-    assert (reply["expires_in"], reply["extra"]) == ("soon", [1])
-    assert reply.keys() & {"id_token", "scope"} == set()
+    body = response.json()
+    assert (body["expires_in"], body["extra"]) == ("soon", [1])
+    assert body.keys() & {"id_token", "scope"} == set()
     assert provider.ledger() == {fingerprint(token): Presented(1, 1)}
-    assert provider.refresh(reply["refresh_token"]).status_code == 200
+    assert provider.refresh(body["refresh_token"]).status_code == 200
 
 
 def test_merge_may_change_the_status(provider: OpenIDProvider) -> None:
