@@ -69,7 +69,7 @@ async def check_responses(agent: AsyncAgent, number: int) -> None:
     """Ask so many things at once, each of which has its own answer."""
 
     async def ask(name: str) -> None:
-        with pytest.raises(UnknownAccount, match=f"there is no account {name} "):
+        with pytest.raises(UnknownAccount, match=rf"\b{name}\b"):
             await agent.token(name)
 
     async with anyio.create_task_group() as tasks:

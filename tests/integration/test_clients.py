@@ -428,16 +428,15 @@ def test_a_client_sends_nothing_to_another_users_agent(agent: AgentProcess) -> N
     with another_users_agent(agent.socket):
         result = agent.run("token")
     assert result.returncode == 1
-    assert f"the user {UNPRIVILEGED}, not you" in result.stderr
+    assert f" {UNPRIVILEGED}, " in result.stderr
 
 
 def test_a_client_sends_nothing_if_other_users_can_enter_the_directory(agent: AgentProcess) -> None:
     agent.socket.parent.chmod(0o755)
     result = agent.run("token")
     assert result.returncode == 1
-    assert result.stderr.splitlines()[:2] == [
-        f"auth-agent: others may enter {agent.socket.parent}: nothing was sent",
-        f"  let nobody else in: chmod 700 {agent.socket.parent}",
-    ]
+    message, remedy = result.stderr.splitlines()[:2]
+    assert str(agent.socket.parent) in message
+    assert remedy.endswith(f": chmod 700 {agent.socket.parent}")
     agent.socket.parent.chmod(0o700)
     assert agent.run("status").returncode == 0

@@ -39,15 +39,15 @@ def test_the_token_command_with_json_prints_all_fields(logged_in: AgentProcess) 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("token", "nobody"), 1, "no account nobody"),
-        (("token", "wrk"), 1, "did you mean work?"),
+        (("token", "nobody"), 1, "nobody"),
+        (("token", "wrk"), 1, "mean work"),
         (("token", "--min-ttl", "soon"), 2, "--min-ttl"),
-        (("token", "--min-ttl"), 2, "requires an argument"),
-        (("token", "--colour"), 2, "No such option: --colour"),
-        (("token", "a", "b"), 2, "unexpected extra argument (b)"),
+        (("token", "--min-ttl"), 2, "--min-ttl"),
+        (("token", "--colour"), 2, "--colour"),
+        (("token", "a", "b"), 2, "(b)"),
         (("token", "--min-ttl=86400"), 1, "3599 s"),
-        (("token", "--audience", ""), 2, "audience must be"),
-        (("logout", "nobody"), 1, "no account nobody"),
+        (("token", "--audience", ""), 2, "audience"),
+        (("logout", "nobody"), 1, "nobody"),
         (("stauts",), 2, "No such command 'stauts'. Did you mean status?"),
         (("logn",), 2, "Did you mean login?"),
         (("whoami",), 2, "No such command 'whoami'. Use: auth-agent profile\n"),
@@ -55,13 +55,13 @@ def test_the_token_command_with_json_prints_all_fields(logged_in: AgentProcess) 
         (("auth", "login"), 2, "Use: auth-agent login\n"),
         (("account", "renam"), 2, "Did you mean rename?"),
         (("xyzzy",), 2, "No such command 'xyzzy'.\n"),
-        (("status", "--colour"), 2, "No such option"),
+        (("status", "--colour"), 2, "--colour"),
         (("status", "--min-ttl", "60"), 2, "--min-ttl"),
         (("status", "--check", "--min-ttl", "-1"), 2, "--min-ttl"),
         (("status", "--check", "--min-ttl", "inf"), 2, "min_ttl"),
         (("status", "--check", "--json"), 2, "--check"),
-        (("status", "--check", "wrk"), 1, "did you mean work?"),
-        (("import",), 2, "No refresh token"),
+        (("status", "--check", "wrk"), 1, "mean work"),
+        (("import",), 2, "refresh token"),
     ],
 )
 def test_mistakes_are_printed_on_stderr_with_their_exit_code(
@@ -98,7 +98,7 @@ def test_without_an_agent_every_command_prints_how_to_start_one(command: str) ->
 def test_a_token_without_a_login_is_an_error(agent: AgentProcess) -> None:
     result = agent.run("token")
     assert result.returncode == 4
-    assert "work is not logged in" in result.stderr
+    assert "auth-agent login work" in result.stderr
 
 
 def test_an_unreachable_provider_has_an_exit_code_of_its_own(logged_in: AgentProcess, provider: OpenIDProvider) -> None:
@@ -152,7 +152,7 @@ def test_status_without_accounts_prints_how_to_begin() -> None:
         assert "auth-agent login NAME --issuer URL --client-id ID" in agent.run("status").stdout
         result = agent.run("status", "--check")
     assert (result.returncode, result.stdout) == (4, "")
-    assert "no accounts yet" in result.stderr
+    assert "auth-agent login --help" in result.stderr
 
 
 # ---- status --check
@@ -198,7 +198,7 @@ def test_reload_prints_what_changed_or_why_the_file_can_not_be_read(logged_in: A
     logged_in.config.write_text("[accounts.work]\n")
     result = logged_in.run("reload")
     assert result.returncode == 1
-    assert "issuer is missing" in result.stderr
+    assert "issuer" in result.stderr
     assert logged_in.run("status", "--check").returncode == 0
 
 
@@ -230,14 +230,14 @@ def test_watch_prints_records_as_json(logged_in: AgentProcess) -> None:
 def test_watch_of_a_mistyped_name_suggests_the_right_one(logged_in: AgentProcess) -> None:
     result = logged_in.run("watch", "wrok")
     assert result.returncode == 1
-    assert "did you mean work?" in result.stderr
+    assert "mean work" in result.stderr
 
 
 def test_watch_fails_if_no_agent_runs_at_its_start(logged_in: AgentProcess) -> None:
     logged_in.kill()
     result = logged_in.run("watch")
     assert result.returncode == 3
-    assert "no agent listens" in result.stderr
+    assert "auth-agent start" in result.stderr
     logged_in.start()
     assert logged_in.run("watch", "not a name").returncode == 2
 

@@ -97,7 +97,7 @@ def test_metadata_of_another_issuer_is_refused(provider: OpenIDProvider) -> None
     token = refresh_token(provider)
     with AgentProcess({"work": mistaken}) as agent, agent.client() as client:
         provider.reset()
-        with pytest.raises(Misconfigured, match="says that its issuer is") as caught:
+        with pytest.raises(Misconfigured, match=provider.issuer) as caught:
             client.import_refresh_token(token)
         assert caught.value.failure == "misconfigured"
         assert "issuer" in caught.value.remedy[0].text

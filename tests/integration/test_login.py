@@ -146,8 +146,9 @@ def test_a_redirect_to_another_host_name_is_rejected(host: str, provider: OpenID
 def test_a_pasted_redirect_url_completes_the_login(provider: OpenIDProvider, client: Agent) -> None:
     login = begin(client)
     redirect = provider.visit(address(login))
-    with pytest.raises(InvalidRequest, match="paste the whole address"):
+    with pytest.raises(InvalidRequest) as caught:
         client.call("login_redirect", {"login_id": login["login_id"], "url": address(login)})
+    assert caught.value.parameter == "url"
     client.call("login_redirect", {"login_id": login["login_id"], "url": f" {redirect}\n"})
     assert result(client, login)["state"] == "ready"
 
@@ -227,10 +228,11 @@ def test_a_login_fails_if_the_metadata_has_another_issuer(
     wrong = provider.issuer.replace("127.0.0.1", "localhost")
     agent.configure({"work": account(provider, **ANY), "wrong": {**account(provider, **ANY), "issuer": wrong}})
     client.call("reload", {})
-    with pytest.raises(Misconfigured, match="says that its issuer is") as caught:
+    with pytest.raises(Misconfigured, match=provider.issuer) as caught:
         begin(client, "wrong")
     (remedy,) = caught.value.remedy
-    assert "correct its issuer" in remedy.text
+    assert "issuer" in remedy.text
+    assert remedy.command == ("auth-agent", "login", "wrong")
 
 
 def test_a_redirect_with_the_issuer_of_another_provider_is_refused(provider: OpenIDProvider, client: Agent) -> None:
@@ -358,7 +360,7 @@ def test_a_login_that_is_refused_on_the_other_device_is_denied(quick: OpenIDProv
         quick.deny(str(login["verification_uri_complete"]))
         error = failure(client, login)
         assert isinstance(error, Denied)
-        assert error.message.endswith("the confirmation prompt")
+        assert "confirmation" in error.message
         assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
 
 
@@ -388,7 +390,7 @@ def test_a_client_with_a_secret_logs_in_and_refreshes(client_id: str, provider: 
     secret = CREDENTIALS[client_id]
     keys = account(provider, client_id, token_endpoint_auth_method=secret.method, **ANY)
     with AgentProcess({"work": keys}) as agent, agent.client() as client:
-        with pytest.raises(InvalidRequest, match="authenticates with a secret") as caught:
+        with pytest.raises(InvalidRequest) as caught:
             begin(client)
         assert caught.value.parameter == "client_secret"
         assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent login work --client-secret"]

@@ -120,7 +120,7 @@ def test_a_new_account_that_is_wrong_is_corrected_by_another_login(
     result = agent.run("login", "new", "--issuer", wrong, "--client-id", "native-app", "--redirect-port", "0")
     output = " ".join(result.stderr.split())
     assert result.returncode == 1
-    assert f"says that its issuer is '{provider.issuer}'" in output
+    assert provider.issuer in output
     assert "correct its issuer by --issuer, and log in: auth-agent login new" in output
     assert "try again" not in output
     log_in_at_terminal(agent, provider, "new", *new_account(provider))
@@ -286,9 +286,9 @@ def test_a_client_secret_is_read_from_a_descriptor(agent: AgentProcess, provider
     ("arguments", "message"),
     [
         (("--client-secret",), "--client-secret-fd"),
-        (("--client-secret-fd", "77"), "can't be read"),
+        (("--client-secret-fd", "77"), "77"),
         (("--client-secret", "--client-secret-fd", "0"), "--client-secret-fd"),
-        (("--client-secret-fd", "0"), "no client secret"),
+        (("--client-secret-fd", "0"), "client secret"),
     ],
 )
 def test_a_client_secret_that_can_not_be_read_is_an_error(
@@ -349,7 +349,7 @@ def test_an_account_with_a_session_keeps_its_client(agent: AgentProcess, provide
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("login", "wrk"), 1, "did you mean work?"),
+        (("login", "wrk"), 1, "mean work"),
         (("login", "new"), 1, "auth-agent login --help"),
         (("login", "new", "--client-id", "x"), 2, "--issuer"),
         (("login", "new", "--issuer", "http://evil.example", "--client-id", "x"), 2, "must begin with https://"),
@@ -358,7 +358,7 @@ def test_an_account_with_a_session_keeps_its_client(agent: AgentProcess, provide
         (("login", "--issuer", "https://id.example", "--client-id", "x"), 2, "Name the account"),
         (("login", "work", "--flow", "fax"), 2, "--flow"),
         (("login", "work", "--authorize", "prompt"), 2, "NAME=VALUE"),
-        (("login", "work", "--management-for", "wrk"), 1, "did you mean work?"),
+        (("login", "work", "--management-for", "wrk"), 1, "mean work"),
         (("login", "work", "--management-for", "work"), 2, "another account"),
         (("login", "new", "--management-for", "work"), 1, "auth-agent login --help"),
         (("login", "a b", "--issuer", "https://id.example", "--client-id", "x"), 1, "a b"),
@@ -379,7 +379,8 @@ def test_an_agent_that_reads_another_configuration_is_an_error(agent: AgentProce
     agent.environment["AUTH_AGENT_CONFIG"] = str(other)
     result = agent.run("login", "new", *new_account(provider))
     assert result.returncode == 1
-    assert f"the configuration {agent.config}, not {other}" in result.stderr
+    assert str(agent.config) in result.stderr
+    assert str(other) in result.stderr
 
 
 def test_management_for_sets_the_management_account_of_the_other_account(

@@ -190,6 +190,6 @@ def test_a_lifetime_that_is_a_string_or_huge_is_accepted(
 def test_an_endless_response_is_cut_off(client: Agent, provider: OpenIDProvider) -> None:
     log_in(client, provider)
     provider.fault("huge", times=3, grant_type="refresh_token")
-    with pytest.raises(Unavailable, match="more than"):
+    with pytest.raises(Unavailable, match="bytes"):
         client.refresh()
     assert provider.userinfo(client.refresh().access_token).status_code == 200

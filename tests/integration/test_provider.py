@@ -203,7 +203,7 @@ async def test_a_body_in_countless_pieces_is_cut_off_and_does_not_block_other_ta
             tasks.start_soon(take_turns)
             outcome = await connection.token(CLIENT, refresh_request(Secret("unknown")))
         assert isinstance(outcome, Lost)
-        assert "16384 pieces" in outcome.reason
+        assert "16384" in outcome.reason
         assert turns > 16384
         tasks.cancel_scope.cancel()
 

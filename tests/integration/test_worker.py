@@ -147,7 +147,7 @@ async def test_a_call_that_hangs_ends_at_its_timeout_with_its_process(place: Pat
         await read(worker, "nobody")
         pid = worker.pid
         freeze(place)
-        with pytest.raises(WorkerTimeout, match=r"no answer within 0\.2 s"):
+        with pytest.raises(WorkerTimeout, match=r"0\.2 s"):
             await write(worker, "work", "canary", limit=0.2)
         assert (worker.pid, children()) == (None, [])
         thaw(place)
