@@ -1,11 +1,11 @@
-"""What is promised to whoever is outside the process, as a table, taken from the code that is imported.
+"""What is promised to users of the process, as a table, taken from the code that is imported.
 
 `python -m tests.compatibility.contract` prints it as JSON. It reads the vocabulary of the protocol, what the client
 package exports, the help texts of the commands, the error that lists the configuration's keys, and the log lines in the
 source: what the first version and today's have in common.
 
 A later table keeps an earlier one if it has every key of each map and every item of each list. A list called `needs`
-is the other way round: what has to be given may become less, never more.
+is the other way round: less may be required later, never more.
 """
 
 import ast
@@ -85,7 +85,7 @@ def contract() -> dict[str, Any]:
 
 
 def lost(then: Any, now: Any, at: str = "") -> list[str]:
-    """What an earlier table promised and a later one doesn't keep, by its place in the table."""
+    """Return the places of what an earlier table promised and a later one doesn't keep."""
     kinds = (then.__class__, now.__class__)
     if kinds == (dict, dict):
         return [
@@ -150,7 +150,7 @@ def _member(member: Any) -> dict[str, Any]:
 
 
 def _call(function: Any) -> dict[str, Any]:
-    """What it needs, and in which ways each argument may be given."""
+    """Return the required arguments, and for each whether it may be positional or a keyword."""
     every = inspect.signature(function).parameters.values()
     named = [one for one in every if one.name != "self" and one.kind not in {one.VAR_KEYWORD, one.VAR_POSITIONAL}]
     return {
@@ -170,7 +170,7 @@ def _ways(parameter: inspect.Parameter, place: int) -> list[str]:
 
 
 def _commands(path: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each command by its words: what it takes, as its help says."""
+    """Yield each command by its words, with what it takes according to its help."""
     text = _help(*path)
     usage = " ".join(text.partition("Usage: ")[2].partition("\n\n")[0].split())
     arguments = usage.removeprefix(" ".join(("auth-agent", *path))).replace("[OPTIONS]", "").split()
@@ -188,7 +188,7 @@ def _commands(path: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _options(text: str) -> dict[str, list[str]]:
-    """What an option takes, by each of its names: one of these values, anything, or (an empty list) no value."""
+    """Return the values of each option, by each of its names; an empty list means no value."""
     options: dict[str, list[str]] = {}
     for line in re.findall(r"^  (-\S.*)$", text, re.MULTILINE):
         names, _, value = re.sub(r"(, | / )(?=-)", r",", line).partition("  ")[0].partition(" ")
@@ -207,7 +207,7 @@ def _help(*words: str) -> str:
 
 
 def _account_keys() -> list[str]:
-    """The keys of an account, as the error for an unknown one lists them."""
+    """Return the keys of an account, from the error for an unknown one."""
     try:
         config.parse(Path("config.toml"), '[accounts.work]\n"\u2013" = 1\n')
     except ConfigError as error:
@@ -226,7 +226,7 @@ def _sources() -> Iterator[str]:
 
 
 def _log_words() -> dict[str, list[str]]:
-    """The events of the log, which its lines begin with, and the keys of all of them."""
+    """Return the events of the log, with which its lines begin, and the keys of all of them."""
     lines = {text for source in _sources() for text in _log_texts(source)}
     events = {line.split()[0] for line in lines} - {"%s"}
     keys = {key for line in lines for key in re.findall(r"([a-z_]+)=", line)}

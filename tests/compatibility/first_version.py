@@ -16,7 +16,7 @@ _PACKAGES: Final = ("agent/auth_agent", "client/auth_agent_client")
 
 
 def missing() -> str | None:
-    """Why the code can't be had here: in a source archive, or in a clone of the newest commits only."""
+    """Return why the code can't be had here: in a source archive, or in a clone of the newest commits only."""
     if shutil.which("git") is None:
         return "git is not installed"
     result = _git("cat-file", "-e", f"{COMMIT}^{{commit}}")

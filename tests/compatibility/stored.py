@@ -47,7 +47,7 @@ def main(data: Path) -> None:
 
 
 def entries() -> dict[str, Any]:
-    """What a store may hold, by account."""
+    """Return what a store may hold, by account."""
     person = made_login("person")
     robot = state.Login(
         "https://acme.example/",
@@ -125,7 +125,7 @@ def digest(text: str) -> str:
 
 async def write_notes(notes: Any) -> None:
     """Write the notes of three accounts."""
-    # Sent, and killed before the reply was saved.
+    # Sent, and killed before the response was saved.
     now = digest("made-up refresh token of interrupted")
     await notes.sent("interrupted", now, THEN.wall, now)
     # Sent, and its successor saved.

@@ -1,4 +1,4 @@
-"""A configuration of the first version says today what it said then."""
+"""A configuration of the first version is read as the first version read it."""
 
 import json
 import shutil

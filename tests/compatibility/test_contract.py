@@ -32,7 +32,7 @@ def test_todays_contract_includes_the_first_versions(part: str, today: dict[str,
 
 
 def _places(table: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where in a table there is something that may be lost."""
+    """Yield each place of a table."""
     kind = table.__class__
     inside: Any = table.items() if kind is dict else enumerate(table) if kind is list else ()
     for name, value in inside:

@@ -20,16 +20,16 @@ every_entry = pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.ste
 
 
 def written(path: Path) -> dict[str, Any]:
-    """What the first version wrote."""
+    """Return the entry that the first version wrote."""
     entry: dict[str, Any] = json.loads(path.read_text())
     return entry
 
 
 def rewritten(entry: dict[str, Any], *, boot: str = BOOT, now: Moment = THEN) -> dict[str, Any]:
-    """What is written today of what was read from that."""
+    """Read an entry, and return what today's version writes for it."""
     account = entry["account"]
     session = load(Secret(json.dumps(entry)), account, boot, now)
-    # A store that says how long an entry may be has room for these.
+    # These fit into a store that limits the length of an entry.
     room = {"max_length": 12 * 1024} if "max_length" in inspect.signature(dump).parameters else {}
     write: Any = dump
     again: dict[str, Any] = json.loads(write(account, session, boot, **room).reveal())

@@ -1,4 +1,4 @@
-"""A real agent in a process of its own, with a home, a socket and a configuration that nobody else has."""
+"""A real agent in a process of its own, with its own home, socket and configuration."""
 
 import atexit
 import errno
@@ -30,12 +30,12 @@ Found = TypeVar("Found")
 COMMAND = (sys.executable, "-W", "error", "-m", "auth_agent")
 # Passes its standard input on as a service manager passes a socket: at descriptor 3, to the very process it becomes.
 PASSING_ON = ("sh", "-c", 'exec 3<&0 0</dev/null; export LISTEN_PID=$$; exec "$@"', "sh")
-# What a condition that comes true at all is waited for, on a machine that is busy with other things.
+# Seconds to wait for a condition, enough for a busy machine.
 PATIENCE = 30.0
 
 
 def until(condition: Callable[[], Found], timeout: float = PATIENCE, every: float = 0.01) -> Found:
-    """Wait until the condition holds; what it returned then."""
+    """Wait until the condition holds; return what it returned then."""
     deadline = time.monotonic() + timeout
     while True:
         result = condition()
@@ -55,7 +55,7 @@ def _certificates() -> Path:
 
 
 def _is_removed(directory: Path) -> bool:
-    """Remove it; not so while a worker that outlives its agent still makes its lock there."""
+    """Remove it; return False while a worker that outlives its agent still creates its lock there."""
     try:
         shutil.rmtree(directory)
     except OSError as error:
@@ -70,7 +70,7 @@ class Begun(NamedTuple):
     path: Path
 
     def output(self) -> str:
-        """What it has said so far, on standard output and error."""
+        """Return its standard output and error so far."""
         return self.path.read_text()
 
 
@@ -120,7 +120,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self.configure(accounts or {})
 
     def configure(self, accounts: Mapping[str, Mapping[str, object]]) -> None:
-        """Write the configuration file; the agent reads it when it is told to."""
+        """Write the configuration file; the agent reads it at a reload."""
         lines: list[str] = []
         for name, keys in accounts.items():
             lines.append(f"[accounts.{name}]")
@@ -128,7 +128,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self.config.write_text("\n".join(lines) + "\n")
 
     def launch_with(self, *launcher: str) -> None:
-        """Start it by that command from now on, which becomes it."""
+        """Start it with that command from now on, which executes it."""
         self._launcher = launcher
 
     def inherit(self, inherited: socket.socket, count: int = 1) -> None:
@@ -165,7 +165,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         assert self.process.poll() is None, self.log
 
     def spawn(self) -> None:
-        """Start it, for better or worse."""
+        """Start it, whether it will listen or fail."""
         with ExitStack() as stack:
             log = stack.enter_context(self._log.open("ab") if self._log_is_read else self._unread_pipe())
             command = [*self._launcher, *self.command, "run", "--store", self._store]
@@ -196,7 +196,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         return os.fdopen(writing, "wb")
 
     def answers(self) -> bool:
-        """Whether somebody answers at its socket."""
+        """Return whether an agent responds at its socket."""
         try:
             with self.client() as client:
                 return bool(client.hello())
@@ -214,7 +214,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
 
     def terminate(self, signum: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal, wait for the end; its exit code."""
+        """Send a signal and wait for the end; return the exit code."""
         self.process.send_signal(signum)
         code = self.process.wait(PATIENCE)
         self._process = None
@@ -227,7 +227,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self._process = None
 
     def client(self) -> Agent:
-        """A client of it."""
+        """Return a new client of this agent."""
         return Agent(str(self.socket))
 
     def run(self, *arguments: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
@@ -253,7 +253,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
 
     @contextmanager
     def begin(self, *arguments: str) -> Generator["Begun", None, None]:
-        """A command of `auth-agent` that goes on until it is ended."""
+        """Start a command of `auth-agent` that runs until the block ends."""
         with (self.home / "output").open("w+") as output:
             process = self._popen([*self.command, *arguments], subprocess.DEVNULL, output.fileno(), output.fileno())
             try:
@@ -263,5 +263,5 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
                 process.wait(PATIENCE)
 
     def logged(self, pattern: str) -> list[str]:
-        """The log's lines in which that is found."""
+        """Return the lines of the log that match."""
         return [line for line in self.log.splitlines() if re.search(pattern, line)]

@@ -20,7 +20,7 @@ Scheme = Literal["light", "dark"]
 
 
 def chromium() -> str:
-    """Where it is; without it, the test is skipped."""
+    """Return its path; skip the test if there is none."""
     result = next(filter(None, map(shutil.which, _NAMES)), None)
     if result is None:
         pytest.skip("there is no browser to test with: apt-get install chromium")
@@ -38,7 +38,7 @@ def _playwright() -> Generator[Playwright, None, None]:
 
 @contextmanager
 def browser(scheme: Scheme = "light", width: int = 800, *, javascript: bool = True) -> Generator[Page, None, None]:
-    """A page of a browser that nobody is logged in with."""
+    """Open a page in a new browser, without cookies."""
     with _playwright() as playwright:
         options: dict[str, Any] = {"executable_path": chromium(), "args": list(_ARGUMENTS)}
         with playwright.chromium.launch(**options) as running:
@@ -50,7 +50,7 @@ def browser(scheme: Scheme = "light", width: int = 800, *, javascript: bool = Tr
 
 
 def picture(page: Page, name: str) -> None:
-    """Keep a picture of the page where the environment names a directory for pictures."""
+    """Save a picture of the page if the environment names a directory for pictures."""
     directory = os.environ.get("SCREENSHOTS")
     if directory is not None:
         page.screenshot(path=f"{directory}/{name}.png", full_page=True)

@@ -1,4 +1,4 @@
-"""What the tests of the whole share: a provider, and an agent with an account logged in at it."""
+"""What the integration tests share: a provider, and an agent with an account at it."""
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -12,19 +12,19 @@ from tests.op.provider import OpenIDProvider
 
 
 def account(provider: OpenIDProvider, client_id: str = "native-app", **more: object) -> dict[str, object]:
-    """An account of that provider, as the configuration has it."""
+    """Return the keys of an account at that provider, as in the configuration."""
     return {"issuer": provider.issuer, "client_id": client_id, **more}
 
 
 def log_in(agent: Agent, provider: OpenIDProvider, name: str = "work", **how: Any) -> None:
-    """Log in at the provider, and hand the session over."""
+    """Log in at the provider, and import the refresh token."""
     tokens = provider.login(**how)
     assert tokens.refresh_token is not None
     agent.import_refresh_token(tokens.refresh_token, name)
 
 
 def record(client: Agent, name: str = "work") -> Record:
-    """The account's record, as `status` tells it."""
+    """Return the account's record, as `status` returns it."""
     (result,) = client.status(name).accounts
     return result
 

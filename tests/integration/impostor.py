@@ -1,4 +1,4 @@
-"""What may listen in an agent's place: servers that hang, talk nonsense, hang up, or are somebody else's."""
+"""Servers in place of an agent: they hang, send nonsense, disconnect, or belong to another user."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ Sendable = dict[str, object] | list[dict[str, object]] | bytes
 
 
 def listening(path: Path) -> socket.socket:
-    """A server that accepts what the kernel accepts for it, and says nothing."""
+    """Return a server for which the kernel accepts connections, and that sends nothing."""
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
     server.listen()
@@ -26,7 +26,7 @@ def listening(path: Path) -> socket.socket:
 
 
 def send_bytes(server: socket.socket, data: bytes, *, times: int = 1, read_first: bool = True) -> threading.Thread:
-    """A server that says that, so many times, to the first who comes."""
+    """Start a server that sends the data to the first client, `times` times."""
 
     def serve() -> None:
         connection, _ = server.accept()
@@ -43,9 +43,9 @@ def send_bytes(server: socket.socket, data: bytes, *, times: int = 1, read_first
 
 @contextlib.contextmanager
 def serve_watches(server: socket.socket, *lives: Sequence[Sendable] | None) -> Generator[None, None, None]:
-    """A server that is watched: in each life it answers with a snapshot, tells of what follows, and hangs up.
+    """Run a server for a watch: in each life it responds with a snapshot, sends the changes, and disconnects.
 
-    None is a life in which it says nothing at all.
+    None is a life in which it sends nothing at all.
     """
 
     def live(connection: socket.socket, messages: Sequence[Sendable]) -> None:
@@ -72,9 +72,9 @@ def serve_watches(server: socket.socket, *lives: Sequence[Sendable] | None) -> G
 
 @contextlib.contextmanager
 def scripted(server: socket.socket, *responses: object) -> Generator[list[Request], None, None]:
-    """A server that gives these answers, errors among them, to the requests of one connection; those requests.
+    """Run a server that sends these responses and errors to the requests of one connection; yield the requests.
 
-    Instead of an answer that is an event it hangs up, once that is set.
+    If a response is an event, it disconnects when that is set.
     """
     requests: list[Request] = []
 
@@ -102,8 +102,8 @@ def scripted(server: socket.socket, *responses: object) -> Generator[list[Reques
 
 @contextlib.contextmanager
 def another_users_agent(path: Path) -> Generator[None, None, None]:
-    """Another user who listens there, and must hear nothing from the one who comes. Only root can be two users."""
-    # Bound as root: the directory lets nobody else in. The kernel says of a server who it was when it began to listen.
+    """Listen there as another user, who must receive nothing. Only root can be two users."""
+    # Bound as root, because of the directory. The kernel reports the user that a server had when it began to listen.
     script = (
         "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(30); s.bind(sys.argv[1])\n"
         f"os.setuid({UNPRIVILEGED}); s.listen()\n"

@@ -1,4 +1,4 @@
-"""A real D-Bus session with a real gnome-keyring, thrown away afterwards; it can be locked, frozen and killed."""
+"""A temporary D-Bus session with a real gnome-keyring, which can be locked, frozen and killed."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ _UNLOCKING = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface"
 
 
 def missing_packages() -> str | None:
-    """What to install, where this machine has no keyring to test with."""
+    """Return the command that installs what is missing for a keyring, or None."""
     programs = {"dbus-daemon": "dbus", "gnome-keyring-daemon": "gnome-keyring"}
     missing = [package for program, package in programs.items() if shutil.which(program) is None]
     return f"apt-get install {' '.join(missing)}" if missing else None
@@ -142,7 +142,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
     # ---- the daemon
 
     def start(self, *, password: str | None = PASSWORD) -> None:
-        """Start the keyring's daemon, unlocked with that password (None: locked), and wait until it answers."""
+        """Start the keyring's daemon, unlocked with that password (None: locked), and wait until it responds."""
         unlocked = [] if password is None else ["--unlock"]
         self._daemon = subprocess.Popen(
             ["gnome-keyring-daemon", "--foreground", "--components=secrets", *unlocked],
@@ -159,19 +159,19 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
         until(self._has_owner)
         if self._entries is not None:
             with self._collection() as collection:
-                collection.unlock()  # nobody is asked, since there is no password
+                collection.unlock()  # without a prompt, since there is no password
         until(lambda: self.is_locked() is (password is None))
 
     def freeze(self) -> None:
-        """Let it hang: it answers nothing until it is thawed."""
+        """Stop it: it does not respond until it is thawed."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it answer again."""
+        """Let it respond again."""
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it as a crash would; whoever calls it next has D-Bus start another one, which is locked."""
+        """End it as a crash would; at the next call, D-Bus starts another one, which is locked."""
         self._process.kill()
         self._process.wait(PATIENCE)
         self._daemon = None
@@ -191,7 +191,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
             service.call("UnlockWithMasterPassword", "o(oayays)", DEFAULT_COLLECTION, password)
 
     def is_locked(self) -> bool | None:
-        """Whether it is locked; None while there is none."""
+        """Return whether it is locked; None while there is none."""
         try:
             with self._collection() as collection:
                 return collection.is_locked()
@@ -225,7 +225,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
     # ---- what it holds
 
     def read(self, username: str = "work") -> str | None:
-        """The entry of that name."""
+        """Return the entry of that username, or None."""
         with self._collection() as collection, suppress(exceptions.ItemNotFoundException):  # it was deleted meanwhile
             for item in collection.search_items(_attributes(username)):
                 return item.get_secret().decode()

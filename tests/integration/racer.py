@@ -1,8 +1,8 @@
-"""One of the race's processes: asks for tokens without pause, tries every twentieth at the provider.
+"""One process of the race: requests tokens without pause, and sends every twentieth to the provider.
 
     racer.py SOCKET USERINFO_URL SECONDS
 
-Prints what came of it as JSON.
+Prints the numbers and failures as JSON.
 """
 
 import http.client

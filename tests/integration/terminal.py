@@ -1,4 +1,4 @@
-"""A terminal with a person at it: a command on a pseudo-terminal, what it shows, and what is typed."""
+"""A command on a pseudo-terminal, its output, and what a person types."""
 
 import os
 import pty
@@ -55,16 +55,16 @@ class Terminal(AbstractContextManager["Terminal"]):
 
     @property
     def shown(self) -> str:
-        """All that it has shown, without escape codes; an address is whole, since its line is not broken by it."""
+        """All that it has printed, without escape codes; a URL is whole, since lines are not broken."""
         return _ESCAPES.sub("", self._shown.decode("utf-8", "replace")).replace("\r\n", "\n")
 
     @property
     def raw(self) -> str:
-        """The same with them."""
+        """The output with escape codes."""
         return self._shown.decode("utf-8", "replace")
 
     def until(self, pattern: str) -> "re.Match[str]":
-        """Wait until that is shown."""
+        """Wait until the output matches; return the match."""
         deadline = time.monotonic() + PATIENCE
         while (result := re.search(pattern, self.shown)) is None:
             assert time.monotonic() < deadline, f"{pattern!r} is not in:\n{self.shown}"
@@ -72,21 +72,21 @@ class Terminal(AbstractContextManager["Terminal"]):
         return result
 
     def type(self, text: str) -> None:
-        """Type it, Enter and all."""
+        """Type the text, which includes Enter."""
         os.write(self._ours, text.encode())
 
     def end(self) -> int:
-        """Wait for its end; its exit code."""
+        """Wait for its end; return the exit code."""
         while self._read():
             pass
         return self.process.wait(PATIENCE)
 
     def _read(self) -> bool:
-        """Take in what is shown next; whether more may come."""
+        """Read what is printed next; return whether more may come."""
         ready, _, _ = select.select([self._ours], [], [], PATIENCE)
         assert ready, f"nothing more is shown after:\n{self.shown}"
         data = b""
-        with suppress(OSError):  # how Linux tells that the other end is closed
+        with suppress(OSError):  # how Linux reports that the other end is closed
             data = os.read(self._ours, 65_536)
         self._shown += data
         return bool(data)

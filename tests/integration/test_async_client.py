@@ -66,7 +66,7 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 
 async def check_responses(agent: AsyncAgent, number: int) -> None:
-    """Ask so many things at once, each of which has its own answer."""
+    """Make that many calls at once, and check that each gets its own response."""
 
     async def ask(name: str) -> None:
         with pytest.raises(UnknownAccount, match=rf"\b{name}\b"):
@@ -139,7 +139,7 @@ async def test_calls_do_not_wait_for_a_slow_call(
 
 
 class Slow:
-    """An agent that notes who connects, and answers `hello` once it may."""
+    """An agent that counts connections, and responds to `hello` once it may."""
 
     def __init__(self, server: socket.socket) -> None:
         self.accepted = 0

@@ -193,7 +193,7 @@ def test_a_signal_while_the_agent_is_too_busy_to_accept_is_not_taken_for_another
         room.start()
         client = stack.enter_context(Agent("busy.sock"))
         monkeypatch.setattr("auth_agent_client.call._GRACE", 0.1)
-        with pytest.raises(Timeout):  # connected, and nobody answers: not "another user"
+        with pytest.raises(Timeout):  # connected, and nobody responds: not "another user"
             client.token(timeout=0.1)
         room.join()
 

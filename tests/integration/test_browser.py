@@ -50,7 +50,7 @@ class Watched:
         self.page.locator("[type=submit]", has_text=re.compile("continue", re.IGNORECASE)).click()
 
     def check(self) -> None:
-        """The page came alone, complained of nothing, and is no wider than its window."""
+        """Check that the page loaded nothing else, logged no error, and fits into its window."""
         here = self.page.url.partition("/callback")[0]
         assert here.startswith("http://127.0.0.1:")
         last = [one.url for one in self.requests if one.url.startswith(here)]

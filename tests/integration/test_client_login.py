@@ -128,7 +128,7 @@ def impostor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[socke
 
 
 def is_awaited(address: str) -> bool:
-    """Whether the agent still waits for the browser of the login that has that address."""
+    """Return whether the agent still waits for the browser of the login that has that address."""
     redirect = urlsplit(parse_qs(urlsplit(address).query)["redirect_uri"][0])
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", redirect.port or 0)) == 0
@@ -261,7 +261,7 @@ def test_a_login_works_with_select(agent: AgentProcess, provider: OpenIDProvider
         assert login.result().state == "ready"
 
 
-# ---- what is asked
+# ---- what is sent
 
 
 def test_login_result_is_sent_once_with_a_longer_timeout_than_the_logins(kind: str, impostor: socket.socket) -> None:

@@ -26,7 +26,7 @@ SLACK = 5.0
 
 
 class RawClient:
-    """A connection on which anything can be said, and read message by message."""
+    """A connection for any bytes, whose messages can be read one by one."""
 
     def __init__(self, agent: AgentProcess) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
@@ -44,7 +44,7 @@ class RawClient:
         self.socket.sendall(self.wire.request(method, parameters)[1])
 
     def read(self) -> Message | None:
-        """The next message; None when the agent has hung up."""
+        """Return the next message, or None if the agent has disconnected."""
         while (message := self.wire.next_message()) is None:
             try:
                 data = self.socket.recv(65536)
@@ -71,7 +71,7 @@ class RawClient:
 
 @pytest.fixture
 def raw(agent: AgentProcess) -> Generator[RawClient, None, None]:
-    """Such a connection."""
+    """A raw connection to the agent."""
     with RawClient(agent) as one:
         yield one
 
@@ -84,7 +84,7 @@ def logged_in(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> A
 
 
 def assert_is_served(client: Agent, requests: int = 100) -> None:
-    """Each of a well-behaved client's requests is answered before its own time is up."""
+    """Check that each request of a well-behaved client gets its response before its timeout."""
     for _ in range(requests):
         assert client.token(timeout=PATIENCE).access_token
 
@@ -198,7 +198,7 @@ def test_a_watcher_is_notified_in_order_and_never_gets_a_token(
     assert logged_in.process.poll() is None
 
 
-# ---- and what nobody asked for
+# ---- hostile clients
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_hundreds_of_requests_at_once_wait_their_turn(
 
 
 def resident(agent: AgentProcess) -> int:
-    """The agent's resident memory in bytes."""
+    """Return the agent's resident memory in bytes."""
     statm = Path(f"/proc/{agent.process.pid}/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * resource.getpagesize()

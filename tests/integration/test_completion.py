@@ -24,7 +24,7 @@ def agent() -> Generator[AgentProcess, None, None]:
 
 
 def shell(name: str) -> str:
-    """The shell's path; without it, the test is skipped."""
+    """Return the shell's path; skip the test if there is none."""
     result = shutil.which(name)
     if result is None:
         pytest.skip(f"there is no {name} to test with: apt-get install {name}")
@@ -32,7 +32,7 @@ def shell(name: str) -> str:
 
 
 def run(agent: AgentProcess, *command: str) -> list[str]:
-    """The lines that a command prints."""
+    """Run a command; return the lines that it prints."""
     result = subprocess.run(command, env=agent.environment, capture_output=True, text=True, check=False, timeout=120)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout.splitlines()

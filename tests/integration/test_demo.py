@@ -1,4 +1,4 @@
-"""`make demo`, short: what it says at its end, and how it ends."""
+"""A short `make demo`: its summary, and how it ends."""
 
 import os
 import re

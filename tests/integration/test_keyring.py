@@ -417,7 +417,7 @@ def test_a_locked_keyring_is_reported_at_once_and_read_when_it_is_unlocked(
         account_record = record(client)
         assert (account_record["state"], account_record["renewal"]) == ("locked", "none")
         assert store(client)["unread"] == 1
-        with pytest.raises(Locked):  # whose session it would replace can't be told
+        with pytest.raises(Locked):  # nobody knows whose session it would replace
             log_in(client, provider)
         keyring.unlock()
         until(lambda: is_ready(client))
@@ -469,7 +469,7 @@ def test_without_a_keyring_sessions_live_in_memory_and_status_shows_that(provide
             assert record(client)["state"] == "ready"
             assert record(client)["saved"] is False
             assert "in memory" in agent.run("status").stdout
-            # It is asked for again and again; then it is there.
+            # The agent tries again and again.
             provider.fault("status", status=403, body={"error": "invalid_grant"})
             with pytest.raises(LoginRequired):  # and nothing in a keyring that isn't there keeps a session alive
                 client.refresh("work")
@@ -680,7 +680,7 @@ def test_a_thousand_sessions_are_served_as_they_are_read_the_last_used_first() -
         accounts = {name: account(provider) for name in names}
         agent = AgentProcess(accounts, environment=keyring.environment, store="keyring")
         with stack.enter_context(agent).client() as client, pytest.raises(LoginRequired):
-            client.refresh(last_used)  # the provider never granted it; but asked for it was
+            client.refresh(last_used)  # the provider never granted it, but it was used
         agent.kill()
         first_start = len(agent.logged(" restored "))
         agent.start()
@@ -691,7 +691,7 @@ def test_a_thousand_sessions_are_served_as_they_are_read_the_last_used_first() -
         restored = [
             line.partition("account=")[2].partition(" ")[0] for line in agent.logged(" restored ")[first_start:]
         ]
-        assert last_used in restored[:3]  # but for those that were asked for meanwhile
+        assert last_used in restored[:3]  # but for those that were requested meanwhile
         assert len(restored) < 500
 
 
@@ -715,5 +715,5 @@ def refresh_token(keyring: KeyringSession) -> str | None:
 
 
 def tokens_granted_twice(provider: OpenIDProvider) -> list[str]:
-    """The refresh tokens that the provider granted something for more than once."""
+    """Return the fingerprints of the refresh tokens that the provider accepted more than once."""
     return [fingerprint for fingerprint, row in provider.ledger().items() if row.succeeded > 1]

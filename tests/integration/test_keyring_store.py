@@ -74,7 +74,7 @@ async def failure_of(call: Callable[[], Awaitable[object]], within: float = AT_O
 
 
 class Prompter:
-    """Owns the name at which gnome-keyring has a person asked, and never answers."""
+    """Owns the name at which gnome-keyring opens its dialogs, and never responds."""
 
     def __init__(self) -> None:
         self._connection = blocking.open_dbus_connection()
@@ -82,7 +82,7 @@ class Prompter:
         self._connection.send_and_get_reply(jeepney.new_method_call(bus, "RequestName", "su", (PROMPTER, 0)))
 
     def is_called(self, timeout: float) -> bool:
-        """Whether it is asked within that time."""
+        """Return whether a dialog is requested within that time."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             try:

@@ -53,7 +53,7 @@ def log_in(client: Agent, provider: OpenIDProvider, user: str = "auth0|alice", n
 
 
 def page(response: httpx.Response) -> str:
-    """What a page says, and that it is the agent's."""
+    """Return the text of a page, which must be the agent's."""
     assert response.headers["cache-control"] == "no-store"
     text = " ".join(html.unescape(re.sub(r"<style>.*?</style>|<[^>]*>", " ", response.text, flags=re.DOTALL)).split())
     assert "auth-agent" in text
@@ -68,7 +68,7 @@ def port_is_free(login: dict[str, object]) -> bool:
 
 @contextmanager
 def session_is_unchanged(client: Agent, provider: OpenIDProvider) -> Generator[None, None, None]:
-    """The session that there is before is there afterwards, served and good."""
+    """Check that the session after the block is the one before, and that its token is valid."""
     log_in(client, provider)
     before, token = record(client), client.token("work").access_token
     yield
@@ -336,7 +336,7 @@ def test_the_error_for_a_clock_that_is_10_min_off_names_the_clock(
 
 @pytest.fixture
 def quick(start_provider: Callable[..., OpenIDProvider]) -> OpenIDProvider:
-    """A provider that may be asked every second whether somebody has logged in."""
+    """A provider that may be polled every second."""
     return start_provider(access_token_lifetime=3600, device_interval=1)
 
 
@@ -344,7 +344,7 @@ def test_a_login_on_another_device_creates_a_session(quick: OpenIDProvider) -> N
     with AgentProcess({"work": account(quick)}) as agent, agent.client() as client:
         login = begin(client, flow="device")
         assert str(login["user_code"]) in str(login["verification_uri_complete"])
-        until(lambda: quick.count(quick.token_path) >= 2)  # it is asked, and nobody has answered
+        until(lambda: quick.count(quick.token_path) >= 2)  # it is polled, and nobody has logged in
         quick.approve(str(login["verification_uri"]), user_code=str(login["user_code"]))
         assert result(client, login)["subject"] == "auth0|alice"
         assert quick.userinfo(client.token("work").access_token).status_code == 200

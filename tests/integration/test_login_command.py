@@ -87,7 +87,7 @@ def test_a_first_login_starts_the_agent_and_adds_the_account(alone: AgentProcess
     token = alone.run("token", "work").stdout.strip()
     assert provider.userinfo(token).status_code == 200
     assert stat.S_IMODE(alone.config.stat().st_mode) == 0o600
-    # Whom it told that it serves is of no concern to the one that takes its place.
+    # The restarted agent does not inherit the descriptor by which the first reported that it serves.
     assert alone.run("restart", "--force").returncode == 0
     log = next(alone.home.rglob("agent.log")).read_text()
     assert log.count(" listening ") == 2

@@ -74,7 +74,7 @@ def test_a_slow_provider_does_not_delay_valid_tokens(
         for _ in range(100):
             for name in accounts:
                 assert client.token(name).access_token
-        assert record(client, "a")["renewal"] == "running"  # all of that before the provider had answered
+        assert record(client, "a")["renewal"] == "running"  # all of that before the provider responded
         until(lambda: record(client, "a")["renewal"] == "idle")
         assert record(client, "a")["refreshes"] == 1
 

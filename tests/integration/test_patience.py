@@ -1,4 +1,4 @@
-"""Commands that wait for a provider: a person at a terminal is told for whom, after a second without an answer."""
+"""Commands that wait for a provider: after a second without a response, they name it at a terminal."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.op.provider import MANAGEMENT_SCOPE, OpenIDProvider
 
 ALICE = "auth0|alice"
 ADDRESS = r"http://127\.0\.0\.1:\d+/authorize\?\S+"
-HELD = 3000  # ms, for which the provider holds a request: far more than the second after which a command says so
+HELD = 3000  # ms, for which the provider holds a request: far more than the second after which a command reports it
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def at_terminal(agent: AgentProcess, *arguments: str) -> Terminal:
 
 
 def notice(provider: OpenIDProvider) -> str:
-    """What is printed while that provider is waited for."""
+    """Return what is printed during the wait for that provider."""
     return f"auth-agent: waiting for {urlsplit(provider.issuer).netloc}; Ctrl-C stops waiting\n"
 
 
@@ -153,7 +153,7 @@ def test_a_login_by_a_pasted_url_names_the_provider_that_redeems_its_code(
 
 @contextmanager
 def stopped(agent: AgentProcess) -> Generator[None, None, None]:
-    """An agent that doesn't answer."""
+    """An agent that doesn't respond."""
     os.kill(agent.process.pid, signal.SIGSTOP)
     try:
         yield

@@ -158,7 +158,7 @@ def starts_an_agent(agent: AgentProcess, command: list[str], path: Path) -> None
 
 
 def is_served(path: Path) -> bool:
-    """Return whether an agent answers at that socket."""
+    """Return whether an agent responds at that socket."""
     try:
         with Agent(str(path)) as client:
             return client.hello().pid is not None

@@ -1,4 +1,4 @@
-"""The agent as a service: a socket that was passed to it, what it tells its manager, and a restart in its place."""
+"""The agent as a service: a passed socket, notifications to its manager, and a restart in place."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ SOCKET_ACTIVATE = shutil.which("systemd-socket-activate")
 
 
 class Manager:
-    """Receives what the agent tells its service manager."""
+    """Receives the agent's notifications to its service manager."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,7 +39,7 @@ class Manager:
         self._socket.close()
 
     def next_message(self) -> str:
-        """The next thing that it is told, waiting for it; a status, which is for people, does not count."""
+        """Wait for the next notification, and return it; a status, which is for people, does not count."""
         while (message := self._socket.recv(1000).decode()).startswith("STATUS="):
             pass
         return message
@@ -71,13 +71,13 @@ def connect_early(agent: AgentProcess) -> "closing[Link]":
 
 
 def hello(link: Link) -> dict[str, object]:
-    """What the agent says of itself, when it comes to that connection."""
+    """Return the agent's response to `hello` on that connection."""
     hello: dict[str, object] = finish(link.call(Call("hello", {}))).value
     return hello
 
 
 def agent_id(agent: AgentProcess) -> object:
-    """The identity of the agent that answers now."""
+    """Return the id of the agent that responds now."""
     with agent.client() as client:
         return client.hello()["agent_id"]
 
@@ -186,12 +186,12 @@ def test_systemd_starts_the_agent_for_the_first_client(provider: OpenIDProvider)
         assert agent.socket.exists()
 
 
-# ---- what it tells its manager
+# ---- notifications to its manager
 
 
 @pytest.fixture(params=["a path", "an abstract address"])
 def manager(request: pytest.FixtureRequest, agent: AgentProcess) -> Generator[Manager]:
-    """A manager that the agent, when it is started again, tells how it is."""
+    """A manager that the agent notifies after its next start."""
     agent.terminate()
     with closing(Manager(str(agent.home / "notify") if request.param == "a path" else f"@{agent.home}")) as one:
         agent.environment["NOTIFY_SOCKET"] = one.name
@@ -355,7 +355,7 @@ def test_clients_can_connect_while_a_service_restarts(service: AgentProcess) -> 
         while not over.is_set():
             try:
                 ids.append(agent_id(service))
-            except Exception as error:  # noqa: BLE001 -- told below
+            except Exception as error:  # noqa: BLE001 -- asserted below
                 failed.append(error)
 
     clients = [threading.Thread(target=ask) for _ in range(4)]
@@ -415,7 +415,7 @@ def test_an_agent_serves_until_it_restarts(provider: OpenIDProvider) -> None:
 
 
 def launched(setup: str) -> tuple[str, ...]:
-    """The agent's command, after something was changed in its process."""
+    """Return a command of the agent that runs `setup` first."""
     launcher = f"import sys; sys.argv[0] = 'auth-agent'; {setup}\nfrom auth_agent.cli import main; sys.exit(main())"
     return (sys.executable, "-c", launcher)
 

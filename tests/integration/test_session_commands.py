@@ -58,14 +58,14 @@ def output_at_terminal(agent: AgentProcess, *arguments: str, columns: int = 80) 
 
 
 def result_of(agent: AgentProcess, *arguments: str) -> Any:
-    """What a command that succeeds prints as JSON."""
+    """Run a command, which must succeed; return the JSON that it prints."""
     result = agent.run(*arguments)
     assert (result.returncode, result.stderr) == (0, "")
     return json.loads(result.stdout)
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """What a JWT that a command printed says."""
+    """Return the claims of a JWT that a command printed."""
     payload = token.strip().split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims

@@ -56,7 +56,7 @@ ALL: Final = [one for document in DOCUMENTS for one in snippets(document)]
 
 
 def reason_not_to_run(command: str) -> str | None:
-    """Why that command is not run."""
+    """Return why that command is not run."""
     return next((reason for start, reason in NOT_RUN.items() if command.startswith(start)), None)
 
 
@@ -89,7 +89,7 @@ def _holds(path: Path, text: str) -> bool:
 
 
 class _APIServer(ThreadingHTTPServer):
-    """Which tokens came, and the files in which other users could read them."""
+    """Keeps the tokens that arrived, and the files in which other users could read them."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         super().__init__(("127.0.0.1", 0), _API)
@@ -156,7 +156,7 @@ class World:
 
     @contextmanager
     def start_program(self, program: str, *extras: str) -> Generator["subprocess.Popen[str]"]:
-        """The same, while it goes on."""
+        """Run a program in the client's environment until the block ends."""
         with subprocess.Popen(
             [self.installed.client.python, "-W", "error", "-c", program],
             env=self.home.environment | self._with(extras),
@@ -423,7 +423,7 @@ def check_the_request(world: World, readme: list[Snippet]) -> None:
 
 
 def check_the_handler(world: World, readme: list[Snippet]) -> None:
-    """The example of errors says what helps where nobody is logged in, and that the agent may be back later."""
+    """Check that the example of errors prints the remedy, and that the agent may be back later."""
     (handler,) = [one for one in readme if one.heading == "Handle errors"]
     assert world.shell("auth-agent logout work").returncode == 0
     result = world.python(handler.text)
@@ -438,7 +438,7 @@ def check_the_handler(world: World, readme: list[Snippet]) -> None:
 
 
 def commands_of(document: str) -> list[str]:
-    """The commands of a document that are run."""
+    """Return the commands of a document that are run."""
     console = [one for one in snippets(document) if one.language == "console"]
     return [command for one in console for command, _ in one.commands if reason_not_to_run(command) is None]
 

@@ -1,4 +1,4 @@
-"""Which programs took what, asked of a live agent by real processes."""
+"""`status --clients` of a live agent, with real processes as clients."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def agent(agent: AgentProcess, provider: OpenIDProvider) -> AgentProcess:
 
 
 def clients(agent: AgentProcess, *arguments: str) -> list[dict[str, Any]]:
-    """What `auth-agent status --clients` says, the latest first."""
+    """Return the rows of `auth-agent status --clients`, the latest first."""
     result = agent.run("status", "--clients", "--json", *arguments)
     assert (result.returncode, result.stderr) == (0, "")
     rows: list[dict[str, Any]] = json.loads(result.stdout)["clients"]

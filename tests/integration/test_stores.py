@@ -1,4 +1,4 @@
-"""What every store does, each of them the real one: whoever adds one to the table has it tested here."""
+"""What every store does; each store of the table is tested here."""
 
 import json
 import os
@@ -58,7 +58,7 @@ class Place:
         return self._open
 
     async def at_hand(self) -> Store:
-        """The one that is open; a worker takes its time to start."""
+        """Return the open store, because a worker takes long to start."""
         return self._open or await self.open()
 
     async def close(self) -> None:
@@ -250,7 +250,7 @@ async def another(directory: Path, slots: int = 2) -> AsyncGenerator[KeyringStor
 
 
 def slot_of(keyring: KeyringSession, what: str) -> str:
-    """Which slot has that text."""
+    """Return the slot that has that text."""
     (result,) = [name for name in ("work", "work/1") if f'"text": "{what}"' in (keyring.read(name) or "")]
     return result
 

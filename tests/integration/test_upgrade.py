@@ -26,16 +26,16 @@ from tests.integration.test_worker import workers_of
 from tests.op.provider import CREDENTIALS, OpenIDProvider
 
 FIRST: Final = "0.1.0"
-# What the installed copy of today's version is called, so that it can be told from the first at sight.
+# What the installed copy of today's version is called, to distinguish it from the first.
 TODAY: Final = "1000.0"
 API: Final = "https://api.acme.example"
 PERSONS: Final = ("work", "home")
-# What the first version tells of itself and of its store.
+# What the status of the first version has about the agent and its store.
 ABOUT: Final = frozenset(
     ("version", "pid", "agent_id", "started_at", "socket", "config", "default", "store", "restart_refused")
 )
 STORE: Final = frozenset(("name", "state", "backend", "problem", "remedy", "unread", "unsaved"))
-# A program that has its connection open, and is asked for a token now and then.
+# A program that keeps its connection open, and requests a token for each line of its input.
 PROGRAM: Final = """
 import sys
 from auth_agent_client import Agent, __version__
@@ -94,7 +94,7 @@ class Machine:
 
     @contextmanager
     def watching(self, version: str) -> Generator[Callable[[], str]]:
-        """`watch` of that version; gives what it has said so far."""
+        """Run `watch` of that version; yield a function that returns its output so far."""
         with (self.agent.home / "watched").open("w+") as output:
             process = subprocess.Popen(
                 [*COMMAND, "watch", "--json"],
@@ -111,7 +111,7 @@ class Machine:
 
     @contextmanager
     def program(self, version: str) -> Generator[Callable[[str], str]]:
-        """A program that uses the client package of that version; gives what asks it for an account's token."""
+        """Run a program with that version's client; yield a function that returns its token of an account."""
         with subprocess.Popen(
             [sys.executable, "-W", "error", "-c", PROGRAM],
             env=self._environment(version),
@@ -187,14 +187,14 @@ def log_in(client: Agent, provider: OpenIDProvider) -> None:
 
 
 def sessions(client: Agent) -> dict[str, dict[str, Any]]:
-    """What the agent tells of each session, but for what changes by itself."""
+    """Return the record of each session, without what changes by itself."""
     records = {name: record(client, name) for name in (*PERSONS, "robot")}
     changes = {"revision", "refresh_at"}
     return {name: {key: one[key] for key in one.keys() - changes} for name, one in records.items()}
 
 
 def with_fields_of(now: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of what is told now, what was told before as well: a new version may tell more."""
+    """Return the records with only the keys from before: a new version may have more."""
     return {name: {key: one[key] for key in before[name]} for name, one in now.items()}
 
 
@@ -203,7 +203,7 @@ def tokens(client: Agent) -> dict[str, str]:
 
 
 def login_grants(provider: OpenIDProvider) -> list[str | None]:
-    """The ways in which sessions began, by their requests."""
+    """Return the grant types of the requests that began sessions."""
     kinds = [request.grant_type for request in provider.requests(provider.token_path)]
     return [kind for kind in kinds if kind not in {"refresh_token", "client_credentials"}]
 
@@ -339,7 +339,7 @@ def test_commands_and_programs_of_one_version_are_served_by_the_agent_of_the_oth
         keyring.lock()
         client.refresh("work")
         until(lambda: json.loads(run("status", "--json").stdout)["agent"]["store"]["state"] == "locked")
-        # What helps is a string of the first version's agent, and whatever it is of today's.
+        # The remedy is a string in the first version.
         assert ("unlock" if commands == TODAY else "locked") in run("status").stdout
 
 
@@ -381,7 +381,7 @@ def test_sessions_and_notes_of_the_first_version_are_read(provider: OpenIDProvid
                 "logged-out": "logged_out",
             }
             until(lambda: {name: record(client, name)["state"] for name in expected} == expected)
-            # One has no token; of one the last reply may have been lost. (What is made up the provider refuses.)
+            # One has no token; the last response to another may have been lost. The provider refuses made-up tokens.
             for name in ("without-token", "interrupted"):
                 until(partial(agent.logged, f"refresh account={name} outcome=failed"))
             assert {line.partition("account=")[2].split()[0] for line in agent.logged(" refresh account=")} == {
@@ -408,7 +408,7 @@ def test_sessions_and_notes_of_the_first_version_are_read(provider: OpenIDProvid
 
 
 def kinds(note: dict[str, Any]) -> dict[str, str]:
-    """Of which kind each value is; what may be null is a string otherwise."""
+    """Return the type of each value; what may be null is a string otherwise."""
     return {name: type("" if value is None else value).__name__ for name, value in note.items()}
 
 

@@ -102,7 +102,7 @@ def watch_impostor(kind: str, impostor: socket.socket) -> Watching:
 
 
 def through(records: Records, last: Callable[[Record], object]) -> list[Record]:
-    """The records up to one of which that is true."""
+    """Return the records up to the first for which `last` is true."""
     result: list[Record] = []
     while not result or not last(result[-1]):
         result.append(next(records))
@@ -221,7 +221,7 @@ def test_a_watcher_is_notified_of_a_gap_and_its_end_before_what_changed(
         for _ in range(3):
             record = next(records)
             changes.append(record.state)
-    # Of an agent that hung up three times in a row it is told once.
+    # Three disconnects in a row are one gap.
     assert changes == ["ready", True, False, "expired", True, False, "ready"]
 
 
@@ -242,7 +242,7 @@ def test_a_new_revision_alone_is_not_a_change(watch_impostor: Watching, impostor
         impostor,
         [[work, home], {**work, "state": "expired"}],
         None,  # accepted, and hung up on at once
-        [Connection().closing("others want to be served")],  # no answer to who watches
+        [Connection().closing("others want to be served")],  # no response to the watch
         [[{**work, "state": "expired", "revision": 1}, gone]],
         [[work]],
         [[work, gone]],
@@ -329,7 +329,7 @@ def test_an_agent_that_was_there_for_a_while_is_soon_called_again(
 
 
 def connections(agent: AgentProcess) -> int:
-    """How many sockets the agent has."""
+    """Return how many sockets the agent has."""
     return sum(map(is_socket, Path(f"/proc/{agent.process.pid}/fd").iterdir()))
 
 
@@ -443,7 +443,7 @@ def test_a_forked_child_watches_with_a_connection_of_its_own(
             code = len(gaps)  # to fork is not one
         finally:
             os._exit(code)
-    # What the child tells of it tells nothing to the parent, whose connection is still good.
+    # The child does not affect the parent, whose connection is still good.
     client.refresh("work")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert int(os.read(reading, 10)) >= 1

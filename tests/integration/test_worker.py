@@ -1,4 +1,4 @@
-"""The worker process: killed when it hangs, let go when idle, and what it began it finishes."""
+"""The worker process: it is killed when it hangs and released when idle, and completes what it began."""
 
 import json
 import os
@@ -59,7 +59,7 @@ async def write(worker: Worker, username: str, password: str, limit: float = PAT
 
 
 def workers_of(parent: int) -> list[int]:
-    """That process's worker processes, zombies included."""
+    """Return the pids of that process's workers, including zombies."""
     result: list[int] = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
@@ -79,12 +79,12 @@ def children() -> list[int]:
 
 
 def descriptors() -> int:
-    """How many this process has open."""
+    """Return how many this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def is_gone(pid: int) -> bool:
-    """Whether it has ended; a zombie has, whoever is to wait for it."""
+    """Return whether it has ended; a zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

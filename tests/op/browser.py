@@ -16,22 +16,22 @@ class Browser:
         self._endpoint = authorization_endpoint
 
     def visit(self, authorization_url: str, user: str = "auth0|alice") -> str:
-        """Consent, and log in where that is asked for; where the browser is sent in the end, which is not visited."""
+        """Consent, and log in if necessary; return the URL of the last redirect, which is not visited."""
         redirect_uri = parse_qs(urlsplit(authorization_url).query)["redirect_uri"][0]
         return walk(self._http, authorization_url, user, redirect_uri)
 
     def enter(self, authorization_url: str, user: str = "auth0|alice") -> httpx.Response:
-        """The same, and go where the browser is sent in the end; what is answered there."""
+        """Do the same, and follow the last redirect; return the response."""
         return self.open(self.visit(authorization_url, user))
 
     def approve(self, verification_uri: str, user: str = "auth0|alice") -> None:
-        """Let the device in that shows this address, and log in where that is asked for."""
+        """Approve the device that shows this URL, and log in if necessary."""
         approve_device(self._http, verification_uri, user)
 
     def authorize(
         self, user: str, *, client_id: str, scope: str, audience: str | None = None, resources: Sequence[str] = ()
     ) -> Code:
-        """Consent to what a client asks for, and log in where that is asked for; the code that the client gets."""
+        """Consent to what a client requests, and log in if necessary; return the client's code."""
         return authorize(
             self._http,
             self._endpoint,
@@ -43,15 +43,15 @@ class Browser:
         )
 
     def open(self, address: str) -> httpx.Response:
-        """Go somewhere; the page there, on which nothing is done."""
+        """Open a URL; return the response."""
         return self._http.get(address)
 
     def log_out(self, address: str) -> str:
-        """Go to a logout page, say yes where it asks; where the browser ends, which is not visited if elsewhere."""
+        """Confirm a logout; return the URL at which the browser ends, which is not visited if it is elsewhere."""
         return log_out(self._http, address)
 
     def is_logged_in(self, client_id: str = "native-app") -> bool:
-        """Whether the provider knows who sits there, and would let that person in without asking."""
+        """Return whether the provider would log the person in without a prompt."""
         request = {
             "client_id": client_id,
             "response_type": "code",

@@ -20,13 +20,13 @@ Claims = Mapping[str, Any]
 
 
 def claims_of(id_token: str) -> dict[str, Any]:
-    """What a token says, whether or not it is true."""
+    """Return the claims of a token, without a check of its signature."""
     claims: dict[str, Any] = json.loads(_decoded(id_token.split(".")[1]))
     return claims
 
 
 def for_login(authorization_url: str) -> dict[str, Any]:
-    """What has to be changed in a token of another login so that it fits the one that was begun there."""
+    """Return the claims by which a token of another login fits the login of that URL."""
     nonce = parse_qs(urlsplit(authorization_url).query).get("nonce", [None])[0]
     # The hash of an access token that is not known yet (OpenID Connect Core, 3.1.3.6); it may be left out.
     return {"nonce": nonce, "at_hash": None}

@@ -39,7 +39,7 @@ class InstallationError(RuntimeError):
 
 
 def node_command() -> list[str]:
-    """The command that runs Node.js, to be followed by its arguments."""
+    """Return the command that runs Node.js, without arguments."""
     node = _machine_node() or _wheel_node()
     if node is None:
         message = f"Node.js {OLDEST_NODE} or newer is needed: run `python {_shown(Path(__file__))}`"
@@ -48,7 +48,7 @@ def node_command() -> list[str]:
 
 
 def is_installed() -> bool:
-    """Whether node_modules holds what package-lock.json says."""
+    """Return whether node_modules has the packages of package-lock.json."""
     return MARKER.is_file() and MARKER.read_text(encoding="ascii") == _lock_hash()
 
 
@@ -74,7 +74,7 @@ def _machine_node() -> Path | None:
 
 @functools.cache
 def _node_version(node: str) -> int:
-    """The major version, or 0 when that program doesn't tell."""
+    """Return the major version, or 0 if the program doesn't print one."""
     try:
         version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
@@ -132,21 +132,21 @@ def _run_npm_ci(npm: list[str]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment of npm, which trusts what this machine trusts, such as a company's certificate authority."""
+    """Return the environment of npm, which trusts what this machine trusts, such as a company's authority."""
     named = os.environ.get("SSL_CERT_FILE")
     bundle = next((file for file in (named, *BUNDLES) if file and Path(file).is_file()), None)
     return {**({"NODE_EXTRA_CA_CERTS": bundle} if bundle else {}), **os.environ}
 
 
 def _shown(path: Path) -> str:
-    """That path as a person in the checkout would write it."""
+    """Return the path relative to the current directory, if it is below that."""
     path = path.resolve()
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def main() -> None:
-    """Install, and tell what was done."""
+    """Install, and print what was done."""
     try:
         outcome = "installed" if install() else "up to date"
     except InstallationError as error:

@@ -1,4 +1,4 @@
-"""What a person does in a browser, without either: walks through the provider's own pages, from any address on.
+"""What a person does in a browser, by script: walks through the provider's own pages, from any URL on.
 
 Each walk takes an HTTP client that holds the browser's cookies: a fresh one is a browser that nobody is logged in with.
 """
@@ -26,7 +26,7 @@ _DEVICE_DENIED = "The Sign-in request was interrupted"
 
 
 class LoginError(Exception):
-    """The provider did not let the user in, or not out."""
+    """The login or logout at the provider failed."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Form:
 
 @dataclass
 class Page:
-    """What there is to do on a page: its first form, and where its links lead."""
+    """The first form of a page, and the URLs of its links."""
 
     form: Form | None = None
     links: list[str] = field(default_factory=list[str])
@@ -161,7 +161,7 @@ def log_out(http: httpx.Client, address: str) -> str:
 
 
 def approve_device(http: httpx.Client, url: str, user: str, user_code: str | None = None) -> None:
-    """Let the device that shows this address in; `user_code` is typed where the page asks for it."""
+    """Approve the device that shows this URL; `user_code` is entered if the page needs it."""
     page = _device_question(http, url, user_code)
     for _ in range(MAX_HOPS):
         if _DEVICE_APPROVED in page.text:
@@ -172,7 +172,7 @@ def approve_device(http: httpx.Client, url: str, user: str, user_code: str | Non
 
 
 def deny_device(http: httpx.Client, url: str, user_code: str | None = None) -> None:
-    """Refuse the device that shows this address."""
+    """Deny the device that shows this URL."""
     page = _device_question(http, url, user_code)
     form = _form(page)
     response = http.post(urljoin(str(page.url), form.action), data=form.inputs | {"abort": "yes"})
@@ -181,7 +181,7 @@ def deny_device(http: httpx.Client, url: str, user_code: str | None = None) -> N
 
 
 def _device_question(http: httpx.Client, url: str, user_code: str | None) -> httpx.Response:
-    """The page that asks whether this is one's own device."""
+    """Return the page that asks the user to confirm the device."""
     page = _land(http, http.get(url))
     form = _form(page)
     if user_code is not None:

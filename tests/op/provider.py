@@ -51,7 +51,7 @@ FaultMode = Literal[
     "merge",
 ]
 
-# Stands for the provider's token path where a route is asked for; a real path begins with a slash.
+# Stands for the provider's token path where a route is expected; a real path begins with a slash.
 TOKEN_ROUTE = "token"
 
 
@@ -80,7 +80,7 @@ class ProviderError(Exception):
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the token endpoint has granted."""
+    """The tokens of a token response."""
 
     access_token: str = field(repr=False)
     token_type: str
@@ -94,7 +94,7 @@ class Tokens:
 class Presented:
     """How often a refresh token came to the token endpoint, and how often new tokens went out for it.
 
-    A reply counts as succeeded when the provider granted it and all of it was sent; not when a fault made it
+    A response counts as succeeded when the provider granted it and all of it was sent; not when a fault made it
     up, withheld it or cut it short. `answered_at` is when the first of them had been sent, `repeated_at` when the
     token came although one had been; these times, which nobody can foresee, don't count in a comparison.
     """
@@ -107,7 +107,7 @@ class Presented:
 
 @dataclass(frozen=True)
 class LoggedRequest:
-    """A request as the provider saw it; `status` is None until its reply has been sent completely."""
+    """A request as the provider saw it; `status` is None until its response has been sent completely."""
 
     at: float
     method: str
@@ -119,7 +119,7 @@ class LoggedRequest:
 
 
 def fingerprint(token: str) -> str:
-    """What the ledger calls that token."""
+    """Return the key of that token in the ledger."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -203,7 +203,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         self._state: _Running | None = None
 
     def __enter__(self) -> Self:
-        """Start the process and wait until it answers."""
+        """Start the process and wait until it responds."""
         if not is_installed():
             message = "the provider's packages are missing or old: run `python tests/op/install.py`"
             raise ProviderError(message)
@@ -234,7 +234,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
 
     @property
     def url(self) -> str:
-        """Where the provider is, without a slash at the end."""
+        """The URL of the provider, without a slash at the end."""
         return self._running.issuer.rstrip("/")
 
     @property
@@ -257,7 +257,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         return audience
 
     def user_path(self, user: str) -> str:
-        """The path of that user in the Management API."""
+        """Return the path of that user in the Management API."""
         return self._running.paths["management"] + quote(user, safe="")
 
     def login(
@@ -302,7 +302,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             return walk(browser, authorization_url, user, _redirect_uri(authorization_url))
 
     def enter(self, authorization_url: str, user: str = "auth0|alice") -> httpx.Response:
-        """Log in and consent, and go where the browser is sent in the end; what is answered there."""
+        """Log in and consent, and follow the last redirect; return the response."""
         return self._go(self.visit(authorization_url, user))
 
     def cancel(self, authorization_url: str) -> str:
@@ -316,7 +316,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             approve_device(browser, verification_uri, user, user_code)
 
     def deny(self, verification_uri: str, *, user_code: str | None = None) -> None:
-        """Refuse the device that shows this address."""
+        """Deny the device that shows this URL."""
         with self._new_client() as browser:
             deny_device(browser, verification_uri, user_code)
 
@@ -327,11 +327,11 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             yield Browser(http, self.url + self._running.paths["authorization"])
 
     def end_session_url(self, **parameters: str) -> str:
-        """Where a client sends the browser for its logout (OpenID Connect RP-Initiated Logout)."""
+        """Return the URL of a logout by the browser (OpenID Connect RP-Initiated Logout)."""
         return f"{self.url}{self._running.paths['end_session']}?{urlencode(parameters)}"
 
     def logout_url(self, **parameters: str) -> str:
-        """The older logout that only flavor auth0 has, which takes `client_id` and `returnTo`."""
+        """Return the URL of the older logout that only flavor auth0 has; it takes `client_id` and `returnTo`."""
         return f"{self.url}{self._running.paths['logout']}?{urlencode(parameters)}"
 
     def revoke(self, token: str, *, client_id: str = "native-app") -> httpx.Response:
@@ -340,12 +340,12 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         return self._running.http.post(self._running.paths["revocation"], data=form)
 
     def user(self, user: str) -> dict[str, Any] | None:
-        """All that the Management API could tell of that user; None for one that was removed."""
+        """Return all that the Management API has of that user; None if it was removed."""
         fields: dict[str, Any] | None = self._know(user)["user"]
         return fields
 
     def claims(self, user: str) -> dict[str, Any] | None:
-        """All that UserInfo could tell of that user, whatever the scopes; None for one that was removed."""
+        """Return all claims that UserInfo has of that user, for all scopes; None if it was removed."""
         fields: dict[str, Any] | None = self._know(user)["claims"]
         return fields
 
@@ -382,7 +382,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         return self._running.http.patch(self.user_path(user), json=body, headers=headers)
 
     def jwks(self) -> dict[str, Any]:
-        """The public keys of its signatures."""
+        """Return the public keys of its signatures."""
         keys: dict[str, Any] = self._running.http.get(self._running.paths["jwks"]).raise_for_status().json()
         return keys
 
@@ -403,7 +403,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         audience: str | None = None,
         **more: object,
     ) -> None:
-        """Order a fault; README.md tells the modes and what `more` each of them takes.
+        """Order a fault; README.md lists the modes and what `more` each of them takes.
 
         A `route` of None means any path, `times` of None means until the faults are cleared.
         """
@@ -431,17 +431,17 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         self._order({"clock": offset})
 
     def ledger(self) -> dict[str, Presented]:
-        """What became of each refresh token that was presented, by its `fingerprint`."""
+        """Return the uses of each refresh token that was presented, by its `fingerprint`."""
         rows: dict[str, dict[str, Any]] = self._snapshot()["ledger"]
         return {key: _presented(**row) for key, row in rows.items()}
 
     def happened(self) -> dict[str, int]:
-        """How many requests met a fault, by its mode; `status 503` and the like by their numbers."""
+        """Return how many requests met a fault, by its mode; `status 503` and the like by their numbers."""
         happened: dict[str, int] = self._snapshot()["happened"]
         return happened
 
     def requests(self, path: str | None = None, grant_type: str | None = None) -> list[LoggedRequest]:
-        """The requests in the order of their arrival: all of them, or those of a path or a grant type."""
+        """Return the requests in order of arrival: all of them, or those of a path or a grant type."""
         lines: list[dict[str, Any]] = self._snapshot()["log"]
         return [
             request
@@ -450,12 +450,12 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         ]
 
     def secrets(self) -> dict[str, list[str]]:
-        """The secrets that it granted or was shown, by kind: `access_token`, `code_verifier`, `state`, ..."""
+        """Return the secrets that it granted or received, by kind: `access_token`, `code_verifier`, `state`, ..."""
         result: dict[str, list[str]] = self._running.http.get("/__control?secrets").raise_for_status().json()
         return result
 
     def count(self, path: str) -> int:
-        """How many requests came for that path."""
+        """Return how many requests came for that path."""
         counts: dict[str, int] = self._snapshot()["counts"]
         return counts.get(path, 0)
 
@@ -473,7 +473,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         process = subprocess.Popen(
             [*node_command(), str(SERVER)],
             env=os.environ | self._options,
-            stdin=subprocess.PIPE,  # its end tells the provider that we are gone
+            stdin=subprocess.PIPE,  # at its end, the provider ends too
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -493,7 +493,7 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
         return _Running(process, http, issuer, ready["port"], ready["paths"], ready["management_audience"])
 
     def _new_client(self, base_url: str = "") -> httpx.Client:
-        # What the environment says of proxies is not meant for loopback.
+        # The environment's proxies are not for loopback.
         return httpx.Client(
             base_url=base_url, proxy=self._proxy, verify=self._trust, trust_env=False, timeout=REQUEST_TIMEOUT
         )
@@ -530,7 +530,7 @@ def _limit(limit: RateLimit | None) -> str:
 
 
 def _redirect_uri(authorization_url: str) -> str:
-    """Where a client asks the browser to be sent (RFC 6749, section 4.1.1)."""
+    """Return the redirect_uri of a URL (RFC 6749, section 4.1.1)."""
     return parse_qs(urlsplit(authorization_url).query)["redirect_uri"][0]
 
 
@@ -550,9 +550,9 @@ def _presented(*, repeated_at: list[float], **row: Any) -> Presented:
 
 
 def _first_line(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """The process's first line, or "" when it ends without one; it is ended when it takes too long.
+    """Return the process's first line, or "" if it ends without one; it is ended if it takes too long.
 
-    With it, for the error, where its threads were when that was so.
+    Return also, for the error, where its threads were in that case.
     """
     assert process.stdout is not None
     stuck_in: list[str] = []
@@ -572,7 +572,7 @@ def _first_line(process: "subprocess.Popen[str]") -> tuple[str, str]:
 
 
 def _threads(pid: int) -> str:
-    """What each thread of a process waits for, as Linux tells it."""
+    """Return what each thread of a process waits for, from /proc."""
     lines: list[str] = []
     for task in Path(f"/proc/{pid}/task").glob("*"):
         fields = [(task / name).read_text().strip() for name in ("comm", "wchan", "syscall", "schedstat")]

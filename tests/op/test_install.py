@@ -1,4 +1,4 @@
-"""The installation of the provider: what npm is told to trust, and what a person reads if it fails."""
+"""The installation of the provider: what npm trusts, and the message if it fails."""
 
 import os
 from pathlib import Path

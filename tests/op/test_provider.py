@@ -38,7 +38,7 @@ from tests.op.provider import (
 API = "https://api.example"
 OTHER_API = "https://other-api.example"
 
-# Long enough for the provider to have done its work, short against the faults that hold a reply.
+# Long enough for the provider to have done its work, short against the faults that hold a response.
 IMPATIENCE = 0.5
 FOREVER_MS = 60_000
 
@@ -94,7 +94,7 @@ CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
 def authorization_url(provider: OpenIDProvider, redirect_uri: str, **more: str) -> str:
-    """As a client makes it that is to be logged in."""
+    """Return an authorization URL, as a client makes it."""
     request = {
         "client_id": "native-app",
         "response_type": "code",
@@ -138,7 +138,7 @@ def refresh_impatiently(provider: OpenIDProvider, token: str) -> httpx.Response:
         return client.post(provider.url + provider.token_path, data=form)
 
 
-# What it grants
+# Grants
 
 
 def test_a_login_grants_tokens_for_the_user(provider: OpenIDProvider) -> None:
@@ -314,7 +314,7 @@ def test_a_visit_ends_at_the_redirect_uri(provider: OpenIDProvider) -> None:
 
 
 def test_enter_follows_the_redirect_to_the_listener(provider: OpenIDProvider) -> None:
-    with OpenIDProvider() as listener:  # something that answers
+    with OpenIDProvider() as listener:  # something that responds
         response = provider.enter(authorization_url(provider, f"{listener.url}/callback"))
 
         assert response.status_code == 404
@@ -386,7 +386,7 @@ def test_the_pages_fetch_nothing_from_elsewhere(provider: OpenIDProvider) -> Non
     assert [text for text in texts if "<style>" not in text or "@import" in text] == []
 
 
-# What it tells a test of leaks
+# The secrets that it reports
 
 
 def test_the_provider_reports_all_secrets() -> None:
@@ -397,7 +397,7 @@ def test_the_provider_reports_all_secrets() -> None:
             provider.refresh(refresh_token_of(tokens), client_id="post-app")
         result = provider.secrets()
     assert result["refresh_token"][0] == tokens.refresh_token
-    assert len(result["refresh_token"]) == 2  # the one whose reply was lost as well
+    assert len(result["refresh_token"]) == 2  # the one whose response was lost as well
     assert tokens.access_token in result["access_token"]
     assert tokens.id_token in result["id_token"]
     assert [len(result[kind]) for kind in ("code", "code_verifier", "state", "nonce")] == [1] * 4
@@ -515,13 +515,13 @@ def test_the_paths_are_those_of_the_metadata(flavor: str, request: pytest.Fixtur
     endpoints = {name.removesuffix("_endpoint"): value for name, value in document.items()}
     endpoints["jwks"] = document["jwks_uri"]
     named = {name: provider.url + path for name, path in provider.paths.items() if name in endpoints}
-    # Discovery does not tell the page for device codes, nor what is Auth0's alone.
+    # The metadata has neither the page for device codes nor what is Auth0's alone.
     assert provider.paths.keys() - named.keys() - {"management", "logout"} == {"code_verification"}
     assert {name: endpoints[name] for name in named} == named
     assert set(pages.values()) == {200}
 
 
-# What it tells
+# Its log and ledger
 
 
 def test_the_ledger_counts_requests_and_successes_of_each_refresh_token(provider: OpenIDProvider) -> None:
@@ -597,7 +597,7 @@ def forgetful() -> Iterator[OpenIDProvider]:
 
 
 def granted_for(provider: OpenIDProvider, response: httpx.Response) -> tuple[str | None, str]:
-    """The API that an access token is for, or None for an opaque one, and its scopes."""
+    """Return the API of an access token, or None for an opaque one, and its scopes."""
     granted = response.raise_for_status().json()
     if "." not in granted["access_token"]:
         return None, granted["scope"]
@@ -1373,7 +1373,7 @@ def test_a_delayed_response_to_a_client_that_has_gone_does_not_count_as_success(
     with pytest.raises(httpx.ReadTimeout):
         refresh_impatiently(provider, token)
 
-    provider.fault("delay-after", ms=300)  # outlasts the reply that is still held
+    provider.fault("delay-after", ms=300)  # outlasts the response that is still held
     provider.refresh("any")
 
     assert provider.ledger()[fingerprint(token)] == Presented(1, 0)
@@ -1546,7 +1546,7 @@ def test_a_forgery_has_the_nonce_of_its_login(provider: OpenIDProvider, id_token
     assert "at_hash" not in claims
 
 
-# Its life
+# Start and end
 
 
 def test_tls_uses_the_certificate_of_the_options(tmp_path: Path) -> None:
