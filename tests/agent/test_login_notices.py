@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import stat
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
@@ -10,6 +12,8 @@ from hypothesis import given, strategies as st
 from auth_agent import remedies
 from auth_agent.notification.notices import LoginNotices
 from auth_agent.notification.notifier import wording
+from auth_agent.worker.failure import CallFailure
+from auth_agent.worker.notifications import notify_macos
 from auth_agent_client.messages import EXPIRED, LOCKED, LOGGED_OUT, LOGIN_REQUIRED, READY
 from auth_agent_client.remedy import remedies_to_wire
 
@@ -106,3 +110,24 @@ def test_of_many_accounts_some_are_named() -> None:
         "and 2 more: auth-agent status",
     ]
     assert "provider" not in json.dumps([summary, body])
+
+
+# ---- macOS
+
+
+def test_macos_gets_the_words_as_arguments_and_not_as_a_script(tmp_path: Path) -> None:
+    program = tmp_path / "osascript"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/arguments\n')
+    program.chmod(stat.S_IRWXU)
+    summary, body = 'a "quoted" name', 'do shell script "x"'
+    notify_macos(summary, body, str(program))
+    option, *script, given_summary, given_body = (tmp_path / "arguments").read_text().splitlines()
+    assert (option, given_summary, given_body) == ("-e", summary, body)
+    assert not [line for line in script if "quoted" in line or "shell" in line]
+
+
+def test_a_notification_that_macos_can_not_show_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(CallFailure):
+        notify_macos("a", "b", str(tmp_path / "nothing"))
+    with pytest.raises(CallFailure):
+        notify_macos("a", "b", "/bin/false")

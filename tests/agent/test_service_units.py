@@ -81,6 +81,33 @@ def test_a_missing_template_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Systemd(tmp_path, tmp_path / "nothing").write(PROGRAM, replace=False)
 
 
+@pytest.mark.parametrize("text", [TEMPLATE, unit(TEMPLATE, Program(("/usr/bin/auth-agent", "run"), {}))])
+def test_units_of_a_package_are_used_where_they_are(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged = tmp_path / "packaged" / "auth-agent.service"
+    packaged.parent.mkdir()
+    packaged.write_text(text)
+    stand_in(tmp_path / "bin", "systemctl", monkeypatch, f"echo FragmentPath={packaged}")
+    manager = Systemd(tmp_path / "own", ROOT / "systemd")
+    assert manager.write(Program(("/usr/bin/auth-agent", "run"), {}), replace=False) == []
+    assert not (tmp_path / "own").exists()
+    # Another installation of the same user needs units of its own.
+    assert len(manager.write(PROGRAM, replace=False)) == 2
+
+
+def test_a_service_that_lingers_is_there_from_boot_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = stand_in(tmp_path, "loginctl", monkeypatch, "exit 0")
+    Systemd(tmp_path).linger()
+    assert record.read_text() == "enable-linger\n"
+
+
+def test_a_command_of_the_manager_that_fails_is_an_error_with_what_it_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, "loginctl", monkeypatch, "echo 'Could not enable linger: Access denied' >&2; exit 1")
+    with pytest.raises(ServiceError, match="Access denied"):
+        Systemd(tmp_path).linger()
+
+
 # ---- the program
 
 

@@ -20,6 +20,9 @@ _LINGER: Final = Path("/var/lib/systemd/linger")
 # Where an administrator or a package enables units for all users.
 _SYSTEM_DIRECTORIES: Final = (Path("/etc/systemd/user"), Path("/usr/lib/systemd/user"))
 
+# Where systemd looks for a command without a path (systemd.service(5), Command lines).
+_SEARCHED: Final = (Path("/usr/local/bin"), Path("/usr/bin"))
+
 
 class Systemd:
     """The user manager. The units of an installed package are used where they are."""
@@ -139,7 +142,11 @@ class Systemd:
         fragment = self._show(SERVICE).get("FragmentPath", "")
         if not fragment or Path(fragment).is_relative_to(self._directory) or program.environment:
             return False
-        return f"ExecStart={command_line(program.command)}\n" in Path(fragment).read_text("utf-8", "replace")
+        commands = [program.command]
+        if Path(program.command[0]).parent in _SEARCHED:
+            commands.append((Path(program.command[0]).name, *program.command[1:]))
+        text = Path(fragment).read_text("utf-8", "replace")
+        return any(f"ExecStart={command_line(command)}\n" in text for command in commands)
 
     def _show(self, name: str) -> dict[str, str]:
         lines = run([*_SYSTEMCTL, "show", f"--property={_PROPERTIES}", name]).splitlines()

@@ -13,6 +13,7 @@ from auth_agent.worker.vocabulary import FAILED, MISSING
 _NAME: Final = "org.freedesktop.Notifications"
 _PATH: Final = "/org/freedesktop/Notifications"
 _TIMEOUT: Final = 4.0  # s
+_OSASCRIPT: Final = "/usr/bin/osascript"
 # The arguments are data: nothing of them is AppleScript.
 _SCRIPT: Final = "on run argv\ndisplay notification (item 2 of argv) with title (item 1 of argv)\nend run"
 
@@ -25,13 +26,14 @@ def notify(summary: str, body: str) -> None:
 
     """
     if sys.platform == "darwin":
-        _notify_macos(summary, body)
+        notify_macos(summary, body)
     else:
         _notify_desktop(summary, body)
 
 
-def _notify_macos(summary: str, body: str) -> None:
-    command = ["/usr/bin/osascript", "-e", _SCRIPT, summary, body]
+def notify_macos(summary: str, body: str, osascript: str = _OSASCRIPT) -> None:
+    """Show a notification of macOS, as `notify` does."""
+    command = [osascript, "-e", _SCRIPT, summary, body]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT)  # noqa: S603 -- macOS's own program
     except (OSError, subprocess.SubprocessError) as error:
