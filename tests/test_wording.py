@@ -540,9 +540,7 @@ CONFIGURATION: Final[list[Example]] = [
             "such as https://acme.eu.auth0.com/api/v2/"
         ),
     ),
-    (configuration("[accounts.work]\nclient_id = 'c'"), "FILE:1: accounts.work: issuer is missing"),
     (configuration("[accounts.work]\nissuer = 'https://x'"), "FILE:1: accounts.work: client_id is missing"),
-    (account("audiense = 1"), "FILE:4: accounts.work.audiense: unknown key; did you mean audience?"),
     (account('proxy = "x"'), "FILE:4: accounts.work.proxy: must be a proxy's URL, such as http://proxy.example:3128"),
     (
         account("authorize = 1"),
