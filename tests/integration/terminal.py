@@ -75,6 +75,18 @@ class Terminal(AbstractContextManager["Terminal"]):
         """Type the text, which includes Enter."""
         os.write(self._ours, text.encode())
 
+    def interrupt(self) -> int:
+        """Type Ctrl-C until the command ends, and return its exit code.
+
+        Once may be too little: of a signal that comes just before a read(2), Python learns when that has returned.
+        """
+        for _ in range(int(PATIENCE)):
+            self.type("\x03")
+            while select.select([self._ours], [], [], 1.0)[0]:
+                if not self._read():
+                    return self.process.wait(PATIENCE)
+        raise AssertionError(f"it goes on after:\n{self.shown}")
+
     def end(self) -> int:
         """Wait for its end; return the exit code."""
         while self._read():

@@ -324,14 +324,12 @@ def test_a_prompt_that_is_cancelled_leaves_no_account(agent: AgentProcess, provi
     secret = ("--token-endpoint-auth-method", "client_secret_post")
     with at_terminal(agent, "login", "new", *new_account(provider, "post-app"), *secret) as terminal:
         terminal.until("Client secret")
-        terminal.type("\x03")
-        assert terminal.end() == 130
+        assert terminal.interrupt() == 130
         assert "Removed the account new" in terminal.shown
     assert agent.config.read_text() == before
     with at_terminal(agent, "import", "work") as terminal:
         terminal.until("Refresh token")
-        terminal.type("\x03")
-        assert terminal.end() == 130
+        assert terminal.interrupt() == 130
         assert "Cancelled; nothing has changed." in terminal.shown
 
 
