@@ -312,6 +312,10 @@ REMEDIES: Final[list[Example]] = [
     (lambda: remedies.see_status().text, "show the sessions of that agent"),
     (lambda: remedies.set_variable("XDG_STATE_HOME").text, "set XDG_STATE_HOME to a directory that you own"),
     (lambda: remedies.show_metadata("work").text, "show the current metadata"),
+    (
+        lambda: remedies.run_with_keyring().text,
+        "on a machine without a desktop, stop the agent, and run it with a keyring",
+    ),
     (lambda: remedies.start_keyring().text, "start a keyring service, such as gnome-keyring; the agent will find it"),
     (lambda: remedies.stop_old_agent().text, "stop the agent, and start the new one"),
     (lambda: remedies.switch_user("work").text, "if that is intended, log in and switch the user"),

@@ -352,6 +352,13 @@ def start_keyring() -> Remedy:
     return Remedy("start a keyring service, such as gnome-keyring; the agent will find it")
 
 
+def run_with_keyring() -> Remedy:
+    """There is no D-Bus session, as on a server: a keyring that is started elsewhere can't be found."""
+    line = f"systemd-ask-password -n | gnome-keyring-daemon --unlock && exec {_AUTH_AGENT} run"
+    text = "on a machine without a desktop, stop the agent, and run it with a keyring"
+    return Remedy(text, "dbus-run-session", "--", "sh", "-c", line)
+
+
 def another_listen_stream() -> Remedy:
     """The path of the socket that systemd passed can't be used."""
     return Remedy("set another ListenStream= in the .socket unit")

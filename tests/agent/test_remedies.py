@@ -84,6 +84,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "set_variable": lambda: remedies.set_variable("XDG_STATE_HOME"),
     "start_agent": remedies.start_agent,
     "stop_old_agent": remedies.stop_old_agent,
+    "run_with_keyring": remedies.run_with_keyring,
     "start_keyring": remedies.start_keyring,
     "take_from_hosts": remedies.take_from_hosts,
     "switch_user": lambda: remedies.switch_user("work"),
@@ -99,6 +100,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
 # All other programs that a remedy may name, with a check of their arguments.
 OTHER_PROGRAMS: dict[str, Callable[[list[str]], bool]] = {
     "chmod": lambda rest: rest[0] in ("600", "700") and len(rest) == 2,
+    "dbus-run-session": lambda rest: rest[:3] == ["--", "sh", "-c"] and rest[3].endswith("exec auth-agent run"),
     "lsof": lambda rest: rest == ["-nP", "-iTCP", "-sTCP:LISTEN"],
     "security": lambda rest: rest == ["unlock-keychain"],
     "sh": lambda rest: rest == ["-c", "systemd-ask-password -n | gnome-keyring-daemon --replace --unlock"],

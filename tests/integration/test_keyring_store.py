@@ -264,7 +264,7 @@ async def test_without_a_bus_the_keyring_is_missing_and_no_note_is_written(
         for call in (lambda: store.read("work"), lambda: store.write("work", TEXT), lambda: store.delete("work")):
             failure = await failure_of(call)
             assert isinstance(failure, StoreMissing)
-            assert failure.remedy == (remedies.start_keyring(),)
+            assert failure.remedy == (remedies.run_with_keyring(),)
     assert not (tmp_path / "keyring.json").exists()
 
 
@@ -278,7 +278,7 @@ async def test_a_missing_keyring_that_once_held_an_entry_may_come_back(
         async with open_store(tmp_path) as store:
             failure = await failure_of(lambda: store.read("work"))
             assert type(failure) is StoreError
-            assert failure.remedy == (remedies.start_keyring(), remedies.run_in_memory())
+            assert failure.remedy == (remedies.run_with_keyring(), remedies.run_in_memory())
     async with open_store(tmp_path) as store:
         assert await store.read("work") == TEXT
         assert keyring.is_locked() is False

@@ -41,6 +41,7 @@ NOT_RUN: Final = {
     "install_by_force": "needs a service manager; test_user_manager.py runs it",
     "install_service": "the same",
     "reload": "test_config_commands.py runs it",
+    "run_with_keyring": "test_snippets.py runs it, since docs/store.md has it too",
     "correct_clock": "a test machine has no time service; a test checks that the program exists",
     "unlock_keychain": "only macOS has a keychain",
 }

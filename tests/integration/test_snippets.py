@@ -23,6 +23,7 @@ import httpx
 import pytest
 import trustme
 
+from auth_agent import remedies
 from auth_agent.config import Account
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import log_in, record
@@ -473,6 +474,7 @@ def test_an_agent_uses_a_keyring_on_a_server(home: AgentProcess, provider: OpenI
     if missing is not None or shutil.which("dbus-run-session") is None:
         pytest.skip(f"there is no keyring to test with: {missing or 'apt-get install dbus'}")
     (command,) = [line for one in snippets("docs/store.md") for line, _ in one.commands if one.language == "console"]
+    assert command == remedies.run_with_keyring().line
     # A person enters the password at a terminal.
     ask = home.home / "bin" / "systemd-ask-password"
     ask.parent.mkdir()

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from auth_agent.secret import Secret
 from auth_agent.storage.state_directory import read_note, write_note
 from auth_agent.storage.store import StoreError, StoreHangs, StoreLocked, StoreMissing
 from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
-from auth_agent.worker.vocabulary import KEYRING, LOCKED, MACOS, MISSING, SECRET_SERVICE
+from auth_agent.worker.vocabulary import KEYRING, LOCKED, MACOS, MISSING, NO_BUS, SECRET_SERVICE
 from auth_agent_client.remedy import Remedy
 
 SERVICE: Final = "auth-agent"
@@ -25,6 +26,11 @@ _MACOS_LIMIT: Final = 60.0
 # Seconds that the dialog waits for the user.
 _ASK_LIMIT: Final = 60.0
 
+# What helps, by the failure of a call for which there is no keyring.
+_START: Final[Mapping[object, Callable[[], Remedy]]] = {
+    MISSING: remedies.start_keyring,
+    NO_BUS: remedies.run_with_keyring,
+}
 _UNLOCK: Final = {SECRET_SERVICE: remedies.unlock_keyring, MACOS: remedies.unlock_keychain}
 _log = logging.getLogger(__name__)
 
@@ -150,12 +156,12 @@ class KeyringStore:
         failure, reason = response.get("failure"), printable(response.get("text"))
         if failure == LOCKED:
             raise StoreLocked(reason, *self._unlock)
-        if failure == MISSING and self._noted_backend is None:
-            raise StoreMissing(reason, remedies.start_keyring())
-        if failure == MISSING:
+        if failure in _START and self._noted_backend is None:
+            raise StoreMissing(reason, _START[failure]())
+        if failure in _START:
             raise StoreError(
                 f"{reason}; it holds the sessions, and the agent waits for it",
-                remedies.start_keyring(),
+                _START[failure](),
                 remedies.run_in_memory(),
             )
         if failure is not None:

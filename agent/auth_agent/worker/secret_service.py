@@ -14,7 +14,7 @@ from keyring.backends import SecretService
 from secretstorage import exceptions
 
 from auth_agent.worker.failure import CallFailure
-from auth_agent.worker.vocabulary import FAILED, MISSING
+from auth_agent.worker.vocabulary import FAILED, MISSING, NO_BUS
 
 # The service disconnected before it replied: it exists.
 _NO_REPLY: Final = "org.freedesktop.DBus.Error.NoReply"
@@ -62,7 +62,7 @@ def _collection() -> secretstorage.Collection:
         connection = secretstorage.dbus_init()
     except (exceptions.SecretStorageException, OSError, KeyError, RuntimeError, ValueError) as error:
         # The last two are raised for a D-Bus address that the library can't parse.
-        raise CallFailure(MISSING, "there is no D-Bus session, and so no keyring") from error
+        raise CallFailure(NO_BUS, "there is no D-Bus session, and so no keyring") from error
     with ExitStack() as end, _translated_errors():
         end.callback(connection.close)
         collection = secretstorage.Collection(connection)

@@ -14,4 +14,5 @@ NOTIFICATIONS: Final = "notifications"
 # The kinds of failure.
 LOCKED: Final = "locked"
 MISSING: Final = "missing"
+NO_BUS: Final = "no_bus"  # missing, too: there is no D-Bus session on which a service could appear
 FAILED: Final = "failed"
