@@ -100,6 +100,13 @@ def test_a_command_prints_nothing_if_the_response_is_quick_or_there_is_no_termin
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_quiet_prints_no_notice(agent: AgentProcess, provider: OpenIDProvider) -> None:
+    provider.fault("delay", ms=HELD, grant_type="refresh_token")
+    with at_terminal(agent, "token", "--force", "-q") as terminal:
+        assert terminal.end() == 0
+        assert "waiting" not in terminal.shown
+
+
 def test_ctrl_c_stops_waiting_and_the_agent_goes_on(agent: AgentProcess, provider: OpenIDProvider) -> None:
     before = provider.count(provider.token_path)
     provider.fault("delay", ms=HELD, grant_type="refresh_token")

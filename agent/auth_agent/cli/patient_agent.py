@@ -1,6 +1,6 @@
-"""The agent for commands that may wait for a provider: a person at a terminal is told whom they wait for.
+"""The agent for commands that may wait for a provider: at a terminal a person reads whom they wait for.
 
-Light commands import this module, so it imports nothing slow before there is something to tell.
+Light commands import this module, so it imports nothing slow before there is something to print.
 """
 
 import select
@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 
 from auth_agent.cli.exits import print_error
+from auth_agent.cli.global_options import Verbosity
 from auth_agent.printable import printable
 from auth_agent_client.call import Call
 from auth_agent_client.client import Agent
@@ -29,14 +30,15 @@ _PATIENCE = 1.0
 class PatientAgent(Agent):
     """A client that prints, once for each host, whom the command waits for if no answer comes within a second.
 
-    It prints that on standard error, and only if that is a terminal, as git and gh do with their progress.
+    It prints that on standard error, and only if that is a terminal and not with `--quiet`, as git and gh do with
+    their progress.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._telling: _Telling | None = None
-        if sys.stderr.isatty():
-            self._waits = self._telling = _Telling(self._pool.path)
+        self._notice: _WaitingNotice | None = None
+        if sys.stderr.isatty() and not Verbosity.quiet:
+            self._waits = self._notice = _WaitingNotice(self._pool.path)
             self._pool = Pool(self._pool.path, self._waits, most_idle=1)
 
     def call(self, method: str, parameters: Mapping[str, object]) -> dict[str, object]:
@@ -59,12 +61,12 @@ class PatientAgent(Agent):
 
     def _note(self, account: object, url: object = None) -> None:
         """Note which account the next answer is about."""
-        if self._telling is not None:
-            self._telling.account = account
-            self._telling.is_known = url is None
+        if self._notice is not None:
+            self._notice.account = account
+            self._notice.is_known = url is None
 
 
-class _Telling(Blocking):
+class _WaitingNotice(Blocking):
     """Waits with system calls, and prints whom it waits for.
 
     `account`: the account that the answer is about; None: the default account, or if not `is_known` that of a URL.
@@ -74,7 +76,7 @@ class _Telling(Blocking):
         self.account: object = None
         self.is_known = True
         self._path = path
-        self._told: set[str] = set()
+        self._announced: set[str] = set()
 
     async def readable(self, connection: socket.socket, deadline: float | None) -> None:
         soon = time.monotonic() + _SILENCE
@@ -82,16 +84,16 @@ class _Telling(Blocking):
             try:
                 return await super().readable(connection, soon)
             except TimeoutError:
-                self._tell(connection)
+                self._announce(connection)
         return await super().readable(connection, deadline)
 
-    def _tell(self, connection: socket.socket) -> None:
+    def _announce(self, connection: socket.socket) -> None:
         awaited = self._awaited()
         poll = select.poll()
         poll.register(connection, select.POLLIN)
-        if awaited in self._told or poll.poll(0):  # the answer has come meanwhile
+        if awaited in self._announced or poll.poll(0):  # the answer has come meanwhile
             return
-        self._told.add(awaited)
+        self._announced.add(awaited)
         print_error(f"waiting for {awaited}; Ctrl-C stops waiting")
 
     def _awaited(self) -> str:
@@ -107,16 +109,16 @@ class _Telling(Blocking):
 
 def awaited_by(status: Mapping[str, object], account: object, *, is_known: bool = True) -> str:
     """Return whom the agent waits for, from its status: for that account, or the default one, if it `is_known`."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 -- slow, and whoever is told waits anyway
+    from urllib.parse import urlsplit  # noqa: PLC0415 -- slow, and whoever reads the notice waits anyway
 
-    shown = Status(status)
-    name = account or (shown.agent.default if is_known else None)
+    result = Status(status)
+    name = account or (result.agent.default if is_known else None)
     # The account of a URL is among those that are being refreshed.
-    records = [one for one in shown.accounts if (one.account == name if name else one.renewal == "running")]
+    records = [one for one in result.accounts if (one.account == name if name else one.renewal == "running")]
     if len(records) != 1:
         return "the provider"
     if records[0].state == LOCKED:
-        return "the keyring" if shown.agent.store.name == "keyring" else "the store"
+        return "the keyring" if result.agent.store.name == "keyring" else "the store"
     try:
         host = urlsplit(records[0].issuer or "").netloc
     except ValueError:

@@ -145,7 +145,8 @@ def _lines(state: ServiceState) -> Generator[str, None, None]:
     when = "from boot on" if state.at_boot else "at each login" if state.enabled else "not enabled"
     yield f"service   {state.manager}, {when}"
     process = "" if state.pid is None else f", process {state.pid}"
-    restarts = f", restarted {state.restarts} times" if state.restarts else ""
+    times = "once" if state.restarts == 1 else f"{state.restarts} times"
+    restarts = f", restarted {times}" if state.restarts else ""
     yield f"agent     {state.active}{process}{restarts}"
     for number, file in enumerate(state.files):
         yield f"{'' if number else 'files':10}{shown_path(file)}"
