@@ -156,20 +156,33 @@ class ForkServer:
             terminal: the same, and the streams are its controlling terminal.
 
         """
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.request(launch, environment, streams, theirs, session=session, terminal=terminal)
+        return ForkedProcess(control)
+
+    def request(
+        self,
+        launch: Launch,
+        environment: Mapping[str, str],
+        streams: tuple[int, int, int],
+        control: socket.socket,
+        *,
+        session: bool = False,
+        terminal: bool = False,
+    ) -> None:
+        """Request a process, as `start` does; its process id and, at its end, its status are sent to `control`."""
         if self._requests is None:
             self._requests = self._begin()
             atexit.register(self._end)
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            request = {
-                **asdict(launch),
-                "environment": dict(environment),
-                "directory": str(Path.cwd()),
-                "session": session or terminal,
-                "terminal": terminal,
-            }
-            socket.send_fds(self._requests, [json.dumps(request).encode()], [theirs.fileno(), *streams])
-        return ForkedProcess(control)
+        request = {
+            **asdict(launch),
+            "environment": dict(environment),
+            "directory": str(Path.cwd()),
+            "session": session or terminal,
+            "terminal": terminal,
+        }
+        socket.send_fds(self._requests, [json.dumps(request).encode()], [control.fileno(), *streams])
 
     def _begin(self) -> socket.socket:
         theirs, ours = _requests()
@@ -240,7 +253,8 @@ class _Serving:
         for stream in streams:
             os.close(stream)
         self._controls[pid] = socket.socket(fileno=control)
-        self._controls[pid].send(_NUMBER.pack(pid))
+        with contextlib.suppress(OSError):  # an agent that was killed while it asked for a worker
+            self._controls[pid].send(_NUMBER.pack(pid))
         return None
 
 

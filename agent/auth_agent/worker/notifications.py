@@ -1,12 +1,11 @@
 """Desktop notifications: the Desktop Notifications Specification over D-Bus, and macOS's own."""
 
-import os
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final
 
+from auth_agent.host.session_bus import session_bus_address
 from auth_agent.worker.failure import CallFailure
 from auth_agent.worker.vocabulary import FAILED, MISSING
 
@@ -43,26 +42,20 @@ def notify_macos(summary: str, body: str, osascript: str = _OSASCRIPT) -> None:
 def _notify_desktop(summary: str, body: str) -> None:
     jeepney: Any = import_module("jeepney")  # it has no types
     blocking: Any = import_module("jeepney.io.blocking")
-    address = jeepney.DBusAddress(_PATH, _NAME, _NAME)
+    address = session_bus_address()
+    if address is None:
+        raise CallFailure(MISSING, "there is no D-Bus session, and so no desktop")
+    service = jeepney.DBusAddress(_PATH, _NAME, _NAME)
     # The body is markup where the service supports that.
     escaped = body.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     actions: list[str] = []
     hints = {"urgency": ("y", 1)}  # normal
     arguments = ("auth-agent", 0, "dialog-password", summary, escaped, actions, hints, -1)
-    message = jeepney.new_method_call(address, "Notify", "susssasa{sv}i", arguments)
+    message = jeepney.new_method_call(service, "Notify", "susssasa{sv}i", arguments)
     try:
-        with blocking.open_dbus_connection(_bus_address()) as connection:
+        with blocking.open_dbus_connection(address) as connection:
             reply = connection.send_and_get_reply(message, timeout=_TIMEOUT)
-    except KeyError as error:
-        raise CallFailure(MISSING, "there is no D-Bus session, and so no desktop") from error
     except (OSError, ValueError, RuntimeError, EOFError) as error:  # some are jeepney's own
         raise CallFailure(FAILED, f"the D-Bus session can't be used: {type(error).__name__}") from error
     if reply.header.message_type.name == "error":
         raise CallFailure(MISSING, "there is no notification service on the D-Bus session")
-
-
-def _bus_address() -> str:
-    address, runtime = os.environ.get("DBUS_SESSION_BUS_ADDRESS"), os.environ.get("XDG_RUNTIME_DIR")
-    if not address and runtime and Path(runtime, "bus").exists():
-        return f"unix:path={runtime}/bus"  # where systemd puts it
-    return address or "SESSION"

@@ -1,9 +1,10 @@
 """Which program is the keyring: the one that owns the Secret Service's name on the D-Bus session."""
 
-import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
+
+from auth_agent.host.session_bus import VARIABLE, session_bus_address
 
 _NAME: Final = "org.freedesktop.secrets"
 _TIMEOUT: Final = 3.0  # s
@@ -22,12 +23,15 @@ def keyring_owner() -> str | None:
         KeyringUnknownError: there is no D-Bus session, or it does not respond; the message says which.
 
     """
+    address = session_bus_address()
+    if address is None:
+        raise KeyringUnknownError(f"{VARIABLE} is not set, and there is no user bus")
     # Linux's, and without types.
     jeepney: Any = import_module("jeepney")
     blocking: Any = import_module("jeepney.io.blocking")
     bus = jeepney.DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
     try:
-        with blocking.open_dbus_connection(_bus_address()) as connection:
+        with blocking.open_dbus_connection(address) as connection:
 
             def call(method: str) -> tuple[str, object]:
                 reply = connection.send_and_get_reply(
@@ -37,8 +41,6 @@ def keyring_owner() -> str | None:
 
             _, has_owner = call("NameHasOwner")
             kind, pid = call("GetConnectionUnixProcessID") if has_owner else ("error", None)
-    except KeyError as error:
-        raise KeyringUnknownError("DBUS_SESSION_BUS_ADDRESS is not set") from error
     except TimeoutError as error:
         raise KeyringUnknownError(f"the D-Bus session did not respond within {_TIMEOUT:g} s") from error
     # Some are jeepney's own, for an address that is not valid.
@@ -48,13 +50,6 @@ def keyring_owner() -> str | None:
     if kind == "error":
         return None
     return f"{_program(cast('int', pid))} (process {pid})"
-
-
-def _bus_address() -> str:
-    address, runtime = os.environ.get("DBUS_SESSION_BUS_ADDRESS"), os.environ.get("XDG_RUNTIME_DIR")
-    if not address and runtime and Path(runtime, "bus").exists():
-        return f"unix:path={runtime}/bus"
-    return address or "SESSION"
 
 
 def _program(pid: int) -> str:
