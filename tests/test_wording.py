@@ -64,6 +64,7 @@ from auth_agent_client import errors
 from auth_agent_client.call import Call
 from auth_agent_client.errors import from_wire
 from auth_agent_client.messages import check
+from auth_agent_client.place import check_place
 from auth_agent_client.profile import map_from, profile_from
 from auth_agent_client.remedy import Remedy
 from auth_agent_client.token import id_token_from, token_from
@@ -740,6 +741,10 @@ CLIENT: Final[list[Example]] = [
     (lambda: profile_from({}), "the result of profile is not a profile"),
     (lambda: map_from({}, "user_metadata"), "the agent sent no map user_metadata"),
     (lambda: Call("hello", {}).timeout_error(), "the agent did not respond to hello within 10 s"),
+    (
+        lambda: check_place("/dev/null/agent.sock"),
+        "/dev/null is not a directory (a symbolic link to one won't do either): nothing was sent",
+    ),
 ]
 
 STATUS: Final[list[Example]] = [
