@@ -6,10 +6,9 @@ import sys
 import click
 
 from auth_agent import remedies
-from auth_agent.cli.account_details import account_json
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.command_group import CommandGroup
-from auth_agent.cli.config_text import config_toml
+from auth_agent.cli.config_text import config_json, config_toml
 from auth_agent.cli.screen import print_message, print_remedies, shown_path
 from auth_agent.config import Config, config_path, load
 from auth_agent.errors import ConfigError
@@ -58,7 +57,7 @@ def show(*, as_json: bool) -> None:
     """
     loaded = load(config_path())
     if as_json:
-        click.echo(json.dumps(_json(loaded), indent=2))
+        click.echo(json.dumps(config_json(loaded), indent=2))
     else:
         sys.stdout.write(config_toml(loaded))
 
@@ -79,16 +78,3 @@ def _compare_with_agent(loaded: Config) -> None:
         print_remedies([remedies.reload()])
     else:
         print_message("The running agent uses it.")
-
-
-def _json(loaded: Config) -> dict[str, object]:
-    accounts = {name: account_json(account, loaded, None) for name, account in loaded.accounts.items()}
-    for account in accounts.values():
-        del account["name"], account["state"]
-    return {
-        "accounts": accounts,
-        "hosts": {
-            rule.key: {"account": rule.account, "audience": rule.audience, "scope": rule.scope} for rule in loaded.hosts
-        },
-        "notify": {"desktop": loaded.notify.desktop, "command": list(loaded.notify.command)},
-    }

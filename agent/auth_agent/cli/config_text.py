@@ -1,30 +1,38 @@
-"""The configuration as TOML, with all defaults."""
+"""The configuration with all defaults, as JSON and as TOML."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any
 
 from auth_agent.cli.account_details import account_json, without_password
 from auth_agent.config import Config
 from auth_agent.toml_text import toml_key, toml_value
 
-# What `account_json` adds to an account's keys.
-_NOT_KEYS: Final = ("name", "state")
+
+def config_json(config: Config) -> dict[str, Any]:
+    """Return the configuration as a JSON object, without the proxies, whose URLs may contain a password."""
+    accounts = {name: account_json(account, config, None) for name, account in config.accounts.items()}
+    for keys in accounts.values():
+        del keys["name"], keys["state"]
+    return {
+        "accounts": accounts,
+        "hosts": {
+            rule.key: {"account": rule.account, "audience": rule.audience, "scope": rule.scope} for rule in config.hosts
+        },
+        "notify": {"desktop": config.notify.desktop, "command": config.notify.command},
+    }
 
 
 def config_toml(config: Config) -> str:
     """Return the configuration as TOML; keys without a value are left out, and so is the password of a proxy."""
-    tables: list[tuple[str, Mapping[str, object]]] = []
-    for name, account in config.accounts.items():
-        keys = {**account_json(account, config, None), "proxy": without_password(account.proxy)}
-        tables.append(
-            (f"accounts.{toml_key(name)}", {key: value for key, value in keys.items() if key not in _NOT_KEYS})
-        )
-    for rule in config.hosts:
-        keys = {"account": rule.account, "audience": rule.audience, "scope": rule.scope}
-        tables.append((f"hosts.{toml_key(rule.key)}", keys))
-    notify = {"desktop": config.notify.desktop, "command": config.notify.command}
-    tables.append(("notify", notify))
-    return "\n".join(_table(name, keys) for name, keys in tables)
+    content = config_json(config)
+    for name, keys in content["accounts"].items():
+        keys["proxy"] = without_password(config.accounts[name].proxy)
+    tables = [
+        _table(f"{kind}.{toml_key(name)}", keys)
+        for kind in ("accounts", "hosts")
+        for name, keys in content[kind].items()
+    ]
+    return "\n".join([*tables, _table("notify", content["notify"])])
 
 
 def _table(name: str, keys: Mapping[str, object]) -> str:
