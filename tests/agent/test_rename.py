@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 import trio.testing
+from anyio.abc import TaskGroup
 
 from auth_agent.config import Config
 from auth_agent.secret import Secret
@@ -56,6 +57,15 @@ async def with_session(machine: Machine) -> AsyncGenerator[Heart]:
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
         yield heart
+
+
+async def rename_in_flight(heart: Heart, tasks: TaskGroup) -> None:
+    """Rename the account a second after its refresh has begun; return while the refresh is still under way."""
+    await announce(heart)
+    tasks.start_soon(heart.refresh)
+    await anyio.sleep(1)
+    rename(heart)
+    await anyio.sleep(1)
 
 
 async def all_saved(heart: Heart) -> None:
@@ -141,13 +151,9 @@ async def test_a_crash_at_any_step_of_the_next_agent_leaves_one_session(
 
 async def test_a_refresh_in_flight_is_saved_under_the_new_name(machine: Machine) -> None:
     async with with_session(machine) as heart:
-        await announce(heart)
         machine.provider.delay = 5
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(heart.refresh)
-            await anyio.sleep(1)
-            rename(heart)
-            await anyio.sleep(1)
+            await rename_in_flight(heart, tasks)
             assert heart.journal.note("new").sent == [Secret("rt-2").fingerprint()]
         assert await heart.token(name="new") == "at-3"
         await all_saved(heart)
@@ -158,13 +164,9 @@ async def test_a_refresh_in_flight_is_saved_under_the_new_name(machine: Machine)
 
 async def test_a_refresh_that_a_crash_interrupts_is_repeated_under_the_new_name(machine: Machine) -> None:
     async with with_session(machine) as heart:
-        await announce(heart)
         machine.provider.delay = 5
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(heart.refresh)
-            await anyio.sleep(1)
-            rename(heart)
-            await anyio.sleep(1)
+            await rename_in_flight(heart, tasks)
             tasks.cancel_scope.cancel()
     machine.provider.delay = 0
     machine.accounts = ["new"]
