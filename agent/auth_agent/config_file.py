@@ -39,7 +39,7 @@ class Written:
 
 
 def read_keys(path: Path, name: str) -> Mapping[str, object]:
-    """Return the keys of an account as the file has them; none if there is no such account.
+    """Return the keys of an account as the file has them; none if it has no account of that name.
 
     Raises:
         ConfigError: the file is invalid, or can't be read.
@@ -94,8 +94,8 @@ def rename_account(path: Path, old: str, new: str) -> None:
     """Rename an account, also where hosts and other accounts name it.
 
     Raises:
-        ConfigError: the file or the new name is invalid, there is no such account or already one of the new name, or
-            the file can't be written; it is unchanged.
+        ConfigError: the file or the new name is invalid, the file has no account of the old name, or already one of the
+            new name, or can't be written; it is unchanged.
 
     """
     with _locked(path) as target:

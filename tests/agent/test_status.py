@@ -83,7 +83,7 @@ def status(*records: dict[str, object], terminal: Terminal | None = None, **agen
 
 
 def field(label: str, *records: dict[str, object], **agent: Any) -> str | None:
-    """Return the text beside that label, in one line; None if there is no such label."""
+    """Return the text beside that label, in one line; None if the screen has no such label."""
     output = status(*records, terminal=Terminal(), **agent)
     match = re.search(rf"^  {label} +(.*)$", output, re.MULTILINE)
     return match and match[1]

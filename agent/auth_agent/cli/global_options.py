@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 
-# The options, with the environment variable that each one sets for this process; "" for a flag.
+# The options, with the environment variable that each one sets for this process.
 SOCKET, CONFIG = "--socket", "--config"
 VALUES = {SOCKET: "AUTH_AGENT_SOCK", CONFIG: "AUTH_AGENT_CONFIG"}
 VERBOSE, QUIET = ("-v", "--verbose"), ("-q", "--quiet")

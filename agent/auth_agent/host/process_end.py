@@ -15,7 +15,7 @@ def end_of(pid: int) -> Generator[Callable[[float | None], bool], None, None]:
     process that gets the same id is not mistaken for it.
 
     Raises:
-        OSError: there is no such process, or too many files are open.
+        OSError: no process has that id, or too many files are open.
 
     """
     if sys.platform == "linux":

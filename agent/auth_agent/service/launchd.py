@@ -93,8 +93,7 @@ class Launchd:
 
     def reload(self) -> None:
         """Load a changed property list in place of the one before."""
-        if self._is_loaded():
-            self.disable()
+        self.disable()
         self.enable()
 
     def linger(self) -> None:

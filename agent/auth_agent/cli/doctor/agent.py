@@ -1,6 +1,5 @@
 """Checks of the running agent: its version, its socket, its store and its sessions, by the result of `status`."""
 
-import os
 from collections.abc import Mapping
 
 from auth_agent import remedies
@@ -44,7 +43,7 @@ def judge_agent(status: Mapping[str, object], version: str, config: str, now: fl
     if agent.restart_refused is not None:
         text = f"the last restart was refused: {agent.restart_refused.reason}"
         findings.append(Finding("agent", WARNING, text, agent.restart_refused.remedy))
-    if agent.config is not None and os.fspath(agent.config) != config:
+    if agent.config is not None and agent.config != config:
         text = f"the agent reads {agent.config}, and this command {config}"
         findings.append(Finding("config", WARNING, text, (remedies.same_configuration(),)))
     return findings
