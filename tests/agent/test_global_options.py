@@ -41,6 +41,13 @@ def test_verbose_logs_more(flag: str) -> None:
     assert os.environ["AUTH_AGENT_LOG"] == "debug"
 
 
+@pytest.mark.parametrize("store", [["--store", "memory"], ["--store=memory"]])
+def test_the_value_of_an_option_of_run_is_not_the_command_to_be_run(store: list[str]) -> None:
+    options = take(["run", *store, "-v", "--socket", "/run/a.sock"])
+    assert (options.arguments, options.verbose) == (["run", *store], True)
+    assert os.environ["AUTH_AGENT_SOCK"] == "/run/a.sock"
+
+
 @pytest.mark.parametrize("flag", ["-q", "--quiet"])
 def test_quiet_is_taken(flag: str) -> None:
     options = take([flag, "stop"])
@@ -53,6 +60,8 @@ def test_quiet_is_taken(flag: str) -> None:
     [
         ["run", "--", "make", "-v", "--socket", "x"],
         ["run", "make", "-v", "-q", "--config=x"],
+        ["run", "--store", "memory", "make", "-v"],
+        ["run", "--store=memory", "make", "-q", "--socket", "x"],
         ["token", "--", "-v"],
         [],
     ],

@@ -58,7 +58,9 @@ def take(arguments: list[str]) -> GlobalOptions:
         elif argument in QUIET:
             found.quiet = True
         else:
-            words += not argument.startswith("-")
+            # Each of run's own options takes a value.
+            is_value = words == 1 and found.arguments[-1].startswith("--") and "=" not in found.arguments[-1]
+            words += not (argument.startswith("-") or is_value)
             found.arguments.append(argument)
     return found
 
