@@ -245,7 +245,8 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
             patch.setenv("DBUS_SESSION_BUS_ADDRESS", self.environment["DBUS_SESSION_BUS_ADDRESS"])
             connection = secretstorage.dbus_init()
         with closing(connection):
-            yield secretstorage.Collection(connection)
+            # Not by the alias's path, at which GNOME Keyring may abort: see auth_agent.worker.secret_service.
+            yield secretstorage.get_collection_by_alias(connection, "default")
 
     def _environment(self) -> Mapping[str, str]:
         return {**_inherited(), **self.environment, "HOME": str(self._home)}

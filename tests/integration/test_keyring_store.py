@@ -1,5 +1,6 @@
 """The keyring as a store, when it is locked, frozen, killed, or not there at all."""
 
+import os
 import subprocess
 import sys
 import time
@@ -71,6 +72,24 @@ async def failure_of(call: Callable[[], Awaitable[object]], within: float = AT_O
         await call()
     assert time.monotonic() - start < within
     return raised.value
+
+
+@contextmanager
+def monitor(keyring: KeyringSession, output: Path) -> Generator[Callable[[], str]]:
+    """Record the calls of the keyring's service meanwhile; the yielded function returns them."""
+    with (
+        output.open("w") as file,
+        subprocess.Popen(
+            ["dbus-monitor", "--session", "destination=org.freedesktop.secrets"],
+            env={**os.environ, **keyring.environment},
+            stdout=file,
+        ) as process,
+    ):
+        try:
+            until(lambda: output.stat().st_size > 0)  # its own signal: it has begun
+            yield output.read_text
+        finally:
+            process.kill()
 
 
 class Prompter:
@@ -320,12 +339,25 @@ async def test_a_bus_without_a_keyring_service_has_no_keyring(tmp_path: Path) ->
 async def test_a_service_without_a_default_keyring_has_no_keyring_yet(keyring: KeyringSession, tmp_path: Path) -> None:
     assert keyring.is_locked() is False
     connection = secretstorage.dbus_init()
-    secretstorage.get_default_collection(connection).delete()
+    secretstorage.get_collection_by_alias(connection, "default").delete()
     connection.close()
     async with open_store(tmp_path) as store:
         failure = await failure_of(lambda: store.write("work", TEXT))
         assert isinstance(failure, StoreMissing)
         assert failure.remedy == (remedies.start_keyring(),)
+
+
+async def test_no_call_goes_by_the_path_of_the_alias(keyring: KeyringSession, tmp_path: Path) -> None:
+    """GNOME Keyring may abort at one, while other programs connect."""
+    with monitor(keyring, tmp_path / "calls") as calls:
+        async with open_store(tmp_path) as store:
+            await store.write("work", TEXT)
+            assert await store.read("work") == TEXT
+            await store.unlock()
+            await store.delete("work")
+        until(lambda: "member=Delete" in calls())
+    assert "path=/org/freedesktop/secrets/collection/login; " in calls()
+    assert "path=/org/freedesktop/secrets/aliases" not in calls()
 
 
 # ---- the note

@@ -18,6 +18,8 @@ from auth_agent.worker.vocabulary import FAILED, MISSING, NO_BUS
 
 # The service disconnected before it replied: it exists.
 _NO_REPLY: Final = "org.freedesktop.DBus.Error.NoReply"
+# GNOME Keyring sometimes denies its default collection to a program that has just connected, and has it the next time.
+_LOOKUPS: Final = 3
 
 
 class PatientKeyring(SecretService.Keyring):
@@ -57,7 +59,11 @@ class PatientKeyring(SecretService.Keyring):
 
 
 def _collection() -> secretstorage.Collection:
-    """Open the default collection on a new connection."""
+    """Open the default collection on a new connection.
+
+    By its own path, not by the alias's: GNOME Keyring (42 to 50) reads the alias in one thread when a call comes by
+    that path, replaces it in another whenever a program connects, and aborts where the two meet: a locked keyring.
+    """
     try:
         connection = secretstorage.dbus_init()
     except (exceptions.SecretStorageException, OSError, KeyError, RuntimeError, ValueError) as error:
@@ -65,7 +71,14 @@ def _collection() -> secretstorage.Collection:
         raise CallFailure(NO_BUS, "there is no D-Bus session, and so no keyring") from error
     with ExitStack() as end, _translated_errors():
         end.callback(connection.close)
-        collection = secretstorage.Collection(connection)
+        collection, lookups = None, 0
+        while collection is None:
+            lookups += 1
+            try:
+                collection = secretstorage.get_collection_by_alias(connection, "default")
+            except exceptions.ItemNotFoundException:
+                if lookups == _LOOKUPS:
+                    raise
         end.pop_all()
     return collection
 
