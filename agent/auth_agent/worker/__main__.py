@@ -15,7 +15,7 @@ from typing import Final
 
 from auth_agent.host.hardening import protect_memory
 from auth_agent.worker.failure import CallFailure
-from auth_agent.worker.vocabulary import KEYRING, NOTIFICATIONS, SIGNATURES
+from auth_agent.worker.vocabulary import KEYRING, NOTIFICATIONS, SEALING, SIGNATURES
 
 # Seconds, longer than the parent waits for any call. It ends an orphan whose keyring hangs, since no parent kills it.
 _LAST_PATIENCE: Final = 120
@@ -95,10 +95,18 @@ def _notification_calls() -> dict[str, Callable[..., object]]:
     return {"notify": notify}
 
 
+@functools.cache
+def _sealing_calls() -> dict[str, Callable[..., object]]:
+    from auth_agent.worker import sealed_files  # noqa: PLC0415 -- see above
+
+    return {call.__name__: call for call in sealed_files.CALLS}
+
+
 _CALLS: Final[Mapping[str, Callable[[], dict[str, Callable[..., object]]]]] = {
     KEYRING: _keyring_calls,
     SIGNATURES: _signature_calls,
     NOTIFICATIONS: _notification_calls,
+    SEALING: _sealing_calls,
 }
 
 

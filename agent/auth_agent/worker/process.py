@@ -39,7 +39,7 @@ class Worker:
         """Create the worker; its process is started by the first call.
 
         Args:
-            purpose: KEYRING, SIGNATURES or NOTIFICATIONS; it decides which calls the worker has.
+            purpose: a word of the vocabulary, such as KEYRING; it decides which calls the worker has.
             lock: a file that one worker at a time locks, if its calls write.
 
         """

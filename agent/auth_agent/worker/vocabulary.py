@@ -10,9 +10,19 @@ MACOS: Final = "keyring.backends.macOS.Keyring"
 KEYRING: Final = "keyring"
 SIGNATURES: Final = "signatures"
 NOTIFICATIONS: Final = "notifications"
+SEALING: Final = "sealing"
 
 # The kinds of failure.
 LOCKED: Final = "locked"
 MISSING: Final = "missing"
 NO_BUS: Final = "no_bus"  # missing, too: there is no D-Bus session on which a service could appear
 FAILED: Final = "failed"
+DAMAGED: Final = "damaged"
+WRONG_PASSPHRASE: Final = "wrong_passphrase"  # noqa: S105 -- a word
+
+# Why an entry of the sealed store must not be used before a person says so.
+OLDER: Final = "older"
+ELSEWHERE: Final = "elsewhere"
+
+# Bytes of a passphrase in UTF-8; more than anybody types, or a manager of passwords makes.
+PASSPHRASE_MAX: Final = 1024

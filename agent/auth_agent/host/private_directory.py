@@ -1,0 +1,105 @@
+"""A directory of this user alone, and the files in it: none is followed elsewhere, each is replaced durably."""
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_NEW: Final = ".new"
+
+
+class NotPrivateError(OSError):
+    """Other users can access the directory or a file in it, or it is not what it should be."""
+
+
+class PrivateDirectory:
+    """An open directory. Its files are found by name in it, wherever a path would lead meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the directory; create it with mode 0700 if it is missing.
+
+        Raises:
+            NotPrivateError: it belongs to another user, or others can access it.
+            OSError: it can't be opened, or is a symbolic link.
+
+        """
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700, parents=True)
+        self._descriptor = os.open(path, _READ | os.O_DIRECTORY)
+        status = os.fstat(self._descriptor)
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+            os.close(self._descriptor)
+            raise NotPrivateError(f"{path} is accessible to other users")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+
+    def names(self) -> list[str]:
+        """Return the names of its files, without those of writes that were interrupted."""
+        return sorted(name for name in os.listdir(self._descriptor) if not name.endswith(_NEW))  # noqa: PTH208 -- a path can't name an open directory
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Return the content of a file, at most `limit` bytes of it and one more; None if there is no such file.
+
+        Raises:
+            NotPrivateError: it is not a regular file of this user, or a symbolic link.
+            OSError: it can't be read.
+
+        """
+        try:
+            descriptor = os.open(name, _READ | os.O_NONBLOCK, dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise NotPrivateError(f"{name} is a symbolic link") from error
+            raise
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+                raise NotPrivateError(f"{name} is not a file of this user")
+            return file.read(limit + 1)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file. After a crash it has the old content or the new one; on return, the new one is on the disk.
+
+        Raises:
+            OSError: it could not be written, and has the old content.
+
+        """
+        beside = f"{name}{_NEW}"
+        descriptor = os.open(beside, _WRITE, 0o600, dir_fd=self._descriptor)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, 0o600)  # one that an interrupted write left may have another mode
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(beside, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(beside, dir_fd=self._descriptor)
+            raise
+        os.fsync(self._descriptor)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if there is one, and what an interrupted write left of it.
+
+        Raises:
+            OSError: it may still be there.
+
+        """
+        for one in (name, f"{name}{_NEW}"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(one, dir_fd=self._descriptor)
+        os.fsync(self._descriptor)
