@@ -360,7 +360,7 @@ STORAGE: Final[list[Example]] = [
     (lambda: _find_account(None), "there are no accounts yet in config.toml"),
     (
         _lock_twice,
-        "another agent already uses the sessions of this keyring; two agents would end each other's sessions",
+        "another agent already uses these sessions; two agents would end each other's sessions",
     ),
     (
         lambda: Revocation(shared_with=("home", "lab")),

@@ -21,6 +21,7 @@ from auth_agent.errors import ConfigError, StartupError
 from auth_agent.host import readiness
 from auth_agent.host.activation import passed_socket
 from auth_agent.host.clock import Clock
+from auth_agent.host.credentials import CredentialError, credential
 from auth_agent.host.restart import check_program, restart
 from auth_agent.host.signals import Signals
 from auth_agent.host.systemd import READY, STOPPING, notify, reloading
@@ -34,6 +35,7 @@ from auth_agent.notification.manager import ManagerNotifier
 from auth_agent.notification.notifier import DesktopNotifier
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
 from auth_agent.oauth.signature import WorkerSignatures
+from auth_agent.sessions.agent_lock import AgentLock
 from auth_agent.sessions.heart import Heart
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import UNREAD, Saver
@@ -51,6 +53,7 @@ _RELEASE_TIMEOUT = 2.0  # seconds, for the workers to end; one that hangs ends b
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _RELOAD = signal.SIGHUP
 _RESTART = signal.SIGUSR1
+_CREDENTIAL = "auth-agent-passphrase"  # of a service; its name in `LoadCredential=`
 
 
 async def serve(
@@ -108,6 +111,7 @@ async def serve(
                 heart.users,
                 Policy(),
                 Usage(),
+                heart.lock,
                 about,
                 reload,
             )
@@ -118,7 +122,7 @@ async def serve(
                 work.start_soon(accepting.run)
                 _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
                 _tell_ready()  # before the keyring is read, which may take arbitrarily long
-                saver.read_all()
+                _open_store(saver, heart.lock, work)
                 stop_signal = await _until_stopped(
                     signals, partial(_reload_on_signal, reload), partial(_may_restart, config_path, saver, about)
                 )
@@ -145,6 +149,23 @@ async def serve(
         _log.info("restarting" if restarts else "stopped")
     _exit_soon(restart if restarts else lambda: os._exit(0))
     return restarts
+
+
+def _open_store(saver: Saver, lock: AgentLock, work: TaskGroup) -> None:
+    """Begin to read the sessions; unlock the store if the service manager passed its passphrase."""
+    saver.read_all()
+    if saver.takes_passphrase:
+        work.start_soon(_unlock_by_credential, lock)
+
+
+async def _unlock_by_credential(lock: AgentLock) -> None:
+    """Unlock the store by the passphrase that the service manager passed, if it did; log if that fails."""
+    try:
+        passphrase = credential(_CREDENTIAL)
+        if passphrase is not None:
+            await lock.unlock(passphrase)
+    except (CredentialError, errors.AgentError) as error:
+        _log.error("credential name=%s error=%r", _CREDENTIAL, str(error))
 
 
 class _Stoppable:

@@ -347,6 +347,26 @@ def unlock_store() -> tuple[Remedy, ...]:
     return (Remedy("unlock it"),)
 
 
+def unlock() -> Remedy:
+    """The store, or the agent, is locked by a passphrase."""
+    return _run("unlock it", "unlock")
+
+
+def choose_passphrase() -> Remedy:
+    """The sealed file does not exist yet."""
+    return _run("choose its passphrase", "unlock")
+
+
+def adopt() -> Remedy:
+    """An entry of the sealed file is an old copy, or another machine's."""
+    return _run("or, if no other copy of it is in use, use this one", "store", "adopt")
+
+
+def restore_file() -> Remedy:
+    """A part of the sealed file is damaged."""
+    return Remedy("or put back a copy of that file, if you have one")
+
+
 def start_keyring() -> Remedy:
     """There is no keyring service."""
     return Remedy("start a keyring service, such as gnome-keyring; the agent will find it")

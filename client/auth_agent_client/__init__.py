@@ -37,6 +37,7 @@ from .paths import socket_path
 from .record import Record
 from .remedy import Remedy
 from .status import AgentStatus, ClientUsage, Hello, Reload, RestartRefusal, Status, StoreStatus
+from .unlock import Unlock
 
 __version__ = "0.1.0"
 
@@ -71,6 +72,7 @@ __all__ = [
     "Unavailable",
     "UnknownAccount",
     "UnknownMethod",
+    "Unlock",
     "Unsupported",
     "UntrustedAgent",
     "__version__",

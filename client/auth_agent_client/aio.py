@@ -28,6 +28,8 @@ from .profile import Profile, map_from, profile_from
 from .record import Record
 from .status import Hello, Reload, Status
 from .token import IDToken, Token, id_token_from, token_from
+from .unlock import Unlock
+from .values import strings
 from .waiting import CONNECT_TIMEOUT, Waits
 from .watch import Watch
 
@@ -347,6 +349,29 @@ class AsyncAgent:
     async def hello(self, client: str | None = None) -> Hello:
         """Return the agent's version, pid and features; `client` is a name for its log."""
         return Hello(await self.call("hello", {"client": client}))
+
+    async def unlock(self, passphrase: str) -> Unlock:
+        """Unlock the agent's store by its passphrase; the first time, make the store.
+
+        Raises:
+            Denied: the passphrase is wrong.
+            Locked: the store can't be unlocked; the error's `reason` says why.
+            Unsupported: the store has no passphrase of auth-agent's, as a keyring has none.
+
+        """
+        return Unlock(await self.call("unlock", {"passphrase": passphrase}))
+
+    async def adopt(self) -> tuple[str, ...]:
+        """Use sessions in the store that are old copies or another machine's; return their accounts.
+
+        A person has to decide that: if the provider has replaced a session's refresh token since, this ends it.
+
+        Raises:
+            Locked: the store is locked, or can't be used.
+            Unsupported: the store knows no copies, as a keyring.
+
+        """
+        return strings((await self.call("adopt", {})).get("accounts"))
 
     async def reload(self) -> Reload:
         """Make the agent read its configuration again, and return which accounts changed."""

@@ -125,6 +125,12 @@ ACCOUNT = Kind("an account's name, 1 to 64 of A-Z a-z 0-9 . _ -", is_account_nam
 STRING = Kind("a string", lambda value: type(value) is str)
 NON_EMPTY_STRING = Kind("a string that is not empty", lambda value: type(value) is str and value != "")
 URL = Kind("a URL of at most 16 KiB", lambda value: type(value) is str and 0 < len(value) <= _URL_LENGTH)
+# Longer than anybody types.
+_PASSPHRASE_LENGTH = 256
+PASSPHRASE = Kind(
+    f"a string of 1 to {_PASSPHRASE_LENGTH} characters",
+    lambda value: type(value) is str and 0 < len(value) <= _PASSPHRASE_LENGTH,
+)
 SECONDS = Kind("a number of seconds, 0 or more", _is_seconds)
 FLAG = Kind("true or false", lambda value: type(value) is bool)
 STRING_LIST = Kind("a list of strings", _is_string_list)
@@ -235,6 +241,9 @@ METHODS: dict[str, Method] = {
     ),
     "refresh": Method(_ACCOUNT, result=_TOKEN, timeout=REFRESH_TIMEOUT),
     "rename": Method({**_ACCOUNT, "name": ACCOUNT}, required=("name",), result=None, repeatable=False),
+    # A key derivation, which takes a while on a small machine, after those of others.
+    "unlock": Method({"passphrase": PASSPHRASE}, result=("created", "memory", "weak"), longest=120.0),
+    "adopt": Method({}, result=("accounts",), longest=30.0),
     "reload": Method({}, result=("added", "changed", "removed")),
     "watch": Method({"accounts": STRING_LIST}, result=("agent_id", "accounts")),
 }

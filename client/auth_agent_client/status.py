@@ -83,6 +83,16 @@ class StoreStatus(dict[str, object]):
         return integer(self.get("unsaved")) or 0
 
     @property
+    def takes_passphrase(self) -> bool:
+        """Whether a passphrase of auth-agent's unlocks it, by `Agent.unlock`."""
+        return self.get("takes_passphrase") is True
+
+    @property
+    def new(self) -> bool:
+        """Whether it takes a passphrase, and the first one makes it."""
+        return self.get("new") is True
+
+    @property
     def persistent(self) -> bool | None:
         """Whether sessions outlive the agent in it; None where an older agent doesn't say."""
         value = self.get("persistent")

@@ -24,7 +24,7 @@ from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Failure, InvalidGrant, Misconfigured, TokenResponse
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
-from auth_agent.storage.store import StoreError
+from auth_agent.storage.store import Sealed, StoreError
 
 ISSUER = "https://acme.example/"
 CLIENT = "native-app"
@@ -273,6 +273,7 @@ class FakeStore:
     max_length: int = 12 * 1024
     expensive_writes: bool = False
     backend: str | None = None
+    sealed: Sealed | None = None
     latency: float = 0.01
     hanging: bool = False
     limit: float = 5

@@ -27,6 +27,8 @@ PARAMETERS = {
     "logout": "account revoke revoke_shared",
     "refresh": "account timeout",
     "rename": "account name!",
+    "unlock": "passphrase",
+    "adopt": "",
     "reload": "",
     "watch": "accounts",
 }

@@ -168,6 +168,7 @@ class _TrappedStore:
         self.persistent = store.persistent
         self.max_length = store.max_length
         self.expensive_writes = store.expensive_writes
+        self.sealed = store.sealed
 
     @property
     def backend(self) -> str | None:

@@ -450,7 +450,12 @@ def test_the_commands_of_the_documents_are_run_here() -> None:
             "auth-agent start",
             'eval "$(auth-agent start --shell)"',
             "auth-agent run --store memory -- auth-agent status",
-        ]
+        ],
+        "docs/store.md": [
+            "auth-agent start --store file",
+            "auth-agent unlock",
+            "auth-agent unlock --passphrase-fd 3 3< /run/secrets/auth-agent",
+        ],
     }
     for document in DOCUMENTS:
         if "README" not in document:
@@ -469,11 +474,28 @@ def test_an_agent_runs_without_a_service_manager(home: AgentProcess) -> None:
     assert result.returncode == 0
 
 
+def test_an_agent_uses_a_sealed_file_on_a_server(home: AgentProcess) -> None:
+    start, unlock, unlock_by_descriptor = commands_of("docs/store.md")
+    assert home_run(home, "sh", "-c", start).returncode == 0
+    with Terminal(unlock.split(), home.environment) as terminal:
+        for prompt in ("Passphrase: ", "Passphrase again: "):
+            terminal.until(prompt)
+            terminal.type("five random words\n")
+        assert terminal.end() == 0
+    secret = home.home / "secret"
+    secret.write_text("five random words\n")
+    restart = f"auth-agent stop; {start}; {unlock_by_descriptor.replace('/run/secrets/auth-agent', str(secret))}"
+    result = home_run(home, "sh", "-c", f"{restart}; auth-agent status; auth-agent stop")
+    assert "Unlocked." in result.stdout
+    assert "sessions are kept in a sealed file" in result.stdout
+
+
 def test_an_agent_uses_a_keyring_on_a_server(home: AgentProcess, provider: OpenIDProvider) -> None:
     missing = missing_packages()
     if missing is not None or shutil.which("dbus-run-session") is None:
         pytest.skip(f"there is no keyring to test with: {missing or 'apt-get install dbus'}")
-    (command,) = [line for one in snippets("docs/store.md") for line, _ in one.commands if one.language == "console"]
+    console = [one for one in snippets("docs/store.md") if one.language == "console"]
+    (command,) = [line for one in console for line, _ in one.commands if line.startswith("dbus-run-session")]
     assert command == remedies.run_with_keyring().line
     # A person enters the password at a terminal.
     ask = home.home / "bin" / "systemd-ask-password"

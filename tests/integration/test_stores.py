@@ -14,7 +14,7 @@ from auth_agent.json_object import parse_object
 from auth_agent.secret import Secret
 from auth_agent.storage.keyring import KeyringStore
 from auth_agent.storage.lock import StoreLock
-from auth_agent.storage.store import Store
+from auth_agent.storage.store import Store, StoreLocked, WrongPassphrase
 from auth_agent.storage.stores import DEFAULT, NAMES, open_store
 from auth_agent.worker.process import Worker
 from tests.integration.keyring_session import KeyringSession
@@ -23,8 +23,13 @@ pytestmark = pytest.mark.anyio
 
 ACCOUNTS = ["work", ".", "a", "A", "x" * 64]
 SOCKET = Path("/run/user/1000/auth-agent/agent.sock")
-# What each is able to do: persistent, max_length, expensive_writes.
-ABILITIES = {"keyring": (True, 12 * 1024, False), "memory": (False, 1 << 20, False)}
+# What each is able to do: persistent, max_length, expensive_writes, and whether a passphrase unlocks it.
+ABILITIES = {
+    "keyring": (True, 12 * 1024, False, False),
+    "file": (True, 256 * 1024, False, True),
+    "memory": (False, 1 << 20, False, False),
+}
+PASSPHRASE = Secret("correct horse")
 # The keyring as macOS has it: an item is replaced by deleting it first.
 TWO_SLOTS = "keyring with two slots"
 
@@ -55,6 +60,8 @@ class Place:
         """Open it anew, as the next agent does; the one before has ended."""
         await self.close()
         self._open, self._locks = self._make()
+        if self._open.sealed is not None:
+            await self._open.sealed.unlock_by(PASSPHRASE)
         return self._open
 
     async def at_hand(self) -> Store:
@@ -198,7 +205,25 @@ async def test_an_unlocked_store_does_not_ask(store: Store) -> None:
 
 async def test_each_store_has_its_name_and_capabilities(store: Store, place: Place) -> None:
     assert store.name == place.name
-    assert (store.persistent, store.max_length, store.expensive_writes) == ABILITIES[place.name]
+    abilities = store.persistent, store.max_length, store.expensive_writes, store.sealed is not None
+    assert abilities == ABILITIES[place.name]
+
+
+async def test_a_store_that_takes_a_passphrase_says_that_it_is_locked_until_it_has_it(store: Store) -> None:
+    await store.write("work", entry("x"))
+    sealed = store.sealed
+    if sealed is None:
+        return
+    assert (sealed.locked, sealed.is_new) == (None, False)
+    sealed.lock()
+    for call in (store.read("work"), store.write("work", entry("y")), store.delete("work"), store.unlock()):
+        with pytest.raises(StoreLocked, match="the sealed file is locked"):
+            await call
+    with pytest.raises(WrongPassphrase):
+        await sealed.unlock_by(Secret("wrong"))
+    assert sealed.locked is not None
+    await sealed.unlock_by(PASSPHRASE)
+    assert await text(store) == "x"
 
 
 def test_every_store_is_tested_here() -> None:

@@ -81,6 +81,8 @@ _LAZY = {
     "run": "auth_agent.cli.run:run",
     "service": "auth_agent.cli.service:service",
     "start": "auth_agent.cli.start:start",
+    "store": "auth_agent.cli.store:store",
+    "unlock": "auth_agent.cli.lock:unlock",
     "user": "auth_agent.cli.user:user",
 }
 

@@ -14,11 +14,12 @@ from auth_agent import remedies
 from auth_agent.cli import exits
 from auth_agent.cli.account_options import IDENTITY, account_options, options_of, unknown_account, write_accounts
 from auth_agent.cli.browser import open_url
-from auth_agent.cli.client_secret import ask, can_ask, client_secret_options
+from auth_agent.cli.client_secret import ask, client_secret_options
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.running import ensure_running, print_started, record_of
 from auth_agent.cli.screen import print_message, print_remedies, print_url, shown_path
+from auth_agent.cli.secret_input import can_ask
 from auth_agent.cli.status import status_lines
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.cli.waiting import wait

@@ -36,7 +36,7 @@ _NOT_EXECUTABLE: Final = 126
     type=click.Choice(NAMES),
     default=DEFAULT,
     show_default=True,
-    help="Where sessions are kept: in the system keyring, or in memory until the agent ends.",
+    help="Where sessions are kept: in the system keyring, in a file sealed by a passphrase, or in memory only.",
 )
 @click.option("--for-command", "parent", type=int, metavar="PID", hidden=True)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)

@@ -20,6 +20,8 @@ _KEYRINGS: Final = {
     "keyring.backends.SecretService.Keyring": "the system keyring (Secret Service)",
     "keyring.backends.macOS.Keyring": "the login keychain",
 }
+# What people call the other stores.
+_STORES: Final = {"file": "a sealed file"}
 _LABEL: Final = 7  # columns, of the longest label
 # A name that takes a larger share of the line leaves no room for the state beside it.
 _NAME_SHARE: Final = 0.45
@@ -215,8 +217,7 @@ def _store_lines(store: Mapping[str, object], terminal: Terminal) -> list[str]:
     elif store.get("state") == "missing":
         location, remedy = "sessions are kept in memory only, for now", remedy or (remedies.start_keyring(),)
     else:
-        backend = printable(store.get("backend"))
-        location = f"sessions are kept in {keyring_name(backend)}"
+        location = f"sessions are kept in {store_name(store)}"
     return [
         *_field("store", location, terminal),
         *_field("problem", problem, terminal, "bad"),
@@ -238,9 +239,10 @@ def _reboot_lines(
     return [*_field("reboot", pieces, terminal), *_help(reboot.remedy, terminal)]
 
 
-def keyring_name(backend: str) -> str:
-    """Return what people call a keyring, by its backend's class."""
-    return _KEYRINGS.get(backend, f"the keyring {backend}".strip())
+def store_name(store: Mapping[str, object]) -> str:
+    """Return what people call a persistent store; a keyring by its backend's class."""
+    backend = printable(store.get("backend"))
+    return _STORES.get(printable(store.get("name"))) or _KEYRINGS.get(backend, f"the keyring {backend}".strip())
 
 
 def _loss(store: Mapping[str, object], records: Sequence[Mapping[str, object]]) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from auth_agent.ipc.usage import Usage
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import locked
+from auth_agent.sessions.agent_lock import AgentLock
 from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.identity import IDToken, id_token_unavailable, usable_id_token
@@ -65,6 +66,7 @@ class Handlers:
         users: Users,
         policy: Policy,
         usage: Usage,
+        lock: AgentLock,
         about: dict[str, object],
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
@@ -80,6 +82,7 @@ class Handlers:
             users: reads and changes users at their provider.
             policy: decides who may call a method of a session.
             usage: counts the programs that got something.
+            lock: unlocks the store.
             about: what `status` shows about the agent itself.
             reload: reads the configuration again and returns what changed; raises `Misconfigured`.
 
@@ -93,6 +96,7 @@ class Handlers:
         self._users = users
         self._policy = policy
         self._usage = usage
+        self._lock = lock
         self._about = about
         self._reload = reload
         self._session_methods: dict[str, SessionMethod] = {
@@ -116,6 +120,8 @@ class Handlers:
             "login_redirect": self._login_redirect,
             "login_result": self._login_result,
             "login_cancel": self._login_cancel,
+            "unlock": self._unlock,
+            "adopt": self._adopt,
             "reload": self._reread,
             "watch": self._watch,
         }
@@ -372,6 +378,21 @@ class Handlers:
         }
         clients = {"clients": self._usage.rows(name)} if args.flag("clients") else {}
         return {"agent": about, "accounts": self._table.records(names), **clients}
+
+    def _unlock(self, _: Caller, args: Arguments) -> Later:
+        passphrase = args.secret("passphrase")
+
+        async def work() -> Result:
+            return (await self._lock.unlock(passphrase))._asdict()
+
+        # Detached: a client that leaves must not free the way for the next guess.
+        return lambda: self._background.run_detached(work)
+
+    def _adopt(self, _: Caller, _args: Arguments) -> Later:
+        async def work() -> Result:
+            return {"accounts": await self._lock.adopt()}
+
+        return lambda: self._background.run_detached(work)
 
     def _reread(self, _: Caller, _args: Arguments) -> Result:
         return dict[str, object](self._reload())

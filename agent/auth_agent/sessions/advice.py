@@ -78,14 +78,16 @@ def failure_word(failure: Failure) -> str:
 # ---- sessions that need a login
 
 
-def login_required(name: str, reason: str, failure: str | None = None) -> errors.LoginRequired:
+def login_required(
+    name: str, reason: str, failure: str | None = None, remedy: tuple[Remedy, ...] = ()
+) -> errors.LoginRequired:
     """Return the error for a session that needs a login; `reason` is printable."""
     message = _LOGIN_REQUIRED.get(reason, "{name}: the session has ended ({reason})")
     return errors.LoginRequired(
         message.format(name=name, reason=reason),
         reason=reason,
         failure=failure or login_failure(reason),
-        remedy=login_remedy(name, reason),
+        remedy=remedy or login_remedy(name, reason),
     )
 
 

@@ -10,6 +10,7 @@ from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.signature import Signatures
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.admission import Admission
+from auth_agent.sessions.agent_lock import AgentLock
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profiles import Profiles
@@ -44,6 +45,7 @@ class Heart:
         self.logins = Logins(table, tokens, self.background, admission, provider_for)
         access = Access(self.refresher)
         self.profiles = Profiles(table, saver, access, provider_for)
+        self.lock = AgentLock(saver)
         self.users = Users(table, saver, access, provider_for)
 
     def run_in(self, work: TaskGroup) -> None:

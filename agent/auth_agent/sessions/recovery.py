@@ -34,6 +34,7 @@ from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.state import Active, Credentials, LoggedOut, LoginRequired, Retrying
 from auth_agent.storage.journal import Note
+from auth_agent_client.remedy import Remedy
 
 OLD_COPY: Final = "the store's entry is an old copy: its refresh token has been replaced since"
 # The failure of a session whose entry can't be read.
@@ -59,11 +60,14 @@ def alive(stored: StoredSession | None, note: Note) -> StoredSession | None:
     return None if stored is None or note.tombstone not in (None, stored.after) else stored
 
 
-def unreadable(account: Account, reason: str) -> StoredSession:
-    """Return the session for an entry that can't be read: a person has to log in. The entry is not changed."""
+def unreadable(account: Account, reason: str, remedy: tuple[Remedy, ...] = ()) -> StoredSession:
+    """Return the session for an entry that can't be read: a person has to log in. The entry is not changed.
+
+    `remedy` is what helps besides a login.
+    """
     client = account.issuer, account.client_id, account.audience
     credentials = Credentials(*client, None, None, None, None, grant_type=account.grant_type)
-    return StoredSession(LoginRequired(reason, credentials, failure=UNREADABLE), 0, 0, None)
+    return StoredSession(LoginRequired(reason, credentials, failure=UNREADABLE, remedy=remedy), 0, 0, None)
 
 
 def recover(stored: StoredSession | None, note: Note, fingerprints: Fingerprints, now: Moment) -> Recovery:

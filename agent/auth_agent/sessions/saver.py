@@ -32,7 +32,7 @@ from auth_agent.sessions.state import LoggedOut, LoginRequired
 from auth_agent.sessions.table import Table
 from auth_agent.storage.health import HASTE, StoreHealth
 from auth_agent.storage.journal import Journal
-from auth_agent.storage.store import Store, StoreError, StoreMissing
+from auth_agent.storage.store import Store, StoreError, StoreMissing, Unlocked, UnusableEntry
 from auth_agent_client.remedy import remedies_to_wire
 
 _log = logging.getLogger(__name__)
@@ -114,10 +114,12 @@ class Saver:
 
     def about(self) -> dict[str, object]:
         """Return the state of the store for `status`."""
-        problem = self._health.problem
+        problem, sealed = self._health.problem, self._store.sealed
         return {
             "name": self._store.name,
             "persistent": self._store.persistent,
+            "takes_passphrase": sealed is not None,
+            "new": sealed is not None and sealed.is_new,
             "backend": self._store.backend,
             "state": "ready" if problem is None else problem.state,
             "problem": None if problem is None else problem.reason,
@@ -132,6 +134,9 @@ class Saver:
         """Queue the locked sessions: they are read as soon as possible, the most urgent first."""
         self._unread.update(dict.fromkeys(self._table.locked()))
         self._unsorted = True
+        sealed = self._store.sealed
+        if sealed is not None and sealed.locked is not None and self._health.problem is None:
+            self._fail(sealed.locked)  # also without a session to read
         problem = self._health.problem
         if isinstance(problem, StoreMissing):
             self._do_without()
@@ -184,6 +189,46 @@ class Saver:
         if session is not None:
             await self.reload(session)
 
+    # ---- a store that a passphrase unlocks
+
+    @property
+    def takes_passphrase(self) -> bool:
+        """Whether a passphrase unlocks the store."""
+        return self._store.sealed is not None
+
+    async def unlock(self, passphrase: Secret) -> Unlocked:
+        """Unlock a store that takes a passphrase, and read what is in it.
+
+        Raises:
+            WrongPassphrase: another passphrase unlocks it.
+            StoreError: it is still locked.
+
+        """
+        sealed = self._store.sealed
+        if sealed is None:
+            raise StoreError("the store has no passphrase")
+        unlocked = await sealed.unlock_by(passphrase)
+        self._recover()
+        self._wake.set()
+        return unlocked
+
+    async def adopt(self) -> list[str]:
+        """Use the entries of a store that were not used because they are copies; return their accounts.
+
+        Raises:
+            StoreError: some may not be used.
+
+        """
+        sealed = self._store.sealed
+        adopted = [] if sealed is None else await sealed.adopt()
+        for name in adopted:
+            session = self._table.sessions.get(name)
+            if session is not None and _is_unreadable(session):
+                session.put_away(UNREAD)
+                self._table.publish(name)
+        self.read_all()
+        return adopted
+
     # ---- saving
 
     async def save(self, session: Session, stored: StoredSession, patience: float = SAVE_PATIENCE) -> None:
@@ -232,7 +277,7 @@ class Saver:
 
     def _begin_move(self, session: Session, old: str) -> None:
         state = session.state
-        if isinstance(state, LoginRequired) and state.failure == UNREADABLE:
+        if _is_unreadable(session):
             return  # the entry may be a newer version's: it stays where it is
         pending_write = self._pending_write(session)
         pending_write.moved_from, pending_write.write_key = old, None
@@ -407,13 +452,13 @@ class Saver:
         # Move it to the back, as above.
         if session in self._unread:
             self._unread[session] = self._unread.pop(session)
-        stored = self._interpret(session, name, await self._store.read(name))
+        stored = await self._stored(session, name)
         moved_from = self._journal.note(name).moved_from if session in self._unread else None
         if moved_from is not None and moved_from in self._table.sessions:  # it was not renamed after all
             await self._journal.end_move(name)
             moved_from = None
         elif moved_from is not None and stored is None:
-            stored = self._interpret(session, moved_from, await self._store.read(moved_from))
+            stored = await self._stored(session, moved_from)
         if session.account.name != name:
             return  # it was renamed meanwhile, and is read again
         if session in self._unread:
@@ -431,15 +476,22 @@ class Saver:
         for reading in readings:
             reading.resolve(stored)
 
-    def _interpret(self, session: Session, name: str, entry: Secret | None) -> StoredSession | None:
-        """Return the session in the entry under that name; None if there is none, or a dead one."""
-        if entry is None:
-            return None
+    async def _stored(self, session: Session, name: str) -> StoredSession | None:
+        """Return the session in the entry under that name; None if there is none, or a dead one.
+
+        Raises:
+            StoreError: the store could not be read.
+
+        """
         try:
+            entry = await self._store.read(name)
+            if entry is None:
+                return None
             stored = load(entry, name, self._boot_id, self._clock.now())
-        except EntryError as error:
+        except (EntryError, UnusableEntry) as error:
             _log.error("store account=%s error=%r", name, str(error))
-            stored = unreadable(session.account, str(error))
+            remedy = error.remedy if isinstance(error, UnusableEntry) else ()
+            stored = unreadable(session.account, str(error), remedy)
         return alive(stored, self._journal.note(name))
 
     def _restore(self, session: Session, stored: StoredSession | None) -> None:
@@ -510,6 +562,11 @@ class Saver:
         """Shorten the pause before the next attempt, because somebody waits."""
         self._health.hasten()
         self._wake.set()
+
+
+def _is_unreadable(session: Session) -> bool:
+    """Whether the session's entry could not be read, or must not be used."""
+    return isinstance(session.state, LoginRequired) and session.state.failure == UNREADABLE
 
 
 def _write_key(stored: StoredSession) -> object:

@@ -310,6 +310,17 @@ class Session:
         self.profile = stored.profile
         self._set_state(stored.state)
 
+    def put_away(self, reason: str) -> None:
+        """Forget the session until it is read from the store again; `reason` says why it is locked (printable).
+
+        What began before, such as a login, is of an older epoch.
+        """
+        self.epoch += 1
+        self.profile = None
+        self._user_digest = None, ""
+        self._interests = {MAIN: Interest()}
+        self._set_state(Locked(reason))
+
     def lock(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> bool:
         """Set why a locked session can't be read from the store (printable); return whether that is a change."""
         state = Locked(reason, remedy)
@@ -440,7 +451,8 @@ class Session:
         if isinstance(self.state, Locked):
             return self.state.remedy
         if isinstance(self.state, LoginRequired | LoggedOut):
-            return login_remedy(name, self.reason or LOGGED_OUT)
+            further = self.state.remedy if isinstance(self.state, LoginRequired) else ()
+            return (*login_remedy(name, self.reason or LOGGED_OUT), *further)
         failure = self._last_failure
         if failure is not None:
             return retry_remedy(self.account, failure)
@@ -457,7 +469,8 @@ class Session:
 
     def login_required(self) -> errors.LoginRequired:
         """Return the error for a request that needs an active session."""
-        return login_required(self.account.name, self.reason or LOGGED_OUT, self.failure)
+        remedy = self.remedy if isinstance(self.state, LoginRequired) else ()
+        return login_required(self.account.name, self.reason or LOGGED_OUT, self.failure, remedy)
 
     def refresh_at(self) -> Moment | None:
         """Return when the next refresh of the main token is due; None if none is scheduled."""

@@ -228,13 +228,14 @@ class LoginRequired:
 
     `credentials` still tell whose session it was; a dead refresh token is erased from them. One that may work again can
     be tried by `retry`, unless the session is `quarantined`: the provider gave it another user's tokens. `failure` is
-    one of the protocol's `FAILURES`.
+    one of the protocol's `FAILURES`. `remedy`: what helps besides a login; it is not stored.
     """
 
     reason: str
     credentials: Credentials
     quarantined: bool = False
     failure: str = REAUTHENTICATION_REQUIRED
+    remedy: tuple[Remedy, ...] = ()
 
     @property
     def can_retry(self) -> bool:

@@ -46,6 +46,7 @@ class KeyringStore:
     persistent = True
     # Keyrings are made for passwords; some hold only a few kilobytes.
     max_length = 12 * 1024
+    sealed = None
 
     def __init__(self, directory: Path, backend: str | None = None, *, slots: int | None = None) -> None:
         """Use that backend.

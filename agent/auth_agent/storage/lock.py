@@ -46,7 +46,7 @@ class StoreLock:
             owner = _owner(self._descriptor)
             os.close(self._descriptor)
             raise StartupError(
-                f"another agent{_owner_details(owner)} already uses the sessions of this keyring; "
+                f"another agent{_owner_details(owner)} already uses these sessions; "
                 "two agents would end each other's sessions",
                 *((remedies.see_status(),) if owner is None else _other_agent(owner.socket)),
                 remedies.run_beside(os.fspath(socket_path)),
@@ -83,6 +83,11 @@ def keyring_locks(state_path: Path) -> list[Path]:
         prepare(directory)
         locks.append(directory / f"keyring-{bus}.lock")
     return locks
+
+
+def sealed_file_locks(state_path: Path) -> list[Path]:
+    """Return the lock file of the sealed files, which are in the state directory."""
+    return [state_path / "sealed.lock"]
 
 
 class _Owner(NamedTuple):

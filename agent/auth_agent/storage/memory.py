@@ -12,6 +12,7 @@ class MemoryStore:
     max_length = 1 << 20
     expensive_writes = False
     backend = None
+    sealed = None
 
     def __init__(self) -> None:
         self._entries: dict[str, Secret] = {}

@@ -1,6 +1,6 @@
 """The interface of a store: one entry per account, what the store is capable of, and how it can fail."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from auth_agent.secret import Secret
 from auth_agent_client.remedy import Remedy
@@ -39,6 +39,76 @@ class StoreMissing(StoreError):
     state = "missing"
 
 
+class WrongPassphrase(StoreError):
+    """The store was not unlocked: another passphrase unlocks it."""
+
+    state = "locked"
+
+
+class UnusableEntry(Exception):
+    """The store works, but this account's entry must not or can't be used: a person has to decide.
+
+    Args:
+        reason: what is wrong with the entry, as a printable string.
+        remedy: what helps besides a login.
+
+    """
+
+    def __init__(self, reason: str, *remedy: Remedy) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class Unlocked(NamedTuple):
+    """A store was unlocked by a passphrase.
+
+    `created`: there was none before. `memory`: how many MiB each guess of the passphrase takes; `weak`: whether that is
+    less than it should be, because there was too little memory.
+    """
+
+    created: bool
+    memory: int
+    weak: bool
+
+
+class Sealed(Protocol):
+    """A store that a passphrase unlocks. It is locked when it is opened; until it is unlocked, each call says so."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is nothing yet, and the first passphrase makes the store."""
+        ...
+
+    @property
+    def locked(self) -> StoreLocked | None:
+        """Why it is locked, and what helps; None if it is unlocked."""
+        ...
+
+    async def unlock_by(self, passphrase: Secret) -> Unlocked:
+        """Unlock it; the first time, make it.
+
+        Raises:
+            WrongPassphrase: another passphrase unlocks it.
+            StoreError: it is still locked.
+
+        """
+        ...
+
+    def lock(self) -> None:
+        """Forget what unlocked it."""
+        ...
+
+    async def adopt(self) -> list[str]:
+        """Take copies, which are an `UnusableEntry`, as this machine's newest entries; return their accounts.
+
+        Raises:
+            StoreError: some may not have been taken.
+
+        """
+        ...
+
+
 class Store(Protocol):
     """Keeps one entry, a string, per account. Each call returns within the store's own timeout.
 
@@ -57,6 +127,11 @@ class Store(Protocol):
     expensive_writes: bool
 
     @property
+    def sealed(self) -> Sealed | None:
+        """What a passphrase does to the store; None if it has none of auth-agent's."""
+        ...
+
+    @property
     def backend(self) -> str | None:
         """The backend in use; None if there is only one kind, or it isn't known yet."""
         ...
@@ -66,6 +141,7 @@ class Store(Protocol):
 
         Raises:
             StoreError: the store could not be read.
+            UnusableEntry: it was read, and has an entry that can't be used.
 
         """
         ...

@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 from auth_agent.errors import StartupError
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.keyring import KeyringStore
-from auth_agent.storage.lock import StoreLock, keyring_locks
+from auth_agent.storage.lock import StoreLock, keyring_locks, sealed_file_locks
 from auth_agent.storage.memory import MemoryStore
+from auth_agent.storage.sealed_file import SealedFileStore
 from auth_agent.storage.state_directory import prepare
 from auth_agent.storage.store import Store
 
@@ -40,12 +41,17 @@ def _memory(_: Path) -> Store:
     return MemoryStore()
 
 
+def _sealed_file(state_path: Path) -> Store:
+    return SealedFileStore(state_path)
+
+
 def _no_locks(_: Path) -> list[Path]:
     return []
 
 
 _KINDS: Final[Mapping[str, _Kind]] = {
     KeyringStore.name: _Kind(_keyring, KeyringStore.persistent, keyring_locks),
+    SealedFileStore.name: _Kind(_sealed_file, SealedFileStore.persistent, sealed_file_locks),
     MemoryStore.name: _Kind(_memory, MemoryStore.persistent, _no_locks),
 }
 NAMES: Final = tuple(_KINDS)

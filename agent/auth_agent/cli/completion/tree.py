@@ -225,8 +225,8 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "COMMAND",
         {
             "--store": (
-                "keyring|memory",
-                "Where sessions are kept: in the system keyring, or in memory until the agent ends.",
+                "keyring|file|memory",
+                "Where sessions are kept: in the system keyring, in a file sealed by a passphrase, or in memory only.",
             ),
             "--for-command": ("PID", ""),
             "--help": ("", "Show this message and exit."),
@@ -241,7 +241,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "Install the service and start it. Does nothing that is done already.",
         "",
         {
-            "--store": ("keyring|memory", "Where sessions are kept; by default as the running agent does."),
+            "--store": ("keyring|file|memory", "Where sessions are kept; by default as the running agent does."),
             "--linger": ("", "Keep the service running while you are logged out, from boot on."),
             "--force": ("", "Replace files that something else wrote, and sessions in memory only."),
             "--help": ("", "Show this message and exit."),
@@ -272,7 +272,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "Start the agent in the background, unless it runs already.",
         "",
         {
-            "--store": ("keyring|memory", "Where sessions are kept; by default as `auth-agent run` does."),
+            "--store": ("keyring|file|memory", "Where sessions are kept; by default as `auth-agent run` does."),
             "--shell": ("", "Print shell commands that set AUTH_AGENT_SOCK, for eval."),
             "--help": ("", "Show this message and exit."),
         },
@@ -293,6 +293,12 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "",
         {"--help": ("", "Show this message and exit.")},
     ),
+    "store": ("Decide about the sessions that are stored.", "", {"--help": ("", "Show this message and exit.")}),
+    "store adopt": (
+        "Use entries of the sealed file that are old copies, or that another machine wrote.",
+        "",
+        {"--help": ("", "Show this message and exit.")},
+    ),
     "token": (
         "Print a valid access token.",
         "ACCOUNT",
@@ -304,6 +310,14 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--force": ("", "Get a newer token than the current one."),
             "--timeout": ("SECONDS", "How long to wait for a token (15)."),
             "--json": ("", "Print the token and its properties as JSON."),
+            "--help": ("", "Show this message and exit."),
+        },
+    ),
+    "unlock": (
+        "Unlock the sealed file by its passphrase.",
+        "",
+        {
+            "--passphrase-fd": ("FD", "Read the passphrase from this file descriptor until its end."),
             "--help": ("", "Show this message and exit."),
         },
     ),

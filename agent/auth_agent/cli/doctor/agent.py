@@ -6,7 +6,7 @@ from auth_agent import remedies
 from auth_agent.cli.condition import condition_of
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
 from auth_agent.cli.stake import accounts_at_stake, is_persistent
-from auth_agent.cli.status import keyring_name
+from auth_agent.cli.status import store_name
 from auth_agent.cli.terminal import duration
 from auth_agent_client import Record, Status
 from auth_agent_client.errors import AgentError, AgentNotRunning
@@ -52,7 +52,7 @@ def judge_agent(status: Mapping[str, object], version: str, config: str, now: fl
 def judge_store(status: Mapping[str, object]) -> list[Finding]:
     """Return the findings about the store that the agent uses."""
     store = Status(status).agent.store
-    name = keyring_name(store.backend) if store.backend else store.name
+    name = store_name(store)
     findings: list[Finding] = []
     if store.problem is not None:
         findings.append(Finding("store", WRONG, f"{name}: {store.problem}", store.remedy))
