@@ -467,6 +467,18 @@ async def test_of_overlapping_saves_the_newest_state_is_stored(machine: Machine)
         assert machine.store.refresh_token() == "rt-5"
 
 
+async def test_the_end_of_a_session_is_unsaved_until_the_store_has_it(machine: Machine) -> None:
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        machine.store.latency = 0.5
+        machine.provider.script = [InvalidGrant("revoked")]
+        assert await heart.refresh() == "login_required"
+        assert not heart.session.saved
+        await anyio.sleep(0.6)
+        assert heart.session.saved
+
+
 async def test_the_end_of_a_session_is_stored_without_the_dead_refresh_token(machine: Machine) -> None:
     await machine.store_session()
     async with machine.agent() as heart:

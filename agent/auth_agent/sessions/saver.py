@@ -246,6 +246,7 @@ class Saver:
     def save_soon(self, session: Session) -> None:
         """Save the session's present state, without waiting."""
         self._want(session, session.snapshot())
+        self._mark(session, saved=False)
 
     async def mark_deleted(self, session: Session) -> None:
         """Delete the session's entry, retrying until that succeeds; on return it is marked as dead in the journal."""
