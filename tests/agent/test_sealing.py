@@ -21,11 +21,9 @@ from auth_agent.worker.sealing import (
     dump_header,
     new_derivation,
     new_header,
-    open_box,
     open_record,
     parse_header,
     read_head,
-    seal_box,
     seal_record,
     unwrap,
     with_new_key,
@@ -221,14 +219,3 @@ def test_nothing_of_an_entry_is_readable_and_no_two_writes_are_alike() -> None:
     nonces = {json.loads(record)["nonce"] for record in records}
     assert (len(records), len(nonces)) == (100, 100)
     assert not any(b"refresh_token" in record for record in records)
-
-
-# ---- boxes
-
-
-def test_a_box_is_opened_by_its_passphrase_alone() -> None:
-    box = seal_box(ENTRY, CHEAP, KEY)
-    assert "refresh_token" not in box
-    assert open_box(box, "correct horse") == ENTRY
-    with pytest.raises(WrongPassphraseError):
-        open_box(box, "wrong")

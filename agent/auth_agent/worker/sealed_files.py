@@ -1,5 +1,7 @@
 """The files of the sealed store: its header, a record for each account, and the note of their counters.
 
+What a passphrase seals in the agent's memory has the same format, without files.
+
 Theory of operation. An old copy of a record holds a refresh token that has been replaced since: sending it would end
 the session at the provider. A copy that another machine made is as bad, since that machine has refreshed meanwhile. So
 each write has a counter, and the highest of each account is noted beside the store, where a copy of the store alone
@@ -61,12 +63,9 @@ def unlock(state: str, passphrase: str) -> dict[str, object]:
             made = files.create(passphrase)
             return {"opened": made.dump(), "created": True, **_cost(made.header)}
         passphrase_key = _derived(header.derivation, passphrase)
-        try:
-            keys = sealing.unwrap(header, passphrase_key)
-        except sealing.WrongPassphraseError as error:
-            raise CallFailure(WRONG_PASSPHRASE, "the passphrase is wrong") from error
+        store = _unwrapped(header, passphrase_key)
         files.doubt_unnoted(header.store)
-        opened = files.renewed(_Opened(header, keys), passphrase_key)
+        opened = files.renewed(store, passphrase_key)
         return {"opened": opened.dump(), "created": False, **_cost(header)}
 
 
@@ -144,24 +143,40 @@ def adopt(state: str, opened: str) -> list[str]:
         return adopted
 
 
-def seal_box(text: str, passphrase: str) -> str:
-    """Return the text, encrypted with the passphrase."""
-    return sealing.seal_box(text, *_new_key(passphrase))
+def new_key(passphrase: str) -> dict[str, object]:
+    """Make a header, as a store has it, for records that are in no file; return what `unlock` does.
+
+    Raises:
+        CallFailure: there is too little memory, or the passphrase is empty or too long.
+
+    """
+    header, key = sealing.new_header(sealing.new_store_id(), *_new_key(passphrase))
+    return {"opened": _Opened(header, {header.keys[-1].id: key}).dump(), "created": True, **_cost(header)}
 
 
-def open_box(box: str, passphrase: str) -> str:
-    """Return the text of a box.
+def open_key(header: str, passphrase: str) -> dict[str, object]:
+    """Open such a header by its passphrase; return what `unlock` does.
 
     Raises:
         CallFailure: the passphrase is wrong.
 
     """
-    try:
-        return sealing.open_box(box, passphrase)
-    except sealing.WrongPassphraseError as error:
-        raise CallFailure(WRONG_PASSPHRASE, "the passphrase is wrong") from error
-    except MemoryError as error:
-        raise CallFailure(FAILED, "there is too little memory to derive the passphrase's key") from error
+    parsed = sealing.parse_header(header.encode())
+    opened = _unwrapped(parsed, _derived(parsed.derivation, passphrase))
+    return {"opened": opened.dump(), "created": False, **_cost(opened.header)}
+
+
+def seal(opened: str, account: str, entry: str) -> str:
+    """Return an entry as a sealed record."""
+    store = _Opened.load(opened)
+    key, header = store.header.keys[-1].id, store.header
+    return sealing.seal_record(sealing.RecordHead(header.store, key, account, 0, ""), store.keys[key], entry).decode()
+
+
+def unseal(opened: str, account: str, record: str) -> str:
+    """Return the entry in such a record."""
+    store = _Opened.load(opened)
+    return sealing.open_record(record.encode(), store.keys, store.header.store, account)[1]
 
 
 CALLS: Final[tuple[Callable[..., object], ...]] = (
@@ -171,8 +186,10 @@ CALLS: Final[tuple[Callable[..., object], ...]] = (
     write,
     delete,
     adopt,
-    seal_box,
-    open_box,
+    new_key,
+    open_key,
+    seal,
+    unseal,
 )
 
 
@@ -201,6 +218,14 @@ class _Opened:
 
 def _cost(header: sealing.Header) -> dict[str, object]:
     return {"memory": header.derivation.memory >> 20, "weak": header.derivation.log_n < sealing.LOG_N}
+
+
+def _unwrapped(header: sealing.Header, passphrase_key: bytes) -> _Opened:
+    """Return the store of that header; raise a `CallFailure` if the key is another passphrase's."""
+    try:
+        return _Opened(header, sealing.unwrap(header, passphrase_key))
+    except sealing.WrongPassphraseError as error:
+        raise CallFailure(WRONG_PASSPHRASE, "the passphrase is wrong") from error
 
 
 def _derived(derivation: sealing.Derivation, passphrase: str) -> bytes:

@@ -28,7 +28,6 @@ from auth_agent.worker.vocabulary import PASSPHRASE_MAX
 VERSION: Final = 1
 _HEADER: Final = "auth-agent/store"
 _RECORD: Final = "auth-agent/session"
-_BOX: Final = "auth-agent/box"
 
 # RFC 7914: 128 * r * 2^log_n bytes. 128 MiB take half a second on a machine of today, and a guess as long.
 LOG_N: Final = 17
@@ -323,34 +322,6 @@ def _split(data: bytes) -> tuple[RecordHead, bytes, bytes]:
     if _dump({**head.members(), "nonce": _base64(nonce), "sealed": _base64(sealed)}) != data:
         raise DamagedError("is damaged")
     return head, nonce, sealed
-
-
-# ---- a box: text that a passphrase alone opens, in memory
-
-
-def seal_box(text: str, derivation: Derivation, passphrase_key: bytes) -> str:
-    """Return the text, encrypted with the key of a passphrase."""
-    nonce = os.urandom(_NONCE)
-    members: dict[str, object] = {"format": _BOX, "version": VERSION, "kdf": derivation.members()}
-    sealed = AESGCM(passphrase_key).encrypt(nonce, text.encode("utf-8", "surrogatepass"), _dump(members))
-    return _dump({**members, "nonce": _base64(nonce), "sealed": _base64(sealed)}).decode()
-
-
-def open_box(box: str, passphrase: str) -> str:
-    """Return the text of a box, which `seal_box` has made in this process's parent.
-
-    Raises:
-        WrongPassphraseError: another passphrase opens it.
-
-    """
-    members = _parse(box.encode(), _BOX)
-    derivation = _derivation(members["kdf"])
-    head: dict[str, object] = {"format": _BOX, "version": VERSION, "kdf": derivation.members()}
-    nonce, sealed = _bytes(members["nonce"], _NONCE), _bytes(members["sealed"])
-    try:
-        return AESGCM(derivation.key(passphrase)).decrypt(nonce, sealed, _dump(head)).decode("utf-8", "surrogatepass")
-    except InvalidTag as error:
-        raise WrongPassphraseError from error
 
 
 # ---- values
