@@ -49,6 +49,7 @@ from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions import advice
 from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.agent_lock import LOCKED
 from auth_agent.sessions.decision import Demand, decide
 from auth_agent.sessions.entry import load
 from auth_agent.sessions.identity import id_token_unavailable, usable_id_token
@@ -167,6 +168,7 @@ SESSIONS: Final[list[Example]] = [
     ),
     (lambda: advice.login_required("work", "invalid_grant"), "work: the session has ended (invalid_grant)"),
     (lambda: advice.locked("work", "the keyring is locked", ()), "work: the keyring is locked"),
+    (lambda: advice.locked("work", LOCKED.reason, ()), "work: the agent is locked"),
     (lambda: advice.no_user("robot"), "robot: this account is the client's own: it has no user"),
     (lambda: advice.too_many_requests(7.2), "too many requests to the provider; try again in 7 s"),
     (
@@ -326,6 +328,9 @@ REMEDIES: Final[list[Example]] = [
     ),
     (lambda: remedies.take_from_hosts().text, "first remove these host rules, or set another account there"),
     (lambda: remedies.try_again("work").text, "try again"),
+    (lambda: remedies.lock().text, "lock it without another one"),
+    (lambda: remedies.lock_memory()[0].text, "seal them with a passphrase"),
+    (lambda: remedies.lock_memory()[1].text, "or keep them, and serve nobody"),
     (lambda: remedies.unlock_keychain()[0].text, "unlock the keychain"),
     (lambda: remedies.unlock_keyring()[0].text, "unlock the keyring in the desktop session"),
     (lambda: remedies.unlock_keyring()[1].text, "or unlock it here"),

@@ -40,6 +40,7 @@ from auth_agent.sessions.heart import Heart
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import UNREAD, Saver
 from auth_agent.sessions.table import Table
+from auth_agent.storage.sealed_memory import SealedMemory
 from auth_agent.storage.state_directory import state_path
 from auth_agent.storage.store import Store, StoreError
 from auth_agent.storage.stores import DEFAULT, open_store
@@ -92,7 +93,7 @@ async def serve(
     with Listener(socket_path, inherited) as listener, Signals(*_STOP_SIGNALS, _RELOAD, _RESTART) as signals:
         table = Table(config, clock or Clock(), unread=UNREAD if store.persistent else None)
         saver, signatures = Saver(table, store, opened.journal), WorkerSignatures()
-        heart = Heart(table, saver, wrap(http), signatures)
+        heart = Heart(table, saver, wrap(http), signatures, SealedMemory)
         refresher, logins = heart.refresher, heart.logins
         reload = partial(_reload, table, saver, refresher, config_path)
         about = _about(listener.path)
@@ -229,7 +230,6 @@ def _about(socket_path: Path) -> dict[str, object]:
         "version": __version__,
         "started_at": time.time(),
         "socket": os.fspath(socket_path),
-        "locked": False,
         "restart_refused": None,
     }
 

@@ -352,6 +352,19 @@ def unlock() -> Remedy:
     return _run("unlock it", "unlock")
 
 
+def lock() -> Remedy:
+    """The store's own passphrase unlocks the agent."""
+    return _run("lock it without another one", "lock")
+
+
+def lock_memory() -> tuple[Remedy, ...]:
+    """The sessions that are to be locked are only in memory."""
+    return (
+        _run("seal them with a passphrase", "lock", "--passphrase"),
+        _run("or keep them, and serve nobody", "lock", "--keep-alive"),
+    )
+
+
 def choose_passphrase() -> Remedy:
     """The sealed file does not exist yet."""
     return _run("choose its passphrase", "unlock")

@@ -32,12 +32,12 @@ from .errors import (
     Unsupported,
     UntrustedAgent,
 )
+from .lock import Lock, SessionEnd, Unlock
 from .login import Login
 from .paths import socket_path
 from .record import Record
 from .remedy import Remedy
-from .status import AgentStatus, ClientUsage, Hello, Reload, RestartRefusal, Status, StoreStatus
-from .unlock import Unlock
+from .status import AgentStatus, ClientUsage, Hello, LockStatus, Reload, RestartRefusal, Status, StoreStatus
 
 __version__ = "0.1.0"
 
@@ -54,6 +54,8 @@ __all__ = [
     "Internal",
     "InvalidRequest",
     "LifetimeTooShort",
+    "Lock",
+    "LockStatus",
     "Locked",
     "Login",
     "LoginRequired",
@@ -65,6 +67,7 @@ __all__ = [
     "Reload",
     "Remedy",
     "RestartRefusal",
+    "SessionEnd",
     "Status",
     "StoreStatus",
     "Timeout",

@@ -20,6 +20,7 @@ from anyio.lowlevel import RunVar
 from .call import Call
 from .errors import Timeout
 from .link import Link
+from .lock import Lock, Unlock
 from .login import BaseLogin, begin
 from .logout import Logout, logout_from
 from .paths import socket_path
@@ -28,7 +29,6 @@ from .profile import Profile, map_from, profile_from
 from .record import Record
 from .status import Hello, Reload, Status
 from .token import IDToken, Token, id_token_from, token_from
-from .unlock import Unlock
 from .values import strings
 from .waiting import CONNECT_TIMEOUT, Waits
 from .watch import Watch
@@ -350,13 +350,29 @@ class AsyncAgent:
         """Return the agent's version, pid and features; `client` is a name for its log."""
         return Hello(await self.call("hello", {"client": client}))
 
-    async def unlock(self, passphrase: str) -> Unlock:
-        """Unlock the agent's store by its passphrase; the first time, make the store.
+    async def lock(self, passphrase: str | None = None, *, keep_alive: bool = False) -> Lock:
+        """Lock the agent: it answers every request for a session with `Locked`, and its secrets leave the memory.
+
+        Args:
+            passphrase: what unlocks it; without one, any program of the user can. Needed if the agent stores sessions
+                only in memory; not for a store with a passphrase of its own.
+            keep_alive: keep the secrets in memory, and go on refreshing sessions.
+
+        Raises:
+            Locked: it is locked already, and can't be given another passphrase.
+            Unsupported: the sessions are only in memory, and there is no passphrase that seals them.
+            Unavailable: the passphrase could not be set; the agent is not locked.
+
+        """
+        return Lock(await self.call("lock", {"passphrase": passphrase, "keep_alive": keep_alive}))
+
+    async def unlock(self, passphrase: str | None = None) -> Unlock:
+        """Unlock the agent, or its store, by its passphrase, if it has one; the first time, make the store.
 
         Raises:
             Denied: the passphrase is wrong.
+            InvalidRequest: the passphrase is missing.
             Locked: the store can't be unlocked; the error's `reason` says why.
-            Unsupported: the store has no passphrase of auth-agent's, as a keyring has none.
 
         """
         return Unlock(await self.call("unlock", {"passphrase": passphrase}))

@@ -241,6 +241,9 @@ METHODS: dict[str, Method] = {
     ),
     "refresh": Method(_ACCOUNT, result=_TOKEN, timeout=REFRESH_TIMEOUT),
     "rename": Method({**_ACCOUNT, "name": ACCOUNT}, required=("name",), result=None, repeatable=False),
+    "lock": Method(
+        {"passphrase": PASSPHRASE, "keep_alive": FLAG}, result=("pending", "ends"), repeatable=False, longest=120.0
+    ),
     # A key derivation, which takes a while on a small machine, after those of others.
     "unlock": Method({"passphrase": PASSPHRASE}, result=("created", "memory", "weak"), longest=120.0),
     "adopt": Method({}, result=("accounts",), longest=30.0),

@@ -120,6 +120,27 @@ class RestartRefusal(dict[str, object]):
         return remedies_from_wire(self.get("remedy"))
 
 
+class LockStatus(dict[str, object]):
+    """How the agent is locked."""
+
+    __slots__ = ()
+
+    @property
+    def takes_passphrase(self) -> bool:
+        """Whether a passphrase unlocks it."""
+        return self.get("takes_passphrase") is True
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether it goes on refreshing sessions."""
+        return self.get("keep_alive") is True
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The accounts whose secrets are still in memory, until the store has their sessions."""
+        return strings(self.get("pending"))
+
+
 class AgentStatus(AgentIdentity):
     """The agent itself."""
 
@@ -159,6 +180,12 @@ class AgentStatus(AgentIdentity):
     def locked(self) -> bool:
         """Whether the agent is locked."""
         return self.get("locked") is True
+
+    @property
+    def lock(self) -> LockStatus | None:
+        """How it is locked; None if it isn't."""
+        lock = mapping(self.get("lock"))
+        return LockStatus(lock) if lock else None
 
     @property
     def restart_refused(self) -> RestartRefusal | None:

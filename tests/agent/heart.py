@@ -17,7 +17,7 @@ from auth_agent.storage.journal import Journal
 from auth_agent.storage.memory import MemoryStore
 from auth_agent.storage.store import Store
 from auth_agent_client import errors
-from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, config
+from tests.agent.world import FakeClock, FakeProvider, FakeSealedEntries, FakeSignatures, config
 
 
 class World(Heart):
@@ -30,7 +30,7 @@ class World(Heart):
         self.clock = FakeClock(running=True)
         table = Table(config(*accounts), self.clock, chance=lambda: 0.5)
         saver = Saver(table, store or MemoryStore(), Journal(None))
-        super().__init__(table, saver, self.provider_for, self.signatures, lambda: 0.5)
+        super().__init__(table, saver, self.provider_for, self.signatures, FakeSealedEntries, lambda: 0.5)
         self.session: Session = table.session("work")
 
     def provider_for(self, account: Account) -> FakeProvider:

@@ -43,7 +43,7 @@ def test_all_commands_are_candidates_with_their_help() -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("lo", ["login", "logout"]),
+        ("lo", ["lock", "login", "logout"]),
         ("account ", ["add", "default", "list", "remove", "rename", "show"]),
         ("account re", ["remove", "rename"]),
         ("metadata s", ["set"]),

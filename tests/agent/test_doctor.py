@@ -3,6 +3,7 @@
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,6 +150,12 @@ def test_an_agent_of_this_version_with_this_configuration_is_good() -> None:
     findings = judge_agent(STATUS, "1.2", "/etc/config.toml", 1060.0)
     assert verdicts(findings) == [("agent", GOOD), ("socket", GOOD)]
     assert findings[0].text == "version 1.2, process 12, running for 1 min"
+
+
+def test_a_locked_agent_is_a_warning_with_what_unlocks_it() -> None:
+    agent: Any = STATUS["agent"]
+    finding = judge_agent({"agent": {**agent, "locked": True}}, "1.2", "/etc/config.toml", 1060.0)[-1]
+    assert (finding.check, finding.verdict, finding.remedy) == ("agent", WARNING, (remedies.unlock(),))
 
 
 def test_another_version_and_another_configuration_are_warnings() -> None:

@@ -49,6 +49,7 @@ NOT_ABOUT_A_SESSION = {
     "login_redirect",
     "login_result",
     "login_cancel",
+    "lock",
     "unlock",
     "adopt",
 }
@@ -236,6 +237,50 @@ async def test_a_session_that_stays_locked_is_an_error(harness: Harness) -> None
         if method not in {"logout", "rename"}:
             with pytest.raises(errors.Locked, match="not read yet"):
                 await harness.result(method, **params_of(method))
+
+
+@pytest.mark.parametrize("method", ABOUT_A_SESSION)
+async def test_a_locked_agent_answers_every_request_for_a_session_with_locked(harness: Harness, method: str) -> None:
+    await harness.result("lock", keep_alive=True)
+    before = harness.world.table.record("work")
+    with pytest.raises(errors.Locked) as caught:
+        harness.answer(method, **params_of(method))
+    assert caught.value.failure == "locked"
+    assert [remedy.command for remedy in caught.value.remedy] == [("auth-agent", "unlock")]
+    assert (harness.world.table.record("work"), harness.counted) == (before, {})
+
+
+async def test_what_was_asked_before_the_lock_is_answered_with_locked(harness: Harness) -> None:
+    harness.world.provider.delay = 0.05
+    wait = harness.answer("refresh", account="work")
+    assert callable(wait)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: harness.result("lock", keep_alive=True))
+        with pytest.raises(errors.Locked):
+            await wait()
+    assert len(harness.world.provider.presented) == 2
+    assert harness.counted == {}
+
+
+async def test_a_login_in_progress_ends_at_a_lock(harness: Harness) -> None:
+    login = await harness.result("login", account="home", flow="browser")
+    await harness.result("lock", keep_alive=True)
+    with pytest.raises(errors.Locked):
+        await harness.result("login_result", login_id=login["login_id"])
+
+
+async def test_a_locked_agent_still_says_how_it_is(harness: Harness) -> None:
+    await harness.result("lock", keep_alive=True)
+    status = await harness.result("status")
+    assert status["agent"]["locked"] is True
+    assert status["agent"]["lock"] == {"takes_passphrase": False, "keep_alive": True, "pending": []}
+    assert {record["state"] for record in status["accounts"]} == {"locked"}
+    assert {record["state"] for record in (await harness.result("watch"))["accounts"]} == {"locked"}
+    assert "version" in await harness.result("hello")
+    await harness.result("reload")
+    await harness.result("unlock")
+    status = await harness.result("status")
+    assert (status["agent"]["locked"], status["agent"]["lock"]) == (False, None)
 
 
 async def test_a_locked_session_can_be_logged_out(harness: Harness) -> None:

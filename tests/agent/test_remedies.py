@@ -94,6 +94,8 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "try_again": lambda: remedies.try_again("work"),
     "try_the_import_again": remedies.try_the_import_again,
     "restore_file": remedies.restore_file,
+    "lock": remedies.lock,
+    "lock_memory": remedies.lock_memory,
     "unlock": remedies.unlock,
     "unlock_keychain": remedies.unlock_keychain,
     "unlock_keyring": remedies.unlock_keyring,

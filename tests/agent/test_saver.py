@@ -31,7 +31,16 @@ from auth_agent.storage.journal import Journal
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent_client import errors
 from auth_agent_client.remedy import remedies_to_wire
-from tests.agent.world import FakeClock, FakeProvider, FakeSignatures, FakeStore, account, config, token_response
+from tests.agent.world import (
+    FakeClock,
+    FakeProvider,
+    FakeSealedEntries,
+    FakeSignatures,
+    FakeStore,
+    account,
+    config,
+    token_response,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +84,7 @@ class Heart(heart.Heart):
         table = Table(config(*map(account, machine.accounts)), machine.clock, lambda: 0.5, unread=UNREAD)
         self.journal = Journal(machine.notes)
         saver = Saver(table, machine.store, self.journal)
-        super().__init__(table, saver, lambda _: machine.provider, FakeSignatures(), lambda: 0.5)
+        super().__init__(table, saver, lambda _: machine.provider, FakeSignatures(), FakeSealedEntries, lambda: 0.5)
         self.session: Session = table.session("work" if "work" in machine.accounts else machine.accounts[0])
 
     def state(self, name: str = "work") -> str:

@@ -37,7 +37,10 @@ NAMED: dict[str, st.SearchStrategy[object]] = {
 }
 RECORDS: st.SearchStrategy[list[dict[str, object]]] = st.lists(st.fixed_dictionaries({}, optional=NAMED), max_size=4)
 ABOUT = st.dictionaries(
-    st.sampled_from(["pid", "version", "started_at", "socket", "config", "default", "store", "restart_refused"]), VALUES
+    st.sampled_from(
+        ["pid", "version", "started_at", "socket", "config", "default", "store", "restart_refused", "locked", "lock"]
+    ),
+    VALUES,
 )
 
 
@@ -250,6 +253,27 @@ def test_a_locked_keyring_is_shown_once_with_the_command_that_unlocks_it() -> No
     assert output.count("the store, see below") == 2
     assert "  problem  the keyring is locked\n  help     unlock it: security unlock-keychain\n" in output
     assert "  unread   2 sessions still to be read from the store\n" in output
+
+
+@pytest.mark.parametrize(
+    ("lock", "shown"),
+    [
+        ({"keep_alive": False, "pending": []}, "serves nobody, and has no secret in memory"),
+        ({"keep_alive": True, "pending": []}, "serves nobody; sessions are refreshed"),
+        ({"pending": ["work"]}, "serves nobody; not in the store yet, and so in memory: work"),
+    ],
+)
+def test_a_locked_agent_is_shown_once_with_the_command_that_unlocks_it(lock: dict[str, object], shown: str) -> None:
+    remedy = [{"text": "unlock it", "command": ["auth-agent", "unlock"]}]
+    records = [
+        record_with(account=name, state="locked", reason="the agent is locked", remedy=remedy)
+        for name in ("work", "home")
+    ]
+    output = "\n".join(overview({"agent": agent_with(locked=True, lock=lock), "accounts": records}, NOW, VERSION))
+    assert output.count("auth-agent unlock") == 1
+    assert f"  locked   {shown}\n  help     unlock it: auth-agent unlock\n" in output
+    assert "the agent is locked" not in output
+    assert "▲ work  locked\n" in output
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Failure, InvalidGrant, Misconfigured, TokenResponse
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
-from auth_agent.storage.store import Sealed, StoreError
+from auth_agent.storage.store import Sealed, StoreError, Unlocked, WrongPassphrase
 
 ISSUER = "https://acme.example/"
 CLIENT = "native-app"
@@ -258,6 +258,41 @@ class FakeSignatures:
         if self.error is not None:
             raise self.error
         return self.reason
+
+
+class FakeSealedEntries:
+    """Entries that a passphrase seals; sealing takes a moment, as in a worker process."""
+
+    def __init__(self) -> None:
+        self._passphrase: Secret | None = None
+        self._entries: dict[str, Secret] = {}
+        self._is_locked = True
+
+    async def unlock_by(self, passphrase: Secret) -> Unlocked:
+        await anyio.sleep(0.5)
+        is_new = self._passphrase is None
+        self._passphrase = self._passphrase or passphrase
+        if passphrase != self._passphrase:
+            raise WrongPassphrase("the passphrase is wrong")
+        self._is_locked = False
+        return Unlocked(created=is_new, memory=128, weak=False)
+
+    async def lock(self) -> None:
+        self._is_locked = True
+
+    async def write(self, account: str, entry: Secret) -> None:
+        await anyio.sleep(0.01)
+        assert not self._is_locked
+        self._entries[account] = entry
+
+    async def read(self, account: str) -> Secret:
+        await anyio.sleep(0.01)
+        assert not self._is_locked
+        return self._entries[account]
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        return tuple(self._entries)
 
 
 @dataclass

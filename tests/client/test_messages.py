@@ -27,6 +27,7 @@ PARAMETERS = {
     "logout": "account revoke revoke_shared",
     "refresh": "account timeout",
     "rename": "account name!",
+    "lock": "passphrase keep_alive",
     "unlock": "passphrase",
     "adopt": "",
     "reload": "",
@@ -105,6 +106,7 @@ def test_a_method_without_the_parameter_timeout_has_none() -> None:
 def test_methods_that_change_something_are_not_repeatable() -> None:
     assert {name for name, method in METHODS.items() if not method.repeatable} == {
         "import",
+        "lock",
         "login",
         "login_cancel",
         "login_redirect",
@@ -133,7 +135,7 @@ def test_a_method_with_its_required_parameters_is_valid(method: str) -> None:
     assert check(method, params) is METHODS[method]
 
 
-@pytest.mark.parametrize("method", ["", "Token", "tokens", "__class__", "lock", "x" * 1000])
+@pytest.mark.parametrize("method", ["", "Token", "tokens", "__class__", "locked", "x" * 1000])
 def test_a_method_that_does_not_exist_is_unknown(method: str) -> None:
     with pytest.raises(UnknownMethod) as raised:
         check(method, {})

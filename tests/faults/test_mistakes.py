@@ -123,6 +123,15 @@ async def remove(world: World, _: Session) -> None:
 
 async def restore(world: World, _: Session) -> None:
     world.table.configure(config())
+    world.saver.read_all()
+
+
+async def lock(world: World, _: Session) -> None:
+    await world.lock.lock(None, keep_alive=False)
+
+
+async def unlock(world: World, _: Session) -> None:
+    await world.lock.unlock(None)
 
 
 ACTIONS: dict[str, Callable[[World, Session], Awaitable[None]]] = {
@@ -132,7 +141,11 @@ ACTIONS: dict[str, Callable[[World, Session], Awaitable[None]]] = {
     "logout": log_out,
     "remove": remove,
     "put back": restore,
+    "lock": lock,
+    "unlock": unlock,
 }
+# A client can't name a removed account, and gets nothing from a locked agent.
+ALWAYS = ("remove", "put back", "lock", "unlock")
 
 
 async def perform_concurrently(actions: list[tuple[float, str]], delay: float, latency: float) -> None:
@@ -141,18 +154,26 @@ async def perform_concurrently(actions: list[tuple[float, str]], delay: float, l
     performed: list[str] = []  # in the order in which they began: two may do so at the same time
     async with running(provider, store=store) as world:
 
-        async def perform(at: float, action: str) -> None:
-            await anyio.sleep(at)
-            # A client can't name a removed account.
-            if "work" in world.table.sessions or action in ("remove", "put back"):
+        async def perform(action: str) -> None:
+            if action in ALWAYS or ("work" in world.table.sessions and world.table.lock is None):
                 performed.append(action)
-                with suppress(errors.AgentError):
-                    await ACTIONS[action](world, world.session)
+                await ACTIONS[action](world, world.session)
+
+        async def perform_at(at: float, action: str) -> None:
+            await anyio.sleep(at)
+            with suppress(errors.AgentError):
+                # What a client asks for is done in the background, and a lock waits for it.
+                work = partial(perform, action)
+                await (work() if action in ALWAYS else world.background.run_detached(work))
 
         async with anyio.create_task_group() as tasks:
             for at, deed in actions:
-                tasks.start_soon(perform, at, deed)
+                tasks.start_soon(perform_at, at, deed)
         await anyio.sleep(120)
+        await unlock(world, world.session)
+        if world.session.is_locked:
+            await restore(world, world.session)
+        await anyio.sleep(60)
         login = world.session.credentials
         refresh_token = None if login is None or login.refresh_token is None else login.refresh_token.reveal()
         assert provider.used_twice == []
@@ -189,6 +210,10 @@ async def perform_concurrently(actions: list[tuple[float, str]], delay: float, l
 @example([(0, "refresh"), (1, "remove"), (2, "put back"), (2, "refresh")], 4.0, 3.0)
 @example([(0, "login"), (6, "remove")], 4.0, 0.3)
 @example([(0, "login"), (5.5, "login"), (5.7, "logout")], 1.0, 0.0)  # while the second login waits for the first one
+@example([(0, "refresh"), (1, "lock"), (9, "unlock")], 4.0, 3.0)
+@example([(0, "refresh"), (1, "lock"), (2, "unlock"), (2, "refresh")], 4.0, 3.0)
+@example([(0, "login"), (1, "lock"), (2, "unlock"), (3, "login")], 4.0, 0.3)
+@example([(0, "import"), (1, "lock"), (2, "remove"), (20, "unlock"), (21, "put back")], 4.0, 3.0)
 def test_concurrent_actions_lose_no_session_and_leave_none_behind(
     actions: list[tuple[float, str]], delay: float, latency: float
 ) -> None:

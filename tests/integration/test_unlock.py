@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from auth_agent_client import Agent, Denied, InvalidRequest, Locked, LoginRequired, Unavailable, Unsupported
+from auth_agent_client import Agent, Denied, InvalidRequest, Locked, LoginRequired, Unavailable
 from auth_agent_client.aio import AsyncAgent
 from tests.integration.agent_process import COMMAND, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
@@ -138,14 +138,10 @@ def test_one_passphrase_is_checked_at_a_time(sealed: AgentProcess) -> None:
         assert client.unlock(PASSPHRASE).created is False
 
 
-def test_a_store_without_a_passphrase_says_so(agent: AgentProcess) -> None:
+def test_a_store_without_a_passphrase_needs_no_unlock(agent: AgentProcess) -> None:
     with agent.client() as client:
-        with pytest.raises(Unsupported, match="no passphrase"):
-            client.unlock(PASSPHRASE)
+        assert client.unlock(PASSPHRASE).created is False
         assert client.status().agent.store.takes_passphrase is False
-    result = agent.run("unlock")
-    assert result.returncode == 1
-    assert "no passphrase" in result.stderr
 
 
 @pytest.mark.parametrize("passphrase", ["", "x" * 257, b"bytes", None])

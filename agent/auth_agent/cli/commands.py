@@ -74,6 +74,7 @@ _LAZY = {
     "config": "auth_agent.cli.config:config",
     "doctor": "auth_agent.cli.doctor:doctor",
     "id-token": "auth_agent.cli.user:id_token",
+    "lock": "auth_agent.cli.lock:lock",
     "login": "auth_agent.cli.login:login",
     "logout": "auth_agent.cli.logout:logout",
     "metadata": "auth_agent.cli.metadata:metadata",

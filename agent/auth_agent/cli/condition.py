@@ -42,13 +42,16 @@ class Condition:
     remedy: tuple[Remedy, ...] = ()
 
 
-def condition_of(record: Mapping[str, object], now: float, *, store_fails: bool = False) -> Condition:
+def condition_of(
+    record: Mapping[str, object], now: float, *, store_fails: bool = False, agent_locked: bool = False
+) -> Condition:
     """Return the condition of a record's session.
 
     Args:
         record: as the agent sent it.
         now: Unix time in seconds.
         store_fails: whether the store's problem is shown elsewhere and is not repeated here.
+        agent_locked: whether the agent is locked, which is shown elsewhere, too.
 
     """
     state = record.get("state")
@@ -58,6 +61,8 @@ def condition_of(record: Mapping[str, object], now: float, *, store_fails: bool 
         result = _expired(record, now)
     elif state == LOGIN_REQUIRED:
         result = Condition("bad", "login required", problem=reason(record), remedy=_remedy(record))
+    elif state == LOCKED and agent_locked:
+        result = Condition("warning", "locked")
     elif state == LOCKED:
         result = (
             Condition("bad", "locked", problem=_SEE_STORE)

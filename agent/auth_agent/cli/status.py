@@ -58,9 +58,9 @@ def overview(
     agent, records = _map(status.get("agent")), status.get("accounts")
     listed = [_map(record) for record in records] if isinstance(records, list) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any list from the agent
     store = _map(agent.get("store"))
-    fails = store.get("state") not in (None, "ready")
+    fails, is_locked = store.get("state") not in (None, "ready"), agent.get("locked") is True
     blocks = [
-        *_blocks(listed, now, terminal, default=agent.get("default"), store_fails=fails),
+        *_blocks(listed, now, terminal, default=agent.get("default"), store_fails=fails, agent_locked=is_locked),
         *([] if listed else [_how_to_begin(terminal)]),
         [*_agent_block(agent, now, terminal, home), *_reboot_lines(store, listed, terminal, reboot)],
         *_upgrade(agent, version, terminal),
@@ -95,13 +95,15 @@ def _blocks(
     *,
     default: object = None,
     store_fails: bool = False,
+    agent_locked: bool = False,
 ) -> list[list[str]]:
     names = [_Name(record, default) for record in records]
     max_columns = None if terminal.width is None else int(terminal.width * _NAME_SHARE)
     beside = max((name.columns for name in names if max_columns is None or name.columns <= max_columns), default=0)
     return [
-        _block(record, name, beside, now, terminal, condition_of(record, now, store_fails=store_fails))
+        _block(record, name, beside, now, terminal, condition)
         for record, name in zip(records, names, strict=True)
+        for condition in [condition_of(record, now, store_fails=store_fails, agent_locked=agent_locked)]
     ]
 
 
@@ -192,6 +194,7 @@ def _agent_block(agent: Mapping[str, object], now: float, terminal: Terminal, ho
     remedy = remedies_from_wire(refused.get("remedy"))
     return [
         *_field("agent", ", ".join(filter(None, parts)), terminal),
+        *_lock_lines(agent, terminal),
         *_field("socket", _path(agent.get("socket"), home), terminal),
         *_field("config", _path(agent.get("config"), home), terminal),
         *_store_lines(_map(agent.get("store")), terminal),
@@ -200,6 +203,22 @@ def _agent_block(agent: Mapping[str, object], now: float, terminal: Terminal, ho
         ),
         *_help(remedy if at is not None and reason else (), terminal),
     ]
+
+
+def _lock_lines(agent: Mapping[str, object], terminal: Terminal) -> list[str]:
+    """Return that the agent is locked, and what is still in its memory."""
+    lock = _map(agent.get("lock"))
+    if not lock:
+        return []
+    pending = lock.get("pending")
+    names = [str(name) for name in pending] if isinstance(pending, list) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- any list from the agent
+    if lock.get("keep_alive") is True:
+        text = "serves nobody; sessions are refreshed"
+    elif names:
+        text = f"serves nobody; not in the store yet, and so in memory: {printable(', '.join(names), _MAX_LENGTH)}"
+    else:
+        text = "serves nobody, and has no secret in memory"
+    return [*_field("locked", text, terminal, "warning"), *_help((remedies.unlock(),), terminal)]
 
 
 def _path(path: object, home: str) -> str:

@@ -82,7 +82,7 @@ class Handlers:
             users: reads and changes users at their provider.
             policy: decides who may call a method of a session.
             usage: counts the programs that got something.
-            lock: unlocks the store.
+            lock: locks and unlocks the agent, and its store.
             about: what `status` shows about the agent itself.
             reload: reads the configuration again and returns what changed; raises `Misconfigured`.
 
@@ -120,6 +120,7 @@ class Handlers:
             "login_redirect": self._login_redirect,
             "login_result": self._login_result,
             "login_cancel": self._login_cancel,
+            "lock": self._lock_agent,
             "unlock": self._unlock,
             "adopt": self._adopt,
             "reload": self._reread,
@@ -137,6 +138,7 @@ class Handlers:
         resolve_url(args, self._table.config)
         session = self._table.session(args.string("account"))
         self._policy.check(caller, args.method, session)
+        self._lock.check(session.account.name)
         if session.is_locked and not method.while_locked:
             return self._when_loaded(method, caller, session, request)
         return self._call(method, caller, session, args)
@@ -153,6 +155,7 @@ class Handlers:
 
         async def wait() -> Result:
             result = await later()
+            self._lock.check(session.account.name)  # it may have been locked meanwhile
             self._usage.count(caller, args.method, session.account.name)
             return result
 
@@ -368,16 +371,26 @@ class Handlers:
     def _status(self, _: Caller, args: Arguments) -> Result:
         name = args.string("account")
         names = None if name is None else [self._table.session(name).account.name]
-        config = self._table.config
+        config, lock = self._table.config, self._lock.about()
         about = {
             **self._about,
             "config": printable(os.fspath(config.path), _MAX_PATH),
             "config_digest": config.digest,
             "default": None if config.default is None else config.default.name,
             "store": self._saver.about(),
+            "locked": lock is not None,
+            "lock": lock,
         }
         clients = {"clients": self._usage.rows(name)} if args.flag("clients") else {}
         return {"agent": about, "accounts": self._table.records(names), **clients}
+
+    def _lock_agent(self, _: Caller, args: Arguments) -> Later:
+        passphrase, keep_alive = args.secret("passphrase"), args.flag("keep_alive")
+
+        async def work() -> Result:
+            return (await self._lock.lock(passphrase, keep_alive=keep_alive))._asdict()
+
+        return work
 
     def _unlock(self, _: Caller, args: Arguments) -> Later:
         passphrase = args.secret("passphrase")

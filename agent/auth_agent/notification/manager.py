@@ -47,6 +47,8 @@ class ManagerNotifier:
             notify(status(text))
 
     def _status_now(self) -> str:
+        if self._table.lock is not None:
+            return "locked"
         now = self._table.clock.now()
         sessions = self._table.sessions
         due = [moment for session in sessions.values() if (moment := session.refresh_due(now)) is not None]

@@ -96,6 +96,16 @@ class Background:
         with deadline(timeout, late):
             return await promise.wait()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no work is unfinished."""
+        return not self._unfinished
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no work is unfinished."""
+        while self._unfinished:
+            await next(iter(self._unfinished)).wait()
+
     async def drain(self) -> None:
         """Accept no more work; wait for the present work, at most ten seconds, and for saves."""
         self._is_stopping = True

@@ -10,7 +10,7 @@ from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.signature import Signatures
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.admission import Admission
-from auth_agent.sessions.agent_lock import AgentLock
+from auth_agent.sessions.agent_lock import AgentLock, SealedEntries
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profiles import Profiles
@@ -24,7 +24,8 @@ from auth_agent.sessions.users import Users
 class Heart:
     """The components that act on sessions.
 
-    `provider_for` returns an account's provider; `chance` returns random numbers in [0, 1), which spread refreshes.
+    `provider_for` returns an account's provider; `new_sealed_entries` makes what a passphrase of `lock` seals; `chance`
+    returns random numbers in [0, 1), which spread refreshes.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Heart:
         saver: Saver,
         provider_for: Callable[[Account], Provider],
         signatures: Signatures,
+        new_sealed_entries: Callable[[], SealedEntries],
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.table = table
@@ -45,8 +47,8 @@ class Heart:
         self.logins = Logins(table, tokens, self.background, admission, provider_for)
         access = Access(self.refresher)
         self.profiles = Profiles(table, saver, access, provider_for)
-        self.lock = AgentLock(saver)
         self.users = Users(table, saver, access, provider_for)
+        self.lock = AgentLock(table, saver, self.refresher, self.logins, self.background, new_sealed_entries)
 
     def run_in(self, work: TaskGroup) -> None:
         """Start all of them in that task group but the refresher, which has to stop before the work that it started."""

@@ -319,8 +319,12 @@ class Logins:
     def call_all_off(self) -> None:
         """Call off all logins, and refuse new ones: the agent is ending."""
         self._ending = True
+        self.call_off_all(agent_ending())
+
+    def call_off_all(self, error: errors.AgentError) -> None:
+        """Call off all logins with that error."""
         for login in self._logins.values():
-            login.wait.call_off(agent_ending())
+            login.wait.call_off(error)
 
     def _find(self, login_id: str) -> LoginInProgress:
         for login in self._logins.values():

@@ -8,13 +8,18 @@ from auth_agent_client import messages
 from auth_agent_client.remedy import remedies_to_wire
 
 
-def record(session: Session, now: Moment) -> dict[str, object]:
-    """Return the record as the protocol defines it; times are Unix time in seconds."""
+def record(session: Session, now: Moment, lock: Locked | None = None) -> dict[str, object]:
+    """Return the record as the protocol defines it; times are Unix time in seconds.
+
+    `lock`: why the whole agent is locked, None if it isn't.
+    """
     credentials, token = session.credentials, session.current()
     refresh_at = session.refresh_due(now)
     state = state_name(session, now)
     reason, failure, remedy = session.reason, session.failure, session.remedy
-    if reason is None and state == messages.LOGIN_REQUIRED:
+    if lock is not None:
+        state, reason, failure, remedy = messages.LOCKED, lock.reason, "locked", lock.remedy
+    elif reason is None and state == messages.LOGIN_REQUIRED:
         reason = NO_REFRESH_TOKEN
         failure, remedy = login_failure(reason), login_remedy(session.account.name, reason)
     return {

@@ -18,7 +18,7 @@ from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Failure, InvalidGrant, TokenResponse, Transient
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
-from auth_agent.sessions.advice import agent_ending
+from auth_agent.sessions.advice import agent_ending, locked
 from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
 from auth_agent.sessions.rate_limit import RateLimit, charge
@@ -81,6 +81,8 @@ class Refresher:
         # The most seconds between two looks at the sessions, and what is called after each look; it must not raise.
         self.longest_pause = TICK
         self.on_look: Callable[[], None] = lambda: None
+        # Whether no refresh begins, because the agent is locked.
+        self.is_paused = False
 
     def now(self) -> Moment:
         """Return the present moment."""
@@ -141,11 +143,11 @@ class Refresher:
     # ---- refreshes
 
     def start(self, session: Session, key: TokenKey = MAIN) -> Flight | None:
-        """Start a refresh for that token, or return the one in flight, for any token; None if the agent is ending."""
+        """Start a refresh for that token, or return the one in flight, for any token; None if none may begin."""
         flight = self._flight(session)
         if flight is not None:
             return flight
-        if not self._background.accepts_work:
+        if self.is_paused or not self._background.accepts_work:
             return None
         credentials = session.start(self._clock.now(), key)
         flight = self._flights[session, session.epoch] = Flight(session, credentials, key)
@@ -257,10 +259,15 @@ class Refresher:
                     charge(self._clock.now().boot, session.rate_limit, rate_limit)
                 flight = self.start(session, decision.key if isinstance(decision, Start) else demand.key)
                 if flight is None:
-                    raise agent_ending()
+                    raise self._refusal(session)
                 waited = False
                 with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
                     waited = await flight.over.wait() and flight.key == demand.key
+
+    def _refusal(self, session: Session) -> errors.AgentError:
+        """Return why no refresh may begin."""
+        lock = self._table.lock
+        return agent_ending() if lock is None else locked(session.account.name, lock.reason, lock.remedy)
 
     async def refresh(self, session: Session, rate_limit: RateLimit, timeout: float) -> AccessToken:
         """Refresh for a user who asked for it, ignoring past failures and the backoff; return the token.

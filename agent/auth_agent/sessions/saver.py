@@ -11,7 +11,7 @@ when a failing store is retried, and when the user is asked to unlock it.
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -28,7 +28,7 @@ from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.record import state_name
 from auth_agent.sessions.recovery import UNREADABLE, alive, recover, unreadable
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import LoggedOut, LoginRequired
+from auth_agent.sessions.state import Locked, LoggedOut, LoginRequired
 from auth_agent.sessions.table import Table
 from auth_agent.storage.health import HASTE, StoreHealth
 from auth_agent.storage.journal import Journal
@@ -111,6 +111,8 @@ class Saver:
         table.on_renamed = self.move
         self._tasks: TaskGroup | None = None
         self._asking = anyio.CancelScope()
+        # Whether no session is read, because the agent is locked.
+        self.is_paused = False
 
     def about(self) -> dict[str, object]:
         """Return the state of the store for `status`."""
@@ -131,7 +133,9 @@ class Saver:
     # ---- reading
 
     def read_all(self) -> None:
-        """Queue the locked sessions: they are read as soon as possible, the most urgent first."""
+        """Queue the locked sessions: they are read as soon as possible, the most urgent first; not while paused."""
+        if self.is_paused:
+            return
         self._unread.update(dict.fromkeys(self._table.locked()))
         self._unsorted = True
         sealed = self._store.sealed
@@ -228,6 +232,59 @@ class Saver:
                 self._table.publish(name)
         self.read_all()
         return adopted
+
+    # ---- a locked agent
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the store has what this agent lacks: it is persistent, and there is one."""
+        return self._store.persistent and not isinstance(self._health.problem, StoreMissing)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the store has everything that it can have."""
+        return not self.keeps or not any(pending_write.dirty for pending_write in self._pending_writes.values())
+
+    async def wait_until_saved(self) -> None:
+        """Wait until the store has everything that it can have."""
+        while not self.is_idle:
+            dirty = next(pending_write for pending_write in self._pending_writes.values() if pending_write.dirty)
+            await dirty.settled.wait()
+
+    def entries(self) -> dict[str, Secret]:
+        """Return all sessions as entries, by account, for a store that does not keep them."""
+        return {
+            name: dump(name, session.snapshot(), self._boot_id, self._store.max_length)
+            for name, session in self._table.all()
+            if not isinstance(session.state, Locked | LoggedOut)
+        }
+
+    async def put_away(self, lock: Locked) -> None:
+        """Forget all sessions, and what unlocked the store; `lock` says why they are locked."""
+        keeps, self._unread = self.keeps, {}
+        for name, session in self._table.all():
+            if not keeps:
+                with suppress(StoreError):
+                    await self._store.delete(name)
+            session.put_away(lock.reason, lock.remedy)
+        for pending_write in self._pending_writes.values():
+            pending_write.wanted, pending_write.dirty = None, False
+            pending_write.settled.set()
+        sealed = self._store.sealed
+        if sealed is not None:
+            sealed.lock()
+        for name in self._table.sessions:
+            self._table.publish(name)
+
+    def bring_back(self, entries: Mapping[str, Secret]) -> None:
+        """Restore sessions from `entries`, by account, and read all others from the store."""
+        for name, session in self._table.all():
+            if name in entries and session.is_locked:
+                session.restore(load(entries[name], name, self._boot_id, self._clock.now()))
+                self.save_soon(session)
+                self._table.publish(name)
+                self.on_restored(session)
+        self.read_all()
 
     # ---- saving
 

@@ -310,16 +310,18 @@ class Session:
         self.profile = stored.profile
         self._set_state(stored.state)
 
-    def put_away(self, reason: str) -> None:
-        """Forget the session until it is read from the store again; `reason` says why it is locked (printable).
+    def put_away(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> None:
+        """Forget the session until it is restored; `reason` says why it is locked (printable).
 
-        What began before, such as a login, is of an older epoch.
+        What began before, such as a login, is of an older epoch. A session that has ended stays as it is.
         """
+        if isinstance(self.state, LoggedOut):
+            return
         self.epoch += 1
         self.profile = None
         self._user_digest = None, ""
         self._interests = {MAIN: Interest()}
-        self._set_state(Locked(reason))
+        self._set_state(Locked(reason, remedy))
 
     def lock(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> bool:
         """Set why a locked session can't be read from the store (printable); return whether that is a change."""

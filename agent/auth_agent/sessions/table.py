@@ -57,6 +57,8 @@ class Table:
         self.on_renamed: Callable[[Session, str], None] = lambda _session, _name: None
         # Logins and imports that may become sessions.
         self.arrivals: set[Arrival] = set()
+        # Why the whole agent is locked; None if it isn't.
+        self.lock: Locked | None = None
         self.configure(config)
 
     # ---- finding
@@ -94,12 +96,16 @@ class Table:
         names_found = (
             self.sessions if names is None else [name for name in dict.fromkeys(names) if name in self.sessions]
         )
-        return [record(self.sessions[name], now) for name in names_found]
+        return [record(self.sessions[name], now, self.lock) for name in names_found]
 
     def record(self, name: str) -> dict[str, object] | None:
         """Return the record of an account, or of one that was just removed from the configuration."""
         session = self.sessions.get(name) or self._removed.get(name)
-        return None if session is None else record(session, self.clock.now())
+        return None if session is None else record(session, self.clock.now(), self.lock)
+
+    def all(self) -> list[tuple[str, Session]]:
+        """Return all sessions with their accounts' names, also those of removed accounts."""
+        return [*self.sessions.items(), *self._removed.items()]
 
     def is_free(self, name: str) -> bool:
         """Return whether an account may be renamed to that: there is none, nor a session of one that was removed."""
@@ -108,15 +114,14 @@ class Table:
 
     def holder(self, refresh_token: Secret) -> str | None:
         """Return the account whose session has that refresh token, also a removed one; else None."""
-        for name, session in (*self.sessions.items(), *self._removed.items()):
+        for name, session in self.all():
             if session.credentials is not None and session.credentials.refresh_token == refresh_token:
                 return name
         return None
 
     def may_end_with(self, credentials: Credentials) -> tuple[str, ...]:
         """Return the accounts, also removed ones, whose sessions may end when those credentials are revoked."""
-        sessions = (*self.sessions.items(), *self._removed.items())
-        staying = [name for name, session in sessions if may_end_with(session, credentials)]
+        staying = [name for name, session in self.all() if may_end_with(session, credentials)]
         coming = [arrival.session.account.name for arrival in self.arrivals if arrival.may_end_with(credentials)]
         return tuple(dict.fromkeys([*staying, *sorted(coming)]))
 
@@ -158,6 +163,13 @@ class Table:
             for new, old in renames.items()
             if new in config.accounts and old not in config.accounts and old in self.sessions
         }
+
+    def set_lock(self, lock: Locked | None) -> None:
+        """Show in every record that the agent is locked, and why; or, None, that it isn't."""
+        self.lock = lock
+        for name, session in self.sessions.items():
+            session.revision += 1
+            self.publish(name)
 
     @contextmanager
     def expecting(self, arrival: Arrival) -> Generator[None, None, None]:

@@ -126,6 +126,16 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--help": ("", "Show this message and exit."),
         },
     ),
+    "lock": (
+        "Lock the agent: no program gets anything until it is unlocked.",
+        "",
+        {
+            "--passphrase": ("", "Ask for a passphrase that unlocks the agent."),
+            "--passphrase-fd": ("FD", "Read the passphrase from this file descriptor until its end."),
+            "--keep-alive": ("", "Keep the secrets in memory, and go on refreshing sessions."),
+            "--help": ("", "Show this message and exit."),
+        },
+    ),
     "login": (
         "Log in to an account, or add one and log in.",
         "ACCOUNT",
@@ -314,7 +324,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         },
     ),
     "unlock": (
-        "Unlock the sealed file by its passphrase.",
+        "Unlock the agent after `lock`, or the sealed file by its passphrase.",
         "",
         {
             "--passphrase-fd": ("FD", "Read the passphrase from this file descriptor until its end."),

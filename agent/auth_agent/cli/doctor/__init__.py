@@ -93,8 +93,8 @@ def _ask_agent(config: Path) -> Generator[Finding, None, None]:
     now = time.time()
     yield from judge_agent(status, __version__, os.fspath(config), now)
     yield from judge_store(status)
-    for record in status.accounts:
-        yield judge_session(record, now)
+    if not status.agent.locked:
+        yield from (judge_session(record, now) for record in status.accounts)
 
 
 def _keyring() -> Generator[Finding, None, None]:

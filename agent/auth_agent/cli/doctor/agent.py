@@ -37,6 +37,8 @@ def judge_agent(status: Mapping[str, object], version: str, config: str, now: fl
         *([] if agent.started_at is None else [f"running for {duration(now - agent.started_at)}"]),
     ]
     findings = [Finding("agent", GOOD, ", ".join(parts)), Finding("socket", GOOD, str(agent.socket))]
+    if agent.locked:
+        findings.append(Finding("agent", WARNING, "locked: it serves nobody", (remedies.unlock(),)))
     if agent.version != version:
         text = f"the agent runs version {agent.version}, and this command is {version}"
         findings.append(Finding("version", WARNING, text, (remedies.restart(),)))
