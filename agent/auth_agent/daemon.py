@@ -92,7 +92,7 @@ async def serve(
     # Signals are caught until the very end: a second SIGTERM must not interrupt the shutdown that the first one began.
     with Listener(socket_path, inherited) as listener, Signals(*_STOP_SIGNALS, _RELOAD, _RESTART) as signals:
         table = Table(config, clock or Clock(), unread=UNREAD if store.persistent else None)
-        saver, signatures = Saver(table, store, opened.journal), WorkerSignatures()
+        saver, signatures = Saver(table, store, opened.journal, machine=opened.machine), WorkerSignatures()
         heart = Heart(table, saver, wrap(http), signatures, SealedMemory)
         refresher, logins = heart.refresher, heart.logins
         reload = partial(_reload, table, saver, refresher, config_path)

@@ -371,7 +371,7 @@ def choose_passphrase() -> Remedy:
 
 
 def adopt() -> Remedy:
-    """An entry of the sealed file is an old copy, or another machine's."""
+    """An entry in the store is an old copy, or another machine's."""
     return _run("or, if no other copy of it is in use, use this one", "store", "adopt")
 
 

@@ -384,7 +384,6 @@ class AsyncAgent:
 
         Raises:
             Locked: the store is locked, or can't be used.
-            Unsupported: the store knows no copies, as a keyring.
 
         """
         return strings((await self.call("adopt", {})).get("accounts"))

@@ -361,7 +361,6 @@ class Agent:
 
         Raises:
             Locked: the store is locked, or can't be used.
-            Unsupported: the store knows no copies, as a keyring.
 
         """
         return strings(self.call("adopt", {}).get("accounts"))

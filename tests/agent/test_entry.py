@@ -45,7 +45,7 @@ CREDENTIALS = Credentials(
 TOKEN = AccessToken(Secret("at"), "DPoP", "openid", "https://api.example", NOW, 3600, assumed=True, serial=0)
 ACTIVE = Active(CREDENTIALS, MappingProxyType({MAIN: TOKEN}))
 PROFILE = Profile({"sub": "alice", "roles": ["admin"]}, NOW.wall, "a digest")
-STORED = StoredSession(ACTIVE, 3, 17, NOW.wall, "a logout", PROFILE)
+STORED = StoredSession(ACTIVE, 3, 17, NOW.wall, "a logout", PROFILE, "this machine")
 
 STRINGS = st.text(max_size=50)
 OPTIONAL = st.none() | STRINGS
@@ -78,7 +78,9 @@ STATES: st.SearchStrategy[State] = st.one_of(
     ),
 )
 PROFILES = st.builds(Profile, st.dictionaries(st.text("abc"), st.text("abc")), TIMES, STRINGS)
-STORED_SESSIONS = st.builds(StoredSession, STATES, COUNTS, COUNTS, st.none() | TIMES, OPTIONAL, st.none() | PROFILES)
+STORED_SESSIONS = st.builds(
+    StoredSession, STATES, COUNTS, COUNTS, st.none() | TIMES, OPTIONAL, st.none() | PROFILES, STRINGS
+)
 
 
 def entry(stored: StoredSession = STORED) -> dict[str, Any]:
@@ -124,6 +126,15 @@ def test_a_missing_optional_key_is_the_same_as_null() -> None:
     assert stored == StoredSession(
         Active(Credentials("i", "c", None, None, None, None, None), MappingProxyType({})), 0, 0, None
     )
+
+
+@pytest.mark.parametrize("machine", [None, ""])
+def test_the_entries_of_before_name_no_machine(machine: str | None) -> None:
+    unnamed = entry()
+    del unnamed["machine"]
+    if machine is not None:
+        unnamed["machine"] = machine
+    assert loaded(unnamed) == replace(STORED, machine="")
 
 
 # ---- clocks

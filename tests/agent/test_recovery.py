@@ -11,7 +11,17 @@ from auth_agent.oauth.outcome import Lost
 from auth_agent.secret import Secret
 from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.fingerprints import Fingerprints
-from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY, Recovery, alive, recover, unreadable
+from auth_agent.sessions.recovery import (
+    ELSEWHERE,
+    INTERRUPTED,
+    OLD_COPY,
+    Recovery,
+    alive,
+    by_machine,
+    is_elsewhere,
+    recover,
+    unreadable,
+)
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, LoggedOut, LoginRequired, Retrying, State
 from auth_agent.storage.journal import Journal, Note
@@ -245,6 +255,34 @@ async def test_an_unreadable_entry_requires_a_login_and_is_kept_unless_logged_ou
     assert recovery.stored.state.failure == "store_failed"
     await life.journal.mark_deleted("work", "a logout")
     assert life.recovered() == Recovery(EMPTY, is_deleted=True)
+
+
+@pytest.mark.parametrize(
+    ("wrote", "reads"), [("a", "a"), ("", "a"), ("a", ""), ("", "")], ids=["the same", "unnamed", "unnamed", "neither"]
+)
+def test_an_entry_is_usable_if_both_machines_are_the_same_or_one_is_unknown(wrote: str, reads: str) -> None:
+    entry = replace(stored(), machine=wrote)
+    assert by_machine(entry, reads, account()) == entry
+    assert not is_elsewhere(entry.state)
+
+
+@pytest.mark.parametrize("state", [None, LoginRequired("invalid_grant", CREDENTIALS)], ids=["active", "ended"])
+def test_an_entry_of_another_machine_has_nothing_that_could_be_sent(state: State | None) -> None:
+    found = by_machine(replace(stored(state=state), machine="a"), "b", account())
+    assert is_elsewhere(found.state)
+    assert isinstance(found.state, LoginRequired)
+    assert (found.state.reason, found.state.failure) == (ELSEWHERE, "store_failed")
+    assert [remedy.command for remedy in found.state.remedy] == [("auth-agent", "store", "adopt")]
+    credentials = found.state.credentials
+    assert (credentials.refresh_token, credentials.id_token, credentials.client_secret) == (None, None, None)
+
+
+async def test_an_entry_of_another_machine_is_dead_only_if_it_came_before_the_logout() -> None:
+    journal = Journal(None)
+    await journal.mark_deleted("work", "a logout")
+    entry = replace(stored(after="a logout"), machine="a")
+    assert alive(by_machine(entry, "b", account()), journal.note("work")) is not None
+    assert alive(by_machine(replace(entry, after=None), "b", account()), journal.note("work")) is None
 
 
 @pytest.mark.parametrize(

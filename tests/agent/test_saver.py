@@ -83,7 +83,7 @@ class Heart(heart.Heart):
         self.machine = machine
         table = Table(config(*map(account, machine.accounts)), machine.clock, lambda: 0.5, unread=UNREAD)
         self.journal = Journal(machine.notes)
-        saver = Saver(table, machine.store, self.journal)
+        saver = Saver(table, machine.store, self.journal, machine=machine.digest)
         super().__init__(table, saver, lambda _: machine.provider, FakeSignatures(), FakeSealedEntries, lambda: 0.5)
         self.session: Session = table.session("work" if "work" in machine.accounts else machine.accounts[0])
 
@@ -119,11 +119,12 @@ class Heart(heart.Heart):
 
 
 class Machine:
-    """What outlives an agent: the store, the notes, the clock and the provider."""
+    """What outlives an agent: the store, the notes, the clock and the provider. `digest`: which machine this is."""
 
     def __init__(self, notes: Path) -> None:
         self.accounts = ["work"]
         self.notes = notes
+        self.digest = "this machine"
         self.store = FakeStore()
         self.clock = FakeClock(running=True)
         self.provider = FakeProvider()

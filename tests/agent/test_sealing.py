@@ -35,7 +35,7 @@ from auth_agent.worker.sealing import (
 CHEAP = Derivation(bytes(range(16)), log_n=10)
 KEY = CHEAP.key("correct horse")
 STORE = "ab" * 16
-HEAD = RecordHead(STORE, 1, "work", 7, "f" * 64)
+HEAD = RecordHead(STORE, 1, "work", 7)
 ENTRY = '{"refresh_token": "täxt \U0001f511"}'
 
 
@@ -192,7 +192,7 @@ def test_no_bit_of_a_record_can_be_changed() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("account", "home"), ("counter", 8), ("machine", ""), ("machine", "e" * 64), ("store", "cd" * 16)],
+    [("account", "home"), ("counter", 8), ("store", "cd" * 16)],
 )
 def test_a_record_can_not_be_passed_off_as_another(name: str, value: object) -> None:
     key = bytes(32)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from auth_agent.host.machine import machine_digest
 from auth_agent_client import Agent, InvalidRequest, Locked, LoginRequired, Timeout, Token, UnknownAccount
 from tests.integration import conftest
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
@@ -92,6 +93,37 @@ def test_after_a_crash_the_same_token_is_served_without_the_provider(start_agent
         same = ("issuer", "subject", "name", "state", "saved", "expires_at", "last_refresh_at", "refreshes", "epoch")
         assert {key: after[key] for key in same} == {key: before[key] for key in same}
         assert store(client)["state"] == "ready"
+
+
+@pytest.mark.skipif(not machine_digest(), reason="this machine has no id, so it compares none")
+def test_a_session_that_another_machine_stored_is_used_only_once_a_person_says_so(
+    start_agent: Callable[..., AgentProcess], keyring: KeyringSession
+) -> None:
+    with OpenIDProvider(access_token_lifetime=3600) as provider:
+        agent = start_agent(provider)
+        with agent.client() as client:
+            assert client.adopt() == ()
+            log_in(client, provider)
+        agent.kill()
+        own = entry(keyring)["machine"]
+        keyring.write(json.dumps({**entry(keyring), "machine": "f" * 64}))
+        before = entry(keyring)
+        agent.start()
+        sent = len(provider.requests(grant_type="refresh_token"))
+        with agent.client() as client:
+            with pytest.raises(LoginRequired, match="was written by another machine") as caught:
+                client.token("work")
+            assert [item.command[1:] for item in caught.value.remedy] == [("login", "work"), ("store", "adopt")]
+            with pytest.raises(LoginRequired):
+                client.refresh("work")
+            assert "store adopt" in agent.run("status").stdout
+            assert entry(keyring) == before
+            assert agent.run("store", "adopt").stderr == "Adopted: work\n"
+            assert client.token("work").access_token
+            until(lambda: entry(keyring)["machine"] == own)
+            assert len(provider.requests(grant_type="refresh_token")) == sent
+            assert client.refresh("work").access_token
+            assert agent.run("store", "adopt").stderr == "There is no old copy, and none of another machine.\n"
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["the agent runs", "no agent runs"])

@@ -245,24 +245,6 @@ async def test_without_its_note_nobody_knows_whether_a_store_is_the_newest(
     assert await store.read("work") == Secret("{}")
 
 
-def test_what_another_machine_wrote_is_used_only_after_somebody_adopts_it(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, machine = str(state), "a" * 64
-    monkeypatch.setattr(sealed_files, "machine_digest", lambda: machine or None)
-    opened = opened_in(state)
-    sealed_files.write(path, opened, "work", "{}")
-    machine = "b" * 64
-    assert sealed_files.read(path, opened, "work") == {"entry": None, "doubt": "elsewhere"}
-    machine = ""  # it can't tell
-    assert sealed_files.read(path, opened, "work")["entry"] == "{}"
-    machine = "b" * 64
-    assert sealed_files.adopt(path, opened) == ["work"]
-    assert sealed_files.read(path, opened, "work")["entry"] == "{}"
-    machine = "a" * 64
-    assert sealed_files.read(path, opened, "work")["doubt"] == "elsewhere"
-
-
 # ---- keys
 
 
@@ -286,7 +268,7 @@ def test_a_data_key_that_was_used_often_is_replaced_at_an_unlock(state: Path, mo
     assert again != opened
     for name in ("work", "home"):
         assert sealing.read_head(record_of(state, name).read_bytes()).key == 2
-        assert sealed_files.read(path, again, name) == {"entry": "{}", "doubt": None}
+        assert sealed_files.read(path, again, name) == {"entry": "{}", "old": False}
     assert key_ids(state) == [2]
     assert opened_in(state) == again
 
@@ -352,7 +334,7 @@ def test_a_kill_at_any_moment_of_a_write_leaves_the_old_entry_or_the_new_one(sta
             output.seek(0)
             acknowledged = int(output.read().splitlines()[-1])
         found = sealed_files.read(path, opened, "work")
-        assert found["doubt"] is None
+        assert found["old"] is False
         assert int(str(found["entry"])) in (acknowledged, acknowledged + 1)
         sealed_files.write(path, opened, "work", "0")
 

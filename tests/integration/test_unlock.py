@@ -1,5 +1,6 @@
 """Sessions in a sealed file: what unlocks it, and what restarts, crashes, damage and old copies do to them."""
 
+import json
 import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
@@ -8,6 +9,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from auth_agent.host.machine import machine_digest
+from auth_agent.worker import sealed_files
 from auth_agent_client import Agent, Denied, InvalidRequest, Locked, LoginRequired, Unavailable
 from auth_agent_client.aio import AsyncAgent
 from tests.integration.agent_process import COMMAND, AgentProcess, until
@@ -367,3 +370,31 @@ def test_a_refresh_token_that_was_replaced_is_not_sent_even_if_its_copy_is_adopt
         with pytest.raises(LoginRequired, match="has been replaced since"):
             client.token("work")
     assert len(provider.requests(grant_type="refresh_token")) == sent
+
+
+@pytest.mark.skipif(not machine_digest(), reason="this machine has no id, so it compares none")
+def test_a_session_that_another_machine_stored_is_used_once_a_person_says_so(
+    ready: AgentProcess, provider: OpenIDProvider
+) -> None:
+    ready.kill()
+    state = str(state_of(ready))
+    opened = str(sealed_files.unlock(state, PASSPHRASE)["opened"])
+    entry = json.loads(str(sealed_files.read(state, opened, "work")["entry"]))
+    sealed_files.write(state, opened, "work", json.dumps({**entry, "machine": "f" * 64}))
+    before = record_of(ready).read_bytes()
+    ready.start()
+    sent = len(provider.requests(grant_type="refresh_token"))
+    with ready.client() as client:
+        client.unlock(PASSPHRASE)
+        with pytest.raises(LoginRequired, match="was written by another machine"):
+            client.token("work")
+        assert record_of(ready).read_bytes() == before
+        assert client.adopt() == ("work",)
+        until(lambda: record(client).saved)
+        assert client.token("work").access_token
+    assert record_of(ready).read_bytes() != before
+    assert len(provider.requests(grant_type="refresh_token")) == sent
+    restart_after_kill(ready)
+    with ready.client() as client:
+        client.unlock(PASSPHRASE)
+        assert client.token("work").access_token

@@ -15,7 +15,7 @@ def store() -> None:
 
 @store.command()
 def adopt() -> None:
-    """Use entries of the sealed file that are old copies, or that another machine wrote.
+    """Use stored sessions that are old copies, or that another machine stored.
 
     If the provider has replaced a session's refresh token since the copy was made, using the copy ends that session. Do
     this only if no other machine uses these sessions, and if this copy is the newest one that you have.

@@ -16,10 +16,10 @@ _UUID: Final = re.compile(r'"IOPlatformUUID" = "([0-9A-F-]{36})"')
 _TIMEOUT: Final = 3.0  # s
 
 
-def machine_digest() -> str | None:
-    """Return the keyed hash of the machine's id, in hexadecimal; None if the machine has none."""
+def machine_digest() -> str:
+    """Return the keyed hash of the machine's id, in hexadecimal; "" if the machine has none."""
     own = _macos_id() if sys.platform == "darwin" else linux_id(_FILES)
-    return None if own is None else hmac.new(_KEY, own.encode(), sha256).hexdigest()
+    return "" if own is None else hmac.new(_KEY, own.encode(), sha256).hexdigest()
 
 
 def linux_id(paths: tuple[Path, ...]) -> str | None:

@@ -31,7 +31,6 @@ _log = logging.getLogger(__name__)
 LOCKED: Final = Locked("the agent is locked", (remedies.unlock(),))
 _STORES_OWN: Final = "the store has a passphrase of its own, which unlocks the agent, too"
 _NOT_STORED: Final = "the sessions are only in memory: they can be locked only with a passphrase, or kept alive"
-_NO_COPIES: Final = "the store has no passphrase of auth-agent's"
 _BUSY: Final = "another passphrase is being checked"
 # Seconds until the next attempt to seal sessions, where the worker process failed.
 _RETRY_AFTER: Final = 5.0
@@ -283,15 +282,12 @@ class AgentLock:
     # ---- copies
 
     async def adopt(self) -> list[str]:
-        """Use entries that are copies; return their accounts.
+        """Use entries that are old copies or another machine's; return their accounts.
 
         Raises:
-            Unsupported: the store knows no copies.
-            Locked: it is locked, or can't be used.
+            Locked: the store is locked, or can't be used.
 
         """
-        if not self._saver.takes_passphrase:
-            raise errors.Unsupported(_NO_COPIES, reason=_NO_COPIES, failure="unsupported")
         if self._lock is not None:
             raise _locked()
         try:

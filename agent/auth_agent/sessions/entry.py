@@ -1,6 +1,6 @@
 """A session as a store entry: a JSON object with the version of its format.
 
-    {"version": 1, "account", "epoch", "refreshes", "last_refresh_at", "after",
+    {"version": 1, "account", "machine", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
                "grant", "ends_at"},
      "ended": null | {"reason", "failure", "quarantined"},
@@ -8,8 +8,9 @@
                       "obtained_at", "boot": {"id", "at"}},
      "profile": null | {"claims", "fetched_at", "said"}}
 
-Times are Unix time in seconds; `boot.at` is in seconds since the boot of that id. Unknown keys are ignored. An entry of
-an unknown version is neither used nor overwritten.
+Times are Unix time in seconds; `boot.at` is in seconds since the boot of that id. `machine` is the digest of the
+machine that wrote the entry; it is missing or "" if that is unknown. Unknown keys are ignored. An entry of an unknown
+version is neither used nor overwritten.
 """
 
 import json
@@ -48,7 +49,11 @@ class EntryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """What the store has of a session; `after` names the logout before its login, if that has a tombstone still."""
+    """What the store has of a session.
+
+    `after` names the logout before its login, if that has a tombstone still; `machine` is the digest of the machine
+    that stored it, "" if that is unknown.
+    """
 
     state: State
     epoch: int
@@ -56,6 +61,7 @@ class StoredSession:
     last_refresh_at: float | None
     after: str | None = None
     profile: Profile | None = None
+    machine: str = ""
 
     @property
     def fingerprint(self) -> str | None:
@@ -77,6 +83,7 @@ def dump(account: str, stored: StoredSession, boot_id: str, max_length: int) -> 
     entry: dict[str, object] = {
         "version": VERSION,
         "account": account,
+        "machine": stored.machine,
         "epoch": stored.epoch,
         "refreshes": stored.refreshes,
         "last_refresh_at": stored.last_refresh_at,
@@ -184,6 +191,7 @@ def _stored_session(entry: Mapping[str, object], boot_id: str, now: Moment) -> S
         last_refresh_at=None if last is None else _number(last),
         after=_optional_string(entry.get("after")),
         profile=_profile(entry.get("profile")),
+        machine=_optional_string(entry.get("machine")) or "",
     )
 
 

@@ -22,23 +22,29 @@ refresh token in the entry:
 A logout notes a *tombstone*, then deletes the entry. If the entry is still there, it is dead and is deleted again,
 unless its `after` names that tombstone: then it is of a login after the logout, and the agent was killed before it
 removed the tombstone from the note.
+
+Another machine's agent may have written the entry: a home directory was synced, restored from a backup or cloned. If
+both agents presented their refresh tokens, the provider would end both sessions. No note says whether the other one is
+still used, so a person has to.
 """
 
 from dataclasses import dataclass, replace
 from typing import Final
 
+from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Lost
 from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.fingerprints import Fingerprints
-from auth_agent.sessions.state import Active, Credentials, LoggedOut, LoginRequired, Retrying
+from auth_agent.sessions.state import Active, Credentials, LoggedOut, LoginRequired, Retrying, State
 from auth_agent.storage.journal import Note
 from auth_agent_client.remedy import Remedy
 
 OLD_COPY: Final = "the store's entry is an old copy: its refresh token has been replaced since"
 # The failure of a session whose entry can't be read.
 UNREADABLE: Final = "store_failed"
+ELSEWHERE: Final = "the store's entry was written by another machine, which may use the session still"
 INTERRUPTED: Final = "the agent was stopped during a refresh"
 
 
@@ -68,6 +74,21 @@ def unreadable(account: Account, reason: str, remedy: tuple[Remedy, ...] = ()) -
     client = account.issuer, account.client_id, account.audience
     credentials = Credentials(*client, None, None, None, None, grant_type=account.grant_type)
     return StoredSession(LoginRequired(reason, credentials, failure=UNREADABLE, remedy=remedy), 0, 0, None)
+
+
+def by_machine(stored: StoredSession, machine: str, account: Account) -> StoredSession:
+    """Return the session if its entry may be used on the machine with that digest; else one that says why not.
+
+    If either machine is unknown (""), it may be used.
+    """
+    if "" in (stored.machine, machine) or stored.machine == machine:
+        return stored
+    return replace(unreadable(account, ELSEWHERE, (remedies.adopt(),)), after=stored.after)
+
+
+def is_elsewhere(state: State) -> bool:
+    """Return whether that is the state of a session whose entry another machine wrote."""
+    return isinstance(state, LoginRequired) and (state.failure, state.reason) == (UNREADABLE, ELSEWHERE)
 
 
 def recover(stored: StoredSession | None, note: Note, fingerprints: Fingerprints, now: Moment) -> Recovery:

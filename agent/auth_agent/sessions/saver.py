@@ -26,7 +26,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.entry import EntryError, StoredSession, dump, load
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.record import state_name
-from auth_agent.sessions.recovery import UNREADABLE, alive, recover, unreadable
+from auth_agent.sessions.recovery import ELSEWHERE, UNREADABLE, alive, by_machine, is_elsewhere, recover, unreadable
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Locked, LoggedOut, LoginRequired
 from auth_agent.sessions.table import Table
@@ -71,6 +71,8 @@ class _PendingWrite:
     write_key: object = None
     # The account's name before it was renamed: that entry is deleted once this one is written.
     moved_from: str | None = None
+    # Whether a person has said that the entry is to be used, whichever machine wrote it.
+    adopts: bool = False
 
 
 class Saver:
@@ -82,6 +84,7 @@ class Saver:
         store: Store,
         journal: Journal,
         on_restored: Callable[[Session], None] = lambda _: None,
+        machine: str = "",
     ) -> None:
         """Keep them there.
 
@@ -90,6 +93,7 @@ class Saver:
             store: where they are stored.
             journal: what is noted beside it.
             on_restored: called when a session was read, and may be due to be refreshed.
+            machine: this machine's digest; "" if it has none, or shares no entries.
 
         """
         self.fingerprints = Fingerprints()
@@ -97,6 +101,7 @@ class Saver:
         self._table = table
         self._store = store
         self._journal = journal
+        self._machine = machine
         self._clock: Clock = table.clock
         self._boot_id = self._clock.boot_id()
         self._pending_writes: dict[Session, _PendingWrite] = {}
@@ -217,21 +222,33 @@ class Saver:
         return unlocked
 
     async def adopt(self) -> list[str]:
-        """Use the entries of a store that were not used because they are copies; return their accounts.
+        """Use entries that were not used because they are old copies or another machine's; return their accounts.
 
         Raises:
             StoreError: some may not be used.
 
         """
         sealed = self._store.sealed
-        adopted = [] if sealed is None else await sealed.adopt()
-        for name in adopted:
-            session = self._table.sessions.get(name)
-            if session is not None and _is_unreadable(session):
-                session.put_away(UNREAD)
-                self._table.publish(name)
+        copies = set[str]() if sealed is None else set(await sealed.adopt())
+        for session in tuple(self._unread):  # only their entries say whose they are
+            await self._read(session, READ_PATIENCE)
+        sessions = [session for session in self._table.sessions.values() if self._is_adoptable(session, copies)]
+        for session in sessions:
+            session.put_away(UNREAD)
+            self._pending_write(session).adopts = True
+            self._table.publish(session.account.name)
         self.read_all()
-        return adopted
+        for session in sessions:
+            await self._read(session, READ_PATIENCE)
+            pending_write = self._pending_write(session)
+            if pending_write.dirty:
+                await self._settle(session, pending_write.settled, SAVE_PATIENCE)
+        unusable = {session.account.name for session in sessions if _is_unreadable(session)}
+        return sorted(copies.union(session.account.name for session in sessions) - unusable)
+
+    def _is_adoptable(self, session: Session, copies: set[str]) -> bool:
+        is_copy = session.account.name in copies or self._journal.note(session.account.name).moved_from in copies
+        return is_elsewhere(session.state) or (is_copy and _is_unreadable(session))
 
     # ---- a locked agent
 
@@ -268,7 +285,7 @@ class Saver:
                     await self._store.delete(name)
             session.put_away(lock.reason, lock.remedy)
         for pending_write in self._pending_writes.values():
-            pending_write.wanted, pending_write.dirty = None, False
+            pending_write.wanted, pending_write.dirty, pending_write.adopts = None, False, False
             pending_write.settled.set()
         sealed = self._store.sealed
         if sealed is not None:
@@ -361,7 +378,7 @@ class Saver:
 
     def _want(self, session: Session, stored: StoredSession | None) -> _PendingWrite:
         pending_write = self._pending_write(session)
-        pending_write.wanted, pending_write.dirty = stored, True
+        pending_write.wanted, pending_write.dirty, pending_write.adopts = stored, True, False
         pending_write.sent = tuple(self._journal.note(session.account.name).sent)
         pending_write.version += 1
         pending_write.settled = anyio.Event() if pending_write.settled.is_set() else pending_write.settled
@@ -469,7 +486,7 @@ class Saver:
                 await self._store.delete(name)
                 fingerprint, write_key = None, None
             else:
-                stored = replace(pending_write.wanted, after=tombstone)
+                stored = replace(pending_write.wanted, after=tombstone, machine=self._machine)
                 fingerprint = stored.fingerprint
                 write_key = _write_key(stored)
                 if not self._store.expensive_writes or pending_write.write_key != write_key:
@@ -506,19 +523,20 @@ class Saver:
     # ---- reading
 
     async def _fetch(self, session: Session) -> None:
-        name = session.account.name
+        name, pending_write = session.account.name, self._pending_write(session)
+        machine = "" if (adopts := pending_write.adopts) else self._machine
         # Move it to the back, as above.
         if session in self._unread:
             self._unread[session] = self._unread.pop(session)
-        stored = await self._stored(session, name)
+        stored = await self._stored(session, name, machine)
         moved_from = self._journal.note(name).moved_from if session in self._unread else None
         if moved_from is not None and moved_from in self._table.sessions:  # it was not renamed after all
             await self._journal.end_move(name)
             moved_from = None
         elif moved_from is not None and stored is None:
-            stored = await self._stored(session, moved_from)
-        if session.account.name != name:
-            return  # it was renamed meanwhile, and is read again
+            stored = await self._stored(session, moved_from, machine)
+        if session.account.name != name or pending_write.adopts != adopts:
+            return  # it was renamed or adopted meanwhile, and is read again
         if session in self._unread:
             del self._unread[session]
             if self._is_moving(name):  # the entry is that of another account, which had this name before
@@ -527,15 +545,17 @@ class Saver:
             if moved_from is not None:
                 self._journal.adopt(name)
             self._restore(session, stored)
+            self._end_adoption(session, pending_write)
             if moved_from is not None:
                 self._begin_move(session, moved_from)
-        pending_write = self._pending_write(session)
         readings, pending_write.readings = pending_write.readings, []
         for reading in readings:
             reading.resolve(stored)
 
-    async def _stored(self, session: Session, name: str) -> StoredSession | None:
+    async def _stored(self, session: Session, name: str, machine: str) -> StoredSession | None:
         """Return the session in the entry under that name; None if there is none, or a dead one.
+
+        `machine`: the digest of the machine that must have written it; "" if any may.
 
         Raises:
             StoreError: the store could not be read.
@@ -545,12 +565,21 @@ class Saver:
             entry = await self._store.read(name)
             if entry is None:
                 return None
-            stored = load(entry, name, self._boot_id, self._clock.now())
+            stored = by_machine(load(entry, name, self._boot_id, self._clock.now()), machine, session.account)
+            if is_elsewhere(stored.state):
+                _log.warning("store account=%s problem=%r", name, ELSEWHERE)
         except (EntryError, UnusableEntry) as error:
             _log.error("store account=%s error=%r", name, str(error))
             remedy = error.remedy if isinstance(error, UnusableEntry) else ()
             stored = unreadable(session.account, str(error), remedy)
         return alive(stored, self._journal.note(name))
+
+    def _end_adoption(self, session: Session, pending_write: _PendingWrite) -> None:
+        """Save a session that was read to be adopted as this machine's."""
+        adopts, pending_write.adopts = pending_write.adopts, False
+        if adopts and not isinstance(session.state, LoggedOut) and not _is_unreadable(session):
+            pending_write.write_key = None
+            self._want(session, session.snapshot()).sent = ()  # what was sent on this machine stays noted
 
     def _restore(self, session: Session, stored: StoredSession | None) -> None:
         name, pending_write = session.account.name, self._pending_write(session)

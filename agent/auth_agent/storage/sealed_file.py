@@ -20,17 +20,14 @@ from auth_agent.storage.store import (
     WrongPassphrase,
 )
 from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
-from auth_agent.worker.vocabulary import DAMAGED, ELSEWHERE, OLDER, SEALING, WRONG_PASSPHRASE
+from auth_agent.worker.vocabulary import DAMAGED, SEALING, WRONG_PASSPHRASE
 
 # Seconds. A call takes some milliseconds, and a second if the worker must be started.
 _LIMIT: Final = 5.0
 # The key derivation takes half a second, and many times that on a small machine.
 _UNLOCK_LIMIT: Final = 60.0
 
-_DOUBTS: Final = {
-    OLDER: "the store's entry is an older copy than the one that this machine wrote last",
-    ELSEWHERE: "the store's entry was written by another machine, which may use the session still",
-}
+_OLD: Final = "the store's entry is an older copy than the one that this machine wrote last"
 # Characters of a message from the worker, with a path in it.
 _MAX_REASON: Final = 1000
 
@@ -63,9 +60,9 @@ class SealedFileStore:
 
         """
         result = _map(await self._call("read", account=account))
-        entry, doubt = result.get("entry"), result.get("doubt")
-        if isinstance(doubt, str):
-            raise UnusableEntry(_DOUBTS[doubt], remedies.adopt())
+        entry = result.get("entry")
+        if result.get("old") is True:
+            raise UnusableEntry(_OLD, remedies.adopt())
         return Secret(entry) if isinstance(entry, str) else None
 
     async def write(self, account: str, entry: Secret) -> None:
@@ -141,7 +138,7 @@ class SealedFileStore:
         self._opened = None
 
     async def adopt(self) -> list[str]:
-        """Take copies as the newest entries; return their accounts.
+        """Take old copies as the newest entries; return their accounts.
 
         Raises:
             StoreError: some may not have been taken.

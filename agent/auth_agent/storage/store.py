@@ -100,7 +100,7 @@ class Sealed(Protocol):
         ...
 
     async def adopt(self) -> list[str]:
-        """Take copies, which are an `UnusableEntry`, as this machine's newest entries; return their accounts.
+        """Take old copies, which are an `UnusableEntry`, as the newest entries; return their accounts.
 
         Raises:
             StoreError: some may not have been taken.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from auth_agent.errors import StartupError
+from auth_agent.host.machine import machine_digest
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.keyring import KeyringStore
 from auth_agent.storage.lock import StoreLock, keyring_locks, sealed_file_locks
@@ -15,11 +16,15 @@ from auth_agent.storage.store import Store
 
 
 class OpenStore(NamedTuple):
-    """An open store, its journal, and the locks that exclude other agents."""
+    """An open store, its journal, and the locks that exclude other agents.
+
+    `machine`: the digest by which entries of other machines are told apart; "" if none can be there, or it is unknown.
+    """
 
     store: Store
     journal: Journal
     locks: tuple[StoreLock, ...]
+    machine: str = ""
 
 
 class _Kind(NamedTuple):
@@ -80,4 +85,4 @@ def open_store(name: str, state_path: Path, socket_path: Path) -> OpenStore:
     prepare(notes)
     # Lock before opening: an agent that is ending may still be writing what a store reads when it is opened.
     locks = tuple(StoreLock(path, socket_path) for path in kind.locks(state_path))
-    return OpenStore(kind.open(state_path), Journal(notes), locks)
+    return OpenStore(kind.open(state_path), Journal(notes), locks, machine_digest())

@@ -3,10 +3,9 @@
 What a passphrase seals in the agent's memory has the same format, without files.
 
 Theory of operation. An old copy of a record holds a refresh token that has been replaced since: sending it would end
-the session at the provider. A copy that another machine made is as bad, since that machine has refreshed meanwhile. So
-each write has a counter, and the highest of each account is noted beside the store, where a copy of the store alone
-does not overwrite it; and each record names the machine that wrote it. A record that is older than the note, or from
-another machine, is *doubtful*: it is read only after `adopt`, which a person asks for.
+the session at the provider. So each write has a counter, and the highest of each account is noted beside the store,
+where a copy of the store alone does not overwrite it. A record that is older than the note is read only after `adopt`,
+which a person asks for.
 
 The record is written before its counter is noted: after a crash in between it is newer than the note, which is well. A
 deletion is noted first.
@@ -20,14 +19,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from auth_agent.host.machine import machine_digest
 from auth_agent.host.memory import available_memory
 from auth_agent.host.private_directory import NotPrivateError, PrivateDirectory
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent.worker import sealing
 from auth_agent.worker.failure import CallFailure
-from auth_agent.worker.vocabulary import DAMAGED, ELSEWHERE, FAILED, MISSING, OLDER, WRONG_PASSPHRASE
+from auth_agent.worker.vocabulary import DAMAGED, FAILED, MISSING, WRONG_PASSPHRASE
 
 DIRECTORY: Final = "sealed"
 HEADER: Final = "store.json"
@@ -84,7 +82,7 @@ def change_passphrase(state: str, opened: str, passphrase: str) -> dict[str, obj
 
 
 def read(state: str, opened: str, account: str) -> dict[str, object]:
-    """Return the account's `entry`, None if there is none; and its `doubt`, if it must not be used.
+    """Return the account's `entry`, None if there is none; `old`: there is one that must not be used.
 
     Raises:
         CallFailure: the record is damaged, or can't be read.
@@ -93,10 +91,10 @@ def read(state: str, opened: str, account: str) -> dict[str, object]:
     with _files(state) as files:
         found = files.open(_Opened.load(opened), account)
         if found is None:
-            return {"entry": None, "doubt": None}
+            return {"entry": None, "old": False}
         head, entry = found
-        doubt = files.doubt(head)
-        return {"entry": None if doubt else entry, "doubt": doubt}
+        old = files.is_old(head)
+        return {"entry": None if old else entry, "old": old}
 
 
 def write(state: str, opened: str, account: str, entry: str) -> None:
@@ -124,7 +122,7 @@ def delete(state: str, opened: str, account: str) -> None:
 
 
 def adopt(state: str, opened: str) -> list[str]:
-    """Make doubtful records this machine's newest; return their accounts.
+    """Make old copies the newest records; return their accounts.
 
     Raises:
         CallFailure: not all of them could be written.
@@ -132,7 +130,7 @@ def adopt(state: str, opened: str) -> list[str]:
     """
     with _files(state) as files:
         store, adopted = _Opened.load(opened), list[str]()
-        for head in filter(files.doubt, files.heads()):
+        for head in filter(files.is_old, files.heads()):
             try:
                 found = files.open(store, head.account)
             except CallFailure:  # it is damaged, and stays so
@@ -170,7 +168,7 @@ def seal(opened: str, account: str, entry: str) -> str:
     """Return an entry as a sealed record."""
     store = _Opened.load(opened)
     key, header = store.header.keys[-1].id, store.header
-    return sealing.seal_record(sealing.RecordHead(header.store, key, account, 0, ""), store.keys[key], entry).decode()
+    return sealing.seal_record(sealing.RecordHead(header.store, key, account, 0), store.keys[key], entry).decode()
 
 
 def unseal(opened: str, account: str, record: str) -> str:
@@ -359,12 +357,12 @@ class _Files:
             raise self._damaged(name, error) from error
 
     def seal(self, store: _Opened, account: str, entry: str) -> None:
-        """Replace an account's record by one with a higher counter, of this machine."""
+        """Replace an account's record by one with a higher counter."""
         header = store.header
         counter, newest = self._next_counter(header.store, account), header.keys[-1]
         if counter - newest.since > _LAST_WRITE:
             raise CallFailure(FAILED, "the store's data key was used too often: lock the agent, and unlock it")
-        head = sealing.RecordHead(header.store, newest.id, account, counter, machine_digest() or "")
+        head = sealing.RecordHead(header.store, newest.id, account, counter)
         self._directory.write(_name(account), sealing.seal_record(head, store.keys[newest.id], entry))
         self._note_counter(header.store, account, counter)
 
@@ -376,13 +374,11 @@ class _Files:
         finally:
             self._directory.delete(_name(account))  # also on a full disk
 
-    def doubt(self, head: sealing.RecordHead) -> str | None:
-        """Return why a record must not be used: `OLDER` or `ELSEWHERE`; None if it may be."""
-        machine, note = machine_digest(), self._note()
-        if machine is not None and head.machine not in ("", machine):
-            return ELSEWHERE
+    def is_old(self, head: sealing.RecordHead) -> bool:
+        """Return whether a record is an older copy than the note has, and must not be used."""
+        note = self._note()
         noted = note.counters.get(head.account, 0) if note is not None and note.store == head.store else 0
-        return OLDER if head.counter < noted else None
+        return head.counter < noted
 
     def doubt_unnoted(self, store: str) -> None:
         """Doubt all records if there is no note of this store: nobody knows whether they are the newest."""

@@ -112,14 +112,13 @@ class RecordHead:
     """What a record says without being opened.
 
     `store`: the store that it belongs to. `key`: the id of its data key. `counter`: higher in each later write of the
-    store. `machine`: the digest of the machine that wrote it, "" if that has none.
+    store.
     """
 
     store: str
     key: int
     account: str
     counter: int
-    machine: str
 
     def members(self) -> dict[str, object]:
         """Return it as a JSON object."""
@@ -130,7 +129,6 @@ class RecordHead:
             "key": self.key,
             "account": self.account,
             "counter": self.counter,
-            "machine": self.machine,
         }
 
 
@@ -314,7 +312,6 @@ def _split(data: bytes) -> tuple[RecordHead, bytes, bytes]:
             _counter(members["key"]),
             _string(members["account"]),
             _counter(members["counter"]),
-            _string(members["machine"]),
         )
         nonce, sealed = _bytes(members["nonce"], _NONCE), _bytes(members["sealed"])
     except (KeyError, TypeError, ValueError) as error:

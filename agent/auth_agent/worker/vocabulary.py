@@ -20,9 +20,5 @@ FAILED: Final = "failed"
 DAMAGED: Final = "damaged"
 WRONG_PASSPHRASE: Final = "wrong_passphrase"  # noqa: S105 -- a word
 
-# Why an entry of the sealed store must not be used before a person says so.
-OLDER: Final = "older"
-ELSEWHERE: Final = "elsewhere"
-
 # Bytes of a passphrase in UTF-8; more than anybody types, or a manager of passwords makes.
 PASSPHRASE_MAX: Final = 1024

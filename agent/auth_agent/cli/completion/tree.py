@@ -305,7 +305,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
     ),
     "store": ("Decide about the sessions that are stored.", "", {"--help": ("", "Show this message and exit.")}),
     "store adopt": (
-        "Use entries of the sealed file that are old copies, or that another machine wrote.",
+        "Use stored sessions that are old copies, or that another machine stored.",
         "",
         {"--help": ("", "Show this message and exit.")},
     ),
