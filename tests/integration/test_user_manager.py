@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from auth_agent.cli.exits import DENIED
 from auth_agent.service.manager import MARK
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import ProviderPool
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 # Of `systemd-analyze security`, times ten: what plain seccomp filters reach.
 MAX_EXPOSURE = 64
+PASSPHRASE = "correct horse"
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +257,43 @@ def test_an_upgrade_restarts_the_agent_and_rewrites_a_changed_unit(installed: Us
     assert unit.read_text() == content
     assert pid_of(installed) not in (0, pid)
     assert serves(installed) == token
+
+
+@pytest.fixture
+def sealed(installed: UserManager, provider: OpenIDProvider) -> Generator[UserManager, None, None]:
+    """The same with `--store file`, unlocked, and a session in the sealed file."""
+    installed.output("auth-agent", "service", "install", "--force", "--store", "file")
+    made = installed.run("auth-agent", "unlock", "--passphrase-fd", "0", stdin=PASSPHRASE)
+    assert made.returncode == 0, made.stderr
+    log_in(installed, provider)
+    yield installed
+    installed.output("auth-agent", "service", "install", "--force", "--store", "keyring")
+    # The user manager of systemd 252 leaves them there, and would pass them on again instead of new ones.
+    installed.output("sh", "-c", 'chmod -R u+w "$XDG_RUNTIME_DIR/credentials" && rm -r "$XDG_RUNTIME_DIR/credentials"')
+
+
+def test_a_credential_unlocks_the_sealed_file_at_each_start(sealed: UserManager) -> None:
+    """As docs/store.md describes it. The manager runs as the user: it must be able to read the file."""
+    token = serves(sealed)
+    sealed.output("systemctl", "--user", "restart", "auth-agent.service")
+    assert sealed.run("auth-agent", "token", "work").returncode == DENIED
+    written = sealed.run("sh", "-c", "umask 077; cat > passphrase", stdin=f"{PASSPHRASE}\n")
+    assert written.returncode == 0, written.stderr
+    sealed.override("LoadCredential=auth-agent-passphrase:%h/passphrase")
+    for _ in range(2):
+        sealed.output("systemctl", "--user", "restart", "auth-agent.service")
+        until(lambda: record(sealed)["state"] == "ready")
+        assert serves(sealed) == token
+
+
+def test_a_wrong_credential_leaves_the_sealed_file_locked_and_the_log_says_so(sealed: UserManager) -> None:
+    # There is no journal: the log goes into a file instead.
+    sealed.override("SetCredential=auth-agent-passphrase:wrong\nStandardError=append:%h/agent.log")
+    sealed.output("systemctl", "--user", "restart", "auth-agent.service")
+    log = sealed.home / "agent.log"
+    until(lambda: log.exists() and "credential name=auth-agent-passphrase" in log.read_text())
+    assert "the passphrase is wrong" in log.read_text()
+    assert sealed.run("auth-agent", "token", "work").returncode == DENIED
 
 
 def test_start_uses_the_service_where_it_is_installed(installed: UserManager) -> None:
