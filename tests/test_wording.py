@@ -27,6 +27,7 @@ from auth_agent.cli.assignments import assignments
 from auth_agent.cli.condition import condition_of
 from auth_agent.config import Account, Config
 from auth_agent.config_file import put_accounts, remove_account
+from auth_agent.errors import StartupError
 from auth_agent.host.clock import Clock, Moment
 from auth_agent.hosts import HostRule, read_key, read_url
 from auth_agent.ipc.arguments import Arguments
@@ -59,6 +60,7 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, Active, Credentials, Retrying, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.storage.lock import StoreLock
+from auth_agent.storage.stores import store_in_use
 from auth_agent.urls import check_issuer, check_url
 from auth_agent.worker.signatures import verify
 from auth_agent_client import errors
@@ -349,6 +351,16 @@ def _lock_twice() -> None:
             StoreLock(path, Path("second.sock"))
 
 
+def _store_noted_by(content: str) -> str:
+    """Return the store in use by a note with that content; in an error, the note is in the directory /state."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "store-in-use.json").write_text(content)
+        try:
+            return store_in_use(Path(directory))
+        except StartupError as error:
+            return str(error).replace(directory, "/state")
+
+
 def _jws(header: str) -> str:
     return base64.urlsafe_b64encode(header.encode()).decode().rstrip("=") + "..AA"
 
@@ -366,6 +378,24 @@ STORAGE: Final[list[Example]] = [
     (
         _lock_twice,
         "another agent already uses these sessions; two agents would end each other's sessions",
+    ),
+    (
+        lambda: _store_noted_by("{"),
+        "it is not known which store holds the sessions: /state/store-in-use.json is not valid JSON",
+    ),
+    (
+        lambda: _store_noted_by('{"version": 2, "store": "file"}'),
+        (
+            "it is not known which store holds the sessions: "
+            "/state/store-in-use.json is not a note that this version can read"
+        ),
+    ),
+    (
+        lambda: _store_noted_by('{"version": 1, "store": "disk"}'),
+        (
+            "it is not known which store holds the sessions: /state/store-in-use.json names 'disk', "
+            "which is not a persistent store of this version"
+        ),
     ),
     (
         lambda: Revocation(shared_with=("home", "lab")),

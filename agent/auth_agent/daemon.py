@@ -43,7 +43,7 @@ from auth_agent.sessions.table import Table
 from auth_agent.storage.sealed_memory import SealedMemory
 from auth_agent.storage.state_directory import state_path
 from auth_agent.storage.store import Store, StoreError
-from auth_agent.storage.stores import DEFAULT, open_store
+from auth_agent.storage.stores import open_store, remember_store, store_in_use
 from auth_agent_client import __version__, errors
 from auth_agent_client.remedy import remedies_to_wire
 
@@ -60,8 +60,9 @@ _CREDENTIAL = "auth-agent-passphrase"  # of a service; its name in `LoadCredenti
 async def serve(
     config_path: Path,
     socket_path: Path,
-    store_name: str = DEFAULT,
+    store_name: str | None = None,
     *,
+    remember: bool = True,
     wrap: Callable[[Callable[[Account], Provider]], Callable[[Account], Provider]] = lambda providers: providers,
     wrap_store: Callable[[Store], Store] = lambda store: store,
     clock: Clock | None = None,
@@ -73,13 +74,15 @@ async def serve(
     Args:
         config_path: the configuration file.
         socket_path: where to listen, if no socket was inherited.
-        store_name: the name of the store.
+        store_name: the name of the store; None: the one that is remembered.
+        remember: whether the next agent is to use the store, too, if it is persistent.
         wrap: wraps the providers.
         wrap_store: wraps the store.
         clock: by default the machine's.
 
     Raises:
-        StartupError: the configuration or the socket's path can't be used, or another agent uses the store.
+        StartupError: the configuration, the socket's path or the note of the store can't be used, or another agent uses
+            the store.
 
     """
     config = load(config_path)
@@ -87,7 +90,7 @@ async def serve(
     inherited = passed_socket()
     if inherited is not None:
         socket_path = Path(os.fsdecode(inherited.getsockname()))
-    opened = open_store(store_name, state_path(), socket_path)
+    opened = open_store(store_name or store_in_use(state_path()), state_path(), socket_path)
     store = wrap_store(opened.store)
     # Signals are caught until the very end: a second SIGTERM must not interrupt the shutdown that the first one began.
     with Listener(socket_path, inherited) as listener, Signals(*_STOP_SIGNALS, _RELOAD, _RESTART) as signals:
@@ -121,11 +124,13 @@ async def serve(
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run)
                 work.start_soon(accepting.run)
-                _log.info("listening socket=%s pid=%d version=%s", listener.path, os.getpid(), __version__)
-                _tell_ready()  # before the keyring is read, which may take arbitrarily long
+                # Before the keyring is read, which may take arbitrarily long.
+                _tell_ready(listener.path, opened.store.name if remember else None)
                 _open_store(saver, heart.lock, work)
                 stop_signal = await _until_stopped(
-                    signals, partial(_reload_on_signal, reload), partial(_may_restart, config_path, saver, about)
+                    signals,
+                    partial(_reload_on_signal, reload),
+                    partial(_may_restart, config_path, store_name, saver, about),
                 )
                 front.cancel_scope.cancel()
             # No refresh begins from here on; those in flight finish, and clients get their responses.
@@ -202,10 +207,12 @@ async def _until_stopped(
             return signum
 
 
-async def _may_restart(config_path: Path, saver: Saver, about: dict[str, object]) -> bool:
+async def _may_restart(config_path: Path, store_name: str | None, saver: Saver, about: dict[str, object]) -> bool:
     """Return whether a new agent could serve; if not, log why, and show it in `status`."""
     try:
         load(config_path)
+        if store_name is None:
+            store_in_use(state_path())
         check_program()
         await saver.check()
     except (StartupError, StoreError) as error:
@@ -263,8 +270,11 @@ def _notify_of(table: Table, refresher: Refresher, work: TaskGroup) -> None:
     work.start_soon(LoginAnnouncer(table, DesktopNotifier()).run)
 
 
-def _tell_ready() -> None:
-    """Tell the service manager, or the `auth-agent login` that started the agent, that it is ready."""
+def _tell_ready(socket_path: Path, store_name: str | None) -> None:
+    """Tell the service manager, or the command that started the agent, that it is ready; remember a store before."""
+    if store_name is not None:
+        remember_store(store_name, state_path(), socket_path)
+    _log.info("listening socket=%s pid=%d version=%s", socket_path, os.getpid(), __version__)
     notify(READY)
     readiness.notify_ready()
 

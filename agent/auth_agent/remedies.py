@@ -255,6 +255,11 @@ def run_beside(socket_path: str) -> Remedy:
     return Remedy(text, "env", f"AUTH_AGENT_SOCK={beside}", _AUTH_AGENT, "run", "--store", "memory")
 
 
+def start_with_store(name: str) -> Remedy:
+    """The note of the store in use can't be used; `name` is a store that may hold the sessions."""
+    return _run(f"if they are in the store {name}, start the agent with it", "start", "--store", name)
+
+
 def run_in_memory() -> Remedy:
     """The store can't be used."""
     return _run("keep sessions in memory only", "run", "--store", "memory")

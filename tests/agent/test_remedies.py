@@ -80,6 +80,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "stop_first": remedies.stop_first,
     "run_beside": lambda: remedies.run_beside(SOCKET),
     "run_in_memory": remedies.run_in_memory,
+    "start_with_store": lambda: remedies.start_with_store("file"),
     "same_configuration": remedies.same_configuration,
     "see_status": remedies.see_status,
     "see_status_at": lambda: remedies.see_status_at(SOCKET),

@@ -653,6 +653,19 @@ def test_run_in_memory_if_the_store_can_not_be_used(alone: AgentProcess) -> None
     starts_an_agent(alone, command_of(remedies.run_in_memory(), remedies_of_failing(alone, "run")), alone.socket)
 
 
+def test_start_with_the_store_that_has_the_sessions_if_that_is_not_known(alone: AgentProcess) -> None:
+    note = alone.home / ".local" / "state" / "auth-agent" / "store-in-use.json"
+    note.parent.mkdir(parents=True)
+    note.write_text("damaged")
+    shown_remedies = remedies_of_failing(alone, "run")
+    assert command_of(remedies.start_with_store("keyring"), shown_remedies)
+    run(alone, command_of(remedies.start_with_store("file"), shown_remedies))
+    with alone.client() as client:
+        assert client.status().agent.store.name == "file"
+    assert json.loads(note.read_text())["store"] == "file"
+    assert alone.run("stop").returncode == 0
+
+
 def test_unlock_the_keyring_in_a_terminal(provider: OpenIDProvider) -> None:
     if shutil.which("systemd-ask-password") is None:
         pytest.skip("a prompt for the password: apt-get install systemd")

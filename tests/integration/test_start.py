@@ -83,6 +83,142 @@ def test_start_uses_the_store_that_is_named_and_refuses_if_another_is_in_use(alo
     assert "auth-agent stop" in result.stderr
 
 
+# ---- the store that is remembered
+
+
+def note_of(alone: AgentProcess) -> Path:
+    return alone.home / ".local" / "state" / "auth-agent" / "store-in-use.json"
+
+
+def use_file(alone: AgentProcess) -> str:
+    """Have an agent use the store `file`, and end; return the note of it."""
+    assert alone.run("start", "--store", "file").returncode == 0
+    assert alone.run("stop").returncode == 0
+    return note_of(alone).read_text()
+
+
+def store_of(alone: AgentProcess) -> str | None:
+    with alone.client() as client:
+        return client.status().agent.store.name
+
+
+def test_the_store_is_remembered_until_another_one_is_named(alone: AgentProcess) -> None:
+    assert alone.run("start").returncode == 0
+    assert store_of(alone) == "keyring"
+    assert alone.run("stop").returncode == 0
+    use_file(alone)
+    assert alone.run("start").returncode == 0
+    assert store_of(alone) == "file"
+    before = agent_id(alone)
+    assert alone.run("restart").returncode == 0
+    assert agent_id(alone) != before
+    assert store_of(alone) == "file"
+    assert alone.run("stop").returncode == 0
+    assert alone.run("start", "--store", "keyring").returncode == 0
+    assert "store name=keyring before=file" in log_of(alone)
+    assert alone.run("restart").returncode == 0
+    assert alone.run("stop").returncode == 0
+    assert alone.run("start").returncode == 0
+    assert store_of(alone) == "keyring"
+
+
+def wait_for_end_of(pid: int) -> None:
+    until(lambda: not is_running(pid))
+
+
+def agent_id(alone: AgentProcess) -> str | None:
+    with alone.client() as client:
+        return client.hello().agent_id
+
+
+def log_of(alone: AgentProcess) -> str:
+    return note_of(alone).with_name("agent.log").read_text()
+
+
+def test_agents_for_a_command_and_in_memory_do_not_change_what_is_remembered(
+    alone: AgentProcess, show_agent: str
+) -> None:
+    note = use_file(alone)
+    command = ("--", "sh", "-c", show_agent)
+    for options, store in (((), "file"), (("--store", "memory"), "memory"), (("--store", "keyring"), "keyring")):
+        result = alone.run("run", *options, *command)
+        assert result.returncode == 0, result.stderr
+        pid, _, used = result.stdout.split()
+        assert used == store
+        wait_for_end_of(int(pid))
+    assert alone.run("start", "--store", "memory").returncode == 0
+    assert store_of(alone) == "memory"
+    assert note_of(alone).read_text() == note
+
+
+def test_an_agent_beside_another_one_does_not_change_what_is_remembered(alone: AgentProcess) -> None:
+    assert alone.run("start").returncode == 0
+    note = note_of(alone).read_text()
+    with AgentProcess(environment={"HOME": str(alone.home)}, store="file") as beside:
+        assert beside.logged("store name=file not_remembered=")
+    assert note_of(alone).read_text() == note
+
+
+def test_the_store_of_an_agent_that_can_not_start_is_not_remembered(alone: AgentProcess) -> None:
+    note = use_file(alone)
+    alone.socket.mkdir()
+    assert alone.run("run", "--store", "keyring").returncode == 1
+    assert note_of(alone).read_text() == note
+    alone.socket.rmdir()
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"version": 1, "store": "disk"}', None])
+def test_no_agent_starts_if_it_is_not_known_which_store_has_the_sessions(
+    content: str | None, alone: AgentProcess
+) -> None:
+    use_file(alone)
+    note_of(alone).unlink()
+    if content is None:
+        note_of(alone).mkdir()
+    else:
+        note_of(alone).write_text(content)
+    for command in (("start",), ("run",), ("run", "--", "true")):
+        result = alone.run(*command)
+        assert result.returncode == 1
+        assert str(note_of(alone)) in result.stderr
+        assert "auth-agent start --store file" in result.stderr
+    assert alone.run("start", "--store", "file").returncode == 0
+    assert store_of(alone) == "file"
+    if content is None:
+        assert f"note={note_of(alone)} error='Is a directory'" in log_of(alone)
+    else:
+        assert alone.run("stop").returncode == 0
+        assert alone.run("start").returncode == 0
+        assert store_of(alone) == "file"
+
+
+def test_an_agent_that_would_not_know_its_store_does_not_restart(alone: AgentProcess) -> None:
+    use_file(alone)
+    assert alone.run("start").returncode == 0
+    before = agent_id(alone)
+    note_of(alone).write_text("{")
+    result = alone.run("restart")
+    assert result.returncode == 1
+    assert str(note_of(alone)) in result.stderr
+    assert agent_id(alone) == before
+
+
+def test_a_rename_without_an_agent_excludes_agents_of_the_store_in_use(
+    alone: AgentProcess, provider: OpenIDProvider
+) -> None:
+    alone.configure({"work": account(provider)})
+    note = use_file(alone)
+    with AgentProcess(environment={"HOME": str(alone.home)}, store="file"):
+        result = alone.run("account", "rename", "work", "home")
+        assert result.returncode == 1
+        assert "another agent" in result.stderr
+    assert alone.run("account", "rename", "work", "home").returncode == 0
+    assert note_of(alone).read_text() == note
+
+
+# ---- what a shell is told
+
+
 @pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
 def test_a_shell_sets_the_socket_by_the_output_of_start(shell: str, alone: AgentProcess) -> None:
     program = shutil.which(shell)

@@ -10,7 +10,7 @@ import anyio
 from auth_agent import remedies
 from auth_agent.cli.command_error import CommandError
 from auth_agent.storage.state_directory import state_path
-from auth_agent.storage.stores import DEFAULT, open_store
+from auth_agent.storage.stores import open_store, store_in_use
 from auth_agent_client.paths import socket_path
 
 
@@ -20,10 +20,11 @@ def announced_move(old: str, new: str) -> Generator[None, None, None]:
 
     Raises:
         CommandError: it can't be noted, or an earlier move of that session isn't over.
-        StartupError: an agent that listens elsewhere uses the store.
+        StartupError: an agent that listens elsewhere uses the store, or it is not known which store is in use.
 
     """
-    opened = open_store(DEFAULT, state_path(), Path(socket_path()))
+    state_directory = state_path()
+    opened = open_store(store_in_use(state_directory), state_directory, Path(socket_path()))
     try:
         if opened.journal.note(old).moved_from is not None:
             raise CommandError(f"{old} was renamed before, and no agent has run since", remedies.start_agent())

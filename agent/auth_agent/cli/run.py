@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -22,7 +23,7 @@ from auth_agent.host.process_end import end_of
 from auth_agent.host.restart import restart
 from auth_agent.logs import log_to_stderr
 from auth_agent.printable import printable
-from auth_agent.storage.stores import DEFAULT, NAMES
+from auth_agent.storage.stores import NAMES
 from auth_agent_client.paths import SUN_PATH, socket_path
 
 # As a shell's, for a command that was not found, and for one that can't be executed.
@@ -34,14 +35,14 @@ _NOT_EXECUTABLE: Final = 126
 @click.option(
     "--store",
     type=click.Choice(NAMES),
-    default=DEFAULT,
-    show_default=True,
     help="Where sessions are kept: in the system keyring, in a file sealed by a passphrase, or in memory only.",
 )
 @click.option("--for-command", "parent", type=int, metavar="PID", hidden=True)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def run(store: str, parent: int | None, command: tuple[str, ...]) -> None:
+def run(store: str | None, parent: int | None, command: tuple[str, ...]) -> None:
     """Run the agent in the foreground until it is stopped, and log to standard error.
+
+    The keyring or the file, once used, is remembered for agents without --store; the first one uses the keyring.
 
     With a COMMAND, run the command, and an agent of its own beside it that ends when the command ends. The command
     finds the agent by AUTH_AGENT_SOCK. The agent prints only problems. The exit code is the command's.
@@ -57,7 +58,7 @@ def run(store: str, parent: int | None, command: tuple[str, ...]) -> None:
     try:
         if parent is not None:
             _stop_at_end_of(parent)
-        restarts = _serve(path, store, logging.INFO if parent is None else logging.WARNING)
+        restarts = _serve(path, store, is_for_command=parent is not None)
     finally:
         if parent is not None and not restarts:
             shutil.rmtree(path.parent, ignore_errors=True)
@@ -65,23 +66,26 @@ def run(store: str, parent: int | None, command: tuple[str, ...]) -> None:
         restart()
 
 
-def _serve(path: Path, store: str, level: int) -> bool:
-    """Run the agent until it is stopped; return whether it is to be started again."""
+def _serve(path: Path, store: str | None, *, is_for_command: bool) -> bool:
+    """Run the agent until it is stopped; return whether it is to be started again.
+
+    One for a command shares the command's standard error, and the next agent does not take over its store.
+    """
     from auth_agent import daemon  # noqa: PLC0415 -- half of the agent's start-up time, which `auth-agent --help` doesn't need
 
     os.umask(0o077)
     protect_memory()
     raise_file_limit()
-    log_to_stderr(level)
+    log_to_stderr(logging.WARNING if is_for_command else logging.INFO)
     try:
-        return anyio.run(daemon.serve, config_path(), path, store)
+        return anyio.run(partial(daemon.serve, config_path(), path, store, remember=not is_for_command))
     except StartupError:
         raise
     except Exception as error:  # noqa: BLE001 -- the last boundary: Python's traceback could show secrets
         raise click.ClickException(f"a defect ended the agent: {places(error)}") from None
 
 
-def _execute_beside_agent(command: tuple[str, ...], store: str) -> NoReturn:
+def _execute_beside_agent(command: tuple[str, ...], store: str | None) -> NoReturn:
     """Start an agent, and become the command, as ssh-agent does: its signals, terminal and exit code need no help."""
     from auth_agent.cli.running import start_for_command  # noqa: PLC0415 -- the agent itself doesn't need it
 
