@@ -12,7 +12,7 @@ import pytest
 from auth_agent.service import program as program_module
 from auth_agent.service.launchd import Launchd
 from auth_agent.service.manager import MARK, Program, ServiceError
-from auth_agent.service.program import installed_program, missing_variables
+from auth_agent.service.program import installed_program, missing_variables, named_store
 from auth_agent.service.systemd import Systemd, command_line, quoted, unit
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +94,17 @@ def test_units_of_a_package_are_used_where_they_are(text: str, tmp_path: Path, m
     assert len(manager.write(PROGRAM, replace=False)) == 2
 
 
+@pytest.mark.parametrize("store", [None, "file", "memory"])
+def test_the_store_that_a_unit_names_is_read_from_it(
+    store: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path / "bin", "systemctl", monkeypatch, "exit 0")
+    manager = Systemd(tmp_path / "own", ROOT / "systemd")
+    assert manager.store() is None
+    manager.write(installed_program(store, {"AUTH_AGENT_CONFIG": "/etc/--store x.toml"}), replace=False)
+    assert manager.store() == store
+
+
 def test_a_service_that_lingers_is_there_from_boot_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = stand_in(tmp_path, "loginctl", monkeypatch, "exit 0")
     Systemd(tmp_path).linger()
@@ -127,6 +138,19 @@ def test_the_command_on_the_path_is_used_if_it_is_this_installation(
     assert installed_program("memory", {}).command == (str(script), "run", "--store", "memory")
     script.unlink()
     assert installed_program(None, {}).command == (sys.executable, "-P", "-m", "auth_agent", "run")
+
+
+@pytest.mark.parametrize(
+    ("command", "store"),
+    [
+        (("auth-agent", "run", "--store", "file"), "file"),
+        (("auth-agent", "run", "--store"), None),
+        (("auth-agent", "run"), None),
+        ((), None),
+    ],
+)
+def test_the_store_that_a_command_names(command: tuple[str, ...], store: str | None) -> None:
+    assert named_store(command) == store
 
 
 def test_a_configuration_is_kept_with_an_absolute_path() -> None:
@@ -215,6 +239,20 @@ def test_a_property_list_of_somebody_else_is_replaced_only_by_force(mac: Mac) ->
     assert mac.launchd.remove() == []
     assert mac.launchd.write(PROGRAM, replace=True) == [mac.file]
     assert MARK in mac.file.read_text()
+
+
+@pytest.mark.parametrize("store", [None, "file", "memory"])
+def test_the_store_that_a_property_list_names_is_read_from_it(store: str | None, mac: Mac) -> None:
+    assert mac.launchd.store() is None
+    mac.launchd.write(installed_program(store, {}), replace=False)
+    assert mac.launchd.store() == store
+
+
+@pytest.mark.parametrize("content", [b"", b"<plist>", b"bplist00", plistlib.dumps({"ProgramArguments": "--store x"})])
+def test_a_damaged_property_list_names_no_store(content: bytes, mac: Mac) -> None:
+    mac.file.parent.mkdir(parents=True)
+    mac.file.write_bytes(content)
+    assert mac.launchd.store() is None
 
 
 def test_it_is_loaded_once_and_loaded_anew_when_it_changed(mac: Mac) -> None:

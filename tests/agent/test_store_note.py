@@ -2,7 +2,7 @@
 
 import json
 import logging
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -166,3 +166,29 @@ def test_to_remember_a_store_leaves_the_locks_of_the_one_before_free(state_path:
     remember_store("keyring", state_path, SOCKET)
     for path in (*keyring_locks(state_path), *sealed_file_locks(state_path)):
         StoreLock(path, SOCKET).close()
+
+
+# ---- a note that is replaced for a while
+
+
+@pytest.mark.parametrize("before", [None, "{", '{"version": 1, "store": "file"}', '{"version": 1, "store": "keyring"}'])
+def test_a_replaced_note_stays_if_the_block_succeeds_and_is_as_before_if_not(
+    before: str | None, note: StoreNote
+) -> None:
+    if before is not None:
+        note.path.write_text(before)
+    written: list[str | None] = []
+    with suppress(LookupError), note.replaced("file"):
+        written.append(note.read())
+        raise LookupError
+    assert written == ["file"]
+    assert (note.path.read_text() if note.path.exists() else None) == before
+    with note.replaced("file"):
+        pass
+    assert note.read() == "file"
+
+
+def test_without_a_replaced_note_the_block_is_not_run(note: StoreNote) -> None:
+    note.path.mkdir()
+    with pytest.raises(IsADirectoryError), note.replaced("file"):
+        pytest.fail("the block was run")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -301,6 +302,119 @@ def test_start_uses_the_service_where_it_is_installed(installed: UserManager) ->
     assert installed.run("auth-agent", "token", "work").returncode == 3
     assert "already running" in installed.run("auth-agent", "start").stderr
     assert pid_of(installed) > 0
+
+
+# ---- the store
+
+
+@pytest.fixture
+def with_keyring(installed: UserManager) -> Generator[UserManager, None, None]:
+    """The same; after the test it uses the keyring again, and the units as they come."""
+    yield installed
+    installed.output("auth-agent", "service", "install", "--force", "--store", "keyring")
+
+
+def store_of(user: UserManager) -> str:
+    return str(json.loads(user.output("auth-agent", "status", "--json"))["agent"]["store"]["name"])
+
+
+def unit_of(user: UserManager) -> Path:
+    return user.home / ".config" / "systemd" / "user" / "auth-agent.service"
+
+
+def note_of(user: UserManager) -> Path:
+    return user.home / ".local" / "state" / "auth-agent" / "store-in-use.json"
+
+
+def name_in_unit(user: UserManager, store: str) -> None:
+    """Have the unit name that store, as an earlier version's did."""
+    content = unit_of(user).read_text()
+    changed = re.sub(r"(?m)^(ExecStart=.* run)$", rf"\1 --store {store}", content)
+    assert changed != content
+    unit_of(user).write_text(changed)
+    user.output("systemctl", "--user", "daemon-reload")
+
+
+def test_a_persistent_store_is_remembered_and_is_not_in_the_unit(with_keyring: UserManager) -> None:
+    unit, pid, token = unit_of(with_keyring).read_text(), pid_of(with_keyring), serves(with_keyring)
+    result = with_keyring.run("auth-agent", "service", "install", "--store", "file")
+    assert result.returncode == 0, result.stderr
+    assert "The service uses the store file." in result.stderr
+    assert unit_of(with_keyring).read_text() == unit
+    assert pid_of(with_keyring) not in (0, pid)
+    assert store_of(with_keyring) == "file"
+    with_keyring.output("systemctl", "--user", "restart", "auth-agent.service")
+    assert store_of(with_keyring) == "file"
+    pid = pid_of(with_keyring)
+    with_keyring.output("auth-agent", "service", "install")
+    assert (store_of(with_keyring), pid_of(with_keyring)) == ("file", pid)
+    with_keyring.output("auth-agent", "service", "install", "--store", "keyring")
+    assert serves(with_keyring) == token
+
+
+def test_the_store_of_an_agent_outside_of_the_service_becomes_the_services(with_keyring: UserManager) -> None:
+    with_keyring.output("auth-agent", "service", "uninstall")
+    with_keyring.output("auth-agent", "start", "--store", "file")
+    with_keyring.output("auth-agent", "service", "install")
+    assert "--store" not in unit_of(with_keyring).read_text()
+    assert pid_of(with_keyring) > 0
+    assert store_of(with_keyring) == "file"
+
+
+def test_a_store_in_memory_is_in_the_unit_and_is_not_remembered(with_keyring: UserManager) -> None:
+    with_keyring.output("auth-agent", "service", "install", "--store", "memory")
+    assert " run --store memory\n" in unit_of(with_keyring).read_text()
+    assert store_of(with_keyring) == "memory"
+    assert json.loads(note_of(with_keyring).read_text())["store"] == "keyring"
+    with_keyring.output("auth-agent", "service", "install")
+    assert store_of(with_keyring) == "memory"
+    with_keyring.output("auth-agent", "service", "install", "--store", "keyring")
+    assert "--store" not in unit_of(with_keyring).read_text()
+    assert store_of(with_keyring) == "keyring"
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_the_store_in_the_unit_of_an_earlier_version_stays_in_use(runs: bool, with_keyring: UserManager) -> None:
+    with_keyring.output("systemctl", "--user", "stop", "auth-agent.socket", "auth-agent.service")
+    note_of(with_keyring).unlink()
+    name_in_unit(with_keyring, "file")
+    if runs:
+        with_keyring.output("systemctl", "--user", "start", "auth-agent.socket")
+        assert store_of(with_keyring) == "file"
+    else:
+        with_keyring.output("systemctl", "--user", "disable", "auth-agent.socket")
+    result = with_keyring.run("auth-agent", "service", "install")
+    assert result.returncode == 0, result.stderr
+    assert "--store" not in unit_of(with_keyring).read_text()
+    assert store_of(with_keyring) == "file"
+
+
+def test_an_install_that_is_refused_does_not_change_the_store(with_keyring: UserManager) -> None:
+    unit = unit_of(with_keyring)
+    unit.write_text(unit.read_text().replace(MARK, "Written by hand"))
+    note = note_of(with_keyring).read_text()
+    assert with_keyring.run("auth-agent", "service", "install", "--store", "file").returncode == 1
+    assert note_of(with_keyring).read_text() == note
+
+
+def test_a_store_that_can_not_be_remembered_is_reported_before_anything_is_written(with_keyring: UserManager) -> None:
+    name_in_unit(with_keyring, "keyring")
+    unit, note = unit_of(with_keyring).read_text(), note_of(with_keyring)
+    note.unlink()
+    note.mkdir()
+    result = with_keyring.run("auth-agent", "service", "install", "--store", "file")
+    note.rmdir()
+    assert result.returncode == 1
+    assert str(note) in result.stderr
+    assert unit_of(with_keyring).read_text() == unit
+
+
+def test_a_service_with_another_state_directory_than_the_shell_is_reported(with_keyring: UserManager) -> None:
+    install = ("auth-agent", "service", "install", "--store", "file")
+    result = with_keyring.run("env", f"XDG_STATE_HOME={with_keyring.home}/elsewhere", *install)
+    assert result.returncode == 1
+    assert "unset XDG_STATE_HOME" in result.stderr
+    assert store_of(with_keyring) == "keyring"
 
 
 # ---- uninstall

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -17,10 +18,12 @@ from auth_agent.cli.screen import print_message, print_remedies, shown_path
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.printable import printable
-from auth_agent.service.manager import ServiceError, ServiceState
+from auth_agent.service.manager import Manager, ServiceError, ServiceState
 from auth_agent.service.managers import choose_manager, platform_manager
 from auth_agent.service.program import default_socket, installed_program, missing_variables
-from auth_agent.storage.stores import DEFAULT, NAMES
+from auth_agent.storage.state_directory import prepare, state_path
+from auth_agent.storage.store_note import StoreNote
+from auth_agent.storage.stores import DEFAULT, NAMES, is_persistent
 from auth_agent_client import Agent, Status
 from auth_agent_client.errors import AgentNotRunning
 from auth_agent_client.paths import socket_path
@@ -55,16 +58,16 @@ def install(store: str | None, *, linger: bool, force: bool) -> None:
         is_outside = status is not None and status.agent.pid != before.pid
         if status is not None and is_outside and not force:
             _check_nothing_is_lost(status)
-        chosen = store or (None if status is None else status.agent.store.name)
-        written = manager.write(installed_program(None if chosen == DEFAULT else chosen), replace=force)
+        chosen = store or (manager.store() if status is None else status.agent.store.name)
+        written = _write(manager, chosen, replace=force)
         for file in written:
             print_message(f"Wrote {shown_path(file)}")
-        if written and chosen not in (None, DEFAULT):
+        if store is not None or (written and chosen not in (None, DEFAULT)):
             print_message(f"The service uses the store {printable(chosen)}.")
         if is_outside:
             stop_agent()
             print_message("Stopped the agent that ran outside of the service.")
-        if written and before.enabled:
+        if before.enabled and (written or (status is not None and chosen != status.agent.store.name)):
             manager.reload()
         if not before.enabled:
             manager.enable()
@@ -76,6 +79,7 @@ def install(store: str | None, *, linger: bool, force: bool) -> None:
             print_message("The service was installed already.")
         with Agent() as agent:
             hello = agent.hello("service")
+            _check_store(chosen, agent.status().agent.store.name)
         print_message(f"The agent answers: process {hello.pid}, version {printable(hello.version)}.")
     for name in missing_variables(os.environ):
         print_message(f"{name} is set in this shell, and the service does not have it.")
@@ -151,6 +155,34 @@ def _lines(state: ServiceState) -> Generator[str, None, None]:
     for number, file in enumerate(state.files):
         yield f"{'' if number else 'files':10}{shown_path(file)}"
     yield f"log       {shlex.join(state.log)}"
+
+
+def _write(manager: Manager, store: str | None, *, replace: bool) -> list[Path]:
+    """Write the service's files, and return those that changed; a persistent store is remembered instead.
+
+    Raises:
+        CommandError: the store can't be remembered; nothing was written.
+        ServiceError: a file may not be replaced, and the store from before is remembered.
+
+    """
+    if store is None or not is_persistent(store):
+        return manager.write(installed_program(store), replace=replace)
+    prepare(state_path())
+    note = StoreNote(state_path())
+    try:
+        with note.replaced(store):
+            return manager.write(installed_program(None), replace=replace)
+    except OSError as error:
+        raise CommandError(f"{error.filename or note.path} can't be written: {error.strerror}") from error
+
+
+def _check_store(chosen: str | None, used: object) -> None:
+    """Raise a `CommandError` if the service uses another store, as one with another state directory does."""
+    if chosen is not None and used != chosen:
+        raise CommandError(
+            f"the service uses the store {printable(used)}, and not {printable(chosen)}",
+            *([remedies.unset_variable("XDG_STATE_HOME")] if os.environ.get("XDG_STATE_HOME") else []),
+        )
 
 
 def _running_agent() -> Status | None:

@@ -9,9 +9,10 @@ import re
 import sysconfig
 from pathlib import Path
 from typing import Any, Final
+from xml.parsers.expat import ExpatError
 
 from auth_agent.service.manager import MARK, Program, ServiceError, ServiceState, run
-from auth_agent.service.program import default_socket
+from auth_agent.service.program import default_socket, named_store
 
 LABEL: Final = "auth-agent"
 SOCKET_NAME: Final = "agent"
@@ -46,6 +47,14 @@ class Launchd:
     def is_enabled(self) -> bool:
         """Return whether the agent is there at each login: what is in this directory is loaded then."""
         return self.has_files()
+
+    def store(self) -> str | None:
+        """Return the store that the property list names, if it names one."""
+        try:
+            arguments: object = plistlib.loads(self._file.read_bytes()).get("ProgramArguments")
+        except (FileNotFoundError, plistlib.InvalidFileException, ExpatError):
+            return None
+        return named_store(list(map(str, arguments))) if isinstance(arguments, list) else None  # pyright: ignore[reportUnknownArgumentType] -- converted to strings, whatever they are
 
     def state(self) -> ServiceState:
         """Return the service's state."""

@@ -77,6 +77,10 @@ class Manager(Protocol):
         """Return whether the service is there at each login, without running a program."""
         ...
 
+    def store(self) -> str | None:
+        """Return the store that the service's own files name, if they name one: earlier versions named all stores."""
+        ...
+
     def state(self) -> ServiceState:
         """Return the service's state."""
         ...

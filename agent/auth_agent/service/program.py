@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,18 +15,27 @@ _NAME: Final = "auth-agent"
 _CHANGES_AGENT: Final = ("ALL_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_DIR", "SSL_CERT_FILE")
 
 
+_STORE: Final = "--store"
+
+
 def installed_program(store: str | None, environ: Mapping[str, str] = os.environ) -> Program:
     """Return the command that runs this installation of the agent, and what it needs in its environment.
 
     Args:
-        store: the store to use; None: the default.
+        store: the store to use; None: the one that is remembered.
         environ: AUTH_AGENT_CONFIG in it is kept, with an absolute path.
 
     """
-    arguments = [] if store is None else ["--store", store]
+    arguments = [] if store is None else [_STORE, store]
     config = environ.get("AUTH_AGENT_CONFIG")
     environment = {"AUTH_AGENT_CONFIG": os.path.abspath(config)} if config else {}  # noqa: PTH100 -- links stay
     return Program((*_command(), "run", *arguments), environment)
+
+
+def named_store(command: Sequence[str]) -> str | None:
+    """Return the store that a command of `installed_program` names, if it names one."""
+    after = command[command.index(_STORE) + 1 :] if _STORE in command else ()
+    return after[0] if after else None
 
 
 def _command() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from auth_agent.service.manager import MARK, Program, ServiceError, ServiceState, run
+from auth_agent.service.program import named_store
 
 SOCKET: Final = "auth-agent.socket"
 SERVICE: Final = "auth-agent.service"
@@ -59,6 +60,12 @@ class Systemd:
         """Return whether the socket is there at each login, by its link: no program is run."""
         directories = (self._directory, *_SYSTEM_DIRECTORIES)
         return any((directory / "sockets.target.wants" / SOCKET).is_symlink() for directory in directories)
+
+    def store(self) -> str | None:
+        """Return the store that the unit in the user's directory names, if it names one."""
+        text = self._files[1].read_text("utf-8", "replace") if self._files[1].exists() else ""
+        command = re.search(r"(?m)^ExecStart=(.*)$", text)
+        return None if command is None else named_store(command[1].split())
 
     def state(self) -> ServiceState:
         """Return the service's state."""

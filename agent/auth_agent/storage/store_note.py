@@ -1,6 +1,8 @@
 """The note of the store in use: the name of the persistent store that the next agent uses, too."""
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +47,26 @@ class StoreNote:
 
         """
         write_note(self.path, _content(name))
+
+    @contextmanager
+    def replaced(self, name: str) -> Generator[None, None, None]:
+        """Note that store; if the block fails, the note is as before.
+
+        Raises:
+            OSError: it could not be written, and the block was not run.
+
+        """
+        before = read_note(self.path)
+        if before != _content(name):
+            self.write(name)
+        try:
+            yield
+        except BaseException:
+            if before is None:
+                self.path.unlink(missing_ok=True)
+            elif before != _content(name):
+                write_note(self.path, before)
+            raise
 
 
 def _content(name: str) -> str:
