@@ -273,14 +273,21 @@ def test_a_data_key_that_was_used_often_is_replaced_at_an_unlock(state: Path, mo
     assert opened_in(state) == again
 
 
-def test_a_replacement_that_was_interrupted_is_completed(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:50])
+
+
+@pytest.mark.parametrize("damage", [flip_sealed, cut])
+def test_a_replacement_that_was_interrupted_is_completed(
+    state: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
+) -> None:
     path, opened = str(state), opened_in(state)
     for name in ("work", "home"):
         sealed_files.write(path, opened, name, "{}")
     monkeypatch.setattr(sealing, "WRITES_PER_KEY", 2)
     damaged = record_of(state, "work")
     whole = damaged.read_bytes()
-    flip_sealed(damaged)  # a record that can't be rewritten keeps the old key
+    damage(damaged)  # a record that can't be rewritten keeps the old key
     interrupted = opened_in(state)
     assert key_ids(state) == [1, 2]
     damaged.write_bytes(whole)
