@@ -14,7 +14,7 @@ from auth_agent.oauth.outcome import InvalidGrant
 from auth_agent.secret import Secret
 from auth_agent.sessions.recovery import ELSEWHERE, OLD_COPY
 from auth_agent.sessions.saver import UNREAD
-from auth_agent.sessions.state import LoginRequired
+from auth_agent.sessions.state import Locked, LoginRequired
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing, Unlocked, UnusableEntry
 from tests.agent.heart import running
 from tests.agent.test_rename import announce, rename
@@ -216,7 +216,7 @@ async def test_a_logout_wins_over_an_adoption_that_waits(machine: Machine) -> No
         await saved(heart)
         assert (heart.state(), machine.store.entries) == ("logged_out", {})
         machine.store.entries = dict(entries)  # it comes again
-        heart.session.put_away(UNREAD)
+        heart.session.state = Locked(UNREAD)
         heart.saver.read_all()
         await heart.saver.wait_until_loaded(heart.session)
         assert heart.session.reason == ELSEWHERE

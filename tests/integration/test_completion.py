@@ -53,7 +53,7 @@ def test_bash_completes_commands_accounts_options_and_their_values(agent: AgentP
     """
     assert run(agent, shell("bash"), "--norc", "-c", script) == [
         "complete -F _auth_agent auth-agent",
-        "login logout",
+        "lock login logout",
         "add default list remove rename show",
         "work",
         "device",

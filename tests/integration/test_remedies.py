@@ -43,6 +43,8 @@ NOT_RUN: Final = {
     "reload": "test_config_commands.py runs it",
     "adopt": "test_unlock.py runs it",
     "choose_passphrase": "test_unlock.py runs it",
+    "lock": "test_lock.py runs it",
+    "lock_memory": "test_lock.py runs it",
     "unlock": "test_unlock.py runs it",
     "run_with_keyring": "test_snippets.py runs it, since docs/store.md has it too",
     "correct_clock": "a test machine has no time service; a test checks that the program exists",
