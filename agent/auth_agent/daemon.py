@@ -22,7 +22,7 @@ from auth_agent.host import readiness
 from auth_agent.host.activation import passed_socket
 from auth_agent.host.clock import Clock
 from auth_agent.host.credentials import CredentialError, credential
-from auth_agent.host.restart import check_program, restart
+from auth_agent.host.restart import check_program, drop_option, restart
 from auth_agent.host.signals import Signals
 from auth_agent.host.systemd import READY, STOPPING, notify, reloading
 from auth_agent.ipc.handlers import Handlers
@@ -39,11 +39,13 @@ from auth_agent.sessions.agent_lock import AgentLock
 from auth_agent.sessions.heart import Heart
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import UNREAD, Saver
+from auth_agent.sessions.store_move import StoreMove
 from auth_agent.sessions.table import Table
 from auth_agent.storage.sealed_memory import SealedMemory
 from auth_agent.storage.state_directory import state_path
 from auth_agent.storage.store import Store, StoreError
-from auth_agent.storage.stores import open_store, remember_store, store_in_use
+from auth_agent.storage.store_note import StoreNote
+from auth_agent.storage.stores import OpenStore, open_store, remember_store, store_in_use
 from auth_agent_client import __version__, errors
 from auth_agent_client.remedy import remedies_to_wire
 
@@ -90,12 +92,16 @@ async def serve(
     inherited = passed_socket()
     if inherited is not None:
         socket_path = Path(os.fsdecode(inherited.getsockname()))
-    opened = open_store(store_name or store_in_use(state_path()), state_path(), socket_path)
-    store = wrap_store(opened.store)
+
+    def open_wrapped(name: str) -> OpenStore:
+        opened = open_store(name, state_path(), socket_path)
+        return opened._replace(store=wrap_store(opened.store))
+
+    opened = open_wrapped(store_name or store_in_use(state_path()))
     # Signals are caught until the very end: a second SIGTERM must not interrupt the shutdown that the first one began.
     with Listener(socket_path, inherited) as listener, Signals(*_STOP_SIGNALS, _RELOAD, _RESTART) as signals:
-        table = Table(config, clock or Clock(), unread=UNREAD if store.persistent else None)
-        saver, signatures = Saver(table, store, opened.journal, machine=opened.machine), WorkerSignatures()
+        table = Table(config, clock or Clock(), unread=UNREAD if opened.store.persistent else None)
+        saver, signatures = Saver(table, opened.store, opened.journal, machine=opened.machine), WorkerSignatures()
         heart = Heart(table, saver, wrap(http), signatures, SealedMemory)
         refresher, logins = heart.refresher, heart.logins
         reload = partial(_reload, table, saver, refresher, config_path)
@@ -116,6 +122,7 @@ async def serve(
                 Policy(),
                 Usage(),
                 heart.lock,
+                StoreMove(saver, opened, open_wrapped, _remember_moved),
                 about,
                 reload,
             )
@@ -148,7 +155,7 @@ async def serve(
             work.cancel_scope.cancel()
         await http.aclose()
         with anyio.move_on_after(_RELEASE_TIMEOUT):
-            await store.release()
+            await saver.release()
             await signatures.release()
         # A stop signal that arrived until here overrides the restart; from here on it ends the process.
         restarts = stop_signal is _RESTART and not signals.release(*_STOP_SIGNALS)
@@ -172,6 +179,12 @@ async def _unlock_by_credential(lock: AgentLock) -> None:
             await lock.unlock(passphrase)
     except (CredentialError, errors.AgentError) as error:
         _log.error("credential name=%s error=%r", _CREDENTIAL, str(error))
+
+
+def _remember_moved(name: str) -> None:
+    """Have the next agent use that store, also after a restart of this process. Raises an `OSError`."""
+    StoreNote(state_path()).write(name)
+    drop_option("--store")
 
 
 class _Stoppable:

@@ -38,6 +38,7 @@ from .paths import socket_path
 from .record import Record
 from .remedy import Remedy
 from .status import AgentStatus, ClientUsage, Hello, LockStatus, Reload, RestartRefusal, Status, StoreStatus
+from .store_move import StoreMove
 
 __version__ = "0.1.0"
 
@@ -69,6 +70,7 @@ __all__ = [
     "RestartRefusal",
     "SessionEnd",
     "Status",
+    "StoreMove",
     "StoreStatus",
     "Timeout",
     "Token",

@@ -16,6 +16,7 @@ from .pool import Pool
 from .profile import Profile, map_from, profile_from
 from .record import Record
 from .status import Hello, Reload, Status
+from .store_move import StoreMove
 from .token import IDToken, Token, id_token_from, token_from
 from .values import strings
 from .waiting import Blocking, finish
@@ -353,6 +354,21 @@ class Agent:
 
         """
         return Unlock(self.call("unlock", {"passphrase": passphrase}))
+
+    def move_store(self, store: str, passphrase: str | None = None) -> StoreMove:
+        """Move all sessions to another store, `keyring` or `file`, without a login; the next agent uses it, too.
+
+        Args:
+            store: the other store's name.
+            passphrase: the sealed file's; if there is no such file yet, this passphrase makes it.
+
+        Raises:
+            Denied: the passphrase is wrong.
+            InvalidRequest: the sessions are there already, there is no such store, or the passphrase is missing.
+            Locked: one of the stores can't be used; the sessions stay where they are.
+
+        """
+        return StoreMove(self.call("move_store", {"store": store, "passphrase": passphrase}))
 
     def adopt(self) -> tuple[str, ...]:
         """Use sessions in the store that are old copies or another machine's; return their accounts.

@@ -246,6 +246,13 @@ METHODS: dict[str, Method] = {
     ),
     # A key derivation, which takes a while on a small machine, after those of others.
     "unlock": Method({"passphrase": PASSPHRASE}, result=("created", "memory", "weak"), longest=120.0),
+    "move_store": Method(
+        {"store": NON_EMPTY_STRING, "passphrase": PASSPHRASE},
+        required=("store",),
+        result=("accounts", "left"),
+        repeatable=False,
+        longest=240.0,
+    ),
     "adopt": Method({}, result=("accounts",), longest=30.0),
     "reload": Method({}, result=("added", "changed", "removed")),
     "watch": Method({"accounts": STRING_LIST}, result=("agent_id", "accounts")),

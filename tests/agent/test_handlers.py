@@ -9,6 +9,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
+from auth_agent.errors import StartupError
 from auth_agent.host.program import Program
 from auth_agent.hosts import HostRule, read_key
 from auth_agent.ipc.connection import Caller, Later, Result
@@ -20,6 +21,10 @@ from auth_agent.oauth.discovery import Metadata
 from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Locked
+from auth_agent.sessions.store_move import StoreMove
+from auth_agent.storage.journal import Journal
+from auth_agent.storage.memory import MemoryStore
+from auth_agent.storage.stores import OpenStore
 from auth_agent_client import errors
 from auth_agent_client.messages import METHODS
 from auth_agent_client.wire import Request
@@ -38,6 +43,7 @@ PARAM_VALUES: dict[str, object] = {
     "login_id": "1",
     "url": "http://127.0.0.1/",
     "refresh_token": "rt-9",
+    "store": "keyring",
     "name": "acme",
 }
 # About the agent, or about a login, whose id only its client knows.
@@ -52,6 +58,7 @@ NOT_ABOUT_A_SESSION = {
     "lock",
     "unlock",
     "adopt",
+    "move_store",
 }
 ABOUT_A_SESSION = sorted(METHODS.keys() - NOT_ABOUT_A_SESSION)
 # Their results contain no token and no data of the user.
@@ -111,9 +118,13 @@ class Harness:
             self.policy,
             self.usage,
             world.lock,
+            StoreMove(world.saver, OpenStore(MemoryStore(), Journal(None), ()), self.open_target, lambda _: None),
             about,
             dict[str, list[str]],
         )
+
+    def open_target(self, name: str) -> OpenStore:
+        raise StartupError(f"there is no store {name} here")
 
     def answer(self, method: str, **parameters: object) -> Result | Later:
         return self.handlers.answer(self.client, Request(1, method, parameters))
@@ -176,7 +187,9 @@ async def test_the_policy_is_not_asked_about_other_methods(harness: Harness, met
     except errors.InvalidRequest as error:
         assert error.parameter == "login_id"  # noqa: PT017 -- some raise it, since there is no such login
     except errors.Unsupported as error:
-        assert "passphrase" in error.message  # noqa: PT017 -- the store has none
+        assert "in memory" in error.message  # noqa: PT017 -- nothing to lock
+    except errors.Locked as error:
+        assert "there is no store" in error.message  # noqa: PT017 -- nothing to move to
     assert harness.policy.calls == []
 
 

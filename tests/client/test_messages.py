@@ -29,6 +29,7 @@ PARAMETERS = {
     "rename": "account name!",
     "lock": "passphrase keep_alive",
     "unlock": "passphrase",
+    "move_store": "store! passphrase",
     "adopt": "",
     "reload": "",
     "watch": "accounts",
@@ -112,6 +113,7 @@ def test_methods_that_change_something_are_not_repeatable() -> None:
         "login_redirect",
         "login_result",
         "logout",
+        "move_store",
         "rename",
         "update_user_metadata",
     }
@@ -130,6 +132,7 @@ def test_a_method_with_its_required_parameters_is_valid(method: str) -> None:
         "url": "http://127.0.0.1/",
         "refresh_token": "rt",
         "name": "acme",
+        "store": "file",
     }
     params = {name: values[name] for name in METHODS[method].required}
     assert check(method, params) is METHODS[method]

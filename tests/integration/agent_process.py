@@ -86,7 +86,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         preexec: Callable[[], object] | None = None,
         started: bool = True,
         log_is_read: bool = True,
-        store: str = "memory",
+        store: str | None = "memory",
         executed: bool = False,
     ) -> None:
         """Prepare one, whose log may be a pipe that nobody reads; `executed` where it matters how a process starts."""
@@ -100,7 +100,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self._preexec = preexec
         self._started = started
         self._log_is_read = log_is_read
-        self._store = store
+        self.store = store
         self._executed = executed
         self._launcher: tuple[str, ...] = ()
         self._inherited: socket.socket | None = None
@@ -168,7 +168,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         """Start it, whether it will listen or fail."""
         with ExitStack() as stack:
             log = stack.enter_context(self._log.open("ab") if self._log_is_read else self._unread_pipe())
-            command = [*self._launcher, *self.command, "run", "--store", self._store]
+            command = [*self._launcher, *self.command, "run", *([] if self.store is None else ["--store", self.store])]
             if self._preexec is None and self._inherited is None:
                 self._process = self._popen(command, subprocess.DEVNULL, log.fileno(), log.fileno())
                 return

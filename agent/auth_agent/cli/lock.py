@@ -15,11 +15,11 @@ from auth_agent_client import Agent, AgentStatus, Denied, Lock, Unlock
 
 # As sudo and others have it.
 _ATTEMPTS: Final = 3
-_OPTION: Final = "--passphrase-fd"
+BY_DESCRIPTOR: Final = "--passphrase-fd"
 _MAX_NAMES: Final = 1000  # characters of a list of accounts
 
-_passphrase_descriptor = click.option(
-    _OPTION,
+passphrase_descriptor = click.option(
+    BY_DESCRIPTOR,
     "descriptor",
     type=click.IntRange(min=0),
     metavar="FD",
@@ -29,7 +29,7 @@ _passphrase_descriptor = click.option(
 
 @click.command()
 @click.option("--passphrase", "asks", is_flag=True, help="Ask for a passphrase that unlocks the agent.")
-@_passphrase_descriptor
+@passphrase_descriptor
 @click.option("--keep-alive", is_flag=True, help="Keep the secrets in memory, and go on refreshing sessions.")
 def lock(asks: bool, descriptor: int | None, keep_alive: bool) -> None:
     """Lock the agent: no program gets anything until it is unlocked.
@@ -46,15 +46,15 @@ def lock(asks: bool, descriptor: int | None, keep_alive: bool) -> None:
     Example: auth-agent lock --passphrase --keep-alive
     """
     if asks and descriptor is not None:
-        raise click.UsageError(f"Use either --passphrase or {_OPTION}, not both.")
+        raise click.UsageError(f"Use either --passphrase or {BY_DESCRIPTOR}, not both.")
     with Agent() as agent:
         before = agent.status().agent
         passphrase = None
         if descriptor is not None:
-            passphrase = _read(descriptor)
+            passphrase = read_passphrase(descriptor)
         elif asks:
             _check_before_asking(before)
-            passphrase = prompt("Passphrase", _OPTION, twice=True)
+            passphrase = prompt("Passphrase", BY_DESCRIPTOR, twice=True)
         result = agent.lock(passphrase, keep_alive=keep_alive)
     if before.lock is not None:
         print_message("Locked already; nothing has changed.")
@@ -86,7 +86,7 @@ def _print_consequences(result: Lock, *, keep_alive: bool) -> None:
 
 
 @click.command()
-@_passphrase_descriptor
+@passphrase_descriptor
 def unlock(descriptor: int | None) -> None:
     """Unlock the agent after `lock`, or the sealed file by its passphrase.
 
@@ -102,7 +102,7 @@ def unlock(descriptor: int | None) -> None:
             print_message("The agent is not locked.")
             return
         if descriptor is not None:
-            result = agent.unlock(_read(descriptor))
+            result = agent.unlock(read_passphrase(descriptor))
         elif status.store.new:
             result = _create(agent)
         elif status.lock is not None and not status.lock.takes_passphrase:
@@ -118,7 +118,8 @@ def unlock(descriptor: int | None) -> None:
         )
 
 
-def _read(descriptor: int) -> str:
+def read_passphrase(descriptor: int) -> str:
+    """Return the passphrase in a descriptor."""
     # A file or a pipe usually ends with a newline, which is not part of the passphrase.
     return read_descriptor(descriptor, "passphrase").removesuffix("\n").removesuffix("\r")
 
@@ -126,13 +127,13 @@ def _read(descriptor: int) -> str:
 def _create(agent: Agent) -> Unlock:
     if can_ask():
         print_message("There is no sealed file yet. Choose its passphrase: nobody can open the file without it.")
-    return agent.unlock(prompt("Passphrase", _OPTION, twice=True))
+    return agent.unlock(prompt("Passphrase", BY_DESCRIPTOR, twice=True))
 
 
 def _ask(agent: Agent) -> Unlock:
     for _ in range(_ATTEMPTS - 1):
         try:
-            return agent.unlock(prompt("Passphrase", _OPTION))
+            return agent.unlock(prompt("Passphrase", BY_DESCRIPTOR))
         except Denied as error:
             print_message(f"{error.message[:1].upper()}{error.message[1:]}. Try again.", "warning")
-    return agent.unlock(prompt("Passphrase", _OPTION))
+    return agent.unlock(prompt("Passphrase", BY_DESCRIPTOR))

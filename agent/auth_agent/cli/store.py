@@ -1,16 +1,56 @@
 """`auth-agent store`: where sessions are kept."""
 
+from collections.abc import Iterable
+from typing import Final
+
 import click
 
 from auth_agent.cli.command_group import CommandGroup
+from auth_agent.cli.lock import BY_DESCRIPTOR, passphrase_descriptor, read_passphrase
 from auth_agent.cli.screen import print_message
+from auth_agent.cli.secret_input import prompt
+from auth_agent.cli.status import store_name
 from auth_agent.printable import printable
-from auth_agent_client import Agent
+from auth_agent.storage.stores import NAMES, is_persistent
+from auth_agent_client import Agent, InvalidRequest
+
+PERSISTENT: Final = tuple(filter(is_persistent, NAMES))
+_MAX_NAMES: Final = 1000  # characters of a list of accounts
 
 
 @click.group(cls=CommandGroup)
 def store() -> None:
-    """Decide about the sessions that are stored."""
+    """Decide where sessions are stored, and which are used."""
+
+
+@store.command()
+@click.argument("target", metavar="STORE", type=click.Choice(PERSISTENT))
+@passphrase_descriptor
+def move(target: str, descriptor: int | None) -> None:
+    """Move all sessions to another store, without a login.
+
+    STORE is `keyring`, the system keyring, or `file`, a file sealed by a passphrase. The agent serves meanwhile, and
+    the next agent uses that store, too. A crash at any moment loses nothing.
+
+    Example: auth-agent store move file
+
+    Example: auth-agent store move keyring
+    """
+    with Agent() as agent:
+        if agent.status().agent.store.name == target:
+            print_message("The sessions are there already.")
+            return
+        passphrase = None if descriptor is None else read_passphrase(descriptor)
+        try:
+            moved = agent.move_store(target, passphrase)
+        except InvalidRequest as error:
+            if error.parameter != "passphrase" or passphrase is not None:
+                raise
+            moved = agent.move_store(target, prompt("Passphrase of the sealed file", BY_DESCRIPTOR, twice=True))
+        name = store_name(agent.status().agent.store)
+    print_message(f"Moved to {name}: {_names(moved.accounts) or 'no session yet'}")
+    if moved.left:
+        print_message(f"Still in the old store, too, which could not be changed: {_names(moved.left)}", "warning")
 
 
 @store.command()
@@ -24,5 +64,8 @@ def adopt() -> None:
     """
     with Agent() as agent:
         adopted = agent.adopt()
-    names = printable(", ".join(adopted), 1000)
-    print_message(f"Adopted: {names}" if adopted else "There is no old copy, and none of another machine.")
+    print_message(f"Adopted: {_names(adopted)}" if adopted else "There is no old copy, and none of another machine.")
+
+
+def _names(accounts: Iterable[str]) -> str:
+    return printable(", ".join(accounts), _MAX_NAMES)

@@ -28,6 +28,16 @@ def check_program() -> None:
         raise StartupError(f"its program {script} is gone", remedies.stop_old_agent())
 
 
+def drop_option(name: str) -> None:
+    """Have a restart leave out that option of the command line, and its value."""
+    arguments = sys.orig_argv
+    for index in reversed(range(1, len(arguments))):
+        if arguments[index] == name:
+            del arguments[index : index + 2]
+        elif arguments[index].startswith(f"{name}="):
+            del arguments[index]
+
+
 def restart() -> NoReturn:
     """Execute the program again with its arguments, environment, streams and process id; exit if that fails.
 

@@ -27,6 +27,7 @@ from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import READ_PATIENCE, Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken
+from auth_agent.sessions.store_move import StoreMove
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.users import Users
 from auth_agent_client import errors
@@ -67,6 +68,7 @@ class Handlers:
         policy: Policy,
         usage: Usage,
         lock: AgentLock,
+        store_move: StoreMove,
         about: dict[str, object],
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
@@ -83,6 +85,7 @@ class Handlers:
             policy: decides who may call a method of a session.
             usage: counts the programs that got something.
             lock: locks and unlocks the agent, and its store.
+            store_move: moves the sessions to another store.
             about: what `status` shows about the agent itself.
             reload: reads the configuration again and returns what changed; raises `Misconfigured`.
 
@@ -97,6 +100,7 @@ class Handlers:
         self._policy = policy
         self._usage = usage
         self._lock = lock
+        self._store_move = store_move
         self._about = about
         self._reload = reload
         self._session_methods: dict[str, SessionMethod] = {
@@ -123,6 +127,7 @@ class Handlers:
             "lock": self._lock_agent,
             "unlock": self._unlock,
             "adopt": self._adopt,
+            "move_store": self._move_store,
             "reload": self._reread,
             "watch": self._watch,
         }
@@ -385,6 +390,7 @@ class Handlers:
         return {"agent": about, "accounts": self._table.records(names), **clients}
 
     def _lock_agent(self, _: Caller, args: Arguments) -> Later:
+        self._store_move.check()
         passphrase, keep_alive = args.secret("passphrase"), args.flag("keep_alive")
 
         async def work() -> Result:
@@ -404,6 +410,15 @@ class Handlers:
     def _adopt(self, _: Caller, _args: Arguments) -> Later:
         async def work() -> Result:
             return {"accounts": await self._lock.adopt()}
+
+        return lambda: self._background.run_detached(work)
+
+    def _move_store(self, _: Caller, args: Arguments) -> Later:
+        self._lock.check_agent()
+        store, passphrase = args.string("store") or "", args.secret("passphrase")
+
+        async def work() -> Result:
+            return (await self._store_move.move(store, passphrase))._asdict()
 
         return lambda: self._background.run_detached(work)
 

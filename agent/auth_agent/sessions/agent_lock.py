@@ -125,6 +125,11 @@ class AgentLock:
         if self._lock is not None:
             raise locked(account, LOCKED.reason, LOCKED.remedy)
 
+    def check_agent(self) -> None:
+        """Raise `Locked` for a request about all sessions while the agent is locked."""
+        if self._lock is not None:
+            raise _locked()
+
     # ---- locking
 
     async def lock(self, passphrase: Secret | None, *, keep_alive: bool) -> Lock:
@@ -288,8 +293,7 @@ class AgentLock:
             Locked: the store is locked, or can't be used.
 
         """
-        if self._lock is not None:
-            raise _locked()
+        self.check_agent()
         try:
             adopted = await self._saver.adopt()
         except StoreError as error:

@@ -32,6 +32,8 @@ from auth_agent.sessions.state import Locked, LoggedOut, LoginRequired
 from auth_agent.sessions.table import Table
 from auth_agent.storage.health import HASTE, StoreHealth
 from auth_agent.storage.journal import Journal
+from auth_agent.storage.memory import MemoryStore
+from auth_agent.storage.mirrored import MirroredStore
 from auth_agent.storage.store import Store, StoreError, StoreMissing, Unlocked, UnusableEntry
 from auth_agent_client.remedy import remedies_to_wire
 
@@ -303,6 +305,57 @@ class Saver:
                 self.on_restored(session)
         self.read_all()
 
+    # ---- a move to another store
+
+    @property
+    def problem(self) -> StoreError | None:
+        """Why the store's last call failed; None if it did not."""
+        return self._health.problem
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether sessions are being moved to another store."""
+        return isinstance(self._store, MirroredStore)
+
+    def accounts(self) -> list[str]:
+        """Return all accounts, also removed ones."""
+        return [name for name, _ in self._table.all()]
+
+    def unusable(self) -> list[str]:
+        """Return the accounts whose sessions are not known: they were not read, or can't be."""
+        return [name for name, session in self._table.all() if session.is_locked or _is_unreadable(session)]
+
+    def begin_move(self, target: Store, journal: Journal, machine: str) -> list[str]:
+        """Begin to write all sessions to another store, too; return the accounts that have one.
+
+        Args:
+            target: the other store.
+            journal: what is noted beside it.
+            machine: the digest with which entries in it are marked.
+
+        """
+        first = self._store if self.keeps or not self._store.persistent else MemoryStore()
+        # The same notes belong to all persistent stores of a state directory.
+        self._use(MirroredStore(first, target), self._journal if self._store.persistent else journal, machine)
+        for _, session in self._table.all():
+            self._pending_write(session).write_key = None
+            self._want(session, self._newest(session))
+        return [name for name, session in self._table.all() if not isinstance(session.state, LoggedOut)]
+
+    def end_move(self, store: Store, journal: Journal, machine: str) -> None:
+        """Use only that store from now on."""
+        self._use(store, self._journal if self._store.persistent and store.persistent else journal, machine)
+
+    def _use(self, store: Store, journal: Journal, machine: str) -> None:
+        self._store, self._journal, self._machine = store, journal, machine
+        self._health, self._failed = StoreHealth(), {}
+        self._table.unread = UNREAD if store.persistent else None
+        self._wake.set()
+
+    async def release(self) -> None:
+        """Free what the store takes, such as a process."""
+        await self._store.release()
+
     # ---- saving
 
     async def save(self, session: Session, stored: StoredSession, patience: float = SAVE_PATIENCE) -> None:
@@ -351,14 +404,20 @@ class Saver:
             self._begin_move(session, old)
 
     def _begin_move(self, session: Session, old: str) -> None:
-        state = session.state
         if _is_unreadable(session):
             return  # the entry may be a newer version's: it stays where it is
         pending_write = self._pending_write(session)
         pending_write.moved_from, pending_write.write_key = old, None
-        self._want(session, None if isinstance(state, LoggedOut) else session.snapshot())
+        self._want(session, self._newest(session))
         if session.is_refreshing:
             pending_write.sent = ()  # its response will be saved, too
+
+    def _newest(self, session: Session) -> StoredSession | None:
+        """Return what the store is to have: a result that is being saved may be newer than the session's state."""
+        pending_write = self._pending_write(session)
+        if pending_write.dirty:
+            return pending_write.wanted
+        return None if isinstance(session.state, LoggedOut) else session.snapshot()
 
     def _is_moving(self, name: str) -> bool:
         """Return whether the entry under that name still belongs to an account that was renamed."""

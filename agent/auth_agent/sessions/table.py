@@ -42,7 +42,7 @@ class Table:
             unread: why new sessions are locked, if a store must be read first; None: they are logged out.
 
         """
-        self._unread = unread
+        self.unread = unread
         self.clock = clock
         self.config = config
         self.sessions: dict[str, Session] = {}
@@ -186,8 +186,8 @@ class Table:
 
     def _new(self, account: Account) -> Session:
         session = Session(account, self._chance())
-        if self._unread is not None:
-            session.state = Locked(self._unread)
+        if self.unread is not None:
+            session.state = Locked(self.unread)
         return session
 
     # ---- watching

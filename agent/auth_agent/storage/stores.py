@@ -33,6 +33,11 @@ class OpenStore(NamedTuple):
     locks: tuple[StoreLock, ...]
     machine: str = ""
 
+    def close(self) -> None:
+        """Release the locks while this process goes on: the store is not used any more."""
+        for lock in self.locks:
+            lock.close()
+
 
 class _Kind(NamedTuple):
     """How to open a kind of store."""
@@ -92,8 +97,11 @@ def open_store(name: str, state_path: Path, socket_path: Path) -> OpenStore:
     prepare(state_path)
     prepare(notes)
     # Lock before opening: an agent that is ending may still be writing what a store reads when it is opened.
-    locks = tuple(StoreLock(path, socket_path) for path in kind.locks(state_path))
-    return OpenStore(kind.open(state_path), Journal(notes), locks, machine_digest())
+    with ExitStack() as opening:
+        locks = tuple(opening.enter_context(closing(StoreLock(path, socket_path))) for path in kind.locks(state_path))
+        opened = OpenStore(kind.open(state_path), Journal(notes), locks, machine_digest())
+        opening.pop_all()
+    return opened
 
 
 def is_persistent(name: str) -> bool:

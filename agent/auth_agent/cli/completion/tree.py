@@ -303,11 +303,23 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "",
         {"--help": ("", "Show this message and exit.")},
     ),
-    "store": ("Decide about the sessions that are stored.", "", {"--help": ("", "Show this message and exit.")}),
+    "store": (
+        "Decide where sessions are stored, and which are used.",
+        "",
+        {"--help": ("", "Show this message and exit.")},
+    ),
     "store adopt": (
         "Use stored sessions that are old copies, or that another machine stored.",
         "",
         {"--help": ("", "Show this message and exit.")},
+    ),
+    "store move": (
+        "Move all sessions to another store, without a login.",
+        "STORE",
+        {
+            "--passphrase-fd": ("FD", "Read the passphrase from this file descriptor until its end."),
+            "--help": ("", "Show this message and exit."),
+        },
     ),
     "token": (
         "Print a valid access token.",
