@@ -355,6 +355,18 @@ class Agent:
         """
         return Unlock(self.call("unlock", {"passphrase": passphrase}))
 
+    def change_passphrase(self, passphrase: str, new: str) -> Unlock:
+        """Change the passphrase of the agent's store.
+
+        Raises:
+            Denied: `passphrase` is wrong.
+            Locked: the store is locked, or can't be used; it has the old passphrase.
+            Unsupported: the store has no passphrase of auth-agent's, as a keyring has none.
+
+        """
+        parameters = {"passphrase": passphrase, "new_passphrase": new}
+        return Unlock(self.call("change_passphrase", parameters))
+
     def move_store(self, store: str, passphrase: str | None = None) -> StoreMove:
         """Move all sessions to another store, `keyring` or `file`, without a login; the next agent uses it, too.
 

@@ -246,6 +246,13 @@ METHODS: dict[str, Method] = {
     ),
     # A key derivation, which takes a while on a small machine, after those of others.
     "unlock": Method({"passphrase": PASSPHRASE}, result=("created", "memory", "weak"), longest=120.0),
+    "change_passphrase": Method(
+        {"passphrase": PASSPHRASE, "new_passphrase": PASSPHRASE},
+        required=("passphrase", "new_passphrase"),
+        result=("memory", "weak"),
+        repeatable=False,
+        longest=180.0,
+    ),
     "move_store": Method(
         {"store": NON_EMPTY_STRING, "passphrase": PASSPHRASE},
         required=("store",),

@@ -309,6 +309,9 @@ class OldCopies:
     async def unlock_by(self, passphrase: Secret) -> Unlocked:
         raise NotImplementedError
 
+    async def change_passphrase(self, passphrase: Secret, new: Secret) -> Unlocked:
+        raise NotImplementedError
+
     def lock(self) -> None:
         raise NotImplementedError
 

@@ -29,6 +29,7 @@ PARAMETERS = {
     "rename": "account name!",
     "lock": "passphrase keep_alive",
     "unlock": "passphrase",
+    "change_passphrase": "passphrase! new_passphrase!",
     "move_store": "store! passphrase",
     "adopt": "",
     "reload": "",
@@ -106,6 +107,7 @@ def test_a_method_without_the_parameter_timeout_has_none() -> None:
 
 def test_methods_that_change_something_are_not_repeatable() -> None:
     assert {name for name, method in METHODS.items() if not method.repeatable} == {
+        "change_passphrase",
         "import",
         "lock",
         "login",
@@ -133,6 +135,8 @@ def test_a_method_with_its_required_parameters_is_valid(method: str) -> None:
         "refresh_token": "rt",
         "name": "acme",
         "store": "file",
+        "passphrase": "old",
+        "new_passphrase": "new",
     }
     params = {name: values[name] for name in METHODS[method].required}
     assert check(method, params) is METHODS[method]
@@ -170,6 +174,8 @@ def test_a_missing_parameter_is_named(method: str, name: str) -> None:
         "login_id": "1",
         "url": "u",
         "user_metadata": {},
+        "passphrase": "old",
+        "new_passphrase": "new",
     }
     others = {other: values[other] for other in METHODS[method].required if other != name}
     assert error_for(method, **others).parameter == name

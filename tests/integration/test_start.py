@@ -155,7 +155,7 @@ def test_an_agent_beside_another_one_does_not_change_what_is_remembered(alone: A
     assert alone.run("start").returncode == 0
     note = note_of(alone).read_text()
     with AgentProcess(environment={"HOME": str(alone.home)}, store="file") as beside:
-        assert beside.logged("store name=file not_remembered=")
+        until(lambda: beside.logged("store name=file not_remembered="))
     assert note_of(alone).read_text() == note
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from auth_agent.host.machine import machine_digest
 from auth_agent.worker import sealed_files
-from auth_agent_client import Agent, Denied, InvalidRequest, Locked, LoginRequired, Unavailable
+from auth_agent_client import Agent, Denied, InvalidRequest, Locked, LoginRequired, Unavailable, Unsupported
 from auth_agent_client.aio import AsyncAgent
 from tests.integration.agent_process import COMMAND, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
@@ -157,8 +157,8 @@ def test_what_can_not_be_a_passphrase_is_an_error_of_the_request(sealed: AgentPr
 def test_the_passphrase_is_in_no_log(ready: AgentProcess) -> None:
     with ready.client() as client, pytest.raises(Denied):
         client.unlock("wrong battery")
-    assert ready.logged("unlocked created=True memory=128MiB")
-    assert ready.logged("unlock refused='the passphrase is wrong'")
+    until(lambda: ready.logged("unlocked created=True memory=128MiB"))
+    until(lambda: ready.logged("unlock refused='the passphrase is wrong'"))
     assert not ready.logged("horse|battery")
 
 
@@ -210,6 +210,48 @@ def test_a_command_says_what_unlocks_it(ready: AgentProcess) -> None:
     status = ready.run("status").stdout
     assert "sessions are kept in a sealed file" in status
     assert "the sealed file is locked" in status
+
+
+# ---- another passphrase
+
+
+def test_another_passphrase_opens_the_file_and_the_old_one_does_not(ready: AgentProcess) -> None:
+    with ready.client() as client:
+        token = client.token("work").access_token
+        with pytest.raises(Denied):
+            client.change_passphrase("wrong", "battery staple")
+        assert client.change_passphrase(PASSPHRASE, "battery staple").memory == 128
+        client.refresh("work")
+        until(lambda: record(client).saved)
+    restart_after_kill(ready)
+    with ready.client() as client:
+        with pytest.raises(Locked):
+            client.change_passphrase("battery staple", "another")
+        with pytest.raises(Denied):
+            client.unlock(PASSPHRASE)
+        client.unlock("battery staple")
+        assert client.token("work").access_token != token
+    assert not ready.logged("staple|horse")
+
+
+def test_a_person_changes_the_passphrase(ready: AgentProcess) -> None:
+    with Terminal([*COMMAND, "store", "passphrase"], ready.environment) as terminal:
+        terminal.until("Passphrase: ")
+        terminal.type(f"{PASSPHRASE}\n")
+        for prompt in ("New passphrase: ", "New passphrase again: "):
+            terminal.until(prompt)
+            terminal.type("new\n")
+        assert terminal.end() == 0
+        assert "The passphrase is changed." in terminal.shown
+    restart_after_kill(ready)
+    assert ready.run("unlock", "--passphrase-fd", "0", stdin="new\n").returncode == 0
+
+
+def test_a_store_without_a_passphrase_has_none_to_change(agent: AgentProcess) -> None:
+    with agent.client() as client, pytest.raises(Unsupported):
+        client.change_passphrase("old", "new")
+    result = agent.run("store", "passphrase", "--passphrase-fd", "0", "--new-passphrase-fd", "0", stdin="x")
+    assert (result.returncode, "no passphrase" in result.stderr) == (1, True)
 
 
 # ---- a service's credential

@@ -110,6 +110,11 @@ def unlock(descriptor: int | None) -> None:
         else:
             result = _ask(agent)
     print_message("Sealed with this passphrase from now on." if result.created else "Unlocked.")
+    print_weakness(result)
+
+
+def print_weakness(result: Unlock) -> None:
+    """Say so if a passphrase is easier to guess than it should be."""
     if result.weak:
         print_message(
             f"There was too little memory: each guess of the passphrase takes {result.memory} MiB instead of 128. "

@@ -5,8 +5,10 @@ from typing import Final
 
 import click
 
+from auth_agent import remedies
+from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.command_group import CommandGroup
-from auth_agent.cli.lock import BY_DESCRIPTOR, passphrase_descriptor, read_passphrase
+from auth_agent.cli.lock import BY_DESCRIPTOR, passphrase_descriptor, print_weakness, read_passphrase
 from auth_agent.cli.screen import print_message
 from auth_agent.cli.secret_input import prompt
 from auth_agent.cli.status import store_name
@@ -15,6 +17,7 @@ from auth_agent.storage.stores import NAMES, is_persistent
 from auth_agent_client import Agent, InvalidRequest
 
 PERSISTENT: Final = tuple(filter(is_persistent, NAMES))
+_BY_NEW_DESCRIPTOR: Final = "--new-passphrase-fd"
 _MAX_NAMES: Final = 1000  # characters of a list of accounts
 
 
@@ -51,6 +54,35 @@ def move(target: str, descriptor: int | None) -> None:
     print_message(f"Moved to {name}: {_names(moved.accounts) or 'no session yet'}")
     if moved.left:
         print_message(f"Still in the old store, too, which could not be changed: {_names(moved.left)}", "warning")
+
+
+@store.command()
+@passphrase_descriptor
+@click.option(
+    _BY_NEW_DESCRIPTOR,
+    "new_descriptor",
+    type=click.IntRange(min=0),
+    metavar="FD",
+    help="Read the new passphrase likewise.",
+)
+def passphrase(descriptor: int | None, new_descriptor: int | None) -> None:
+    """Change the passphrase of the sealed file. Copies of the file keep the old one.
+
+    Example: auth-agent store passphrase
+
+    Example: auth-agent store passphrase --passphrase-fd 3 --new-passphrase-fd 4 3< old 4< new
+    """
+    with Agent() as agent:
+        if not agent.status().agent.store.takes_passphrase:
+            raise CommandError("the store has no passphrase of auth-agent's", remedies.see_status())
+        old = prompt("Passphrase", BY_DESCRIPTOR) if descriptor is None else read_passphrase(descriptor)
+        new = (
+            prompt("New passphrase", _BY_NEW_DESCRIPTOR, twice=True)
+            if new_descriptor is None
+            else read_passphrase(new_descriptor)
+        )
+        print_weakness(agent.change_passphrase(old, new))
+    print_message("The passphrase is changed.")
 
 
 @store.command()

@@ -126,6 +126,7 @@ class Handlers:
             "login_cancel": self._login_cancel,
             "lock": self._lock_agent,
             "unlock": self._unlock,
+            "change_passphrase": self._change_passphrase,
             "adopt": self._adopt,
             "move_store": self._move_store,
             "reload": self._reread,
@@ -405,6 +406,15 @@ class Handlers:
             return (await self._lock.unlock(passphrase))._asdict()
 
         # Detached: a client that leaves must not free the way for the next guess.
+        return lambda: self._background.run_detached(work)
+
+    def _change_passphrase(self, _: Caller, args: Arguments) -> Later:
+        passphrase, new = args.secret("passphrase") or Secret(""), args.secret("new_passphrase") or Secret("")
+
+        async def work() -> Result:
+            unlocked = await self._lock.change_passphrase(passphrase, new)
+            return {"memory": unlocked.memory, "weak": unlocked.weak}
+
         return lambda: self._background.run_detached(work)
 
     def _adopt(self, _: Caller, _args: Arguments) -> Later:

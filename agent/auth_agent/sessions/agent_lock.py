@@ -7,7 +7,8 @@ what is in no store is sealed by the passphrase before. Unlocked, the sessions a
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 LOCKED: Final = Locked("the agent is locked", (remedies.unlock(),))
 _STORES_OWN: Final = "the store has a passphrase of its own, which unlocks the agent, too"
 _NOT_STORED: Final = "the sessions are only in memory: they can be locked only with a passphrase, or kept alive"
+_NO_PASSPHRASE: Final = "the store has no passphrase of auth-agent's"  # noqa: S105 -- a sentence
 _BUSY: Final = "another passphrase is being checked"
 # Seconds until the next attempt to seal sessions, where the worker process failed.
 _RETRY_AFTER: Final = 5.0
@@ -237,18 +239,8 @@ class AgentLock:
         lock = self._lock
         if passphrase is None and ((lock is not None and lock.sealed is not None) or self._saver.takes_passphrase):
             raise errors.InvalidRequest("unlock: a passphrase is needed", parameter="passphrase")
-        if self._is_checking:
-            raise errors.Unavailable(_BUSY, reason=_BUSY, failure="busy", retry_after=1.0)
-        self._is_checking = True
-        try:
+        with self._checking():
             unlocked = await self._unlock(lock, passphrase)
-        except WrongPassphrase as error:
-            _log.warning("unlock refused=%r", error.reason)
-            raise errors.Denied(error.reason, reason=error.reason, failure="refused", remedy=error.remedy) from error
-        except StoreError as error:
-            raise _store_failed(error) from error
-        finally:
-            self._is_checking = False
         _log.info("unlocked created=%s memory=%dMiB", unlocked.created, unlocked.memory)
         return unlocked
 
@@ -275,6 +267,40 @@ class AgentLock:
         if self._saver.takes_passphrase:
             return await self._saver.unlock(passphrase)
         return Unlocked(created=False, memory=0, weak=False)
+
+    async def change_passphrase(self, passphrase: Secret, new: Secret) -> Unlocked:
+        """Change the passphrase of the store.
+
+        Raises:
+            Unsupported: it has none.
+            Denied: `passphrase` is not its passphrase.
+            Unavailable: another one is being checked.
+            Locked: the agent or the store is locked, or the store can't be used; it has the old passphrase.
+
+        """
+        self.check_agent()
+        if not self._saver.takes_passphrase:
+            raise errors.Unsupported(_NO_PASSPHRASE, reason=_NO_PASSPHRASE, failure="unsupported")
+        with self._checking():
+            unlocked = await self._saver.change_passphrase(passphrase, new)
+        _log.info("passphrase changed memory=%dMiB", unlocked.memory)
+        return unlocked
+
+    @contextmanager
+    def _checking(self) -> Generator[None, None, None]:
+        """Check one passphrase at a time, and translate what the store says."""
+        if self._is_checking:
+            raise errors.Unavailable(_BUSY, reason=_BUSY, failure="busy", retry_after=1.0)
+        self._is_checking = True
+        try:
+            yield
+        except WrongPassphrase as error:
+            _log.warning("unlock refused=%r", error.reason)
+            raise errors.Denied(error.reason, reason=error.reason, failure="refused", remedy=error.remedy) from error
+        except StoreError as error:
+            raise _store_failed(error) from error
+        finally:
+            self._is_checking = False
 
     def _end(self, lock: _Lock) -> None:
         self._lock = None

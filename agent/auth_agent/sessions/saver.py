@@ -223,6 +223,19 @@ class Saver:
         self._wake.set()
         return unlocked
 
+    async def change_passphrase(self, passphrase: Secret, new: Secret) -> Unlocked:
+        """Change the passphrase of a store that takes one.
+
+        Raises:
+            WrongPassphrase: `passphrase` does not unlock the store.
+            StoreError: it has the old passphrase still.
+
+        """
+        sealed = self._store.sealed
+        if sealed is None:
+            raise StoreError("the store has no passphrase")
+        return await sealed.change_passphrase(passphrase, new)
+
     async def adopt(self) -> list[str]:
         """Use entries that were not used because they are old copies or another machine's; return their accounts.
 

@@ -126,7 +126,23 @@ class SealedFileStore:
             StoreError: they can't be opened.
 
         """
-        result = _map(await self._ask("unlock", _UNLOCK_LIMIT, passphrase=passphrase.reveal()))
+        return self._open(await self._ask("unlock", _UNLOCK_LIMIT, passphrase=passphrase.reveal()))
+
+    async def change_passphrase(self, passphrase: Secret, new: Secret) -> Unlocked:
+        """Have another passphrase open the files.
+
+        Raises:
+            WrongPassphrase: `passphrase` does not open them.
+            StoreError: they are locked, or the passphrase is the old one.
+
+        """
+        if self.locked is not None:
+            raise self.locked
+        await self.unlock_by(passphrase)
+        return self._open(await self._call("change_passphrase", _UNLOCK_LIMIT, passphrase=new.reveal()))
+
+    def _open(self, response: object) -> Unlocked:
+        result = _map(response)
         opened, memory = result.get("opened"), result.get("memory")
         if not isinstance(opened, str) or not isinstance(memory, int):
             raise StoreError("the worker process failed")
@@ -149,10 +165,10 @@ class SealedFileStore:
 
     # ---- how
 
-    async def _call(self, call: str, **arguments: str) -> object:
+    async def _call(self, call: str, limit: float = _LIMIT, /, **arguments: str) -> object:
         if self._opened is None:
             raise self.locked or StoreError("the sealed file was locked meanwhile")
-        return await self._ask(call, _LIMIT, opened=self._opened.reveal(), **arguments)
+        return await self._ask(call, limit, opened=self._opened.reveal(), **arguments)
 
     async def _ask(self, call: str, limit: float, **arguments: str) -> object:
         try:

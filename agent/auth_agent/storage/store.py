@@ -95,6 +95,16 @@ class Sealed(Protocol):
         """
         ...
 
+    async def change_passphrase(self, passphrase: Secret, new: Secret) -> Unlocked:
+        """Have another passphrase unlock it.
+
+        Raises:
+            WrongPassphrase: `passphrase` does not unlock it.
+            StoreError: it is locked, or has the old passphrase still.
+
+        """
+        ...
+
     def lock(self) -> None:
         """Forget what unlocked it."""
         ...

@@ -321,6 +321,15 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--help": ("", "Show this message and exit."),
         },
     ),
+    "store passphrase": (
+        "Change the passphrase of the sealed file. Copies of the file keep the old one.",
+        "",
+        {
+            "--passphrase-fd": ("FD", "Read the passphrase from this file descriptor until its end."),
+            "--new-passphrase-fd": ("FD", "Read the new passphrase likewise."),
+            "--help": ("", "Show this message and exit."),
+        },
+    ),
     "token": (
         "Print a valid access token.",
         "ACCOUNT",
