@@ -36,6 +36,7 @@ from auth_agent.notification.notifier import DesktopNotifier
 from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
 from auth_agent.oauth.signature import WorkerSignatures
 from auth_agent.sessions.agent_lock import AgentLock
+from auth_agent.sessions.background import Background
 from auth_agent.sessions.heart import Heart
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import UNREAD, Saver
@@ -133,7 +134,7 @@ async def serve(
                 work.start_soon(accepting.run)
                 # Before the keyring is read, which may take arbitrarily long.
                 _tell_ready(listener.path, opened.store.name if remember else None)
-                _open_store(saver, heart.lock, work)
+                _open_store(saver, heart.lock, heart.background)
                 stop_signal = await _until_stopped(
                     signals,
                     partial(_reload_on_signal, reload),
@@ -164,11 +165,11 @@ async def serve(
     return restarts
 
 
-def _open_store(saver: Saver, lock: AgentLock, work: TaskGroup) -> None:
+def _open_store(saver: Saver, lock: AgentLock, background: Background) -> None:
     """Begin to read the sessions; unlock the store if the service manager passed its passphrase."""
     saver.read_all()
     if saver.takes_passphrase:
-        work.start_soon(_unlock_by_credential, lock)
+        background.begin(partial(_unlock_by_credential, lock))  # for which a lock waits
 
 
 async def _unlock_by_credential(lock: AgentLock) -> None:

@@ -13,7 +13,7 @@ from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent_client import errors
 from tests.agent import test_saver
 from tests.agent.test_saver import Heart, Machine, Watcher
-from tests.agent.world import FakeSealedEntries, account, config
+from tests.agent.world import FakeSealedEntries, FakeStore, account, config
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +76,7 @@ async def test_a_locked_agent_has_no_secret_and_refreshes_nothing(machine: Machi
         await anyio.sleep(3 * HOUR)
         assert machine.provider.presented == []
         assert machine.store.refresh_token() == "rt-2"
-        assert machine.store.calls.count("read work") == 1
+        assert machine.store.calls.count("read work") == 2  # at the start, and to look whether it is there
 
 
 async def test_unlocked_it_is_where_it_was(machine: Machine) -> None:
@@ -224,6 +224,78 @@ async def test_a_session_that_has_ended_stays_as_it_was(machine: Machine) -> Non
         assert heart.state() == "logged_out"
 
 
+async def test_a_session_whose_entry_is_gone_is_written_before_its_secrets_go(machine: Machine) -> None:
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await heart.token()
+        machine.store.entries.clear()
+        assert await lock(heart) == []
+        assert machine.store.refresh_token() == "rt-2"
+        await heart.lock.unlock(None)
+        assert await heart.token() == "at-2"
+
+
+async def test_a_store_that_keeps_nothing_gets_no_session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forget(_: object, __: str) -> None:
+        return None
+
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await heart.token()
+        monkeypatch.setattr(FakeStore, "read", forget)
+        assert await lock(heart) == ["work"]
+        await anyio.sleep(60)
+        assert secrets_of(heart) == ["work"]
+        await heart.lock.unlock(None)
+        assert await heart.token() == "at-2"
+
+
+async def test_a_login_whose_provider_is_still_being_asked_ends_too(machine: Machine) -> None:
+    machine.accounts = ["work", "home"]
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await heart.token()
+        machine.provider.preparation = 3
+        codes: list[str] = []
+
+        async def log_in() -> None:
+            session = heart.table.session("home")
+            try:
+                await heart.logins.begin(session, heart, "browser", switch_user=False, client_secret=None)
+            except errors.AgentError as error:
+                codes.append(error.code)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(log_in)
+            await anyio.sleep(1)
+            assert await lock(heart) == []
+        assert codes == ["locked"]
+
+
+async def test_a_login_that_began_before_the_lock_does_not_fill_a_logged_out_session(machine: Machine) -> None:
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        epoch = heart.session.epoch
+        await lock(heart)
+        assert heart.session.epoch > epoch  # what was granted for the epoch before is forgotten
+
+
+@pytest.mark.parametrize("passphrase", [None, PASSPHRASE])
+async def test_a_keyring_that_turns_out_to_be_missing_costs_no_session(
+    machine: Machine, passphrase: Secret | None
+) -> None:
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        machine.break_store(StoreLocked("the keyring is locked"))
+        await heart.log_in()
+        assert await lock(heart, passphrase) == ["work"]
+        machine.break_store(StoreMissing("there is no keyring"))
+        await anyio.sleep(HOUR)
+        assert (secrets_of(heart) == ["work"]) is (passphrase is None)
+        await heart.lock.unlock(passphrase)
+        assert (await heart.token()).startswith("at-")
+
+
 # ---- passphrases
 
 
@@ -363,6 +435,34 @@ async def test_sessions_are_sealed_once_the_worker_works_again(
         assert secrets_of(heart) == []
         await heart.lock.unlock(PASSPHRASE)
         assert await heart.token() == "at-2"
+
+
+async def test_a_session_in_memory_is_found_under_its_new_name(memory: Machine) -> None:
+    async with memory.agent() as heart:
+        await anyio.sleep(1)
+        await heart.log_in()
+        heart.table.renames["acme"] = "work"
+        await lock(heart, PASSPHRASE)
+        heart.table.configure(config(account("acme")))
+        heart.saver.read_all()
+        await heart.lock.unlock(PASSPHRASE)
+        assert await heart.token(name="acme") == "at-2"
+
+
+async def test_an_entry_that_can_not_be_opened_does_not_keep_the_agent_locked(
+    memory: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: object, __: str) -> Secret:
+        raise StoreError("the worker process failed")
+
+    monkeypatch.setattr(FakeSealedEntries, "read", fail)
+    async with memory.agent() as heart:
+        await anyio.sleep(1)
+        await heart.log_in()
+        await lock(heart, PASSPHRASE)
+        await heart.lock.unlock(PASSPHRASE)
+        assert answer(heart) == "served"
+        assert await heart.token() == "login_required"
 
 
 # ---- what a lock says

@@ -278,6 +278,18 @@ async def test_what_was_asked_before_the_lock_is_answered_with_locked(harness: H
     assert harness.counted == {}
 
 
+async def test_what_waits_for_its_session_to_be_read_is_answered_with_locked(harness: Harness) -> None:
+    harness.lock()
+    wait = harness.answer("token", account="work")
+    assert callable(wait)
+    await harness.result("lock", keep_alive=True)
+    harness.world.saver.read_all()
+    with pytest.raises(errors.Locked) as caught:
+        await wait()
+    assert [remedy.command for remedy in caught.value.remedy] == [("auth-agent", "unlock")]
+    assert harness.counted == {}
+
+
 async def test_a_login_in_progress_ends_at_a_lock(harness: Harness) -> None:
     login = await harness.result("login", account="home", flow="browser")
     await harness.result("lock", keep_alive=True)

@@ -477,6 +477,16 @@ async def test_of_overlapping_saves_the_newest_state_is_stored(machine: Machine)
         assert machine.store.refresh_token() == "rt-5"
 
 
+async def test_a_restart_is_refused_if_the_next_agent_could_not_use_the_entry(machine: Machine) -> None:
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await heart.token()
+        await heart.saver.check()
+        machine.store.entries["work"] = Secret("{")
+        with pytest.raises(StoreError):
+            await heart.saver.check()
+
+
 async def test_the_end_of_a_session_is_unsaved_until_the_store_has_it(machine: Machine) -> None:
     await machine.store_session()
     async with machine.agent() as heart:

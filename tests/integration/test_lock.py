@@ -1,11 +1,14 @@
 """`auth-agent lock` and `unlock`, with each store: who gets what in between, and where the sessions are."""
 
 import re
+import shutil
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
+from auth_agent.worker import sealed_files
 from auth_agent_client import Agent, Denied, InvalidRequest, Locked, Unsupported
 from tests.integration.agent_process import COMMAND, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
@@ -142,6 +145,37 @@ def test_a_sealed_file_is_unlocked_by_its_own_passphrase(
             client.unlock("wrong")
         client.unlock(PASSPHRASE)
         assert client.token("work").access_token == token
+
+
+@pytest.mark.parametrize("change", ["another file", "no file"])
+def test_another_file_in_the_place_of_the_sealed_one_unlocks_nothing(
+    start: Callable[..., AgentProcess], tmp_path: Path, change: str
+) -> None:
+    agent = start("file")
+    state = agent.home / ".local" / "state" / "auth-agent"
+    with agent.client() as client:
+        client.lock(keep_alive=True)
+        if change == "another file":
+            sealed_files.unlock(str(tmp_path), "another")
+            shutil.copy(tmp_path / "sealed" / "store.json", state / "sealed" / "store.json")
+        else:
+            shutil.rmtree(state / "sealed")
+            (state / "sealed.json").unlink()
+        with pytest.raises(Denied):
+            client.unlock("another")
+        assert_nothing_is_served(client)
+        client.unlock(PASSPHRASE)
+        assert client.token("work").access_token
+
+
+def test_long_profiles_are_no_obstacle(start: Callable[..., AgentProcess], provider: OpenIDProvider) -> None:
+    agent = start("memory")
+    provider.change_user("auth0|alice", claims={"note": "\u00e9" * 100_000})
+    with agent.client() as client:
+        client.profile("work", max_age=0)
+        assert client.lock(PASSPHRASE).pending == ()
+        client.unlock(PASSPHRASE)
+        assert client.refresh("work").access_token
 
 
 # ---- the commands

@@ -6,7 +6,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from shutil import copytree, rmtree
@@ -44,11 +45,34 @@ async def store(state: Path) -> AsyncGenerator[SealedFileStore]:
     await one.release()
 
 
-async def reopened(store: SealedFileStore) -> SealedFileStore:
-    """As the next agent has it."""
-    store.lock()
-    await store.unlock_by(PASSPHRASE)
-    return store
+Reopen = Callable[[SealedFileStore], Awaitable[SealedFileStore]]
+
+
+@pytest.fixture
+async def next_agent(state: Path) -> AsyncGenerator[Reopen]:
+    """Return the store as the next agent has it, before it is unlocked."""
+    stores: list[SealedFileStore] = []
+
+    async def open_anew(store: SealedFileStore) -> SealedFileStore:
+        await store.release()  # one worker at a time has the files
+        stores.append(SealedFileStore(state))
+        return stores[-1]
+
+    yield open_anew
+    for store in stores:
+        await store.release()
+
+
+@pytest.fixture
+async def reopened(next_agent: Reopen) -> Reopen:
+    """Return the store as the next agent has it."""
+
+    async def open_and_unlock(store: SealedFileStore) -> SealedFileStore:
+        again = await next_agent(store)
+        await again.unlock_by(PASSPHRASE)
+        return again
+
+    return open_and_unlock
 
 
 def opened_in(state: Path, passphrase: str = "p") -> str:
@@ -120,16 +144,18 @@ async def test_a_directory_that_others_can_enter_is_refused(store: SealedFileSto
 
 
 @pytest.mark.parametrize("where", ['"salt":"', '"wrapped":"', '"checksum":"', '"log_n":'])
-async def test_a_damaged_header_is_not_a_wrong_passphrase(store: SealedFileStore, state: Path, where: str) -> None:
+async def test_a_damaged_header_is_not_a_wrong_passphrase(
+    store: SealedFileStore, state: Path, where: str, next_agent: Reopen
+) -> None:
     header = header_of(state)
     whole = header.read_bytes()
     flip(header, whole.index(where.encode()) + len(where))
-    store.lock()
+    again = await next_agent(store)
     with pytest.raises(StoreError, match=r"store\.json is damaged") as caught:
-        await store.unlock_by(PASSPHRASE)
+        await again.unlock_by(PASSPHRASE)
     assert not isinstance(caught.value, WrongPassphrase)
     header.write_bytes(whole)
-    await store.unlock_by(PASSPHRASE)
+    await again.unlock_by(PASSPHRASE)
 
 
 async def test_a_wrong_passphrase_is_not_damage(store: SealedFileStore) -> None:
@@ -158,22 +184,24 @@ LOSSES: list[Callable[[Path], object]] = [
 
 @pytest.mark.parametrize("lose", LOSSES, ids=["gone", "bad", "all"])
 async def test_a_header_that_is_lost_while_the_store_is_open_is_written_again(
-    store: SealedFileStore, state: Path, lose: Callable[[Path], object]
+    store: SealedFileStore, state: Path, lose: Callable[[Path], object], reopened: Reopen
 ) -> None:
     lose(header_of(state))
     await store.write("work", Secret("{}"))
     assert await (await reopened(store)).read("work") == Secret("{}")
 
 
-async def test_a_store_that_has_lost_its_header_is_not_made_anew(store: SealedFileStore, state: Path) -> None:
+async def test_a_store_that_has_lost_its_header_is_not_made_anew(
+    store: SealedFileStore, state: Path, next_agent: Reopen
+) -> None:
     await store.write("work", Secret("{}"))
     header_of(state).unlink()
-    store.lock()
+    again = await next_agent(store)
     with pytest.raises(StoreError, match=r"store\.json is missing"):
-        await store.unlock_by(PASSPHRASE)
+        await again.unlock_by(PASSPHRASE)
     rmtree(state / "sealed")  # the note says that there was one
     with pytest.raises(StoreError, match=r"store\.json is missing"):
-        await store.unlock_by(PASSPHRASE)
+        await again.unlock_by(PASSPHRASE)
 
 
 async def test_another_store_in_its_place_is_not_written_to(
@@ -189,37 +217,43 @@ async def test_another_store_in_its_place_is_not_written_to(
 # ---- copies
 
 
-async def test_an_old_copy_is_used_only_after_somebody_adopts_it(store: SealedFileStore, state: Path) -> None:
+async def test_an_old_copy_is_used_only_after_somebody_adopts_it(
+    store: SealedFileStore, state: Path, reopened: Reopen
+) -> None:
     await store.write("work", Secret('{"number": 1}'))
     old = record_of(state, "work").read_bytes()
     await store.write("work", Secret('{"number": 2}'))
     await store.write("home", Secret("{}"))
     record_of(state, "work").write_bytes(old)
-    await reopened(store)
+    store = await reopened(store)
     with pytest.raises(UnusableEntry, match="older copy") as caught:
         await store.read("work")
     assert [item.command for item in caught.value.remedy] == [("auth-agent", "store", "adopt")]
     assert await store.adopt() == ["work"]
     for _ in range(2):
         assert await store.read("work") == Secret('{"number": 1}')
-        await reopened(store)
+        store = await reopened(store)
     assert await store.adopt() == []
 
 
-async def test_an_old_copy_of_all_files_is_noticed(store: SealedFileStore, state: Path, tmp_path: Path) -> None:
+async def test_an_old_copy_of_all_files_is_noticed(
+    store: SealedFileStore, state: Path, tmp_path: Path, reopened: Reopen
+) -> None:
     await store.write("work", Secret('{"number": 1}'))
     await store.write("home", Secret("{}"))
     copytree(state / "sealed", tmp_path / "backup")
     await store.write("work", Secret('{"number": 2}'))
     rmtree(state / "sealed")
     copytree(tmp_path / "backup", state / "sealed")
-    await reopened(store)
+    store = await reopened(store)
     assert await store.read("home") == Secret("{}")  # it has not changed since
     with pytest.raises(UnusableEntry, match="older copy"):
         await store.read("work")
 
 
-async def test_a_deleted_entry_that_comes_back_is_an_old_copy(store: SealedFileStore, state: Path) -> None:
+async def test_a_deleted_entry_that_comes_back_is_an_old_copy(
+    store: SealedFileStore, state: Path, reopened: Reopen
+) -> None:
     await store.write("work", Secret("{}"))
     record = record_of(state, "work")
     old = record.read_bytes()
@@ -231,18 +265,50 @@ async def test_a_deleted_entry_that_comes_back_is_an_old_copy(store: SealedFileS
 
 @pytest.mark.parametrize("content", [None, "garbage", '{"store": "another", "counters": {}}'])
 async def test_without_its_note_nobody_knows_whether_a_store_is_the_newest(
-    store: SealedFileStore, state: Path, content: str | None
+    store: SealedFileStore, state: Path, content: str | None, reopened: Reopen
 ) -> None:
     await store.write("work", Secret("{}"))
     (state / "sealed.json").unlink()
     if content is not None:
         (state / "sealed.json").write_text(content)
-    await reopened(store)
+    store = await reopened(store)
     await store.write("home", Secret("{}"))
     with pytest.raises(UnusableEntry, match="older copy"):
         await store.read("work")
     assert await store.adopt() == ["work"]
     assert await store.read("work") == Secret("{}")
+
+
+async def test_after_a_lost_note_a_write_does_not_vouch_for_the_other_records(
+    store: SealedFileStore, state: Path
+) -> None:
+    await store.write("home", Secret("{}"))
+    record = record_of(state, "home")
+    old = record.read_bytes()
+    await store.write("home", Secret('{"newer": 1}'))
+    (state / "sealed.json").unlink()
+    await store.write("work", Secret("{}"))
+    record.write_bytes(old)
+    with pytest.raises(UnusableEntry, match="older copy"):
+        await store.read("home")
+    assert await store.read("work") == Secret("{}")
+
+
+@pytest.mark.parametrize("counter", [2**53 - 2, 2**53 - 1, 2**53, 10**30])
+async def test_a_counter_without_a_successor_in_the_note_damages_nothing(
+    store: SealedFileStore, state: Path, counter: int, reopened: Reopen
+) -> None:
+    for name in ("work", "home"):
+        await store.write(name, Secret("{}"))
+    note = json.loads((state / "sealed.json").read_text())
+    note["counters"]["another"] = counter
+    (state / "sealed.json").write_text(json.dumps(note))
+    again = await reopened(store)
+    with suppress(StoreError):
+        await again.write("work", Secret('{"newer": 1}'))
+    again = await reopened(again)
+    assert await again.read("work") in {Secret("{}"), Secret('{"newer": 1}')}
+    assert await again.read("home") == Secret("{}")
 
 
 # ---- keys

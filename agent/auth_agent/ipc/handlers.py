@@ -183,6 +183,7 @@ class Handlers:
             args, begun = Arguments(request), anyio.current_time()
             timeout = args.timeout
             await self._saver.wait_until_loaded(session, min(READ_PATIENCE, timeout))
+            self._lock.check(session.account.name)  # it may have been locked meanwhile
             self._table.session(session.account.name)  # raises if it was removed from the configuration meanwhile
             resolve_url(args, self._table.config, session.account.name)  # raises if the rule has changed meanwhile
             if session.is_locked:
@@ -424,7 +425,7 @@ class Handlers:
         return lambda: self._background.run_detached(work)
 
     def _move_store(self, _: Caller, args: Arguments) -> Later:
-        self._lock.check_agent()
+        self._table.check_lock()
         store, passphrase = args.string("store") or "", args.secret("passphrase")
 
         async def work() -> Result:

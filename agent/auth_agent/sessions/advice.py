@@ -108,6 +108,11 @@ def locked(name: str, reason: str, remedy: tuple[Remedy, ...]) -> errors.Locked:
     return errors.Locked(f"{name}: {reason}", reason=reason, failure="locked", remedy=remedy)
 
 
+def agent_locked(reason: str, remedy: tuple[Remedy, ...]) -> errors.Locked:
+    """Return the error for what a locked agent does for nobody; `reason` is printable."""
+    return errors.Locked(reason, reason=reason, failure="locked", remedy=remedy)
+
+
 def no_user(name: str) -> errors.Unsupported:
     """Return the error for a request for the user of an account that has none."""
     reason = "this account is the client's own: it has no user"

@@ -17,11 +17,12 @@ import anyio
 from auth_agent import remedies
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
-from auth_agent.sessions.advice import locked
+from auth_agent.sessions.advice import agent_locked, locked
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import SAVE_PATIENCE, Saver
+from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Locked
 from auth_agent.sessions.table import Table
 from auth_agent.storage.store import StoreError, StoreLocked, Unlocked, WrongPassphrase
@@ -34,6 +35,10 @@ _STORES_OWN: Final = "the store has a passphrase of its own, which unlocks the a
 _NOT_STORED: Final = "the sessions are only in memory: they can be locked only with a passphrase, or kept alive"
 _NO_PASSPHRASE: Final = "the store has no passphrase of auth-agent's"  # noqa: S105 -- a sentence
 _BUSY: Final = "another passphrase is being checked"
+# Characters of an entry that is sealed: what the worker reads and writes in one message, as for the sealed file.
+_MAX_LENGTH: Final = 256 * 1024
+# How often in a row the store is looked at.
+_LOOKS: Final = 3
 # Seconds until the next attempt to seal sessions, where the worker process failed.
 _RETRY_AFTER: Final = 5.0
 
@@ -77,9 +82,13 @@ class Lock(NamedTuple):
 class _Lock:
     """One lock of the agent, until it is unlocked. `sealed`: what its passphrase seals; None if it has none."""
 
-    def __init__(self, sealed: SealedEntries | None, *, keep_alive: bool) -> None:
+    def __init__(self, sealed: SealedEntries | None, passphrase: Secret | None, *, keep_alive: bool) -> None:
         self.sealed = sealed
+        # Until it is set.
+        self.passphrase = passphrase
         self.keep_alive = keep_alive
+        # The sessions whose entries are sealed, by the accounts' names then.
+        self.sessions: dict[str, Session] = {}
         # Resolved when the passphrase is set; then, when the secrets have gone.
         self.began = Promise[None]()
         self.is_done = anyio.Event()
@@ -127,11 +136,6 @@ class AgentLock:
         if self._lock is not None:
             raise locked(account, LOCKED.reason, LOCKED.remedy)
 
-    def check_agent(self) -> None:
-        """Raise `Locked` for a request about all sessions while the agent is locked."""
-        if self._lock is not None:
-            raise _locked()
-
     # ---- locking
 
     async def lock(self, passphrase: Secret | None, *, keep_alive: bool) -> Lock:
@@ -153,7 +157,7 @@ class AgentLock:
             self._check_that_it_loses_nothing(passphrase, keep_alive=keep_alive)
             lock = self._begin(passphrase, keep_alive=keep_alive)
         elif passphrase is not None:
-            raise _locked()
+            self._table.check_lock()
         ends = self._ends()
         await lock.began.wait()
         with anyio.move_on_after(SAVE_PATIENCE):
@@ -170,22 +174,23 @@ class AgentLock:
 
     def _begin(self, passphrase: Secret | None, *, keep_alive: bool) -> _Lock:
         sealed = None if passphrase is None else self._new_sealed_entries()
-        lock = self._lock = _Lock(sealed, keep_alive=keep_alive)
+        lock = self._lock = _Lock(sealed, passphrase, keep_alive=keep_alive)
         self._table.set_lock(LOCKED)
         self._refresher.is_paused = not keep_alive
         self._saver.is_paused = not keep_alive
-        self._logins.call_off_all(_locked())
+        self._logins.call_off_all(agent_locked(LOCKED.reason, LOCKED.remedy))
         self._refresher.reschedule()
-        self._background.begin_optional(partial(self._run, lock, passphrase))
+        self._background.begin_optional(partial(self._run, lock))
         _log.info("locked passphrase=%s keep_alive=%s", passphrase is not None, keep_alive)
         return lock
 
-    async def _run(self, lock: _Lock, passphrase: Secret | None) -> None:
+    async def _run(self, lock: _Lock) -> None:
         with lock.work:
             try:
-                if lock.sealed is not None and passphrase is not None:
+                if lock.sealed is not None and lock.passphrase is not None:
                     async with lock.turn:
-                        await lock.sealed.unlock_by(passphrase)
+                        await lock.sealed.unlock_by(lock.passphrase)
+                        lock.passphrase = None
             except StoreError as error:
                 _log.error("lock problem=%r", error.reason)
                 self._end(lock)
@@ -200,7 +205,7 @@ class AgentLock:
                     await anyio.sleep(_RETRY_AFTER)
 
     async def _finish(self, lock: _Lock) -> None:
-        """Let the secrets go. Raises a `StoreError` if they can't be sealed."""
+        """Let the secrets go. Raises a `StoreError` if they can't be sealed, or are nowhere else."""
         if not lock.keep_alive:
             await self._settle()
         async with lock.turn:
@@ -212,15 +217,30 @@ class AgentLock:
         _log.info("locked secrets=%s", "kept" if lock.keep_alive else "gone")
 
     async def _settle(self) -> None:
-        """Wait until nothing is in flight, and the store has everything."""
+        """Wait until nothing is in flight, and the store has everything.
+
+        Raises:
+            StoreError: the store can't be read, or does not keep what is written.
+
+        """
+        for _ in range(_LOOKS):
+            await self._wait_until_idle()
+            if not self._saver.keeps or await self._saver.find_all():
+                return await self._wait_until_idle()
+        raise StoreError("the store does not keep what is written to it")
+
+    async def _wait_until_idle(self) -> None:
         while not (self._background.is_idle and self._saver.is_idle):
             await self._background.wait_until_idle()
             await self._saver.wait_until_saved()
 
     async def _put_away(self, lock: _Lock) -> None:
-        if lock.sealed is not None and not self._saver.keeps:
-            for name, entry in self._saver.entries().items():
+        if not self._saver.keeps:
+            if lock.sealed is None:  # the keyring turned out to be missing
+                raise StoreError(_NOT_STORED)
+            for name, (session, entry) in self._saver.entries(_MAX_LENGTH).items():
                 await lock.sealed.write(name, entry)
+                lock.sessions[name] = session
         with anyio.CancelScope(shield=True):
             await self._saver.put_away(LOCKED)
 
@@ -250,13 +270,15 @@ class AgentLock:
         async with lock.turn:
             if self._lock is not lock:  # its passphrase could not be set
                 return Unlocked(created=False, memory=0, weak=False)
-            unlocked = await self._check_passphrase(lock.sealed, passphrase)
-            sealed = lock.sealed
-            entries = {} if sealed is None else {name: await sealed.read(name) for name in sealed.accounts}
+            try:
+                unlocked = await self._check_passphrase(lock.sealed, passphrase)
+                entries = await _entries(lock)
+            finally:
+                if lock.sealed is not None:
+                    with anyio.CancelScope(shield=True):
+                        await lock.sealed.lock()
             self._end(lock)
             self._saver.bring_back(entries)
-            if sealed is not None:
-                await sealed.lock()
         return unlocked
 
     async def _check_passphrase(self, sealed: SealedEntries | None, passphrase: Secret | None) -> Unlocked:
@@ -278,7 +300,7 @@ class AgentLock:
             Locked: the agent or the store is locked, or the store can't be used; it has the old passphrase.
 
         """
-        self.check_agent()
+        self._table.check_lock()
         if not self._saver.takes_passphrase:
             raise errors.Unsupported(_NO_PASSPHRASE, reason=_NO_PASSPHRASE, failure="unsupported")
         with self._checking():
@@ -319,7 +341,7 @@ class AgentLock:
             Locked: the store is locked, or can't be used.
 
         """
-        self.check_agent()
+        self._table.check_lock()
         try:
             adopted = await self._saver.adopt()
         except StoreError as error:
@@ -346,8 +368,16 @@ class AgentLock:
         return ends
 
 
-def _locked() -> errors.Locked:
-    return errors.Locked(LOCKED.reason, reason=LOCKED.reason, failure="locked", remedy=LOCKED.remedy)
+async def _entries(lock: _Lock) -> dict[str, tuple[Session, Secret]]:
+    """Return what the passphrase seals; without an entry that can't be opened, which must not keep the others away."""
+    entries: dict[str, tuple[Session, Secret]] = {}
+    if lock.sealed is not None:
+        for name in lock.sealed.accounts:
+            try:
+                entries[name] = lock.sessions[name], await lock.sealed.read(name)
+            except StoreError as error:
+                _log.error("unlock account=%s problem=%r", name, error.reason)
+    return entries
 
 
 def _store_failed(error: StoreError) -> errors.Locked:

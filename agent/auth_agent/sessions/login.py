@@ -172,6 +172,7 @@ class Logins:
         login_flow = await self._create_flow(account, credentials, flow)
         login = LoginInProgress(session, epoch, account, owner, login_flow, switch_user=switch_user)
         try:
+            self._table.check_lock()  # the agent may have been locked meanwhile
             self._background.begin(lambda: self._run(login, login_flow))
             self._supersede(session)  # one that began at the same moment
             self._logins[session] = login

@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 # Seconds that a client waits for its session to be read, and for a refreshed session to be saved.
 READ_PATIENCE: Final = 5.0
 SAVE_PATIENCE: Final = 1.0
+# Seconds between two looks whether what a locked agent waits for can still come.
+_LOOK_AGAIN: Final = 5.0
 # Seconds without work after which the store is released.
 _RELEASE_AFTER: Final = 30.0
 
@@ -197,8 +199,9 @@ class Saver:
 
         """
         session = next((s for s in self._table.sessions.values() if s.credentials is not None), None)
-        if session is not None:
-            await self.reload(session)
+        stored = None if session is None else await self.reload(session)
+        if stored is not None and isinstance(stored.state, LoginRequired) and stored.state.failure == UNREADABLE:
+            raise StoreError(stored.state.reason, *stored.state.remedy)
 
     # ---- a store that a passphrase unlocks
 
@@ -281,12 +284,33 @@ class Saver:
         """Wait until the store has everything that it can have."""
         while not self.is_idle:
             dirty = next(pending_write for pending_write in self._pending_writes.values() if pending_write.dirty)
-            await dirty.settled.wait()
+            with anyio.move_on_after(_LOOK_AGAIN):  # the store may turn out to be missing
+                await dirty.settled.wait()
 
-    def entries(self) -> dict[str, Secret]:
-        """Return all sessions as entries, by account, for a store that does not keep them."""
+    async def find_all(self) -> bool:
+        """Look whether the store has every session; write again what it lacks, and return False then.
+
+        Raises:
+            StoreError: the store could not be read.
+
+        """
+        lacking = [session for _, session in self._table.all() if not await self._is_found(session)]
+        for session in lacking:
+            _log.warning("store account=%s problem='its entry is gone, or another one'", session.account.name)
+            self._pending_write(session).write_key = None
+            self._want(session, self._newest(session))
+        return not lacking
+
+    async def _is_found(self, session: Session) -> bool:
+        if session.credentials is None:
+            return True
+        stored = await self.reload(session)
+        return stored is not None and stored.fingerprint == session.snapshot().fingerprint
+
+    def entries(self, max_length: int) -> dict[str, tuple[Session, Secret]]:
+        """Return all sessions and their entries, by account, for a store that does not keep them."""
         return {
-            name: dump(name, session.snapshot(), self._boot_id, self._store.max_length)
+            name: (session, dump(name, session.snapshot(), self._boot_id, max_length))
             for name, session in self._table.all()
             if not isinstance(session.state, Locked | LoggedOut)
         }
@@ -307,14 +331,16 @@ class Saver:
             sealed.lock()
         for name in self._table.sessions:
             self._table.publish(name)
+        with suppress(StoreError):
+            await self._store.release()
 
-    def bring_back(self, entries: Mapping[str, Secret]) -> None:
-        """Restore sessions from `entries`, by account, and read all others from the store."""
-        for name, session in self._table.all():
-            if name in entries and session.is_locked:
-                session.restore(load(entries[name], name, self._boot_id, self._clock.now()))
+    def bring_back(self, entries: Mapping[str, tuple[Session, Secret]]) -> None:
+        """Restore sessions from the results of `entries`, and read all others from the store."""
+        for name, (session, entry) in entries.items():
+            if session.is_locked:  # else it was not put away yet
+                session.restore(load(entry, name, self._boot_id, self._clock.now()))
                 self.save_soon(session)
-                self._table.publish(name)
+                self._table.publish(session.account.name)
                 self.on_restored(session)
         self.read_all()
 
@@ -515,7 +541,8 @@ class Saver:
         awaited = [
             (session, False) for session, pending_write in self._pending_writes.items() if pending_write.readings
         ]
-        reads = [*awaited, *((session, False) for session in self._unread)]
+        unread = () if self.is_paused else self._unread
+        reads = [*awaited, *((session, False) for session in unread)]
         # Alternate: endless saves must not delay clients, nor an interrupted refresh beyond the provider's overlap.
         works = [*reads[:1], *dirty, *reads] if self._wrote else [*dirty, *reads]
         # Failed work is retried after all other work: one bad entry must not block the others.

@@ -313,15 +313,14 @@ class Session:
     def put_away(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> None:
         """Forget the session until it is restored; `reason` says why it is locked (printable).
 
-        What began before, such as a login, is of an older epoch. A session that has ended stays as it is.
+        What began before, such as a login, is of an older epoch. The state of a session that has ended stays.
         """
-        if isinstance(self.state, LoggedOut):
-            return
         self.epoch += 1
         self.profile = None
         self._user_digest = None, ""
         self._interests = {MAIN: Interest()}
-        self._set_state(Locked(reason, remedy))
+        if not isinstance(self.state, LoggedOut):
+            self._set_state(Locked(reason, remedy))
 
     def lock(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> bool:
         """Set why a locked session can't be read from the store (printable); return whether that is a change."""

@@ -10,6 +10,7 @@ from auth_agent import remedies
 from auth_agent.config import Account, Config
 from auth_agent.host.clock import Clock
 from auth_agent.secret import Secret
+from auth_agent.sessions.advice import agent_locked
 from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.revocation import Arrival, may_end_with
 from auth_agent.sessions.session import Session
@@ -170,6 +171,11 @@ class Table:
         for name, session in self.sessions.items():
             session.revision += 1
             self.publish(name)
+
+    def check_lock(self) -> None:
+        """Raise `Locked` if the agent is locked."""
+        if self.lock is not None:
+            raise agent_locked(self.lock.reason, self.lock.remedy)
 
     @contextmanager
     def expecting(self, arrival: Arrival) -> Generator[None, None, None]:

@@ -4,6 +4,7 @@ The worker reads, writes, encrypts and decrypts; it ends when it is idle, so thi
 it on with each call. docs/store.md describes the files.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import Final
@@ -45,9 +46,13 @@ class SealedFileStore:
     def __init__(self, directory: Path) -> None:
         """Use the files in that state directory; they may not exist yet."""
         self._state = directory
+        self._path = os.fspath(directory)
         self._worker = Worker(SEALING, directory / "sealing.lock")
         # The data keys and the header, as the worker takes them; None while the store is locked.
         self._opened: Secret | None = None
+        # The header once it was opened. From then on it alone decides which passphrase is right: another process may
+        # have put another file into its place.
+        self._header: str | None = None
 
     # ---- what a store does
 
@@ -107,7 +112,7 @@ class SealedFileStore:
     @property
     def is_new(self) -> bool:
         """Whether there are no files yet."""
-        return self._opened is None and not os.path.lexists(self._state / "sealed" / "store.json")
+        return self._header is None and not os.path.lexists(self._state / "sealed" / "store.json")
 
     @property
     def locked(self) -> StoreLocked | None:
@@ -126,7 +131,11 @@ class SealedFileStore:
             StoreError: they can't be opened.
 
         """
-        return self._open(await self._ask("unlock", _UNLOCK_LIMIT, passphrase=passphrase.reveal()))
+        if self._header is None:
+            response = await self._ask("unlock", _UNLOCK_LIMIT, state=self._path, passphrase=passphrase.reveal())
+        else:
+            response = await self._ask("open_key", _UNLOCK_LIMIT, header=self._header, passphrase=passphrase.reveal())
+        return self._open(response)
 
     async def change_passphrase(self, passphrase: Secret, new: Secret) -> Unlocked:
         """Have another passphrase open the files.
@@ -146,7 +155,7 @@ class SealedFileStore:
         opened, memory = result.get("opened"), result.get("memory")
         if not isinstance(opened, str) or not isinstance(memory, int):
             raise StoreError("the worker process failed")
-        self._opened = Secret(opened)
+        self._opened, self._header = Secret(opened), json.loads(opened)["header"]
         return Unlocked(result.get("created") is True, memory, result.get("weak") is True)
 
     def lock(self) -> None:
@@ -168,11 +177,11 @@ class SealedFileStore:
     async def _call(self, call: str, limit: float = _LIMIT, /, **arguments: str) -> object:
         if self._opened is None:
             raise self.locked or StoreError("the sealed file was locked meanwhile")
-        return await self._ask(call, limit, opened=self._opened.reveal(), **arguments)
+        return await self._ask(call, limit, state=self._path, opened=self._opened.reveal(), **arguments)
 
     async def _ask(self, call: str, limit: float, **arguments: str) -> object:
         try:
-            response = await self._worker.call(call, limit, state=os.fspath(self._state), **arguments)
+            response = await self._worker.call(call, limit, **arguments)
         except WorkerTimeout as error:
             raise StoreHangs(f"the disk of the sealed file hangs: {error}") from error
         except WorkerError as error:

@@ -319,7 +319,7 @@ class _Files:
 
     def renewed(self, store: _Opened, passphrase_key: bytes) -> _Opened:
         """Replace a data key that has been used often, and complete a replacement that was interrupted."""
-        counter = self._highest(store.header.store)
+        counter = min(self._highest(store.header.store), sealing.MAX_COUNTER)
         if len(store.keys) == 1:
             if counter - store.header.keys[-1].since < sealing.WRITES_PER_KEY:
                 return store
@@ -364,7 +364,7 @@ class _Files:
         header = store.header
         counter, newest = self._next_counter(header.store, account), header.keys[-1]
         if counter - newest.since > _LAST_WRITE:
-            raise CallFailure(FAILED, "the store's data key was used too often: lock the agent, and unlock it")
+            raise CallFailure(FAILED, "the store's data key was used too often: start the agent again")
         head = sealing.RecordHead(header.store, newest.id, account, counter)
         self._directory.write(_name(account), sealing.seal_record(head, store.keys[newest.id], entry))
         self._note_counter(header.store, account, counter)
@@ -387,7 +387,11 @@ class _Files:
         """Doubt all records if there is no note of this store: nobody knows whether they are the newest."""
         note = self._note()
         if note is None or note.store != store:
-            self._write_note(_Note(store, {head.account: head.counter + 1 for head in self.heads()}))
+            self._write_note(_Note(store, self._doubtful()))
+
+    def _doubtful(self) -> dict[str, int]:
+        """Return counters by which every record is an old copy."""
+        return {head.account: head.counter + 1 for head in self.heads()}
 
     def _heads(self, names: list[str]) -> list[sealing.RecordHead]:
         heads: list[sealing.RecordHead] = []
@@ -420,11 +424,14 @@ class _Files:
     def _next_counter(self, store: str, account: str) -> int:
         # The record may be newer than the note.
         own = [head.counter for head in self._heads([_name(account)]) if head.store == store]
-        return max([self._highest(store), *own]) + 1
+        counter = max([self._highest(store), *own]) + 1
+        if counter > sealing.MAX_COUNTER:
+            raise CallFailure(FAILED, f"the counter in {self._shown()} or beside it was changed: it has no successor")
+        return counter
 
     def _note_counter(self, store: str, account: str, counter: int) -> None:
         note = self._note()
-        counters = note.counters if note is not None and note.store == store else {}
+        counters = note.counters if note is not None and note.store == store else self._doubtful()
         self._write_note(_Note(store, {**counters, account: counter}))
 
     def _note(self) -> "_Note | None":
@@ -456,7 +463,11 @@ class _Note:
         listed: dict[object, object] = counters if isinstance(counters, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- a JSON object
         return cls(
             store if isinstance(store, str) else "",
-            {str(name): number for name, number in listed.items() if type(number) is int},
+            {
+                str(name): number
+                for name, number in listed.items()
+                if type(number) is int and 0 <= number <= sealing.MAX_COUNTER + 1
+            },
         )
 
 

@@ -48,7 +48,7 @@ _NONCE: Final = 12
 _TAG: Final = 16
 # Writes with one data key. NIST SP 800-38D, 8.3, allows 2^32 with random nonces.
 WRITES_PER_KEY: Final = 1 << 30
-_MAX_COUNTER: Final = 1 << 53
+MAX_COUNTER: Final = (1 << 53) - 1
 # One, and one more while records are rewritten with a new one.
 _MAX_KEYS: Final = 2
 
@@ -368,7 +368,7 @@ def _string(value: object) -> str:
 
 
 def _counter(value: object) -> int:
-    if type(value) is not int or not 0 <= value < _MAX_COUNTER:
+    if type(value) is not int or not 0 <= value <= MAX_COUNTER:
         raise TypeError("not a counter")
     return value
 
