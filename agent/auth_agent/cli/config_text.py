@@ -9,10 +9,11 @@ from auth_agent.toml_text import toml_key, toml_value
 
 
 def config_json(config: Config) -> dict[str, Any]:
-    """Return the configuration as a JSON object, without the proxies, whose URLs may contain a password."""
+    """Return the configuration as a JSON object, without the passwords that the proxies' URLs may contain."""
     accounts = {name: account_json(account, config, None) for name, account in config.accounts.items()}
-    for keys in accounts.values():
+    for name, keys in accounts.items():
         del keys["name"], keys["state"]
+        keys["proxy"] = without_password(config.accounts[name].proxy)
     return {
         "accounts": accounts,
         "hosts": {
@@ -23,10 +24,8 @@ def config_json(config: Config) -> dict[str, Any]:
 
 
 def config_toml(config: Config) -> str:
-    """Return the configuration as TOML; keys without a value are left out, and so is the password of a proxy."""
+    """Return the same as TOML; keys without a value are left out."""
     content = config_json(config)
-    for name, keys in content["accounts"].items():
-        keys["proxy"] = without_password(config.accounts[name].proxy)
     tables = [
         _table(f"{kind}.{toml_key(name)}", keys)
         for kind in ("accounts", "hosts")
