@@ -1,5 +1,8 @@
 """What to type instead of a command or an option that doesn't exist."""
 
+import re
+
+import click
 import pytest
 
 from auth_agent.cli import suggestions
@@ -54,9 +57,18 @@ def test_the_version_has_a_short_option(option: str, capsys: pytest.CaptureFixtu
     assert __version__ in capsys.readouterr().out
 
 
+def test_the_help_lists_each_command_once_below_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["--help"], standalone_mode=False)
+    _, *sections = re.split(r"^(?=[A-Z][\w ]+:$)", capsys.readouterr().out, flags=re.MULTILINE)
+    headings = [section.partition(":")[0] for section in sections]
+    listed = [name for section in sections for name in re.findall(r"^  ([a-z][\w-]*)(?:  |$)", section, re.MULTILINE)]
+    assert sorted(listed) == cli.list_commands(click.Context(cli))
+    assert "Commands" not in headings
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["account", "--help"], ["metadata", "--help"]])
 def test_no_summary_is_cut_in_the_list_of_commands(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(arguments, standalone_mode=False)
     shown = capsys.readouterr().out
-    assert "..." not in shown.partition("Commands:")[2]
+    assert "..." not in shown.partition("Options:")[2]
     assert max(map(len, shown.splitlines())) <= 80

@@ -182,7 +182,7 @@ def _commands(path: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
             "options": _options(text),
         },
     )
-    _, _, below = text.partition("\nCommands:\n")
+    _, _, below = text.partition("\nOptions:\n")
     for name in re.findall(r"^  ([a-z][\w-]*)(?:  |$)", below, re.MULTILINE):
         yield from _commands((*path, name))
 

@@ -1,4 +1,7 @@
-"""A group of commands: its help has whole sentences, and a mistyped command is answered with the right one."""
+"""A group of commands: its help has sections and whole sentences; a mistyped command is answered with the right one."""
+
+from collections.abc import Mapping
+from typing import ClassVar
 
 import click
 
@@ -8,15 +11,19 @@ _WHOLE = 1000  # characters; click cuts a summary after so many
 
 
 class CommandGroup(click.Group):
-    """A click group with these two differences."""
+    """A click group with these differences. `sections`: the commands by heading; all others are below the last one."""
+
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands, with summaries that are wrapped and not cut."""
-        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [(name, command.get_short_help_str(_WHOLE)) for name, command in commands.items() if command]
-            )
+        named = {name for names in self.sections.values() for name in names}
+        others = tuple(name for name in self.list_commands(ctx) if name not in named)
+        for heading, names in {**self.sections, "Commands": others}.items():
+            commands = [(name, command) for name in names if (command := self.get_command(ctx, name)) is not None]
+            if commands:
+                with formatter.section(heading):
+                    formatter.write_dl([(name, command.get_short_help_str(_WHOLE)) for name, command in commands])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

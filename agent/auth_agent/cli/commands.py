@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from typing import ClassVar
 
 import click
 
@@ -90,6 +91,14 @@ _LAZY = {
 
 class _LazyGroup(CommandGroup):
     """The commands of this file, of `_LAZY`, and the light commands, which are listed for `--help`."""
+
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Sessions": ("login", "logout", "import", "refresh", "status", "watch"),
+        "What programs get": ("token", "id-token", "profile", "user", "metadata"),
+        "The agent": ("start", "stop", "restart", "run", "service", "doctor"),
+        "Where sessions are": ("lock", "unlock", "store"),
+        "Configuration": ("account", "config", "reload", "completion"),
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_LAZY, *light.COMMANDS])
