@@ -8,6 +8,7 @@ import trio.testing
 
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.state import Active, TokenKey
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent_client import errors
@@ -278,6 +279,28 @@ async def test_a_login_that_began_before_the_lock_does_not_fill_a_logged_out_ses
         epoch = heart.session.epoch
         await lock(heart)
         assert heart.session.epoch > epoch  # what was granted for the epoch before is forgotten
+
+
+async def test_a_defect_in_between_ends_neither_the_agent_nor_the_lock(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [RuntimeError("canary"), RuntimeError("canary")]
+    look = Saver.find_all
+
+    async def fail_twice(saver: Saver) -> bool:
+        if failures:
+            raise failures.pop()
+        return await look(saver)
+
+    monkeypatch.setattr(Saver, "find_all", fail_twice)
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await heart.token()
+        assert await lock(heart) == ["work"]
+        await anyio.sleep(60)
+        assert secrets_of(heart) == []
+        await heart.lock.unlock(None)
+        assert await heart.token() == "at-2"
 
 
 @pytest.mark.parametrize("passphrase", [None, PASSPHRASE])

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, Protocol
 import anyio
 
 from auth_agent import remedies
+from auth_agent.defect import place
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import agent_locked, locked
@@ -191,17 +192,17 @@ class AgentLock:
                     async with lock.turn:
                         await lock.sealed.unlock_by(lock.passphrase)
                         lock.passphrase = None
-            except StoreError as error:
-                _log.error("lock problem=%r", error.reason)
+            except Exception as error:  # noqa: BLE001 -- a defect must not end the agent
+                reason = _reason(error)
                 self._end(lock)
-                lock.began.fail(errors.Unavailable(error.reason, reason=error.reason, failure="store_failed"))
+                lock.began.fail(errors.Unavailable(reason, reason=reason, failure="store_failed"))
                 return
             lock.began.resolve(None)
             while not lock.is_done.is_set():
                 try:
                     await self._finish(lock)
-                except StoreError as error:
-                    _log.error("lock problem=%r", error.reason)
+                except Exception as error:  # noqa: BLE001 -- as above
+                    _reason(error)
                     await anyio.sleep(_RETRY_AFTER)
 
     async def _finish(self, lock: _Lock) -> None:
@@ -378,6 +379,13 @@ async def _entries(lock: _Lock) -> dict[str, tuple[Session, Secret]]:
             except StoreError as error:
                 _log.error("unlock account=%s problem=%r", name, error.reason)
     return entries
+
+
+def _reason(error: Exception) -> str:
+    """Return why a lock does not get on, and log it; of a defect only its place, since its text may hold a secret."""
+    reason = error.reason if isinstance(error, StoreError) else f"a defect of the agent: {place(error)}"
+    _log.error("lock problem=%r", reason)
+    return reason
 
 
 def _store_failed(error: StoreError) -> errors.Locked:
