@@ -46,7 +46,7 @@ from auth_agent.storage.sealed_memory import SealedMemory
 from auth_agent.storage.state_directory import state_path
 from auth_agent.storage.store import Store, StoreError
 from auth_agent.storage.store_note import StoreNote
-from auth_agent.storage.stores import OpenStore, open_store, remember_store, store_in_use
+from auth_agent.storage.stores import OpenStore, check_note_is_free, open_store, remember_store, store_in_use
 from auth_agent_client import __version__, errors
 from auth_agent_client.remedy import remedies_to_wire
 
@@ -94,10 +94,8 @@ async def serve(
     if inherited is not None:
         socket_path = Path(os.fsdecode(inherited.getsockname()))
 
-    def open_wrapped(name: str) -> OpenStore:
-        opened = open_store(name, state_path(), socket_path)
-        return opened._replace(store=wrap_store(opened.store))
-
+    open_wrapped = partial(_open_wrapped, socket_path, wrap_store)
+    open_target = partial(_open_target, socket_path, open_wrapped, remember=remember)
     opened = open_wrapped(store_name or store_in_use(state_path()))
     # Signals are caught until the very end: a second SIGTERM must not interrupt the shutdown that the first one began.
     with Listener(socket_path, inherited) as listener, Signals(*_STOP_SIGNALS, _RELOAD, _RESTART) as signals:
@@ -123,7 +121,7 @@ async def serve(
                 Policy(),
                 Usage(),
                 heart.lock,
-                StoreMove(saver, opened, open_wrapped, _remember_moved),
+                StoreMove(table, saver, refresher, opened, open_target, _remember_moved),
                 about,
                 reload,
             )
@@ -163,6 +161,26 @@ async def serve(
         _log.info("restarting" if restarts else "stopped")
     _exit_soon(restart if restarts else lambda: os._exit(0))
     return restarts
+
+
+def _open_wrapped(socket_path: Path, wrap: Callable[[Store], Store], name: str) -> OpenStore:
+    opened = open_store(name, state_path(), socket_path)
+    return opened._replace(store=wrap(opened.store))
+
+
+def _open_target(
+    socket_path: Path, open_wrapped: Callable[[str], OpenStore], name: str, own: str, *, remember: bool
+) -> OpenStore:
+    """Open the store of that name for an agent that has another one, and that the next agent follows.
+
+    Raises:
+        StartupError: the next agent does not follow this one, or the store can't be used.
+
+    """
+    if not remember:
+        raise StartupError("the agent of one command keeps its store")
+    check_note_is_free(state_path(), socket_path, own, name)
+    return open_wrapped(name)
 
 
 def _open_store(saver: Saver, lock: AgentLock, background: Background) -> None:

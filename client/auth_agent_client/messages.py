@@ -256,7 +256,7 @@ METHODS: dict[str, Method] = {
     "move_store": Method(
         {"store": NON_EMPTY_STRING, "passphrase": PASSPHRASE},
         required=("store",),
-        result=("accounts", "left"),
+        result=("accounts", "left", "deleted"),
         repeatable=False,
         longest=240.0,
     ),

@@ -14,6 +14,11 @@ class StoreMove(dict[str, object]):
         return strings(self.get("accounts"))
 
     @property
+    def deleted(self) -> tuple[str, ...]:
+        """The accounts that are logged out, and whose sessions from an earlier use of the store were deleted."""
+        return strings(self.get("deleted"))
+
+    @property
     def left(self) -> tuple[str, ...]:
         """The accounts whose old entries could not be deleted from the store that they were in."""
         return strings(self.get("left"))

@@ -121,12 +121,19 @@ class Harness:
             self.policy,
             self.usage,
             world.lock,
-            StoreMove(world.saver, OpenStore(MemoryStore(), Journal(None), ()), self.open_target, lambda _: None),
+            StoreMove(
+                world.table,
+                world.saver,
+                world.refresher,
+                OpenStore(MemoryStore(), Journal(None), ()),
+                self.open_target,
+                lambda _: None,
+            ),
             about,
             dict[str, list[str]],
         )
 
-    def open_target(self, name: str) -> OpenStore:
+    def open_target(self, name: str, _: str) -> OpenStore:
         raise StartupError(f"there is no store {name} here")
 
     def answer(self, method: str, **parameters: object) -> Result | Later:

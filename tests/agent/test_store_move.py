@@ -9,7 +9,7 @@ from auth_agent.oauth.outcome import InvalidGrant
 from auth_agent.secret import Secret
 from auth_agent.sessions.store_move import Moved, StoreMove
 from auth_agent.storage.journal import Journal
-from auth_agent.storage.store import StoreError, StoreMissing
+from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent.storage.stores import OpenStore
 from auth_agent_client import errors
 from tests.agent import test_saver
@@ -39,9 +39,10 @@ class Place:
         self.opened = 0
 
     def move_of(self, heart: Heart) -> StoreMove:
-        return StoreMove(heart.saver, OpenStore(self.source, heart.journal, ()), self._open, self._remember)
+        source = OpenStore(self.source, heart.journal, ())
+        return StoreMove(heart.table, heart.saver, heart.refresher, source, self._open, self._remember)
 
-    def _open(self, _: str) -> OpenStore:
+    def _open(self, _: str, __: str) -> OpenStore:
         if isinstance(self.refusal, StartupError):
             raise self.refusal
         self.opened += 1
@@ -68,7 +69,7 @@ async def test_sessions_move_without_a_refresh(place: Place) -> None:
     async with place.machine.agent() as heart:
         await heart.token()
         await anyio.sleep(1)
-        assert await place.move_of(heart).move("file", None) == Moved(["work"], [])
+        assert await place.move_of(heart).move("file", None) == Moved(["work"], [], [])
         assert (place.source.entries, place.target.refresh_token()) == ({}, "rt-2")
         assert place.machine.provider.presented == []
         assert heart.saver.about()["name"] == "file"
@@ -87,7 +88,7 @@ async def test_sessions_move_out_of_the_memory(place: Place, keeps: str) -> None
     async with place.machine.agent() as heart:
         await anyio.sleep(1)
         await heart.log_in()
-        assert await place.move_of(heart).move("file", None) == Moved(["work"], [])
+        assert await place.move_of(heart).move("file", None) == Moved(["work"], [], [])
         assert place.target.refresh_token() == "rt-2"
         assert heart.session.saved
         assert await heart.refresh() == "at-3"
@@ -149,6 +150,91 @@ async def test_what_happens_during_a_move_is_in_the_new_store(place: Place) -> N
         assert place.source.entries == {}
 
 
+async def test_a_refresh_waits_only_for_what_has_changed_since_the_first_copy(place: Place) -> None:
+    await place.machine.store_session()
+    async with place.machine.agent() as heart:
+        await heart.token()
+        place.target.latency = 1
+        place.machine.provider.delay = 0.5
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(place.move_of(heart).move, "file", None)
+            await anyio.sleep(1.9)  # it was unlocked, and is being written to
+            assert await heart.refresh() == "at-3"
+            await anyio.sleep(0.2)
+            assert await heart.refresh() == "unavailable"
+            assert await heart.token() == "at-3"
+        assert place.target.refresh_token() == "rt-3"
+        assert await heart.refresh() == "at-4"
+
+
+async def test_an_account_that_comes_during_a_move_moves_too(place: Place) -> None:
+    await place.machine.store_session()
+    place.machine.accounts = ["home"]
+    await place.machine.store_session("home", "rt-2")
+    async with place.machine.agent() as heart:
+        await heart.token(name="home")
+        place.target.latency = 1
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(place.move_of(heart).move, "file", None)
+            await anyio.sleep(0.5)
+            heart.table.configure(config(account("home"), account("work")))
+            heart.saver.read_all()
+        assert set(place.target.entries) == {"home", "work"}
+        assert place.source.entries == {}
+
+
+async def test_a_keyring_that_turns_out_to_be_missing_is_no_end_of_the_copy(place: Place) -> None:
+    await place.machine.store_session()
+    async with place.machine.agent() as heart:
+        await heart.token()
+        place.target.failing["write"] = StoreMissing("there is no keyring")
+        with pytest.raises(errors.Locked):
+            await place.move_of(heart).move("file", None)
+        assert place.source.refresh_token() == "rt-2"
+        assert place.in_use is place.source
+
+
+async def test_a_store_that_was_not_unlocked_is_left_as_it_is(place: Place) -> None:
+    await place.machine.store_session()
+    place.target.entries = {"work": Secret("an earlier one's")}
+    place.target.failing["unlock"] = StoreLocked("the person refused")
+    async with place.machine.agent() as heart:
+        await heart.token()
+        with pytest.raises(errors.Locked):
+            await place.move_of(heart).move("file", None)
+        assert place.target.entries == {"work": Secret("an earlier one's")}
+
+
+async def test_the_note_of_a_lost_response_moves_too(place: Place) -> None:
+    place.source.persistent = False
+    async with place.machine.agent() as heart:
+        await anyio.sleep(1)
+        await heart.log_in()
+        heart.journal.note("work").sent.append("a fingerprint")
+        move = StoreMove(
+            heart.table,
+            heart.saver,
+            heart.refresher,
+            OpenStore(place.source, heart.journal, ()),
+            lambda _, __: OpenStore(place.target, Journal(place.machine.notes), ()),
+            lambda _: None,
+        )
+        await move.move("file", None)
+    assert Journal(place.machine.notes).note("work").sent == ["a fingerprint"]
+
+
+async def test_a_target_that_hangs_does_not_hold_up_the_agent(place: Place) -> None:
+    await place.machine.store_session()
+    async with place.machine.agent() as heart:
+        await heart.token()
+        place.target.hanging = True
+        start = anyio.current_time()
+        with pytest.raises(errors.Locked):
+            await place.move_of(heart).move("file", None)
+        assert anyio.current_time() - start < 90
+        assert await heart.refresh() == "at-3"
+
+
 @pytest.mark.parametrize(
     "refusal",
     [StartupError("another agent uses it"), OSError(28, "No space left on device"), None],
@@ -202,7 +288,7 @@ async def test_entries_that_can_not_be_deleted_are_named_and_never_sent_from_aga
     async with place.machine.agent() as heart:
         await heart.token()
         place.source.failing["delete"] = StoreError("the keyring hangs")
-        assert await place.move_of(heart).move("file", None) == Moved(["work"], ["work"])
+        assert await place.move_of(heart).move("file", None) == Moved(["work"], ["work"], [])
         await heart.refresh()
     place.machine.provider.presented.clear()
     async with place.machine.agent() as heart:  # with the old store, as somebody may start it

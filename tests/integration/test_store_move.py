@@ -129,6 +129,19 @@ def test_a_store_that_another_agent_uses_is_not_taken(
         assert store_of(client) == "memory"
 
 
+def test_an_agent_beside_the_main_one_does_not_take_the_next_agents_store(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    beside = AgentProcess({"work": account(provider)}, environment={"HOME": str(agent.home)}, store="memory")
+    with beside, beside.client() as client:
+        with pytest.raises(Locked):
+            client.move_store("file", PASSPHRASE)
+        assert store_of(client) == "memory"
+    restart_by_command(agent)
+    with agent.client() as client:
+        assert store_of(client) == "keyring"
+
+
 def test_a_person_moves_sessions(agent: AgentProcess) -> None:
     with Terminal([*COMMAND, "store", "move", "file"], agent.environment) as terminal:
         for prompt in ("Passphrase of the sealed file: ", "Passphrase of the sealed file again: "):

@@ -52,6 +52,9 @@ def move(target: str, descriptor: int | None) -> None:
             moved = agent.move_store(target, prompt("Passphrase of the sealed file", BY_DESCRIPTOR, twice=True))
         name = store_name(agent.status().agent.store)
     print_message(f"Moved to {name}: {_names(moved.accounts) or 'no session yet'}")
+    if moved.deleted:
+        names = _names(moved.deleted)
+        print_message(f"Old sessions there of accounts that are logged out were deleted: {names}", "warning")
     if moved.left:
         print_message(f"Still in the old store, too, which could not be changed: {_names(moved.left)}", "warning")
 

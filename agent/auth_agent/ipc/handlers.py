@@ -392,10 +392,10 @@ class Handlers:
         return {"agent": about, "accounts": self._table.records(names), **clients}
 
     def _lock_agent(self, _: Caller, args: Arguments) -> Later:
-        self._store_move.check()
         passphrase, keep_alive = args.secret("passphrase"), args.flag("keep_alive")
 
         async def work() -> Result:
+            self._store_move.check()
             return (await self._lock.lock(passphrase, keep_alive=keep_alive))._asdict()
 
         return work
@@ -425,7 +425,6 @@ class Handlers:
         return lambda: self._background.run_detached(work)
 
     def _move_store(self, _: Caller, args: Arguments) -> Later:
-        self._table.check_lock()
         store, passphrase = args.string("store") or "", args.secret("passphrase")
 
         async def work() -> Result:

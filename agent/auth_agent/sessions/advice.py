@@ -108,6 +108,11 @@ def locked(name: str, reason: str, remedy: tuple[Remedy, ...]) -> errors.Locked:
     return errors.Locked(f"{name}: {reason}", reason=reason, failure="locked", remedy=remedy)
 
 
+def busy(reason: str) -> errors.Unavailable:
+    """Return the error for what can't be done beside what the agent does now; `reason` says what that is."""
+    return errors.Unavailable(reason, reason=reason, failure="busy", retry_after=1.0)
+
+
 def agent_locked(reason: str, remedy: tuple[Remedy, ...]) -> errors.Locked:
     """Return the error for what a locked agent does for nobody; `reason` is printable."""
     return errors.Locked(reason, reason=reason, failure="locked", remedy=remedy)

@@ -18,7 +18,7 @@ from auth_agent import remedies
 from auth_agent.defect import place
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
-from auth_agent.sessions.advice import agent_locked, locked
+from auth_agent.sessions.advice import agent_locked, busy, locked
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.refresher import Refresher
@@ -26,6 +26,7 @@ from auth_agent.sessions.saver import SAVE_PATIENCE, Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Locked
 from auth_agent.sessions.table import Table
+from auth_agent.storage.journal import Journal
 from auth_agent.storage.store import StoreError, StoreLocked, Unlocked, WrongPassphrase
 from auth_agent_client import errors
 
@@ -40,8 +41,9 @@ _BUSY: Final = "another passphrase is being checked"
 _MAX_LENGTH: Final = 256 * 1024
 # How often in a row the store is looked at.
 _LOOKS: Final = 3
-# Seconds until the next attempt to seal sessions, where the worker process failed.
+# Seconds until the next attempt to let the secrets go, which doubles, and the most.
 _RETRY_AFTER: Final = 5.0
+_RETRY_AT_LAST: Final = 300.0
 
 
 class SealedEntries(Protocol):
@@ -135,7 +137,7 @@ class AgentLock:
     def check(self, account: str) -> None:
         """Raise `Locked` for a request for that account's session while the agent is locked."""
         if self._lock is not None:
-            raise locked(account, LOCKED.reason, LOCKED.remedy)
+            raise _refusal(account)
 
     # ---- locking
 
@@ -177,7 +179,7 @@ class AgentLock:
         sealed = None if passphrase is None else self._new_sealed_entries()
         lock = self._lock = _Lock(sealed, passphrase, keep_alive=keep_alive)
         self._table.set_lock(LOCKED)
-        self._refresher.is_paused = not keep_alive
+        self._refresher.paused_by = None if keep_alive else _refusal
         self._saver.is_paused = not keep_alive
         self._logins.call_off_all(agent_locked(LOCKED.reason, LOCKED.remedy))
         self._refresher.reschedule()
@@ -198,12 +200,14 @@ class AgentLock:
                 lock.began.fail(errors.Unavailable(reason, reason=reason, failure="store_failed"))
                 return
             lock.began.resolve(None)
+            pause = _RETRY_AFTER
             while not lock.is_done.is_set():
                 try:
                     await self._finish(lock)
                 except Exception as error:  # noqa: BLE001 -- as above
                     _reason(error)
-                    await anyio.sleep(_RETRY_AFTER)
+                    await anyio.sleep(pause)
+                    pause = min(2 * pause, _RETRY_AT_LAST)
 
     async def _finish(self, lock: _Lock) -> None:
         """Let the secrets go. Raises a `StoreError` if they can't be sealed, or are nowhere else."""
@@ -239,9 +243,10 @@ class AgentLock:
         if not self._saver.keeps:
             if lock.sealed is None:  # the keyring turned out to be missing
                 raise StoreError(_NOT_STORED)
-            for name, (session, entry) in self._saver.entries(_MAX_LENGTH).items():
-                await lock.sealed.write(name, entry)
-                lock.sessions[name] = session
+            for name, (session, entry) in self._saver.entries(_MAX_LENGTH, Journal(None), "").items():
+                if entry is not None:
+                    await lock.sealed.write(name, entry)
+                    lock.sessions[name] = session
         with anyio.CancelScope(shield=True):
             await self._saver.put_away(LOCKED)
 
@@ -313,7 +318,7 @@ class AgentLock:
     def _checking(self) -> Generator[None, None, None]:
         """Check one passphrase at a time, and translate what the store says."""
         if self._is_checking:
-            raise errors.Unavailable(_BUSY, reason=_BUSY, failure="busy", retry_after=1.0)
+            raise busy(_BUSY)
         self._is_checking = True
         try:
             yield
@@ -328,7 +333,7 @@ class AgentLock:
     def _end(self, lock: _Lock) -> None:
         self._lock = None
         lock.work.cancel()
-        self._refresher.is_paused = False
+        self._refresher.paused_by = None
         self._saver.is_paused = False
         self._table.set_lock(None)
         self._refresher.reschedule()
@@ -369,16 +374,28 @@ class AgentLock:
         return ends
 
 
+def _refusal(account: str) -> errors.Locked:
+    return locked(account, LOCKED.reason, LOCKED.remedy)
+
+
 async def _entries(lock: _Lock) -> dict[str, tuple[Session, Secret]]:
     """Return what the passphrase seals; without an entry that can't be opened, which must not keep the others away."""
     entries: dict[str, tuple[Session, Secret]] = {}
     if lock.sealed is not None:
         for name in lock.sealed.accounts:
-            try:
-                entries[name] = lock.sessions[name], await lock.sealed.read(name)
-            except StoreError as error:
-                _log.error("unlock account=%s problem=%r", name, error.reason)
+            entry = await _opened(lock.sealed, name)
+            if entry is not None:
+                entries[name] = lock.sessions[name], entry
     return entries
+
+
+async def _opened(sealed: SealedEntries, name: str) -> Secret | None:
+    for _ in range(_LOOKS):  # a worker process that failed is another one the next time
+        try:
+            return await sealed.read(name)
+        except StoreError as error:
+            _log.error("unlock account=%s problem=%r", name, error.reason)
+    return None
 
 
 def _reason(error: Exception) -> str:

@@ -18,7 +18,7 @@ from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Failure, InvalidGrant, TokenResponse, Transient
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
-from auth_agent.sessions.advice import agent_ending, locked
+from auth_agent.sessions.advice import agent_ending
 from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
 from auth_agent.sessions.rate_limit import RateLimit, charge
@@ -81,8 +81,8 @@ class Refresher:
         # The most seconds between two looks at the sessions, and what is called after each look; it must not raise.
         self.longest_pause = TICK
         self.on_look: Callable[[], None] = lambda: None
-        # Whether no refresh begins, because the agent is locked.
-        self.is_paused = False
+        # Returns why no refresh begins now, by the account's name; None: refreshes begin.
+        self.paused_by: Callable[[str], errors.AgentError] | None = None
 
     def now(self) -> Moment:
         """Return the present moment."""
@@ -147,7 +147,7 @@ class Refresher:
         flight = self._flight(session)
         if flight is not None:
             return flight
-        if self.is_paused or not self._background.accepts_work:
+        if self.paused_by is not None or not self._background.accepts_work:
             return None
         credentials = session.start(self._clock.now(), key)
         flight = self._flights[session, session.epoch] = Flight(session, credentials, key)
@@ -155,6 +155,11 @@ class Refresher:
         self._table.publish(name)
         self._background.begin(lambda: self._run_flight(session, flight), f"refresh {name}")
         return flight
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no refresh is in flight."""
+        return not self._flights
 
     def _flight(self, session: Session) -> Flight | None:
         """Return the refresh in flight for the session's current login, if any."""
@@ -266,8 +271,7 @@ class Refresher:
 
     def _refusal(self, session: Session) -> errors.AgentError:
         """Return why no refresh may begin."""
-        lock = self._table.lock
-        return agent_ending() if lock is None else locked(session.account.name, lock.reason, lock.remedy)
+        return agent_ending() if self.paused_by is None else self.paused_by(session.account.name)
 
     async def refresh(self, session: Session, rate_limit: RateLimit, timeout: float) -> AccessToken:
         """Refresh for a user who asked for it, ignoring past failures and the backoff; return the token.

@@ -32,8 +32,6 @@ from auth_agent.sessions.state import Locked, LoggedOut, LoginRequired
 from auth_agent.sessions.table import Table
 from auth_agent.storage.health import HASTE, StoreHealth
 from auth_agent.storage.journal import Journal
-from auth_agent.storage.memory import MemoryStore
-from auth_agent.storage.mirrored import MirroredStore
 from auth_agent.storage.store import Store, StoreError, StoreMissing, Unlocked, UnusableEntry
 from auth_agent_client.remedy import remedies_to_wire
 
@@ -297,8 +295,9 @@ class Saver:
         lacking = [session for _, session in self._table.all() if not await self._is_found(session)]
         for session in lacking:
             _log.warning("store account=%s problem='its entry is gone, or another one'", session.account.name)
-            self._pending_write(session).write_key = None
-            self._want(session, self._newest(session))
+            pending_write = self._pending_write(session)
+            sent, pending_write.write_key = pending_write.sent if pending_write.dirty else (), None
+            self._want(session, self._newest(session)).sent = sent  # it answers nothing that was sent
         return not lacking
 
     async def _is_found(self, session: Session) -> bool:
@@ -307,13 +306,25 @@ class Saver:
         stored = await self.reload(session)
         return stored is not None and stored.fingerprint == session.snapshot().fingerprint
 
-    def entries(self, max_length: int) -> dict[str, tuple[Session, Secret]]:
-        """Return all sessions and their entries, by account, for a store that does not keep them."""
+    def entries(self, max_length: int, journal: Journal, machine: str) -> dict[str, tuple[Session, Secret | None]]:
+        """Return all sessions and their entries for another store, by account; None for those that are logged out.
+
+        Args:
+            max_length: how long an entry may be, in characters.
+            journal: what is noted beside that store.
+            machine: the digest with which its entries are marked.
+
+        """
         return {
-            name: (session, dump(name, session.snapshot(), self._boot_id, max_length))
+            name: (session, self._entry(name, session, max_length, journal, machine))
             for name, session in self._table.all()
-            if not isinstance(session.state, Locked | LoggedOut)
         }
+
+    def _entry(self, name: str, session: Session, max_length: int, journal: Journal, machine: str) -> Secret | None:
+        if isinstance(session.state, Locked | LoggedOut):
+            return None
+        stored = replace(session.snapshot(), after=journal.note(name).tombstone, machine=machine)
+        return dump(name, stored, self._boot_id, max_length)
 
     async def put_away(self, lock: Locked) -> None:
         """Forget all sessions, and what unlocked the store; `lock` says why they are locked."""
@@ -346,49 +357,30 @@ class Saver:
 
     # ---- a move to another store
 
-    @property
-    def problem(self) -> StoreError | None:
-        """Why the store's last call failed; None if it did not."""
-        return self._health.problem
-
-    @property
-    def is_moving(self) -> bool:
-        """Whether sessions are being moved to another store."""
-        return isinstance(self._store, MirroredStore)
-
-    def accounts(self) -> list[str]:
-        """Return all accounts, also removed ones."""
-        return [name for name, _ in self._table.all()]
-
     def unusable(self) -> list[str]:
         """Return the accounts whose sessions are not known: they were not read, or can't be."""
         return [name for name, session in self._table.all() if session.is_locked or _is_unreadable(session)]
 
-    def begin_move(self, target: Store, journal: Journal, machine: str) -> list[str]:
-        """Begin to write all sessions to another store, too; return the accounts that have one.
+    def use(self, store: Store, journal: Journal, machine: str) -> None:
+        """Use another store from now on, which has every session as it is.
 
         Args:
-            target: the other store.
+            store: the store.
             journal: what is noted beside it.
             machine: the digest with which entries in it are marked.
 
         """
-        first = self._store if self.keeps or not self._store.persistent else MemoryStore()
-        # The same notes belong to all persistent stores of a state directory.
-        self._use(MirroredStore(first, target), self._journal if self._store.persistent else journal, machine)
-        for _, session in self._table.all():
-            self._pending_write(session).write_key = None
-            self._want(session, self._newest(session))
-        return [name for name, session in self._table.all() if not isinstance(session.state, LoggedOut)]
-
-    def end_move(self, store: Store, journal: Journal, machine: str) -> None:
-        """Use only that store from now on."""
-        self._use(store, self._journal if self._store.persistent and store.persistent else journal, machine)
-
-    def _use(self, store: Store, journal: Journal, machine: str) -> None:
         self._store, self._journal, self._machine = store, journal, machine
         self._health, self._failed = StoreHealth(), {}
-        self._table.unread = UNREAD if store.persistent else None
+        self._table.unread = UNREAD
+        for _, session in self._table.all():
+            pending_write = self._pending_write(session)
+            pending_write.wanted, pending_write.dirty, pending_write.moved_from = None, False, None
+            stored = None if isinstance(session.state, LoggedOut) else session.snapshot()
+            pending_write.has = None if stored is None else stored.fingerprint
+            pending_write.write_key = None if stored is None else _write_key(stored)
+            pending_write.settled.set()
+            self._mark(session, saved=True)
         self._wake.set()
 
     async def release(self) -> None:
@@ -550,11 +542,13 @@ class Saver:
 
     async def _do(self, work: _Work) -> None:
         session, self._wrote = work
+        store = self._store
         try:
             await (self._write(session, self._pending_write(session)) if self._wrote else self._fetch(session))
         except StoreError as error:
-            self._failed[work] = anyio.current_time()
-            self._fail(error)
+            if self._store is store:  # else sessions have moved meanwhile
+                self._failed[work] = anyio.current_time()
+                self._fail(error)
         except Exception as error:  # noqa: BLE001 -- a defect with one entry must not stop the saving of all others
             _log.error("defect in=saver error=%s", place(error))
             self._failed[work] = anyio.current_time()

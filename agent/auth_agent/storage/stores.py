@@ -170,6 +170,25 @@ def remember_store(name: str, state_path: Path, socket_path: Path) -> None:
         _log.warning("store name=%s before=%s", name, before)
 
 
+def check_note_is_free(state_path: Path, socket_path: Path, own: str, name: str) -> None:
+    """Check that no other agent of this state directory counts on the note of the store in use.
+
+    Args:
+        state_path: the state directory.
+        socket_path: where this agent listens.
+        own: the store that this agent has.
+        name: the store that is to be noted.
+
+    Raises:
+        StartupError: another agent uses the noted store, and would begin with this agent's at its restart.
+
+    """
+    prepare(state_path)
+    noted = _noted_store(state_path) or DEFAULT
+    if noted not in (own, name) and _is_in_use(noted, state_path, socket_path):
+        raise StartupError(f"another agent uses the store {noted}, and would not find it again", remedies.see_status())
+
+
 def _unknown_store(reason: str) -> StartupError:
     return StartupError(
         f"it is not known which store holds the sessions: {reason}",

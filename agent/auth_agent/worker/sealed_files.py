@@ -76,8 +76,13 @@ def change_passphrase(state: str, opened: str, passphrase: str) -> dict[str, obj
     """
     with _files(state) as files:
         store = _Opened.load(opened)
+        files.restore_header(store.header)
         header = sealing.with_passphrase(store.header, store.keys, *_new_key(passphrase))
-        files.write_header(header)
+        try:
+            files.write_header(header)
+        except OSError:
+            if files.header() != header:  # else it was written, and is not on the disk for sure
+                raise
         return {"opened": replace(store, header=header).dump(), "created": False, **_cost(header)}
 
 
