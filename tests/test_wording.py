@@ -330,7 +330,6 @@ REMEDIES: Final[list[Example]] = [
     ),
     (lambda: remedies.take_from_hosts().text, "first remove these host rules, or set another account there"),
     (lambda: remedies.try_again("work").text, "try again"),
-    (lambda: remedies.lock().text, "lock it without another one"),
     (lambda: remedies.lock_memory()[0].text, "seal them with a passphrase"),
     (lambda: remedies.lock_memory()[1].text, "or keep them, and serve nobody"),
     (lambda: remedies.unlock_keychain()[0].text, "unlock the keychain"),

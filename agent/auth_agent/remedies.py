@@ -265,9 +265,14 @@ def run_in_memory() -> Remedy:
     return _run("keep sessions in memory only", "run", "--store", "memory")
 
 
-def stop_first() -> Remedy:
+def move_to(store: str) -> Remedy:
     """The running agent has another store than the one to start."""
-    return _run("stop it first", "stop")
+    return _run("move its sessions there", "store", "move", store)
+
+
+def stop_first(further: tuple[Remedy, ...] = ()) -> Remedy:
+    """The running agent has another store than the one to start; `further`: what else helps, and comes before this."""
+    return _run("or stop it first" if further else "stop it first", "stop")
 
 
 def start() -> Remedy:
@@ -357,11 +362,6 @@ def unlock() -> Remedy:
     return _run("unlock it", "unlock")
 
 
-def lock() -> Remedy:
-    """The store's own passphrase unlocks the agent."""
-    return _run("lock it without another one", "lock")
-
-
 def lock_memory() -> tuple[Remedy, ...]:
     """The sessions that are to be locked are only in memory."""
     return (
@@ -381,8 +381,18 @@ def adopt() -> Remedy:
 
 
 def restore_file() -> Remedy:
-    """A part of the sealed file is damaged."""
+    """A part of the sealed file is damaged, or missing."""
+    return Remedy("put back a copy of that file, if you have one")
+
+
+def restore_record() -> Remedy:
+    """An account's record in the sealed file is damaged; a login helps, too."""
     return Remedy("or put back a copy of that file, if you have one")
+
+
+def move_to_file() -> Remedy:
+    """There is no keyring."""
+    return _run("keep the sessions in a file that a passphrase seals", "store", "move", "file")
 
 
 def start_keyring() -> Remedy:

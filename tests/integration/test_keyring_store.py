@@ -283,7 +283,7 @@ async def test_without_a_bus_the_keyring_is_missing_and_no_note_is_written(
         for call in (lambda: store.read("work"), lambda: store.write("work", TEXT), lambda: store.delete("work")):
             failure = await failure_of(call)
             assert isinstance(failure, StoreMissing)
-            assert failure.remedy == (remedies.run_with_keyring(),)
+            assert failure.remedy == (remedies.move_to_file(), remedies.run_with_keyring())
     assert not (tmp_path / "keyring.json").exists()
 
 
@@ -331,7 +331,7 @@ async def test_a_bus_without_a_keyring_service_has_no_keyring(tmp_path: Path) ->
         async with open_store(tmp_path) as store:
             failure = await failure_of(lambda: store.write("work", TEXT))
             assert isinstance(failure, StoreMissing)
-            assert failure.remedy == (remedies.start_keyring(),)
+            assert failure.remedy == (remedies.start_keyring(), remedies.move_to_file())
             assert isinstance(await failure_of(store.unlock), StoreLocked)
     assert not (tmp_path / "keyring.json").exists()
 
@@ -344,7 +344,7 @@ async def test_a_service_without_a_default_keyring_has_no_keyring_yet(keyring: K
     async with open_store(tmp_path) as store:
         failure = await failure_of(lambda: store.write("work", TEXT))
         assert isinstance(failure, StoreMissing)
-        assert failure.remedy == (remedies.start_keyring(),)
+        assert failure.remedy == (remedies.start_keyring(), remedies.move_to_file())
 
 
 async def test_no_call_goes_by_the_path_of_the_alias(keyring: KeyringSession, tmp_path: Path) -> None:

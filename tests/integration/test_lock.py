@@ -207,6 +207,7 @@ def test_without_a_passphrase_no_question_is_asked(kept: AgentProcess) -> None:
     assert kept.run("lock", "--keep-alive").returncode == 0
     assert re.search(r"locked\s+serves nobody; sessions are refreshed", kept.run("status").stdout)
     result = kept.run("lock")
+    assert "To let them go, unlock it first." in " ".join(result.stderr.split())
     assert (result.returncode, "Locked already" in result.stderr, "refreshed" in result.stderr) == (0, True, False)
     result = kept.run("unlock")
     assert (result.returncode, "Unlocked." in result.stderr) == (0, True)
@@ -231,17 +232,18 @@ def test_two_sources_of_a_passphrase_are_an_error(start: Callable[..., AgentProc
     assert (result.returncode, "not both" in result.stderr) == (2, True)
 
 
-@pytest.mark.parametrize(
-    ("store", "options", "reason"),
-    [("file", ("--passphrase",), "passphrase of its own"), ("memory", ("--passphrase",), "the agent is locked")],
-)
-def test_a_passphrase_that_could_not_be_set_is_not_asked_for(
-    start: Callable[..., AgentProcess], store: str, options: tuple[str, ...], reason: str
-) -> None:
-    agent = start(store)
-    if store == "memory":
-        agent.run("lock", "--keep-alive")
-    with Terminal([*COMMAND, "lock", *options], agent.environment) as terminal:
+def test_a_passphrase_that_could_not_be_set_is_not_asked_for(start: Callable[..., AgentProcess]) -> None:
+    agent = start("memory")
+    agent.run("lock", "--keep-alive")
+    with Terminal([*COMMAND, "lock", "--passphrase"], agent.environment) as terminal:
         assert terminal.end() != 0
-        assert reason in terminal.shown
+        assert "the agent is locked" in terminal.shown
         assert "Passphrase" not in terminal.shown
+
+
+def test_the_sealed_files_own_passphrase_is_enough(start: Callable[..., AgentProcess]) -> None:
+    agent = start("file")
+    result = agent.run("lock", "--passphrase")
+    assert (result.returncode, "own passphrase" in result.stderr, "Locked." in result.stderr) == (0, True, True)
+    assert agent.run("token", "work").returncode == 6
+    assert agent.run("unlock", "--passphrase-fd", "0", stdin=PASSPHRASE).returncode == 0

@@ -144,15 +144,23 @@ def test_an_agent_beside_the_main_one_does_not_take_the_next_agents_store(
 
 def test_a_person_moves_sessions(agent: AgentProcess) -> None:
     with Terminal([*COMMAND, "store", "move", "file"], agent.environment) as terminal:
-        for prompt in ("Passphrase of the sealed file: ", "Passphrase of the sealed file again: "):
+        for prompt in ("without it.(?s:.*)Passphrase: ", "Passphrase again: "):
             terminal.until(prompt)
             terminal.type(f"{PASSPHRASE}\n")
         assert terminal.end() == 0
         assert "Moved to a sealed file: work" in terminal.shown
+        assert "auth-agent unlock" in terminal.shown
     result = agent.run("store", "move", "file")
     assert (result.returncode, "there already" in result.stderr) == (0, True)
     result = agent.run("store", "move", "keyring")
     assert (result.returncode, "Moved to the system keyring" in result.stderr) == (0, True)
+    with Terminal([*COMMAND, "store", "move", "file"], agent.environment) as terminal:
+        terminal.until("Passphrase: ")
+        terminal.type("wrong\n")
+        terminal.until("The passphrase is wrong. Try again.(?s:.*)Passphrase: ")
+        terminal.type(f"{PASSPHRASE}\n")
+        assert terminal.end() == 0
+    assert agent.run("store", "move", "keyring").returncode == 0
     result = agent.run("store", "move", "file", "--passphrase-fd", "0", stdin=f"{PASSPHRASE}\n")
     assert (result.returncode, "Moved to a sealed file: work" in result.stderr) == (0, True)
     result = agent.run("store", "move", "memory")

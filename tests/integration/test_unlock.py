@@ -194,12 +194,37 @@ def test_a_person_may_mistype_it(ready: AgentProcess) -> None:
 
 def test_a_program_passes_it_by_a_descriptor(ready: AgentProcess) -> None:
     restart_after_kill(ready)
-    for text, code in (("wrong\n", 6), ("correct horse \n", 6), ("correct horse\n", 0), ("correct horse", 0)):
+    for text, code in (("wrong\n", 6), ("correct horse \n", 6)):
         assert ready.run("unlock", "--passphrase-fd", "0", stdin=text).returncode == code
     result = ready.run("unlock", "--passphrase-fd", "0", stdin="\n")
     assert (result.returncode, "has no passphrase" in result.stderr) == (2, True)
     result = ready.run("unlock")
     assert (result.returncode, "pass it with --passphrase-fd" in result.stderr) == (2, True)
+    for text in ("correct horse\n", "correct horse"):
+        assert ready.run("unlock", "--passphrase-fd", "0", stdin=text).returncode == 0
+        restart_after_kill(ready)
+
+
+def test_what_is_unlocked_needs_no_passphrase(ready: AgentProcess) -> None:
+    result = ready.run("unlock")
+    assert (result.returncode, "The agent is not locked." in result.stderr) == (0, True)
+
+
+def test_a_file_without_its_header_is_not_called_new(ready: AgentProcess) -> None:
+    ready.kill()
+    header = state_of(ready) / "sealed" / "store.json"
+    content = header.read_bytes()
+    header.unlink()
+    ready.start()
+    result = ready.run("unlock", "--passphrase-fd", "0", stdin=PASSPHRASE)
+    assert (result.returncode, "is missing" in result.stderr) == (6, True)
+    assert "put back a copy" in result.stderr
+    status = ready.run("status").stdout
+    assert "is missing" in " ".join(status.split())
+    assert "choose its passphrase" not in status
+    header.write_bytes(content)
+    assert ready.run("unlock", "--passphrase-fd", "0", stdin=PASSPHRASE).returncode == 0
+    assert ready.run("token", "work").returncode == 0
 
 
 def test_a_command_says_what_unlocks_it(ready: AgentProcess) -> None:

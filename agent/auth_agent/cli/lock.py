@@ -1,7 +1,8 @@
 """`auth-agent lock` and `unlock`: the agent serves nobody in between; and the passphrase of its store."""
 
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import click
 
@@ -11,10 +12,14 @@ from auth_agent.cli.screen import print_message
 from auth_agent.cli.secret_input import can_ask, prompt, read_descriptor
 from auth_agent.cli.terminal import duration
 from auth_agent.printable import printable
-from auth_agent_client import Agent, AgentStatus, Denied, Lock, Unlock
+from auth_agent_client import Agent, Denied, Lock, Unlock
+
+_Result = TypeVar("_Result")
 
 # As sudo and others have it.
 _ATTEMPTS: Final = 3
+# Characters; NIST SP 800-63B asks for 8 at least.
+_SHORT: Final = 8
 BY_DESCRIPTOR: Final = "--passphrase-fd"
 _MAX_NAMES: Final = 1000  # characters of a list of accounts
 
@@ -50,26 +55,22 @@ def lock(asks: bool, descriptor: int | None, keep_alive: bool) -> None:
     with Agent() as agent:
         before = agent.status().agent
         passphrase = None
-        if descriptor is not None:
+        if before.store.takes_passphrase and (asks or descriptor is not None):
+            print_message("The store's own passphrase unlocks the agent; it needs no other.")
+        elif descriptor is not None:
             passphrase = read_passphrase(descriptor)
+        elif asks and before.locked:  # before somebody types it twice
+            raise CommandError("the agent is locked", remedies.unlock())
         elif asks:
-            _check_before_asking(before)
             passphrase = prompt("Passphrase", BY_DESCRIPTOR, twice=True)
         result = agent.lock(passphrase, keep_alive=keep_alive)
-    if before.lock is not None:
-        print_message("Locked already; nothing has changed.")
-        keep_alive = before.lock.keep_alive
-    else:
+    if before.lock is None:
         print_message("Locked.")
-    _print_consequences(result, keep_alive=keep_alive)
-
-
-def _check_before_asking(agent: AgentStatus) -> None:
-    """Refuse what the agent would refuse, before somebody types a passphrase twice."""
-    if agent.store.takes_passphrase:
-        raise CommandError("the store has a passphrase of its own, which unlocks the agent, too", remedies.lock())
-    if agent.locked:
-        raise CommandError("the agent is locked", remedies.unlock())
+    elif before.lock.keep_alive and not keep_alive:
+        print_message("Locked already, and its secrets are kept in memory. To let them go, unlock it first.", "warning")
+    else:
+        print_message("Locked already.")
+    _print_consequences(result, keep_alive=keep_alive if before.lock is None else before.lock.keep_alive)
 
 
 def _print_consequences(result: Lock, *, keep_alive: bool) -> None:
@@ -98,7 +99,7 @@ def unlock(descriptor: int | None) -> None:
     """
     with Agent() as agent:
         status = agent.status().agent
-        if not status.locked and not status.store.takes_passphrase:
+        if not status.locked and status.store.state != "locked":
             print_message("The agent is not locked.")
             return
         if descriptor is not None:
@@ -130,15 +131,33 @@ def read_passphrase(descriptor: int) -> str:
 
 
 def _create(agent: Agent) -> Unlock:
+    return agent.unlock(choose_passphrase())
+
+
+def choose_passphrase() -> str:
+    """Let a person choose the passphrase of a new sealed file."""
     if can_ask():
         print_message("There is no sealed file yet. Choose its passphrase: nobody can open the file without it.")
-    return agent.unlock(prompt("Passphrase", BY_DESCRIPTOR, twice=True))
+    passphrase = prompt("Passphrase", BY_DESCRIPTOR, twice=True)
+    warn_of_short(passphrase)
+    return passphrase
+
+
+def warn_of_short(passphrase: str) -> None:
+    """Say so if a passphrase is soon guessed."""
+    if len(passphrase) < _SHORT:
+        print_message("That is short: whoever gets a copy of the file may soon guess it.", "warning")
 
 
 def _ask(agent: Agent) -> Unlock:
+    return ask_for_passphrase(agent.unlock)
+
+
+def ask_for_passphrase(use: Callable[[str], _Result]) -> _Result:
+    """Ask a person for the passphrase until it is right; return the result of `use`."""
     for _ in range(_ATTEMPTS - 1):
         try:
-            return agent.unlock(prompt("Passphrase", BY_DESCRIPTOR))
+            return use(prompt("Passphrase", BY_DESCRIPTOR))
         except Denied as error:
             print_message(f"{error.message[:1].upper()}{error.message[1:]}. Try again.", "warning")
-    return agent.unlock(prompt("Passphrase", BY_DESCRIPTOR))
+    return use(prompt("Passphrase", BY_DESCRIPTOR))

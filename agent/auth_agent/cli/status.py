@@ -234,7 +234,10 @@ def _store_lines(store: Mapping[str, object], terminal: Terminal) -> list[str]:
     if not is_persistent(store):
         location, problem, remedy = "sessions are kept in memory only", "", ()
     elif store.get("state") == "missing":
-        location, remedy = "sessions are kept in memory only, for now", remedy or (remedies.start_keyring(),)
+        location, remedy = (
+            "sessions are kept in memory only, for now",
+            remedy or (remedies.start_keyring(), remedies.move_to_file()),
+        )
     else:
         location = f"sessions are kept in {store_name(store)}"
     return [

@@ -8,13 +8,21 @@ import click
 from auth_agent import remedies
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.command_group import CommandGroup
-from auth_agent.cli.lock import BY_DESCRIPTOR, passphrase_descriptor, print_weakness, read_passphrase
+from auth_agent.cli.lock import (
+    BY_DESCRIPTOR,
+    ask_for_passphrase,
+    choose_passphrase,
+    passphrase_descriptor,
+    print_weakness,
+    read_passphrase,
+    warn_of_short,
+)
 from auth_agent.cli.screen import print_message
 from auth_agent.cli.secret_input import prompt
 from auth_agent.cli.status import store_name
 from auth_agent.printable import printable
 from auth_agent.storage.stores import NAMES, is_persistent
-from auth_agent_client import Agent, InvalidRequest
+from auth_agent_client import Agent, InvalidRequest, StoreMove
 
 PERSISTENT: Final = tuple(filter(is_persistent, NAMES))
 _BY_NEW_DESCRIPTOR: Final = "--new-passphrase-fd"
@@ -43,20 +51,33 @@ def move(target: str, descriptor: int | None) -> None:
         if agent.status().agent.store.name == target:
             print_message("The sessions are there already.")
             return
-        passphrase = None if descriptor is None else read_passphrase(descriptor)
-        try:
-            moved = agent.move_store(target, passphrase)
-        except InvalidRequest as error:
-            if error.parameter != "passphrase" or passphrase is not None:
-                raise
-            moved = agent.move_store(target, prompt("Passphrase of the sealed file", BY_DESCRIPTOR, twice=True))
-        name = store_name(agent.status().agent.store)
+        if descriptor is not None:
+            moved = agent.move_store(target, read_passphrase(descriptor))
+        else:
+            moved = _move(agent, target)
+        status = agent.status().agent.store
+    name = store_name(status)
     print_message(f"Moved to {name}: {_names(moved.accounts) or 'no session yet'}")
+    if status.takes_passphrase:
+        print_message("It is locked after each start of the agent: unlock it with auth-agent unlock.")
     if moved.deleted:
         names = _names(moved.deleted)
         print_message(f"Old sessions there of accounts that are logged out were deleted: {names}", "warning")
     if moved.left:
         print_message(f"Still in the old store, too, which could not be changed: {_names(moved.left)}", "warning")
+
+
+def _move(agent: Agent, target: str) -> StoreMove:
+    """Move the sessions; ask for a passphrase if the store needs one."""
+    try:
+        return agent.move_store(target)
+    except InvalidRequest as error:
+        if error.parameter != "passphrase":
+            raise
+        is_new = error.details.get("new") is True
+    if is_new:
+        return agent.move_store(target, choose_passphrase())
+    return ask_for_passphrase(lambda passphrase: agent.move_store(target, passphrase))
 
 
 @store.command()
@@ -76,8 +97,11 @@ def passphrase(descriptor: int | None, new_descriptor: int | None) -> None:
     Example: auth-agent store passphrase --passphrase-fd 3 --new-passphrase-fd 4 3< old 4< new
     """
     with Agent() as agent:
-        if not agent.status().agent.store.takes_passphrase:
+        status = agent.status().agent
+        if not status.store.takes_passphrase:
             raise CommandError("the store has no passphrase of auth-agent's", remedies.see_status())
+        if status.locked or status.store.state == "locked":
+            raise CommandError("the store is locked", remedies.unlock())
         old = prompt("Passphrase", BY_DESCRIPTOR) if descriptor is None else read_passphrase(descriptor)
         new = (
             prompt("New passphrase", _BY_NEW_DESCRIPTOR, twice=True)
@@ -85,6 +109,7 @@ def passphrase(descriptor: int | None, new_descriptor: int | None) -> None:
             else read_passphrase(new_descriptor)
         )
         print_weakness(agent.change_passphrase(old, new))
+        warn_of_short(new)
     print_message("The passphrase is changed.")
 
 

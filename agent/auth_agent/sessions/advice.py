@@ -66,6 +66,8 @@ _WORDS: Final[dict[type[Failure], str]] = {
     AnotherUser: "wrong_user",
     CodeExpired: "cancelled",
 }
+_ENDED: Final = "{name}: the session has ended ({reason})"
+_UNUSABLE: Final = "{name}: the session can't be used: {reason}"
 # `retry_after`, in seconds, of a transient failure that gives none.
 _SOON: Final = 2.0
 
@@ -82,7 +84,7 @@ def login_required(
     name: str, reason: str, failure: str | None = None, remedy: tuple[Remedy, ...] = ()
 ) -> errors.LoginRequired:
     """Return the error for a session that needs a login; `reason` is printable."""
-    message = _LOGIN_REQUIRED.get(reason, "{name}: the session has ended ({reason})")
+    message = _LOGIN_REQUIRED.get(reason, _UNUSABLE if failure == "store_failed" else _ENDED)
     return errors.LoginRequired(
         message.format(name=name, reason=reason),
         reason=reason,

@@ -217,7 +217,7 @@ async def _unlock(store: Store, passphrase: Secret | None) -> None:
     if store.sealed is None:
         await store.unlock()
     elif passphrase is None:
-        raise _invalid(_NEEDS_PASSPHRASE, "passphrase")
+        raise _invalid(_NEEDS_PASSPHRASE, "passphrase", new=store.sealed.is_new)
     else:
         await store.sealed.unlock_by(passphrase)
 
@@ -228,8 +228,8 @@ def _close(opened: OpenStore) -> None:
     opened.close()
 
 
-def _invalid(reason: str, parameter: str) -> errors.InvalidRequest:
-    return errors.InvalidRequest(f"move_store: {reason}", reason=reason, parameter=parameter)
+def _invalid(reason: str, parameter: str, *, new: bool | None = None) -> errors.InvalidRequest:
+    return errors.InvalidRequest(f"move_store: {reason}", reason=reason, parameter=parameter, new=new)
 
 
 async def _emptied(store: Store, accounts: list[str]) -> list[str]:

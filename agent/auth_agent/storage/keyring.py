@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,9 +27,14 @@ _MACOS_LIMIT: Final = 60.0
 _ASK_LIMIT: Final = 60.0
 
 # What helps, by the failure of a call for which there is no keyring.
-_START: Final[Mapping[object, Callable[[], Remedy]]] = {
-    MISSING: remedies.start_keyring,
-    NO_BUS: remedies.run_with_keyring,
+_START: Final[Mapping[object, tuple[Remedy, ...]]] = {
+    MISSING: (remedies.start_keyring(), remedies.move_to_file()),
+    NO_BUS: (remedies.move_to_file(), remedies.run_with_keyring()),
+}
+# The same if the keyring holds the sessions: a move would have to read them.
+_WAIT_FOR: Final[Mapping[object, tuple[Remedy, ...]]] = {
+    MISSING: (remedies.start_keyring(),),
+    NO_BUS: (remedies.run_with_keyring(),),
 }
 _UNLOCK: Final = {SECRET_SERVICE: remedies.unlock_keyring, MACOS: remedies.unlock_keychain}
 _log = logging.getLogger(__name__)
@@ -158,11 +163,11 @@ class KeyringStore:
         if failure == LOCKED:
             raise StoreLocked(reason, *self._unlock)
         if failure in _START and self._noted_backend is None:
-            raise StoreMissing(reason, _START[failure]())
+            raise StoreMissing(reason, *_START[failure])
         if failure in _START:
             raise StoreError(
                 f"{reason}; it holds the sessions, and the agent waits for it",
-                _START[failure](),
+                *_WAIT_FOR[failure],
                 remedies.run_in_memory(),
             )
         if failure is not None:

@@ -6,6 +6,7 @@ it on with each call. docs/store.md describes the files.
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from auth_agent.storage.store import (
     WrongPassphrase,
 )
 from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
-from auth_agent.worker.vocabulary import DAMAGED, SEALING, WRONG_PASSPHRASE
+from auth_agent.worker.vocabulary import DAMAGED, MISSING, SEALING, WRONG_PASSPHRASE
 
 # Seconds. A call takes some milliseconds, and a second if the worker must be started.
 _LIMIT: Final = 5.0
@@ -111,8 +112,15 @@ class SealedFileStore:
 
     @property
     def is_new(self) -> bool:
-        """Whether there are no files yet."""
-        return self._header is None and not os.path.lexists(self._state / "sealed" / "store.json")
+        """Whether there are no files yet, and never were."""
+        if self._header is not None or self._has("sealed/store.json") or self._has("sealed.json"):
+            return False
+        with suppress(OSError):
+            return not any(path.suffix == ".sealed" for path in (self._state / "sealed").iterdir())
+        return True
+
+    def _has(self, name: str) -> bool:
+        return os.path.lexists(self._state / name)
 
     @property
     def locked(self) -> StoreLocked | None:
@@ -121,6 +129,11 @@ class SealedFileStore:
             return None
         if self.is_new:
             return StoreLocked("the sealed file has no passphrase yet", remedies.choose_passphrase())
+        if self._header is None and not self._has("sealed/store.json"):
+            where = printable(os.fspath(self._state / "sealed" / "store.json"), _MAX_REASON)
+            return StoreLocked(
+                f"{where} is missing, without which nobody can open the sessions", remedies.restore_file()
+            )
         return StoreLocked("the sealed file is locked", remedies.unlock())
 
     async def unlock_by(self, passphrase: Secret) -> Unlocked:
@@ -190,8 +203,10 @@ class SealedFileStore:
         if failure == WRONG_PASSPHRASE:
             raise WrongPassphrase(reason, remedies.unlock())
         if failure == DAMAGED and call == "read":
-            raise UnusableEntry(reason, remedies.restore_file())
+            raise UnusableEntry(reason, remedies.restore_record())
         if failure == DAMAGED:
+            raise StoreError(reason, remedies.restore_file())
+        if failure == MISSING:
             raise StoreError(reason, remedies.restore_file())
         if failure is not None:
             raise StoreError(reason)

@@ -103,7 +103,7 @@ def _keyring() -> Generator[Finding, None, None]:
     try:
         owner = keyring_owner()
     except KeyringUnknownError as error:
-        yield Finding("keyring", WARNING, str(error), (remedies.run_with_keyring(),))
+        yield Finding("keyring", WARNING, str(error), (remedies.move_to_file(), remedies.run_with_keyring()))
     else:
         yield Finding("keyring", GOOD, owner or "no keyring service runs now")
 
