@@ -4,7 +4,6 @@ The worker reads, writes, encrypts and decrypts; it ends when it is idle, so thi
 it on with each call. docs/store.md describes the files.
 """
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final
 from auth_agent import remedies
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.storage.sealed_memory import read_opened
 from auth_agent.storage.store import (
     StoreError,
     StoreHangs,
@@ -164,12 +164,8 @@ class SealedFileStore:
         return self._open(await self._call("change_passphrase", _UNLOCK_LIMIT, passphrase=new.reveal()))
 
     def _open(self, response: object) -> Unlocked:
-        result = _map(response)
-        opened, memory = result.get("opened"), result.get("memory")
-        if not isinstance(opened, str) or not isinstance(memory, int):
-            raise StoreError("the worker process failed")
-        self._opened, self._header = Secret(opened), json.loads(opened)["header"]
-        return Unlocked(result.get("created") is True, memory, result.get("weak") is True)
+        self._opened, self._header, unlocked = read_opened(response)
+        return unlocked
 
     def lock(self) -> None:
         """Forget the data key."""

@@ -15,6 +15,21 @@ _UNLOCK_LIMIT: Final = 60.0
 _LIMIT: Final = 5.0
 
 
+def read_opened(result: object) -> tuple[Secret, str, Unlocked]:
+    """Return what the worker opened by a passphrase: as it takes it with each call, the header in it, and how.
+
+    Raises:
+        StoreError: the worker failed.
+
+    """
+    members: dict[str, object] = result if isinstance(result, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- a JSON object
+    opened, memory = members.get("opened"), members.get("memory")
+    if not isinstance(opened, str) or not isinstance(memory, int):
+        raise StoreError("the worker process failed")
+    unlocked = Unlocked(members.get("created") is True, memory, members.get("weak") is True)
+    return Secret(opened), json.loads(opened)["header"], unlocked
+
+
 class SealedMemory:
     """Keeps encrypted entries; the worker encrypts and decrypts them."""
 
@@ -38,12 +53,8 @@ class SealedMemory:
             result = await self._ask("new_key", _UNLOCK_LIMIT, passphrase=passphrase.reveal())
         else:
             result = await self._ask("open_key", _UNLOCK_LIMIT, header=self._header, passphrase=passphrase.reveal())
-        members: dict[str, object] = result if isinstance(result, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- a JSON object
-        opened, memory = members.get("opened"), members.get("memory")
-        if not isinstance(opened, str) or not isinstance(memory, int):
-            raise StoreError("the worker process failed")
-        self._opened, self._header = Secret(opened), json.loads(opened)["header"]
-        return Unlocked(members.get("created") is True, memory, members.get("weak") is True)
+        self._opened, self._header, unlocked = read_opened(result)
+        return unlocked
 
     async def lock(self) -> None:
         """Forget the key, and let the worker process end."""
