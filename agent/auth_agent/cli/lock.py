@@ -1,7 +1,7 @@
 """`auth-agent lock` and `unlock`: the agent serves nobody in between; and the passphrase of its store."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 import click
@@ -80,8 +80,7 @@ def _print_consequences(result: Lock, *, keep_alive: bool) -> None:
             when = f"ends in {duration(left)}" if left > 0 else "has ended"
             print_message(f"{printable(end.account)}: the session {when}, locked or not.", "warning")
     if result.pending:
-        names = printable(", ".join(result.pending), _MAX_NAMES)
-        print_message(f"Still in memory, until the store has it: {names}", "warning")
+        print_message(f"Still in memory, until the store has it: {names_of(result.pending)}", "warning")
     if not keep_alive:
         print_message("Nothing is refreshed meanwhile; a provider may end a session that it does not see for long.")
 
@@ -105,11 +104,11 @@ def unlock(descriptor: int | None) -> None:
         if descriptor is not None:
             result = agent.unlock(read_passphrase(descriptor))
         elif status.store.new:
-            result = _create(agent)
+            result = agent.unlock(choose_passphrase())
         elif status.lock is not None and not status.lock.takes_passphrase:
             result = agent.unlock()
         else:
-            result = _ask(agent)
+            result = ask_for_passphrase(agent.unlock)
     print_message("Sealed with this passphrase from now on." if result.created else "Unlocked.")
     print_weakness(result)
 
@@ -124,14 +123,15 @@ def print_weakness(result: Unlock) -> None:
         )
 
 
+def names_of(accounts: Iterable[str]) -> str:
+    """Return the accounts' names in one line."""
+    return printable(", ".join(accounts), _MAX_NAMES)
+
+
 def read_passphrase(descriptor: int) -> str:
     """Return the passphrase in a descriptor."""
     # A file or a pipe usually ends with a newline, which is not part of the passphrase.
     return read_descriptor(descriptor, "passphrase").removesuffix("\n").removesuffix("\r")
-
-
-def _create(agent: Agent) -> Unlock:
-    return agent.unlock(choose_passphrase())
 
 
 def choose_passphrase() -> str:
@@ -147,10 +147,6 @@ def warn_of_short(passphrase: str) -> None:
     """Say so if a passphrase is soon guessed."""
     if len(passphrase) < _SHORT:
         print_message("That is short: whoever gets a copy of the file may soon guess it.", "warning")
-
-
-def _ask(agent: Agent) -> Unlock:
-    return ask_for_passphrase(agent.unlock)
 
 
 def ask_for_passphrase(use: Callable[[str], _Result]) -> _Result:

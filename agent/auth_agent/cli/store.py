@@ -1,6 +1,5 @@
 """`auth-agent store`: where sessions are kept."""
 
-from collections.abc import Iterable
 from typing import Final
 
 import click
@@ -12,6 +11,7 @@ from auth_agent.cli.lock import (
     BY_DESCRIPTOR,
     ask_for_passphrase,
     choose_passphrase,
+    names_of,
     passphrase_descriptor,
     print_weakness,
     read_passphrase,
@@ -20,13 +20,11 @@ from auth_agent.cli.lock import (
 from auth_agent.cli.screen import print_message
 from auth_agent.cli.secret_input import prompt
 from auth_agent.cli.status import store_name
-from auth_agent.printable import printable
 from auth_agent.storage.stores import NAMES, is_persistent
 from auth_agent_client import Agent, InvalidRequest, StoreMove
 
 PERSISTENT: Final = tuple(filter(is_persistent, NAMES))
 _BY_NEW_DESCRIPTOR: Final = "--new-passphrase-fd"
-_MAX_NAMES: Final = 1000  # characters of a list of accounts
 
 
 @click.group(cls=CommandGroup)
@@ -57,14 +55,14 @@ def move(target: str, descriptor: int | None) -> None:
             moved = _move(agent, target)
         status = agent.status().agent.store
     name = store_name(status)
-    print_message(f"Moved to {name}: {_names(moved.accounts) or 'no session yet'}")
+    print_message(f"Moved to {name}: {names_of(moved.accounts) or 'no session yet'}")
     if status.takes_passphrase:
         print_message("It is locked after each start of the agent: unlock it with auth-agent unlock.")
     if moved.deleted:
-        names = _names(moved.deleted)
+        names = names_of(moved.deleted)
         print_message(f"Old sessions there of accounts that are logged out were deleted: {names}", "warning")
     if moved.left:
-        print_message(f"Still in the old store, too, which could not be changed: {_names(moved.left)}", "warning")
+        print_message(f"Still in the old store, too, which could not be changed: {names_of(moved.left)}", "warning")
 
 
 def _move(agent: Agent, target: str) -> StoreMove:
@@ -124,8 +122,4 @@ def adopt() -> None:
     """
     with Agent() as agent:
         adopted = agent.adopt()
-    print_message(f"Adopted: {_names(adopted)}" if adopted else "There is no old copy, and none of another machine.")
-
-
-def _names(accounts: Iterable[str]) -> str:
-    return printable(", ".join(accounts), _MAX_NAMES)
+    print_message(f"Adopted: {names_of(adopted)}" if adopted else "There is no old copy, and none of another machine.")
