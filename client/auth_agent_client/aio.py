@@ -395,11 +395,11 @@ class AsyncAgent:
 
         Args:
             store: the other store's name.
-            passphrase: the sealed file's; if there is no such file yet, this passphrase makes it.
+            passphrase: the sealed file's; if there is none yet, this passphrase makes it.
 
         Raises:
             Denied: the passphrase is wrong.
-            InvalidRequest: the sessions are there already, there is no such store, or the passphrase is missing.
+            InvalidRequest: the sessions are there already, no store has that name, or the passphrase is missing.
             Locked: one of the stores can't be used; the sessions stay where they are.
 
         """

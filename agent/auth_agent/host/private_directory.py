@@ -49,7 +49,7 @@ class PrivateDirectory:
         return sorted(name for name in os.listdir(self._descriptor) if not name.endswith(_NEW))  # noqa: PTH208 -- a path can't name an open directory
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the content of a file, at most `limit` bytes of it and one more; None if there is no such file.
+        """Return the content of a file, at most `limit` bytes of it and one more; None if it is missing.
 
         Raises:
             NotPrivateError: it is not a regular file of this user, or a symbolic link.
