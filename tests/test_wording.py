@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from unittest.mock import patch
 
+import anyio
 import msgpack
 import pytest
 
@@ -38,14 +39,18 @@ from auth_agent.json_object import read_object
 from auth_agent.loopback import page
 from auth_agent.oauth.auth0 import InsufficientScope, parse_user
 from auth_agent.oauth.authorization import AuthorizationRequest, read_redirect
+from auth_agent.oauth.certificates import trusted_certificates
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import parse_device_authorization, parse_poll_response
 from auth_agent.oauth.discovery import parse_metadata
+from auth_agent.oauth.http_client import MAX_BODY
 from auth_agent.oauth.id_token import login_problem
 from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
-from auth_agent.oauth.provider import MAX_BODY, HttpProvider, trusted_certificates
+from auth_agent.oauth.provider import HttpProvider
 from auth_agent.oauth.requests import parse_token_response
+from auth_agent.oauth.transport import Transport
 from auth_agent.oauth.userinfo import parse_userinfo
+from auth_agent.proxies import Proxies, account_proxies, environment_proxies
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions import advice
@@ -299,7 +304,13 @@ REMEDIES: Final[list[Example]] = [
     (lambda: remedies.certificates().text, "set SSL_CERT_FILE to a file with certificates, or unset it"),
     (lambda: remedies.check_network().text, "check the network, the account's issuer, and its proxy"),
     (lambda: remedies.close_file("/etc/x").text, "let nobody else write to it"),
-    (lambda: remedies.http_proxy().text, "use an HTTP proxy, as the account's `proxy` or as HTTPS_PROXY"),
+    (
+        lambda: "; ".join(remedy.text for remedy in remedies.correct_proxy("HTTPS_PROXY")),
+        (
+            "correct or unset HTTPS_PROXY where the agent is started, stop the agent, and start it there; "
+            "or set the account's `proxy` in the configuration, and reload it"
+        ),
+    ),
     (lambda: remedies.unset_variable("PYTHONPATH").text, "unset PYTHONPATH"),
     (
         lambda: remedies.restore_account_and_reload().text,
@@ -580,7 +591,13 @@ CONFIGURATION: Final[list[Example]] = [
         ),
     ),
     (configuration("[accounts.work]\nissuer = 'https://x'"), "FILE:1: accounts.work: client_id is missing"),
-    (account('proxy = "x"'), "FILE:4: accounts.work.proxy: must be a proxy's URL, such as http://proxy.example:3128"),
+    (
+        account('proxy = "x"'),
+        (
+            "FILE:4: accounts.work.proxy: must be the URL of an http, https, socks5 or socks5h proxy, "
+            "such as http://proxy.example:3128"
+        ),
+    ),
     (
         account("authorize = 1"),
         'FILE:4: accounts.work.authorize: must be a table of strings, such as { prompt = "login" }',
@@ -921,6 +938,45 @@ SOCKETS: Final[list[Example]] = [
     (too_many_wait, "too many requests are waiting; try again"),
 ]
 
+
+# ---- proxies
+
+
+def proxy_problem(url: str, variable: str = "HTTPS_PROXY") -> Callable[[], str]:
+    return lambda: str(environment_proxies({variable: url}).problem)
+
+
+PROXIES: Final[list[Example]] = [
+    (
+        proxy_problem("socks4://x", "all_proxy"),
+        "all_proxy can't be used: a proxy must be http, https, socks5 or socks5h; socks4 is not supported",
+    ),
+    (
+        proxy_problem("x://"),
+        "HTTPS_PROXY can't be used: a proxy must be http, https, socks5 or socks5h",
+    ),
+    (
+        proxy_problem("http://x/a.pac"),
+        "HTTPS_PROXY can't be used: a proxy must be http, https, socks5 or socks5h; PAC files are not supported",
+    ),
+    (proxy_problem("x:y"), "HTTPS_PROXY can't be used: its port is not a number from 1 to 65535"),
+    (proxy_problem("::1"), "HTTPS_PROXY can't be used: its host is not valid; an IPv6 address must be in brackets"),
+    (proxy_problem("[x]"), "HTTPS_PROXY can't be used: its host is not an IPv6 address"),
+    (proxy_problem("x y"), "HTTPS_PROXY can't be used: its host is not a host name"),
+    (
+        proxy_problem(f"http://{'x' * 256}@y"),
+        "HTTPS_PROXY can't be used: its user or its password is longer than 255 bytes",
+    ),
+    (
+        proxy_problem("socks5://ä@x"),
+        "HTTPS_PROXY can't be used: its user or its password has characters that can't be sent to it",
+    ),
+    (
+        lambda: str(account_proxies("x://").problem),
+        "its proxy can't be used: a proxy must be http, https, socks5 or socks5h",
+    ),
+]
+
 # ---- the provider, over HTTP
 
 
@@ -930,11 +986,10 @@ def provider_problem(
     """Return what calls a provider with that metadata, and returns its reason with "ISSUER" for the issuer."""
 
     async def reason(issuer: str) -> str:
-        provider = HttpProvider(issuer, ssl.create_default_context())
-        try:
-            failure = await call(provider)
-        finally:
-            await provider.aclose()
+        failure: object = None
+        async with anyio.create_task_group() as tasks:
+            transport = Transport(ssl.create_default_context, Proxies())
+            failure = await call(HttpProvider(issuer, transport, tasks))
         assert isinstance(failure, Failure)
         return failure.reason.replace(issuer, "ISSUER")
 
@@ -966,6 +1021,10 @@ PROVIDER: Final[list[Example]] = [
     (
         provider_problem(lambda provider: provider.discover(), {METADATA: plain(bytes(MAX_BODY + 1))}),
         "127.0.0.1 sent more than 524288 bytes, or than 16384 pieces",
+    ),
+    (
+        provider_problem(lambda provider: provider.user(Secret("t"), "Bearer", "x")),
+        "'x' is not a URL",
     ),
     (
         provider_problem(lambda provider: provider.keys(), jwks_uri=None),
@@ -1004,6 +1063,7 @@ EXAMPLES: Final = [
     *PAGES,
     *SOCKETS,
     *PROVIDER,
+    *PROXIES,
 ]
 
 

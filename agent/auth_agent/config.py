@@ -21,6 +21,7 @@ from auth_agent.errors import ConfigError
 from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES, GrantType
 from auth_agent.hosts import HostError, HostRule, Place, read_key
 from auth_agent.printable import printable
+from auth_agent.proxies import ProxyError, parse_proxy
 from auth_agent.urls import check_issuer, check_url
 from auth_agent_client.messages import is_account_name
 
@@ -443,13 +444,13 @@ def _redirect_ports(value: object) -> tuple[int, ...]:
 def _proxy(value: object) -> str | None:
     url = _string(value)
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and " " not in url
-        _ = parts.port  # raises a ValueError if it is not a port
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("must be a proxy's URL, such as http://proxy.example:3128")
+        parse_proxy(url)
+    except ProxyError:
+        url = ""
+    if "://" not in url:  # in a variable the scheme may be left out; here it may be a word such as "none"
+        raise ValueError(
+            "must be the URL of an http, https, socks5 or socks5h proxy, such as http://proxy.example:3128"
+        )
     return url
 
 

@@ -22,6 +22,7 @@ from auth_agent.host import readiness
 from auth_agent.host.activation import passed_socket
 from auth_agent.host.clock import Clock
 from auth_agent.host.credentials import CredentialError, credential
+from auth_agent.host.event_loop import EventLoop
 from auth_agent.host.restart import check_program, drop_option, restart
 from auth_agent.host.signals import Signals
 from auth_agent.host.systemd import READY, STOPPING, notify, reloading
@@ -33,8 +34,11 @@ from auth_agent.ipc.usage import Usage
 from auth_agent.notification.announcer import LoginAnnouncer
 from auth_agent.notification.manager import ManagerNotifier
 from auth_agent.notification.notifier import DesktopNotifier
-from auth_agent.oauth.provider import HttpProviders, Provider, trusted_certificates
+from auth_agent.oauth.certificates import trusted_certificates
+from auth_agent.oauth.provider import Provider
+from auth_agent.oauth.providers import HttpProviders
 from auth_agent.oauth.signature import WorkerSignatures
+from auth_agent.proxies import environment_proxies
 from auth_agent.sessions.agent_lock import AgentLock
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.heart import Heart
@@ -60,7 +64,7 @@ _RESTART = signal.SIGUSR1
 _CREDENTIAL = "auth-agent-passphrase"  # of a service; its name in `LoadCredential=`
 
 
-async def serve(
+def serve(
     config_path: Path,
     socket_path: Path,
     store_name: str | None = None,
@@ -88,8 +92,31 @@ async def serve(
             the store.
 
     """
+    run = partial(
+        _serve,
+        config_path,
+        socket_path,
+        store_name,
+        remember=remember,
+        wrap=wrap,
+        wrap_store=wrap_store,
+        clock=clock or Clock(),
+    )
+    return anyio.run(run, backend_options={"loop_factory": EventLoop})
+
+
+async def _serve(
+    config_path: Path,
+    socket_path: Path,
+    store_name: str | None,
+    *,
+    remember: bool,
+    wrap: Callable[[Callable[[Account], Provider]], Callable[[Account], Provider]],
+    wrap_store: Callable[[Store], Store],
+    clock: Clock,
+) -> bool:
     config = load(config_path)
-    http = HttpProviders(trusted_certificates())
+    http = HttpProviders(trusted_certificates(), environment_proxies(os.environ))
     inherited = passed_socket()
     if inherited is not None:
         socket_path = Path(os.fsdecode(inherited.getsockname()))
@@ -99,7 +126,7 @@ async def serve(
     opened = open_wrapped(store_name or store_in_use(state_path()))
     # Signals are caught until the very end: a second SIGTERM must not interrupt the shutdown that the first one began.
     with Listener(socket_path, inherited) as listener, Signals(*_STOP_SIGNALS, _RELOAD, _RESTART) as signals:
-        table = Table(config, clock or Clock(), unread=UNREAD if opened.store.persistent else None)
+        table = Table(config, clock, unread=UNREAD if opened.store.persistent else None)
         saver, signatures = Saver(table, opened.store, opened.journal, machine=opened.machine), WorkerSignatures()
         heart = Heart(table, saver, wrap(http), signatures, SealedMemory)
         refresher, logins = heart.refresher, heart.logins
@@ -108,6 +135,7 @@ async def serve(
         asyncio.get_running_loop().set_exception_handler(_log_uncaught)
         stop_signal = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
         async with anyio.create_task_group() as work:
+            http.run_in(work)
             heart.run_in(work)
             _notify_of(table, refresher, work)
             handlers = Handlers(
@@ -152,7 +180,6 @@ async def serve(
                 await heart.background.drain()
             await server.close()
             work.cancel_scope.cancel()
-        await http.aclose()
         with anyio.move_on_after(_RELEASE_TIMEOUT):
             await saver.release()
             await signatures.release()
@@ -256,7 +283,7 @@ async def _may_restart(config_path: Path, store_name: str | None, saver: Saver, 
 
 
 def _exit_soon(leave: Callable[[], object]) -> None:
-    """Exit even if a thread still resolves a name: the event loop would wait minutes for it."""
+    """Exit even if a thread still waits for a disk: the interpreter would wait for it."""
     timer = threading.Timer(_EXIT_TIMEOUT, leave)
     timer.daemon = True
     timer.start()

@@ -432,9 +432,12 @@ def certificates() -> Remedy:
     return Remedy("set SSL_CERT_FILE to a file with certificates, or unset it")
 
 
-def http_proxy() -> Remedy:
-    """A proxy is of a kind that isn't supported."""
-    return Remedy("use an HTTP proxy, as the account's `proxy` or as HTTPS_PROXY")
+def correct_proxy(variable: str) -> tuple[Remedy, ...]:
+    """That environment variable names a proxy that can't be used. The agent keeps its environment when it restarts."""
+    return (
+        Remedy(f"correct or unset {variable} where the agent is started, stop the agent, and start it there"),
+        _run("or set the account's `proxy` in the configuration, and reload it", "reload"),
+    )
 
 
 def check_network() -> Remedy:

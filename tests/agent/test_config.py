@@ -442,7 +442,7 @@ def test_a_mistake_among_the_hosts_has_its_line(path: Path, text: str, line: int
             for value in ("7", "true", "[]", "{}", '""', '"\\u001b"')
         ),
         *(("proxy", value, STRING) for value in ("7", "true", "[]", '""', '"http://a\\n"')),
-        *(("proxy", value, PROXY) for value in ('"proxy.example:3128"', '"socks5://proxy.example"', '"ftp://x"')),
+        *(("proxy", value, PROXY) for value in ('"proxy.example:3128"', '"socks4://proxy.example"', '"ftp://x"')),
         *(("default", value, BOOLEAN) for value in ("1", '"true"', "0", "[]")),
         *(
             ("redirect_ports", value, PORTS)
@@ -488,7 +488,7 @@ def test_an_invalid_issuer_is_a_mistake(path: Path, issuer: str) -> None:
 
 
 def test_a_mistake_about_a_proxy_does_not_repeat_its_password(path: Path) -> None:
-    assert "hunter2" not in rule_of(path, 'proxy = "socks5://user:hunter2@proxy.example"')
+    assert "hunter2" not in rule_of(path, 'proxy = "socks4://user:hunter2@proxy.example"')
 
 
 @pytest.mark.parametrize("proxy", ["http://proxy.example:port", "http://", "http://proxy.example:99999"])

@@ -97,7 +97,7 @@ import sys
 from auth_agent import daemon
 from auth_agent.cli import commands
 
-async def serve(*_, **__):
+def serve(*_, **__):
     raise ExceptionGroup("canary", [ValueError("canary")]) from KeyError("canary")
 
 daemon.serve = serve

@@ -9,7 +9,7 @@ import pytest
 
 from auth_agent import remedies
 from auth_agent.cli.doctor.agent import judge_agent, judge_session, judge_store
-from auth_agent.cli.doctor.environment import check_environment, without_password
+from auth_agent.cli.doctor.environment import check_environment
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding, report, worst
 from auth_agent.cli.doctor.ports import check_ports
 from auth_agent.cli.doctor.provider import judge, judge_clock, without_repetition
@@ -87,21 +87,22 @@ def test_a_report_ends_with_a_summary(given: list[str], summary: str) -> None:
     ("url", "shown"),
     [
         ("http://proxy.example:3128", "http://proxy.example:3128"),
-        ("http://anna:secret@proxy.example:3128/", "http://…@proxy.example:3128/"),
-        ("anna:secret@proxy.example:3128", "…@proxy.example:3128"),
-        ("http://anna:se@cret@proxy.example", "http://…@proxy.example"),
+        ("http://anna:secret@proxy.example:3128/", "http://proxy.example:3128"),
+        ("anna:secret@proxy.example:3128", "http://proxy.example:3128"),
+        ("http://anna:se@cr#et@proxy.example", "http://proxy.example:80"),
         ("http://[secret@", "…"),
+        ("http://anna:secret", "…"),
     ],
 )
-def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
-    assert without_password(url) == shown
+def test_a_proxy_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert check_environment({"HTTPS_PROXY": url}, ME)[0].text == f"HTTPS_PROXY={shown}"
 
 
 def test_what_is_set_is_shown_and_no_password() -> None:
     environ = {"https_proxy": "http://anna:secret@proxy:1", "AUTH_AGENT_LOG": "debug", "API_TOKEN": "secret"}
     (finding,) = check_environment(environ, ME)
     assert finding.verdict == GOOD
-    assert finding.text == "AUTH_AGENT_LOG=debug, https_proxy=http://…@proxy:1"
+    assert finding.text == "AUTH_AGENT_LOG=debug, https_proxy=http://proxy:1"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,8 @@ def test_what_is_set_is_shown_and_no_password() -> None:
         ("XDG_RUNTIME_DIR", "relative", WRONG),
         ("XDG_STATE_HOME", "relative", WRONG),
         ("SSL_CERT_FILE", "/nonexistent", WRONG),
-        ("ALL_PROXY", "socks5://127.0.0.1:1080", WARNING),
+        ("ALL_PROXY", "socks4://127.0.0.1:1080", WRONG),
+        ("https_proxy", "http://anna:secret", WRONG),
         ("PYTHONPATH", "/srv/lib", WARNING),
     ],
 )

@@ -13,7 +13,7 @@ import logging
 import re
 import shlex
 import ssl
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from html import unescape
@@ -23,7 +23,6 @@ from unittest.mock import patch
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import anyio
-import httpx
 import pytest
 import trio
 import trio.testing
@@ -43,11 +42,14 @@ from auth_agent.ipc.url import resolve_url
 from auth_agent.loopback.http_request import HTTPRequest
 from auth_agent.loopback.listener import RedirectListener
 from auth_agent.loopback.page import Page, failed
-from auth_agent.oauth import outcome
+from auth_agent.oauth import http_client, outcome
+from auth_agent.oauth.http_client import HttpClient
 from auth_agent.oauth.outcome import Failure
 from auth_agent.oauth.provider import HttpProvider
 from auth_agent.oauth.signature import SignatureCheckError
+from auth_agent.oauth.transport import Transport
 from auth_agent.printable import printable
+from auth_agent.proxies import Proxies
 from auth_agent.secret import Secret
 from auth_agent.sessions import advice
 from auth_agent.sessions.decision import Demand
@@ -873,28 +875,29 @@ def recorded_log(lines: list[str]) -> Generator[None, None, None]:
         log.setLevel(level)
 
 
+@contextlib.asynccontextmanager
+async def connected(issuer: str) -> AsyncGenerator[HttpProvider]:
+    async with anyio.create_task_group() as tasks:
+        transport = Transport(lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), Proxies())
+        yield HttpProvider(issuer, transport, tasks)
+
+
 async def _run_source(source: Source, text: str) -> Output:
     store = FakeStore()
     one = account(redirect_ports=(0,), **source.account)
-    certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # httpx would read the certificates each time.
-    with patch.object(ssl, "create_default_context", return_value=certificates):
-        provider = HttpProvider(one.issuer, certificates)
-    async with running(None, one, logged_in=False, store=store) as world:
+    async with running(None, one, logged_in=False, store=store) as world, connected(one.issuer) as provider:
         world.by_issuer[one.issuer] = cast("Any", provider)
         agent = HostileAgent(text, world, store)
 
-        async def respond(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-            path = request.url.raw_path.decode().partition("?")[0]
+        async def respond(_: HttpClient, __: str, url: str, **___: object) -> http_client.Response:
+            path = urlsplit(url).path
             status, headers, body = agent.respond(path[path.rfind(METADATA) :] if METADATA in path else path)
-            sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-            return httpx.Response(status, headers=sent, stream=httpx.ByteStream(body))
+            return http_client.Response(status, {name.lower(): value for name, value in headers.items()}, body)
 
-        with patch.object(httpx.AsyncHTTPTransport, "handle_async_request", respond), recorded_log(agent.log):
+        with patch.object(HttpClient, "send", respond), recorded_log(agent.log):
             await source.write(agent)
             agent.look()
-    await provider.aclose()
-    return agent
+        return agent
 
 
 @cache
@@ -1050,8 +1053,8 @@ def test_an_error_page_contains_nothing_of_the_request(request_: str, text: str)
 OAUTH = Path(outcome.__file__).parent
 # Functions that make a string printable that no provider wrote, or can choose.
 ELSEWHERE = {
-    "provider._send": "a URL, which `check_url` has accepted",
-    "provider._cause": "the operating system's message",
+    "http_client.send": "a URL, which `check_url` has accepted",
+    "transport.cause": "the operating system's message",
 }
 
 

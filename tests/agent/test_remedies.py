@@ -40,7 +40,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "certificates": remedies.certificates,
     "check_network": remedies.check_network,
     "close_file": lambda: remedies.close_file("/home/anna/my config.toml"),
-    "http_proxy": remedies.http_proxy,
+    "correct_proxy": lambda: remedies.correct_proxy("HTTPS_PROXY"),
     "unset_variable": lambda: remedies.unset_variable("PYTHONPATH"),
     "check_what_the_api_expects": remedies.check_what_the_api_expects,
     "choose_default": lambda: remedies.choose_default("work"),

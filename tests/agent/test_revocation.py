@@ -11,8 +11,8 @@ import trio.testing
 
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.http_client import REQUEST_TIMEOUT
 from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
-from auth_agent.oauth.provider import REQUEST_TIMEOUT
 from auth_agent.secret import Secret
 from auth_agent.sessions.revocation import Arrival, Revocation, may_end_with
 from auth_agent.sessions.session import Session

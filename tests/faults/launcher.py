@@ -8,11 +8,8 @@ providers or the store from the one that is there, `--clock` what makes a clock.
 
 import argparse
 import os
-from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-
-import anyio
 
 from auth_agent.config import config_path
 from auth_agent.daemon import serve
@@ -32,7 +29,7 @@ def main() -> None:
     protect_memory()
     raise_file_limit()
     log_to_stderr()
-    if anyio.run(partial(serve, config_path(), Path(socket_path()), arguments.store, clock=clock, **wraps)):
+    if serve(config_path(), Path(socket_path()), arguments.store, clock=clock, **wraps):
         restart()
 
 

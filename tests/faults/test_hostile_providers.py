@@ -3,6 +3,7 @@
 The parsers alone are tested in tests/agent; the faults that a certified provider can simulate in tests/integration.
 """
 
+import gzip
 import itertools
 import json
 import re
@@ -19,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from auth_agent.oauth.provider import MAX_BODY, REQUEST_TIMEOUT
+from auth_agent.oauth.http_client import MAX_BODY, REQUEST_TIMEOUT
 from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, ProviderError, Timeout, Unavailable, errors
 from tests.faults.hostile_server import (
     CHUNKED,
@@ -185,7 +186,8 @@ METADATA_KINDS: dict[str, tuple[dict[str, Any] | Responder, type[errors.AgentErr
     "a list": (plain(b"[]"), Unavailable, "JSON"),
     "depths": (plain(DEEP), Unavailable, "JSON"),
     "another encoding": (plain(b"\xff\xfe{\x00}\x00"), Unavailable, "JSON"),
-    "packed": (plain(b"\x1f\x8b\x08\x00", 200, "content-encoding: gzip"), Unavailable, "JSON"),
+    # A few kilobytes that would be 64 megabytes.
+    "packed": (plain(gzip.compress(bytes(1 << 26)), 200, "content-encoding: gzip"), Unavailable, "JSON"),
     "half": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"), Unavailable, "127.0.0.1"),
     "no HTTP": (raw(b"220 mail.example ESMTP\x1b[2J\r\n\r\n"), Unavailable, "127.0.0.1"),
     "an empty answer": (raw(b""), Unavailable, "127.0.0.1"),

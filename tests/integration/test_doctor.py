@@ -10,7 +10,9 @@ import pytest
 from auth_agent.cli.doctor.finding import Finding
 from auth_agent.cli.doctor.provider import check_providers
 from auth_agent.config import Account
-from auth_agent.oauth.provider import HttpProviders, trusted_certificates
+from auth_agent.oauth.certificates import trusted_certificates
+from auth_agent.oauth.providers import HttpProviders
+from auth_agent.proxies import Proxies
 from tests.integration.agent_process import COMMAND, AgentProcess, until
 from tests.integration.conftest import account, log_in
 from tests.integration.keyring_session import KeyringSession
@@ -79,11 +81,13 @@ def test_the_check_of_a_provider_that_hangs_times_out(provider: OpenIDProvider) 
     provider.fault("delay", route="/.well-known/openid-configuration", ms=60_000)
 
     async def check() -> list[Finding]:
-        providers = HttpProviders(trusted_certificates())
-        try:
-            return await check_providers([Account("work", provider.issuer, "id")], providers, patience=0.2)
-        finally:
-            await providers.aclose()
+        providers = HttpProviders(trusted_certificates(), Proxies())
+        findings: list[Finding] = []
+        async with anyio.create_task_group() as tasks:
+            providers.run_in(tasks)
+            findings += await check_providers([Account("work", provider.issuer, "id")], providers, patience=0.2)
+            tasks.cancel_scope.cancel()
+        return findings
 
     (finding,) = anyio.run(check)
     assert (finding.check, finding.verdict) == ("provider", "wrong")

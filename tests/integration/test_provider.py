@@ -1,9 +1,12 @@
 """The HTTP side of a provider, against the real one: what was sent, what was lost, what was never reached."""
 
 import errno
+import gzip
+import json
 import os
+import resource
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -12,12 +15,17 @@ import anyio.abc
 import anyio.lowlevel
 import pytest
 
-from auth_agent.oauth import provider as module
+from auth_agent.oauth import http_client as module, provider as provider_module
+from auth_agent.oauth.certificates import trusted_certificates
 from auth_agent.oauth.client import Client
-from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenResponse, Unsent
-from auth_agent.oauth.provider import HttpProvider, trusted_certificates
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenResponse, Unsent, Unusable
+from auth_agent.oauth.provider import MAX_REQUESTS, MAX_USER_REQUESTS, HttpProvider
 from auth_agent.oauth.token_request import refresh_request
+from auth_agent.oauth.transport import Transport
+from auth_agent.proxies import Proxies
 from auth_agent.secret import Secret
+from tests.integration.agent_process import PATIENCE
 from tests.op.provider import FaultMode, OpenIDProvider
 
 pytestmark = pytest.mark.anyio
@@ -32,9 +40,9 @@ def anyio_backend() -> str:
 
 @asynccontextmanager
 async def connect(issuer: str) -> AsyncGenerator[HttpProvider]:
-    provider = HttpProvider(issuer, trusted_certificates())
-    yield provider
-    await provider.aclose()
+    async with anyio.create_task_group() as tasks:
+        yield HttpProvider(issuer, Transport(trusted_certificates(), Proxies()), tasks)
+        tasks.cancel_scope.cancel()
 
 
 def refresh_token(provider: OpenIDProvider) -> Secret:
@@ -236,3 +244,214 @@ async def test_each_token_request_has_a_connection_of_its_own() -> None:
                 assert outcome.reason == "temporarily_unavailable"
         tasks.cancel_scope.cancel()
     assert connections == 1 + 3
+
+
+class Host:
+    """A provider on a raw socket, which records each request, and holds those to the endpoint `held` until released."""
+
+    def __init__(self, *headers: str, body: bytes = b'{"error":"temporarily_unavailable"}') -> None:
+        self.requests: list[str] = []
+        self.now = 0
+        self.most = 0
+        self.held: str | None = None
+        self.released = anyio.Event()
+        self._another = anyio.Event()
+        self._headers = headers
+        self._body = body
+
+    async def serve(self, stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                request += await stream.receive()
+            self.requests.append(request.decode())
+            body, headers = self._body, self._headers
+            if b"openid-configuration" in request:
+                endpoints = {name: f"{self.issuer}/{name}" for name in ("token_endpoint", "userinfo_endpoint")}
+                body, headers = json.dumps({"issuer": self.issuer, **endpoints}).encode(), ()
+            elif self.held is not None and f"/{self.held} ".encode() in request:
+                self.now += 1
+                self.most = max(self.most, self.now)
+                self._another.set()
+                await self.released.wait()
+                self.now -= 1
+            head = "\r\n".join(["HTTP/1.1 200 OK", f"content-length: {len(body)}", *headers, "", ""])
+            await stream.send(head.encode() + body)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[HttpProvider]:
+        """Serve, and yield a provider there whose metadata is known."""
+        async with (
+            await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+            anyio.create_task_group() as tasks,
+        ):
+            self.issuer = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+            tasks.start_soon(listener.serve, self.serve)
+            async with connect(self.issuer) as connection:
+                await connection.discover()
+                yield connection
+            tasks.cancel_scope.cancel()
+
+    async def until_held(self, count: int) -> None:
+        with anyio.fail_after(PATIENCE):
+            while self.now < count:
+                self._another = anyio.Event()
+                await self._another.wait()
+
+
+async def request_token(connection: HttpProvider, outcomes: list[object]) -> None:
+    outcomes.append(await connection.token(CLIENT, refresh_request(Secret("unknown"))))
+
+
+async def request_user(connection: HttpProvider, outcomes: list[object]) -> None:
+    outcomes.append(await connection.userinfo(Secret("unknown"), "Bearer"))
+
+
+@pytest.mark.parametrize(
+    ("request_one", "endpoint", "most"),
+    [(request_token, "token_endpoint", MAX_REQUESTS), (request_user, "userinfo_endpoint", MAX_USER_REQUESTS)],
+)
+async def test_a_provider_gets_a_few_requests_at_once_and_the_others_in_turn(
+    request_one: Callable[[HttpProvider, list[object]], Coroutine[Any, Any, None]], endpoint: str, most: int
+) -> None:
+    host, outcomes = Host(), list[object]()
+    async with host.connected() as connection:
+        host.held = endpoint
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2 * most + 3):
+                tasks.start_soon(request_one, connection, outcomes)
+            await host.until_held(most)
+            probe = request_user if request_one is request_token else request_token
+            for _ in range(5):  # time in which more would arrive
+                await probe(connection, list[object]())
+            assert host.now == most
+            host.released.set()
+    assert host.most == most
+    assert len(outcomes) == 2 * most + 3
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Unsent | Lost)]
+
+
+async def test_requests_for_users_that_hang_delay_no_refresh() -> None:
+    host, outcomes = Host(), list[object]()
+    async with host.connected() as connection, anyio.create_task_group() as tasks:
+        host.held = "userinfo_endpoint"
+        for _ in range(3 * MAX_USER_REQUESTS):
+            tasks.start_soon(request_user, connection, list[object]())
+        await host.until_held(MAX_USER_REQUESTS)
+        with anyio.fail_after(PATIENCE):
+            await request_token(connection, outcomes)
+        assert host.now == MAX_USER_REQUESTS
+        host.released.set()
+    (outcome,) = outcomes
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == "temporarily_unavailable"
+
+
+async def test_a_request_whose_turn_does_not_come_is_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, outcomes = Host(), list[object]()
+    async with host.connected() as connection:
+        monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.5)
+        host.held = "token_endpoint"
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3 * MAX_REQUESTS):
+                tasks.start_soon(request_token, connection, outcomes)
+    kinds = [type(outcome) for outcome in outcomes]
+    sent = sum("POST /token_endpoint" in request for request in host.requests)
+    assert kinds.count(Unsent) >= MAX_REQUESTS
+    assert kinds.count(Lost) == sent == 3 * MAX_REQUESTS - kinds.count(Unsent)
+
+
+async def test_a_caller_that_leaves_takes_nobodys_metadata_along(provider: OpenIDProvider) -> None:
+    provider.reset()
+    provider.fault("delay", route=DISCOVERY, ms=300)
+    first, outcomes = anyio.CancelScope(), list[object]()
+    async with connect(provider.issuer) as connection, anyio.create_task_group() as tasks:
+
+        async def leave() -> None:
+            with first:
+                await connection.discover()
+
+        async def stay() -> None:
+            outcomes.append(await connection.discover())
+
+        tasks.start_soon(leave)
+        await anyio.lowlevel.checkpoint()
+        tasks.start_soon(stay)
+        await anyio.lowlevel.checkpoint()
+        first.cancel()
+    assert [type(outcome) for outcome in outcomes] == [Metadata]
+    assert provider.count(DISCOVERY) == 1
+
+
+async def test_known_metadata_serves_all_who_ask_while_the_provider_is_out_of_order(
+    provider: OpenIDProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = list[object]()
+    async with connect(provider.issuer) as connection:
+        known = await connection.discover()
+        monkeypatch.setattr(provider_module, "METADATA_LIFETIME", 0.0)
+        monkeypatch.setattr(provider_module, "METADATA_RETRY", 0.0)
+        provider.fault("status", route=DISCOVERY, status=503)
+
+        async def ask() -> None:
+            outcomes.append(await connection.discover())
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(ask)
+    assert outcomes == [known] * 5
+
+
+async def test_no_cookie_of_one_response_is_sent_with_another_request() -> None:
+    host = Host("set-cookie: sid=of-the-first; Path=/", "set-cookie: other=x; Domain=127.0.0.1; Max-Age=999")
+    async with host.connected() as connection:
+        for _ in range(2):
+            await request_token(connection, [])
+            await request_user(connection, [])
+    assert len(host.requests) == 1 + 4
+    assert not [request for request in host.requests if "cookie" in request.lower()]
+
+
+@pytest.mark.parametrize("padding", [0, 1 << 28], ids=["small", "a bomb"])
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "gzip, gzip"])
+async def test_a_compressed_response_is_not_unpacked(padding: int, encoding: str) -> None:
+    body = b'{"access_token":"a","token_type":"Bearer","expires_in":60}' + b" " * padding
+    for _ in encoding.split(","):
+        body = gzip.compress(body)
+    host, outcomes = Host(f"content-encoding: {encoding}", body=body), list[object]()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    async with host.connected() as connection:
+        await request_token(connection, outcomes)
+    (outcome,) = outcomes
+    assert isinstance(outcome, Failure)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 16  # KiB
+    assert "accept-encoding: identity" in host.requests[-1].lower()
+
+
+async def test_a_url_is_sent_as_it_is_written() -> None:
+    host = Host()
+    async with host.connected() as connection:
+        await connection.user(Secret("at"), "bearer", f"{host.issuer}/a%7Cb;c/d?e=f%20g;h#i")
+        await connection.user(Secret("at"), "DPoP", f"{host.issuer}", {"ä": "é"})
+    get, patch = host.requests[1:]
+    assert get.startswith("GET /a%7Cb;c/d?e=f%20g;h HTTP/1.1\r\n")
+    assert "authorization: Bearer at\r\n" in get
+    assert f"host: {host.issuer.removeprefix('http://')}\r\n" in get.lower()
+    assert patch.startswith("PATCH / HTTP/1.1\r\n")
+    assert "authorization: DPoP at\r\n" in patch
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://", "ftp://a/", "https://a:b/", "https://[::1", "https://ä/", "https://a\n/"]
+)
+async def test_what_is_not_a_url_is_misconfigured(url: str) -> None:
+    async with Host().connected() as connection:
+        assert isinstance(await connection.user(Secret("at"), "Bearer", url), Misconfigured)
+
+
+@pytest.mark.parametrize("token", ["a\r\nx: y", "a\0", "\n"])
+async def test_a_token_that_no_header_may_hold_is_not_sent(token: str) -> None:
+    host = Host()
+    async with host.connected() as connection:
+        assert isinstance(await connection.userinfo(Secret(token), "Bearer"), Unusable)
+    assert len(host.requests) == 1

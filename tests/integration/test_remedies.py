@@ -40,6 +40,7 @@ WIDE: Final = 400
 NOT_RUN: Final = {
     "install_by_force": "needs a service manager; test_user_manager.py runs it",
     "install_service": "the same",
+    "correct_proxy": "the same as `reload`",
     "reload": "test_config_commands.py runs it",
     "adopt": "test_unlock.py runs it",
     "choose_passphrase": "test_unlock.py runs it",

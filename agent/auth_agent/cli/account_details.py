@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from auth_agent.cli.account_options import IDENTITY
 from auth_agent.cli.screen import shown_path
 from auth_agent.cli.terminal import PLAIN, Piece, Terminal, columns
 from auth_agent.config import Account, Config
 from auth_agent.printable import printable
+from auth_agent.proxies import parse_proxy
 from auth_agent_client import Record
 
 _MAX_VALUE: Final = 2000  # characters
@@ -39,7 +39,7 @@ def details_json(account: Account, config: Config, record: Record | None) -> dic
     """Return an account, what refers to it, and the record of its session as a JSON object."""
     return {
         **account_json(account, config, None if record is None else record.state),
-        "proxy": without_password(account.proxy),
+        "proxy": shown_proxy(account),
         "hosts": [rule.key for rule in config.hosts_of(account.name)],
         "management_account_of": list(config.managed_by(account.name)),
         "session": record,
@@ -50,7 +50,7 @@ def details_lines(
     account: Account, config: Config, record: Record | None, *, running: bool, terminal: Terminal = PLAIN
 ) -> list[str]:
     """Return the lines of `auth-agent account show`; `running`: whether an agent answers."""
-    keys = {**account_json(account, config, None), "proxy": without_password(account.proxy)}
+    keys = {**account_json(account, config, None), "proxy": shown_proxy(account)}
     del keys["name"], keys["state"]
     usual = account_json(_with_defaults(account), config, None)
     rows = [
@@ -101,9 +101,6 @@ def _session(record: Record | None, *, running: bool) -> str:
     return f"{printable(record.state).replace('_', ' ')}{f' ({user})' if user else ''}"
 
 
-def without_password(url: str | None) -> str | None:
-    """Return the URL of a proxy without its user and password."""
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def shown_proxy(account: Account) -> str | None:
+    """Return the URL of the account's proxy without user and password."""
+    return None if account.proxy is None else parse_proxy(account.proxy).url

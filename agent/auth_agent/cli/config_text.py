@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from auth_agent.cli.account_details import account_json, without_password
+from auth_agent.cli.account_details import account_json, shown_proxy
 from auth_agent.config import Config
 from auth_agent.toml_text import toml_key, toml_value
 
@@ -13,7 +13,7 @@ def config_json(config: Config) -> dict[str, Any]:
     accounts = {name: account_json(account, config, None) for name, account in config.accounts.items()}
     for name, keys in accounts.items():
         del keys["name"], keys["state"]
-        keys["proxy"] = without_password(config.accounts[name].proxy)
+        keys["proxy"] = shown_proxy(config.accounts[name])
     return {
         "accounts": accounts,
         "hosts": {

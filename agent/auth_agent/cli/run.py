@@ -6,11 +6,9 @@ import shutil
 import signal
 import tempfile
 import threading
-from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
-import anyio
 import click
 
 from auth_agent.cli import exits
@@ -78,7 +76,7 @@ def _serve(path: Path, store: str | None, *, is_for_command: bool) -> bool:
     raise_file_limit()
     log_to_stderr(logging.WARNING if is_for_command else logging.INFO)
     try:
-        return anyio.run(partial(daemon.serve, config_path(), path, store, remember=not is_for_command))
+        return daemon.serve(config_path(), path, store, remember=not is_for_command)
     except StartupError:
         raise
     except Exception as error:  # noqa: BLE001 -- the last boundary: Python's traceback could show secrets

@@ -83,10 +83,12 @@ class PermanentFailure(Failure):
 class Misconfigured(PermanentFailure):
     """The provider doesn't accept this client, or is not the intended provider.
 
-    `keys` are the keys of the account in the configuration, of which one is probably wrong.
+    `keys` are the keys of the account in the configuration, of which one is probably wrong; or it is the environment
+    `variable` that is wrong.
     """
 
     keys: tuple[str, ...] = ("issuer", "client_id")
+    variable: str | None = None
 
 
 class Refusal(PermanentFailure):

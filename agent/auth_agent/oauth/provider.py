@@ -1,21 +1,14 @@
-"""A provider, over HTTP. Each exception of httpx becomes an outcome here."""
+"""A provider, over HTTP: its metadata, and what each of its endpoints is asked and answers."""
 
-import os
-import ssl
+import logging
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
 from typing import Final, Protocol
 
-import anyio
-import anyio.lowlevel
-import httpx
-import truststore
+from anyio.abc import TaskGroup
 
-from auth_agent.config import Account
-from auth_agent.errors import StartupError
+from auth_agent.defect import place
 from auth_agent.oauth.auth0 import parse_user
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization, parse_device_authorization
@@ -26,10 +19,10 @@ from auth_agent.oauth.discovery import (
     metadata_url,
     parse_metadata,
 )
+from auth_agent.oauth.http_client import HttpClient, Response
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
-    Lost,
     Misconfigured,
     Refusal,
     TokenResponse,
@@ -39,23 +32,21 @@ from auth_agent.oauth.outcome import (
 )
 from auth_agent.oauth.requests import device_form, retry_after, revocation_form, unix_time
 from auth_agent.oauth.token_request import TokenRequest
+from auth_agent.oauth.transport import Transport
 from auth_agent.oauth.userinfo import parse_userinfo
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 
-# Seconds that a provider may take for one request, from the DNS lookup to the last byte.
-REQUEST_TIMEOUT: Final = 30.0
-# Bytes. Metadata and token responses have a few kilobytes, or a hundred with many groups in a token. What is served of
-# one must fit in a message of the protocol.
-MAX_BODY: Final = 1 << 19
-# Each piece of a body costs as much as its headers do, however small it is.
-_MAX_PIECES: Final = 1 << 14
+_log = logging.getLogger(__name__)
+
+# Requests that one provider gets at the same time: for tokens, logins, metadata and keys; and for users' data, which
+# programs ask for, so that those who wait for an API of it delay no refresh.
+MAX_REQUESTS: Final = 16
+MAX_USER_REQUESTS: Final = 8
 # Seconds. Endpoints move once in years; an agent runs for weeks.
 METADATA_LIFETIME: Final = 86_400.0
 METADATA_RETRY: Final = 300.0
-# A provider may close an idle connection just as a request is sent on it; then nobody knows whether it was read.
-_ONE_REQUEST_A_CONNECTION: Final = httpx.Limits(max_keepalive_connections=0)
 _GONE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
 
 
@@ -93,47 +84,19 @@ class Provider(Protocol):
         ...
 
 
-def trusted_certificates() -> ssl.SSLContext:
-    """Return the system's trusted certificates, or those in the file that `SSL_CERT_FILE` names.
-
-    Raises:
-        StartupError: `SSL_CERT_FILE` can't be read, or has no certificate. (OpenSSL would ignore that.)
-
-    """
-    file = os.environ.get("SSL_CERT_FILE")
-    if not file:
-        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not Path(file).is_file():
-        raise StartupError(f"SSL_CERT_FILE is {file!r}, which is not a file; correct or unset it")
-    try:
-        return ssl.create_default_context(cafile=file)
-    except (OSError, ssl.SSLError) as error:
-        raise StartupError(f"SSL_CERT_FILE is {file!r}, and no certificate can be read from it") from error
-
-
 class HttpProvider:
     """The provider of one issuer, through one proxy or none."""
 
-    def __init__(self, issuer: str, certificates: ssl.SSLContext, proxy: str | None = None) -> None:
+    def __init__(self, issuer: str, transport: Transport, tasks: TaskGroup) -> None:
+        """Create one, whose metadata is requested in that task group."""
         self._issuer = issuer
         self._metadata: Metadata | None = None
         self._metadata_at = 0.0
         self._look_up: Promise[Metadata | Failure] | None = None
         self._clock_offset: float | None = None
-        self._http = httpx.AsyncClient(
-            verify=certificates,
-            proxy=proxy,
-            # Plain http is for this machine only: never through a proxy, whatever the environment says. It needs no
-            # certificates; without these, httpx would read the system's once more for nothing.
-            mounts={"http://": httpx.AsyncHTTPTransport(verify=certificates, limits=_ONE_REQUEST_A_CONNECTION)},
-            follow_redirects=False,
-            event_hooks={"response": [_forget_location]},
-            # No cookies: one account's would go out with another's tokens.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=_ONE_REQUEST_A_CONNECTION,
-            timeout=REQUEST_TIMEOUT,
-            headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "auth-agent"},
-        )
+        self._tasks = tasks
+        self._http = HttpClient(transport, MAX_REQUESTS)
+        self._users = HttpClient(transport, MAX_USER_REQUESTS)
 
     @property
     def clock_offset(self) -> float | None:
@@ -143,18 +106,16 @@ class HttpProvider:
         """
         return self._clock_offset
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
-
     async def keys(self) -> str | Failure:
-        """Return the provider's current JWK set, as JSON. Like all methods, it raises no exception of httpx."""
+        """Return the provider's current JWK set, as JSON."""
         metadata = await self.discover()
         if isinstance(metadata, Failure):
             return metadata
         if metadata.jwks_uri is None:
             return Misconfigured(f"{self._issuer} names no jwks_uri, so its ID tokens can't be checked")
-        response = await self._send("GET", metadata.jwks_uri)
+        response = self._noted(await self._http.send("GET", metadata.jwks_uri))
+        if isinstance(response, Misconfigured):
+            return response
         if isinstance(response, Failure):
             return Transient(response.reason)
         status, _, body = response
@@ -213,7 +174,8 @@ class HttpProvider:
             return metadata
         if metadata.userinfo_endpoint is None:
             return Refusal(f"{self._issuer} has no UserInfo endpoint")
-        response = await self._send("GET", metadata.userinfo_endpoint, headers=_bearer(access_token, token_type))
+        headers = _bearer(access_token, token_type)
+        response = self._noted(await self._users.send("GET", metadata.userinfo_endpoint, headers=headers))
         return response if isinstance(response, Failure) else parse_userinfo(*response, time.time())
 
     async def user(
@@ -221,7 +183,7 @@ class HttpProvider:
     ) -> dict[str, object] | Failure:
         """Request the user at that URL of Auth0's Management API, or update it and return the result, once."""
         method, headers = ("GET" if update is None else "PATCH"), _bearer(access_token, token_type)
-        response = await self._send(method, url, headers=headers, content=update)
+        response = self._noted(await self._users.send(method, url, headers=headers, content=update))
         return response if isinstance(response, Failure) else parse_user(*response, time.time(), access_token)
 
     async def discover(self) -> Metadata | Failure:
@@ -232,23 +194,33 @@ class HttpProvider:
         look_up = self._look_up
         if look_up is None:  # all callers share one request and its outcome
             look_up = self._look_up = Promise[Metadata | Failure]()
-            try:
-                look_up.resolve(await self._fetch_metadata())
-            finally:
-                self._look_up = None
-                # No effect if it is resolved already.
-                look_up.resolve(Unsent("the request for the provider's metadata was cancelled"))
-        metadata = await look_up.wait()
-        if isinstance(metadata, Metadata):
-            self._metadata, self._metadata_at = metadata, time.monotonic()
-        elif known is not None:
-            self._metadata_at += METADATA_RETRY
-            return known
-        return metadata
+            # In a task of its own: the caller that came first may leave while others wait.
+            self._tasks.start_soon(self._renew_metadata, look_up)
+        return await look_up.wait()
+
+    async def _renew_metadata(self, look_up: Promise[Metadata | Failure]) -> None:
+        known = self._metadata
+        try:
+            metadata = await self._fetch_metadata()
+            if isinstance(metadata, Metadata):
+                self._metadata, self._metadata_at = metadata, time.monotonic()
+            elif known is not None:
+                self._metadata_at += METADATA_RETRY
+                metadata = known
+            look_up.resolve(metadata)
+        except Exception as error:  # noqa: BLE001 -- raised again in each caller's task; here it would end the agent
+            _log.error("defect in=metadata error=%s", place(error))
+            look_up.fail(error)
+        finally:
+            self._look_up = None
+            # No effect if it is resolved already.
+            look_up.resolve(Unsent("the request for the provider's metadata was cancelled"))
 
     async def _fetch_metadata(self) -> Metadata | Failure:
         url = metadata_url(self._issuer)
-        response = await self._send("GET", url)
+        response = self._noted(await self._http.send("GET", url))
+        if isinstance(response, Misconfigured):
+            return response
         if isinstance(response, Failure):
             return Unsent(response.reason)  # the token request was not sent
         status, headers, body = response
@@ -263,68 +235,16 @@ class HttpProvider:
         except DiscoveryError as error:
             return Misconfigured(str(error), keys=("issuer",))
 
-    async def _post(
-        self, url: str, client: Client, metadata: Metadata, form: Mapping[str, str]
-    ) -> tuple[int, Mapping[str, str], bytes] | Failure:
+    async def _post(self, url: str, client: Client, metadata: Metadata, form: Mapping[str, str]) -> Response | Failure:
         headers, form = client.authenticate(form, metadata.token_endpoint_auth_methods)
-        return await self._send("POST", url, form, headers)
+        return self._noted(await self._http.send("POST", url, form=form, headers=headers))
 
-    async def _send(
-        self,
-        method: str,
-        url: str,
-        form: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        content: Mapping[str, object] | None = None,
-    ) -> tuple[int, Mapping[str, str], bytes] | Failure:
-        """Return status, headers by lower-case name, and body; or `Unsent`, or `Lost` if the request was sent."""
-        sent = False
-
-        async def trace(event: str, _: Mapping[str, object]) -> None:
-            nonlocal sent
-            # Set before the first byte is sent; also for a proxy's CONNECT, which errs on the safe side.
-            sent = sent or event.endswith("send_request_headers.started")
-
-        try:
-            request = self._http.build_request(
-                method, url, data=form, json=content, headers=headers, extensions={"trace": trace}
-            )
-        except (httpx.InvalidURL, UnicodeError):
-            return Misconfigured(f"{printable(url)!r} is not a URL")
-        host = request.url.host
-        try:
-            with anyio.fail_after(REQUEST_TIMEOUT):
-                response = await self._http.send(request, stream=True)
-                try:
-                    body = await _bounded_body(response)
-                finally:
-                    await response.aclose()
-        except TimeoutError:
-            reason = f"{host} did not respond within {REQUEST_TIMEOUT:g} s"
-        except _NOT_CONNECTED as error:
-            return Unsent(f"{host} can't be reached: {_cause(error)}")
-        except httpx.TransportError as error:
-            reason = f"{host} can't be reached: {_cause(error)}"
-        except httpx.HTTPError as error:
-            reason = f"{host} sent an invalid HTTP response: {type(error).__name__}"
-        else:
-            if body is None:
-                return Lost(f"{host} sent more than {MAX_BODY} bytes, or than {_MAX_PIECES} pieces")
-            lower = {k.lower(): v for k, v in response.headers.items()}
-            date = unix_time(lower.get("date", ""))
+    def _noted(self, response: Response | Failure) -> Response | Failure:
+        """Return the response, and note what it says of the provider's clock."""
+        if isinstance(response, Response):
+            date = unix_time(response.headers.get("date", ""))
             self._clock_offset = None if date is None else date - time.time()
-            return response.status_code, lower, body
-        return Lost(reason) if sent else Unsent(reason)
-
-
-# Raised before there is a connection: no request was sent, at most a proxy's CONNECT.
-_NOT_CONNECTED: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
+        return response
 
 
 def _bearer(access_token: Secret, token_type: str) -> dict[str, str]:
@@ -336,62 +256,3 @@ def _bearer(access_token: Secret, token_type: str) -> dict[str, str]:
 def _presented(client: Client, *secrets: Secret) -> tuple[Secret, ...]:
     """Return the secrets that a request had, to remove them from a response that quotes them."""
     return secrets if client.secret is None else (*secrets, client.secret)
-
-
-async def _forget_location(response: httpx.Response) -> None:
-    # No redirect is followed, but httpx would parse its URL all the same, and raise if that is invalid.
-    response.headers.pop("location", None)
-
-
-async def _bounded_body(response: httpx.Response) -> bytes | None:
-    body, pieces = bytearray(), 0
-    # Raw: a compressed body, which was not requested, could expand to gigabytes. Raw, it is just not valid JSON.
-    async for chunk in response.aiter_raw():
-        body += chunk
-        pieces += 1
-        if len(body) > MAX_BODY or pieces > _MAX_PIECES:
-            return None
-        await anyio.lowlevel.checkpoint()  # thousands of pieces may arrive at once: let other tasks run
-    return bytes(body)
-
-
-# What OpenSSL's versions call a first response that is not of TLS.
-_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
-
-
-def _cause(error: BaseException) -> str:
-    """Return the message of the innermost exception, which is the operating system's or OpenSSL's."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__ or error
-    # Messages of an HTTP library are not shown: they quote the response, which may echo a secret.
-    message = ""
-    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
-        message = "it does not use TLS at this port: is its URL http://?"
-    elif isinstance(error, ssl.SSLCertVerificationError):
-        message = f"its certificate can't be trusted: {error.verify_message}"
-    elif isinstance(error, ConnectionError) and error.errno:  # asyncio replaces the system's message
-        message = os.strerror(error.errno)
-    elif isinstance(error, OSError):
-        message = error.strerror or str(error)
-    return printable(message) or type(error).__name__
-
-
-class HttpProviders:
-    """The providers of all accounts: one per issuer and proxy, created at first use."""
-
-    def __init__(self, certificates: ssl.SSLContext) -> None:
-        self._certificates = certificates
-        self._providers: dict[tuple[str, str | None], HttpProvider] = {}
-
-    def __call__(self, account: Account) -> HttpProvider:
-        """Return the account's provider."""
-        key = (account.issuer, account.proxy)
-        provider = self._providers.get(key)
-        if provider is None:
-            provider = self._providers[key] = HttpProvider(account.issuer, self._certificates, account.proxy)
-        return provider
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        for provider in self._providers.values():
-            await provider.aclose()

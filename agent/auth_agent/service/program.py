@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from auth_agent.proxies import EXCEPTION_VARIABLES, PROXY_VARIABLES
 from auth_agent.service.manager import Program
 from auth_agent_client.paths import socket_path
 
 _NAME: Final = "auth-agent"
 # Read by the agent, its libraries and its workers. A proxy's may hold a password, so they are not copied into a file.
-_CHANGES_AGENT: Final = ("ALL_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_DIR", "SSL_CERT_FILE")
+_CHANGES_AGENT: Final = (*PROXY_VARIABLES, *EXCEPTION_VARIABLES, "SSL_CERT_DIR", "SSL_CERT_FILE")
 
 
 _STORE: Final = "--store"
@@ -51,7 +52,7 @@ def _command() -> tuple[str, ...]:
 
 def missing_variables(environ: Mapping[str, str]) -> list[str]:
     """Return which variables of this shell change what an agent does, and are not set for a service."""
-    return [name for name in sorted(environ) if name.upper() in _CHANGES_AGENT and environ[name]]
+    return [name for name in sorted(environ) if name in _CHANGES_AGENT and environ[name]]
 
 
 def default_socket() -> str:

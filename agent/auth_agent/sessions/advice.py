@@ -171,7 +171,8 @@ def retry_remedy(account: Account, failure: Failure, key: TokenKey = MAIN) -> tu
     name = account.name
     if isinstance(failure, Misconfigured):
         refresh = remedies.refresh_when_corrected(name)
-        return remedies.correct_and_reload(failure.keys), refresh, *_new_secret(failure, name, LOGIN)
+        at_the_provider = (refresh, *_new_secret(failure, name, LOGIN)) if failure.variable is None else ()
+        return *_correction(failure), *at_the_provider
     if isinstance(failure, Refusal) and key != MAIN:
         audience = account.audience if key.audience is None else key.audience
         own = remedies.account_of_its_own(name, account.issuer, account.client_id, audience, key.scope or None)
@@ -201,8 +202,8 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
         first = again if command == LOGIN else remedies.log_in_at_the_source()
         return errors.LoginRequired(message, reason=reason, failure=word, remedy=(first,))
     if isinstance(failure, Misconfigured):
-        by_login = (remedies.correct_and_log_in(name, failure.keys),)
-        correction = by_login if command == LOGIN else (remedies.correct_and_reload(failure.keys), again)
+        by_login = command == LOGIN and failure.variable is None
+        correction = (remedies.correct_and_log_in(name, failure.keys),) if by_login else (*_correction(failure), again)
         secret = _new_secret(failure, name, command)
         return errors.Misconfigured(message, reason=reason, failure=word, remedy=(*correction, *secret))
     if isinstance(failure, Refusal):
@@ -212,6 +213,13 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     else:
         remedy = again, remedies.ask_the_provider()
     return errors.ProviderError(message, reason=reason, failure=word, remedy=remedy)
+
+
+def _correction(failure: Misconfigured) -> tuple[Remedy, ...]:
+    """Return the remedies of correcting the configuration, or the environment."""
+    if failure.variable is not None:
+        return remedies.correct_proxy(failure.variable)
+    return (remedies.correct_and_reload(failure.keys),)
 
 
 def _new_secret(failure: Misconfigured, name: str, command: str) -> tuple[Remedy, ...]:
@@ -259,8 +267,7 @@ def user_failed(name: str, manager: Account, failure: Failure, scope: str, neede
         remedy = (remedies.log_in_again(manager.name),)
         return errors.Denied(message, reason=reason, failure=word, remedy=remedy)
     if isinstance(failure, Misconfigured):
-        remedy = (remedies.correct_and_reload(failure.keys),)
-        return errors.Misconfigured(message, reason=reason, failure=word, remedy=remedy)
+        return errors.Misconfigured(message, reason=reason, failure=word, remedy=_correction(failure))
     if isinstance(failure, Transient):
         wait = failure.retry_after if isinstance(failure, Busy) and failure.retry_after is not None else _SOON
         return errors.Unavailable(message, reason=reason, failure=word, retry_after=round(wait, 3))

@@ -25,7 +25,10 @@ from auth_agent.cli.screen import print_lines
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.config import Account, Config, config_path, load
 from auth_agent.errors import ConfigError, StartupError
-from auth_agent.oauth.provider import HttpProviders, trusted_certificates
+from auth_agent.host.event_loop import EventLoop
+from auth_agent.oauth.certificates import trusted_certificates
+from auth_agent.oauth.providers import HttpProviders
+from auth_agent.proxies import environment_proxies
 from auth_agent.service.managers import platform_manager
 from auth_agent_client import Agent, __version__
 from auth_agent_client.errors import AgentError
@@ -110,13 +113,15 @@ def _keyring() -> Generator[Finding, None, None]:
 
 def _providers(accounts: Iterable[Account]) -> list[Finding]:
     async def check() -> list[Finding]:
-        providers = HttpProviders(trusted_certificates())
-        try:
-            return await check_providers(accounts, providers)
-        finally:
-            await providers.aclose()
+        providers = HttpProviders(trusted_certificates(), environment_proxies(os.environ))
+        findings: list[Finding] = []
+        async with anyio.create_task_group() as tasks:
+            providers.run_in(tasks)
+            findings += await check_providers(accounts, providers)
+            tasks.cancel_scope.cancel()
+        return findings
 
     try:
-        return anyio.run(check)
+        return anyio.run(check, backend_options={"loop_factory": EventLoop})
     except StartupError as error:
         return [Finding("provider", WRONG, str(error), (*error.remedy, remedies.certificates()))]

@@ -4,13 +4,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from auth_agent import remedies
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
+from auth_agent.proxies import EXCEPTION_VARIABLES, PROXY_VARIABLES, ProxyError, environment_proxies, parse_proxy
 
 # Variables that the agent, its libraries or Python read.
-_PROXIES: Final = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 _DIRECTORIES: Final = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 _SHOWN: Final = ("AUTH_AGENT_", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "SSL_CERT_", "PYTHON")
 # What Python does differently in a process that inherits them.
@@ -28,7 +27,7 @@ def check_environment(environ: Mapping[str, str], uid: int) -> list[Finding]:
     problems = [
         *(finding for name in _DIRECTORIES if (finding := _directory(name, environ.get(name), uid))),
         *_certificates(environ.get("SSL_CERT_FILE")),
-        *_proxies(environ),
+        *_proxy(environ),
         *_python(environ),
     ]
     shown = [f"{name}={_value(name, environ[name])}" for name in sorted(environ) if _is_shown(name)]
@@ -37,23 +36,17 @@ def check_environment(environ: Mapping[str, str], uid: int) -> list[Finding]:
 
 
 def _is_shown(name: str) -> bool:
-    return name.startswith(_SHOWN) or name.upper() in _PROXIES
+    return name.startswith(_SHOWN) or name in (*PROXY_VARIABLES, *EXCEPTION_VARIABLES)
 
 
 def _value(name: str, value: str) -> str:
-    return without_password(value) if name.upper() in _PROXIES else value
-
-
-def without_password(url: str) -> str:
-    """Return a URL without its user information (RFC 3986, section 3.2.1), which may be a password."""
-    if "@" not in url:
-        return url
+    """Return a variable's value as it may be shown: of a proxy without user and password."""
+    if name not in PROXY_VARIABLES or not value:
+        return value
     try:
-        parts = urlsplit(url if "//" in url else f"//{url}")
-    except ValueError:
-        return "…"
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"…@{host}")).removeprefix("" if "//" in url else "//")
+        return parse_proxy(value).url
+    except ProxyError:
+        return "…"  # where its password is can't be told
 
 
 def _directory(name: str, value: str | None, uid: int) -> Finding | None:
@@ -79,10 +72,11 @@ def _certificates(file: str | None) -> list[Finding]:
     return [Finding("environment", WRONG, f"SSL_CERT_FILE is {file}, which is not a file", (remedies.certificates(),))]
 
 
-def _proxies(environ: Mapping[str, str]) -> list[Finding]:
-    names = [name for name in sorted(environ) if name.upper() in _PROXIES and name.upper() != "NO_PROXY"]
-    bad = [name for name in names if environ[name].lower().startswith("socks")]
-    return [Finding("environment", WARNING, f"{name} is a SOCKS proxy", (remedies.http_proxy(),)) for name in bad]
+def _proxy(environ: Mapping[str, str]) -> list[Finding]:
+    problem = environment_proxies(environ).problem
+    if problem is None or problem.variable is None:
+        return []
+    return [Finding("environment", WRONG, str(problem), remedies.correct_proxy(problem.variable))]
 
 
 def _python(environ: Mapping[str, str]) -> list[Finding]:

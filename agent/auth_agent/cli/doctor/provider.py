@@ -6,14 +6,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
-import httpx
 
 from auth_agent import remedies
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
 from auth_agent.config import Account
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Failure, Misconfigured
-from auth_agent.oauth.provider import HttpProviders
+from auth_agent.oauth.providers import HttpProviders
 
 _PATIENCE: Final = 10.0  # s
 # Seconds. The agent refreshes early, and ID tokens are accepted within a minute.
@@ -40,11 +39,7 @@ async def check_providers(
 
 async def _check(accounts: list[Account], providers: HttpProviders, patience: float) -> list[Finding]:
     issuer, names = accounts[0].issuer, ", ".join(account.name for account in accounts)
-    try:
-        provider = providers(accounts[0])
-    except (ImportError, ValueError, httpx.InvalidURL) as error:  # for a proxy that httpx can't use
-        text = f"{issuer} ({names}): its HTTP client can't be made, maybe because of a proxy: {type(error).__name__}"
-        return [Finding("provider", WRONG, text, (remedies.http_proxy(),))]
+    provider = providers(accounts[0])
     began = time.monotonic()
     with anyio.move_on_after(patience):
         metadata = await provider.discover()
@@ -59,8 +54,13 @@ def judge(issuer: str, accounts: str, metadata: Metadata | Failure, took: float)
     if isinstance(metadata, Metadata):
         kind = "Auth0" if metadata.is_auth0 else "OpenID Connect"
         return Finding("provider", GOOD, f"{issuer} ({accounts}): {kind}, responded in {took * 1000:.0f} ms")
-    remedy = remedies.correct_configuration() if isinstance(metadata, Misconfigured) else remedies.check_network()
-    return Finding("provider", WRONG, f"{issuer} ({accounts}): {metadata.reason}", (remedy,))
+    if isinstance(metadata, Misconfigured) and metadata.variable is not None:
+        remedy = remedies.correct_proxy(metadata.variable)
+    elif isinstance(metadata, Misconfigured):
+        remedy = (remedies.correct_configuration(),)
+    else:
+        remedy = (remedies.check_network(),)
+    return Finding("provider", WRONG, f"{issuer} ({accounts}): {metadata.reason}", remedy)
 
 
 def judge_clock(issuer: str, offset: float | None) -> list[Finding]:

@@ -1,0 +1,137 @@
+"""HTTP requests to a provider. Each exception of httpx becomes an outcome here.
+
+A refresh token that was sent may be used up, so it must be known of each request whether it was sent. What comes before
+it (a turn, the look-up of the host's name, a proxy, TLS) leaves it unsent.
+"""
+
+from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final, NamedTuple
+
+import anyio
+import anyio.lowlevel
+import httpx
+
+from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, Unsent, Unusable
+from auth_agent.oauth.transport import NOT_CONNECTED, Transport, cause
+from auth_agent.printable import printable
+from auth_agent.proxies import ProxyError
+
+# Seconds that a provider may take for one request, from the DNS lookup to the last byte; also how long a request waits
+# for its turn.
+REQUEST_TIMEOUT: Final = 30.0
+# Seconds, less than that: httpcore closes a connection that is not made in time, but not one that is cancelled.
+CONNECT_TIMEOUT: Final = 25.0
+# Bytes. Metadata and token responses have a few kilobytes, or a hundred with many groups in a token. What is served of
+# one must fit in a message of the protocol.
+MAX_BODY: Final = 1 << 19
+# Each piece of a body costs as much as its headers do, however small it is.
+_MAX_PIECES: Final = 1 << 14
+
+
+class Response(NamedTuple):
+    """A complete response; the headers by lower-case name."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """Sends requests over a transport, `at_once` at most at the same time, in the order in which they came."""
+
+    def __init__(self, transport: Transport, at_once: int) -> None:
+        self._transport = transport
+        self._at_once = at_once
+        self._turns = anyio.Semaphore(at_once)
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            event_hooks={"response": [_forget_location]},
+            # No cookies: one account's would go out with another's tokens.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            timeout=httpx.Timeout(REQUEST_TIMEOUT, connect=CONNECT_TIMEOUT),
+            headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "auth-agent"},
+        )
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        content: Mapping[str, object] | None = None,
+    ) -> Response | Failure:
+        """Send a request once, with a form or JSON; return the response, `Unsent`, or `Lost` if it was sent."""
+        try:
+            request = self._http.build_request(method, url, data=form, json=content, headers=headers)
+        except (httpx.InvalidURL, UnicodeError):
+            request = None
+        if request is None or not url.isascii() or not request.url.host or request.url.scheme not in ("http", "https"):
+            return Misconfigured(f"{printable(url)!r} is not a URL")
+        try:
+            with anyio.fail_after(REQUEST_TIMEOUT):
+                await self._turns.acquire()
+        except TimeoutError:
+            return Unsent(f"{request.url.host} has not answered {self._at_once} requests for {REQUEST_TIMEOUT:g} s")
+        try:
+            return await self._send(request)
+        finally:
+            self._turns.release()
+
+    async def _send(self, request: httpx.Request) -> Response | Failure:
+        host, sent = request.url.host, False
+
+        async def trace(event: str, what: Mapping[str, object]) -> None:
+            nonlocal sent
+            is_for_proxy = getattr(what.get("request"), "method", None) == b"CONNECT"
+            # Set before the first byte is sent.
+            sent = sent or (event.endswith("send_request_headers.started") and not is_for_proxy)
+
+        request.extensions["trace"] = trace
+        try:
+            proxy = self._transport.proxy_of(request.url)
+        except ProxyError as error:
+            return Misconfigured(str(error), () if error.variable else ("proxy",), error.variable)
+        through = f" through the proxy {proxy.place}" if proxy else ""
+        try:
+            with anyio.fail_after(REQUEST_TIMEOUT):
+                response = await self._http.send(request, stream=True)
+                try:
+                    body = await _bounded_body(response)
+                finally:
+                    await response.aclose()
+        except (TimeoutError, httpx.TimeoutException):
+            reason = f"{host} did not respond within {REQUEST_TIMEOUT:g} s{through}"
+        except NOT_CONNECTED as error:
+            return Unsent(f"{host} can't be reached{through}: {cause(error)}")
+        except httpx.LocalProtocolError:  # found before the first byte is sent
+            return Unusable(f"the access token for {host} has characters that no header may have")
+        except httpx.TransportError as error:
+            reason = f"{host} can't be reached{through}: {cause(error)}"
+        except httpx.HTTPError as error:
+            reason = f"{host} sent an invalid HTTP response: {type(error).__name__}"
+        else:
+            if body is None:
+                return Lost(f"{host} sent more than {MAX_BODY} bytes, or than {_MAX_PIECES} pieces")
+            return Response(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+        return Lost(reason) if sent else Unsent(reason)
+
+
+async def _forget_location(response: httpx.Response) -> None:
+    # No redirect is followed, but httpx would parse its URL all the same, and raise if that is invalid.
+    response.headers.pop("location", None)
+
+
+async def _bounded_body(response: httpx.Response) -> bytes | None:
+    body, pieces = bytearray(), 0
+    # Raw: a compressed body, which was not requested, could expand to gigabytes. Raw, it is just not valid JSON.
+    async for chunk in response.aiter_raw():
+        body += chunk
+        pieces += 1
+        if len(body) > MAX_BODY or pieces > _MAX_PIECES:
+            return None
+        await anyio.lowlevel.checkpoint()  # thousands of pieces may arrive at once: let other tasks run
+    return bytes(body)

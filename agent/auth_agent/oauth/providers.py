@@ -1,0 +1,44 @@
+"""The providers of all accounts."""
+
+import ssl
+from collections.abc import Callable
+
+from anyio.abc import TaskGroup
+
+from auth_agent.config import Account
+from auth_agent.oauth.provider import HttpProvider
+from auth_agent.oauth.transport import Transport
+from auth_agent.proxies import Proxies, account_proxies
+
+
+class HttpProviders:
+    """The providers of all accounts: one per issuer and proxy, created at first use."""
+
+    def __init__(self, certificates: Callable[[], ssl.SSLContext], proxies: Proxies) -> None:
+        """Create them.
+
+        Args:
+            certificates: returns those that are trusted now.
+            proxies: those of accounts without a proxy of their own.
+
+        """
+        self._certificates = certificates
+        self._proxies = proxies
+        self._tasks: TaskGroup | None = None
+        self._providers: dict[tuple[str, str | None], HttpProvider] = {}
+
+    def run_in(self, tasks: TaskGroup) -> None:
+        """Request metadata in that task group, which has to run before the first request."""
+        self._tasks = tasks
+
+    def __call__(self, account: Account) -> HttpProvider:
+        """Return the account's provider."""
+        assert self._tasks is not None  # noqa: S101 -- for the type checker: nobody asks before `run_in`
+        key = (account.issuer, account.proxy)
+        provider = self._providers.get(key)
+        if provider is None:
+            # Nothing in it can fail: what is wrong with a proxy is the outcome of each request that needs it.
+            proxies = self._proxies if account.proxy is None else account_proxies(account.proxy)
+            transport = Transport(self._certificates, proxies)
+            provider = self._providers[key] = HttpProvider(account.issuer, transport, self._tasks)
+        return provider

@@ -1,0 +1,124 @@
+"""How requests get to a provider's hosts: directly or through a proxy, each over a connection of its own."""
+
+import os
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import httpx
+import python_socks.async_.anyio.v2  # noqa: F401  # pyright: ignore[reportUnusedImport] -- httpx-socks imports it at the first request, when it may be gone
+from httpx_socks import AsyncProxyTransport, ProxyError as SocksError, ProxyType
+
+from auth_agent.printable import printable
+from auth_agent.proxies import Proxies, Proxy
+
+# A provider may close an idle connection just as a request is sent on it; then nobody knows whether it was read.
+_ONE_REQUEST_A_CONNECTION: Final = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+_PORTS: Final = {"http": 80, "https": 443}
+# What OpenSSL's versions call a first response that is not of TLS.
+_NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+# Raised before there is a connection: no request was sent, at most a proxy's CONNECT. Through a SOCKS proxy they are
+# the system's, OpenSSL's and anyio's. A ValueError: a host that can't be one of a certificate.
+NOT_CONNECTED: Final = (
+    httpx.ConnectError,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    SocksError,
+    OSError,
+    anyio.BrokenResourceError,
+    anyio.EndOfStream,
+    ValueError,
+)
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """The connections to one provider."""
+
+    def __init__(self, certificates: Callable[[], ssl.SSLContext], proxies: Proxies) -> None:
+        """Create it; `certificates` returns those that are trusted now, also of proxies."""
+        self._certificates = certificates
+        self._proxies = proxies
+        self._trust(certificates())
+
+    def _trust(self, certificates: ssl.SSLContext) -> None:
+        self._trusted = certificates
+        self._direct: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(
+            verify=certificates, trust_env=False, limits=_ONE_REQUEST_A_CONNECTION
+        )
+        proxy = self._proxies.proxy
+        self._proxied = self._direct if proxy is None else _through(proxy, certificates)
+
+    def proxy_of(self, url: httpx.URL) -> Proxy | None:
+        """Return the proxy that requests to that URL go through, None if they go there directly.
+
+        Raises:
+            ProxyError: the proxy can't be used.
+
+        """
+        return self._proxies.find(url.host, url.port or _PORTS.get(url.scheme, 0))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; return the beginning of its response.
+
+        Raises:
+            ProxyError: the proxy can't be used.
+            httpx.TransportError: the request or its response failed.
+            Exception: one of NOT_CONNECTED.
+
+        """
+        certificates = self._certificates()
+        if certificates is not self._trusted:
+            self._trust(certificates)
+        way = self._direct if self.proxy_of(request.url) is None else self._proxied
+        return await way.handle_async_request(request)
+
+
+def _through(proxy: Proxy, certificates: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+    """Return the transport through a proxy.
+
+    SOCKS by `httpx-socks`: httpx's own takes a reply that comes in two pieces for a malformed one, and lets only the
+    proxy look names up.
+    """
+    user, password = proxy.credentials or (None, None)
+    if proxy.scheme in ("socks5", "socks5h"):
+        return AsyncProxyTransport(
+            proxy_type=ProxyType.SOCKS5,
+            proxy_host=proxy.host,
+            proxy_port=proxy.port,
+            username=user,
+            password=password,
+            rdns=proxy.scheme == "socks5h",
+            verify=certificates,
+            trust_env=False,
+            limits=_ONE_REQUEST_A_CONNECTION,
+        )
+    return httpx.AsyncHTTPTransport(
+        verify=certificates,
+        trust_env=False,
+        limits=_ONE_REQUEST_A_CONNECTION,
+        proxy=httpx.Proxy(
+            proxy.url, auth=proxy.credentials, ssl_context=certificates if proxy.scheme == "https" else None
+        ),
+    )
+
+
+def cause(error: BaseException) -> str:
+    """Return a proxy's refusal, or the message of the innermost exception: the operating system's or OpenSSL's."""
+    if isinstance(error, httpx.ProxyError):
+        return f"it answered HTTP {str(error)[:3]}"  # httpcore's: the status, and what the proxy wrote beside it
+    if isinstance(error, SocksError):
+        return printable(str(error))
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__ or error
+    # Messages of an HTTP library are not shown: they quote the response, which may echo a secret.
+    message = ""
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        message = "it does not use TLS at this port: is its URL http://?"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        message = f"its certificate can't be trusted: {error.verify_message}"
+    elif isinstance(error, ConnectionError) and error.errno:  # asyncio replaces the system's message
+        message = os.strerror(error.errno)
+    elif isinstance(error, OSError):
+        message = error.strerror or str(error)
+    return printable(message) or type(error).__name__
