@@ -605,8 +605,8 @@ def test_a_login_whose_signature_cannot_be_checked_leaves_the_old_session(stage:
     old = log_in_and_save(stage)
     stage.provider.reset()
     agent = stage.agent.process.pid
-    known = stage.workers()
     children = Path(f"/proc/{agent}/task/{agent}/children")
+    known = list(map(int, children.read_text().split()))
     stage.trap.set(Trap("keys:after", "hold"))
     with stage.agent.client() as client, ThreadPoolExecutor(1) as clients:
         future = clients.submit(log_in, stage.provider, client)

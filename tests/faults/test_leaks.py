@@ -57,7 +57,7 @@ class Evidence(NamedTuple):
 
 
 class Sampler(threading.Thread):
-    """Reads `/proc` of an agent and its children repeatedly."""
+    """Reads `/proc` of an agent and its workers repeatedly."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -68,7 +68,7 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.003):
             if self.pid is not None:
-                for pid in (self.pid, *children(self.pid)):
+                for pid in (self.pid, *descendants(self.pid)):
                     self._look_at(pid)
 
     def _look_at(self, pid: int) -> None:
@@ -81,9 +81,11 @@ class Sampler(threading.Thread):
         self.join(PATIENCE)
 
 
-def children(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Return the agent's workers: each is a process and its child, which has the secrets."""
     with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return [one for child in children for one in (child, *descendants(child))]
     return []
 
 
@@ -301,10 +303,11 @@ class Scenario:
             with self.client() as client:
                 client.refresh("work")
                 assert self.sampler.pid is not None
-                workers = children(self.sampler.pid)
+                workers = descendants(self.sampler.pid)
                 assert workers
                 for pid in workers:
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # it ended with its parent
+                        os.kill(pid, signal.SIGKILL)
                 client.status()
         finally:
             self.keyring.thaw()
@@ -464,8 +467,8 @@ def test_no_process_of_the_same_user_reads_or_traces_the_agent_or_its_worker() -
             keyring.freeze()  # the worker waits for it
             try:
                 client.refresh("work")
-                workers = children(agent.process.pid)
-                assert workers
+                workers = descendants(agent.process.pid)
+                assert len(workers) > 1
                 assert try_to_read(agent.process.pid, *workers) == ""
             finally:
                 keyring.thaw()
@@ -473,6 +476,46 @@ def test_no_process_of_the_same_user_reads_or_traces_the_agent_or_its_worker() -
         until(lambda: Path(f"/proc/{readable.pid}/comm").read_text() == "sleep\n")
         assert "environ can be read" in try_to_read(readable.pid)
         readable.kill()
+
+
+# Stops before its first line.
+STOPPED_WORKER = """
+import os, runpy, signal, sys
+os.kill(os.getpid(), signal.SIGSTOP)
+runpy.run_module("auth_agent.worker", run_name="__main__", alter_sys=True)
+"""
+# Opens the memory of the worker then, and reads it once the worker has been told a secret: `worker old secret`.
+READ_THROUGH_OPENED = """
+import json, os, signal, socket, subprocess, sys
+worker, old, secret = sys.argv[1:]
+ours, theirs = socket.socketpair()
+process = subprocess.Popen([sys.executable, "-P", "-c", worker, "signatures"], stdin=theirs, stdout=theirs,
+    env={**os.environ, "OLD": old})
+theirs.close()
+os.waitpid(process.pid, os.WUNTRACED)
+with open(f"/proc/{process.pid}/maps") as maps, open(f"/proc/{process.pid}/mem", "rb", 0) as memory:
+    process.send_signal(signal.SIGCONT)
+    ours.sendall(json.dumps({"call": "verify", "token": secret, "keys": "{}"}).encode() + b"\\n")
+    assert b"result" in ours.recv(1000)
+    found = b""
+    for line in maps:
+        start, _, end = line.split()[0].partition("-")
+        try:
+            memory.seek(int(start, 16))
+            found += memory.read(int(end, 16) - int(start, 16))
+        except (OSError, OverflowError):
+            pass
+print("old" * (old.encode() in found), "secret" * (secret.encode() in found))
+ours.close()
+process.wait()
+"""
+
+
+def test_memory_that_was_opened_before_it_was_protected_shows_nothing_of_what_the_worker_is_told() -> None:
+    command = [*UNPRIVILEGED, sys.executable, "-c", READ_THROUGH_OPENED, STOPPED_WORKER]
+    canaries = [f"{name}-{os.urandom(8).hex()}" for name in ("old", "secret")]
+    result = subprocess.run([*command, *canaries], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert result.stdout.split() == ["old"]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGABRT, signal.SIGQUIT, signal.SIGSEGV])

@@ -146,10 +146,13 @@ async def test_a_call_that_hangs_ends_at_its_timeout_with_its_process(place: Pat
     async with started(place) as worker:
         await read(worker, "nobody")
         pid = worker.pid
+        assert pid is not None
+        (child,) = workers_of(pid)
         freeze(place)
         with pytest.raises(WorkerTimeout, match=r"0\.2 s"):
             await write(worker, "work", "canary", limit=0.2)
         assert (worker.pid, children()) == (None, [])
+        await wait_for(lambda: is_gone(child))
         thaw(place)
         assert await read(worker, "work") is None  # it was killed before
         assert worker.pid != pid
@@ -163,8 +166,13 @@ async def test_a_process_that_dies_or_responds_endlessly_is_replaced(username: s
         assert await read(worker, "nobody") is None
 
 
-async def test_a_process_killed_during_a_call_is_replaced(place: Path) -> None:
+@pytest.mark.parametrize("kill_child", [False, True])
+async def test_a_process_killed_during_a_call_is_replaced(kill_child: bool, place: Path) -> None:
     async with started(place) as worker:
+        await read(worker, "nobody")
+        pid = worker.pid
+        assert pid is not None
+        (child,) = workers_of(pid)
         freeze(place)
         failures: list[WorkerError] = []
 
@@ -176,8 +184,8 @@ async def test_a_process_killed_during_a_call_is_replaced(place: Path) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
             await wait_for((place / "begun").exists)
-            assert worker.pid is not None
-            os.kill(worker.pid, signal.SIGKILL)
+            os.kill(child if kill_child else pid, signal.SIGKILL)
+        await wait_for(lambda: is_gone(child))
         assert [str(failure) for failure in failures] == ["the worker process failed: ConnectionError"]
         thaw(place)
         assert await read(worker, "slow") is None
@@ -314,11 +322,13 @@ async def test_secrets_are_in_no_argument_and_no_environment(place: Path) -> Non
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write, worker, "work", "canary")
             await wait_for((place / "begun").exists)
-            process = Path(f"/proc/{worker.pid}")
-            exposed = (process / "cmdline").read_bytes()
-            if os.geteuid() == 0:  # nobody else may read that of a process that isn't dumpable
-                exposed += (process / "environ").read_bytes()
-            assert b"canary" not in exposed
+            assert worker.pid is not None
+            for pid in (worker.pid, *workers_of(worker.pid)):
+                process = Path(f"/proc/{pid}")
+                exposed = (process / "cmdline").read_bytes()
+                if os.geteuid() == 0:  # nobody else may read that of a process that isn't dumpable
+                    exposed += (process / "environ").read_bytes()
+                assert b"canary" not in exposed
             thaw(place)
         assert entry_path(place).read_text() == "canary"
 
@@ -326,11 +336,13 @@ async def test_secrets_are_in_no_argument_and_no_environment(place: Path) -> Non
 async def test_the_memory_of_the_worker_is_protected(place: Path) -> None:
     async with started(place) as worker:
         assert await read(worker, "dumpable") == "0"
-        process = Path(f"/proc/{worker.pid}")
-        assert "Max core file size        0                    0" in (process / "limits").read_text()
-        if os.geteuid() != 0:
-            with pytest.raises(PermissionError):
-                (process / "environ").read_bytes()
+        assert worker.pid is not None
+        for pid in (worker.pid, *workers_of(worker.pid)):
+            process = Path(f"/proc/{pid}")
+            assert "Max core file size        0                    0" in (process / "limits").read_text()
+            if os.geteuid() != 0:
+                with pytest.raises(PermissionError):
+                    (process / "environ").read_bytes()
 
 
 async def test_a_hundred_calls_with_failures_leave_no_descriptor_and_no_process(place: Path) -> None:

@@ -2,6 +2,8 @@
 
 It reads one request per line on standard input, and writes one response per line. At the end of its input it finishes
 the current call and exits: a write is completed even if the agent was killed.
+
+A child process does all of this, because its memory could never be opened by another process. Its parent only waits.
 """
 
 import fcntl
@@ -13,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from auth_agent.host.hardening import protect_memory
+from auth_agent.host.hardening import continue_in_child, protect_memory
 from auth_agent.worker.failure import CallFailure
 from auth_agent.worker.vocabulary import KEYRING, NOTIFICATIONS, SEALING, SIGNATURES
 
@@ -33,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     protect_memory()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # meant for the agent; the worker ends when the agent does
+    continue_in_child()
     requests, responses = _own_streams()
     signal.alarm(_LAST_PATIENCE)
     if lock is not None:
