@@ -845,6 +845,15 @@ PAGES: Final[list[Example]] = [
         ),
     ),
     (
+        lambda: text_of(page.another_user()),
+        (
+            "Not accepted This did not come from a browser of the user who is logging in, but from another user of "
+            "this machine, or through another user's program. Nothing was changed. The login is still waiting. If the "
+            "login is yours, copy this page's URL, and paste it into the terminal in which the login waits. Otherwise "
+            "log in again, and paste the URL that the browser ends on, in a terminal: auth-agent login --no-browser"
+        ),
+    ),
+    (
         lambda: text_of(page.not_found()),
         ("Nothing is here This server only receives the redirect at the end of a login. You can close this tab."),
     ),

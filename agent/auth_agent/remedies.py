@@ -34,6 +34,19 @@ def begin() -> Remedy:
     return _run("see how to add an account and log in", LOGIN, "--help")
 
 
+def paste_url() -> tuple[Remedy, ...]:
+    """The browser's connection to this machine can't be used for a login, as it is another user's."""
+    return (
+        Remedy("if the login is yours, copy this page's URL, and paste it into the terminal in which the login waits"),
+        _run("otherwise log in again, and paste the URL that the browser ends on", LOGIN, "--no-browser"),
+    )
+
+
+def hide_url() -> Remedy:
+    """Other users could read a login's URL among the arguments of the program that opens the browser."""
+    return _run("log in without a program that has the URL as an argument", LOGIN, "--no-browser")
+
+
 def log_in(account: str) -> Remedy:
     """Nobody is logged in to the account."""
     return _run("log in", LOGIN, account)

@@ -11,12 +11,13 @@ from auth_agent import remedies
 from auth_agent.cli.doctor.agent import judge_agent, judge_session, judge_store
 from auth_agent.cli.doctor.environment import check_environment
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding, report, worst
-from auth_agent.cli.doctor.ports import check_ports
+from auth_agent.cli.doctor.ports import check_peers, check_ports
 from auth_agent.cli.doctor.provider import judge, judge_clock, without_repetition
 from auth_agent.cli.doctor.service import judge_service
 from auth_agent.cli.terminal import PLAIN, Terminal, columns
 from auth_agent.config import Account
 from auth_agent.grant_type import CLIENT_CREDENTIALS
+from auth_agent.host import tcp_table
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Misconfigured, Unsent
 from auth_agent.service.systemd import Systemd
@@ -244,6 +245,12 @@ def test_the_same_ports_are_checked_once_and_not_for_a_client_of_its_own() -> No
     accounts = [Account("a", ISSUER, "id", redirect_ports=(0,)), Account("b", ISSUER, "id", redirect_ports=(0,))]
     assert len(check_ports(accounts)) == 1
     assert check_ports([Account("c", ISSUER, "id", grant_type=CLIENT_CREDENTIALS)]) == []
+
+
+def test_without_the_kernels_table_other_users_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (check_peers().check, check_peers().verdict) == ("redirects", GOOD)
+    monkeypatch.setattr(tcp_table, "_TABLE", tmp_path / "none")
+    assert (check_peers().verdict, check_peers().remedy) == (WARNING, (remedies.hide_url(),))
 
 
 # ---- the service

@@ -16,6 +16,7 @@ from hypothesis import given, strategies as st
 from auth_agent.loopback.page import (
     CONTENT_SECURITY_POLICY,
     Page,
+    another_user,
     error_page,
     failed,
     logged_in,
@@ -32,6 +33,7 @@ PAGES = {
     "failed": failed("work", ISSUER, "the provider refused: access_denied", SWITCH),
     "failed, no remedy": failed("work", ISSUER, "the provider refused: access_denied", ()),
     "not awaited": not_awaited(),
+    "another user": another_user(),
     "not found": not_found(),
     "refused": error_page(HTTPStatus.BAD_REQUEST, "The request is not valid HTTP"),
 }

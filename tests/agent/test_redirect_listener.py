@@ -3,18 +3,21 @@
 import errno
 import logging
 import socket
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import anyio
 import anyio.abc
 import pytest
 
+from auth_agent.host import tcp_table
 from auth_agent.loopback import connection, listener as listening
 from auth_agent.loopback.http_request import MAX_REQUEST
 from auth_agent.loopback.listener import MAX_ANSWERS, MAX_CONNECTIONS, PortsTakenError, RedirectListener
-from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page
+from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, another_user
 
 pytestmark = pytest.mark.anyio
 
@@ -316,6 +319,70 @@ async def test_clients_that_leave_an_incomplete_request_occupy_no_connection(
                 await stream.send(data)
     assert (await send_request(listener, request(listener))).status == 200
     assert login.queries == [QUERY]
+
+
+# ---- other users; tests/integration/test_another_user.py has real ones
+
+
+async def test_a_connection_that_the_kernel_does_not_know_is_refused(
+    login: Login, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def find_none(_: object) -> object:
+        return {}
+
+    monkeypatch.setattr(listening, "read_other_ends", find_none)
+    async with serving(login.respond) as (listener, _):
+        response = await send_request(listener, request(listener))
+        assert (response.status, response.body) == (403, another_user().body)
+        assert (await send_request(listener, request(listener))).status == 403
+        assert (await send_request(listener, request(listener, "/"))).status == 404
+    assert login.queries == []
+    assert caplog.text.count("redirect refused") == 1
+
+
+async def test_if_the_kernels_table_can_no_longer_be_read_nobody_is_accepted(
+    login: Login, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with serving(login.respond) as (listener, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(listening, "read_other_ends", fail)
+            assert (await send_request(listener, request(listener))).status == 403
+        assert login.queries == []
+        assert (await send_request(listener, request(listener))).status == 200
+    assert "redirect owner error=Too many open files" in caplog.text
+
+
+async def test_where_the_kernel_has_no_table_everybody_is_accepted(
+    login: Login, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tcp_table, "_TABLE", tmp_path / "none")
+    async with serving(login.respond) as (listener, _):
+        assert not listener.knows_peers
+        assert (await send_request(listener, request(listener))).status == 200
+
+
+async def test_closing_while_the_table_is_read_frees_the_port_and_the_connections(
+    login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, may_end = threading.Event(), threading.Event()
+
+    def wait(_: object) -> object:
+        reads.set()
+        may_end.wait(PATIENCE)
+        return {}
+
+    monkeypatch.setattr(listening, "read_other_ends", wait)
+    try:
+        async with serving(login.respond) as (listener, _), await connect(listener) as stream:
+            await wait_until(reads.is_set)
+            await listener.aclose()
+            assert await read_all(stream) == b""
+            assert is_free(listener.port)
+    finally:
+        may_end.set()
 
 
 # ---- many connections

@@ -68,6 +68,8 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "other_ports": lambda: remedies.other_ports("work"),
     "restore_account_and_reload": remedies.restore_account_and_reload,
     "read_the_log": remedies.read_the_log,
+    "hide_url": remedies.hide_url,
+    "paste_url": remedies.paste_url,
     "refresh": lambda: remedies.refresh("work"),
     "refresh_when_corrected": lambda: remedies.refresh_when_corrected("work"),
     "install_by_force": remedies.install_by_force,

@@ -49,7 +49,7 @@ def test_doctor_finds_a_healthy_agent_good_and_names_the_keyring(provider: OpenI
         agent.start()
         until(lambda: client.status().agent.store.state == "locked")
         locked = diagnose(agent, 1)
-    for check in ("agent", "socket", "store", "session", "provider", "clock", "ports", "config"):
+    for check in ("agent", "socket", "store", "session", "provider", "clock", "ports", "redirects", "config"):
         assert verdicts(findings[check]) == ["good"], check
     assert verdicts(locked["store"]) == ["wrong"]
     assert locked["store"][0]["remedy"]

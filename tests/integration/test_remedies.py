@@ -42,6 +42,8 @@ NOT_RUN: Final = {
     "install_service": "the same",
     "correct_proxy": "the same as `reload`",
     "reload": "test_config_commands.py runs it",
+    "paste_url": "test_login_command.py runs it",
+    "hide_url": "the same",
     "adopt": "test_unlock.py runs it",
     "choose_passphrase": "test_unlock.py runs it",
     "move_to": "test_store_move.py runs it",

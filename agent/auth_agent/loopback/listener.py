@@ -2,6 +2,10 @@
 
 Anybody can send a request there: every process of this machine can connect, and every website can make a browser
 connect. A redirect's query is therefore handled as a secret, and proves nothing until its state has been checked.
+
+The state is no secret to other users: it is in the arguments of the program that opens the browser. So another user
+could log in as himself, and bring his code. What another user's connection brings is therefore refused, if the kernel
+tells whose a connection is. It is asked before anything is read: a user who sends and leaves is not to be known later.
 """
 
 import logging
@@ -13,12 +17,14 @@ from typing import Final
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from auth_agent.defect import place
 from auth_agent.host.accepting import Acceptor
+from auth_agent.host.tcp_table import is_of, read_other_ends, shows
 from auth_agent.loopback.connection import BrowserConnection
 from auth_agent.loopback.http_request import HOST, PATH
-from auth_agent.loopback.page import Page, error_page
+from auth_agent.loopback.page import Page, another_user, error_page
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 
@@ -51,6 +57,9 @@ class RedirectListener:
         self._listening = _listen(ports)
         self.port: int = self._listening.getsockname()[1]
         self.redirect_uri = f"http://{HOST}:{self.port}{PATH}"
+        # Whether the kernel tells whose connections are.
+        self.knows_peers = shows(self._listening)
+        self._has_refused = False
         # The oldest first.
         self._connections: dict[BrowserConnection, None] = {}
         self._answers = 0
@@ -101,14 +110,37 @@ class RedirectListener:
     async def _accept(self, tasks: anyio.abc.TaskGroup, ask: Callable[[Secret], Promise[Page]]) -> None:
         acceptor = Acceptor(self._listening, _log, "redirect accept", self._make_room)
         while True:
-            connected = await acceptor.accept()
-            if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
-                connected.close()
-                continue
-            connected.setblocking(False)
-            connection = BrowserConnection(connected, self.port, ask)
-            self._connections[connection] = None
-            tasks.start_soon(self._run, connection)
+            accepted = await acceptor.accept_some(MAX_CONNECTIONS)
+            try:
+                strangers = await self._strangers(accepted)
+            except BaseException:
+                for connected in accepted:
+                    connected.close()
+                raise
+            for connected in accepted:
+                if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
+                    connected.close()
+                    continue
+                connected.setblocking(False)
+                connection = BrowserConnection(connected, self.port, _refuse if connected in strangers else ask)
+                self._connections[connection] = None
+                tasks.start_soon(self._run, connection)
+
+    async def _strangers(self, accepted: Sequence[socket.socket]) -> list[socket.socket]:
+        """Return those that are neither this user's nor root's, or that have been closed at the other end."""
+        if not self.knows_peers:
+            return []
+        try:
+            # In a thread: the table may be long. One read is for all, since whoever connects causes it.
+            ends = await anyio.to_thread.run_sync(read_other_ends, (HOST, self.port), abandon_on_cancel=True)
+        except OSError as error:
+            _log.warning("redirect owner error=%s", error.strerror)
+            return list(accepted)
+        strangers = [connected for connected in accepted if not is_of(ends.get(_peer(connected)), os.geteuid())]
+        if strangers and not self._has_refused:  # once, since others can make it happen
+            self._has_refused = True
+            _log.warning("redirect refused from=another_user")
+        return strangers
 
     async def _run(self, connection: BrowserConnection) -> None:
         try:
@@ -148,6 +180,20 @@ class RedirectListener:
             promise.resolve(error_page(HTTPStatus.INTERNAL_SERVER_ERROR, "A defect of the agent; its log says more"))
         finally:
             self._answers -= 1
+
+
+def _peer(connected: socket.socket) -> tuple[str, int]:
+    try:
+        address, port = connected.getpeername()
+    except OSError:  # it was reset
+        return "0.0.0.0", 0  # noqa: S104 -- nobody's address, which is in no table
+    return address, port
+
+
+def _refuse(_: Secret) -> Promise[Page]:
+    promise = Promise[Page]()
+    promise.resolve(another_user())
+    return promise
 
 
 def _listen(ports: Sequence[int]) -> socket.socket:

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from auth_agent.printable import printable
-from auth_agent.remedies import begin
+from auth_agent.remedies import begin, paste_url
 from auth_agent_client.remedy import Remedy
 
 # Characters: room for any reason and any command, and a bound on hostile ones.
@@ -163,6 +163,18 @@ def not_awaited() -> Page:
         "cancelled or timed out. Nothing was changed.</p>",
         _remedy(begin()),
         _END,
+    )
+
+
+def another_user() -> Page:
+    """Return the page for a redirect that came by another user's connection. It doesn't name the account."""
+    return _page(
+        HTTPStatus.FORBIDDEN,
+        "bad",
+        "Not accepted",
+        "<p>This did not come from a browser of the user who is logging in, but from another user of this machine, or "
+        "through another user's program. Nothing was changed. The login is still waiting.</p>",
+        *map(_remedy, paste_url()),
     )
 
 

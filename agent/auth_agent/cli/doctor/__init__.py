@@ -17,7 +17,7 @@ from auth_agent.cli.doctor.agent import judge_agent, judge_missing, judge_sessio
 from auth_agent.cli.doctor.environment import check_environment
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding, report, worst
 from auth_agent.cli.doctor.keyring import KeyringUnknownError, keyring_owner
-from auth_agent.cli.doctor.ports import check_ports
+from auth_agent.cli.doctor.ports import check_peers, check_ports
 from auth_agent.cli.doctor.provider import check_providers
 from auth_agent.cli.doctor.service import judge_service
 from auth_agent.cli.doctor.system import describe_program
@@ -71,6 +71,7 @@ def _findings() -> Generator[Finding, None, None]:
     yield judge_service(platform_manager())
     yield from _keyring()
     yield from check_ports(config.accounts.values())
+    yield check_peers()
     yield from _providers(config.accounts.values())
 
 

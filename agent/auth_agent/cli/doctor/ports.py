@@ -1,4 +1,4 @@
-"""Checks whether a login could receive the browser: the ports that accounts name."""
+"""Checks whether a login could receive the browser, and nobody else: the ports, and whose a connection is."""
 
 import os
 import socket
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from auth_agent import remedies
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
 from auth_agent.config import Account
+from auth_agent.host.tcp_table import shows
 from auth_agent.loopback.http_request import HOST
 
 
@@ -16,6 +17,15 @@ def check_ports(accounts: Iterable[Account]) -> list[Finding]:
         _judge(account, {port: _failure(port) for port in account.redirect_ports})
         for account in _one_for_each_list(accounts)
     ]
+
+
+def check_peers() -> Finding:
+    """Return the finding about other users at those ports."""
+    with socket.create_server((HOST, 0)) as probe:
+        if shows(probe):
+            return Finding("redirects", GOOD, "only your own browser's are accepted: the kernel says whose they are")
+    text = "this system does not say whose browser's they are: another local user could log you in as themselves"
+    return Finding("redirects", WARNING, text, (remedies.hide_url(),))
 
 
 def _one_for_each_list(accounts: Iterable[Account]) -> list[Account]:
