@@ -854,6 +854,25 @@ PAGES: Final[list[Example]] = [
         ),
     ),
     (
+        lambda: text_of(page.another_user(at_start=True)),
+        (
+            "Not accepted This did not come from a browser of the user who is logging in, but from another user of "
+            "this machine, or through another user's program. Nothing was changed. The login is still waiting. If the "
+            "login is yours, open the URL that the terminal shows."
+        ),
+    ),
+    (
+        lambda: text_of(page.to_provider("https://acme.example/authorize?state=s")),
+        "To the login Your browser should show the login of the provider now.",
+    ),
+    (
+        lambda: text_of(page.used_already()),
+        (
+            "Used already This URL begins a login once. Nothing was changed, and the login is still waiting. If the "
+            "login is yours, open the URL that the terminal shows."
+        ),
+    ),
+    (
         lambda: text_of(page.not_found()),
         ("Nothing is here This server only receives the redirect at the end of a login. You can close this tab."),
     ),

@@ -42,6 +42,11 @@ def paste_url() -> tuple[Remedy, ...]:
     )
 
 
+def open_shown_url() -> Remedy:
+    """The page at which the browser begins a login can't be used."""
+    return Remedy("if the login is yours, open the URL that the terminal shows")
+
+
 def hide_url() -> Remedy:
     """Other users could read a login's URL among the arguments of the program that opens the browser."""
     return _run("log in without a program that has the URL as an argument", LOGIN, "--no-browser")

@@ -27,7 +27,9 @@ class BaseLogin:
     """The common part of the logins of both clients.
 
     `expires_at` is Unix time in seconds: when the login ends if nobody logs in. In a browser, a person logs in at
-    `authorization_url`. On another device, the person opens `verification_uri` and enters `user_code`, or opens
+    `authorization_url`. To open it by a program, pass `start_url` to the program: all users of the machine can read a
+    program's arguments, and `start_url` leads there for this user alone. If the agent has none, it is the same URL. On
+    another device, the person opens `verification_uri` and enters `user_code`, or opens
     `verification_uri_complete`, which contains the code, if the provider has it. A login with client credentials needs
     no person, and has none of these.
     """
@@ -36,6 +38,7 @@ class BaseLogin:
         self.login_id = string(response.get("login_id")) or ""
         self.expires_at = number(response.get("expires_at")) or 0.0
         self.authorization_url = string(response.get("authorization_url"))
+        self.start_url = string(response.get("start_url")) or self.authorization_url
         self.verification_uri = string(response.get("verification_uri"))
         self.verification_uri_complete = string(response.get("verification_uri_complete"))
         self.user_code = string(response.get("user_code"))

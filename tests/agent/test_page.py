@@ -22,6 +22,8 @@ from auth_agent.loopback.page import (
     logged_in,
     not_awaited,
     not_found,
+    to_provider,
+    used_already,
 )
 from auth_agent_client.remedy import Remedy
 
@@ -33,7 +35,10 @@ PAGES = {
     "failed": failed("work", ISSUER, "the provider refused: access_denied", SWITCH),
     "failed, no remedy": failed("work", ISSUER, "the provider refused: access_denied", ()),
     "not awaited": not_awaited(),
+    "to the provider": to_provider("https://acme.example/authorize?state=s"),
+    "used already": used_already(),
     "another user": another_user(),
+    "another user, at the start": another_user(at_start=True),
     "not found": not_found(),
     "refused": error_page(HTTPStatus.BAD_REQUEST, "The request is not valid HTTP"),
 }

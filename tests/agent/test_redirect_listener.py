@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import re
 import socket
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -14,10 +15,10 @@ import anyio.abc
 import pytest
 
 from auth_agent.host import tcp_table
-from auth_agent.loopback import connection, listener as listening
+from auth_agent.loopback import connection, listener as listening, start_page
 from auth_agent.loopback.http_request import MAX_REQUEST
 from auth_agent.loopback.listener import MAX_ANSWERS, MAX_CONNECTIONS, PortsTakenError, RedirectListener
-from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, another_user
+from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, another_user, used_already
 
 pytestmark = pytest.mark.anyio
 
@@ -321,6 +322,72 @@ async def test_clients_that_leave_an_incomplete_request_occupy_no_connection(
     assert login.queries == [QUERY]
 
 
+# ---- where the login begins
+
+PROVIDER = "https://acme.example/authorize?client_id=c&state=s%2Bt"
+
+
+def path_of(listener: RedirectListener) -> str:
+    """Return the path of the start page of a login at `PROVIDER`."""
+    url = listener.start_at(PROVIDER)
+    assert url is not None
+    return url.removeprefix(f"http://127.0.0.1:{listener.port}")
+
+
+async def test_the_start_url_redirects_to_the_provider_without_a_trace(listener: RedirectListener) -> None:
+    path = path_of(listener)
+    assert re.fullmatch(r"/login/[\w-]{22}", path)
+    assert path_of(listener) != path
+    response = await send_request(listener, request(listener, path_of(listener)))
+    assert (response.status, response.headers["Location"]) == (303, PROVIDER)
+    assert (response.headers["Cache-Control"], response.headers["Referrer-Policy"]) == ("no-store", "no-referrer")
+    assert PROVIDER.encode() not in response.body
+
+
+async def test_the_start_url_is_valid_for_a_few_seconds_after_its_first_use(
+    listener: RedirectListener, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = path_of(listener)
+    for _ in range(2):  # by a browser that requests it twice
+        assert (await send_request(listener, request(listener, path))).status == 303
+    monkeypatch.setattr(start_page, "_VALID_FOR", 0.0)
+    path = path_of(listener)
+    response = await send_request(listener, request(listener, path))
+    assert (response.status, response.body) == (410, used_already().body)
+    assert "Location" not in response.headers
+    assert (await send_request(listener, request(listener))).status == 200
+    assert login.queries == [QUERY]
+
+
+@pytest.mark.parametrize("path", ["/login/", "/login", "/login/guessed", "/login/\xe9", "{}x", "{}/", "/x{}"])
+async def test_a_guessed_start_url_leads_nowhere(listener: RedirectListener, path: str) -> None:
+    good = path_of(listener)
+    data = f"GET {path.format(good)} HTTP/1.1\r\nHost: 127.0.0.1:{listener.port}\r\n\r\n"
+    response = await send_request(listener, data.encode("latin-1"))
+    assert response.status in (400, 404)
+    assert "Location" not in response.headers
+    assert (await send_request(listener, request(listener, good))).status == 303  # it was not used
+
+
+async def test_a_start_url_is_refused_for_another_host_another_method_and_with_a_body(
+    listener: RedirectListener,
+) -> None:
+    path = path_of(listener)
+    for data, status in (
+        (request(listener, path, host="evil.example"), 421),
+        (request(listener, path, host=f"localhost:{listener.port}"), 421),
+        (request(listener, path, "HEAD"), 405),
+        (request(listener, path, "POST"), 405),
+        (request(listener, path)[:-2] + b"Content-Length: 5\r\n\r\n", 400),
+    ):
+        response = await send_request(listener, data)
+        assert (response.status, response.headers.get("Location")) == (status, None)
+
+
+async def test_without_a_login_no_start_url_is_served(listener: RedirectListener) -> None:
+    assert (await send_request(listener, request(listener, "/login/x"))).status == 404
+
+
 # ---- other users; tests/integration/test_another_user.py has real ones
 
 
@@ -335,6 +402,9 @@ async def test_a_connection_that_the_kernel_does_not_know_is_refused(
         response = await send_request(listener, request(listener))
         assert (response.status, response.body) == (403, another_user().body)
         assert (await send_request(listener, request(listener))).status == 403
+        response = await send_request(listener, request(listener, path_of(listener)))
+        assert (response.status, response.body) == (403, another_user(at_start=True).body)
+        assert "Location" not in response.headers
         assert (await send_request(listener, request(listener, "/"))).status == 404
     assert login.queries == []
     assert caplog.text.count("redirect refused") == 1
@@ -360,7 +430,7 @@ async def test_where_the_kernel_has_no_table_everybody_is_accepted(
 ) -> None:
     monkeypatch.setattr(tcp_table, "_TABLE", tmp_path / "none")
     async with serving(login.respond) as (listener, _):
-        assert not listener.knows_peers
+        assert listener.start_at(PROVIDER) is None  # who would be served there?
         assert (await send_request(listener, request(listener))).status == 200
 
 

@@ -69,6 +69,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "restore_account_and_reload": remedies.restore_account_and_reload,
     "read_the_log": remedies.read_the_log,
     "hide_url": remedies.hide_url,
+    "open_shown_url": remedies.open_shown_url,
     "paste_url": remedies.paste_url,
     "refresh": lambda: remedies.refresh("work"),
     "refresh_when_corrected": lambda: remedies.refresh_when_corrected("work"),

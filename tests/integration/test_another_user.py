@@ -61,6 +61,9 @@ def test_another_user_who_brings_a_code_of_his_own_is_refused(
 ) -> None:
     login = begin(client)
     url = provider.visit(str(login["authorization_url"]), "auth0|mallory")
+    start = send(UNPRIVILEGED, str(login["start_url"]), host=host)
+    assert start.startswith("HTTP/1.1 403 ")
+    assert "Location" not in start
     for _ in range(2):
         response = send(UNPRIVILEGED, url, host=host)
         assert response.startswith("HTTP/1.1 403 ")

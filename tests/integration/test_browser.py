@@ -87,6 +87,21 @@ def test_the_page_after_a_login_names_the_user(
     assert provider.userinfo(client.token("work").access_token).status_code == 200
 
 
+def test_a_login_begins_at_the_start_url_from_which_nothing_is_sent_on(provider: OpenIDProvider, client: Agent) -> None:
+    with browser() as page:
+        watched = Watched(page)
+        login = begin(client)
+        watched.log_in(str(login["start_url"]))
+        expect(page.get_by_role("heading")).to_have_text("Logged in")
+        begun, *others = watched.requests
+        assert begun.url == login["start_url"]
+        assert others[0].url == login["authorization_url"]
+        assert not any(str(login["start_url"]) in str(one.all_headers()) for one in others)
+        assert not any("/login/" in one.all_headers().get("referer", "") for one in others)
+        assert result(client, login)["state"] == "ready"
+    assert provider.userinfo(client.token("work").access_token).status_code == 200
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 800), ("light", NARROW)])
 def test_the_page_after_a_login_by_another_user_has_the_remedy(scheme: Scheme, width: int, client: Agent) -> None:
     with browser() as page:

@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-W", "error", "-m", "tests.demo"]
 def environment(**more: str) -> dict[str, str]:
     """As on a machine without a screen."""
     inherited = {name: value for name, value in os.environ.items() if name not in {"DISPLAY", "WAYLAND_DISPLAY"}}
-    return {**inherited, "BROWSER": "", "PYTHONPATH": str(ROOT), **more}
+    return {**inherited, "BROWSER": "", "SSH_CONNECTION": "", "SSH_TTY": "", "PYTHONPATH": str(ROOT), **more}
 
 
 def run_demo(**more: str) -> "subprocess.CompletedProcess[str]":
@@ -62,10 +62,11 @@ PERSON = f"""#!{sys.executable}
 import sys
 from urllib.parse import parse_qs, urlsplit
 import httpx
-from tests.op.login import walk
-stop = parse_qs(urlsplit(sys.argv[1]).query)["redirect_uri"][0]
+from tests.op.login import provider_url, walk
+url = provider_url(sys.argv[1])
+stop = parse_qs(urlsplit(url).query)["redirect_uri"][0]
 with httpx.Client(trust_env=False) as http:
-    http.get(walk(http, sys.argv[1], "auth0|bob", stop))
+    http.get(walk(http, url, "auth0|bob", stop))
 """
 
 

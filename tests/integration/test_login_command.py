@@ -17,6 +17,7 @@ import pytest
 from tests.integration.agent_process import COMMAND, AgentProcess, until
 from tests.integration.conftest import account, record
 from tests.integration.terminal import Terminal
+from tests.op.login import provider_url
 from tests.op.provider import CREDENTIALS, OpenIDProvider
 
 ANY: dict[str, Any] = {"redirect_ports": [0]}
@@ -32,7 +33,7 @@ def agent(provider: OpenIDProvider) -> Generator[AgentProcess, None, None]:
 
 
 # As in a shell on a machine without a screen.
-NO_BROWSER = {"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+NO_BROWSER = {"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": "", "SSH_CONNECTION": "", "SSH_TTY": ""}
 
 
 @pytest.fixture
@@ -129,15 +130,32 @@ def test_a_new_account_that_is_wrong_is_corrected_by_another_login(
 # ---- in a browser
 
 
-def test_a_browser_is_opened(agent: AgentProcess, provider: OpenIDProvider) -> None:
+def test_a_browser_is_opened_at_a_url_that_tells_other_users_nothing(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
     seen = agent.home / "seen"
     use_browser(agent, f"open({str(seen)!r}, 'w').write(address)")
     with at_terminal(agent, "login") as terminal:
         until(lambda: seen.exists() and seen.read_text())
         terminal.until("Your browser should show the login of 127.0.0.1")
-        assert provider.enter(seen.read_text()).status_code == 200
+        whole = terminal.until(ADDRESS)[0]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/login/[\w-]{22}", seen.read_text())
+        assert provider_url(seen.read_text()) == whole
+        assert provider.enter(whole).status_code == 200
         assert terminal.end() == 0
         assert "Logged in to work" in terminal.shown
+
+
+def test_over_ssh_a_browser_on_another_machine_gets_the_whole_url(
+    agent: AgentProcess, provider: OpenIDProvider
+) -> None:
+    seen = agent.home / "seen"
+    use_browser(agent, f"open({str(seen)!r}, 'w').write(address)")
+    agent.environment["SSH_CONNECTION"] = "192.0.2.1 50022 192.0.2.2 22"
+    with at_terminal(agent, "login") as terminal:
+        until(lambda: seen.exists() and seen.read_text())
+        assert provider.enter(seen.read_text()).status_code == 200
+        assert terminal.end() == 0
 
 
 def test_without_a_browser_the_address_is_printed(agent: AgentProcess, provider: OpenIDProvider) -> None:

@@ -30,6 +30,7 @@ from tests.integration.conftest import log_in, record
 from tests.integration.installed import ROOT, Environment, Installed, install
 from tests.integration.keyring_session import missing_packages
 from tests.integration.terminal import Terminal
+from tests.op.login import provider_url
 from tests.op.provider import CREDENTIALS, Flavor, OpenIDProvider
 from tests.picture.tunnel import tunnel
 from tests.snippets import DOCUMENTS, Snippet, snippets
@@ -108,13 +109,13 @@ def browser(home: AgentProcess, provider: OpenIDProvider) -> Generator[None]:
     os.mkfifo(pipe)
     program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$1\" > {pipe}\n")
     program.chmod(0o700)
-    home.environment["BROWSER"] = str(program)
+    home.environment.update(BROWSER=str(program), SSH_CONNECTION="", SSH_TTY="")
     # For both, so that reading doesn't end with each writer.
     with os.fdopen(os.open(pipe, os.O_RDWR), buffering=1) as addresses:
 
         def log_in_everywhere() -> None:
             while address := addresses.readline().strip():
-                httpx.get(provider.visit(address, USER), trust_env=False)
+                httpx.get(provider.visit(provider_url(address), USER), trust_env=False)
 
         person = threading.Thread(target=log_in_everywhere)
         person.start()

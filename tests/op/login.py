@@ -117,6 +117,11 @@ def _challenge(verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
+def provider_url(start_url: str) -> str:
+    """Return the authorization URL to which a client's own page redirects the browser at first."""
+    return httpx.get(start_url, trust_env=False).headers["location"]
+
+
 def walk(http: httpx.Client, authorization_url: str, user: str, stop: str) -> str:
     """Log in and consent from that address on, until the provider redirects to `stop`; that address, not visited."""
     response = http.get(authorization_url)

@@ -43,6 +43,11 @@ def open_url(url: str) -> bool:
     return not process.ends_within(_QUICK) or process.returncode == 0
 
 
+def is_remote() -> bool:
+    """Whether this command runs over SSH, where the browser is perhaps on another machine."""
+    return bool(os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY"))
+
+
 def _commands() -> Iterator[list[str]]:
     for entry in os.environ.get("BROWSER", "").split(os.pathsep):
         try:
@@ -57,7 +62,6 @@ def _commands() -> Iterator[list[str]]:
 
 def _launchers() -> list[str]:
     if sys.platform == "darwin":
-        remote = os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY")
-        return [] if remote else ["open"]  # it would open on a screen that nobody is looking at
+        return [] if is_remote() else ["open"]  # it would open on a screen that nobody is looking at
     has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     return ["wslview", *(["xdg-open"] if has_display else [])]  # wslview opens Windows' browser from WSL

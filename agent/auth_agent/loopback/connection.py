@@ -9,10 +9,9 @@ from typing import Final
 import anyio
 
 from auth_agent.defect import place
-from auth_agent.loopback.http_request import HTTPRequest, Redirect
+from auth_agent.loopback.http_request import HTTPRequest, Redirect, Start
 from auth_agent.loopback.page import Page, error_page
 from auth_agent.promise import Promise
-from auth_agent.secret import Secret
 
 _log = logging.getLogger(__name__)
 
@@ -25,13 +24,13 @@ _READ_SIZE: Final = 16 << 10
 class BrowserConnection:
     """A connection that a browser, or anything else on this machine, opened."""
 
-    def __init__(self, connected: socket.socket, port: int, ask: Callable[[Secret], Promise[Page]]) -> None:
+    def __init__(self, connected: socket.socket, port: int, ask: Callable[[Redirect | Start], Promise[Page]]) -> None:
         """Serve that connection.
 
         Args:
             connected: the connection's socket, non-blocking; it is closed at the end.
             port: the port on which it was accepted.
-            ask: starts to process a redirect with that query; it goes on if the browser disconnects.
+            ask: starts to process a request; it goes on if the browser disconnects.
 
         """
         self.request_complete = False  # whether its request has been received
@@ -63,7 +62,7 @@ class BrowserConnection:
         if request is None:
             return
         self.request_complete = True
-        page = await self._page_unless_gone(self._ask(request.query)) if isinstance(request, Redirect) else request
+        page = request if isinstance(request, Page) else await self._page_unless_gone(self._ask(request))
         if page is None:
             return
         with anyio.fail_after(_SEND_WITHIN):
@@ -72,7 +71,7 @@ class BrowserConnection:
         _log.debug("redirect answered status=%d", page.status)
         await self._linger()
 
-    async def _request(self) -> Redirect | Page | None:
+    async def _request(self) -> Redirect | Start | Page | None:
         """Return the request, or an error page; None if no request was begun."""
         with anyio.move_on_after(REQUEST_WITHIN):
             while True:

@@ -7,6 +7,7 @@ from typing import Final
 import h11
 
 from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, error_page, not_found
+from auth_agent.loopback.start_page import DIRECTORY
 from auth_agent.secret import Secret
 
 HOST: Final = "127.0.0.1"
@@ -21,6 +22,13 @@ class Redirect:
     """A redirect that a browser followed; `query` may be forged until its state has been checked."""
 
     query: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A visit to the page where a login begins; `path` may be guessed until it has been compared."""
+
+    path: str
 
 
 class HTTPRequest:
@@ -39,8 +47,8 @@ class HTTPRequest:
         """Whether any byte of a request has been received."""
         return self._received > 0
 
-    def receive(self, data: bytes) -> Redirect | Page | None:
-        """Take more of the request. Return the redirect or an error page once that is clear, None if more must follow.
+    def receive(self, data: bytes) -> Redirect | Start | Page | None:
+        """Take more of the request. Return what it is, or an error page, once that is clear; None if more must follow.
 
         Args:
             data: the bytes received; empty at the end of the stream.
@@ -65,7 +73,7 @@ class HTTPRequest:
         """How many more bytes the request may have."""
         return MAX_REQUEST - self._received
 
-    def _decide(self, request: h11.Request) -> Redirect | Page:
+    def _decide(self, request: h11.Request) -> Redirect | Start | Page:
         self._bodiless = request.method == b"HEAD"
         hosts = [value for name, value in request.headers if name == b"host"]
         if hosts != [self._host]:
@@ -76,10 +84,13 @@ class HTTPRequest:
         if not request.target.startswith(b"/"):
             return error_page(HTTPStatus.BAD_REQUEST, "This server is not a proxy")
         path, _, query = request.target.partition(b"?")
-        if path != PATH.encode():
+        is_start = path.startswith(DIRECTORY.encode())
+        if path != PATH.encode() and not is_start:
             return not_found()
         if not isinstance(self._http.next_event(), h11.EndOfMessage):
             return error_page(HTTPStatus.BAD_REQUEST, "A redirect has no body")
+        if is_start:
+            return Start(path.decode("latin-1"))
         return Redirect(Secret(query.decode("latin-1")))
 
     def answer(self, page: Page) -> bytes:
@@ -93,6 +104,8 @@ class HTTPRequest:
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
             "Connection": "close",
         }
+        if page.location is not None:
+            headers["Location"] = page.location
         if page.status == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = "GET"  # RFC 9110, section 15.5.6
         reason = HTTPStatus(page.status).phrase

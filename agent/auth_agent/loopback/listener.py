@@ -23,8 +23,9 @@ from auth_agent.defect import place
 from auth_agent.host.accepting import Acceptor
 from auth_agent.host.tcp_table import is_of, read_other_ends, shows
 from auth_agent.loopback.connection import BrowserConnection
-from auth_agent.loopback.http_request import HOST, PATH
-from auth_agent.loopback.page import Page, another_user, error_page
+from auth_agent.loopback.http_request import HOST, PATH, Redirect, Start
+from auth_agent.loopback.page import Page, another_user, error_page, not_found
+from auth_agent.loopback.start_page import StartPage
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 
@@ -60,6 +61,7 @@ class RedirectListener:
         # Whether the kernel tells whose connections are.
         self.knows_peers = shows(self._listening)
         self._has_refused = False
+        self._start_page: StartPage | None = None
         # The oldest first.
         self._connections: dict[BrowserConnection, None] = {}
         self._answers = 0
@@ -67,6 +69,13 @@ class RedirectListener:
         self._accept_scope: anyio.CancelScope | None = None
         self._serve_scope: anyio.CancelScope | None = None
         self._finished: anyio.Event | None = None
+
+    def start_at(self, url: str) -> str | None:
+        """Return a URL of this listener that redirects to `url`, only for this user; None if it can't tell users."""
+        if not self.knows_peers:
+            return None
+        self._start_page = StartPage(url)
+        return f"http://{HOST}:{self.port}{self._start_page.path}"
 
     async def serve(self, answer: Callable[[str], Awaitable[Page]]) -> None:
         """Serve browsers, until cancelled or closed.
@@ -83,7 +92,7 @@ class RedirectListener:
             async with anyio.create_task_group() as tasks:
                 self._serve_scope = tasks.cancel_scope
                 with self._accept_scope:
-                    await self._accept(tasks, lambda query: self._ask(tasks, answer, query))
+                    await self._accept(tasks, lambda request: self._ask(tasks, answer, request))
                 self._listening.close()
                 for connection in self._connections:
                     if not connection.request_complete:
@@ -107,7 +116,7 @@ class RedirectListener:
             self._serve_scope.cancel()
             await self._finished.wait()
 
-    async def _accept(self, tasks: anyio.abc.TaskGroup, ask: Callable[[Secret], Promise[Page]]) -> None:
+    async def _accept(self, tasks: anyio.abc.TaskGroup, ask: Callable[[Redirect | Start], Promise[Page]]) -> None:
         acceptor = Acceptor(self._listening, _log, "redirect accept", self._make_room)
         while True:
             accepted = await acceptor.accept_some(MAX_CONNECTIONS)
@@ -160,15 +169,18 @@ class RedirectListener:
         return True
 
     def _ask(
-        self, tasks: anyio.abc.TaskGroup, answer: Callable[[str], Awaitable[Page]], query: Secret
+        self, tasks: anyio.abc.TaskGroup, answer: Callable[[str], Awaitable[Page]], request: Redirect | Start
     ) -> Promise[Page]:
-        """Start to process a redirect, in a task that goes on if the browser disconnects."""
+        """Start to process a request; a redirect in a task that goes on if the browser disconnects."""
         promise = Promise[Page]()
-        if self._answers >= MAX_ANSWERS:
+        if isinstance(request, Start):
+            start = self._start_page
+            promise.resolve(not_found() if start is None else start.visit(request.path, anyio.current_time()))
+        elif self._answers >= MAX_ANSWERS:
             promise.resolve(error_page(HTTPStatus.SERVICE_UNAVAILABLE, "Too many logins end at once; try again"))
         else:
             self._answers += 1
-            tasks.start_soon(self._answer, answer, query, promise)
+            tasks.start_soon(self._answer, answer, request.query, promise)
         return promise
 
     async def _answer(self, answer: Callable[[str], Awaitable[Page]], query: Secret, promise: Promise[Page]) -> None:
@@ -190,9 +202,9 @@ def _peer(connected: socket.socket) -> tuple[str, int]:
     return address, port
 
 
-def _refuse(_: Secret) -> Promise[Page]:
+def _refuse(request: Redirect | Start) -> Promise[Page]:
     promise = Promise[Page]()
-    promise.resolve(another_user())
+    promise.resolve(another_user(at_start=isinstance(request, Start)))
     return promise
 
 

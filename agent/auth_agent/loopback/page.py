@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from html import escape
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from auth_agent.printable import printable
-from auth_agent.remedies import begin, paste_url
+from auth_agent.remedies import begin, open_shown_url, paste_url
 from auth_agent_client.remedy import Remedy
 
 # Characters: room for any reason and any command, and a bound on hostile ones.
@@ -117,10 +117,11 @@ _MOODS: Final = {"good": (_TICK, "#2da44e"), "bad": (_CROSS, "#e5534b"), "plain"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An HTTP status, and a complete HTML document in UTF-8."""
+    """An HTTP status, a complete HTML document in UTF-8, and for a redirect the URL that it leads to."""
 
     status: int
     body: bytes
+    location: str | None = None
 
 
 def logged_in(account: str, name: str | None, issuer: str) -> Page:
@@ -166,15 +167,37 @@ def not_awaited() -> Page:
     )
 
 
-def another_user() -> Page:
-    """Return the page for a redirect that came by another user's connection. It doesn't name the account."""
+def to_provider(url: str) -> Page:
+    """Return the redirect to the provider, with a page for a browser that does not follow it."""
+    shown = "<p>Your browser should show the login of the provider now.</p>"
+    return replace(_page(HTTPStatus.SEE_OTHER, "plain", "To the login", shown), location=url)
+
+
+def used_already() -> Page:
+    """Return the page for a second visit where a login begins."""
+    return _page(
+        HTTPStatus.GONE,
+        "plain",
+        "Used already",
+        "<p>This URL begins a login once. Nothing was changed, and the login is still waiting.</p>",
+        _remedy(open_shown_url()),
+    )
+
+
+def another_user(*, at_start: bool = False) -> Page:
+    """Return the page for another user's connection; it doesn't name the account.
+
+    Args:
+        at_start: whether the browser was about to begin the login.
+
+    """
     return _page(
         HTTPStatus.FORBIDDEN,
         "bad",
         "Not accepted",
         "<p>This did not come from a browser of the user who is logging in, but from another user of this machine, or "
         "through another user's program. Nothing was changed. The login is still waiting.</p>",
-        *map(_remedy, paste_url()),
+        *map(_remedy, [open_shown_url()] if at_start else paste_url()),
     )
 
 

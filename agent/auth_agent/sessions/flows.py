@@ -142,10 +142,14 @@ class BrowserFlow(Flow):
             audience=account.audience,
             more=account.authorize,
         )
+        self._start_url = self._listener.start_at(self._authorization_url)
 
     def instructions(self) -> dict[str, object]:
-        """Return the URL to open."""
-        return {"authorization_url": self._authorization_url}
+        """Return the URL to open, and one for a program's arguments, which all users can read."""
+        instructions: dict[str, object] = {"authorization_url": self._authorization_url}
+        if self._start_url is not None:
+            instructions["start_url"] = self._start_url
+        return instructions
 
     def read(self, query: str) -> Secret | Failure | None:
         """Return the code or error in a redirect's query; None if it belongs to another login."""
