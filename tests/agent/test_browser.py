@@ -53,6 +53,19 @@ def test_wsl_has_the_browser_of_windows(install: Install, monkeypatch: pytest.Mo
     assert browser.command() == [str(program), "%s"]
 
 
+def test_a_browser_is_elsewhere_over_ssh_and_in_windows(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not browser.is_elsewhere()
+    monkeypatch.setenv("DISPLAY", ":0")
+    install("xdg-open")
+    assert not browser.is_elsewhere()
+    for name in ("SSH_CONNECTION", "SSH_TTY"):
+        monkeypatch.setenv(name, "x")
+        assert browser.is_elsewhere()
+        monkeypatch.delenv(name)
+    install("wslview")
+    assert browser.is_elsewhere()
+
+
 def test_macos_has_a_browser_except_over_ssh(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     program = install("open")

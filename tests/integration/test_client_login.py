@@ -31,6 +31,7 @@ from auth_agent_client.aio import AsyncAgent, AsyncLogin
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, record
 from tests.integration.impostor import listening, scripted
+from tests.op.login import provider_url
 from tests.op.provider import OpenIDProvider
 
 
@@ -256,6 +257,7 @@ def test_a_forked_child_neither_uses_nor_ends_the_parents_login(agent: AgentProc
 def test_a_login_works_with_select(agent: AgentProcess, provider: OpenIDProvider) -> None:
     with agent.client() as client, client.login("work") as login:
         assert select.select([login], [], [], 0) == ([], [], [])
+        assert provider_url(login.start_url or "") == login.authorization_url
         provider.enter(login.authorization_url or "")
         assert select.select([login], [], [], 30) == ([login], [], [])
         assert login.result().state == "ready"
@@ -276,6 +278,7 @@ def test_login_result_is_sent_once_with_a_longer_timeout_than_the_logins(kind: s
         drive(kind).login(switch_user=True, client_secret="hush") as login,
     ):
         assert login.result() == record
+        assert login.login.start_url == "https://id.example/hush"  # this agent has no other
         assert "id.example" not in repr(login.login)
     assert [request.method for request in requests] == ["login", "login_result"]
     params = {"account": "work", "flow": "browser", "switch_user": True, "client_secret": "hush"}

@@ -11,6 +11,8 @@ from auth_agent.urls import InvalidURLError, check_url
 
 # The placeholder for the URL in `$BROWSER`, as in Python's `webbrowser`.
 _URL = "%s"
+# Opens the browser of Windows, from WSL.
+_OF_WINDOWS = "wslview"
 # Seconds in which a launcher that finds no browser exits with an error.
 _QUICK = 1.0
 
@@ -43,8 +45,13 @@ def open_url(url: str) -> bool:
     return not process.ends_within(_QUICK) or process.returncode == 0
 
 
-def is_remote() -> bool:
-    """Whether this command runs over SSH, where the browser is perhaps on another machine."""
+def is_elsewhere() -> bool:
+    """Whether the browser may be of another system, which perhaps can't reach the ports of this one."""
+    words = command()
+    return _is_remote() or (words is not None and os.path.basename(words[0]) == _OF_WINDOWS)  # noqa: PTH119 -- as in `_commands`
+
+
+def _is_remote() -> bool:
     return bool(os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY"))
 
 
@@ -62,6 +69,6 @@ def _commands() -> Iterator[list[str]]:
 
 def _launchers() -> list[str]:
     if sys.platform == "darwin":
-        return [] if is_remote() else ["open"]  # it would open on a screen that nobody is looking at
+        return [] if _is_remote() else ["open"]  # it would open on a screen that nobody is looking at
     has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return ["wslview", *(["xdg-open"] if has_display else [])]  # wslview opens Windows' browser from WSL
+    return [_OF_WINDOWS, *(["xdg-open"] if has_display else [])]

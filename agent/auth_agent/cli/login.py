@@ -13,7 +13,7 @@ import click
 from auth_agent import remedies
 from auth_agent.cli import exits
 from auth_agent.cli.account_options import IDENTITY, account_options, options_of, unknown_account, write_accounts
-from auth_agent.cli.browser import is_remote, open_url
+from auth_agent.cli.browser import is_elsewhere, open_url
 from auth_agent.cli.client_secret import ask, client_secret_options
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.patient_agent import PatientAgent
@@ -244,9 +244,8 @@ def _show_instructions(account: Account, pending: Login, *, open_browser: bool) 
 
 def _argument(pending: Login, url: str) -> str:
     """Return the URL for the browser's program; `url` is the whole one."""
-    # Over SSH, $BROWSER may open it on another machine, which can't reach this one's start_url. Other users who read
-    # the whole one are refused at its end.
-    return url if is_remote() else printable(pending.start_url, _MAX_URL) or url
+    # A browser elsewhere may not reach start_url. Other users who read the whole one are refused at the login's end.
+    return url if is_elsewhere() else printable(pending.start_url, _MAX_URL) or url
 
 
 def _show_code(pending: Login) -> None:

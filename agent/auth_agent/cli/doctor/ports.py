@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 
 from auth_agent import remedies
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
@@ -21,7 +22,7 @@ def check_ports(accounts: Iterable[Account]) -> list[Finding]:
 
 def check_peers() -> Finding:
     """Return the finding about other users at those ports."""
-    with socket.create_server((HOST, 0)) as probe:
+    with suppress(OSError), socket.create_server((HOST, 0)) as probe:
         if shows(probe):
             return Finding("redirects", GOOD, "only your own browser's are accepted: the kernel says whose they are")
     text = "this system does not say whose browser's they are: another local user could log you in as themselves"
