@@ -24,6 +24,7 @@ import msgpack
 import pytest
 
 from auth_agent import config, remedies
+from auth_agent.cli import agent_process
 from auth_agent.cli.assignments import assignments
 from auth_agent.cli.condition import condition_of
 from auth_agent.config import Account, Config
@@ -925,6 +926,15 @@ def too_many_wait() -> None:
             server.begin_waiting()
 
 
+def elsewhere(pid: int, kernels: int | None) -> Callable[[], object]:
+    """Return what raises the error for an agent with that pid, which has another one for the kernel."""
+
+    def example() -> None:
+        raise agent_process.elsewhere(pid, kernels)
+
+    return example
+
+
 SOCKETS: Final[list[Example]] = [
     (listen_twice, "another agent listens at agent.sock already"),
     (listen_in_an_open_directory, "others may enter open"),
@@ -964,6 +974,24 @@ SOCKETS: Final[list[Example]] = [
         ),
     ),
     (too_many_wait, "too many requests are waiting; try again"),
+    (
+        elsewhere(812, 0),
+        (
+            "the agent, process 812 by its own account, runs outside of this container, in another PID namespace; "
+            "nothing was signalled"
+        ),
+    ),
+    (
+        elsewhere(7, 812),
+        (
+            "the agent, process 7 by its own account, is process 812 to the kernel: it is in a container, "
+            "or another process passes connections on to it; nothing was signalled"
+        ),
+    ),
+    (
+        elsewhere(7, None),
+        "the agent, process 7 by its own account, has its socket from a process that has ended; nothing was signalled",
+    ),
 ]
 
 

@@ -318,6 +318,16 @@ def restart_by_force() -> Remedy:
     return _run("restart it and lose them", "restart", "--force")
 
 
+def run_where_the_agent_is() -> Remedy:
+    """The agent's process can't be signalled from this PID namespace."""
+    return Remedy("run this command where the agent runs, outside of the container or in it")
+
+
+def deactivate(command: tuple[str, ...]) -> Remedy:
+    """A service manager starts the agent for the next program; `command` ends that."""
+    return Remedy("have no program start it", *command)
+
+
 def log_out(account: str) -> Remedy:
     """The change would end the account's session."""
     return _run("log out first", "logout", account)

@@ -7,7 +7,7 @@ import time
 
 from .call import LONGEST, Call
 from .errors import AgentError, AgentNotRunning, ConnectionLost, Internal, UntrustedAgent, from_wire
-from .peer import peer_credentials
+from .peer import peer_credentials, peer_pidfd
 from .place import check_place
 from .remedy import start_agent
 from .waiting import Waits
@@ -115,6 +115,16 @@ class Link:
                     return message
         except (OSError, WireError) as error:
             raise _lost(error) from error
+
+    def peer_process(self) -> tuple[int, int | None]:
+        """Return the pid of the process that listens, 0 if it is out of sight, and a pidfd of it, if there is one.
+
+        Raises:
+            OSError: the process has ended.
+
+        """
+        pid, _ = peer_credentials(self._socket)
+        return pid, peer_pidfd(self._socket) if pid else None
 
     def is_over(self) -> bool:
         """Return whether the agent closed the connection since the last call: then there is something to read."""

@@ -1,5 +1,6 @@
 """The process at the other end of a Unix socket, as the kernel reports it. Used by both sides."""
 
+import errno
 import socket
 import struct
 import sys
@@ -10,10 +11,14 @@ _SOL_LOCAL = 0
 _LOCAL_PEERCRED = 1
 _LOCAL_PEERPID = 2
 _XUCRED_SIZE = 76
+# Linux 6.5, <asm-generic/socket.h>.
+_SO_PEERPIDFD = 77
 
 
 def peer_credentials(connection: socket.socket) -> tuple[int, int]:
     """Return the pid and uid of the peer at the time of connect(2) or listen(2).
+
+    The pid is 0 for a process that is in none of this process's PID namespaces, as outside of a container.
 
     Raises:
         OSError: the kernel doesn't know them; the peer may have gone.
@@ -26,3 +31,20 @@ def peer_credentials(connection: socket.socket) -> tuple[int, int]:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, uid, _ = struct.unpack("3i", credentials)
     return pid, uid
+
+
+def peer_pidfd(connection: socket.socket) -> int | None:
+    """Return a descriptor of that process; None where the system has none to give: macOS, and Linux before 6.5.
+
+    Raises:
+        OSError: the process has ended.
+
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:
+            return None
+        raise

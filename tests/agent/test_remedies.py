@@ -82,7 +82,12 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "stop_at": lambda: remedies.stop_at(SOCKET),
     "stop_first": remedies.stop_first,
     "run_beside": lambda: remedies.run_beside(SOCKET),
+    "deactivate": lambda: (
+        remedies.deactivate(("systemctl", "--user", "disable", "--now", "auth-agent.socket")),
+        remedies.deactivate(("launchctl", "bootout", "gui/501/auth-agent")),
+    ),
     "run_in_memory": remedies.run_in_memory,
+    "run_where_the_agent_is": remedies.run_where_the_agent_is,
     "start_with_store": lambda: remedies.start_with_store("file"),
     "same_configuration": remedies.same_configuration,
     "see_status": remedies.see_status,
@@ -113,10 +118,12 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
 OTHER_PROGRAMS: dict[str, Callable[[list[str]], bool]] = {
     "chmod": lambda rest: rest[0] in ("600", "700") and len(rest) == 2,
     "dbus-run-session": lambda rest: rest[:3] == ["--", "sh", "-c"] and rest[3].endswith("exec auth-agent run"),
+    "launchctl": lambda rest: rest == ["bootout", "gui/501/auth-agent"],
     "lsof": lambda rest: rest == ["-nP", "-iTCP", "-sTCP:LISTEN"],
     "security": lambda rest: rest == ["unlock-keychain"],
     "sh": lambda rest: rest == ["-c", "systemd-ask-password -n | gnome-keyring-daemon --replace --unlock"],
     "ss": lambda rest: rest == ["-ltnp"],
+    "systemctl": lambda rest: rest == ["--user", "disable", "--now", "auth-agent.socket"],
     "timedatectl": lambda rest: rest == ["status"],
 }
 

@@ -2,6 +2,7 @@
 
 import plistlib
 import shlex
+import signal
 import stat
 import sys
 from collections.abc import Mapping
@@ -288,6 +289,24 @@ def test_its_state_is_read_from_launchctl(listed: str | None, active: str, pid: 
         mac.loaded.write_text(listed)
     state = mac.launchd.state()
     assert (state.active, state.pid, state.installed) == (active, pid, False)
+
+
+def test_its_process_is_signalled_by_launchd(mac: Mac) -> None:
+    mac.loaded.write_text('{\n\t"PID" = 812;\n};')
+    assert mac.launchd.service_of(813) is None
+    service = mac.launchd.service_of(812)
+    assert service is not None
+    mac.launchd.send(service.name, signal.SIGUSR1)
+    mac.launchd.stop(service.name)
+    assert mac.commands() == ["kill SIGUSR1 gui/501/auth-agent", "kill SIGTERM gui/501/auth-agent"]
+    assert service.deactivation == ("launchctl", "bootout", "gui/501/auth-agent")
+
+
+@pytest.mark.parametrize(("listed", "waits"), [(None, False), ("{};", True), ('{\n\t"PID" = 812;\n};', False)])
+def test_whether_it_waits_for_a_program_is_read_from_launchctl(listed: str | None, waits: bool, mac: Mac) -> None:
+    if listed is not None:
+        mac.loaded.write_text(listed)
+    assert (mac.launchd.waiting_service() is not None) == waits
 
 
 def test_there_is_no_service_before_the_login(mac: Mac) -> None:

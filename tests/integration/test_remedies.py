@@ -38,6 +38,7 @@ WIDE: Final = 400
 
 # The commands that no test below runs, and why.
 NOT_RUN: Final = {
+    "deactivate": "needs a service manager; test_user_manager.py runs it",
     "install_by_force": "needs a service manager; test_user_manager.py runs it",
     "install_service": "the same",
     "correct_proxy": "the same as `reload`",

@@ -100,6 +100,14 @@ def test_clients_that_connected_between_a_crash_and_the_next_start_are_served(se
         assert hello(link)["agent_id"] != before
 
 
+def test_the_kernel_names_the_agent_and_not_who_passed_the_socket(service: AgentProcess) -> None:
+    service.start()
+    for _ in range(2):
+        with connect_early(service) as link:
+            assert hello(link)["pid"] == link.peer_process()[0] == service.process.pid
+        assert service.run("restart").returncode == 0
+
+
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_passed_socket_is_unchanged_after_the_agents_end(end: str, service: AgentProcess) -> None:
     before = service.socket.lstat()

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from auth_agent.cli.exits import DENIED
+from auth_agent import remedies
+from auth_agent.cli.exits import DENIED, NOT_RUNNING
 from auth_agent.service.manager import MARK
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import ProviderPool
@@ -295,6 +296,77 @@ def test_a_wrong_credential_leaves_the_sealed_file_locked_and_the_log_says_so(se
     until(lambda: log.exists() and "credential name=auth-agent-passphrase" in log.read_text())
     assert "the passphrase is wrong" in log.read_text()
     assert sealed.run("auth-agent", "token", "work").returncode == DENIED
+
+
+# ---- stop and restart
+
+
+# An agent of an earlier version: it does not listen again on the socket that it was passed.
+EARLIER = """\
+import runpy, socket, sys
+socket.socket.listen = lambda *_: None
+sys.argv[0] = "auth-agent"
+runpy.run_module("auth_agent", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(params=["today's", "earlier"])
+def restarting(request: pytest.FixtureRequest, installed: UserManager) -> Generator[UserManager, None, None]:
+    """The same with a service that the manager starts again after each end that it didn't cause; of either version."""
+    command = f"ExecStart=\nExecStart={installed.installed.python} -P %h/earlier.py run"
+    (installed.home / "earlier.py").write_text(EARLIER)
+    installed.output("systemctl", "--user", "stop", "auth-agent.socket", "auth-agent.service")
+    installed.override("Restart=always\n" + (command if request.param == "earlier" else ""))
+    installed.output("systemctl", "--user", "start", "auth-agent.socket")
+    yield installed
+    installed.output("systemctl", "--user", "stop", "auth-agent.service")
+
+
+def test_a_stop_goes_through_the_manager_which_does_not_start_the_agent_again(restarting: UserManager) -> None:
+    installed, token = restarting, serves(restarting)
+    result = installed.run("auth-agent", "stop")
+    assert result.returncode == 0, result.stderr
+    remedy = remedies.deactivate(("systemctl", "--user", "disable", "--now", "auth-agent.socket"))
+    assert f"  {remedy}\n" in result.stderr
+    assert (installed.unit()["ActiveState"], installed.unit()["NRestarts"]) == ("inactive", "0")
+    again = installed.run("auth-agent", "stop")  # which starts no agent to stop it
+    assert (again.returncode, f"  {remedy}\n" in again.stderr) == (NOT_RUNNING, True)
+    assert installed.unit()["ActiveState"] == "inactive"
+    assert serves(installed) == token
+    installed.output(*remedy.command)
+    assert installed.run("auth-agent", "token", "work").returncode == NOT_RUNNING
+    installed.output("auth-agent", "start")
+    assert serves(installed) == token
+
+
+def test_a_restart_keeps_the_process_of_the_service(restarting: UserManager) -> None:
+    token, pid = serves(restarting), pid_of(restarting)
+    result = restarting.run("auth-agent", "restart")
+    assert result.returncode == 0, result.stderr
+    assert f"process {pid}," in result.stderr
+    assert pid_of(restarting) == pid
+    assert serves(restarting) == token
+
+
+def test_a_service_of_another_name_is_stopped_through_the_manager(installed: UserManager) -> None:
+    installed.output("auth-agent", "service", "uninstall")
+    own = ("systemd-run", "--user", "--unit=my-agent", "--property=Restart=always", "--property=RestartSec=0")
+    installed.output(*own, "--collect", str(installed.installed.bin / "auth-agent"), "run")
+    until(lambda: installed.run("auth-agent", "status").returncode == 0)
+    result = installed.run("auth-agent", "stop")
+    assert (result.returncode, result.stderr) == (0, "stopped\n")
+    assert installed.unit("my-agent.service")["ActiveState"] == "inactive"
+
+
+def test_a_service_that_only_started_the_agent_is_not_stopped(installed: UserManager) -> None:
+    installed.output("auth-agent", "service", "uninstall")
+    script = f"{installed.installed.bin / 'auth-agent'} start; exec sleep 300"
+    installed.output("systemd-run", "--user", "--unit=other", "--collect", "sh", "-c", script)
+    until(lambda: installed.run("auth-agent", "status").returncode == 0)
+    result = installed.run("auth-agent", "stop")
+    assert (result.returncode, result.stderr) == (0, "stopped\n")
+    assert installed.unit("other.service")["ActiveState"] == "active"
+    installed.output("systemctl", "--user", "stop", "other.service")
 
 
 def test_start_uses_the_service_where_it_is_installed(installed: UserManager) -> None:

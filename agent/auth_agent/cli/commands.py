@@ -2,10 +2,10 @@
 
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import ClassVar
 
@@ -13,24 +13,26 @@ import click
 
 from auth_agent import remedies
 from auth_agent.cli import exits, light
+from auth_agent.cli.agent_process import AgentProcess, agent_process
 from auth_agent.cli.check import check_accounts
 from auth_agent.cli.client_secret import client_secret_options
 from auth_agent.cli.clients import client_lines, status_with_clients
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.command_group import CommandGroup
-from auth_agent.cli.ending import agent_pid, end_of_agent, stop_agent
 from auth_agent.cli.patient_agent import PatientAgent
-from auth_agent.cli.screen import print_click_error, print_error_message, print_lines, print_message
+from auth_agent.cli.screen import print_click_error, print_error_message, print_lines, print_message, print_remedies
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.status import Reboot, change, overview, status_lines
 from auth_agent.cli.suggestions import instead_of_option
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
+from auth_agent.service.manager import ServiceError
 from auth_agent.service.managers import platform_manager
 from auth_agent.service.program import default_socket
 from auth_agent_client import Agent, Hello, Record, RestartRefusal, Status, __version__
 from auth_agent_client.errors import AgentError
+from auth_agent_client.paths import socket_path
 
 # Seconds. The new agent then has to start, maybe on a busy machine.
 _RESTART_PATIENCE = 30.0
@@ -302,13 +304,35 @@ def stop() -> None:
 
     Example: auth-agent stop
     """
+    _check_service_runs()
     with Agent() as agent:
         lost = accounts_at_stake(agent.status())
-    stop_agent()
-    print_message("stopped")
+        with agent_process(agent) as process:
+            process.stop()
+            service = process.service
+    if service is not None and service.deactivation:
+        print_message("stopped; the next program that connects starts the agent again")
+        print_remedies([remedies.deactivate(service.deactivation)])
+    else:
+        print_message("stopped")
     if lost:
         names = printable(", ".join(lost), 1000)
         print_message(f"lost, because they were only in memory: the sessions of {names}", "warning")
+
+
+def _check_service_runs() -> None:
+    """Raise a `CommandError` if the agent's service doesn't run: to ask the agent whether it runs would start it."""
+    manager = platform_manager()
+    if socket_path() != default_socket() or not manager.has_files() or not manager.seems_to_run():
+        return
+    with suppress(ServiceError):
+        service = manager.waiting_service()
+        if service is not None:
+            raise CommandError(
+                "the agent does not run; the next program that connects starts it",
+                remedies.deactivate(service.deactivation),
+                code=exits.NOT_RUNNING,
+            )
 
 
 @cli.command()
@@ -323,7 +347,6 @@ def restart(*, force: bool) -> None:
     """
     with Agent() as agent:
         before = agent.hello("restart")
-        pid = agent_pid(before)
         status = agent.status()
         lost = [] if force else accounts_at_stake(status)
         if lost:
@@ -331,21 +354,19 @@ def restart(*, force: bool) -> None:
                 f"the agent would lose the sessions of {printable(', '.join(lost), 200)}: they are only in memory",
                 remedies.restart_by_force(),
             )
-        with end_of_agent(pid) as ended:
-            os.kill(pid, signal.SIGUSR1)
-            after = _successor(agent, before, status.agent.restart_refused, ended)
+        with agent_process(agent) as process:
+            process.restart()
+            after = _successor(agent, before, status.agent.restart_refused, process)
     print_message(f"restarted: process {after.pid}, version {printable(after.version)}")
 
 
-def _successor(
-    agent: Agent, before: Hello, earlier_refusal: RestartRefusal | None, ended: Callable[[float | None], bool]
-) -> Hello:
+def _successor(agent: Agent, before: Hello, earlier_refusal: RestartRefusal | None, process: AgentProcess) -> Hello:
     """Wait until another agent answers than the one before, and return its `hello`."""
     deadline = time.monotonic() + _RESTART_PATIENCE
     while time.monotonic() < deadline:
-        if ended(_RESTART_PAUSE):
+        if process.ends_within(_RESTART_PAUSE):
             raise click.ClickException(
-                f"the agent, process {before.pid}, ended instead of restarting; its log says why"
+                f"the agent, process {process.pid}, ended instead of restarting; its log says why"
             )
         try:
             after = agent.hello("restart")
@@ -358,4 +379,4 @@ def _successor(
         else:
             if refusal is not None and refusal != earlier_refusal:
                 raise CommandError(f"the agent did not restart: {printable(refusal.reason, 500)}", *refusal.remedy)
-    raise click.ClickException(f"the agent, process {before.pid}, did not come back within {_RESTART_PATIENCE:.0f} s")
+    raise click.ClickException(f"the agent, process {process.pid}, did not come back within {_RESTART_PATIENCE:.0f} s")

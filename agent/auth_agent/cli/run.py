@@ -17,7 +17,7 @@ from auth_agent.config import config_path
 from auth_agent.defect import places
 from auth_agent.errors import StartupError
 from auth_agent.host.hardening import protect_memory, raise_file_limit
-from auth_agent.host.process_end import end_of
+from auth_agent.host.process import Process
 from auth_agent.host.restart import restart
 from auth_agent.logs import log_to_stderr
 from auth_agent.printable import printable
@@ -111,9 +111,9 @@ def _stop_at_end_of(parent: int) -> None:
 
     def wait() -> None:
         try:
-            with end_of(parent) as ended:
+            with Process(parent) as command:
                 if os.getppid() == parent:  # it has not ended before that
-                    ended(None)
+                    command.ends_within(None)
         except OSError:
             pass  # it has ended
         os.kill(os.getpid(), signal.SIGTERM)

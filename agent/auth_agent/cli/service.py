@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from auth_agent import remedies
+from auth_agent.cli.agent_process import agent_process
 from auth_agent.cli.command_error import CommandError
-from auth_agent.cli.ending import stop_agent
 from auth_agent.cli.screen import print_message, print_remedies, shown_path
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.terminal import terminal_of
@@ -65,7 +65,8 @@ def install(store: str | None, *, linger: bool, force: bool) -> None:
         if store is not None or (written and chosen not in (None, DEFAULT)):
             print_message(f"The service uses the store {printable(chosen)}.")
         if is_outside:
-            stop_agent()
+            with Agent() as agent, agent_process(agent) as process:
+                process.stop()
             print_message("Stopped the agent that ran outside of the service.")
         if before.enabled and (written or (status is not None and chosen != status.agent.store.name)):
             manager.reload()

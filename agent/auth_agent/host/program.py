@@ -21,7 +21,9 @@ _UNIT: Final = re.compile(r"[^/]+\.(?:service|scope)(?=/|$)")
 _RUN: Final = r"[ru]?(?:[0-9]+|[0-9a-f]{8,}(?:-[0-9a-f]{4,})*)"
 _ONE_OF_MANY: Final = re.compile(rf"(?<=-){_RUN}(?=\.scope$)|(?<=@){_RUN}(?=\.service$)|(?<=^run-){_RUN}(?=\.service$)")
 _DELETED: Final = " (deleted)"
-_START_TIME: Final = 22 - 3  # proc(5): the 22nd field; the third is the first after the name
+# proc(5): the 4th and the 22nd field; the third is the first after the name.
+_PARENT: Final = 4 - 3
+_START_TIME: Final = 22 - 3
 
 
 class Program(NamedTuple):
@@ -61,6 +63,27 @@ def read_start_time(pid: int) -> str:
     return start_time(_read(pid, "stat"))
 
 
+def read_unit(pid: int) -> str | None:
+    """Return the name of the systemd unit that the process belongs to, None if it has none.
+
+    Raises:
+        OSError: there is no such process, or the system has no `/proc`.
+
+    """
+    units = _units(_read(pid, "cgroup"))
+    return units[-1] if units else None
+
+
+def read_parent(pid: int) -> int:
+    """Return the process's parent, 0 if that is out of sight.
+
+    Raises:
+        OSError: there is no such process, or the system has no `/proc`.
+
+    """
+    return int(_fields(_read(pid, "stat"))[_PARENT])
+
+
 def program(comm: str, executable: str | None, cgroup: str) -> Program:
     """Return the program that `/proc/PID/comm`, `exe` and `cgroup` describe.
 
@@ -79,20 +102,31 @@ def program(comm: str, executable: str | None, cgroup: str) -> Program:
 
 def unit(cgroup: str) -> str | None:
     """Return the systemd unit that a process with that `/proc/PID/cgroup` belongs to; None where it has none."""
-    for line in cgroup.splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers in ("", "name=systemd"):  # of version 2, and of version 1
-            units = _UNIT.findall(path)
-            if units:
-                return printable(_ONE_OF_MANY.sub("*", units[-1]), _LONGEST_UNIT)
-    return None
+    units = _units(cgroup)
+    return printable(_ONE_OF_MANY.sub("*", units[-1]), _LONGEST_UNIT) if units else None
 
 
 def start_time(stat: str) -> str:
     """Return the start time in a `/proc/PID/stat`, in ticks since boot; "" where it has none."""
-    fields = stat.rpartition(")")[2].split()  # a name may hold blanks and parentheses
+    fields = _fields(stat)
     return fields[_START_TIME] if len(fields) > _START_TIME else ""
+
+
+def _units(cgroup: str) -> list[str]:
+    """Return the units that the process is in, from the outermost to its own."""
+    for line in cgroup.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers in ("", "name=systemd"):  # of version 2, and of version 1
+            units: list[str] = _UNIT.findall(path)
+            if units:
+                return units
+    return []
+
+
+def _fields(stat: str) -> list[str]:
+    """Return the fields of a `/proc/PID/stat` from the third on."""
+    return stat.rpartition(")")[2].split()  # a name may hold blanks and parentheses
 
 
 def _read(pid: int, name: str) -> str:

@@ -41,6 +41,8 @@ class Listener:
             self.socket = inherited
             try:
                 self.path = _path_of(inherited.getsockname())
+                # From here on the kernel names this process to clients, and not the one that called listen(2) before.
+                inherited.listen(BACKLOG)
             except BaseException:
                 inherited.close()
                 raise

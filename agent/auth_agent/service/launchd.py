@@ -6,12 +6,13 @@ Never run on a Mac: tested down to the command lines of launchctl(1).
 import os
 import plistlib
 import re
+import signal
 import sysconfig
 from pathlib import Path
 from typing import Any, Final
 from xml.parsers.expat import ExpatError
 
-from auth_agent.service.manager import MARK, Program, ServiceError, ServiceState, run
+from auth_agent.service.manager import MARK, Program, Service, ServiceError, ServiceState, run
 from auth_agent.service.program import default_socket, named_store
 
 LABEL: Final = "auth-agent"
@@ -58,22 +59,39 @@ class Launchd:
 
     def state(self) -> ServiceState:
         """Return the service's state."""
-        try:
-            listed = run(["launchctl", "list", LABEL])
-        except ServiceError:
-            listed = None  # it is not loaded
-        pid = None if listed is None else re.search(r'"PID" = ([0-9]+);', listed)
+        listed = self._listed()
+        pid = None if listed is None else self._pid(listed)
         return ServiceState(
             manager=self.name,
             installed=self._file.exists(),
             enabled=listed is not None,
             at_boot=False,
             active="not loaded" if listed is None else "waiting" if pid is None else "running",
-            pid=None if pid is None else int(pid[1]),
+            pid=pid,
             restarts=0,
             files=(self._file,) if self._file.exists() else (),
             log=self.log_command(100, follow=False),
         )
+
+    def service_of(self, pid: int) -> Service | None:
+        """Return this agent's service if that is its process."""
+        listed = self._listed()
+        if listed is None or self._pid(listed) != pid:
+            return None
+        return self._service()
+
+    def waiting_service(self) -> Service | None:
+        """Return the service if it is loaded, and doesn't run; else None."""
+        listed = self._listed()
+        return self._service() if listed is not None and self._pid(listed) is None else None
+
+    def stop(self, name: str) -> None:
+        """Have launchd end its process, which does not start again before a program connects."""
+        self.send(name, signal.SIGTERM)
+
+    def send(self, name: str, signum: signal.Signals) -> None:
+        """Send the process of that service a signal."""
+        run(["launchctl", "kill", signum.name, self._target(name)])
 
     def write(self, program: Program, *, replace: bool) -> list[Path]:
         """Write the property list; return it if it changed.
@@ -117,7 +135,7 @@ class Launchd:
     def disable(self) -> None:
         """Stop the agent, and have its socket no more."""
         if self._is_loaded():
-            run(["launchctl", "bootout", f"{self._domain}/{LABEL}"])
+            run(["launchctl", "bootout", self._target(LABEL)])
 
     def remove(self) -> list[Path]:
         """Remove the property list, if `write` wrote it; return it."""
@@ -131,11 +149,24 @@ class Launchd:
         return ("tail", "-n", str(lines), *(["-f"] if follow else []), str(self._log))
 
     def _is_loaded(self) -> bool:
+        return self._listed() is not None
+
+    def _listed(self) -> str | None:
+        """Return what launchd says of the service; None if it is not loaded."""
         try:
-            run(["launchctl", "list", LABEL])
+            return run(["launchctl", "list", LABEL])
         except ServiceError:
-            return False
-        return True
+            return None
+
+    def _pid(self, listed: str) -> int | None:
+        pid = re.search(r'"PID" = ([0-9]+);', listed)
+        return None if pid is None else int(pid[1])
+
+    def _service(self) -> Service:
+        return Service(LABEL, ("launchctl", "bootout", self._target(LABEL)))
+
+    def _target(self, name: str) -> str:
+        return f"{self._domain}/{name}"
 
     def _property_list(self, program: Program, socket: str) -> dict[str, Any]:
         try:

@@ -1,6 +1,7 @@
 """What `auth-agent service` needs of a service manager, and how its commands are run."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,18 @@ class ServiceState:
     log: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of an agent.
+
+    `name`: as the manager calls it. `deactivation`: the command after which no program that connects starts it; empty
+    if none does.
+    """
+
+    name: str
+    deactivation: tuple[str, ...] = ()
+
+
 class Manager(Protocol):
     """A service manager: systemd's user manager, or launchd. Each method raises a `ServiceError`."""
 
@@ -83,6 +96,22 @@ class Manager(Protocol):
 
     def state(self) -> ServiceState:
         """Return the service's state."""
+        ...
+
+    def service_of(self, pid: int) -> Service | None:
+        """Return the service whose main process that is, also one of another name; None if there is none."""
+        ...
+
+    def waiting_service(self) -> Service | None:
+        """Return the installed service if it doesn't run, and starts when a program connects; else None."""
+        ...
+
+    def stop(self, name: str) -> None:
+        """Stop that service until a program or a person starts it again."""
+        ...
+
+    def send(self, name: str, signum: signal.Signals) -> None:
+        """Send the main process of that service a signal."""
         ...
 
     def write(self, program: Program, *, replace: bool) -> list[Path]:

@@ -3,17 +3,20 @@
 import getpass
 import os
 import re
+import signal
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from auth_agent.service.manager import MARK, Program, ServiceError, ServiceState, run
+from auth_agent.host.program import read_unit
+from auth_agent.service.manager import MARK, Program, Service, ServiceError, ServiceState, run
 from auth_agent.service.program import named_store
 
 SOCKET: Final = "auth-agent.socket"
 SERVICE: Final = "auth-agent.service"
 _SYSTEMCTL: Final = ("systemctl", "--user")
-_PROPERTIES: Final = "ActiveState,FragmentPath,MainPID,NRestarts,UnitFileState"
+_PROPERTIES: Final = "ActiveState,FragmentPath,MainPID,NRestarts,TriggeredBy,UnitFileState"
 # Where loginctl(1) notes for whom the user manager runs from boot on.
 _LINGER: Final = Path("/var/lib/systemd/linger")
 
@@ -83,6 +86,36 @@ class Systemd:
             files=tuple(Path(unit["FragmentPath"]) for unit in (socket, service) if unit.get("FragmentPath")),
             log=self.log_command(100, follow=False),
         )
+
+    def service_of(self, pid: int) -> Service | None:
+        """Return the service whose main process that is, by its control group and the manager's word."""
+        try:
+            name = read_unit(pid)
+        except OSError:
+            return None
+        if name is None or not name.endswith(".service"):  # a terminal's scope, for one, also has other processes
+            return None
+        unit = self._show(name)
+        if unit.get("MainPID") != str(pid):  # for one, a service of the machine's own manager
+            return None
+        sockets = [each for each in unit.get("TriggeredBy", "").split() if each.endswith(".socket")]
+        return Service(name, self._deactivation(sockets))
+
+    def waiting_service(self) -> Service | None:
+        """Return the installed service if it doesn't run, and its socket listens; else None."""
+        if self._show(SERVICE).get("ActiveState") not in ("inactive", "failed"):
+            return None
+        deactivation = self._deactivation([SOCKET])
+        return Service(SERVICE, deactivation) if deactivation else None
+
+    def stop(self, name: str) -> None:
+        """Stop that service: even one with Restart=always stays stopped. Return when it has ended."""
+        run([*_SYSTEMCTL, "stop", "--", name])
+
+    def send(self, name: str, signum: signal.Signals) -> None:
+        """Send the main process of that service a signal."""
+        # Its name is --kill-whom since systemd 252, which takes both.
+        run([*_SYSTEMCTL, "kill", "--kill-who=main", f"--signal={signum.name}", "--", name])
 
     def write(self, program: Program, *, replace: bool) -> list[Path]:
         """Write the units into the user's directory, unless a package has installed them; return those that changed.
@@ -155,8 +188,13 @@ class Systemd:
         text = Path(fragment).read_text("utf-8", "replace")
         return any(f"ExecStart={command_line(command)}\n" in text for command in commands)
 
+    def _deactivation(self, sockets: Sequence[str]) -> tuple[str, ...]:
+        """Return the command that ends those of the sockets that listen; empty if none does."""
+        listening = [name for name in sockets if self._show(name).get("ActiveState") == "active"]
+        return (*_SYSTEMCTL, "disable", "--now", *listening) if listening else ()
+
     def _show(self, name: str) -> dict[str, str]:
-        lines = run([*_SYSTEMCTL, "show", f"--property={_PROPERTIES}", name]).splitlines()
+        lines = run([*_SYSTEMCTL, "show", f"--property={_PROPERTIES}", "--", name]).splitlines()
         return {key: value for key, _, value in (line.partition("=") for line in lines)}
 
 
