@@ -92,7 +92,7 @@ def agent_process(agent: Agent) -> Generator[AgentProcess, None, None]:
                 raise CommandError("the agent is the first process of a container; stop the container instead")
             yield AgentProcess(listening, manager, _service(manager, pid))
             return
-        passed = _with_passed_socket(pid, kernels, manager, stack)
+        passed = with_passed_socket(pid, kernels, manager, stack)
         if passed is None:
             raise elsewhere(pid, kernels)
         yield passed
@@ -113,7 +113,7 @@ def _listening(link: Link, stack: ExitStack) -> tuple[int | None, Process | None
     return pid, process
 
 
-def _with_passed_socket(pid: int, kernels: int | None, manager: Manager, stack: ExitStack) -> AgentProcess | None:
+def with_passed_socket(pid: int, kernels: int | None, manager: Manager, stack: ExitStack) -> AgentProcess | None:
     """Return the agent's process if the kernel names its parent, the service manager, which passed the socket.
 
     An agent of an earlier version did not listen on that socket again.
