@@ -65,6 +65,15 @@ def test_the_lock_of_an_own_socket_is_kept_after_a_handover(path: Path) -> None:
     assert caught.value.remedy == (remedies.see_status_at(str(path)),)
 
 
+def test_an_own_socket_is_private_whatever_the_umask(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with Listener(path):
+            assert path.stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
 def test_a_directory_that_others_may_enter_is_refused_with_remedies(path: Path, inherited: socket.socket) -> None:
     path.parent.chmod(0o750)
     with pytest.raises(StartupError) as caught:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import threading
@@ -77,6 +78,37 @@ def test_a_fork_leaves_each_process_its_own_connection(logged_in: AgentProcess, 
     os.close(writing)
     assert client.token().access_token == expected
     assert logged_in.process.poll() is None
+
+
+def test_a_forked_child_opens_a_connection_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On its parent's, each could read the response to the other one's request."""
+    monkeypatch.chdir(tmp_path)
+    with listening(Path("agent.sock")) as server, Agent("agent.sock") as client:
+        accepted: list[socket.socket] = []
+        serving = threading.Thread(target=lambda: accepted.append(respond_to_one(server)))
+        serving.start()
+        client.hello()
+        serving.join()
+        child = os.fork()
+        if child == 0:
+            try:
+                client.hello()
+            finally:
+                os._exit(0)
+        with accepted[0] as parents:
+            assert select.select([server, parents], [], [], PATIENCE)[0] == [server]
+            respond_to_one(server).close()
+        os.waitpid(child, 0)
+
+
+def respond_to_one(server: socket.socket) -> socket.socket:
+    """Respond to the first request of the next connection; return the connection."""
+    connection, _ = server.accept()
+    wire = Connection()
+    while not isinstance(request := wire.next_message(), Request):
+        wire.receive_data(connection.recv(1000))
+    connection.sendall(wire.respond(request, {"agent_id": "impostor"}))
+    return connection
 
 
 def test_a_client_survives_a_restart_of_the_agent(logged_in: AgentProcess, client: Agent) -> None:
