@@ -41,8 +41,9 @@ class Listener:
             self.socket = inherited
             try:
                 self.path = _path_of(inherited.getsockname())
-                # From here on the kernel names this process to clients, and not the one that called listen(2) before.
-                inherited.listen(BACKLOG)
+                # From here on the kernel names this process to clients, not the one that called listen(2) before. The
+                # backlog is systemd's own: clients also queue while no agent runs.
+                inherited.listen(socket.SOMAXCONN)
             except BaseException:
                 inherited.close()
                 raise
