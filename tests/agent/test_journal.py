@@ -229,3 +229,17 @@ async def test_a_slow_disk_delays_nobody_and_an_older_note_is_never_written_last
     for _ in range(3):
         assert written.acquire(timeout=30)
     assert read(tmp_path) == Note(sent=[ONE, TWO, THREE], used_at=2)
+
+
+async def test_the_note_of_a_renamed_account_keeps_what_was_sent_and_replaced_under_both_names(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.record_sent("old", ONE, 5.0)
+    await journal.saved("old", TWO, None, [ONE])
+    await journal.record_sent("old", TWO, 6.0, has=TWO)
+    assert await journal.announce_move("new", "old", "a logout")
+    await journal.record_sent("new", THREE, 4.0)
+    journal.adopt("new")
+    note = journal.note("new")
+    assert (note.sent, note.replaced, note.has, note.used_at) == ([TWO, THREE], [ONE], TWO, 6.0)
+    journal.adopt("old")  # it was no other account
+    assert journal.note("old").sent == [TWO]
