@@ -138,6 +138,21 @@ def test_a_min_ttl_that_the_new_token_does_not_satisfy_is_an_error(session: Sess
     assert error.lifetime == 599
 
 
+def test_a_new_token_that_was_too_old_once_it_was_saved_starts_no_further_refresh(
+    session: Session, clock: FakeClock
+) -> None:
+    clock.advance(1000)
+    assert refreshed(session, clock, token_response("at-2", lifetime=60))
+    clock.advance(30)
+    error = session.decide(Demand(min_ttl=50), clock.now(), waited=True)
+    assert isinstance(error, errors.LifetimeTooShort)
+    clock.advance(60)
+    error = session.decide(Demand(), clock.now(), waited=True)
+    assert isinstance(error, errors.Unavailable)
+    assert error.retry_after == 1
+    assert isinstance(session.decide(Demand(), clock.now()), Start)
+
+
 def test_a_client_without_min_ttl_waits_a_second_for_a_fresher_token(session: Session, clock: FakeClock) -> None:
     clock.advance(LIFETIME - 30)  # valid for 29 s, less than the preferred TTL of 60 s
     session.start(clock.now())
