@@ -1,13 +1,17 @@
 """Who is on the other end of a connection, as the kernel says."""
 
+import errno
 import os
 import select
 import socket
 import sys
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from auth_agent.host.program import Program, read_program, read_start_time
-from auth_agent_client.peer import peer_credentials, peer_pidfd
+from auth_agent_client.peer import peer_credentials
+
+# Linux 6.5, which Python has no name for: a descriptor of the process that connected.
+_SO_PEERPIDFD: Final = 77
 
 
 class Peer(NamedTuple):
@@ -43,11 +47,9 @@ def program_of(connection: socket.socket, peer: Peer) -> Program | None:
     if sys.platform != "linux" or peer.pid == 0:
         return None
     try:
-        pidfd = peer_pidfd(connection)
-    except OSError:
-        return None
-    if pidfd is None:
-        return _program_by_start_time(peer.pid)
+        pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError as error:
+        return _program_by_start_time(peer.pid) if error.errno == errno.ENOPROTOOPT else None
     try:
         program = read_program(peer.pid)
     except OSError:

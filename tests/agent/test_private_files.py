@@ -1,4 +1,4 @@
-"""A directory of this user alone: what others own, can reach or have put there is refused."""
+"""The files of a directory of this user alone: what others own, can reach or have put there is refused."""
 
 import os
 from pathlib import Path
