@@ -31,7 +31,9 @@ class OwnManager(Systemd):
         (os.getpid(), os.getppid(), None, False),
         (0, os.getppid(), "a.service", False),
         (1, os.getppid(), "a.service", False),
+        (-1, os.getppid(), "a.service", False),
         (1 << 30, os.getppid(), "a.service", False),  # nobody has that number
+        (1 << 60, os.getppid(), "a.service", False),  # and nobody can have that one
     ],
 )
 def test_it_is_found_if_the_kernel_names_its_parent(

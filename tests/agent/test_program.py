@@ -8,7 +8,16 @@ from collections.abc import Generator
 import pytest
 from hypothesis import given, strategies as st
 
-from auth_agent.host.program import Program, program, read_program, read_start_time, start_time, unit
+from auth_agent.host.program import (
+    Program,
+    program,
+    read_parent,
+    read_program,
+    read_start_time,
+    read_unit,
+    start_time,
+    unit,
+)
 from tests.integration.agent_process import until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
@@ -112,12 +121,14 @@ def test_a_real_process_is_read(sleeper: "subprocess.Popen[bytes]") -> None:
     started = read_start_time(sleeper.pid)
     assert started.isdigit()
     assert started == read_start_time(sleeper.pid)
+    assert read_parent(sleeper.pid) == os.getpid()
+    assert (read_unit(sleeper.pid) is None) == (result.unit is None)
 
 
 @linux
 def test_reading_an_ended_process_is_an_error(sleeper: "subprocess.Popen[bytes]") -> None:
     sleeper.kill()
     sleeper.wait()
-    for read in (read_program, read_start_time):
+    for read in (read_program, read_start_time, read_parent, read_unit):
         with pytest.raises(OSError, match=str(sleeper.pid)):
             read(sleeper.pid)

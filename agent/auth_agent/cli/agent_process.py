@@ -124,7 +124,7 @@ def with_passed_socket(pid: int, kernels: int | None, manager: Manager, stack: E
         process = stack.enter_context(Process(pid))
         service = _service(manager, pid)
         return AgentProcess(process, manager, service) if service and read_parent(pid) == kernels else None
-    except OSError:
+    except (OSError, OverflowError):  # no process can have that number
         return None
 
 

@@ -300,7 +300,8 @@ def _show_change(record: Record, shown: dict[str, str], *, as_json: bool) -> Non
 def stop() -> None:
     """Stop the agent after refreshes in flight have finished.
 
-    Sessions that are only in its memory are lost, and named.
+    Sessions that are only in its memory are lost, and named. As a service, the agent is stopped by its service manager,
+    and the next program that connects starts it again.
 
     Example: auth-agent stop
     """
