@@ -77,6 +77,12 @@ def test_a_session_without_a_refresh_token_is_never_refreshed() -> None:
         session.start(NOW)
 
 
+def test_while_a_refresh_is_in_flight_no_other_is_due() -> None:
+    session = active()
+    assert session.next_refresh(0.5, 0) is not None
+    assert session.start(NOW).next_refresh(0.5, 0) is None
+
+
 @pytest.mark.parametrize("failure", [Unsent("x"), InvalidGrant("x")])
 def test_only_a_refresh_in_flight_can_fail(failure: Failure) -> None:
     with pytest.raises(IllegalMoveError):
