@@ -94,6 +94,25 @@ async def test_an_import_that_was_lost_with_the_agent_can_be_repeated(machine: M
     assert machine.provider.presented == ["rt-10", "rt-10"]
 
 
+async def test_who_waits_until_all_is_saved_waits_for_a_failing_store(machine: Machine) -> None:
+    saved: list[bool] = []
+    async with machine.agent() as heart, anyio.create_task_group() as tasks:
+        await heart.saver.wait_until_loaded(heart.session)
+        machine.break_store(FAILING)
+        await heart.log_in()
+
+        async def wait() -> None:
+            await heart.saver.wait_until_saved()
+            saved.append(True)
+
+        tasks.start_soon(wait)
+        await anyio.sleep(100)
+        assert saved == []
+        machine.mend_store()
+    assert saved == [True]
+    assert machine.store.refresh_token() == "rt-2"
+
+
 @pytest.mark.parametrize("failure", [FAILING, LOCKED], ids=["failing", "locked"])
 async def test_a_replaced_session_is_revoked_only_when_its_successor_is_stored(
     machine: Machine, failure: Exception
