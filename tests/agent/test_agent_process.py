@@ -21,24 +21,24 @@ class OwnManager(Systemd):
         return Service(self._name) if self._name is not None and pid == os.getpid() else None
 
 
-@pytest.mark.parametrize(
-    ("pid", "kernels", "name", "found"),
-    [
-        (os.getpid(), os.getppid(), "a.service", True),
-        (os.getpid(), os.getpid() + 1, "a.service", False),  # not its parent: the agent is in a container
-        (os.getpid(), 0, "a.service", False),  # the agent is outside of this container
-        (os.getpid(), None, "a.service", False),
-        (os.getpid(), os.getppid(), None, False),
-        (0, os.getppid(), "a.service", False),
-        (1, os.getppid(), "a.service", False),
-        (-1, os.getppid(), "a.service", False),
-        (1 << 30, os.getppid(), "a.service", False),  # nobody has that number
-        (1 << 60, os.getppid(), "a.service", False),  # and nobody can have that one
-    ],
-)
-def test_it_is_found_if_the_kernel_names_its_parent(
-    pid: int, kernels: int | None, name: str | None, found: bool
-) -> None:
+OWN, PARENT = os.getpid(), os.getppid()
+CASES = {
+    "its parent": (OWN, PARENT, "a.service", True),
+    "another process: the agent is in a container": (OWN, OWN + 1, "a.service", False),
+    "nobody in sight: the agent is outside of this container": (OWN, 0, "a.service", False),
+    "a process that has ended": (OWN, None, "a.service", False),
+    "its parent, and it is no service": (OWN, PARENT, None, False),
+    "its parent, and the agent has no number": (0, PARENT, "a.service", False),
+    "its parent, and the agent is the first process": (1, PARENT, "a.service", False),
+    "its parent, and the agent's number is negative": (-1, PARENT, "a.service", False),
+    "its parent, and nobody has the agent's number": (1 << 30, PARENT, "a.service", False),
+    "its parent, and nobody can have the agent's number": (1 << 60, PARENT, "a.service", False),
+}
+
+
+@pytest.mark.parametrize("named", CASES)
+def test_it_is_found_if_the_kernel_names_its_parent(named: str) -> None:
+    pid, kernels, name, found = CASES[named]
     with ExitStack() as stack:
         process = with_passed_socket(pid, kernels, OwnManager(name), stack)
         assert (process is not None) == found
