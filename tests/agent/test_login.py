@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -437,6 +438,15 @@ async def test_tokens_that_arrive_after_a_cancel_are_revoked_if_that_ends_no_ses
         assert world.provider.revoked == ([] if logged_in else ["rt-2"])
         if logged_in:
             assert_session_unchanged(world)
+
+
+@pytest.mark.parametrize("failure", [Busy("HTTP 500"), InvalidGrant("invalid_grant")])
+async def test_a_refresh_token_beside_a_failed_login_is_revoked_if_that_ends_no_session(failure: Failure) -> None:
+    async with running(logged_in=False) as world:
+        login = await begin_device_login(world, replace(failure, refresh_token=Secret("rt-new")))
+        await failure_of(world, login)
+        assert len(world.provider.codes) == 1  # the code has been used
+        assert world.provider.revoked == ["rt-new"]
 
 
 async def test_a_login_that_finishes_after_a_logout_is_discarded() -> None:

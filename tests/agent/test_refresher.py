@@ -2,19 +2,31 @@
 
 import itertools
 import logging
+from dataclasses import replace
 
 import anyio
 import pytest
 import trio.testing
 
-from auth_agent.oauth.outcome import Busy, InteractionRequired, InvalidGrant, Lost, Misconfigured, Unsent
+from auth_agent.oauth.outcome import (
+    Busy,
+    Failure,
+    InteractionRequired,
+    InvalidGrant,
+    Lost,
+    Misconfigured,
+    Refusal,
+    Transient,
+    UnexplainedRefusal,
+    Unsent,
+)
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 from tests.agent.heart import all_of, running
-from tests.agent.world import ALICE, FakeProvider, account, config, token_response
+from tests.agent.world import ALICE, FakeProvider, FakeStore, account, config, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +130,67 @@ async def test_a_refused_refresh_changes_nothing() -> None:
                 await all_of(lambda: world.refresher.refresh(world.session, RateLimit(), 15), world.token)
             assert len(world.provider.presented) - before <= 6
             await anyio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Busy("HTTP 500"),
+        Lost("HTTP 502"),
+        UnexplainedRefusal("HTTP 403"),
+        Transient("none"),
+        InvalidGrant("invalid_grant"),
+    ],
+)
+async def test_a_new_refresh_token_beside_a_failure_is_saved_and_presented_next(failure: Failure) -> None:
+    store = FakeStore()
+    async with running(FakeProvider(lifetime=100), store=store) as world:
+        world.provider.script = [replace(failure, refresh_token=Secret("rt-new"))]
+        world.provider.live = "rt-new"
+        stored: list[object] = []
+        world.provider.on_refresh = lambda: stored.append(store.refresh_token())
+        await anyio.sleep(70)
+        assert world.provider.presented == ["rt-1", "rt-2", "rt-new"]
+        assert stored == ["rt-2", "rt-new"]
+        assert await world.token() == "at-3"
+        assert world.session.reason is None
+
+
+async def test_a_person_may_try_the_new_refresh_token_beside_a_demand_for_interaction() -> None:
+    async with running() as world:
+        world.provider.script = [InteractionRequired("mfa_required", refresh_token=Secret("rt-new"))]
+        world.provider.live = "rt-new"
+        assert await all_of(lambda: world.token(world.session.demand_newer())) == ["login_required"]
+        await world.refresher.refresh(world.session, RateLimit(), 15)
+        assert world.provider.presented == ["rt-1", "rt-2", "rt-new"]
+
+
+async def test_a_new_refresh_token_beside_a_failure_for_another_api_is_presented_next() -> None:
+    async with running() as world:
+        world.provider.script = [Refusal("invalid_target", refresh_token=Secret("rt-new"))]
+        world.provider.live = "rt-new"
+        key = world.session.token_key("https://other.example", None)
+        assert await all_of(lambda: world.token(Demand(key))) == ["denied"]
+        assert await world.token(world.session.demand_newer()) == "at-3"
+        assert world.provider.presented == ["rt-1", "rt-2", "rt-new"]
+
+
+async def test_a_new_refresh_token_beside_a_failure_is_revoked_after_a_logout() -> None:
+    async with running() as world:
+        world.provider.delay = 5
+        world.provider.script = [Busy("HTTP 500", refresh_token=Secret("rt-new"))]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: all_of(lambda: world.token(world.session.demand_newer())))
+            await anyio.sleep(1)
+            await world.logins.log_out(world.session, revoke=True)
+        assert world.provider.revoked == ["rt-new"]
+
+
+async def test_a_new_refresh_token_beside_a_failed_import_is_revoked_if_that_ends_no_session() -> None:
+    async with running(logged_in=False) as world:
+        world.provider.script = [Busy("HTTP 500", refresh_token=Secret("rt-new"))]
+        assert await all_of(world.log_in) == ["unavailable"]
+        assert (world.provider.presented, world.provider.revoked) == (["rt-1"], ["rt-new"])
 
 
 async def test_a_provider_slower_than_its_tokens_lifetime_is_left_to_the_backoff() -> None:

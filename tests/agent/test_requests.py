@@ -1,6 +1,7 @@
 """Requests to a token endpoint, and its responses: the `error` field decides, not the status."""
 
 import json
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -208,6 +209,32 @@ def test_a_reason_has_a_maximum_length() -> None:
     failure = parse(400, {"error": "e" * 10_000, "error_description": "d" * 10_000})
     assert isinstance(failure, Failure)
     assert len(failure.reason) < 300
+
+
+# ---- a new refresh token beside a failure
+
+
+@pytest.mark.parametrize("status", [200, 201, 302, 400, 401, 403, 404, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("error", [*BY_ERROR, "none", None])
+def test_a_failure_keeps_the_new_refresh_token_of_the_response(status: int, error: str | None) -> None:
+    outcome = parse(status, {"error": error, "error_description": "not rt-new", "refresh_token": "rt-new"})
+    assert outcome.refresh_token == Secret("rt-new")
+    if isinstance(outcome, Failure):
+        assert "rt-new" not in outcome.reason
+        assert outcome == replace(
+            parse(status, {"error": error, "error_description": "not …"}), refresh_token=Secret("rt-new")
+        )
+
+
+@given(
+    st.integers(100, 599),
+    st.dictionaries(
+        st.sampled_from(["error", "error_description", "access_token", "expires_in", "scope"]),
+        st.text() | st.integers() | st.none(),
+    ),
+)
+def test_no_response_makes_a_new_refresh_token_disappear(status: int, fields: dict[str, object]) -> None:
+    assert parse(status, {**fields, "refresh_token": "rt-new"}).refresh_token == Secret("rt-new")
 
 
 # ---- no readable error

@@ -156,6 +156,21 @@ def test_the_error_decides_with_any_http_status(
     assert str(result["reason"]) == f"{error}: of the [31m test"
 
 
+@pytest.mark.parametrize(
+    ("status", "set_"), [(200, {"error": "none"}), (500, {}), (502, {}), (403, {}), (400, {"error": "invalid_grant"})]
+)
+def test_a_new_refresh_token_beside_a_failure_is_the_one_that_is_sent_next(
+    status: int, set_: dict[str, object], client: Agent, provider: OpenIDProvider
+) -> None:
+    log_in(client, provider)
+    provider.fault("merge", status=status, set=set_, grant_type="refresh_token")
+    with pytest.raises(Unavailable):
+        client.refresh()
+    # The provider detects a reuse: had the replaced refresh token been sent again, the session would be over.
+    assert provider.userinfo(client.refresh().access_token).status_code == 200
+    assert [row.presented for row in provider.ledger().values()] == [1, 1, 1]
+
+
 def test_a_session_revoked_at_the_provider_needs_a_login(client: Agent, provider: OpenIDProvider) -> None:
     tokens = provider.login()
     assert tokens.refresh_token is not None

@@ -1,6 +1,6 @@
 """The outcome of a token request: a response, or a failure whose class says how to go on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from auth_agent.secret import Secret
 
@@ -25,9 +25,13 @@ class TokenResponse:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no token; `reason` is safe to print."""
+    """Why there is no token; `reason` is safe to print.
+
+    `refresh_token` is a new refresh token that the response has all the same: the one that was sent may be replaced.
+    """
 
     reason: str
+    refresh_token: Secret | None = field(default=None, kw_only=True)
 
 
 class Transient(Failure):
@@ -68,7 +72,7 @@ class UnexplainedRefusal(Transient):
 
 
 class SessionInDoubt(Transient):
-    """A request for one token failed with `invalid_grant`: a plain refresh shows whether the session has ended."""
+    """An `invalid_grant` for another token, or beside a new refresh token: the next refresh shows what it means."""
 
     __slots__ = ()
 

@@ -5,6 +5,7 @@ An error is classified by its `error`, not by the HTTP status: providers send `i
 
 import email.utils
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import Final, TypeGuard
 
@@ -75,6 +76,8 @@ def parse_token_response(
 ) -> TokenResponse | Failure:
     """Parse the response of a token endpoint.
 
+    A new refresh token in it is returned whatever else it says: the provider may have replaced the one that was sent.
+
     Args:
         status: the HTTP status.
         headers: by lower-case name.
@@ -84,9 +87,19 @@ def parse_token_response(
 
     """
     fields = error_fields(body)
+    refresh_token = read_token(fields.get("refresh_token"))
+    if refresh_token is None:
+        return _parse(status, headers, fields, now, presented)
+    return replace(_parse(status, headers, fields, now, (*presented, refresh_token)), refresh_token=refresh_token)
+
+
+def _parse(
+    status: int, headers: Mapping[str, str], fields: Mapping[str, object], now: float, secrets: tuple[Secret, ...]
+) -> TokenResponse | Failure:
+    """Parse a response but for its refresh token; `secrets` are removed from messages that quote them."""
     error = fields.get("error")
     if isinstance(error, str) and error:
-        return failure_of_error(error, fields.get("error_description"), status, retry_after(headers, now), presented)
+        return failure_of_error(error, fields.get("error_description"), status, retry_after(headers, now), secrets)
     if status in _SUCCESS:
         response = _token_response(fields)
         return response if response is not None else Lost("the provider's response can't be read")

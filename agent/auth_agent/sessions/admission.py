@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PendingSession:
-    """Tokens that are not checked yet.
+    """The response of a login or import, not checked yet.
 
     `account` is as it was when the login began. `credentials` are those of the request, with the refresh token that an
     import used up. `sent` is when the token request was sent; `nonce` must be in the ID token, if there was one.
@@ -46,7 +46,7 @@ class PendingSession:
 
     account: Account
     credentials: Credentials
-    response: TokenResponse
+    response: TokenResponse | Failure
     sent: Moment
     nonce: Secret | None = None
 
@@ -91,33 +91,39 @@ class Admission:
             is_wanted: returns whether the login has not been called off.
 
         Raises:
-            AgentError: a check failed.
+            AgentError: the provider issued no tokens, or a check failed.
 
         """
-        account = pending.account
+        account, response = pending.account, pending.response
         credentials = replace(
-            pending.credentials, refresh_token=pending.response.refresh_token or pending.credentials.refresh_token
+            pending.credentials, refresh_token=response.refresh_token or pending.credentials.refresh_token
         )
         try:
             # The response says whose tokens they are.
-            credentials = await self._verify(credentials, pending, command)
+            credentials, tokens = await self._verify(credentials, pending, command)
             _check_place(arrival, credentials, command, switch_user=switch_user, is_wanted=is_wanted())
         except Exception:
             self._table.arrivals.discard(arrival)
-            await self._tokens.revoke(account, credentials)
+            if isinstance(response, TokenResponse) or response.refresh_token is not None:
+                await self._tokens.revoke(account, credentials)
             raise
-        await self._replace_session(arrival.session, credentials, pending, command)
+        await self._replace_session(arrival.session, credentials, tokens, pending, command)
 
-    async def _verify(self, credentials: Credentials, pending: PendingSession, command: str) -> Credentials:
-        """Return the credentials with what the response adds. Raises an `AgentError` if a check fails."""
-        accepted = accept(credentials, pending.response, pending.sent)
+    async def _verify(
+        self, credentials: Credentials, pending: PendingSession, command: str
+    ) -> tuple[Credentials, TokenResponse]:
+        """Return the credentials with what the response adds, and the response. Raises an `AgentError` if it fails."""
+        response = pending.response
+        if isinstance(response, Failure):
+            raise login_failed(pending.account, response, command)
+        accepted = accept(credentials, response, pending.sent)
         if isinstance(accepted, Failure):
             raise login_failed(pending.account, accepted, command)
-        await self._check_id_token(pending, command)
-        return accepted
+        await self._check_id_token(response.id_token, pending, command)
+        return accepted, response
 
-    async def _check_id_token(self, pending: PendingSession, command: str) -> None:
-        account, token = pending.account, pending.response.id_token
+    async def _check_id_token(self, token: Secret | None, pending: PendingSession, command: str) -> None:
+        account = pending.account
         if not pending.credentials.grant_type.has_user:
             return
         if token is None:
@@ -148,11 +154,16 @@ class Admission:
             raise login_failed(account, problem, command)
 
     async def _replace_session(
-        self, session: Session, credentials: Credentials, pending: PendingSession, command: str
+        self,
+        session: Session,
+        credentials: Credentials,
+        response: TokenResponse,
+        pending: PendingSession,
+        command: str,
     ) -> None:
         name, replaced, now = session.account.name, session.credentials, self._table.clock.now()
         self._refresher.leave_login(session)
-        session.log_in(credentials, session.access_token(pending.response, credentials, pending.sent), now)
+        session.log_in(credentials, session.access_token(response, credentials, pending.sent), now)
         epoch = session.epoch
         self._table.publish(name)
         self._refresher.reschedule()

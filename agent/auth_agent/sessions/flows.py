@@ -89,7 +89,7 @@ class Flow(ABC):
 
     @abstractmethod
     async def obtain(self, wait: Wait) -> PendingSession:
-        """Return the tokens from the provider. Raises an `AgentError` if it issued none."""
+        """Return the provider's response. Raises an `AgentError` if nobody logged in."""
 
     async def serve(self, ending: Ending, wait: Wait) -> None:  # noqa: B027 -- most have no browser
         """Serve the person's browser until cancelled, if the flow has one."""
@@ -103,8 +103,6 @@ class Flow(ABC):
     def _pending_session(
         self, response: TokenResponse | Failure, sent: Moment, nonce: Secret | None = None
     ) -> PendingSession:
-        if isinstance(response, Failure):
-            raise self._failed(response)
         return PendingSession(self._account, self._credentials, response, sent, nonce)
 
 
@@ -231,7 +229,7 @@ class DeviceFlow(Flow):
             if self._clock.now().boot - self._since.boot >= self.lifetime:
                 raise self._failed(CodeExpired("nobody entered the code in time"))
             response, sent = await self._tokens.send(self._account, self._credentials, request)
-            if not isinstance(response, Transient):
+            if not isinstance(response, Transient) or response.refresh_token is not None:
                 return self._pending_session(response, sent)
             interval = next_interval(interval, response)
             if isinstance(response, Busy) and response.retry_after is not None:

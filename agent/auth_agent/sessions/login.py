@@ -122,10 +122,8 @@ class Logins:
         credentials = _credentials_of(account, client_secret or _known_secret(session), IMPORT, refresh_token)
         arrival = Arrival(session, session.epoch, account)
         with self._table.expecting(arrival):
-            outcome, sent = await self._tokens.refresh(account, credentials, lambda: session.epoch == arrival.epoch)
-            if isinstance(outcome, Failure):
-                raise login_failed(account, outcome, IMPORT)
-            pending_session = PendingSession(account, credentials, outcome, sent)
+            response, sent = await self._tokens.refresh(account, credentials, lambda: session.epoch == arrival.epoch)
+            pending_session = PendingSession(account, credentials, response, sent)
             await self._admission.admit(arrival, pending_session, IMPORT, switch_user=switch_user)
         return record(session, self._table.clock.now())
 

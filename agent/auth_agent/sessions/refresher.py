@@ -169,7 +169,8 @@ class Refresher:
         try:
             response, sent = await self._present(session, flight)
             await self._finish(session, flight, response, sent)
-            if isinstance(response, TokenResponse) and not session.is_current(flight.epoch):
+            brought_tokens = isinstance(response, TokenResponse) or response.refresh_token is not None
+            if brought_tokens and not session.is_current(flight.epoch):
                 flight.late = Revocation()
                 if flight.to_be_revoked:
                     refresh_token = response.refresh_token or flight.credentials.refresh_token
@@ -199,7 +200,7 @@ class Refresher:
             response, sent = await self._tokens.refresh(flight.account, flight.credentials, is_wanted, flight.key)
             # Only a refresh of the main token can end a session.
             can_end = flight.key == MAIN and flight.credentials.refresh_token is not None and is_wanted()
-            if not isinstance(response, InvalidGrant) or not can_end:
+            if not isinstance(response, InvalidGrant) or response.refresh_token is not None or not can_end:
                 return response, sent
             try:
                 stored = await self._saver.reload(session)

@@ -242,14 +242,15 @@ class Session:
         """
         if not self.is_current(epoch):
             return Effects(epoch, None, self.snapshot(), chance)
-        if isinstance(response, TokenResponse) and response.refresh_token is not None:
+        is_result = isinstance(response, TokenResponse) or response.refresh_token is not None
+        if response.refresh_token is not None:
             self.replace_refresh_token(response.refresh_token)
         try:
             result = self._judge(response, sent, now, chance)
         except Exception as error:  # noqa: BLE001 -- a defect that one response reveals must not end all sessions, nor this one
             _log.error("defect account=%s in=judge error=%s", self.account.name, place(error))
             result = self._judge(Defect("the agent has a defect; its log has details"), sent, now, chance)
-        return Effects(epoch, result if isinstance(response, TokenResponse) else None, result, chance)
+        return Effects(epoch, result if is_result else None, result, chance)
 
     def _judge(self, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float) -> StoredSession:
         """Return the session as it will be after the refresh; change nothing."""

@@ -312,10 +312,14 @@ class Active:
         `chance`, in [0, 1), is the backoff's jitter.
         """
         running = self.running()
+        is_replaced = failure.refresh_token is not None
+        failure = replace(failure, refresh_token=None)  # the credentials have it
         if isinstance(failure, AnotherUser):
             return LoginRequired(failure.reason, self.credentials, quarantined=True, failure=WRONG_USER)
         if running.key != MAIN:
             return self._fail_other(running, failure, now, chance)
+        if isinstance(failure, InvalidGrant) and is_replaced:
+            failure = SessionInDoubt(failure.reason)  # it says nothing about the new refresh token
         if isinstance(failure, InvalidGrant):
             return LoginRequired(failure.reason, replace(self.credentials, refresh_token=None))
         if isinstance(failure, ReauthenticationRequired):

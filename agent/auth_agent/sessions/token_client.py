@@ -69,7 +69,7 @@ class TokenClient:
         request = client_credentials_request(key.scope or account.scope, key.audience or credentials.audience)
         response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
         # A refresh token should not be issued here (RFC 6749, section 4.4.3): the client secret gets the next token.
-        return (replace(response, refresh_token=None) if isinstance(response, TokenResponse) else response), sent
+        return replace(response, refresh_token=None), sent
 
     def is_spent(self, refresh_token: Secret) -> bool:
         """Return whether a refresh token must not be sent: it was replaced, or is in a request under way."""
@@ -109,7 +109,7 @@ class TokenClient:
         try:
             request = refresh_request(refresh_token, key.audience, key.scope)
             response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
-            if isinstance(response, TokenResponse) and response.refresh_token is not None:
+            if response.refresh_token is not None:
                 self._fingerprints.record_successor(refresh_token, response.refresh_token)
             return response, sent
         finally:
@@ -122,6 +122,8 @@ class TokenClient:
         for retries_left in range(LOST_RETRIES, -1, -1):
             response, sent = await self.send(account, credentials, request)
             if not isinstance(response, Lost) or retries_left == 0 or not is_wanted():
+                return response, sent
+            if response.refresh_token is not None:  # the one that was sent is replaced
                 return response, sent
             _log.warning("refresh account=%s outcome=lost reason=%r", account.name, response.reason)
         raise AssertionError("the last attempt returns")
