@@ -745,15 +745,22 @@ MESSAGES: Final[list[Example]] = [
     (lambda: check("rejected", {}), "rejected needs the parameter access_token"),
     (lambda: check("token", {"min_ttl": -1}), "token: min_ttl must be a number of seconds, 0 or more"),
     (lambda: check("token", {"account": ""}), "token: account must be an account's name, 1 to 64 of A-Z a-z 0-9 . _ -"),
-    (lambda: check("token", {"audience": ""}), "token: audience must be a string that is not empty"),
+    (lambda: check("token", {"audience": ""}), "token: audience must be a string of 1 to 2,000 characters"),
     (lambda: check("token", {"url": ""}), "token: url must be a URL of at most 16 KiB"),
-    (lambda: check("token", {"scope": 7}), "token: scope must be a string"),
+    (lambda: check("token", {"scope": 7}), "token: scope must be a string of 0 to 4,096 characters"),
     (lambda: check("token", {"force": 1}), "token: force must be true or false"),
     (lambda: check("login", {"flow": "code"}), 'login: flow must be "browser" or "device"'),
-    (lambda: check("watch", {"accounts": "a"}), "watch: accounts must be a list of strings"),
+    (
+        lambda: check("watch", {"accounts": "a"}),
+        "watch: accounts must be a list of at most 1,000 accounts' names; without it, all are watched",
+    ),
+    (
+        lambda: check("user", {"fields": [""]}),
+        "user: fields must be a list of at most 100 names of the user's members, of 1 to 100 characters",
+    ),
     (
         lambda: check("update_user_metadata", {"user_metadata": []}),
-        "update_user_metadata: user_metadata must be a map of strings to JSON values, nested at most 16 deep",
+        "update_user_metadata: user_metadata must be a map of JSON values, of at most 16 levels, 10,000 values, 512 KiB",
     ),
 ]
 

@@ -3,7 +3,7 @@
 Written once, for both sides. Imported by programs that must start fast, so: no typing, no dataclasses, no re.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .errors import InvalidRequest, UnknownMethod
 
@@ -69,8 +69,23 @@ def is_account_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _NAME_LENGTH and _NAME_LETTERS.issuperset(value)
 
 
-# Longer than any server accepts: most stop at 8 KiB.
-_URL_LENGTH = 16_384
+# The bounds of what a parameter may hold; docs/protocol.md lists them. The work for a request grows with its size.
+# Characters. Longer than any server accepts: most stop at 8 KiB.
+MAX_URL = 16_384
+MAX_AUDIENCE = 2_000
+MAX_SCOPE = 4_096
+# Servers accept headers of 8 to 16 KiB, so no usable access token is longer.
+MAX_TOKEN = 65_536
+# Longer than anybody types.
+MAX_PASSPHRASE = 256
+# A name of a program, a login, a store or a member of the user.
+MAX_NAME = 100
+MAX_FIELDS = 100
+MAX_ACCOUNTS = 1_000
+# A JSON value, such as a user's metadata: levels (half of a message's), values, and bytes of UTF-8 (of a message's).
+MAX_JSON_DEPTH = 16
+MAX_JSON_VALUES = 10_000
+MAX_JSON_SIZE = 1 << 19
 
 
 class Kind:
@@ -92,49 +107,86 @@ def _is_seconds(value: object) -> bool:
     return (type(value) is int or type(value) is float) and 0 <= value <= _CENTURY
 
 
-def _is_string_list(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)  # pyright: ignore[reportUnknownVariableType] -- the item's type is being checked
-
-
-# Deep enough for what applications keep, and half of what a message may be.
-_DEEPEST = 16
-_INTEGERS = range(-(2**63), 2**64)  # MessagePack's
-
-
-def _is_json(value: object, levels: int = _DEEPEST) -> bool:
-    """Return whether JSON and MessagePack can both represent the value: no NaN, no bytes, only strings as keys."""
-    if value is None or isinstance(value, (str, bool)):
-        return True
-    if isinstance(value, int):
-        return value in _INTEGERS
-    if isinstance(value, float):
-        return value - value == 0  # false for an infinity or a NaN
-    if isinstance(value, (list, tuple)):
-        return levels > 0 and all(_is_json(item, levels - 1) for item in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- an item's type is what is asked
-    return levels > 0 and _is_json_map(value, levels)
-
-
-def _is_json_map(value: object, levels: int = _DEEPEST) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(name, str) and _is_json(item, levels - 1)  # pyright: ignore[reportUnknownArgumentType] -- as above
-        for name, item in value.items()  # pyright: ignore[reportUnknownVariableType] -- as above
+def _string(longest: int, shortest: int = 1) -> Kind:
+    return Kind(
+        f"a string of {shortest} to {longest:,} characters",
+        lambda value: type(value) is str and shortest <= len(value) <= longest,
     )
 
 
+def _is_field(value: object) -> bool:
+    # The names of several fields are joined by commas.
+    return type(value) is str and 0 < len(value) <= MAX_NAME and value.isprintable() and "," not in value
+
+
+def _list_of(is_item: Callable[[object], bool], longest: int, words: str) -> Kind:
+    return Kind(
+        f"a list of at most {longest:,} {words}",
+        lambda value: isinstance(value, list) and len(value) <= longest and all(map(is_item, value)),  # pyright: ignore[reportUnknownArgumentType] -- the items' type is being checked
+    )
+
+
+_INTEGERS = range(-(2**63), 2**64)  # MessagePack's
+
+
+def is_json(value: object) -> bool:
+    """Return whether a message can carry a JSON value: its numbers and strings can be encoded, and it is in bounds.
+
+    Both sides ask this, so that neither sends what the other refuses.
+    """
+    values = size = 0
+    level: list[object] = [value]
+    for _ in range(MAX_JSON_DEPTH + 1):
+        values += len(level)
+        size += sum(map(_json_size, level))
+        if values > MAX_JSON_VALUES or size > MAX_JSON_SIZE:
+            return False
+        level = [part for item in level for part in _parts(item)]
+        if not level:
+            return True
+    return False
+
+
+_TOO_LARGE = MAX_JSON_SIZE + 1
+
+
+def _json_size(value: object) -> int:
+    """Return the bytes of a string, or of a map's names; 0 for another JSON value; too many if it can't be encoded."""
+    if isinstance(value, str):
+        try:
+            return len(value) if value.isascii() else len(value.encode())
+        except UnicodeEncodeError:  # half of a surrogate pair
+            return _TOO_LARGE
+    if isinstance(value, dict):
+        return sum(_json_size(name) if isinstance(name, str) else _TOO_LARGE for name in value)  # pyright: ignore[reportUnknownVariableType] -- the type is asked
+    if isinstance(value, int):
+        return 0 if value in _INTEGERS else _TOO_LARGE
+    if isinstance(value, float):
+        return 0 if value - value == 0 else _TOO_LARGE  # it is not zero for an infinity or a NaN
+    return 0 if value is None or isinstance(value, (list, tuple)) else _TOO_LARGE
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()  # pyright: ignore[reportUnknownVariableType] -- any values
+    return value if isinstance(value, (list, tuple)) else ()  # pyright: ignore[reportUnknownVariableType] -- any items
+
+
 ACCOUNT = Kind("an account's name, 1 to 64 of A-Z a-z 0-9 . _ -", is_account_name)
-STRING = Kind("a string", lambda value: type(value) is str)
-NON_EMPTY_STRING = Kind("a string that is not empty", lambda value: type(value) is str and value != "")
-URL = Kind("a URL of at most 16 KiB", lambda value: type(value) is str and 0 < len(value) <= _URL_LENGTH)
-# Longer than anybody types.
-_PASSPHRASE_LENGTH = 256
-PASSPHRASE = Kind(
-    f"a string of 1 to {_PASSPHRASE_LENGTH} characters",
-    lambda value: type(value) is str and 0 < len(value) <= _PASSPHRASE_LENGTH,
-)
+NAME = _string(MAX_NAME)
+AUDIENCE = _string(MAX_AUDIENCE)
+SCOPE = _string(MAX_SCOPE, 0)
+TOKEN = _string(MAX_TOKEN)
+PASSPHRASE = _string(MAX_PASSPHRASE)
+URL = Kind("a URL of at most 16 KiB", lambda value: type(value) is str and 0 < len(value) <= MAX_URL)
 SECONDS = Kind("a number of seconds, 0 or more", _is_seconds)
 FLAG = Kind("true or false", lambda value: type(value) is bool)
-STRING_LIST = Kind("a list of strings", _is_string_list)
-JSON_MAP = Kind("a map of strings to JSON values, nested at most 16 deep", _is_json_map)
+FIELDS = _list_of(_is_field, MAX_FIELDS, f"names of the user's members, of 1 to {MAX_NAME} characters")
+ACCOUNTS = _list_of(is_account_name, MAX_ACCOUNTS, "accounts' names; without it, all are watched")
+JSON_MAP = Kind(
+    f"a map of JSON values, of at most {MAX_JSON_DEPTH} levels, {MAX_JSON_VALUES:,} values, {MAX_JSON_SIZE >> 10} KiB",
+    lambda value: isinstance(value, dict) and is_json(value),  # pyright: ignore[reportUnknownArgumentType] -- of any names and values
+)
 FLOW = Kind('"browser" or "device"', lambda value: value in ("browser", "device"))
 
 REFRESH_TIMEOUT = 15.0
@@ -172,11 +224,11 @@ class Method:
 
 
 _ACCOUNT = {"account": ACCOUNT}
-_ACCESS_TOKEN = {**_ACCOUNT, "audience": NON_EMPTY_STRING, "scope": STRING}
+_ACCESS_TOKEN = {**_ACCOUNT, "audience": AUDIENCE, "scope": SCOPE}
 _TOKEN = ("account", "access_token", "token_type", "expires_at", "scope", "audience")
 
 METHODS: dict[str, Method] = {
-    "hello": Method({"client": STRING}, result=("protocol", "version", "features", "pid", "agent_id")),
+    "hello": Method({"client": _string(MAX_NAME, 0)}, result=("protocol", "version", "features", "pid", "agent_id")),
     "token": Method(
         {**_ACCESS_TOKEN, "url": URL, "min_ttl": SECONDS, "force": FLAG}, result=_TOKEN, timeout=REFRESH_TIMEOUT
     ),
@@ -184,7 +236,7 @@ METHODS: dict[str, Method] = {
         {**_ACCOUNT, "min_ttl": SECONDS}, result=("account", "id_token", "expires_at"), timeout=REFRESH_TIMEOUT
     ),
     "rejected": Method(
-        {**_ACCESS_TOKEN, "access_token": NON_EMPTY_STRING},
+        {**_ACCESS_TOKEN, "access_token": TOKEN},
         required=("access_token",),
         result=_TOKEN,
         timeout=REFRESH_TIMEOUT,
@@ -195,7 +247,7 @@ METHODS: dict[str, Method] = {
         result=("account", "claims", "fetched_at", "stale"),
         timeout=REFRESH_TIMEOUT,
     ),
-    "user": Method({**_ACCOUNT, "fields": STRING_LIST}, result=("user",), timeout=REFRESH_TIMEOUT),
+    "user": Method({**_ACCOUNT, "fields": FIELDS}, result=("user",), timeout=REFRESH_TIMEOUT),
     "user_metadata": Method(_ACCOUNT, result=("user_metadata",), timeout=REFRESH_TIMEOUT),
     "update_user_metadata": Method(
         {**_ACCOUNT, "user_metadata": JSON_MAP, "clear": FLAG},
@@ -206,7 +258,7 @@ METHODS: dict[str, Method] = {
     ),
     "status": Method({**_ACCOUNT, "clients": FLAG}, result=("agent", "accounts")),
     "login": Method(
-        {**_ACCOUNT, "flow": FLOW, "switch_user": FLAG, "client_secret": NON_EMPTY_STRING},
+        {**_ACCOUNT, "flow": FLOW, "switch_user": FLAG, "client_secret": TOKEN},
         required=("flow",),
         result=("login_id", "expires_at"),
         repeatable=False,
@@ -214,21 +266,21 @@ METHODS: dict[str, Method] = {
         longest=70.0,
     ),
     "login_redirect": Method(
-        {"login_id": NON_EMPTY_STRING, "url": NON_EMPTY_STRING},
+        {"login_id": NAME, "url": URL},
         required=("login_id", "url"),
         result=None,
         repeatable=False,
     ),
     "login_result": Method(
-        {"login_id": NON_EMPTY_STRING},
+        {"login_id": NAME},
         required=("login_id",),
         result=RECORD,
         timeout=LOGIN_TIMEOUT,
         repeatable=False,
     ),
-    "login_cancel": Method({"login_id": NON_EMPTY_STRING}, required=("login_id",), result=None, repeatable=False),
+    "login_cancel": Method({"login_id": NAME}, required=("login_id",), result=None, repeatable=False),
     "import": Method(
-        {**_ACCOUNT, "refresh_token": NON_EMPTY_STRING, "switch_user": FLAG, "client_secret": NON_EMPTY_STRING},
+        {**_ACCOUNT, "refresh_token": TOKEN, "switch_user": FLAG, "client_secret": TOKEN},
         required=("refresh_token",),
         result=RECORD,
         # It uses up the refresh token: a second call would send the same one again.
@@ -254,7 +306,7 @@ METHODS: dict[str, Method] = {
         longest=180.0,
     ),
     "move_store": Method(
-        {"store": NON_EMPTY_STRING, "passphrase": PASSPHRASE},
+        {"store": NAME, "passphrase": PASSPHRASE},
         required=("store",),
         result=("accounts", "left", "deleted"),
         repeatable=False,
@@ -262,7 +314,7 @@ METHODS: dict[str, Method] = {
     ),
     "adopt": Method({}, result=("accounts",), longest=30.0),
     "reload": Method({}, result=("added", "changed", "removed")),
-    "watch": Method({"accounts": STRING_LIST}, result=("agent_id", "accounts")),
+    "watch": Method({"accounts": ACCOUNTS}, result=("agent_id", "accounts")),
 }
 
 

@@ -16,8 +16,10 @@ __all__ = ["Connection", "Message", "Notification", "Request", "Response", "Wire
 MAX_MESSAGE = 1 << 20
 # Deeper than any useful metadata; shallow enough for every recursive function.
 MAX_DEPTH = 32
-# A mebibyte of `[]` is a million lists and takes 0.2 s; legitimate metadata has thousands of values.
+# A mebibyte of `[]` is a million lists and takes 0.2 s; a response has thousands of values if there are many accounts.
 MAX_VALUES = 50_000
+# Of a request, for the agent: the largest has `MAX_JSON_VALUES` with as many names, and takes 4 ms.
+MAX_REQUEST_VALUES = 25_000
 # The values in a message of fewer bytes are not counted: they are too few to matter.
 _SMALL = 4096
 _MAX_ID = 0xFFFF_FFFF
@@ -69,9 +71,13 @@ Message = Request | Response | Notification
 
 
 class Connection:
-    """One side of a connection: its open requests, and the bytes of an incomplete message."""
+    """One side of a connection: its open requests, and the bytes of an incomplete message.
 
-    def __init__(self) -> None:
+    `max_values`: how many values a received message may have.
+    """
+
+    def __init__(self, max_values: int = MAX_VALUES) -> None:
+        self._max_values = max_values
         self._buffer = bytearray()
         # Finds the end of a message without decoding it, so that an incomplete message costs only its bytes.
         self._scanner = self._new_scanner()
@@ -124,7 +130,7 @@ class Connection:
             raise WireError(self._broken)
         try:
             body = self._next_body()
-            return None if body is None else self._message(_decode(body))
+            return None if body is None else self._message(_decode(body, self._max_values))
         except WireError as error:
             self._broken = str(error)
             self._release()
@@ -257,18 +263,18 @@ def _notification(method: object, values: object) -> Notification:
     return Notification(method, elements)
 
 
-def _decode(body: bytes) -> object:
+def _decode(body: bytes, max_values: int) -> object:
     try:
         if len(body) <= _SMALL:
             value: object = msgpack.unpackb(body)
         else:
-            count = _Count()
+            count = _Count(max_values)
             value = msgpack.unpackb(
                 body,
                 list_hook=count.array,
                 object_pairs_hook=count.keyed,
-                max_array_len=MAX_VALUES,
-                max_map_len=MAX_VALUES,
+                max_array_len=max_values,
+                max_map_len=max_values,
             )
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise WireError(f"the message can't be decoded: {_cause(error)}") from None
@@ -284,8 +290,9 @@ def _cause(error: Exception) -> str:
 class _Count:
     """Counts the values while a message is decoded, and stops the decoder if there are too many."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.values = 0
+        self._most = most
 
     def array(self, items: list[object]) -> list[object]:
         self._add(len(items) + 1)
@@ -298,7 +305,7 @@ class _Count:
 
     def _add(self, values: int) -> None:
         self.values += values
-        if self.values > MAX_VALUES:
+        if self.values > self._most:
             raise ValueError("too many values")
 
 

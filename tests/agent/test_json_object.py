@@ -41,6 +41,29 @@ def test_a_number_of_any_length_is_parsed(digits: bytes, number: float) -> None:
     assert read_object(b'{"a": %s, "b": "rt"}' % digits) == {"a": number, "b": "rt"}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a": [%s]}' % b",".join([b"7"] * 9_000), b'{"a": "%s"}' % (b"x" * 500_000), b'{"a": "%s"}' % (b"," * 9_000)],
+)
+def test_a_large_body_of_few_values_is_read(body: bytes) -> None:
+    assert read_object(body).keys() == {"a"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": [%s]}' % b",".join([b"7"] * 10_001),
+        b"{%s}" % b",".join(b'"%d": 7' % number for number in range(10_001)),
+        b'{"a": [%s]}' % b",".join([b"[]"] * 5_001),
+        b'{"a": ' + b"[" * 10_001,
+    ],
+    ids=["array", "object", "arrays", "deep"],
+)
+def test_a_body_of_many_values_is_refused_unread(body: bytes) -> None:
+    with pytest.raises(JsonObjectError, match="10,000"):
+        read_object(body)
+
+
 def test_our_own_documents_have_no_number_of_thousands_of_digits() -> None:
     with pytest.raises(JsonObjectError):
         parse_object(b'{"a": %s}' % (b"9" * 5000))

@@ -45,6 +45,13 @@ def test_a_short_secret_is_redacted_too() -> None:
     assert redact("pw: b:s+ %/, b%3As%2B+%25%2F", (Secret("b:s+ %/"),)) == "pw: …, …"
 
 
+def test_beside_a_secret_that_is_too_long_to_search_for_no_text_is_shown() -> None:
+    longest = "".join(chr(33 + number * number % 91) for number in range(4096))
+    assert redact(f"not {longest[2000:2008]}", (Secret(longest),)) == "not …"
+    assert redact("not valid", (Secret(SECRET), Secret("x" + longest))) == "…"
+    assert redact("", (Secret("x" + longest),)) == ""
+
+
 @pytest.mark.parametrize("text", [None, 7, b"bytes", ["a list"], {}])
 def test_a_value_that_is_not_a_string_becomes_empty(text: object) -> None:
     assert redact(text, (Secret(SECRET),)) == ""

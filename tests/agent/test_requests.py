@@ -19,6 +19,7 @@ from auth_agent.oauth.outcome import (
     TokenResponse,
     Transient,
     UnexplainedRefusal,
+    Unusable,
 )
 from auth_agent.oauth.requests import (
     device_form,
@@ -209,6 +210,30 @@ def test_a_reason_has_a_maximum_length() -> None:
     failure = parse(400, {"error": "e" * 10_000, "error_description": "d" * 10_000})
     assert isinstance(failure, Failure)
     assert len(failure.reason) < 300
+
+
+# ---- what is too long
+
+
+@pytest.mark.parametrize("fields", [{}, {"refresh_token": "rt"}])
+def test_an_access_token_that_no_client_can_be_given_is_not_usable(fields: dict[str, object]) -> None:
+    assert parse_granted(access_token="x" * 65_536).access_token == Secret("x" * 65_536)
+    outcome = parse(200, {"access_token": "x" * 65_537, **fields})
+    assert isinstance(outcome, Unusable)
+    assert (outcome.refresh_token is None) == (fields == {})
+
+
+def test_an_id_token_or_a_scope_that_is_too_long_counts_as_missing() -> None:
+    response = parse_granted(id_token="x" * 65_537, scope="x" * 4097, token_type="x" * 65)
+    assert (response.id_token, response.scope, response.token_type) == (None, None, "Bearer")
+
+
+@pytest.mark.parametrize("error", ["invalid_grant", "mfa_required"])
+def test_a_known_error_code_is_shown_beside_any_secret(error: str) -> None:
+    body = json.dumps({"error": error, "error_description": "no"}).encode()
+    outcome = parse_token_response(400, {}, body, NOW, (Secret("x" * 5000),))
+    assert isinstance(outcome, Failure)
+    assert outcome.reason == f"{error}: …"
 
 
 # ---- a new refresh token beside a failure

@@ -99,8 +99,8 @@ def test_the_error_for_an_account_unlike_all_others_says_how_to_add_one(table: T
     assert [remedy.line for remedy in caught.value.remedy] == ["auth-agent login --help"]
 
 
-@pytest.mark.parametrize(("accounts", "hint"), [(50, "number-7"), (51, "config.toml")])
-def test_a_name_is_suggested_from_at_most_fifty_accounts(clock: FakeClock, accounts: int, hint: str) -> None:
+@pytest.mark.parametrize(("accounts", "hint"), [(20, "number-7"), (21, "config.toml")])
+def test_a_name_is_suggested_from_at_most_twenty_accounts(clock: FakeClock, accounts: int, hint: str) -> None:
     table = Table(config(*(account(f"number-{number}") for number in range(accounts))), clock)
     with pytest.raises(errors.UnknownAccount) as caught:
         table.session("numbr-7")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from auth_agent_client.errors import InvalidRequest, UnknownMethod
-from auth_agent_client.messages import METHODS, PROTOCOL, RECORD, RENEWALS, STATES, check, is_account_name
-from auth_agent_client.wire import Connection, Request
+from auth_agent_client.messages import METHODS, PROTOCOL, RECORD, RENEWALS, STATES, check, is_account_name, is_json
+from auth_agent_client.wire import MAX_REQUEST_VALUES, Connection, Request, Response
 
 # Those of docs/protocol.md; "!" marks a required parameter.
 PARAMETERS = {
@@ -270,6 +270,106 @@ def test_any_request_is_valid_or_one_of_its_parameters_is_named(method: str, par
         named = set[str | None]()
         assert set(spec.required) <= set(parameters) <= set(spec.parameters)
     assert named <= candidates
+
+
+# ---- bounds
+
+# The largest value of each parameter that has a size; docs/protocol.md lists them.
+LARGEST: dict[str, str | list[str]] = {
+    "client": "x" * 100,
+    "url": "x" * 16_384,
+    "audience": "x" * 2_000,
+    "scope": "x" * 4_096,
+    "access_token": "x" * 65_536,
+    "refresh_token": "x" * 65_536,
+    "client_secret": "x" * 65_536,
+    "login_id": "x" * 100,
+    "store": "x" * 100,
+    "passphrase": "x" * 256,
+    "new_passphrase": "x" * 256,
+    "account": "x" * 64,
+    "name": "x" * 64,
+    "fields": ["x" * 100] * 100,
+    "accounts": ["x" * 64] * 1_000,
+}
+OF_FEW_VALUES = {"min_ttl", "max_age", "timeout", "force", "clear", "clients", "keep_alive", "flow"} | {
+    *("switch_user", "revoke", "revoke_shared")
+}
+EVERY_PARAMETER = [(method, name) for method, spec in METHODS.items() for name in spec.parameters]
+
+
+def larger(value: str | list[str]) -> object:
+    """Return the string or list with one more character or item."""
+    return value + "x" if isinstance(value, str) else [*value, "x"]
+
+
+@pytest.mark.parametrize(("method", "name"), EVERY_PARAMETER)
+def test_every_parameter_is_bounded(method: str, name: str) -> None:
+    if name in OF_FEW_VALUES or name == "user_metadata":
+        return
+    kind = METHODS[method].parameters[name]
+    assert kind.accepts(LARGEST[name])
+    assert not kind.accepts(larger(LARGEST[name]))
+
+
+@pytest.mark.parametrize("field", ["", "a,b", "a\n", "x" * 101])
+def test_a_field_of_the_user_is_a_name(field: str) -> None:
+    assert error_for("user", fields=["email", field]).parameter == "fields"
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ([0] * 9_999, True),
+        ([0] * 10_000, False),  # the list is a value, too
+        ([[0] * 99] * 99, True),
+        ([[0] * 100] * 100, False),
+        ({str(number): 0 for number in range(9_999)}, True),
+        ({str(number): 0 for number in range(10_000)}, False),
+        ("x" * (1 << 19), True),
+        ("ä" * (1 << 19), False),
+        (["x" * (1 << 18)] * 3, False),
+        ({"x" * ((1 << 19) + 1): 0}, False),
+        ("\ud800", False),
+        ({"\ud800": 0}, False),
+    ],
+)
+def test_a_json_value_is_bounded(value: object, fits: bool) -> None:
+    assert is_json(value) is fits
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(st.characters(codec=None)), inner, max_size=5),
+)
+
+
+@given(JSON)
+def test_what_the_agent_accepts_its_client_can_read(value: object) -> None:
+    client, agent = Connection(), Connection()
+    agent.receive_data(client.request("profile", {})[1])
+    request = agent.next_message()
+    assert isinstance(request, Request)
+    if is_json(value):
+        client.receive_data(agent.respond(request, {"claims": value}))
+        response = client.next_message()
+        assert isinstance(response, Response)
+        assert response.result == {"claims": value}
+
+
+@pytest.mark.parametrize(
+    "value", [[0] * 9_999, ["x" * 52] * 9_999, {f"{n:048}": 1.5 for n in range(9_999)}, [2**64 - 1] * 9_999]
+)
+def test_the_largest_that_the_agent_accepts_is_read_and_written(value: object) -> None:
+    assert is_json(value)
+    client, agent = Connection(), Connection(MAX_REQUEST_VALUES)
+    agent.receive_data(client.request("update_user_metadata", {"user_metadata": {"x": value}})[1])
+    request = agent.next_message()
+    assert isinstance(request, Request)
+    client.receive_data(agent.respond(request, {"user_metadata": value}))
+    response = client.next_message()
+    assert isinstance(response, Response)
+    assert response.result == {"user_metadata": value}
 
 
 # ---- accounts' names

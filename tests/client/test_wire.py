@@ -524,6 +524,16 @@ def test_a_message_of_too_many_values_is_refused(value: object) -> None:
     assert refusal_of(request_with(value)) == f"{UNDECODABLE}ValueError"
 
 
+def test_a_side_may_accept_fewer_values() -> None:
+    agent, client = Connection(1000), Connection()
+    data = request_with([[None] * 100] * 60)
+    agent.receive_data(data)
+    client.receive_data(data)
+    with pytest.raises(WireError):
+        agent.next_message()
+    assert client.next_message() is not None
+
+
 # ---- after an error
 
 

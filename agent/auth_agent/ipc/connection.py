@@ -22,7 +22,7 @@ from auth_agent.printable import printable
 from auth_agent.sessions.advice import internal_error
 from auth_agent.sessions.rate_limit import RateLimit
 from auth_agent_client import errors
-from auth_agent_client.wire import Connection, Request, WireError
+from auth_agent_client.wire import MAX_REQUEST_VALUES, Connection, Request, WireError
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_looked_up = False
         self._held_bytes = 0
         self._owner = owner
-        self._wire = Connection()
+        self._wire = Connection(MAX_REQUEST_VALUES)
         self._transport: asyncio.Transport | None = None
         self._first = asyncio.get_running_loop().call_later(FIRST_MESSAGE, self._was_silent)
         self._waits: set[anyio.CancelScope] = set()

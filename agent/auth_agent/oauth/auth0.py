@@ -9,12 +9,13 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from auth_agent.json_object import JsonObjectError, is_portable, read_object
+from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Refusal, Rejected, Unusable
 from auth_agent.oauth.quotation import redact
 from auth_agent.oauth.requests import MAX_RETRY_AFTER, retry_after
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent_client.messages import is_json
 
 # The scopes that a user's own token needs for the two calls.
 READ: Final = "read:current_user"
@@ -83,7 +84,7 @@ def parse_user(
     except JsonObjectError:
         fields = None
     if status == HTTPStatus.OK:
-        if fields is None or not is_portable(fields):
+        if fields is None or not is_json(fields):
             return Lost("the Management API's response can't be read")
         return fields
     message = printable(redact((fields or {}).get("message"), (presented,))) or f"HTTP {status}"

@@ -21,13 +21,17 @@ from auth_agent.oauth.outcome import (
     TokenResponse,
     Transient,
     UnexplainedRefusal,
+    Unusable,
 )
 from auth_agent.oauth.quotation import redact
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent_client.messages import MAX_SCOPE, MAX_TOKEN
 
 # Seconds. A provider may ask the agent to wait, but no longer than a person would.
 MAX_RETRY_AFTER: Final = 600.0
+# Characters of an authentication scheme.
+_MAX_SCHEME: Final = 64
 # Seconds: ten years, a "for ever" that fits every clock and every client's integers.
 MAX_LIFETIME: Final = 315_360_000.0
 
@@ -49,6 +53,7 @@ _REFUSALS = frozenset({"invalid_target", "invalid_scope", "access_denied"})
 _INTERACTION = frozenset(
     {"interaction_required", "login_required", "consent_required", "account_selection_required", "mfa_required"}
 )
+_KNOWN = _ENDED | _MISCONFIGURED | _REFUSALS | _INTERACTION
 
 
 # ---- requests; `Client.authenticate` adds the client's parameters
@@ -101,6 +106,8 @@ def _parse(
     if isinstance(error, str) and error:
         return failure_of_error(error, fields.get("error_description"), status, retry_after(headers, now), secrets)
     if status in _SUCCESS:
+        if _is_too_long(fields.get("access_token")):
+            return Unusable(f"the provider's access token is longer than {MAX_TOKEN:,} characters")
         response = _token_response(fields)
         return response if response is not None else Lost("the provider's response can't be read")
     if status in _GATEWAYS:
@@ -137,7 +144,8 @@ def failure_of_error(
         presented: the secrets that were sent; they are removed from messages that quote them.
 
     """
-    code, message = printable(redact(error, presented), 64), printable(redact(description, presented))
+    code = error if error in _KNOWN else printable(redact(error, presented), 64)
+    message = printable(redact(description, presented))
     reason = f"{code}: {message}" if message else code
     if status == _TOO_MANY_REQUESTS:
         return Busy(reason, wait)
@@ -169,7 +177,8 @@ def _token_response(fields: Mapping[str, object]) -> TokenResponse | None:
         token_type=token_type if _is_scheme(token_type) else "Bearer",
         lifetime=parse_lifetime(fields.get("expires_in")),
         refresh_token=refresh_token,
-        scope=printable(scope, 4096) if isinstance(scope, str) else None,
+        # A longer one counts as missing: a part of it would say that scopes are.
+        scope=printable(scope, MAX_SCOPE) if isinstance(scope, str) and len(scope) <= MAX_SCOPE else None,
         id_token=read_token(fields.get("id_token")),
         session_lifetime=_session_lifetime(fields),
     )
@@ -186,14 +195,26 @@ def _session_lifetime(fields: Mapping[str, object]) -> float | None:
 
 def _is_scheme(value: object) -> TypeGuard[str]:
     """Whether it can be the scheme of an `Authorization` header: a token (RFC 9110, section 5.6.2)."""
-    return isinstance(value, str) and value != "" and value.isascii() and value.replace("-", "").isalnum()
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= _MAX_SCHEME
+        and value.isascii()
+        and value.replace("-", "").isalnum()
+    )
 
 
 def read_token(value: object) -> Secret | None:
-    """Return the token if it is printable ASCII (RFC 6749, A.12), else None: a line end could forge a header."""
-    if isinstance(value, str) and value and value.isascii() and value.isprintable():
+    """Return the token if it is printable ASCII (RFC 6749, A.12), else None: a line end could forge a header.
+
+    A token that is longer than the protocol can carry is None as well.
+    """
+    if isinstance(value, str) and value and not _is_too_long(value) and value.isascii() and value.isprintable():
         return Secret(value)
     return None
+
+
+def _is_too_long(value: object) -> bool:
+    return isinstance(value, str) and len(value) > MAX_TOKEN
 
 
 def parse_lifetime(value: object) -> float | None:

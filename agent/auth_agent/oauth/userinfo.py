@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from auth_agent.json_object import JsonObjectError, is_portable, read_object
+from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.id_token import subject
 from auth_agent.oauth.outcome import Busy, Failure, Refusal, Rejected, Unusable
 from auth_agent.oauth.requests import retry_after
+from auth_agent_client.messages import is_json
 
 # Claims about the ID token and the login, not about the user (Core 1.0, sections 2 and 3.1.3.6, and others).
 _TOKEN_CLAIMS: Final = frozenset(
@@ -49,6 +50,6 @@ def parse_userinfo(status: int, headers: Mapping[str, str], body: bytes, now: fl
         return Unusable(f"the provider's UserInfo {error}")
     if subject(claims) is None:
         return Unusable("the provider's UserInfo names no subject")
-    if not is_portable(claims):
+    if not is_json(claims):
         return Unusable("the provider's UserInfo holds what can't be passed on")
     return claims

@@ -21,7 +21,7 @@ from typing import Final
 
 from auth_agent.grant_type import AUTHORIZATION_CODE, grant_type_of
 from auth_agent.host.clock import Moment
-from auth_agent.json_object import JsonObjectError, is_portable, parse_object
+from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.profile import Profile
@@ -35,7 +35,7 @@ from auth_agent.sessions.state import (
     LoginRequired,
     State,
 )
-from auth_agent_client.messages import FAILURES
+from auth_agent_client.messages import FAILURES, is_json
 
 VERSION: Final = 1
 
@@ -217,7 +217,7 @@ def _profile(value: object) -> Profile | None:
         claims = _object(profile.get("claims"))
         return (
             Profile(claims, _number(profile.get("fetched_at")), _string(profile.get("said")))
-            if is_portable(claims)
+            if is_json(claims)
             else None
         )
     except TypeError:

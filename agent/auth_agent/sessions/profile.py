@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from auth_agent.json_object import is_portable
 from auth_agent.oauth.id_token import claims
 from auth_agent.oauth.userinfo import claims_of_the_user
 from auth_agent.sessions.state import Credentials
+from auth_agent_client.messages import is_json
 
 # Seconds between two requests for an account: Auth0 allows five per minute and user, from all programs together.
 INTERVAL: Final = 60.0
@@ -45,7 +45,7 @@ class ProfileResult:
 def result_from_id_token(credentials: Credentials) -> ProfileResult | None:
     """Return the ID token's claims about the user, as a fallback; None if there is no ID token with usable claims."""
     all_claims = None if credentials.id_token is None else claims(credentials.id_token)
-    if all_claims is None or not is_portable(all_claims):
+    if all_claims is None or not is_json(all_claims):
         return None
     issued_at = all_claims.get("iat")
     at = float(issued_at) if isinstance(issued_at, int | float) and not isinstance(issued_at, bool) else 0.0

@@ -17,7 +17,7 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Credentials, Locked
 from auth_agent_client import errors
 
-_MAX_COMPARED: Final = 50  # accounts that are compared with a misspelled name: difflib is slow
+_MAX_COMPARED: Final = 20  # accounts that are compared with a misspelled name: difflib is slow
 
 
 class Watcher(Protocol):
