@@ -760,7 +760,7 @@ MESSAGES: Final[list[Example]] = [
     ),
     (
         lambda: check("update_user_metadata", {"user_metadata": []}),
-        "update_user_metadata: user_metadata must be a map of JSON values, of at most 16 levels, 10,000 values, 512 KiB",
+        "update_user_metadata: user_metadata must be a map of JSON values, at most 16 levels, 10,000 values, 512 KiB",
     ),
 ]
 

@@ -184,7 +184,7 @@ FLAG = Kind("true or false", lambda value: type(value) is bool)
 FIELDS = _list_of(_is_field, MAX_FIELDS, f"names of the user's members, of 1 to {MAX_NAME} characters")
 ACCOUNTS = _list_of(is_account_name, MAX_ACCOUNTS, "accounts' names; without it, all are watched")
 JSON_MAP = Kind(
-    f"a map of JSON values, of at most {MAX_JSON_DEPTH} levels, {MAX_JSON_VALUES:,} values, {MAX_JSON_SIZE >> 10} KiB",
+    f"a map of JSON values, at most {MAX_JSON_DEPTH} levels, {MAX_JSON_VALUES:,} values, {MAX_JSON_SIZE >> 10} KiB",
     lambda value: isinstance(value, dict) and is_json(value),  # pyright: ignore[reportUnknownArgumentType] -- of any names and values
 )
 FLOW = Kind('"browser" or "device"', lambda value: value in ("browser", "device"))

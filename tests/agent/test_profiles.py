@@ -115,7 +115,13 @@ async def test_a_provider_that_hangs_is_one_that_cannot_be_reached() -> None:
         known = await profile(world)
         await anyio.sleep(61)
         world.provider.delay = 40
+        begun = anyio.current_time()
         assert await profile(world, max_age=60) == replace(known, stale=True)
+        assert anyio.current_time() - begun == 5
+        assert await profile(world, max_age=60) == replace(known, stale=True)
+        assert anyio.current_time() - begun == 5  # that request had its time
+        await anyio.sleep(40)
+        assert await response_number(world) == (2, False)
 
 
 async def test_without_any_claims_a_provider_that_hangs_is_a_timeout() -> None:

@@ -200,6 +200,7 @@ def test_the_userinfo_limit_of_five_a_minute_is_never_exceeded(provider: OpenIDP
         {"mode": "garbage"},
         {"mode": "half"},
         {"mode": "huge"},
+        {"mode": "delay", "ms": 40_000},
     ],
     ids=lambda fault: str(fault.get("status", fault["mode"])),
 )

@@ -8,6 +8,7 @@ doesn't cancel the request, since others may wait for it.
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -30,13 +31,17 @@ from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
 
+# Seconds that a request may take if there are earlier claims; then clients get those.
+_PATIENCE: Final = 5.0
+
 
 class _Fetch:
     """The last and the running UserInfo request of one session in one epoch."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
-        # When the next request may be sent, in seconds since boot.
+        # When the last request was begun, and when the next one may be sent, in seconds since boot.
+        self.begun_at = 0.0
         self.not_before = 0.0
         self.failure: Failure | errors.AgentError | None = None
         # Resolved when the request in flight has ended and set `failure` or the session's profile.
@@ -89,7 +94,7 @@ class Profiles:
             session: the session.
             max_age: how old the profile may be, in seconds; at least 60. An older one, or the ID token's claims, is
                 returned as stale if the provider can't be reached.
-            timeout: how long to wait, in seconds.
+            timeout: how long to wait, in seconds; five seconds at most if there are earlier claims.
 
         Raises:
             AgentError: there is neither a profile nor an ID token; `Timeout` if it then takes longer than `timeout`.
@@ -97,7 +102,7 @@ class Profiles:
         """
         waited = False
         try:
-            with deadline(timeout, no_answer(session.account)):
+            with deadline(self._patience(session, timeout), no_answer(session.account)):
                 while (result := self.cached(session, max_age)) is None:
                     fetch = self._fetch(session)
                     if fetch.request is None and (waited or not self._start(session, fetch)):
@@ -118,11 +123,19 @@ class Profiles:
             fetch = self._fetches[session] = _Fetch(session.epoch)
         return fetch
 
+    def _patience(self, session: Session, timeout: float) -> float:
+        """Return how many seconds a client waits for the request in flight, or for one that begins now."""
+        if _known(session) is None:
+            return timeout
+        fetch = self._fetch(session)
+        waited = 0.0 if fetch.request is None else self._table.clock.now().boot - fetch.begun_at
+        return min(timeout, max(0.0, _PATIENCE - waited))
+
     def _start(self, session: Session, fetch: _Fetch) -> bool:
         """Start a request unless it is too early for one; return whether it was started."""
         if self._tasks is None or self._table.clock.now().boot < fetch.not_before:
             return False
-        fetch.request = Promise[None]()
+        fetch.request, fetch.begun_at = Promise[None](), self._table.clock.now().boot
         self._tasks.start_soon(self._run_fetch, session, fetch, name=f"profile {session.account.name}")
         return True
 
