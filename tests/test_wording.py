@@ -489,6 +489,11 @@ OAUTH: Final[list[Example]] = [
     (lambda: check_url("acme"), "'acme' must begin with https://"),
     (lambda: check_url("https://"), "'https://' is not a URL with a host and without a user name"),
     (lambda: check_url("https://[x"), "'https://[x' is not a URL"),
+    (lambda: check_url("https://a/`id`"), "'https://a/`id`' has a character that a URL can't have"),
+    (
+        lambda: check_url("http://[::1]/", "https://acme.example/"),
+        "'http://[::1]/' must begin with https://, as the issuer does",
+    ),
     (lambda: check_issuer(f"{ISSUER}?"), "'https://acme.example?' has a query or a fragment; an issuer has none"),
     (lambda: read_object(b"<html>"), "is not valid JSON"),
     (lambda: read_object(b"[]"), "is not a JSON object"),

@@ -1,4 +1,4 @@
-"""Checks of the URLs that secrets may be sent to."""
+"""Checks of URLs from outside: secrets are sent to them, and browsers are opened with them."""
 
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -6,6 +6,8 @@ from urllib.parse import SplitResult, urlsplit
 from auth_agent.printable import printable
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+# What a URI consists of (RFC 3986, section 2); an opener may be a shell script, to which other characters mean more.
+_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?#[]@!$&'()*+,;=%")
 # Longer than any provider's URL, and short enough for a line of the log.
 _MAX_LENGTH: Final = 2000
 
@@ -14,8 +16,11 @@ class InvalidURLError(ValueError):
     """A URL can't be used; the message is safe to print."""
 
 
-def check_url(url: str) -> SplitResult:
+def check_url(url: str, issuer: str | None = None) -> SplitResult:
     """Return the parts of a URL if secrets may be sent to it: https, or http on this machine.
+
+    `issuer` is the provider that named the URL, if one did: only a provider on this machine has http URLs here, or it
+    could make the agent send requests to other servers on it.
 
     Raises:
         InvalidURLError: it is another URL, or not a URL.
@@ -30,11 +35,16 @@ def check_url(url: str) -> SplitResult:
         raise InvalidURLError(f"{printable(url)!r} is not a URL") from error
     if "://" not in url:
         raise InvalidURLError(f"{printable(url)!r} must begin with https://")
-    visible = url.isascii() and url.isprintable() and " " not in url
-    if not visible or not host or parts.username is not None:
+    if not _CHARACTERS.issuperset(url):
+        raise InvalidURLError(f"{printable(url)!r} has a character that a URL can't have")
+    if not host or parts.username is not None:
         raise InvalidURLError(f"{printable(url)!r} is not a URL with a host and without a user name")
-    if parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK):
+    if parts.scheme == "https":
         return parts
+    if parts.scheme == "http" and host in LOOPBACK:
+        if issuer is None or urlsplit(issuer).scheme == "http":
+            return parts
+        raise InvalidURLError(f"{printable(url)!r} must begin with https://, as the issuer does")
     raise InvalidURLError(f"{printable(url)!r} must begin with https:// (http:// is for this machine only)")
 
 

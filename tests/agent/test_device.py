@@ -99,6 +99,12 @@ def test_an_invalid_response_or_an_error_is_a_failure(fields: dict[str, Any], ki
     assert isinstance(parse(**fields), kind)
 
 
+def test_an_http_address_of_this_machine_is_unusable_from_a_provider_elsewhere() -> None:
+    body = json.dumps({**RESPONSE, "verification_uri": "http://127.0.0.1:8080/admin"}).encode()
+    assert isinstance(parse_device_authorization(200, {}, body, 0.0, (), "http://127.0.0.1"), DeviceAuthorization)
+    assert isinstance(parse_device_authorization(200, {}, body, 0.0, (), "https://acme.example"), Unusable)
+
+
 def test_a_user_code_is_made_printable() -> None:
     response = parse(user_code="AB\x1b[31mCD")
     assert isinstance(response, DeviceAuthorization)

@@ -136,6 +136,33 @@ def test_an_unsafe_token_endpoint_is_an_error_that_names_it(url: str) -> None:
         parse_metadata(ISSUER, metadata(token_endpoint=url))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "token_endpoint",
+        "revocation_endpoint",
+        "authorization_endpoint",
+        "device_authorization_endpoint",
+        "jwks_uri",
+        "userinfo_endpoint",
+        "end_session_endpoint",
+    ],
+)
+@pytest.mark.parametrize("url", ["http://127.0.0.1:2375/x", "http://localhost:8080/", 'https://acme.example/a";calc;"'])
+def test_no_endpoint_of_another_machines_provider_is_on_this_one_by_http(name: str, url: str) -> None:
+    if name == "token_endpoint":
+        with pytest.raises(DiscoveryError, match=r"\btoken_endpoint: "):
+            parse_metadata(ISSUER, metadata(token_endpoint=url))
+    else:
+        assert getattr(parse_metadata(ISSUER, metadata(**{name: url})), name) is None
+
+
+def test_a_provider_on_this_machine_may_have_http_endpoints() -> None:
+    local = "http://127.0.0.1:4000"
+    parsed = parse_metadata(local, metadata(issuer=local, token_endpoint=f"{local}/token", jwks_uri=f"{local}/jwks"))
+    assert (parsed.token_endpoint, parsed.jwks_uri) == (f"{local}/token", f"{local}/jwks")
+
+
 @pytest.mark.parametrize("url", [7, ["https://acme.example/"], {}, True])
 def test_a_token_endpoint_that_is_not_a_string_is_an_error_that_names_it(url: object) -> None:
     with pytest.raises(DiscoveryError, match="token_endpoint"):

@@ -47,6 +47,28 @@ def test_http_elsewhere_and_other_schemes_are_refused(url: str) -> None:
     assert repr(url) in str(raised.value)
 
 
+@pytest.mark.parametrize("character", [*'"<>\\^`{|} ', "\x7f", "\x00", "\t", "é", "\u202e"])
+@pytest.mark.parametrize("url", ["https://acme.example/{}", "https://acme.example/?a={}", "https://ac{}me.example/#a"])
+def test_a_character_that_no_uri_has_is_refused(url: str, character: str) -> None:
+    with pytest.raises(InvalidURLError) as raised:
+        check_url(url.replace("{}", character))
+    assert str(raised.value).isprintable()
+
+
+def test_every_character_that_a_uri_may_have_is_accepted() -> None:
+    url = "https://acme.example/-._~!$&'()*+,;=:@%20/?a=[1]#b"
+    assert check_url(url).geturl() == url
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:2375/containers/create", "http://localhost/", "http://[::1]:9/x"])
+def test_a_provider_elsewhere_names_no_http_url_of_this_machine(url: str) -> None:
+    assert check_url(url, "http://127.0.0.1:4000/").geturl() == url
+    for issuer in ("https://acme.example/", "HTTPS://127.0.0.1:4000/"):
+        with pytest.raises(InvalidURLError, match="as the issuer does"):
+            check_url(url, issuer)
+        assert check_url("https://127.0.0.1/", issuer).scheme == "https"
+
+
 def test_a_url_has_a_maximum_length() -> None:
     longest = "https://acme.example/".ljust(2000, "a")
     assert check_url(longest).geturl() == longest

@@ -53,9 +53,14 @@ class CodeExpired(Failure):
 
 
 def parse_device_authorization(
-    status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: float,
+    presented: tuple[Secret, ...] = (),
+    issuer: str | None = None,
 ) -> DeviceAuthorization | Failure:
-    """Parse a device authorization response; the arguments are those of `parse_token_response`."""
+    """Parse a device authorization response of that issuer; other arguments are those of `parse_token_response`."""
     fields = error_fields(body)
     device_code, user_code = (
         read_token(fields.get("device_code")),
@@ -70,9 +75,9 @@ def parse_device_authorization(
         return Unusable("the provider's response has no user_code or no verification_uri")
     complete = fields.get("verification_uri_complete")
     try:
-        check_url(address)
+        check_url(address, issuer)
         if isinstance(complete, str):
-            check_url(complete)
+            check_url(complete, issuer)
     except InvalidURLError as error:
         return Unusable(f"the provider's verification_uri: {error}")
     return DeviceAuthorization(

@@ -61,19 +61,19 @@ def parse_metadata(issuer: str, body: bytes) -> Metadata:
     metadata_issuer = fields.get("issuer")
     if not isinstance(metadata_issuer, str) or not is_same_issuer(metadata_issuer, issuer):
         raise DiscoveryError(f"{issuer} says that its issuer is {printable(metadata_issuer)!r}")
-    token_endpoint = _endpoint(fields, "token_endpoint")
+    token_endpoint = _endpoint(issuer, fields, "token_endpoint")
     if token_endpoint is None:
         raise DiscoveryError(f"{issuer} names no token_endpoint")
     methods = fields.get("token_endpoint_auth_methods_supported")
     return Metadata(
         issuer=metadata_issuer,
         token_endpoint=token_endpoint,
-        revocation_endpoint=_optional_endpoint(fields, "revocation_endpoint"),
-        authorization_endpoint=_optional_endpoint(fields, "authorization_endpoint"),
-        device_authorization_endpoint=_optional_endpoint(fields, "device_authorization_endpoint"),
-        jwks_uri=_optional_endpoint(fields, "jwks_uri"),
-        userinfo_endpoint=_optional_endpoint(fields, "userinfo_endpoint"),
-        end_session_endpoint=_optional_endpoint(fields, "end_session_endpoint"),
+        revocation_endpoint=_optional_endpoint(issuer, fields, "revocation_endpoint"),
+        authorization_endpoint=_optional_endpoint(issuer, fields, "authorization_endpoint"),
+        device_authorization_endpoint=_optional_endpoint(issuer, fields, "device_authorization_endpoint"),
+        jwks_uri=_optional_endpoint(issuer, fields, "jwks_uri"),
+        userinfo_endpoint=_optional_endpoint(issuer, fields, "userinfo_endpoint"),
+        end_session_endpoint=_optional_endpoint(issuer, fields, "end_session_endpoint"),
         token_endpoint_auth_methods=_strings(methods) if isinstance(methods, list) else None,  # pyright: ignore[reportUnknownArgumentType] -- any list from outside
         iss_parameter_supported=fields.get("authorization_response_iss_parameter_supported") is True,
     )
@@ -91,10 +91,10 @@ def end_session_url(metadata: Metadata, client_id: str) -> str | None:
     return logout_url(metadata.issuer, client_id) if metadata.is_auth0 else None
 
 
-def _optional_endpoint(fields: Mapping[str, object], name: str) -> str | None:
+def _optional_endpoint(issuer: str, fields: Mapping[str, object], name: str) -> str | None:
     """Return an endpoint that refreshes don't need: an invalid one counts as missing, so that refreshes go on."""
     try:
-        return _endpoint(fields, name)
+        return _endpoint(issuer, fields, name)
     except DiscoveryError:
         return None
 
@@ -103,14 +103,14 @@ def _strings(values: list[object]) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str))
 
 
-def _endpoint(fields: Mapping[str, object], name: str) -> str | None:
+def _endpoint(issuer: str, fields: Mapping[str, object], name: str) -> str | None:
     url = fields.get(name)
     if url is None:
         return None
     if not isinstance(url, str):
         raise DiscoveryError(f"the provider's {name} is not a string")
     try:
-        check_url(url)
+        check_url(url, issuer)
     except InvalidURLError as error:
         raise DiscoveryError(f"the provider's {name}: {error}") from error
     return url

@@ -156,7 +156,7 @@ class HttpProvider:
         )
         if isinstance(response, Failure):
             return response
-        return parse_device_authorization(*response, time.time(), _presented(client))
+        return parse_device_authorization(*response, time.time(), _presented(client), self._issuer)
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         """Revoke the refresh token (RFC 7009); return whether the provider confirmed it."""
