@@ -191,6 +191,14 @@ SESSIONS: Final[list[Example]] = [
     ),
     (lambda: advice.login_failed(WORK, Unsent("It is down."), LOGIN), "work: It is down"),
     (lambda: advice.login_cancelled("work", "cancelled"), "work: cancelled"),
+    (
+        lambda: advice.login_blocked("work", advice.ACCOUNT_REMOVED),
+        "work: the account was removed from the configuration meanwhile, so what was granted is forgotten",
+    ),
+    (
+        lambda: advice.login_blocked("work", advice.ACCOUNT_CHANGED),
+        "work: the account was changed in the configuration meanwhile, so what was granted is forgotten",
+    ),
     (advice.agent_ending, "the agent is stopping"),
     (advice.internal_error, "the agent has a defect"),
     (lambda: user_failed(Unsent("no answer")), "work: no answer"),

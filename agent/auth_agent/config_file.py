@@ -38,16 +38,6 @@ class Written:
         return self.after != (self.before or "")
 
 
-def read_keys(path: Path, name: str) -> Mapping[str, object]:
-    """Return the keys of an account as the file has them; none if it has no account of that name.
-
-    Raises:
-        ConfigError: the file is invalid, or can't be read.
-
-    """
-    return _table(_table(read_toml(path, _read(path, path) or ""), "accounts"), name)
-
-
 def put_accounts(path: Path, changes: Mapping[str, Mapping[str, object]]) -> Written:
     """Add accounts, or change those keys of existing ones; None removes a key.
 

@@ -34,7 +34,7 @@ from auth_agent.oauth.signature import SignatureCheckError
 from auth_agent.secret import Secret
 from auth_agent_client import errors
 from tests.agent.heart import World, all_of, running
-from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, FakeProvider, account, config, jwt, token_response
+from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, FakeProvider, FakeStore, account, config, jwt, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -464,6 +464,43 @@ async def test_a_login_to_an_account_that_changed_meanwhile_is_denied() -> None:
         world.table.configure(config(account(client_id="another")))
         assert isinstance(await failure_of(world, login), errors.Denied)
         # Both it and the session that is blocked by the configuration are Alice's.
+        assert world.provider.revoked == []
+
+
+async def test_a_login_to_an_account_that_was_removed_meanwhile_is_revoked_and_leaves_nothing() -> None:
+    store = FakeStore()
+    async with running(logged_in=False, store=store) as world:
+        login = await begin_device_login(world)
+        world.table.configure(config(account("other")))
+        error = await failure_of(world, login)
+        assert isinstance(error, errors.Denied)
+        assert error.failure == "account_changed"
+        assert [remedy.line for remedy in error.remedy] == ["auth-agent reload"]
+        assert world.provider.revoked == ["rt-2"]
+        assert (world.session.credentials, store.entries) == (None, {})
+
+
+async def test_a_login_to_an_account_that_was_removed_keeps_its_session_from_before() -> None:
+    async with running() as world:
+        login = await begin_device_login(world)
+        world.table.configure(config(account("other")))
+        assert isinstance(await failure_of(world, login), errors.Denied)
+        assert_session_unchanged(world)
+        world.table.configure(config(account()))
+        assert await world.token() == "at-2"
+
+
+@pytest.mark.parametrize("renamed", [True, False])
+async def test_a_login_to_an_account_that_was_renamed_or_restored_meanwhile_ends_well(renamed: bool) -> None:
+    async with running(logged_in=False) as world:
+        login = await begin_device_login(world)
+        if renamed:
+            world.table.renames["new"] = "work"
+            world.table.configure(config(account("new")))
+        else:
+            world.table.configure(config(account("other")))
+            world.table.configure(config(account()))
+        assert (await result_of(world, login))["account"] == ("new" if renamed else "work")
         assert world.provider.revoked == []
 
 

@@ -582,6 +582,21 @@ async def test_an_import_that_finishes_after_a_logout_is_discarded() -> None:
         assert await all_of(world.token) == ["login_required"]
 
 
+async def test_an_import_that_finishes_after_its_account_was_removed_is_revoked() -> None:
+    store = FakeStore()
+    async with running(FakeProvider(delay=5), logged_in=False, store=store) as world:
+        ends: list[object] = []
+
+        async def log_in() -> None:
+            ends.extend(await all_of(world.log_in))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(log_in)
+            await anyio.sleep(1)
+            world.table.configure(config(account("other")))
+        assert (ends, world.provider.revoked, store.entries) == (["denied"], ["rt-2"], {})
+
+
 async def test_an_import_without_an_id_token_does_not_say_that_it_is_another_users() -> None:
     async with running() as world:
         world.provider.script = [token_response("at-9", refresh_token="rt-9", subject=None)]

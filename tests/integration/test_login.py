@@ -164,6 +164,18 @@ def test_a_login_that_is_cancelled_at_the_provider_is_denied(provider: OpenIDPro
         assert "access_denied" in error.message
 
 
+def test_a_login_to_an_account_that_was_removed_meanwhile_says_so_and_is_revoked(
+    provider: OpenIDProvider, agent: AgentProcess, client: Agent
+) -> None:
+    login = begin(client)
+    agent.configure({"other": account(provider)})
+    client.reload()
+    assert "removed from the configuration" in page(provider.enter(address(login), "auth0|alice"))
+    error = failure(client, login)
+    assert (type(error), error.failure) == (Denied, "account_changed")
+    assert provider.count(provider.paths["revocation"]) == 1
+
+
 def test_a_login_that_is_cancelled_frees_its_port(provider: OpenIDProvider, client: Agent) -> None:
     with session_is_unchanged(client, provider):
         login = begin(client)

@@ -24,11 +24,11 @@ from auth_agent.cli.status import status_lines
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.cli.waiting import wait
 from auth_agent.config import Account, Config, config_path, load
-from auth_agent.config_file import Written, put_accounts, read_keys, remove_account, restore
+from auth_agent.config_file import Written, remove_account, restore
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Login, Record
-from auth_agent_client.errors import AgentError, InvalidRequest
+from auth_agent_client.errors import AgentError, Denied, InvalidRequest
 from auth_agent_client.messages import EXPIRED, LOGGED_OUT, READY
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
@@ -95,16 +95,11 @@ def login(
             written = _write_keys(agent, config, chosen, keys, managed)
             agent.reload()
             account = load(config.path).accounts[chosen]
-            before = read_keys(config.path, chosen)
             _check_agent(agent, chosen, config)
             begin = partial(agent.login, chosen, flow=flow, switch_user=switch_user)
             with _interruptible(), _begin(begin, client_secret) as pending:
                 _show_instructions(account, pending, open_browser=not no_browser)
                 record = wait(pending, account.host)
-            if chosen not in load(config.path).accounts:
-                # A login to it that added it, and that this one took the place of, has removed it.
-                put_accounts(config.path, {chosen: before})
-                agent.reload()
         except (KeyboardInterrupt, click.Abort):  # the latter at a prompt
             is_changed = written is not None and written.changed
             print_message("Cancelled." if is_changed else "Cancelled; nothing has changed.")
@@ -113,7 +108,8 @@ def login(
                 print_remedies([remedies.log_in_with(chosen, options, remedies.log_in(chosen))])
             return exits.INTERRUPTED
         except (AgentError, StartupError, click.ClickException) as error:
-            _undo(agent, config, written)
+            if not _is_replaced(error):
+                _undo(agent, config, written)
             if isinstance(error, AgentError):
                 error.remedy = tuple(remedies.log_in_with(chosen, options, one) for one in error.remedy)
             raise
@@ -179,6 +175,11 @@ def _state(agent: Agent, name: str) -> str | None:
     """Return the state of the account's session; None if the agent doesn't know the account."""
     record = record_of(agent, name)
     return None if record is None else record.state
+
+
+def _is_replaced(error: Exception) -> bool:
+    """Whether a newer login or a logout took the place of this login: then the account is another command's."""
+    return isinstance(error, Denied) and error.failure == "cancelled"
 
 
 def _undo(agent: Agent, config: Config, written: Written | None) -> None:

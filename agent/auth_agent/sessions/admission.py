@@ -22,7 +22,7 @@ from auth_agent.printable import printable
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
-from auth_agent.sessions.advice import login_cancelled, login_failed
+from auth_agent.sessions.advice import ACCOUNT_CHANGED, ACCOUNT_REMOVED, login_blocked, login_cancelled, login_failed
 from auth_agent.sessions.background import PATIENCE, Background
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.revocation import Arrival, Revocation
@@ -233,8 +233,10 @@ def _check_place(
         raise login_cancelled(name, "the login was called off while the provider granted it")
     if session.epoch != arrival.epoch:
         raise login_cancelled(name, "another login, or a logout, came before this one was proved")
+    if session.removed:
+        raise login_blocked(name, ACCOUNT_REMOVED)
     if not credentials.is_bound_to(account.issuer, account.client_id) or credentials.grant_type != account.grant_type:
-        raise login_cancelled(name, "the account was changed before this login was proved")
+        raise login_blocked(name, ACCOUNT_CHANGED)
     if switch_user or before is None or before.subject is None:
         return
     if not before.is_bound_to(credentials.issuer, credentials.client_id) or before.grant_type != credentials.grant_type:

@@ -232,6 +232,14 @@ def login_cancelled(name: str, reason: str) -> errors.Denied:
     return errors.Denied(f"{name}: {reason}", reason=reason, failure="cancelled", remedy=(remedies.try_again(name),))
 
 
+def login_blocked(name: str, reason: str) -> errors.Denied:
+    """Return the error for a login that ends after its account was changed or removed: ACCOUNT_CHANGED or _REMOVED."""
+    what = "removed from" if reason == ACCOUNT_REMOVED else "changed in"
+    sentence = f"the account was {what} the configuration meanwhile, so what was granted is forgotten"
+    remedy = login_remedy(name, reason)
+    return errors.Denied(f"{name}: {sentence}", reason=sentence, failure=login_failure(reason), remedy=remedy)
+
+
 def agent_ending() -> errors.Unavailable:
     """Return the error for a request to an agent that is stopping."""
     reason = "the agent is stopping"
