@@ -8,6 +8,7 @@ import anyio
 import pytest
 import trio.testing
 
+from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
@@ -23,10 +24,13 @@ from auth_agent.oauth.outcome import (
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.refresher import Refresher
+from auth_agent.sessions.saver import Saver
+from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 from tests.agent.heart import all_of, running
-from tests.agent.world import ALICE, FakeProvider, FakeStore, account, config, token_response
+from tests.agent.world import ALICE, ISSUER, FakeProvider, FakeStore, account, config, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -632,6 +636,85 @@ async def test_a_refresh_that_finishes_after_another_users_import_is_revoked(
         assert world.provider.revoked == ([] if subject == ALICE else ["rt-2", "rt-late"])
         assert world.session.credentials is not None
         assert world.session.credentials.refresh_token == Secret("rt-9")
+
+
+# ---- defects
+
+REFRESH_STEPS = [
+    (Saver, "record_sent"),
+    (Saver, "save"),
+    (Session, "finish"),
+    (Session, "settle"),
+    (Refresher, "_report"),
+]
+
+
+# The same issuer, in a form that selects the other fake provider.
+HOME = ISSUER.rstrip("/")
+
+
+def provider_elsewhere() -> FakeProvider:
+    """Return a provider whose tokens are not the other one's."""
+    return FakeProvider(lifetime=100, live="rt-home", _serial=itertools.count(1000))
+
+
+@pytest.mark.parametrize(("part", "step"), REFRESH_STEPS, ids=[step for _, step in REFRESH_STEPS])
+async def test_a_defect_in_one_sessions_refresh_only_delays_that_session(
+    part: type, step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    works, store = getattr(part, step), FakeStore()
+    provider, other = FakeProvider(lifetime=100), provider_elsewhere()
+    async with running(provider, account(), account("home", issuer=HOME), store=store) as world:
+        world.by_issuer[HOME] = other
+        await world.log_in("rt-home", name="home")
+        failing = iter([True])
+
+        def fail_once(self: object, *args: object) -> object:
+            if world.session in (self, *args) and next(failing, False):
+                raise RuntimeError("canary")
+            return works(self, *args)
+
+        monkeypatch.setattr(part, step, fail_once)
+        await anyio.sleep(300)
+        assert len(set(provider.presented)) == len(provider.presented) >= 6  # none was sent twice
+        assert len(set(other.presented)) == len(other.presented) >= 6
+        assert (world.session.reason, store.refresh_token()) == (None, provider.live)
+        assert await world.token() == f"at-{provider.live.removeprefix('rt-')}"
+    assert caplog.text.count("defect account=work in=refresh error=RuntimeError@") == 1
+    assert "canary" not in caplog.text
+
+
+async def test_a_refresh_that_a_defect_interrupted_says_so_until_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+
+        async def fail(*_: object) -> None:
+            raise RuntimeError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Saver, "record_sent", fail)
+            await anyio.sleep(100)
+            assert world.session.failure == "defect"
+            assert await all_of(world.token) == ["unavailable"]
+            assert world.provider.presented == ["rt-1"]
+        await anyio.sleep(60)
+        assert world.session.failure is None
+
+
+async def test_a_defect_in_a_sessions_schedule_does_not_end_the_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = provider_elsewhere()
+    async with running(FakeProvider(), account(), account("home", issuer=HOME)) as world:
+        world.by_issuer[HOME] = other
+        await world.log_in("rt-home", name="home")
+        works = Session.next_due
+
+        def fail(self: Session, now: Moment) -> object:
+            if self is world.session:
+                raise RuntimeError
+            return works(self, now)
+
+        monkeypatch.setattr(Session, "next_due", fail)
+        await anyio.sleep(300)
+        assert len(other.presented) >= 5
 
 
 # ---- watching

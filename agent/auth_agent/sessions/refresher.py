@@ -3,7 +3,9 @@
 Theory of operation. `Session.decide` says what a client's request needs; this module acts on it. All who need a token
 join the refresh in flight, since a rotated refresh token must not be sent twice. A refresh is never cancelled: its
 response may hold the only valid refresh token. If the session was replaced or logged out meanwhile (its epoch changed),
-the result is discarded, and the new refresh token revoked. A result is saved before it takes effect.
+the result is discarded, and the new refresh token revoked. A result is saved before it takes effect. A defect of the
+agent in one session's refresh is that refresh's failure, `defect`: it is logged by its place and tried again with
+backoff, with the newest refresh token, and the other sessions go on.
 """
 
 import logging
@@ -14,10 +16,12 @@ from typing import Final
 
 import anyio
 
+from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Failure, InvalidGrant, TokenResponse, Transient
+from auth_agent.oauth.outcome import Defect, Failure, InvalidGrant, TokenResponse, Transient
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
+from auth_agent.secret import Secret
 from auth_agent.sessions.advice import agent_ending
 from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
@@ -54,6 +58,8 @@ class Flight:
         # even if another session may end with it.
         self.to_be_revoked = True
         self.revoke_shared = False
+        # The new refresh token that it brought, if any.
+        self.refresh_token: Secret | None = None
         # The revocation of a token that arrived after the login had gone; None if none arrived.
         self.late: Revocation | None = None
 
@@ -130,6 +136,13 @@ class Refresher:
 
     def _start_if_due(self, session: Session) -> float:
         """Start a session's refresh if it is due. Return the seconds until the timer is needed."""
+        try:
+            return self._next_look(session)
+        except Exception as error:  # noqa: BLE001 -- a defect with one session must not end all
+            _log_defect(session.account.name, error)
+            return self.longest_pause
+
+    def _next_look(self, session: Session) -> float:
         now, delay = self._clock.now(), self.longest_pause
         session.forget_unused(now)
         due = session.next_due(now)
@@ -167,21 +180,40 @@ class Refresher:
 
     async def _run_flight(self, session: Session, flight: Flight) -> None:
         try:
-            response, sent = await self._present(session, flight)
-            await self._finish(session, flight, response, sent)
-            brought_tokens = isinstance(response, TokenResponse) or response.refresh_token is not None
-            if brought_tokens and not session.is_current(flight.epoch):
-                flight.late = Revocation()
-                if flight.to_be_revoked:
-                    refresh_token = response.refresh_token or flight.credentials.refresh_token
-                    credentials = replace(flight.credentials, refresh_token=refresh_token)
-                    flight.late = await self._tokens.revoke(flight.account, credentials, shared=flight.revoke_shared)
+            await self._refresh(session, flight)
+        except Exception as error:  # noqa: BLE001 -- a defect in one session's refresh must not end all sessions
+            _log_defect(flight.account.name, error)
+            self._fail_by_defect(session, flight)
         finally:
             del self._flights[session, flight.epoch]
             flight.done.set()
             flight.over.resolve(True)
             self._table.publish(flight.account.name)
             self.reschedule()
+
+    async def _refresh(self, session: Session, flight: Flight) -> None:
+        response, sent = await self._present(session, flight)
+        flight.refresh_token = response.refresh_token
+        await self._finish(session, flight, response, sent)
+        brought_tokens = isinstance(response, TokenResponse) or response.refresh_token is not None
+        if brought_tokens and not session.is_current(flight.epoch):
+            flight.late = Revocation()
+            if flight.to_be_revoked:
+                refresh_token = response.refresh_token or flight.credentials.refresh_token
+                credentials = replace(flight.credentials, refresh_token=refresh_token)
+                flight.late = await self._tokens.revoke(flight.account, credentials, shared=flight.revoke_shared)
+
+    def _fail_by_defect(self, session: Session, flight: Flight) -> None:
+        """End a refresh that a defect interrupted; the refresh token that it brought is held and saved all the same."""
+        if not session.is_current(flight.epoch) or not session.is_refreshing:
+            return
+        now = self._clock.now()
+        failure = Defect("the agent has a defect; its log has details", refresh_token=flight.refresh_token)
+        try:
+            session.settle(session.finish(flight.epoch, failure, now, now, self._chance()))
+            self._saver.save_soon(session)
+        except Exception as error:  # noqa: BLE001 -- as above; then this session is not refreshed any more
+            _log_defect(flight.account.name, error)
 
     async def _present(self, session: Session, flight: Flight) -> tuple[TokenResponse | Failure, Moment]:
         """Send the session's refresh token; on invalid_grant, try a newer one that another process put in the store.
@@ -303,3 +335,8 @@ class Refresher:
             flight.to_be_revoked, flight.revoke_shared = revoke, shared
             flight.over.resolve(False)
         return flight
+
+
+def _log_defect(name: str, error: Exception) -> None:
+    # Its type and place alone: an exception's text could hold what was being sent.
+    _log.error("defect account=%s in=refresh error=%s", name, place(error))
