@@ -3,7 +3,7 @@
 import sys
 
 from auth_agent.secret import Secret
-from auth_agent.sessions.fingerprints import Fingerprints
+from auth_agent.sessions.fingerprints import MAX_FINGERPRINTS, Fingerprints
 
 NEW = Secret("new")
 
@@ -14,31 +14,56 @@ def test_an_unknown_token_is_not_replaced() -> None:
 
 def test_a_token_with_a_successor_is_replaced_and_the_successor_is_not() -> None:
     fingerprints = Fingerprints()
-    fingerprints.record_successor(Secret("first"), Secret("second"))
+    fingerprints.record_successor("work", Secret("first"), Secret("second"))
     assert (fingerprints.is_replaced(Secret("first")), fingerprints.is_replaced(Secret("second"))) == (True, False)
 
 
 def test_a_token_that_the_provider_issues_again_is_no_longer_replaced() -> None:
     fingerprints = Fingerprints()
-    fingerprints.record_successor(Secret("first"), Secret("second"))
-    fingerprints.record_successor(Secret("second"), Secret("first"))
+    fingerprints.record_successor("work", Secret("first"), Secret("second"))
+    fingerprints.record_successor("work", Secret("second"), Secret("first"))
     assert (fingerprints.is_replaced(Secret("first")), fingerprints.is_replaced(Secret("second"))) == (False, True)
 
 
-def test_the_newest_ten_thousand_are_remembered() -> None:
+def test_the_newest_of_an_account_are_remembered() -> None:
     fingerprints = Fingerprints()
-    for number in range(10_001):
-        fingerprints.record_successor(Secret(str(number)), NEW)
-    forgotten = [number for number in range(10_001) if not fingerprints.is_replaced(Secret(str(number)))]
+    for number in range(MAX_FINGERPRINTS + 1):
+        fingerprints.record_successor("work", Secret(str(number)), NEW)
+    forgotten = [number for number in range(MAX_FINGERPRINTS + 1) if not fingerprints.is_replaced(Secret(str(number)))]
     assert forgotten == [0]
+
+
+def test_the_tokens_of_one_account_displace_no_others() -> None:
+    fingerprints = Fingerprints()
+    fingerprints.record_successor("work", Secret("old"), NEW)
+    fingerprints.record_sent("work", Secret("sent"))
+    for number in range(2 * MAX_FINGERPRINTS):
+        fingerprints.record_successor("home", Secret(str(number)), NEW)
+    assert fingerprints.is_replaced(Secret("old"))
+    assert not fingerprints.is_new(Secret("sent"))
+
+
+def test_a_token_that_the_provider_issues_again_to_another_account_is_not_replaced() -> None:
+    fingerprints = Fingerprints()
+    fingerprints.record_successor("work", Secret("first"), Secret("second"))
+    fingerprints.record_successor("renamed", Secret("second"), Secret("first"))
+    assert not fingerprints.is_replaced(Secret("first"))
+
+
+def test_a_replaced_token_that_is_sent_stays_replaced() -> None:
+    fingerprints = Fingerprints()
+    fingerprints.record_successor("work", Secret("old"), NEW)
+    fingerprints.record_sent("renamed", Secret("old"))
+    fingerprints.record_sent("work", Secret("old"))
+    assert fingerprints.is_replaced(Secret("old"))
 
 
 def test_a_token_that_is_recorded_again_becomes_the_newest() -> None:
     fingerprints = Fingerprints()
-    for number in range(10_000):
-        fingerprints.record_successor(Secret(str(number)), NEW)
-    fingerprints.record_successor(Secret("0"), NEW)
-    fingerprints.record_successor(Secret("one more"), NEW)
+    for number in range(MAX_FINGERPRINTS):
+        fingerprints.record_successor("work", Secret(str(number)), NEW)
+    fingerprints.record_successor("work", Secret("0"), NEW)
+    fingerprints.record_successor("work", Secret("one more"), NEW)
     assert (fingerprints.is_replaced(Secret("0")), fingerprints.is_replaced(Secret("1"))) == (True, False)
 
 
@@ -46,7 +71,7 @@ def test_no_reference_to_the_tokens_is_kept() -> None:
     fingerprints = Fingerprints()
     token = Secret("a unique string" * 2)
     counts = sys.getrefcount(token), sys.getrefcount(token.reveal())
-    fingerprints.record_successor(token, NEW)
+    fingerprints.record_successor("work", token, NEW)
     assert fingerprints.is_replaced(token)
     assert (sys.getrefcount(token), sys.getrefcount(token.reveal())) == counts
 
@@ -54,18 +79,18 @@ def test_no_reference_to_the_tokens_is_kept() -> None:
 def test_a_sent_token_is_neither_new_nor_replaced() -> None:
     fingerprints = Fingerprints()
     assert fingerprints.is_new(NEW)
-    fingerprints.record_sent(NEW)
+    fingerprints.record_sent("work", NEW)
     assert (fingerprints.is_new(NEW), fingerprints.is_replaced(NEW)) == (False, False)
 
 
 def test_a_replaced_token_is_recognized_by_its_fingerprint_alone() -> None:
     fingerprints = Fingerprints()
-    fingerprints.record_replaced(Secret("old").fingerprint())
+    fingerprints.record_replaced("work", Secret("old").fingerprint())
     assert (fingerprints.is_new(Secret("old")), fingerprints.is_replaced(Secret("old"))) == (False, True)
 
 
 def test_a_token_that_the_provider_returns_again_is_not_replaced() -> None:
     fingerprints = Fingerprints()
-    fingerprints.record_sent(NEW)
-    fingerprints.record_successor(NEW, NEW)
+    fingerprints.record_sent("work", NEW)
+    fingerprints.record_successor("work", NEW, NEW)
     assert not fingerprints.is_replaced(NEW)

@@ -178,7 +178,7 @@ async def test_an_old_copy_is_never_presented_after_an_interrupted_refresh_eithe
 
 async def test_a_token_known_to_be_replaced_is_not_presented_whatever_the_note_says() -> None:
     known = Fingerprints()
-    known.record_successor(Secret("rt-1"), Secret("rt-2"))
+    known.record_successor("work", Secret("rt-1"), Secret("rt-2"))
     assert Life().recovered(known).stored.state == LoginRequired(OLD_COPY, CREDENTIALS)
 
 
@@ -315,7 +315,7 @@ def test_only_dead_refresh_tokens_are_lost_and_none_is_presented(
 ) -> None:
     fingerprints = Fingerprints()
     for token in known:
-        fingerprints.record_replaced(fingerprint(token))
+        fingerprints.record_replaced("work", fingerprint(token))
     before = replace(note, sent=[*note.sent], replaced=[*note.replaced])
     recovery = recover(alive(entry, note), note, fingerprints, NOW)
     assert note == before

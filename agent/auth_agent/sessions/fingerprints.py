@@ -8,45 +8,47 @@ from typing import Final
 
 from auth_agent.secret import Secret
 
-# More than a year of a session with tokens of an hour; about 1 MiB.
-_MAX: Final = 10_000
+# Of each account: five months of tokens of an hour, or an hour of tokens of a second; 0.7 MB. Each has its own, so that
+# a provider with short lifetimes does not make the agent forget the tokens of others.
+MAX_FINGERPRINTS: Final = 4_000
 
 
 class Fingerprints:
-    """The newest 10,000 refresh tokens that were sent, and the newest 10,000 that were replaced."""
+    """The newest refresh tokens of each account that were sent or replaced."""
 
     def __init__(self) -> None:
-        # Dictionaries, since they are ordered.
-        self._sent: dict[str, None] = {}
-        self._replaced: dict[str, None] = {}
+        # Whether each was replaced, by account; dictionaries, since they are ordered.
+        self._accounts: dict[str, dict[str, bool]] = {}
 
-    def record_sent(self, token: Secret) -> None:
+    def record_sent(self, account: str, token: Secret) -> None:
         """Record that the token is presented to its provider."""
-        _remember(self._sent, token.fingerprint())
+        self._remember(account, token.fingerprint(), replaced=self.is_replaced(token))
 
-    def record_successor(self, old: Secret, new: Secret) -> None:
+    def record_successor(self, account: str, old: Secret, new: Secret) -> None:
         """Record that the provider replaced a token, unless it returned the same one."""
         if old == new:
             return
-        self._replaced.pop(new.fingerprint(), None)  # the provider may issue the same string again
-        self.record_replaced(old.fingerprint())
+        for known in self._accounts.values():  # the provider may issue the same string again
+            known.pop(new.fingerprint(), None)
+        self.record_replaced(account, old.fingerprint())
 
-    def record_replaced(self, fingerprint: str) -> None:
+    def record_replaced(self, account: str, fingerprint: str) -> None:
         """Record that the token of that fingerprint was replaced."""
-        _remember(self._replaced, fingerprint)
+        self._remember(account, fingerprint, replaced=True)
 
     def is_replaced(self, token: Secret) -> bool:
-        """Return whether the token is known to be replaced."""
-        return token.fingerprint() in self._replaced
+        """Return whether the token, of any account, is known to be replaced."""
+        fingerprint = token.fingerprint()
+        return any(known.get(fingerprint, False) for known in self._accounts.values())
 
     def is_new(self, token: Secret) -> bool:
         """Return whether the token is not known to have been sent or replaced."""
         fingerprint = token.fingerprint()
-        return fingerprint not in self._sent and fingerprint not in self._replaced
+        return not any(fingerprint in known for known in self._accounts.values())
 
-
-def _remember(fingerprints: dict[str, None], fingerprint: str) -> None:
-    fingerprints.pop(fingerprint, None)
-    fingerprints[fingerprint] = None
-    if len(fingerprints) > _MAX:
-        del fingerprints[next(iter(fingerprints))]
+    def _remember(self, account: str, fingerprint: str, *, replaced: bool) -> None:
+        known = self._accounts.setdefault(account, {})
+        known.pop(fingerprint, None)
+        known[fingerprint] = replaced
+        if len(known) > MAX_FINGERPRINTS:
+            del known[next(iter(known))]

@@ -678,7 +678,7 @@ class Saver:
         name, pending_write = session.account.name, self._pending_write(session)
         recovery = recover(stored, self._journal.note(name), self.fingerprints, self._clock.now())
         for fingerprint in recovery.replaced:
-            self.fingerprints.record_replaced(fingerprint)
+            self.fingerprints.record_replaced(name, fingerprint)
         pending_write.has, pending_write.write_key = (
             (None, None) if stored is None else (stored.fingerprint, _write_key(stored))
         )

@@ -105,12 +105,12 @@ class TokenClient:
             return ReplacedToken("this refresh token is in use, or was replaced by another one"), self._clock.now()
         fingerprint = refresh_token.fingerprint()
         self._presented.add(fingerprint)
-        self._fingerprints.record_sent(refresh_token)
+        self._fingerprints.record_sent(account.name, refresh_token)
         try:
             request = refresh_request(refresh_token, key.audience, key.scope)
             response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
             if response.refresh_token is not None:
-                self._fingerprints.record_successor(refresh_token, response.refresh_token)
+                self._fingerprints.record_successor(account.name, refresh_token, response.refresh_token)
             return response, sent
         finally:
             self._presented.discard(fingerprint)
