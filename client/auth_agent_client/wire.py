@@ -16,8 +16,9 @@ __all__ = ["Connection", "Message", "Notification", "Request", "Response", "Wire
 MAX_MESSAGE = 1 << 20
 # Deeper than any useful metadata; shallow enough for every recursive function.
 MAX_DEPTH = 32
-# A mebibyte of `[]` is a million lists and takes 0.2 s; a response has thousands of values if there are many accounts.
-MAX_VALUES = 50_000
+# A mebibyte of `[]` is a million lists and takes 0.2 s. A record has some 50 values, so that the records of as many
+# accounts as fit into a message have fewer.
+MAX_VALUES = 100_000
 # Of a request, for the agent: the largest has `MAX_JSON_VALUES` with as many names, and takes 4 ms.
 MAX_REQUEST_VALUES = 25_000
 # The values in a message of fewer bytes are not counted: they are too few to matter.
