@@ -1104,7 +1104,7 @@ PROVIDER: Final[list[Example]] = [
     ),
     (
         provider_problem(lambda provider: provider.keys(), jwks_uri=None),
-        "ISSUER names no jwks_uri, so its ID tokens can't be checked",
+        "ISSUER names no usable jwks_uri, so its ID tokens can't be checked",
     ),
     (provider_problem(lambda provider: provider.keys()), "ISSUER/jwks answered HTTP 404"),
     (
@@ -1115,7 +1115,7 @@ PROVIDER: Final[list[Example]] = [
         provider_problem(
             lambda provider: provider.begin_device(Client("c"), "openid", None), device_authorization_endpoint=None
         ),
-        "ISSUER has no device flow: it names no device_authorization_endpoint",
+        "ISSUER has no device flow: it names no usable device_authorization_endpoint",
     ),
     (
         provider_problem(lambda provider: provider.userinfo(Secret("t"), "Bearer")),

@@ -577,7 +577,7 @@ def response_with(**claims: object) -> TokenResponse:
         (response_with(exp=NOON - 600, iat=NOON - 4200), errors.ProviderError, "clock"),
         (response_with(iat=NOON + 600, exp=NOON + 4200), errors.ProviderError, "clock"),
         (response_with(sub="auth0|bob", name="Bob"), errors.Denied, "--switch-user"),
-        (token_response(refresh_token="rt-9", subject=None), errors.ProviderError, "no ID token"),
+        (token_response(refresh_token="rt-9", subject=None), errors.ProviderError, "no usable ID token"),
         (token_response(refresh_token="rt-9", id_token=Secret("garbage")), errors.ProviderError, "ID token"),
         (token_response(None, refresh_token="rt-9"), errors.AgentError, "no access token"),
     ],
@@ -671,7 +671,9 @@ async def test_a_forged_signature_is_rejected() -> None:
 async def test_a_signature_that_cannot_be_checked_is_rejected() -> None:
     async with running() as world:
         world.signatures.error = SignatureCheckError("the worker hangs")
-        assert isinstance(await failure_of(world, await begin_device_login(world)), errors.Unavailable)
+        error = await failure_of(world, await begin_device_login(world))
+        assert isinstance(error, errors.Unavailable)
+        assert error.failure == "defect"  # the provider was reached
         assert world.provider.revoked == []
         assert_session_unchanged(world)
 

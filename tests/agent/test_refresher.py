@@ -20,6 +20,7 @@ from auth_agent.oauth.outcome import (
     Transient,
     UnexplainedRefusal,
     Unsent,
+    Unusable,
 )
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
@@ -28,6 +29,7 @@ from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
+from auth_agent.storage.store import StoreError
 from auth_agent_client import errors
 from tests.agent.heart import all_of, running
 from tests.agent.world import ALICE, ISSUER, FakeProvider, FakeStore, account, config, token_response
@@ -636,6 +638,37 @@ async def test_a_refresh_that_finishes_after_another_users_import_is_revoked(
         assert world.provider.revoked == ([] if subject == ALICE else ["rt-2", "rt-late"])
         assert world.session.credentials is not None
         assert world.session.credentials.refresh_token == Secret("rt-9")
+
+
+# ---- what is blamed
+
+
+@pytest.mark.parametrize(
+    ("failure", "word"),
+    [
+        (Unsent("no route"), "unreachable"),
+        (Lost("no reply"), "unreachable"),
+        (Busy("server_error"), "busy"),
+        (UnexplainedRefusal("HTTP 403"), "refused"),
+        (InvalidGrant("invalid_grant", refresh_token=Secret("rt-new")), "refused"),
+        (Misconfigured("invalid_client"), "misconfigured"),
+        (Unusable("its access token is too long"), "invalid_response"),
+    ],
+)
+async def test_a_failure_is_blamed_on_what_failed(failure: Failure, word: str) -> None:
+    async with running(FakeProvider(lifetime=100)) as world:
+        world.provider.script = [failure] * 100
+        await anyio.sleep(65)
+        assert world.session.failure == word
+
+
+async def test_a_store_that_cannot_confirm_the_end_of_a_session_is_blamed_for_that() -> None:
+    store = FakeStore()
+    async with running(FakeProvider(lifetime=100), store=store) as world:
+        store.failing["read"] = StoreError("the keyring hangs")
+        world.provider.script = [InvalidGrant("invalid_grant")] * 100
+        await anyio.sleep(70)
+        assert (world.session.failure, world.session.refreshable) == ("store_failed", True)
 
 
 # ---- defects

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PRODUCT = sorted([*(ROOT / "agent").rglob("*.py"), *(ROOT / "client").rglob("*.py")])
 
 # Values that a configuration may have and that a shell must not interpret.
-ISSUER = "https://id.example/$(reboot)/'`x`'"
+ISSUER = "https://id.example/$(reboot)/'*;x'"
 CLIENT = 'a "client"; id'
 AUDIENCE = "https://api.example/a b"
 SCOPE = "openid read:all"

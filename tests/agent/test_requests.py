@@ -17,7 +17,6 @@ from auth_agent.oauth.outcome import (
     Misconfigured,
     Refusal,
     TokenResponse,
-    Transient,
     UnexplainedRefusal,
     Unusable,
 )
@@ -158,7 +157,7 @@ def test_status_429_is_busy_with_any_error_code(error: str) -> None:
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 500, 503])
 @pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable", "slow_down", "made_up", "INVALID_GRANT"])
 def test_an_error_that_does_not_concern_the_session_is_transient(status: int, error: str) -> None:
-    assert parse(status, {"error": error}) == Transient(error)
+    assert parse(status, {"error": error}) == Busy(error)
     assert parse(status, {"error": error}, retry_after="7") == Busy(error, 7.0)
 
 
@@ -203,7 +202,7 @@ def test_control_characters_and_terminal_escapes_are_made_printable() -> None:
     description = "\x1b[2J\x1b]0;owned\x07 line\r\nforged=yes \u202eright-to-left"
     failure = parse(400, {"error": "invalid_grant", "error_description": description})
     assert failure == InvalidGrant("invalid_grant:  [2J ]0;owned  line  forged=yes  right-to-left")
-    assert parse(400, {"error": "bad\x1b[31m\n"}) == Transient("bad [31m ")
+    assert parse(400, {"error": "bad\x1b[31m\n"}) == Busy("bad [31m ")
 
 
 def test_a_reason_has_a_maximum_length() -> None:

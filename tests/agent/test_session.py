@@ -125,7 +125,7 @@ def test_a_new_token_that_has_already_expired_is_a_transient_failure(session: Se
     assert (current(session), refresh_token(session)) == ("at-1", "rt-2")
     error = session.decide(Demand(), clock.now(), waited=True)
     assert isinstance(error, errors.Unavailable)
-    assert error.failure == "unreachable"
+    assert error.failure == "busy"
     assert error.retry_after is not None
     assert error.retry_after > 0
 

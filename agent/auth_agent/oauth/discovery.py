@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.auth0 import is_auth0, logout_url
 from auth_agent.printable import printable
 from auth_agent.urls import InvalidURLError, check_url, is_same_issuer
+
+# Authentication methods that are kept; seven are registered.
+_MAX_METHODS: Final = 100
 
 
 class DiscoveryError(Exception):
@@ -100,7 +104,7 @@ def _optional_endpoint(issuer: str, fields: Mapping[str, object], name: str) -> 
 
 
 def _strings(values: list[object]) -> tuple[str, ...]:
-    return tuple(value for value in values if isinstance(value, str))
+    return tuple(value for value in values[:_MAX_METHODS] if isinstance(value, str))
 
 
 def _endpoint(issuer: str, fields: Mapping[str, object], name: str) -> str | None:

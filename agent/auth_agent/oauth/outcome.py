@@ -77,6 +77,12 @@ class SessionInDoubt(Transient):
     __slots__ = ()
 
 
+class Unconfirmed(Transient):
+    """An `invalid_grant` that is not believed yet: the store can't be asked for a newer refresh token."""
+
+    __slots__ = ()
+
+
 class PermanentFailure(Failure):
     """It won't pass by itself, but the session and its other tokens stay valid."""
 

@@ -112,7 +112,7 @@ class HttpProvider:
         if isinstance(metadata, Failure):
             return metadata
         if metadata.jwks_uri is None:
-            return Misconfigured(f"{self._issuer} names no jwks_uri, so its ID tokens can't be checked")
+            return Misconfigured(f"{self._issuer} names no usable jwks_uri, so its ID tokens can't be checked")
         response = self._noted(await self._http.send("GET", metadata.jwks_uri))
         if isinstance(response, Misconfigured):
             return response
@@ -150,7 +150,7 @@ class HttpProvider:
         if isinstance(metadata, Failure):
             return metadata
         if metadata.device_authorization_endpoint is None:
-            return Misconfigured(f"{self._issuer} has no device flow: it names no device_authorization_endpoint")
+            return Misconfigured(f"{self._issuer} has no device flow: it names no usable device_authorization_endpoint")
         response = await self._post(
             metadata.device_authorization_endpoint, client, metadata, device_form(scope, audience)
         )

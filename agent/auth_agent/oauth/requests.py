@@ -19,7 +19,6 @@ from auth_agent.oauth.outcome import (
     Misconfigured,
     Refusal,
     TokenResponse,
-    Transient,
     UnexplainedRefusal,
     Unusable,
 )
@@ -162,7 +161,7 @@ def failure_of_error(
     if status in _GATEWAYS:
         return Lost(reason)
     # `server_error`, `temporarily_unavailable`, and a provider's own codes never end a session.
-    return Busy(reason, wait) if wait is not None else Transient(reason)
+    return Busy(reason, wait)
 
 
 def _token_response(fields: Mapping[str, object]) -> TokenResponse | None:

@@ -15,7 +15,7 @@ from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
-from auth_agent.oauth.outcome import Failure, TokenResponse, Transient, Unusable
+from auth_agent.oauth.outcome import Defect, Failure, TokenResponse, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.signature import SignatureCheckError, Signatures
 from auth_agent.printable import printable
@@ -129,7 +129,9 @@ class Admission:
         if token is None:
             if command == LOGIN and "openid" in account.scope.split():
                 raise login_failed(
-                    account, Unusable("the provider sent no ID token, though the scope has openid"), command
+                    account,
+                    Unusable("the provider sent no usable ID token, though the scope has openid"),
+                    command,
                 )
             return
         claims = id_token.claims(token)
@@ -148,7 +150,7 @@ class Admission:
             try:
                 forgery = await self._signatures.problem(token, keys)
             except SignatureCheckError as error:
-                raise login_failed(account, Transient(str(error)), command) from error
+                raise login_failed(account, Defect(str(error)), command) from error
             problem = None if forgery is None else Unusable(forgery)
         if problem is not None:
             raise login_failed(account, problem, command)

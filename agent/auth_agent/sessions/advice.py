@@ -23,7 +23,9 @@ from auth_agent.oauth.outcome import (
     Refusal,
     Rejected,
     ReplacedToken,
+    SessionInDoubt,
     Transient,
+    Unconfirmed,
     UnexplainedRefusal,
     Unusable,
 )
@@ -55,6 +57,8 @@ _WORDS: Final[dict[type[Failure], str]] = {
     Transient: "unreachable",
     Busy: "busy",
     UnexplainedRefusal: "refused",
+    SessionInDoubt: "refused",
+    Unconfirmed: "store_failed",
     Defect: "defect",
     Misconfigured: "misconfigured",
     Refusal: "refused",

@@ -18,7 +18,7 @@ import anyio
 
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Defect, Failure, InvalidGrant, TokenResponse, Transient
+from auth_agent.oauth.outcome import Defect, Failure, InvalidGrant, TokenResponse, Transient, Unconfirmed
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
@@ -238,7 +238,7 @@ class Refresher:
                 stored = await self._saver.reload(session)
             except StoreError as error:
                 reason = f"{response.reason}, and the store can't be checked for a newer refresh token: {error}"
-                return Transient(printable(reason)), sent
+                return Unconfirmed(printable(reason)), sent
             successor = session.successor(stored)
             if (
                 successor is None

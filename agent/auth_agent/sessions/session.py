@@ -16,7 +16,7 @@ from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Defect, Failure, TokenResponse, Transient
+from auth_agent.oauth.outcome import Busy, Defect, Failure, TokenResponse
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import (
@@ -264,7 +264,7 @@ class Session:
             return self.snapshot(active.fail(credentials, now, chance))
         token = self.access_token(response, credentials, sent, key)
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
-            failure = Transient("the provider's token had already expired when it arrived")
+            failure = Busy("the provider's token had already expired when it arrived")
             return self.snapshot(active.fail(failure, now, chance))
         return StoredSession(
             active.complete_refresh(credentials, token), self.epoch, self.refreshes + 1, now.wall, profile=self.profile
