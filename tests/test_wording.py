@@ -765,11 +765,11 @@ MESSAGES: Final[list[Example]] = [
     (lambda: check("login", {"flow": "code"}), 'login: flow must be "browser" or "device"'),
     (
         lambda: check("watch", {"accounts": "a"}),
-        "watch: accounts must be a list of at most 1,000 accounts' names; without it, all are watched",
+        "watch: accounts must be a list of at most 1,000 strings of at most 100 characters",
     ),
     (
-        lambda: check("user", {"fields": [""]}),
-        "user: fields must be a list of at most 100 names of the user's members, of 1 to 100 characters",
+        lambda: check("user", {"fields": [1]}),
+        "user: fields must be a list of at most 100 strings of at most 100 characters",
     ),
     (
         lambda: check("update_user_metadata", {"user_metadata": []}),

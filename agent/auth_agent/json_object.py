@@ -36,7 +36,7 @@ def read_object(body: bytes) -> dict[str, object]:
     """
     # A value follows a comma or the beginning of an array or object. To decode 512 KiB of `[]` takes 20 ms.
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
-        raise JsonObjectError(f"has more than {MAX_JSON_VALUES:,} values")
+        raise JsonObjectError(f"has more than {MAX_JSON_VALUES:,} JSON values")
     return _object(body.decode("utf-8-sig", "replace"), _integer)
 
 

@@ -114,16 +114,15 @@ def _string(longest: int, shortest: int = 1) -> Kind:
     )
 
 
-def _is_field(value: object) -> bool:
-    # The names of several fields are joined by commas.
-    return type(value) is str and 0 < len(value) <= MAX_NAME and value.isprintable() and "," not in value
-
-
-def _list_of(is_item: Callable[[object], bool], longest: int, words: str) -> Kind:
+def _string_list(longest: int) -> Kind:
     return Kind(
-        f"a list of at most {longest:,} {words}",
-        lambda value: isinstance(value, list) and len(value) <= longest and all(map(is_item, value)),  # pyright: ignore[reportUnknownArgumentType] -- the items' type is being checked
+        f"a list of at most {longest:,} strings of at most {MAX_NAME} characters",
+        lambda value: isinstance(value, list) and len(value) <= longest and all(map(_is_short, value)),  # pyright: ignore[reportUnknownArgumentType] -- the items' type is being checked
     )
+
+
+def _is_short(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME
 
 
 _INTEGERS = range(-(2**63), 2**64)  # MessagePack's
@@ -181,8 +180,8 @@ PASSPHRASE = _string(MAX_PASSPHRASE)
 URL = Kind("a URL of at most 16 KiB", lambda value: type(value) is str and 0 < len(value) <= MAX_URL)
 SECONDS = Kind("a number of seconds, 0 or more", _is_seconds)
 FLAG = Kind("true or false", lambda value: type(value) is bool)
-FIELDS = _list_of(_is_field, MAX_FIELDS, f"names of the user's members, of 1 to {MAX_NAME} characters")
-ACCOUNTS = _list_of(is_account_name, MAX_ACCOUNTS, "accounts' names; without it, all are watched")
+FIELDS = _string_list(MAX_FIELDS)
+ACCOUNTS = _string_list(MAX_ACCOUNTS)
 JSON_MAP = Kind(
     f"a map of JSON values, at most {MAX_JSON_DEPTH} levels, {MAX_JSON_VALUES:,} values, {MAX_JSON_SIZE >> 10} KiB",
     lambda value: isinstance(value, dict) and is_json(value),  # pyright: ignore[reportUnknownArgumentType] -- of any names and values

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio.testing
 
@@ -48,6 +49,20 @@ async def test_a_client_that_stays_receives_the_result_or_the_error() -> None:
         assert await background.run_detached(work) == "done"
         with pytest.raises(errors.Denied, match="no"):
             await background.run_detached(fail)
+
+
+async def test_a_defect_in_work_that_must_not_raise_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        await anyio.lowlevel.checkpoint()
+        raise RuntimeError("canary")
+
+    async with running() as background:
+        await background.begin(fail).wait()
+        background.begin_optional(fail)
+        await anyio.wait_all_tasks_blocked()
+        assert background.is_idle
+    assert caplog.text.count("defect in=background error=RuntimeError@") == 2
+    assert "canary" not in caplog.text
 
 
 async def test_work_continues_when_its_client_has_left() -> None:

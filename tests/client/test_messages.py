@@ -290,7 +290,7 @@ LARGEST: dict[str, str | list[str]] = {
     "account": "x" * 64,
     "name": "x" * 64,
     "fields": ["x" * 100] * 100,
-    "accounts": ["x" * 64] * 1_000,
+    "accounts": ["x" * 100] * 1_000,
 }
 OF_FEW_VALUES = {"min_ttl", "max_age", "timeout", "force", "clear", "clients", "keep_alive", "flow"} | {
     *("switch_user", "revoke", "revoke_shared")
@@ -310,11 +310,6 @@ def test_every_parameter_is_bounded(method: str, name: str) -> None:
     kind = METHODS[method].parameters[name]
     assert kind.accepts(LARGEST[name])
     assert not kind.accepts(larger(LARGEST[name]))
-
-
-@pytest.mark.parametrize("field", ["", "a,b", "a\n", "x" * 101])
-def test_a_field_of_the_user_is_a_name(field: str) -> None:
-    assert error_for("user", fields=["email", field]).parameter == "fields"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from auth_agent.sessions.store_move import StoreMove
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.users import Users
 from auth_agent_client import errors
-from auth_agent_client.messages import PROFILE_MAX_AGE, PROTOCOL
+from auth_agent_client.messages import PROFILE_MAX_AGE, PROTOCOL, is_account_name
 from auth_agent_client.wire import Request
 
 _log = logging.getLogger(__name__)
@@ -264,6 +264,8 @@ class Handlers:
 
     def _user(self, _: Caller, session: Session, args: Arguments) -> Later:
         fields = args.strings("fields") or []
+        if not all(map(_is_field, fields)):
+            raise errors.InvalidRequest("user: fields must be names of the user's members", parameter="fields")
 
         async def wait() -> Result:
             with deadline(args.timeout, no_answer(session.account)):
@@ -433,9 +435,17 @@ class Handlers:
 
     def _watch(self, caller: Caller, args: Arguments) -> Result:
         names = args.strings("accounts")
+        if names is not None and not all(map(is_account_name, names)):
+            raise errors.InvalidRequest(
+                "watch: accounts must be names of accounts; all are watched without it", parameter="accounts"
+            )
         self._table.watch(caller)
         caller.watch(None if names is None else frozenset(names))
         return {"agent_id": self._about["agent_id"], "accounts": self._table.records(names)}
+
+
+def _is_field(name: str) -> bool:
+    return name != "" and name.isprintable() and "," not in name
 
 
 def _id_token_result(session: Session, token: IDToken) -> dict[str, object]:

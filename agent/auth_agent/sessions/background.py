@@ -55,7 +55,7 @@ class Background:
 
         async def run() -> None:
             try:
-                await work()
+                await _contain(work)
             finally:
                 self._unfinished.discard(done)
                 done.set()
@@ -67,7 +67,7 @@ class Background:
     def begin_optional(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Begin work that must not raise, and that an ending agent does not wait for."""
         if self._tasks is not None:
-            self._tasks.start_soon(work)
+            self._tasks.start_soon(_contain, work)
 
     async def run_detached(
         self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None, late: str = ""
@@ -118,6 +118,14 @@ class Background:
         if patience.cancelled_caught:
             _log.warning("stopping unfinished=%d", len(self._unfinished))
         await self._saver.drain(_LAST_SAVES)
+
+
+async def _contain(work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await work()
+    except Exception as error:  # noqa: BLE001 -- a defect in one session's work must not end the agent
+        # Its type and place alone: an exception's text could hold what was being worked on.
+        _log.error("defect in=background error=%s", place(error))
 
 
 @contextmanager
