@@ -45,7 +45,7 @@ from auth_agent.cli import main
 code = main()
 assert code == {code}, code
 """
-TOO_HEAVY = {"click", "typing", "dataclasses", "re", "asyncio", "httpcore", "anyio", "platformdirs", "truststore"}
+TOO_HEAVY = {"click", "typing", "dataclasses", "re", "asyncio", "httpx", "anyio", "platformdirs", "truststore"}
 
 
 def test_the_client_loads_only_the_standard_library_and_msgpack() -> None:
