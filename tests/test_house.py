@@ -33,7 +33,13 @@ BOTTOM = {
     *("secret", "urls", "__init__"),
 }
 # Modules that share a layer with another one.
-SAME_LAYER = {"config_file": "config", "config_path": "config", "hosts": "config", "toml_text": "config"}
+SAME_LAYER = {
+    "upkeep": "daemon",
+    "config_file": "config",
+    "config_path": "config",
+    "hosts": "config",
+    "toml_text": "config",
+}
 
 # For the worker alone: they cost memory, or may hang.
 WORKERS_OWN = ("keyring", "secretstorage", "cryptography", "joserfc")

@@ -46,11 +46,13 @@ from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import UNREAD, Saver
 from auth_agent.sessions.store_move import StoreMove
 from auth_agent.sessions.table import Table
+from auth_agent.storage.lock import LockTaken, SocketLock, StoreLock
 from auth_agent.storage.sealed_memory import SealedMemory
 from auth_agent.storage.state_directory import state_path
 from auth_agent.storage.store import Store, StoreError
 from auth_agent.storage.store_note import StoreNote
 from auth_agent.storage.stores import OpenStore, check_note_is_free, open_store, remember_store, store_in_use
+from auth_agent.upkeep import Upkeep
 from auth_agent_client import __version__, errors
 from auth_agent_client.remedy import remedies_to_wire
 
@@ -121,7 +123,8 @@ async def _serve(
     if inherited is not None:
         socket_path = Path(os.fsdecode(inherited.getsockname()))
 
-    open_wrapped = partial(_open_wrapped, socket_path, wrap_store)
+    locks = _lock_socket(socket_path) if remember else []
+    open_wrapped = partial(_open_wrapped, socket_path, wrap_store, locks)
     open_target = partial(_open_target, socket_path, open_wrapped, remember=remember)
     opened = open_wrapped(store_name or store_in_use(state_path()))
     # Signals are caught until the very end: a second SIGTERM must not interrupt the shutdown that the first one began.
@@ -157,6 +160,7 @@ async def _serve(
             accepting = _Stoppable(server.run)
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run)
+                front.start_soon(Upkeep(listener, server, locks, partial(about.__setitem__, "socket_problem")).run)
                 work.start_soon(accepting.run)
                 # Before the keyring is read, which may take arbitrarily long.
                 _tell_ready(listener.path, opened.store.name if remember else None)
@@ -180,9 +184,7 @@ async def _serve(
                 await heart.background.drain()
             await server.close()
             work.cancel_scope.cancel()
-        with anyio.move_on_after(_RELEASE_TIMEOUT):
-            await saver.release()
-            await signatures.release()
+        await _release(saver, signatures)
         # A stop signal that arrived until here overrides the restart; from here on it ends the process.
         restarts = stop_signal is _RESTART and not signals.release(*_STOP_SIGNALS)
         _log.info("restarting" if restarts else "stopped")
@@ -190,8 +192,26 @@ async def _serve(
     return restarts
 
 
-def _open_wrapped(socket_path: Path, wrap: Callable[[Store], Store], name: str) -> OpenStore:
+def _lock_socket(socket_path: Path) -> list[StoreLock]:
+    """Return the lock of the socket, if the state directory has room for it.
+
+    Raises:
+        LockTaken: an agent serves that socket, although its file may be gone.
+
+    """
+    try:
+        return [SocketLock(state_path(), socket_path)]
+    except LockTaken:
+        raise
+    except StartupError as error:  # no reason not to serve: there is a lock beside the socket
+        _log.warning("lock problem=%r", str(error))
+        return []
+
+
+def _open_wrapped(socket_path: Path, wrap: Callable[[Store], Store], locks: list[StoreLock], name: str) -> OpenStore:
+    """Open the store of that name, and append its locks to `locks`."""
     opened = open_store(name, state_path(), socket_path)
+    locks += opened.locks
     return opened._replace(store=wrap(opened.store))
 
 
@@ -282,6 +302,13 @@ async def _may_restart(config_path: Path, store_name: str | None, saver: Saver, 
     return True
 
 
+async def _release(saver: Saver, signatures: WorkerSignatures) -> None:
+    """Let the workers end."""
+    with anyio.move_on_after(_RELEASE_TIMEOUT):
+        await saver.release()
+        await signatures.release()
+
+
 def _exit_soon(leave: Callable[[], object]) -> None:
     """Exit even if a thread still waits for a disk: the interpreter would wait for it."""
     timer = threading.Timer(_EXIT_TIMEOUT, leave)
@@ -296,6 +323,7 @@ def _about(socket_path: Path) -> dict[str, object]:
         "version": __version__,
         "started_at": time.time(),
         "socket": os.fspath(socket_path),
+        "socket_problem": None,
         "restart_refused": None,
     }
 

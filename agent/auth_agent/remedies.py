@@ -273,6 +273,16 @@ def run_beside(socket_path: str) -> Remedy:
     return Remedy(text, "env", f"AUTH_AGENT_SOCK={beside}", _AUTH_AGENT, "run", "--store", "memory")
 
 
+def wait_for_agent() -> Remedy:
+    """An agent runs whose socket went away. It looks every ten seconds."""
+    return Remedy("wait ten seconds: it listens there again by itself, if it can; its log says why not")
+
+
+def end_agent(pid: int) -> Remedy:
+    """An agent runs that nobody can reach; `pid` is its process. SIGTERM lets it save what it can."""
+    return Remedy("or end it; sessions that are only in its memory end with it", "kill", str(pid))
+
+
 def start_with_store(name: str) -> Remedy:
     """The note of the store in use can't be used; `name` is a store that may hold the sessions."""
     return _run(f"if they are in the store {name}, start the agent with it", "start", "--store", name)
@@ -443,6 +453,14 @@ def another_listen_stream() -> Remedy:
 def directory_mode() -> Remedy:
     """Other users can access the directory that systemd made for the socket."""
     return Remedy("set DirectoryMode=0700 in the .socket unit")
+
+
+def restart_socket_unit() -> Remedy:
+    """The file of the socket that a service manager passed is gone, which the manager does not notice."""
+    text = "restart the socket's unit, when no session is in memory only"
+    if sys.platform == "darwin":
+        return _run("install the service again, when no session is in memory only", "service", "install")
+    return Remedy(text, "systemctl", "--user", "restart", "auth-agent.socket")
 
 
 def one_listen_stream() -> Remedy:

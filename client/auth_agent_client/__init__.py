@@ -37,7 +37,7 @@ from .login import Login
 from .paths import socket_path
 from .record import Record
 from .remedy import Remedy
-from .status import AgentStatus, ClientUsage, Hello, LockStatus, Reload, RestartRefusal, Status, StoreStatus
+from .status import AgentStatus, ClientUsage, Hello, LockStatus, Problem, Reload, RestartRefusal, Status, StoreStatus
 from .store_move import StoreMove
 
 __version__ = "0.1.0"
@@ -62,6 +62,7 @@ __all__ = [
     "LoginRequired",
     "Logout",
     "Misconfigured",
+    "Problem",
     "Profile",
     "ProviderError",
     "Record",

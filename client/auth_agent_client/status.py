@@ -99,15 +99,10 @@ class StoreStatus(dict[str, object]):
         return value if isinstance(value, bool) else None
 
 
-class RestartRefusal(dict[str, object]):
-    """An agent was asked to restart, and did not."""
+class Problem(dict[str, object]):
+    """Something is wrong with the agent."""
 
     __slots__ = ()
-
-    @property
-    def at(self) -> float | None:
-        """When, as Unix time in seconds."""
-        return number(self.get("at"))
 
     @property
     def reason(self) -> str | None:
@@ -118,6 +113,17 @@ class RestartRefusal(dict[str, object]):
     def remedy(self) -> tuple[Remedy, ...]:
         """What helps, the most likely first."""
         return remedies_from_wire(self.get("remedy"))
+
+
+class RestartRefusal(Problem):
+    """An agent was asked to restart, and did not."""
+
+    __slots__ = ()
+
+    @property
+    def at(self) -> float | None:
+        """When, as Unix time in seconds."""
+        return number(self.get("at"))
 
 
 class LockStatus(dict[str, object]):
@@ -186,6 +192,12 @@ class AgentStatus(AgentIdentity):
         """How it is locked; None if it isn't."""
         lock = mapping(self.get("lock"))
         return LockStatus(lock) if lock else None
+
+    @property
+    def socket_problem(self) -> Problem | None:
+        """What is wrong with the socket at which it listens; None if nothing is."""
+        problem = mapping(self.get("socket_problem"))
+        return Problem(problem) if problem else None
 
     @property
     def restart_refused(self) -> RestartRefusal | None:

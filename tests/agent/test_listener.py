@@ -1,6 +1,7 @@
 """The listener with an inherited socket, whose file belongs to the service manager; real agents test their own."""
 
 import os
+import shutil
 import socket
 from collections.abc import Generator
 from pathlib import Path
@@ -88,3 +89,121 @@ def test_a_socket_without_a_path_is_refused(name: str) -> None:
             inherited.bind(f"{name}-{os.getpid()}")
         with pytest.raises(StartupError, match="ListenStream="):
             Listener(ELSEWHERE, inherited)
+
+
+def answers(path: Path) -> bool:
+    """Return whether somebody listens there."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+def test_a_socket_in_its_place_stays(path: Path) -> None:
+    with Listener(path) as listener:
+        before = listener.socket
+        assert not listener.look()
+        assert listener.socket is before
+
+
+def test_a_removed_socket_is_bound_anew(path: Path) -> None:
+    with Listener(path) as listener:
+        path.unlink()
+        assert not answers(path)
+        assert listener.look()
+        assert not listener.look()
+        assert answers(path)
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert not path.exists()
+
+
+def test_a_removed_directory_is_made_anew_with_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "agent.sock"
+    with Listener(path) as listener:
+        shutil.rmtree(path.parent)
+        assert listener.look()
+        assert answers(path)
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(StartupError):
+            Listener(path)
+
+
+def test_a_removed_lock_is_locked_anew(path: Path) -> None:
+    with Listener(path) as listener:
+        lock = path.with_name("agent.sock.lock")
+        lock.unlink()
+        assert not listener.look()
+        assert lock.exists()
+        with pytest.raises(StartupError) as caught:
+            Listener(path)
+        assert caught.value.remedy == (remedies.see_status_at(str(path)),)
+
+
+def test_the_place_of_another_agent_is_not_taken(path: Path) -> None:
+    with Listener(path) as lost:
+        path.unlink()
+        path.with_name("agent.sock.lock").unlink()
+        with Listener(path) as other:
+            with pytest.raises(StartupError):
+                lost.look()
+            assert not other.look()
+        assert lost.look()  # the other one has ended
+        assert answers(path)
+
+
+def test_the_socket_of_another_process_is_not_replaced(path: Path) -> None:
+    with Listener(path) as lost, socket.socket(socket.AF_UNIX) as other:
+        path.unlink()
+        other.bind(str(path))
+        other.listen()
+        there = path.stat().st_ino
+        with pytest.raises(StartupError):
+            lost.look()
+        assert path.stat().st_ino == there
+        lost.close()
+        assert path.stat().st_ino == there
+
+
+@pytest.mark.parametrize("instead", ["link", "file", "open"])
+def test_an_unsafe_directory_in_its_place_is_not_used(instead: str, tmp_path: Path) -> None:
+    path, elsewhere = tmp_path / "run" / "agent.sock", tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    with Listener(path) as listener:
+        shutil.rmtree(path.parent)
+        if instead == "link":
+            path.parent.symlink_to(elsewhere)
+        elif instead == "file":
+            path.parent.touch()
+        else:
+            path.parent.mkdir()
+            path.parent.chmod(0o777)
+        with pytest.raises(StartupError):
+            listener.look()
+        assert list(elsewhere.iterdir()) == []
+        if instead == "open":
+            assert list(path.parent.iterdir()) == []
+
+
+def test_a_directory_that_others_may_enter_since_is_told_of(path: Path) -> None:
+    with Listener(path) as listener:
+        path.parent.chmod(0o755)
+        with pytest.raises(StartupError) as caught:
+            listener.look()
+        assert caught.value.remedy == (remedies.close_directory(str(path.parent)),)
+        path.parent.chmod(0o700)
+        assert not listener.look()
+        assert answers(path)
+
+
+def test_an_inherited_socket_whose_file_is_removed_is_replaced_and_handed_over(
+    path: Path, inherited: socket.socket
+) -> None:
+    descriptor = inherited.fileno()
+    with Listener(ELSEWHERE, inherited) as listener:
+        assert not listener.look()
+        path.unlink()
+        assert listener.look()
+        assert listener.replaces_inherited
+        assert answers(path)
+        listener.hand_over()
+    assert not path.exists()
+    assert os.get_inheritable(descriptor)
+    os.close(descriptor)

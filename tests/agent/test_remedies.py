@@ -81,6 +81,9 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "restart_by_force": remedies.restart_by_force,
     "stop_at": lambda: remedies.stop_at(SOCKET),
     "stop_first": remedies.stop_first,
+    "wait_for_agent": remedies.wait_for_agent,
+    "end_agent": lambda: remedies.end_agent(4711),
+    "restart_socket_unit": remedies.restart_socket_unit,
     "run_beside": lambda: remedies.run_beside(SOCKET),
     "deactivate": lambda: (
         remedies.deactivate(("systemctl", "--user", "disable", "--now", "auth-agent.socket")),
@@ -118,12 +121,15 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
 OTHER_PROGRAMS: dict[str, Callable[[list[str]], bool]] = {
     "chmod": lambda rest: rest[0] in ("600", "700") and len(rest) == 2,
     "dbus-run-session": lambda rest: rest[:3] == ["--", "sh", "-c"] and rest[3].endswith("exec auth-agent run"),
+    "kill": lambda rest: len(rest) == 1 and rest[0].isdigit(),
     "launchctl": lambda rest: rest == ["bootout", "gui/501/auth-agent"],
     "lsof": lambda rest: rest == ["-nP", "-iTCP", "-sTCP:LISTEN"],
     "security": lambda rest: rest == ["unlock-keychain"],
     "sh": lambda rest: rest == ["-c", "systemd-ask-password -n | gnome-keyring-daemon --replace --unlock"],
     "ss": lambda rest: rest == ["-ltnp"],
-    "systemctl": lambda rest: rest == ["--user", "disable", "--now", "auth-agent.socket"],
+    "systemctl": lambda rest: (
+        rest[-1] == "auth-agent.socket" and rest[:-1] in (["--user", "disable", "--now"], ["--user", "restart"])
+    ),
     "timedatectl": lambda rest: rest == ["status"],
 }
 

@@ -38,7 +38,19 @@ NAMED: dict[str, st.SearchStrategy[object]] = {
 RECORDS: st.SearchStrategy[list[dict[str, object]]] = st.lists(st.fixed_dictionaries({}, optional=NAMED), max_size=4)
 ABOUT = st.dictionaries(
     st.sampled_from(
-        ["pid", "version", "started_at", "socket", "config", "default", "store", "restart_refused", "locked", "lock"]
+        [
+            "pid",
+            "version",
+            "started_at",
+            "socket",
+            "socket_problem",
+            "config",
+            "default",
+            "store",
+            "restart_refused",
+            "locked",
+            "lock",
+        ]
     ),
     VALUES,
 )

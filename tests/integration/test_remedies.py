@@ -42,6 +42,7 @@ NOT_RUN: Final = {
     "install_by_force": "needs a service manager; test_user_manager.py runs it",
     "install_service": "the same",
     "correct_proxy": "the same as `reload`",
+    "restart_socket_unit": "test_user_manager.py runs it",
     "reload": "test_config_commands.py runs it",
     "paste_url": "test_login_command.py runs it",
     "hide_url": "the same",
@@ -627,6 +628,12 @@ def test_show_the_sessions_of_the_agent_at_the_same_socket(agent: AgentProcess) 
     )
 
 
+def test_end_an_agent_whose_socket_is_gone(agent: AgentProcess) -> None:
+    agent.socket.unlink()
+    run(agent, command_of(remedies.end_agent(agent.process.pid), remedies_of_failing(agent, "stop")))
+    assert agent.process.wait(PATIENCE) == 0
+
+
 def test_show_the_other_agent_or_run_a_second_one_in_memory(provider: OpenIDProvider) -> None:
     with (
         KeyringSession() as keyring,
@@ -644,7 +651,7 @@ def test_show_the_other_agent_or_run_a_second_one_in_memory(provider: OpenIDProv
         )
         stop = command_of(remedies.stop_at(first), shown_remedies)
         # Its lock file doesn't have the socket, as after a full disk.
-        (lock,) = (path for path in agent.home.rglob("*lock*") if first in path.read_text())
+        (lock,) = agent.home.rglob("keyring.lock")
         os.truncate(lock, 0)
         shown_remedies = remedies_of_failing(agent, "run")
         agent.environment["AUTH_AGENT_SOCK"] = first

@@ -172,6 +172,22 @@ def test_the_log_is_the_journal(installed: UserManager) -> None:
 # ---- what can happen to it
 
 
+def test_a_removed_socket_is_replaced_by_the_agent_and_restored_by_its_unit(installed: UserManager) -> None:
+    token, pid = serves(installed), pid_of(installed)
+    socket = installed.runtime / "auth-agent" / "agent.sock"
+    socket.unlink()
+    until(socket.exists)
+    assert serves(installed) == token
+    assert pid_of(installed) == pid
+    (remedy,) = json.loads(installed.output("auth-agent", "status", "--json"))["agent"]["socket_problem"]["remedy"]
+    installed.output(*remedy["command"])
+    assert serves(installed) == token
+    assert json.loads(installed.output("auth-agent", "status", "--json"))["agent"]["socket_problem"] is None
+    assert installed.unit("auth-agent.socket")["ActiveState"] == "active"
+    installed.output("systemctl", "--user", "stop", "auth-agent.service")
+    assert serves(installed) == token  # the socket is the unit's again
+
+
 def test_after_a_crash_a_client_in_the_queue_is_served(installed: UserManager) -> None:
     token, pid = serves(installed), pid_of(installed)
     restarts = int(installed.unit()["NRestarts"])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import ClassVar
 
 import click
@@ -31,8 +32,9 @@ from auth_agent.service.manager import ServiceError
 from auth_agent.service.managers import platform_manager
 from auth_agent.service.program import default_socket
 from auth_agent_client import Agent, Hello, Record, RestartRefusal, Status, __version__
-from auth_agent_client.errors import AgentError
+from auth_agent_client.errors import AgentError, AgentNotRunning
 from auth_agent_client.paths import socket_path
+from auth_agent_client.remedy import Remedy
 
 # Seconds. The new agent then has to start, maybe on a busy machine.
 _RESTART_PATIENCE = 30.0
@@ -55,12 +57,23 @@ def main(arguments: Sequence[str]) -> int:
     except click.Abort:
         return exits.INTERRUPTED
     except AgentError as error:
-        print_error_message(error.message, error.remedy)
+        print_error_message(error.message, _remedies_of(error))
         return exits.exit_code(error)
     except StartupError as error:
         print_error_message(str(error), error.remedy)
         return exits.ERROR
     return result if isinstance(result, int) else exits.OK
+
+
+def _remedies_of(error: AgentError) -> tuple[Remedy, ...]:
+    """Return what helps; no agent should be started where one runs whose socket went away."""
+    if not isinstance(error, AgentNotRunning):
+        return error.remedy
+    from auth_agent.storage.lock import lost_agent, unreachable  # noqa: PLC0415 -- not needed if all is well
+    from auth_agent.storage.state_directory import state_path  # noqa: PLC0415 -- as above
+
+    pid = lost_agent(state_path(), Path(socket_path()))
+    return error.remedy if pid is None else unreachable(pid)
 
 
 def _corrected(error: click.UsageError) -> click.UsageError:

@@ -196,12 +196,23 @@ def _agent_block(agent: Mapping[str, object], now: float, terminal: Terminal, ho
         *_field("agent", ", ".join(filter(None, parts)), terminal),
         *_lock_lines(agent, terminal),
         *_field("socket", _path(agent.get("socket"), home), terminal),
+        *_socket_lines(agent, terminal),
         *_field("config", _path(agent.get("config"), home), terminal),
         *_store_lines(_map(agent.get("store")), terminal),
         *_field(
             "restart", f"refused {ago(now - at)}: {reason}" if at is not None and reason else "", terminal, "warning"
         ),
         *_help(remedy if at is not None and reason else (), terminal),
+    ]
+
+
+def _socket_lines(agent: Mapping[str, object], terminal: Terminal) -> list[str]:
+    """Return what is wrong with the socket, and what helps."""
+    problem = _map(agent.get("socket_problem"))
+    reason = printable(problem.get("reason"), 2 * _MAX_LENGTH)
+    return [
+        *_field("", reason, terminal, "warning"),
+        *_help(remedies_from_wire(problem.get("remedy")) if reason else (), terminal),
     ]
 
 

@@ -1,9 +1,13 @@
 """The socket in the file system: created safely, replaced only if no agent uses it, removed only if it is our own.
 
 An inherited socket is different: the service manager creates it, passes it, and keeps it when the agent ends.
+
+Either socket's file can go away while the agent runs: somebody removes it, or its directory, which the system empties
+at a logout. Nobody can reach the agent then, and a service manager does not notice. So the agent looks whether the path
+still leads to its socket, and if not, binds one there.
 """
 
-import fcntl
+import contextlib
 import os
 import socket
 import stat
@@ -13,6 +17,7 @@ from typing import Final, Self
 from auth_agent import remedies
 from auth_agent.errors import StartupError
 from auth_agent.host.activation import hand_over
+from auth_agent.host.lock_file import LockFile
 from auth_agent_client.remedy import Remedy
 
 # Connections waiting to be accepted; the kernel's own limit is mostly 4,096.
@@ -22,9 +27,8 @@ BACKLOG: Final = 1024
 class Listener:
     """A listening socket at a path, for one agent at a time.
 
-    The lock beside it is held as long as the agent lives and is never unlinked: two agents that start at the same
-    moment would otherwise lock two different files. An inherited socket belongs to the process that passed it:
-    nothing is locked, bound or removed, and clients queue in it while no agent runs.
+    The lock beside it is held as long as the agent lives. An inherited socket belongs to the process that passed it:
+    nothing is locked, bound or removed while its path leads to it, and clients queue in it while no agent runs.
     """
 
     def __init__(self, path: Path, inherited: socket.socket | None = None) -> None:
@@ -34,9 +38,10 @@ class Listener:
             StartupError: the directory isn't safe, or another agent listens there.
 
         """
-        self._inherited = inherited is not None
-        self._lock: int | None = None
-        self._identity: tuple[int, int] | None = None
+        self._inherited = inherited
+        self._lock: LockFile | None = None
+        # A socket whose file went away; clients of it may still be accepted, until the next look.
+        self._replaced: socket.socket | None = None
         if inherited is not None:
             self.socket = inherited
             try:
@@ -47,17 +52,14 @@ class Listener:
             except BaseException:
                 inherited.close()
                 raise
+            self._identity = _identity(self.path)
             return
         self.path = path
-        _make_directory(path.parent)
-        self._lock = _lock(path)
         try:
-            _check_place(path)
-            self.socket = _bind(path)
+            self._listen()
         except BaseException:
-            os.close(self._lock)
+            self._release_lock()
             raise
-        self._identity = _identity(path)
 
     def __enter__(self) -> Self:
         return self
@@ -65,11 +67,42 @@ class Listener:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def replaces_inherited(self) -> bool:
+        """Whether `socket` took the place of an inherited one whose file went away."""
+        return self._inherited is not None and self._is_own
+
+    def look(self) -> bool:
+        """If the path does not lead to `socket` any more, listen there anew; return whether that was so.
+
+        `socket` is another one then. The lock beside it is renewed likewise.
+
+        Raises:
+            StartupError: nobody can reach the agent, or others could replace its socket; the next look may succeed.
+
+        """
+        if self._replaced is not None:
+            self._replaced.close()
+            self._replaced = None
+        is_in_place = self._identity is not None and _identity(self.path) == self._identity
+        if is_in_place:
+            _check_directory(self.path.parent, another=remedies.another_socket())
+            if self._lock is not None and not self._lock.is_in_place:
+                self._renew_lock()
+            return False
+        before = self.socket if self._is_own else None
+        self._listen()
+        self._replaced = before
+        return True
+
     def stop(self) -> None:
         """Stop listening and remove our own socket; the lock is kept."""
-        self.socket.close()
-        if self._identity is not None and _identity(self.path) == self._identity:
-            self.path.unlink(missing_ok=True)
+        for each in (self.socket, self._inherited, self._replaced):
+            if each is not None:
+                each.close()
+        if self._is_own and self._identity is not None and _identity(self.path) == self._identity:
+            with contextlib.suppress(OSError):  # the next agent replaces it
+                self.path.unlink()
         self._identity = None
 
     def hand_over(self) -> None:
@@ -78,17 +111,37 @@ class Listener:
         An inherited socket stays open over the exec, and clients queue in it. Our own is bound anew; only the exec
         releases its lock, so that no other agent starts in between.
         """
-        if self._inherited:
-            hand_over(self.socket.detach())
-        else:
-            self.stop()
-            self._lock = None
+        if self._inherited is not None:
+            hand_over(self._inherited.detach())
+        self.stop()
+        self._lock = None
 
     def close(self) -> None:
         """Stop listening and release the lock, unless `hand_over` was called."""
         self.stop()
+        self._release_lock()
+
+    @property
+    def _is_own(self) -> bool:
+        return self.socket is not self._inherited
+
+    def _listen(self) -> None:
+        """Bind a socket at the path, under the lock."""
+        _make_directory(self.path.parent)
+        self._renew_lock()
+        _check_place(self.path)
+        self.socket = _bind(self.path)
+        self._identity = _identity(self.path)
+
+    def _renew_lock(self) -> None:
+        if self._lock is None or not self._lock.is_in_place:
+            lock = _lock(self.path)
+            self._release_lock()
+            self._lock = lock
+
+    def _release_lock(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
 
@@ -138,22 +191,15 @@ def _check_directory(directory: Path, *, another: Remedy, closed: Remedy | None 
         raise StartupError(f"others may enter {directory}", *([closed] if closed else []), close)
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path) -> LockFile:
     lock = path.with_name(path.name + ".lock")
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise StartupError(f"{lock} can't be opened: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return LockFile(lock)
     except BlockingIOError as error:
-        os.close(descriptor)
         see = remedies.see_status_at(os.fspath(path))
         raise StartupError(f"another agent listens at {path} already", see) from error
     except OSError as error:
-        os.close(descriptor)
         raise StartupError(f"{lock} can't be locked: {error.strerror}") from error
-    return descriptor
 
 
 def _check_place(path: Path) -> None:
@@ -162,10 +208,12 @@ def _check_place(path: Path) -> None:
         status = path.lstat()
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise StartupError(f"{path} can't be read: {error.strerror}") from error
     if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
         raise StartupError(f"{path} is not a socket of yours; it was not changed", remedies.another_socket())
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
+        probe.setblocking(False)
         try:
             probe.connect(os.fspath(path))
         except (ConnectionRefusedError, FileNotFoundError):

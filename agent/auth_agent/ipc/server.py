@@ -40,6 +40,7 @@ class Server:
         self.handler = handler
         self.tasks = tasks
         self._listening = listening
+        self._accepting: anyio.CancelScope | None = None
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         unlimited = soft == resource.RLIM_INFINITY
         self._max_connections = MAX_CONNECTIONS if unlimited else min(MAX_CONNECTIONS, max(soft - _RESERVED, soft // 2))
@@ -54,12 +55,25 @@ class Server:
 
     async def run(self) -> None:
         """Accept clients until cancelled."""
-        acceptor = Acceptor(self._listening, _log, "accept", self._make_room)
         while True:
+            with anyio.CancelScope() as accepting:
+                self._accepting = accepting
+                await self._accept(Acceptor(self._listening, _log, "accept", self._make_room))
+
+    def listen_on(self, listening: socket.socket) -> None:
+        """Accept clients of another socket from now on; the one from before may be closed when the loop has gone on."""
+        self._listening = listening
+        if self._accepting is not None:
+            self._accepting.cancel()
+
+    async def _accept(self, acceptor: Acceptor) -> None:
+        while True:
+            connections = await acceptor.accept_some(_BATCH)
             # Each takes a few iterations of the loop; concurrently, a new client does not wait long behind a crowd.
-            async with anyio.create_task_group() as welcoming:
-                for connection in await acceptor.accept_some(_BATCH):
-                    welcoming.start_soon(self._welcome, connection)
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as welcoming:
+                    for connection in connections:
+                        welcoming.start_soon(self._welcome, connection)
 
     async def _welcome(self, connection: socket.socket) -> None:
         try:

@@ -1,15 +1,21 @@
-"""One agent per store: two agents would send the same refresh tokens and end each other's sessions."""
+"""One agent per store: two agents would send the same refresh tokens and end each other's sessions.
+
+And one agent per socket, although the files beside the socket may go away with their directory.
+"""
 
 import contextlib
-import fcntl
 import json
 import os
+import socket as sockets
+import threading
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from auth_agent import remedies
 from auth_agent.errors import StartupError
+from auth_agent.host.clock import Clock
+from auth_agent.host.lock_file import LockFile
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent.storage.state_directory import prepare
@@ -18,12 +24,15 @@ from auth_agent_client.remedy import Remedy
 _MAX_PATH = 4096
 
 
-class StoreLock:
-    """The lock of a store, held while the agent runs. Its file names the agent's process and socket.
+class LockTaken(StartupError):
+    """Another agent holds the lock."""
 
-    It is an flock(2) on a file that is never unlinked. The kernel releases it when the agent dies for any reason, or
-    when its process executes a new agent.
-    """
+
+class StoreLock:
+    """The lock of a store, held while the agent runs. Its file names the agent's process and socket."""
+
+    # What another agent that holds it does.
+    claim = "already uses these sessions; two agents would end each other's sessions"
 
     def __init__(self, path: Path, socket_path: Path) -> None:
         """Acquire the lock.
@@ -33,38 +42,120 @@ class StoreLock:
             socket_path: where this agent listens.
 
         Raises:
-            StartupError: another agent holds it (the message names its socket), or the file can't be locked.
+            LockTaken: another agent holds it; the message names its process and its socket.
+            StartupError: the file can't be locked.
 
         """
+        self.path = path
+        self._socket_path = socket_path
+        self._change = threading.Lock()  # `look` is called in a thread
+        self._file: LockFile | None = self._acquire()
+
+    def look(self) -> bool:
+        """Lock the file anew if it was removed or replaced; return whether that was so.
+
+        Raises:
+            LockTaken: another agent has locked the file that is there now.
+            StartupError: it can't be locked; the next look may succeed.
+
+        """
+        before = self._file
+        if before is None or before.is_in_place:
+            return False
+        prepare(self.path.parent)
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise StartupError(f"{path} can't be opened: {error.strerror}") from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = _owner(self._descriptor)
-            os.close(self._descriptor)
-            raise StartupError(
-                f"another agent{_owner_details(owner)} already uses these sessions; "
-                "two agents would end each other's sessions",
-                *((remedies.see_status(),) if owner is None else _other_agent(owner.socket)),
-                remedies.run_beside(os.fspath(socket_path)),
-            ) from error
-        except OSError as error:
-            os.close(self._descriptor)
-            raise StartupError(f"{path} can't be locked: {error.strerror}") from error
-        with contextlib.suppress(OSError):  # the lock works on a full disk, too
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "socket": os.fspath(socket_path)}).encode(), 0)
+            anew = self._acquire()
+        except LockTaken:
+            owner = _owner(self.path)
+            if owner is not None and owner.is_here and owner.pid == os.getpid():
+                return False  # a file system that numbers its files anew
+            raise
+        with self._change:
+            if self._file is None:  # it was released meanwhile
+                anew.close()
+                return False
+            self._file = anew
+            before.close()
+        return True
 
     def close(self) -> None:
         """Release the lock while this process goes on."""
-        os.close(self._descriptor)
+        with self._change:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _acquire(self) -> LockFile:
+        try:
+            file = LockFile(self.path)
+        except BlockingIOError as error:
+            raise self._taken() from error
+        except OSError as error:
+            raise StartupError(f"{self.path} can't be locked: {error.strerror}") from error
+        note = {"pid": os.getpid(), "socket": os.fspath(self._socket_path), "kernel": _kernel()}
+        with contextlib.suppress(OSError):  # the lock works on a full disk, too
+            os.ftruncate(file.descriptor, 0)
+            os.pwrite(file.descriptor, json.dumps(note).encode(), 0)
+        return file
+
+    def _taken(self) -> LockTaken:
+        owner = _owner(self.path)
+        beside = remedies.run_beside(os.fspath(self._socket_path))
+        if owner is None:
+            return LockTaken(f"another agent {self.claim}", remedies.see_status(), beside)
+        process = f"another agent, process {owner.pid}{'' if owner.is_here else ' on another system'},"
+        if _listens(owner.socket):
+            return LockTaken(
+                f"{process} which listens at {owner.socket}, {self.claim}",
+                remedies.see_status_at(owner.socket),
+                remedies.stop_at(owner.socket),
+                beside,
+            )
+        return LockTaken(
+            f"{process} {self.claim}; it can't be reached at {owner.socket} at the moment",
+            *unreachable(owner.pid if owner.is_here else None),
+            beside,
+        )
 
 
-def _other_agent(socket: str) -> tuple[Remedy, ...]:
-    return remedies.see_status_at(socket), remedies.stop_at(socket)
+class SocketLock(StoreLock):
+    """Holds the place of a socket, in the state directory: the lock beside the socket may go away with its directory.
+
+    Without it, another agent could start at an empty place before this one has noticed.
+    """
+
+    claim = "already serves this socket"
+
+    def __init__(self, state_path: Path, socket_path: Path) -> None:
+        """Acquire the lock; raises as that of a store does."""
+        prepare(state_path)
+        super().__init__(_socket_lock_path(state_path, socket_path), socket_path)
+
+
+def unreachable(pid: int | None) -> tuple[Remedy, ...]:
+    """Return what helps if an agent runs that nobody can reach; `pid`: its process, if that is known here."""
+    return (remedies.wait_for_agent(), *([] if pid is None else [remedies.end_agent(pid)]))
+
+
+def lost_agent(state_path: Path, socket_path: Path) -> int | None:
+    """Return the process of the agent that should listen at that path, where nobody listens; None if there is none.
+
+    Args:
+        state_path: the state directory.
+        socket_path: where nobody listens.
+
+    """
+    path = _socket_lock_path(state_path, socket_path)
+    if not path.exists():
+        return None
+    try:
+        LockFile(path).close()
+    except BlockingIOError:
+        owner = _owner(path)
+        return owner.pid if owner is not None and owner.is_here else None
+    except OSError:
+        pass
+    return None
 
 
 def keyring_locks(state_path: Path) -> list[Path]:
@@ -91,21 +182,44 @@ def sealed_file_locks(state_path: Path) -> list[Path]:
 
 
 class _Owner(NamedTuple):
-    """The process that holds a lock, and the socket where it listens."""
+    """The process that holds a lock, the socket where it listens, and whether the process's number is one of here."""
 
     pid: int
     socket: str
+    is_here: bool
 
 
-def _owner(descriptor: int) -> _Owner | None:
-    """Return the holder's process and socket; None if it has not written them yet."""
+def _socket_lock_path(state_path: Path, socket_path: Path) -> Path:
+    return state_path / f"socket-{sha256(os.fsencode(socket_path)).hexdigest()[:16]}.lock"
+
+
+def _kernel() -> str:
+    """Return where this process's number means this process: the boot, and the PID namespace."""
+    with contextlib.suppress(OSError):
+        return f"{Clock().boot_id()} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 -- not a path that leads somewhere
+    return Clock().boot_id()
+
+
+def _owner(path: Path) -> _Owner | None:
+    """Return the holder of a lock; None if it has not written yet who it is."""
     try:
-        fields = parse_object(os.pread(descriptor, _MAX_PATH, 0))
+        with path.open("rb") as file:
+            fields = parse_object(file.read(_MAX_PATH))
     except (OSError, JsonObjectError):
         return None
     pid, socket = fields.get("pid"), printable(fields.get("socket"), _MAX_PATH)
-    return _Owner(pid, socket) if isinstance(pid, int) and socket else None
+    is_here = fields.get("kernel") == _kernel()
+    return _Owner(pid, socket, is_here) if isinstance(pid, int) and socket else None
 
 
-def _owner_details(owner: _Owner | None) -> str:
-    return "" if owner is None else f", process {owner.pid}, which listens at {owner.socket},"
+def _listens(path: str) -> bool:
+    """Return whether a process listens at that socket; never waits."""
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:  # too busy to accept
+            return True
+        except OSError:
+            return False
+    return True

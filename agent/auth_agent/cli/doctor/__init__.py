@@ -30,8 +30,11 @@ from auth_agent.oauth.certificates import trusted_certificates
 from auth_agent.oauth.providers import HttpProviders
 from auth_agent.proxies import environment_proxies
 from auth_agent.service.managers import platform_manager
+from auth_agent.storage.lock import lost_agent
+from auth_agent.storage.state_directory import state_path
 from auth_agent_client import Agent, __version__
-from auth_agent_client.errors import AgentError
+from auth_agent_client.errors import AgentError, AgentNotRunning
+from auth_agent_client.paths import socket_path
 
 
 @click.command()
@@ -92,7 +95,8 @@ def _ask_agent(config: Path) -> Generator[Finding, None, None]:
         with Agent() as agent:
             status = agent.status()
     except AgentError as error:
-        yield judge_missing(error)
+        lost = isinstance(error, AgentNotRunning)
+        yield judge_missing(error, lost_agent(state_path(), Path(socket_path())) if lost else None)
         return
     now = time.time()
     yield from judge_agent(status, __version__, os.fspath(config), now)

@@ -8,14 +8,18 @@ from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
 from auth_agent.cli.stake import accounts_at_stake, is_persistent
 from auth_agent.cli.status import store_name
 from auth_agent.cli.terminal import duration
-from auth_agent_client import Record, Status
+from auth_agent.storage.lock import unreachable
+from auth_agent_client import AgentStatus, Record, Status
 from auth_agent_client.errors import AgentError, AgentNotRunning
 
 _VERDICTS = {"good": GOOD, "off": WARNING, "warning": WARNING, "bad": WRONG}
 
 
-def judge_missing(error: AgentError) -> Finding:
-    """Return the finding if the agent can't be asked."""
+def judge_missing(error: AgentError, lost: int | None = None) -> Finding:
+    """Return the finding if the agent can't be asked; `lost`: the process of one that runs nevertheless."""
+    if lost is not None:
+        text = f"{error.message}, but an agent for it runs: process {lost}"
+        return Finding("agent", WRONG, text, unreachable(lost))
     verdict = WARNING if isinstance(error, AgentNotRunning) else WRONG
     return Finding("agent", verdict, error.message, error.remedy)
 
@@ -36,7 +40,7 @@ def judge_agent(status: Mapping[str, object], version: str, config: str, now: fl
         f"process {agent.pid}",
         *([] if agent.started_at is None else [f"running for {duration(now - agent.started_at)}"]),
     ]
-    findings = [Finding("agent", GOOD, ", ".join(parts)), Finding("socket", GOOD, str(agent.socket))]
+    findings = [Finding("agent", GOOD, ", ".join(parts)), _judge_socket(agent)]
     if agent.locked:
         findings.append(Finding("agent", WARNING, "locked: it serves nobody", (remedies.unlock(),)))
     if agent.version != version:
@@ -49,6 +53,12 @@ def judge_agent(status: Mapping[str, object], version: str, config: str, now: fl
         text = f"the agent reads {agent.config}, and this command {config}"
         findings.append(Finding("config", WARNING, text, (remedies.same_configuration(),)))
     return findings
+
+
+def _judge_socket(agent: AgentStatus) -> Finding:
+    if agent.socket_problem is None:
+        return Finding("socket", GOOD, str(agent.socket))
+    return Finding("socket", WARNING, f"{agent.socket}: {agent.socket_problem.reason}", agent.socket_problem.remedy)
 
 
 def judge_store(status: Mapping[str, object]) -> list[Finding]:
