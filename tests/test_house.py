@@ -29,8 +29,8 @@ LAYERS = [
     "bottom",
 ]
 BOTTOM = {
-    *("defect", "errors", "grant_type", "host", "json_object", "logs", "printable", "promise", "proxies", "remedies"),
-    *("secret", "urls", "__init__"),
+    *("defect", "errors", "grant_type", "host", "json_object", "log_limit", "logs", "printable", "promise", "proxies"),
+    *("remedies", "secret", "urls", "__init__"),
 }
 # Modules that share a layer with another one.
 SAME_LAYER = {

@@ -1,5 +1,8 @@
 """The agent's log: one line for each event; a reader that is slow or gone can't block the agent."""
 
+import contextlib
+import errno
+import fcntl
 import io
 import logging
 import os
@@ -8,41 +11,79 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import httpx
 import pytest
 from hypothesis import example, given, strategies as st
 
+from auth_agent.log_limit import SUBJECT_LINES
 from auth_agent.logs import log_to_stderr
 from auth_agent.secret import Secret
 
 TEXTS = st.text(alphabet=st.characters(codec=None))
+FILLER = b"\x00\n"
 WAITING = 1000  # lines that are queued for a reader that doesn't read
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3} (debug|info|warning|error) (.*)")
 
 
-class Terminal(io.StringIO):
-    """A terminal that can be stopped, as by Ctrl-S: writes to it block."""
+class Terminal:
+    """A terminal that can be stopped, as by Ctrl-S: writes to it block. It is a pipe with little room."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.reached = threading.Event()
-        self._is_running = threading.Event()
-        self._is_running.set()
+        self._reading, self._writing = os.pipe()
+        fcntl.fcntl(self._writing, fcntl.F_SETPIPE_SZ, 4096)
+        os.set_blocking(self._reading, False)
+        self._is_running = True
+        self._is_open = True
+        self._turn = threading.Lock()
+        self._output = bytearray()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-    def write(self, text: str, /) -> int:
-        self.reached.set()
-        self._is_running.wait()
-        return super().write(text)
+    def fileno(self) -> int:
+        return self._writing
 
     def stop(self) -> None:
-        self._is_running.clear()
+        """Read no more, and fill the pipe."""
+        with self._turn:
+            self._is_running = False
+        # Opened anew: not to block is a property of an open file, which the writer has too.
+        filler = os.open(f"/proc/self/fd/{self._writing}", os.O_WRONLY | os.O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(filler, FILLER)
+        os.close(filler)
 
     def resume(self) -> None:
-        self._is_running.set()
+        with self._turn:
+            self._is_running = True
+
+    def blocks(self, writer: threading.Thread) -> bool:
+        """Return whether that thread waits in a call with the terminal's descriptor."""
+        call = Path(f"/proc/self/task/{writer.native_id}/syscall").read_text().split()
+        return call[1:2] == [hex(self._writing)]
 
     def lines(self) -> list[str]:
-        return self.getvalue().splitlines()
+        """Return what was written, if nothing more is."""
+        self._drain()
+        return self._output.replace(FILLER, b"").decode().splitlines()
+
+    def close(self) -> None:
+        self._is_open = False
+        self._reader.join()
+        os.close(self._reading)
+        os.close(self._writing)
+
+    def _read(self) -> None:
+        while self._is_open:
+            self._drain()
+            time.sleep(0.001)
+
+    def _drain(self) -> None:
+        with self._turn, contextlib.suppress(BlockingIOError):
+            while self._is_running and (data := os.read(self._reading, 4096)):
+                self._output += data
 
 
 class Log:
@@ -63,6 +104,13 @@ class Log:
             self.handler.close()
         assert not self._writer.is_alive()
 
+    def wait_until_blocked(self) -> None:
+        """Wait until the writer waits for the terminal, with a line in hand."""
+        deadline = time.monotonic() + 10
+        while not self._terminal.blocks(self._writer):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
     def events(self) -> list[tuple[str, str]]:
         """Return level and text of each line, once all are written."""
         self.finish()
@@ -70,14 +118,14 @@ class Log:
         return [("?", "?") if match is None else (match[1], match[2]) for match in matches]
 
 
-Begin = Callable[[], Log]
+Begin = Callable[..., Log]
 
 
 @pytest.fixture
 def terminal() -> Generator[Terminal]:
     terminal = Terminal()
     yield terminal
-    terminal.resume()
+    terminal.close()
 
 
 @pytest.fixture
@@ -110,10 +158,12 @@ def logger(monkeypatch: pytest.MonkeyPatch) -> Generator[logging.Logger]:
 def begin(logger: logging.Logger, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Begin:
     """Return a function that starts to log to the terminal; pytest replaces `sys.stderr` until the test runs."""
 
-    def begin() -> Log:
+    def begin(own: Path | None = None, *, everything: bool = False) -> Log:
+        if everything:
+            monkeypatch.setenv("AUTH_AGENT_LOG", "debug")
         monkeypatch.setattr(sys, "stderr", terminal)
         handlers, threads = list(logger.handlers), threading.enumerate()
-        log_to_stderr()
+        log_to_stderr(own=own)
         (handler,) = [handler for handler in logger.handlers if handler not in handlers]
         (writer,) = [thread for thread in threading.enumerate() if thread not in threads]
         return Log(logger, handler, terminal, writer)
@@ -121,11 +171,18 @@ def begin(logger: logging.Logger, terminal: Terminal, monkeypatch: pytest.Monkey
     return begin
 
 
+def replace(terminal: Terminal, path: Path) -> None:
+    """Let the terminal's descriptor lead to that file, which exists or is made."""
+    other = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(other, terminal.fileno())
+    os.close(other)
+
+
 def stall(log: Log, terminal: Terminal) -> None:
     """Stop the terminal; the writer blocks while it writes a first line."""
     terminal.stop()
     log.logger.info("in hand")
-    assert terminal.reached.wait(10)
+    log.wait_until_blocked()
 
 
 # ---- lines
@@ -251,7 +308,7 @@ def test_events_do_not_propagate_to_the_root_logger(begin: Begin, caplog: pytest
 
 
 def test_unread_lines_are_dropped_and_counted(begin: Begin, terminal: Terminal) -> None:
-    log = begin()
+    log = begin(everything=True)
     stall(log, terminal)
     for number in range(WAITING + 7):
         log.logger.info("line=%d", number)
@@ -259,23 +316,24 @@ def test_unread_lines_are_dropped_and_counted(begin: Begin, terminal: Terminal) 
     log.finish()
     lines = terminal.lines()
     assert len(lines) == 1 + WAITING + 1
-    assert [line.rpartition(" ")[2] for line in lines[:2]] == ["hand", "line=0"]
-    assert lines[2] == "(and 7 lines were lost: nobody read them)"
+    assert lines[0].endswith("in hand")
+    assert lines[1].endswith("warning log lost=7 problem='nobody read them'")
     assert lines[-1].endswith(f"line={WAITING - 1}")
 
 
 def test_lost_lines_are_reported_once(begin: Begin, terminal: Terminal) -> None:
-    log = begin()
+    log = begin(everything=True)
     stall(log, terminal)
     for _ in range(WAITING + 7):
         log.logger.info("x")
     terminal.resume()
     log.finish()
-    assert [line for line in terminal.lines() if "lost" in line] == ["(and 7 lines were lost: nobody read them)"]
+    assert len([line for line in terminal.lines() if " lost=7 " in line]) == 1
+    assert len([line for line in terminal.lines() if "lost" in line]) == 1
 
 
 def test_closing_the_log_takes_seconds_although_nobody_reads(begin: Begin, terminal: Terminal) -> None:
-    log = begin()
+    log = begin(everything=True)
     stall(log, terminal)
     began = time.monotonic()
     log.handler.close()
@@ -284,7 +342,7 @@ def test_closing_the_log_takes_seconds_although_nobody_reads(begin: Begin, termi
 
 
 def test_closing_the_log_takes_seconds_although_the_queue_is_full(begin: Begin, terminal: Terminal) -> None:
-    log = begin()
+    log = begin(everything=True)
     stall(log, terminal)
     for _ in range(WAITING):
         log.logger.info("x")
@@ -295,7 +353,7 @@ def test_closing_the_log_takes_seconds_although_the_queue_is_full(begin: Begin, 
 
 
 def test_queued_lines_are_written_before_the_log_closes(begin: Begin, terminal: Terminal) -> None:
-    log = begin()
+    log = begin(everything=True)
     stall(log, terminal)
     for _ in range(WAITING - 1):
         log.logger.info("x")
@@ -305,7 +363,7 @@ def test_queued_lines_are_written_before_the_log_closes(begin: Begin, terminal: 
 
 
 def test_a_full_queue_is_written_before_the_log_closes(begin: Begin, terminal: Terminal) -> None:
-    log = begin()
+    log = begin(everything=True)
     stall(log, terminal)
     for _ in range(WAITING):
         log.logger.info("x")
@@ -333,6 +391,7 @@ def test_a_closed_pipe_blocks_nobody(logger: logging.Logger, monkeypatch: pytest
     os.close(reading)
     with io.FileIO(writing, "w") as raw:
         monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, write_through=True))
+        monkeypatch.setenv("AUTH_AGENT_LOG", "debug")
         before = set(threading.enumerate())
         log_to_stderr()
         writers = [thread for thread in threading.enumerate() if thread not in before]
@@ -342,3 +401,65 @@ def test_a_closed_pipe_blocks_nobody(logger: logging.Logger, monkeypatch: pytest
         assert [writer.is_alive() for writer in writers] == [False]
         for _ in range(WAITING + 7):
             logger.info("x")
+
+
+# ---- a full disk, and other errors that pass
+
+
+@pytest.mark.parametrize("more", [0, 7])
+def test_the_log_goes_on_when_a_full_disk_has_room_again(begin: Begin, terminal: Terminal, more: int) -> None:
+    log = begin(everything=True)
+    room = os.dup(terminal.fileno())
+    replace(terminal, Path("/dev/full"))
+    for number in range(WAITING + more):
+        log.logger.info("line=%d", number)
+    os.dup2(room, terminal.fileno())
+    os.close(room)
+    log.finish()
+    lines = terminal.lines()
+    told = [line for line in lines if "log lost=" in line]
+    lost = [int(line.partition("lost=")[2].partition(" ")[0]) for line in told]
+    assert len(lines) - len(told) + sum(lost) == WAITING + more
+    assert bool(lost) == bool(more)
+    assert all(line.endswith(f"problem={os.strerror(errno.ENOSPC)!r}") for line in told)
+
+
+def test_a_pipe_that_does_not_block_loses_nothing(begin: Begin, terminal: Terminal) -> None:
+    log = begin(everything=True)
+    os.set_blocking(terminal.fileno(), False)
+    terminal.stop()
+    for number in range(WAITING):
+        log.logger.info("line=%d", number)
+    terminal.resume()
+    log.finish()
+    assert [line.rpartition("=")[2] for line in terminal.lines()] == list(map(str, range(WAITING)))
+
+
+def test_closing_the_log_takes_seconds_although_the_disk_is_full(begin: Begin, terminal: Terminal) -> None:
+    log = begin()
+    replace(terminal, Path("/dev/full"))
+    log.logger.info("x")
+    log.handler.close()
+    log.finish()
+
+
+# ---- limits, and the agent's own file
+
+
+def test_lines_beyond_the_limit_are_counted(begin: Begin) -> None:
+    log = begin()
+    for _ in range(SUBJECT_LINES + 5):
+        log.logger.info("closing pid=%d reason=%r", 7, "pid=8 account=evil")
+    log.logger.info("closing pid=%d reason=%r", 8, "garbage")
+    log.logger.info("listening")
+    texts = [text for _, text in log.events()]
+    assert len([text for text in texts if text.startswith("closing pid=7")]) == SUBJECT_LINES
+    assert texts[SUBJECT_LINES - 1].endswith("(more like this are left out for a minute)")
+    assert texts[SUBJECT_LINES:] == ["closing pid=8 reason='garbage'", "listening", "log left_out=5 of='closing' pid=7"]
+
+
+def test_who_asks_for_everything_gets_everything(begin: Begin) -> None:
+    log = begin(everything=True)
+    for _ in range(SUBJECT_LINES + 5):
+        log.logger.info("reload")
+    assert len(log.events()) == SUBJECT_LINES + 5

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from auth_agent.cli.start import setting
+from auth_agent.host.log_file import MAX_SIZE, old_log
 from auth_agent_client.paths import SUN_PATH
 from tests.integration.agent_process import COMMAND, PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, log_in
@@ -81,6 +82,21 @@ def test_start_uses_the_store_that_is_named_and_refuses_if_another_is_in_use(alo
     result = alone.run("start", "--store", "keyring")
     assert result.returncode == 1
     assert "auth-agent stop" in result.stderr
+
+
+def test_the_log_of_an_agent_in_the_background_is_rotated_while_it_runs(alone: AgentProcess) -> None:
+    assert alone.run("start", "--store", "memory").returncode == 0
+    log = alone.home / ".local" / "state" / "auth-agent" / "agent.log"
+    with log.open("ab") as file:
+        file.write(b"x" * MAX_SIZE)
+    assert alone.run("reload").returncode == 0
+    until(lambda: " reload " in log.read_text())
+    assert old_log(log).stat().st_size > MAX_SIZE
+    assert alone.run("restart", "--force").returncode == 0
+    until(lambda: log.read_text().count(" listening ") == 1)  # the new agent has the same log
+    log.unlink()
+    assert alone.run("reload").returncode == 0
+    until(lambda: log.exists() and " reload " in log.read_text())
 
 
 # ---- the store that is remembered

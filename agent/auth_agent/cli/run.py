@@ -21,6 +21,7 @@ from auth_agent.host.process import Process
 from auth_agent.host.restart import restart
 from auth_agent.logs import log_to_stderr
 from auth_agent.printable import printable
+from auth_agent.storage.state_directory import log_path
 from auth_agent.storage.stores import NAMES
 from auth_agent_client.paths import SUN_PATH, socket_path
 
@@ -74,7 +75,7 @@ def _serve(path: Path, store: str | None, *, is_for_command: bool) -> bool:
     os.umask(0o077)
     protect_memory()
     raise_file_limit()
-    log_to_stderr(logging.WARNING if is_for_command else logging.INFO)
+    log_to_stderr(logging.WARNING if is_for_command else logging.INFO, log_path())
     try:
         return daemon.serve(config_path(), path, store, remember=not is_for_command)
     except StartupError:

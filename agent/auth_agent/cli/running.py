@@ -14,11 +14,12 @@ import click
 from auth_agent.cli.detached import Detached
 from auth_agent.cli.screen import print_message, shown_path
 from auth_agent.host import readiness
+from auth_agent.host.log_file import old_log
 from auth_agent.printable import printable
 from auth_agent.service.manager import ServiceError
 from auth_agent.service.managers import platform_manager
 from auth_agent.service.program import default_socket
-from auth_agent.storage.state_directory import prepare, state_path
+from auth_agent.storage.state_directory import log_path, prepare, state_path
 from auth_agent_client import Agent, Record
 from auth_agent_client.errors import AgentNotRunning, UnknownAccount
 from auth_agent_client.paths import socket_path
@@ -62,7 +63,7 @@ def ensure_running(store: str | None = None) -> Started | None:
     with _start_lock(directory):
         if _is_running():  # another command has started one meanwhile
             return None
-        log = directory / "agent.log"
+        log = log_path()
         return Started(_start(log, [] if store is None else ["--store", store]), log)
 
 
@@ -128,7 +129,7 @@ def _start_lock(directory: Path) -> Generator[None, None, None]:
 def _start(log: Path, arguments: Sequence[str]) -> int:
     """Start an agent, wait until it serves, and return its process id."""
     with suppress(FileNotFoundError):
-        log.replace(log.with_name(f"{log.name}.old"))
+        log.replace(old_log(log))
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         process, serves = _spawn(arguments, output, {})

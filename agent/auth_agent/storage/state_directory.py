@@ -16,6 +16,11 @@ def state_path() -> Path:
     return platformdirs.user_state_path("auth-agent")
 
 
+def log_path() -> Path:
+    """Return the log of an agent in the background."""
+    return state_path() / "agent.log"
+
+
 def prepare(directory: Path) -> None:
     """Create the directory if it is missing, with mode 0700.
 
