@@ -342,7 +342,14 @@ REMEDIES: Final[list[Example]] = [
         "on a machine without a desktop, stop the agent, and run it with a keyring",
     ),
     (lambda: remedies.start_keyring().text, "start a keyring service, such as gnome-keyring; the agent will find it"),
-    (lambda: remedies.stop_old_agent().text, "stop the agent, and start the new one"),
+    (lambda: remedies.repair_and_restart().text, "when the installation is complete again, restart the agent"),
+    (
+        lambda: remedies.wait_for_agent().text,
+        "wait ten seconds: it listens there again by itself, if it can; its log says why not",
+    ),
+    (lambda: remedies.end_agent(7).text, "or end it; sessions that are only in its memory end with it"),
+    (lambda: remedies.restart_socket_unit().text, "restart the socket's unit, when no session is in memory only"),
+    (lambda: remedies.stop_old_agent().text, "or stop the agent, and start another one"),
     (lambda: remedies.switch_user("work").text, "if that is intended, log in and switch the user"),
     (
         lambda: remedies.switch_user_by_import("work").text,

@@ -23,6 +23,7 @@ from auth_agent.host.activation import passed_socket
 from auth_agent.host.clock import Clock
 from auth_agent.host.credentials import CredentialError, credential
 from auth_agent.host.event_loop import EventLoop
+from auth_agent.host.late_imports import import_all
 from auth_agent.host.restart import check_program, drop_option, restart
 from auth_agent.host.signals import Signals
 from auth_agent.host.systemd import READY, STOPPING, notify, reloading
@@ -94,6 +95,7 @@ def serve(
             the store.
 
     """
+    import_all()
     run = partial(
         _serve,
         config_path,
@@ -276,14 +278,33 @@ class _Stoppable:
 async def _until_stopped(
     signals: Signals, reload: Callable[[], None], may_restart: Callable[[], Awaitable[bool]]
 ) -> signal.Signals:
-    """Wait for a stop signal, or for a restart signal if a restart is possible; return it."""
-    while True:
-        signum = await signals.next()
-        if signum is _RELOAD:
-            reload()
-        elif signum is not _RESTART or await may_restart():
-            _log.info("stopping signal=%s", signum.name)
-            return signum
+    """Wait for a stop signal, or for a restart signal if a restart is possible; return it.
+
+    A stop signal ends the check whether it is possible, which takes seconds if the disk or the keyring is slow.
+    """
+    result = _RESTART
+    is_checking = False
+
+    async def check() -> None:
+        nonlocal is_checking
+        if await may_restart():
+            waiting.cancel_scope.cancel()
+        is_checking = False
+
+    async with anyio.create_task_group() as waiting:
+        while True:
+            signum = await signals.next()
+            if signum is _RELOAD:
+                reload()
+            elif signum is not _RESTART:
+                result = signum
+                waiting.cancel_scope.cancel()
+                break
+            elif not is_checking:
+                is_checking = True
+                waiting.start_soon(check)
+    _log.info("stopping signal=%s", result.name)
+    return result
 
 
 async def _may_restart(config_path: Path, store_name: str | None, saver: Saver, about: dict[str, object]) -> bool:
@@ -292,7 +313,7 @@ async def _may_restart(config_path: Path, store_name: str | None, saver: Saver, 
         load(config_path)
         if store_name is None:
             store_in_use(state_path())
-        check_program()
+        await check_program()
         await saver.check()
     except (StartupError, StoreError) as error:
         refusal = {"at": time.time(), "reason": str(error), "remedy": remedies_to_wire(error.remedy)}

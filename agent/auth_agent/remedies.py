@@ -374,8 +374,13 @@ def same_configuration() -> Remedy:
 
 
 def stop_old_agent() -> Remedy:
-    """The program file of the running agent was removed, so it can't restart itself."""
-    return _run("stop the agent, and start the new one", "stop")
+    """The program of the running agent was removed for good, so it can't restart itself."""
+    return _run("or stop the agent, and start another one", "stop")
+
+
+def repair_and_restart() -> Remedy:
+    """The program of the running agent does not start any more, as in the middle of an upgrade."""
+    return _run("when the installation is complete again, restart the agent", "restart")
 
 
 def unlock_keyring() -> tuple[Remedy, ...]:

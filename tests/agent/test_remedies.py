@@ -97,6 +97,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "see_status_at": lambda: remedies.see_status_at(SOCKET),
     "set_variable": lambda: remedies.set_variable("XDG_STATE_HOME"),
     "start_agent": remedies.start_agent,
+    "repair_and_restart": remedies.repair_and_restart,
     "stop_old_agent": remedies.stop_old_agent,
     "run_with_keyring": remedies.run_with_keyring,
     "start_keyring": remedies.start_keyring,

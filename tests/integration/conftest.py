@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from auth_agent_client import Agent, Record
 from tests.integration.agent_process import AgentProcess
@@ -98,3 +100,14 @@ def client(agent: AgentProcess) -> Generator[Agent, None, None]:
     """A client of that agent."""
     with agent.client() as one:
         yield one
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    """A certificate authority's file."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return tmp_path / "ca.pem"

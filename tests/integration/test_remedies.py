@@ -749,6 +749,7 @@ def test_stop_an_agent_whose_program_was_removed(provider: OpenIDProvider) -> No
         program.unlink()
         agent.command = COMMAND
         shown_remedies = remedies_of_failing(agent, "restart")
+        assert command_of(remedies.repair_and_restart(), shown_remedies)
         run(agent, command_of(remedies.stop_old_agent(), shown_remedies))
         assert agent.process.wait(PATIENCE) == 0
         agent.start()

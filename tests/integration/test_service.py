@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import auth_agent
+from auth_agent import remedies
 from auth_agent_client import Agent, Timeout
 from auth_agent_client.call import Call
 from auth_agent_client.link import Link, connect
@@ -297,7 +299,7 @@ def test_a_restart_waits_for_a_refresh_and_keeps_the_socket(
 ) -> None:
     log_in(client, provider)
     provider.reset()
-    provider.fault("delay-after", ms=3000, grant_type="refresh_token")
+    provider.fault("delay-after", ms=6000, grant_type="refresh_token")
     responses: list[str] = []
     waiting = threading.Thread(target=lambda: responses.append(client.refresh().access_token))
     waiting.start()
@@ -321,7 +323,7 @@ def test_a_signal_to_end_prevents_a_restart_that_has_begun(
     signum: signal.Signals, agent: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
-    provider.fault("delay-after", ms=1500, grant_type="refresh_token")
+    provider.fault("delay-after", ms=6000, grant_type="refresh_token")
     waiting = threading.Thread(target=client.refresh)
     waiting.start()
     until(lambda: record(client)["renewal"] == "running")
@@ -436,14 +438,58 @@ def test_a_restart_without_its_interpreter_is_rejected(provider: OpenIDProvider)
         assert agent.answers()
 
 
-def test_a_failed_restart_is_reported_by_agent_and_command(provider: OpenIDProvider) -> None:
-    # An interpreter that is there, and is none.
-    with AgentProcess({"work": account(provider)}, command=launched("sys.executable = '/'")) as agent:
-        result = agent.run("restart")
-        assert result.returncode == 1
-        assert f"process {agent.process.pid}," in result.stderr
+def test_a_failed_restart_is_reported_by_agent_and_command(provider: OpenIDProvider, tmp_path: Path) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    interpreter.chmod(0o755)
+    with AgentProcess({"work": account(provider)}, command=launched(f"sys.executable = {str(interpreter)!r}")) as agent:
+        with agent.client() as client:
+            log_in(client, provider)
+            provider.fault("delay-after", ms=8000, grant_type="refresh_token")
+            with pytest.raises(Timeout):
+                client.refresh(timeout=0.1)
+        with agent.begin("restart", "--force") as restarting:
+            until(lambda: agent.logged("stopping signal=SIGUSR1"))
+            interpreter.unlink()  # after it was tried, and before it is executed
+            assert restarting.process.wait(PATIENCE) == 1
+            assert f"process {agent.process.pid}," in restarting.output()
         assert agent.process.wait(PATIENCE) == 1
-        assert agent.logged("error restart executable='/' error=")
+        assert agent.logged("error restart executable=.* error=")
+
+
+@pytest.mark.parametrize("damage", ["gone", "broken"])
+def test_an_agent_whose_package_is_damaged_goes_on_and_does_not_restart(
+    damage: str, provider: OpenIDProvider, tmp_path: Path
+) -> None:
+    package = tmp_path / "auth_agent"
+    shutil.copytree(Path(auth_agent.__file__).parent, package)
+    environment = {"PYTHONPATH": str(tmp_path)}
+    command = (sys.executable, "-P", "-m", "auth_agent")
+    with AgentProcess({"work": account(provider)}, environment=environment, command=command) as agent:
+        before = agent_id(agent)
+        with agent.client() as client:
+            log_in(client, provider)
+            for file in package.rglob("[!_]*.py"):
+                file.rename(file.with_suffix(".away"))
+            if damage == "broken":
+                (package / "daemon.py").write_text("from auth_agent import nothing_of_that_name\n")
+            assert client.refresh().access_token
+            agent.process.send_signal(signal.SIGUSR1)
+            refused = until(lambda: client.status().agent.restart_refused)
+            assert refused is not None
+            assert remedies.repair_and_restart() in refused.remedy
+            assert client.token().access_token
+        for file in package.rglob("*.away"):
+            file.rename(file.with_suffix(".py"))
+        assert agent.run("restart", "--force").returncode == 0
+        assert agent_id(agent) != before
+
+
+def test_a_stop_while_the_program_is_tried_ends_the_agent(agent: AgentProcess) -> None:
+    for _ in range(3):
+        agent.process.send_signal(signal.SIGUSR1)
+    assert agent.terminate() == 0
+    assert not agent.logged(" restarting$")
 
 
 def test_an_endless_name_lookup_does_not_delay_a_restart() -> None:

@@ -4,23 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import trustme
 
 from auth_agent_client import Unavailable
 from tests.integration.agent_process import AgentProcess
 from tests.integration.conftest import account, log_in
 from tests.op.provider import OpenIDProvider
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Path:
-    """A certificate authority's file."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    return tmp_path / "ca.pem"
 
 
 @pytest.fixture

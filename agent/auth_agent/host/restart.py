@@ -2,40 +2,110 @@
 
 import logging
 import os
+import subprocess
 import sys
-from pathlib import Path
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import anyio
 
 from auth_agent import remedies
 from auth_agent.errors import StartupError
 from auth_agent.host.activation import place_handed_over
+from auth_agent.host.systemd import children_environment
 from auth_agent.logs import log_to_stderr
+from auth_agent.printable import printable
 
 _log = logging.getLogger(__name__)
 
+# Seconds; a busy machine imports slowly.
+_PATIENCE: Final = 15.0
+_LONGEST_REASON: Final = 300  # characters
+# What `run` imports only when it begins; a name that every version has.
+_IMPORT: Final = "import auth_agent.daemon"
 
-def check_program() -> None:
-    """Check that the program to restart still exists.
+
+async def check_program() -> None:
+    """Check that the program to restart still starts, by starting it in child processes that end at once.
+
+    An upgrade may have removed or broken the interpreter, the script or the package, for good or for a moment.
 
     Raises:
-        StartupError: the interpreter or the script was removed, or moved by an upgrade.
+        StartupError: it does not start.
 
     """
-    script = sys.orig_argv[1] if len(sys.orig_argv) > 1 else ""
-    if not os.access(sys.executable, os.X_OK):
-        raise StartupError(f"its interpreter {sys.executable} is gone", remedies.stop_old_agent())
-    if "/" in script and not Path(script).exists():
-        raise StartupError(f"its program {script} is gone", remedies.stop_old_agent())
+    own = sys.orig_argv[1:]
+    trials = (
+        [*own[: len(own) - len(sys.argv[1:])], "run", "--help"],
+        [*interpreter_options(own), "-c", _IMPORT],
+    )
+    problems: list[str] = []
+
+    async def try_to_start(arguments: Sequence[str]) -> None:
+        problem = await _problem_of(arguments)
+        if problem is not None:
+            problems.append(problem)
+
+    try:
+        with anyio.fail_after(_PATIENCE):
+            async with anyio.create_task_group() as trying:
+                for arguments in trials:
+                    trying.start_soon(try_to_start, arguments)
+    except TimeoutError:
+        problems.append(f"it did not start within {_PATIENCE:.0f} s")
+    if problems:
+        text = f"its program does not start any more: {problems[0]}"
+        raise StartupError(text, remedies.repair_and_restart(), remedies.stop_old_agent())
+
+
+def interpreter_options(arguments: Sequence[str]) -> list[str]:
+    """Return the interpreter's own options, with which it finds the modules that the program finds.
+
+    Args:
+        arguments: those of the interpreter, with the program's at the end.
+
+    """
+    options: list[str] = []
+    rest = iter(arguments)
+    for option in rest:
+        if option in ("-m", "-c"):
+            return options
+        if not option.startswith("-"):  # a script, which looks in its directory instead of the current one
+            return [*options, "-P"]
+        options.append(option)
+        if option in ("-W", "-X"):
+            options.append(next(rest, ""))
+    return options
+
+
+async def _problem_of(arguments: Sequence[str]) -> str | None:
+    """Start the interpreter with these arguments; return why that fails, or None."""
+    try:
+        done = await anyio.run_process(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=children_environment(),
+            check=False,
+            start_new_session=True,  # Ctrl-C must only reach the agent
+        )
+    except (OSError, ValueError) as error:  # ValueError: an interpreter that doesn't know its own path
+        return f"{sys.executable}: {getattr(error, 'strerror', None) or error}"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.decode(errors="replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), f"exit code {done.returncode}")
+    return printable(last, _LONGEST_REASON)
 
 
 def drop_option(name: str) -> None:
     """Have a restart leave out that option of the command line, and its value."""
-    arguments = sys.orig_argv
-    for index in reversed(range(1, len(arguments))):
-        if arguments[index] == name:
-            del arguments[index : index + 2]
-        elif arguments[index].startswith(f"{name}="):
-            del arguments[index]
+    for arguments in (sys.orig_argv, sys.argv):
+        for index in reversed(range(1, len(arguments))):
+            if arguments[index] == name:
+                del arguments[index : index + 2]
+            elif arguments[index].startswith(f"{name}="):
+                del arguments[index]
 
 
 def restart() -> NoReturn:
