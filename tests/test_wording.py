@@ -347,6 +347,7 @@ REMEDIES: Final[list[Example]] = [
         lambda: remedies.wait_for_agent().text,
         "wait ten seconds: it listens there again by itself, if it can; its log says why not",
     ),
+    (lambda: remedies.free_space().text, "free space, or inodes, on its file system; the agent tries again by itself"),
     (lambda: remedies.end_agent(7).text, "or end it; sessions that are only in its memory end with it"),
     (lambda: remedies.restart_socket_unit().text, "restart the socket's unit, when no session is in memory only"),
     (lambda: remedies.stop_old_agent().text, "or stop the agent, and start another one"),

@@ -162,7 +162,7 @@ async def _serve(
             accepting = _Stoppable(server.run)
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run)
-                front.start_soon(Upkeep(listener, server, locks, partial(about.__setitem__, "socket_problem")).run)
+                front.start_soon(Upkeep(listener, server, locks, saver.look_at_notes, about).run)
                 work.start_soon(accepting.run)
                 # Before the keyring is read, which may take arbitrarily long.
                 _tell_ready(listener.path, opened.store.name if remember else None)

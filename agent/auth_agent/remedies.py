@@ -288,6 +288,11 @@ def start_with_store(name: str) -> Remedy:
     return _run(f"if they are in the store {name}, start the agent with it", "start", "--store", name)
 
 
+def free_space() -> Remedy:
+    """A file can't be written, because its disk is full."""
+    return Remedy("free space, or inodes, on its file system; the agent tries again by itself")
+
+
 def run_in_memory() -> Remedy:
     """The store can't be used."""
     return _run("keep sessions in memory only", "run", "--store", "memory")

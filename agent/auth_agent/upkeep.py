@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -32,7 +32,12 @@ class Upkeep:
     """Keeps the agent reachable, and its locks."""
 
     def __init__(
-        self, listener: Listener, server: Server, locks: list[StoreLock], tell: Callable[[object], None]
+        self,
+        listener: Listener,
+        server: Server,
+        locks: list[StoreLock],
+        look_at_notes: Callable[[], Awaitable[None]],
+        about: dict[str, object],
     ) -> None:
         """Create it.
 
@@ -40,31 +45,34 @@ class Upkeep:
             listener: the socket.
             server: serves it.
             locks: the locks of this agent; further ones may be appended.
-            tell: takes what is wrong with the socket, as `status` shows it; None: nothing.
+            look_at_notes: makes the notes beside the store anew.
+            about: what `status` shows of the agent; gets `socket_problem`.
 
         """
         self._listener = listener
         self._server = server
         self._locks = locks
-        self._tell = tell
+        self._look_at_notes = look_at_notes
+        self._about = about
         self._problems: dict[object, str] = {}
 
     async def run(self) -> None:
         """Look until cancelled. If another agent has the store, end this one by SIGTERM."""
         async with anyio.create_task_group() as looking:
             looking.start_soon(self._watch_socket)
-            looking.start_soon(self._watch_locks)
+            looking.start_soon(self._watch_state_directory)
 
     async def _watch_socket(self) -> None:
         while True:
             self._look_at_socket()
             await anyio.sleep(LOOK)
 
-    async def _watch_locks(self) -> None:
+    async def _watch_state_directory(self) -> None:
         while True:
             with contextlib.suppress(RuntimeError):  # no thread can be started
                 # A home directory on a network may hang.
                 await anyio.to_thread.run_sync(self._look_at_locks, abandon_on_cancel=True)
+            await self._look_at_notes()
             await anyio.sleep(LOOK)
 
     def _look_at_socket(self) -> None:
@@ -73,7 +81,7 @@ class Upkeep:
             is_anew = self._listener.look()
         except StartupError as error:
             self._report(self._listener, f"socket path={path}", str(error))
-            self._tell(_problem(str(error), *error.remedy))
+            self._about["socket_problem"] = _problem(str(error), *error.remedy)
             return
         if is_anew:
             self._server.listen_on(self._listener.socket)
@@ -81,10 +89,10 @@ class Upkeep:
         if self._listener.replaces_inherited:
             reason = "the file of the socket that was passed is gone: the agent listens on one of its own in its place"
             self._report(self._listener, f"socket path={path}", reason)
-            self._tell(_problem(reason, remedies.restart_socket_unit()))
+            self._about["socket_problem"] = _problem(reason, remedies.restart_socket_unit())
         else:
             self._problems.pop(self._listener, None)
-            self._tell(None)
+            self._about["socket_problem"] = None
 
     def _look_at_locks(self) -> None:
         for lock in tuple(self._locks):

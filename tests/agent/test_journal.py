@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 import threading
 from pathlib import Path
 
@@ -243,3 +244,37 @@ async def test_the_note_of_a_renamed_account_keeps_what_was_sent_and_replaced_un
     assert (note.sent, note.replaced, note.has, note.used_at) == ([TWO, THREE], [ONE], TWO, 6.0)
     journal.adopt("old")  # it was no other account
     assert journal.note("old").sent == [TWO]
+
+
+async def test_a_note_that_could_not_be_written_is_written_at_the_next_look(tmp_path: Path) -> None:
+    directory = tmp_path / "sessions"
+    directory.write_text("a file in its place")
+    journal = Journal(directory)
+    await journal.record_sent("work", ONE, 1)
+    await journal.look()
+    directory.unlink()
+    await journal.look()
+    assert read(directory) == Note(sent=[ONE], used_at=1)
+
+
+async def test_a_note_whose_file_is_removed_is_written_at_the_next_look(tmp_path: Path) -> None:
+    directory = tmp_path / "state" / "sessions"
+    journal = Journal(directory)
+    await journal.record_sent("work", ONE, 1)
+    shutil.rmtree(tmp_path / "state")
+    await journal.look()
+    assert read(directory) == Note(sent=[ONE], used_at=1)
+    before = file_of(directory).stat().st_ino
+    await journal.look()
+    assert file_of(directory).stat().st_ino == before
+
+
+async def test_a_disk_that_stays_full_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    directory = tmp_path / "sessions"
+    directory.write_text("a file in its place")
+    journal = Journal(directory)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            await journal.record_sent("work", ONE, 1)
+            await journal.look()
+    assert len(caplog.messages) == 2  # that it could not be read, and that it could not be written

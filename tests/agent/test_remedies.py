@@ -81,6 +81,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "restart_by_force": remedies.restart_by_force,
     "stop_at": lambda: remedies.stop_at(SOCKET),
     "stop_first": remedies.stop_first,
+    "free_space": remedies.free_space,
     "wait_for_agent": remedies.wait_for_agent,
     "end_agent": lambda: remedies.end_agent(4711),
     "restart_socket_unit": remedies.restart_socket_unit,

@@ -72,8 +72,10 @@ def _remedies_of(error: AgentError) -> tuple[Remedy, ...]:
     from auth_agent.storage.lock import lost_agent, unreachable  # noqa: PLC0415 -- not needed if all is well
     from auth_agent.storage.state_directory import state_path  # noqa: PLC0415 -- as above
 
-    pid = lost_agent(state_path(), Path(socket_path()))
-    return error.remedy if pid is None else unreachable(pid)
+    with suppress(AgentError):  # the environment has no usable state directory
+        pid = lost_agent(state_path(), Path(socket_path()))
+        return error.remedy if pid is None else unreachable(pid)
+    return error.remedy
 
 
 def _corrected(error: click.UsageError) -> click.UsageError:

@@ -361,6 +361,10 @@ class Saver:
         """Return the accounts whose sessions are not known: they were not read, or can't be."""
         return [name for name, session in self._table.all() if session.is_locked or _is_unreadable(session)]
 
+    async def look_at_notes(self) -> None:
+        """Write again the notes beside the store that are not on the disk."""
+        await self._journal.look()
+
     def use(self, store: Store, journal: Journal, machine: str) -> None:
         """Use another store from now on, which has every session as it is.
 

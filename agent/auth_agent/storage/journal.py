@@ -5,6 +5,7 @@ of a store's entry can come back. To send a replaced refresh token may end the s
 on disk before the token is sent: after a crash, the next agent knows which tokens may be used up.
 """
 
+import contextlib
 import json
 import logging
 import threading
@@ -59,6 +60,8 @@ class Journal:
         # The newest content of each file, and the locks that order its writes.
         self._contents: dict[str, str] = {}
         self._turns: dict[str, threading.Lock] = {}
+        # Accounts whose note could not be written.
+        self._unwritten: set[str] = set()
 
     def note(self, account: str) -> Note:
         """Return the account's note; an unreadable note counts as missing."""
@@ -76,6 +79,16 @@ class Journal:
                 return  # no thread can be started: `note` reads them later
             for account, note in zip(new, notes, strict=True):
                 self._notes.setdefault(account, note)
+
+    async def look(self) -> None:
+        """Write again the notes of this agent that could not be written, or whose files were removed."""
+        if self._directory is None:
+            return
+        accounts = tuple(self._contents)
+        with contextlib.suppress(OSError, RuntimeError):  # it can't be read, or no thread can be started
+            gone = await anyio.to_thread.run_sync(self._without_file, accounts, abandon_on_cancel=True)
+            for account in (*gone, *self._unwritten.difference(gone)):
+                await self._write(account)
 
     async def record_sent(self, account: str, fingerprint: str, used_at: float, has: str | None = None) -> None:
         """Write on disk that a refresh token is about to be sent; log a warning if that fails.
@@ -157,12 +170,18 @@ class Journal:
             try:
                 await anyio.to_thread.run_sync(self._put, account, self._path(account), abandon_on_cancel=True)
             except (OSError, RuntimeError) as error:  # the latter where no thread can be started
-                _log.warning("journal account=%s error=%r", account, str(error))
+                if account not in self._unwritten:
+                    _log.warning("journal account=%s error=%r", account, str(error))
+                self._unwritten.add(account)
             else:
+                self._unwritten.discard(account)
                 return True
-        if scope.cancelled_caught:
+        if scope.cancelled_caught:  # the thread writes it nevertheless
             _log.warning("journal account=%s error='the disk takes too long'", account)
         return False
+
+    def _without_file(self, accounts: Iterable[str]) -> list[str]:
+        return [account for account in accounts if not self._path(account).exists()]
 
     def _put(self, account: str, path: Path) -> None:
         # In order, even when nobody waits for it any more: an older note must not be written last.

@@ -187,12 +187,12 @@ class KeyringStore:
 
     def _remember(self) -> None:
         self._noted_backend = self.backend
-        if not self._is_written:
-            try:
+        try:
+            if not self._is_written or not self._note.exists():
                 write_note(self._note, json.dumps({"version": 1, "backend": self.backend}))
                 self._is_written = True
-            except OSError as error:  # no reason not to store the entry
-                _log.warning("keyring note=%s error=%r", self._note, error.strerror)
+        except OSError as error:  # no reason not to store the entry
+            _log.warning("keyring note=%s error=%r", self._note, error.strerror)
 
 
 def _platform_backend() -> str:

@@ -146,9 +146,8 @@ def lost_agent(state_path: Path, socket_path: Path) -> int | None:
 
     """
     path = _socket_lock_path(state_path, socket_path)
-    if not path.exists():
-        return None
     try:
+        path.lstat()  # without it, `LockFile` would create it
         LockFile(path).close()
     except BlockingIOError:
         owner = _owner(path)

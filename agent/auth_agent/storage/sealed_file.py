@@ -22,7 +22,7 @@ from auth_agent.storage.store import (
     WrongPassphrase,
 )
 from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
-from auth_agent.worker.vocabulary import DAMAGED, MISSING, SEALING, WRONG_PASSPHRASE
+from auth_agent.worker.vocabulary import DAMAGED, FULL, MISSING, SEALING, WRONG_PASSPHRASE
 
 # Seconds. A call takes some milliseconds, and a second if the worker must be started.
 _LIMIT: Final = 5.0
@@ -204,6 +204,8 @@ class SealedFileStore:
             raise StoreError(reason, remedies.restore_file())
         if failure == MISSING:
             raise StoreError(reason, remedies.restore_file())
+        if failure == FULL:
+            raise StoreError(reason, remedies.free_space())
         if failure is not None:
             raise StoreError(reason)
         return response.get("result")

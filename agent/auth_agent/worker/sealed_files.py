@@ -11,6 +11,7 @@ The record is written before its counter is noted: after a crash in between it i
 deletion is noted first.
 """
 
+import errno
 import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent.worker import sealing
 from auth_agent.worker.failure import CallFailure
-from auth_agent.worker.vocabulary import DAMAGED, FAILED, MISSING, WRONG_PASSPHRASE
+from auth_agent.worker.vocabulary import DAMAGED, FAILED, FULL, MISSING, WRONG_PASSPHRASE
 
 DIRECTORY: Final = "sealed"
 HEADER: Final = "store.json"
@@ -265,7 +266,8 @@ def _files(path: str) -> Generator["_Files", None, None]:
         raise
     except OSError as error:
         reason, where = printable(error.strerror or str(error)), printable(str(state / DIRECTORY), _MAX_PATH)
-        raise CallFailure(FAILED, f"the files in {where} can't be used: {reason}") from error
+        kind = FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else FAILED
+        raise CallFailure(kind, f"the files in {where} can't be used: {reason}") from error
     except Exception as error:  # its message could hold a secret
         raise CallFailure(FAILED, f"the sealed store failed: {type(error).__name__}") from error
 

@@ -17,6 +17,7 @@ LOCKED: Final = "locked"
 MISSING: Final = "missing"
 NO_BUS: Final = "no_bus"  # missing, too: there is no D-Bus session on which a service could appear
 FAILED: Final = "failed"
+FULL: Final = "full"  # the disk
 DAMAGED: Final = "damaged"
 WRONG_PASSPHRASE: Final = "wrong_passphrase"  # noqa: S105 -- a word
 
