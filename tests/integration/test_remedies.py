@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -629,8 +630,10 @@ def test_show_the_sessions_of_the_agent_at_the_same_socket(agent: AgentProcess) 
 
 
 def test_end_an_agent_whose_socket_is_gone(agent: AgentProcess) -> None:
+    agent.process.send_signal(signal.SIGSTOP)  # it does not look before the command does
     agent.socket.unlink()
     run(agent, command_of(remedies.end_agent(agent.process.pid), remedies_of_failing(agent, "stop")))
+    agent.process.send_signal(signal.SIGCONT)
     assert agent.process.wait(PATIENCE) == 0
 
 

@@ -36,6 +36,7 @@ def test_an_agent_whose_socket_is_gone_listens_again_with_its_sessions(
 ) -> None:
     log_in(client, provider)
     token = client.token().access_token
+    agent.process.send_signal(signal.SIGSTOP)  # it does not look before the commands do
     lose(agent)
     assert agent.run("status").returncode == 3
     # Nothing is lost meanwhile: no other agent takes the place, and this one's connections live on.
@@ -43,6 +44,7 @@ def test_an_agent_whose_socket_is_gone_listens_again_with_its_sessions(
     assert refused.returncode == 1
     assert remedies.end_agent(agent.process.pid).line in refused.stderr
     assert remedies.end_agent(agent.process.pid).line in agent.run("doctor").stdout
+    agent.process.send_signal(signal.SIGCONT)
     assert client.token().access_token == token
     until(agent.answers)
     with agent.client() as other:
@@ -59,9 +61,11 @@ def test_an_agent_whose_socket_is_gone_listens_again_with_its_sessions(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_a_directory_of_another_user_is_not_used_and_is_told_of(agent: AgentProcess, client: Agent) -> None:
     assert client.status().agent.socket_problem is None
+    agent.process.send_signal(signal.SIGSTOP)  # it does not look in between
     remove_directory(agent)
     agent.socket.parent.mkdir(mode=0o700)
     os.chown(agent.socket.parent, OTHER_USER, OTHER_USER)
+    agent.process.send_signal(signal.SIGCONT)
     problem = until(lambda: client.status().agent.socket_problem)
     assert problem is not None
     assert remedies.another_socket() in problem.remedy
