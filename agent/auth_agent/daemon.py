@@ -195,7 +195,9 @@ async def _serve(
 
 
 def _lock_socket(socket_path: Path) -> list[StoreLock]:
-    """Return the lock of the socket, if the state directory has room for it.
+    """Return the lock of the socket, unless the state directory can't be used, or is that of another system, too.
+
+    A container with the same home directory has sockets of its own at the same paths.
 
     Raises:
         LockTaken: an agent serves that socket, although its file may be gone.
@@ -203,8 +205,10 @@ def _lock_socket(socket_path: Path) -> list[StoreLock]:
     """
     try:
         return [SocketLock(state_path(), socket_path)]
-    except LockTaken:
-        raise
+    except LockTaken as error:
+        if error.is_here:
+            raise
+        return []
     except StartupError as error:  # no reason not to serve: there is a lock beside the socket
         _log.warning("lock problem=%r", str(error))
         return []

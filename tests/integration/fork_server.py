@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+from auth_agent.host.late_imports import import_all
 from auth_agent.worker import sealed_files
 from auth_agent.worker.vocabulary import SEALING
 
@@ -53,7 +54,6 @@ PRELOADED: Final = (
     "auth_agent.worker.sealed_files",
     "auth_agent.worker.secret_service",
     "auth_agent.worker.signatures",
-    "h11",
 )
 # What an interpreter looks at when it starts, and a forked one no more.
 _OF_THE_START: Final = ("PYTHON", "LC_", "LANG", "MALLOC_")
@@ -353,6 +353,7 @@ def main() -> None:
     """Import what the programs need, and start them. The argument is the descriptor of the requests."""
     for name in PRELOADED:
         importlib.import_module(name)
+    import_all()
     gc.collect()
     gc.freeze()
     request = _Serving(socket.socket(fileno=int(sys.argv[1]))).run()

@@ -1,5 +1,6 @@
 """What the agent put into the file system goes away while it runs: it notices, and makes it anew."""
 
+import json
 import os
 import shutil
 import signal
@@ -74,6 +75,17 @@ def test_a_directory_of_another_user_is_not_used_and_is_told_of(agent: AgentProc
     until(lambda: client.status().agent.socket_problem is None)
     assert agent.answers()
     assert len(agent.logged("warning socket ")) == 2  # once what is wrong, once that it is over
+
+
+def test_an_agent_of_another_system_with_the_same_home_excludes_none(agent: AgentProcess) -> None:
+    (lock,) = (agent.home / ".local" / "state" / "auth-agent").glob("socket-*.lock")
+    lock.write_text(json.dumps({**json.loads(lock.read_text()), "kernel": "a container"}))
+    shutil.rmtree(agent.socket.parent)  # which a container does not have
+    agent.process.send_signal(signal.SIGSTOP)
+    with AgentProcess(environment=agent.environment, started=False) as other:
+        other.spawn()
+        until(lambda: other.logged(" listening "))
+        assert other.terminate() == 0
 
 
 def test_locks_that_are_gone_are_locked_anew(provider: OpenIDProvider) -> None:

@@ -25,7 +25,9 @@ _MAX_PATH = 4096
 
 
 class LockTaken(StartupError):
-    """Another agent holds the lock."""
+    """Another agent holds the lock; `is_here`: of this system, as far as is known, not of one that shares its files."""
+
+    is_here = True
 
 
 class StoreLock:
@@ -105,17 +107,20 @@ class StoreLock:
             return LockTaken(f"another agent {self.claim}", remedies.see_status(), beside)
         process = f"another agent, process {owner.pid}{'' if owner.is_here else ' on another system'},"
         if _listens(owner.socket):
-            return LockTaken(
+            taken = LockTaken(
                 f"{process} which listens at {owner.socket}, {self.claim}",
                 remedies.see_status_at(owner.socket),
                 remedies.stop_at(owner.socket),
                 beside,
             )
-        return LockTaken(
-            f"{process} {self.claim}; it can't be reached at {owner.socket} at the moment",
-            *unreachable(owner.pid if owner.is_here else None),
-            beside,
-        )
+        else:
+            taken = LockTaken(
+                f"{process} {self.claim}; it can't be reached at {owner.socket} at the moment",
+                *unreachable(owner.pid if owner.is_here else None),
+                beside,
+            )
+        taken.is_here = owner.is_here
+        return taken
 
 
 class SocketLock(StoreLock):
