@@ -16,6 +16,7 @@ _NAMES: Final = (
     "encodings.utf_8_sig",  # of json, for each response
     "httpcore",  # of httpx
     "httpcore._backends.anyio",
+    "python_socks.async_.anyio.v2",  # of httpx-socks
     "shlex",
 )
 

@@ -7,7 +7,6 @@ from typing import Final
 
 import anyio
 import httpx
-import python_socks.async_.anyio.v2  # noqa: F401  # pyright: ignore[reportUnusedImport] -- httpx-socks imports it at the first request, when it may be gone
 from httpx_socks import AsyncProxyTransport, ProxyError as SocksError, ProxyType
 
 from auth_agent.printable import printable
