@@ -6,6 +6,7 @@ asserted here alone, so that it can be improved in one place. A row is what happ
 
 import asyncio
 import base64
+import os
 import pickle
 import socket
 import ssl
@@ -27,7 +28,7 @@ from auth_agent import config, remedies
 from auth_agent.cli import agent_process
 from auth_agent.cli.assignments import assignments
 from auth_agent.cli.condition import condition_of
-from auth_agent.config import Account, Config
+from auth_agent.config import Account, Config, config_path
 from auth_agent.config_file import put_accounts, remove_account
 from auth_agent.errors import StartupError
 from auth_agent.host.clock import Clock, Moment
@@ -66,6 +67,7 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, Active, Credentials, Retrying, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.storage.lock import StoreLock
+from auth_agent.storage.state_directory import state_path
 from auth_agent.storage.stores import store_in_use
 from auth_agent.urls import check_issuer, check_url
 from auth_agent.worker.signatures import verify
@@ -73,6 +75,7 @@ from auth_agent_client import errors
 from auth_agent_client.call import Call
 from auth_agent_client.errors import from_wire
 from auth_agent_client.messages import check
+from auth_agent_client.paths import socket_path
 from auth_agent_client.place import check_place
 from auth_agent_client.profile import map_from, profile_from
 from auth_agent_client.remedy import Remedy
@@ -500,6 +503,40 @@ def authorization_response(query: str) -> Callable[[], object]:
     request = AuthorizationRequest(state=Secret("s"), nonce=Secret("n"), verifier=Secret("v"))
     return lambda: read_redirect(query, request, ISSUER, iss_parameter_supported=True)
 
+
+# ---- agent: the environment
+
+
+def with_variables(happens: Callable[[], object], **variables: str) -> Callable[[], object]:
+    """Return what happens where only these variables are set, of a user whom the system does not know."""
+
+    def inside() -> object:
+        with patch.dict(os.environ, variables, clear=True), patch.object(os, "getuid", lambda: 54321):
+            return happens()
+
+    return inside
+
+
+def in_removed_directory() -> object:
+    """Return the path of the configuration where the working directory was removed."""
+    with tempfile.TemporaryDirectory() as parent, chdir(parent):
+        (gone := Path(parent, "gone")).mkdir()
+        with chdir(gone):
+            gone.rmdir()
+            return config_path()
+
+
+ENVIRONMENT: Final[list[Example]] = [
+    (with_variables(socket_path, AUTH_AGENT_SOCK="a.sock"), "AUTH_AGENT_SOCK is not an absolute path: 'a.sock'"),
+    (with_variables(state_path, XDG_STATE_HOME="state"), "XDG_STATE_HOME is not an absolute path: 'state'"),
+    (with_variables(state_path), "HOME is not set, and the system has no user 54321"),
+    (
+        with_variables(in_removed_directory, AUTH_AGENT_CONFIG="my.toml"),
+        "AUTH_AGENT_CONFIG is 'my.toml', which is relative to a working directory that was removed",
+    ),
+]
+
+# ---- agent: OAuth
 
 OAUTH: Final[list[Example]] = [
     (lambda: check_url("acme"), "'acme' must begin with https://"),
@@ -1137,6 +1174,7 @@ EXAMPLES: Final = [
     *SESSIONS,
     *REMEDIES,
     *STORAGE,
+    *ENVIRONMENT,
     *OAUTH,
     *CONFIGURATION,
     *ASSIGNMENTS,

@@ -3,10 +3,24 @@
 import os
 from pathlib import Path
 
-import platformdirs
+from auth_agent_client.errors import Misconfigured
+from auth_agent_client.paths import config_directory
 
 
 def config_path() -> Path:
-    """`$AUTH_AGENT_CONFIG`, else `auth-agent/config.toml` where the platform keeps a user's configuration."""
+    """Return the configuration's absolute path.
+
+    `$AUTH_AGENT_CONFIG`, else `auth-agent/config.toml` where the platform keeps a user's configuration.
+
+    Raises:
+        Misconfigured: an environment variable can't be used.
+
+    """
     chosen = os.environ.get("AUTH_AGENT_CONFIG")
-    return Path(chosen) if chosen else platformdirs.user_config_path("auth-agent") / "config.toml"
+    if not chosen:
+        return Path(f"{config_directory()}/config.toml")
+    try:
+        return Path(chosen).absolute()
+    except FileNotFoundError as error:
+        text = f"AUTH_AGENT_CONFIG is {chosen!r}, which is relative to a working directory that was removed"
+        raise Misconfigured(text) from error

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from auth_agent_client.messages import is_account_name
-from auth_agent_client.remedy import Remedy, another_socket, close_directory, start_agent
+from auth_agent_client.remedy import Remedy, another_socket, close_directory, set_variable, start_agent
 
-__all__ = ["another_socket", "close_directory", "start_agent"]  # the client's own: it shows them without an agent
+# The client's own: it shows them without an agent.
+__all__ = ["another_socket", "close_directory", "set_variable", "start_agent"]
 
 _AUTH_AGENT: Final = "auth-agent"
 LOGIN: Final = "login"
@@ -504,11 +505,6 @@ def check_network() -> Remedy:
 def close_file(path: str) -> Remedy:
     """Other users can write to the configuration."""
     return Remedy("let nobody else write to it", "chmod", "600", path)
-
-
-def set_variable(name: str) -> Remedy:
-    """The directory of that environment variable can't be used."""
-    return Remedy(f"set {name} to a directory that you own")
 
 
 def _with_scopes(account: str, needed: str, scope: str) -> Remedy:

@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping
 
-__all__ = ["Remedy", "another_socket", "close_directory", "remedies_from_wire", "remedies_to_wire", "start_agent"]
+__all__ = [
+    "Remedy",
+    "another_socket",
+    "close_directory",
+    "remedies_from_wire",
+    "remedies_to_wire",
+    "set_variable",
+    "start_agent",
+]
 
 
 class Remedy:
@@ -55,6 +63,11 @@ def close_directory(directory: str) -> Remedy:
 def another_socket() -> Remedy:
     """Return what helps if the directory of the socket can't be trusted."""
     return Remedy("set AUTH_AGENT_SOCK to a socket in a directory of your own")
+
+
+def set_variable(name: str) -> Remedy:
+    """Return what helps if the directory of that environment variable can't be used."""
+    return Remedy(f"set {name} to a directory that you own")
 
 
 # ---- on the wire

@@ -601,6 +601,12 @@ def test_auth_agent_config_is_the_path_of_the_file(monkeypatch: pytest.MonkeyPat
     assert config.config_path() == Path("/etc/somewhere.toml")
 
 
+def test_a_relative_path_of_the_file_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUTH_AGENT_CONFIG", "my.toml")
+    monkeypatch.chdir(tmp_path)
+    assert config.config_path() == tmp_path / "my.toml"
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS keeps configuration elsewhere")
 @pytest.mark.parametrize("variable", [None, ""])
 def test_without_auth_agent_config_the_file_is_in_the_users_configuration_directory(

@@ -82,3 +82,14 @@ def test_options_of_run_before_its_command_are_taken() -> None:
 def test_a_missing_value_is_an_error(arguments: list[str]) -> None:
     with pytest.raises(GlobalOptionError, match=r"--(socket|config)"):
         take(arguments)
+
+
+def test_a_relative_path_is_an_error_where_the_working_directory_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(GlobalOptionError, match="--config"):
+        take(["--config", "here.toml", "status"])
+    assert take(["--config", "/here.toml", "status"]).arguments == ["status"]

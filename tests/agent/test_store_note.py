@@ -33,8 +33,7 @@ UNUSABLE = [
 
 
 @pytest.fixture
-def state_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+def state_path(tmp_path: Path) -> Path:
     directory = tmp_path / "state"
     prepare(directory)
     return directory

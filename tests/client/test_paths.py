@@ -1,19 +1,22 @@
 """The path of the socket."""
 
 import os
+import pwd
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from auth_agent_client.errors import Misconfigured
-from auth_agent_client.paths import SUN_PATH, socket_path
+from auth_agent_client.paths import SUN_PATH, config_directory, home_directory, socket_path, state_directory
+from auth_agent_client.remedy import set_variable
 
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AUTH_AGENT_SOCK", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+    for name in ("AUTH_AGENT_SOCK", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -80,11 +83,64 @@ def test_a_relative_path_is_refused_with_the_name_of_its_variable(monkeypatch: p
     assert "AUTH_AGENT_SOCK" in raised.value.message
 
 
-def test_the_error_for_a_relative_runtime_directory_names_no_other_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "run/user/7")
+@pytest.mark.parametrize(
+    ("name", "directory"),
+    [
+        ("XDG_RUNTIME_DIR", socket_path),
+        ("XDG_STATE_HOME", state_directory),
+        ("XDG_CONFIG_HOME", config_directory),
+        ("HOME", home_directory),
+        ("HOME", config_directory),
+    ],
+)
+def test_a_relative_directory_is_refused_with_the_name_of_its_variable(
+    name: str, directory: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "somewhere")
     with pytest.raises(Misconfigured) as raised:
-        socket_path()
-    assert "from AUTH_AGENT_SOCK" not in raised.value.message
+        directory()
+    assert raised.value.message.startswith(name)
+    assert raised.value.remedy == (set_variable(name),)
+
+
+def test_a_variable_that_is_not_used_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "relative")
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert state_directory() == "/state/auth-agent"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_home_the_directory_in_the_list_of_users_is_used(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value is None:
+        monkeypatch.delenv("HOME", raising=False)
+    else:
+        monkeypatch.setenv("HOME", value)
+    assert home_directory() == pwd.getpwuid(os.getuid()).pw_dir
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_user_without_home_directory_learns_the_variable_to_set(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value is None:
+        monkeypatch.delenv("HOME", raising=False)
+    else:
+        monkeypatch.setenv("HOME", value)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with pytest.raises(Misconfigured) as raised:
+        state_directory()
+    assert raised.value.remedy == (set_variable("HOME"),)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has other directories")
+@pytest.mark.parametrize(("home", "expected"), [("/home/anna", "/home/anna/.config"), ("/", "/.config")])
+def test_the_configuration_is_below_the_home_directory(
+    home: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", home)
+    assert config_directory() == f"{expected}/auth-agent"
 
 
 def test_the_longest_path_of_a_socket_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:

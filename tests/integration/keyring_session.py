@@ -71,9 +71,15 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
             (self._home / directory).mkdir(parents=True, mode=0o700)
         if self._entries is not None:
             self._prepare(self._entries)
-        self._start_bus()
+        self._start_bus(self._home / "bus")
         if self._keyring:
             self.start()
+
+    def move_bus(self) -> None:
+        """End the bus and its keyring, and start both anew where systemd's user bus is."""
+        self._end_processes()
+        self._start_bus(self._home / "run" / "bus")
+        self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -82,27 +88,30 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
 
     def _end(self) -> None:
         try:
-            if self._daemon is not None:
-                self._daemon.kill()
-                self._daemon.wait(PATIENCE)
-            if self._bus is not None:
-                self._bus.kill()  # and with it what it activated: their connections end
-                self._bus.wait(PATIENCE)
-                assert self._bus.stdout is not None
-                self._bus.stdout.close()
+            self._end_processes()
         finally:
             shutil.rmtree(self._home, ignore_errors=True)
 
-    def _start_bus(self) -> None:
+    def _end_processes(self) -> None:
+        if self._daemon is not None:
+            self._daemon.kill()
+            self._daemon.wait(PATIENCE)
+        if self._bus is not None:
+            self._bus.kill()  # and with it what it activated: their connections end
+            self._bus.wait(PATIENCE)
+            assert self._bus.stdout is not None
+            self._bus.stdout.close()
+
+    def _start_bus(self, socket: Path) -> None:
         services = self._home / "services"
-        services.mkdir()
+        services.mkdir(exist_ok=True)
         if self._keyring:
             service = Path("/usr/share/dbus-1/services/org.freedesktop.secrets.service")
             shutil.copy(service, services)
         config = self._home / "bus.conf"
         config.write_text(
             f"""<busconfig>
-            <type>session</type><listen>unix:path={self._home}/bus</listen><servicedir>{services}</servicedir>
+            <type>session</type><listen>unix:path={socket}</listen><servicedir>{services}</servicedir>
             <policy context="default">
               <allow send_destination="*"/><allow own="*"/><allow receive_sender="*"/>
             </policy>

@@ -32,7 +32,7 @@ from auth_agent.service.manager import ServiceError
 from auth_agent.service.managers import platform_manager
 from auth_agent.service.program import default_socket
 from auth_agent_client import Agent, Hello, Record, RestartRefusal, Status, __version__
-from auth_agent_client.errors import AgentError, AgentNotRunning
+from auth_agent_client.errors import AgentError, AgentNotRunning, Misconfigured
 from auth_agent_client.paths import socket_path
 from auth_agent_client.remedy import Remedy
 
@@ -254,9 +254,12 @@ def status(account: str | None, *, as_json: bool, check: bool, min_ttl: float | 
 
 def _reboot(result: Status) -> Reboot | None:
     """Return whether something starts this agent after a reboot; None if it is not the one at the usual socket."""
-    if result.agent.socket != default_socket():
+    try:
+        if result.agent.socket != default_socket():
+            return None
+        manager = platform_manager()
+    except Misconfigured:  # there is no usual socket, such as without a home directory
         return None
-    manager = platform_manager()
     if manager.is_enabled():
         return Reboot(starts=True)
     return Reboot(starts=False, remedy=(remedies.install_service() if manager.seems_to_run() else remedies.start(),))

@@ -30,7 +30,7 @@ class Verbosity:
 
 
 class GlobalOptionError(Exception):
-    """An option has no value; the message is worded like click's."""
+    """An option has no value, or one that means nothing; the message is worded like click's."""
 
 
 def take(arguments: list[str]) -> GlobalOptions:
@@ -40,7 +40,7 @@ def take(arguments: list[str]) -> GlobalOptions:
     client library, an agent that is started, and its children find them there.
 
     Raises:
-        GlobalOptionError: an option has no value.
+        GlobalOptionError: an option has no value, or a relative one in a directory that was removed.
 
     """
     found = GlobalOptions()
@@ -68,7 +68,11 @@ def take(arguments: list[str]) -> GlobalOptions:
 def _set(name: str, value: str) -> None:
     if not value:
         raise GlobalOptionError(f"Option '{name}' requires an argument.")
-    os.environ[VALUES[name]] = os.path.abspath(value)  # noqa: PTH100 -- pathlib would slow down the start, and follow links
+    try:
+        os.environ[VALUES[name]] = os.path.abspath(value)  # noqa: PTH100 -- pathlib would slow down the start, and follow links
+    except FileNotFoundError:
+        text = f"{value!r} is relative to a working directory that was removed."
+        raise GlobalOptionError(f"Invalid value for '{name}': {text}") from None
 
 
 class Report:
@@ -85,9 +89,8 @@ class Report:
         from auth_agent_client.paths import socket_path  # noqa: PLC0415 -- as above
 
         try:
-            socket = socket_path()
+            places = f"socket {socket_path()}, configuration {config_path()}"
         except AgentError as error:
-            socket = error.message
+            places = error.message
         took = (time.monotonic() - self._began) * 1000
-        places = f"socket {socket}, configuration {config_path()}"
         write(f"auth-agent: version {__version__}, {places}, {took:.0f} ms, exit code {code}\n")

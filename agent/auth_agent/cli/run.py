@@ -23,7 +23,8 @@ from auth_agent.logs import log_to_stderr
 from auth_agent.printable import printable
 from auth_agent.storage.state_directory import log_path
 from auth_agent.storage.stores import NAMES
-from auth_agent_client.paths import SUN_PATH, socket_path
+from auth_agent_client.errors import Misconfigured
+from auth_agent_client.paths import SUN_PATH, runtime_directory, socket_path
 
 # As a shell's, for a command that was not found, and for one that can't be executed.
 _NOT_FOUND: Final = 127
@@ -78,7 +79,7 @@ def _serve(path: Path, store: str | None, *, is_for_command: bool) -> bool:
     log_to_stderr(logging.WARNING if is_for_command else logging.INFO, log_path())
     try:
         return daemon.serve(config_path(), path, store, remember=not is_for_command)
-    except StartupError:
+    except (StartupError, Misconfigured):
         raise
     except Exception as error:  # noqa: BLE001 -- the last boundary: Python's traceback could show secrets
         raise click.ClickException(f"a defect ended the agent: {places(error)}") from None
@@ -99,8 +100,8 @@ def _execute_beside_agent(command: tuple[str, ...], store: str | None) -> NoRetu
 
 
 def _private_socket() -> str:
-    """Make a directory for a socket, and return the socket's path; in $XDG_RUNTIME_DIR, unless that is too long."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    """Make a directory for a socket, and return the socket's path; in the runtime directory if its path is short."""
+    runtime = runtime_directory() or ""
     place = f"{runtime}/auth-agent-XXXXXXXX/agent.sock"
     fits = os.access(runtime, os.W_OK) and len(os.fsencode(place)) < SUN_PATH
     return f"{tempfile.mkdtemp(prefix='auth-agent-', dir=runtime if fits else None)}/agent.sock"

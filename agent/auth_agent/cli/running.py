@@ -13,6 +13,7 @@ import click
 
 from auth_agent.cli.detached import Detached
 from auth_agent.cli.screen import print_message, shown_path
+from auth_agent.config_path import config_path
 from auth_agent.host import readiness
 from auth_agent.host.log_file import old_log
 from auth_agent.printable import printable
@@ -165,8 +166,7 @@ def _spawn(arguments: Sequence[str], output: int, environment: Mapping[str, str]
 
 def _environment(descriptor: int) -> dict[str, str]:
     """Return the agent's environment: an absolute path of the configuration, and the descriptor of the pipe."""
-    config_path = os.environ.get("AUTH_AGENT_CONFIG")
-    config = {"AUTH_AGENT_CONFIG": str(Path(config_path).absolute())} if config_path else {}
+    config = {"AUTH_AGENT_CONFIG": os.fspath(config_path())} if os.environ.get("AUTH_AGENT_CONFIG") else {}
     return {**os.environ, **config, readiness.VARIABLE: str(descriptor)}
 
 

@@ -14,6 +14,7 @@ from xml.parsers.expat import ExpatError
 
 from auth_agent.service.manager import MARK, Program, Service, ServiceError, ServiceState, run
 from auth_agent.service.program import default_socket, named_store
+from auth_agent_client.paths import home_directory
 
 LABEL: Final = "auth-agent"
 SOCKET_NAME: Final = "agent"
@@ -28,7 +29,7 @@ class Launchd:
 
     def __init__(self, home: Path | None = None, template: Path | None = None) -> None:
         """Use the launch agents of that home directory, and the property list of this installation as a template."""
-        home = home or Path.home()
+        home = home or Path(home_directory())
         self._file = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
         self._log = home / "Library" / "Logs" / f"{LABEL}.log"
         self._template = template or Path(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from auth_agent.printable import printable
+from auth_agent_client.paths import runtime_directory
 from auth_agent_client.remedy import Remedy
 
 # Seconds for one command of the manager: to start a unit it waits until the agent serves.
@@ -171,5 +172,5 @@ def run(command: Sequence[str]) -> str:
 def _environment() -> dict[str, str]:
     """Return this environment with English messages, and with the bus where systemd puts it."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-    environment.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    return environment
+    runtime = runtime_directory()
+    return environment if runtime is None else {**environment, "XDG_RUNTIME_DIR": runtime}

@@ -1,7 +1,6 @@
 """The agent as a service of systemd's user manager: a socket that starts it, and the service."""
 
 import getpass
-import os
 import re
 import signal
 import sysconfig
@@ -12,6 +11,7 @@ from typing import Final
 from auth_agent.host.program import read_unit
 from auth_agent.service.manager import MARK, Program, Service, ServiceError, ServiceState, run
 from auth_agent.service.program import named_store
+from auth_agent_client.paths import config_directory, runtime_directory
 
 SOCKET: Final = "auth-agent.socket"
 SERVICE: Final = "auth-agent.service"
@@ -35,8 +35,7 @@ class Systemd:
 
     def __init__(self, directory: Path | None = None, templates: Path | None = None) -> None:
         """Use the user's own directory of units, and the units of this installation as templates."""
-        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 -- a string
-        self._directory = directory or Path(base, "systemd", "user")
+        self._directory = directory or Path(config_directory()).parent / "systemd" / "user"
         self._templates = templates or Path(sysconfig.get_path("data"), "share", "auth-agent", "systemd")
         self._files = tuple(self._directory / name for name in (SOCKET, SERVICE))
 
@@ -52,8 +51,8 @@ class Systemd:
     @classmethod
     def seems_to_run(cls) -> bool:
         """Return whether there is a user manager, by its socket: no program is run."""
-        runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-        return Path(runtime, "systemd", "private").exists()
+        runtime = runtime_directory()
+        return runtime is not None and Path(runtime, "systemd", "private").exists()
 
     def has_files(self) -> bool:
         """Return whether the units are there, by their files: no program is run."""

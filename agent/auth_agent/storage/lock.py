@@ -16,9 +16,11 @@ from auth_agent import remedies
 from auth_agent.errors import StartupError
 from auth_agent.host.clock import Clock
 from auth_agent.host.lock_file import LockFile
+from auth_agent.host.session_bus import session_bus_address
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent.storage.state_directory import prepare
+from auth_agent_client.paths import runtime_directory
 from auth_agent_client.remedy import Remedy
 
 _MAX_PATH = 4096
@@ -169,9 +171,9 @@ def keyring_locks(state_path: Path) -> list[Path]:
     directory, which lasts as long as the session; without one, as on macOS, only the first is used.
     """
     locks = [state_path / "keyring.lock"]
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and Path(runtime).is_dir():
-        address = os.environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={runtime}/bus"
+    runtime = runtime_directory()
+    if runtime is not None and Path(runtime).is_dir():
+        address = session_bus_address() or f"unix:path={runtime}/bus"
         # After the comma comes a GUID, which changes whenever the bus is restarted.
         bus = sha256(address.partition(",")[0].encode()).hexdigest()[:16]
         directory = Path(runtime) / "auth-agent"

@@ -5,15 +5,14 @@ import os
 import stat
 from pathlib import Path
 
-import platformdirs
-
 from auth_agent import remedies
 from auth_agent.errors import StartupError
+from auth_agent_client.paths import state_directory
 
 
 def state_path() -> Path:
-    """Return the user's state directory: `$XDG_STATE_HOME/auth-agent`, `~/.local/state/auth-agent`."""
-    return platformdirs.user_state_path("auth-agent")
+    """Return the user's state directory; raise `Misconfigured` if an environment variable can't be used."""
+    return Path(state_directory())
 
 
 def log_path() -> Path:

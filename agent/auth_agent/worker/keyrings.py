@@ -2,13 +2,11 @@
 
 import contextlib
 import importlib
-import os
 from collections.abc import Generator
 
 from keyring import errors
 from keyring.backend import KeyringBackend
 
-from auth_agent.host.session_bus import VARIABLE, session_bus_address
 from auth_agent.printable import printable
 from auth_agent.worker.failure import CallFailure
 from auth_agent.worker.vocabulary import FAILED, LOCKED, MISSING, SECRET_SERVICE
@@ -85,9 +83,6 @@ def _create_keyring(name: str) -> KeyringBackend:
 
 
 def _secret_service() -> KeyringBackend:
-    address = session_bus_address()
-    if address is not None:
-        os.environ[VARIABLE] = address
     try:
         from auth_agent.worker.secret_service import PatientKeyring  # noqa: PLC0415 -- Linux's; imports cryptography
     except ImportError as error:

@@ -6,13 +6,16 @@ seconds whether the keyring was unlocked, and would show the dialog again and ag
 
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 import secretstorage
 from keyring import errors
 from keyring.backends import SecretService
 from secretstorage import exceptions
+from secretstorage.util import add_match_rules
 
+from auth_agent.host.session_bus import session_bus_address
 from auth_agent.worker.failure import CallFailure
 from auth_agent.worker.vocabulary import FAILED, MISSING, NO_BUS
 
@@ -64,11 +67,7 @@ def _collection() -> secretstorage.Collection:
     By its own path, not by the alias's: GNOME Keyring (42 to 50) reads the alias in one thread when a call comes by
     that path, replaces it in another whenever a program connects, and aborts where the two meet: a locked keyring.
     """
-    try:
-        connection = secretstorage.dbus_init()
-    except (exceptions.SecretStorageException, OSError, KeyError, RuntimeError, ValueError) as error:
-        # The last two are raised for a D-Bus address that the library can't parse.
-        raise CallFailure(NO_BUS, "there is no D-Bus session, and so no keyring") from error
+    connection = _connection()
     with ExitStack() as end, _translated_errors():
         end.callback(connection.close)
         collection, lookups = None, 0
@@ -81,6 +80,21 @@ def _collection() -> secretstorage.Collection:
                     raise
         end.pop_all()
     return collection
+
+
+def _connection() -> Any:
+    """Connect to the D-Bus session, wherever it is now; secretstorage's own way knows the variable alone."""
+    blocking: Any = import_module("jeepney.io.blocking")  # it has no types
+    with ExitStack() as end:
+        try:
+            connection = blocking.open_dbus_connection(session_bus_address() or "")
+            end.callback(connection.close)
+            add_match_rules(connection)
+        except (exceptions.SecretStorageException, OSError, RuntimeError, ValueError) as error:
+            # The last two are raised for a D-Bus address that the library can't parse, such as "".
+            raise CallFailure(NO_BUS, "there is no D-Bus session, and so no keyring") from error
+        end.pop_all()
+    return connection
 
 
 def _check(what: secretstorage.Collection | secretstorage.Item) -> None:

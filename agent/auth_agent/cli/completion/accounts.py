@@ -45,12 +45,12 @@ def _of_the_configuration() -> list[str]:
 
     from auth_agent.config_path import config_path  # noqa: PLC0415 -- as above
 
-    path = config_path()
     try:
+        path = config_path()
         if not os.path.isfile(path):  # noqa: PTH113 -- os is imported already
             return []
         with path.open("rb") as file:
             accounts = tomllib.load(file).get("accounts")
-    except (OSError, ValueError, RecursionError):  # ValueError: it is not valid TOML
+    except (AgentError, OSError, ValueError, RecursionError):  # ValueError: it is not valid TOML
         return []
     return list(accounts) if isinstance(accounts, dict) else []  # pyright: ignore[reportUnknownArgumentType] -- TOML's keys are strings
