@@ -6,6 +6,7 @@ asserted here alone, so that it can be improved in one place. A row is what happ
 
 import asyncio
 import base64
+import errno
 import os
 import pickle
 import socket
@@ -322,6 +323,24 @@ REMEDIES: Final[list[Example]] = [
             "correct or unset HTTPS_PROXY where the agent is started, stop the agent, and start it there; "
             "or set the account's `proxy` in the configuration, and reload it"
         ),
+    ),
+    (
+        lambda: remedies.as_yourself().text,
+        "run it as that user, without sudo, or set HOME and XDG_… variables to directories that you own",
+    ),
+    (
+        lambda: remedies.own_state_directory().text,
+        "stop that agent there, or set XDG_STATE_HOME to a directory of this host alone, and log in here",
+    ),
+    *(
+        (lambda number=number: remedies.for_file(OSError(number, ""), "/srv")[0].text, text)
+        for number, text in (
+            (errno.ENOSPC, "free space, or inodes, on its file system"),
+            (errno.EDQUOT, "free space: your quota of its file system is used up"),
+            (errno.EROFS, "make its file system writable"),
+            (errno.ENOLCK, "choose a local file system: this one, maybe of the network, has no locks"),
+            (errno.EMFILE, "raise the limit of open files (ulimit -n)"),
+        )
     ),
     (lambda: remedies.unset_variable("PYTHONPATH").text, "unset PYTHONPATH"),
     (
@@ -715,7 +734,7 @@ CONFIGURATION: Final[list[Example]] = [
     ),
     (
         lambda: put_accounts(Path("/dev/null/config.toml"), {"work": {}}),
-        "/dev/null/config.toml can't be written: File exists",
+        "/dev/null/config.toml can't be written: Not a directory",
     ),
     (
         lambda: remove_account(Path("/dev/null"), "work"),
@@ -1003,7 +1022,7 @@ def elsewhere(pid: int, kernels: int | None) -> Callable[[], object]:
 SOCKETS: Final[list[Example]] = [
     (listen_twice, "another agent listens at agent.sock already"),
     (listen_in_an_open_directory, "others may enter open"),
-    (listen_below_a_file, "file can't be created: File exists"),
+    (listen_below_a_file, "file can't be created: Not a directory"),
     (listen_in_place_of_a_file, "agent.sock is not a socket of yours; it was not changed"),
     (
         listen_without_a_path,

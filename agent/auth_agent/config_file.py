@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from auth_agent import toml_text
+from auth_agent import remedies, toml_text
 from auth_agent.config import check, default_to_mark, parse, read_toml
 from auth_agent.errors import ConfigError
+from auth_agent.host.private_directory import make_directory
 from auth_agent.printable import printable
 
 _NEW_MODE: Final = 0o600
@@ -148,7 +149,7 @@ def restore(path: Path, written: Written) -> bool:
             else:
                 _write(target, written.before.encode())
         except OSError as error:
-            raise ConfigError(f"{path} can't be written: {error.strerror}") from error
+            raise _unwritable(path, error) from error
         return True
 
 
@@ -171,11 +172,12 @@ def _locked(path: Path) -> Generator[Path, None, None]:
     """Yield the file that the path resolves to, its directory locked, so that commands write one after the other."""
     try:
         target = path.resolve()
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(target.parent)
         directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
-        reason = error.strerror if isinstance(error, OSError) else "its links lead in a circle"
-        raise ConfigError(f"{path} can't be written: {reason}") from error
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    except RuntimeError as error:
+        raise ConfigError(f"{path} can't be written: its links lead in a circle") from error
     try:
         with suppress(OSError):  # a file system without locks: write without one
             fcntl.flock(directory, fcntl.LOCK_EX)
@@ -210,7 +212,11 @@ def _replace(path: Path, target: Path, text: str, tables: Mapping[str, object]) 
     try:
         _write(target, data)
     except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror}") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path} can't be written: {error.strerror}", *remedies.for_file(error, path))
 
 
 def _write(target: Path, data: bytes) -> None:

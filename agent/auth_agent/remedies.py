@@ -5,11 +5,14 @@ the command line, the file system or the agent's own state, never from a provide
 `reason`, and can't become a command. A command is a list of arguments, which is quoted when it is printed.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
+from auth_agent.host.private_directory import ForeignDirectoryError
+from auth_agent_client import paths
 from auth_agent_client.messages import is_account_name
 from auth_agent_client.remedy import Remedy, another_socket, close_directory, set_variable, start_agent
 
@@ -505,6 +508,40 @@ def check_network() -> Remedy:
 def close_file(path: str) -> Remedy:
     """Other users can write to the configuration."""
     return Remedy("let nobody else write to it", "chmod", "600", path)
+
+
+def for_file(error: OSError, path: str | os.PathLike[str]) -> tuple[Remedy, ...]:
+    """The system does not make, open, write or lock a file: by its reason, and by the variable that chose its path."""
+    if isinstance(error, ForeignDirectoryError):
+        return (as_yourself(),)
+    reasons = {
+        errno.ENOSPC: Remedy("free space, or inodes, on its file system"),
+        errno.EDQUOT: Remedy("free space: your quota of its file system is used up"),
+        errno.EROFS: Remedy("make its file system writable"),
+        errno.ENOLCK: Remedy("choose a local file system: this one, maybe of the network, has no locks"),
+        errno.EMFILE: Remedy("raise the limit of open files (ulimit -n)"),
+    }
+    return (*((reasons[error.errno],) if error.errno in reasons else ()), *for_path(path))
+
+
+def for_path(path: str | os.PathLike[str]) -> tuple[Remedy, ...]:
+    """A file or directory can't be used: the variable that chose its path; none if that is unknown."""
+    name = paths.variable_of(os.fspath(path))
+    if name == "AUTH_AGENT_SOCK":
+        return (another_socket(),)
+    if name == "XDG_RUNTIME_DIR":
+        return (unset_variable(name),)  # the user's own is found without it
+    return (set_variable(name),) if name is not None and name != "AUTH_AGENT_CONFIG" else ()
+
+
+def as_yourself() -> Remedy:
+    """A directory belongs to another user, as after `sudo -E` or `su`."""
+    return Remedy("run it as that user, without sudo, or set HOME and XDG_… variables to directories that you own")
+
+
+def own_state_directory() -> Remedy:
+    """An agent on another host, which shares the home directory, has the sessions."""
+    return Remedy("stop that agent there, or set XDG_STATE_HOME to a directory of this host alone, and log in here")
 
 
 def _with_scopes(account: str, needed: str, scope: str) -> Remedy:

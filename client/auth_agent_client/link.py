@@ -9,7 +9,7 @@ from .call import LONGEST, Call
 from .errors import AgentError, AgentNotRunning, ConnectionLost, Internal, UntrustedAgent, from_wire
 from .peer import peer_credentials, peer_pidfd
 from .place import check_place
-from .remedy import start_agent
+from .remedy import another_socket, start_agent
 from .waiting import Waits
 from .wire import Connection, Message, Notification, Response, WireError
 
@@ -215,7 +215,8 @@ async def connect(path: str, waits: Waits) -> Link:
     except (TimeoutError, BlockingIOError) as error:
         raise AgentNotRunning(f"the agent at {path} is too busy to be reached") from error
     except OSError as error:
-        raise AgentNotRunning(f"the agent at {path} can't be reached: {error.strerror or error}") from error
+        message = f"the agent at {path} can't be reached: {error.strerror or error}"
+        raise AgentNotRunning(message, remedy=(another_socket(),)) from error
     return Link(connection, waits)
 
 

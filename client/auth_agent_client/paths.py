@@ -96,6 +96,23 @@ def home_directory() -> str:
     return home.rstrip("/")
 
 
+def variable_of(path: str) -> str | None:
+    """Return the environment variable that chose this path or a directory above it; None if none did."""
+    for name in (
+        "AUTH_AGENT_SOCK",
+        "AUTH_AGENT_CONFIG",
+        "XDG_RUNTIME_DIR",
+        "XDG_STATE_HOME",
+        "XDG_CONFIG_HOME",
+        "HOME",
+    ):
+        value = os.environ.get(name, "")
+        directory = value.rpartition("/")[0] if name == "AUTH_AGENT_SOCK" else value.rstrip("/")
+        if value and f"{path}/".startswith(f"{directory}/"):
+            return name
+    return None
+
+
 def _base_directory(variable: str, default: str) -> str:
     """Return the directory that the variable names, else the platform's: `default` is Linux's, below the home."""
     return _absolute(variable) or f"{home_directory()}/{_LIBRARY if sys.platform == 'darwin' else default}"

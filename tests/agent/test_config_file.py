@@ -265,7 +265,7 @@ def test_a_file_that_is_not_regular_is_not_changed(path: Path) -> None:
 def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     path = tmp_path / "file" / "config.toml"
-    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))} .*{os.strerror(errno.EEXIST)}$"):
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))} .*{os.strerror(errno.ENOTDIR)}$"):
         put_account(path, "home", HOME)
 
 

@@ -154,3 +154,19 @@ def test_a_symbolic_link_in_place_of_the_lock_is_refused_and_not_followed(tmp_pa
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="No such file"):
         StoreLock(tmp_path / "missing" / "lock", SOCKET)
+
+
+def test_an_agent_on_another_host_is_named_with_its_host(tmp_path: Path) -> None:
+    with closing(StoreLock(tmp_path / "lock", SOCKET)):
+        (tmp_path / "lock").write_text('{"pid": 7, "socket": "/run/a.sock", "host": "host-one"}')
+        with pytest.raises(StartupError, match="host-one") as caught:
+            StoreLock(tmp_path / "lock", SOCKET)
+    assert caught.value.remedy[0] == remedies.own_state_directory()
+
+
+def test_a_lock_that_names_no_host_is_one_of_this_host(tmp_path: Path) -> None:
+    with closing(StoreLock(tmp_path / "lock", SOCKET)):
+        (tmp_path / "lock").write_text('{"pid": 7, "socket": "/run/a.sock"}')  # an earlier version's
+        with pytest.raises(StartupError) as caught:
+            StoreLock(tmp_path / "lock", SOCKET)
+    assert caught.value.remedy[0] == remedies.see_status_at("/run/a.sock")

@@ -1,6 +1,7 @@
 """Remedies: the command line accepts each of their commands."""
 
 import ast
+import errno
 import inspect
 import shlex
 import types
@@ -13,6 +14,7 @@ import pytest
 from auth_agent import remedies
 from auth_agent.cli import light
 from auth_agent.cli.commands import cli
+from auth_agent.host.private_directory import ForeignDirectoryError
 from auth_agent_client.remedy import Remedy
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,14 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "check_network": remedies.check_network,
     "close_file": lambda: remedies.close_file("/home/anna/my config.toml"),
     "correct_proxy": lambda: remedies.correct_proxy("HTTPS_PROXY"),
+    "as_yourself": remedies.as_yourself,
+    "for_file": lambda: tuple(
+        remedy
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOLCK, errno.EMFILE, errno.EACCES)
+        for remedy in remedies.for_file(OSError(number, ""), f"{Path.home()}/my file")
+    ),
+    "for_path": lambda: remedies.for_path(f"{Path.home()}/my file"),
+    "own_state_directory": remedies.own_state_directory,
     "unset_variable": lambda: remedies.unset_variable("PYTHONPATH"),
     "check_what_the_api_expects": remedies.check_what_the_api_expects,
     "choose_default": lambda: remedies.choose_default("work"),
@@ -275,3 +285,37 @@ def strings(path: Path) -> set[str]:
 def test_no_string_outside_the_command_line_contains_a_command(path: Path) -> None:
     commands = {f"auth-agent {name}" for name in cli.list_commands(click.Context(cli, **cli.context_settings))}
     assert {text for text in strings(path) if any(command in text for command in commands)} == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "helps"),
+    [
+        ("/run/user/7/auth-agent/agent.sock.lock", remedies.unset_variable("XDG_RUNTIME_DIR")),
+        ("/home/anna/state/auth-agent/keyring.lock", remedies.set_variable("XDG_STATE_HOME")),
+        ("/home/anna/.config/auth-agent/config.toml", remedies.set_variable("HOME")),
+        ("/home/anna/sockets/agent.sock", remedies.another_socket()),
+        ("/home/annabel/file", None),
+        ("/home/anna/my.toml", None),
+    ],
+)
+def test_the_variable_that_chose_a_file_is_the_one_that_is_named(
+    path: str, helps: Remedy | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "HOME": "/home/anna",
+        "XDG_RUNTIME_DIR": "/run/user/7/",
+        "XDG_STATE_HOME": "/home/anna/state",
+        "AUTH_AGENT_SOCK": "/home/anna/sockets/agent.sock",
+        "AUTH_AGENT_CONFIG": "/home/anna/my.toml",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert remedies.for_path(path) == (() if helps is None else (helps,))
+
+
+def test_what_helps_depends_on_what_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOLCK, errno.EMFILE)
+    assert len({remedies.for_file(OSError(number, ""), "/srv/x") for number in numbers}) == len(numbers)
+    assert remedies.for_file(OSError(errno.EACCES, ""), "/srv/x") == ()
+    assert remedies.for_file(ForeignDirectoryError(), "/home/anna/x") == (remedies.as_yourself(),)

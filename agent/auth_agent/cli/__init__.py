@@ -14,24 +14,36 @@ except ImportError:  # both distributions have the package: uninstalling the cli
 from auth_agent.cli import light
 from auth_agent.cli.exits import ERROR, INTERRUPTED, USAGE, print_error
 from auth_agent.cli.global_options import GlobalOptionError, Report, Verbosity, take
+from auth_agent.cli.output import OUTPUT, name_output
+from auth_agent.printable import printable
 
 
 def main() -> int:
     """Run the command that the arguments name, and return its exit code."""
     arguments = sys.argv[1:]
     _open_closed_streams()
+    name_output()
     try:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as error:  # of standard output: every other failure is handled by the command
+    except OSError as error:  # that no command expects, or of standard output
         # The interpreter would flush once more, and report an error once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if not isinstance(error, BrokenPipeError):
-            print_error(f"standard output: {error.strerror}")
+        if not (isinstance(error, BrokenPipeError) and error.filename == OUTPUT):
+            _print_os_error(error)
         return ERROR
     return code
+
+
+def _print_os_error(error: OSError) -> None:
+    """Print what the system said, of which file, and what helps."""
+    from auth_agent import remedies  # noqa: PLC0415 -- a light command has no time for it, unless it failed
+
+    name = error.filename if isinstance(error.filename, str) else None
+    helps = remedies.for_file(error, name or "")
+    print_error(f"{printable(name, 1000)}: {error.strerror}" if name else str(error.strerror or error), helps)
 
 
 def _run(all_arguments: list[str]) -> int:

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 import click
 
+from auth_agent import remedies
+from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.detached import Detached
 from auth_agent.cli.screen import print_message, shown_path
 from auth_agent.config_path import config_path
@@ -121,7 +123,8 @@ def _start_lock(directory: Path) -> Generator[None, None, None]:
     """Hold a lock, so that only one command at a time starts an agent."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks: the agents' own lock lets one of them start
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -129,9 +132,12 @@ def _start_lock(directory: Path) -> Generator[None, None, None]:
 
 def _start(log: Path, arguments: Sequence[str]) -> int:
     """Start an agent, wait until it serves, and return its process id."""
-    with suppress(FileNotFoundError):
-        log.replace(old_log(log))
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with suppress(FileNotFoundError):
+            log.replace(old_log(log))
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise CommandError(f"{log} can't be written: {error.strerror}", *remedies.for_file(error, log)) from error
     try:
         process, serves = _spawn(arguments, output, {})
     finally:

@@ -1,4 +1,4 @@
-"""A directory of this user alone, and the files in it: none is followed elsewhere, each is replaced durably."""
+"""Directories of this user alone, and the files in one: none is followed elsewhere, each is replaced durably."""
 
 import contextlib
 import errno
@@ -17,6 +17,44 @@ class NotPrivateError(OSError):
     """Other users can access the directory or a file in it, or it is not what it should be."""
 
 
+class ForeignDirectoryError(PermissionError):
+    """A directory belongs to another user, and what this process would make in it would not be that user's."""
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and all that is missing above it, each with mode 0700 whatever the umask is.
+
+    Nothing is made in another user's directory, where root could, as after `sudo -E`: that user could not use what root
+    made. Directories of root and those with a sticky bit, such as /tmp, are everybody's: the kernel decides.
+
+    Raises:
+        ForeignDirectoryError: the directory, or the nearest one above it that exists, belongs to another user.
+        OSError: it can't be created, or is not a directory.
+
+    """
+    missing: list[Path] = []
+    existing = path
+    while (status := _status(existing)) is None and existing != existing.parent:
+        missing.append(existing)
+        existing = existing.parent
+    if status is not None and status.st_uid not in {0, os.geteuid()} and not status.st_mode & stat.S_ISVTX:
+        text = f"{existing} belongs to the user {status.st_uid}, not to you"
+        raise ForeignDirectoryError(errno.EPERM, text, os.fspath(path))
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            directory.mkdir(mode=0o700)
+            directory.chmod(0o700)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
 class PrivateDirectory:
     """An open directory. Its files are found by name in it, wherever a path would lead meanwhile."""
 
@@ -28,8 +66,7 @@ class PrivateDirectory:
             OSError: it can't be opened, or is a symbolic link.
 
         """
-        with contextlib.suppress(FileExistsError):
-            path.mkdir(mode=0o700, parents=True)
+        make_directory(path)
         self._descriptor = os.open(path, _READ | os.O_DIRECTORY)
         status = os.fstat(self._descriptor)
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:

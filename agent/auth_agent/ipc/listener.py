@@ -18,6 +18,7 @@ from auth_agent import remedies
 from auth_agent.errors import StartupError
 from auth_agent.host.activation import hand_over
 from auth_agent.host.lock_file import LockFile
+from auth_agent.host.private_directory import make_directory
 from auth_agent_client.remedy import Remedy
 
 # Connections waiting to be accepted; the kernel's own limit is mostly 4,096.
@@ -163,10 +164,16 @@ def _path_of(name: object) -> Path:
 
 def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory)
     except OSError as error:
-        raise StartupError(f"{directory} can't be created: {error.strerror}", remedies.another_socket()) from error
+        text = f"{directory} can't be created: {error.strerror}"
+        raise StartupError(text, *_remedies(error, directory)) from error
     _check_directory(directory, another=remedies.another_socket())
+
+
+def _remedies(error: OSError, path: Path) -> tuple[Remedy, ...]:
+    """Return what helps if the socket, or a file beside it, can't be made there: the reason, then another place."""
+    return tuple(dict.fromkeys((*remedies.for_file(error, path), remedies.another_socket())))
 
 
 def _check_directory(directory: Path, *, another: Remedy, closed: Remedy | None = None) -> None:
@@ -199,7 +206,7 @@ def _lock(path: Path) -> LockFile:
         see = remedies.see_status_at(os.fspath(path))
         raise StartupError(f"another agent listens at {path} already", see) from error
     except OSError as error:
-        raise StartupError(f"{lock} can't be locked: {error.strerror}") from error
+        raise StartupError(f"{lock} can't be locked: {error.strerror}", *_remedies(error, lock)) from error
 
 
 def _check_place(path: Path) -> None:
@@ -237,7 +244,8 @@ def _bind(path: Path) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
-        raise StartupError(f"{path} can't be listened on: {error.strerror or error}") from error
+        text = f"{path} can't be listened on: {error.strerror or error}"
+        raise StartupError(text, *_remedies(error, path)) from error
     return listening
 
 

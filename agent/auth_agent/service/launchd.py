@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.parsers.expat import ExpatError
 
+from auth_agent.host.private_directory import make_directory
 from auth_agent.service.manager import MARK, Program, Service, ServiceError, ServiceState, run
 from auth_agent.service.program import default_socket, named_store
 from auth_agent_client.paths import home_directory
@@ -107,10 +108,9 @@ class Launchd:
             raise ServiceError(f"{self._file} was not written by this command, and was not changed")
         if present == content:
             return []
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._log.parent.mkdir(parents=True, exist_ok=True)
         # launchd makes the socket, but no directory for it.
-        Path(default_socket()).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in (self._file, self._log, Path(default_socket())):
+            make_directory(file.parent)
         self._file.write_bytes(content)
         return [self._file]
 

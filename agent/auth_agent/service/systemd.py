@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from auth_agent.host.private_directory import make_directory
 from auth_agent.host.program import read_unit
 from auth_agent.service.manager import MARK, Program, Service, ServiceError, ServiceState, run
 from auth_agent.service.program import named_store
@@ -134,7 +135,7 @@ class Systemd:
             if MARK not in content and not replace:
                 raise ServiceError(f"{file} was not written by this command, and was not changed")
         changed = [file for file, content in contents.items() if present.get(file) != content]
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory)
         for file in changed:
             file.write_text(contents[file], "utf-8")
         if changed:

@@ -24,6 +24,7 @@ from auth_agent_client.paths import runtime_directory
 from auth_agent_client.remedy import Remedy
 
 _MAX_PATH = 4096
+_MAX_HOST = 64  # of Linux
 
 
 class LockTaken(StartupError):
@@ -95,11 +96,12 @@ class StoreLock:
         except BlockingIOError as error:
             raise self._taken() from error
         except OSError as error:
-            raise StartupError(f"{self.path} can't be locked: {error.strerror}") from error
-        note = {"pid": os.getpid(), "socket": os.fspath(self._socket_path), "kernel": _kernel()}
+            remedy = remedies.for_file(error, self.path)
+            raise StartupError(f"{self.path} can't be locked: {error.strerror}", *remedy) from error
+        own = {"pid": os.getpid(), "socket": os.fspath(self._socket_path), "kernel": _kernel(), "host": _host()}
         with contextlib.suppress(OSError):  # the lock works on a full disk, too
             os.ftruncate(file.descriptor, 0)
-            os.pwrite(file.descriptor, json.dumps(note).encode(), 0)
+            os.pwrite(file.descriptor, json.dumps(own).encode(), 0)
         return file
 
     def _taken(self) -> LockTaken:
@@ -107,8 +109,10 @@ class StoreLock:
         beside = remedies.run_beside(os.fspath(self._socket_path))
         if owner is None:
             return LockTaken(f"another agent {self.claim}", remedies.see_status(), beside)
-        process = f"another agent, process {owner.pid}{'' if owner.is_here else ' on another system'},"
-        if _listens(owner.socket):
+        process = f"another agent, process {owner.pid}{owner.where},"
+        if owner.host != _host():
+            taken = LockTaken(f"{process} {self.claim}", remedies.own_state_directory(), beside)
+        elif _listens(owner.socket):
             taken = LockTaken(
                 f"{process} which listens at {owner.socket}, {self.claim}",
                 remedies.see_status_at(owner.socket),
@@ -188,15 +192,30 @@ def sealed_file_locks(state_path: Path) -> list[Path]:
 
 
 class _Owner(NamedTuple):
-    """The process that holds a lock, the socket where it listens, and whether the process's number is one of here."""
+    """The process that holds a lock, the socket where it listens, and whether the process's number is one of here.
+
+    Hosts that share a home directory share the locks in it, and so do containers of one host.
+    """
 
     pid: int
     socket: str
+    host: str
     is_here: bool
+
+    @property
+    def where(self) -> str:
+        """Where it runs, to be said after its number."""
+        if self.host != _host():
+            return f" on the host {self.host}"
+        return "" if self.is_here else " in another container"
 
 
 def _socket_lock_path(state_path: Path, socket_path: Path) -> Path:
     return state_path / f"socket-{sha256(os.fsencode(socket_path)).hexdigest()[:16]}.lock"
+
+
+def _host() -> str:
+    return printable(os.uname().nodename, _MAX_HOST)
 
 
 def _kernel() -> str:
@@ -214,8 +233,8 @@ def _owner(path: Path) -> _Owner | None:
     except (OSError, JsonObjectError):
         return None
     pid, socket = fields.get("pid"), printable(fields.get("socket"), _MAX_PATH)
-    is_here = fields.get("kernel") == _kernel()
-    return _Owner(pid, socket, is_here) if isinstance(pid, int) and socket else None
+    host, is_here = printable(fields.get("host"), _MAX_HOST) or _host(), fields.get("kernel") == _kernel()
+    return _Owner(pid, socket, host, is_here) if isinstance(pid, int) and socket else None
 
 
 def _listens(path: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from auth_agent import remedies
 from auth_agent.errors import StartupError
+from auth_agent.host.private_directory import ForeignDirectoryError, make_directory
 from auth_agent_client.paths import state_directory
 
 
@@ -28,18 +29,17 @@ def prepare(directory: Path) -> None:
 
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory)
         status = directory.stat()
         if status.st_uid != os.geteuid():
-            raise StartupError(f"{directory} belongs to the user {status.st_uid}, not to you")
+            text = f"{directory} belongs to the user {status.st_uid}, not to you"
+            raise StartupError(text, *remedies.for_path(directory))
         if stat.S_IMODE(status.st_mode) & 0o077:
             directory.chmod(0o700)
     except OSError as error:
-        raise StartupError(
-            f"{directory} can't be used: {error.strerror}",
-            remedies.set_variable("XDG_STATE_HOME"),
-            remedies.run_in_memory(),
-        ) from error
+        memory = () if isinstance(error, ForeignDirectoryError) else (remedies.run_in_memory(),)
+        text = f"{directory} can't be used: {error.strerror}"
+        raise StartupError(text, *remedies.for_file(error, directory), *memory) from error
 
 
 def read_note(path: Path) -> str | None:
@@ -63,7 +63,7 @@ def write_note(path: Path, content: str) -> None:
 
     """
     beside = path.with_name(f"{path.name}.new")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the user may have deleted it
+    make_directory(path.parent)  # the user may have deleted it
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -10,6 +10,7 @@ from typing import Final
 
 import anyio
 
+from auth_agent.host.private_directory import make_directory
 from auth_agent.host.systemd import children_environment
 from auth_agent.json_object import parse_object
 
@@ -110,7 +111,7 @@ class Worker:
         self._detach()
         locks: list[str] = []
         if self._lock is not None:
-            self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the user may have deleted it
+            make_directory(self._lock.parent)  # the user may have deleted it
             locks.append(os.fspath(self._lock))
         ours, theirs = socket.socketpair()
         ours.setblocking(False)

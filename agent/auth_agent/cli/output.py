@@ -1,0 +1,30 @@
+"""Standard output whose errors say that they are its own, as those of a file name the file."""
+
+import io
+import sys
+
+OUTPUT = "standard output"
+
+
+def name_output() -> None:
+    """Have each error in writing to standard output name it, as its `filename`."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        binary = io.BufferedWriter(io.FileIO(stream.fileno(), "wb", closefd=False))
+        sys.stdout = _Output(binary, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+
+
+class _Output(io.TextIOWrapper):
+    def write(self, string: str, /) -> int:
+        try:
+            return super().write(string)
+        except OSError as error:
+            error.filename = OUTPUT
+            raise
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            error.filename = OUTPUT
+            raise
