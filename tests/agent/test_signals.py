@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Generator
 from signal import SIGHUP, SIGTERM, SIGUSR1
 
@@ -69,3 +71,32 @@ def test_after_an_error_the_signals_have_their_default() -> None:
     with pytest.raises(ValueError, match="a defect"), Signals(SIGHUP):
         raise ValueError("a defect")
     assert signal.getsignal(SIGHUP) is signal.SIG_DFL
+
+
+def test_an_ignored_sigint_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Signals(signal.SIGINT, SIGTERM) as signals:
+            send(signal.SIGINT, SIGTERM)
+            assert signals.release(signal.SIGINT, SIGTERM) == [SIGTERM]
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_was_inherited_is_undone() -> None:
+    script = """
+import os, signal
+from auth_agent.host.signals import reset_signals
+blocked = {signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD}
+signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
+for signum in (signal.SIGCHLD, signal.SIGALRM, signal.SIGHUP):
+    signal.signal(signum, signal.SIG_IGN)
+reset_signals()
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+assert signal.getsignal(signal.SIGCHLD) == signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup has it, until it is caught
+pid = os.posix_spawn("/bin/false", ["false"], {})
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from auth_agent.host.systemd import READY, children_environment, inherited_socket, notify, reloading
+from auth_agent.host.systemd import READY, inherited_socket, notify, reloading
 from tests.integration.agent_process import PASSING_ON
 
 ADOPT = """\
@@ -97,15 +97,6 @@ def test_a_reload_notification_contains_the_monotonic_time() -> None:
     name, _, microseconds = second.partition("=")
     assert name == "MONOTONIC_USEC"
     assert before - 0.001 <= int(microseconds) / 1e6 <= time.clock_gettime(time.CLOCK_MONOTONIC)
-
-
-def test_children_do_not_inherit_the_service_managers_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTH_AGENT_LOG", "debug")
-    expected = children_environment()
-    for name in ("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID", "WATCHDOG_USEC"):
-        monkeypatch.setenv(name, "1")
-    assert children_environment() == expected
-    assert expected["AUTH_AGENT_LOG"] == "debug"
 
 
 # ---- the inherited socket

@@ -13,7 +13,8 @@ from pkgutil import resolve_name
 
 from auth_agent.config import config_path
 from auth_agent.daemon import serve
-from auth_agent.host.hardening import protect_memory, raise_file_limit
+from auth_agent.host.hardening import protect_memory
+from auth_agent.host.limits import raise_limits
 from auth_agent.host.restart import restart
 from auth_agent.logs import log_to_stderr
 from auth_agent.storage.stores import DEFAULT, NAMES
@@ -27,7 +28,7 @@ def main() -> None:
     clock = None if arguments.clock is None else resolve_name(arguments.clock)()
     os.umask(0o077)
     protect_memory()
-    raise_file_limit()
+    raise_limits()
     log_to_stderr()
     if serve(config_path(), Path(socket_path()), arguments.store, clock=clock, **wraps):
         restart()

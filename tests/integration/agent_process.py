@@ -116,7 +116,6 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
             "AUTH_AGENT_CONFIG": str(self.config),
             "AUTH_AGENT_LOG": "debug",
             "SSL_CERT_FILE": str(_certificates()),
-            "PYTHONWARNINGS": "error",  # for the worker, which is not started by this command
             **(environment or {}),
         }
         self.configure(accounts or {})

@@ -16,13 +16,13 @@ _PR_GET_DUMPABLE = 3  # <linux/prctl.h>
 
 
 class Keyring(KeyringBackend):
-    """Kept in the directory that the environment's SCRIPTED_KEYRING names."""
+    """Kept in the directory that the environment's TMPDIR names, which a worker inherits."""
 
     priority = 0  # pyright: ignore[reportAssignmentType] -- as keyring's own backends have it
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # keyring's constructors have no types
-        self._place = Path(os.environ["SCRIPTED_KEYRING"])
+        self._place = Path(os.environ["TMPDIR"])
 
     def get_password(self, service: str, username: str) -> str | None:
         if username == "chatty":

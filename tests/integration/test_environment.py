@@ -2,15 +2,19 @@
 
 import os
 import shlex
+import signal
 import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from auth_agent import remedies
-from tests.integration.agent_process import COMMAND, AgentProcess
+from tests.integration.agent_process import COMMAND, AgentProcess, until
+from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession
+from tests.op.provider import OpenIDProvider
 
 NOBODY = 65534
 ADD = ("account", "add", "work", "--issuer", "https://acme.example/", "--client-id", "native-app")
@@ -105,3 +109,60 @@ def test_an_agent_of_another_host_that_shares_the_home_directory_is_named(alone:
     assert result.returncode == 1
     assert "on the host host-one" in result.stderr
     assert str(remedies.own_state_directory()) in result.stderr
+
+
+# ---- what a process inherits
+
+
+DEAF = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
+for signum in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
+    signal.signal(signum, signal.SIG_IGN)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_an_agent_whose_parent_blocks_and_ignores_signals_works_as_any_other(provider: OpenIDProvider) -> None:
+    with KeyringSession() as keyring:
+        accounts = {"work": account(provider)}
+        with AgentProcess(accounts, environment=keyring.environment, store="keyring", started=False) as agent:
+            agent.launch_with(sys.executable, "-c", DEAF)
+            agent.start()
+            with agent.client() as client:
+                log_in(client, provider)
+                until(lambda: record(client).saved is True)
+            agent.process.send_signal(signal.SIGHUP)
+            until(lambda: agent.logged("reload "))
+            worker = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text().split()[0]
+            status = Path(f"/proc/{worker}/status").read_text()
+            assert "SigBlk:\t0000000000000000" in status
+            agent.process.terminate()
+            assert agent.process.wait(30) == 0
+
+
+def test_an_agent_starts_without_streams_and_in_a_removed_directory(tmp_path: Path) -> None:
+    with AgentProcess(started=False, log_is_read=False) as agent:
+        script = f"cd {shlex.quote(str(tmp_path))} && mkdir gone && cd gone && rmdir ../gone && exec "
+        agent.launch_with("sh", "-c", f'{script} "$@" <&- >&- 2>&-', "sh")
+        agent.start()
+        assert agent.run("status").returncode == 0
+        pid = agent.process.pid
+        assert agent.run("restart", "--force").returncode == 0
+        assert agent.process.pid == pid
+        assert agent.run("stop").returncode == 0
+
+
+def test_a_limit_that_can_end_the_agent_is_in_its_log() -> None:
+    with AgentProcess(started=False) as agent:
+        agent.launch_with("sh", "-c", 'ulimit -t 600 && exec "$@"', "sh")
+        agent.start()
+        assert len(agent.logged("limit problem=")) == 1
+
+
+def test_a_command_beside_an_agent_ends_by_sigpipe_as_in_a_shell(alone: AgentProcess) -> None:
+    alone.environment["AUTH_AGENT_CONFIG"] = str(alone.config)
+    script = "grep SigIgn /proc/self/status"
+    result = run(alone, "run", "--store", "memory", "--", "sh", "-c", script)
+    ignored = int(result.stdout.split()[1], 16)
+    assert not ignored & (1 << (signal.SIGPIPE - 1))

@@ -32,7 +32,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the scripted keyring keeps its files."""
-    monkeypatch.setenv("SCRIPTED_KEYRING", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return tmp_path
 

@@ -43,6 +43,7 @@ _RESTART_PAUSE = 0.05  # s, between two checks whether the new agent answers
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name, and return its exit code."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as some parents leave it, each child seems to succeed
     try:
         result: object = cli.main(args=list(arguments), prog_name="auth-agent", standalone_mode=False)
     except click.UsageError as error:

@@ -16,15 +16,19 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.config import config_path
 from auth_agent.defect import places
 from auth_agent.errors import StartupError
-from auth_agent.host.hardening import protect_memory, raise_file_limit
+from auth_agent.host.hardening import protect_memory
+from auth_agent.host.limits import low_limits, raise_limits
 from auth_agent.host.process import Process
 from auth_agent.host.restart import restart
+from auth_agent.host.signals import reset_signals, restore_for_exec
 from auth_agent.logs import log_to_stderr
 from auth_agent.printable import printable
 from auth_agent.storage.state_directory import log_path
 from auth_agent.storage.stores import NAMES
 from auth_agent_client.errors import Misconfigured
 from auth_agent_client.paths import SUN_PATH, runtime_directory, socket_path
+
+_log = logging.getLogger(__name__)
 
 # As a shell's, for a command that was not found, and for one that can't be executed.
 _NOT_FOUND: Final = 127
@@ -74,9 +78,12 @@ def _serve(path: Path, store: str | None, *, is_for_command: bool) -> bool:
     from auth_agent import daemon  # noqa: PLC0415 -- half of the agent's start-up time, which `auth-agent --help` doesn't need
 
     os.umask(0o077)
+    reset_signals()
     protect_memory()
-    raise_file_limit()
+    raise_limits()
     log_to_stderr(logging.WARNING if is_for_command else logging.INFO, log_path())
+    for text in low_limits():
+        _log.warning("limit problem=%r", text)
     try:
         return daemon.serve(config_path(), path, store, remember=not is_for_command)
     except (StartupError, Misconfigured):
@@ -92,6 +99,7 @@ def _execute_beside_agent(command: tuple[str, ...], store: str | None) -> NoRetu
     socket = _private_socket()
     if not start_for_command(socket, store):
         raise click.exceptions.Exit(exits.ERROR)
+    restore_for_exec()
     try:
         os.execvpe(command[0], command, {**os.environ, "AUTH_AGENT_SOCK": socket})  # noqa: S606 -- no shell is wanted
     except OSError as error:

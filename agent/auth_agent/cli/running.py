@@ -17,6 +17,7 @@ from auth_agent.cli.detached import Detached
 from auth_agent.cli.screen import print_message, shown_path
 from auth_agent.config_path import config_path
 from auth_agent.host import readiness
+from auth_agent.host.environment import background_environment
 from auth_agent.host.log_file import old_log
 from auth_agent.printable import printable
 from auth_agent.service.manager import ServiceError
@@ -173,7 +174,7 @@ def _spawn(arguments: Sequence[str], output: int, environment: Mapping[str, str]
 def _environment(descriptor: int) -> dict[str, str]:
     """Return the agent's environment: an absolute path of the configuration, and the descriptor of the pipe."""
     config = {"AUTH_AGENT_CONFIG": os.fspath(config_path())} if os.environ.get("AUTH_AGENT_CONFIG") else {}
-    return {**os.environ, **config, readiness.VARIABLE: str(descriptor)}
+    return {**background_environment(), **config, readiness.VARIABLE: str(descriptor)}
 
 
 def _log_tail(log: Path) -> str:

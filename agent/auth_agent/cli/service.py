@@ -17,6 +17,7 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.screen import print_message, print_remedies, shown_path
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.terminal import terminal_of
+from auth_agent.host.signals import restore_for_exec
 from auth_agent.printable import printable
 from auth_agent.service.manager import Manager, ServiceError, ServiceState
 from auth_agent.service.managers import choose_manager, platform_manager
@@ -136,6 +137,7 @@ def logs(lines: int, *, follow: bool) -> None:
     """
     with _service_errors():
         command = choose_manager().log_command(lines, follow=follow)
+    restore_for_exec()
     try:
         os.execvp(command[0], command)  # noqa: S606 -- no shell is wanted
     except OSError as error:

@@ -1,6 +1,5 @@
 """Protects the process's memory from other processes."""
 
-import contextlib
 import ctypes
 import os
 import resource
@@ -10,7 +9,6 @@ import sys
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-_FILES = 4096  # 1,200 connections, and room for requests to providers
 
 
 def protect_memory() -> None:
@@ -49,12 +47,3 @@ def continue_in_child() -> None:
 
 def _prctl(option: int, argument: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, argument, 0, 0, 0)
-
-
-def raise_file_limit() -> None:
-    """Raise the limit of descriptors to what the agent may need, up to the system's hard limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-    if soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # macOS refuses some values below its hard limit
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -8,15 +8,35 @@ from typing import Self
 import anyio
 
 
+def reset_signals() -> None:
+    """Undo what this process inherited and can't work with: blocked signals, and ignored ends of its children.
+
+    Others stay ignored: after nohup(1), or in the background of a script, until the agent catches them; and over a
+    restart, while nothing catches them.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for signum in (signal.SIGCHLD, signal.SIGALRM):
+        signal.signal(signum, signal.SIG_DFL)
+
+
+def restore_for_exec() -> None:
+    """Restore the signals that Python ignores for itself: a program that this process executes would inherit that."""
+    for signum in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(signum, signal.SIG_DFL)
+
+
 class Signals:
     """Catches signals within a `with` block; after it, unless an error ended it, they are ignored.
+
+    SIGINT is not caught if it is ignored: a script's Ctrl-C is not for what it runs in the background.
 
     asyncio's handlers restore a signal's default action when they are removed. A signal that arrives at the very end
     would be lost with the loop, or kill a process that is about to restart.
     """
 
     def __init__(self, *signums: signal.Signals) -> None:
-        self._caught = set(signums)
+        ignored = {signal.SIGINT} if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else set[signal.Signals]()
+        self._caught = set(signums) - ignored
         # A pipe has room for 65,536 signals; a pair of sockets has room for some hundreds.
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._reading, False)
@@ -48,7 +68,7 @@ class Signals:
 
     def release(self, *signums: signal.Signals) -> list[signal.Signals]:
         """Restore the default action of those signals; return those of them that arrived before and were not read."""
-        for signum in signums:
+        for signum in self._caught.intersection(signums):
             signal.signal(signum, signal.SIG_DFL)
         self._caught.difference_update(signums)
         return [signum for signum in self._read(1 << 16) if signum in signums]

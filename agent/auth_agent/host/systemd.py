@@ -17,10 +17,6 @@ from auth_agent.printable import printable
 _log = logging.getLogger(__name__)
 
 FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
-# Variables for the agent alone: a child that inherited them could notify in its name.
-_OURS: Final = frozenset(
-    {"LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
-)
 
 _MAX_STATUS: Final = 300  # characters
 _MAX_DIGITS: Final = 18
@@ -67,11 +63,6 @@ def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
     if not (microseconds.isascii() and microseconds.isdigit()):
         return None
     return int(microseconds[:_MAX_DIGITS]) / 1_000_000 or None
-
-
-def children_environment() -> dict[str, str]:
-    """Return the environment for the agent's child processes: its own, without the service manager's variables."""
-    return {name: value for name, value in os.environ.items() if name not in _OURS}
 
 
 def inherited_socket() -> socket.socket | None:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import anyio
 
 from auth_agent import remedies
+from auth_agent.host.environment import command_environment
 from auth_agent.printable import printable
 from auth_agent.worker.process import Worker, WorkerError
 from auth_agent.worker.vocabulary import NOTIFICATIONS
@@ -23,19 +24,6 @@ _NOTIFICATION_LIMIT: Final = 5.0
 _COMMAND_LIMIT: Final = 60.0
 # More lines than that are not shown by most desktops.
 _MOST_LINES: Final = 5
-# What a command gets of the agent's environment: enough to find the desktop, and nothing that is the agent's own.
-_PASSED_ON: Final = (
-    "DBUS_SESSION_BUS_ADDRESS",
-    "DISPLAY",
-    "HOME",
-    "LANG",
-    "LOGNAME",
-    "PATH",
-    "SHELL",
-    "USER",
-    "WAYLAND_DISPLAY",
-    "XDG_RUNTIME_DIR",
-)
 
 
 class Notifier(Protocol):
@@ -105,7 +93,6 @@ async def _run(command: Sequence[str], records: Sequence[Mapping[str, object]]) 
 
     """
     event = {"event": "login_required", "accounts": list(records)}
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     try:
         with anyio.fail_after(_COMMAND_LIMIT):
             result = await anyio.run_process(
@@ -114,7 +101,7 @@ async def _run(command: Sequence[str], records: Sequence[Mapping[str, object]]) 
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 check=False,
-                env=environment,
+                env=command_environment(),
                 cwd="/",
                 start_new_session=True,
             )

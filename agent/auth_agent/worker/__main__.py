@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from auth_agent.host.hardening import continue_in_child, protect_memory
+from auth_agent.host.signals import reset_signals
 from auth_agent.worker.failure import CallFailure
 from auth_agent.worker.vocabulary import KEYRING, NOTIFICATIONS, SEALING, SIGNATURES
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     purpose, lock = _parse_arguments(arguments)
     protect_memory()
+    reset_signals()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # meant for the agent; the worker ends when the agent does
     continue_in_child()

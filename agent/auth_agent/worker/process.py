@@ -10,8 +10,8 @@ from typing import Final
 
 import anyio
 
+from auth_agent.host.environment import worker_environment
 from auth_agent.host.private_directory import make_directory
-from auth_agent.host.systemd import children_environment
 from auth_agent.json_object import parse_object
 
 # Bytes; longer than any response, which is at most an entry with JSON escapes.
@@ -124,7 +124,8 @@ class Worker:
                     stdout=theirs.fileno(),
                     stderr=subprocess.DEVNULL,  # a traceback could hold a secret
                     start_new_session=True,  # Ctrl-C must only reach the agent
-                    env=children_environment(),
+                    env=worker_environment(),
+                    cwd="/",  # the agent's may be removed, or on a disk that is to be unmounted
                 )
             except BaseException:
                 ours.close()
