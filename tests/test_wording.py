@@ -332,6 +332,10 @@ REMEDIES: Final[list[Example]] = [
         lambda: remedies.own_state_directory().text,
         "stop that agent there, or set XDG_STATE_HOME to a directory of this host alone, and log in here",
     ),
+    (
+        lambda: remedies.raise_limit().text,
+        "raise it before the agent is started, or have a service manager start the agent",
+    ),
     *(
         (lambda number=number: remedies.for_file(OSError(number, ""), "/srv")[0].text, text)
         for number, text in (

@@ -539,6 +539,11 @@ def as_yourself() -> Remedy:
     return Remedy("run it as that user, without sudo, or set HOME and XDG_… variables to directories that you own")
 
 
+def raise_limit() -> Remedy:
+    """A limit of the process that starts the agent may end the agent."""
+    return Remedy("raise it before the agent is started, or have a service manager start the agent")
+
+
 def own_state_directory() -> Remedy:
     """An agent on another host, which shares the home directory, has the sessions."""
     return Remedy("stop that agent there, or set XDG_STATE_HOME to a directory of this host alone, and log in here")

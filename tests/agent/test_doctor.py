@@ -1,16 +1,21 @@
 """What `auth-agent doctor` makes of what it sees, without an agent or a provider."""
 
+import errno
 import json
+import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from auth_agent import remedies
 from auth_agent.cli.doctor.agent import judge_agent, judge_session, judge_store
+from auth_agent.cli.doctor.directories import check_directories
 from auth_agent.cli.doctor.environment import check_environment
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding, report, worst
+from auth_agent.cli.doctor.keyring import judge_bus
 from auth_agent.cli.doctor.ports import check_peers, check_ports
 from auth_agent.cli.doctor.provider import judge, judge_clock, without_repetition
 from auth_agent.cli.doctor.service import judge_service
@@ -25,7 +30,7 @@ from auth_agent_client import Record
 from auth_agent_client.remedy import Remedy
 
 ISSUER = "https://acme.example"
-ME = Path.home().stat().st_uid
+ME = os.geteuid()
 
 
 def verdicts(findings: list[Finding]) -> list[tuple[str, str]]:
@@ -101,7 +106,7 @@ def test_a_proxy_is_shown_without_its_password(url: str, shown: str) -> None:
 
 def test_what_is_set_is_shown_and_no_password() -> None:
     environ = {"https_proxy": "http://anna:secret@proxy:1", "AUTH_AGENT_LOG": "debug", "API_TOKEN": "secret"}
-    (finding,) = check_environment(environ, ME)
+    (finding,) = check_environment(environ)
     assert finding.verdict == GOOD
     assert finding.text == "AUTH_AGENT_LOG=debug, https_proxy=http://proxy:1"
 
@@ -110,8 +115,6 @@ def test_what_is_set_is_shown_and_no_password() -> None:
     ("name", "value", "verdict"),
     [
         ("XDG_RUNTIME_DIR", "/nonexistent", WRONG),
-        ("XDG_RUNTIME_DIR", "relative", WRONG),
-        ("XDG_STATE_HOME", "relative", WRONG),
         ("SSL_CERT_FILE", "/nonexistent", WRONG),
         ("ALL_PROXY", "socks4://127.0.0.1:1080", WRONG),
         ("https_proxy", "http://anna:secret", WRONG),
@@ -119,19 +122,80 @@ def test_what_is_set_is_shown_and_no_password() -> None:
     ],
 )
 def test_a_variable_that_can_not_be_used_is_named_with_what_helps(name: str, value: str, verdict: str) -> None:
-    _, finding = check_environment({name: value}, ME)
+    _, finding = check_environment({name: value})
     assert (finding.check, finding.verdict) == ("environment", verdict)
     assert name in finding.text
     assert finding.remedy
 
 
-def test_a_directory_of_another_user_is_wrong(tmp_path: Path) -> None:
-    _, finding = check_environment({"HOME": str(tmp_path)}, ME + 1)
-    assert (finding.verdict, finding.remedy) == (WRONG, (remedies.set_variable("HOME"),))
+# ---- the directories
 
 
-def test_a_directory_that_the_agent_would_make_is_no_problem() -> None:
-    assert verdicts(check_environment({"XDG_STATE_HOME": "/nonexistent"}, ME)) == [("environment", GOOD)]
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home directory, and no variable that names another directory."""
+    for name in ("AUTH_AGENT_SOCK", "AUTH_AGENT_CONFIG", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    home, runtime = tmp_path / "home", tmp_path / "run"
+    home.mkdir()
+    runtime.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    return home
+
+
+def test_directories_that_the_agent_would_make_are_no_problem(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "missing"))
+    assert check_directories() == []
+
+
+@pytest.mark.parametrize("name", ["HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"])
+@pytest.mark.usefixtures("home")
+def test_a_relative_directory_is_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "relative")
+    (finding,) = check_directories()
+    assert (finding.verdict, finding.remedy) == (WRONG, (remedies.set_variable(name),))
+    assert name in finding.text
+
+
+def test_a_home_directory_of_another_user_is_wrong(home: Path) -> None:
+    if ME != 0:
+        pytest.skip("only root can give a directory to another user")
+    os.chown(home, 65534, 65534)
+    findings = check_directories()
+    assert {(finding.verdict, finding.remedy) for finding in findings} == {(WRONG, (remedies.as_yourself(),))}
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "number"),
+    [
+        ({"f_flag": os.ST_RDONLY}, errno.EROFS),
+        ({"f_bavail": 0}, errno.ENOSPC),
+        ({"f_favail": 0}, errno.ENOSPC),
+        ({"f_favail": 0, "f_files": 0}, None),
+    ],
+)
+def test_a_file_system_that_takes_no_file_is_wrong(
+    changed: dict[str, int], number: int | None, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = SimpleNamespace(**{"f_flag": 0, "f_bavail": 9, "f_favail": 9, "f_files": 9, **changed})
+
+    def statvfs(_: Path) -> SimpleNamespace:
+        return system
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    helps = {finding.remedy[0] for finding in check_directories()}
+    assert helps == ({remedies.for_file(OSError(number, ""), home)[0]} if number else set())
+
+
+def test_a_bus_that_moved_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={home}/gone")
+    assert judge_bus() is None  # there is no other
+    (home.parent / "run" / "bus").touch()
+    finding = judge_bus()
+    assert finding is not None
+    assert (finding.verdict, finding.remedy) == (WARNING, (remedies.unset_variable("DBUS_SESSION_BUS_ADDRESS"),))
 
 
 # ---- the agent

@@ -50,6 +50,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
         for remedy in remedies.for_file(OSError(number, ""), f"{Path.home()}/my file")
     ),
     "for_path": lambda: remedies.for_path(f"{Path.home()}/my file"),
+    "raise_limit": remedies.raise_limit,
     "own_state_directory": remedies.own_state_directory,
     "unset_variable": lambda: remedies.unset_variable("PYTHONPATH"),
     "check_what_the_api_expects": remedies.check_what_the_api_expects,

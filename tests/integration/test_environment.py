@@ -166,3 +166,20 @@ def test_a_command_beside_an_agent_ends_by_sigpipe_as_in_a_shell(alone: AgentPro
     result = run(alone, "run", "--store", "memory", "--", "sh", "-c", script)
     ignored = int(result.stdout.split()[1], 16)
     assert not ignored & (1 << (signal.SIGPIPE - 1))
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "de_DE.nonsense", "LANG": "nonsense"},
+    ],
+)
+def test_a_locale_that_lacks_a_character_stops_no_command(variables: dict[str, str], alone: AgentProcess) -> None:
+    alone.environment["AUTH_AGENT_CONFIG"] = str(alone.config)
+    alone.configure({"work": {"issuer": "https://acme.example/", "client_id": "clïent"}})
+    alone.environment.update(variables)
+    for arguments in (("config", "show"), ("account", "show", "work"), ("account", "list"), ("config", "check")):
+        result = run(alone, *arguments)
+        assert result.returncode == 0, result.stderr

@@ -7,11 +7,16 @@ OUTPUT = "standard output"
 
 
 def name_output() -> None:
-    """Have each error in writing to standard output name it, as its `filename`."""
+    """Have each error in writing to standard output name it, as its `filename`.
+
+    A character that the locale's encoding lacks is written as an escape, as on standard error.
+    """
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         binary = io.BufferedWriter(io.FileIO(stream.fileno(), "wb", closefd=False))
-        sys.stdout = _Output(binary, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+        lacks_some = stream.errors == "strict" or stream.encoding.lower() not in {"utf-8", "utf8"}
+        errors = "backslashreplace" if lacks_some else stream.errors
+        sys.stdout = _Output(binary, stream.encoding, errors, line_buffering=stream.line_buffering)
 
 
 class _Output(io.TextIOWrapper):

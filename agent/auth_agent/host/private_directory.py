@@ -32,14 +32,8 @@ def make_directory(path: Path) -> None:
         OSError: it can't be created, or is not a directory.
 
     """
-    missing: list[Path] = []
-    existing = path
-    while (status := _status(existing)) is None and existing != existing.parent:
-        missing.append(existing)
-        existing = existing.parent
-    if status is not None and status.st_uid not in {0, os.geteuid()} and not status.st_mode & stat.S_ISVTX:
-        text = f"{existing} belongs to the user {status.st_uid}, not to you"
-        raise ForeignDirectoryError(errno.EPERM, text, os.fspath(path))
+    existing = nearest_directory(path)
+    missing = [directory for directory in (path, *path.parents) if existing in directory.parents]
     for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):  # another process was faster
             directory.mkdir(mode=0o700)
@@ -48,11 +42,24 @@ def make_directory(path: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
 
 
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
+def nearest_directory(path: Path) -> Path:
+    """Return the directory, or the nearest one above it that exists: the one in which `make_directory` begins.
+
+    Raises:
+        ForeignDirectoryError: it belongs to another user.
+        OSError: it can't be examined.
+
+    """
+    for existing in (path, *path.parents):
+        try:
+            status = existing.stat()
+        except FileNotFoundError:
+            continue
+        if status.st_uid in {0, os.geteuid()} or status.st_mode & stat.S_ISVTX:
+            return existing
+        text = f"{existing} belongs to the user {status.st_uid}, not to you"
+        raise ForeignDirectoryError(errno.EPERM, text, os.fspath(path))
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
 
 
 class PrivateDirectory:

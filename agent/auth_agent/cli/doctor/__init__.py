@@ -14,9 +14,10 @@ import click
 from auth_agent import remedies
 from auth_agent.cli import exits
 from auth_agent.cli.doctor.agent import judge_agent, judge_missing, judge_session, judge_store
+from auth_agent.cli.doctor.directories import check_directories
 from auth_agent.cli.doctor.environment import check_environment
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding, report, worst
-from auth_agent.cli.doctor.keyring import KeyringUnknownError, keyring_owner
+from auth_agent.cli.doctor.keyring import KeyringUnknownError, judge_bus, keyring_owner
 from auth_agent.cli.doctor.ports import check_peers, check_ports
 from auth_agent.cli.doctor.provider import check_providers
 from auth_agent.cli.doctor.service import judge_service
@@ -33,7 +34,7 @@ from auth_agent.service.managers import platform_manager
 from auth_agent.storage.lock import lost_agent
 from auth_agent.storage.state_directory import state_path
 from auth_agent_client import Agent, __version__
-from auth_agent_client.errors import AgentError, AgentNotRunning
+from auth_agent_client.errors import AgentError, AgentNotRunning, Misconfigured
 from auth_agent_client.paths import socket_path
 
 
@@ -61,8 +62,14 @@ def doctor(*, as_json: bool) -> int:
 
 def _findings() -> Generator[Finding, None, None]:
     yield describe_program(__version__)
-    yield from check_environment(os.environ, os.geteuid())
-    path = config_path()
+    yield from check_environment(os.environ)
+    yield from check_directories()
+    try:
+        path, manager, bus = config_path(), platform_manager(), judge_bus()
+    except Misconfigured:
+        return  # as the finding about the directories says; nothing else can be found
+    if bus is not None:
+        yield bus
     try:
         config = load(path)
     except ConfigError as error:
@@ -71,7 +78,7 @@ def _findings() -> Generator[Finding, None, None]:
     else:
         yield from _judge_config(config)
     yield from _ask_agent(path)
-    yield judge_service(platform_manager())
+    yield judge_service(manager)
     yield from _keyring()
     yield from check_ports(config.accounts.values())
     yield check_peers()

@@ -1,34 +1,28 @@
 """Checks of the environment that the agent would inherit from this shell."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from auth_agent import remedies
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
+from auth_agent.host.limits import low_limits
 from auth_agent.proxies import EXCEPTION_VARIABLES, PROXY_VARIABLES, ProxyError, environment_proxies, parse_proxy
 
 # Variables that the agent, its libraries or Python read.
-_DIRECTORIES: Final = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 _SHOWN: Final = ("AUTH_AGENT_", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "SSL_CERT_", "PYTHON")
-# What Python does differently in a process that inherits them.
-_CHANGES_PYTHON: Final = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONINSPECT")
+# Those that an agent in the background inherits.
+_CHANGES_PYTHON: Final = ("PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE")
 
 
-def check_environment(environ: Mapping[str, str], uid: int) -> list[Finding]:
-    """Return what is set that matters, and what of it can't be used.
-
-    Args:
-        environ: the environment.
-        uid: the user's id, to whom the directories must belong.
-
-    """
+def check_environment(environ: Mapping[str, str]) -> list[Finding]:
+    """Return what is set that matters, and what of it, and of the limits of this process, can't be used."""
     problems = [
-        *(finding for name in _DIRECTORIES if (finding := _directory(name, environ.get(name), uid))),
+        *_runtime_directory(environ.get("XDG_RUNTIME_DIR")),
         *_certificates(environ.get("SSL_CERT_FILE")),
         *_proxy(environ),
         *_python(environ),
+        *_limits(),
     ]
     shown = [f"{name}={_value(name, environ[name])}" for name in sorted(environ) if _is_shown(name)]
     facts = Finding("environment", GOOD, ", ".join(shown) or "no variable is set that changes where or how it runs")
@@ -49,21 +43,15 @@ def _value(name: str, value: str) -> str:
         return "…"  # where its password is can't be told
 
 
-def _directory(name: str, value: str | None, uid: int) -> Finding | None:
-    if not value:
-        return None
-    if not value.startswith("/"):
-        return Finding("environment", WRONG, f"{name} is not an absolute path", (remedies.set_variable(name),))
-    try:
-        owner = os.stat(value).st_uid  # noqa: PTH116 -- a path that may not be UTF-8
-    except OSError as error:
-        if name != "XDG_RUNTIME_DIR" and isinstance(error, FileNotFoundError):
-            return None  # the agent makes it
-        return Finding("environment", WRONG, f"{name}: {error.strerror}", (remedies.set_variable(name),))
-    if owner == uid:
-        return None
-    text = f"{name} is {value}, which belongs to the user {owner}, not to you, as after `sudo -E` or `su`"
-    return Finding("environment", WRONG, text, (remedies.set_variable(name),))
+def _runtime_directory(value: str | None) -> list[Finding]:
+    if not value or Path(value).is_dir():
+        return []
+    text = f"XDG_RUNTIME_DIR is {value}, which is not a directory, as after `su`"
+    return [Finding("environment", WRONG, text, (remedies.unset_variable("XDG_RUNTIME_DIR"),))]
+
+
+def _limits() -> list[Finding]:
+    return [Finding("environment", WARNING, text, (remedies.raise_limit(),)) for text in low_limits()]
 
 
 def _certificates(file: str | None) -> list[Finding]:

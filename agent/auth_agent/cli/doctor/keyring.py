@@ -1,9 +1,12 @@
 """Which program is the keyring: the one that owns the Secret Service's name on the D-Bus session."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
+from auth_agent import remedies
+from auth_agent.cli.doctor.finding import WARNING, Finding
 from auth_agent.host.session_bus import VARIABLE, session_bus_address
 
 _NAME: Final = "org.freedesktop.secrets"
@@ -50,6 +53,15 @@ def keyring_owner() -> str | None:
     if kind == "error":
         return None
     return f"{_program(cast('int', pid))} (process {pid})"
+
+
+def judge_bus() -> Finding | None:
+    """Return a finding if the D-Bus session is elsewhere than its variable says, since its bus has ended."""
+    given, address = os.environ.get(VARIABLE), session_bus_address()
+    if not given or address is None or address in {given, *given.split(";")}:
+        return None
+    text = f"the D-Bus session of {VARIABLE} has ended; the agent uses {address}"
+    return Finding("environment", WARNING, text, (remedies.unset_variable(VARIABLE),))
 
 
 def _program(pid: int) -> str:
