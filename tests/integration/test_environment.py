@@ -183,3 +183,13 @@ def test_a_locale_that_lacks_a_character_stops_no_command(variables: dict[str, s
     for arguments in (("config", "show"), ("account", "show", "work"), ("account", "list"), ("config", "check")):
         result = run(alone, *arguments)
         assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"])
+def test_no_agent_starts_with_a_relative_directory(name: str, alone: AgentProcess) -> None:
+    alone.environment.update(
+        {name: "relative", "AUTH_AGENT_SOCK": str(alone.socket), "AUTH_AGENT_CONFIG": str(alone.config)}
+    )
+    result = run(alone, "run")
+    assert result.returncode == 1
+    assert str(remedies.set_variable(name)) in result.stderr

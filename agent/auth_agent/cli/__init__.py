@@ -42,8 +42,10 @@ def _print_os_error(error: OSError) -> None:
     from auth_agent import remedies  # noqa: PLC0415 -- a light command has no time for it, unless it failed
 
     name = error.filename if isinstance(error.filename, str) else None
-    helps = remedies.for_file(error, name or "")
-    print_error(f"{printable(name, 1000)}: {error.strerror}" if name else str(error.strerror or error), helps)
+    if name is None:
+        print_error(str(error.strerror or error))
+    else:
+        print_error(f"{printable(name, 1000)}: {error.strerror}", remedies.for_file(error, name))
 
 
 def _run(all_arguments: list[str]) -> int:

@@ -84,6 +84,7 @@ def _serve(path: Path, store: str | None, *, is_for_command: bool) -> bool:
     log_to_stderr(logging.WARNING if is_for_command else logging.INFO, log_path())
     for text in low_limits():
         _log.warning("limit problem=%r", text)
+    runtime_directory()  # the agent looks at it again later: if it can't be used, it must not start
     try:
         return daemon.serve(config_path(), path, store, remember=not is_for_command)
     except (StartupError, Misconfigured):

@@ -47,6 +47,6 @@ def low_limits(read: Callable[[int], tuple[int, int]] = resource.getrlimit) -> l
 
 
 def _lower(one: int, other: int) -> int:
-    """Return the lower of two limits; RLIM_INFINITY, which is -1, is the highest."""
+    """Return the lower of two limits; RLIM_INFINITY is the highest, but not the largest number."""
     finite = [limit for limit in (one, other) if limit != resource.RLIM_INFINITY]
     return min(finite, default=resource.RLIM_INFINITY)

@@ -125,7 +125,6 @@ class Worker:
                     stderr=subprocess.DEVNULL,  # a traceback could hold a secret
                     start_new_session=True,  # Ctrl-C must only reach the agent
                     env=worker_environment(),
-                    cwd="/",  # the agent's may be removed, or on a disk that is to be unmounted
                 )
             except BaseException:
                 ours.close()
