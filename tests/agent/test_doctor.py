@@ -119,6 +119,7 @@ def test_what_is_set_is_shown_and_no_password() -> None:
         ("ALL_PROXY", "socks4://127.0.0.1:1080", WRONG),
         ("https_proxy", "http://anna:secret", WRONG),
         ("PYTHONPATH", "/srv/lib", WARNING),
+        ("AUTH_AGENT_LOG", "verbose", WARNING),
     ],
 )
 def test_a_variable_that_can_not_be_used_is_named_with_what_helps(name: str, value: str, verdict: str) -> None:

@@ -40,7 +40,15 @@ def run(process: AgentProcess, *arguments: str, within: tuple[str, ...] = ()) ->
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can write where another user can")
 @pytest.mark.parametrize(
     "arguments",
-    [ADD, ("run",), ("run", "--store", "memory"), ("run", "--store", "file"), ("start",), ("login", "work", *ADD[3:])],
+    [
+        ADD,
+        ("run", "--", "true"),
+        ("run",),
+        ("run", "--store", "memory"),
+        ("run", "--store", "file"),
+        ("start",),
+        ("login", "work", *ADD[3:]),
+    ],
     ids=" ".join,
 )
 def test_root_makes_nothing_in_a_users_directories(arguments: tuple[str, ...], alone: AgentProcess) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -18,6 +19,7 @@ from auth_agent.defect import places
 from auth_agent.errors import StartupError
 from auth_agent.host.hardening import protect_memory
 from auth_agent.host.limits import low_limits, raise_limits
+from auth_agent.host.private_directory import nearest_directory
 from auth_agent.host.process import Process
 from auth_agent.host.restart import restart
 from auth_agent.host.signals import reset_signals, restore_for_exec
@@ -110,10 +112,14 @@ def _execute_beside_agent(command: tuple[str, ...], store: str | None) -> NoRetu
 
 def _private_socket() -> str:
     """Make a directory for a socket, and return the socket's path; in the runtime directory if its path is short."""
-    runtime = runtime_directory() or ""
-    place = f"{runtime}/auth-agent-XXXXXXXX/agent.sock"
-    fits = os.access(runtime, os.W_OK) and len(os.fsencode(place)) < SUN_PATH
-    return f"{tempfile.mkdtemp(prefix='auth-agent-', dir=runtime if fits else None)}/agent.sock"
+    runtime = runtime_directory()
+    if runtime is not None:
+        place = f"{runtime}/auth-agent-XXXXXXXX/agent.sock"
+        with suppress(OSError):  # as where it is another user's
+            nearest_directory(Path(runtime))
+            if os.access(runtime, os.W_OK) and len(os.fsencode(place)) < SUN_PATH:
+                return f"{tempfile.mkdtemp(prefix='auth-agent-', dir=runtime)}/agent.sock"
+    return f"{tempfile.mkdtemp(prefix='auth-agent-')}/agent.sock"
 
 
 def _stop_at_end_of(parent: int) -> None:

@@ -22,6 +22,7 @@ def check_environment(environ: Mapping[str, str]) -> list[Finding]:
         *_certificates(environ.get("SSL_CERT_FILE")),
         *_proxy(environ),
         *_python(environ),
+        *_log(environ.get("AUTH_AGENT_LOG", "")),
         *_limits(),
     ]
     shown = [f"{name}={_value(name, environ[name])}" for name in sorted(environ) if _is_shown(name)]
@@ -48,6 +49,13 @@ def _runtime_directory(value: str | None) -> list[Finding]:
         return []
     text = f"XDG_RUNTIME_DIR is {value}, which is not a directory, as after `su`"
     return [Finding("environment", WRONG, text, (remedies.unset_variable("XDG_RUNTIME_DIR"),))]
+
+
+def _log(value: str) -> list[Finding]:
+    if value.lower() in {"", "debug", "info"}:
+        return []
+    text = f"AUTH_AGENT_LOG is {value}, which has no effect: only debug makes the agent log more"
+    return [Finding("environment", WARNING, text, (remedies.unset_variable("AUTH_AGENT_LOG"),))]
 
 
 def _limits() -> list[Finding]:
