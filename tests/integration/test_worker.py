@@ -333,6 +333,17 @@ async def test_secrets_are_in_no_argument_and_no_environment(place: Path) -> Non
         assert entry_path(place).read_text() == "canary"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="nobody else may read the environment of a process that isn't dumpable")
+async def test_what_the_shell_happens_to_have_is_not_inherited(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTHER_PROGRAMS_TOKEN", "canary")
+    async with started(place) as worker:
+        assert await read(worker, "nobody") is None
+        process = Path(f"/proc/{worker.pid}")
+        environment = (process / "environ").read_bytes()
+        assert b"TMPDIR=" in environment
+        assert b"canary" not in environment
+
+
 async def test_the_memory_of_the_worker_is_protected(place: Path) -> None:
     async with started(place) as worker:
         assert await read(worker, "dumpable") == "0"
