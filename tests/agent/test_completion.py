@@ -1,5 +1,6 @@
 """The candidates that a shell gets when a person presses TAB."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -189,6 +190,7 @@ def test_an_agent_that_hangs_delays_completion_only_briefly(
     config_path.write_text(CONFIG, "utf-8")
     monkeypatch.setattr(accounts, "_PATIENCE", 0.05)
     tmp_path.chmod(0o700)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})  # as a parent may have left it
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "agent.sock"))
         silent.listen()

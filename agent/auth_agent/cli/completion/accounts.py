@@ -27,6 +27,7 @@ def account_names() -> list[str]:
 
 def _of_the_agent() -> list[str]:
     signal.signal(signal.SIGALRM, _give_up)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # a parent may have left it blocked
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
     try:
         with Agent() as agent:
