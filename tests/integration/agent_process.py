@@ -93,7 +93,6 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         # Not pytest's tmp_path: a socket's path has room for a hundred bytes.
         self.home = Path(tempfile.mkdtemp(prefix="auth-agent-"))
         self.socket = self.home / "run" / "agent.sock"
-        self.socket.parent.mkdir(mode=0o700)
         self.config = self.home / "config.toml"
         self._log = self.home / "log"
         # What it is started by, from the next start on.
@@ -111,7 +110,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         self.environment = {
             **inherited,
             "HOME": str(self.home),
-            "XDG_RUNTIME_DIR": str(self.socket.parent),
+            "XDG_RUNTIME_DIR": str(self.home),
             "AUTH_AGENT_SOCK": str(self.socket),
             "AUTH_AGENT_CONFIG": str(self.config),
             "AUTH_AGENT_LOG": "debug",
