@@ -18,7 +18,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 from unittest.mock import patch
 
 import anyio
@@ -36,7 +36,6 @@ from auth_agent.host.clock import Clock, Moment
 from auth_agent.hosts import HostRule, read_key, read_url
 from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.listener import Listener
-from auth_agent.ipc.server import MAX_WAITING, Server
 from auth_agent.ipc.url import resolve_url
 from auth_agent.json_object import read_object
 from auth_agent.loopback import page
@@ -160,7 +159,7 @@ def expired_again() -> object:
     state = session().state
     assert isinstance(state, Active)
     waits = {"waited": True, "is_configured": True, "main_is_due": False}
-    return decide(WORK, state, Demand(), THEN.after(3600), rate_limit_wait=0, **waits)[0]
+    return decide(WORK, state, Demand(), THEN.after(3600), **waits)[0]
 
 
 def user_failed(failure: Failure) -> errors.AgentError:
@@ -183,6 +182,10 @@ SESSIONS: Final[list[Example]] = [
     (lambda: advice.locked("work", LOCKED.reason, ()), "work: the agent is locked"),
     (lambda: advice.no_user("robot"), "robot: this account is the client's own: it has no user"),
     (lambda: advice.too_many_requests(7.2), "too many requests to the provider; try again in 7 s"),
+    (
+        lambda: advice.too_many("connections"),
+        "there are too many connections, and this program has most of them; try again",
+    ),
     (
         lambda: advice.lifetime_too_short(3599),
         "a new token of this provider is valid for 3599 s, less than min_ttl",
@@ -1006,14 +1009,6 @@ def listen_without_a_path() -> None:
         Listener(Path("agent.sock"), inherited)
 
 
-def too_many_wait() -> None:
-    unused: Any = None
-    with socket.socket() as listening:
-        server = Server(listening, unused, unused)
-        for _ in range(MAX_WAITING + 1):
-            server.begin_waiting()
-
-
 def elsewhere(pid: int, kernels: int | None) -> Callable[[], object]:
     """Return what raises the error for an agent with that pid, which has another one for the kernel."""
 
@@ -1061,7 +1056,6 @@ SOCKETS: Final[list[Example]] = [
             "it may be one client's connection, if the .socket unit has Accept=yes; remove that"
         ),
     ),
-    (too_many_wait, "too many requests are waiting; try again"),
     (
         elsewhere(812, 0),
         (

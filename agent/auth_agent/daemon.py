@@ -158,7 +158,7 @@ async def _serve(
                 about,
                 reload,
             )
-            server = Server(listener.socket, handlers, work)
+            server = Server(listener.socket, handlers, work, table.clock)
             accepting = _Stoppable(server.run)
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run)

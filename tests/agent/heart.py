@@ -9,7 +9,7 @@ from auth_agent.config import Account
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.heart import Heart
-from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.table import Table
@@ -45,7 +45,7 @@ class World(Heart):
     async def token(self, demand: Demand | None = None, *, timeout: float = 15) -> str:
         if demand is not None and self.session.record_demand(demand.key, demand.min_ttl, self.clock.now()):
             self.refresher.reschedule()
-        token = await self.refresher.token(self.session, demand or Demand(), RateLimit(), timeout)
+        token = await self.refresher.token(self.session, demand or Demand(), Asker(), timeout)
         return token.value.reveal()
 
 

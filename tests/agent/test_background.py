@@ -46,9 +46,9 @@ async def test_a_client_that_stays_receives_the_result_or_the_error() -> None:
         raise errors.Denied("no")
 
     async with running() as background:
-        assert await background.run_detached(work) == "done"
+        assert await background.detached("a program", work)() == "done"
         with pytest.raises(errors.Denied, match="no"):
-            await background.run_detached(fail)
+            await background.detached("a program", fail)()
 
 
 async def test_a_defect_in_work_that_must_not_raise_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
@@ -75,11 +75,30 @@ async def test_work_continues_when_its_client_has_left() -> None:
     async with running() as background:
         with anyio.CancelScope() as client:
             client.cancel()
-            await background.run_detached(work)
+            await background.detached("a program", work)()
         with pytest.raises(errors.Timeout):
-            await background.run_detached(go_on.wait, timeout=0)
+            await background.detached("a program", go_on.wait, timeout=0)()
         go_on.set()
         await done.wait()
+
+
+async def test_an_owner_has_two_pieces_of_work_at_a_time_also_when_its_clients_leave() -> None:
+    go_on = anyio.Event()
+
+    async with running() as background:
+        first, second, third = [background.detached("greedy", go_on.wait, timeout=0) for _ in range(3)]
+        for work in (first, second):
+            with pytest.raises(errors.Timeout):
+                await work()
+        with pytest.raises(errors.Unavailable):
+            await third()
+        with pytest.raises(errors.Timeout):
+            await background.detached("modest", go_on.wait, timeout=0)()
+        go_on.set()
+        await first.wait_until_over()
+        await second.wait_until_over()
+        await third.wait_until_over()  # it was not begun
+        await background.detached("greedy", go_on.wait)()
 
 
 async def test_a_defect_ends_only_that_work_and_shows_no_message(caplog: pytest.LogCaptureFixture) -> None:
@@ -88,7 +107,7 @@ async def test_a_defect_ends_only_that_work_and_shows_no_message(caplog: pytest.
 
     async with running() as background:
         with caplog.at_level(logging.ERROR), pytest.raises(errors.Internal) as caught:
-            await background.run_detached(work)
+            await background.detached("a program", work)()
         assert "error=ZeroDivisionError@test_background.py:" in caplog.text
         assert "s3cret" not in f"{caplog.text} {caught.value}"
         assert background.accepts_work

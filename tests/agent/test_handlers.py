@@ -18,7 +18,7 @@ from auth_agent.ipc.peer import Peer
 from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.usage import Usage
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Locked
 from auth_agent.sessions.store_move import StoreMove
@@ -78,7 +78,7 @@ class Client:
 
     def __init__(self) -> None:
         self.peer = Peer(os.getpid(), os.getuid())
-        self.rate_limit = RateLimit()
+        self.asker = Asker(self)
         self.program: Program | None = Program("test", None, None)
 
     def watch(self, accounts: frozenset[str] | None) -> None:

@@ -1,8 +1,9 @@
 """Logins in a fake world: the session that a login creates, and that a failed one leaves the old session."""
 
 import gc
+import socket
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -54,11 +55,15 @@ async def begin_login(
     flow: str = "device",
     owner: object = "a connection",
     *,
+    program: str = "a program",
+    name: str = "work",
     switch_user: bool = False,
     secret: str | None = None,
 ) -> dict[str, object]:
-    client_secret = None if secret is None else Secret(secret)
-    return await world.logins.begin(world.session, owner, flow, switch_user=switch_user, client_secret=client_secret)
+    session, client_secret = world.table.session(name), None if secret is None else Secret(secret)
+    return await world.logins.begin(
+        session, owner, flow, program=program, switch_user=switch_user, client_secret=client_secret
+    )
 
 
 async def result_of(world: World, login: dict[str, object]) -> dict[str, object]:
@@ -398,6 +403,52 @@ async def test_of_logins_begun_at_the_same_moment_one_remains() -> None:
         assert [record["state"] for record in records] == ["ready"]
         with anyio.fail_after(5):
             await world.background.drain()  # the others are over
+
+
+async def test_a_program_that_asks_again_and_again_does_not_end_another_programs_login() -> None:
+    async with running() as world:
+        pending = [AuthorizationPending("")] * 100
+        await begin_device_login(world, *pending, program="greedy")
+        login = await begin_device_login(world, *pending, program="modest")
+        for _ in range(5):
+            with pytest.raises(errors.Unavailable):
+                await begin_login(world, program="greedy")
+            await anyio.sleep(50)
+        await anyio.sleep(60)
+        other = await begin_device_login(world, *pending, program="greedy")  # a person, after a while
+        assert (await failure_of(world, login)).code == "invalid_request"  # another one took its place
+        world.logins.cancel(str(other["login_id"]))
+
+
+async def test_a_programs_own_login_is_replaced_at_once() -> None:
+    async with running() as world:
+        first = await begin_device_login(world, *[AuthorizationPending("")] * 100)
+        second = await begin_device_login(world)
+        assert (await failure_of(world, first)).code == "invalid_request"  # another one took its place
+        assert (await result_of(world, second))["state"] == "ready"
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return ports on which nobody listens."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return tuple(each.getsockname()[1] for each in sockets)
+
+
+async def test_a_program_whose_logins_have_all_ports_gives_one_to_another_program() -> None:
+    ports = free_ports(2)
+    names = ("work", "second", "third", "fourth")
+    async with running(None, *(account(name, redirect_ports=ports) for name in names)) as world:
+        first = await begin_login(world, "browser", program="greedy", name="second")
+        second = await begin_login(world, "browser", program="greedy", name="third")
+        with pytest.raises(errors.Misconfigured):
+            await begin_login(world, "browser", program="greedy", name="fourth")
+        login = await begin_login(world, "browser", program="modest")
+        assert (await failure_of(world, second)).code == "denied"
+        with pytest.raises(errors.Misconfigured):  # they have one each
+            await begin_login(world, "browser", program="greedy", name="fourth")
+        for each in (first, login):
+            world.logins.cancel(str(each["login_id"]))
 
 
 async def test_a_login_that_is_cancelled_leaves_the_session() -> None:

@@ -54,6 +54,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions import advice
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.entry import load
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.state import MAIN, Locked, Retrying, TokenKey
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent_client import Profile
@@ -249,13 +250,13 @@ class HostileAgent(Output):
         """Request the user, at Auth0."""
 
         async def user() -> None:
-            self.users.append(await self.world.users.user(self.world.session))
+            self.users.append(await self.world.users.user(self.world.session, (), Asker()))
 
         await self.attempt(user)
 
     async def change_user(self) -> None:
         """Change the user's metadata, at Auth0."""
-        await self.attempt(lambda: self.world.users.update_metadata(self.world.session, {"a": 1}, clear=False))
+        await self.attempt(lambda: self.world.users.update_metadata(self.world.session, {"a": 1}, Asker(), clear=False))
 
 
 # ---- the sources

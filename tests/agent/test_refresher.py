@@ -24,7 +24,7 @@ from auth_agent.oauth.outcome import (
 )
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
-from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.rate_limit import BURST, INTERVAL, PROGRAM_BURST, Asker
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
@@ -133,7 +133,7 @@ async def test_a_refused_refresh_changes_nothing() -> None:
             world.provider.script = [failure] * 1000
             before = len(world.provider.presented)
             for _ in range(100):
-                await all_of(lambda: world.refresher.refresh(world.session, RateLimit(), 15), world.token)
+                await all_of(lambda: world.refresher.refresh(world.session, Asker(), 15), world.token)
             assert len(world.provider.presented) - before <= 6
             await anyio.sleep(60)
 
@@ -167,7 +167,7 @@ async def test_a_person_may_try_the_new_refresh_token_beside_a_demand_for_intera
         world.provider.script = [InteractionRequired("mfa_required", refresh_token=Secret("rt-new"))]
         world.provider.live = "rt-new"
         assert await all_of(lambda: world.token(world.session.demand_newer())) == ["login_required"]
-        await world.refresher.refresh(world.session, RateLimit(), 15)
+        await world.refresher.refresh(world.session, Asker(), 15)
         assert world.provider.presented == ["rt-1", "rt-2", "rt-new"]
 
 
@@ -285,13 +285,32 @@ async def test_the_provider_is_not_hammered_in_an_outage() -> None:
         assert len(world.provider.presented) - before <= 120 / 2 + 1
 
 
+async def test_refreshes_that_clients_cause_are_charged_to_session_and_program() -> None:
+    async with running() as world:
+        asker = Asker("a program")
+
+        async def force() -> object:
+            return await world.refresher.token(world.session, world.session.demand_newer(), asker, 15)
+
+        for _ in range(BURST):
+            await force()
+        assert asker.rate_limit.wait(world.clock.now().boot) == 0
+        assert await all_of(force, lambda: world.refresher.refresh(world.session, asker, 15)) == ["unavailable"] * 2
+        await anyio.sleep(INTERVAL)
+        for _ in range(PROGRAM_BURST):
+            asker.rate_limit.spend(world.clock.now().boot)
+        assert await all_of(force) == ["unavailable"]  # its session's limit would allow it
+        await world.refresher.refresh(world.session, Asker("another program"), 15)
+        assert len(world.provider.presented) == 1 + BURST + 1
+
+
 async def test_retry_after_is_obeyed_by_timers_and_clients_and_not_by_a_person() -> None:
     async with running(FakeProvider(lifetime=60)) as world:
         world.provider.script = [Busy("HTTP 429", 300)]
         await anyio.sleep(100)
         assert await all_of(world.token) == ["unavailable"]
         assert len(world.provider.presented) == 2
-        token = await world.refresher.refresh(world.session, RateLimit(), 15)
+        token = await world.refresher.refresh(world.session, Asker(), 15)
         assert token.value == Secret("at-3")
 
 
@@ -337,7 +356,7 @@ async def test_a_person_can_retry_what_needed_interaction() -> None:
         world.provider.script = [InteractionRequired("mfa_required")]
         await anyio.sleep(100)
         assert await all_of(world.token) == ["login_required"]
-        token = await world.refresher.refresh(world.session, RateLimit(), 15)
+        token = await world.refresher.refresh(world.session, Asker(), 15)
         assert token.value == Secret("at-3")
 
 

@@ -21,7 +21,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions import heart
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.profile import ProfileResult
-from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.record import state_name
 from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY
 from auth_agent.sessions.saver import UNREAD, Saver
@@ -103,7 +103,7 @@ class Heart(heart.Heart):
         try:
             if session.is_locked:
                 await self.saver.wait_until_loaded(session)
-            result = await self.refresher.token(session, demand or Demand(), RateLimit(), 15)
+            result = await self.refresher.token(session, demand or Demand(), Asker(), 15)
         except errors.AgentError as error:
             return error.code
         return result.value.reveal()

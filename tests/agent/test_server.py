@@ -1,4 +1,4 @@
-"""The order of requests: a client with one request does not wait for those with many."""
+"""The order of requests, and who waits, watches and stays connected when there is no room for all."""
 
 import contextlib
 import os
@@ -6,14 +6,18 @@ import socket
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from auth_agent.ipc.connection import Caller, Later, Result
+from auth_agent.ipc.connection import Caller, Later, Result, Waiting
 from auth_agent.ipc.listener import Listener
-from auth_agent.ipc.server import Server
+from auth_agent.ipc.server import MAX_WAITING, MAX_WATCHING, Server
+from auth_agent.sessions.background import Background
+from auth_agent.sessions.rate_limit import Asker
+from auth_agent_client import errors
 from auth_agent_client.wire import Connection, Request
 
 pytestmark = pytest.mark.anyio
@@ -98,3 +102,99 @@ async def test_a_client_with_one_request_does_not_wait_for_clients_with_many(
                 await read_responses(client, REQUESTS)
             assert handler.answered.count(method) == MANY * REQUESTS  # no request was lost
             tasks.cancel_scope.cancel()
+
+
+# ---- waiting
+
+
+async def never() -> Result:
+    await anyio.sleep_forever()
+    return True
+
+
+def waiting(program: str, method: str = "token", later: Later = never, *, is_at_terminal: bool = False) -> Waiting:
+    return Waiting(Asker(program, is_at_terminal), method, later)
+
+
+def full_server(weight: int = MAX_WAITING // 8) -> tuple[Server, list[Waiting]]:
+    """Return a server in which one program has all waiting requests that there may be."""
+    unused: Any = None
+    server, waits = Server(unused, unused, unused), list[Waiting]()
+    while len(waits) < MAX_WAITING // weight:
+        waits.append(waiting("greedy"))
+        server.begin_waiting(waits[-1], weight)
+    return server, waits
+
+
+async def test_no_more_requests_wait_than_there_is_memory_for() -> None:
+    server, waits = full_server()
+    with pytest.raises(errors.Unavailable):
+        server.begin_waiting(waiting("greedy"), 1)
+    server.end_waiting(waits[0])
+    server.begin_waiting(waiting("greedy"), 1)
+    assert not any(each.gave_way for each in waits)
+
+
+async def test_a_request_of_another_program_waits_and_the_newest_of_the_largest_does_not() -> None:
+    server, waits = full_server()
+    server.begin_waiting(waiting("modest"), MAX_WAITING // 8)
+    assert [each.gave_way for each in waits] == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize("urgent", [{"method": "login"}, {"method": "logout"}, {"is_at_terminal": True}])
+async def test_a_person_and_a_login_and_a_logout_wait_also_in_a_greedy_program(urgent: dict[str, Any]) -> None:
+    server, waits = full_server()
+    server.begin_waiting(waiting("greedy", **urgent), 1)
+    assert sum(each.gave_way for each in waits) == 1
+
+
+async def test_work_that_goes_on_without_its_client_does_not_give_way() -> None:
+    unused: Any = None
+    server = Server(unused, unused, unused)
+    detached = waiting("greedy", later=Background(unused).detached("greedy", never))
+    server.begin_waiting(detached, MAX_WAITING)
+    with pytest.raises(errors.Unavailable):
+        server.begin_waiting(waiting("modest"), 1)
+    assert not detached.gave_way
+
+
+# ---- watching
+
+
+class Watcher:
+    """A connection that watches."""
+
+    def __init__(self, program: str, *, is_at_terminal: bool = False) -> None:
+        self.asker = Asker(program, is_at_terminal)
+        self.code: str | None = None
+
+    def hang_up(self, reason: str, code: str) -> None:
+        assert reason
+        self.code = code
+
+
+def watch(server: Server, program: str, **more: bool) -> Watcher:
+    watcher: Any = Watcher(program, **more)
+    server.begin_watching(watcher)
+    return cast("Watcher", watcher)
+
+
+def test_another_program_and_a_person_may_watch_when_a_program_has_all_watches() -> None:
+    unused: Any = None
+    server = Server(unused, unused, unused)
+    greedy = [watch(server, "greedy") for _ in range(MAX_WATCHING)]
+    with pytest.raises(errors.Unavailable):
+        watch(server, "greedy")
+    assert not any(each.code for each in greedy)
+    modest = watch(server, "modest")
+    person = watch(server, "greedy", is_at_terminal=True)
+    assert [each.code for each in greedy[-3:]] == [None, "unavailable", "unavailable"]
+    assert (modest.code, person.code) == (None, None)
+
+
+def test_a_client_that_watches_again_has_one_watch() -> None:
+    unused: Any = None
+    server = Server(unused, unused, unused)
+    watcher: Any = Watcher("greedy")
+    for _ in range(MAX_WATCHING + 1):
+        server.begin_watching(watcher)

@@ -6,7 +6,7 @@ import os
 from auth_agent.host.program import Program
 from auth_agent.ipc.peer import Peer
 from auth_agent.ipc.usage import MOST_ROWS, Usage
-from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent_client.wire import MAX_MESSAGE, Connection, Request
 from tests.agent.world import NOON
 
@@ -19,7 +19,7 @@ class Client:
 
     def __init__(self, program: Program | None = CURL, pid: int = 4711) -> None:
         self.peer = Peer(pid, os.getuid())
-        self.rate_limit = RateLimit()
+        self.asker = Asker(self)
         self.program = program
 
     def watch(self, accounts: frozenset[str] | None) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 import msgpack
 
+from auth_agent.ipc.server import MAX_WATCHING
 from auth_agent_client.wire import Connection, Message, Notification, Response
 
 ROOT: Final = Path(__file__).parents[2]
@@ -288,9 +289,9 @@ def reloads(attack: Attack) -> None:
 
 
 def watchers(attack: Attack) -> None:
-    """Five hundred watchers, and a client that causes changes: each demand moves the refresh."""
+    """As many watchers as one program may have, and a client that causes changes: each demand moves the refresh."""
     with contextlib.ExitStack() as stack:
-        for _ in range(500):
+        for _ in range(MAX_WATCHING):
             stack.enter_context(attack.connect()).result("watch")
         busy = stack.enter_context(attack.connect())
         attack.begin()

@@ -23,7 +23,7 @@ from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.outcome import Failure, InvalidGrant, TokenResponse
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
-from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.session import Session
 from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, Timeout, errors
 from tests.agent.heart import World, running
@@ -100,7 +100,7 @@ class Families(FakeProvider):
 
 
 async def refresh(world: World, session: Session) -> None:
-    await world.refresher.refresh(session, RateLimit(), 60)
+    await world.refresher.refresh(session, Asker(), 60)
 
 
 async def log_in_on_a_device(world: World, session: Session) -> None:
@@ -164,7 +164,7 @@ async def perform_concurrently(actions: list[tuple[float, str]], delay: float, l
             with suppress(errors.AgentError):
                 # What a client asks for is done in the background, and a lock waits for it.
                 work = partial(perform, action)
-                await (work() if action in ALWAYS else world.background.run_detached(work))
+                await (work() if action in ALWAYS else world.background.detached("a program", work)())
 
         async with anyio.create_task_group() as tasks:
             for at, deed in actions:

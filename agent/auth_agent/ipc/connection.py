@@ -17,10 +17,12 @@ from anyio.abc import TaskGroup
 
 from auth_agent.defect import place
 from auth_agent.host.program import Program
-from auth_agent.ipc.peer import Peer, program_of
+from auth_agent.host.program_id import Origin
+from auth_agent.ipc.peer import Peer, origin_of, program_of
 from auth_agent.printable import printable
-from auth_agent.sessions.advice import internal_error
-from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.advice import internal_error, too_many
+from auth_agent.sessions.background import Detached
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent_client import errors
 from auth_agent_client.wire import MAX_REQUEST_VALUES, Connection, Request, WireError
 
@@ -40,13 +42,22 @@ _LINGER: Final = 2.0
 Result = dict[str, object] | bool
 # A call whose awaitable gives the result; it is started in a task of its own.
 Later = Callable[[], Awaitable[Result]]
+# Requests that a person must be able to make whatever a program of the same session does.
+_URGENT: Final = frozenset({"login", "logout"})
+# Bytes that a waiting request takes: its task, and besides its message at most so many for each byte of that.
+_TASK: Final = 8192
+_VALUE: Final = 64
 
 
 class Caller(Protocol):
     """The client that sent a request, as handlers see it."""
 
     peer: Peer
-    rate_limit: RateLimit
+
+    @property
+    def asker(self) -> Asker:
+        """The client's program, as limits count it."""
+        ...
 
     @property
     def program(self) -> Program | None:
@@ -54,7 +65,10 @@ class Caller(Protocol):
         ...
 
     def watch(self, accounts: frozenset[str] | None) -> None:
-        """Notify this client from now on when one of those accounts changes, or any (None)."""
+        """Notify this client from now on when one of those accounts changes, or any (None).
+
+        Raises `Unavailable` if too many clients watch.
+        """
         ...
 
     def changed(self, account: str) -> None:
@@ -100,31 +114,59 @@ class ConnectionOwner(Protocol):
         """Remove the connection from the queue."""
         ...
 
-    def begin_waiting(self) -> None:
-        """Count a waiting request. Raises `Unavailable` if too many wait."""
+    def asker(self, origin: Origin) -> Asker:
+        """Return a client's program, as limits count it."""
         ...
 
-    def end_waiting(self) -> None:
-        """Count one waiting request less."""
+    def begin_waiting(self, waiting: "Waiting", weight: int) -> None:
+        """Count a waiting request of that many bytes. Raises `Unavailable` if too many wait."""
         ...
+
+    def end_waiting(self, waiting: "Waiting") -> None:
+        """Forget a waiting request."""
+        ...
+
+    def begin_watching(self, connection: "ClientConnection") -> None:
+        """Count a client that watches. Raises `Unavailable` if too many do."""
+        ...
+
+
+class Waiting:
+    """A request that waits for its result."""
+
+    __slots__ = ("asker", "gave_way", "is_urgent", "scope", "work")
+
+    def __init__(self, asker: Asker, method: str, later: Later) -> None:
+        self.asker = asker
+        # What it waits for, if that goes on when the client leaves.
+        self.work: Detached[Result] | None = later if isinstance(later, Detached) else None
+        self.is_urgent = asker.is_at_terminal or method in _URGENT
+        self.scope = anyio.CancelScope()
+        self.gave_way = False
+
+    def give_way(self) -> None:
+        """End it: another program needs the room."""
+        self.gave_way = True
+        self.scope.cancel()
 
 
 class ClientConnection(asyncio.Protocol):
     """The connection of one client."""
 
-    def __init__(self, peer: Peer, owner: ConnectionOwner) -> None:
+    def __init__(self, connection: socket.socket, peer: Peer, owner: ConnectionOwner) -> None:
         self.peer = peer
-        self.rate_limit = RateLimit()
         self.spoke = False
         self.last_spoke = 0.0
+        self._socket = connection
         self._program: Program | None = None
         self._is_looked_up = False
+        self._origin: Origin | None = None
         self._held_bytes = 0
         self._owner = owner
         self._wire = Connection(MAX_REQUEST_VALUES)
         self._transport: asyncio.Transport | None = None
         self._first = asyncio.get_running_loop().call_later(FIRST_MESSAGE, self._was_silent)
-        self._waits: set[anyio.CancelScope] = set()
+        self._waits: set[Waiting] = set()
         self._watched: frozenset[str] | None = None
         self._watches = False
         # Accounts whose change is to be notified, once each, in order (a dict keeps it).
@@ -149,10 +191,17 @@ class ClientConnection(asyncio.Protocol):
     @property
     def program(self) -> Program | None:
         """The client's program, looked up at first use; None if the system doesn't tell."""
-        if not self._is_looked_up and self._transport is not None:
+        if not self._is_looked_up:
             self._is_looked_up = True
-            self._program = program_of(self._transport.get_extra_info("socket"), self.peer)
+            self._program = program_of(self._socket, self.peer)
         return self._program
+
+    @property
+    def asker(self) -> Asker:
+        """The client's program, as limits count it; looked up at first use, since a valid token needs none."""
+        if self._origin is None:
+            self._origin = origin_of(self._socket, self.peer)
+        return self._owner.asker(self._origin)
 
     @property
     def leaving(self) -> bool:
@@ -173,8 +222,8 @@ class ClientConnection(asyncio.Protocol):
         for handle in (self._next_notification, self._lingering):
             if handle is not None:
                 handle.cancel()
-        for scope in tuple(self._waits):
-            scope.cancel()
+        for waiting in tuple(self._waits):
+            waiting.scope.cancel()
         self._owner.handler.leave(self)
         self._owner.count_held_bytes(-self._held_bytes)
         self._held_bytes = 0
@@ -221,6 +270,7 @@ class ClientConnection(asyncio.Protocol):
                 # Read on up to a limit, without processing: otherwise the end of the connection would not be noticed.
                 self._set_unread(unread=self._wire.pending > _MAX_UNREAD)
                 return
+            before = self._wire.pending
             try:
                 message = self._wire.next_message()
             except WireError as error:
@@ -237,7 +287,7 @@ class ClientConnection(asyncio.Protocol):
                 self._first.cancel()
             # A response, or a notification, has no meaning to the agent.
             if isinstance(message, Request):
-                self._answer(message)
+                self._answer(message, before - self._wire.pending)
             if self._wire.pending and self.last_spoke >= until:
                 self._queue()
                 return
@@ -254,33 +304,43 @@ class ClientConnection(asyncio.Protocol):
             more, self._held_bytes = held - self._held_bytes, held
             self._owner.count_held_bytes(more)
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Request, size: int) -> None:
+        """Answer a request of that many bytes, or begin to wait for its result."""
         try:
             result = self._owner.handler.answer(self, request)
             if not callable(result):
                 self._send(self._wire.respond(request, result))
                 return
-            self._owner.begin_waiting()
-            scope = anyio.CancelScope()
-            self._waits.add(scope)
-            self._owner.tasks.start_soon(self._wait, request, result, scope, name=f"request {request.method}")
+            waiting = Waiting(self.asker, request.method, result)
+            self._owner.begin_waiting(waiting, _TASK + size + _VALUE * min(size, MAX_REQUEST_VALUES))
+            self._waits.add(waiting)
+            self._owner.tasks.start_soon(self._wait, request, result, waiting, name=f"request {request.method}")
         except errors.AgentError as error:
             self._send(self._wire.respond_with_error(request, error))
         except Exception:  # noqa: BLE001 -- one client's request must not end the agent; `_report` logs it
             self._report(request)
 
-    async def _wait(self, request: Request, later: Later, scope: anyio.CancelScope) -> None:
-        """Wait for a result, until the client leaves and cancels the scope."""
+    async def _wait(self, request: Request, later: Later, waiting: Waiting) -> None:
+        """Wait for a result, until the client leaves and cancels the scope; count it while its work goes on."""
         try:
-            with scope:
+            await self._respond(request, later, waiting)
+            if waiting.work is not None:
+                await waiting.work.wait_until_over()
+        finally:
+            self._owner.end_waiting(waiting)
+
+    async def _respond(self, request: Request, later: Later, waiting: Waiting) -> None:
+        try:
+            with waiting.scope:
                 self._send(self._wire.respond(request, await later()))
+            if waiting.gave_way and waiting.scope.cancelled_caught:
+                self._send(self._wire.respond_with_error(request, too_many("waiting requests")))
         except errors.AgentError as error:
             self._send(self._wire.respond_with_error(request, error))
         except Exception:  # noqa: BLE001 -- one client's request must not end the agent; `_report` logs it
             self._report(request)
         finally:
-            self._waits.discard(scope)
-            self._owner.end_waiting()
+            self._waits.discard(waiting)
         if self._wire.pending and not self.leaving:  # many may have waited for the same event: each takes its turn
             self._queue()
         else:
@@ -297,6 +357,7 @@ class ClientConnection(asyncio.Protocol):
 
     def watch(self, accounts: frozenset[str] | None) -> None:
         """Notify this client from now on of changes of those accounts, or of all (None)."""
+        self._owner.begin_watching(self)
         self._watches, self._watched = True, accounts
         self._changed.clear()
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
 import anyio
@@ -22,7 +22,6 @@ from auth_agent.sessions.identity import IDToken, id_token_unavailable, usable_i
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profile import ProfileResult
 from auth_agent.sessions.profiles import Profiles
-from auth_agent.sessions.rate_limit import charge
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import READ_PATIENCE, Saver
 from auth_agent.sessions.session import Session
@@ -216,14 +215,18 @@ class Handlers:
         return self._later(caller, session, demand, args)
 
     def _later(self, caller: Caller, session: Session, demand: Demand, args: Arguments) -> Later:
+        asker = caller.asker
+
         async def wait() -> Result:
-            return _token_result(session, await self._refresher.token(session, demand, caller.rate_limit, args.timeout))
+            return _token_result(session, await self._refresher.token(session, demand, asker, args.timeout))
 
         return wait
 
     def _refresh(self, caller: Caller, session: Session, args: Arguments) -> Later:
+        asker = caller.asker
+
         async def wait() -> Result:
-            return _token_result(session, await self._refresher.refresh(session, caller.rate_limit, args.timeout))
+            return _token_result(session, await self._refresher.refresh(session, asker, args.timeout))
 
         return wait
 
@@ -237,10 +240,11 @@ class Handlers:
         id_token = usable_id_token(session, min_ttl, self._table.clock.now())
         if id_token is not None:
             return _id_token_result(session, id_token)
+        asker = caller.asker
 
         async def wait() -> Result:
             # An ID token comes only with an access token.
-            await self._refresher.token(session, session.demand_newer(), caller.rate_limit, args.timeout)
+            await self._refresher.token(session, session.demand_newer(), asker, args.timeout)
             now = self._table.clock.now()
             id_token = usable_id_token(session, min_ttl, now)
             if id_token is None:
@@ -262,47 +266,53 @@ class Handlers:
 
         return wait
 
-    def _user(self, _: Caller, session: Session, args: Arguments) -> Later:
+    def _user(self, caller: Caller, session: Session, args: Arguments) -> Later:
         fields = args.strings("fields") or []
         if not all(map(_is_field, fields)):
             raise errors.InvalidRequest("user: fields must be names of the user's members", parameter="fields")
+        asker = caller.asker
 
         async def wait() -> Result:
             with deadline(args.timeout, no_answer(session.account)):
-                return {"user": await self._users.user(session, fields)}
+                return {"user": await self._users.user(session, fields, asker)}
 
         return wait
 
-    def _user_metadata(self, _: Caller, session: Session, args: Arguments) -> Later:
+    def _user_metadata(self, caller: Caller, session: Session, args: Arguments) -> Later:
+        asker = caller.asker
+
         async def wait() -> Result:
             with deadline(args.timeout, no_answer(session.account)):
-                return {"user_metadata": await self._users.metadata(session)}
+                return {"user_metadata": await self._users.metadata(session, asker)}
 
         return wait
 
-    def _update_user_metadata(self, _: Caller, session: Session, args: Arguments) -> Later:
+    def _update_user_metadata(self, caller: Caller, session: Session, args: Arguments) -> Later:
         changes, clear = args.map("user_metadata"), args.flag("clear")
         if not changes and not clear:  # the provider would take that as a request to clear everything
             raise errors.InvalidRequest(
                 "update_user_metadata: there is nothing to change; set clear to delete everything",
                 parameter="user_metadata",
             )
+        asker = caller.asker
 
         async def work() -> Result:
-            return {"user_metadata": await self._users.update_metadata(session, changes, clear=clear)}
+            return {"user_metadata": await self._users.update_metadata(session, changes, asker, clear=clear)}
 
-        return lambda: self._background.run_detached(work, args.timeout, no_answer(session.account))
+        return self._background.detached(_owner(caller, args, session), work, args.timeout, no_answer(session.account))
 
     # ---- sessions
 
     def _login(self, caller: Caller, session: Session, args: Arguments) -> Later:
-        charge(self._table.clock.now().boot, session.import_rate_limit, caller.rate_limit)
+        session.login_limit.charge(self._table.clock.now().boot, caller.asker)
+        program = caller.asker.program
 
         async def begin() -> Result:
             return await self._logins.begin(
                 session,
                 caller,
                 args.string("flow") or "",
+                program=program,
                 switch_user=args.flag("switch_user"),
                 client_secret=args.secret("client_secret"),
             )
@@ -325,7 +335,7 @@ class Handlers:
         return True
 
     def _import(self, caller: Caller, session: Session, args: Arguments) -> Later:
-        charge(self._table.clock.now().boot, session.import_rate_limit, caller.rate_limit)
+        session.login_limit.charge(self._table.clock.now().boot, caller.asker)
         refresh_token = args.secret("refresh_token") or Secret("")
         switch_user, client_secret = args.flag("switch_user"), args.secret("client_secret")
 
@@ -334,9 +344,9 @@ class Handlers:
                 session, refresh_token, switch_user=switch_user, client_secret=client_secret
             )
 
-        return lambda: self._background.run_detached(work)
+        return self._background.detached(_owner(caller, args, session), work)
 
-    def _logout(self, _: Caller, session: Session, args: Arguments) -> Later:
+    def _logout(self, caller: Caller, session: Session, args: Arguments) -> Later:
         revoke, shared = args.flag("revoke", default=True), args.flag("revoke_shared")
 
         async def work() -> Result:
@@ -346,7 +356,7 @@ class Handlers:
             more = {"reason": revocation.reason, "end_session_url": page}
             return {**result, **{key: value for key, value in more.items() if value is not None}}
 
-        return lambda: self._background.run_detached(work)
+        return self._background.detached(_owner(caller, args, session), work)
 
     def _rename(self, _: Caller, session: Session, args: Arguments) -> Later:
         old, new = session.account.name, args.string("name") or ""
@@ -398,37 +408,37 @@ class Handlers:
 
         return work
 
-    def _unlock(self, _: Caller, args: Arguments) -> Later:
+    def _unlock(self, caller: Caller, args: Arguments) -> Later:
         passphrase = args.secret("passphrase")
 
         async def work() -> Result:
             return (await self._lock.unlock(passphrase))._asdict()
 
         # Detached: a client that leaves must not free the way for the next guess.
-        return lambda: self._background.run_detached(work)
+        return self._background.detached(_owner(caller, args), work)
 
-    def _change_passphrase(self, _: Caller, args: Arguments) -> Later:
+    def _change_passphrase(self, caller: Caller, args: Arguments) -> Later:
         passphrase, new = args.secret("passphrase") or Secret(""), args.secret("new_passphrase") or Secret("")
 
         async def work() -> Result:
             unlocked = await self._lock.change_passphrase(passphrase, new)
             return {"memory": unlocked.memory, "weak": unlocked.weak}
 
-        return lambda: self._background.run_detached(work)
+        return self._background.detached(_owner(caller, args), work)
 
-    def _adopt(self, _: Caller, _args: Arguments) -> Later:
+    def _adopt(self, caller: Caller, args: Arguments) -> Later:
         async def work() -> Result:
             return {"accounts": await self._lock.adopt()}
 
-        return lambda: self._background.run_detached(work)
+        return self._background.detached(_owner(caller, args), work)
 
-    def _move_store(self, _: Caller, args: Arguments) -> Later:
+    def _move_store(self, caller: Caller, args: Arguments) -> Later:
         store, passphrase = args.string("store") or "", args.secret("passphrase")
 
         async def work() -> Result:
             return (await self._store_move.move(store, passphrase))._asdict()
 
-        return lambda: self._background.run_detached(work)
+        return self._background.detached(_owner(caller, args), work)
 
     def _reread(self, _: Caller, _args: Arguments) -> Result:
         return dict[str, object](self._reload())
@@ -439,9 +449,14 @@ class Handlers:
             raise errors.InvalidRequest(
                 "watch: accounts must be names of accounts; all are watched without it", parameter="accounts"
             )
-        self._table.watch(caller)
         caller.watch(None if names is None else frozenset(names))
+        self._table.watch(caller)
         return {"agent_id": self._about["agent_id"], "accounts": self._table.records(names)}
+
+
+def _owner(caller: Caller, args: Arguments, session: Session | None = None) -> tuple[Hashable, ...]:
+    """Return whose detached work it is: a program's, of one method, for one session."""
+    return caller.asker.program, args.method, session
 
 
 def _is_field(name: str) -> bool:

@@ -5,10 +5,14 @@ import os
 import select
 import socket
 import sys
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
 
 from auth_agent.host.program import Program, read_program, read_start_time
+from auth_agent.host.program_id import ELSEWHERE, ENDED, Origin, read_origin
 from auth_agent_client.peer import peer_credentials
+
+_Read = TypeVar("_Read")
 
 # Linux 6.5, which Python has no name for: a descriptor of the process that connected.
 _SO_PEERPIDFD: Final = 77
@@ -46,26 +50,43 @@ def program_of(connection: socket.socket, peer: Peer) -> Program | None:
     """
     if sys.platform != "linux" or peer.pid == 0:
         return None
+    return _read_living(connection, peer, read_program)
+
+
+def origin_of(connection: socket.socket, peer: Peer) -> Origin:
+    """Return the program that connected, as its share is counted; an inherited connection is its parent's."""
+    if peer.pid == 0:
+        return ELSEWHERE
+    if sys.platform != "linux":
+        try:
+            return read_origin(peer.pid)
+        except OSError:
+            return ENDED
+    return _read_living(connection, peer, read_origin) or ENDED
+
+
+def _read_living(connection: socket.socket, peer: Peer, read: Callable[[int], _Read]) -> _Read | None:
+    """Return what `read` returns for the peer's pid; None if its process has ended."""
     try:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError as error:
-        return _program_by_start_time(peer.pid) if error.errno == errno.ENOPROTOOPT else None
+        return _read_by_start_time(peer.pid, read) if error.errno == errno.ENOPROTOOPT else None
     try:
-        program = read_program(peer.pid)
+        result = read(peer.pid)
     except OSError:
         return None
     else:  # while the process lives, its pid is not reused
-        return None if _has_ended(pidfd) else program
+        return None if _has_ended(pidfd) else result
     finally:
         os.close(pidfd)
 
 
-def _program_by_start_time(pid: int) -> Program | None:
+def _read_by_start_time(pid: int, read: Callable[[int], _Read]) -> _Read | None:
     """The same on an older kernel: the pid may have been reused since the connect, but not between the two reads."""
     try:
         before = read_start_time(pid)
-        program = read_program(pid)
-        return program if before == read_start_time(pid) else None
+        result = read(pid)
+        return result if before == read_start_time(pid) else None
     except OSError:
         return None
 

@@ -7,14 +7,23 @@ import asyncio
 import logging
 import resource
 import socket
+from collections import Counter
+from collections.abc import Hashable
+from itertools import islice
 from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from auth_agent.host.accepting import Acceptor
-from auth_agent.ipc.connection import ClientConnection, Handler
+from auth_agent.host.clock import Clock
+from auth_agent.host.program_id import Origin
+from auth_agent.ipc.connection import ClientConnection, Handler, Waiting
 from auth_agent.ipc.peer import is_this_user, peer_of
+from auth_agent.ipc.programs import Programs
+from auth_agent.sessions.advice import too_many
+from auth_agent.sessions.rate_limit import Asker
+from auth_agent.sessions.shares import Shares
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
@@ -22,9 +31,12 @@ _log = logging.getLogger(__name__)
 MAX_CONNECTIONS: Final = 1200
 # Descriptors that are reserved for requests to providers and for the interpreter.
 _RESERVED: Final = 256
-# Bytes of incomplete messages, and waiting requests, of all connections together.
+# Bytes of incomplete messages of all connections together.
 MAX_PENDING: Final = 64 << 20
-MAX_WAITING: Final = 4096
+# Bytes of waiting requests, and of those whose work goes on when their client has left: some 4,000 small ones.
+MAX_WAITING: Final = 64 << 20
+# Clients that watch. Each change costs a message for each of them.
+MAX_WATCHING: Final = 256
 # Seconds for which queued connections are served before the event loop runs other work, such as new requests.
 _ROUND: Final = 0.001
 # Connections that are accepted at a time.
@@ -35,9 +47,13 @@ _FAREWELL: Final = 1.0  # s
 class Server:
     """Serves the clients of one listening socket."""
 
-    def __init__(self, listening: socket.socket, handler: Handler, tasks: TaskGroup) -> None:
+    def __init__(
+        self, listening: socket.socket, handler: Handler, tasks: TaskGroup, clock: Clock | None = None
+    ) -> None:
         """Serve clients of that socket; requests that have to wait do so in `tasks`."""
         self.handler = handler
+        self._clock = clock or Clock()
+        self._programs = Programs()
         self.tasks = tasks
         self._listening = listening
         self._accepting: anyio.CancelScope | None = None
@@ -45,12 +61,16 @@ class Server:
         unlimited = soft == resource.RLIM_INFINITY
         self._max_connections = MAX_CONNECTIONS if unlimited else min(MAX_CONNECTIONS, max(soft - _RESERVED, soft // 2))
         self._pending = 0
-        self._waiting = 0
+        self._waiting = Shares[Waiting](MAX_WAITING)
+        self._watching = Shares[ClientConnection](MAX_WATCHING)
         # Connections with more requests, in the order of their turns.
         self._queue: dict[ClientConnection, None] = {}
         self._next_round: asyncio.Handle | None = None
         # The oldest first.
         self._connections: dict[ClientConnection, None] = {}
+        # Of these, those whose program was looked up, and the others: that takes a while, and few need it.
+        self._known = Shares[ClientConnection](self._max_connections)
+        self._unknown: dict[ClientConnection, None] = {}
         self._emptied = anyio.Event()
 
     async def run(self) -> None:
@@ -80,7 +100,7 @@ class Server:
             connection.setblocking(False)
             peer = peer_of(connection)
             if is_this_user(peer):
-                await self._let_in(connection, ClientConnection(peer, self))
+                await self._let_in(connection, ClientConnection(connection, peer, self))
             else:
                 _log.warning("refused uid=%d pid=%d", peer.uid, peer.pid)
                 connection.close()
@@ -89,44 +109,70 @@ class Server:
             connection.close()
 
     async def _let_in(self, connection: socket.socket, client: ClientConnection) -> None:
-        full = len(self._connections) >= self._max_connections and not self._make_room()
+        full = len(self._connections) >= self._max_connections and not self._make_room(client)
         if not full:
-            self._connections[client] = None
+            self._connections[client] = self._unknown[client] = None
+            if len(self._connections) > self._max_connections // 2:
+                self._look_up(2)  # all are known when there is no more room
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
         except BaseException:
             self.connection_closed(client)
             raise
         if full:
-            client.hang_up("there are too many connections; try again", errors.Unavailable.code)
+            client.hang_up(too_many("connections").message, errors.Unavailable.code)
 
-    def _make_room(self) -> bool:
-        """Close the oldest connection that sent nothing, or else the longest idle; return whether there was one."""
-        # A connection that is still being set up had no time to send anything.
-        leaving = next((each for each in self._connections if not each.spoke and not each.leaving), None)
-        if leaving is None:
-            idle = [connection for connection in self._connections if connection.idle and not connection.leaving]
-            leaving = min(idle, key=lambda connection: connection.last_spoke, default=None)
+    def _make_room(self, newcomer: ClientConnection | None = None) -> bool:
+        """Close a connection of the program that has most, or that the newcomer's program doesn't use.
+
+        Return whether there was one.
+        """
+        self._look_up(len(self._unknown))
+        # Without a newcomer, there is no descriptor to accept it.
+        asker = None if newcomer is None else newcomer.asker
+        is_urgent = asker is None or asker.is_at_terminal
+        program = None if asker is None else asker.program
+        candidates = self._known.giving_way(program, is_urgent=is_urgent)
+        leaving = _unused(candidates or self._known.of(program)) or next(reversed(candidates), None)
         if leaving is None:
             return False
-        del self._connections[leaving]
-        leaving.hang_up("other clients need a connection, and this one is idle")
+        self._forget(leaving)
+        reason = "other clients need a connection, and this one is idle, or its program has most of them"
+        leaving.hang_up(reason, errors.Unavailable.code)
         return True
+
+    def _look_up(self, count: int) -> None:
+        """Look up the programs of that many connections."""
+        for connection in tuple(islice(self._unknown, count)):
+            del self._unknown[connection]
+            self._known.add(connection, connection.asker.program)
+
+    def _forget(self, connection: ClientConnection) -> None:
+        self._connections.pop(connection, None)
+        self._unknown.pop(connection, None)
+        self._known.remove(connection)
+        self._watching.remove(connection)
 
     # ---- what connections call
 
     def connection_closed(self, connection: ClientConnection) -> None:
         """Forget a connection that closed."""
-        self._connections.pop(connection, None)
+        self._forget(connection)
         if not self._connections:
             self._emptied.set()
 
     def count_held_bytes(self, more: int) -> None:
-        """Count `more` bytes of incomplete messages (negative: fewer); over the limit, close the worst connection."""
+        """Count `more` bytes of incomplete messages (negative: fewer).
+
+        Over the limit, close the worst connection of the program that has most.
+        """
         self._pending += more
         if more > 0 and self._pending > MAX_PENDING:
-            staying = (connection for connection in self._connections if not connection.leaving)
-            worst = max(staying, key=lambda connection: connection.pending, default=None)
+            holding = [one for one in self._connections if one.pending and not one.leaving]
+            held = Counter[Hashable]()
+            for connection in holding:
+                held[connection.asker.program] += connection.pending
+            worst = max(holding, key=lambda one: (held[one.asker.program], one.pending), default=None)
             if worst is not None:
                 worst.hang_up("too many bytes of incomplete messages were sent")
 
@@ -152,15 +198,37 @@ class Server:
         if self._queue and self._next_round is None:
             self._next_round = loop.call_soon(self._go_round)
 
-    def begin_waiting(self) -> None:
-        """Count a waiting request. Raises `Unavailable` if too many wait."""
-        if self._waiting >= MAX_WAITING:
-            raise errors.Unavailable("too many requests are waiting; try again", retry_after=1.0)
-        self._waiting += 1
+    def asker(self, origin: Origin) -> Asker:
+        """Return a client's program, as limits count it."""
+        return self._programs.asker(origin, self._clock.now().boot)
 
-    def end_waiting(self) -> None:
-        """Count one waiting request less."""
-        self._waiting -= 1
+    def begin_waiting(self, waiting: Waiting, weight: int) -> None:
+        """Count a waiting request of that many bytes. Raises `Unavailable` if too many wait."""
+        asker, shares = waiting.asker, self._waiting
+        while not shares.has_room(weight):
+            candidates = shares.giving_way(asker.program, weight, is_urgent=waiting.is_urgent)
+            if not candidates:
+                raise too_many("waiting requests")
+            candidates[-1].give_way()
+            shares.remove(candidates[-1])
+        # What its client can't end, the agent doesn't end either.
+        shares.add(waiting, asker.program, weight, is_fixed=waiting.work is not None)
+
+    def end_waiting(self, waiting: Waiting) -> None:
+        """Forget a waiting request."""
+        self._waiting.remove(waiting)
+
+    def begin_watching(self, connection: ClientConnection) -> None:
+        """Count a client that watches. Raises `Unavailable` if too many do."""
+        asker, shares = connection.asker, self._watching
+        shares.remove(connection)
+        if not shares.has_room():
+            candidates = shares.giving_way(asker.program, is_urgent=asker.is_at_terminal)
+            if not candidates:
+                raise too_many("clients that watch")
+            shares.remove(candidates[-1])
+            candidates[-1].hang_up(too_many("clients that watch").message, errors.Unavailable.code)
+        shares.add(connection, asker.program)
 
     # ---- the end
 
@@ -174,3 +242,14 @@ class Server:
                 await self._emptied.wait()
         for connection in tuple(self._connections):
             connection.abort()
+
+
+def _unused(connections: list[ClientConnection]) -> ClientConnection | None:
+    """Return the oldest that sent nothing, or else the longest idle; None if all are used or being closed.
+
+    A connection that is still being set up had no time to send anything.
+    """
+    staying = [connection for connection in connections if not connection.leaving]
+    silent = next((connection for connection in staying if not connection.spoke), None)
+    idle = [connection for connection in staying if connection.idle]
+    return silent or min(idle, key=lambda connection: connection.last_spoke, default=None)

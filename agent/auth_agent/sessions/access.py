@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 from auth_agent.oauth.outcome import Failure, Rejected
 from auth_agent.sessions.decision import Demand
-from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, TokenKey
@@ -26,15 +26,21 @@ class Access:
         self._rejected: dict[tuple[Session, TokenKey], int] = {}
 
     async def ask(
-        self, session: Session, key: TokenKey, request: Callable[[AccessToken], Awaitable[_Result | Failure]]
+        self,
+        session: Session,
+        key: TokenKey,
+        request: Callable[[AccessToken], Awaitable[_Result | Failure]],
+        asker: Asker,
     ) -> _Result | Failure:
         """Send a request with the token of that key, and at most once more with the next one; return the result.
+
+        `asker` is the program that needs it.
 
         Raises:
             AgentError: there is no token.
 
         """
-        token = await self._refresher.token(session, Demand(key), RateLimit(), _TOKEN_PATIENCE)
+        token = await self._refresher.token(session, Demand(key), asker, _TOKEN_PATIENCE)
         result = await request(token)
         if not isinstance(result, Rejected):
             self._rejected.pop((session, key), None)
@@ -43,7 +49,7 @@ class Access:
         if isinstance(demand, errors.AgentError) or self._rejected.get((session, key)) == session.epoch:
             return result
         self._rejected[session, key] = session.epoch  # removed below if the API accepts the next one
-        token = await self._refresher.token(session, demand, RateLimit(), _TOKEN_PATIENCE)
+        token = await self._refresher.token(session, demand, asker, _TOKEN_PATIENCE)
         result = await request(token)
         if not isinstance(result, Rejected):
             self._rejected.pop((session, key), None)

@@ -119,6 +119,11 @@ def busy(reason: str) -> errors.Unavailable:
     return errors.Unavailable(reason, reason=reason, failure="busy", retry_after=1.0)
 
 
+def too_many(what: str) -> errors.Unavailable:
+    """Return the error for a client whose program has most of what there is too much of, such as connections."""
+    return busy(f"there are too many {what}, and this program has most of them; try again")
+
+
 def agent_locked(reason: str, remedy: tuple[Remedy, ...]) -> errors.Locked:
     """Return the error for what a locked agent does for nobody; `reason` is printable."""
     return errors.Locked(reason, reason=reason, failure="locked", remedy=remedy)

@@ -1,9 +1,10 @@
 """Work that goes on when the client that asked for it has gone, and that an ending agent waits for."""
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -11,7 +12,7 @@ from anyio.abc import TaskGroup
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.promise import Promise
-from auth_agent.sessions.advice import agent_ending, internal_error
+from auth_agent.sessions.advice import agent_ending, busy, internal_error
 from auth_agent.sessions.saver import Saver
 from auth_agent_client import errors
 
@@ -22,6 +23,8 @@ _Result = TypeVar("_Result")
 PATIENCE: Final = 10.0
 # Further seconds that it waits for the last saves.
 _LAST_SAVES: Final = 2.0
+# Pieces of detached work of one owner at a time.
+_MOST_OWNED: Final = 2
 
 
 class Background:
@@ -31,6 +34,7 @@ class Background:
         self._saver = saver
         self._tasks: TaskGroup | None = None
         self._unfinished: set[anyio.Event] = set()
+        self._owned = Counter[Hashable]()
         self._is_stopping = False
 
     def run_in(self, tasks: TaskGroup) -> None:
@@ -69,32 +73,32 @@ class Background:
         if self._tasks is not None:
             self._tasks.start_soon(_contain, work)
 
-    async def run_detached(
-        self, work: Callable[[], Awaitable[_Result]], timeout: float | None = None, late: str = ""
-    ) -> _Result:
-        """Do work that goes on when the client that asked for it leaves; return its result to one that stays.
+    def detached(
+        self, owner: Hashable, work: Callable[[], Awaitable[_Result]], timeout: float | None = None, late: str = ""
+    ) -> "Detached[_Result]":
+        """Return work that goes on when the client that asked for it leaves, for one call.
 
-        `late` says what is missing after `timeout` seconds.
-
-        Raises:
-            AgentError: the work's, or `Timeout` when it takes longer than `timeout` seconds.
-
+        `owner` has two of them at a time: one that runs, and one that may wait for it. `late` says what is missing
+        after `timeout` seconds.
         """
-        promise = Promise[_Result]()
+        return Detached(self, owner, work, timeout, late)
+
+    def begin_owned(self, owner: Hashable, work: Callable[[], Awaitable[None]]) -> anyio.Event:
+        """Begin work of that owner. Raises `Unavailable` if the owner has too much, or the agent is ending."""
+        if self._owned[owner] >= _MOST_OWNED:
+            raise busy(f"{_MOST_OWNED} such requests of this program are in progress; try again when one is done")
 
         async def run() -> None:
             try:
-                promise.resolve(await work())
-            except errors.AgentError as error:
-                promise.fail(error)
-            except Exception as error:  # noqa: BLE001 -- one client's defect must not end the agent
-                # Its type and place alone: an exception's text could hold what was being worked on.
-                _log.error("defect in=background error=%s", place(error))
-                promise.fail(internal_error())
+                await work()
+            finally:
+                self._owned[owner] -= 1
+                if not self._owned[owner]:
+                    del self._owned[owner]
 
-        self.begin(run)
-        with deadline(timeout, late):
-            return await promise.wait()
+        done = self.begin(run)
+        self._owned[owner] += 1
+        return done
 
     @property
     def is_idle(self) -> bool:
@@ -126,6 +130,52 @@ async def _contain(work: Callable[[], Awaitable[None]]) -> None:
     except Exception as error:  # noqa: BLE001 -- a defect in one session's work must not end the agent
         # Its type and place alone: an exception's text could hold what was being worked on.
         _log.error("defect in=background error=%s", place(error))
+
+
+class Detached(Generic[_Result]):
+    """Work that goes on when the client that asked for it leaves; see `Background.detached`."""
+
+    def __init__(
+        self,
+        background: Background,
+        owner: Hashable,
+        work: Callable[[], Awaitable[_Result]],
+        timeout: float | None,
+        late: str,
+    ) -> None:
+        self._background = background
+        self._owner = owner
+        self._work = work
+        self._timeout = timeout
+        self._late = late
+        self._promise = Promise[_Result]()
+        self._done: anyio.Event | None = None
+
+    async def __call__(self) -> _Result:
+        """Begin the work; return its result to a client that stays.
+
+        Raises:
+            AgentError: the work's, `Unavailable` if its owner has too much, or `Timeout`.
+
+        """
+        self._done = self._background.begin_owned(self._owner, self._run)
+        with deadline(self._timeout, self._late):
+            return await self._promise.wait()
+
+    async def wait_until_over(self) -> None:
+        """Wait until the work is done, if it was begun."""
+        if self._done is not None:
+            await self._done.wait()
+
+    async def _run(self) -> None:
+        try:
+            self._promise.resolve(await self._work())
+        except errors.AgentError as error:
+            self._promise.fail(error)
+        except Exception as error:  # noqa: BLE001 -- one client's defect must not end the agent
+            # Its type and place alone: an exception's text could hold what was being worked on.
+            _log.error("defect in=background error=%s", place(error))
+            self._promise.fail(internal_error())
 
 
 @contextmanager

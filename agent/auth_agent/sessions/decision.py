@@ -11,7 +11,6 @@ from auth_agent.sessions.advice import (
     lifetime_too_short,
     login_required,
     refresh_failed,
-    too_many_requests,
 )
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Retrying, Running, TokenKey
 from auth_agent_client import errors
@@ -65,7 +64,6 @@ def decide(
     waited: bool,
     is_configured: bool,
     main_is_due: bool,
-    rate_limit_wait: float,
 ) -> tuple[Decision, Active]:
     """Return what to do for a client, and the session's state, in which the next attempt may be brought forward.
 
@@ -77,7 +75,6 @@ def decide(
         waited: whether the client has already waited for a refresh of its token.
         is_configured: whether the configuration names the API: its first token doesn't count against the rate limit.
         main_is_due: whether the main token's refresh is due: it must not wait for others.
-        rate_limit_wait: for how many seconds clients may cause no more refreshes of this session; 0 if they may.
 
     """
     token, min_ttl = state.tokens.get(demand.key), demand.min_ttl
@@ -104,8 +101,6 @@ def decide(
         message = f"{account.name}: the new token has already expired"
         return errors.Unavailable(message, retry_after=1.0, failure="unreachable"), state
     rate_limited = patient and (left > 0 or (token is None and not is_configured))
-    if rate_limited and rate_limit_wait > 0:
-        return too_many_requests(rate_limit_wait), state
     return Start(rate_limited=rate_limited and start.key == demand.key, key=start.key), state
 
 

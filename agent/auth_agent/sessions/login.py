@@ -2,7 +2,9 @@
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Final
 
 import anyio
@@ -20,7 +22,7 @@ from auth_agent.promise import Promise
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.admission import Admission, PendingSession
-from auth_agent.sessions.advice import agent_ending, internal_error, login_cancelled, login_failed
+from auth_agent.sessions.advice import agent_ending, busy, internal_error, login_cancelled, login_failed
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.flows import BrowserFlow, ClientFlow, DeviceFlow, Flow, Wait
 from auth_agent.sessions.record import record
@@ -37,18 +39,29 @@ _log = logging.getLogger(__name__)
 _MAKE_ROOM: Final = 3.0
 # Seconds that a logout waits for the provider's metadata, which is usually cached.
 _LOGOUT_PATIENCE: Final = 3.0
+# Seconds within which a program that asks again for a login does not end another program's.
+_INSISTENCE: Final = 60.0
 _OWNER_HAS_GONE: Final = "whoever began the login has gone"
 
 
 class LoginInProgress:
-    """A login under way. It belongs to `owner`, the connection that began it."""
+    """A login under way. It belongs to `owner`, the connection of `program` that began it."""
 
     def __init__(
-        self, session: Session, epoch: int, account: Account, owner: object, flow: Flow, *, switch_user: bool
+        self,
+        session: Session,
+        epoch: int,
+        account: Account,
+        owner: object,
+        program: Hashable,
+        flow: Flow,
+        *,
+        switch_user: bool,
     ) -> None:
         self.login_id = secrets.token_urlsafe(16)
         self.session = session
         self.owner = owner
+        self.program = program
         # None once it is over: the result is kept, but the flow's secrets must not stay in memory.
         self.flow: Flow | None = flow
         self.switch_user = switch_user
@@ -90,6 +103,8 @@ class Logins:
         self._admission = admission
         self._provider_for = provider_for
         self._logins: dict[Session, LoginInProgress] = {}
+        # When each program last asked for a login, in seconds since boot, in the last `_INSISTENCE` seconds.
+        self._asked: dict[tuple[Session, Hashable], float] = {}
         self._ending = False
 
     # ---- by a refresh token
@@ -143,14 +158,24 @@ class Logins:
     # ---- by a person, or the client itself
 
     async def begin(
-        self, session: Session, owner: object, flow: str, *, switch_user: bool, client_secret: Secret | None
+        self,
+        session: Session,
+        owner: object,
+        flow: str,
+        *,
+        program: Hashable = None,
+        switch_user: bool,
+        client_secret: Secret | None,
     ) -> dict[str, object]:
         """Begin a login, call off the account's previous one, and return the instructions for the person.
+
+        A program that asked for a login within the last minute does not call another program's off.
 
         Args:
             session: the session to replace.
             owner: the connection that begins it; see `leave`.
             flow: "browser" or "device"; ignored for an account with the client credentials grant.
+            program: whose connection it is.
             switch_user: whether another user than that of the present session may log in.
             client_secret: the client's secret, if it has one; by default the one it used before.
 
@@ -163,16 +188,17 @@ class Logins:
         credentials = _credentials_of(account, client_secret or _known_secret(session), LOGIN)
         if self._ending:
             raise agent_ending()
-        before = self._supersede(session)
+        insists = self._insists(session, program)
+        before = self._supersede(session, program, insists=insists)
         if before is not None:  # this login may need its port
             with anyio.move_on_after(_MAKE_ROOM):
                 await before.closed.wait()
-        login_flow = await self._create_flow(account, credentials, flow)
-        login = LoginInProgress(session, epoch, account, owner, login_flow, switch_user=switch_user)
+        login_flow = await self._create_flow(account, credentials, flow, program)
+        login = LoginInProgress(session, epoch, account, owner, program, login_flow, switch_user=switch_user)
         try:
             self._table.check_lock()  # the agent may have been locked meanwhile
+            self._supersede(session, program, insists=insists)  # one that began at the same moment
             self._background.begin(lambda: self._run(login, login_flow))
-            self._supersede(session)  # one that began at the same moment
             self._logins[session] = login
             await anyio.lowlevel.checkpoint()  # the owner may have left meanwhile
         except BaseException:
@@ -184,7 +210,7 @@ class Logins:
         expires_at = self._table.clock.now().wall + login_flow.lifetime
         return {"login_id": login.login_id, "expires_at": expires_at, **login_flow.instructions()}
 
-    async def _create_flow(self, account: Account, credentials: Credentials, flow: str) -> Flow:
+    async def _create_flow(self, account: Account, credentials: Credentials, flow: str, program: Hashable) -> Flow:
         if not account.grant_type.has_user:
             return ClientFlow(account, credentials, self._tokens)
         provider = self._provider_for(account)
@@ -200,8 +226,14 @@ class Logins:
         if metadata.authorization_endpoint is None:
             reason = f"{account.issuer} names no authorization_endpoint that can be used"
             raise login_failed(account, Misconfigured(reason), LOGIN)
+        new_flow = partial(BrowserFlow, account, credentials, self._tokens, metadata, metadata.authorization_endpoint)
         try:
-            return BrowserFlow(account, credentials, self._tokens, metadata, metadata.authorization_endpoint)
+            try:
+                return new_flow()
+            except PortsTakenError:
+                if not await self._free_port(program):
+                    raise
+                return new_flow()
         except PortsTakenError as error:
             raise errors.Misconfigured(
                 f"{account.name}: {error}",
@@ -210,12 +242,42 @@ class Logins:
                 remedy=remedies.other_ports(account.name),
             ) from error
 
-    def _supersede(self, session: Session) -> LoginInProgress | None:
-        """Call off the session's login, if any, and return it; it may be over already."""
+    def _insists(self, session: Session, program: Hashable) -> bool:
+        """Whether the program asked for a login of that session a short time ago; note that it asks now."""
+        now = self._table.clock.now().boot
+        self._asked = {who: at for who, at in self._asked.items() if now - at < _INSISTENCE}
+        insists = (session, program) in self._asked
+        self._asked[session, program] = now
+        return insists
+
+    def _supersede(self, session: Session, program: Hashable, *, insists: bool) -> LoginInProgress | None:
+        """Call off the session's login, if any, and return it; it may be over already.
+
+        Raises `Unavailable` if that is another program's, and this one insists.
+        """
         before = self._logins.get(session)
         if before is not None:
+            if insists and before.program != program and not before.over.is_done:
+                raise busy(
+                    f"another program's login to {session.account.name} is in progress; try again when it is over"
+                )
             before.wait.call_off(login_cancelled(session.account.name, "another login was begun in place of this one"))
         return before
+
+    async def _free_port(self, program: Hashable) -> bool:
+        """Call off the newest login of the program that has most, if this one has fewer; return whether there was one.
+
+        All accounts have the same ports by default.
+        """
+        logins = [login for login in self._logins.values() if not login.over.is_done]
+        counts = Counter(login.program for login in logins)
+        newest = max(reversed(logins), key=lambda login: counts[login.program], default=None)
+        if newest is None or counts[newest.program] <= counts[program] + 1:
+            return False
+        newest.wait.call_off(login_cancelled(newest.session.account.name, "another program needs its port"))
+        with anyio.move_on_after(_MAKE_ROOM):
+            await newest.closed.wait()
+        return True
 
     async def _run(self, login: LoginInProgress, flow: Flow) -> None:
         try:

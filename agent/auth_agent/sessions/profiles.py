@@ -23,6 +23,7 @@ from auth_agent.sessions.access import Access
 from auth_agent.sessions.advice import failure_word, no_user
 from auth_agent.sessions.background import deadline, no_answer
 from auth_agent.sessions.profile import INTERVAL, Profile, ProfileResult, result_from_id_token
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active
@@ -163,7 +164,7 @@ class Profiles:
             fetch.not_before = self._table.clock.now().boot + INTERVAL
             return await self._provider_for(account).userinfo(token.value, token.token_type)
 
-        return await self._access.ask(session, MAIN, request)
+        return await self._access.ask(session, MAIN, request, Asker())
 
     def _store(self, session: Session, claims: dict[str, object] | Failure) -> Failure | None:
         """Store the claims as the session's profile and return None, or return why they can't be."""

@@ -1,47 +1,119 @@
-"""How often a client may cause requests to the provider: a token bucket. The caller provides the time."""
+"""How often clients may cause requests to the provider: token buckets, with shares. The caller provides the time.
 
+A session's limit is shared by all programs. One that has just used it gets no more than what all have in common; the
+reserve is for the others, and a second reserve for a person at a terminal. So a program that asks without pause takes
+nothing from another one that asks now and then, and many such programs take nothing from a person.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Final
 
 from auth_agent.sessions.advice import too_many_requests
 
 BURST: Final = 5
 INTERVAL: Final = 10.0  # s until one more is allowed
+# Of calls of Auth0's Management API, which allows two a second to a free tenant.
+CALLS: Final = 20
+CALL_INTERVAL: Final = 1.0  # s
+# Of one program for all sessions together: a person may refresh dozens of accounts at once.
+PROGRAM_BURST: Final = 60
+PROGRAM_INTERVAL: Final = 1.0  # s
+# A program that was allowed nothing for so many intervals may use the reserve, a person after one interval.
+_PAUSE: Final = 3
 
 
 class RateLimit:
-    """Allows a burst of five requests, then one in ten seconds; times are in seconds since boot."""
+    """Allows a burst of requests, then one in an interval; times are in seconds since boot."""
 
-    __slots__ = ("_at", "_left")
+    __slots__ = ("_at", "_burst", "_interval", "_left")
 
-    def __init__(self) -> None:
-        self._left = float(BURST)
+    def __init__(self, burst: int = BURST, interval: float = INTERVAL) -> None:
+        self._burst = float(burst)
+        self._interval = interval
+        self._left = self._burst
         self._at: float | None = None
 
     def wait(self, now: float) -> float:
         """Return for how many seconds no request is allowed; 0 if one is."""
         self._refill(now)
-        return 0.0 if self._left >= 1 else (1 - self._left) * INTERVAL
+        return 0.0 if self._left >= 1 else (1 - self._left) * self._interval
 
     def spend(self, now: float) -> None:
         """Count one request; `wait` must have returned 0."""
         self._refill(now)
         self._left -= 1
 
+    def is_whole(self, now: float) -> bool:
+        """Whether the whole burst is allowed, as of a new limit."""
+        self._refill(now)
+        return self._left >= self._burst
+
     def _refill(self, now: float) -> None:
         if self._at is not None:
-            self._left = min(float(BURST), self._left + max(0.0, now - self._at) / INTERVAL)
+            self._left = min(self._burst, self._left + max(0.0, now - self._at) / self._interval)
         self._at = now
 
 
-def charge(now: float, *rate_limits: RateLimit) -> None:
-    """Count a request to the provider that a client causes, against each of these limits.
+def _program_limit() -> RateLimit:
+    return RateLimit(PROGRAM_BURST, PROGRAM_INTERVAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The program for which a request is sent to the provider, and its own limit; by default the agent itself."""
+
+    program: Hashable = None
+    is_at_terminal: bool = False
+    rate_limit: RateLimit = field(default_factory=_program_limit)
+
+
+class SharedLimit:
+    """How often all programs together may cause requests of one kind, for one session."""
+
+    def __init__(self, burst: int = BURST, interval: float = INTERVAL) -> None:
+        self._interval = interval
+        self._common = RateLimit(burst, interval)
+        self._reserve = RateLimit(burst, interval / 2)
+        self._persons = RateLimit(burst, interval)
+        # When each program was last allowed one: in the last `_PAUSE` intervals, so there are few of them.
+        self._last: dict[Hashable, float] = {}
+
+    def charge(self, now: float, asker: Asker) -> None:
+        """Count a request to the provider that a program causes.
+
+        Raises:
+            Unavailable: too many were sent; this one is not counted.
+
+        """
+        for rate_limit in self._allowed(now, asker):
+            if rate_limit.wait(now) == 0:
+                rate_limit.spend(now)
+                self._last[asker.program] = now
+                return
+        raise too_many_requests(self._common.wait(now))
+
+    def _allowed(self, now: float, asker: Asker) -> list[RateLimit]:
+        """Return the limits that the program may use, the first one first."""
+        self._last = {who: at for who, at in self._last.items() if now - at < _PAUSE * self._interval}
+        last = self._last.get(asker.program)
+        allowed = [self._common]
+        if last is None:
+            allowed.append(self._reserve)
+        if asker.is_at_terminal and (last is None or now - last >= self._interval):
+            allowed.append(self._persons)
+        return allowed
+
+
+def charge(now: float, shared: SharedLimit, asker: Asker) -> None:
+    """Count a request to the provider against a session's limit and the program's own.
 
     Raises:
-        Unavailable: one of them is exceeded; no limit has counted the request.
+        Unavailable: one of them is exceeded; neither has counted the request.
 
     """
-    wait = max(rate_limit.wait(now) for rate_limit in rate_limits)
+    wait = asker.rate_limit.wait(now)
     if wait > 0:
         raise too_many_requests(wait)
-    for rate_limit in rate_limits:
-        rate_limit.spend(now)
+    shared.charge(now, asker)
+    asker.rate_limit.spend(now)

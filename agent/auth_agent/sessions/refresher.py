@@ -25,7 +25,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.advice import agent_ending
 from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
-from auth_agent.sessions.rate_limit import RateLimit, charge
+from auth_agent.sessions.rate_limit import Asker, charge
 from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
@@ -277,7 +277,7 @@ class Refresher:
 
     # ---- clients that wait
 
-    async def token(self, session: Session, demand: Demand, rate_limit: RateLimit, timeout: float) -> AccessToken:
+    async def token(self, session: Session, demand: Demand, asker: Asker, timeout: float) -> AccessToken:
         """Return the token that the demand is for, refreshing it if needed.
 
         Raises:
@@ -294,7 +294,7 @@ class Refresher:
                 if isinstance(decision, errors.AgentError):
                     raise decision
                 if isinstance(decision, Start) and decision.rate_limited:
-                    charge(self._clock.now().boot, session.rate_limit, rate_limit)
+                    charge(self._clock.now().boot, session.rate_limit, asker)
                 flight = self.start(session, decision.key if isinstance(decision, Start) else demand.key)
                 if flight is None:
                     raise self._refusal(session)
@@ -306,7 +306,7 @@ class Refresher:
         """Return why no refresh may begin."""
         return agent_ending() if self.paused_by is None else self.paused_by(session.account.name)
 
-    async def refresh(self, session: Session, rate_limit: RateLimit, timeout: float) -> AccessToken:
+    async def refresh(self, session: Session, asker: Asker, timeout: float) -> AccessToken:
         """Refresh for a user who asked for it, ignoring past failures and the backoff; return the token.
 
         Raises:
@@ -315,10 +315,10 @@ class Refresher:
         """
         demand = session.demand_newer()
         if session.can_retry and self._flight(session) is None:
-            charge(self._clock.now().boot, session.rate_limit, rate_limit)
+            charge(self._clock.now().boot, session.rate_limit, asker)
             session.retry()
             self.start(session)
-        return await self.token(session, demand, rate_limit, timeout)
+        return await self.token(session, demand, asker, timeout)
 
     def _decide(self, session: Session, demand: Demand, *, waited: bool) -> Decision:
         revision = session.revision

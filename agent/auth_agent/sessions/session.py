@@ -34,7 +34,7 @@ from auth_agent.sessions.decision import Decision, Demand, decide
 from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.interest import Interest
 from auth_agent.sessions.profile import Profile, digest_of_user
-from auth_agent.sessions.rate_limit import RateLimit
+from auth_agent.sessions.rate_limit import CALL_INTERVAL, CALLS, SharedLimit
 from auth_agent.sessions.schedule import ASSUMED_LIFETIME, PERMANENT_RETRY_CAP
 from auth_agent.sessions.state import (
     MAIN,
@@ -88,8 +88,10 @@ class Session:
         self.used_at = 0.0
         self.refreshes = 0
         self.last_refresh_at: float | None = None
-        self.rate_limit = RateLimit()
-        self.import_rate_limit = RateLimit()
+        # Of refreshes, of logins and imports, and of calls about the user, that clients cause.
+        self.rate_limit = SharedLimit()
+        self.login_limit = SharedLimit()
+        self.call_limit = SharedLimit(CALLS, CALL_INTERVAL)
         self.profile: Profile | None = None
         self._user_digest: tuple[Secret | None, str] = (None, "")
         self._chance = chance
@@ -141,7 +143,6 @@ class Session:
             waited=waited,
             is_configured=self._is_configured(demand.key),
             main_is_due=due is not None and now.until(due) <= 0,
-            rate_limit_wait=self.rate_limit.wait(now.boot),
         )
         if decided is not state:
             self._set_state(decided)

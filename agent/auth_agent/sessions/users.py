@@ -1,7 +1,8 @@
 """Users and their metadata, read and changed by Auth0's Management API."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from auth_agent.oauth.outcome import Busy, Failure, Lost
 from auth_agent.oauth.provider import Provider
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.advice import locked, no_user, user_failed
+from auth_agent.sessions.rate_limit import Asker, charge
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, Active, TokenKey
@@ -30,12 +32,13 @@ _SCOPE: Final = f"openid offline_access {READ} {UPDATE}"
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """A session's user, and the session and key whose token reads it (`manager`)."""
+    """A session's user, the session and key whose token reads it (`manager`), and the program that asks."""
 
     session: Session
     manager: Session
     key: TokenKey
     subject: str
+    asker: Asker
 
 
 class Users:
@@ -48,47 +51,50 @@ class Users:
         self._provider_for = provider_for
         # When requests may be sent again after a Retry-After, in seconds since boot.
         self._paused_until: dict[Session, float] = {}
-        # One change at a time: `_read_back` would mistake the effect of another one.
-        self._turns: dict[Session, anyio.Lock] = {}
+        # What is done by one after the other, with those that wait for it.
+        self._turns: dict[Hashable, anyio.Lock] = {}
 
-    async def user(self, session: Session, fields: Sequence[str] = ()) -> dict[str, object]:
-        """Return those fields of the user, or all.
+    async def user(self, session: Session, fields: Sequence[str], asker: Asker) -> dict[str, object]:
+        """Return those fields of the user, or all; `asker` is the program that asks.
 
         Raises:
             AgentError: the user can't be read.
 
         """
-        route = await self._route(session)
-        result = await self._call(route, fields)
+        route = await self._route(session, asker)
+        # One at a time for each program: a provider that is slow, or a program with many, delays no other program.
+        async with self._turn((session.account.issuer, asker.program)):
+            result = await self._call(route, fields)
         if isinstance(result, Failure):
             raise _error(route, result, READ)
         return result
 
-    async def metadata(self, session: Session) -> dict[str, object]:
+    async def metadata(self, session: Session, asker: Asker) -> dict[str, object]:
         """Return the user's metadata.
 
         Raises:
             AgentError: it can't be read.
 
         """
-        return _metadata(await self.user(session, [METADATA]))
+        return _metadata(await self.user(session, [METADATA], asker))
 
     async def update_metadata(
-        self, session: Session, changes: Mapping[str, object], *, clear: bool
+        self, session: Session, changes: Mapping[str, object], asker: Asker, *, clear: bool
     ) -> dict[str, object]:
         """Change the user's metadata; return the metadata after that.
 
         Args:
             session: the user's session.
             changes: merged at the first level; None removes a key.
+            asker: the program that asks.
             clear: whether to remove all other keys.
 
         Raises:
             AgentError: the change was not made, or it is unknown whether it was.
 
         """
-        route = await self._route(session)
-        async with self._turns.setdefault(session, anyio.Lock()):
+        route = await self._route(session, asker)
+        async with self._turn(session):  # `_read_back` would mistake the effect of another change
             update = dict(changes)
             if clear and changes:
                 before = await self._call(route, [METADATA])
@@ -126,7 +132,19 @@ class Users:
 
     # ---- the token
 
-    async def _route(self, session: Session) -> _Route:
+    @asynccontextmanager
+    async def _turn(self, key: Hashable) -> AsyncGenerator[None]:
+        """Wait until those before have done what that key stands for."""
+        lock = self._turns.setdefault(key, anyio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked() and not lock.statistics().tasks_waiting:
+                self._turns.pop(key, None)
+
+    async def _route(self, session: Session, asker: Asker) -> _Route:
+        """Return how to call the Management API; count the call. Raises an `AgentError` if it can't be called."""
         account, name = session.account, session.account.name
         if not account.grant_type.has_user:
             raise no_user(name)
@@ -140,9 +158,10 @@ class Users:
                 "provider",
                 failure="unsupported",
             )
+        charge(self._table.clock.now().boot, session.call_limit, asker)
         audience = account.management_audience or management_audience(account.issuer)
         manager = await self._manager(session, audience, subject)
-        return _Route(session, manager, manager.token_key(audience, None), subject)
+        return _Route(session, manager, manager.token_key(audience, None), subject, asker)
 
     async def _manager(self, session: Session, audience: str, subject: str) -> Session:
         """Return the session whose tokens are for the Management API."""
@@ -188,7 +207,7 @@ class Users:
         def request(token: AccessToken) -> Awaitable[dict[str, object] | Failure]:
             return provider.user(token.value, token.token_type, url, update)
 
-        result = await self._access.ask(route.manager, route.key, request)
+        result = await self._access.ask(route.manager, route.key, request, route.asker)
         if isinstance(result, Busy) and result.retry_after is not None:
             self._paused_until[route.manager] = self._table.clock.now().boot + result.retry_after
         if isinstance(result, Failure):
