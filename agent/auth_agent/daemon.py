@@ -1,6 +1,7 @@
 """The composition root: creates the parts, runs them until a signal, and stops them in order."""
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -387,6 +388,7 @@ def _tell_ready(socket_path: Path, store_name: str | None) -> None:
     if store_name is not None:
         remember_store(store_name, state_path(), socket_path)
     _log.info("listening socket=%s pid=%d version=%s", socket_path, os.getpid(), __version__)
+    gc.freeze()  # a search for garbage among all that was imported takes 0.05 s, in which nobody is served
     notify(READY)
     readiness.notify_ready()
 

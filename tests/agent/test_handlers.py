@@ -18,7 +18,7 @@ from auth_agent.ipc.peer import Peer
 from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.usage import Usage
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.sessions.rate_limit import Asker
+from auth_agent.sessions.rate_limit import BURST, Asker
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Locked
 from auth_agent.sessions.store_move import StoreMove
@@ -380,3 +380,18 @@ async def test_status_lists_the_programs_if_clients_is_true(harness: Harness) ->
     assert (row["account"], row["methods"]) == ("work", {"token": 2})
     assert len((await harness.result("status", account="work", clients=True))["clients"]) == 1
     assert (await harness.result("status", account="home", clients=True))["clients"] == []
+
+
+async def test_logins_and_imports_share_a_limit_and_a_logout_has_none(harness: Harness) -> None:
+    calls: list[tuple[str, dict[str, object]]] = [("login", {"flow": "browser"}), ("import", {"refresh_token": "rt-9"})]
+    for number in range(BURST):
+        method, parameters = calls[number % 2]
+        harness.answer(method, account="work", **parameters)
+    for method, parameters in calls:
+        with pytest.raises(errors.Unavailable):
+            harness.answer(method, account="work", **parameters)
+    harness.client.asker = Asker("another program")
+    for method, parameters in calls:
+        assert callable(harness.answer(method, account="work", **parameters))
+    for _ in range(3 * BURST):
+        await harness.result("logout", account="work")

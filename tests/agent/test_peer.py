@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from auth_agent.host.program import read_program
-from auth_agent.ipc.peer import Peer, peer_of, program_of
+from auth_agent.host.program_id import ELSEWHERE, ENDED, read_origin
+from auth_agent.ipc.peer import Peer, origin_of, peer_of, program_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such option")
 
@@ -38,6 +39,18 @@ def test_the_program_of_a_connection_is_read() -> None:
 def test_the_program_of_a_connection_is_read_on_an_older_kernel() -> None:
     with OldKernel(socket.AF_UNIX) as connection:
         assert program_of(connection, Peer(os.getpid(), os.getuid())) == read_program(os.getpid())
+
+
+def test_the_origin_of_a_connection_is_that_of_its_process() -> None:
+    before = descriptors()
+    ours, its = socket.socketpair(socket.AF_UNIX)
+    with ours, its:
+        assert origin_of(ours, peer_of(ours)) == read_origin(os.getpid())
+        assert origin_of(ours, Peer(0, os.getuid())) == ELSEWHERE
+    connection, child = connected_by_one_that_ended(reaped=True)
+    with connection:
+        assert origin_of(connection, Peer(child, os.getuid())) == ENDED
+    assert descriptors() == before
 
 
 def ended() -> int:

@@ -115,7 +115,7 @@ def test_a_program_that_asks_now_and_then_is_allowed_beside_one_that_never_stops
     limit = SharedLimit()
     for second in range(600):
         allowed_in_all(limit, Asker("greedy"), float(second))
-        if second % 30 == 29:
+        if second % 15 == 14:
             assert allowed(limit, Asker("modest"), float(second)), second
 
 

@@ -158,6 +158,67 @@ async def test_work_that_goes_on_without_its_client_does_not_give_way() -> None:
     assert not detached.gave_way
 
 
+async def test_one_program_after_the_other_has_its_turn() -> None:
+    unused: Any = None
+    server, turns = Server(unused, unused, unused), list[str]()
+
+    async def take_turn(program: str) -> None:
+        await server.wait_for_turn(waiting(program))
+        turns.append(program)
+
+    async with anyio.create_task_group() as tasks:
+        for program in ["greedy"] * 50 + ["modest"]:
+            tasks.start_soon(take_turn, program)
+    assert turns.index("modest") <= 1
+    assert turns.count("greedy") == 50
+
+
+class LastingHandler(SlowHandler):
+    """Does work that goes on when its client leaves."""
+
+    def __init__(self, background: Background) -> None:
+        super().__init__()
+        self.work = background.detached("a program", self._work)
+        self.may_end = anyio.Event()
+
+    def answer(self, caller: Caller, request: Request) -> Result | Later:
+        super().answer(caller, request)
+        return self.work
+
+    async def _work(self) -> Result:
+        await self.may_end.wait()
+        return True
+
+
+async def test_a_request_counts_until_its_work_is_over_also_when_its_client_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    unused: Any = None
+    background = Background(unused)
+    handler = LastingHandler(background)
+    with Listener(Path("agent.sock")) as listener:
+        async with anyio.create_task_group() as tasks:
+            background.run_in(tasks)
+            server = Server(listener.socket, handler, tasks)
+            tasks.start_soon(server.run)
+            with connected(Path("agent.sock")) as client:
+                client.send(requests("wait", 1))
+                while background.is_idle:
+                    await anyio.lowlevel.checkpoint()
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()
+            most = waiting("another program")
+            with pytest.raises(errors.Unavailable):
+                server.begin_waiting(most, MAX_WAITING)
+            handler.may_end.set()
+            await handler.work.wait_until_over()
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            server.begin_waiting(most, MAX_WAITING)
+            tasks.cancel_scope.cancel()
+
+
 # ---- watching
 
 

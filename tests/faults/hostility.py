@@ -10,7 +10,7 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -348,9 +348,22 @@ HOSTILITIES: Final = {
 @contextlib.contextmanager
 def hostile(name: str, path: Path) -> Generator[None, None, None]:
     """Run a hostile client during the block; fail if the agent's responses were wrong."""
-    command = [sys.executable, "-W", "error::DeprecationWarning", "-m", "tests.faults.hostility", name, str(path)]
+    with attacking("tests.faults.hostility", name, str(path)):
+        yield
+
+
+@contextlib.contextmanager
+def attacking(module: str, *arguments: str, launcher: Sequence[str] = ()) -> Generator[None, None, None]:
+    """Run that module's attack during the block, as a program other than the caller's; fail if it fails."""
+    command = [*launcher, sys.executable, "-W", "error::DeprecationWarning", "-m", module, *arguments]
     with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         try:
             assert process.stdout is not None
@@ -362,11 +375,16 @@ def hostile(name: str, path: Path) -> Generator[None, None, None]:
         assert process.returncode == 0, errors
 
 
+def allow_descriptors() -> None:
+    """Allow this process more connections than the agent has."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, hard), hard))
+
+
 def main() -> None:
     """Run the attack that the arguments name."""
     _, name, path = sys.argv
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, hard), hard))
+    allow_descriptors()
     HOSTILITIES[name].act(Attack(path))
 
 

@@ -106,8 +106,16 @@ class ConnectionOwner(Protocol):
         """Count `more` bytes of incomplete messages (negative: fewer)."""
         ...
 
+    def may_answer(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether there is time in this iteration of the loop to answer a request at once, before others' turns."""
+        ...
+
     def queue(self, connection: "ClientConnection") -> None:
-        """Give the connection, which has more requests, a turn after those already in the queue."""
+        """Give the connection, which has more requests, a turn; one program after the other has one."""
+        ...
+
+    async def wait_for_turn(self, waiting: "Waiting") -> None:
+        """Wait for a turn to answer the request, as connections do."""
         ...
 
     def leave_queue(self, connection: "ClientConnection") -> None:
@@ -134,7 +142,7 @@ class ConnectionOwner(Protocol):
 class Waiting:
     """A request that waits for its result."""
 
-    __slots__ = ("asker", "gave_way", "is_urgent", "scope", "work")
+    __slots__ = ("asker", "gave_way", "is_urgent", "scope", "turn", "work")
 
     def __init__(self, asker: Asker, method: str, later: Later) -> None:
         self.asker = asker
@@ -143,11 +151,16 @@ class Waiting:
         self.is_urgent = asker.is_at_terminal or method in _URGENT
         self.scope = anyio.CancelScope()
         self.gave_way = False
+        self.turn = anyio.Event()
 
     def give_way(self) -> None:
         """End it: another program needs the room."""
         self.gave_way = True
         self.scope.cancel()
+
+    def take_turn(self, _until: float) -> None:
+        """Let it be answered."""
+        self.turn.set()
 
 
 class ClientConnection(asyncio.Protocol):
@@ -165,7 +178,8 @@ class ClientConnection(asyncio.Protocol):
         self._owner = owner
         self._wire = Connection(MAX_REQUEST_VALUES)
         self._transport: asyncio.Transport | None = None
-        self._first = asyncio.get_running_loop().call_later(FIRST_MESSAGE, self._was_silent)
+        self._loop = asyncio.get_running_loop()  # looked up once: that is a system call in Python 3.11
+        self._first = self._loop.call_later(FIRST_MESSAGE, self._was_silent)
         self._waits: set[Waiting] = set()
         self._watched: frozenset[str] | None = None
         self._watches = False
@@ -231,7 +245,10 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._wire.receive_data(data)
-        self._read()
+        if self._queued or self._owner.may_answer(self._loop):
+            self._read()
+        else:
+            self._queue()
 
     def eof_received(self) -> bool:
         # A client that only shut down its sending side still reads responses; one that closed its socket doesn't.
@@ -262,8 +279,8 @@ class ClientConnection(asyncio.Protocol):
         One request at once, which is all that most clients have; further ones in its next turn.
         """
         if self._queued:
+            self._set_unread(unread=self._wire.pending > _MAX_UNREAD)
             return
-        loop = asyncio.get_running_loop()
         while not self.leaving:
             if self._full or self._wire.open_requests >= MAX_OPEN:
                 self._hold()
@@ -281,7 +298,7 @@ class ClientConnection(asyncio.Protocol):
                 self._hold()
                 self._close_when_settled()
                 return
-            self.last_spoke = loop.time()
+            self.last_spoke = self._loop.time()
             if not self.spoke:
                 self.spoke = True
                 self._first.cancel()
@@ -294,7 +311,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _queue(self) -> None:
         if not self._queued:
-            self._set_unread(unread=True)
+            self._set_unread(unread=self._wire.pending > _MAX_UNREAD)
             self._queued = True
             self._owner.queue(self)
 
@@ -332,11 +349,15 @@ class ClientConnection(asyncio.Protocol):
     async def _respond(self, request: Request, later: Later, waiting: Waiting) -> None:
         try:
             with waiting.scope:
-                self._send(self._wire.respond(request, await later()))
+                try:
+                    response = self._wire.respond(request, await later())
+                except errors.AgentError as error:
+                    response = self._wire.respond_with_error(request, error)
+                if not self._owner.may_answer(self._loop):  # many may have waited for the same event
+                    await self._owner.wait_for_turn(waiting)
+                self._send(response)
             if waiting.gave_way and waiting.scope.cancelled_caught:
                 self._send(self._wire.respond_with_error(request, too_many("waiting requests")))
-        except errors.AgentError as error:
-            self._send(self._wire.respond_with_error(request, error))
         except Exception:  # noqa: BLE001 -- one client's request must not end the agent; `_report` logs it
             self._report(request)
         finally:
@@ -367,7 +388,7 @@ class ClientConnection(asyncio.Protocol):
             self._changed[account] = None
             if self._next_notification is None:
                 # Not at once: of many changes in one iteration of the loop, only the last is sent.
-                self._next_notification = asyncio.get_running_loop().call_soon(self._notify_changes)
+                self._next_notification = self._loop.call_soon(self._notify_changes)
 
     def _notify_changes(self) -> None:
         self._next_notification = None
@@ -378,13 +399,13 @@ class ClientConnection(asyncio.Protocol):
             if record is not None:
                 self._send(self._wire.notify("changed", record))
 
-    def hang_up(self, reason: str, code: str = errors.InvalidRequest.code) -> None:
-        """Send the client the reason, and close the connection."""
-        _log.info("closing pid=%d reason=%r", self.peer.pid, reason)
+    def hang_up(self, reason: str, code: str = errors.InvalidRequest.code, level: int = logging.INFO) -> None:
+        """Send the client the reason, and close the connection; log it at that level."""
+        _log.log(level, "closing pid=%d reason=%r", self.peer.pid, reason)
         if self._transport is not None:
             self._send(self._wire.closing(reason, code))
             self._transport.close()
-            self._lingering = asyncio.get_running_loop().call_later(_LINGER, self.abort)
+            self._lingering = self._loop.call_later(_LINGER, self.abort)
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

@@ -4,6 +4,7 @@ Not a library's: the loop must survive a lack of descriptors and an exception in
 """
 
 import asyncio
+import contextlib
 import logging
 import resource
 import socket
@@ -25,6 +26,7 @@ from auth_agent.sessions.advice import too_many
 from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.shares import Shares
 from auth_agent_client import errors
+from auth_agent_client.wire import Connection
 
 _log = logging.getLogger(__name__)
 
@@ -33,14 +35,23 @@ MAX_CONNECTIONS: Final = 1200
 _RESERVED: Final = 256
 # Bytes of incomplete messages of all connections together.
 MAX_PENDING: Final = 64 << 20
-# Bytes of waiting requests, and of those whose work goes on when their client has left: some 4,000 small ones.
-MAX_WAITING: Final = 64 << 20
+# Bytes of waiting requests, and of those whose work goes on when their client has left: one small request of
+# each connection.
+MAX_WAITING: Final = 20 << 20
 # Clients that watch. Each change costs a message for each of them.
 MAX_WATCHING: Final = 256
 # Seconds for which queued connections are served before the event loop runs other work, such as new requests.
 _ROUND: Final = 0.001
+# Seconds of that which it takes to answer a request that has waited, once it has its turn.
+_ANSWER: Final = 0.0001
+# Connections that are served without turns: the requests that all of them send at a time take little time.
+_FEW: Final = 8
 # Connections that are accepted at a time.
 _BATCH: Final = 16
+# Connections that are compared at a time, to find one that gives way.
+_COMPARED: Final = 64
+# Seconds until a connection that gives way is looked for again, for a program that has none: they are many.
+_PAUSE: Final = 0.05
 _FAREWELL: Final = 1.0  # s
 
 
@@ -63,37 +74,38 @@ class Server:
         self._pending = 0
         self._waiting = Shares[Waiting](MAX_WAITING)
         self._watching = Shares[ClientConnection](MAX_WATCHING)
-        # Connections with more requests, in the order of their turns.
-        self._queue: dict[ClientConnection, None] = {}
+        # By program, connections with more requests, and requests that have a result, in the order of their turns.
+        self._queues: dict[Hashable, dict[ClientConnection | Waiting, None]] = {}
+        # Until when requests are answered at once in this iteration of the loop; None: it has answered none.
+        self._iteration_end: float | None = None
         self._next_round: asyncio.Handle | None = None
         # The oldest first.
         self._connections: dict[ClientConnection, None] = {}
         # Of these, those whose program was looked up, and the others: that takes a while, and few need it.
         self._known = Shares[ClientConnection](self._max_connections)
         self._unknown: dict[ClientConnection, None] = {}
+        # A program that has no connection to give way, and until when it isn't looked for again.
+        self._last_refused: Hashable = None
+        self._refused_until = 0.0
         self._emptied = anyio.Event()
 
     async def run(self) -> None:
         """Accept clients until cancelled."""
-        while True:
-            with anyio.CancelScope() as accepting:
-                self._accepting = accepting
-                await self._accept(Acceptor(self._listening, _log, "accept", self._make_room))
+        # Each takes a few iterations of the loop; concurrently, a new client does not wait long behind a crowd.
+        async with anyio.create_task_group() as welcoming:
+            while True:
+                with anyio.CancelScope() as accepting:
+                    self._accepting = accepting
+                    acceptor = Acceptor(self._listening, _log, "accept", self._make_room)
+                    while True:
+                        for connection in await acceptor.accept_some(_BATCH):
+                            welcoming.start_soon(self._welcome, connection)
 
     def listen_on(self, listening: socket.socket) -> None:
         """Accept clients of another socket from now on; the one from before may be closed when the loop has gone on."""
         self._listening = listening
         if self._accepting is not None:
             self._accepting.cancel()
-
-    async def _accept(self, acceptor: Acceptor) -> None:
-        while True:
-            connections = await acceptor.accept_some(_BATCH)
-            # Each takes a few iterations of the loop; concurrently, a new client does not wait long behind a crowd.
-            with anyio.CancelScope(shield=True):
-                async with anyio.create_task_group() as welcoming:
-                    for connection in connections:
-                        welcoming.start_soon(self._welcome, connection)
 
     async def _welcome(self, connection: socket.socket) -> None:
         try:
@@ -109,18 +121,17 @@ class Server:
             connection.close()
 
     async def _let_in(self, connection: socket.socket, client: ClientConnection) -> None:
-        full = len(self._connections) >= self._max_connections and not self._make_room(client)
-        if not full:
-            self._connections[client] = self._unknown[client] = None
-            if len(self._connections) > self._max_connections // 2:
-                self._look_up(2)  # all are known when there is no more room
+        if len(self._connections) >= self._max_connections and not self._make_room(client):
+            _refuse(connection)
+            return
+        self._connections[client] = self._unknown[client] = None
+        if len(self._connections) > self._max_connections // 2:
+            self._look_up(2)  # all are known when there is no more room
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
         except BaseException:
             self.connection_closed(client)
             raise
-        if full:
-            client.hang_up(too_many("connections").message, errors.Unavailable.code)
 
     def _make_room(self, newcomer: ClientConnection | None = None) -> bool:
         """Close a connection of the program that has most, or that the newcomer's program doesn't use.
@@ -132,13 +143,17 @@ class Server:
         asker = None if newcomer is None else newcomer.asker
         is_urgent = asker is None or asker.is_at_terminal
         program = None if asker is None else asker.program
+        now = anyio.current_time()
+        if not is_urgent and program == self._last_refused and now < self._refused_until:
+            return False
         candidates = self._known.giving_way(program, is_urgent=is_urgent)
         leaving = _unused(candidates or self._known.of(program)) or next(reversed(candidates), None)
         if leaving is None:
+            self._last_refused, self._refused_until = program, now + _PAUSE
             return False
         self._forget(leaving)
         reason = "other clients need a connection, and this one is idle, or its program has most of them"
-        leaving.hang_up(reason, errors.Unavailable.code)
+        leaving.hang_up(reason, errors.Unavailable.code, logging.DEBUG)  # there may be thousands
         return True
 
     def _look_up(self, count: int) -> None:
@@ -176,26 +191,67 @@ class Server:
             if worst is not None:
                 worst.hang_up("too many bytes of incomplete messages were sent")
 
+    def may_answer(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether there is time in this iteration of the loop to answer a request at once, before others' turns.
+
+        There is, for two rounds. A few connections can't have much at a time.
+        """
+        if len(self._connections) <= _FEW:
+            return True
+        if self._iteration_end is None:
+            self._iteration_end = loop.time() + 2 * _ROUND
+            loop.call_soon(self._begin_iteration)
+        return loop.time() < self._iteration_end
+
+    def _begin_iteration(self) -> None:
+        self._iteration_end = None
+
     def queue(self, connection: ClientConnection) -> None:
-        """Give the connection, which has more requests, a turn after those already in the queue."""
-        self._queue[connection] = None
-        if self._next_round is None:
-            self._next_round = asyncio.get_running_loop().call_soon(self._go_round)
+        """Give the connection, which has more requests, a turn; one program after the other has one."""
+        self._enqueue(connection)
+
+    async def wait_for_turn(self, waiting: Waiting) -> None:
+        """Wait for a turn to answer the request, as connections do."""
+        self._enqueue(waiting)
+        try:
+            await waiting.turn.wait()
+        finally:
+            self._dequeue(waiting)
 
     def leave_queue(self, connection: ClientConnection) -> None:
         """Remove the connection from the queue."""
-        self._queue.pop(connection, None)
+        self._dequeue(connection)
+
+    def _enqueue(self, item: ClientConnection | Waiting) -> None:
+        self._queues.setdefault(item.asker.program, {})[item] = None
+        if self._next_round is None:
+            self._next_round = asyncio.get_running_loop().call_soon(self._go_round)
+
+    def _dequeue(self, item: ClientConnection | Waiting) -> None:
+        for program, queue in self._queues.items():
+            if item in queue:
+                del queue[item]
+                if not queue:
+                    del self._queues[program]
+                return
 
     def _go_round(self) -> None:
         """Give turns for at most `_ROUND` seconds, then let the loop do other work before the next round."""
         self._next_round = None
         loop = asyncio.get_running_loop()
         end = loop.time() + _ROUND
-        while self._queue and loop.time() < end:
-            connection = next(iter(self._queue))
-            del self._queue[connection]
-            connection.take_turn(min(end, loop.time() + _ROUND / (1 + len(self._queue))))
-        if self._queue and self._next_round is None:
+        while self._queues and loop.time() < end:
+            program, queue = next(iter(self._queues.items()))
+            del self._queues[program]
+            item = next(iter(queue))
+            del queue[item]
+            if queue:
+                self._queues[program] = queue  # the next turn is another program's
+            turns = 1 + sum(map(len, self._queues.values()))
+            item.take_turn(min(end, loop.time() + _ROUND / turns))
+            if isinstance(item, Waiting):
+                end -= _ANSWER
+        if self._queues and self._next_round is None:
             self._next_round = loop.call_soon(self._go_round)
 
     def asker(self, origin: Origin) -> Asker:
@@ -244,12 +300,20 @@ class Server:
             connection.abort()
 
 
+def _refuse(connection: socket.socket) -> None:
+    """Tell a client why it is not served, and disconnect it: at once, so that others behind it don't wait long."""
+    with contextlib.suppress(OSError):  # it has disconnected
+        connection.send(Connection().closing(too_many("connections").message, errors.Unavailable.code))
+    connection.close()
+
+
 def _unused(connections: list[ClientConnection]) -> ClientConnection | None:
-    """Return the oldest that sent nothing, or else the longest idle; None if all are used or being closed.
+    """Return one of the oldest: one that sent nothing, or else the longest idle; None if all are used.
 
     A connection that is still being set up had no time to send anything.
     """
-    staying = [connection for connection in connections if not connection.leaving]
-    silent = next((connection for connection in staying if not connection.spoke), None)
-    idle = [connection for connection in staying if connection.idle]
-    return silent or min(idle, key=lambda connection: connection.last_spoke, default=None)
+    for start in range(0, len(connections), _COMPARED):
+        oldest = [each for each in connections[start : start + _COMPARED] if each.idle and not each.leaving]
+        if oldest:
+            return min(oldest, key=lambda each: (each.spoke, each.last_spoke))
+    return None

@@ -19,7 +19,7 @@ CALL_INTERVAL: Final = 1.0  # s
 # Of one program for all sessions together: a person may refresh dozens of accounts at once.
 PROGRAM_BURST: Final = 60
 PROGRAM_INTERVAL: Final = 1.0  # s
-# A program that was allowed nothing for so many intervals may use the reserve, a person after one interval.
+# A program that was allowed at most one in so many intervals may use the reserve, a person after one interval.
 _PAUSE: Final = 3
 
 
@@ -76,8 +76,9 @@ class SharedLimit:
         self._common = RateLimit(burst, interval)
         self._reserve = RateLimit(burst, interval / 2)
         self._persons = RateLimit(burst, interval)
-        # When each program was last allowed one: in the last `_PAUSE` intervals, so there are few of them.
-        self._last: dict[Hashable, float] = {}
+        # When each program was allowed the last one, and the one before: in the last `_PAUSE` intervals, so there are
+        # few of them.
+        self._last: dict[Hashable, tuple[float, float | None]] = {}
 
     def charge(self, now: float, asker: Asker) -> None:
         """Count a request to the provider that a program causes.
@@ -89,16 +90,18 @@ class SharedLimit:
         for rate_limit in self._allowed(now, asker):
             if rate_limit.wait(now) == 0:
                 rate_limit.spend(now)
-                self._last[asker.program] = now
+                before = self._last.get(asker.program)
+                self._last[asker.program] = now, None if before is None else before[0]
                 return
         raise too_many_requests(self._common.wait(now))
 
     def _allowed(self, now: float, asker: Asker) -> list[RateLimit]:
         """Return the limits that the program may use, the first one first."""
-        self._last = {who: at for who, at in self._last.items() if now - at < _PAUSE * self._interval}
-        last = self._last.get(asker.program)
+        pause = _PAUSE * self._interval
+        self._last = {who: times for who, times in self._last.items() if now - times[0] < pause}
+        last, before = self._last.get(asker.program, (None, None))
         allowed = [self._common]
-        if last is None:
+        if before is None or now - before >= pause:
             allowed.append(self._reserve)
         if asker.is_at_terminal and (last is None or now - last >= self._interval):
             allowed.append(self._persons)
