@@ -18,7 +18,9 @@ import coverage
 
 from auth_agent_client import Agent, Unavailable
 from tests.faults.bystander import Bystander, descriptors, resident
+from tests.faults.greed import GROWTH as GREED, MANAGEMENT, PREY, greedy
 from tests.faults.hostility import HOSTILITIES, VICTIM, hostile
+from tests.fuzz.asks import VISITOR, Asks
 from tests.fuzz.mutation import GUARDED, VICTIMS
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
@@ -37,6 +39,9 @@ GROWTH: Final = 24 * _MEBIBYTE
 # Bytes by which it may grow from when it is warm to the end.
 LEAK: Final = 8 * _MEBIBYTE
 P99: Final = 0.05  # s
+# How many times a client may wait as long beside a greedy program.
+RATIO: Final = 5.0
+_QUIET: Final = 15.0  # s
 # Under coverage everything is many times slower: at most that many messages.
 _COVERED: Final = 50_000
 _EACH: Final = 5.0  # s, for each hostile client
@@ -50,11 +55,13 @@ def main() -> int:
     parser.add_argument("--seed", default="1", help="the same seed and workers send the same messages")
     parser.add_argument("--workers", type=int, default=2, help="processes that send messages concurrently")
     parser.add_argument("--busy", action="store_true", help="the machine is busy: don't judge the speed")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long the greedy program runs")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     _print(f"seed {arguments.seed}, {arguments.workers} workers, {os.cpu_count()} CPUs, load {load:.2f}\n")
     with OpenIDProvider(access_token_lifetime=3600) as provider:
         fuzz = Fuzz(provider, arguments.seed, arguments.workers)
+        fuzz.greedy_program(arguments.seconds, busy=arguments.busy)
         fuzz.hostile_clients(busy=arguments.busy)
         fuzz.plain(arguments.messages, busy=arguments.busy)
         fuzz.covered(min(arguments.messages, _COVERED))
@@ -75,6 +82,35 @@ class Fuzz:
         self._provider = provider
         self._seed = seed
         self._workers = workers
+
+    def greedy_program(self, seconds: float, *, busy: bool) -> None:
+        """Run a program that takes what all need in every way at once, and another one beside it."""
+        managed = {"audience": self._provider.management_audience, "scope": MANAGEMENT}
+        accounts = {GUARDED: account(self._provider, redirect_ports=[0], **managed)}
+        names = (PREY, f"{PREY}-0", f"{PREY}-1", VISITOR)
+        accounts |= {name: account(self._provider, redirect_ports=[0]) for name in names}
+        with AgentProcess(accounts, environment={"AUTH_AGENT_LOG": "info"}, executed=True) as agent:
+            with agent.client() as client:
+                log_in(client, self._provider, GUARDED, **managed)
+            pid = agent.process.pid
+            with Bystander(agent.socket, pid, GUARDED) as quiet:
+                quiet.call_until(partial(_is_past, time.monotonic() + _QUIET))
+            asks = Asks(agent, self._provider)
+            worst = greedy("worst", agent.socket, GUARDED)
+            with Bystander(agent.socket, pid, GUARDED) as bystander, worst, asks:
+                bystander.call_until(partial(_is_past, time.monotonic() + seconds))
+            ratio = bystander.connected.p99 / quiet.connected.p99
+            _print(f"{'quiet':30} {quiet}")
+            _print(f"{'beside a greedy program':30} {bystander}")
+            _print(f"{'':30} p99 is {ratio:.1f} times the quiet one; granted: {asks}\n")
+            self._require(not asks.refused, f"beside a greedy program: {asks}; {asks.refused[:3]}")
+            self._require(
+                busy or ratio <= RATIO, f"beside a greedy program, the p99 is {ratio:.1f} times the quiet one"
+            )
+            self._require(
+                bystander.grown < GREED, f"beside a greedy program, the agent grew by {_mib(bystander.grown)}"
+            )
+            self._check_log(agent)
 
     def hostile_clients(self, *, busy: bool) -> None:
         """Run each hostile client for some seconds, against one agent."""
