@@ -399,6 +399,33 @@ def unlock_keyring() -> tuple[Remedy, ...]:
     return Remedy("unlock the keyring in the desktop session"), Remedy("or unlock it here", "sh", "-c", line)
 
 
+def unlock_keepassxc() -> tuple[Remedy, ...]:
+    """The keyring is KeePassXC, and its database is locked or it asks before it shows an entry."""
+    return (
+        Remedy("unlock the database in KeePassXC"),
+        Remedy(
+            'if it is unlocked: in KeePassXC\'s settings, under "Secret Service Integration", '
+            'clear "Confirm when passwords are retrieved by clients"'
+        ),
+    )
+
+
+def expose_keepassxc() -> tuple[Remedy, ...]:
+    """The keyring is KeePassXC, and it exposes no database."""
+    text = 'open a database in KeePassXC, and expose a group of it: "Database Settings", "Secret Service Integration"'
+    return (Remedy(text),)
+
+
+def unlock_kwallet() -> tuple[Remedy, ...]:
+    """The keyring is KWallet, and the wallet is closed."""
+    return (Remedy("open the wallet in KWalletManager, or log in to the desktop with the wallet's password"),)
+
+
+def create_kwallet() -> tuple[Remedy, ...]:
+    """The keyring is KWallet, and there is no wallet."""
+    return (Remedy("create a wallet in KWalletManager; the agent will find it"),)
+
+
 def unlock_keychain() -> tuple[Remedy, ...]:
     """The keychain of macOS is locked."""
     return (Remedy("unlock the keychain", "security", "unlock-keychain"),)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -18,6 +19,7 @@ from auth_agent.sessions.recovery import (
     Recovery,
     alive,
     by_machine,
+    current,
     is_elsewhere,
     recover,
     unreadable,
@@ -332,3 +334,35 @@ def test_only_dead_refresh_tokens_are_lost_and_none_is_presented(
     assert presented in (entry.fingerprint, None)
     dead = {*recovery.replaced, *(fingerprint(token) for token in known)}
     assert (presented is None) == (entry.fingerprint is None or entry.fingerprint in dead)
+
+
+# ---- several copies
+
+
+def at(refreshed_at: float, refresh_token: str | None = "rt-1", **fields: Any) -> StoredSession:
+    """Return the stored session with that refresh token, refreshed at that time."""
+    return replace(stored(refresh_token), last_refresh_at=refreshed_at, **fields)
+
+
+COPIES: dict[str, tuple[list[StoredSession], StoredSession | None]] = {
+    "none": ([], None),
+    "one": ([at(1)], at(1)),
+    "the later refresh": ([at(1), at(3, "rt-2"), at(2, "rt-3")], at(3, "rt-2")),
+    "one that is replaced, though its time is later": ([at(9, "rt-dead"), at(1)], at(1)),
+    "only one that is replaced": ([at(9, "rt-dead")], at(9, "rt-dead")),
+    "one that was logged out": ([at(9, after="an earlier logout"), at(1, after="logout")], at(1, after="logout")),
+    "only one that was logged out": ([at(9)], None),
+    "one that can't be read": ([unreadable(account("work"), "damaged"), at(1)], at(1)),
+    "the end of the session beside its last token": (
+        [at(1), at(1, state=LoginRequired("invalid_grant", CREDENTIALS))],
+        at(1, state=LoginRequired("invalid_grant", CREDENTIALS)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("copies", "expected"), COPIES.values(), ids=COPIES)
+def test_of_several_copies_the_current_one_is_used(copies: list[StoredSession], expected: StoredSession | None) -> None:
+    has_logout = any(copy.after for copy in copies) or expected is None
+    note = Note(replaced=[fingerprint("rt-dead")], tombstone="logout" if has_logout else None)
+    for order in (copies, copies[::-1]):
+        assert current(order, note, Fingerprints()) == expected

@@ -125,7 +125,11 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "lock_memory": remedies.lock_memory,
     "unlock": remedies.unlock,
     "unlock_keychain": remedies.unlock_keychain,
+    "create_kwallet": remedies.create_kwallet,
+    "expose_keepassxc": remedies.expose_keepassxc,
+    "unlock_keepassxc": remedies.unlock_keepassxc,
     "unlock_keyring": remedies.unlock_keyring,
+    "unlock_kwallet": remedies.unlock_kwallet,
     "unlock_store": remedies.unlock_store,
     "widen_scope": lambda: remedies.widen_scope("work", SCOPE, "email"),
 }

@@ -313,23 +313,30 @@ class FakeStore:
     hanging: bool = False
     limit: float = 5
     entries: dict[str, Secret] = field(default_factory=dict[str, Secret])
+    # What other programs have put beside the entries.
+    copies: dict[str, list[Secret]] = field(default_factory=dict[str, list[Secret]])
     failing: dict[str, Exception] = field(default_factory=dict[str, Exception])
     # The calls (with the account, if there is one) and their times.
     calls: list[str] = field(default_factory=list[str])
     at: list[float] = field(default_factory=list[float])
     on_unlock: Callable[[], None] | None = None
 
-    async def read(self, account: str) -> Secret | None:
+    async def read(self, account: str) -> list[Secret]:
         await self._call("read", account)
-        return self.entries.get(account)
+        entry = self.entries.get(account)
+        return [*([] if entry is None else [entry]), *self.copies.get(account, [])]
 
     async def write(self, account: str, entry: Secret) -> None:
         await self._call("write", account)
         self.entries[account] = entry
+        self.copies.pop(account, None)
 
-    async def delete(self, account: str) -> None:
+    async def delete(self, account: str) -> bool:
         await self._call("delete", account)
+        found = account in self.entries or account in self.copies
         self.entries.pop(account, None)
+        self.copies.pop(account, None)
+        return found
 
     async def unlock(self) -> None:
         if self.on_unlock is not None:

@@ -174,7 +174,7 @@ class _TrappedStore:
     def backend(self) -> str | None:
         return self._store.backend
 
-    async def read(self, account: str) -> Secret | None:
+    async def read(self, account: str) -> list[Secret]:
         return await self._store.read(account)
 
     async def write(self, account: str, entry: Secret) -> None:
@@ -196,8 +196,8 @@ class _TrappedStore:
         await anyio.sleep(_HANDED_OVER)
         await _pass("write:middle")
 
-    async def delete(self, account: str) -> None:
-        await self._store.delete(account)
+    async def delete(self, account: str) -> bool:
+        return await self._store.delete(account)
 
     async def unlock(self) -> None:
         await self._store.unlock()

@@ -25,15 +25,22 @@ PASSWORD = "test"
 _UNLOCKING = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface"
 
 
-def missing_packages() -> str | None:
-    """Return the command that installs what is missing for a keyring, or None."""
-    programs = {"dbus-daemon": "dbus", "gnome-keyring-daemon": "gnome-keyring"}
+GNOME = {"dbus-daemon": "dbus", "gnome-keyring-daemon": "gnome-keyring"}
+
+
+def missing_packages(programs: Mapping[str, str] = GNOME) -> str | None:
+    """Return the command that installs what is missing for a keyring, or None; `programs` are by their packages."""
     missing = [package for program, package in programs.items() if shutil.which(program) is None]
     return f"apt-get install {' '.join(missing)}" if missing else None
 
 
 class KeyringSession(AbstractContextManager["KeyringSession"]):
     """A D-Bus session bus of its own, and gnome-keyring on it, unlocked."""
+
+    # What it needs: programs, and their packages.
+    programs: Mapping[str, str] = GNOME
+    # What the bus starts by itself.
+    activated: str | None = "/usr/share/dbus-1/services/org.freedesktop.secrets.service"
 
     def __init__(self, *, keyring: bool = True, entries: Mapping[str, str] | None = None) -> None:
         """Make them ready to start.
@@ -44,18 +51,18 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
                 to it.
 
         """
-        missing = missing_packages()
+        missing = missing_packages(self.programs)
         if missing is not None:
             pytest.skip(f"there is no keyring to test with: {missing}")
         self._keyring = keyring
         self._entries = entries
-        self._home = Path(tempfile.mkdtemp(prefix="auth-agent-keyring-"))
+        self.home = Path(tempfile.mkdtemp(prefix="auth-agent-keyring-"))
         self._bus: subprocess.Popen[str] | None = None
         self._daemon: subprocess.Popen[bytes] | None = None
         self.environment: dict[str, str] = {
-            "XDG_RUNTIME_DIR": str(self._home / "run"),
-            "XDG_DATA_HOME": str(self._home / "data"),
-            "XDG_CACHE_HOME": str(self._home / "cache"),
+            "XDG_RUNTIME_DIR": str(self.home / "run"),
+            "XDG_DATA_HOME": str(self.home / "data"),
+            "XDG_CACHE_HOME": str(self.home / "cache"),
         }
 
     def __enter__(self) -> Self:
@@ -68,17 +75,17 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
 
     def _begin(self) -> None:
         for directory in ("run", "data/keyrings", "cache"):
-            (self._home / directory).mkdir(parents=True, mode=0o700)
+            (self.home / directory).mkdir(parents=True, mode=0o700)
         if self._entries is not None:
             self._prepare(self._entries)
-        self._start_bus(self._home / "bus")
+        self._start_bus(self.home / "bus")
         if self._keyring:
             self.start()
 
     def move_bus(self) -> None:
         """End the bus and its keyring, and start both anew where systemd's user bus is."""
         self._end_processes()
-        self._start_bus(self._home / "run" / "bus")
+        self._start_bus(self.home / "run" / "bus")
         self.start()
 
     def __exit__(
@@ -90,7 +97,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
         try:
             self._end_processes()
         finally:
-            shutil.rmtree(self._home, ignore_errors=True)
+            shutil.rmtree(self.home, ignore_errors=True)
 
     def _end_processes(self) -> None:
         if self._daemon is not None:
@@ -103,12 +110,11 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
             self._bus.stdout.close()
 
     def _start_bus(self, socket: Path) -> None:
-        services = self._home / "services"
+        services = self.home / "services"
         services.mkdir(exist_ok=True)
-        if self._keyring:
-            service = Path("/usr/share/dbus-1/services/org.freedesktop.secrets.service")
-            shutil.copy(service, services)
-        config = self._home / "bus.conf"
+        if self._keyring and self.activated is not None:
+            shutil.copy(self.activated, services)
+        config = self.home / "bus.conf"
         config.write_text(
             f"""<busconfig>
             <type>session</type><listen>unix:path={socket}</listen><servicedir>{services}</servicedir>
@@ -119,7 +125,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
         )
         self._bus = subprocess.Popen(
             ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"],
-            env={**_inherited(), **self.environment, "HOME": str(self._home)},
+            env={**_inherited(), **self.environment, "HOME": str(self.home)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -144,7 +150,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
             attributes = {**_attributes(username), "application": "Python keyring library"}
             for index, (name, value) in enumerate(attributes.items()):
                 lines += ["", f"[{number}:attribute{index}]", f"name={name}", "type=string", f"value={value}"]
-        keyrings = self._home / "data" / "keyrings"
+        keyrings = self.home / "data" / "keyrings"
         (keyrings / "plain.keyring").write_text("\n".join([*lines, ""]))
         (keyrings / "default").write_text("plain")
 
@@ -208,21 +214,18 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
             return None
 
     def _has_owner(self) -> bool:
+        name = "org.freedesktop.DBus"
+        return self._bus_call(name, "/", f"{name}.NameHasOwner", "string:org.freedesktop.secrets")
+
+    def _bus_call(self, name: str, path: str, method: str, *arguments: str) -> bool:
+        """Return whether that method of the D-Bus session returns true."""
         result = subprocess.run(
-            [
-                "dbus-send",
-                "--session",
-                "--print-reply=literal",
-                "--dest=org.freedesktop.DBus",
-                "/",
-                "org.freedesktop.DBus.NameHasOwner",
-                "string:org.freedesktop.secrets",
-            ],
+            ["dbus-send", "--session", "--print-reply=literal", f"--dest={name}", path, method, *arguments],
             env=self._environment(),
             capture_output=True,
             text=True,
             timeout=PATIENCE,
-            check=True,
+            check=False,
         )
         return "true" in result.stdout
 
@@ -248,6 +251,17 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
                 "a test's", attributes, text if isinstance(text, bytes) else text.encode(), replace=True
             )
 
+    def copy(self, text: str | bytes, username: str = "work") -> None:
+        """Put an entry beside those that are there, as another program would."""
+        with self._collection() as collection:
+            attributes = {**_attributes(username), "note": "a copy"}
+            collection.create_item("a copy", attributes, text if isinstance(text, bytes) else text.encode())
+
+    def entries(self, username: str = "work") -> list[str]:
+        """Return all entries of that username."""
+        with self._collection() as collection:
+            return [item.get_secret().decode() for item in collection.search_items(_attributes(username))]
+
     @contextmanager
     def _collection(self) -> Generator[secretstorage.Collection, None, None]:
         with pytest.MonkeyPatch.context() as patch:
@@ -258,7 +272,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
             yield secretstorage.get_collection_by_alias(connection, "default")
 
     def _environment(self) -> Mapping[str, str]:
-        return {**_inherited(), **self.environment, "HOME": str(self._home)}
+        return {**_inherited(), **self.environment, "HOME": str(self.home)}
 
 
 def _attributes(username: str) -> dict[str, str]:

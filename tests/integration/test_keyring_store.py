@@ -141,7 +141,7 @@ async def test_a_locked_keyring_fails_without_a_dialog_and_works_when_unlocked(
             assert failure.remedy == remedies.unlock_keyring()
         assert not prompter.is_called(0.2)
         keyring.unlock()
-        assert await store.read("work") == TEXT
+        assert await store.read("work") == [TEXT]
 
 
 async def test_a_first_write_to_a_locked_keyring_leaves_no_note(keyring: KeyringSession, tmp_path: Path) -> None:
@@ -178,11 +178,11 @@ async def test_a_cancelled_unlock_ends_its_process_and_does_not_block_other_call
             assert await anyio.to_thread.run_sync(prompter.is_called, PATIENCE)
             assert isinstance(await failure_of(lambda: store.read("work")), StoreLocked)
             keyring.unlock()
-            assert await store.read("work") == TEXT
+            assert await store.read("work") == [TEXT]
             assert len(children()) == 2
             tasks.cancel_scope.cancel()
         assert len(children()) == 1
-        assert await store.read("work") == TEXT
+        assert await store.read("work") == [TEXT]
 
 
 async def test_an_unlock_without_a_dialog_fails_at_once(keyring: KeyringSession, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ async def test_a_frozen_keyring_fails_within_the_timeout_and_works_when_thawed(
         assert "1.5 s" in failure.reason
         assert children() == []
         keyring.thaw()
-        assert await store.read("work") == TEXT
+        assert await store.read("work") == [TEXT]
 
 
 async def test_a_keyring_that_is_killed_during_a_call_is_not_a_missing_one(
@@ -228,7 +228,7 @@ async def test_a_keyring_that_is_killed_during_a_call_is_not_a_missing_one(
         # D-Bus has started another one by now, which nobody has unlocked.
         assert isinstance(await failure_of(lambda: store.read("work"), PATIENCE), StoreLocked)
         keyring.unlock()
-        assert await store.read("work") == TEXT
+        assert await store.read("work") == [TEXT]
 
 
 WRITER = """
@@ -299,7 +299,7 @@ async def test_a_missing_keyring_that_once_held_an_entry_may_come_back(
             assert type(failure) is StoreError
             assert failure.remedy == (remedies.run_with_keyring(), remedies.run_in_memory())
     async with open_store(tmp_path) as store:
-        assert await store.read("work") == TEXT
+        assert await store.read("work") == [TEXT]
         assert keyring.is_locked() is False
 
 
@@ -308,9 +308,9 @@ async def test_an_entry_of_another_installation_is_noted_when_it_is_read(
 ) -> None:
     keyring.write('{"text": "theirs"}')
     async with open_store(tmp_path) as store:
-        assert await store.read("another") is None
+        assert await store.read("another") == []
         assert not (tmp_path / "keyring.json").exists()
-        assert await store.read("work") == Secret('{"text": "theirs"}')
+        assert await store.read("work") == [Secret('{"text": "theirs"}')]
         assert (tmp_path / "keyring.json").exists()
 
 
@@ -352,7 +352,7 @@ async def test_no_call_goes_by_the_path_of_the_alias(keyring: KeyringSession, tm
     with monitor(keyring, tmp_path / "calls") as calls:
         async with open_store(tmp_path) as store:
             await store.write("work", TEXT)
-            assert await store.read("work") == TEXT
+            assert await store.read("work") == [TEXT]
             await store.unlock()
             await store.delete("work")
         until(lambda: "member=Delete" in calls())

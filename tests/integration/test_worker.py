@@ -128,7 +128,7 @@ async def test_one_process_executes_one_call_after_the_other(place: Path) -> Non
 
 async def test_a_failure_is_printable_and_the_process_continues(place: Path) -> None:
     async with started(place) as worker:
-        assert await read(worker, "failing") == {"failure": "failed", "text": "it  [31mfails"}
+        assert await read(worker, "failing") == {"failure": "failed", "text": "it  [31mfails", "program": ""}
         pid = worker.pid
         assert await read(worker, "defective") == {"failure": "failed", "text": "the keyring failed: RuntimeError"}
         assert await read(worker, "nobody") is None

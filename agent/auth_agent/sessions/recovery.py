@@ -28,6 +28,7 @@ both agents presented their refresh tokens, the provider would end both sessions
 still used, so a person has to.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -64,6 +65,36 @@ class Recovery:
 def alive(stored: StoredSession | None, note: Note) -> StoredSession | None:
     """Return the session that the store has, or None if it has been logged out."""
     return None if stored is None or note.tombstone not in (None, stored.after) else stored
+
+
+def current(copies: Sequence[StoredSession], note: Note, fingerprints: Fingerprints) -> StoredSession | None:
+    """Return the session that the store has, or None if it has none, or one that has been logged out.
+
+    Args:
+        copies: what the store has of it: several if another program has put a copy beside the entry, or if the entry is
+            in several keyrings.
+        note: the journal's note of the account.
+        fingerprints: the refresh tokens that are known to be replaced.
+
+    """
+    living = [stored for stored in copies if alive(stored, note) is not None]
+    return max(living, key=lambda stored: _rank(stored, note, fingerprints), default=None)
+
+
+def _rank(stored: StoredSession, note: Note, fingerprints: Fingerprints) -> tuple[bool, bool, float, int, bool]:
+    """Return a key by which copies of a session are compared: the greatest is the one to use."""
+    state, token = stored.state, None
+    if isinstance(state, Active):
+        token = state.credentials.refresh_token
+    is_replaced = token is not None and (token.fingerprint() in note.replaced or fingerprints.is_replaced(token))
+    refreshed_at = stored.last_refresh_at or 0.0  # a login counts
+    # Of two that are alike, the one that has ended: it came last.
+    return not is_unreadable(state), not is_replaced, refreshed_at, stored.refreshes, not isinstance(state, Active)
+
+
+def is_unreadable(state: State) -> bool:
+    """Return whether that is the state of a session whose entry could not be read, or must not be used."""
+    return isinstance(state, LoginRequired) and state.failure == UNREADABLE
 
 
 def unreadable(account: Account, reason: str, remedy: tuple[Remedy, ...] = ()) -> StoredSession:

@@ -26,7 +26,15 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.entry import EntryError, StoredSession, dump, load
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.record import state_name
-from auth_agent.sessions.recovery import ELSEWHERE, UNREADABLE, alive, by_machine, is_elsewhere, recover, unreadable
+from auth_agent.sessions.recovery import (
+    ELSEWHERE,
+    by_machine,
+    current,
+    is_elsewhere,
+    is_unreadable,
+    recover,
+    unreadable,
+)
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Locked, LoggedOut, LoginRequired
 from auth_agent.sessions.table import Table
@@ -198,7 +206,7 @@ class Saver:
         """
         session = next((s for s in self._table.sessions.values() if s.credentials is not None), None)
         stored = None if session is None else await self.reload(session)
-        if stored is not None and isinstance(stored.state, LoginRequired) and stored.state.failure == UNREADABLE:
+        if stored is not None and isinstance(stored.state, LoginRequired) and is_unreadable(stored.state):
             raise StoreError(stored.state.reason, *stored.state.remedy)
 
     # ---- a store that a passphrase unlocks
@@ -259,12 +267,12 @@ class Saver:
             pending_write = self._pending_write(session)
             if pending_write.dirty:
                 await self._settle(session, pending_write.settled, SAVE_PATIENCE)
-        unusable = {session.account.name for session in sessions if _is_unreadable(session)}
+        unusable = {session.account.name for session in sessions if is_unreadable(session.state)}
         return sorted(copies.union(session.account.name for session in sessions) - unusable)
 
     def _is_adoptable(self, session: Session, copies: set[str]) -> bool:
         is_copy = session.account.name in copies or self._journal.note(session.account.name).moved_from in copies
-        return is_elsewhere(session.state) or (is_copy and _is_unreadable(session))
+        return is_elsewhere(session.state) or (is_copy and is_unreadable(session.state))
 
     # ---- a locked agent
 
@@ -359,7 +367,7 @@ class Saver:
 
     def unusable(self) -> list[str]:
         """Return the accounts whose sessions are not known: they were not read, or can't be."""
-        return [name for name, session in self._table.all() if session.is_locked or _is_unreadable(session)]
+        return [name for name, session in self._table.all() if session.is_locked or is_unreadable(session.state)]
 
     async def look_at_notes(self) -> None:
         """Write again the notes beside the store that are not on the disk."""
@@ -439,7 +447,7 @@ class Saver:
             self._begin_move(session, old)
 
     def _begin_move(self, session: Session, old: str) -> None:
-        if _is_unreadable(session):
+        if is_unreadable(session.state):
             return  # the entry may be a newer version's: it stays where it is
         pending_write = self._pending_write(session)
         pending_write.moved_from, pending_write.write_key = old, None
@@ -659,22 +667,28 @@ class Saver:
 
         """
         try:
-            entry = await self._store.read(name)
-            if entry is None:
-                return None
-            stored = by_machine(load(entry, name, self._boot_id, self._clock.now()), machine, session.account)
-            if is_elsewhere(stored.state):
-                _log.warning("store account=%s problem=%r", name, ELSEWHERE)
-        except (EntryError, UnusableEntry) as error:
+            copies = [self._loaded(entry, session, name, machine) for entry in await self._store.read(name)]
+        except UnusableEntry as error:
             _log.error("store account=%s error=%r", name, str(error))
-            remedy = error.remedy if isinstance(error, UnusableEntry) else ()
-            stored = unreadable(session.account, str(error), remedy)
-        return alive(stored, self._journal.note(name))
+            copies = [unreadable(session.account, str(error), error.remedy)]
+        if len(copies) > 1:
+            _log.warning("store account=%s entries=%d problem='the store should have one'", name, len(copies))
+        return current(copies, self._journal.note(name), self.fingerprints)
+
+    def _loaded(self, entry: Secret, session: Session, name: str, machine: str) -> StoredSession:
+        try:
+            stored = by_machine(load(entry, name, self._boot_id, self._clock.now()), machine, session.account)
+        except EntryError as error:
+            _log.error("store account=%s error=%r", name, str(error))
+            return unreadable(session.account, str(error))
+        if is_elsewhere(stored.state):
+            _log.warning("store account=%s problem=%r", name, ELSEWHERE)
+        return stored
 
     def _end_adoption(self, session: Session, pending_write: _PendingWrite) -> None:
         """Save a session that was read to be adopted as this machine's."""
         adopts, pending_write.adopts = pending_write.adopts, False
-        if adopts and not isinstance(session.state, LoggedOut) and not _is_unreadable(session):
+        if adopts and not isinstance(session.state, LoggedOut) and not is_unreadable(session.state):
             pending_write.write_key = None
             self._want(session, session.snapshot()).sent = ()  # what was sent on this machine stays noted
 
@@ -746,11 +760,6 @@ class Saver:
         """Shorten the pause before the next attempt, because somebody waits."""
         self._health.hasten()
         self._wake.set()
-
-
-def _is_unreadable(session: Session) -> bool:
-    """Whether the session's entry could not be read, or must not be used."""
-    return isinstance(session.state, LoginRequired) and session.state.failure == UNREADABLE
 
 
 def _write_key(stored: StoredSession) -> object:

@@ -189,7 +189,7 @@ class StoreMove:
             if entry is not None:
                 await store.write(account, entry)
                 await self._take_note(account, journal)
-            elif account in copied or await store.read(account) is not None:
+            elif account in copied or await store.read(account):
                 await store.delete(account)
                 deleted += [] if account in copied else [account]
             copied[account] = entry

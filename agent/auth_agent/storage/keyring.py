@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,18 @@ from auth_agent.secret import Secret
 from auth_agent.storage.state_directory import read_note, write_note
 from auth_agent.storage.store import StoreError, StoreHangs, StoreLocked, StoreMissing
 from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
-from auth_agent.worker.vocabulary import KEYRING, LOCKED, MACOS, MISSING, NO_BUS, SECRET_SERVICE
+from auth_agent.worker.vocabulary import (
+    KEEPASSXC,
+    KEYRING,
+    KSECRETD,
+    KWALLETD5,
+    KWALLETD6,
+    LOCKED,
+    MACOS,
+    MISSING,
+    NO_BUS,
+    SECRET_SERVICE,
+)
 from auth_agent_client.remedy import Remedy
 
 SERVICE: Final = "auth-agent"
@@ -36,7 +47,15 @@ _WAIT_FOR: Final[Mapping[object, tuple[Remedy, ...]]] = {
     MISSING: (remedies.start_keyring(),),
     NO_BUS: (remedies.run_with_keyring(),),
 }
-_UNLOCK: Final = {SECRET_SERVICE: remedies.unlock_keyring, MACOS: remedies.unlock_keychain}
+# What unlocks the Secret Service, and gives it a default keyring, by its program.
+_UNLOCK: Final[Mapping[str, Callable[[], tuple[Remedy, ...]]]] = {
+    KEEPASSXC: remedies.unlock_keepassxc,
+    **dict.fromkeys((KWALLETD5, KWALLETD6, KSECRETD), remedies.unlock_kwallet),
+}
+_SET_UP: Final[Mapping[str, Callable[[], tuple[Remedy, ...]]]] = {
+    KEEPASSXC: remedies.expose_keepassxc,
+    **dict.fromkeys((KWALLETD5, KWALLETD6, KSECRETD), remedies.create_kwallet),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -82,24 +101,24 @@ class KeyringStore:
 
     # ---- what a store does
 
-    async def read(self, account: str) -> Secret | None:
-        """Return the account's entry, or None if there is none.
+    async def read(self, account: str) -> list[Secret]:
+        """Return the account's entries; of several slots, the newest one.
 
         Raises:
             StoreError: the keyring could not be read.
 
         """
-        entries: list[tuple[int, str]] = []
+        entries: list[str] = []
         for slot in range(self._slots):
-            entry = (await self._call("read", username=self._username(account, slot))).get("result")
-            if isinstance(entry, str):
-                entries.append((_number(entry), entry))
+            response = await self._call("entries", username=self._username(account, slot))
+            entries += _strings(response.get("result"))
         if not entries:
-            return None
+            return []
         self._remember()
-        number, entry = max(entries)
-        self._newest[account] = number
-        return Secret(entry)
+        if self._slots == 1:
+            return [Secret(entry) for entry in entries]
+        self._newest[account], entry = max((_number(entry), entry) for entry in entries)
+        return [Secret(entry)]
 
     async def write(self, account: str, entry: Secret) -> None:
         """Write the account's entry.
@@ -116,19 +135,21 @@ class KeyringStore:
         await self._call("write", username=self._username(account, number % self._slots), password=password)
         self._newest[account] = number
 
-    async def delete(self, account: str) -> None:
-        """Delete the account's entry.
+    async def delete(self, account: str) -> bool:
+        """Delete the account's entries; return whether there was one.
 
         Raises:
-            StoreError: the entry may still be there.
+            StoreError: one may still be there.
 
         """
         if not self._knows_newest(account):
             await self.read(account)
-        newest = self._newest.get(account, 0)
+        newest, found = self._newest.get(account, 0), False
         # The newest last: otherwise a crash would leave an older entry to be read.
         for slot in sorted(range(self._slots), key=lambda slot: slot == newest % self._slots):
-            await self._call("delete", username=self._username(account, slot))
+            response = await self._call("delete", username=self._username(account, slot))
+            found = found or response.get("result") is True
+        return found
 
     async def unlock(self) -> None:
         """Ask the user to unlock the keyring, with its own dialog.
@@ -140,11 +161,12 @@ class KeyringStore:
         try:
             response = await self._asker.call("ask", _ASK_LIMIT, backend=self.backend)
         except WorkerError as error:
-            raise StoreLocked("the keyring is locked, and nobody answered its dialog", *self._unlock) from error
+            reason = "the keyring is locked, and nobody answered its dialog"
+            raise StoreLocked(reason, *self._unlock()) from error
         finally:
             await self._asker.kill()  # and its dialog with it
         if response.get("failure") is not None:
-            raise StoreLocked(printable(response.get("text")), *self._unlock)
+            raise StoreLocked(printable(response.get("text")), *self._unlock(_program(response)))
 
     async def release(self) -> None:
         """Let the worker process end."""
@@ -161,22 +183,23 @@ class KeyringStore:
             raise StoreError(str(error)) from error
         failure, reason = response.get("failure"), printable(response.get("text"))
         if failure == LOCKED:
-            raise StoreLocked(reason, *self._unlock)
+            raise StoreLocked(reason, *self._unlock(_program(response)))
         if failure in _START and self._noted_backend is None:
-            raise StoreMissing(reason, *_START[failure])
+            raise StoreMissing(reason, *_set_up(response), *_START[failure])
         if failure in _START:
             raise StoreError(
                 f"{reason}; it holds the sessions, and the agent waits for it",
-                *_WAIT_FOR[failure],
+                *(_set_up(response) or _WAIT_FOR[failure]),
                 remedies.run_in_memory(),
             )
         if failure is not None:
             raise StoreError(reason)
         return response
 
-    @property
-    def _unlock(self) -> tuple[Remedy, ...]:
-        return _UNLOCK.get(self.backend, remedies.unlock_store)()
+    def _unlock(self, program: str = "") -> tuple[Remedy, ...]:
+        if self.backend == SECRET_SERVICE:
+            return _UNLOCK.get(program, remedies.unlock_keyring)()
+        return remedies.unlock_keychain() if self.backend == MACOS else remedies.unlock_store()
 
     def _knows_newest(self, account: str) -> bool:
         return self._slots == 1 or account in self._newest
@@ -195,6 +218,16 @@ class KeyringStore:
             _log.warning("keyring note=%s error=%r", self._note, error.strerror)
 
 
+def _program(response: Mapping[str, object]) -> str:
+    return str(response.get("program") or "")
+
+
+def _set_up(response: Mapping[str, object]) -> tuple[Remedy, ...]:
+    """Return what helps if the service that is there has no default keyring; nothing if that is not known."""
+    set_up = _SET_UP.get(_program(response))
+    return () if set_up is None else set_up()
+
+
 def _platform_backend() -> str:
     return MACOS if sys.platform == "darwin" else SECRET_SERVICE
 
@@ -211,6 +244,10 @@ def _read_noted_backend(path: Path) -> str | None:
 def _with_number(entry: str, number: int) -> str:
     """Return the entry, a JSON object, with its number added."""
     return json.dumps({**parse_object(entry), "number": number})
+
+
+def _strings(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType] -- JSON's
 
 
 def _number(entry: str) -> int:

@@ -17,17 +17,18 @@ class MemoryStore:
     def __init__(self) -> None:
         self._entries: dict[str, Secret] = {}
 
-    async def read(self, account: str) -> Secret | None:
-        """Return the account's entry, or None if there is none."""
-        return self._entries.get(account)
+    async def read(self, account: str) -> list[Secret]:
+        """Return the account's entry, if there is one."""
+        entry = self._entries.get(account)
+        return [] if entry is None else [entry]
 
     async def write(self, account: str, entry: Secret) -> None:
         """Write the account's entry."""
         self._entries[account] = entry
 
-    async def delete(self, account: str) -> None:
-        """Delete the account's entry."""
-        self._entries.pop(account, None)
+    async def delete(self, account: str) -> bool:
+        """Delete the account's entry; return whether there was one."""
+        return self._entries.pop(account, None) is not None
 
     async def unlock(self) -> None:
         """Do nothing: it is never locked."""

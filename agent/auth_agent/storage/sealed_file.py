@@ -57,8 +57,8 @@ class SealedFileStore:
 
     # ---- what a store does
 
-    async def read(self, account: str) -> Secret | None:
-        """Return the account's entry, or None if there is none.
+    async def read(self, account: str) -> list[Secret]:
+        """Return the account's entry, if there is one.
 
         Raises:
             StoreError: the store is locked, or could not be read.
@@ -69,7 +69,7 @@ class SealedFileStore:
         entry = result.get("entry")
         if result.get("old") is True:
             raise UnusableEntry(_OLD, remedies.adopt())
-        return Secret(entry) if isinstance(entry, str) else None
+        return [Secret(entry)] if isinstance(entry, str) else []
 
     async def write(self, account: str, entry: Secret) -> None:
         """Write the account's entry.
@@ -80,14 +80,15 @@ class SealedFileStore:
         """
         await self._call("write", account=account, entry=entry.reveal())
 
-    async def delete(self, account: str) -> None:
-        """Delete the account's entry.
+    async def delete(self, account: str) -> bool:
+        """Delete the account's entry; return True: where there is none, a copy that comes back is an old one.
 
         Raises:
             StoreError: the entry may still be there.
 
         """
         await self._call("delete", account=account)
+        return True
 
     async def unlock(self) -> None:
         """Do nothing if it is unlocked: it can't ask.

@@ -146,8 +146,8 @@ class Store(Protocol):
         """The backend in use; None if there is only one kind, or it isn't known yet."""
         ...
 
-    async def read(self, account: str) -> Secret | None:
-        """Return the account's entry, or None if there is none.
+    async def read(self, account: str) -> list[Secret]:
+        """Return the account's entries: one, or none, or several if other programs can put copies into the store.
 
         Raises:
             StoreError: the store could not be read.
@@ -157,7 +157,7 @@ class Store(Protocol):
         ...
 
     async def write(self, account: str, entry: Secret) -> None:
-        """Write the account's entry; the old one stays until the new one is stored.
+        """Write the account's entry in place of all that it has; the old one stays until the new one is stored.
 
         Raises:
             StoreError: the entry may not have been written.
@@ -165,8 +165,8 @@ class Store(Protocol):
         """
         ...
 
-    async def delete(self, account: str) -> None:
-        """Delete the account's entry, if there is one.
+    async def delete(self, account: str) -> bool:
+        """Delete the account's entries; return whether there was one.
 
         Raises:
             StoreError: the entry may still be there.

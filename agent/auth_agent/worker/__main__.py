@@ -72,7 +72,7 @@ def _respond(request: dict[str, str], purpose: str) -> dict[str, object]:
     try:
         return {"result": call(**request)}
     except CallFailure as failure:
-        return {"failure": failure.kind, "text": str(failure)}
+        return {"failure": failure.kind, "text": str(failure), "program": failure.program}
 
 
 # Each imports its libraries when first called: a worker needs only one set of them.
@@ -83,7 +83,13 @@ def _keyring_calls() -> dict[str, Callable[..., object]]:
     from auth_agent.worker.keyrings import Keyrings  # noqa: PLC0415 -- see above
 
     keyrings = Keyrings()
-    return {"read": keyrings.read, "write": keyrings.write, "delete": keyrings.delete, "ask": keyrings.ask}
+    return {
+        "entries": keyrings.entries,
+        "read": keyrings.read,
+        "write": keyrings.write,
+        "delete": keyrings.delete,
+        "ask": keyrings.ask,
+    }
 
 
 @functools.cache

@@ -1,116 +1,193 @@
-"""The Secret Service (GNOME Keyring, KWallet, KeePassXC), without dialogs unless `ask` is called.
+"""Entries in the Secret Service (GNOME Keyring, KWallet, KeePassXC), without dialogs unless `ask` is called.
 
-The keyring library's own backend unlocks the keyring in each call, which shows a dialog. The agent checks every few
-seconds whether the keyring was unlocked, and would show the dialog again and again.
+They have the attributes and the label that the keyring library gives them, so that earlier versions and other programs
+find them. The library's own backend is not used: it shows a dialog in each call to a locked keyring, replaces items by
+`CreateItem`, at which KeePassXC hangs, and reads and deletes the first match in the default collection.
+
+Several items may match: another program copied one, or another collection became the default one. All of them are read,
+since only the agent can tell which one is current; all are overwritten, so that no old copy stays; all are deleted.
 """
 
-from collections.abc import Generator
-from contextlib import ExitStack, closing, contextmanager
-from importlib import import_module
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
-import secretstorage
-from keyring import errors
-from keyring.backends import SecretService
-from secretstorage import exceptions
-from secretstorage.util import add_match_rules
-
-from auth_agent.host.session_bus import session_bus_address
+from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.worker.failure import CallFailure
-from auth_agent.worker.vocabulary import FAILED, MISSING, NO_BUS
+from auth_agent.worker.secret_session import COLLECTION, ITEM, SecretSession
+from auth_agent.worker.vocabulary import FAILED, LOCKED
 
-# The service disconnected before it replied: it exists.
-_NO_REPLY: Final = "org.freedesktop.DBus.Error.NoReply"
-# GNOME Keyring sometimes denies its default collection to a program that has just connected, and has it the next time.
-_LOOKUPS: Final = 3
+_Result = TypeVar("_Result")
+
+# How often what is read as garbage is read again, each time in a new session, of which one in 130 is bad.
+_READINGS: Final = 4
+_WRITES: Final = 3
+# Nobody has so many copies of an entry; together they must fit into a response of the worker.
+_MOST_ITEMS: Final = 16
+_LONGEST: Final = 32 * 1024  # bytes; more than an entry has
 
 
-class PatientKeyring(SecretService.Keyring):
-    """The default collection; a locked one raises instead of showing a dialog."""
+class SecretService:
+    """The keyring of the D-Bus session, over one connection while that works."""
 
-    def get_preferred_collection(self) -> secretstorage.Collection:
-        """Return the default collection. The base class calls this, and closes its connection.
+    def __init__(self) -> None:
+        self.session: SecretSession | None = None
+
+    def read(self, service: str, username: str) -> list[str]:
+        """Return the entries of that username, in any order; "" stands for one that is not a JSON object.
 
         Raises:
-            KeyringLocked: it is locked.
-            CallFailure: there is none, or no service.
+            CallFailure: they could not be read, or there may be one in a locked collection.
 
         """
-        collection = _collection()
-        with ExitStack() as end:
-            end.callback(collection.connection.close)
-            _check(collection)
-            end.pop_all()
-        return collection
+        return self._call(lambda session: _read(session, _attributes(service, username)))
 
-    def unlock(self, item: secretstorage.Item) -> None:
-        """Raise `KeyringLocked` for a locked item. KeePassXC may ask the user first, and replies after that."""
-        _check(item)
+    def write(self, service: str, username: str, entry: str) -> None:
+        """Write the entry of that username, in place of all that it has.
+
+        Raises:
+            CallFailure: it may not have been written.
+
+        """
+        attributes = _attributes(service, username)
+        label = f"Password for '{username}' on '{service}'"
+        self._call(lambda session: _write(session, attributes, label, entry.encode()))
+
+    def delete(self, service: str, username: str) -> bool:
+        """Delete all entries of that username; return whether there was one.
+
+        Raises:
+            CallFailure: one may still be there.
+
+        """
+        return self._call(lambda session: _delete(session, _attributes(service, username)))
 
     def ask(self) -> None:
-        """Let the service ask the user for the keyring's password; return when the user has answered.
+        """Let the service ask the user to unlock the default collection; return when the user has answered.
 
         Raises:
-            KeyringLocked: it is still locked.
-            CallFailure: there is none, or no service.
+            CallFailure: it is still locked, or there is none.
 
         """
-        collection = _collection()
-        with closing(collection.connection):
-            collection.unlock()
-            _check(collection)
+        self._call(lambda session: _open_default(session, ask=True))
 
+    def _call(self, call: Callable[[SecretSession], _Result]) -> _Result:
+        """Call once more on a new connection if the old one fails: the service or the bus may have been restarted.
 
-def _collection() -> secretstorage.Collection:
-    """Open the default collection on a new connection.
-
-    By its own path, not by the alias's: GNOME Keyring (42 to 50) reads the alias in one thread when a call comes by
-    that path, replaces it in another whenever a program connects, and aborts where the two meet: a locked keyring.
-    """
-    connection = _connection()
-    with ExitStack() as end, _translated_errors():
-        end.callback(connection.close)
-        collection, lookups = None, 0
-        while collection is None:
-            lookups += 1
+        Each call may be done twice.
+        """
+        session, self.session = self.session, None
+        if session is not None:
             try:
-                collection = secretstorage.get_collection_by_alias(connection, "default")
-            except exceptions.ItemNotFoundException:
-                if lookups == _LOOKUPS:
+                if session.is_current():
+                    result = call(session)
+                    self.session = session
+                    return result
+            except Exception as error:
+                if isinstance(error, CallFailure) and error.kind == LOCKED:
                     raise
-        end.pop_all()
+                # Whatever else is wrong with the old connection: it is tried on a new one.
+            finally:
+                if self.session is None:
+                    session.close()
+        session = SecretSession()
+        try:
+            result = call(session)
+        except BaseException:
+            session.close()
+            raise
+        self.session = session
+        return result
+
+
+def _attributes(service: str, username: str) -> dict[str, str]:
+    return {"username": username, "service": service}
+
+
+def _read(session: SecretSession, attributes: Mapping[str, str]) -> list[str]:
+    return [_entry(session, item) for item in _find(session, attributes)[:_MOST_ITEMS]]
+
+
+def _entry(session: SecretSession, item: str) -> str:
+    """Return an item's secret; "" if it is not a JSON object, as entries are, or longer than any."""
+    for reading in range(_READINGS):
+        if reading:
+            session.renew()
+        secret = session.secret(item)
+        if _is_object(secret):
+            return secret.decode()
+    return ""
+
+
+def _is_object(secret: bytes) -> bool:
+    try:
+        parse_object(secret if len(secret) <= _LONGEST else b"")
+    except JsonObjectError:
+        return False
+    return True
+
+
+def _write(session: SecretSession, attributes: Mapping[str, str], label: str, entry: bytes) -> None:
+    for _ in range(_WRITES):
+        items = _find(session, attributes)
+        if items:
+            _entry(session, items[0])  # renews a bad session, which would store garbage
+        for item in items:
+            session.set_secret(item, entry)
+        if not items:
+            collection = _open_default(session)
+            session.create_item(collection, label, {**attributes, "application": "Python keyring library"}, entry)
+        items = _find(session, attributes)
+        if items and all(_holds(session, item, entry) for item in items):
+            return
+    raise CallFailure(FAILED, "the keyring does not have what was written to it", session.program)
+
+
+def _holds(session: SecretSession, item: str, entry: bytes) -> bool:
+    """Return whether another session than the present one finds that entry."""
+    for _ in range(_READINGS):
+        session.renew()
+        if session.secret(item) == entry:
+            return True
+    return False
+
+
+def _delete(session: SecretSession, attributes: Mapping[str, str]) -> bool:
+    items = _find(session, attributes)
+    for item in items:
+        session.delete_item(item)
+    unlocked, locked = session.search(attributes)
+    if unlocked:
+        raise CallFailure(FAILED, "the keyring still has an entry that was deleted", session.program)
+    if locked:
+        raise _locked(session)
+    return bool(items)
+
+
+def _find(session: SecretSession, attributes: Mapping[str, str]) -> list[str]:
+    """Return the unlocked items with those attributes; raise a `CallFailure` if one may be locked."""
+    unlocked, locked = session.search(attributes)
+    if locked:
+        collections = sorted({item.rpartition("/")[0] for item in locked})
+        # KeePassXC's items may be locked in an open collection.
+        session.unlock(collections, COLLECTION)
+        session.unlock(locked, ITEM)
+        unlocked, locked = session.search(attributes)
+    if unlocked:
+        return unlocked
+    if locked:
+        raise _locked(session)
+    _open_default(session)  # KWallet and KeePassXC find nothing in a locked collection
+    unlocked, _ = session.search(attributes)
+    return unlocked
+
+
+def _open_default(session: SecretSession, *, ask: bool = False) -> str:
+    """Return the default collection, unlocked."""
+    collection = session.default_collection()
+    if not session.unlock([collection], COLLECTION, ask=ask):
+        raise _locked(session)
     return collection
 
 
-def _connection() -> Any:
-    """Connect to the D-Bus session, wherever it is now; secretstorage's own way knows the variable alone."""
-    blocking: Any = import_module("jeepney.io.blocking")  # it has no types
-    with ExitStack() as end:
-        try:
-            connection = blocking.open_dbus_connection(session_bus_address() or "")
-            end.callback(connection.close)
-            add_match_rules(connection)
-        except (exceptions.SecretStorageException, OSError, RuntimeError, ValueError) as error:
-            # The last two are raised for a D-Bus address that the library can't parse, such as "".
-            raise CallFailure(NO_BUS, "there is no D-Bus session, and so no keyring") from error
-        end.pop_all()
-    return connection
-
-
-def _check(what: secretstorage.Collection | secretstorage.Item) -> None:
-    with _translated_errors():
-        if what.is_locked():
-            raise errors.KeyringLocked
-
-
-@contextmanager
-def _translated_errors() -> Generator[None, None, None]:
-    """Convert secretstorage's exceptions to `CallFailure`."""
-    try:
-        yield
-    except exceptions.ItemNotFoundException as error:
-        raise CallFailure(MISSING, "the keyring service has no default keyring yet") from error
-    except exceptions.SecretServiceNotAvailableException as error:
-        if getattr(error.__cause__, "name", "") == _NO_REPLY:
-            raise CallFailure(FAILED, "the keyring service ended during the call") from error
-        raise CallFailure(MISSING, "there is no keyring service on the D-Bus session") from error
+def _locked(session: SecretSession) -> CallFailure:
+    return CallFailure(LOCKED, "the keyring is locked", session.program)

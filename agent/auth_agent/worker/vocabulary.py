@@ -6,6 +6,12 @@ from typing import Final
 SECRET_SERVICE: Final = "keyring.backends.SecretService.Keyring"  # noqa: S105 -- a class
 MACOS: Final = "keyring.backends.macOS.Keyring"
 
+# Programs that are the Secret Service, whose help differs.
+KEEPASSXC: Final = "keepassxc"
+KWALLETD5: Final = "kwalletd5"
+KWALLETD6: Final = "kwalletd6"
+KSECRETD: Final = "ksecretd"
+
 # The purposes of a worker, which decide what calls it has.
 KEYRING: Final = "keyring"
 SIGNATURES: Final = "signatures"

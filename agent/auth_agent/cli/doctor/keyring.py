@@ -2,12 +2,12 @@
 
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final, cast
 
 from auth_agent import remedies
 from auth_agent.cli.doctor.finding import WARNING, Finding
 from auth_agent.host.session_bus import VARIABLE, session_bus_address
+from auth_agent.worker.keyring_program import program_of
 
 _NAME: Final = "org.freedesktop.secrets"
 _TIMEOUT: Final = 3.0  # s
@@ -52,7 +52,7 @@ def keyring_owner() -> str | None:
         raise KeyringUnknownError(f"the D-Bus session can't be used: {reason}") from error
     if kind == "error":
         return None
-    return f"{_program(cast('int', pid))} (process {pid})"
+    return f"{program_of(cast('int', pid)) or 'a program'} (process {pid})"
 
 
 def judge_bus() -> Finding | None:
@@ -62,10 +62,3 @@ def judge_bus() -> Finding | None:
         return None
     text = f"the D-Bus session of {VARIABLE} has ended; the agent uses {address}"
     return Finding("environment", WARNING, text, (remedies.unset_variable(VARIABLE),))
-
-
-def _program(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/exe").readlink().name
-    except OSError:  # another user's, or one that protects itself
-        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
