@@ -61,10 +61,10 @@ from auth_agent.sessions.agent_lock import LOCKED
 from auth_agent.sessions.decision import Demand, decide
 from auth_agent.sessions.entry import load
 from auth_agent.sessions.identity import id_token_unavailable, usable_id_token
-from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY
+from auth_agent.sessions.recovery import GONE, INTERRUPTED, OLD_COPY
 from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, Active, Credentials, Retrying, TokenKey
+from auth_agent.sessions.state import MAIN, Active, Credentials, Locked, Retrying, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.storage.lock import StoreLock
 from auth_agent.storage.state_directory import state_path
@@ -178,8 +178,12 @@ SESSIONS: Final[list[Example]] = [
         "work: the access token has expired, and the provider gave no refresh token",
     ),
     (lambda: advice.login_required("work", "invalid_grant"), "work: the session has ended (invalid_grant)"),
-    (lambda: advice.locked("work", "the keyring is locked", ()), "work: the keyring is locked"),
-    (lambda: advice.locked("work", LOCKED.reason, ()), "work: the agent is locked"),
+    (lambda: advice.locked("work", Locked("the keyring is locked")), "work: the keyring is locked"),
+    (lambda: advice.locked("work", LOCKED), "work: the agent is locked"),
+    (
+        lambda: advice.locked("work", Locked(GONE)),
+        "work: the store has no entry of this session any more, though nobody logged out",
+    ),
     (lambda: advice.no_user("robot"), "robot: this account is the client's own: it has no user"),
     (lambda: advice.too_many_requests(7.2), "too many requests to the provider; try again in 7 s"),
     (

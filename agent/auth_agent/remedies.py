@@ -399,6 +399,12 @@ def unlock_keyring() -> tuple[Remedy, ...]:
     return Remedy("unlock the keyring in the desktop session"), Remedy("or unlock it here", "sh", "-c", line)
 
 
+def find_entry(name: str) -> tuple[Remedy, ...]:
+    """The store does not have the account's entry any more, and nobody logged out."""
+    text = "if another keyring is the default one now, make the one from before the default one, and unlock it"
+    return Remedy(text), _run("or log in again", "login", name)
+
+
 def unlock_keepassxc() -> tuple[Remedy, ...]:
     """The keyring is KeePassXC, and its database is locked or it asks before it shows an entry."""
     return (

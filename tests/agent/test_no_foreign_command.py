@@ -947,7 +947,10 @@ def output_about(kind: type[Failure], text: str) -> Output:
     ]
     output.errors += [advice.login_failed(work, failure, command) for command in (remedies.LOGIN, remedies.IMPORT)]
     output.errors += [advice.user_failed("work", account("users"), failure, "read:current_user", SCOPE)]
-    output.errors += [advice.login_required("work", failure.reason), advice.locked("work", failure.reason, UNLOCK)]
+    output.errors += [
+        advice.login_required("work", failure.reason),
+        advice.locked("work", Locked(failure.reason, UNLOCK)),
+    ]
     record = {"account": "work", "state": "ready", "renewal": "retrying", "reason": failure.reason}
     remedy = remedies_to_wire(advice.retry_remedy(work, failure))
     output.status.append({"agent": {}, "accounts": [{**record, "remedy": remedy}]})

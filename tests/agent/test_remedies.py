@@ -126,6 +126,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "unlock": remedies.unlock,
     "unlock_keychain": remedies.unlock_keychain,
     "create_kwallet": remedies.create_kwallet,
+    "find_entry": lambda: remedies.find_entry("work"),
     "expose_keepassxc": remedies.expose_keepassxc,
     "unlock_keepassxc": remedies.unlock_keepassxc,
     "unlock_keyring": remedies.unlock_keyring,

@@ -16,7 +16,7 @@ import secretstorage
 from secretstorage import exceptions
 from secretstorage.collection import DEFAULT_COLLECTION
 from secretstorage.defines import SS_PATH
-from secretstorage.util import DBusAddressWrapper, format_secret, open_session
+from secretstorage.util import SERVICE_IFACE, DBusAddressWrapper, format_secret, open_session
 
 from tests.integration.agent_process import PATIENCE, until
 
@@ -190,6 +190,26 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
         self._process.kill()
         self._process.wait(PATIENCE)
         self._daemon = None
+
+    def set_default(self, path: str) -> None:
+        """Make that collection the default one."""
+        with self._collection() as collection:
+            service = DBusAddressWrapper(SS_PATH, SERVICE_IFACE, collection.connection)
+            service.call("SetAlias", "so", "default", path)
+
+    @contextmanager
+    def swapped(self) -> Generator[None, None, None]:
+        """Have another keyring meanwhile, with the same password and nothing in it."""
+        keyrings, aside = self.home / "data" / "keyrings", self.home / "aside"
+        self.kill()
+        keyrings.rename(aside)
+        keyrings.mkdir(mode=0o700)
+        self.start()
+        yield
+        self.kill()
+        keyrings.rename(self.home / "other")
+        aside.rename(keyrings)
+        self.start()
 
     def lock(self) -> None:
         """Lock the keyring."""

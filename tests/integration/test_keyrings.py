@@ -11,6 +11,7 @@ from auth_agent import remedies
 from auth_agent.secret import Secret
 from auth_agent.storage.store import StoreLocked
 from auth_agent.worker.secret_service import SecretService
+from auth_agent_client import Locked
 from auth_agent_client.remedy import Remedy
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
@@ -194,3 +195,71 @@ def test_a_session_outlives_restarts_of_the_keyring_and_of_the_agent(keyring: Ke
             client.logout("work")
             until(lambda: record(client)["saved"] is True)
         assert keyring.entries() == []
+
+
+def test_a_session_is_found_in_a_keyring_that_is_no_longer_the_default_one(provider: OpenIDProvider) -> None:
+    with KeyringSession() as keyring, agent_of(keyring, provider) as agent:
+        with agent.client() as client:
+            log_in(client, provider)
+            until(lambda: record(client)["saved"] is True)
+            token = client.token("work")
+        agent.kill()
+        keyring.set_default("/org/freedesktop/secrets/collection/session")
+        assert keyring.read() is None
+        agent.start()
+        with agent.client() as client:
+            assert client.token("work").access_token == token.access_token
+            client.refresh("work")
+            until(lambda: record(client)["saved"] is True)
+            assert keyring.read() is None  # it is overwritten where it is
+            client.logout("work")
+            until(lambda: record(client)["saved"] is True)
+        keyring.set_default("/org/freedesktop/secrets/collection/login")
+        assert keyring.read() is None
+
+
+def test_another_keyring_is_told_of_and_the_first_one_is_used_when_it_is_back(provider: OpenIDProvider) -> None:
+    with KeyringSession() as keyring, agent_of(keyring, provider) as agent:
+        with agent.client() as client:
+            log_in(client, provider)
+            until(lambda: record(client)["saved"] is True)
+            token = client.token("work")
+        agent.kill()
+        with keyring.swapped():
+            agent.start()
+            with agent.client() as client:
+                with pytest.raises(Locked) as caught:
+                    client.token("work")
+                assert caught.value.failure == "store_failed"
+                assert caught.value.remedy == remedies.find_entry("work")
+                assert record(client)["state"] == "locked"
+            status = agent.run("status").stdout
+            assert "not logged in" not in status
+            assert "not found in the store" in status
+            assert agent.logged("no entry of this session")
+        with agent.client() as client:
+            until(lambda: record(client)["state"] == "ready")
+            assert client.token("work").access_token == token.access_token
+            assert client.refresh("work").access_token != token.access_token
+
+
+def test_a_login_in_another_keyring_replaces_the_session_that_is_gone(provider: OpenIDProvider) -> None:
+    with KeyringSession() as keyring, agent_of(keyring, provider) as agent:
+        with agent.client() as client:
+            log_in(client, provider)
+            until(lambda: record(client)["saved"] is True)
+        agent.kill()
+        with keyring.swapped():
+            agent.start()
+            with agent.client() as client:
+                until(lambda: record(client)["failure"] == "store_failed")
+                log_in(client, provider)
+                until(lambda: record(client)["saved"] is True)
+                assert record(client)["state"] == "ready"
+                client.logout("work")
+                until(lambda: record(client)["saved"] is True)
+            agent.kill()
+        agent.start()
+        with agent.client() as client:  # the old session was logged out with the new one
+            until(lambda: record(client)["state"] == "logged_out")
+            until(lambda: keyring.read() is None)

@@ -130,7 +130,8 @@ async def test_a_failure_is_printable_and_the_process_continues(place: Path) -> 
     async with started(place) as worker:
         assert await read(worker, "failing") == {"failure": "failed", "text": "it  [31mfails", "program": ""}
         pid = worker.pid
-        assert await read(worker, "defective") == {"failure": "failed", "text": "the keyring failed: RuntimeError"}
+        defective = {"failure": "failed", "text": "the keyring failed: RuntimeError", "program": ""}
+        assert await read(worker, "defective") == defective
         assert await read(worker, "nobody") is None
         assert worker.pid == pid
 

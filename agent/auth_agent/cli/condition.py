@@ -63,6 +63,8 @@ def condition_of(
         result = Condition("bad", "login required", problem=reason(record), remedy=_remedy(record))
     elif state == LOCKED and agent_locked:
         result = Condition("warning", "locked")
+    elif state == LOCKED and record.get("failure") == "store_failed" and not store_fails:
+        result = Condition("bad", "not found in the store", problem=reason(record), remedy=_remedy(record))
     elif state == LOCKED:
         result = (
             Condition("bad", "locked", problem=_SEE_STORE)

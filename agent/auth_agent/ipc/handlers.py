@@ -25,7 +25,7 @@ from auth_agent.sessions.profiles import Profiles
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import READ_PATIENCE, Saver
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, AccessToken
+from auth_agent.sessions.state import MAIN, AccessToken, Locked
 from auth_agent.sessions.store_move import StoreMove
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.users import Users
@@ -43,11 +43,13 @@ class SessionMethod(NamedTuple):
     """A method about one session.
 
     `counted`: it returns a token or data about the user. `while_locked`: it works before the store has been read.
+    `replaces`: it replaces the session, also one that the store does not have any more.
     """
 
     call: Callable[[Caller, Session, Arguments], Result | Later]
     counted: bool = False
     while_locked: bool = False
+    replaces: bool = False
 
 
 class Handlers:
@@ -109,8 +111,8 @@ class Handlers:
             "user": SessionMethod(self._user, counted=True),
             "user_metadata": SessionMethod(self._user_metadata, counted=True),
             "update_user_metadata": SessionMethod(self._update_user_metadata, counted=True),
-            "login": SessionMethod(self._login),
-            "import": SessionMethod(self._import),
+            "login": SessionMethod(self._login, replaces=True),
+            "import": SessionMethod(self._import, replaces=True),
             "logout": SessionMethod(self._logout, while_locked=True),
             "refresh": SessionMethod(self._refresh, counted=True),
             "rename": SessionMethod(self._rename, while_locked=True),
@@ -183,8 +185,8 @@ class Handlers:
             self._lock.check(session.account.name)  # it may have been locked meanwhile
             self._table.session(session.account.name)  # raises if it was removed from the configuration meanwhile
             resolve_url(args, self._table.config, session.account.name)  # raises if the rule has changed meanwhile
-            if session.is_locked:
-                raise locked(session.account.name, session.reason or "", session.remedy)
+            if isinstance(session.state, Locked) and not (method.replaces and session.is_replaceable):
+                raise locked(session.account.name, session.state)
             args.timeout = max(0.0, timeout - (anyio.current_time() - begun))
             result = self._call(method, caller, session, args)
             return await result() if callable(result) else result

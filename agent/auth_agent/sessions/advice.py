@@ -31,7 +31,7 @@ from auth_agent.oauth.outcome import (
 )
 from auth_agent.printable import printable
 from auth_agent.remedies import LOGIN
-from auth_agent.sessions.state import MAIN, Retrying, TokenKey
+from auth_agent.sessions.state import MAIN, Locked, Retrying, TokenKey
 from auth_agent_client import errors
 from auth_agent_client.remedy import Remedy
 
@@ -109,9 +109,10 @@ def login_remedy(name: str, reason: str) -> tuple[Remedy, ...]:
     return (remedies.log_in(name) if reason == LOGGED_OUT else remedies.log_in_again(name),)
 
 
-def locked(name: str, reason: str, remedy: tuple[Remedy, ...]) -> errors.Locked:
-    """Return the error for a session that can't be read from the store yet; `reason` is printable."""
-    return errors.Locked(f"{name}: {reason}", reason=reason, failure="locked", remedy=remedy)
+def locked(name: str, lock: Locked) -> errors.Locked:
+    """Return the error for a session that can't be read from the store yet."""
+    message = f"{name}: {lock.reason}"
+    return errors.Locked(message, reason=lock.reason, failure=lock.failure, remedy=lock.remedy)
 
 
 def busy(reason: str) -> errors.Unavailable:

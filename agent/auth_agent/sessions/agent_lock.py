@@ -375,7 +375,7 @@ class AgentLock:
 
 
 def _refusal(account: str) -> errors.Locked:
-    return locked(account, LOCKED.reason, LOCKED.remedy)
+    return locked(account, LOCKED)
 
 
 async def _entries(lock: _Lock) -> dict[str, tuple[Session, Secret]]:

@@ -43,6 +43,10 @@ VERSION: Final = 1
 _MAX: Final = 1e12
 
 
+# Why an entry can't be used that may be a bad reading.
+GARBAGE: Final = "the store's entry is not valid"
+
+
 class EntryError(ValueError):
     """The entry can't be used; the message says why (printable)."""
 
@@ -155,13 +159,11 @@ def load(string: Secret, account: str, boot_id: str, now: Moment) -> StoredSessi
     try:
         entry = parse_object(string.reveal())
     except JsonObjectError as error:
-        raise EntryError("the store's entry is not valid") from error
+        raise EntryError(GARBAGE) from error
     version = entry.get("version")
     if version != VERSION:
         newer = isinstance(version, int) and version > VERSION
-        raise EntryError(
-            "the store's entry is of a newer version of auth-agent" if newer else "the store's entry is not valid"
-        )
+        raise EntryError("the store's entry is of a newer version of auth-agent" if newer else GARBAGE)
     try:
         if entry.get("account") != account:
             raise EntryError("the store's entry is another account's")

@@ -30,15 +30,15 @@ still used, so a person has to.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeGuard
 
 from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Lost
-from auth_agent.sessions.entry import StoredSession
+from auth_agent.sessions.entry import GARBAGE, StoredSession
 from auth_agent.sessions.fingerprints import Fingerprints
-from auth_agent.sessions.state import Active, Credentials, LoggedOut, LoginRequired, Retrying, State
+from auth_agent.sessions.state import Active, Credentials, Locked, LoggedOut, LoginRequired, Retrying, State
 from auth_agent.storage.journal import Note
 from auth_agent_client.remedy import Remedy
 
@@ -46,6 +46,10 @@ OLD_COPY: Final = "the store's entry is an old copy: its refresh token has been 
 # The failure of a session whose entry can't be read.
 UNREADABLE: Final = "store_failed"
 ELSEWHERE: Final = "the store's entry was written by another machine, which may use the session still"
+GONE: Final = "the store has no entry of this session any more, though nobody logged out"
+READ_AGAIN: Final = f"{GARBAGE}, and the agent reads it again"
+# How often an entry is read that is garbage, before that is believed.
+_READINGS: Final = 4
 INTERRUPTED: Final = "the agent was stopped during a refresh"
 
 
@@ -92,9 +96,27 @@ def _rank(stored: StoredSession, note: Note, fingerprints: Fingerprints) -> tupl
     return not is_unreadable(state), not is_replaced, refreshed_at, stored.refreshes, not isinstance(state, Active)
 
 
-def is_unreadable(state: State) -> bool:
+def is_unreadable(state: State) -> TypeGuard[LoginRequired]:
     """Return whether that is the state of a session whose entry could not be read, or must not be used."""
     return isinstance(state, LoginRequired) and state.failure == UNREADABLE
+
+
+def doubt(stored: StoredSession | None, account: str, readings: int, *, is_held: bool) -> Locked | None:
+    """Return why a reading of the store is no verdict about the session, or None if it is one.
+
+    The keyring may be another one than before, and one reading may be bad.
+
+    Args:
+        stored: what was read: the session, or None.
+        account: the account's name.
+        readings: how often in a row the same was read before.
+        is_held: whether the store had an entry of the session, and nobody logged out since.
+
+    """
+    if stored is None:
+        return Locked(GONE, remedies.find_entry(account), UNREADABLE, is_replaceable=True) if is_held else None
+    is_garbage = is_unreadable(stored.state) and stored.state.reason == GARBAGE
+    return Locked(READ_AGAIN, (), UNREADABLE) if is_garbage and readings < _READINGS else None
 
 
 def unreadable(account: Account, reason: str, remedy: tuple[Remedy, ...] = ()) -> StoredSession:

@@ -23,6 +23,7 @@ from auth_agent.defect import place
 from auth_agent.host.clock import Clock
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
+from auth_agent.sessions.doubts import Doubts
 from auth_agent.sessions.entry import EntryError, StoredSession, dump, load
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.record import state_name
@@ -30,6 +31,7 @@ from auth_agent.sessions.recovery import (
     ELSEWHERE,
     by_machine,
     current,
+    doubt,
     is_elsewhere,
     is_unreadable,
     recover,
@@ -83,6 +85,9 @@ class _PendingWrite:
     moved_from: str | None = None
     # Whether a person has said that the entry is to be used, whichever machine wrote it.
     adopts: bool = False
+    # Whether the store should have an entry and has none; and whether it should have had one before a logout.
+    lost: bool = False
+    held: bool = False
 
 
 class Saver:
@@ -119,6 +124,7 @@ class Saver:
         self._unread: dict[Session, None] = {}
         self._wake = anyio.Event()
         self._health = StoreHealth()
+        self._doubts = Doubts()
         # When each work that still fails was last tried; and whether the last work was a write.
         self._failed: dict[_Work, float] = {}
         self._wrote = False
@@ -141,7 +147,7 @@ class Saver:
             "state": "ready" if problem is None else problem.state,
             "problem": None if problem is None else problem.reason,
             "remedy": remedies_to_wire(() if problem is None else problem.remedy),
-            "unread": len(self._unread),
+            "unread": len(self._unread) - len(self._doubts),
             "unsaved": sum(pending_write.dirty for pending_write in self._pending_writes.values()),
         }
 
@@ -168,7 +174,7 @@ class Saver:
         if session in self._unread:
             self._health.want()
             self._hasten()
-            if self._health.problem is None:
+            if self._health.problem is None and not self._doubts.was_just_read(session, anyio.current_time()):
                 with suppress(StoreError):  # the session says it
                     await self._read(session, patience)
 
@@ -420,14 +426,14 @@ class Saver:
 
     async def mark_deleted(self, session: Session) -> None:
         """Delete the session's entry, retrying until that succeeds; on return it is marked as dead in the journal."""
-        self._unread.pop(session, None)
         # Before the tombstone: a pending save must not be written as if it came after this logout.
         pending_write = self._want(session, None)
         settled, name = pending_write.settled, session.account.name
+        pending_write.held = pending_write.held or self._journal.is_held(name)
         pending_write.moved_from = self._journal.note(name).moved_from
         if pending_write.moved_from is not None and pending_write.moved_from not in self._table.sessions:
             await self._journal.mark_deleted(pending_write.moved_from, secrets.token_hex(8))
-        await self._journal.mark_deleted(name, secrets.token_hex(8))
+        await self._journal.mark_deleted(name, secrets.token_hex(8), lost=pending_write.lost)
         await self._settle(session, settled, SAVE_PATIENCE)
 
     async def announce_move(self, session: Session, new: str) -> bool:
@@ -480,6 +486,8 @@ class Saver:
 
     def _want(self, session: Session, stored: StoredSession | None) -> _PendingWrite:
         pending_write = self._pending_write(session)
+        self._unread.pop(session, None)
+        self._doubts.forget(session)
         pending_write.wanted, pending_write.dirty, pending_write.adopts = stored, True, False
         pending_write.sent = tuple(self._journal.note(session.account.name).sent)
         pending_write.version += 1
@@ -545,7 +553,8 @@ class Saver:
         awaited = [
             (session, False) for session, pending_write in self._pending_writes.items() if pending_write.readings
         ]
-        unread = () if self.is_paused else self._unread
+        now = anyio.current_time()
+        unread = [] if self.is_paused else [session for session in self._unread if self._doubts.is_due(session, now)]
         reads = [*awaited, *((session, False) for session in unread)]
         # Alternate: endless saves must not delay clients, nor an interrupted refresh beyond the provider's overlap.
         works = [*reads[:1], *dirty, *reads] if self._wrote else [*dirty, *reads]
@@ -570,40 +579,51 @@ class Saver:
             self._recover()
 
     async def _release(self) -> None:
-        with anyio.move_on_after(_RELEASE_AFTER):
+        pause = self._doubts.pause(anyio.current_time())
+        with anyio.move_on_after(min(_RELEASE_AFTER, pause)):
             await self._wake.wait()
+            return
+        if pause <= _RELEASE_AFTER:
             return
         try:
             await self._store.release()
         except Exception as error:  # noqa: BLE001 -- as in `_do`
             _log.error("defect in=release error=%s", place(error))
-        await self._wake.wait()
+        with anyio.move_on_after(pause - _RELEASE_AFTER):
+            await self._wake.wait()
 
     # ---- writing
 
     async def _write(self, session: Session, pending_write: _PendingWrite) -> None:
         # Move it to the back: if it fails, it does not block the others.
         self._pending_writes[session] = self._pending_writes.pop(session)
-        version, sent, name = pending_write.version, pending_write.sent, session.account.name
-        tombstone = self._journal.note(name).tombstone
+        version, sent, name, lost = pending_write.version, pending_write.sent, session.account.name, pending_write.lost
+        wanted, before = pending_write.wanted, self._journal.note(name).tombstone
+        # What was not found must not come back as the session.
+        tombstone = secrets.token_hex(8) if lost and wanted is not None else before
         try:
-            if pending_write.wanted is None:
-                await self._store.delete(name)
+            if wanted is None:
+                found = await self._store.delete(name)
+                lost = lost or (pending_write.held and not found)
                 fingerprint, write_key = None, None
             else:
-                stored = replace(pending_write.wanted, after=tombstone, machine=self._machine)
+                stored = replace(wanted, after=tombstone, machine=self._machine)
                 fingerprint = stored.fingerprint
                 write_key = _write_key(stored)
                 if not self._store.expensive_writes or pending_write.write_key != write_key:
                     await self._store.write(name, dump(name, stored, self._boot_id, self._store.max_length))
         except StoreError as error:
-            if isinstance(error, StoreMissing) and pending_write.wanted is None:  # there is nothing to delete
+            if isinstance(error, StoreMissing) and wanted is None:  # there is nothing to delete
                 self._settled(session, pending_write, version)
             else:
                 self._mark(session, saved=False)
             raise
         pending_write.has, pending_write.write_key = fingerprint, write_key
-        await self._journal.saved(name, fingerprint, tombstone, sent)
+        if lost:
+            await self._journal.lose(name, before, tombstone)
+        held = None if self._journal.note(name).tombstone not in (before, tombstone) else wanted is not None
+        await self._journal.saved(name, fingerprint, tombstone, sent, held=held)
+        pending_write.lost = pending_write.held = False
         if session.account.name != name:
             return  # the account was renamed meanwhile, and its entry is written again
         if pending_write.moved_from is not None:
@@ -642,20 +662,44 @@ class Saver:
             stored = await self._stored(session, moved_from, machine)
         if session.account.name != name or pending_write.adopts != adopts:
             return  # it was renamed or adopted meanwhile, and is read again
-        if session in self._unread:
-            del self._unread[session]
-            if self._is_moving(name):  # the entry is that of another account, which had this name before
-                await self._journal.mark_deleted(name, secrets.token_hex(8))
-                stored = None
-            if moved_from is not None:
-                self._journal.adopt(name)
-            self._restore(session, stored)
-            self._end_adoption(session, pending_write)
-            if moved_from is not None:
-                self._begin_move(session, moved_from)
+        if session in self._unread and not self._is_doubtful(session, name, stored):
+            stored = await self._take(session, stored, moved_from)
         readings, pending_write.readings = pending_write.readings, []
         for reading in readings:
             reading.resolve(stored)
+
+    async def _take(
+        self, session: Session, stored: StoredSession | None, moved_from: str | None
+    ) -> StoredSession | None:
+        """Restore a session from what was read, and return that; `moved_from`: the account's name before, if any."""
+        name = session.account.name
+        del self._unread[session]
+        if self._is_moving(name):  # the entry is that of another account, which had this name before
+            await self._journal.mark_deleted(name, secrets.token_hex(8))
+            stored = None
+        if moved_from is not None:
+            self._journal.adopt(name)
+        self._restore(session, stored)
+        self._end_adoption(session, self._pending_write(session))
+        if moved_from is not None:
+            self._begin_move(session, moved_from)
+        elif session.credentials is not None and not is_unreadable(session.state):
+            await self._journal.hold(name)
+        return stored
+
+    def _is_doubtful(self, session: Session, name: str, stored: StoredSession | None) -> bool:
+        """Return whether what was read is no verdict about the session, which is read again then."""
+        is_held = self._store.persistent and self._journal.is_held(name) and not self._is_moving(name)
+        lock = doubt(stored, name, self._doubts.readings(session), is_held=is_held)
+        self._pending_write(session).lost = lock is not None and lock.is_replaceable
+        if lock is None:
+            self._doubts.forget(session)
+            return False
+        self._doubts.add(session, anyio.current_time())
+        if session.doubt(lock):
+            _log.warning("store account=%s problem=%r", name, lock.reason)
+            self._table.publish(name)
+        return True
 
     async def _stored(self, session: Session, name: str, machine: str) -> StoredSession | None:
         """Return the session in the entry under that name; None if there is none, or a dead one.
@@ -752,6 +796,7 @@ class Saver:
             return
         _log.info("store name=%s state=ready", self._store.name)
         self._asking.cancel()
+        self._doubts.clear()
         for session in self._unread:
             if session.lock(UNREAD):
                 self._table.publish(session.account.name)

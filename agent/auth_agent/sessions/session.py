@@ -131,7 +131,7 @@ class Session:
         """Return what to do for a client; `waited`: it has already waited for a refresh of its token."""
         state = self.state
         if isinstance(state, Locked):
-            return locked(self.account.name, state.reason, state.remedy)
+            return locked(self.account.name, state)
         if not isinstance(state, Active) or self.blocked_by_config is not None:
             return self.login_required()
         due = self.refresh_due(now)
@@ -326,7 +326,10 @@ class Session:
 
     def lock(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> bool:
         """Set why a locked session can't be read from the store (printable); return whether that is a change."""
-        state = Locked(reason, remedy)
+        return self.doubt(Locked(reason, remedy))
+
+    def doubt(self, state: Locked) -> bool:
+        """Set what is doubtful about a locked session; return whether that is a change."""
         if not isinstance(self.state, Locked) or self.state == state:
             return False
         self._set_state(state)
@@ -394,6 +397,11 @@ class Session:
         return isinstance(self.state, Locked)
 
     @property
+    def is_replaceable(self) -> bool:
+        """Whether it is locked because the store does not have its entry any more: a login may replace it."""
+        return isinstance(self.state, Locked) and self.state.is_replaceable
+
+    @property
     def is_refreshing(self) -> bool:
         """Whether a refresh is in flight."""
         return isinstance(self.state, Active) and isinstance(self.state.refresh, Running)
@@ -438,9 +446,7 @@ class Session:
         """The failure, one of the protocol's `FAILURES`; None if there is none."""
         if self.blocked_by_config is not None:
             return login_failure(self.blocked_by_config)
-        if isinstance(self.state, Locked):
-            return "locked"
-        if isinstance(self.state, LoginRequired):
+        if isinstance(self.state, Locked | LoginRequired):
             return self.state.failure
         failure = self._last_failure
         return None if failure is None else failure_word(failure)

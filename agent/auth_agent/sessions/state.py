@@ -194,15 +194,20 @@ RefreshState = Idle | Running | Retrying
 class Locked:
     """The entry in the store has not been read yet, so it must not be replaced.
 
-    `reason` says why (printable), and `remedy` what the user can do.
+    `reason` says why (printable), and `remedy` what the user can do. `failure` is one of the protocol's `FAILURES`.
+    `is_replaceable`: the store was read and does not have the entry, so a login may replace it.
     """
 
     reason: str
     remedy: tuple[Remedy, ...] = ()
+    failure: str = "locked"
+    is_replaceable: bool = False
 
-    def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":  # noqa: ARG002 -- as the other states have it
-        """Raise: the session that a login would replace is not known yet."""
-        raise IllegalMoveError("the session is locked")
+    def log_in(self, credentials: Credentials, token: AccessToken) -> "Active":
+        """Return the session after a login or import; raise if the one that it would replace is not known yet."""
+        if not self.is_replaceable:
+            raise IllegalMoveError("the session is locked")
+        return Active(credentials, MappingProxyType({MAIN: token}))
 
     def log_out(self) -> "LoggedOut":
         """Return the state after a logout, which needs no look at the entry."""

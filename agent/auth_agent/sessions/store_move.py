@@ -201,7 +201,7 @@ class StoreMove:
         if journal is source:
             return
         tombstone = journal.note(account).tombstone
-        await journal.saved(account, None, tombstone, ())
+        await journal.saved(account, None, tombstone, (), held=True)
         for fingerprint in source.note(account).sent:
             await journal.record_sent(account, fingerprint, source.note(account).used_at)
 

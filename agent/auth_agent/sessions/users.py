@@ -18,7 +18,7 @@ from auth_agent.sessions.advice import locked, no_user, user_failed
 from auth_agent.sessions.rate_limit import Asker, charge
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import AccessToken, Active, TokenKey
+from auth_agent.sessions.state import AccessToken, Active, Locked, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.user_metadata import is_applied, replacement
 from auth_agent_client import errors
@@ -177,8 +177,8 @@ class Users:
                 )
             manager = configured
             await self._saver.wait_until_loaded(manager)
-            if manager.is_locked:
-                raise locked(manager.account.name, manager.reason or "", manager.remedy)
+            if isinstance(manager.state, Locked):
+                raise locked(manager.account.name, manager.state)
         if manager.account.audience != audience:
             raise errors.Misconfigured(
                 f"{manager.account.name}'s tokens are not for Auth0's Management API, {audience}",

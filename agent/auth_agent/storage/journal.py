@@ -40,6 +40,9 @@ class Note:
     `replaced`: tokens whose successors are in the store. `tombstone`: the random id of a logout; an entry in the store
     is dead unless its `after` names that logout. `used_at`: when a client last asked for a token, in Unix time.
     `moved_from`: the account's name before it was renamed, while the entry under that name may still be the session's.
+    `held`: whether the store had an entry of the account, and nobody logged out since: if it has none, it is another
+    store, such as another keyring. `lost`: whether an entry that was logged out or replaced was not found then, and may
+    come back: the tombstone stays.
     """
 
     sent: list[str] = field(default_factory=list[str])
@@ -48,6 +51,8 @@ class Note:
     used_at: float = 0.0
     has: str | None = None
     moved_from: str | None = None
+    held: bool = False
+    lost: bool = False
 
 
 class Journal:
@@ -107,7 +112,13 @@ class Journal:
         await self._write(account)
 
     async def saved(
-        self, account: str, fingerprint: str | None, tombstone: str | None, answered: Collection[str]
+        self,
+        account: str,
+        fingerprint: str | None,
+        tombstone: str | None,
+        answered: Collection[str],
+        *,
+        held: bool | None = None,
     ) -> None:
         """Record that the store has an entry with that refresh token: tokens sent before it are dead.
 
@@ -116,13 +127,16 @@ class Journal:
             fingerprint: of the refresh token; None if the account's entry was deleted.
             tombstone: the logout that this save completes; a later logout stays in the note.
             answered: the fingerprints that were sent before this entry was made; later ones stay in `sent`.
+            held: whether the store has an entry; None: as before.
 
         """
         note = self.note(account)
-        settled = tombstone is not None and note.tombstone == tombstone
+        settled = tombstone is not None and note.tombstone == tombstone and not note.lost
         answered = [sent for sent in note.sent if sent in answered]
-        if not answered and not settled and fingerprint not in note.replaced:
+        is_as_before = held is None or held == note.held
+        if not answered and not settled and fingerprint not in note.replaced and is_as_before:
             return
+        note.held = note.held if held is None else held
         # A deleted entry replaced no token.
         dead = [sent for sent in answered if sent != fingerprint and fingerprint is not None]
         replaced = [sent for sent in note.replaced if sent != fingerprint and sent not in dead]
@@ -132,11 +146,38 @@ class Journal:
         if not await self._write(account) and settled and note.tombstone is None:
             note.tombstone = tombstone  # it is still on disk: later entries must name it, too
 
-    async def mark_deleted(self, account: str, tombstone: str) -> None:
-        """Mark the account's entry in the store as dead."""
+    async def mark_deleted(self, account: str, tombstone: str, *, lost: bool = False) -> None:
+        """Mark the account's entry in the store as dead; with `lost`, also if it comes back after the next login."""
         note = self.note(account)
-        note.tombstone = tombstone
+        note.tombstone, note.held, note.lost = tombstone, False, note.lost or lost
         await self._write(account)
+
+    async def lose(self, account: str, before: str | None, tombstone: str | None) -> None:
+        """Mark an entry that the store does not have as dead, should it come back, unless a logout did since.
+
+        Args:
+            account: the account's name.
+            before: the tombstone when the new entry was written.
+            tombstone: the one that the new entry names.
+
+        """
+        note = self.note(account)
+        note.lost = True
+        if note.tombstone == before:
+            note.tombstone = tombstone
+        await self._write(account)
+
+    async def hold(self, account: str) -> None:
+        """Record that the store has an entry of the account."""
+        note = self.note(account)
+        if not note.held:
+            note.held = True
+            await self._write(account)
+
+    def is_held(self, account: str) -> bool:
+        """Return whether the store had an entry of the account, and nobody logged out since."""
+        note = self.note(account)
+        return note.held if note.moved_from is None else self.note(note.moved_from).held
 
     async def announce_move(self, account: str, moved_from: str, tombstone: str) -> bool:
         """Write on disk that the account may get the session of the account `moved_from`; return whether it is there.
@@ -154,6 +195,7 @@ class Journal:
             note.sent = [*dict.fromkeys([*old.sent, *note.sent])][-_MOST_SENT:]
             note.replaced = [*dict.fromkeys([*note.replaced, *old.replaced])][-_MOST_REPLACED:]
             note.has = note.has or old.has
+            note.lost = note.lost or old.lost
             note.used_at = max(note.used_at, old.used_at)
 
     async def end_move(self, account: str) -> None:
@@ -215,6 +257,8 @@ def _parsed(content: str) -> Note:
         used_at=float(used_at) if isinstance(used_at, (int, float)) else 0.0,
         has=has if isinstance(has, str) else None,
         moved_from=str(moved_from) if is_account_name(moved_from) else None,
+        held=fields.get("held") is True,
+        lost=fields.get("lost") is True,
     )
 
 

@@ -1,0 +1,236 @@
+"""A reading of the store is not a verdict: an entry that is not found, or is garbage, is looked for again."""
+
+from itertools import pairwise
+
+import anyio
+import pytest
+import trio.testing
+
+from auth_agent import remedies
+from auth_agent.secret import Secret
+from auth_agent.sessions.doubts import Doubts
+from auth_agent.sessions.entry import GARBAGE
+from auth_agent.sessions.recovery import GONE, READ_AGAIN, doubt, unreadable
+from auth_agent.sessions.session import Session
+from tests.agent import test_saver
+from tests.agent.test_recovery import stored
+from tests.agent.test_saver import Heart, Machine
+from tests.agent.world import account
+
+pytestmark = pytest.mark.anyio
+
+disk = test_saver.disk
+machine = test_saver.machine
+GARBLED = Secret("")
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+
+
+# ---- when
+
+
+def test_a_session_without_a_doubt_is_due_at_once() -> None:
+    doubts, session = Doubts(), Session(account("work"), 0.5)
+    assert doubts.is_due(session, 0)
+    assert doubts.pause(0) == float("inf")
+
+
+def test_the_pauses_between_two_readings_grow_up_to_a_minute() -> None:
+    doubts, session, now = Doubts(), Session(account("work"), 0.5), 0.0
+    pauses: list[float] = []
+    for number in range(12):
+        assert doubts.readings(session) == number
+        doubts.add(session, now)
+        pauses.append(doubts.pause(now))
+        assert not doubts.is_due(session, now + pauses[-1] - 0.01)
+        now += pauses[-1]
+        assert doubts.is_due(session, now)
+    assert all(first <= second for first, second in pairwise(pauses))
+    assert max(pauses) == 60
+
+
+def test_a_client_has_a_session_read_again_once_a_second() -> None:
+    doubts, session = Doubts(), Session(account("work"), 0.5)
+    assert not doubts.was_just_read(session, 0)
+    doubts.add(session, 0)
+    assert doubts.was_just_read(session, 0.9)
+    assert not doubts.was_just_read(session, 1)
+
+
+# ---- what
+
+
+def test_an_entry_that_was_held_is_gone_and_not_logged_out() -> None:
+    lock = doubt(None, "work", 99, is_held=True)
+    assert lock is not None
+    assert (lock.reason, lock.failure, lock.is_replaceable) == (GONE, "store_failed", True)
+    assert lock.remedy == remedies.find_entry("work")
+    assert doubt(None, "work", 0, is_held=False) is None
+
+
+def test_garbage_is_read_several_times_before_it_is_believed() -> None:
+    garbage = unreadable(account("work"), GARBAGE)
+    reasons = [getattr(doubt(garbage, "work", readings, is_held=True), "reason", None) for readings in range(6)]
+    assert reasons == [READ_AGAIN] * 4 + [None] * 2
+    assert doubt(unreadable(account("work"), "of a newer version"), "work", 0, is_held=True) is None
+    assert doubt(stored(), "work", 0, is_held=True) is None
+
+
+# ---- an agent
+
+
+def shown(heart: Heart) -> tuple[object, object, object]:
+    record = heart.table.record("work")
+    assert record is not None
+    return record["state"], record["failure"], record["reason"]
+
+
+async def test_a_session_whose_entry_is_gone_comes_back_with_it(machine: Machine) -> None:
+    await machine.store_session()
+    keyring, machine.store.entries = machine.store.entries, {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        assert shown(heart) == ("locked", "store_failed", GONE)
+        assert heart.saver.about()["state"] == "ready"
+        await anyio.sleep(900)
+        assert shown(heart) == ("locked", "store_failed", GONE)
+        calls = len(machine.store.calls)
+        await anyio.sleep(600)
+        assert len(machine.store.calls) - calls <= 2 * 11
+        machine.store.entries = keyring
+        await anyio.sleep(61)
+        assert await heart.token() == "at-2"
+
+
+async def test_a_client_finds_an_entry_that_is_back(machine: Machine) -> None:
+    await machine.store_session()
+    keyring, machine.store.entries = machine.store.entries, {}
+    async with machine.agent() as heart:
+        await anyio.sleep(900)
+        machine.store.entries = keyring
+        assert await heart.token() == "at-2"
+
+
+async def test_many_clients_of_a_session_that_is_gone_cause_one_reading_a_second(machine: Machine) -> None:
+    await machine.store_session()
+    machine.store.entries = {}
+    async with machine.agent() as heart:
+        await anyio.sleep(60)
+        calls = machine.store.calls.count("read work")
+        for _ in range(100):
+            assert await heart.token() == "locked"
+            await anyio.sleep(0.05)
+        assert machine.store.calls.count("read work") - calls <= 7
+
+
+async def test_a_session_that_was_logged_out_is_not_missed(machine: Machine) -> None:
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        await heart.log_out()
+        await anyio.sleep(1)
+    for _ in range(2):
+        async with machine.agent() as heart:
+            assert await heart.token() == "login_required"
+            assert shown(heart)[0] == "logged_out"
+            assert heart.journal.note("work").tombstone is None
+
+
+async def test_an_account_that_never_had_a_session_is_not_missed(machine: Machine) -> None:
+    async with machine.agent() as heart:
+        assert await heart.token() == "login_required"
+        assert shown(heart)[0] == "logged_out"
+
+
+async def test_an_entry_of_an_earlier_version_is_missed_once_it_was_read(machine: Machine) -> None:
+    await machine.store_session()
+    for note in machine.notes.iterdir():
+        note.unlink()
+    async with machine.agent() as heart:
+        assert await heart.token() == "at-2"
+    machine.store.entries = {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+
+
+async def test_a_login_replaces_a_session_that_is_gone_for_good(machine: Machine) -> None:
+    await machine.store_session()
+    old, machine.store.entries = machine.store.entries, {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        await heart.log_in("rt-2")
+        assert await heart.token() == "at-3"
+        await anyio.sleep(100)
+        assert heart.saver.about()["unread"] == 0
+    new = machine.store.entries
+    # The keyring from before is back: with the new entry beside, and alone.
+    machine.store.copies = {"work": [old["work"]]}
+    async with machine.agent() as heart:
+        assert await heart.token() == "at-3"
+    machine.store.entries, machine.store.copies = dict(old), {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        machine.store.entries = new
+        await anyio.sleep(61)
+        assert await heart.token() == "at-3"
+
+
+async def test_a_session_that_was_gone_at_its_logout_does_not_come_back(machine: Machine) -> None:
+    await machine.store_session()
+    old, machine.store.entries = machine.store.entries, {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        await heart.log_out()
+        await anyio.sleep(1)
+        assert shown(heart)[0] == "logged_out"
+        await heart.log_in("rt-2")
+        await heart.log_out()
+        await anyio.sleep(1)
+    machine.store.entries = old
+    async with machine.agent() as heart:
+        assert await heart.token() == "login_required"
+        assert shown(heart)[0] == "logged_out"
+        await anyio.sleep(1)
+        assert machine.store.entries == {}
+
+
+async def test_a_session_whose_entry_vanished_before_its_logout_does_not_come_back(machine: Machine) -> None:
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        old, machine.store.entries = machine.store.entries, {}
+        await heart.log_out()
+        await anyio.sleep(1)
+    machine.store.entries = old
+    async with machine.agent() as heart:
+        assert await heart.token() == "login_required"
+        assert shown(heart)[0] == "logged_out"
+
+
+async def test_one_garbled_reading_ends_no_session(machine: Machine) -> None:
+    await machine.store_session()
+    keyring, machine.store.entries = machine.store.entries, {"work": GARBLED}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        assert shown(heart) == ("locked", "store_failed", READ_AGAIN)
+        machine.store.entries = keyring
+        await anyio.sleep(1)
+        assert await heart.token() == "at-2"
+
+
+async def test_an_entry_that_stays_garbled_needs_a_login_and_stays(machine: Machine) -> None:
+    machine.store.entries = {"work": GARBLED}
+    async with machine.agent() as heart:
+        await anyio.sleep(10)
+        assert shown(heart) == ("login_required", "store_failed", GARBAGE)
+        assert machine.store.entries == {"work": GARBLED}
+
+
+async def test_a_good_copy_beside_one_that_is_garbled_is_used(machine: Machine) -> None:
+    await machine.store_session()
+    machine.store.copies = {"work": [GARBLED]}
+    async with machine.agent() as heart:
+        assert await heart.token() == "at-2"
