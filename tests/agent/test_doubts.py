@@ -234,3 +234,14 @@ async def test_a_good_copy_beside_one_that_is_garbled_is_used(machine: Machine) 
     machine.store.copies = {"work": [GARBLED]}
     async with machine.agent() as heart:
         assert await heart.token() == "at-2"
+
+
+async def test_a_restart_leaves_the_session_in_the_keyring_that_is_there(machine: Machine) -> None:
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        before, machine.store.entries = machine.store.entries, {}
+        await heart.saver.check()
+        assert machine.store.entries.keys() == before.keys()
+    async with machine.agent() as heart:
+        assert await heart.token() == "at-2"

@@ -204,7 +204,7 @@ class Saver:
         raise StoreError("the store takes too long")
 
     async def check(self) -> None:
-        """Check that the next agent could read this one's sessions.
+        """Check that the next agent could read this one's sessions; if the keyring is another one now, it gets them.
 
         Raises:
             StoreError: it could not.
@@ -212,6 +212,9 @@ class Saver:
         """
         session = next((s for s in self._table.sessions.values() if s.credentials is not None), None)
         stored = None if session is None else await self.reload(session)
+        if session is not None and stored is None and self.keeps and not await self.find_all():
+            with anyio.move_on_after(READ_PATIENCE):
+                await self.wait_until_saved()
         if stored is not None and isinstance(stored.state, LoginRequired) and is_unreadable(stored.state):
             raise StoreError(stored.state.reason, *stored.state.remedy)
 
