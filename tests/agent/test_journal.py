@@ -278,3 +278,25 @@ async def test_a_disk_that_stays_full_is_told_of_once(tmp_path: Path, caplog: py
             await journal.record_sent("work", ONE, 1)
             await journal.look()
     assert len(caplog.messages) == 2  # that it could not be read, and that it could not be written
+
+
+async def test_an_entry_is_held_from_its_save_or_its_reading_until_a_logout(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    assert not journal.is_held("work")
+    await journal.saved("work", ONE, None, [], held=True)
+    assert Journal(tmp_path).is_held("work")
+    await journal.mark_deleted("work", "first")
+    assert not Journal(tmp_path).is_held("work")
+    await journal.hold("work")
+    assert Journal(tmp_path).is_held("work")
+
+
+async def test_the_tombstone_of_an_entry_that_was_not_found_stays(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.lose("work", None, "first")
+    await journal.saved("work", ONE, "first", [], held=True)
+    assert read(tmp_path).tombstone == "first"
+    await journal.mark_deleted("work", "second")
+    await journal.lose("work", "first", "third")  # of a write that the logout overtook
+    await journal.saved("work", None, "second", [], held=False)
+    assert (read(tmp_path).tombstone, read(tmp_path).held, read(tmp_path).lost) == ("second", False, True)

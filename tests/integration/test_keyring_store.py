@@ -360,6 +360,20 @@ async def test_no_call_goes_by_the_path_of_the_alias(keyring: KeyringSession, tm
     assert "path=/org/freedesktop/secrets/aliases" not in calls()
 
 
+async def test_one_connection_serves_all_calls(keyring: KeyringSession, tmp_path: Path) -> None:
+    """KeePassXC asks the user for each connection."""
+    with monitor(keyring, tmp_path / "calls") as calls:
+        async with open_store(tmp_path) as store:
+            for _ in range(3):
+                await store.write("work", TEXT)
+                assert await store.read("work") == [TEXT]
+            await store.delete("work")
+        until(lambda: "member=Delete" in calls())
+    searches = [line for line in calls().splitlines() if "member=SearchItems" in line]
+    assert len(searches) >= 8
+    assert len({word for line in searches for word in line.split() if word.startswith("sender=")}) == 1
+
+
 # ---- the note
 
 
