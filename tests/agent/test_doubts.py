@@ -35,7 +35,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 def test_a_session_without_a_doubt_is_due_at_once() -> None:
     doubts, session = Doubts(), Session(account("work"), 0.5)
     assert doubts.is_due(session, 0)
-    assert doubts.pause(0) == float("inf")
+    assert doubts.pause([session], 0) == float("inf")
 
 
 def test_the_pauses_between_two_readings_grow_up_to_a_minute() -> None:
@@ -44,12 +44,19 @@ def test_the_pauses_between_two_readings_grow_up_to_a_minute() -> None:
     for number in range(12):
         assert doubts.readings(session) == number
         doubts.add(session, now)
-        pauses.append(doubts.pause(now))
+        pauses.append(doubts.pause([session], now))
         assert not doubts.is_due(session, now + pauses[-1] - 0.01)
         now += pauses[-1]
         assert doubts.is_due(session, now)
     assert all(first <= second for first, second in pairwise(pauses))
     assert max(pauses) == 60
+
+
+def test_a_session_that_is_not_to_be_read_shortens_no_pause() -> None:
+    doubts, first, second = Doubts(), Session(account("work"), 0.5), Session(account("home"), 0.5)
+    doubts.add(first, 0)
+    assert doubts.pause([second], 100) == float("inf")
+    assert doubts.pause([first, second], 0) < 1
 
 
 def test_a_client_has_a_session_read_again_once_a_second() -> None:
@@ -245,3 +252,15 @@ async def test_a_restart_leaves_the_session_in_the_keyring_that_is_there(machine
         assert machine.store.entries.keys() == before.keys()
     async with machine.agent() as heart:
         assert await heart.token() == "at-2"
+
+
+async def test_a_locked_agent_does_not_look_for_a_session_that_is_gone(machine: Machine) -> None:
+    await machine.store_session()
+    machine.store.entries = {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        await heart.lock.lock(None, keep_alive=False)
+        await anyio.sleep(100)
+        calls = len(machine.store.calls)
+        await anyio.sleep(1000)
+        assert len(machine.store.calls) - calls <= 1

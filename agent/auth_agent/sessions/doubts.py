@@ -3,6 +3,7 @@
 The caller passes the time, in seconds of a monotonic clock.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,8 +28,8 @@ class Doubts:
     def __init__(self) -> None:
         self._doubts: dict[Session, _Doubt] = {}
 
-    def __len__(self) -> int:
-        return len(self._doubts)
+    def __contains__(self, session: Session) -> bool:
+        return session in self._doubts
 
     def add(self, session: Session, now: float) -> None:
         """Record a doubtful reading."""
@@ -59,6 +60,7 @@ class Doubts:
         doubt = self._doubts.get(session)
         return doubt is not None and now < doubt.read_at + HASTE
 
-    def pause(self, now: float) -> float:
-        """Return how many seconds it takes until one is to be read; infinity if none is."""
-        return min((doubt.read_at + doubt.pause - now for doubt in self._doubts.values()), default=float("inf"))
+    def pause(self, sessions: Iterable[Session], now: float) -> float:
+        """Return in how many seconds one of those sessions is to be read again; infinity if there is no doubt."""
+        doubts = [self._doubts[session] for session in sessions if session in self._doubts]
+        return min((doubt.read_at + doubt.pause - now for doubt in doubts), default=float("inf"))

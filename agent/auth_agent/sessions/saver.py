@@ -147,7 +147,7 @@ class Saver:
             "state": "ready" if problem is None else problem.state,
             "problem": None if problem is None else problem.reason,
             "remedy": remedies_to_wire(() if problem is None else problem.remedy),
-            "unread": len(self._unread) - len(self._doubts),
+            "unread": sum(session not in self._doubts for session in self._unread),
             "unsaved": sum(pending_write.dirty for pending_write in self._pending_writes.values()),
         }
 
@@ -158,6 +158,7 @@ class Saver:
         if self.is_paused:
             return
         self._unread.update(dict.fromkeys(self._table.locked()))
+        self._doubts.clear()
         self._unsorted = True
         sealed = self._store.sealed
         if sealed is not None and sealed.locked is not None and self._health.problem is None:
@@ -582,7 +583,8 @@ class Saver:
             self._recover()
 
     async def _release(self) -> None:
-        pause = self._doubts.pause(anyio.current_time())
+        unread = () if self.is_paused else self._unread
+        pause = self._doubts.pause(unread, anyio.current_time())
         with anyio.move_on_after(min(_RELEASE_AFTER, pause)):
             await self._wake.wait()
             return
