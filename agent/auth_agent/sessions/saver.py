@@ -603,24 +603,24 @@ class Saver:
         # Move it to the back: if it fails, it does not block the others.
         self._pending_writes[session] = self._pending_writes.pop(session)
         version, sent, name, lost = pending_write.version, pending_write.sent, session.account.name, pending_write.lost
-        wanted, before = pending_write.wanted, self._journal.note(name).tombstone
+        store, wanted, before = self._store, pending_write.wanted, self._journal.note(name).tombstone
         # What was not found must not come back as the session.
         tombstone = secrets.token_hex(8) if lost and wanted is not None else before
         try:
             if wanted is None:
-                found = await self._store.delete(name)
+                found = await store.delete(name)
                 lost = lost or (pending_write.held and not found)
                 fingerprint, write_key = None, None
             else:
                 stored = replace(wanted, after=tombstone, machine=self._machine)
                 fingerprint = stored.fingerprint
                 write_key = _write_key(stored)
-                if not self._store.expensive_writes or pending_write.write_key != write_key:
-                    await self._store.write(name, dump(name, stored, self._boot_id, self._store.max_length))
+                if not store.expensive_writes or pending_write.write_key != write_key:
+                    await store.write(name, dump(name, stored, self._boot_id, store.max_length))
         except StoreError as error:
             if isinstance(error, StoreMissing) and wanted is None:  # there is nothing to delete
                 self._settled(session, pending_write, version)
-            else:
+            elif self._store is store:  # else another store has it, to which the sessions have moved
                 self._mark(session, saved=False)
             raise
         pending_write.has, pending_write.write_key = fingerprint, write_key
