@@ -101,7 +101,7 @@ def test_a_report_ends_with_a_summary(given: list[str], summary: str) -> None:
     ],
 )
 def test_a_proxy_is_shown_without_its_password(url: str, shown: str) -> None:
-    assert check_environment({"HTTPS_PROXY": url}, ME)[0].text == f"HTTPS_PROXY={shown}"
+    assert check_environment({"HTTPS_PROXY": url})[0].text == f"HTTPS_PROXY={shown}"
 
 
 def test_what_is_set_is_shown_and_no_password() -> None:

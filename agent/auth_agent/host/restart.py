@@ -12,7 +12,7 @@ import anyio
 from auth_agent import remedies
 from auth_agent.errors import StartupError
 from auth_agent.host.activation import place_handed_over
-from auth_agent.host.systemd import children_environment
+from auth_agent.host.environment import background_environment
 from auth_agent.logs import log_to_stderr
 from auth_agent.printable import printable
 
@@ -85,7 +85,7 @@ async def _problem_of(arguments: Sequence[str]) -> str | None:
             [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=children_environment(),
+            env=background_environment(),
             check=False,
             start_new_session=True,  # Ctrl-C must only reach the agent
         )
