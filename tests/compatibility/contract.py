@@ -240,6 +240,10 @@ def _log_texts(source: str) -> Iterator[str]:
                 func=ast.Attribute(value=ast.Name(id="_log"), attr=level), args=[ast.Constant(value=str(text)), *_]
             ) if level in _LEVELS:
                 yield text
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="_log"), attr="log"), args=[_, ast.Constant(value=str(text)), *_]
+            ):
+                yield text
             case _:
                 pass
 

@@ -12,7 +12,7 @@ def name_output() -> None:
     A character that the locale's encoding lacks is written as an escape, as on standard error.
     """
     stream = sys.stdout
-    if isinstance(stream, io.TextIOWrapper):
+    if type(stream) is io.TextIOWrapper:  # that of the interpreter, not one that captures the output of a test
         binary = io.BufferedWriter(io.FileIO(stream.fileno(), "wb", closefd=False))
         lacks_some = stream.errors == "strict" or stream.encoding.lower() not in {"utf-8", "utf8"}
         errors = "backslashreplace" if lacks_some else stream.errors

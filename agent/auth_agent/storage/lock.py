@@ -233,7 +233,8 @@ def _owner(path: Path) -> _Owner | None:
     except (OSError, JsonObjectError):
         return None
     pid, socket = fields.get("pid"), printable(fields.get("socket"), _MAX_PATH)
-    host, is_here = printable(fields.get("host"), _MAX_HOST) or _host(), fields.get("kernel") == _kernel()
+    # Earlier versions name neither.
+    host, is_here = printable(fields.get("host"), _MAX_HOST) or _host(), fields.get("kernel", _kernel()) == _kernel()
     return _Owner(pid, socket, host, is_here) if isinstance(pid, int) and socket else None
 
 
