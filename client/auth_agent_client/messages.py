@@ -80,6 +80,8 @@ MAX_TOKEN = 65_536
 MAX_PASSPHRASE = 256
 # A name of a program, a login, a store or a member of the user.
 MAX_NAME = 100
+# Of a program's name for itself; of a longer one than people read, the beginning is shown.
+MAX_CLIENT = 1_000
 MAX_FIELDS = 100
 MAX_ACCOUNTS = 1_000
 # A JSON value, such as a user's metadata: levels (half of a message's), values, and bytes of UTF-8 (of a message's).
@@ -227,7 +229,7 @@ _ACCESS_TOKEN = {**_ACCOUNT, "audience": AUDIENCE, "scope": SCOPE}
 _TOKEN = ("account", "access_token", "token_type", "expires_at", "scope", "audience")
 
 METHODS: dict[str, Method] = {
-    "hello": Method({"client": _string(MAX_NAME, 0)}, result=("protocol", "version", "features", "pid", "agent_id")),
+    "hello": Method({"client": _string(MAX_CLIENT, 0)}, result=("protocol", "version", "features", "pid", "agent_id")),
     "token": Method(
         {**_ACCESS_TOKEN, "url": URL, "min_ttl": SECONDS, "force": FLAG}, result=_TOKEN, timeout=REFRESH_TIMEOUT
     ),

@@ -21,7 +21,7 @@ from auth_agent.proxies import ProxyError
 # for its turn.
 REQUEST_TIMEOUT: Final = 30.0
 # Seconds, less than that: httpcore closes a connection that is not made in time, but not one that is cancelled.
-CONNECT_TIMEOUT: Final = 25.0
+CONNECT_TIMEOUT: Final = 29.5
 # Bytes. Metadata and token responses have a few kilobytes, or a hundred with many groups in a token. What is served of
 # one must fit in a message of the protocol.
 MAX_BODY: Final = 1 << 19
