@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 from auth_agent.defect import place
 from auth_agent.host.program import Program
 from auth_agent.host.program_id import Origin
-from auth_agent.ipc.peer import Peer, origin_of, program_of
+from auth_agent.ipc.peer import Peer, program_of
 from auth_agent.printable import printable
 from auth_agent.sessions.advice import internal_error, too_many
 from auth_agent.sessions.background import Detached
@@ -106,7 +106,7 @@ class ConnectionOwner(Protocol):
         """Count `more` bytes of incomplete messages (negative: fewer)."""
         ...
 
-    def may_answer(self, loop: asyncio.AbstractEventLoop) -> bool:
+    def may_answer(self, item: "ClientConnection | Waiting") -> bool:
         """Whether there is time in this iteration of the loop to answer a request at once, before others' turns."""
         ...
 
@@ -120,6 +120,14 @@ class ConnectionOwner(Protocol):
 
     def leave_queue(self, connection: "ClientConnection") -> None:
         """Remove the connection from the queue."""
+        ...
+
+    def notify_soon(self, connection: "ClientConnection") -> None:
+        """Have the connection notify its client of changes, in its turn."""
+        ...
+
+    def origin(self, connection: socket.socket, peer: Peer) -> Origin:
+        """Return the program of a client, as the system tells it."""
         ...
 
     def asker(self, origin: Origin) -> Asker:
@@ -189,7 +197,6 @@ class ClientConnection(asyncio.Protocol):
         self._full = False
         self._ending = False
         self._queued = False
-        self._next_notification: asyncio.Handle | None = None
         self._lingering: asyncio.Handle | None = None
 
     @property
@@ -214,7 +221,7 @@ class ClientConnection(asyncio.Protocol):
     def asker(self) -> Asker:
         """The client's program, as limits count it; looked up at first use, since a valid token needs none."""
         if self._origin is None:
-            self._origin = origin_of(self._socket, self.peer)
+            self._origin = self._owner.origin(self._socket, self.peer)
         return self._owner.asker(self._origin)
 
     @property
@@ -233,9 +240,8 @@ class ClientConnection(asyncio.Protocol):
         self._transport = None
         self._first.cancel()
         self._owner.leave_queue(self)
-        for handle in (self._next_notification, self._lingering):
-            if handle is not None:
-                handle.cancel()
+        if self._lingering is not None:
+            self._lingering.cancel()
         for waiting in tuple(self._waits):
             waiting.scope.cancel()
         self._owner.handler.leave(self)
@@ -245,7 +251,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._wire.receive_data(data)
-        if self._queued or self._owner.may_answer(self._loop):
+        if self._queued or self._owner.may_answer(self):
             self._read()
         else:
             self._queue()
@@ -263,7 +269,7 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._full = False
-        self._notify_changes()
+        self.notify_changes()
         self._read()
 
     # ---- requests
@@ -353,7 +359,7 @@ class ClientConnection(asyncio.Protocol):
                     response = self._wire.respond(request, await later())
                 except errors.AgentError as error:
                     response = self._wire.respond_with_error(request, error)
-                if not self._owner.may_answer(self._loop):  # many may have waited for the same event
+                if not self._owner.may_answer(waiting):  # many may have waited for the same event
                     await self._owner.wait_for_turn(waiting)
                 self._send(response)
             if waiting.gave_way and waiting.scope.cancelled_caught:
@@ -386,12 +392,11 @@ class ClientConnection(asyncio.Protocol):
         """Notify the client that the account's record changed, now or when it reads again."""
         if self._watches and (self._watched is None or account in self._watched):
             self._changed[account] = None
-            if self._next_notification is None:
-                # Not at once: of many changes in one iteration of the loop, only the last is sent.
-                self._next_notification = self._loop.call_soon(self._notify_changes)
+            # Not at once: of many changes in one iteration of the loop, only the last is sent.
+            self._owner.notify_soon(self)
 
-    def _notify_changes(self) -> None:
-        self._next_notification = None
+    def notify_changes(self) -> None:
+        """Send what has changed, as far as the client reads."""
         while self._changed and not self._full:
             account = next(iter(self._changed))
             del self._changed[account]

@@ -20,7 +20,7 @@ from auth_agent.host.accepting import Acceptor
 from auth_agent.host.clock import Clock
 from auth_agent.host.program_id import Origin
 from auth_agent.ipc.connection import ClientConnection, Handler, Waiting
-from auth_agent.ipc.peer import is_this_user, peer_of
+from auth_agent.ipc.peer import Peer, is_this_user, origin_of, peer_of
 from auth_agent.ipc.programs import Programs
 from auth_agent.sessions.advice import too_many
 from auth_agent.sessions.rate_limit import Asker
@@ -41,17 +41,20 @@ MAX_WAITING: Final = 20 << 20
 # Clients that watch. Each change costs a message for each of them.
 MAX_WATCHING: Final = 256
 # Seconds for which queued connections are served before the event loop runs other work, such as new requests.
-_ROUND: Final = 0.001
+_ROUND: Final = 0.00025
 # Seconds of that which it takes to answer a request that has waited, once it has its turn.
 _ANSWER: Final = 0.0001
 # Connections that are served without turns: the requests that all of them send at a time take little time.
 _FEW: Final = 8
 # Connections that are accepted at a time.
-_BATCH: Final = 16
+_BATCH: Final = 2
 # Connections that are compared at a time, to find one that gives way.
-_COMPARED: Final = 64
+_COMPARED: Final = 16
 # Seconds until a connection that gives way is looked for again, for a program that has none: they are many.
 _PAUSE: Final = 0.05
+# Seconds for which a process is known, which takes longer to look up than to serve it; and how many of them.
+_KNOWN: Final = 1.0
+_MOST_KNOWN: Final = 256
 _FAREWELL: Final = 1.0  # s
 
 
@@ -65,6 +68,8 @@ class Server:
         self.handler = handler
         self._clock = clock or Clock()
         self._programs = Programs()
+        # By pid, and until when.
+        self._origins: dict[int, tuple[Origin, float]] = {}
         self.tasks = tasks
         self._listening = listening
         self._accepting: anyio.CancelScope | None = None
@@ -78,7 +83,11 @@ class Server:
         self._queues: dict[Hashable, dict[ClientConnection | Waiting, None]] = {}
         # Until when requests are answered at once in this iteration of the loop; None: it has answered none.
         self._iteration_end: float | None = None
+        # The programs that had one answered after that.
+        self._answered: set[Hashable] = set()
         self._next_round: asyncio.Handle | None = None
+        # Whose clients watch, and have to be notified.
+        self._to_notify: dict[ClientConnection, None] = {}
         # The oldest first.
         self._connections: dict[ClientConnection, None] = {}
         # Of these, those whose program was looked up, and the others: that takes a while, and few need it.
@@ -92,14 +101,18 @@ class Server:
     async def run(self) -> None:
         """Accept clients until cancelled."""
         # Each takes a few iterations of the loop; concurrently, a new client does not wait long behind a crowd.
-        async with anyio.create_task_group() as welcoming:
+        async with anyio.create_task_group() as connecting:
             while True:
                 with anyio.CancelScope() as accepting:
                     self._accepting = accepting
                     acceptor = Acceptor(self._listening, _log, "accept", self._make_room)
                     while True:
                         for connection in await acceptor.accept_some(_BATCH):
-                            welcoming.start_soon(self._welcome, connection)
+                            client = self._welcome(connection)
+                            if client is None:
+                                connection.close()
+                            else:
+                                connecting.start_soon(self._connect, connection, client)
 
     def listen_on(self, listening: socket.socket) -> None:
         """Accept clients of another socket from now on; the one from before may be closed when the loop has gone on."""
@@ -107,40 +120,45 @@ class Server:
         if self._accepting is not None:
             self._accepting.cancel()
 
-    async def _welcome(self, connection: socket.socket) -> None:
+    def _welcome(self, connection: socket.socket) -> ClientConnection | None:
+        """Return the client of a new connection, None if it isn't served."""
         try:
             connection.setblocking(False)
             peer = peer_of(connection)
-            if is_this_user(peer):
-                await self._let_in(connection, ClientConnection(connection, peer, self))
-            else:
-                _log.warning("refused uid=%d pid=%d", peer.uid, peer.pid)
-                connection.close()
         except OSError as error:  # the client disconnected
             _log.debug("accept error=%s", error.strerror)
-            connection.close()
-
-    async def _let_in(self, connection: socket.socket, client: ClientConnection) -> None:
-        if len(self._connections) >= self._max_connections and not self._make_room(client):
+            return None
+        if not is_this_user(peer):
+            _log.warning("refused uid=%d pid=%d", peer.uid, peer.pid)
+            return None
+        if len(self._connections) >= self._max_connections and not self._make_room(
+            self.asker(self.origin(connection, peer))
+        ):
             _refuse(connection)
-            return
+            return None
+        client = ClientConnection(connection, peer, self)
         self._connections[client] = self._unknown[client] = None
         if len(self._connections) > self._max_connections // 2:
             self._look_up(2)  # all are known when there is no more room
+        return client
+
+    async def _connect(self, connection: socket.socket, client: ClientConnection) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
+        except OSError as error:  # the client disconnected
+            _log.debug("accept error=%s", error.strerror)
+            self.connection_closed(client)
+            connection.close()
         except BaseException:
             self.connection_closed(client)
             raise
 
-    def _make_room(self, newcomer: ClientConnection | None = None) -> bool:
+    def _make_room(self, asker: Asker | None = None) -> bool:
         """Close a connection of the program that has most, or that the newcomer's program doesn't use.
 
-        Return whether there was one.
+        Return whether there was one. Without a newcomer, there is no descriptor to accept it.
         """
         self._look_up(len(self._unknown))
-        # Without a newcomer, there is no descriptor to accept it.
-        asker = None if newcomer is None else newcomer.asker
         is_urgent = asker is None or asker.is_at_terminal
         program = None if asker is None else asker.program
         now = anyio.current_time()
@@ -191,20 +209,28 @@ class Server:
             if worst is not None:
                 worst.hang_up("too many bytes of incomplete messages were sent")
 
-    def may_answer(self, loop: asyncio.AbstractEventLoop) -> bool:
+    def may_answer(self, item: ClientConnection | Waiting) -> bool:
         """Whether there is time in this iteration of the loop to answer a request at once, before others' turns.
 
-        There is, for two rounds. A few connections can't have much at a time.
+        There is, for two rounds, and then for one request of each program. A few connections can't have much at a time.
         """
         if len(self._connections) <= _FEW:
             return True
+        now = anyio.current_time()
         if self._iteration_end is None:
-            self._iteration_end = loop.time() + 2 * _ROUND
-            loop.call_soon(self._begin_iteration)
-        return loop.time() < self._iteration_end
+            self._iteration_end = now + 2 * _ROUND
+            asyncio.get_running_loop().call_soon(self._begin_iteration)
+        if now < self._iteration_end:
+            return True
+        program = item.asker.program
+        if program in self._answered:
+            return False
+        self._answered.add(program)
+        return True
 
     def _begin_iteration(self) -> None:
         self._iteration_end = None
+        self._answered.clear()
 
     def queue(self, connection: ClientConnection) -> None:
         """Give the connection, which has more requests, a turn; one program after the other has one."""
@@ -221,6 +247,24 @@ class Server:
     def leave_queue(self, connection: ClientConnection) -> None:
         """Remove the connection from the queue."""
         self._dequeue(connection)
+        self._to_notify.pop(connection, None)
+
+    def notify_soon(self, connection: ClientConnection) -> None:
+        """Have the connection notify its client of changes, in its turn: there may be hundreds."""
+        if not self._to_notify:
+            asyncio.get_running_loop().call_soon(self._notify)
+        self._to_notify[connection] = None
+
+    def _notify(self) -> None:
+        end = anyio.current_time() + _ROUND
+        while self._to_notify:
+            connection = next(iter(self._to_notify))
+            del self._to_notify[connection]
+            connection.notify_changes()
+            if anyio.current_time() >= end:
+                break
+        if self._to_notify:
+            asyncio.get_running_loop().call_soon(self._notify)
 
     def _enqueue(self, item: ClientConnection | Waiting) -> None:
         self._queues.setdefault(item.asker.program, {})[item] = None
@@ -253,6 +297,17 @@ class Server:
                 end -= _ANSWER
         if self._queues and self._next_round is None:
             self._next_round = loop.call_soon(self._go_round)
+
+    def origin(self, connection: socket.socket, peer: Peer) -> Origin:
+        """Return the program of a client, as the system tells it, or told a moment ago."""
+        now = anyio.current_time()
+        origin, until = self._origins.get(peer.pid, (None, 0.0))
+        if origin is None or now >= until:
+            if len(self._origins) >= _MOST_KNOWN:
+                self._origins.clear()
+            origin = origin_of(connection, peer)
+            self._origins[peer.pid] = origin, now + _KNOWN
+        return origin
 
     def asker(self, origin: Origin) -> Asker:
         """Return a client's program, as limits count it."""
@@ -301,10 +356,9 @@ class Server:
 
 
 def _refuse(connection: socket.socket) -> None:
-    """Tell a client why it is not served, and disconnect it: at once, so that others behind it don't wait long."""
+    """Tell a client why it is not served: at once, so that others behind it don't wait long."""
     with contextlib.suppress(OSError):  # it has disconnected
         connection.send(Connection().closing(too_many("connections").message, errors.Unavailable.code))
-    connection.close()
 
 
 def _unused(connections: list[ClientConnection]) -> ClientConnection | None:
