@@ -9,8 +9,8 @@
 #   make soak           the long tests: minutes of storm; SEED=7 repeats one
 #   make fuzz           hostile clients, and a million mutated messages
 #                       MESSAGES=1000000 SEED=1 ARGS=--busy
-#   make tools          client and agent on Python 3.13 and 3.14, in trees of
-#                       newer Debians, as root
+#   make tools          KeePassXC and KWallet; client and agent on Python 3.13
+#                       and 3.14, in trees of newer Debians, as root
 #   make bench          the benchmark
 #   make picture        docs/status.svg, from what `auth-agent status` prints
 #   make command-tree   what completion knows, after a change to the commands
@@ -72,7 +72,8 @@ check: $(VENV)/.check tests/op/node_modules/.installed
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
-tools:
+tools: $(VENV)/.test tests/op/node_modules/.installed
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(if $(STRICT),--strict-skips) tests/integration/tools
 	.ci/pythons
 
 demo: $(VENV)/.test tests/op/node_modules/.installed

@@ -55,7 +55,7 @@ NOT_RUN: Final = {
     "unlock": "test_unlock.py runs it",
     "run_with_keyring": "test_snippets.py runs it, since docs/store.md has it too",
     "correct_clock": "a test machine has no time service; a test checks that the program exists",
-    "find_entry": "test_keyrings.py does what it says",
+    "find_entry": "tools/test_keyrings.py does what it says",
     "unlock_keychain": "only macOS has a keychain",
 }
 
