@@ -22,6 +22,7 @@ _BUS = {"dbus-daemon": "dbus"}
 # Of pam_kwallet and kwalletd.
 _SALT_SIZE = 56
 _ITERATIONS = 50_000
+_SAVING = 5.0  # s, for the program to end by itself
 
 
 class _QtKeyring(KeyringSession):
@@ -50,7 +51,11 @@ class _QtKeyring(KeyringSession):
     def unlock(self) -> None:
         """Start it again, unlocked, since a running one needs a person for that."""
         self._process.terminate()
-        self._process.wait(PATIENCE)
+        try:
+            self._process.wait(_SAVING)
+        except subprocess.TimeoutExpired:  # it waits for a dialog that nobody sees; it has saved each change
+            self._process.kill()
+            self._process.wait(PATIENCE)
         self.start()
 
 
