@@ -21,9 +21,10 @@ _Result = TypeVar("_Result")
 # How often what is read as garbage is read again, each time in a new session, of which one in 130 is bad.
 _READINGS: Final = 4
 _WRITES: Final = 3
-# Nobody has so many copies of an entry; together they must fit into a response of the worker.
+# Nobody has so many copies of an entry.
 _MOST_ITEMS: Final = 16
-_LONGEST: Final = 32 * 1024  # bytes; more than an entry has
+# Bytes; more than an entry has, whose tokens may be as long as a provider's response, and less than the worker's own.
+_LONGEST: Final = 768 * 1024
 
 
 class SecretService:

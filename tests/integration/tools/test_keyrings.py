@@ -12,6 +12,7 @@ from auth_agent.secret import Secret
 from auth_agent.storage.store import StoreLocked
 from auth_agent.worker.secret_service import SecretService
 from auth_agent_client import Locked
+from auth_agent_client.messages import MAX_TOKEN
 from auth_agent_client.remedy import Remedy
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
@@ -69,6 +70,15 @@ async def test_an_entry_is_written_again_and_again_and_deleted(keyring: KeyringS
         assert_holds(keyring, [])
         assert await store.delete("work") is False
         assert await store.read("work") == []
+
+
+@pytest.mark.usefixtures("keyring")
+async def test_an_entry_with_long_tokens_is_no_garbage(tmp_path: Path) -> None:
+    entry = Secret(json.dumps({"refresh_token": "r" * (1 << 19), "client_secret": "s" * MAX_TOKEN}))
+    async with open_store(tmp_path) as store:
+        await store.write("work", entry)
+        await store.release()
+        assert await store.read("work") == [entry]
 
 
 async def test_an_entry_of_another_program_is_read_and_overwritten(keyring: KeyringSession, tmp_path: Path) -> None:
