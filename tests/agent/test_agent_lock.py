@@ -236,6 +236,33 @@ async def test_a_session_whose_entry_is_gone_is_written_before_its_secrets_go(ma
         assert await heart.token() == "at-2"
 
 
+async def test_an_entry_that_can_be_read_again_is_not_overwritten(machine: Machine) -> None:
+    await machine.store_session()
+    good, machine.store.entries["work"] = machine.store.entries["work"], Secret("garbage")
+    async with machine.agent() as heart:
+        await anyio.sleep(100)
+        assert await heart.token() == "login_required"
+        machine.store.entries["work"] = good
+        assert await lock(heart) == []
+        await heart.lock.unlock(None)
+        assert await heart.token() == "at-2"
+
+
+async def test_an_entry_that_came_back_in_place_of_an_old_copy_is_not_overwritten(machine: Machine) -> None:
+    await machine.store_session()
+    old = machine.store.entries["work"]
+    async with machine.agent() as heart:
+        await heart.token()
+        assert await heart.refresh() == "at-3"
+    newest, machine.store.entries["work"] = machine.store.entries["work"], old
+    async with machine.agent() as heart:
+        assert await heart.token() == "login_required"
+        machine.store.entries["work"] = newest
+        assert await lock(heart) == []
+        await heart.lock.unlock(None)
+        assert await heart.token() == "at-3"
+
+
 async def test_a_store_that_keeps_nothing_gets_no_session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     async def forget(_: object, __: str) -> None:
         return None

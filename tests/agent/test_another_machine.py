@@ -223,6 +223,15 @@ async def test_a_logout_wins_over_an_adoption_that_waits(machine: Machine) -> No
     assert machine.store.entries == entries
 
 
+async def test_it_refuses_no_restart(machine: Machine) -> None:
+    machine.accounts = ["work", "home"]
+    await bring_entries(machine)
+    await machine.store_session("home")
+    async with agent(machine) as heart:
+        assert heart.states() == {"work": "login_required", "home": "ready"}
+        await heart.saver.check()
+
+
 async def test_an_adopted_refresh_token_that_this_machine_replaced_is_not_sent(machine: Machine) -> None:
     await machine.store_session()
     old = {**machine.store.entry(), "machine": "another machine"}

@@ -211,13 +211,13 @@ class Saver:
             StoreError: it could not.
 
         """
-        session = next((s for s in self._table.sessions.values() if s.credentials is not None), None)
+        session = next(filter(_is_kept, self._table.sessions.values()), None)
         stored = None if session is None else await self.reload(session)
-        if session is not None and stored is None and self.keeps and not await self.find_all():
-            with anyio.move_on_after(READ_PATIENCE):
-                await self.wait_until_saved()
         if stored is not None and isinstance(stored.state, LoginRequired) and is_unreadable(stored.state):
             raise StoreError(stored.state.reason, *stored.state.remedy)
+        if session is not None and self.keeps and not (_is_same(stored, session) or await self.find_all()):
+            with anyio.move_on_after(READ_PATIENCE):
+                await self.wait_until_saved()
 
     # ---- a store that a passphrase unlocks
 
@@ -319,10 +319,7 @@ class Saver:
         return not lacking
 
     async def _is_found(self, session: Session) -> bool:
-        if session.credentials is None:
-            return True
-        stored = await self.reload(session)
-        return stored is not None and stored.fingerprint == session.snapshot().fingerprint
+        return not _is_kept(session) or _is_same(await self.reload(session), session)
 
     def entries(self, max_length: int, journal: Journal, machine: str) -> dict[str, tuple[Session, Secret | None]]:
         """Return all sessions and their entries for another store, by account; None for those that are logged out.
@@ -810,6 +807,17 @@ class Saver:
         """Shorten the pause before the next attempt, because somebody waits."""
         self._health.hasten()
         self._wake.set()
+
+
+def _is_kept(session: Session) -> bool:
+    """Return whether a session has what the store may lack; else the entry that is there may be the better one."""
+    state = session.state
+    has_ended = isinstance(state, LoginRequired) and (is_unreadable(state) or not state.credentials.refreshable)
+    return session.credentials is not None and not has_ended
+
+
+def _is_same(stored: StoredSession | None, session: Session) -> bool:
+    return stored is not None and stored.fingerprint == session.snapshot().fingerprint
 
 
 def _write_key(stored: StoredSession) -> object:
