@@ -1,5 +1,6 @@
 """A reading of the store is not a verdict: an entry that is not found, or is garbage, is looked for again."""
 
+import errno
 from itertools import pairwise
 
 import anyio
@@ -12,6 +13,7 @@ from auth_agent.sessions.doubts import Doubts
 from auth_agent.sessions.entry import GARBAGE
 from auth_agent.sessions.recovery import GONE, READ_AGAIN, doubt, unreadable
 from auth_agent.sessions.session import Session
+from auth_agent.storage import journal
 from tests.agent import test_saver
 from tests.agent.test_recovery import stored
 from tests.agent.test_saver import Heart, Machine
@@ -252,6 +254,40 @@ async def test_a_restart_leaves_the_session_in_the_keyring_that_is_there(machine
         assert machine.store.entries.keys() == before.keys()
     async with machine.agent() as heart:
         assert await heart.token() == "at-2"
+
+
+async def test_a_restart_leaves_no_old_copy_in_the_keyring_that_is_there(machine: Machine) -> None:
+    await machine.store_session()
+    old = dict(machine.store.entries)
+    async with machine.agent() as heart:
+        await heart.token()
+        assert await heart.refresh() == "at-3"
+        machine.store.entries = old
+        await heart.saver.check()
+    async with machine.agent() as heart:
+        assert await heart.token() == "at-3"
+
+
+async def test_a_second_login_in_a_changed_keyring_survives_a_full_disk(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    await machine.store_session()
+    machine.store.entries = {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        await heart.log_in("rt-2")
+    machine.store.entries = {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "write_note", fail)
+            await heart.log_in("rt-3")
+            assert await heart.token() == "at-4"
+    async with machine.agent() as heart:
+        assert await heart.token() == "at-4"
 
 
 async def test_a_locked_agent_does_not_look_for_a_session_that_is_gone(machine: Machine) -> None:

@@ -305,3 +305,63 @@ async def test_an_account_that_is_not_logged_in_is_renamed_too(machine: Machine)
         await heart.log_in("rt-1", "new")
         await all_saved(heart)
     assert list(machine.store.entries) == ["new"]
+
+
+async def test_a_login_ends_the_move_of_a_session_whose_entry_is_gone(machine: Machine) -> None:
+    await machine.store_session()
+    old, machine.store.entries = machine.store.entries, {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        await announce(heart)
+        rename(heart)
+        assert await heart.token(name="new") == "locked"
+        await heart.log_in("rt-2", "new")
+        await all_saved(heart)
+        assert await heart.saver.announce_move(heart.session, "newer")
+    machine.store.entries.update(old)
+    machine.accounts = ["work", "new"]
+    async with machine.agent() as heart:
+        assert await heart.token() == "login_required"
+        assert await heart.token(name="new") == "at-3"
+
+
+async def test_a_deletion_under_the_new_name_that_is_pending_does_not_meet_the_session(machine: Machine) -> None:
+    machine.accounts = ["work", "new"]
+    await machine.store_session("new")
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await heart.token()
+        await heart.token(name="new")
+        machine.store.failing["delete new"] = StoreError("it can't be deleted")
+        await heart.logins.log_out(heart.table.session("new"), revoke=False)
+        heart.table.configure(config(account("work")))
+        assert not await heart.saver.announce_move(heart.session, "new")
+        machine.mend_store()
+        await anyio.sleep(60)
+        await announce(heart)
+        rename(heart)
+        await all_saved(heart)
+    machine.accounts = ["new"]
+    async with machine.agent() as heart:
+        assert (await heart.token(name="new")).startswith("at-")
+
+
+async def test_a_session_that_was_logged_out_does_not_come_back_under_the_new_name(machine: Machine) -> None:
+    machine.accounts = ["work", "new"]
+    await machine.store_session("new")
+    theirs = machine.store.entry("new")
+    theirs["login"]["refresh_token"] = "theirs"
+    machine.store.entries.clear()
+    await machine.store_session()
+    async with machine.agent() as heart:
+        assert await heart.token(name="new") == "locked"
+        await heart.logins.log_out(heart.table.session("new"), revoke=False)
+        await all_saved(heart)
+        heart.table.configure(config(account("work")))
+        await announce(heart)
+        rename(heart)
+        await all_saved(heart)
+    machine.accounts = ["new"]
+    machine.store.entries = {"new": Secret(json.dumps(theirs))}
+    async with machine.agent() as heart:
+        assert await heart.token(name="new") == "locked"

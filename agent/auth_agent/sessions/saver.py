@@ -440,10 +440,12 @@ class Saver:
     async def announce_move(self, session: Session, new: str) -> bool:
         """Note that a session's account may be renamed; return False if that can't be noted now.
 
-        That is so while an earlier move of it, or from that name, isn't over.
+        That is so while an earlier move of it, or from that name, isn't over, or an earlier session of that name is
+        still to be deleted.
         """
         old = session.account.name
-        if self._is_moving(new) or self._journal.note(old).moved_from is not None:
+        is_written = any(write.dirty for other, write in self._pending_writes.items() if other.account.name == new)
+        if is_written or self._is_moving(new) or self._journal.note(old).moved_from is not None:
             return False
         return await self._journal.announce_move(new, old, secrets.token_hex(8))
 
@@ -599,10 +601,10 @@ class Saver:
     async def _write(self, session: Session, pending_write: _PendingWrite) -> None:
         # Move it to the back: if it fails, it does not block the others.
         self._pending_writes[session] = self._pending_writes.pop(session)
-        version, sent, name, lost = pending_write.version, pending_write.sent, session.account.name, pending_write.lost
+        version, sent, name = pending_write.version, pending_write.sent, session.account.name
         store, wanted, before = self._store, pending_write.wanted, self._journal.note(name).tombstone
-        # What was not found must not come back as the session.
-        tombstone = secrets.token_hex(8) if lost and wanted is not None else before
+        tombstone = await self._tombstone(name, pending_write, before)
+        lost = pending_write.lost
         try:
             if wanted is None:
                 found = await store.delete(name)
@@ -628,9 +630,27 @@ class Saver:
         pending_write.lost = pending_write.held = False
         if session.account.name != name:
             return  # the account was renamed meanwhile, and its entry is written again
-        if pending_write.moved_from is not None:
-            await self._end_move(name, pending_write, pending_write.moved_from)
+        # A login that replaced a session whose entry was gone ends its move, too.
+        moved_from = pending_write.moved_from or self._journal.note(name).moved_from
+        if moved_from is not None:
+            await self._end_move(name, pending_write, moved_from)
         self._settled(session, pending_write, version)
+
+    async def _tombstone(self, name: str, pending_write: _PendingWrite, before: str | None) -> str | None:
+        """Return what the next entry is to name as its `after`: what was not found must not come back as the session.
+
+        `before`: the tombstone now.
+        """
+        if not pending_write.lost or pending_write.wanted is None:
+            return before
+        new = secrets.token_hex(8)
+        if before is None:
+            return new
+        # An entry that names another tombstone than the note on disk would be dead, should the agent be killed.
+        if not await self._journal.lose(name, before, new):
+            return before
+        pending_write.lost = False
+        return new
 
     async def _end_move(self, name: str, pending_write: _PendingWrite, old: str) -> None:
         """Delete the entry under the account's old name, unless an account has that name again."""

@@ -152,8 +152,10 @@ class Journal:
         note.tombstone, note.held, note.lost = tombstone, False, note.lost or lost
         await self._write(account)
 
-    async def lose(self, account: str, before: str | None, tombstone: str | None) -> None:
+    async def lose(self, account: str, before: str | None, tombstone: str | None) -> bool:
         """Mark an entry that the store does not have as dead, should it come back, unless a logout did since.
+
+        Return whether that is on disk. If not, an earlier tombstone stays: the file has it.
 
         Args:
             account: the account's name.
@@ -165,7 +167,12 @@ class Journal:
         note.lost = True
         if note.tombstone == before:
             note.tombstone = tombstone
-        await self._write(account)
+        if await self._write(account):
+            return True
+        if before is not None and note.tombstone == tombstone:
+            note.tombstone = before
+            await self._write(account)  # a thread that the disk delays may write the new one still
+        return False
 
     async def hold(self, account: str) -> None:
         """Record that the store has an entry of the account."""
@@ -184,7 +191,10 @@ class Journal:
 
         An entry that the store has under the new name is marked as dead.
         """
-        self._notes[account] = Note(replaced=self.note(account).replaced, tombstone=tombstone, moved_from=moved_from)
+        before = self.note(account)
+        self._notes[account] = Note(
+            replaced=before.replaced, tombstone=tombstone, moved_from=moved_from, lost=before.lost
+        )
         return await self._write(account)
 
     def adopt(self, account: str) -> None:
