@@ -403,6 +403,11 @@ def test_a_response_needs_no_refresh_token_and_no_id_token() -> None:
     assert (response.refresh_token, response.id_token, response.scope) == (None, None, None)
 
 
+def test_a_failure_that_quotes_the_refresh_token_that_was_sent_has_no_new_one() -> None:
+    body = json.dumps({"error": "invalid_grant", "refresh_token": "rt"}).encode()
+    assert parse_token_response(400, {}, body, 0.0, (Secret("rt"),)) == InvalidGrant("invalid_grant")
+
+
 def test_a_refresh_token_without_an_access_token_is_kept() -> None:
     response = parse(200, {"refresh_token": "rt"})
     assert isinstance(response, TokenResponse), response

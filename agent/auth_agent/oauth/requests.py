@@ -94,7 +94,10 @@ def parse_token_response(
     refresh_token = read_token(fields.get("refresh_token"))
     if refresh_token is None:
         return _parse(status, headers, fields, now, presented)
-    return replace(_parse(status, headers, fields, now, (*presented, refresh_token)), refresh_token=refresh_token)
+    response = _parse(status, headers, fields, now, (*presented, refresh_token))
+    if isinstance(response, Failure) and refresh_token in presented:
+        return response  # it quotes the request
+    return replace(response, refresh_token=refresh_token)
 
 
 def _parse(
