@@ -14,6 +14,8 @@ from auth_agent.sessions.entry import GARBAGE
 from auth_agent.sessions.recovery import GONE, READ_AGAIN, doubt, unreadable
 from auth_agent.sessions.session import Session
 from auth_agent.storage import journal
+from auth_agent.storage.store import StoreLocked
+from auth_agent_client import errors
 from tests.agent import test_saver
 from tests.agent.test_recovery import stored
 from tests.agent.test_saver import Heart, Machine
@@ -185,6 +187,55 @@ async def test_a_login_replaces_a_session_that_is_gone_for_good(machine: Machine
         machine.store.entries = new
         await anyio.sleep(61)
         assert await heart.token() == "at-3"
+
+
+async def test_a_refresh_token_that_was_replaced_is_not_imported_in_place_of_a_session_that_is_gone(
+    machine: Machine,
+) -> None:
+    await machine.store_session()  # by the import of rt-1
+    machine.store.entries = {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        with pytest.raises(errors.InvalidRequest) as caught:
+            await heart.log_in("rt-1")
+        assert caught.value.parameter == "refresh_token"
+    assert machine.provider.presented == []
+
+
+async def test_a_login_during_which_the_store_begins_to_fail_is_saved_later(machine: Machine) -> None:
+    await machine.store_session()
+    machine.store.entries = {}
+    machine.provider.delay = 20
+    async with machine.agent() as heart, anyio.create_task_group() as tasks:
+        assert await heart.token() == "locked"
+        tasks.start_soon(heart.log_in, "rt-2")
+        await anyio.sleep(1)
+        machine.break_store(StoreLocked("the keyring is locked"))
+        await anyio.sleep(60)
+        assert await heart.token() == "at-3"
+        machine.mend_store()
+        await heart.saver.drain(60)
+        assert machine.store.refresh_token() == "rt-3"
+
+
+async def test_a_login_is_refused_while_an_entry_that_came_back_is_garbled(machine: Machine) -> None:
+    await machine.store_session()
+    machine.store.entries = {}
+    machine.provider.delay = 0.7
+    async with machine.agent() as heart, anyio.create_task_group() as tasks:
+        assert await heart.token() == "locked"
+        codes: list[str] = []
+
+        async def log_in() -> None:
+            try:
+                await heart.log_in("rt-2")
+            except errors.AgentError as error:
+                codes.append(error.code)
+
+        machine.store.entries = {"work": GARBLED}
+        tasks.start_soon(log_in)
+        await anyio.sleep(5)
+        assert codes == ["locked"]
 
 
 async def test_a_session_that_was_gone_at_its_logout_does_not_come_back(machine: Machine) -> None:

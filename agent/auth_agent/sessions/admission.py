@@ -22,13 +22,20 @@ from auth_agent.printable import printable
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
-from auth_agent.sessions.advice import ACCOUNT_CHANGED, ACCOUNT_REMOVED, login_blocked, login_cancelled, login_failed
+from auth_agent.sessions.advice import (
+    ACCOUNT_CHANGED,
+    ACCOUNT_REMOVED,
+    locked,
+    login_blocked,
+    login_cancelled,
+    login_failed,
+)
 from auth_agent.sessions.background import PATIENCE, Background
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.revocation import Arrival, Revocation
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Credentials
+from auth_agent.sessions.state import Credentials, Locked
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
 from auth_agent_client import errors
@@ -237,6 +244,8 @@ def _check_place(
         raise login_cancelled(name, "another login, or a logout, came before this one was proved")
     if session.removed:
         raise login_blocked(name, ACCOUNT_REMOVED)
+    if isinstance(session.state, Locked) and not session.is_replaceable:  # an entry that was gone may be back
+        raise locked(name, session.state)
     if not credentials.is_bound_to(account.issuer, account.client_id) or credentials.grant_type != account.grant_type:
         raise login_blocked(name, ACCOUNT_CHANGED)
     if switch_user or before is None or before.subject is None:

@@ -717,6 +717,8 @@ class Saver:
         if lock is None:
             self._doubts.forget(session)
             return False
+        for fingerprint in self._journal.note(name).replaced:  # a login may come first, by an import
+            self.fingerprints.record_replaced(name, fingerprint)
         self._doubts.add(session, anyio.current_time())
         if session.doubt(lock):
             _log.warning("store account=%s problem=%r", name, lock.reason)

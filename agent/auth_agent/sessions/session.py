@@ -325,8 +325,11 @@ class Session:
             self._set_state(Locked(reason, remedy))
 
     def lock(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> bool:
-        """Set why a locked session can't be read from the store (printable); return whether that is a change."""
-        return self.doubt(Locked(reason, remedy))
+        """Set why a locked session can't be read from the store (printable); return whether that is a change.
+
+        A login that began while the store did not have its entry may still replace it.
+        """
+        return self.doubt(Locked(reason, remedy, is_replaceable=self.is_replaceable))
 
     def doubt(self, state: Locked) -> bool:
         """Set what is doubtful about a locked session; return whether that is a change."""
