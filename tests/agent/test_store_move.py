@@ -80,6 +80,25 @@ async def test_sessions_move_without_a_refresh(place: Place) -> None:
         assert await heart.token() == "at-3"
 
 
+async def test_a_session_of_a_removed_account_that_is_not_known_stays_where_it_is(place: Place) -> None:
+    place.machine.accounts = ["work", "home"]
+    await place.machine.store_session()
+    await place.machine.store_session("home")
+    entry = place.source.entries["home"]
+    async with place.machine.agent() as heart:
+        await heart.token()
+        await heart.token(name="home")
+        heart.table.configure(config(account("work")))
+        await heart.lock.lock(None, keep_alive=False)
+        await heart.lock.unlock(None)
+        await heart.token()
+        assert await place.move_of(heart).move("file", None) == Moved(["work"], [], [])
+        assert place.source.entries == {"home": entry}
+        heart.table.configure(config(account("work"), account("home")))
+        heart.saver.read_all()
+        assert await heart.token(name="home") == "locked"
+
+
 @pytest.mark.parametrize("keeps", ["in memory", "in memory, since the keyring is missing"])
 async def test_sessions_move_out_of_the_memory(place: Place, keeps: str) -> None:
     place.source.persistent = keeps != "in memory"

@@ -324,6 +324,8 @@ class Saver:
     def entries(self, max_length: int, journal: Journal, machine: str) -> dict[str, tuple[Session, Secret | None]]:
         """Return all sessions and their entries for another store, by account; None for those that are logged out.
 
+        Without those of removed accounts that are not known.
+
         Args:
             max_length: how long an entry may be, in characters.
             journal: what is noted beside that store.
@@ -333,6 +335,7 @@ class Saver:
         return {
             name: (session, self._entry(name, session, max_length, journal, machine))
             for name, session in self._table.all()
+            if _is_known(session) or not session.removed
         }
 
     def _entry(self, name: str, session: Session, max_length: int, journal: Journal, machine: str) -> Secret | None:
@@ -373,8 +376,8 @@ class Saver:
     # ---- a move to another store
 
     def unusable(self) -> list[str]:
-        """Return the accounts whose sessions are not known: they were not read, or can't be."""
-        return [name for name, session in self._table.all() if session.is_locked or is_unreadable(session.state)]
+        """Return the accounts of the configuration whose sessions are not known: they were not read, or can't be."""
+        return [name for name, session in self._table.sessions.items() if not _is_known(session)]
 
     async def look_at_notes(self) -> None:
         """Write again the notes beside the store that are not on the disk."""
@@ -829,6 +832,10 @@ class Saver:
         """Shorten the pause before the next attempt, because somebody waits."""
         self._health.hasten()
         self._wake.set()
+
+
+def _is_known(session: Session) -> bool:
+    return not session.is_locked and not is_unreadable(session.state)
 
 
 def _is_kept(session: Session) -> bool:
