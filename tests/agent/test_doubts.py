@@ -238,6 +238,22 @@ async def test_a_login_is_refused_while_an_entry_that_came_back_is_garbled(machi
         assert codes == ["locked"]
 
 
+@pytest.mark.parametrize("garbled", [True, False])
+async def test_an_entry_that_can_not_be_read_is_not_taken_for_one_that_is_gone(
+    machine: Machine, *, garbled: bool
+) -> None:
+    await machine.store_session()
+    machine.store.entries = {}
+    async with machine.agent() as heart:
+        assert await heart.token() == "locked"
+        await heart.log_in("rt-2")  # it has a tombstone from now on
+    newer = Secret(machine.store.entries["work"].reveal().replace('"version": 1', '"version": 2'))
+    machine.store.entries["work"] = GARBLED if garbled else newer
+    async with machine.agent() as heart:
+        await anyio.sleep(60)
+        assert shown(heart)[0] == "login_required"
+
+
 async def test_a_session_that_was_gone_at_its_logout_does_not_come_back(machine: Machine) -> None:
     await machine.store_session()
     old, machine.store.entries = machine.store.entries, {}

@@ -68,7 +68,11 @@ class Recovery:
 
 def alive(stored: StoredSession | None, note: Note) -> StoredSession | None:
     """Return the session that the store has, or None if it has been logged out."""
-    return None if stored is None or note.tombstone not in (None, stored.after) else stored
+    if stored is None:
+        return None
+    # An entry that can't be read does not tell which logout it came after.
+    is_unknown = note.held and is_unreadable(stored.state) and not is_elsewhere(stored.state)
+    return stored if is_unknown or note.tombstone in (None, stored.after) else None
 
 
 def current(copies: Sequence[StoredSession], note: Note, fingerprints: Fingerprints) -> StoredSession | None:
