@@ -9,6 +9,7 @@ since only the agent can tell which one is current; all are overwritten, so that
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from auth_agent.json_object import JsonObjectError, parse_object
@@ -114,17 +115,11 @@ def _entry(session: SecretSession, item: str) -> str:
         if reading:
             session.renew()
         secret = session.secret(item)
-        if _is_object(secret):
-            return secret.decode()
+        with suppress(UnicodeDecodeError, JsonObjectError):
+            entry = secret.decode() if len(secret) <= _LONGEST else ""
+            parse_object(entry)
+            return entry
     return ""
-
-
-def _is_object(secret: bytes) -> bool:
-    try:
-        parse_object(secret if len(secret) <= _LONGEST else b"")
-    except JsonObjectError:
-        return False
-    return True
 
 
 def _write(session: SecretSession, attributes: Mapping[str, str], label: str, entry: bytes) -> None:

@@ -126,7 +126,11 @@ async def test_copies_of_an_entry_are_read_overwritten_and_deleted(keyring: Keyr
         assert_holds(keyring, [])
 
 
-@pytest.mark.parametrize("text", [b"\xff\xfe garbage", b"", b"[]"], ids=["not text", "empty", "not an object"])
+@pytest.mark.parametrize(
+    "text",
+    [b"\xff\xfe garbage", "{}".encode("utf-16"), b"", b"[]"],
+    ids=["not text", "not UTF-8", "empty", "not an object"],
+)
 async def test_what_is_not_an_entry_is_read_as_none_of_ours_and_overwritten(
     text: bytes, keyring: KeyringSession, tmp_path: Path
 ) -> None:
