@@ -21,7 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # No test may find the keyring of whoever runs it: without the variable, it would be looked for in /run/user.
-    os.environ["XDG_RUNTIME_DIR"] = "/nonexistent"
+    # Nor may a browser make that directory, as root.
+    os.environ["XDG_RUNTIME_DIR"] = "/dev/null/nonexistent"
     # Some containers set it; then every process of the tests would compile each module that it imports.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False

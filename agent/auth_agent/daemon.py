@@ -388,7 +388,7 @@ def _tell_ready(socket_path: Path, store_name: str | None) -> None:
     if store_name is not None:
         remember_store(store_name, state_path(), socket_path)
     _log.info("listening socket=%s pid=%d version=%s", socket_path, os.getpid(), __version__)
-    # A search for garbage stops the loop: 50 ms among all that was imported, and 15 ms among what a thousand connections
+    # A search for garbage stops the loop: 50 ms among all that was imported, 15 ms among what a thousand connections
     # have. So the former is left out, and the latter looked at seldom: nearly everything is freed without it.
     gc.freeze()
     gc.set_threshold(700, 5, 1000)
