@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import socket
+import ssl
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -14,6 +15,8 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 import pytest
+import trustme
+from anyio.streams.tls import TLSStream
 
 from auth_agent.oauth import http_client as module, provider as provider_module
 from auth_agent.oauth.certificates import trusted_certificates
@@ -64,6 +67,34 @@ async def test_a_refresh_is_granted(provider: OpenIDProvider) -> None:
     assert isinstance(response, TokenResponse)
     assert response.access_token is not None
     assert provider.userinfo(response.access_token.reveal()).status_code == 200
+
+
+@pytest.mark.parametrize("answer", [b"\x17\x03\x03\x00\x20" + bytes(32), b"HTTP/1.1 502 Bad Gateway\r\n\r\n"])
+async def test_a_request_that_was_sent_is_lost_if_tls_breaks_after_it(answer: bytes) -> None:
+    """The errors of OpenSSL are the same as those of a handshake, before which nothing is sent."""
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("localhost").configure_cert(server)  # pyright: ignore[reportUnknownMemberType] -- pyOpenSSL's context, too
+    authority.configure_trust(client)  # pyright: ignore[reportUnknownMemberType] -- as above
+    received, outcome = bytearray(), None
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        async with await TLSStream.wrap(stream, server_side=True, ssl_context=server, standard_compatible=False) as tls:
+            while b"\r\n\r\n" not in received:
+                received.extend(await tls.receive())
+            await stream.send(answer)
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError, ssl.SSLError):
+                while True:
+                    await tls.receive()
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    url = f"https://localhost:{listener.extra(anyio.abc.SocketAttribute.local_port)}/token"
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        outcome = await module.HttpClient(Transport(lambda: client, Proxies()), 1).send("POST", url, form={"a": "b"})
+        tasks.cancel_scope.cancel()
+    assert b"POST /token" in received
+    assert isinstance(outcome, Lost)
 
 
 async def test_concurrent_requests_share_one_request_for_metadata(provider: OpenIDProvider) -> None:

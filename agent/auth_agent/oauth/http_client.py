@@ -13,7 +13,7 @@ import anyio.lowlevel
 import httpx
 
 from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, Unsent, Unusable
-from auth_agent.oauth.transport import NOT_CONNECTED, Transport, cause
+from auth_agent.oauth.transport import FAILURES, Transport, cause
 from auth_agent.printable import printable
 from auth_agent.proxies import ProxyError
 
@@ -105,11 +105,9 @@ class HttpClient:
                     await response.aclose()
         except (TimeoutError, httpx.TimeoutException):
             reason = f"{host} did not respond within {REQUEST_TIMEOUT:g} s{through}"
-        except NOT_CONNECTED as error:
-            return Unsent(f"{host} can't be reached{through}: {cause(error)}")
         except httpx.LocalProtocolError:  # found before the first byte is sent
             return Unusable(f"the access token for {host} has characters that no header may have")
-        except httpx.TransportError as error:
+        except FAILURES as error:
             reason = f"{host} can't be reached{through}: {cause(error)}"
         except httpx.HTTPError as error:
             reason = f"{host} sent an invalid HTTP response: {type(error).__name__}"

@@ -17,18 +17,17 @@ _ONE_REQUEST_A_CONNECTION: Final = httpx.Limits(max_connections=None, max_keepal
 _PORTS: Final = {"http": 80, "https": 443}
 # What OpenSSL's versions call a first response that is not of TLS.
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
-# Raised before there is a connection: no request was sent, at most a proxy's CONNECT. Through a SOCKS proxy they are
-# the system's, OpenSSL's and anyio's. A ValueError: a host that can't be one of a certificate.
-NOT_CONNECTED: Final = (
-    httpx.ConnectError,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
+# What a request may fail with, sent or not. httpcore passes OpenSSL's errors on unless they end a handshake, and those
+# of the system and of anyio on the way through a SOCKS proxy. A ValueError: a host that can't be one of a certificate.
+FAILURES: Final = (
+    httpx.TransportError,
     SocksError,
     OSError,
     anyio.BrokenResourceError,
     anyio.EndOfStream,
     ValueError,
 )
+_CLOSED: Final = (anyio.BrokenResourceError, anyio.EndOfStream)
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -62,8 +61,7 @@ class Transport(httpx.AsyncBaseTransport):
 
         Raises:
             ProxyError: the proxy can't be used.
-            httpx.TransportError: the request or its response failed.
-            Exception: one of NOT_CONNECTED.
+            Exception: one of FAILURES; it does not tell whether the request was sent.
 
         """
         certificates = self._certificates()
@@ -108,8 +106,10 @@ def cause(error: BaseException) -> str:
         return f"it answered HTTP {str(error)[:3]}"  # httpcore's: the status, and what the proxy wrote beside it
     if isinstance(error, SocksError):
         return printable(str(error))
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__ or error
+    while (inner := error.__cause__ or error.__context__) is not None:
+        if isinstance(error, _CLOSED) and error.__cause__ is None:  # the context is how anyio came to know
+            return "the connection was closed"
+        error = inner
     # Messages of an HTTP library are not shown: they quote the response, which may echo a secret.
     message = ""
     if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
