@@ -1,9 +1,10 @@
 """Proxies of every kind, between the real provider over TLS and the agent; and what the environment may say of them."""
 
+import gc
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,7 @@ from auth_agent.oauth.transport import Transport
 from auth_agent.proxies import environment_proxies
 from auth_agent.secret import Secret
 from auth_agent_client import Misconfigured as MisconfiguredError, Unavailable
-from tests.integration.agent_process import AgentProcess
+from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import account, log_in
 from tests.integration.proxy_server import ProxyServer
 from tests.op.provider import OpenIDProvider
@@ -166,12 +167,49 @@ async def test_a_request_to_a_proxy_that_never_answers_is_unsent(
     scheme: str, certificates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even a token request, of which a CONNECT is no part."""
-    monkeypatch.setattr(http_client, "CONNECT_TIMEOUT", 0.2)
     monkeypatch.setattr(http_client, "REQUEST_TIMEOUT", 0.4)
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as silent:
         port = silent.extra(anyio.abc.SocketAttribute.local_port)
         async with connect(certificates, {"https_proxy": f"{scheme}://127.0.0.1:{port}"}) as connection:
             assert type(await connection.discover()) is Unsent
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("scheme", ["none", "http", "https", "socks5h"])
+async def test_a_connection_whose_handshake_hangs_is_closed(
+    scheme: str, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once: without the garbage collector's help."""
+    monkeypatch.setattr(http_client, "REQUEST_TIMEOUT", 0.4)
+    closed = anyio.Event()
+
+    async def hang(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            data = await stream.receive()
+            if data.startswith(b"CONNECT"):
+                await stream.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            elif data.startswith(b"\x05"):
+                await stream.send(b"\x05\x00")
+                await stream.receive()
+                await stream.send(b"\x05\x00\x00\x01" + bytes(6))
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await stream.receive()
+        closed.set()
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, hang)
+        place = f"localhost:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        environ = {} if scheme == "none" else {"https_proxy": f"{scheme}://{place}"}
+        gc.disable()
+        try:
+            async with connect(certificates, environ, f"https://{place}" if scheme == "none" else ISSUER) as connection:
+                assert type(await connection.discover()) is Unsent
+                with anyio.fail_after(PATIENCE):
+                    await closed.wait()
+        finally:
+            gc.enable()
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.anyio

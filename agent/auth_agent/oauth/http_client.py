@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import anyio
 import anyio.lowlevel
+import httpcore
 import httpx
 
 from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, Unsent, Unusable
@@ -20,8 +21,6 @@ from auth_agent.proxies import ProxyError
 # Seconds that a provider may take for one request, from the DNS lookup to the last byte; also how long a request waits
 # for its turn.
 REQUEST_TIMEOUT: Final = 30.0
-# Seconds, less than that: httpcore closes a connection that is not made in time, but not one that is cancelled.
-CONNECT_TIMEOUT: Final = 29.5
 # Bytes. Metadata and token responses have a few kilobytes, or a hundred with many groups in a token. What is served of
 # one must fit in a message of the protocol.
 MAX_BODY: Final = 1 << 19
@@ -51,7 +50,7 @@ class HttpClient:
             event_hooks={"response": [_forget_location]},
             # No cookies: one account's would go out with another's tokens.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            timeout=httpx.Timeout(REQUEST_TIMEOUT, connect=CONNECT_TIMEOUT),
+            timeout=REQUEST_TIMEOUT,
             headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "auth-agent"},
         )
 
@@ -82,15 +81,8 @@ class HttpClient:
             self._turns.release()
 
     async def _send(self, request: httpx.Request) -> Response | Failure:
-        host, sent = request.url.host, False
-
-        async def trace(event: str, what: Mapping[str, object]) -> None:
-            nonlocal sent
-            is_for_proxy = getattr(what.get("request"), "method", None) == b"CONNECT"
-            # Set before the first byte is sent.
-            sent = sent or (event.endswith("send_request_headers.started") and not is_for_proxy)
-
-        request.extensions["trace"] = trace
+        host = request.url.host
+        request.extensions["trace"] = trace = _Trace()
         try:
             proxy = self._transport.proxy_of(request.url)
         except ProxyError as error:
@@ -98,11 +90,14 @@ class HttpClient:
         through = f" through the proxy {proxy.place}" if proxy else ""
         try:
             with anyio.fail_after(REQUEST_TIMEOUT):
-                response = await self._http.send(request, stream=True)
                 try:
-                    body = await _bounded_body(response)
+                    response = await self._http.send(request, stream=True)
+                    try:
+                        body = await _bounded_body(response)
+                    finally:
+                        await response.aclose()
                 finally:
-                    await response.aclose()
+                    await trace.close()
         except (TimeoutError, httpx.TimeoutException):
             reason = f"{host} did not respond within {REQUEST_TIMEOUT:g} s{through}"
         except httpx.LocalProtocolError:  # found before the first byte is sent
@@ -115,7 +110,28 @@ class HttpClient:
             if body is None:
                 return Lost(f"{host} sent more than {MAX_BODY} bytes, or than {_MAX_PIECES} pieces")
             return Response(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
-        return Lost(reason) if sent else Unsent(reason)
+        return Lost(reason) if trace.sent else Unsent(reason)
+
+
+class _Trace:
+    """What httpcore tells of one request."""
+
+    def __init__(self) -> None:
+        self.sent = False  # set before the first byte is sent, but for a proxy's CONNECT
+        self._connections: list[httpcore.AsyncNetworkStream] = []
+
+    async def __call__(self, event: str, what: Mapping[str, object]) -> None:
+        stream = what.get("return_value")
+        if event.endswith("connect_tcp.complete") and isinstance(stream, httpcore.AsyncNetworkStream):
+            self._connections.append(stream)
+        if event.endswith("send_request_headers.started"):
+            self.sent = self.sent or getattr(what.get("request"), "method", None) != b"CONNECT"
+
+    async def close(self) -> None:
+        """Close its connections: httpcore leaves one open whose TLS handshake is cancelled."""
+        with anyio.CancelScope(shield=True):
+            for stream in self._connections:
+                await stream.aclose()
 
 
 async def _forget_location(response: httpx.Response) -> None:

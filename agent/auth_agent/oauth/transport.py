@@ -31,21 +31,12 @@ _CLOSED: Final = (anyio.BrokenResourceError, anyio.EndOfStream)
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """The connections to one provider."""
+    """Opens the connections to one provider."""
 
     def __init__(self, certificates: Callable[[], ssl.SSLContext], proxies: Proxies) -> None:
         """Create it; `certificates` returns those that are trusted now, also of proxies."""
         self._certificates = certificates
         self._proxies = proxies
-        self._trust(certificates())
-
-    def _trust(self, certificates: ssl.SSLContext) -> None:
-        self._trusted = certificates
-        self._direct: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(
-            verify=certificates, trust_env=False, limits=_ONE_REQUEST_A_CONNECTION
-        )
-        proxy = self._proxies.proxy
-        self._proxied = self._direct if proxy is None else _through(proxy, certificates)
 
     def proxy_of(self, url: httpx.URL) -> Proxy | None:
         """Return the proxy that requests to that URL go through, None if they go there directly.
@@ -64,21 +55,20 @@ class Transport(httpx.AsyncBaseTransport):
             Exception: one of FAILURES; it does not tell whether the request was sent.
 
         """
-        certificates = self._certificates()
-        if certificates is not self._trusted:
-            self._trust(certificates)
-        way = self._direct if self.proxy_of(request.url) is None else self._proxied
-        return await way.handle_async_request(request)
+        # httpcore's pool is one request's, too: it keeps a tunnel for ever whose handshake did not end.
+        return await _way(self.proxy_of(request.url), self._certificates()).handle_async_request(request)
 
 
-def _through(proxy: Proxy, certificates: ssl.SSLContext) -> httpx.AsyncBaseTransport:
-    """Return the transport through a proxy.
+def _way(proxy: Proxy | None, certificates: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+    """Return the transport through a proxy, if there is one.
 
     SOCKS by `httpx-socks`: httpx's own takes a reply that comes in two pieces for a malformed one, and lets only the
     proxy look names up.
     """
-    user, password = proxy.credentials or (None, None)
+    if proxy is None:
+        return httpx.AsyncHTTPTransport(verify=certificates, trust_env=False, limits=_ONE_REQUEST_A_CONNECTION)
     if proxy.scheme in ("socks5", "socks5h"):
+        user, password = proxy.credentials or (None, None)
         return AsyncProxyTransport(
             proxy_type=ProxyType.SOCKS5,
             proxy_host=proxy.host,
