@@ -25,7 +25,7 @@ from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenResponse, Unsent, Unusable
 from auth_agent.oauth.provider import MAX_REQUESTS, MAX_USER_REQUESTS, HttpProvider
 from auth_agent.oauth.token_request import refresh_request
-from auth_agent.oauth.transport import Transport
+from auth_agent.oauth.transport import MAX_HEAD, Transport
 from auth_agent.proxies import Proxies
 from auth_agent.secret import Secret
 from tests.integration.agent_process import PATIENCE
@@ -95,6 +95,24 @@ async def test_a_request_that_was_sent_is_lost_if_tls_breaks_after_it(answer: by
         tasks.cancel_scope.cancel()
     assert b"POST /token" in received
     assert isinstance(outcome, Lost)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(MAX_HEAD - 100, module.Response), (3 * MAX_HEAD, Lost)])
+async def test_the_head_of_a_response_has_a_bound(size: int, expected: type[object]) -> None:
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            with suppress(anyio.BrokenResourceError):
+                await stream.send(b"HTTP/1.1 200 OK\r\n" + b"a:b\r\n" * (size // 5) + b"Content-Length: 0\r\n\r\n")
+
+    outcome = None
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        outcome = await module.HttpClient(Transport(trusted_certificates(), Proxies()), 1).send("GET", url)
+        tasks.cancel_scope.cancel()
+    assert isinstance(outcome, expected)
 
 
 async def test_concurrent_requests_share_one_request_for_metadata(provider: OpenIDProvider) -> None:

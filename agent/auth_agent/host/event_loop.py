@@ -2,8 +2,8 @@
 
 Theory of operation. getaddrinfo(3) may take minutes, such as for a name that only a VPN knows while it is down, and
 can't be cancelled. asyncio calls it in a few threads that all share: a few such names use them up. Here each look-up
-has a thread of its own, and all who look the same up share it. So a provider has one thread at most for each host that
-its metadata names, and never more than it has requests.
+has a thread of its own, and all who look up the same host and port share it. So a provider has one thread at most for
+each host and port that its metadata names.
 """
 
 import asyncio

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 import anyio
+import httpcore
 import httpx
 from httpx_socks import AsyncProxyTransport, ProxyError as SocksError, ProxyType
 
@@ -27,6 +28,11 @@ FAILURES: Final = (
     anyio.EndOfStream,
     ValueError,
 )
+# Bytes of the head of a response, as in Node.js; httpcore's 100 KiB may take the event loop 0.1 s. A head that is
+# received at once counts only once it is longer than what is read at once.
+MAX_HEAD: Final = 16 << 10
+httpcore.AsyncHTTP11Connection.MAX_INCOMPLETE_EVENT_SIZE = MAX_HEAD  # pyright: ignore[reportAttributeAccessIssue] -- it takes the number for its type
+httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = MAX_HEAD  # pyright: ignore[reportAttributeAccessIssue] -- it takes the number for its type
 _CLOSED: Final = (anyio.BrokenResourceError, anyio.EndOfStream)
 
 
