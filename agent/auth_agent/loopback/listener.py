@@ -3,9 +3,10 @@
 Anybody can send a request there: every process of this machine can connect, and every website can make a browser
 connect. A redirect's query is therefore handled as a secret, and proves nothing until its state has been checked.
 
-The state is no secret to other users: it is in the arguments of the program that opens the browser. So another user
-could log in as himself, and bring his code. What another user's connection brings is therefore refused, if the kernel
-tells whose a connection is. It is asked before anything is read: a user who sends and leaves is not to be known later.
+Where the kernel does not tell whose a connection is, the state is no secret to other users: it is in the arguments of
+the program that opens the browser. Elsewhere, too, somebody may see it, log in as himself, and bring his code. What
+another user's connection brings is therefore refused, if the kernel tells whose it is. It is asked before anything is
+read: a user who sends and leaves is not to be known later.
 """
 
 import logging
