@@ -158,10 +158,14 @@ def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
 
 def test_an_agent_on_another_host_is_named_with_its_host(tmp_path: Path) -> None:
     with closing(StoreLock(tmp_path / "lock", SOCKET)):
-        (tmp_path / "lock").write_text('{"pid": 7, "socket": "/run/a.sock", "host": "host-one"}')
+        (tmp_path / "lock").write_text('{"pid": 7, "socket": "/run/a.sock", "kernel": "its", "host": "host-one"}')
         with pytest.raises(StartupError, match="host-one") as caught:
             StoreLock(tmp_path / "lock", SOCKET)
     assert caught.value.remedy[0] == remedies.own_state_directory()
+
+
+def test_an_agent_of_this_kernel_is_of_this_host_under_an_earlier_name(tmp_path: Path) -> None:
+    assert taken_by(tmp_path / "agent.sock", tmp_path, host="before") == [(), ("kill", str(os.getpid())), BESIDE]
 
 
 def test_a_lock_that_names_no_host_is_one_of_this_host(tmp_path: Path) -> None:

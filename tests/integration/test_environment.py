@@ -103,13 +103,19 @@ def test_only_what_standard_output_does_not_take_is_its_fault(arguments: tuple[s
 
 
 def test_an_agent_of_another_host_that_shares_the_home_directory_is_named(alone: AgentProcess) -> None:
-    if subprocess.run(["unshare", "--uts", "true"], capture_output=True, check=False).returncode != 0:
+    if (
+        subprocess.run(["unshare", "--uts", "--pid", "--fork", "true"], capture_output=True, check=False).returncode
+        != 0
+    ):
         pytest.skip("no host name can be set: needs root")
     with KeyringSession(keyring=False) as bus:
         alone.environment.update(bus.environment)
         alone.store = "keyring"
         alone.environment["AUTH_AGENT_SOCK"] = str(alone.socket)
-        alone.launch_with("unshare", "--uts", "sh", "-c", 'hostname host-one && exec "$@"', "sh")
+        # With a PID namespace: of this kernel and under another name, it would be an agent of this host.
+        alone.launch_with(
+            "unshare", "--uts", "--pid", "--fork", "--kill-child", "sh", "-c", 'hostname host-one && exec "$@"', "sh"
+        )
         alone.start()
         alone.environment["AUTH_AGENT_SOCK"] = str(alone.socket.with_name("second.sock"))
         result = run(alone, "run")

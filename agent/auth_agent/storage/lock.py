@@ -110,7 +110,7 @@ class StoreLock:
         if owner is None:
             return LockTaken(f"another agent {self.claim}", remedies.see_status(), beside)
         process = f"another agent, process {owner.pid}{owner.where},"
-        if owner.host != _host():
+        if owner.is_elsewhere:
             taken = LockTaken(f"{process} {self.claim}", remedies.own_state_directory(), beside)
         elif _listens(owner.socket):
             taken = LockTaken(
@@ -203,9 +203,14 @@ class _Owner(NamedTuple):
     is_here: bool
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether it runs on another host. One that was renamed meanwhile, as by DHCP, has the kernel of here."""
+        return not self.is_here and self.host != _host()
+
+    @property
     def where(self) -> str:
         """Where it runs, to be said after its number."""
-        if self.host != _host():
+        if self.is_elsewhere:
             return f" on the host {self.host}"
         return "" if self.is_here else " in another container"
 
