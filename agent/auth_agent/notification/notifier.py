@@ -1,5 +1,6 @@
 """Notifies a person that accounts need a login: by a notification of the desktop, or by a command of the user's own."""
 
+import contextlib
 import json
 import logging
 import os
@@ -95,20 +96,26 @@ async def _run(command: Sequence[str], records: Sequence[Mapping[str, object]]) 
     event = {"event": "login_required", "accounts": list(records)}
     try:
         with anyio.fail_after(_COMMAND_LIMIT):
-            result = await anyio.run_process(
+            process = await anyio.open_process(
                 [*_outside_of_the_unit(), *command],
-                input=json.dumps(event).encode(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                check=False,
                 env=command_environment(),
                 cwd="/",
                 start_new_session=True,
             )
+            async with process:
+                assert process.stdin is not None  # noqa: S101 -- for the type checker: it is a pipe by default
+                with contextlib.suppress(anyio.BrokenResourceError):  # a command need not read it
+                    await process.stdin.send(json.dumps(event).encode())
+                await process.stdin.aclose()
+                returncode = await process.wait()
     except TimeoutError as error:
         raise OSError(f"{command[0]} did not end within {_COMMAND_LIMIT:g} s") from error
-    if result.returncode != 0:
-        raise OSError(f"{command[0]} ended with {result.returncode}")
+    except RuntimeError as error:  # no thread can be started to wait for it
+        raise OSError(f"{command[0]}: {error}") from error
+    if returncode != 0:
+        raise OSError(f"{command[0]} ended with {returncode}")
 
 
 def _outside_of_the_unit() -> list[str]:

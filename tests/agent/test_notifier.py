@@ -1,0 +1,40 @@
+"""The command that notifies of logins, where it can't be run."""
+
+import logging
+import sys
+import threading
+
+import pytest
+
+from auth_agent.notification.notifier import DesktopNotifier
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # the agent's
+
+
+async def test_a_command_that_can_not_be_started_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    await DesktopNotifier().notify([{"account": "work"}], ("/nonexistent/command",))
+    assert "notification accounts=work error=" in caplog.text
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio waits for children without a thread")
+async def test_a_command_that_can_not_be_waited_for_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    await DesktopNotifier().notify([{"account": "work"}], ("true",))
+    assert "notification accounts=work error=" in caplog.text
+
+
+async def test_a_command_need_not_read_its_input(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "auth_agent")
+    records = [{"account": "work", "reason": "x" * 1000}] * 1000  # more than a pipe holds
+    await DesktopNotifier().notify(records, ("sh", "-c", "exec <&-"))
+    assert [record.levelname for record in caplog.records] == ["INFO"]
