@@ -1,6 +1,7 @@
 """The composition root: creates the parts, runs them until a signal, and stops them in order."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -339,7 +340,8 @@ def _exit_soon(leave: Callable[[], object]) -> None:
     """Exit even if a thread still waits for a disk: the interpreter would wait for it."""
     timer = threading.Timer(_EXIT_TIMEOUT, leave)
     timer.daemon = True
-    timer.start()
+    with contextlib.suppress(RuntimeError):  # no thread can be started
+        timer.start()
 
 
 def _about(socket_path: Path) -> dict[str, object]:

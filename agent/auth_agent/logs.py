@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from auth_agent.host.limits import start_thread
 from auth_agent.host.log_file import LogFile
 from auth_agent.log_limit import WINDOW, LeftOut, LogLimit
 from auth_agent.printable import printable
@@ -46,7 +47,7 @@ class _Writer(logging.Handler):
         self._problem = _UNREAD
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
-        self._thread.start()
+        start_thread(self._thread)
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._limit is not None:
@@ -125,6 +126,9 @@ def log_to_stderr(level: int = logging.INFO, own: Path | None = None) -> None:
     Args:
         level: the level.
         own: the agent's own log file, which it rotates if that is its standard error.
+
+    Raises:
+        StartupError: the thread that writes can't be started.
 
     """
     debug = os.environ.get("AUTH_AGENT_LOG", "").lower() == "debug"

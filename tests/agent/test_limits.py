@@ -15,6 +15,7 @@ FREE = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     ("number", "low", "enough", "name"),
     [
         (resource.RLIMIT_NOFILE, 64, 1024, "ulimit -n"),
+        (resource.RLIMIT_NPROC, 16, 4096, "ulimit -u"),
         (resource.RLIMIT_CPU, 60, resource.RLIM_INFINITY, "ulimit -t"),
         (resource.RLIMIT_FSIZE, 1 << 20, 1 << 30, "ulimit -f"),
         (resource.RLIMIT_AS, 256 << 20, 8 << 30, "ulimit -v"),
@@ -51,4 +52,23 @@ infinite = resource.RLIM_INFINITY
 assert all(new == infinite or infinite != old <= new for (old, _), (new, _) in zip(before.values(), after.values()))
 """
     script = script.replace("resource.RLIM_NLIMITS", "10")
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of the process is read from /proc")
+def test_a_thread_that_can_not_start_is_an_error_that_names_the_limits() -> None:
+    script = """
+import re, resource, threading
+from pathlib import Path
+from auth_agent.errors import StartupError
+from auth_agent.host.limits import start_thread
+size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 19), resource.RLIM_INFINITY))  # a thread's stack is larger
+try:
+    start_thread(threading.Thread(target=print, daemon=True))
+except StartupError as error:
+    assert "ulimit -u" in str(error)
+else:
+    raise AssertionError
+"""
     subprocess.run([sys.executable, "-c", script], check=True)

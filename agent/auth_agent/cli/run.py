@@ -18,7 +18,7 @@ from auth_agent.config import config_path
 from auth_agent.defect import places
 from auth_agent.errors import StartupError
 from auth_agent.host.hardening import protect_memory
-from auth_agent.host.limits import low_limits, raise_limits
+from auth_agent.host.limits import low_limits, raise_limits, start_thread
 from auth_agent.host.private_directory import nearest_directory
 from auth_agent.host.process import Process
 from auth_agent.host.restart import restart
@@ -135,7 +135,7 @@ def _stop_at_end_of(parent: int) -> None:
             pass  # it has ended
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=wait, name="command", daemon=True).start()
+    start_thread(threading.Thread(target=wait, name="command", daemon=True))
 
 
 def _exit(*_: object) -> NoReturn:

@@ -2,8 +2,11 @@
 
 import contextlib
 import resource
+import threading
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
+
+from auth_agent.errors import StartupError
 
 _FILES: Final = 4096  # 1,200 connections, and room for requests to providers
 _MIB: Final = 1 << 20
@@ -20,6 +23,8 @@ class _Limit(NamedTuple):
 
 _LIMITS: Final[Sequence[_Limit]] = (
     _Limit(resource.RLIMIT_NOFILE, "open files (ulimit -n)", 256, "no more programs are served"),
+    # Of all the user's processes and threads; root's are not counted.
+    _Limit(resource.RLIMIT_NPROC, "processes (ulimit -u)", 64, "the agent starts no worker and no thread"),
     _Limit(resource.RLIMIT_CPU, "CPU time in seconds (ulimit -t)", 10**9, "the system ends the agent"),
     _Limit(resource.RLIMIT_FSIZE, "bytes in a file (ulimit -f)", 64 * _MIB, "no log and no session is written"),
     _Limit(resource.RLIMIT_AS, "bytes of address space (ulimit -v)", 1024 * _MIB, "the agent or its worker fails"),
@@ -44,6 +49,15 @@ def low_limits(read: Callable[[int], tuple[int, int]] = resource.getrlimit) -> l
         for limit, value in hard
         if value != resource.RLIM_INFINITY and value < limit.needed
     ]
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread without which the agent can't run. Raises a `StartupError` that names the limits if it can't."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        reason = "a limit of the processes (ulimit -u) or of the memory (ulimit -v) is reached"
+        raise StartupError(f"no thread can be started: {reason}") from error
 
 
 def _lower(one: int, other: int) -> int:

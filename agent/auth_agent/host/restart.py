@@ -89,7 +89,8 @@ async def _problem_of(arguments: Sequence[str]) -> str | None:
             check=False,
             start_new_session=True,  # Ctrl-C must only reach the agent
         )
-    except (OSError, ValueError) as error:  # ValueError: an interpreter that doesn't know its own path
+    # ValueError: an interpreter that doesn't know its own path; RuntimeError: no thread can be started to wait for it.
+    except (OSError, ValueError, RuntimeError) as error:
         return f"{sys.executable}: {getattr(error, 'strerror', None) or error}"
     if done.returncode == 0:
         return None

@@ -143,8 +143,8 @@ class RedirectListener:
         try:
             # In a thread: the table may be long. One read is for all, since whoever connects causes it.
             ends = await anyio.to_thread.run_sync(read_other_ends, (HOST, self.port), abandon_on_cancel=True)
-        except OSError as error:
-            _log.warning("redirect owner error=%s", error.strerror)
+        except (OSError, RuntimeError) as error:  # the latter where no thread can be started
+            _log.warning("redirect owner error=%r", str(error))
             return list(accepted)
         strangers = [connected for connected in accepted if not is_of(ends.get(_peer(connected)), os.geteuid())]
         if strangers and not self._has_refused:  # once, since others can make it happen
