@@ -1,5 +1,6 @@
 """`auth-agent start`, and `auth-agent run -- COMMAND`: an agent in the background, and one for a command's lifetime."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,27 @@ def test_start_uses_the_store_that_is_named_and_refuses_if_another_is_in_use(alo
     result = alone.run("start", "--store", "keyring")
     assert result.returncode == 1
     assert "auth-agent stop" in result.stderr
+
+
+def test_a_start_that_fails_leaves_the_log_of_the_agent_that_runs(alone: AgentProcess) -> None:
+    assert alone.run("start", "--store", "file").returncode == 0
+    log = alone.home / ".local" / "state" / "auth-agent" / "agent.log"
+    alone.environment["AUTH_AGENT_SOCK"] = str(alone.socket.with_name("second.sock"))
+    for _ in range(2):
+        result = alone.run("start", "--store", "file")  # whose sessions the first agent has
+        assert result.returncode == 1
+        assert " listening " not in result.stderr  # the running agent's line
+    del alone.environment["AUTH_AGENT_SOCK"]
+    assert " listening " in log.read_text()
+    assert not old_log(log).exists()
+
+
+def test_a_log_that_is_no_file_is_put_aside(alone: AgentProcess) -> None:
+    log = alone.home / ".local" / "state" / "auth-agent" / "agent.log"
+    log.parent.mkdir(mode=0o700, parents=True)
+    os.mkfifo(log)
+    assert alone.run("start", "--store", "memory").returncode == 0
+    assert log.is_file()
 
 
 def test_the_log_of_an_agent_in_the_background_is_rotated_while_it_runs(alone: AgentProcess) -> None:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import select
+import stat
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from auth_agent.cli.screen import print_message, shown_path
 from auth_agent.config_path import config_path
 from auth_agent.host import readiness
 from auth_agent.host.environment import background_environment
-from auth_agent.host.log_file import old_log
+from auth_agent.host.log_file import MAX_SIZE, old_log
 from auth_agent.printable import printable
 from auth_agent.service.manager import ServiceError
 from auth_agent.service.managers import platform_manager
@@ -135,8 +136,12 @@ def _start(log: Path, arguments: Sequence[str]) -> int:
     """Start an agent, wait until it serves, and return its process id."""
     try:
         with suppress(FileNotFoundError):
-            log.replace(old_log(log))
+            # Otherwise it is continued: it may be the log of an agent that runs, because of which this one can't start.
+            status = log.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size >= MAX_SIZE:
+                log.replace(old_log(log))
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        begin = os.fstat(output).st_size
     except OSError as error:
         raise CommandError(f"{log} can't be written: {error.strerror}", *remedies.for_file(error, log)) from error
     try:
@@ -146,10 +151,10 @@ def _start(log: Path, arguments: Sequence[str]) -> int:
     if serves is None:
         process.terminate()
         raise click.ClickException(
-            f"the agent was started but did not answer within {_START_PATIENCE:.0f} s:{_log_tail(log)}"
+            f"the agent was started but did not answer within {_START_PATIENCE:.0f} s:{_log_tail(log, begin)}"
         )
     if not serves and not _is_running():  # a service manager may have started another one first
-        raise click.ClickException(f"the agent was started but ended at once:{_log_tail(log)}")
+        raise click.ClickException(f"the agent was started but ended at once:{_log_tail(log, begin)}")
     return process.pid
 
 
@@ -177,7 +182,7 @@ def _environment(descriptor: int) -> dict[str, str]:
     return {**background_environment(), **config, readiness.VARIABLE: str(descriptor)}
 
 
-def _log_tail(log: Path) -> str:
-    """Return the last lines of the agent's log, and its path."""
-    lines = log.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:]
+def _log_tail(log: Path, begin: int) -> str:
+    """Return the last lines of the agent's log, of those from that byte on, and its path."""
+    lines = log.read_bytes()[begin:].decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
     return "".join(f"\n  {printable(line, 500)}" for line in [*lines, f"(its log: {shown_path(log)})"])
