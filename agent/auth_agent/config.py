@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from auth_agent import remedies
 from auth_agent.config_path import config_path as config_path  # noqa: PLC0414 -- named again: for who imports it from here
 from auth_agent.errors import ConfigError
 from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES, GrantType
@@ -167,9 +168,10 @@ def load(path: Path) -> Config:
         text = content.decode()
     except FileNotFoundError:
         return Config(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"{path} can't be read: {reason}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}", *remedies.for_file(error, path)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} can't be read: it is not UTF-8") from error
     return replace(parse(path, text), digest=sha256(content).hexdigest())
 
 

@@ -194,9 +194,10 @@ def _read(path: Path, target: Path) -> str | None:
         return target.read_bytes().decode()
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"{path} can't be read: {reason}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}", *remedies.for_file(error, path)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} can't be read: it is not UTF-8") from error
 
 
 def _replace(path: Path, target: Path, text: str, tables: Mapping[str, object]) -> None:

@@ -13,6 +13,7 @@ from auth_agent.config import DEFAULT_REDIRECT_PORTS, Account, Config, Notify, p
 from auth_agent.errors import ConfigError
 from auth_agent.grant_type import AUTHORIZATION_CODE
 from auth_agent.urls import check_issuer, check_url
+from auth_agent_client.remedy import set_variable
 
 MINIMAL = """
 [accounts.work]
@@ -574,11 +575,16 @@ def test_a_directory_in_place_of_the_file_is_an_error(path: Path) -> None:
     assert str(raised.value).startswith(f"{path} ")
 
 
-def test_a_path_below_a_file_is_an_error(path: Path) -> None:
+def test_a_path_below_a_file_is_an_error_of_the_variable_that_chose_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path.write_text("", "utf-8")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(path))
+    monkeypatch.delenv("AUTH_AGENT_CONFIG", raising=False)
     with pytest.raises(ConfigError) as raised:
-        config.load(path / "config.toml")
-    assert str(raised.value).startswith(f"{path / 'config.toml'} ")
+        config.load(path / "auth-agent" / "config.toml")
+    assert str(raised.value).startswith(f"{path / 'auth-agent' / 'config.toml'} ")
+    assert raised.value.remedy == (set_variable("XDG_CONFIG_HOME"),)
 
 
 def test_crlf_ends_a_line(path: Path) -> None:
