@@ -2,11 +2,11 @@
 
 import logging
 import sys
-import threading
 
 import pytest
 
 from auth_agent.notification.notifier import DesktopNotifier
+from tests.agent.threads import without_threads
 
 pytestmark = pytest.mark.anyio
 
@@ -22,14 +22,9 @@ async def test_a_command_that_can_not_be_started_is_logged(caplog: pytest.LogCap
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio waits for children without a thread")
-async def test_a_command_that_can_not_be_waited_for_is_logged(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", start)
-    await DesktopNotifier().notify([{"account": "work"}], ("true",))
+async def test_a_command_that_can_not_be_waited_for_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with without_threads():
+        await DesktopNotifier().notify([{"account": "work"}], ("true",))
     assert "notification accounts=work error=" in caplog.text
 
 

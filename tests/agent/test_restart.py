@@ -1,12 +1,12 @@
 """How the program is tried before a restart: with the interpreter's own options."""
 
 import sys
-import threading
 
 import pytest
 
 from auth_agent.errors import StartupError
 from auth_agent.host.restart import check_program, interpreter_options
+from tests.agent.threads import without_threads
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,7 @@ def test_the_options_of_the_interpreter_are_kept(arguments: list[str], options: 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="asyncio waits for children without a thread")
 async def test_a_program_that_can_not_be_waited_for_is_no_reason_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     monkeypatch.setattr(sys, "argv", ["-c"])
     monkeypatch.setattr(sys, "orig_argv", [sys.executable, "-c", "pass"])
-    monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(StartupError, match="thread"):
+    with without_threads(), pytest.raises(StartupError, match="thread"):
         await check_program()
