@@ -393,7 +393,7 @@ def _tell_ready(socket_path: Path, store_name: str | None) -> None:
     # A search for garbage stops the loop: 50 ms among all that was imported, 15 ms among what a thousand connections
     # have. So the former is left out, and the latter looked at seldom: nearly everything is freed without it.
     gc.freeze()
-    gc.set_threshold(700, 5, 1000)
+    gc.set_threshold(700, 2, 300)
     notify(READY)
     readiness.notify_ready()
 

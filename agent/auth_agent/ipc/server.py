@@ -41,7 +41,7 @@ MAX_WAITING: Final = 20 << 20
 # Clients that watch. Each change costs a message for each of them.
 MAX_WATCHING: Final = 256
 # Seconds for which queued connections are served before the event loop runs other work, such as new requests.
-_ROUND: Final = 0.00025
+_ROUND: Final = 0.00015
 # Seconds of that which it takes to answer a request that has waited, once it has its turn.
 _ANSWER: Final = 0.0001
 # Connections that are served without turns: the requests that all of them send at a time take little time.
