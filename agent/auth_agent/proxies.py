@@ -102,11 +102,6 @@ class Proxies:
         self._exceptions = tuple(_exceptions(exceptions))
 
     @property
-    def proxy(self) -> Proxy | None:
-        """The proxy, if there is one that can be used."""
-        return self._proxy if isinstance(self._proxy, Proxy) else None
-
-    @property
     def problem(self) -> ProxyError | None:
         """Why requests that need the proxy can't be sent."""
         return self._proxy if isinstance(self._proxy, ProxyError) else None

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from auth_agent.host.event_loop import EventLoop
+from tests.agent.threads import without_threads
 
 pytestmark = pytest.mark.anyio
 ADDRESS = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 443))]
@@ -111,14 +112,9 @@ async def test_a_name_without_an_address_is_an_error() -> None:
             await look_up("id.invalid")
 
 
-async def test_a_thread_that_can_not_start_is_an_error_of_that_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", start)
-        with pytest.raises(OSError, match="thread"):
-            await look_up("localhost")
+async def test_a_thread_that_can_not_start_is_an_error_of_that_look_up() -> None:
+    with without_threads(), pytest.raises(OSError, match="thread"):
+        await look_up("localhost")
     assert await look_up("localhost")
 
 

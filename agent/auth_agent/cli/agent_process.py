@@ -50,7 +50,7 @@ class AgentProcess:
         if self.service is None:
             self._send(signal.SIGTERM)
         else:
-            with _service_errors():
+            with service_errors():
                 self._manager.stop(self.service.name)
         if not self._process.ends_within(_PATIENCE):
             raise CommandError(f"the agent, process {self.pid}, did not end within {_PATIENCE:.0f} s")
@@ -60,7 +60,7 @@ class AgentProcess:
         if self.service is None:
             self._send(signal.SIGUSR1)
         else:
-            with _service_errors():
+            with service_errors():
                 self._manager.send(self.service.name, signal.SIGUSR1)
 
     def ends_within(self, seconds: float) -> bool:
@@ -152,7 +152,8 @@ def elsewhere(pid: int, kernels: int | None) -> CommandError:
 
 
 @contextmanager
-def _service_errors() -> Generator[None, None, None]:
+def service_errors() -> Generator[None, None, None]:
+    """Convert the `ServiceError` of a service manager to a `CommandError`."""
     try:
         yield
     except ServiceError as error:

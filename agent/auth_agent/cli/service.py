@@ -5,21 +5,20 @@ import os
 import shlex
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from auth_agent import remedies
-from auth_agent.cli.agent_process import agent_process
+from auth_agent.cli.agent_process import agent_process, service_errors
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.screen import print_message, print_remedies, shown_path
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.terminal import terminal_of
 from auth_agent.host.signals import restore_for_exec
 from auth_agent.printable import printable
-from auth_agent.service.manager import Manager, ServiceError, ServiceState
+from auth_agent.service.manager import Manager, ServiceState
 from auth_agent.service.managers import choose_manager, platform_manager
 from auth_agent.service.program import default_socket, installed_program, missing_variables
 from auth_agent.storage.state_directory import prepare, state_path
@@ -52,7 +51,7 @@ def install(store: str | None, *, linger: bool, force: bool) -> None:
     Example: auth-agent service install
     """
     _check_socket()
-    with _service_errors():
+    with service_errors():
         manager = choose_manager()
         status = _running_agent()
         before = manager.state()
@@ -96,7 +95,7 @@ def uninstall() -> None:
     if not platform_manager().has_files():
         print_message("The service is not installed.")
         return
-    with _service_errors():
+    with service_errors():
         manager = choose_manager()
         manager.disable()
         removed = manager.remove()
@@ -113,7 +112,7 @@ def status(*, as_json: bool) -> int:
 
     Example: auth-agent service status
     """
-    with _service_errors():
+    with service_errors():
         state = choose_manager().state()
     if as_json:
         fields = asdict(state) | {"files": [os.fspath(file) for file in state.files], "log": list(state.log)}
@@ -135,7 +134,7 @@ def logs(lines: int, *, follow: bool) -> None:
 
     Example: auth-agent service logs --follow
     """
-    with _service_errors():
+    with service_errors():
         command = choose_manager().log_command(lines, follow=follow)
     restore_for_exec()
     try:
@@ -212,11 +211,3 @@ def _check_nothing_is_lost(status: Status) -> None:
             f"the running agent would lose the sessions of {printable(', '.join(lost), 200)}: they are only in memory",
             remedies.install_by_force(),
         )
-
-
-@contextmanager
-def _service_errors() -> Generator[None, None, None]:
-    try:
-        yield
-    except ServiceError as error:
-        raise CommandError(str(error), *error.remedy) from error

@@ -1,21 +1,17 @@
 """Who is on the other end of a connection, as the kernel says."""
 
-import errno
 import os
 import select
 import socket
 import sys
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from auth_agent.host.program import Program, read_program, read_start_time
 from auth_agent.host.program_id import ELSEWHERE, ENDED, Origin, read_origin
-from auth_agent_client.peer import peer_credentials
+from auth_agent_client.peer import peer_credentials, peer_pidfd
 
 _Read = TypeVar("_Read")
-
-# Linux 6.5, which Python has no name for: a descriptor of the process that connected.
-_SO_PEERPIDFD: Final = 77
 
 
 class Peer(NamedTuple):
@@ -68,9 +64,11 @@ def origin_of(connection: socket.socket, peer: Peer) -> Origin:
 def _read_living(connection: socket.socket, peer: Peer, read: Callable[[int], _Read]) -> _Read | None:
     """Return what `read` returns for the peer's pid; None if its process has ended."""
     try:
-        pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except OSError as error:
-        return _read_by_start_time(peer.pid, read) if error.errno == errno.ENOPROTOOPT else None
+        pidfd = peer_pidfd(connection)
+    except OSError:
+        return None
+    if pidfd is None:
+        return _read_by_start_time(peer.pid, read)
     try:
         result = read(peer.pid)
     except OSError:
