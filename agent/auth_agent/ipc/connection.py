@@ -106,7 +106,7 @@ class ConnectionOwner(Protocol):
         """Count `more` bytes of incomplete messages (negative: fewer)."""
         ...
 
-    def may_answer(self, item: "ClientConnection | Waiting") -> bool:
+    def may_answer(self, item: "ClientConnection | Waiting", loop: asyncio.AbstractEventLoop) -> bool:
         """Whether there is time in this iteration of the loop to answer a request at once, before others' turns."""
         ...
 
@@ -251,7 +251,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._wire.receive_data(data)
-        if self._queued or self._owner.may_answer(self):
+        if self._queued or self._owner.may_answer(self, self._loop):
             self._read()
         else:
             self._queue()
@@ -359,7 +359,7 @@ class ClientConnection(asyncio.Protocol):
                     response = self._wire.respond(request, await later())
                 except errors.AgentError as error:
                     response = self._wire.respond_with_error(request, error)
-                if not self._owner.may_answer(waiting):  # many may have waited for the same event
+                if not self._owner.may_answer(waiting, self._loop):  # many may have waited for the same event
                     await self._owner.wait_for_turn(waiting)
                 self._send(response)
             if waiting.gave_way and waiting.scope.cancelled_caught:

@@ -209,17 +209,17 @@ class Server:
             if worst is not None:
                 worst.hang_up("too many bytes of incomplete messages were sent")
 
-    def may_answer(self, item: ClientConnection | Waiting) -> bool:
+    def may_answer(self, item: ClientConnection | Waiting, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether there is time in this iteration of the loop to answer a request at once, before others' turns.
 
         There is, for two rounds, and then for one request of each program. A few connections can't have much at a time.
         """
         if len(self._connections) <= _FEW:
             return True
-        now = anyio.current_time()
+        now = loop.time()
         if self._iteration_end is None:
             self._iteration_end = now + 2 * _ROUND
-            asyncio.get_running_loop().call_soon(self._begin_iteration)
+            loop.call_soon(self._begin_iteration)
         if now < self._iteration_end:
             return True
         program = item.asker.program
@@ -256,15 +256,14 @@ class Server:
         self._to_notify[connection] = None
 
     def _notify(self) -> None:
-        end = anyio.current_time() + _ROUND
-        while self._to_notify:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _ROUND
+        while self._to_notify and loop.time() < end:
             connection = next(iter(self._to_notify))
             del self._to_notify[connection]
             connection.notify_changes()
-            if anyio.current_time() >= end:
-                break
         if self._to_notify:
-            asyncio.get_running_loop().call_soon(self._notify)
+            loop.call_soon(self._notify)
 
     def _enqueue(self, item: ClientConnection | Waiting) -> None:
         self._queues.setdefault(item.asker.program, {})[item] = None
