@@ -42,7 +42,7 @@ def read_program(pid: int) -> Program:
     """Return what the process of that pid is.
 
     Raises:
-        OSError: there is no such process, or the system has no `/proc`.
+        OSError: the process does not exist, or the system does not have `/proc`.
 
     """
     comm, cgroup = _read(pid, "comm"), _read(pid, "cgroup")
@@ -57,7 +57,7 @@ def read_start_time(pid: int) -> str:
     """Return when that process started, in a form that can be compared.
 
     Raises:
-        OSError: there is no such process, or the system has no `/proc`.
+        OSError: the process does not exist, or the system does not have `/proc`.
 
     """
     return start_time(_read(pid, "stat"))
@@ -67,7 +67,7 @@ def read_unit(pid: int) -> str | None:
     """Return the name of the systemd unit that the process belongs to, None if it has none.
 
     Raises:
-        OSError: there is no such process, or the system has no `/proc`.
+        OSError: the process does not exist, or the system does not have `/proc`.
 
     """
     units = _units(_read(pid, "cgroup"))
@@ -78,7 +78,7 @@ def read_parent(pid: int) -> int:
     """Return the process's parent, 0 if that is out of sight.
 
     Raises:
-        OSError: there is no such process, or the system has no `/proc`.
+        OSError: the process does not exist, or the system does not have `/proc`.
 
     """
     return int(_fields(_read(pid, "stat"))[_PARENT])

@@ -48,7 +48,7 @@ def read_origin(pid: int) -> Origin:
     """Return the program of the process with that pid.
 
     Raises:
-        OSError: there is no such process.
+        OSError: the process does not exist.
 
     """
     if sys.platform != "linux":

@@ -25,7 +25,7 @@ class TokenResponse:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no token; `reason` is safe to print.
+    """Why a request did not bring a token; `reason` is safe to print.
 
     `refresh_token` is a new refresh token that the response has all the same: the one that was sent may be replaced.
     """
