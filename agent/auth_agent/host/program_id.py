@@ -21,7 +21,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")  # a second, of its times
 
 
 class ProgramID(NamedTuple):
-    """A program. `kind` is one of "terminal", "unit", "session", "process", "elsewhere", "ended" and "young"."""
+    """A program. `kind` is one of "terminal", "unit", "session", "elsewhere", "ended" and "young"."""
 
     kind: str
     name: str = ""
@@ -58,7 +58,7 @@ def read_origin(pid: int) -> Origin:
         leader = _read(_Process(stat).session, "stat")
     except OSError:  # it has ended, or is in another PID namespace
         leader = None
-    return origin(pid, stat, leader, _read(pid, "cgroup"))
+    return origin(stat, leader, _read(pid, "cgroup"))
 
 
 class _Process:
@@ -73,8 +73,8 @@ class _Process:
         self.since = int(fields[_START]) / _TICKS
 
 
-def origin(pid: int, stat: str, leader: str | None, cgroup: str) -> Origin:
-    """Return the program of the process with that `/proc/PID/stat` and `cgroup`; `leader` is its session leader's stat.
+def origin(stat: str, leader: str | None, cgroup: str) -> Origin:
+    """Return the program of the process with this `/proc/PID/stat` and `cgroup`; `leader` is the stat of its leader.
 
     A session may outlive its leader, and the age of a unit can't be read: then the age is that of the process.
 
@@ -90,8 +90,7 @@ def origin(pid: int, stat: str, leader: str | None, cgroup: str) -> Origin:
     unit = unit_path(cgroup)
     if unit is not None:
         return Origin(ProgramID("unit", unit), process.since)
-    if process.session == 0:  # its session is in another PID namespace
-        return Origin(ProgramID("process", f"{pid} {process.since}"), process.since)
+    # It is 0 if it began in another PID namespace: all that `docker exec` starts is one program.
     return Origin(ProgramID("session", session), since)
 
 
