@@ -9,8 +9,9 @@
 #   make soak           the long tests: minutes of storm; SEED=7 repeats one
 #   make fuzz           hostile clients, and a million mutated messages
 #                       MESSAGES=1000000 SEED=1 ARGS=--busy
-#   make tools          KeePassXC and KWallet; client and agent on Python 3.13
-#                       and 3.14, in trees of newer Debians, as root
+#   make tools          KeePassXC and KWallet; django-oauth-toolkit and Doorkeeper;
+#                       client and agent on Python 3.13 and 3.14, in trees of
+#                       newer Debians, as root
 #   make bench          the benchmark
 #   make picture        docs/status.svg, from what `auth-agent status` prints
 #   make command-tree   what completion knows, after a change to the commands
@@ -52,6 +53,11 @@ $(VENV)/.check: $(VENV)/.test
 	@$(PIP) --group check
 	@touch $@
 
+$(VENV)/.tools: $(VENV)/.test
+	@echo "Installing django-oauth-toolkit into $(VENV), once."
+	@$(PIP) --group tools
+	@touch $@
+
 # Node.js comes along where the machine has none.
 tests/op/node_modules/.installed: tests/op/package-lock.json $(VENV)/.test
 	@echo "Installing the test provider into tests/op/node_modules: some seconds, once."
@@ -72,7 +78,7 @@ check: $(VENV)/.check tests/op/node_modules/.installed
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
-tools: $(VENV)/.test tests/op/node_modules/.installed
+tools: $(VENV)/.tools tests/op/node_modules/.installed
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(if $(STRICT),--strict-skips) tests/integration/tools
 	.ci/pythons
 

@@ -209,8 +209,8 @@ def _land(http: httpx.Client, response: httpx.Response) -> httpx.Response:
 
 def _submit(http: httpx.Client, page: httpx.Response, user: str) -> httpx.Response:
     form = _form(page)
-    if "login" in form.inputs:
-        form.inputs |= {"login": user, "password": "any will do"}
+    for name in form.inputs.keys() & {"login", "username"}:
+        form.inputs |= {name: user, "password": "any will do"}
     return http.post(urljoin(str(page.url), form.action), data=form.inputs)
 
 

@@ -1,0 +1,131 @@
+"""Real providers that end and narrow tokens at each refresh: a login, half a minute of use, and a logout."""
+
+import threading
+import time
+from collections.abc import Generator
+
+import pytest
+
+from auth_agent_client import Agent, Denied
+from tests.integration.agent_process import AgentProcess, until
+from tests.integration.conftest import record
+from tests.integration.test_login import address, begin, result
+from tests.integration.tools.real_providers import SCOPE, DjangoOAuthToolkit, Doorkeeper, RealProvider
+
+LIFETIME = 8  # s
+
+
+@pytest.fixture(params=[DjangoOAuthToolkit, Doorkeeper])
+def provider(request: pytest.FixtureRequest) -> Generator[RealProvider, None, None]:
+    with request.param(LIFETIME) as provider:
+        yield provider
+
+
+@pytest.fixture
+def agent(provider: RealProvider) -> Generator[AgentProcess, None, None]:
+    with AgentProcess({"work": provider.account()}) as agent:
+        yield agent
+
+
+@pytest.fixture
+def client(agent: AgentProcess, provider: RealProvider) -> Generator[Agent, None, None]:
+    """A client of an agent that is logged in."""
+    with agent.client() as client:
+        login = begin(client)
+        assert provider.enter(address(login)).status_code == 200
+        result(client, login)
+        yield client
+
+
+def scopes(client: Agent) -> set[str]:
+    return set((client.token("work").scope or "").split())
+
+
+def has_refreshed(client: Agent, times: int) -> bool:
+    refreshes = record(client)["refreshes"]
+    return isinstance(refreshes, int) and refreshes >= times
+
+
+def test_a_login_has_what_was_asked_for(provider: RealProvider, client: Agent) -> None:
+    token = client.token("work")
+    assert provider.takes(token.access_token)
+    assert scopes(client) == set(SCOPE.split())
+    assert record(client)["subject"] == "1"
+    assert client.profile("work").claims["sub"] == "1"
+
+
+class Program(threading.Thread):
+    """A program that uses each token for as long as it was promised, and does with a rejected one what it should."""
+
+    def __init__(self, agent: AgentProcess, provider: RealProvider, min_ttl: float | None) -> None:
+        super().__init__()
+        self._client = agent.client()
+        self._provider = provider
+        self._min_ttl = min_ttl
+        self.is_over = threading.Event()
+        self.calls = 0
+        # Of each token that was dead within its promise: how many seconds after it came.
+        self.broken: list[float] = []
+        # What `rejected` brought, where that was dead, too.
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        with self._client as client:
+            while not self.is_over.is_set():
+                token = client.token("work", min_ttl=self._min_ttl)
+                came = time.monotonic()
+                while time.monotonic() - came < (self._min_ttl or 1.0) and not self.is_over.is_set():
+                    self.calls += 1
+                    if not self._provider.takes(token.access_token):
+                        if self._min_ttl is not None:
+                            self.broken.append(time.monotonic() - came)
+                        self._reject(client, token.access_token)
+                        break
+
+    def _reject(self, client: Agent, access_token: str) -> None:
+        try:
+            token = client.rejected(access_token, "work")
+        except Exception as error:  # noqa: BLE001 -- each is a failure of the test, which shows it
+            self.failures.append(repr(error))
+            return
+        if not self._provider.takes(token.access_token):
+            self.failures.append("dead")
+
+
+@pytest.mark.slow
+def test_promises_hold_while_tokens_rotate(provider: RealProvider, agent: AgentProcess, client: Agent) -> None:
+    programs = [Program(agent, provider, min_ttl) for min_ttl in (None, 2.0)]
+    for program in programs:
+        program.start()
+    try:
+        until(lambda: has_refreshed(client, 5), timeout=90)
+    finally:
+        for program in programs:
+            program.is_over.set()
+            program.join()
+    assert [program.failures for program in programs] == [[], []]
+    assert [program.broken for program in programs] == [[], []]
+    assert all(program.calls for program in programs)
+    assert scopes(client) == set(SCOPE.split())
+
+
+def test_fewer_scopes_and_another_api_cost_the_session_nothing(provider: RealProvider, client: Agent) -> None:
+    main = client.token("work")
+    fewer = client.token("work", scope="openid read")
+    assert (fewer.access_token, fewer.scope) == (main.access_token, main.scope)
+    with pytest.raises(Denied):
+        client.token("work", scope="write")
+    with pytest.raises(Denied):
+        client.token("work", audience="https://api.example")
+    assert record(client)["refreshes"] == 0
+    until(lambda: has_refreshed(client, 2))
+    token = client.token("work")
+    assert provider.takes(token.access_token)
+    assert scopes(client) == set(SCOPE.split())
+    assert record(client)["failure"] is None
+
+
+def test_a_logout_ends_it_at_the_provider(provider: RealProvider, client: Agent) -> None:
+    token = client.token("work").access_token
+    assert client.logout("work").revoked
+    assert not provider.takes(token)
