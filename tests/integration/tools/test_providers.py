@@ -3,19 +3,20 @@
 import threading
 import time
 from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 
-from auth_agent_client import Agent, Denied
+from auth_agent_client import Agent, Denied, ProviderError
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import record
 from tests.integration.test_login import address, begin, result
-from tests.integration.tools.real_providers import SCOPE, DjangoOAuthToolkit, Doorkeeper, RealProvider
+from tests.integration.tools.real_providers import DjangoOAuthToolkit, Doorkeeper, Glewlwyd, RealProvider
 
 LIFETIME = 8  # s
 
 
-@pytest.fixture(params=[DjangoOAuthToolkit, Doorkeeper])
+@pytest.fixture(params=[DjangoOAuthToolkit, Doorkeeper, Glewlwyd])
 def provider(request: pytest.FixtureRequest) -> Generator[RealProvider, None, None]:
     with request.param(LIFETIME) as provider:
         yield provider
@@ -31,10 +32,14 @@ def agent(provider: RealProvider) -> Generator[AgentProcess, None, None]:
 def client(agent: AgentProcess, provider: RealProvider) -> Generator[Agent, None, None]:
     """A client of an agent that is logged in."""
     with agent.client() as client:
-        login = begin(client)
-        assert provider.enter(address(login)).status_code == 200
-        result(client, login)
+        log_in(client, provider)
         yield client
+
+
+def log_in(client: Agent, provider: RealProvider) -> None:
+    login = begin(client, **({} if provider.secret is None else {"client_secret": provider.secret}))
+    assert provider.enter(address(login)).status_code == 200
+    result(client, login)
 
 
 def scopes(client: Agent) -> set[str]:
@@ -49,9 +54,10 @@ def has_refreshed(client: Agent, times: int) -> bool:
 def test_a_login_has_what_was_asked_for(provider: RealProvider, client: Agent) -> None:
     token = client.token("work")
     assert provider.takes(token.access_token)
-    assert scopes(client) == set(SCOPE.split())
-    assert record(client)["subject"] == "1"
-    assert client.profile("work").claims["sub"] == "1"
+    assert scopes(client) == set(provider.scope.split())
+    subject = record(client)["subject"]
+    assert subject
+    assert client.profile("work").sub == subject
 
 
 class Program(threading.Thread):
@@ -106,7 +112,7 @@ def test_promises_hold_while_tokens_rotate(provider: RealProvider, agent: AgentP
     assert [program.failures for program in programs] == [[], []]
     assert [program.broken for program in programs] == [[], []]
     assert all(program.calls for program in programs)
-    assert scopes(client) == set(SCOPE.split())
+    assert scopes(client) == set(provider.scope.split())
 
 
 def test_fewer_scopes_and_another_api_cost_the_session_nothing(provider: RealProvider, client: Agent) -> None:
@@ -121,11 +127,34 @@ def test_fewer_scopes_and_another_api_cost_the_session_nothing(provider: RealPro
     until(lambda: has_refreshed(client, 2))
     token = client.token("work")
     assert provider.takes(token.access_token)
-    assert scopes(client) == set(SCOPE.split())
+    assert scopes(client) == set(provider.scope.split())
     assert record(client)["failure"] is None
 
 
 def test_a_logout_ends_it_at_the_provider(provider: RealProvider, client: Agent) -> None:
     token = client.token("work").access_token
     assert client.logout("work").revoked
-    assert not provider.takes(token)
+    assert provider.takes(token) is not provider.revokes_access_tokens
+
+
+@contextmanager
+def agent_of(provider: RealProvider) -> Generator[Agent, None, None]:
+    """A client of an agent with an account at that provider, not logged in."""
+    with provider, AgentProcess({"work": provider.account()}) as agent, agent.client() as client:
+        yield client
+
+
+def test_a_secret_that_url_encoding_changes_is_sent_as_the_provider_reads_it() -> None:
+    """It takes Basic's user and password as they are, where RFC 6749, section 2.3.1, has them encoded."""
+    provider = Glewlwyd(60, secret="s3c+ret/=%:")
+    with agent_of(provider) as client:
+        log_in(client, provider)
+        assert provider.takes(client.refresh("work").access_token)
+
+
+def test_required_pushed_requests_are_refused_before_a_page_is_opened() -> None:
+    provider = Glewlwyd(60, parameters={"oauth-par-required": True})
+    with agent_of(provider) as client:
+        with pytest.raises(ProviderError) as caught:
+            begin(client, client_secret=provider.secret)
+        assert caught.value.failure == "unsupported"
