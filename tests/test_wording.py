@@ -294,6 +294,14 @@ REMEDIES: Final[list[Example]] = [
         lambda: remedies.log_in_for_id_tokens("work", "x" * 1000).text,
         "add openid to work's scope in the configuration, and log in again",
     ),
+    (
+        lambda: remedies.log_in_without_offline_access("work", "openid").text,
+        "log in without offline_access, which the provider may not have",
+    ),
+    (
+        lambda: remedies.log_in_without_offline_access("work", "").text,
+        "log in with a scope that has no offline_access, which the provider may not have",
+    ),
     (lambda: remedies.log_out("work").text, "log out first"),
     (lambda: remedies.log_out_and_remove("work").text, "log out, and remove it"),
     (
@@ -678,6 +686,17 @@ CONFIGURATION: Final[list[Example]] = [
             "FILE:4: accounts.work.management_audience: must be the API's URL with a slash at its end, "
             "such as https://acme.eu.auth0.com/api/v2/"
         ),
+    ),
+    (
+        account('token_endpoint = "https://other.example/token"'),
+        (
+            "FILE:4: accounts.work.token_endpoint: must be at the issuer's host, acme.example, "
+            "to which the session belongs"
+        ),
+    ),
+    (
+        account('userinfo_endpoint = "https://acme.example/me#now"'),
+        "FILE:4: accounts.work.userinfo_endpoint: must be a URL without a fragment",
     ),
     (configuration("[accounts.work]\nissuer = 'https://x'"), "FILE:1: accounts.work: client_id is missing"),
     (
@@ -1133,7 +1152,7 @@ def provider_problem(
             transport = Transport(ssl.create_default_context, Proxies())
             failure = await call(HttpProvider(issuer, transport, tasks))
         assert isinstance(failure, Failure)
-        return failure.reason.replace(issuer, "ISSUER")
+        return failure.reason.replace(issuer, "ISSUER").replace(issuer.removesuffix("/work"), "SERVER")
 
     def example() -> str:
         with HostileServer() as server:
@@ -1150,7 +1169,10 @@ def certificates_of(path: str) -> object:
 PROVIDER: Final[list[Example]] = [
     (
         provider_problem(lambda provider: provider.discover(), {METADATA: plain(b"", 404)}),
-        "ISSUER/.well-known/openid-configuration is not found",
+        (
+            "ISSUER/.well-known/openid-configuration is not found, and neither is "
+            "SERVER/.well-known/oauth-authorization-server/work"
+        ),
     ),
     (
         provider_problem(lambda provider: provider.discover(), {METADATA: plain(b"", 500)}),
@@ -1170,7 +1192,7 @@ PROVIDER: Final[list[Example]] = [
     ),
     (
         provider_problem(lambda provider: provider.keys(), jwks_uri=None),
-        "ISSUER names no usable jwks_uri, so its ID tokens can't be checked",
+        "ISSUER names no usable jwks_uri, so its ID tokens can't be checked with its keys",
     ),
     (provider_problem(lambda provider: provider.keys()), "ISSUER/jwks answered HTTP 404"),
     (

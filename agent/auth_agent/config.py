@@ -23,6 +23,7 @@ from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES, GrantType
 from auth_agent.hosts import HostError, HostRule, Place, read_key
 from auth_agent.printable import printable
 from auth_agent.proxies import ProxyError, parse_proxy
+from auth_agent.signing_algorithms import SIGNING_ALGORITHMS
 from auth_agent.urls import check_issuer, check_url
 from auth_agent_client.messages import is_account_name
 
@@ -30,6 +31,10 @@ from auth_agent_client.messages import is_account_name
 DEFAULT_REDIRECT_PORTS: Final = (48631, 48632, 48633)
 # Client authentication at the token endpoint: OpenID Connect Core 1.0, section 9.
 TOKEN_ENDPOINT_AUTH_METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
+# The endpoints that an account may name, by their names in a provider's metadata. The first three receive the client's
+# secret and the refresh token.
+_SECRET_ENDPOINTS: Final = ("token_endpoint", "revocation_endpoint", "device_authorization_endpoint")
+_ENDPOINTS: Final = ("authorization_endpoint", *_SECRET_ENDPOINTS, "userinfo_endpoint", "jwks_uri")
 _MAX_PORT: Final = 65_535
 _Value = TypeVar("_Value")
 
@@ -43,6 +48,8 @@ class Account:
     """One account: a provider, and a client there.
 
     `token_endpoint_auth_method` is one of TOKEN_ENDPOINT_AUTH_METHODS; None: by the provider's metadata.
+    The endpoints and `jwks_uri` come before those of the provider's metadata. `id_token_signed_response_alg` is the one
+    algorithm that signs this client's ID tokens; None: one of the provider's keys signs them.
     `management_account` names the account whose tokens are for the provider's Management API; None: this one.
     `management_audience` is that API's audience, needed if the issuer is a custom domain.
     """
@@ -60,6 +67,26 @@ class Account:
     token_endpoint_auth_method: str | None = None
     management_account: str | None = None
     management_audience: str | None = None
+    authorization_endpoint: str | None = None
+    token_endpoint: str | None = None
+    device_authorization_endpoint: str | None = None
+    revocation_endpoint: str | None = None
+    userinfo_endpoint: str | None = None
+    jwks_uri: str | None = None
+    id_token_signed_response_alg: str | None = None
+    # Whether the file has `scope`; it is not a key itself.
+    names_scope: bool = field(default=False, repr=False, metadata={"key": None})
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """The endpoints that the account names, by their names in a provider's metadata."""
+        named = ((name, getattr(self, name)) for name in _ENDPOINTS)
+        return {name: url for name, url in named if url is not None}
+
+    @property
+    def has_default_scope(self) -> bool:
+        """Whether the scope is the default one because the file has none."""
+        return not self.names_scope and self.scope == self.grant_type.default_scope
 
     @property
     def host(self) -> str:
@@ -82,7 +109,10 @@ class Notify:
 _TABLES: Final = ("accounts", "hosts", "notify")
 _NOTIFY_KEYS: Final = ("command", "desktop")
 _HOST_KEYS: Final = ("account", "audience", "scope")
-_KEYS: Final = tuple(key.metadata.get("key", key.name) for key in fields(Account) if key.name != "name")
+# The keys of an account's table.
+ACCOUNT_KEYS: Final[tuple[str, ...]] = tuple(
+    key for one in fields(Account) if (key := one.metadata.get("key", one.name)) not in (None, "name")
+)
 
 
 def _no_accounts() -> Mapping[str, Account]:
@@ -237,8 +267,8 @@ class _Reader:
             raise self._wrong(at, f"{name!r} can't be an account's name: 1 to 64 of A-Z a-z 0-9 . _ -")
         table = self._table(at, value)
         for key in table:
-            if key not in _KEYS:
-                raise self._unknown((*at, key), list(_KEYS))
+            if key not in ACCOUNT_KEYS:
+                raise self._unknown((*at, key), list(ACCOUNT_KEYS))
         for key in ("issuer", "client_id"):
             if key not in table:
                 raise self._wrong(at, f"{key} is missing")
@@ -253,9 +283,11 @@ class _Reader:
                 (*at, "token_endpoint_auth_method"),
                 f"can't be none with grant = {grant_type.name}, where the client has a secret",
             )
+        issuer = read("issuer", _issuer, "")
+        endpoints = {key: read(key, _endpoint(issuer, own_host=key in _SECRET_ENDPOINTS), None) for key in _ENDPOINTS}
         return Account(
             name=name,
-            issuer=read("issuer", _issuer, ""),
+            issuer=issuer,
             client_id=read("client_id", _string, ""),
             default=read("default", _boolean, False),
             audience=read("audience", _optional_string, None),
@@ -267,6 +299,9 @@ class _Reader:
             token_endpoint_auth_method=method,
             management_account=read("management_account", _account_name, None),
             management_audience=read("management_audience", _api_url, None),
+            **endpoints,
+            id_token_signed_response_alg=read("id_token_signed_response_alg", _one_of(*SIGNING_ALGORITHMS), None),
+            names_scope="scope" in table,
         )
 
     def _notify(self, value: object) -> Notify:
@@ -392,6 +427,25 @@ def _issuer(value: object) -> str:
     issuer = _string(value)
     check_issuer(issuer)
     return issuer
+
+
+def _endpoint(issuer: str, *, own_host: bool) -> Callable[[object], str]:
+    """Return the reader of an endpoint; `own_host`: it must be at the issuer's host.
+
+    A session belongs to its issuer. If its refresh token could be sent to another host by a change of the configuration
+    alone, whoever may write the file could have it.
+    """
+
+    def read(value: object) -> str:
+        url = _string(value)
+        parts = check_url(url, issuer)
+        if parts.fragment:
+            raise ValueError("must be a URL without a fragment")
+        if own_host and parts.netloc.lower() != urlsplit(issuer).netloc.lower():
+            raise ValueError(f"must be at the issuer's host, {urlsplit(issuer).netloc}, to which the session belongs")
+        return url
+
+    return read
 
 
 def _account_name(value: object) -> str:

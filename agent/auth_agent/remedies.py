@@ -132,6 +132,13 @@ def give_secret(command: str, account: str) -> Remedy:
     return _run("enter the client secret at a prompt", command, account, "--client-secret")
 
 
+def log_in_without_offline_access(account: str, scope: str) -> Remedy:
+    """The provider refused the scope; many have no `offline_access`. `scope` is the account's without it."""
+    if not scope or not _fits(scope):
+        return Remedy("log in with a scope that has no offline_access, which the provider may not have")
+    return _run("log in without offline_access, which the provider may not have", LOGIN, account, "--scope", scope)
+
+
 def log_in_for_id_tokens(account: str, scope: str) -> Remedy:
     """The account's scope lacks `openid`, which ID tokens require."""
     return _with_scopes(account, "openid", scope)

@@ -126,6 +126,13 @@ def test_every_key_is_read(path: Path) -> None:
     token_endpoint_auth_method = "client_secret_post"
     management_account = "work.users"
     management_audience = "https://acme.eu.auth0.com/api/v2/"
+    authorization_endpoint = "https://login.example/authorize"
+    token_endpoint = "https://acme.example/token"
+    device_authorization_endpoint = "https://acme.example/device"
+    revocation_endpoint = "https://acme.example/revoke"
+    userinfo_endpoint = "https://api.example/user"
+    jwks_uri = "https://keys.example/jwks"
+    id_token_signed_response_alg = "HS256"
     """
     assert read(path, text).accounts["work"] == Account(
         name="work",
@@ -141,7 +148,55 @@ def test_every_key_is_read(path: Path) -> None:
         token_endpoint_auth_method="client_secret_post",
         management_account="work.users",
         management_audience="https://acme.eu.auth0.com/api/v2/",
+        authorization_endpoint="https://login.example/authorize",
+        token_endpoint="https://acme.example/token",
+        device_authorization_endpoint="https://acme.example/device",
+        revocation_endpoint="https://acme.example/revoke",
+        userinfo_endpoint="https://api.example/user",
+        jwks_uri="https://keys.example/jwks",
+        id_token_signed_response_alg="HS256",
+        names_scope=True,
     )
+
+
+def test_the_endpoints_of_an_account_have_the_names_of_the_metadata(path: Path) -> None:
+    assert account(path).endpoints == {}
+    named = account(path, 'jwks_uri = "https://keys.example/jwks"\ntoken_endpoint = "https://ACME.example/token"')
+    assert named.endpoints == {
+        "token_endpoint": "https://ACME.example/token",
+        "jwks_uri": "https://keys.example/jwks",
+    }
+
+
+@pytest.mark.parametrize("key", ["token_endpoint", "revocation_endpoint", "device_authorization_endpoint"])
+@pytest.mark.parametrize(
+    "url",
+    ["https://evil.example/x", "https://acme.example:8443/x", "https://x.acme.example", "https://acme.example/#a"],
+)
+def test_a_refresh_token_goes_to_the_issuers_host_only(path: Path, key: str, url: str) -> None:
+    mistake = mistake_in(path, f'{MINIMAL}{key} = "{url}"')
+    assert (mistake.line, mistake.key) == (5, f"accounts.work.{key}")
+
+
+@pytest.mark.parametrize("key", ["authorization_endpoint", "userinfo_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("url", ["http://acme.example/x", "http://127.0.0.1/x", "acme.example", "https://a@b.example"])
+def test_an_endpoint_is_https_where_the_issuer_is(path: Path, key: str, url: str) -> None:
+    mistake = mistake_in(path, f'{MINIMAL}{key} = "{url}"')
+    assert (mistake.line, mistake.key) == (5, f"accounts.work.{key}")
+
+
+def test_an_endpoint_on_this_machine_is_one_of_an_issuer_on_it(path: Path) -> None:
+    keys = 'issuer = "http://127.0.0.1:3000"\nclient_id = "c"\ntoken_endpoint = "http://127.0.0.1:3000/token"'
+    found = read(path, f"[accounts.work]\n{keys}").accounts["work"]
+    assert found.token_endpoint == "http://127.0.0.1:3000/token"
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_default"),
+    [("", True), (f'scope = "{AUTHORIZATION_CODE.default_scope}"', False), ('scope = "openid"', False)],
+)
+def test_a_scope_that_the_file_names_is_not_the_default_one(path: Path, keys: str, is_default: bool) -> None:
+    assert account(path, keys).has_default_scope is is_default
 
 
 def test_a_client_credentials_account_requests_no_scope_by_default(path: Path) -> None:

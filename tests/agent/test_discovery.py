@@ -5,12 +5,18 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
+from auth_agent.grant_type import AUTHORIZATION_CODE
 from auth_agent.oauth.discovery import (
     DiscoveryError,
     Metadata,
     UnreadableMetadataError,
+    configured_metadata,
+    has_gaps,
     metadata_url,
+    oauth_metadata_urls,
     parse_metadata,
+    without_gaps,
+    without_offline_access,
 )
 
 ISSUER = "https://acme.example/"
@@ -222,3 +228,121 @@ def test_any_body_is_metadata_of_the_issuer_or_a_discovery_error(body: bytes) ->
         message = ""
         assert parsed.issuer.rstrip("/") == ISSUER.rstrip("/")
     assert message.isprintable()
+
+
+# ---- RFC 8414
+
+
+OAUTH = "https://acme.example/.well-known/oauth-authorization-server"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "urls"),
+    [
+        ("https://acme.example", (OAUTH,)),
+        ("https://acme.example/", (OAUTH,)),
+        (
+            "https://acme.example/tenant/one/",
+            (
+                f"{OAUTH}/tenant/one",
+                "https://acme.example/tenant/one/.well-known/oauth-authorization-server",
+                "https://acme.example/.well-known/openid-configuration/tenant/one",
+            ),
+        ),
+    ],
+)
+def test_the_path_of_the_issuer_comes_last_as_rfc_8414_has_it(issuer: str, urls: tuple[str, ...]) -> None:
+    assert oauth_metadata_urls(issuer) == urls
+
+
+@pytest.mark.parametrize(
+    ("url", "fields", "expected"),
+    [
+        (None, {}, True),
+        (OAUTH, {}, False),
+        (OAUTH, {"jwks_uri": "https://acme.example/keys"}, False),
+        (OAUTH, {"id_token_signing_alg_values_supported": ["RS256"]}, True),
+        ("https://acme.example/.well-known/openid-configuration/tenant", {}, True),
+    ],
+)
+def test_a_provider_issues_id_tokens_if_its_document_says_so(
+    url: str | None, fields: dict[str, object], expected: bool
+) -> None:
+    assert parse_metadata(ISSUER, metadata(**fields), url).is_openid is expected
+
+
+FIRST = Metadata(ISSUER, f"{ISSUER}oauth/token", userinfo_endpoint=f"{ISSUER}me")
+
+
+def test_gaps_are_filled_and_nothing_is_replaced() -> None:
+    second = metadata(
+        token_endpoint=f"{ISSUER}other/token",
+        authorization_endpoint=f"{ISSUER}other/authorize",
+        userinfo_endpoint=f"{ISSUER}other/me",
+        revocation_endpoint=f"{ISSUER}revoke",
+        device_authorization_endpoint="http://acme.example/device",
+        scopes_supported=["read"],
+    )
+    assert without_gaps(FIRST, second, OAUTH) == Metadata(
+        ISSUER, f"{ISSUER}oauth/token", userinfo_endpoint=f"{ISSUER}me", revocation_endpoint=f"{ISSUER}revoke"
+    )
+
+
+@pytest.mark.parametrize("issuer", ["https://acme.example", "https://ACME.example/", "https://evil.example/", None])
+def test_gaps_are_filled_by_the_identical_issuer_only(issuer: str | None) -> None:
+    assert without_gaps(FIRST, metadata(issuer=issuer, revocation_endpoint=f"{ISSUER}revoke"), OAUTH) is None
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]"])
+def test_a_page_fills_no_gaps(body: bytes) -> None:
+    assert without_gaps(FIRST, body, OAUTH) is None
+
+
+def test_a_document_with_every_endpoint_has_no_gaps() -> None:
+    names = ("revocation", "device_authorization", "userinfo", "end_session")
+    complete = metadata(**{f"{name}_endpoint": f"{ISSUER}{name}" for name in names}, jwks_uri=f"{ISSUER}keys")
+    assert not has_gaps(parse_metadata(ISSUER, complete))
+    assert has_gaps(FIRST)
+
+
+# ---- a provider without a document
+
+
+def test_with_a_token_endpoint_in_the_configuration_there_is_no_document() -> None:
+    endpoints = {"token_endpoint": "https://git.example/token", "userinfo_endpoint": "https://api.git.example/user"}
+    found = configured_metadata("https://git.example", endpoints)
+    user = endpoints["userinfo_endpoint"]
+    assert found == Metadata(
+        "https://git.example", "https://git.example/token", userinfo_endpoint=user, is_openid=False
+    )
+    assert configured_metadata("https://git.example", {"userinfo_endpoint": "https://git.example/user"}) is None
+    found = configured_metadata("https://git.example", {**endpoints, "jwks_uri": "https://git.example/keys"})
+    assert found is not None
+    assert found.is_openid
+
+
+# ---- the scope that is requested by default
+
+
+@pytest.mark.parametrize(
+    ("is_openid", "supported", "expected"),
+    [
+        (True, None, "openid profile email offline_access"),
+        (True, ("openid", "offline_access"), "openid profile email offline_access"),
+        (True, ("openid", "profile", "email", "api"), "openid profile email"),
+        (True, (), "openid profile email"),
+        (False, None, ""),
+        (False, ("repo", "user"), ""),
+        (False, ("repo", "offline_access", "email"), "email offline_access"),
+    ],
+)
+def test_the_default_scope_has_what_the_provider_takes(
+    is_openid: bool, supported: tuple[str, ...] | None, expected: str
+) -> None:
+    found = Metadata(ISSUER, f"{ISSUER}token", scopes_supported=supported, is_openid=is_openid)
+    assert found.default_scope(AUTHORIZATION_CODE.default_scope) == expected
+
+
+def test_offline_access_can_be_left_out() -> None:
+    assert without_offline_access("openid offline_access api") == "openid api"
+    assert without_offline_access("openid offline_access:all") == "openid offline_access:all"

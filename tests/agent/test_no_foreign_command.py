@@ -297,6 +297,8 @@ def at_login(code: str) -> tuple[Remedy, ...]:
         return remedies.correct_and_log_in("work", CLIENT_KEYS), remedies.give_secret(remedies.LOGIN, "work")
     if code in ("invalid_request", "unauthorized_client"):
         return (remedies.correct_and_log_in("work", KEYS),)
+    if code == "invalid_scope":
+        return (remedies.log_in_without_offline_access("work", "openid profile email"),)
     return (AGAIN, ASK) if code == "login_required" else (AGAIN,)
 
 
@@ -308,6 +310,8 @@ def at_import(code: str) -> tuple[Remedy, ...]:
         return remedies.correct_and_reload(CLIENT_KEYS), again, remedies.give_secret(remedies.IMPORT, "work")
     if code in ("invalid_request", "unauthorized_client"):
         return remedies.correct_and_reload(KEYS), again
+    if code == "invalid_scope":
+        return (again,)
     return tuple(again if one == AGAIN else one for one in at_login(code))
 
 
@@ -479,7 +483,7 @@ def sources() -> dict[str, Source]:
             ),
             f"the device endpoint, {code}": Source(
                 refusing(code, by_device, path="/device"),
-                at_login(code),
+                (AGAIN,) if code == "invalid_scope" else at_login(code),
                 refusal,
             ),
         }

@@ -67,6 +67,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "log_in_as_the_same": lambda: remedies.log_in_as_the_same("work.users"),
     "log_in_at_the_source": remedies.log_in_at_the_source,
     "log_in_for_id_tokens": lambda: remedies.log_in_for_id_tokens("work", "email"),
+    "log_in_without_offline_access": lambda: remedies.log_in_without_offline_access("work", "openid email"),
     "log_in_before_end": lambda: remedies.log_in_before_end("work"),
     "log_in_with": lambda: remedies.log_in_with(
         "work", ("--issuer", ISSUER, "--authorize", "prompt=login"), remedies.give_secret("login", "work")

@@ -21,6 +21,7 @@ from anyio.streams.tls import TLSStream
 from auth_agent.oauth import http_client as module, provider as provider_module
 from auth_agent.oauth.certificates import trusted_certificates
 from auth_agent.oauth.client import Client
+from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, Lost, Misconfigured, TokenResponse, Unsent, Unusable
 from auth_agent.oauth.provider import MAX_REQUESTS, MAX_USER_REQUESTS, HttpProvider
@@ -34,6 +35,7 @@ from tests.op.provider import FaultMode, OpenIDProvider
 pytestmark = pytest.mark.anyio
 CLIENT = Client("native-app")
 DISCOVERY = "/.well-known/openid-configuration"
+OAUTH_DISCOVERY = "/.well-known/oauth-authorization-server"
 
 
 @pytest.fixture
@@ -42,9 +44,9 @@ def anyio_backend() -> str:
 
 
 @asynccontextmanager
-async def connect(issuer: str) -> AsyncGenerator[HttpProvider]:
+async def connect(issuer: str, endpoints: dict[str, str] | None = None) -> AsyncGenerator[HttpProvider]:
     async with anyio.create_task_group() as tasks:
-        yield HttpProvider(issuer, Transport(trusted_certificates(), Proxies()), tasks)
+        yield HttpProvider(issuer, Transport(trusted_certificates(), Proxies()), tasks, endpoints)
         tasks.cancel_scope.cancel()
 
 
@@ -172,12 +174,90 @@ async def test_without_metadata_no_refresh_token_is_sent(
 ) -> None:
     token = refresh_token(provider)
     provider.fault("status", route=DISCOVERY, **fault)
+    provider.fault("status", route=OAUTH_DISCOVERY, **fault)
     async with connect(provider.issuer) as connection:
         assert isinstance(await connection.token(CLIENT, refresh_request(token)), kind)
         assert provider.requests(provider.token_path) == []
         assert isinstance(
             await connection.token(CLIENT, refresh_request(token)), TokenResponse
         )  # and it is looked up again
+
+
+# ---- RFC 8414's document
+
+
+async def test_a_refresh_needs_one_document(provider: OpenIDProvider) -> None:
+    token = refresh_token(provider)
+    provider.fault("merge", route=DISCOVERY, unset=["revocation_endpoint", "device_authorization_endpoint"])
+    async with connect(provider.issuer) as connection:
+        assert isinstance(await connection.token(CLIENT, refresh_request(token)), TokenResponse)
+    assert (len(provider.requests(DISCOVERY)), provider.requests(OAUTH_DISCOVERY)) == (1, [])
+
+
+async def test_what_one_document_lacks_is_looked_up_in_the_other_once(provider: OpenIDProvider) -> None:
+    token = refresh_token(provider)
+    provider.fault("merge", route=DISCOVERY, unset=["revocation_endpoint", "device_authorization_endpoint"])
+    provider.fault("merge", route=OAUTH_DISCOVERY, unset=["end_session_endpoint"])
+    async with connect(provider.issuer) as connection:
+        device = await connection.begin_device(CLIENT, "openid", None)
+        assert isinstance(device, DeviceAuthorization)
+        assert await connection.revoke(CLIENT, token)
+        assert await connection.revoke(CLIENT, token)
+    assert (len(provider.requests(DISCOVERY)), len(provider.requests(OAUTH_DISCOVERY))) == (1, 1)
+
+
+async def test_another_issuers_document_adds_nothing(provider: OpenIDProvider) -> None:
+    token = refresh_token(provider)
+    provider.fault("merge", route=DISCOVERY, unset=["revocation_endpoint"])
+    provider.fault("merge", route=OAUTH_DISCOVERY, set={"issuer": "https://evil.example"})
+    async with connect(provider.issuer) as connection:
+        assert not await connection.revoke(CLIENT, token)
+        assert isinstance(await connection.token(CLIENT, refresh_request(token)), TokenResponse)
+
+
+async def test_a_document_that_can_not_be_fetched_now_is_asked_for_again(provider: OpenIDProvider) -> None:
+    provider.fault("merge", route=DISCOVERY, unset=["device_authorization_endpoint"])
+    provider.fault("status", route=OAUTH_DISCOVERY, status=503)
+    async with connect(provider.issuer) as connection:
+        assert isinstance(await connection.begin_device(CLIENT, "openid", None), Busy)
+        assert isinstance(await connection.begin_device(CLIENT, "openid", None), DeviceAuthorization)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 302, 200])
+async def test_a_provider_that_has_only_the_other_document_is_used_by_that(
+    status: int, provider: OpenIDProvider
+) -> None:
+    token = refresh_token(provider)
+    provider.fault("status", route=DISCOVERY, status=status, body="<html>nothing here", times=None)
+    async with connect(provider.issuer) as connection:
+        assert isinstance(await connection.token(CLIENT, refresh_request(token)), TokenResponse)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 408])
+async def test_a_document_that_is_only_out_of_order_has_no_substitute(status: int, provider: OpenIDProvider) -> None:
+    provider.fault("status", route=DISCOVERY, status=status)
+    async with connect(provider.issuer) as connection:
+        assert isinstance(await connection.discover(), Busy)
+        assert provider.requests(OAUTH_DISCOVERY) == []
+        assert isinstance(await connection.discover(), Metadata)
+
+
+async def test_with_endpoints_in_the_configuration_no_document_is_requested(provider: OpenIDProvider) -> None:
+    token = refresh_token(provider)
+    endpoints = {"token_endpoint": f"{provider.url}{provider.token_path}"}
+    async with connect(provider.issuer, endpoints) as connection:
+        assert isinstance(await connection.token(CLIENT, refresh_request(token)), TokenResponse)
+        assert isinstance(await connection.begin_device(CLIENT, "openid", None), Misconfigured)
+        assert not await connection.revoke(CLIENT, token)
+    assert (provider.requests(DISCOVERY), provider.requests(OAUTH_DISCOVERY)) == ([], [])
+
+
+async def test_an_endpoint_in_the_configuration_comes_before_the_documents(provider: OpenIDProvider) -> None:
+    endpoints = {"device_authorization_endpoint": f"{provider.url}/elsewhere"}
+    async with connect(provider.issuer, endpoints) as connection:
+        metadata = await connection.discover()
+    assert isinstance(metadata, Metadata)
+    assert metadata.device_authorization_endpoint == f"{provider.url}/elsewhere"
 
 
 @pytest.mark.parametrize("endpoint", ["http://evil.example/token", "ftp://127.0.0.1/token", 7])

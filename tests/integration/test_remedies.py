@@ -310,6 +310,17 @@ def test_log_in_with_openid_in_addition_to_the_other_scopes(
     assert "read:things" in (client.token().scope or "").split()
 
 
+def test_log_in_without_offline_access(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+    agent.configure({"work": account(provider, redirect_ports=[0], scope="openid email offline_access")})
+    client.reload()
+    provider.fault("status", route=provider.paths["device_authorization"], status=400, body={"error": "invalid_scope"})
+    shown_remedies = remedies_of_failing(agent, "login", "work", "--flow", "device")
+    log_in_by(
+        agent, provider, command_of(remedies.log_in_without_offline_access("work", "openid email"), shown_remedies)
+    )
+    assert "openid email" in agent.config.read_text()
+
+
 def test_try_again_to_log_in_to_a_new_management_account(agent: AgentProcess, provider: OpenIDProvider) -> None:
     new = ("users", "--issuer", provider.issuer, "--client-id", "native-app", "--redirect-port", "0")
     shown_remedies = fail_to_log_in(

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from functools import wraps
 from typing import Any, Final
 
@@ -11,10 +10,16 @@ import click
 from auth_agent import remedies
 from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.screen import print_message, shown_path
-from auth_agent.config import DEFAULT_REDIRECT_PORTS, TOKEN_ENDPOINT_AUTH_METHODS, Account, Config
+from auth_agent.config import (
+    ACCOUNT_KEYS,
+    DEFAULT_REDIRECT_PORTS,
+    TOKEN_ENDPOINT_AUTH_METHODS,
+    Config,
+)
 from auth_agent.config_file import Written, put_accounts
 from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES
 from auth_agent.printable import printable
+from auth_agent.signing_algorithms import SIGNING_ALGORITHMS
 from auth_agent.urls import InvalidURLError, check_issuer
 
 _MAX_PORT: Final = 65_535
@@ -97,13 +102,28 @@ _OPTIONS: Final = (
     click.option(
         "--management-audience", metavar="URL", help="The Management API's audience, if the issuer is a custom domain."
     ),
+    *(
+        click.option(f"--{option}", metavar="URL", help=f"{text}, if the provider's metadata does not name it.")
+        for option, text in (
+            ("authorization-endpoint", "Where a person logs in"),
+            ("token-endpoint", "Where tokens come from"),
+            ("device-authorization-endpoint", "Where a login on another device begins"),
+            ("revocation-endpoint", "Where tokens are revoked"),
+            ("userinfo-endpoint", "Where a token is exchanged for claims about its user"),
+            ("jwks-uri", "The keys that sign ID tokens"),
+        )
+    ),
+    click.option(
+        "--id-token-signed-response-alg",
+        type=click.Choice(SIGNING_ALGORITHMS),
+        help="The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
+    ),
     click.option(
         "--default/--no-default",
         default=None,
         help="Use this account when a command names none; one account can be the default.",
     ),
 )
-_NAMES: Final = tuple(key.metadata.get("key", key.name) for key in fields(Account) if key.name != "name")
 
 
 def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -114,7 +134,7 @@ def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def gather(**arguments: object) -> object:
-        values = {name: arguments.pop(name) for name in _NAMES}
+        values = {name: arguments.pop(name) for name in ACCOUNT_KEYS}
         keys = {name: value or None for name, value in values.items() if value is not None and value not in ((), {})}
         if values["default"] is False:
             keys["default"] = False

@@ -1,8 +1,8 @@
-"""A provider's metadata: OpenID Connect Discovery 1.0, without I/O."""
+"""A provider's metadata, without I/O: OpenID Connect Discovery 1.0, and RFC 8414 for providers of OAuth 2 alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from auth_agent.json_object import JsonObjectError, read_object
@@ -10,8 +10,22 @@ from auth_agent.oauth.auth0 import is_auth0, logout_url
 from auth_agent.printable import printable
 from auth_agent.urls import InvalidURLError, check_url, is_same_issuer
 
-# Authentication methods that are kept; seven are registered.
-_MAX_METHODS: Final = 100
+# Members of a list that are kept, such as authentication methods, of which seven are registered. Some providers list
+# more scopes.
+_MAX_MEMBERS: Final = 500
+# What RFC 8414's document adds to OpenID Connect's; never where a person logs in or where a token comes from.
+_GAPS: Final = (
+    "revocation_endpoint",
+    "device_authorization_endpoint",
+    "jwks_uri",
+    "userinfo_endpoint",
+    "end_session_endpoint",
+)
+_OPENID: Final = "openid-configuration"
+_OAUTH: Final = "oauth-authorization-server"
+# Members that only a provider of ID tokens has (OpenID Connect Discovery 1.0, section 3).
+_OPENID_MEMBERS: Final = ("id_token_signing_alg_values_supported", "subject_types_supported")
+_OFFLINE_ACCESS: Final = "offline_access"
 
 
 class DiscoveryError(Exception):
@@ -38,6 +52,20 @@ class Metadata:
     token_endpoint_auth_methods: tuple[str, ...] | None = None
     # Whether its authorization responses have the parameter `iss` (RFC 9207, section 3).
     iss_parameter_supported: bool = False
+    # `scopes_supported`; None if it is missing.
+    scopes_supported: tuple[str, ...] | None = None
+    # Whether it issues ID tokens; else it is a provider of OAuth 2 alone.
+    is_openid: bool = True
+
+    def default_scope(self, scope: str) -> str:
+        """Return what of an account's default scope this provider takes: others refuse a login for an unknown scope.
+
+        OpenID providers need not list every scope, but those that have `offline_access` do.
+        """
+        supported = self.scopes_supported
+        if self.is_openid:
+            return scope if supported is None or _OFFLINE_ACCESS in supported else without_offline_access(scope)
+        return " ".join(name for name in scope.split() if name in (supported or ()))
 
     @property
     def is_auth0(self) -> bool:
@@ -47,40 +75,82 @@ class Metadata:
 
 def metadata_url(issuer: str) -> str:
     """Return the URL of the metadata (section 4.1), for an issuer with or without a slash at its end."""
-    return issuer.rstrip("/") + "/.well-known/openid-configuration"
+    return issuer.rstrip("/") + f"/.well-known/{_OPENID}"
 
 
-def parse_metadata(issuer: str, body: bytes) -> Metadata:
-    """Parse the provider's metadata.
+def oauth_metadata_urls(issuer: str) -> tuple[str, ...]:
+    """Return the URLs at which RFC 8414's metadata may be: as its section 3.1 has it, then as many providers do."""
+    base, parts = issuer.rstrip("/"), urlsplit(issuer.rstrip("/"))
+    origin = f"{parts.scheme}://{parts.netloc}"
+    urls = (
+        f"{origin}/.well-known/{_OAUTH}{parts.path}",
+        f"{base}/.well-known/{_OAUTH}",
+        f"{origin}/.well-known/{_OPENID}{parts.path}",  # section 5
+    )
+    return urls if parts.path else urls[:1]
+
+
+def parse_metadata(issuer: str, body: bytes, url: str | None = None) -> Metadata:
+    """Parse the provider's metadata, which came from `url`; None: from OpenID Connect's.
 
     Raises:
         UnreadableMetadataError: the body is not a JSON object.
         DiscoveryError: the metadata is another issuer's (section 4.3), or lacks a usable token endpoint.
 
     """
-    try:
-        fields = read_object(body)
-    except JsonObjectError as error:
-        raise UnreadableMetadataError(f"{metadata_url(issuer)} {error}") from error
+    url = url or metadata_url(issuer)
+    fields = _read(body, url)
     metadata_issuer = fields.get("issuer")
     if not isinstance(metadata_issuer, str) or not is_same_issuer(metadata_issuer, issuer):
         raise DiscoveryError(f"{issuer} says that its issuer is {printable(metadata_issuer)!r}")
     token_endpoint = _endpoint(issuer, fields, "token_endpoint")
     if token_endpoint is None:
         raise DiscoveryError(f"{issuer} names no token_endpoint")
-    methods = fields.get("token_endpoint_auth_methods_supported")
+    optional: dict[str, Any] = {name: _optional_endpoint(issuer, fields, name) for name in _GAPS}
     return Metadata(
         issuer=metadata_issuer,
         token_endpoint=token_endpoint,
-        revocation_endpoint=_optional_endpoint(issuer, fields, "revocation_endpoint"),
         authorization_endpoint=_optional_endpoint(issuer, fields, "authorization_endpoint"),
-        device_authorization_endpoint=_optional_endpoint(issuer, fields, "device_authorization_endpoint"),
-        jwks_uri=_optional_endpoint(issuer, fields, "jwks_uri"),
-        userinfo_endpoint=_optional_endpoint(issuer, fields, "userinfo_endpoint"),
-        end_session_endpoint=_optional_endpoint(issuer, fields, "end_session_endpoint"),
-        token_endpoint_auth_methods=_strings(methods) if isinstance(methods, list) else None,  # pyright: ignore[reportUnknownArgumentType] -- any list from outside
+        **optional,
+        token_endpoint_auth_methods=_strings(fields, "token_endpoint_auth_methods_supported"),
         iss_parameter_supported=fields.get("authorization_response_iss_parameter_supported") is True,
+        scopes_supported=_strings(fields, "scopes_supported"),
+        is_openid=_OPENID in url or any(name in fields for name in _OPENID_MEMBERS),
     )
+
+
+def without_offline_access(scope: str) -> str:
+    """Return the scope without `offline_access`, which some providers refuse."""
+    return " ".join(name for name in scope.split() if name != _OFFLINE_ACCESS)
+
+
+def has_gaps(metadata: Metadata) -> bool:
+    """Whether OpenID Connect's document left out what RFC 8414's may have."""
+    return any(getattr(metadata, name) is None for name in _GAPS)
+
+
+def without_gaps(metadata: Metadata, body: bytes, url: str) -> Metadata | None:
+    """Return the metadata with those members that only RFC 8414's document has; None if it is not the same issuer's.
+
+    OpenID Connect's document is the truth. The two issuers must be identical (RFC 8414, section 3.3).
+    """
+    try:
+        fields = _read(body, url)
+    except UnreadableMetadataError:
+        return None
+    if fields.get("issuer") != metadata.issuer:
+        return None
+    gaps = (name for name in _GAPS if getattr(metadata, name) is None)
+    added: dict[str, Any] = {name: _optional_endpoint(metadata.issuer, fields, name) for name in gaps}
+    return replace(metadata, **added)
+
+
+def configured_metadata(issuer: str, endpoints: Mapping[str, str]) -> Metadata | None:
+    """Return the metadata of a provider without a document; None if the configuration names no `token_endpoint`."""
+    if "token_endpoint" not in endpoints:
+        return None
+    named: dict[str, Any] = dict(endpoints)
+    return Metadata(issuer, **named, is_openid="jwks_uri" in endpoints)
 
 
 def end_session_url(metadata: Metadata, client_id: str) -> str | None:
@@ -103,8 +173,18 @@ def _optional_endpoint(issuer: str, fields: Mapping[str, object], name: str) -> 
         return None
 
 
-def _strings(values: list[object]) -> tuple[str, ...]:
-    return tuple(value for value in values[:_MAX_METHODS] if isinstance(value, str))
+def _read(body: bytes, url: str) -> dict[str, object]:
+    try:
+        return read_object(body)
+    except JsonObjectError as error:
+        raise UnreadableMetadataError(f"{url} {error}") from error
+
+
+def _strings(fields: Mapping[str, object], name: str) -> tuple[str, ...] | None:
+    values = fields.get(name)
+    if not isinstance(values, list):
+        return None
+    return tuple(value for value in values[:_MAX_MEMBERS] if isinstance(value, str))  # pyright: ignore[reportUnknownVariableType] -- any list from outside
 
 
 def _endpoint(issuer: str, fields: Mapping[str, object], name: str) -> str | None:

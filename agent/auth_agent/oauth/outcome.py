@@ -107,6 +107,12 @@ class Refusal(PermanentFailure):
     __slots__ = ()
 
 
+class ScopeRefusal(Refusal):
+    """The provider does not have a requested scope, or does not grant it to this client (`invalid_scope`)."""
+
+    __slots__ = ()
+
+
 class Rejected(PermanentFailure):
     """An API rejected this access token (HTTP 401)."""
 

@@ -12,14 +12,9 @@ from auth_agent.defect import place
 from auth_agent.oauth.auth0 import parse_user
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization, parse_device_authorization
-from auth_agent.oauth.discovery import (
-    DiscoveryError,
-    Metadata,
-    UnreadableMetadataError,
-    metadata_url,
-    parse_metadata,
-)
+from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.http_client import HttpClient, Response
+from auth_agent.oauth.metadata_documents import MetadataDocuments
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
@@ -30,7 +25,7 @@ from auth_agent.oauth.outcome import (
     Unsent,
     Unusable,
 )
-from auth_agent.oauth.requests import device_form, retry_after, revocation_form, unix_time
+from auth_agent.oauth.requests import device_form, revocation_form, unix_time
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.oauth.transport import Transport
 from auth_agent.oauth.userinfo import parse_userinfo
@@ -87,9 +82,12 @@ class Provider(Protocol):
 class HttpProvider:
     """The provider of one issuer, through one proxy or none."""
 
-    def __init__(self, issuer: str, transport: Transport, tasks: TaskGroup) -> None:
-        """Create one, whose metadata is requested in that task group."""
+    def __init__(
+        self, issuer: str, transport: Transport, tasks: TaskGroup, endpoints: Mapping[str, str] | None = None
+    ) -> None:
+        """Create one, whose metadata is requested in that task group; `endpoints` are those of the configuration."""
         self._issuer = issuer
+        self._documents = MetadataDocuments(issuer, endpoints or {}, self._get)
         self._metadata: Metadata | None = None
         self._metadata_at = 0.0
         self._look_up: Promise[Metadata | Failure] | None = None
@@ -108,12 +106,15 @@ class HttpProvider:
 
     async def keys(self) -> str | Failure:
         """Return the provider's current JWK set, as JSON."""
-        metadata = await self.discover()
+        metadata = await self._discover_with("jwks_uri")
         if isinstance(metadata, Failure):
             return metadata
         if metadata.jwks_uri is None:
-            return Misconfigured(f"{self._issuer} names no usable jwks_uri, so its ID tokens can't be checked")
-        response = self._noted(await self._http.send("GET", metadata.jwks_uri))
+            return Misconfigured(
+                f"{self._issuer} names no usable jwks_uri, so its ID tokens can't be checked with its keys",
+                keys=("jwks_uri", "id_token_signed_response_alg"),
+            )
+        response = await self._get(metadata.jwks_uri)
         if isinstance(response, Misconfigured):
             return response
         if isinstance(response, Failure):
@@ -146,7 +147,7 @@ class HttpProvider:
 
     async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
         """Begin a login on another device."""
-        metadata = await self.discover()
+        metadata = await self._discover_with("device_authorization_endpoint")
         if isinstance(metadata, Failure):
             return metadata
         if metadata.device_authorization_endpoint is None:
@@ -160,7 +161,7 @@ class HttpProvider:
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         """Revoke the refresh token (RFC 7009); return whether the provider confirmed it."""
-        metadata = await self.discover()
+        metadata = await self._discover_with("revocation_endpoint")
         if isinstance(metadata, Failure) or metadata.revocation_endpoint is None:
             return False
         form = revocation_form(refresh_token)
@@ -201,9 +202,10 @@ class HttpProvider:
     async def _renew_metadata(self, look_up: Promise[Metadata | Failure]) -> None:
         known = self._metadata
         try:
-            metadata = await self._fetch_metadata()
-            if isinstance(metadata, Metadata):
-                self._metadata, self._metadata_at = metadata, time.monotonic()
+            metadata = await self._documents.find()
+            if isinstance(metadata, Metadata) and (known is None or not self._documents.is_provisional):
+                certain_for = METADATA_RETRY if self._documents.is_provisional else METADATA_LIFETIME
+                self._metadata, self._metadata_at = metadata, time.monotonic() + certain_for - METADATA_LIFETIME
             elif known is not None:
                 self._metadata_at += METADATA_RETRY
                 metadata = known
@@ -216,24 +218,18 @@ class HttpProvider:
             # No effect if it is resolved already.
             look_up.resolve(Unsent("the request for the provider's metadata was cancelled"))
 
-    async def _fetch_metadata(self) -> Metadata | Failure:
-        url = metadata_url(self._issuer)
-        response = self._noted(await self._http.send("GET", url))
-        if isinstance(response, Misconfigured):
-            return response
-        if isinstance(response, Failure):
-            return Unsent(response.reason)  # the token request was not sent
-        status, headers, body = response
-        if status == HTTPStatus.NOT_FOUND:
-            return Misconfigured(f"{url} is not found", keys=("issuer",))
-        if status != HTTPStatus.OK:
-            return Busy(f"{url} answered HTTP {status}", retry_after(headers, time.time()))
-        try:
-            return parse_metadata(self._issuer, body)
-        except UnreadableMetadataError as error:
-            return Unsent(str(error))  # a captive portal's page, more often than a wrong issuer
-        except DiscoveryError as error:
-            return Misconfigured(str(error), keys=("issuer",))
+    async def _discover_with(self, endpoint: str) -> Metadata | Failure:
+        """Return the metadata, with that endpoint if any of the provider's documents names it."""
+        metadata = await self.discover()
+        if isinstance(metadata, Failure) or getattr(metadata, endpoint) is not None:
+            return metadata
+        completed = await self._documents.completed(metadata)
+        if isinstance(completed, Metadata) and self._metadata is metadata:
+            self._metadata = completed
+        return completed
+
+    async def _get(self, url: str) -> Response | Failure:
+        return self._noted(await self._http.send("GET", url))
 
     async def _post(self, url: str, client: Client, metadata: Metadata, form: Mapping[str, str]) -> Response | Failure:
         headers, form = client.authenticate(form, metadata.token_endpoint_auth_methods)

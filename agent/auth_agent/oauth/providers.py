@@ -12,7 +12,7 @@ from auth_agent.proxies import Proxies, account_proxies
 
 
 class HttpProviders:
-    """The providers of all accounts: one per issuer and proxy, created at first use."""
+    """The providers of all accounts: one per issuer, proxy and configured endpoints, created at first use."""
 
     def __init__(self, certificates: Callable[[], ssl.SSLContext], proxies: Proxies) -> None:
         """Create them.
@@ -25,7 +25,7 @@ class HttpProviders:
         self._certificates = certificates
         self._proxies = proxies
         self._tasks: TaskGroup | None = None
-        self._providers: dict[tuple[str, str | None], HttpProvider] = {}
+        self._providers: dict[tuple[str, str | None, tuple[tuple[str, str], ...]], HttpProvider] = {}
 
     def run_in(self, tasks: TaskGroup) -> None:
         """Request metadata in that task group, which has to run before the first request."""
@@ -34,11 +34,11 @@ class HttpProviders:
     def __call__(self, account: Account) -> HttpProvider:
         """Return the account's provider."""
         assert self._tasks is not None  # noqa: S101 -- for the type checker: nobody asks before `run_in`
-        key = (account.issuer, account.proxy)
+        key = (account.issuer, account.proxy, tuple(account.endpoints.items()))
         provider = self._providers.get(key)
         if provider is None:
             # Nothing in it can fail: what is wrong with a proxy is the outcome of each request that needs it.
             proxies = self._proxies if account.proxy is None else account_proxies(account.proxy)
             transport = Transport(self._certificates, proxies)
-            provider = self._providers[key] = HttpProvider(account.issuer, transport, self._tasks)
+            provider = self._providers[key] = HttpProvider(account.issuer, transport, self._tasks, account.endpoints)
         return provider

@@ -18,6 +18,7 @@ from auth_agent.oauth.outcome import (
     Lost,
     Misconfigured,
     Refusal,
+    ScopeRefusal,
     TokenResponse,
     UnexplainedRefusal,
     Unusable,
@@ -157,6 +158,8 @@ def failure_of_error(
         return Misconfigured(reason, keys=_CLIENT_KEYS)
     if error in _MISCONFIGURED:
         return Misconfigured(reason)
+    if error == "invalid_scope":
+        return ScopeRefusal(reason)
     if error in _REFUSALS:
         return Refusal(reason)
     if error in _INTERACTION:

@@ -10,6 +10,7 @@ from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.auth0 import InsufficientScope
 from auth_agent.oauth.device import CodeExpired
+from auth_agent.oauth.discovery import without_offline_access
 from auth_agent.oauth.outcome import (
     AnotherUser,
     Busy,
@@ -23,6 +24,7 @@ from auth_agent.oauth.outcome import (
     Refusal,
     Rejected,
     ReplacedToken,
+    ScopeRefusal,
     SessionInDoubt,
     Transient,
     Unconfirmed,
@@ -216,6 +218,10 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
         correction = (remedies.correct_and_log_in(name, failure.keys),) if by_login else (*_correction(failure), again)
         secret = _new_secret(failure, name, command)
         return errors.Misconfigured(message, reason=reason, failure=word, remedy=(*correction, *secret))
+    if isinstance(failure, ScopeRefusal) and command == LOGIN:
+        fewer = without_offline_access(account.scope)
+        less = remedies.log_in_without_offline_access(name, fewer) if fewer != account.scope else again
+        return errors.Denied(message, reason=reason, failure=word, remedy=(less,))
     if isinstance(failure, Refusal):
         return errors.Denied(message, reason=reason, failure=word, remedy=(again,))
     if isinstance(failure, ClockWrong):

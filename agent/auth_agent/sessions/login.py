@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -15,8 +16,8 @@ from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.loopback.listener import PortsTakenError
 from auth_agent.oauth.client import NONE
-from auth_agent.oauth.discovery import end_session_url
-from auth_agent.oauth.outcome import Failure, Misconfigured
+from auth_agent.oauth.discovery import end_session_url, without_offline_access
+from auth_agent.oauth.outcome import Failure, Misconfigured, ScopeRefusal
 from auth_agent.oauth.provider import Provider
 from auth_agent.promise import Promise
 from auth_agent.remedies import IMPORT, LOGIN
@@ -217,12 +218,11 @@ class Logins:
         metadata = await provider.discover()
         if isinstance(metadata, Failure):
             raise login_failed(account, metadata, LOGIN)
+        has_default_scope = account.has_default_scope
+        if has_default_scope:
+            account = replace(account, scope=metadata.default_scope(account.scope))
         if flow == "device":
-            client = credentials.client(account.token_endpoint_auth_method)
-            device = await provider.begin_device(client, account.scope, account.audience)
-            if isinstance(device, Failure):
-                raise login_failed(account, device, LOGIN)
-            return DeviceFlow(account, credentials, self._tokens, device, self._table.clock)
+            return await self._device_flow(account, credentials, may_ask_less=has_default_scope)
         if metadata.authorization_endpoint is None:
             reason = f"{account.issuer} names no authorization_endpoint that can be used"
             raise login_failed(account, Misconfigured(reason), LOGIN)
@@ -241,6 +241,17 @@ class Logins:
                 failure="misconfigured",
                 remedy=remedies.other_ports(account.name),
             ) from error
+
+    async def _device_flow(self, account: Account, credentials: Credentials, *, may_ask_less: bool) -> DeviceFlow:
+        """Return a login on another device; if the provider refuses the scope, without `offline_access`."""
+        provider, client = self._provider_for(account), credentials.client(account.token_endpoint_auth_method)
+        device = await provider.begin_device(client, account.scope, account.audience)
+        if isinstance(device, ScopeRefusal) and may_ask_less:
+            account = replace(account, scope=without_offline_access(account.scope))
+            device = await provider.begin_device(client, account.scope, account.audience)
+        if isinstance(device, Failure):
+            raise login_failed(account, device, LOGIN)
+        return DeviceFlow(account, credentials, self._tokens, device, self._table.clock)
 
     def _insists(self, session: Session, program: Hashable) -> bool:
         """Whether the program asked for a login of that session a short time ago; note that it asks now."""
