@@ -226,7 +226,7 @@ class Method:
 
 _ACCOUNT = {"account": ACCOUNT}
 _ACCESS_TOKEN = {**_ACCOUNT, "audience": AUDIENCE, "scope": SCOPE}
-_TOKEN = ("account", "access_token", "token_type", "expires_at", "scope", "audience")
+_TOKEN = ("account", "access_token", "token_type", "expires_at", "scope", "audience", "audience_verified")
 
 METHODS: dict[str, Method] = {
     "hello": Method({"client": _string(MAX_CLIENT, 0)}, result=("protocol", "version", "features", "pid", "agent_id")),

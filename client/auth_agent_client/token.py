@@ -9,9 +9,11 @@ class Token:
     """An access token that was valid when the agent returned it.
 
     `expires_at` is Unix time in seconds. `audience` and `scope` are those of the token, None if they are not known.
+    `audience_verified`: whether the agent could read the token, and it names that audience. A token that can't be read
+    is not refused: whether it is for that audience, only the API knows.
     """
 
-    __slots__ = ("access_token", "account", "audience", "expires_at", "scope", "token_type")
+    __slots__ = ("access_token", "account", "audience", "audience_verified", "expires_at", "scope", "token_type")
 
     def __init__(
         self,
@@ -21,6 +23,7 @@ class Token:
         expires_at: float,
         scope: str | None,
         audience: str | None,
+        audience_verified: bool = False,
     ) -> None:
         self.account = account
         self.access_token = access_token
@@ -28,6 +31,7 @@ class Token:
         self.expires_at = expires_at
         self.scope = scope
         self.audience = audience
+        self.audience_verified = audience_verified
 
     def headers(self, method: str, url: str) -> dict[str, str]:  # noqa: ARG002 -- see its docstring
         """Return the headers that authorize one HTTP request; call it again for each request.
@@ -72,6 +76,7 @@ def token_from(result: Mapping[str, object]) -> Token:
         float(expires_at),
         scope if isinstance(scope, str) else None,
         audience if isinstance(audience, str) else None,
+        result.get("audience_verified") is True,  # an agent of an earlier version does not say
     )
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
@@ -21,7 +22,7 @@ def authorization_request() -> AuthorizationRequest:
 
 
 def authorization_params(
-    endpoint: str = ENDPOINT, scope: str = "openid", audience: str | None = None, **more: str
+    endpoint: str = ENDPOINT, scope: str = "openid", api: Mapping[str, str] | None = None, **more: str
 ) -> dict[str, str]:
     url = authorization_url(
         endpoint,
@@ -29,7 +30,7 @@ def authorization_params(
         client_id="app",
         redirect_uri=REDIRECT,
         scope=scope,
-        audience=audience,
+        api=api or {},
         more=more,
     )
     return dict(parse_qsl(urlsplit(url).query, strict_parsing=True))
@@ -86,8 +87,13 @@ def test_offline_access_requests_consent_unless_the_configuration_sets_prompt() 
     assert "prompt" not in authorization_params(scope="openid offline_access", prompt="")
 
 
-def test_the_audience_is_a_parameter_of_the_url() -> None:
-    assert authorization_params(audience="https://api.example/")["audience"] == "https://api.example/"
+def test_the_api_is_named_in_the_url_unless_the_configuration_names_another() -> None:
+    api = {"audience": "https://api.example/", "resource": "https://api.example/"}
+    params = authorization_params(api=api)
+    assert {name: params[name] for name in api} == api
+    params = authorization_params(api=api, audience="", resource="urn:other")
+    assert "audience" not in params
+    assert params["resource"] == "urn:other"
 
 
 def test_the_configuration_adds_parameters_but_cannot_change_the_protocols_own() -> None:
@@ -151,7 +157,12 @@ def test_a_response_with_another_iss_is_refused() -> None:
 def test_iss_is_required_if_the_metadata_promises_it() -> None:
     assert isinstance(read(iss_parameter_supported=True, state="the-state", code="abc"), Unusable)
     assert isinstance(read(iss_parameter_supported=True, state="the-state", code="abc", iss=ISSUER), Secret)
-    assert isinstance(read(state="the-state", code="abc", iss=ISSUER.rstrip("/")), Secret)
+
+
+@pytest.mark.parametrize("spelling", [ISSUER.rstrip("/"), ISSUER.upper(), "https://acme.example:443/", ISSUER + "/"])
+def test_iss_is_compared_as_a_string(spelling: str) -> None:
+    # RFC 9207, section 2.4
+    assert isinstance(read(state="the-state", code="abc", iss=spelling), Unusable)
 
 
 def test_an_error_response_has_a_printable_reason() -> None:

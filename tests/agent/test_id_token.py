@@ -232,6 +232,7 @@ def problem(changes: dict[str, object] | None = None, nonce: Secret | None = NON
         {},
         {"aud": ["client"]},
         {"aud": ["client", "other"], "azp": "client"},
+        {"aud": ["client", "https://idcs.example"]},  # as Oracle has it; errata set 2 needs no azp
         {"azp": "client"},
         {"iss": "https://acme.example"},
         {"iat": int(NOW), "exp": int(NOW) + 1},
@@ -260,7 +261,6 @@ Changes = dict[str, object]
 # Changes that are refused for one reason each.
 OTHER_ISSUER: Changes = {"iss": "https://evil.example"}
 OTHER_AUDIENCE: Changes = {"aud": "other"}
-SEVERAL_AUDIENCES: Changes = {"aud": ["client", "other"]}
 AUDIENCE_NOT_A_STRING: Changes = {"aud": ["client", 1]}
 OTHER_AZP: Changes = {"azp": "other"}
 NO_SUBJECT: Changes = {"sub": None}
@@ -279,7 +279,6 @@ NOT_VALID_YET: Changes = {"nbf": NOW + 600}
         ({"iss": "https://acme.example//evil"}, OTHER_ISSUER, ["https://acme.example//evil", ISSUER]),
         ({"aud": "other"}, OTHER_AUDIENCE, ["other"]),
         ({"aud": {"client": 1}}, OTHER_AUDIENCE, [""]),
-        ({"aud": ["client", "other"]}, SEVERAL_AUDIENCES, ["client other"]),
         ({"aud": ["client", 7]}, AUDIENCE_NOT_A_STRING, []),
         ({"aud": ["client", ["client"]], "azp": "client"}, AUDIENCE_NOT_A_STRING, []),
         ({"aud": ["client", "other"], "azp": "other"}, OTHER_AZP, ["other"]),
@@ -313,7 +312,7 @@ def test_a_wrong_claim_is_refused_for_its_own_reason(changes: Changes, example: 
 
 def test_each_kind_of_wrong_claim_has_its_own_reason() -> None:
     examples: list[Changes] = [
-        *(OTHER_ISSUER, OTHER_AUDIENCE, SEVERAL_AUDIENCES, AUDIENCE_NOT_A_STRING, OTHER_AZP, NO_SUBJECT, NO_NONCE),
+        *(OTHER_ISSUER, OTHER_AUDIENCE, AUDIENCE_NOT_A_STRING, OTHER_AZP, NO_SUBJECT, NO_NONCE),
         *(OTHER_NONCE, NO_IAT, NO_EXP, EXP_BEFORE_IAT, NOT_VALID_YET),
     ]
     assert len({without_quotes(problem(example)) for example in examples}) == len(examples)

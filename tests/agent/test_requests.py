@@ -27,6 +27,7 @@ from auth_agent.oauth.requests import (
     parse_token_response,
     revocation_form,
 )
+from auth_agent.oauth.resource import AUDIENCE, BOTH, RESOURCE
 from auth_agent.oauth.token_request import (
     TokenRequest,
     client_credentials_request,
@@ -61,24 +62,24 @@ def busy(result: TokenResponse | Failure) -> Busy:
 
 
 def test_a_refresh_has_neither_audience_nor_scope() -> None:
-    form = refresh_request(Secret("rt")).form(is_auth0=True)
+    form = refresh_request(Secret("rt")).form((AUDIENCE,))
     assert form == {"grant_type": "refresh_token", "refresh_token": "rt"}
 
 
-@pytest.mark.parametrize(("is_auth0", "name"), [(True, "audience"), (False, "resource")])
-def test_a_refresh_for_another_api_has_the_providers_parameter_for_it(is_auth0: bool, name: str) -> None:
+@pytest.mark.parametrize("names", [(AUDIENCE,), (RESOURCE,), BOTH, ()])
+def test_a_refresh_for_another_api_has_the_providers_parameters_for_it(names: tuple[str, ...]) -> None:
     request = refresh_request(Secret("rt"), "https://api.example", "read write")
-    assert request.form(is_auth0=is_auth0) == {
+    assert request.form(names) == {
         "grant_type": "refresh_token",
         "refresh_token": "rt",
-        name: "https://api.example",
         "scope": "read write",
+        **dict.fromkeys(names, "https://api.example"),
     }
 
 
 def test_a_code_is_redeemed_with_its_verifier() -> None:
     request = code_request(Secret("c"), "http://127.0.0.1:8976/callback", Secret("v"))
-    assert request.form(is_auth0=False) == {
+    assert request.form(BOTH) == {
         "grant_type": "authorization_code",
         "code": "c",
         "redirect_uri": "http://127.0.0.1:8976/callback",
@@ -87,18 +88,35 @@ def test_a_code_is_redeemed_with_its_verifier() -> None:
 
 
 def test_empty_parameters_are_left_out() -> None:
-    assert device_form("openid", "https://api.example/") == {"scope": "openid", "audience": "https://api.example/"}
-    assert client_credentials_request("", None).form(is_auth0=False) == {"grant_type": "client_credentials"}
+    assert device_form("openid", {"audience": "api"}) == {"scope": "openid", "audience": "api"}
+    assert device_form("", {}) == {}
+    assert client_credentials_request("", None).form(BOTH) == {"grant_type": "client_credentials"}
 
 
-@pytest.mark.parametrize("is_auth0", [True, False])
-def test_client_credentials_have_the_parameter_audience_at_every_provider(is_auth0: bool) -> None:
-    request = client_credentials_request("read:all", "https://api.example/")
-    assert request.form(is_auth0=is_auth0) == {
-        "grant_type": "client_credentials",
-        "scope": "read:all",
-        "audience": "https://api.example/",
-    }
+@pytest.mark.parametrize(
+    ("overrides", "api"),
+    [
+        ({}, {"audience": "https://api.example/", "resource": "https://api.example/"}),
+        ({"resource": ""}, {"audience": "https://api.example/"}),
+        ({"resource": "urn:api", "audience": ""}, {"resource": "urn:api"}),
+    ],
+)
+def test_client_credentials_name_the_api_as_all_requests_do(overrides: dict[str, str], api: dict[str, str]) -> None:
+    request = client_credentials_request("read:all", "https://api.example/", overrides)
+    assert request.form(BOTH) == {"grant_type": "client_credentials", "scope": "read:all", **api}
+
+
+@pytest.mark.parametrize("names", [(AUDIENCE,), BOTH])
+def test_a_request_with_a_code_repeats_only_the_resource_of_its_authorization(names: tuple[str, ...]) -> None:
+    for request in (code_request(Secret("c"), "http://x/", Secret("v"), "urn:a"), device_request(Secret("d"), "urn:a")):
+        form = request.form(names)
+        assert form["resource"] == "urn:a"
+        assert "audience" not in form
+
+
+def test_a_refresh_of_the_main_token_repeats_the_resource_of_the_login() -> None:
+    request = refresh_request(Secret("rt"), overrides={"resource": "https://api.example"})
+    assert request.form((AUDIENCE,))["resource"] == "https://api.example"
 
 
 @pytest.mark.parametrize(

@@ -437,11 +437,33 @@ def test_a_jwt_for_another_audience_is_never_served(clock: FakeClock) -> None:
     wrong = jwt(aud=["https://default.acme.example", f"{ISSUER}userinfo"])
     refreshed(session, clock, token_response(wrong.reveal()))
     assert current(session) == "at-1"
-    refreshed(session, clock, token_response(jwt(sub=ALICE).reveal()))  # without an audience
-    assert current(session) == "at-1"
     right = jwt(aud=["https://api.acme.example", f"{ISSUER}userinfo"])
     refreshed(session, clock, token_response(right.reveal()))
     assert current(session) == right.reveal()
+
+
+@pytest.mark.parametrize(
+    ("token", "verified"),
+    [
+        (jwt(aud=["https://api.acme.example", f"{ISSUER}userinfo"]).reveal(), True),
+        (jwt(sub=ALICE).reveal(), False),  # it names no audience
+        ("opaque", False),
+    ],
+)
+def test_a_token_says_whether_its_audience_was_verified(clock: FakeClock, token: str, verified: bool) -> None:
+    session = logged_in(clock, audience="https://api.acme.example")
+    refreshed(session, clock, token_response(token))
+    assert current(session) == token
+    current_token = session.current()
+    assert current_token is not None
+    assert (current_token.audience, current_token.audience_verified) == ("https://api.acme.example", verified)
+
+
+def test_a_token_for_no_audience_has_no_verified_one(session: Session, clock: FakeClock) -> None:
+    refreshed(session, clock, token_response(jwt(aud="https://api.acme.example").reveal()))
+    token = session.current()
+    assert token is not None
+    assert (token.audience, token.audience_verified) == (None, False)
 
 
 def test_the_audience_of_an_opaque_token_is_not_checked(clock: FakeClock) -> None:

@@ -22,6 +22,7 @@ from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Failure, InvalidGrant, Misconfigured, TokenResponse
+from auth_agent.oauth.resource import AUDIENCE
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.storage.store import Sealed, StoreError, Unlocked, WrongPassphrase
@@ -149,7 +150,7 @@ class FakeProvider:
 
     async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         assert client.client_id == CLIENT
-        form = request.form(is_auth0=True)
+        form = request.form((AUDIENCE,))
         if request.grant_type == "refresh_token":
             return await self._refresh(form["refresh_token"], form.get("audience"), form.get("scope", ""))
         if request.grant_type == "client_credentials":
@@ -175,10 +176,12 @@ class FakeProvider:
             return InvalidGrant("invalid_grant")
         return self._grant(new=self.rotates, audience=audience, scope=scope)
 
-    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
+    async def begin_device(
+        self, client: Client, scope: str, parameters: Mapping[str, str]
+    ) -> DeviceAuthorization | Failure:
         assert client.client_id == CLIENT
         assert scope
-        assert audience is None
+        assert not parameters
         await anyio.lowlevel.checkpoint()
         return self.device
 

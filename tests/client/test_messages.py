@@ -75,7 +75,7 @@ def test_the_methods_and_parameters_of_the_protocol() -> None:
 
 
 def test_the_result_of_a_token_request() -> None:
-    token = ("account", "access_token", "token_type", "expires_at", "scope", "audience")
+    token = ("account", "access_token", "token_type", "expires_at", "scope", "audience", "audience_verified")
     assert [METHODS[name].result for name in ("token", "rejected", "refresh")] == [token] * 3
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from auth_agent_client import Token
+from auth_agent_client.token import token_from
 
 
 def token(token_type: str = "Bearer") -> Token:
@@ -16,6 +17,16 @@ def test_bearer_is_spelled_as_in_the_standard(token_type: str) -> None:
 
 def test_another_token_type_is_sent_as_the_provider_spells_it() -> None:
     assert token("MAC").headers("GET", "https://api.example/") == {"Authorization": "MAC secret"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "verified"), [({"audience_verified": True}, True), ({"audience_verified": False}, False), ({}, False)]
+)
+def test_a_token_of_an_agent_that_does_not_say_has_no_verified_audience(
+    sent: dict[str, object], verified: bool
+) -> None:
+    result = {"account": "work", "access_token": "at", "token_type": "Bearer", "expires_at": 4e9, **sent}
+    assert token_from(result).audience_verified is verified
 
 
 def test_changing_headers_does_not_change_later_ones() -> None:

@@ -16,6 +16,7 @@ from auth_agent import daemon
 from auth_agent.cli import commands
 from auth_agent.config import Account
 from auth_agent.oauth.provider import Provider
+from auth_agent.oauth.resource import AUDIENCE
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 
@@ -57,7 +58,7 @@ def _explode(quoted: str) -> None:
 
 def _quoted(argument: object) -> str:
     if isinstance(argument, TokenRequest):
-        return f"{argument!r} {argument.form(is_auth0=True)!r}"
+        return f"{argument!r} {argument.form((AUDIENCE,))!r}"
     secret = argument if isinstance(argument, Secret) else getattr(argument, "secret", None)
     return secret.reveal() if isinstance(secret, Secret) else repr(argument)
 

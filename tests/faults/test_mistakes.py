@@ -21,6 +21,7 @@ from hypothesis import example, given, settings, strategies as st
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.outcome import Failure, InvalidGrant, TokenResponse
+from auth_agent.oauth.resource import AUDIENCE
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.sessions.rate_limit import Asker
@@ -64,7 +65,7 @@ class Families(FakeProvider):
     async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         assert client == Client(CLIENT)
         await anyio.sleep(self.delay / 2)
-        response = self._response_to(request.form(is_auth0=True))
+        response = self._response_to(request.form((AUDIENCE,)))
         await anyio.sleep(self.delay / 2)
         return response
 

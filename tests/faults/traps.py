@@ -152,8 +152,10 @@ class _TrappedProvider:
     ) -> dict[str, object] | Failure:
         return await self._provider.user(access_token, token_type, url, update)
 
-    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
-        return await self._provider.begin_device(client, scope, audience)
+    async def begin_device(
+        self, client: Client, scope: str, parameters: Mapping[str, str]
+    ) -> DeviceAuthorization | Failure:
+        return await self._provider.begin_device(client, scope, parameters)
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         return await _call_between("revoke", lambda: self._provider.revoke(client, refresh_token))

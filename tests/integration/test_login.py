@@ -488,3 +488,48 @@ def test_a_stopping_agent_does_not_wait_for_a_login(agent: AgentProcess) -> None
         assert port_is_free(login)
         with pytest.raises(errors.AgentError):
             result(client, login)
+
+
+# ---- for an API (RFC 8707)
+
+API = "https://api.acme.example"
+
+
+@pytest.mark.parametrize("flow", ["browser", "device"])
+@pytest.mark.parametrize("flavor", ["plain", "auth0"])
+def test_each_request_of_a_session_names_its_api(
+    flow: str, flavor: str, start_provider: Callable[..., OpenIDProvider]
+) -> None:
+    provider = start_provider(flavor=flavor, access_token_lifetime=3600)
+    with AgentProcess({"work": account(provider, audience=API, **ANY)}) as process, process.client() as client:
+        login = begin(client, flow=flow)
+        if flow == "browser":
+            provider.enter(address(login))
+        else:
+            provider.approve(str(login["verification_uri_complete"]))
+        result(client, login)
+        for token in (client.token("work"), client.refresh("work")):
+            assert (token.audience, token.audience_verified) == (API, True)
+
+
+def test_the_tokens_of_a_client_are_for_its_api(start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(flavor="plain", access_token_lifetime=3600)
+    service = CREDENTIALS["service-app"]
+    method = {"grant": "client_credentials", "token_endpoint_auth_method": service.method}
+    with (
+        AgentProcess({"robot": account(provider, "service-app", audience=API, **method)}) as process,
+        process.client() as client,
+    ):
+        result(client, begin(client, "robot", client_secret=service.secret))
+        for token in (client.token("robot"), client.refresh("robot")):
+            assert (token.audience, token.audience_verified) == (API, True)
+
+
+def test_a_token_that_can_not_be_read_says_so(start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(flavor="plain", access_token_lifetime=3600)
+    keys = account(provider, audience=API, **{"authorize.resource": ""}, **ANY)
+    with AgentProcess({"work": keys}) as process, process.client() as client:
+        log_in(client, provider)
+        token = client.token("work")
+        assert (token.audience, token.audience_verified) == (API, False)
+        assert provider.userinfo(token.access_token).status_code == 200

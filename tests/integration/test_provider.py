@@ -199,7 +199,7 @@ async def test_what_one_document_lacks_is_looked_up_in_the_other_once(provider: 
     provider.fault("merge", route=DISCOVERY, unset=["revocation_endpoint", "device_authorization_endpoint"])
     provider.fault("merge", route=OAUTH_DISCOVERY, unset=["end_session_endpoint"])
     async with connect(provider.issuer) as connection:
-        device = await connection.begin_device(CLIENT, "openid", None)
+        device = await connection.begin_device(CLIENT, "openid", {})
         assert isinstance(device, DeviceAuthorization)
         assert await connection.revoke(CLIENT, token)
         assert await connection.revoke(CLIENT, token)
@@ -219,8 +219,8 @@ async def test_a_document_that_can_not_be_fetched_now_is_asked_for_again(provide
     provider.fault("merge", route=DISCOVERY, unset=["device_authorization_endpoint"])
     provider.fault("status", route=OAUTH_DISCOVERY, status=503)
     async with connect(provider.issuer) as connection:
-        assert isinstance(await connection.begin_device(CLIENT, "openid", None), Busy)
-        assert isinstance(await connection.begin_device(CLIENT, "openid", None), DeviceAuthorization)
+        assert isinstance(await connection.begin_device(CLIENT, "openid", {}), Busy)
+        assert isinstance(await connection.begin_device(CLIENT, "openid", {}), DeviceAuthorization)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 302, 200])
@@ -247,7 +247,7 @@ async def test_with_endpoints_in_the_configuration_no_document_is_requested(prov
     endpoints = {"token_endpoint": f"{provider.url}{provider.token_path}"}
     async with connect(provider.issuer, endpoints) as connection:
         assert isinstance(await connection.token(CLIENT, refresh_request(token)), TokenResponse)
-        assert isinstance(await connection.begin_device(CLIENT, "openid", None), Misconfigured)
+        assert isinstance(await connection.begin_device(CLIENT, "openid", {}), Misconfigured)
         assert not await connection.revoke(CLIENT, token)
     assert (provider.requests(DISCOVERY), provider.requests(OAUTH_DISCOVERY)) == ([], [])
 

@@ -490,4 +490,5 @@ def _token_result(session: Session, token: AccessToken) -> dict[str, object]:
         "expires_at": token.served_until.wall,
         "scope": token.scope,
         "audience": token.audience,
+        "audience_verified": token.audience_verified,
     }

@@ -15,7 +15,6 @@ from auth_agent.oauth.outcome import Failure, Unusable
 from auth_agent.oauth.requests import failure_of_error
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
-from auth_agent.urls import is_same_issuer
 
 # More parameters than any provider adds to a redirect.
 _MAX_FIELDS: Final = 50
@@ -48,7 +47,7 @@ def authorization_url(
     client_id: str,
     redirect_uri: str,
     scope: str,
-    audience: str | None,
+    api: Mapping[str, str],
     more: Mapping[str, str],
 ) -> str:
     """Return the URL at which a person logs in.
@@ -59,13 +58,12 @@ def authorization_url(
         client_id: the client's identifier.
         redirect_uri: where the provider sends the browser afterwards.
         scope: the requested scopes, separated by spaces.
-        audience: the API, in Auth0's parameter `audience`.
+        api: the parameters that name the API that tokens are for.
         more: parameters that the configuration adds; an empty string removes one. The protocol's own can't be changed.
 
     """
     params = {"prompt": "consent"} if "offline_access" in scope.split() else {}  # Core 1.0, section 11
-    if audience is not None:
-        params["audience"] = audience
+    params |= api
     params |= more
     params |= {
         "response_type": "code",
@@ -91,7 +89,7 @@ def read_redirect(
     Args:
         query: the query of the redirect's URL.
         request: the state, nonce and verifier of this login.
-        issuer: the issuer that the response must come from.
+        issuer: the issuer that the response must come from, as the provider's metadata has it.
         iss_parameter_supported: whether the provider's metadata promises `iss` (RFC 9207, 3): then it is required.
 
     """
@@ -106,7 +104,8 @@ def read_redirect(
     if not secrets.compare_digest(state.encode(), request.state.reveal().encode()):
         return None
     response_issuer = response.get("iss")
-    if not is_same_issuer(response_issuer, issuer) and (response_issuer is not None or iss_parameter_supported):
+    # A simple string comparison (RFC 9207, section 2.4).
+    if response_issuer != issuer and (response_issuer is not None or iss_parameter_supported):
         source = "an unknown issuer" if response_issuer is None else repr(printable(response_issuer))
         return Unusable(f"the authorization response is from {source}, not {issuer!r}; it was not used")
     error = response.get("error")

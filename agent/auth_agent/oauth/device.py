@@ -6,6 +6,7 @@ from typing import Final
 
 from auth_agent.oauth.outcome import Failure, Refusal, TokenResponse, Transient, Unusable
 from auth_agent.oauth.requests import error_fields, parse_lifetime, parse_token_response, read_token
+from auth_agent.oauth.resource import RESOURCE
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -110,9 +111,12 @@ def parse_poll_response(
     return outcome
 
 
-def device_request(device_code: Secret) -> TokenRequest:
-    """Return a device access token request, with which the agent polls (section 3.4)."""
-    return TokenRequest(_GRANT_TYPE, {"device_code": device_code}, {}, parse=parse_poll_response)
+def device_request(device_code: Secret, resource: str | None = None) -> TokenRequest:
+    """Return a device access token request, with which the agent polls (section 3.4).
+
+    `resource` is that of the device authorization request.
+    """
+    return TokenRequest(_GRANT_TYPE, {"device_code": device_code}, {RESOURCE: resource}, parse=parse_poll_response)
 
 
 def next_interval(interval: float, outcome: Failure) -> float:

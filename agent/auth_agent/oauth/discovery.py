@@ -7,6 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.auth0 import is_auth0, logout_url
+from auth_agent.oauth.resource import AUDIENCE, BOTH
 from auth_agent.printable import printable
 from auth_agent.urls import InvalidURLError, check_url, is_same_issuer
 
@@ -71,6 +72,11 @@ class Metadata:
     def is_auth0(self) -> bool:
         """Whether the provider is Auth0, which differs from the standards in places."""
         return is_auth0(self.issuer, self.authorization_endpoint, self.token_endpoint)
+
+    @property
+    def api_parameters(self) -> tuple[str, ...]:
+        """The names of the parameter by which requests name the API that a token is for; both where it is unknown."""
+        return (AUDIENCE,) if self.is_auth0 else BOTH
 
 
 def metadata_url(issuer: str) -> str:

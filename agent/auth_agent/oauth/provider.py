@@ -60,8 +60,10 @@ class Provider(Protocol):
         """Send a token request once; return its outcome."""
         ...
 
-    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
-        """Begin a login on another device."""
+    async def begin_device(
+        self, client: Client, scope: str, parameters: Mapping[str, str]
+    ) -> DeviceAuthorization | Failure:
+        """Begin a login on another device, with further parameters, such as those that name the API."""
         ...
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
@@ -134,7 +136,7 @@ class HttpProvider:
         metadata = await self.discover()
         if isinstance(metadata, Failure):
             return metadata
-        form = request.form(is_auth0=metadata.is_auth0)
+        form = request.form(metadata.api_parameters)
         response = await self._post(metadata.token_endpoint, client, metadata, form)
         if isinstance(response, Failure):
             return response
@@ -145,15 +147,17 @@ class HttpProvider:
             )  # the endpoint may have moved: fetch the metadata again before the next request
         return request.parse(status, headers, body, time.time(), _presented(client, *request.secrets.values()))
 
-    async def begin_device(self, client: Client, scope: str, audience: str | None) -> DeviceAuthorization | Failure:
-        """Begin a login on another device."""
+    async def begin_device(
+        self, client: Client, scope: str, parameters: Mapping[str, str]
+    ) -> DeviceAuthorization | Failure:
+        """Begin a login on another device, with further parameters, such as those that name the API."""
         metadata = await self._discover_with("device_authorization_endpoint")
         if isinstance(metadata, Failure):
             return metadata
         if metadata.device_authorization_endpoint is None:
             return Misconfigured(f"{self._issuer} has no device flow: it names no usable device_authorization_endpoint")
         response = await self._post(
-            metadata.device_authorization_endpoint, client, metadata, device_form(scope, audience)
+            metadata.device_authorization_endpoint, client, metadata, device_form(scope, parameters)
         )
         if isinstance(response, Failure):
             return response

@@ -59,18 +59,14 @@ _KNOWN = _ENDED | _MISCONFIGURED | _REFUSALS | _INTERACTION
 # ---- requests; `Client.authenticate` adds the client's parameters
 
 
-def device_form(scope: str, audience: str | None) -> dict[str, str]:
-    """Return the form of a device authorization request (RFC 8628, section 3.1); `audience` is Auth0's."""
-    return _without_empty(scope, audience)
+def device_form(scope: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the form of a device authorization request (RFC 8628, section 3.1), with these parameters."""
+    return {"scope": scope, **parameters} if scope else dict(parameters)
 
 
 def revocation_form(refresh_token: Secret) -> dict[str, str]:
     """Return the form of a revocation request (RFC 7009, section 2.1)."""
     return {"token": refresh_token.reveal(), "token_type_hint": "refresh_token"}
-
-
-def _without_empty(scope: str, audience: str | None) -> dict[str, str]:
-    return {name: value for name, value in (("scope", scope), ("audience", audience)) if value}
 
 
 # ---- responses

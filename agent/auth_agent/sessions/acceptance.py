@@ -60,7 +60,7 @@ def _token_problem(credentials: Credentials, response: TokenResponse, key: Token
     """Return how the access token differs from the requested one; None if it doesn't, as far as the agent can tell."""
     audience = credentials.audience if key.audience is None else key.audience
     claims = None if audience is None or response.access_token is None else id_token.claims(response.access_token)
-    if audience is not None and claims is not None and not id_token.names_audience(claims, audience):
+    if audience is not None and claims is not None and not id_token.names_no_other_audience(claims, audience):
         reason = f"the provider granted a token for another audience than {audience}"
         return reason if key.audience is None else f"{reason}: this session can't get tokens for that API"
     granted = None if response.scope is None else set(response.scope.split())

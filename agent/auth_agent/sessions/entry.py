@@ -2,7 +2,7 @@
 
     {"version": 1, "account", "machine", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
-               "grant", "ends_at"},
+               "grant", "ends_at", "resource"},
      "ended": null | {"reason", "failure", "quarantined"},
      "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed",
                       "obtained_at", "boot": {"id", "at"}},
@@ -123,6 +123,7 @@ def _dump_credentials(credentials: Credentials) -> dict[str, object]:
         "client_secret": _revealed(credentials.client_secret),
         "grant": credentials.grant_type.name,
         "ends_at": credentials.ends_at,
+        "resource": credentials.resource,
     }
 
 
@@ -209,6 +210,7 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
         client_secret=_secret(login.get("client_secret")),
         grant_type=grant_type_of(_optional_string(login.get("grant")) or AUTHORIZATION_CODE.name),
         ends_at=None if login.get("ends_at") is None else _number(login["ends_at"]),
+        resource=_optional_string(login.get("resource")),
     )
 
 

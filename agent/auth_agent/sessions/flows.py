@@ -5,6 +5,7 @@ Each flow gives instructions to a person, waits for the person, and requests the
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from auth_agent.oauth.authorization import AuthorizationRequest, authorization_u
 from auth_agent.oauth.device import CodeExpired, DeviceAuthorization, device_request, next_interval
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, TokenResponse, Transient
+from auth_agent.oauth.resource import RESOURCE, api_parameters
 from auth_agent.oauth.token_request import code_request
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
@@ -127,7 +129,8 @@ class BrowserFlow(Flow):
             PortsTakenError: there is no port to listen on.
 
         """
-        super().__init__(account, credentials, tokens)
+        api = api_parameters(metadata.api_parameters, account.audience, account.authorize)
+        super().__init__(account, replace(credentials, resource=api.get(RESOURCE)), tokens)
         self._metadata = metadata
         self._request = AuthorizationRequest.begin()
         self._listener = RedirectListener(account.redirect_ports)
@@ -137,7 +140,7 @@ class BrowserFlow(Flow):
             client_id=account.client_id,
             redirect_uri=self._listener.redirect_uri,
             scope=account.scope,
-            audience=account.audience,
+            api=api,
             more=account.authorize,
         )
         self._start_url = self._listener.start_at(self._authorization_url)
@@ -173,7 +176,7 @@ class BrowserFlow(Flow):
             raise self._failed(CodeExpired("nobody logged in within ten minutes"))
         if isinstance(result, Failure):
             raise self._failed(result)
-        request = code_request(result, self._listener.redirect_uri, self._request.verifier)
+        request = code_request(result, self._listener.redirect_uri, self._request.verifier, self._credentials.resource)
         response, sent = await self._tokens.send(self._account, self._credentials, request)
         return self._pending_session(response, sent, self._request.nonce)
 
@@ -223,7 +226,7 @@ class DeviceFlow(Flow):
 
     async def obtain(self, wait: Wait) -> PendingSession:
         """Poll the token endpoint at the provider's interval until somebody has logged in (RFC 8628, section 3.4)."""
-        request, interval = device_request(self._device.device_code), self._device.interval
+        request, interval = device_request(self._device.device_code, self._credentials.resource), self._device.interval
         while True:
             await wait.pause(interval)
             if self._clock.now().boot - self._since.boot >= self.lifetime:

@@ -19,6 +19,7 @@ from auth_agent.oauth.client import NONE
 from auth_agent.oauth.discovery import end_session_url, without_offline_access
 from auth_agent.oauth.outcome import Failure, Misconfigured, ScopeRefusal
 from auth_agent.oauth.provider import Provider
+from auth_agent.oauth.resource import RESOURCE, api_parameters
 from auth_agent.promise import Promise
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
@@ -222,7 +223,8 @@ class Logins:
         if has_default_scope:
             account = replace(account, scope=metadata.default_scope(account.scope))
         if flow == "device":
-            return await self._device_flow(account, credentials, may_ask_less=has_default_scope)
+            api = api_parameters(metadata.api_parameters, account.audience, account.authorize)
+            return await self._device_flow(account, credentials, api, may_ask_less=has_default_scope)
         if metadata.authorization_endpoint is None:
             reason = f"{account.issuer} names no authorization_endpoint that can be used"
             raise login_failed(account, Misconfigured(reason), LOGIN)
@@ -242,15 +244,21 @@ class Logins:
                 remedy=remedies.other_ports(account.name),
             ) from error
 
-    async def _device_flow(self, account: Account, credentials: Credentials, *, may_ask_less: bool) -> DeviceFlow:
-        """Return a login on another device; if the provider refuses the scope, without `offline_access`."""
+    async def _device_flow(
+        self, account: Account, credentials: Credentials, api: dict[str, str], *, may_ask_less: bool
+    ) -> DeviceFlow:
+        """Return a login on another device, with the parameters that name the API.
+
+        If the provider refuses the scope, it is without `offline_access`.
+        """
         provider, client = self._provider_for(account), credentials.client(account.token_endpoint_auth_method)
-        device = await provider.begin_device(client, account.scope, account.audience)
+        device = await provider.begin_device(client, account.scope, api)
         if isinstance(device, ScopeRefusal) and may_ask_less:
             account = replace(account, scope=without_offline_access(account.scope))
-            device = await provider.begin_device(client, account.scope, account.audience)
+            device = await provider.begin_device(client, account.scope, api)
         if isinstance(device, Failure):
             raise login_failed(account, device, LOGIN)
+        credentials = replace(credentials, resource=api.get(RESOURCE))
         return DeviceFlow(account, credentials, self._tokens, device, self._table.clock)
 
     def _insists(self, session: Session, program: Hashable) -> bool:

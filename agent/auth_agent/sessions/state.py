@@ -32,6 +32,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from auth_agent.grant_type import AUTHORIZATION_CODE, GrantType
 from auth_agent.host.clock import Moment
+from auth_agent.oauth import id_token
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import (
     AnotherUser,
@@ -88,7 +89,8 @@ class AccessToken:
     """An access token with what its provider said about it.
 
     `lifetime` is in seconds from `sent`, when its request was sent; `assumed` is True if the provider gave none.
-    `serial` increases with each token of a session.
+    `serial` increases with each token of a session. `audience_verified`: whether the token can be read, and names that
+    audience.
     """
 
     value: Secret
@@ -100,8 +102,12 @@ class AccessToken:
     assumed: bool
     serial: int
     served_until: Moment = field(init=False)
+    audience_verified: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        claims = None if self.audience is None else id_token.claims(self.value)
+        verified = claims is not None and id_token.names_audience(claims, self.audience or "")
+        object.__setattr__(self, "audience_verified", verified)
         object.__setattr__(self, "served_until", served_until(self.sent, self.lifetime))
 
     def remaining(self, now: Moment) -> float:
@@ -126,7 +132,8 @@ class Credentials:
     `audience` is the API that the login was made for, as configured then. `refresh_token` is None if the provider gave
     none (the session then ends with its access token) or if it is dead. `client_secret` is None for a public client.
     `grant_type` determines whether there is a user and how the session is refreshed. `ends_at` is when the provider
-    will end the session in spite of refreshes, as Unix time in seconds; None if it didn't say.
+    will end the session in spite of refreshes, as Unix time in seconds; None if it didn't say. `resource` is the API as
+    the login named it by RFC 8707's parameter, which a refresh repeats; None if it didn't.
     """
 
     issuer: str
@@ -139,6 +146,7 @@ class Credentials:
     client_secret: Secret | None = None
     grant_type: GrantType = AUTHORIZATION_CODE
     ends_at: float | None = None
+    resource: str | None = None
 
     @property
     def refreshable(self) -> bool:

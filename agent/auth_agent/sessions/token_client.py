@@ -15,6 +15,7 @@ from auth_agent.defect import place
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Defect, Failure, Lost, ReplacedToken, TokenResponse
 from auth_agent.oauth.provider import Provider
+from auth_agent.oauth.resource import RESOURCE, omissions, overrides_of_api
 from auth_agent.oauth.token_request import TokenRequest, client_credentials_request, refresh_request
 from auth_agent.secret import Secret
 from auth_agent.sessions.fingerprints import Fingerprints
@@ -66,7 +67,9 @@ class TokenClient:
         """
         if credentials.grant_type.has_refresh_token:
             return await self._present(account, credentials, is_wanted, key)
-        request = client_credentials_request(key.scope or account.scope, key.audience or credentials.audience)
+        overrides = account.authorize if key.audience is None else omissions(account.authorize)
+        api = key.audience or credentials.audience
+        request = client_credentials_request(key.scope or account.scope, api, overrides_of_api(overrides))
         response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
         # A refresh token should not be issued here (RFC 6749, section 4.4.3): the client secret gets the next token.
         return replace(response, refresh_token=None), sent
@@ -107,7 +110,9 @@ class TokenClient:
         self._presented.add(fingerprint)
         self._fingerprints.record_sent(account.name, refresh_token)
         try:
-            request = refresh_request(refresh_token, key.audience, key.scope)
+            # RFC 8707's parameter is named at each refresh: without it, some providers issue a token for no API.
+            overrides = {RESOURCE: credentials.resource} if key.audience is None else omissions(account.authorize)
+            request = refresh_request(refresh_token, key.audience, key.scope, overrides=overrides)
             response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
             if response.refresh_token is not None:
                 self._fingerprints.record_successor(account.name, refresh_token, response.refresh_token)
