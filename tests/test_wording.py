@@ -51,7 +51,7 @@ from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
 from auth_agent.oauth.provider import HttpProvider
 from auth_agent.oauth.requests import parse_token_response
 from auth_agent.oauth.transport import Transport
-from auth_agent.oauth.userinfo import parse_userinfo
+from auth_agent.oauth.userinfo import parse_userinfo, signed_claims
 from auth_agent.proxies import Proxies, account_proxies, environment_proxies
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
@@ -70,7 +70,7 @@ from auth_agent.storage.lock import StoreLock
 from auth_agent.storage.state_directory import state_path
 from auth_agent.storage.stores import store_in_use
 from auth_agent.urls import check_issuer, check_url
-from auth_agent.worker.signatures import verify
+from auth_agent.worker.signatures import verify, verify_mac
 from auth_agent_client import errors
 from auth_agent_client.call import Call
 from auth_agent_client.errors import from_wire
@@ -488,7 +488,7 @@ STORAGE: Final[list[Example]] = [
         "the provider has no key that a RS256 signature can be checked with (RSA keys need 2048 bits)",
     ),
     (
-        lambda: verify(_jws('{"alg": "RS256", "kid": "one"}'), '{"keys": []}'),
+        lambda: verify(_jws('{"alg": "RS256", "kid": "one"}'), '{"keys": [{"kid": "two"}]}'),
         "the ID token is signed by a key ('one') that is not among the provider's",
     ),
     (lambda: verify("opaque", '{"keys": []}'), "the ID token's signature can't be read"),
@@ -604,8 +604,32 @@ OAUTH: Final[list[Example]] = [
         "the provider's UserInfo endpoint answered HTTP 429",
     ),
     (
-        lambda: parse_userinfo(200, {"content-type": "application/jwt"}, b"", 0.0),
-        "the provider's UserInfo endpoint answers with signed tokens, which are not read here",
+        lambda: parse_userinfo(200, {"content-type": "application/jwt"}, b"\xff", 0.0),
+        "the provider's UserInfo is not a valid JWT",
+    ),
+    (
+        lambda: signed_claims(Secret("a.b.c.d.e"), ISSUER, "c"),
+        "the provider's UserInfo is encrypted, or not a valid JWT",
+    ),
+    (
+        lambda: signed_claims(jwt(iss="https://x"), ISSUER, "c"),
+        "the provider's UserInfo is another issuer's, 'https://x'",
+    ),
+    (
+        lambda: signed_claims(jwt(iss=ISSUER, aud="d"), ISSUER, "c"),
+        "the provider's UserInfo is meant for another client",
+    ),
+    (
+        lambda: parse_userinfo(200, {}, b'{"sub": 7}', 0.0),
+        "the provider's UserInfo names a subject (sub) that is not a string of 1 to 255 ASCII characters",
+    ),
+    (
+        lambda: verify_mac(_jws('{"alg": "RS256"}'), "s", "HS256", "UserInfo response"),
+        "the UserInfo response is signed with 'RS256', not with HS256",
+    ),
+    (
+        lambda: verify_mac(_jws('{"alg": "HS256"}'), "s", "HS256"),
+        "the ID token's signature is wrong: the client's secret did not make it",
     ),
     (
         lambda: parse_token_response(302, {}, b"", 0.0),

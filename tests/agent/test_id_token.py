@@ -264,6 +264,7 @@ OTHER_AUDIENCE: Changes = {"aud": "other"}
 AUDIENCE_NOT_A_STRING: Changes = {"aud": ["client", 1]}
 OTHER_AZP: Changes = {"azp": "other"}
 NO_SUBJECT: Changes = {"sub": None}
+OTHER_SUBJECT: Changes = {"sub": "jürgen"}
 NO_NONCE: Changes = {"nonce": None}
 OTHER_NONCE: Changes = {"nonce": "x"}
 NO_IAT: Changes = {"iat": None}
@@ -287,8 +288,9 @@ NOT_VALID_YET: Changes = {"nbf": NOW + 600}
         ({"azp": ["client"]}, OTHER_AZP, [""]),
         ({"azp": "\x1b[31m"}, OTHER_AZP, [" [31m"]),
         ({"sub": None}, NO_SUBJECT, []),
-        ({"sub": ""}, NO_SUBJECT, []),
-        ({"sub": 7}, NO_SUBJECT, []),
+        ({"sub": ""}, OTHER_SUBJECT, []),
+        ({"sub": 7}, OTHER_SUBJECT, []),
+        ({"sub": "x" * 256}, OTHER_SUBJECT, []),
         ({"nonce": None}, NO_NONCE, []),
         ({"nonce": 7}, NO_NONCE, []),
         ({"nonce": ["n-1"]}, NO_NONCE, []),
@@ -312,7 +314,7 @@ def test_a_wrong_claim_is_refused_for_its_own_reason(changes: Changes, example: 
 
 def test_each_kind_of_wrong_claim_has_its_own_reason() -> None:
     examples: list[Changes] = [
-        *(OTHER_ISSUER, OTHER_AUDIENCE, AUDIENCE_NOT_A_STRING, OTHER_AZP, NO_SUBJECT, NO_NONCE),
+        *(OTHER_ISSUER, OTHER_AUDIENCE, AUDIENCE_NOT_A_STRING, OTHER_AZP, NO_SUBJECT, OTHER_SUBJECT, NO_NONCE),
         *(OTHER_NONCE, NO_IAT, NO_EXP, EXP_BEFORE_IAT, NOT_VALID_YET),
     ]
     assert len({without_quotes(problem(example)) for example in examples}) == len(examples)

@@ -535,7 +535,7 @@ def sources() -> dict[str, Source]:
         ),
         "a claim of the ID token": Source(claiming("made_up")),
         "another user's name": Source(another_user, (remedies.switch_user("work"),), name),
-        "the ID token's signature": Source(bad_signature, at_bad_response, ("signature.problem",)),
+        "the ID token's signature": Source(bad_signature, at_bad_response, ("signature._call",)),
         "the token's type": Source(granting("token_type"), mute=True),
         "the token's scope": Source(
             granting("scope"), at_another_api("invalid_scope"), ("requests._token_response",), mute=True
@@ -635,6 +635,15 @@ def sources() -> dict[str, Source]:
         "the user whom UserInfo speaks of": Source(
             answering("/userinfo", lambda text: json_response({"sub": f"{text}"}), HostileAgent.request_profile),
             (LOG_IN,),
+            mute=True,
+        ),
+        "who signed what UserInfo says": Source(
+            answering(
+                "/userinfo",
+                lambda text: (200, {"content-type": "application/jwt"}, jwt(sub=ALICE, iss=text).reveal().encode()),
+                HostileAgent.request_profile,
+            ),
+            at=("userinfo.signed_claims",),
             mute=True,
         ),
         "what UserInfo fails with": Source(

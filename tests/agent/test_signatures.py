@@ -16,7 +16,7 @@ from joserfc import jws
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import JWKRegistry, Key, OctKey, RSAKey
 
-from auth_agent.worker.signatures import verify
+from auth_agent.worker.signatures import verify, verify_mac
 
 PAYLOAD = json.dumps({"iss": "https://acme.example/", "sub": "auth0|1", "name": "canary"})
 
@@ -206,6 +206,42 @@ def test_an_algorithm_outside_the_list_is_rejected_whatever_the_keys_allow(algor
     assert quoted(problem) == [algorithm]
 
 
+def test_a_set_whose_keys_have_no_names_is_tried() -> None:
+    keys = key_set(public_key(key("P-256")), public_key(key()))
+    assert verify(sign(key(), kid="three"), keys) is None
+    assert verify(sign(key("P-256", 2), "ES256", kid="three"), keys) == WRONG
+
+
+def test_a_token_is_signed_by_the_algorithm_that_was_fixed_for_it() -> None:
+    keys = key_set(public_key(key()))
+    assert verify(sign(key()), keys, "RS256") is None
+    problem = verify(sign(key(), "PS256"), keys, "RS256")
+    assert problem is not None
+    assert quoted(problem) == ["PS256"]
+
+
+@pytest.mark.parametrize("secret", ["s" * 32, "short", "jürgen" * 8])
+def test_the_clients_secret_checks_a_token_by_its_utf_8(secret: str) -> None:
+    assert verify_mac(sign_with_secret(secret.encode()), secret, "HS256") is None
+    assert verify_mac(sign_with_secret(secret.encode()), f"{secret} ", "HS256") not in (None, UNREADABLE)
+
+
+def test_a_token_that_the_secret_did_not_sign_is_rejected() -> None:
+    secret = "s" * 64
+    signed = sign_with_secret(secret.encode())
+    for token in (f"{signed[:-4]}AAAA", signed.rpartition(".")[0] + ".", unsigned({"alg": "HS256"})):
+        assert verify_mac(token, secret, "HS256") is not None
+    for token, algorithm in (
+        (signed, "HS512"),
+        (sign(key()), "HS256"),
+        (unsigned({"alg": "none"}), "HS256"),
+        (sign_with_secret(secret.encode(), "HS384"), "HS256"),
+        (sign_with_secret(secret.encode(), crit=["exp"]), "HS256"),
+        ("opaque", "HS256"),
+    ):
+        assert verify_mac(token, secret, algorithm) is not None
+
+
 def test_a_public_key_is_not_accepted_as_a_shared_secret() -> None:
     signing_key = key()
     assert isinstance(signing_key, RSAKey)
@@ -252,7 +288,9 @@ def test_an_ecdsa_signature_of_zeros_is_wrong() -> None:
 
 def test_an_unknown_kid_is_named() -> None:
     assert quoted(verify(sign(key(), kid="three"), key_set(public_key(key(), kid="one")))) == ["three"]
-    assert quoted(verify(sign(key(), kid="three"), key_set(public_key(key())))) == ["three"]
+    assert quoted(verify(sign(key(), kid="three"), key_set(public_key(key()), public_key(key(), kid="one")))) == [
+        "three"
+    ]
     assert quoted(verify(sign(key(), kid=""), key_set(public_key(key(), kid="one")))) == [""]
     assert quoted(verify(sign(key(), kid="\x1b[31m"), key_set())) == [" [31m"]
     assert quoted(verify(sign(key(), kid="k" * 300), key_set())) == ["k" * 59 + "…"]

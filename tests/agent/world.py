@@ -142,6 +142,7 @@ class FakeProvider:
 
     async def discover(self) -> Metadata | Failure:
         await anyio.sleep(self.preparation)
+        self.preparation = 0  # from then on it is known
         return self.metadata
 
     async def keys(self) -> str | Failure:
@@ -254,10 +255,23 @@ class FakeSignatures:
     error: Exception | None = None
     checked: list[str] = field(default_factory=list[str])
 
-    async def problem(self, id_token: Secret, keys: str) -> str | None:
-        await anyio.lowlevel.checkpoint()
-        self.checked.append(id_token.reveal())
+    # The algorithm and the noun of each check.
+    checks: list[tuple[str | None, str]] = field(default_factory=list[tuple[str | None, str]])
+
+    async def problem(
+        self, token: Secret, keys: str, algorithm: str | None = None, noun: str = "ID token"
+    ) -> str | None:
         assert keys == "{}"
+        return await self._check(token, algorithm, noun)
+
+    async def mac_problem(self, token: Secret, client_secret: Secret, algorithm: str, noun: str) -> str | None:
+        assert client_secret.reveal()
+        return await self._check(token, algorithm, noun)
+
+    async def _check(self, token: Secret, algorithm: str | None, noun: str) -> str | None:
+        await anyio.lowlevel.checkpoint()
+        self.checks.append((algorithm, noun))
+        self.checked.append(token.reveal())
         if self.error is not None:
             raise self.error
         return self.reason

@@ -28,6 +28,7 @@ from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Failure, TokenResponse
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.token_request import TokenRequest
+from auth_agent.oauth.userinfo import SignedUserInfo
 from auth_agent.secret import Secret
 from auth_agent.storage.store import Store, StoreError
 
@@ -144,7 +145,7 @@ class _TrappedProvider:
             await _pass(f"{call}:after")
         return outcome
 
-    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | Failure:
+    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | SignedUserInfo | Failure:
         return await self._provider.userinfo(access_token, token_type)
 
     async def user(

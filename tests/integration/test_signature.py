@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from joserfc import jws
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, OctKey
 
 from auth_agent.oauth.signature import SignatureCheckError, WorkerSignatures
 from auth_agent.secret import Secret
@@ -53,6 +53,19 @@ async def test_a_good_signature_has_no_problem_and_a_wrong_one_has() -> None:
         assert await signatures.problem(token(kid="\x1b"), KEYS) == (
             "the ID token is signed by a key (' ') that is not among the provider's"
         )
+
+
+async def test_a_clients_secret_checks_what_it_signed() -> None:
+    secret = "jürgen's secret of the client"
+    key = OctKey.import_key(secret.encode())
+    signed = Secret(jws.serialize_compact({"alg": "HS256"}, '{"sub": "canary"}', key))
+    async with start_worker() as signatures:
+        assert await signatures.mac_problem(signed, Secret(secret), "HS256", "ID token") is None
+        for other, algorithm in ((secret, "HS384"), (f"{secret}.", "HS256")):
+            problem = await signatures.mac_problem(signed, Secret(other), algorithm, "ID token")
+            assert problem is not None
+            assert "jürgen" not in problem
+        assert await signatures.problem(signed, KEYS) is not None
 
 
 async def test_the_process_ends_with_the_check_and_leaves_nothing_open() -> None:

@@ -55,6 +55,8 @@ class Metadata:
     iss_parameter_supported: bool = False
     # `scopes_supported`; None if it is missing.
     scopes_supported: tuple[str, ...] | None = None
+    # `id_token_signing_alg_values_supported`; None if it is missing.
+    id_token_algorithms: tuple[str, ...] | None = None
     # Whether it issues ID tokens; else it is a provider of OAuth 2 alone.
     is_openid: bool = True
 
@@ -121,6 +123,7 @@ def parse_metadata(issuer: str, body: bytes, url: str | None = None) -> Metadata
         token_endpoint_auth_methods=_strings(fields, "token_endpoint_auth_methods_supported"),
         iss_parameter_supported=fields.get("authorization_response_iss_parameter_supported") is True,
         scopes_supported=_strings(fields, "scopes_supported"),
+        id_token_algorithms=_strings(fields, "id_token_signing_alg_values_supported"),
         is_openid=_OPENID in url or any(name in fields for name in _OPENID_MEMBERS),
     )
 

@@ -40,6 +40,16 @@ def claims(token: Secret) -> dict[str, object] | None:
         return None
 
 
+def algorithm(token: Secret) -> str | None:
+    """Return the algorithm that a JWT names in its header, unverified; None if it names none."""
+    header = token.reveal().partition(".")[0]
+    try:
+        value = read_object(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))).get("alg")
+    except (binascii.Error, ValueError):  # a JsonObjectError among them
+        return None
+    return value if isinstance(value, str) else None
+
+
 def names_audience(claims: Mapping[str, object], audience: str) -> bool:
     """Whether the claim `aud`, a string or a list of strings, has that audience (RFC 7519, section 4.1.3)."""
     aud = claims.get("aud")
@@ -49,6 +59,11 @@ def names_audience(claims: Mapping[str, object], audience: str) -> bool:
 def names_no_other_audience(claims: Mapping[str, object], audience: str) -> bool:
     """Whether the claims name that audience, or none at all: then it can't be checked."""
     return claims.get("aud") is None or names_audience(claims, audience)
+
+
+def names_only_audience(claims: Mapping[str, object], audience: str) -> bool:
+    """Whether the claim `aud` has that audience and no other one."""
+    return claims.get("aud") in (audience, [audience])
 
 
 def subject(claims: Mapping[str, object]) -> str | None:
@@ -95,8 +110,15 @@ def mismatch(claims: Mapping[str, object], issuer: str, client_id: str) -> str |
     if not names_audience(claims, client_id):
         return f"the ID token is meant for another client (aud is {_shown_audience(claims)})"
     if subject(claims) is None:
-        return "the ID token names no subject"
+        return subject_problem(claims, "the ID token")
     return None
+
+
+def subject_problem(claims: Mapping[str, object], whose: str) -> str:
+    """Return what is wrong with the claim `sub` of the ID token or of the UserInfo response."""
+    if claims.get("sub") is None:
+        return f"{whose} names no subject"
+    return f"{whose} names a subject (sub) that is not a string of 1 to {_MAX_SUBJECT} ASCII characters"
 
 
 def login_problem(

@@ -28,7 +28,7 @@ from auth_agent.oauth.outcome import (
 from auth_agent.oauth.requests import device_form, revocation_form, unix_time
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.oauth.transport import Transport
-from auth_agent.oauth.userinfo import parse_userinfo
+from auth_agent.oauth.userinfo import SignedUserInfo, parse_userinfo
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
@@ -70,7 +70,7 @@ class Provider(Protocol):
         """Revoke the refresh token (RFC 7009); return whether the provider confirmed it."""
         ...
 
-    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | Failure:
+    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | SignedUserInfo | Failure:
         """Request the claims of the access token's user from the UserInfo endpoint, once."""
         ...
 
@@ -172,7 +172,7 @@ class HttpProvider:
         response = await self._post(metadata.revocation_endpoint, client, metadata, form)
         return not isinstance(response, Failure) and response[0] == HTTPStatus.OK
 
-    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | Failure:
+    async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | SignedUserInfo | Failure:
         """Request the claims of the access token's user from the UserInfo endpoint, once."""
         metadata = await self.discover()
         if isinstance(metadata, Failure):
@@ -181,7 +181,9 @@ class HttpProvider:
             return Refusal(f"{self._issuer} has no UserInfo endpoint")
         headers = _bearer(access_token, token_type)
         response = self._noted(await self._users.send("GET", metadata.userinfo_endpoint, headers=headers))
-        return response if isinstance(response, Failure) else parse_userinfo(*response, time.time())
+        if isinstance(response, Failure):
+            return response
+        return parse_userinfo(*response, time.time(), is_openid=metadata.is_openid)
 
     async def user(
         self, access_token: Secret, token_type: str, url: str, update: Mapping[str, object] | None = None

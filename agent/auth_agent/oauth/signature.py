@@ -18,19 +18,27 @@ class SignatureCheckError(Exception):
 
 
 class Signatures(Protocol):
-    """Checks the signatures of ID tokens."""
+    """Checks the signatures of ID tokens, and of UserInfo responses."""
 
-    async def problem(self, id_token: Secret, keys: str) -> str | None:
-        """Return what is wrong with an ID token's signature, safe to print; None if it is valid.
+    async def problem(
+        self, token: Secret, keys: str, algorithm: str | None = None, noun: str = "ID token"
+    ) -> str | None:
+        """Return what is wrong with a token's signature, safe to print; None if it is valid.
 
         Args:
-            id_token: the token.
+            token: the token.
             keys: the provider's JWK set, as JSON.
+            algorithm: the only one that may have signed it; None: any that needs one of these keys.
+            noun: what the token is.
 
         Raises:
             SignatureCheckError: the signature could not be checked.
 
         """
+        ...
+
+    async def mac_problem(self, token: Secret, client_secret: Secret, algorithm: str, noun: str) -> str | None:
+        """The same, for a token that is signed with the client's secret by that algorithm, and no other."""
         ...
 
 
@@ -45,8 +53,10 @@ class WorkerSignatures:
         self._worker = Worker(SIGNATURES)
         self._lock = anyio.Lock()
 
-    async def problem(self, id_token: Secret, keys: str) -> str | None:
-        """Return what is wrong with an ID token's signature, safe to print; None if it is valid.
+    async def problem(
+        self, token: Secret, keys: str, algorithm: str | None = None, noun: str = "ID token"
+    ) -> str | None:
+        """Return what is wrong with a token's signature, safe to print; None if it is valid.
 
         Checks run one at a time; each takes at most 20 s.
 
@@ -54,17 +64,24 @@ class WorkerSignatures:
             SignatureCheckError: the signature could not be checked.
 
         """
+        return await self._call("verify", token, noun, keys=keys, algorithm=algorithm or "")
+
+    async def mac_problem(self, token: Secret, client_secret: Secret, algorithm: str, noun: str) -> str | None:
+        """The same, for a token that is signed with the client's secret by that algorithm, and no other."""
+        return await self._call("verify_mac", token, noun, secret=client_secret.reveal(), algorithm=algorithm)
+
+    async def _call(self, call: str, token: Secret, noun: str, **more: str) -> str | None:
         async with self._lock:
             try:
-                response = await self._worker.call("verify", _TIMEOUT, token=id_token.reveal(), keys=keys)
+                response = await self._worker.call(call, _TIMEOUT, token=token.reveal(), noun=noun, **more)
             except WorkerError as error:
-                raise SignatureCheckError(f"the ID token's signature can't be checked: {error}") from error
+                raise SignatureCheckError(f"the {noun}'s signature can't be checked: {error}") from error
             await self._worker.release()
         problem = response.get("result", False)
         if problem is None:
             return None
         if not isinstance(problem, str):  # an invalid response does not make a signature valid
-            raise SignatureCheckError("the ID token's signature can't be checked: the worker process failed")
+            raise SignatureCheckError(f"the {noun}'s signature can't be checked: the worker process failed")
         return printable(problem)
 
     async def release(self) -> None:

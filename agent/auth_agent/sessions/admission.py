@@ -15,9 +15,8 @@ from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
-from auth_agent.oauth.outcome import Defect, Failure, TokenResponse, Unusable
+from auth_agent.oauth.outcome import Failure, TokenResponse, Unusable
 from auth_agent.oauth.provider import Provider
-from auth_agent.oauth.signature import SignatureCheckError, Signatures
 from auth_agent.printable import printable
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
@@ -38,6 +37,8 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Credentials, Locked
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
+from auth_agent.sessions.userinfo_client import UserInfoClient
+from auth_agent.sessions.verifier import Verifier
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ class Admission:
         background: Background,
         saver: Saver,
         provider_for: Callable[[Account], Provider],
-        signatures: Signatures,
+        verifier: Verifier,
+        userinfo: UserInfoClient,
     ) -> None:
         self._table = table
         self._refresher = refresher
@@ -77,7 +79,8 @@ class Admission:
         self._background = background
         self._saver = saver
         self._provider_for = provider_for
-        self._signatures = signatures
+        self._verifier = verifier
+        self._userinfo = userinfo
 
     async def admit(
         self,
@@ -143,22 +146,13 @@ class Admission:
             return
         claims = id_token.claims(token)
         now = self._table.clock.now().wall
-        problem = (
+        problem: Failure | None = (
             Unusable("the provider's ID token is not a valid JWT")
             if claims is None
             else id_token.login_problem(claims, account.issuer, account.client_id, pending.nonce, now)
         )
         if problem is None:
-            keys = await self._provider_for(account).keys()
-            if isinstance(keys, Failure):
-                raise login_failed(
-                    account, replace(keys, reason=f"the ID token can't be checked: {keys.reason}"), command
-                )
-            try:
-                forgery = await self._signatures.problem(token, keys)
-            except SignatureCheckError as error:
-                raise login_failed(account, Defect(str(error)), command) from error
-            problem = None if forgery is None else Unusable(forgery)
+            problem = await self._verifier.problem(account, pending.credentials.client_secret, token)
         if problem is not None:
             raise login_failed(account, problem, command)
 

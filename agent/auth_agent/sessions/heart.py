@@ -18,7 +18,9 @@ from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
+from auth_agent.sessions.userinfo_client import UserInfoClient
 from auth_agent.sessions.users import Users
+from auth_agent.sessions.verifier import Verifier
 
 
 class Heart:
@@ -43,10 +45,12 @@ class Heart:
         tokens = TokenClient(table, provider_for, saver.fingerprints)
         self.refresher = Refresher(table, tokens, saver, self.background, chance)
         saver.on_restored = self.refresher.attend_to
-        admission = Admission(table, self.refresher, tokens, self.background, saver, provider_for, signatures)
+        verifier = Verifier(provider_for, signatures)
+        userinfo = UserInfoClient(provider_for, verifier)
+        admission = Admission(table, self.refresher, tokens, self.background, saver, provider_for, verifier, userinfo)
         self.logins = Logins(table, tokens, self.background, admission, provider_for)
         access = Access(self.refresher)
-        self.profiles = Profiles(table, saver, access, provider_for)
+        self.profiles = Profiles(table, saver, access, userinfo)
         self.users = Users(table, saver, access, provider_for)
         self.lock = AgentLock(table, saver, self.refresher, self.logins, self.background, new_sealed_entries)
 

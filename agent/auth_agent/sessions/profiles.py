@@ -7,17 +7,14 @@ doesn't cancel the request, since others may wait for it.
 """
 
 import logging
-from collections.abc import Callable
 from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from auth_agent import remedies
-from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, PermanentFailure, Rejected
-from auth_agent.oauth.provider import Provider
 from auth_agent.promise import Promise
 from auth_agent.sessions.access import Access
 from auth_agent.sessions.advice import failure_word, no_user
@@ -28,6 +25,7 @@ from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active
 from auth_agent.sessions.table import Table
+from auth_agent.sessions.userinfo_client import UserInfoClient
 from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
@@ -57,12 +55,12 @@ class Profiles:
         table: Table,
         saver: Saver,
         access: Access,
-        provider_for: Callable[[Account], Provider],
+        userinfo: UserInfoClient,
     ) -> None:
         self._table = table
         self._saver = saver
         self._access = access
-        self._provider_for = provider_for
+        self._userinfo = userinfo
         self._fetches: dict[Session, _Fetch] = {}
         self._tasks: TaskGroup | None = None
 
@@ -162,7 +160,8 @@ class Profiles:
         async def request(token: AccessToken) -> dict[str, object] | Failure:
             # Not earlier: if there is no access token, no UserInfo request is sent.
             fetch.not_before = self._table.clock.now().boot + INTERVAL
-            return await self._provider_for(account).userinfo(token.value, token.token_type)
+            secret = None if session.credentials is None else session.credentials.client_secret
+            return await self._userinfo.claims(account, secret, token.value, token.token_type)
 
         return await self._access.ask(session, MAIN, request, Asker())
 
@@ -186,16 +185,16 @@ class Profiles:
         return None
 
     def _fallback(self, session: Session, fetch: _Fetch) -> ProfileResult:
-        """Return the old profile or the ID token's claims, as stale; raise if there is neither, or another user's."""
+        """Return the old profile or the ID token's claims, as stale; raise if there is neither."""
         name, failure = session.account.name, fetch.failure
-        if isinstance(failure, AnotherUser):
+        result = _known(session)
+        if isinstance(failure, AnotherUser) and result is None:
             raise errors.ProviderError(
                 f"{name}: {failure.reason}",
                 reason=failure.reason,
                 failure="wrong_user",
                 remedy=(remedies.log_in_again(name),),
             )
-        result = _known(session)
         if result is not None:
             return result
         if isinstance(failure, errors.AgentError):

@@ -94,9 +94,9 @@ def _keyring_calls() -> dict[str, Callable[..., object]]:
 
 @functools.cache
 def _signature_calls() -> dict[str, Callable[..., object]]:
-    from auth_agent.worker.signatures import verify  # noqa: PLC0415 -- see above
+    from auth_agent.worker.signatures import verify, verify_mac  # noqa: PLC0415 -- see above
 
-    return {"verify": verify}
+    return {"verify": verify, "verify_mac": verify_mac}
 
 
 @functools.cache
