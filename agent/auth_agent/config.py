@@ -29,6 +29,10 @@ from auth_agent_client.messages import is_account_name
 
 # Three, since Auth0 requires each callback URL to be registered with its port, and one may be in use.
 DEFAULT_REDIRECT_PORTS: Final = (48631, 48632, 48633)
+DEFAULT_REDIRECT_HOST: Final = "127.0.0.1"
+DEFAULT_REDIRECT_PATH: Final = "/callback"
+# Where a browser finds this machine; some providers register only the second one (RFC 8252, sections 7.3 and 8.3).
+REDIRECT_HOSTS: Final = (DEFAULT_REDIRECT_HOST, "localhost")
 # Client authentication at the token endpoint: OpenID Connect Core 1.0, section 9.
 TOKEN_ENDPOINT_AUTH_METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
 # The endpoints that an account may name, by their names in a provider's metadata. The first three receive the client's
@@ -61,6 +65,8 @@ class Account:
     audience: str | None = None
     scope: str = AUTHORIZATION_CODE.default_scope
     redirect_ports: tuple[int, ...] = DEFAULT_REDIRECT_PORTS
+    redirect_host: str = DEFAULT_REDIRECT_HOST
+    redirect_path: str = DEFAULT_REDIRECT_PATH
     proxy: str | None = field(default=None, repr=False)  # a URL that may contain a password
     authorize: Mapping[str, str] = field(default_factory=_nothing)
     grant_type: GrantType = field(default=AUTHORIZATION_CODE, metadata={"key": "grant"})
@@ -293,6 +299,8 @@ class _Reader:
             audience=read("audience", _optional_string, None),
             scope=read("scope", _scope, grant_type.default_scope),
             redirect_ports=read("redirect_ports", _redirect_ports, DEFAULT_REDIRECT_PORTS),
+            redirect_host=read("redirect_host", _one_of(*REDIRECT_HOSTS), DEFAULT_REDIRECT_HOST),
+            redirect_path=read("redirect_path", _redirect_path, DEFAULT_REDIRECT_PATH),
             proxy=read("proxy", _proxy, None),
             authorize=read("authorize", _authorize, _nothing()),
             grant_type=grant_type,
@@ -406,6 +414,10 @@ _HEADER = re.compile(rf"\s*\[+\s*({_DOTTED})\s*\]")
 _KEY = re.compile(rf"\s*({_DOTTED})\s*=")
 
 
+# The characters of a path (RFC 3986, section 3.3).
+_PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*){1,50}")
+
+
 def _parts(dotted: str) -> tuple[str, ...]:
     return tuple(piece.strip("\"'") for piece in re.findall(_PIECE, dotted))
 
@@ -495,6 +507,13 @@ def _redirect_ports(value: object) -> tuple[int, ...]:
     if not numbers or len(numbers) != len(ports) or not all(0 <= port <= _MAX_PORT for port in numbers):
         raise ValueError("must be a list of ports, 0 to 65535, at least one; 0 stands for any that is free")
     return numbers
+
+
+def _redirect_path(value: object) -> str:
+    path = value if isinstance(value, str) else "."
+    if path and (not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/"))):  # a browser removes the dots
+        raise ValueError('must be the path of the redirect URI, such as /callback, or "" if it has none')
+    return path
 
 
 def _proxy(value: object) -> str | None:

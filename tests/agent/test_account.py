@@ -52,6 +52,16 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def test_an_empty_redirect_path_is_written_and_shown(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--redirect-host", "localhost", "--redirect-path", "")
+    assert main(["account", "add", "home", *HOME, *options]) == 0
+    account = config.load(path).accounts["home"]
+    assert (account.redirect_host, account.redirect_path) == ("localhost", "")
+    capsys.readouterr()
+    assert main(["account", "show", "home"]) == 0
+    assert '  redirect_path                  ""\n' in capsys.readouterr().out
+
+
 HOME = ("--issuer", "https://home.example", "--client-id", "h")
 
 
@@ -131,6 +141,8 @@ def test_all_keys_of_an_account_are_shown_with_what_refers_to_it() -> None:
         "  audience                       not set",
         "  scope                          openid profile email offline_access (default)",
         "  redirect_ports                 0",
+        "  redirect_host                  127.0.0.1 (default)",
+        "  redirect_path                  /callback (default)",
         "  authorize                      prompt=login",
         "  grant                          authorization_code (default)",
         "  token_endpoint_auth_method     not set",
@@ -166,11 +178,13 @@ def test_the_options_of_keys_are_those_that_gave_them() -> None:
         "issuer": "https://acme.example/",
         "audience": None,
         "redirect_ports": (1, 2),
+        "redirect_path": "",
         "authorize": {"prompt": "login", "hint": "a=b"},
         "default": False,
     }
     assert options_of(keys) == (
         *("--issuer", "https://acme.example/", "--audience", "", "--redirect-port", "1", "--redirect-port", "2"),
+        *("--redirect-path", ""),
         *("--authorize", "prompt=login", "--authorize", "hint=a=b", "--no-default"),
     )
 

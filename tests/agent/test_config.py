@@ -22,12 +22,14 @@ client_id = "client"
 """
 ACCOUNT_KEYS = (
     *("issuer", "client_id", "default", "audience", "scope", "redirect_ports", "proxy", "authorize", "grant"),
-    *("token_endpoint_auth_method", "management_account", "management_audience"),
+    *("redirect_host", "redirect_path", "token_endpoint_auth_method", "management_account", "management_audience"),
 )
 HOST_KEYS = ("account", "audience", "scope")
 # Lines that break a rule each.
 STRING = "scope = 1"
 PORTS = "redirect_ports = 1"
+REDIRECT_HOST = "redirect_host = 1"
+REDIRECT_PATH = "redirect_path = 1"
 TABLE_OF_STRINGS = "authorize = 1"
 GRANT = "grant = 1"
 METHOD = "token_endpoint_auth_method = 1"
@@ -120,6 +122,8 @@ def test_every_key_is_read(path: Path) -> None:
     audience = "https://api.acme.example"
     scope = "openid  offline_access"
     redirect_ports = [0, 65535]
+    redirect_host = "localhost"
+    redirect_path = "/oauth2/a%20b"
     proxy = "http://proxy.example:3128"
     authorize = { organization = "org_1", prompt = "login" }
     grant = "authorization_code"
@@ -142,6 +146,8 @@ def test_every_key_is_read(path: Path) -> None:
         audience="https://api.acme.example",
         scope="openid offline_access",
         redirect_ports=(0, 65535),
+        redirect_host="localhost",
+        redirect_path="/oauth2/a%20b",
         proxy="http://proxy.example:3128",
         authorize={"organization": "org_1", "prompt": "login"},
         grant_type=AUTHORIZATION_CODE,
@@ -504,6 +510,12 @@ def test_a_mistake_among_the_hosts_has_its_line(path: Path, text: str, line: int
             ("redirect_ports", value, PORTS)
             for value in ("[]", "48631", '["48631"]', "[true]", "[-1]", "[65536]", "[1.0]", "[[1]]", "{}", '"1"')
         ),
+        *(("redirect_host", value, REDIRECT_HOST) for value in ("7", '""', '"::1"', '"Localhost"', '"evil.example"')),
+        *(
+            ("redirect_path", f'"{value}"', REDIRECT_PATH)
+            for value in ("callback", "/a?b", "/a#b", "/é", "/%zz", "/a/../b", "/.", "http://localhost/", "/ ")
+        ),
+        *(("redirect_path", value, REDIRECT_PATH) for value in ("7", "[]", "true")),
         *(("grant", value, GRANT) for value in ('"password"', '""', "7", "[]", "{}", "true")),
         *(("token_endpoint_auth_method", value, METHOD) for value in ('"private_key_jwt"', '""', "7", "[]")),
         *(("management_account", value, NAME) for value in ('"a b"', '""', "7", "[]")),
@@ -518,6 +530,11 @@ def test_a_mistake_among_the_hosts_has_its_line(path: Path, text: str, line: int
 def test_a_value_of_the_wrong_kind_is_a_mistake_with_its_line(path: Path, key: str, value: str, example: str) -> None:
     mistake = mistake_in(path, f"{MINIMAL}{key} = {value}")
     assert mistake == Mistake(5, f"accounts.work.{key}", rule_of(path, example))
+
+
+@pytest.mark.parametrize("value", ["", "/", "/callback/", "//", "/a:b@c;d=1,2/~e"])
+def test_a_redirect_path_may_be_empty(path: Path, value: str) -> None:
+    assert account(path, f'redirect_path = "{value}"').redirect_path == value
 
 
 def test_a_management_audience_over_http_is_a_mistake(path: Path) -> None:

@@ -306,6 +306,16 @@ def test_a_port_that_is_taken_is_named_and_all_taken_are_wrong() -> None:
     assert free.verdict == GOOD
 
 
+def test_a_port_of_localhost_is_free_if_it_is_on_both_addresses() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        (finding,) = check_ports([Account("work", ISSUER, "id", redirect_ports=(port,), redirect_host="localhost")])
+        (other,) = check_ports([Account("work", ISSUER, "id", redirect_ports=(port,))])
+    assert (finding.verdict, other.verdict) == (WRONG, GOOD)
+    (free,) = check_ports([Account("work", ISSUER, "id", redirect_ports=(0,), redirect_host="localhost")])
+    assert free.verdict == GOOD
+
+
 def test_the_same_ports_are_checked_once_and_not_for_a_client_of_its_own() -> None:
     accounts = [Account("a", ISSUER, "id", redirect_ports=(0,)), Account("b", ISSUER, "id", redirect_ports=(0,))]
     assert len(check_ports(accounts)) == 1

@@ -42,6 +42,7 @@ from auth_agent.ipc.url import resolve_url
 from auth_agent.loopback.http_request import HTTPRequest
 from auth_agent.loopback.listener import RedirectListener
 from auth_agent.loopback.page import Page, failed
+from auth_agent.loopback.redirect_uri import RedirectURI
 from auth_agent.oauth import http_client, outcome
 from auth_agent.oauth.http_client import HttpClient
 from auth_agent.oauth.outcome import Failure
@@ -516,7 +517,7 @@ def sources() -> dict[str, Source]:
         "the ID token's issuer": Source(claiming("iss"), at_bad_response, mismatch),
         "the ID token's audience": Source(claiming("aud"), at_bad_response, audience),
         "the ID token's audiences": Source(
-            claiming("aud", value=lambda text: [CLIENT, text]), at_bad_response, audience
+            claiming("aud", value=lambda text: ["another", text]), at_bad_response, audience
         ),
         "the ID token's party": Source(claiming("azp"), at_bad_response, party),
         "the ID token's nonce": Source(claiming("nonce"), at_bad_response, mute=True),
@@ -1059,7 +1060,7 @@ def test_a_path_starts_no_line_or_command(text: str) -> None:
     ],
 )
 def test_an_error_page_contains_nothing_of_the_request(request_: str, text: str) -> None:
-    page = HTTPRequest(1).receive(request_.format(text).encode() + b"\r\n\r\n")
+    page = HTTPRequest(RedirectURI(1)).receive(request_.format(text).encode() + b"\r\n\r\n")
     assert isinstance(page, Page)
     assert not rows(text) & rows(unescape(page.body.decode()))
     assert "<code>" not in page.body.decode()

@@ -75,9 +75,9 @@ async def login() -> Login:
 
 @asynccontextmanager
 async def serving(
-    respond: Callable[[str], Awaitable[Page]], *ports: int
+    respond: Callable[[str], Awaitable[Page]], *ports: int, host: str = "127.0.0.1", path: str = "/callback"
 ) -> AsyncGenerator[tuple[RedirectListener, anyio.abc.TaskGroup], None]:
-    listener = RedirectListener(ports or (0,))
+    listener = RedirectListener(ports or (0,), host, path)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, respond)
         try:
@@ -136,7 +136,7 @@ async def send_request(listener: RedirectListener, data: bytes) -> Response:
 
 
 async def test_the_query_of_a_redirect_is_passed_on_unchanged(listener: RedirectListener, login: Login) -> None:
-    assert listener.redirect_uri == f"http://127.0.0.1:{listener.port}/callback"
+    assert str(listener.redirect_uri) == f"http://127.0.0.1:{listener.port}/callback"
     response = await send_request(listener, request(listener))
     assert (response.status, response.body) == (200, b"the page for 24 characters")
     assert login.queries == [QUERY]
@@ -190,6 +190,55 @@ async def test_a_large_page_is_sent_completely() -> None:
 
     async with serving(respond) as (listener, _):
         assert len((await send_request(listener, request(listener))).body) == 10_000_000
+
+
+# ---- other redirect URIs
+
+
+async def ask_at(address: str, listener: RedirectListener, target: str, host: str | None = None) -> Response:
+    async with await anyio.connect_tcp(address, listener.port) as stream:
+        await stream.send(request(listener, target, host=host or f"localhost:{listener.port}"))
+        return await read(stream)
+
+
+def find_none(_: object) -> object:
+    return {}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_localhost_is_served_at_both_of_its_addresses(
+    login: Login, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    async with serving(login.respond, host="localhost", path="") as (listener, _):
+        assert str(listener.redirect_uri) == f"http://localhost:{listener.port}"
+        assert listener.knows_peers
+        start = listener.start_at(PROVIDER)
+        assert start is not None
+        origin, slash, path = start.partition("/login/")
+        assert origin == f"http://localhost:{listener.port}"
+        assert (await ask_at(address, listener, f"{slash}{path}")).status == 303
+        assert (await ask_at(address, listener, f"/?{QUERY}")).status == 200
+        assert (await ask_at(address, listener, "/favicon.ico")).status == 404
+        assert (await ask_at(address, listener, f"/callback?{QUERY}")).status == 404
+        for host in (f"127.0.0.1:{listener.port}", f"[::1]:{listener.port}", "localhost", "evil.example"):
+            assert (await ask_at(address, listener, f"/?{QUERY}", host)).status == 421
+        monkeypatch.setattr(listening, "read_other_ends", find_none)
+        assert (await ask_at(address, listener, f"/?{QUERY}")).status == 403
+    assert login.queries == [QUERY]
+
+
+async def test_a_path_that_looks_like_the_start_page_is_the_redirects(login: Login) -> None:
+    async with serving(login.respond, path="/login/callback") as (listener, _):
+        assert (await send_request(listener, request(listener, path_of(listener)))).status == 303
+        assert (await send_request(listener, request(listener, f"/login/callback?{QUERY}"))).status == 200
+        assert (await send_request(listener, request(listener))).status == 404
+    assert login.queries == [QUERY]
+
+
+async def test_closing_frees_the_port_of_both_addresses(login: Login) -> None:
+    async with serving(login.respond, host="localhost") as (listener, _):
+        await listener.aclose()
+        await RedirectListener([listener.port], "localhost").aclose()
 
 
 # ---- refused requests
@@ -394,9 +443,6 @@ async def test_without_a_login_no_start_url_is_served(listener: RedirectListener
 async def test_a_connection_that_the_kernel_does_not_know_is_refused(
     login: Login, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def find_none(_: object) -> object:
-        return {}
-
     monkeypatch.setattr(listening, "read_other_ends", find_none)
     async with serving(login.respond) as (listener, _):
         response = await send_request(listener, request(listener))

@@ -56,6 +56,22 @@ def test_addresses_are_read_in_the_byte_order_of_the_machine_also_mapped_ones(
     assert other_ends(table, OWN, "big" if byteorder == "little" else "little") == {}
 
 
+@pytest.mark.parametrize(
+    ("byteorder", "own", "theirs"),
+    [
+        ("little", "00000000000000000000000001000000:BDF7", "000080FE00000000FF57480200020000:D2A1"),
+        ("big", "00000000000000000000000000000001:BDF7", "FE80000000000000024857FF00000200:D2A1"),
+    ],
+)
+def test_ipv6_addresses_are_read_in_words_of_the_machine(byteorder: ByteOrder, own: str, theirs: str) -> None:
+    table = [HEADINGS, line(own, "0" * 32 + ":0000", "0A"), line(own, theirs), line(theirs, own, uid=7)]
+    end = ("::1", OWN[1])
+    assert other_ends(table, end, byteorder) == {("fe80::248:57ff:0:200", 0xD2A1): Entry(1, 7, 77)}
+    assert other_ends(table, OWN, byteorder) == {}
+    assert is_listed(table, end, ALICE, byteorder)
+    assert not is_listed(table, end, 7, byteorder)
+
+
 @pytest.mark.parametrize("remote", ["000080FE00000000000000000100007F:BDF7", "0100007F:BDF70", "1100007F:BDF7"])
 def test_an_address_that_only_contains_ours_is_another_one(remote: str) -> None:
     assert other_ends([line("0100007F:D2A1", remote)], OWN, "little") == {}
@@ -103,3 +119,17 @@ def test_the_systems_own_table_shows_both_ends_of_a_connection(family: socket.Ad
             assert read_other_ends(peer)[server.getsockname()].inode == os.fstat(server.fileno()).st_ino
             client.close()
             assert not is_of(read_other_ends(server.getsockname()).get(peer), entry.uid)
+
+
+def test_the_systems_own_table_shows_a_connection_to_the_ipv6_address() -> None:
+    try:
+        listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with listening, socket.create_connection(listening.getsockname()[:2]) as client:
+        assert shows(listening)
+        server, peer = listening.accept()
+        with server:
+            entry = read_other_ends(server.getsockname()[:2])[peer[:2]]
+            assert entry.inode == os.fstat(client.fileno()).st_ino
+            assert is_of(entry, entry.uid)

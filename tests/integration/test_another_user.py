@@ -41,7 +41,7 @@ def begin(client: Agent) -> dict[str, object]:
 def send(user: int, url: str, how: str = "stay", host: str = "127.0.0.1") -> str:
     """Send a GET of that URL as that user; return the response."""
     parts = urlsplit(url)
-    request = f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
+    request = f"GET {parts.path or '/'}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
     command = ["/usr/bin/python3", "-c", SENDER, host, str(parts.port), request, how]
     result = subprocess.run(command, user=user, cwd="/", capture_output=True, text=True, timeout=PATIENCE, check=True)
     return result.stdout
@@ -70,6 +70,19 @@ def test_another_user_who_brings_a_code_of_his_own_is_refused(
         assert "auth-agent login --no-browser" in response.replace("<span>", "").replace("</span>", "")
     assert len(agent.logged(REFUSED)) == 1
     finish(client, login, provider)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_another_user_is_refused_at_both_addresses_of_localhost(host: str, provider: OpenIDProvider) -> None:
+    keys = account(provider, "portal-app", redirect_ports=[0], redirect_host="localhost", redirect_path="")
+    with AgentProcess({"work": keys}) as agent, agent.client() as client:
+        login = begin(client)
+        url = provider.visit(str(login["authorization_url"]), "auth0|mallory")
+        assert send(UNPRIVILEGED, str(login["start_url"]), host=host).startswith("HTTP/1.1 403 ")
+        assert send(UNPRIVILEGED, url, host=host).startswith("HTTP/1.1 403 ")
+        assert len(agent.logged(REFUSED)) == 1
+        assert send(os.geteuid(), str(login["start_url"]), host=host).startswith("HTTP/1.1 303 ")
+        finish(client, login, provider)
 
 
 def test_another_user_who_has_left_before_he_is_accepted_is_refused(

@@ -102,6 +102,17 @@ def test_a_login_begins_at_the_start_url_from_which_nothing_is_sent_on(provider:
     assert provider.userinfo(client.token("work").access_token).status_code == 200
 
 
+def test_a_login_of_a_client_that_is_registered_for_localhost(provider: OpenIDProvider) -> None:
+    keys = account(provider, "portal-app", redirect_host="localhost", redirect_path="", **ANY)
+    with AgentProcess({"work": keys}) as agent, agent.client() as client, browser() as page:
+        login = begin(client)
+        Watched(page).log_in(str(login["start_url"]))
+        expect(page.get_by_role("heading")).to_have_text("Logged in")
+        assert re.match(r"http://localhost:\d+/\?", page.url)
+        assert result(client, login)["state"] == "ready"
+        assert provider.userinfo(client.token("work").access_token).status_code == 200
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 800), ("light", NARROW)])
 def test_the_page_after_a_login_by_another_user_has_the_remedy(scheme: Scheme, width: int, client: Agent) -> None:
     with browser() as page:

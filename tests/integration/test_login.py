@@ -490,6 +490,32 @@ def test_a_stopping_agent_does_not_wait_for_a_login(agent: AgentProcess) -> None
             result(client, login)
 
 
+# ---- by another redirect URI
+
+
+@pytest.mark.parametrize("is_pasted", [False, True])
+def test_a_login_to_a_client_that_is_registered_for_localhost(is_pasted: bool, provider: OpenIDProvider) -> None:
+    keys = account(provider, "portal-app", redirect_host="localhost", redirect_path="", **ANY)
+    with AgentProcess({"work": keys}) as process, process.client() as client:
+        login = begin(client)
+        url = provider.visit(address(login))
+        assert re.match(r"http://localhost:\d+/?\?", url)
+        if is_pasted:
+            client.call("login_redirect", {"login_id": login["login_id"], "url": url})
+        else:
+            assert "Logged in" in page(httpx.get(url))
+        assert result(client, login)["state"] == "ready"
+
+
+def test_a_port_that_is_taken_at_one_address_of_localhost_is_not_used(provider: OpenIDProvider) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        taken = other.getsockname()[1]
+        keys = account(provider, redirect_ports=[taken, 0], redirect_host="localhost")
+        with AgentProcess({"work": keys}) as process, process.client() as client:
+            redirect_uri = parse_qs(urlsplit(address(begin(client))).query)["redirect_uri"][0]
+            assert urlsplit(redirect_uri).port != taken
+
+
 # ---- for an API (RFC 8707)
 
 API = "https://api.acme.example"

@@ -27,6 +27,7 @@ const post = (secret) => ({ client_secret: secret, token_endpoint_auth_method: '
 export const CLIENTS = [
   userClient('native-app'),
   userClient('second-app'),
+  { ...userClient('portal-app'), redirect_uris: ['http://localhost'] }, // as Entra's portal registers them
   userClient('no-refresh-app', undefined, ['authorization_code']),
   userClient('basic-app', basic('basic-secret')),
   userClient('post-app', post('post-secret')),

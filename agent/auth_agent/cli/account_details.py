@@ -52,6 +52,7 @@ def details_lines(
     """Return the lines of `auth-agent account show`; `running`: whether an agent answers."""
     keys = {**account_json(account, config, None), "proxy": shown_proxy(account)}
     del keys["name"], keys["state"]
+    keys["redirect_path"] = account.redirect_path or '""'
     usual = account_json(_with_defaults(account), config, None)
     rows = [
         (name, _pieces(value, is_default=name not in _OWN and value == usual.get(name))) for name, value in keys.items()

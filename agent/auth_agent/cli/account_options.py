@@ -12,7 +12,10 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.screen import print_message, shown_path
 from auth_agent.config import (
     ACCOUNT_KEYS,
+    DEFAULT_REDIRECT_HOST,
+    DEFAULT_REDIRECT_PATH,
     DEFAULT_REDIRECT_PORTS,
+    REDIRECT_HOSTS,
     TOKEN_ENDPOINT_AUTH_METHODS,
     Config,
 )
@@ -25,6 +28,7 @@ from auth_agent.urls import InvalidURLError, check_issuer
 _MAX_PORT: Final = 65_535
 # These identify an account: a session belongs to one issuer and one client.
 IDENTITY: Final = ("issuer", "client_id")
+_MAY_BE_EMPTY: Final = ("redirect_path",)
 
 
 def _pairs(_: click.Context, __: click.Parameter, arguments: tuple[str, ...]) -> dict[str, str]:
@@ -75,8 +79,18 @@ _OPTIONS: Final = (
         metavar="PORT",
         type=click.IntRange(0, _MAX_PORT),
         multiple=True,
-        help="A port of the redirect URL on 127.0.0.1, 0 for any; may be repeated "
+        help="A port of the redirect URL on this machine, 0 for any; may be repeated "
         f"({', '.join(map(str, DEFAULT_REDIRECT_PORTS))}).",
+    ),
+    click.option(
+        "--redirect-host",
+        type=click.Choice(REDIRECT_HOSTS),
+        help=f"The host of the redirect URL, as the provider has it registered ({DEFAULT_REDIRECT_HOST}).",
+    ),
+    click.option(
+        "--redirect-path",
+        metavar="PATH",
+        help=f'The path of the redirect URL, "" if it has none ({DEFAULT_REDIRECT_PATH}).',
     ),
     click.option("--proxy", metavar="URL", callback=_proxy, help="The proxy for requests to the provider."),
     click.option(
@@ -129,13 +143,17 @@ _OPTIONS: Final = (
 def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, which receives their values as `keys`, by the configuration's names.
 
-    An empty string removes the key: its value is then None.
+    An empty string removes the key: its value is then None. Only a path may be empty.
     """
 
     @wraps(command)
     def gather(**arguments: object) -> object:
         values = {name: arguments.pop(name) for name in ACCOUNT_KEYS}
-        keys = {name: value or None for name, value in values.items() if value is not None and value not in ((), {})}
+        keys = {
+            name: value if name in _MAY_BE_EMPTY else value or None
+            for name, value in values.items()
+            if value is not None and value not in ((), {})
+        }
         if values["default"] is False:
             keys["default"] = False
         return command(keys=keys, **arguments)

@@ -235,8 +235,9 @@ def _show_instructions(account: Account, pending: Login, *, open_browser: bool) 
         print_message()
         if not open_browser:
             print_message(
-                "If that browser is on another machine, it ends on a page that can't be loaded, with a URL that "
-                "begins with http://127.0.0.1: paste that URL here and press Enter. It isn't shown as you paste it."
+                "If that browser is on another machine, it ends on a page that can't be loaded, with a URL that begins "
+                f"with http://{account.redirect_host}: paste that URL here and press Enter. It isn't shown as you "
+                "paste it."
             )
             print_message()
     else:

@@ -17,14 +17,18 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 ByteOrder = Literal["little", "big"]
-End = tuple[str, int]  # an IPv4 address and a port
+End = tuple[str, int]  # an IPv4 or IPv6 address and a port
 
 # include/net/tcp_states.h
 _ESTABLISHED: Final = 0x01
 _LISTEN: Final = 0x0A
+# Bytes.
+_WORD: Final = 4
 # In the second one, IPv4 addresses are mapped ones (RFC 4291, section 2.5.5.2): of sockets that can do both.
 _TABLE: Final = Path("/proc/net/tcp")
 _TABLE_V6: Final = Path("/proc/net/tcp6")
+# What a mapped address begins with.
+_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 
 class Entry(NamedTuple):
@@ -53,7 +57,7 @@ def other_ends(lines: Iterable[bytes], end: End, byteorder: ByteOrder = sys.byte
 
     """
     short = _written(end, byteorder)
-    spellings = short, _mapped(byteorder) + short
+    spellings = short, _words(_MAPPED, byteorder) + short
     found: dict[End, Entry] = {}
     for line in lines:
         if short in line:  # a busy machine has tens of thousands of others
@@ -85,8 +89,10 @@ def read_other_ends(end: End) -> dict[End, Entry]:
         OSError: the table can't be read.
 
     """
-    with _TABLE.open("rb") as lines:
-        found = other_ends(lines, end)
+    found: dict[End, Entry] = {}
+    if not _is_v6(end[0]):
+        with _TABLE.open("rb") as lines:
+            found = other_ends(lines, end)
     with suppress(FileNotFoundError), _TABLE_V6.open("rb") as lines:  # without IPv6
         found |= other_ends(lines, end)
     return found
@@ -95,8 +101,9 @@ def read_other_ends(end: End) -> dict[End, Entry]:
 def shows(listening: socket.socket) -> bool:
     """Whether this system has the table, and the table can be relied on: it shows that socket of this process."""
     try:
-        with _TABLE.open("rb") as lines:
-            return is_listed(lines, listening.getsockname(), os.geteuid())
+        address, port = listening.getsockname()[:2]
+        with (_TABLE_V6 if _is_v6(address) else _TABLE).open("rb") as lines:
+            return is_listed(lines, (address, port), os.geteuid())
     except (OSError, ValueError, IndexError):  # none, or another format
         return False
 
@@ -105,17 +112,27 @@ def _entry(fields: list[bytes]) -> Entry:
     return Entry(state=int(fields[3], 16), uid=int(fields[7]), inode=int(fields[9]))
 
 
+def _is_v6(address: str) -> bool:
+    return ":" in address
+
+
 def _written(end: End, byteorder: ByteOrder) -> bytes:
     """Return an end as the table has it: `0100007F:BE5F` is 127.0.0.1:48735 on a little-endian machine."""
     address, port = end
-    return b"%08X:%04X" % (int.from_bytes(socket.inet_aton(address), byteorder), port)
+    packed = socket.inet_pton(socket.AF_INET6 if _is_v6(address) else socket.AF_INET, address)
+    return b"%s:%04X" % (_words(packed, byteorder), port)
 
 
-def _mapped(byteorder: ByteOrder) -> bytes:
-    """Return what stands before a mapped address: 96 bits in words of 32."""
-    return b"%016X%08X" % (0, int.from_bytes(b"\0\0\xff\xff", byteorder))
+def _words(packed: bytes, byteorder: ByteOrder) -> bytes:
+    """Return the bytes of an address as the table has them: in words of 32 bits, each written as a number."""
+    return b"".join(
+        b"%08X" % int.from_bytes(packed[start : start + _WORD], byteorder) for start in range(0, len(packed), _WORD)
+    )
 
 
 def _read(written: bytes, byteorder: ByteOrder) -> End:
-    address, _, port = written.partition(b":")
-    return socket.inet_ntoa(int(address[-8:], 16).to_bytes(4, byteorder)), int(port, 16)
+    digits, _, port = written.partition(b":")
+    words = (int(digits[start : start + 2 * _WORD], 16) for start in range(0, len(digits), 2 * _WORD))
+    packed = b"".join(word.to_bytes(_WORD, byteorder) for word in words).removeprefix(_MAPPED)
+    family = socket.AF_INET if len(packed) == _WORD else socket.AF_INET6
+    return socket.inet_ntop(family, packed), int(port, 16)

@@ -11,6 +11,7 @@ import anyio
 from auth_agent.defect import place
 from auth_agent.loopback.http_request import HTTPRequest, Redirect, Start
 from auth_agent.loopback.page import Page, error_page
+from auth_agent.loopback.redirect_uri import RedirectURI
 from auth_agent.promise import Promise
 
 _log = logging.getLogger(__name__)
@@ -24,19 +25,21 @@ _READ_SIZE: Final = 16 << 10
 class BrowserConnection:
     """A connection that a browser, or anything else on this machine, opened."""
 
-    def __init__(self, connected: socket.socket, port: int, ask: Callable[[Redirect | Start], Promise[Page]]) -> None:
+    def __init__(
+        self, connected: socket.socket, redirect_uri: RedirectURI, ask: Callable[[Redirect | Start], Promise[Page]]
+    ) -> None:
         """Serve that connection.
 
         Args:
             connected: the connection's socket, non-blocking; it is closed at the end.
-            port: the port on which it was accepted.
+            redirect_uri: that of the login.
             ask: starts to process a request; it goes on if the browser disconnects.
 
         """
         self.request_complete = False  # whether its request has been received
         self.response_sent = False  # whether its response has been sent
         self._socket = connected
-        self._http_request = HTTPRequest(port)
+        self._http_request = HTTPRequest(redirect_uri)
         self._ask = ask
         self._scope = anyio.CancelScope()
 

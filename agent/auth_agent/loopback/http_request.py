@@ -7,14 +7,12 @@ from typing import Final
 import h11
 
 from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, error_page, not_found
+from auth_agent.loopback.redirect_uri import RedirectURI
 from auth_agent.loopback.start_page import DIRECTORY
 from auth_agent.secret import Secret
 
-HOST: Final = "127.0.0.1"
-PATH: Final = "/callback"
 # Bytes. A redirect has a few hundred, but cookies that other programs set for this host can add many times that.
 MAX_REQUEST: Final = 64 << 10
-_HTTP_PORT: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,12 @@ class Start:
 class HTTPRequest:
     """One request and its response; the connection ends with it."""
 
-    def __init__(self, port: int) -> None:
-        """Expect a request to that port of this machine."""
+    def __init__(self, redirect_uri: RedirectURI) -> None:
+        """Expect a request to the host and port of that URI."""
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST)
         self._received = 0
         self._bodiless = False
-        # As browsers write it: without the port where that is the scheme's own.
-        self._host = (HOST if port == _HTTP_PORT else f"{HOST}:{port}").encode()
+        self._redirect_uri = redirect_uri
 
     @property
     def begun(self) -> bool:
@@ -76,7 +73,7 @@ class HTTPRequest:
     def _decide(self, request: h11.Request) -> Redirect | Start | Page:
         self._bodiless = request.method == b"HEAD"
         hosts = [value for name, value in request.headers if name == b"host"]
-        if hosts != [self._host]:
+        if hosts != [self._redirect_uri.netloc.encode()]:
             # A request for another host name may be DNS rebinding by a website.
             return error_page(HTTPStatus.MISDIRECTED_REQUEST, "This request is meant for another host")
         if request.method != b"GET":
@@ -84,14 +81,14 @@ class HTTPRequest:
         if not request.target.startswith(b"/"):
             return error_page(HTTPStatus.BAD_REQUEST, "This server is not a proxy")
         path, _, query = request.target.partition(b"?")
-        is_start = path.startswith(DIRECTORY.encode())
-        if path != PATH.encode() and not is_start:
+        is_redirect = self._redirect_uri.has_path(path.decode("latin-1"))
+        if not is_redirect and not path.startswith(DIRECTORY.encode()):
             return not_found()
         if not isinstance(self._http.next_event(), h11.EndOfMessage):
             return error_page(HTTPStatus.BAD_REQUEST, "A redirect has no body")
-        if is_start:
-            return Start(path.decode("latin-1"))
-        return Redirect(Secret(query.decode("latin-1")))
+        if is_redirect:
+            return Redirect(Secret(query.decode("latin-1")))
+        return Start(path.decode("latin-1"))
 
     def answer(self, page: Page) -> bytes:
         """Return the bytes of the whole response."""

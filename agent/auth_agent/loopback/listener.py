@@ -20,12 +20,15 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
+from auth_agent.config import DEFAULT_REDIRECT_HOST, DEFAULT_REDIRECT_PATH
 from auth_agent.defect import place
 from auth_agent.host.accepting import Acceptor
-from auth_agent.host.tcp_table import is_of, read_other_ends, shows
+from auth_agent.host.tcp_table import End, is_of, read_other_ends, shows
 from auth_agent.loopback.connection import BrowserConnection
-from auth_agent.loopback.http_request import HOST, PATH, Redirect, Start
+from auth_agent.loopback.http_request import Redirect, Start
 from auth_agent.loopback.page import Page, another_user, error_page, not_found
+from auth_agent.loopback.port import listen
+from auth_agent.loopback.redirect_uri import RedirectURI
 from auth_agent.loopback.start_page import StartPage
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
@@ -37,7 +40,6 @@ MAX_CONNECTIONS: Final = 32
 # Redirects that are being processed, including those of browsers that disconnected.
 MAX_ANSWERS: Final = 64
 CLOSE_WITHIN: Final = 2.0  # s
-_BACKLOG: Final = 64
 
 
 class PortsTakenError(Exception):
@@ -45,10 +47,14 @@ class PortsTakenError(Exception):
 
 
 class RedirectListener:
-    """Waits for the browser on one port of 127.0.0.1, which it holds from its creation until it is closed."""
+    """Waits for the browser on one port of this machine, which it holds from its creation until it is closed."""
 
-    def __init__(self, ports: Sequence[int]) -> None:
+    def __init__(
+        self, ports: Sequence[int], host: str = DEFAULT_REDIRECT_HOST, path: str = DEFAULT_REDIRECT_PATH
+    ) -> None:
         """Listen on the first of these ports that is free; 0 stands for any free port.
+
+        The redirect URI has that host, on all of whose addresses it listens, and that path.
 
         Browsers can connect from now on; they wait until `serve` runs.
 
@@ -56,11 +62,11 @@ class RedirectListener:
             PortsTakenError: none is free.
 
         """
-        self._listening = _listen(ports)
-        self.port: int = self._listening.getsockname()[1]
-        self.redirect_uri = f"http://{HOST}:{self.port}{PATH}"
+        self._listening = _listen(host, ports)
+        self.port: int = self._listening[0].getsockname()[1]
+        self.redirect_uri = RedirectURI(self.port, host, path)
         # Whether the kernel tells whose connections are.
-        self.knows_peers = shows(self._listening)
+        self.knows_peers = all(map(shows, self._listening))
         self._has_refused = False
         self._start_page: StartPage | None = None
         # The oldest first.
@@ -76,7 +82,7 @@ class RedirectListener:
         if not self.knows_peers:
             return None
         self._start_page = StartPage(url)
-        return f"http://{HOST}:{self.port}{self._start_page.path}"
+        return f"{self.redirect_uri.origin}{self._start_page.path}"
 
     async def serve(self, answer: Callable[[str], Awaitable[Page]]) -> None:
         """Serve browsers, until cancelled or closed.
@@ -86,20 +92,22 @@ class RedirectListener:
                 once; each goes on if its browser disconnects, and is cancelled when `serve` ends.
 
         """
-        if self._listening.fileno() == -1:
+        if self._listening[0].fileno() == -1:
             return  # closed before it was served
         self._accept_scope, self._finished = anyio.CancelScope(), anyio.Event()
         try:
             async with anyio.create_task_group() as tasks:
                 self._serve_scope = tasks.cancel_scope
                 with self._accept_scope:
-                    await self._accept(tasks, lambda request: self._ask(tasks, answer, request))
-                self._listening.close()
+                    async with anyio.create_task_group() as accepting:
+                        for listening in self._listening:
+                            accepting.start_soon(self._accept, listening, tasks, answer)
+                self._free_port()
                 for connection in self._connections:
                     if not connection.request_complete:
                         connection.drop()
         finally:
-            self._listening.close()
+            self._free_port()
             self._finished.set()
 
     async def aclose(self) -> None:
@@ -108,7 +116,7 @@ class RedirectListener:
         Must not be called from within `answer`, which would wait for itself.
         """
         if self._accept_scope is None or self._serve_scope is None or self._finished is None:
-            self._listening.close()
+            self._free_port()
             return
         self._accept_scope.cancel()
         with anyio.CancelScope(shield=True):
@@ -117,12 +125,25 @@ class RedirectListener:
             self._serve_scope.cancel()
             await self._finished.wait()
 
-    async def _accept(self, tasks: anyio.abc.TaskGroup, ask: Callable[[Redirect | Start], Promise[Page]]) -> None:
-        acceptor = Acceptor(self._listening, _log, "redirect accept", self._make_room)
+    def _free_port(self) -> None:
+        for listening in self._listening:
+            listening.close()
+
+    async def _accept(
+        self,
+        listening: socket.socket,
+        tasks: anyio.abc.TaskGroup,
+        answer: Callable[[str], Awaitable[Page]],
+    ) -> None:
+        def ask(request: Redirect | Start) -> Promise[Page]:
+            return self._ask(tasks, answer, request)
+
+        acceptor = Acceptor(listening, _log, "redirect accept", self._make_room)
+        address, port = listening.getsockname()[:2]
         while True:
             accepted = await acceptor.accept_some(MAX_CONNECTIONS)
             try:
-                strangers = await self._strangers(accepted)
+                strangers = await self._strangers((address, port), accepted)
             except BaseException:
                 for connected in accepted:
                     connected.close()
@@ -132,17 +153,17 @@ class RedirectListener:
                     connected.close()
                     continue
                 connected.setblocking(False)
-                connection = BrowserConnection(connected, self.port, _refuse if connected in strangers else ask)
+                connection = BrowserConnection(connected, self.redirect_uri, _refuse if connected in strangers else ask)
                 self._connections[connection] = None
                 tasks.start_soon(self._run, connection)
 
-    async def _strangers(self, accepted: Sequence[socket.socket]) -> list[socket.socket]:
+    async def _strangers(self, end: End, accepted: Sequence[socket.socket]) -> list[socket.socket]:
         """Return those that are neither this user's nor root's, or that have been closed at the other end."""
         if not self.knows_peers:
             return []
         try:
             # In a thread: the table may be long. One read is for all, since whoever connects causes it.
-            ends = await anyio.to_thread.run_sync(read_other_ends, (HOST, self.port), abandon_on_cancel=True)
+            ends = await anyio.to_thread.run_sync(read_other_ends, end, abandon_on_cancel=True)
         except (OSError, RuntimeError) as error:  # the latter where no thread can be started
             _log.warning("redirect owner error=%r", str(error))
             return list(accepted)
@@ -195,9 +216,9 @@ class RedirectListener:
             self._answers -= 1
 
 
-def _peer(connected: socket.socket) -> tuple[str, int]:
+def _peer(connected: socket.socket) -> End:
     try:
-        address, port = connected.getpeername()
+        address, port = connected.getpeername()[:2]
     except OSError:  # it was reset
         return "0.0.0.0", 0  # noqa: S104 -- nobody's address, which is in no table
     return address, port
@@ -209,23 +230,11 @@ def _refuse(request: Redirect | Start) -> Promise[Page]:
     return promise
 
 
-def _listen(ports: Sequence[int]) -> socket.socket:
+def _listen(host: str, ports: Sequence[int]) -> list[socket.socket]:
     failures: list[str] = []
     for port in ports:
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
-            listening.setblocking(False)
-            # Allows a port that an earlier login left in TIME_WAIT; a port on which somebody listens stays taken.
-            # SO_REUSEPORT, which would share it, is never set.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((HOST, port))
-            listening.listen(_BACKLOG)  # of two that bound at the same moment, one fails here
+            return listen(host, port)
         except OSError as error:
-            listening.close()
             failures.append(f"{port} ({os.strerror(error.errno or 0)})")
-        except BaseException:
-            listening.close()
-            raise
-        else:
-            return listening
-    raise PortsTakenError(f"no port of {HOST} to receive the login on: tried {', '.join(failures)}")
+    raise PortsTakenError(f"no port of {host} to receive the login on: tried {', '.join(failures)}")

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
-from urllib.parse import urlsplit
 
 import anyio
 
@@ -133,12 +132,12 @@ class BrowserFlow(Flow):
         super().__init__(account, replace(credentials, resource=api.get(RESOURCE)), tokens)
         self._metadata = metadata
         self._request = AuthorizationRequest.begin()
-        self._listener = RedirectListener(account.redirect_ports)
+        self._listener = RedirectListener(account.redirect_ports, account.redirect_host, account.redirect_path)
         self._authorization_url = authorization_url(
             endpoint,
             self._request,
             client_id=account.client_id,
-            redirect_uri=self._listener.redirect_uri,
+            redirect_uri=str(self._listener.redirect_uri),
             scope=account.scope,
             api=api,
             more=account.authorize,
@@ -160,13 +159,8 @@ class BrowserFlow(Flow):
 
     def read_url(self, url: str) -> Secret | Failure | None:
         """The same for a whole URL that a person pasted."""
-        try:
-            parts = urlsplit(url.strip())
-        except ValueError:
-            return None
-        if f"{parts.scheme}://{parts.netloc}{parts.path}" != self._listener.redirect_uri:
-            return None
-        return self.read(parts.query)
+        query = self._listener.redirect_uri.query_of(url)
+        return None if query is None else self.read(query)
 
     async def obtain(self, wait: Wait) -> PendingSession:
         """Wait for the redirect, and redeem its code."""
@@ -176,7 +170,8 @@ class BrowserFlow(Flow):
             raise self._failed(CodeExpired("nobody logged in within ten minutes"))
         if isinstance(result, Failure):
             raise self._failed(result)
-        request = code_request(result, self._listener.redirect_uri, self._request.verifier, self._credentials.resource)
+        redirect_uri, resource = str(self._listener.redirect_uri), self._credentials.resource
+        request = code_request(result, redirect_uri, self._request.verifier, resource)
         response, sent = await self._tokens.send(self._account, self._credentials, request)
         return self._pending_session(response, sent, self._request.nonce)
 

@@ -380,7 +380,7 @@ class Logins:
         if result is None:
             raise errors.InvalidRequest(
                 "this is not the address that this login ends on: paste the whole address of the last page, "
-                "which begins with http://127.0.0.1 and has a state",
+                f"which begins with http://{login.session.account.redirect_host} and has a state",
                 parameter="url",
             )
         login.wait.set_result(result)

@@ -34,8 +34,13 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--scope": ("TEXT", "The scopes to request, separated by spaces (openid profile email offline_access)."),
             "--redirect-port": (
                 "PORT",
-                "A port of the redirect URL on 127.0.0.1, 0 for any; may be repeated (48631, 48632, 48633).",
+                "A port of the redirect URL on this machine, 0 for any; may be repeated (48631, 48632, 48633).",
             ),
+            "--redirect-host": (
+                "127.0.0.1|localhost",
+                "The host of the redirect URL, as the provider has it registered (127.0.0.1).",
+            ),
+            "--redirect-path": ("PATH", 'The path of the redirect URL, "" if it has none (/callback).'),
             "--proxy": ("URL", "The proxy for requests to the provider."),
             "--authorize": ("NAME=VALUE", "An extra authorization parameter, such as prompt=login; may be repeated."),
             "--grant": (
@@ -162,8 +167,13 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--scope": ("TEXT", "The scopes to request, separated by spaces (openid profile email offline_access)."),
             "--redirect-port": (
                 "PORT",
-                "A port of the redirect URL on 127.0.0.1, 0 for any; may be repeated (48631, 48632, 48633).",
+                "A port of the redirect URL on this machine, 0 for any; may be repeated (48631, 48632, 48633).",
             ),
+            "--redirect-host": (
+                "127.0.0.1|localhost",
+                "The host of the redirect URL, as the provider has it registered (127.0.0.1).",
+            ),
+            "--redirect-path": ("PATH", 'The path of the redirect URL, "" if it has none (/callback).'),
             "--proxy": ("URL", "The proxy for requests to the provider."),
             "--authorize": ("NAME=VALUE", "An extra authorization parameter, such as prompt=login; may be repeated."),
             "--grant": (
