@@ -90,6 +90,11 @@ class Account:
         return {name: url for name, url in named if url is not None}
 
     @property
+    def has_id_tokens(self) -> bool:
+        """Whether the provider may issue ID tokens; by hand, nothing but its keys says so."""
+        return self.token_endpoint is None or self.jwks_uri is not None or self.id_token_signed_response_alg is not None
+
+    @property
     def has_default_scope(self) -> bool:
         """Whether the scope is the default one because the file has none."""
         return not self.names_scope and self.scope == self.grant_type.default_scope

@@ -55,6 +55,7 @@ RECORD = (
     "refresh_at",
     "last_refresh_at",
     "refreshes",
+    "missing",
     "session_ends_at",
     "epoch",
     "revision",
@@ -68,6 +69,9 @@ def is_account_name(value: object) -> bool:
     """Return whether the value is a valid account name: `[A-Za-z0-9._-]{1,64}`."""
     return isinstance(value, str) and 0 < len(value) <= _NAME_LENGTH and _NAME_LETTERS.issuperset(value)
 
+
+# A record's `missing`: what the provider did not give for the session.
+ID_TOKEN, SUBJECT = MISSING = ("id_token", "subject")
 
 # The bounds of what a parameter may hold; docs/protocol.md lists them. The work for a request grows with its size.
 # Characters. Longer than any server accepts: most stop at 8 KiB.

@@ -1,7 +1,7 @@
 """The record of an account in `status` and `watch`."""
 
 from .remedy import Remedy, remedies_from_wire
-from .values import integer, number, string
+from .values import integer, number, string, strings
 
 
 class Record(dict[str, object]):
@@ -88,6 +88,11 @@ class Record(dict[str, object]):
     def refreshes(self) -> int:
         """How many refreshes the session has had; 0 if the agent sent no number."""
         return integer(self.get("refreshes")) or 0
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What the provider did not give: of `messages.MISSING`, or a newer agent's words."""
+        return strings(self.get("missing"))
 
     @property
     def session_ends_at(self) -> float | None:

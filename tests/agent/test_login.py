@@ -13,8 +13,9 @@ import anyio.lowlevel
 import pytest
 import trio.testing
 
+from auth_agent import remedies
 from auth_agent.config import Account
-from auth_agent.grant_type import CLIENT_CREDENTIALS
+from auth_agent.grant_type import AUTHORIZATION_CODE, CLIENT_CREDENTIALS
 from auth_agent.loopback.listener import RedirectListener
 from auth_agent.oauth.authorization import AuthorizationRequest
 from auth_agent.oauth.device import AuthorizationPending, CodeExpired, DeviceAuthorization, SlowDown
@@ -26,6 +27,8 @@ from auth_agent.oauth.outcome import (
     Lost,
     Misconfigured,
     Refusal,
+    Rejected,
+    ScopeRefusal,
     TokenResponse,
     Transient,
     Unsent,
@@ -35,7 +38,19 @@ from auth_agent.oauth.signature import SignatureCheckError
 from auth_agent.secret import Secret
 from auth_agent_client import errors
 from tests.agent.heart import World, all_of, running
-from tests.agent.world import ALICE, CLIENT, ISSUER, NOON, FakeProvider, FakeStore, account, config, jwt, token_response
+from tests.agent.world import (
+    ALICE,
+    CLIENT,
+    ISSUER,
+    METADATA,
+    NOON,
+    FakeProvider,
+    FakeStore,
+    account,
+    config,
+    jwt,
+    token_response,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -628,7 +643,6 @@ def response_with(**claims: object) -> TokenResponse:
         (response_with(exp=NOON - 600, iat=NOON - 4200), errors.ProviderError, "clock"),
         (response_with(iat=NOON + 600, exp=NOON + 4200), errors.ProviderError, "clock"),
         (response_with(sub="auth0|bob", name="Bob"), errors.Denied, "--switch-user"),
-        (token_response(refresh_token="rt-9", subject=None), errors.ProviderError, "no usable ID token"),
         (token_response(refresh_token="rt-9", id_token=Secret("garbage")), errors.ProviderError, "ID token"),
         (token_response(None, refresh_token="rt-9"), errors.AgentError, "no access token"),
     ],
@@ -651,7 +665,6 @@ async def test_a_login_whose_tokens_fail_a_check_leaves_the_old_session(
     [
         response_with(iss="https://evil.example/"),
         response_with(exp=NOON - 600, iat=NOON - 4200),
-        token_response(refresh_token="rt-9", subject=None),
         token_response(refresh_token="rt-9", id_token=Secret("garbage")),
         token_response(None, refresh_token="rt-9"),
     ],
@@ -741,11 +754,178 @@ async def test_a_login_without_the_providers_keys_is_rejected(keys: Failure, cod
         assert_session_unchanged(world)
 
 
-async def test_a_scope_without_openid_needs_no_id_token() -> None:
+# ---- without an ID token
+
+NO_ID_TOKEN = token_response("at-9", refresh_token="rt-9", subject=None)
+PLAIN = replace(METADATA, is_openid=False)
+NO_USERINFO = Refusal("there is no UserInfo endpoint")
+
+
+@pytest.mark.parametrize("scope", ["openid profile", "read:things"])
+async def test_without_an_id_token_userinfo_says_who_logged_in_on_a_device(scope: str) -> None:
+    async with running(None, account(scope=scope), logged_in=False) as world:
+        record = await result_of(world, await begin_device_login(world, NO_ID_TOKEN))
+        assert (record["state"], record["subject"], record["name"]) == ("ready", ALICE, "Alice")
+        assert record["missing"] == ["id_token"]
+        assert world.provider.profiles == ["at-9"]
+
+
+@pytest.mark.parametrize(
+    "answer", [NO_USERINFO, Rejected("HTTP 401"), Unusable("names no subject"), {"login": "alice"}], ids=repr
+)
+async def test_a_session_has_no_subject_if_nothing_tells_it(answer: Failure | dict[str, object]) -> None:
     async with running(None, account(scope="read:things"), logged_in=False) as world:
-        login = await begin_device_login(world, token_response("at-9", subject=None))
-        record = await result_of(world, login)
+        world.provider.profile_script = [answer]
+        record = await result_of(world, await begin_device_login(world, NO_ID_TOKEN))
         assert (record["state"], record["subject"]) == ("ready", None)
+        assert record["name"] == (None if isinstance(answer, Failure) else "alice")
+        assert record["missing"] == ["id_token", "subject"]
+
+
+async def test_userinfo_is_asked_again_if_it_can_not_tell_just_now() -> None:
+    async with running(logged_in=False) as world:
+        world.provider.profile_script = [Busy("HTTP 503"), Unsent("no route"), {"sub": ALICE}]
+        record = await result_of(world, await begin_device_login(world, NO_ID_TOKEN))
+        assert record["subject"] == ALICE
+        world.provider.profile_script = [Busy("HTTP 503")] * 100
+        error = await failure_of(world, await begin_device_login(world, NO_ID_TOKEN))
+        assert isinstance(error, errors.Unavailable)
+        assert world.session.epoch == record["epoch"]
+
+
+async def test_an_import_does_not_fail_because_of_userinfo() -> None:
+    async with running(logged_in=False) as world:
+        world.provider.script, world.provider.profile_script = [NO_ID_TOKEN], [Busy("HTTP 503")] * 100
+        assert (await world.log_in())["subject"] is None
+
+
+async def test_in_the_browser_an_openid_provider_must_send_an_id_token() -> None:
+    """Its nonce binds the tokens to this login."""
+    async with running(None, browser_account(), logged_in=False) as world:
+        login = await begin_login(world, "browser")
+        world.provider.script = [NO_ID_TOKEN]
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="c"))
+        error = await failure_of(world, login)
+        assert isinstance(error, errors.ProviderError)
+        assert "no usable ID token" in error.message
+
+
+@pytest.mark.parametrize("plain", [{"metadata": PLAIN}, {}])
+async def test_in_the_browser_a_provider_of_oauth_alone_needs_none(plain: dict[str, Any]) -> None:
+    scope = "openid" if plain else "read:things"
+    async with running(FakeProvider(**plain), browser_account(scope=scope), logged_in=False) as world:
+        login = await begin_login(world, "browser")
+        world.provider.script = [NO_ID_TOKEN]
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="c"))
+        assert (await result_of(world, login))["subject"] == ALICE
+
+
+@pytest.mark.parametrize("first", [NO_ID_TOKEN, token_response("at-9", refresh_token="rt-9")], ids=["none", "Alice"])
+@pytest.mark.parametrize("second", [NO_ID_TOKEN, token_response("at-8", refresh_token="rt-8")], ids=["none", "Alice"])
+async def test_over_a_live_session_of_nobody_known_another_login_needs_switch_user(
+    first: TokenResponse, second: TokenResponse
+) -> None:
+    if first.id_token is not None and second.id_token is not None:
+        return
+    async with running(logged_in=False) as world:
+        world.provider.profile_script = [NO_USERINFO] * 100
+        before = await result_of(world, await begin_device_login(world, first))
+        error = await failure_of(world, await begin_device_login(world, second))
+        assert (error.failure, error.remedy) == ("wrong_user", (remedies.switch_user("work"),))
+        assert world.session.epoch == before["epoch"]
+        after = await result_of(world, await begin_device_login(world, second, switch_user=True))
+        assert after["epoch"] != before["epoch"]
+
+
+async def test_a_session_of_nobody_known_that_has_ended_is_replaced() -> None:
+    ending = replace(NO_ID_TOKEN, refresh_token=None, lifetime=60)
+    async with running(None, account(scope="read:things"), logged_in=False) as world:
+        world.provider.profile_script = [NO_USERINFO] * 100
+        await result_of(world, await begin_device_login(world, ending))
+        await anyio.sleep(61)
+        record = await result_of(world, await begin_device_login(world, NO_ID_TOKEN))
+        assert record["state"] == "ready"
+
+
+# ---- the name
+
+
+NAMELESS = {"iss": ISSUER, "aud": CLIENT, "sub": ALICE, "iat": NOON, "exp": NOON + 3600}
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        ({"sub": ALICE, "name": "Alice"}, "Alice"),
+        ({"sub": "auth0|bob", "name": "Bob"}, None),
+        ({"name": "Alice"}, None),
+        (NO_USERINFO, None),
+        (Unsent("no route"), None),
+    ],
+)
+async def test_a_name_that_the_id_token_lacks_comes_from_userinfo(
+    answer: Failure | dict[str, object], name: str | None
+) -> None:
+    async with running(logged_in=False) as world:
+        world.provider.profile_script = [answer]
+        record = await result_of(world, await begin_device_login(world, token_response(id_token=jwt(**NAMELESS))))
+        assert (record["subject"], record["name"], record["missing"]) == (ALICE, name, [])
+        assert len(world.provider.profiles) == 1
+
+
+async def test_a_login_does_not_wait_long_for_a_name() -> None:
+    async with running(logged_in=False) as world:
+        world.provider.delay = 20
+        login = await begin_device_login(world, token_response(id_token=jwt(**NAMELESS)))
+        began = anyio.current_time()
+        assert (await result_of(world, login))["name"] is None
+        assert anyio.current_time() - began < 35
+
+
+async def test_without_a_scope_that_has_names_nobody_is_asked_for_one() -> None:
+    async with running(None, account(scope="openid"), logged_in=False) as world:
+        await result_of(world, await begin_device_login(world, token_response(id_token=jwt(**NAMELESS))))
+        assert world.provider.profiles == []
+
+
+# ---- the scope that is requested
+
+
+@pytest.mark.parametrize(
+    ("supported", "changes", "expected"),
+    [
+        (None, {}, "openid profile email offline_access"),
+        (("openid", "api"), {}, "openid profile email"),
+        (("openid", "api"), {"scope": "openid offline_access"}, "openid offline_access"),
+        (
+            ("openid",),
+            {"scope": AUTHORIZATION_CODE.default_scope, "names_scope": True},
+            AUTHORIZATION_CODE.default_scope,
+        ),
+    ],
+)
+async def test_the_default_scope_of_a_login_is_what_the_provider_takes(
+    supported: tuple[str, ...] | None, changes: dict[str, Any], expected: str
+) -> None:
+    provider = FakeProvider(metadata=replace(METADATA, scopes_supported=supported))
+    async with running(provider, browser_account(**changes), logged_in=False) as world:
+        assert authorization_params(await begin_login(world, "browser"))["scope"] == expected
+
+
+async def test_a_device_login_is_begun_again_without_a_refused_offline_access() -> None:
+    async with running(logged_in=False) as world:
+        world.provider.device_script = [ScopeRefusal("invalid_scope"), DEVICE]
+        await begin_login(world)
+        assert world.provider.device_scopes == ["openid profile email offline_access", "openid profile email"]
+
+
+async def test_a_scope_of_the_configuration_is_not_changed() -> None:
+    async with running(None, account(scope="openid offline_access"), logged_in=False) as world:
+        world.provider.device_script = [ScopeRefusal("invalid_scope"), DEVICE]
+        with pytest.raises(errors.Denied) as raised:
+            await begin_login(world)
+        assert raised.value.remedy == (remedies.log_in_without_offline_access("work", "openid"),)
+        assert len(world.provider.device_scopes) == 1
 
 
 async def test_a_defect_in_a_login_only_ends_that_login() -> None:

@@ -625,6 +625,7 @@ async def test_an_import_that_finishes_after_its_account_was_removed_is_revoked(
 async def test_an_import_without_an_id_token_does_not_say_that_it_is_another_users() -> None:
     async with running() as world:
         world.provider.script = [token_response("at-9", refresh_token="rt-9", subject=None)]
+        world.provider.profile_script = [Refusal("no UserInfo endpoint")]
         with pytest.raises(errors.Denied, match="ID token"):
             await world.log_in("rt-8")
 

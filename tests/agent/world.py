@@ -118,6 +118,9 @@ class FakeProvider:
     metadata: Metadata | Failure = METADATA
     key_set: str | Failure = "{}"
     device: DeviceAuthorization | Failure = field(default_factory=lambda: Misconfigured("no device flow"))
+    # The scopes of the device authorization requests, and the results of the next ones.
+    device_scopes: list[str] = field(default_factory=list[str])
+    device_script: list[DeviceAuthorization | Failure] = field(default_factory=list[DeviceAuthorization | Failure])
     nonce: str | None = None
     presented: list[str] = field(default_factory=list[str])
     # The audience and scope of each refresh request.
@@ -184,7 +187,8 @@ class FakeProvider:
         assert scope
         assert not parameters
         await anyio.lowlevel.checkpoint()
-        return self.device
+        self.device_scopes.append(scope)
+        return self.device_script.pop(0) if self.device_script else self.device
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         assert client.client_id == CLIENT

@@ -29,9 +29,14 @@ from auth_agent.errors import StartupError
 from auth_agent.printable import printable
 from auth_agent_client import Agent, Login, Record
 from auth_agent_client.errors import AgentError, Denied, InvalidRequest
-from auth_agent_client.messages import EXPIRED, LOGGED_OUT, READY
+from auth_agent_client.messages import EXPIRED, ID_TOKEN, LOGGED_OUT, READY, SUBJECT
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+# What a login says of each word in a record's `missing`.
+_MISSING: Final = {
+    ID_TOKEN: "The provider sent no ID token, so `auth-agent id-token` has none.",
+    SUBJECT: "It doesn't tell who has logged in, so another login needs --switch-user while this session lasts.",
+}
 _MAX_URL: Final = 8192  # characters of a URL
 
 
@@ -272,6 +277,8 @@ def _show_code(pending: Login) -> None:
 def _show_result(account: Account, record: Record) -> None:
     user = printable(record.name) or printable(record.subject)
     print_message(f"Logged in to {account.name}{f' as {user}' if user else ''}.", "good")
+    for sentence in (_MISSING[word] for word in record.missing if word in _MISSING):
+        print_message(sentence)
     print_message()
     terminal = terminal_of(sys.stderr)
     for line in status_lines([record], time.time(), terminal):

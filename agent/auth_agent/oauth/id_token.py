@@ -76,7 +76,8 @@ def subject(claims: Mapping[str, object]) -> str | None:
 
 def display_name(claims: Mapping[str, object]) -> str | None:
     """Return a name by which a person recognizes the user, safe to print; None if the claims have none."""
-    for claim in ("name", "email", "preferred_username", "nickname"):
+    # The last two are those of providers of OAuth 2 alone.
+    for claim in ("name", "email", "preferred_username", "nickname", "login", "username"):
         name = printable(claims.get(claim), 80).strip()
         if name:
             return name

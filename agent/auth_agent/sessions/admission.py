@@ -18,7 +18,7 @@ from auth_agent.oauth import id_token
 from auth_agent.oauth.outcome import Failure, TokenResponse, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.printable import printable
-from auth_agent.remedies import IMPORT, LOGIN
+from auth_agent.remedies import IMPORT
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import (
@@ -30,6 +30,7 @@ from auth_agent.sessions.advice import (
     login_failed,
 )
 from auth_agent.sessions.background import PATIENCE, Background
+from auth_agent.sessions.identification import Identification
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.revocation import Arrival, Revocation
 from auth_agent.sessions.saver import Saver
@@ -37,7 +38,6 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Credentials, Locked
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
-from auth_agent.sessions.userinfo_client import UserInfoClient
 from auth_agent.sessions.verifier import Verifier
 from auth_agent_client import errors
 
@@ -71,7 +71,7 @@ class Admission:
         saver: Saver,
         provider_for: Callable[[Account], Provider],
         verifier: Verifier,
-        userinfo: UserInfoClient,
+        identification: Identification,
     ) -> None:
         self._table = table
         self._refresher = refresher
@@ -80,7 +80,7 @@ class Admission:
         self._saver = saver
         self._provider_for = provider_for
         self._verifier = verifier
-        self._userinfo = userinfo
+        self._identification = identification
 
     async def admit(
         self,
@@ -111,7 +111,8 @@ class Admission:
         try:
             # The response says whose tokens they are.
             credentials, tokens = await self._verify(credentials, pending, command)
-            _check_place(arrival, credentials, command, switch_user=switch_user, is_wanted=is_wanted())
+            now = self._table.clock.now()
+            _check_place(arrival, credentials, command, now, switch_user=switch_user, is_wanted=is_wanted())
         except Exception:
             self._table.arrivals.discard(arrival)
             if isinstance(response, TokenResponse) or response.refresh_token is not None:
@@ -130,14 +131,15 @@ class Admission:
         if isinstance(accepted, Failure):
             raise login_failed(pending.account, accepted, command)
         await self._check_id_token(response.id_token, pending, command)
-        return accepted, response
+        return await self._identification.complete(pending.account, accepted, response, command), response
 
     async def _check_id_token(self, token: Secret | None, pending: PendingSession, command: str) -> None:
         account = pending.account
         if not pending.credentials.grant_type.has_user:
             return
         if token is None:
-            if command == LOGIN and "openid" in account.scope.split():
+            # Only here does an ID token bind the tokens to this login, by its nonce.
+            if "openid" in account.scope.split() and pending.nonce is not None and await self._has_id_tokens(account):
                 raise login_failed(
                     account,
                     Unusable("the provider sent no usable ID token, though the scope has openid"),
@@ -155,6 +157,12 @@ class Admission:
             problem = await self._verifier.problem(account, pending.credentials.client_secret, token)
         if problem is not None:
             raise login_failed(account, problem, command)
+
+    async def _has_id_tokens(self, account: Account) -> bool:
+        """Whether the provider issues ID tokens, as far as that is known."""
+        metadata = await self._provider_for(account).discover()
+        is_openid = isinstance(metadata, Failure) or metadata.is_openid
+        return is_openid or account.id_token_signed_response_alg is not None
 
     async def _replace_session(
         self,
@@ -226,7 +234,7 @@ class Admission:
 
 
 def _check_place(
-    arrival: Arrival, credentials: Credentials, command: str, *, switch_user: bool, is_wanted: bool
+    arrival: Arrival, credentials: Credentials, command: str, now: Moment, *, switch_user: bool, is_wanted: bool
 ) -> None:
     """Raise an `AgentError` if new credentials must not replace the session."""
     session = arrival.session
@@ -242,18 +250,31 @@ def _check_place(
         raise locked(name, session.state)
     if not credentials.is_bound_to(account.issuer, account.client_id) or credentials.grant_type != account.grant_type:
         raise login_blocked(name, ACCOUNT_CHANGED)
-    if switch_user or before is None or before.subject is None:
+    if switch_user or before is None:
         return
     if not before.is_bound_to(credentials.issuer, credentials.client_id) or before.grant_type != credentials.grant_type:
         return  # the configuration has changed: that session can't be used
-    if credentials.subject == before.subject:
+    whose = _other_user(credentials, before, is_live=session.is_live(now))
+    if whose is None:
         return
-    if credentials.subject is None:
-        whose = "the provider sent no ID token, so whose session this is can't be told"
-    else:
-        # The old name may come from the store, where other programs can write.
-        new, old = (printable(user.name or user.subject) for user in (credentials, before))
-        whose = f"this is {new}, another user than {old}, who is logged in"
     reason = f"{whose}; the session stays as it was, and what was granted is forgotten"
     switch = remedies.switch_user_by_import(name) if command == IMPORT else remedies.switch_user(name)
     raise errors.Denied(f"{name}: {reason}", reason=reason, failure="wrong_user", remedy=(switch,))
+
+
+def _other_user(credentials: Credentials, before: Credentials, *, is_live: bool) -> str | None:
+    """Return why new credentials may be another user's than those before, None if they are not.
+
+    `is_live`: whether the session before could go on; if nobody knows whose it was, only then does it matter.
+    """
+    if not credentials.grant_type.has_user or (before.subject is None and not is_live):
+        return None
+    if credentials.subject is None:
+        return "neither an ID token nor UserInfo tells who has logged in, and somebody is logged in"
+    if credentials.subject == before.subject:
+        return None
+    # The old name may come from the store, where other programs can write.
+    new, old = (printable(user.name or user.subject) for user in (credentials, before))
+    if before.subject is None:
+        return f"this is {new}, and it is not known who is logged in"
+    return f"this is {new}, another user than {old}, who is logged in"

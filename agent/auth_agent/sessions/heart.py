@@ -12,6 +12,7 @@ from auth_agent.sessions.access import Access
 from auth_agent.sessions.admission import Admission
 from auth_agent.sessions.agent_lock import AgentLock, SealedEntries
 from auth_agent.sessions.background import Background
+from auth_agent.sessions.identification import Identification
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profiles import Profiles
 from auth_agent.sessions.refresher import Refresher
@@ -47,7 +48,9 @@ class Heart:
         saver.on_restored = self.refresher.attend_to
         verifier = Verifier(provider_for, signatures)
         userinfo = UserInfoClient(provider_for, verifier)
-        admission = Admission(table, self.refresher, tokens, self.background, saver, provider_for, verifier, userinfo)
+        admission = Admission(
+            table, self.refresher, tokens, self.background, saver, provider_for, verifier, Identification(userinfo)
+        )
         self.logins = Logins(table, tokens, self.background, admission, provider_for)
         access = Access(self.refresher)
         self.profiles = Profiles(table, saver, access, userinfo)

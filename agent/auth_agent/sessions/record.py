@@ -38,6 +38,7 @@ def record(session: Session, now: Moment, lock: Locked | None = None) -> dict[st
         "refresh_at": None if refresh_at is None else max(refresh_at.wall, now.wall),
         "last_refresh_at": session.last_refresh_at,
         "refreshes": session.refreshes,
+        "missing": _missing(session),
         "session_ends_at": None if credentials is None else credentials.ends_at,
         "epoch": session.epoch,
         "revision": session.revision,
@@ -56,6 +57,15 @@ def state_name(session: Session, now: Moment) -> str:
     if session.remaining(now) > 0:
         return messages.READY
     return messages.EXPIRED if session.refreshable else messages.LOGIN_REQUIRED
+
+
+def _missing(session: Session) -> list[str]:
+    """Return what the provider did not give for this session, of the protocol's `MISSING`."""
+    state = session.state
+    if not isinstance(state, Active) or not state.credentials.grant_type.has_user:
+        return []
+    given = {messages.ID_TOKEN: state.credentials.id_token, messages.SUBJECT: state.credentials.subject}
+    return [word for word, value in given.items() if value is None]
 
 
 def _renewal_name(session: Session) -> str:

@@ -415,6 +415,10 @@ class Session:
         state = self.state
         return isinstance(state, Active) and state.credentials.refreshable and self.blocked_by_config is None
 
+    def is_live(self, now: Moment) -> bool:
+        """Whether it has a valid token, or will have one without a login."""
+        return self.refreshable or self.remaining(now) > 0
+
     @property
     def can_retry(self) -> bool:
         """Whether a person may have a refresh tried."""
