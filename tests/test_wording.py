@@ -45,6 +45,7 @@ from auth_agent.oauth.certificates import trusted_certificates
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import parse_device_authorization, parse_poll_response
 from auth_agent.oauth.discovery import parse_metadata
+from auth_agent.oauth.entra import Tenant
 from auth_agent.oauth.http_client import MAX_BODY
 from auth_agent.oauth.id_token import login_problem
 from auth_agent.oauth.outcome import Failure, TokenResponse, Unsent
@@ -143,6 +144,16 @@ def token_response(access_token: str | None = "at", *, scope: str | None = None,
     id_token = None if sub is None else Secret("garbage") if sub == "" else jwt(**claims)
     token = None if access_token is None else Secret(access_token)
     return accept(credentials(WORK), TokenResponse(token, "Bearer", 5, None, scope, id_token), THEN, CALENDAR)
+
+
+def token_of_tenant(path: str, tid: str) -> object:
+    """Return why an ID token of Entra can't be used, for the path of its issuer; a session of `t` has that tenant."""
+    base = "https://login.microsoftonline.com"
+    before = replace(credentials(WORK), issuer=f"{base}/common/v2.0")
+    if path == "t":
+        before = replace(before, tenant=Tenant(f"{base}/t/v2.0", "t"))
+    claims = {"iss": f"{base}/{path}/v2.0", "tid": tid, "aud": WORK.client_id, "sub": "1"}
+    return accept(before, TokenResponse(Secret("at"), "Bearer", 5, None, None, jwt(**claims)), THEN)
 
 
 def late_token() -> str | None:
@@ -672,6 +683,14 @@ OAUTH: Final[list[Example]] = [
         id_token_problem(iss="https://evil.example"),
         "the ID token's issuer is 'https://evil.example', not 'https://acme.example'",
     ),
+    (
+        lambda: token_of_tenant("common", "common"),
+        (
+            "the ID token's issuer is 'https://login.microsoftonline.com/common/v2.0', which is not that of a tenant "
+            "(tid)"
+        ),
+    ),
+    (lambda: token_of_tenant("t", "u"), "the ID token's tenant (tid) is 'u', not 't'"),
     (id_token_problem(aud="d"), "the ID token is meant for another client (aud is 'd')"),
     (id_token_problem(azp="d"), "the ID token was issued to another client (azp is 'd')"),
     (id_token_problem(sub=None), "the ID token names no subject"),

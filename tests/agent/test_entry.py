@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from auth_agent.grant_type import GRANT_TYPES
 from auth_agent.host.clock import Moment
+from auth_agent.oauth.entra import Tenant
 from auth_agent.secret import Secret
 from auth_agent.sessions.entry import EntryError, StoredSession, dump, load
 from auth_agent.sessions.profile import Profile
@@ -41,6 +42,8 @@ CREDENTIALS = Credentials(
     Secret("id"),
     Secret("cs"),
     ends_at=1_800_086_400.0,
+    resource="https://api.example",
+    tenant=Tenant("https://login.microsoftonline.com/9/v2.0", "9"),
 )
 TOKEN = AccessToken(Secret("at"), "DPoP", "openid", "https://api.example", NOW, 3600, assumed=True, serial=0)
 ACTIVE = Active(CREDENTIALS, MappingProxyType({MAIN: TOKEN}))
@@ -53,7 +56,11 @@ SECRETS = st.none() | STRINGS.map(Secret)
 TIMES = st.floats(-1e11, 1e11)
 COUNTS = st.integers(0, 10**9)
 ALL_CREDENTIALS = st.builds(
-    Credentials, STRINGS, STRINGS, OPTIONAL, OPTIONAL, OPTIONAL, SECRETS, SECRETS, SECRETS, ends_at=st.none() | TIMES
+    Credentials,
+    *(STRINGS, STRINGS, OPTIONAL, OPTIONAL, OPTIONAL, SECRETS, SECRETS, SECRETS),
+    ends_at=st.none() | TIMES,
+    resource=OPTIONAL,
+    tenant=st.none() | st.builds(Tenant, STRINGS, STRINGS),
 )
 TOKENS = st.builds(
     AccessToken,

@@ -1,9 +1,12 @@
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from auth_agent.host.clock import Moment
+from auth_agent.oauth.entra import Tenant
 from auth_agent.oauth.outcome import (
     AnotherUser,
     Busy,
@@ -18,6 +21,7 @@ from auth_agent.oauth.outcome import (
     Unusable,
 )
 from auth_agent.secret import Secret
+from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.decision import Demand, Join, Serve, Start
 from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.session import Session
@@ -726,3 +730,68 @@ def test_the_time_of_the_last_request_is_recorded(session: Session, clock: FakeC
     clock.advance(5)
     session.token(MAIN, None, clock.now())
     assert session.used_at == clock.now().wall
+
+
+# ---- a tenant of Entra's
+
+COMMON = "https://login.microsoftonline.com/common/v2.0"
+TID, OTHER_TID = "3338040d-6c67-4c5b-b112-36a304b66dad", "9188040d-6c67-4c5b-b112-36a304b66dad"
+
+
+def issued_by(tid: str, changes: Mapping[str, object] = MappingProxyType({})) -> Secret:
+    """Return an ID token of that tenant."""
+    iss = f"https://login.microsoftonline.com/{tid}/v2.0"
+    return jwt(**{"iss": iss, "tid": tid, "aud": CLIENT, "sub": ALICE, **changes})
+
+
+@pytest.fixture
+def of_tenant(clock: FakeClock) -> Session:
+    """A session at the address of all tenants, whose ID token was of one."""
+    session = Session(replace(account(), issuer=COMMON), chance=0.0)
+    response = token_response("at-1", refresh_token="rt-1", id_token=issued_by(TID))
+    credentials = accept(Credentials(COMMON, CLIENT, None, None, None, None, None), response, clock.now())
+    assert isinstance(credentials, Credentials)
+    session.log_in(credentials, session.access_token(response, credentials, clock.now()), clock.now())
+    return session
+
+
+def test_a_session_keeps_the_tenant_of_its_first_id_token(of_tenant: Session, clock: FakeClock) -> None:
+    refreshed(of_tenant, clock, token_response("at-2", id_token=issued_by(TID)))
+    assert current(of_tenant) == "at-2"
+    credentials = of_tenant.credentials
+    assert credentials is not None
+    assert (credentials.issuer, credentials.tenant) == (
+        COMMON,
+        Tenant(f"https://login.microsoftonline.com/{TID}/v2.0", TID),
+    )
+
+
+@pytest.mark.parametrize(
+    "id_token",
+    [
+        issued_by("common"),
+        issued_by(OTHER_TID),
+        issued_by(TID, {"tid": OTHER_TID}),
+        issued_by(TID, {"tid": None}),
+        issued_by(TID, {"iss": COMMON}),
+        issued_by(TID, {"iss": f"https://login.microsoftonline.us/{TID}/v2.0"}),
+    ],
+)
+def test_an_id_token_of_another_tenant_is_not_used(of_tenant: Session, clock: FakeClock, id_token: Secret) -> None:
+    refreshed(of_tenant, clock, token_response("at-2", refresh_token="rt-2", id_token=id_token))
+    assert (current(of_tenant), refresh_token(of_tenant)) == ("at-1", "rt-2")
+
+
+def test_the_address_of_all_tenants_is_no_tenants_issuer(clock: FakeClock) -> None:
+    before = Credentials(COMMON, CLIENT, None, None, None, None, None)
+    assert isinstance(accept(before, token_response("at", id_token=issued_by("common")), clock.now()), Unusable)
+
+
+def test_the_same_subject_in_another_tenant_is_another_user(of_tenant: Session) -> None:
+    credentials = of_tenant.credentials
+    assert credentials is not None
+    other = replace(credentials, tenant=Tenant("https://login.microsoftonline.com/x/v2.0", "x"))
+    assert other.user != credentials.user
+    assert isinstance(of_tenant.state, Active)
+    assert of_tenant.successor(of_tenant.snapshot(replace(of_tenant.state, credentials=other))) is None
+    assert of_tenant.successor(of_tenant.snapshot()) is not None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from auth_agent.oauth.entra import is_issuer
 from auth_agent.oauth.outcome import Failure, Unusable
 from auth_agent.oauth.requests import failure_of_error
 from auth_agent.printable import printable
@@ -105,7 +106,8 @@ def read_redirect(
         return None
     response_issuer = response.get("iss")
     # A simple string comparison (RFC 9207, section 2.4).
-    if response_issuer != issuer and (response_issuer is not None or iss_parameter_supported):
+    is_same = response_issuer is not None and is_issuer(response_issuer, issuer)
+    if not is_same and (response_issuer is not None or iss_parameter_supported):
         source = "an unknown issuer" if response_issuer is None else repr(printable(response_issuer))
         return Unusable(f"the authorization response is from {source}, not {issuer!r}; it was not used")
     error = response.get("error")

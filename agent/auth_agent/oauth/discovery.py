@@ -6,6 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from auth_agent.json_object import JsonObjectError, read_object
+from auth_agent.oauth import entra
 from auth_agent.oauth.auth0 import is_auth0, logout_url
 from auth_agent.oauth.resource import AUDIENCE, BOTH
 from auth_agent.printable import printable
@@ -39,7 +40,10 @@ class UnreadableMetadataError(DiscoveryError):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The members of a provider's metadata that the agent uses (section 3); endpoints are absolute URLs, or None."""
+    """The members of a provider's metadata that the agent uses (section 3); endpoints are absolute URLs, or None.
+
+    `issuer` is as the provider writes it; at Entra it may be a template.
+    """
 
     issuer: str
     token_endpoint: str
@@ -78,7 +82,10 @@ class Metadata:
     @property
     def api_parameters(self) -> tuple[str, ...]:
         """The names of the parameter by which requests name the API that a token is for; both where it is unknown."""
-        return (AUDIENCE,) if self.is_auth0 else BOTH
+        if self.is_auth0:
+            return (AUDIENCE,)
+        by_entra = entra.api_parameters(self.token_endpoint)
+        return BOTH if by_entra is None else by_entra
 
 
 def metadata_url(issuer: str) -> str:
@@ -109,7 +116,9 @@ def parse_metadata(issuer: str, body: bytes, url: str | None = None) -> Metadata
     url = url or metadata_url(issuer)
     fields = _read(body, url)
     metadata_issuer = fields.get("issuer")
-    if not isinstance(metadata_issuer, str) or not is_same_issuer(metadata_issuer, issuer):
+    if not isinstance(metadata_issuer, str) or not (
+        is_same_issuer(metadata_issuer, issuer) or metadata_issuer in entra.issuers_for(issuer)
+    ):
         raise DiscoveryError(f"{issuer} says that its issuer is {printable(metadata_issuer)!r}")
     token_endpoint = _endpoint(issuer, fields, "token_endpoint")
     if token_endpoint is None:

@@ -1,10 +1,12 @@
 """Checks whether a token response may be used for the session that requested it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
+from auth_agent.oauth.entra import Tenant, issuers_for, tenant_of
 from auth_agent.oauth.outcome import AnotherUser, Failure, Lost, Refusal, TokenResponse, Unusable
 from auth_agent.printable import printable
 from auth_agent.sessions.state import MAIN, Credentials, TokenKey
@@ -38,7 +40,8 @@ def accept(
     claims = id_token.claims(response.id_token)
     if claims is None:
         return Unusable("the provider's ID token is not a valid JWT")
-    mismatch = id_token.mismatch(claims, credentials.issuer, credentials.client_id)
+    tenant = credentials.tenant or tenant_of(claims, issuers_for(credentials.issuer))
+    mismatch = _mismatch(claims, credentials, tenant)
     if mismatch is not None:
         return Unusable(mismatch)
     subject = id_token.subject(claims)
@@ -50,10 +53,22 @@ def accept(
     return replace(
         credentials,
         subject=subject,
+        tenant=tenant,
         name=id_token.display_name(claims) or credentials.name,
         id_token=response.id_token,
         ends_at=credentials.ends_at if ends_at is None else ends_at,
     )
+
+
+def _mismatch(claims: Mapping[str, object], credentials: Credentials, tenant: Tenant | None) -> str | None:
+    """Return why an ID token is another session's, None if it isn't."""
+    if tenant is None and issuers_for(credentials.issuer):
+        return f"the ID token's issuer is {printable(claims.get('iss'))!r}, which is not that of a tenant (tid)"
+    issuer = credentials.issuer if tenant is None else tenant.issuer
+    mismatch = id_token.mismatch(claims, issuer, credentials.client_id)
+    if mismatch is None and tenant is not None and claims.get("tid") != tenant.tid:
+        return f"the ID token's tenant (tid) is {printable(claims.get('tid'))!r}, not {tenant.tid!r}"
+    return mismatch
 
 
 def _token_problem(credentials: Credentials, response: TokenResponse, key: TokenKey) -> str | None:

@@ -15,6 +15,7 @@ from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
+from auth_agent.oauth.entra import Tenant
 from auth_agent.oauth.outcome import Failure, TokenResponse, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.printable import printable
@@ -130,10 +131,12 @@ class Admission:
         accepted = accept(credentials, response, pending.sent)
         if isinstance(accepted, Failure):
             raise login_failed(pending.account, accepted, command)
-        await self._check_id_token(response.id_token, pending, command)
+        await self._check_id_token(response.id_token, pending, command, accepted.tenant)
         return await self._identification.complete(pending.account, accepted, response, command), response
 
-    async def _check_id_token(self, token: Secret | None, pending: PendingSession, command: str) -> None:
+    async def _check_id_token(
+        self, token: Secret | None, pending: PendingSession, command: str, tenant: Tenant | None
+    ) -> None:
         account = pending.account
         if not pending.credentials.grant_type.has_user:
             return
@@ -151,10 +154,12 @@ class Admission:
         problem: Failure | None = (
             Unusable("the provider's ID token is not a valid JWT")
             if claims is None
-            else id_token.login_problem(claims, account.issuer, account.client_id, pending.nonce, now)
+            else id_token.login_problem(
+                claims, account.issuer if tenant is None else tenant.issuer, account.client_id, pending.nonce, now
+            )
         )
         if problem is None:
-            problem = await self._verifier.problem(account, pending.credentials.client_secret, token)
+            problem = await self._verifier.problem(account, pending.credentials.client_secret, token, tenant=tenant)
         if problem is not None:
             raise login_failed(account, problem, command)
 
@@ -271,7 +276,7 @@ def _other_user(credentials: Credentials, before: Credentials, *, is_live: bool)
         return None
     if credentials.subject is None:
         return "neither an ID token nor UserInfo tells who has logged in, and somebody is logged in"
-    if credentials.subject == before.subject:
+    if credentials.user == before.user:
         return None
     # The old name may come from the store, where other programs can write.
     new, old = (printable(user.name or user.subject) for user in (credentials, before))

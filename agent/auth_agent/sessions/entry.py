@@ -2,7 +2,7 @@
 
     {"version": 1, "account", "machine", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
-               "grant", "ends_at", "resource"},
+               "grant", "ends_at", "resource", "tenant": null | {"issuer", "tid"}},
      "ended": null | {"reason", "failure", "quarantined"},
      "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed",
                       "obtained_at", "boot": {"id", "at"}},
@@ -22,6 +22,7 @@ from typing import Final
 from auth_agent.grant_type import AUTHORIZATION_CODE, grant_type_of
 from auth_agent.host.clock import Moment
 from auth_agent.json_object import JsonObjectError, parse_object
+from auth_agent.oauth.entra import Tenant
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.profile import Profile
@@ -124,6 +125,7 @@ def _dump_credentials(credentials: Credentials) -> dict[str, object]:
         "grant": credentials.grant_type.name,
         "ends_at": credentials.ends_at,
         "resource": credentials.resource,
+        "tenant": None if credentials.tenant is None else credentials.tenant._asdict(),
     }
 
 
@@ -211,7 +213,12 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
         grant_type=grant_type_of(_optional_string(login.get("grant")) or AUTHORIZATION_CODE.name),
         ends_at=None if login.get("ends_at") is None else _number(login["ends_at"]),
         resource=_optional_string(login.get("resource")),
+        tenant=None if login.get("tenant") is None else _tenant(_object(login["tenant"])),
     )
+
+
+def _tenant(tenant: Mapping[str, object]) -> Tenant:
+    return Tenant(_string(tenant["issuer"]), _string(tenant["tid"]))
 
 
 def _profile(value: object) -> Profile | None:

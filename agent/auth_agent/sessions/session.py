@@ -294,7 +294,7 @@ class Session:
         )
         if mine is None or theirs is None or not theirs.is_bound_to(mine.issuer, mine.client_id):
             return None
-        return theirs.refresh_token if theirs.subject == mine.subject else None
+        return theirs.refresh_token if theirs.user == mine.user else None
 
     def snapshot(self, state: State | None = None) -> StoredSession:
         """Return the session for the store, as it is or as it would be in that state."""

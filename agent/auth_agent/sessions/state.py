@@ -34,6 +34,7 @@ from auth_agent.grant_type import AUTHORIZATION_CODE, GrantType
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.client import Client
+from auth_agent.oauth.entra import Tenant
 from auth_agent.oauth.outcome import (
     AnotherUser,
     Busy,
@@ -133,7 +134,8 @@ class Credentials:
     none (the session then ends with its access token) or if it is dead. `client_secret` is None for a public client.
     `grant_type` determines whether there is a user and how the session is refreshed. `ends_at` is when the provider
     will end the session in spite of refreshes, as Unix time in seconds; None if it didn't say. `resource` is the API as
-    the login named it by RFC 8707's parameter, which a refresh repeats; None if it didn't.
+    the login named it by RFC 8707's parameter, which a refresh repeats; None if it didn't. `tenant` is that of the user
+    at Entra, where the issuer is for all tenants.
     """
 
     issuer: str
@@ -147,6 +149,12 @@ class Credentials:
     grant_type: GrantType = AUTHORIZATION_CODE
     ends_at: float | None = None
     resource: str | None = None
+    tenant: Tenant | None = None
+
+    @property
+    def user(self) -> tuple[str | None, str | None]:
+        """What identifies the user: a subject is one only together with its issuer."""
+        return None if self.tenant is None else self.tenant.issuer, self.subject
 
     @property
     def refreshable(self) -> bool:

@@ -7,10 +7,12 @@ from typing import Final
 
 from auth_agent.config import Account
 from auth_agent.oauth import id_token
+from auth_agent.oauth.entra import Tenant, is_for, keys_for
 from auth_agent.oauth.outcome import Defect, Failure, Misconfigured, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.signature import SignatureCheckError, Signatures
 from auth_agent.oauth.signing import mac_algorithm
+from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.signing_algorithms import MAC_LENGTHS
 
@@ -29,7 +31,13 @@ class Verifier:
         self._signatures = signatures
 
     async def problem(
-        self, account: Account, client_secret: Secret | None, token: Secret, noun: str = ID_TOKEN
+        self,
+        account: Account,
+        client_secret: Secret | None,
+        token: Secret,
+        noun: str = ID_TOKEN,
+        *,
+        tenant: Tenant | None = None,
     ) -> Failure | None:
         """Return why a token of the account's provider must not be used, None if its signature is valid.
 
@@ -41,11 +49,14 @@ class Verifier:
             client_secret: the client's secret, if it has one.
             token: ID token or UserInfo response.
             noun: which of them it is.
+            tenant: the tenant that an ID token is of, if the account's issuer is for all of Entra's.
 
         """
         metadata = await self._provider_for(account).discover()
         if isinstance(metadata, Failure):
             return metadata
+        if tenant is not None and not is_for(metadata.issuer, tenant):
+            return Unusable(f"the ID token's issuer is {printable(tenant.issuer)!r}, not {metadata.issuer!r}")
         configured = account.id_token_signed_response_alg
         mac = mac_algorithm(configured, metadata.id_token_algorithms)
         try:
@@ -54,6 +65,8 @@ class Verifier:
             keys = await self._provider_for(account).keys()
             if isinstance(keys, Failure):
                 return replace(keys, reason=f"the {noun} can't be checked: {keys.reason}")
+            if tenant is not None:
+                keys = keys_for(keys, tenant)
             algorithm = configured if noun == ID_TOKEN else None
             forgery = await self._signatures.problem(token, keys, algorithm, noun)
         except SignatureCheckError as error:
