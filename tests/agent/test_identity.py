@@ -42,6 +42,11 @@ def test_the_error_says_why_a_session_has_no_id_token() -> None:
     with pytest.raises(errors.Unsupported) as raised:
         usable_id_token(session_with(None, scope="offline_access"), None, NOW)
     assert [remedy.command[-2:] for remedy in raised.value.remedy] == [("--scope", "openid offline_access")]
+    with pytest.raises(errors.Unsupported) as raised:  # without the provider's keys in the account there are none
+        usable_id_token(session_with(None, token_endpoint=f"{ISSUER}token"), None, NOW)
+    assert raised.value.remedy == ()
+    keys = {"token_endpoint": f"{ISSUER}token", "jwks_uri": f"{ISSUER}jwks"}
+    assert usable_id_token(session_with(None, **keys), None, NOW) is None
     with pytest.raises(errors.Unsupported) as raised:
         usable_id_token(session_with(None, grant_type=CLIENT_CREDENTIALS), None, NOW)
     assert raised.value.remedy == ()

@@ -48,7 +48,7 @@ NOT_RUN: Final = {
     "make test": "it runs this test",
     "pipx ": "pipx is not installed for tests; the agent's wheel is installed in its place, by installed.py",
     "pip install ": "installed.py installs the client's wheel, with what it and its extra require",
-    "auth-agent login github ": "test_provider.py has a provider like it",
+    "auth-agent login github ": "test_plain_oauth.py has a provider like it",
     "auth-agent service ": "test_user_manager.py has a service manager",
     "dbus-run-session ": "it goes on until it is stopped, by test_an_agent_uses_a_keyring_on_a_server",
 }

@@ -32,13 +32,13 @@ def usable_id_token(session: Session, min_ttl: float | None, now: Moment) -> IDT
         raise session.login_required()
     if not session.account.grant_type.has_user:
         raise no_user(name)
+    if session.state.credentials.id_token is None and not session.account.has_id_tokens:
+        reason = "its provider issues no ID tokens: the account has its token_endpoint, and no jwks_uri"
+        raise errors.Unsupported(f"{name}: {reason}", reason=reason, failure="unsupported")
     if session.state.credentials.id_token is None and "openid" not in session.account.scope.split():
         reason = "its scope lacks openid, which ID tokens require"
         remedy = (remedies.log_in_for_id_tokens(name, session.account.scope),)
         raise errors.Unsupported(f"{name}: {reason}", reason=reason, failure="unsupported", remedy=remedy)
-    if session.state.credentials.id_token is None and not session.account.has_id_tokens:
-        reason = "its provider issues no ID tokens: the account has its token_endpoint, and no jwks_uri"
-        raise errors.Unsupported(f"{name}: {reason}", reason=reason, failure="unsupported")
     token = _id_token(session)
     if token is None or token.expires_at - now.wall <= (min_ttl or 0.0):
         return None

@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from auth_agent import remedies
+from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, PermanentFailure, Rejected
 from auth_agent.promise import Promise
@@ -27,6 +28,7 @@ from auth_agent.sessions.state import MAIN, AccessToken, Active
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.userinfo_client import UserInfoClient
 from auth_agent_client import errors
+from auth_agent_client.remedy import Remedy
 
 _log = logging.getLogger(__name__)
 
@@ -203,12 +205,21 @@ class Profiles:
         reason = "the last request to the provider was too recent" if failure is None else failure.reason
         word = "busy" if failure is None else failure_word(failure)
         if isinstance(failure, Rejected | PermanentFailure):
-            reason, scope = f"{reason}, and there is no ID token", session.account.scope
-            has_openid = "openid" in scope.split()
-            remedy = remedies.log_in_again(name) if has_openid else remedies.log_in_for_id_tokens(name, scope)
-            raise errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=(remedy,))
+            reason = f"{reason}, and there is no ID token"
+            raise errors.Denied(
+                f"{name}: {reason}", reason=reason, failure=word, remedy=(_how_to_know(session.account),)
+            )
         message = f"{name}: {reason}; try again in {wait:.0f} s"
         raise errors.Unavailable(message, reason=reason, failure=word, retry_after=round(wait, 3))
+
+
+def _how_to_know(account: Account) -> Remedy:
+    """Return what may tell who is logged in, where neither an ID token nor UserInfo does."""
+    if not account.has_id_tokens:
+        return remedies.correct_and_reload(("userinfo_endpoint",))
+    if "openid" in account.scope.split():
+        return remedies.log_in_again(account.name)
+    return remedies.log_in_for_id_tokens(account.name, account.scope)
 
 
 def _known(session: Session) -> ProfileResult | None:
