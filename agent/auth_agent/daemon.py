@@ -122,7 +122,7 @@ async def _serve(
     clock: Clock,
 ) -> bool:
     config = load(config_path)
-    http = HttpProviders(trusted_certificates(), environment_proxies(os.environ))
+    http = HttpProviders(trusted_certificates(), environment_proxies(os.environ), clock)
     inherited = passed_socket()
     if inherited is not None:
         socket_path = Path(os.fsdecode(inherited.getsockname()))

@@ -57,6 +57,7 @@ RECORD = (
     "refreshes",
     "missing",
     "session_ends_at",
+    "session_end_moves",
     "epoch",
     "revision",
 )

@@ -66,7 +66,7 @@ class Record(dict[str, object]):
 
     @property
     def expires_at(self) -> float | None:
-        """When the access token expires; None if there is none."""
+        """When the access token expires; None if there is none, or it has no known end (in the state `ready`)."""
         return number(self.get("expires_at"))
 
     @property
@@ -96,8 +96,13 @@ class Record(dict[str, object]):
 
     @property
     def session_ends_at(self) -> float | None:
-        """When the provider ends the session, despite refreshes; None if that is not known."""
+        """When the provider ends the session, despite refreshes unless `session_end_moves`; None if not known."""
         return number(self.get("session_ends_at"))
+
+    @property
+    def session_end_moves(self) -> bool:
+        """Whether the next refresh moves `session_ends_at`, as far as is known."""
+        return self.get("session_end_moves") is True
 
     @property
     def epoch(self) -> int:

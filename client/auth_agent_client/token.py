@@ -8,7 +8,8 @@ from .errors import Internal
 class Token:
     """An access token that was valid when the agent returned it.
 
-    `expires_at` is Unix time in seconds. `audience` and `scope` are those of the token, None if they are not known.
+    `expires_at` is Unix time in seconds, None if the token has no known end: it is valid until an API rejects it.
+    `audience` and `scope` are those of the token, None if they are not known.
     `audience_verified`: whether the agent could read the token, and it names that audience. A token that can't be read
     is not refused: whether it is for that audience, only the API knows.
     """
@@ -20,7 +21,7 @@ class Token:
         account: str,
         access_token: str,
         token_type: str,
-        expires_at: float,
+        expires_at: float | None,
         scope: str | None,
         audience: str | None,
         audience_verified: bool = False,
@@ -66,14 +67,15 @@ def token_from(result: Mapping[str, object]) -> Token:
         isinstance(account, str)
         and isinstance(access_token, str)
         and isinstance(token_type, str)
-        and isinstance(expires_at, (int, float))
+        and "expires_at" in result
+        and (expires_at is None or isinstance(expires_at, (int, float)))
     ):
         raise Internal("the agent sent no token")
     return Token(
         account,
         access_token,
         token_type,
-        float(expires_at),
+        None if expires_at is None else float(expires_at),
         scope if isinstance(scope, str) else None,
         audience if isinstance(audience, str) else None,
         result.get("audience_verified") is True,  # an agent of an earlier version does not say

@@ -525,7 +525,7 @@ async def test_a_lock_says_which_sessions_end_meanwhile(machine: Machine) -> Non
         state = heart.session.state
         assert isinstance(state, Active)
         end = machine.clock.now().wall + 90
-        heart.session.state = replace(state, credentials=replace(state.credentials, ends_at=end))
+        heart.session.state = replace(state, credentials=replace(state.credentials, ceiling=end))
         assert (await heart.lock.lock(None, keep_alive=False)).ends == [{"account": "work", "at": end}]
 
 

@@ -15,6 +15,7 @@ from auth_agent.oauth.entra import Tenant
 from auth_agent.secret import Secret
 from auth_agent.sessions.entry import EntryError, StoredSession, dump, load
 from auth_agent.sessions.profile import Profile
+from auth_agent.sessions.session_end import RefreshTokenEnd
 from auth_agent.sessions.state import (
     MAIN,
     AccessToken,
@@ -28,6 +29,7 @@ from auth_agent.sessions.state import (
     TokenKey,
 )
 from auth_agent_client.messages import is_account_name
+from tests.agent.world import jwt
 
 NOW = Moment(1_800_000_000.0, 5_000.0)
 BOOT = "this boot"
@@ -41,7 +43,8 @@ CREDENTIALS = Credentials(
     Secret("rt"),
     Secret("id"),
     Secret("cs"),
-    ends_at=1_800_086_400.0,
+    ceiling=1_800_086_400.0,
+    refresh_token_end=RefreshTokenEnd(1_800_050_000.0, 1_800_030_000.0),
     resource="https://api.example",
     tenant=Tenant("https://login.microsoftonline.com/9/v2.0", "9"),
 )
@@ -58,7 +61,8 @@ COUNTS = st.integers(0, 10**9)
 ALL_CREDENTIALS = st.builds(
     Credentials,
     *(STRINGS, STRINGS, OPTIONAL, OPTIONAL, OPTIONAL, SECRETS, SECRETS, SECRETS),
-    ends_at=st.none() | TIMES,
+    ceiling=st.none() | TIMES,
+    refresh_token_end=st.none() | st.builds(RefreshTokenEnd, TIMES, st.none() | TIMES),
     resource=OPTIONAL,
     tenant=st.none() | st.builds(Tenant, STRINGS, STRINGS),
 )
@@ -69,7 +73,7 @@ TOKENS = st.builds(
     OPTIONAL,
     OPTIONAL,
     st.builds(Moment, TIMES, TIMES),
-    st.floats(0, 1e11),
+    st.none() | st.floats(0, 1e11),
     assumed=st.booleans(),
     serial=st.just(0),
 )
@@ -142,6 +146,55 @@ def test_the_entries_of_before_name_no_machine(machine: str | None) -> None:
     if machine is not None:
         unnamed["machine"] = machine
     assert loaded(unnamed) == replace(STORED, machine="")
+
+
+# ---- ends
+
+
+def test_a_token_without_a_known_end_is_stored_so_that_an_older_agent_can_read_it() -> None:
+    endless = replace(STORED, state=replace(ACTIVE, tokens=MappingProxyType({MAIN: replace(TOKEN, lifetime=None)})))
+    value = entry(endless)
+    assert (value["token"]["lifetime"], value["token"]["endless"]) == (3600, True)
+    assert loaded(value) == endless
+
+
+def older(**login: object) -> dict[str, Any]:
+    """Return the entry of an older agent, which knew one end alone."""
+    value = entry()
+    del value["login"]["session_expiry"], value["login"]["refresh_token_end"]
+    value["login"].update(login)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("claim", "ends_at", "ceiling", "refresh_token_end"),
+    [
+        (None, None, None, None),
+        (None, 1_800_010_000.0, None, RefreshTokenEnd(1_800_010_000.0, None)),
+        (1_800_010_000, 1_800_010_000.0, 1_800_010_000.0, None),
+        (1_800_020_000, 1_800_010_000.0, 1_800_020_000.0, RefreshTokenEnd(1_800_010_000.0, None)),
+        ("1800020000", 1_800_010_000.0, None, RefreshTokenEnd(1_800_010_000.0, None)),
+    ],
+)
+def test_the_end_in_an_older_entry_is_the_ceiling_if_its_id_token_says_so(
+    claim: object, ends_at: float | None, ceiling: float | None, refresh_token_end: RefreshTokenEnd | None
+) -> None:
+    credentials = loaded(older(ends_at=ends_at, id_token=jwt(session_expiry=claim).reveal())).state
+    assert isinstance(credentials, Active)
+    assert credentials.credentials.ceiling == ceiling
+    assert credentials.credentials.refresh_token_end == refresh_token_end
+
+
+@pytest.mark.parametrize("id_token", [None, "not a JWT"])
+def test_an_older_entry_without_an_id_token_has_a_refresh_tokens_end(id_token: str | None) -> None:
+    state = loaded(older(ends_at=1_800_010_000.0, id_token=id_token)).state
+    assert isinstance(state, Active)
+    assert state.credentials.ceiling is None
+    assert state.credentials.ends_at == 1_800_010_000.0
+
+
+def test_an_older_agent_finds_the_earlier_end() -> None:
+    assert entry()["login"]["ends_at"] == 1_800_050_000.0
 
 
 # ---- clocks

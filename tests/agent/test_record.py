@@ -333,12 +333,26 @@ def test_the_providers_end_of_the_session_is_shown_and_stays(
     session = ready(clock)
     claims = {"iss": ISSUER, "aud": CLIENT, "sub": ALICE, "session_expiry": claim}
     session.start(clock.now())
-    response = token_response("at-2", session_lifetime=lifetime, id_token=jwt(**claims))
+    response = token_response("at-2", refresh_token_lifetime=lifetime, id_token=jwt(**claims))
     assert session.settle(session.finish(session.epoch, response, clock.now(), clock.now(), 0.5))
     assert record(session, clock.now())["session_ends_at"] == end
     clock.advance(60)
     session.start(clock.now())
     assert session.settle(
-        session.finish(session.epoch, token_response("at-3", subject=None), clock.now(), clock.now(), 0.5)
+        session.finish(
+            session.epoch, token_response("at-3", subject=None, refresh_token=None), clock.now(), clock.now(), 0.5
+        )
     )
     assert record(session, clock.now())["session_ends_at"] == end
+
+
+def test_a_token_without_a_known_end_makes_a_session_ready_for_good(clock: FakeClock) -> None:
+    session = never(clock)
+    credentials = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", None, None)
+    token = session.access_token(token_response(lifetime=None), credentials, clock.now())
+    session.log_in(credentials, token, clock.now())
+    for seconds in (0, 1e9, -2e9):  # the clocks don't matter
+        clock.advance(seconds)
+        fields = record(session, clock.now())
+        assert (fields["state"], fields["expires_at"], fields["lifetime_assumed"]) == ("ready", None, False)
+        assert (fields["renewal"], fields["remedy"], fields["reason"]) == ("none", [], None)

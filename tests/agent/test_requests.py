@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from auth_agent.oauth.device import device_request
+from auth_agent.oauth.lifetimes import parse_lifetime
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
@@ -23,7 +24,6 @@ from auth_agent.oauth.outcome import (
 )
 from auth_agent.oauth.requests import (
     device_form,
-    parse_lifetime,
     parse_token_response,
     revocation_form,
 )
@@ -527,13 +527,6 @@ def test_numbers_that_json_does_not_have_are_parsed(value: bytes, lifetime: floa
     response = parse(200, b'{"access_token": "at", "expires_in": ' + value + b"}")
     assert isinstance(response, TokenResponse), response
     assert response.lifetime == lifetime
-
-
-@pytest.mark.parametrize("name", ["refresh_token_expires_in", "refresh_expires_in"])
-def test_the_session_lifetime_is_that_of_the_refresh_token(name: str) -> None:
-    assert parse_granted(**{name: 86_400}).session_lifetime == 86_400
-    assert parse_granted(**{name: 0}).session_lifetime is None  # Keycloak's value for "unlimited"
-    assert parse_granted().session_lifetime is None
 
 
 @pytest.mark.parametrize("value", [b"9" * 5000, b'"\xfcber"', b"1e999", b'"\\ud83d"'])

@@ -1,5 +1,7 @@
 """When tokens are served, refreshed and retried: what holds for every lifetime."""
 
+import math
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -8,6 +10,7 @@ from auth_agent.sessions.schedule import (
     PERMANENT_RETRY_CAP,
     RETRY_CAP,
     lead,
+    lifetime_of,
     preferred_ttl,
     refresh_at,
     remaining,
@@ -32,7 +35,64 @@ def after(moment: Moment) -> float:
     return moment.boot - SENT.boot
 
 
+# ---- the lifetime
+
+
+@pytest.mark.parametrize(("refreshable", "lifetime"), [(True, 3600.0), (False, None)])
+def test_without_any_lifetime_an_hour_is_assumed_if_the_token_can_be_refreshed(
+    refreshable: bool, lifetime: float | None
+) -> None:
+    assert lifetime_of(None, None, 0.5, refreshable=refreshable) == lifetime
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "by_claim", "lifetime"),
+    [
+        (300.0, None, 300.0),
+        (300.0, 100.0, 100.0),
+        (300.0, 9000.0, 300.0),  # it may shorten the lifetime alone
+        (300.0, 5.0, 30.5),  # a tenth, from when the token arrived
+        (300.0, -1e9, 30.5),
+        (None, 5.0, 5.0),
+        (None, 9000.0, 9000.0),
+        (None, 0.0, 360.5),  # a clock is wrong: no refresh loop
+        (None, -60.0, 360.5),
+    ],
+)
+def test_a_jwts_own_end_may_shorten_its_lifetime(
+    expires_in: float | None, by_claim: float | None, lifetime: float
+) -> None:
+    assert lifetime_of(expires_in, by_claim, 0.5, refreshable=True) == lifetime
+
+
+@given(st.none() | LIFETIMES, st.none() | st.floats(-1e10, 315_360_000.0), st.floats(0, 30), st.booleans())
+def test_a_token_that_was_just_granted_is_served_whatever_it_says_of_itself(
+    expires_in: float | None, by_claim: float | None, elapsed: float, refreshable: bool
+) -> None:
+    lifetime = lifetime_of(expires_in, by_claim, elapsed, refreshable=refreshable)
+    stated = lifetime_of(expires_in, None, elapsed, refreshable=refreshable)
+    if lifetime is not None and (
+        stated is None or remaining(SENT, served_until(SENT, stated), SENT.after(elapsed)) > 0
+    ):
+        assert remaining(SENT, served_until(SENT, lifetime), SENT.after(elapsed)) > 0
+    if expires_in is not None:
+        assert lifetime is not None
+        assert expires_in / 10 <= lifetime <= expires_in
+
+
+def test_a_token_without_a_known_end_is_preferred_to_any_other() -> None:
+    assert preferred_ttl(None) == 0
+
+
 # ---- the refresh
+
+
+@given(LIFETIMES, CHANCES, MIN_TTLS, st.floats(-1e6, 1e6))
+def test_a_refresh_for_the_refresh_tokens_sake_is_due_earlier_but_not_at_once(
+    lifetime: float, chance: float, min_ttl: float, refresh_by: float
+) -> None:
+    without, due = (after(refresh_at(SENT, lifetime, chance, min_ttl, by)) for by in (math.inf, refresh_by))
+    assert due == pytest.approx(max(0.5, min(without, refresh_by)), abs=SLACK)
 
 
 @given(LIFETIMES, CHANCES, MIN_TTLS)

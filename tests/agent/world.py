@@ -141,7 +141,12 @@ class FakeProvider:
     in_flight: int = 0
     most_in_flight: int = 0
     live: str = "rt-1"
+    # The `Date` of its last response, and when that came, in seconds since boot; None: it had none.
+    dated: tuple[float, float] | None = None
     _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(2))
+
+    def time(self, now: Moment) -> float | None:
+        return None if self.dated is None else self.dated[0] + now.boot - self.dated[1]
 
     async def discover(self) -> Metadata | Failure:
         await anyio.sleep(self.preparation)

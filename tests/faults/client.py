@@ -128,16 +128,17 @@ class Client:
         self.tally.slowest = max(self.tally.slowest, received_at - requested_at)
         self.tally.handed_out += 1
         self._held[place.account] = token.access_token
-        if token.expires_at <= requested_at:
+        expires_at = token.expires_at or 0.0  # these providers give lifetimes
+        if expires_at <= requested_at:
             self._report_broken(
-                place, f"was over by its own date, {requested_at - token.expires_at:.3f} s before the request"
+                place, f"was over by its own date, {requested_at - expires_at:.3f} s before the request"
             )
         is_new = self._seen.get(place.account) != token.access_token
         self._seen[place.account] = token.access_token
         if is_new or self._chance.random() < _SAMPLE:
-            self._check(place, token, requested_at)
+            self._check(place, token, expires_at, requested_at)
 
-    def _check(self, place: Place, token: Token, requested_at: float) -> None:
+    def _check(self, place: Place, token: Token, expires_at: float, requested_at: float) -> None:
         """Check the token at the provider at once, and judge the result.
 
         All times are of the machine's clock. The agent sent the token between the request and the response, which may
@@ -147,11 +148,11 @@ class Client:
         """
         checked = check(self._http, place.checkpoint, token.access_token)
         self.tally.checked += 1
-        end = token.expires_at if checked.expires_at is None else checked.expires_at
+        end = expires_at if checked.expires_at is None else checked.expires_at
         if end <= requested_at:
             self._report_broken(place, f"had expired at the provider {requested_at - end:.3f} s before the request")
-        if token.expires_at > end + _PRECISION:
-            self._report_broken(place, f"was promised {token.expires_at - end:.3f} s beyond its end at the provider")
+        if expires_at > end + _PRECISION:
+            self._report_broken(place, f"was promised {expires_at - end:.3f} s beyond its end at the provider")
         if not checked.alive:
             self.tally.ran_out += 1
             if checked.answered_at < end:

@@ -223,7 +223,9 @@ def _problem(agent: AgentProcess, http: httpx.Client, place: Place) -> str | Non
         checked = check(http, place.checkpoint, newer.access_token)
     except AgentError as error:
         return f"{error.code}: {error.message}"
-    is_good = checked.alive or checked.answered_at >= newer.expires_at  # on a machine so slow that the token expired
+    is_good = checked.alive or checked.answered_at >= (
+        newer.expires_at or 0.0
+    )  # on a machine so slow that the token expired
     return None if is_good else "the provider doesn't take its token"
 
 

@@ -22,6 +22,7 @@ from typing import Literal, TypeVar
 import anyio
 
 from auth_agent.config import Account
+from auth_agent.host.clock import Moment
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import Metadata
@@ -130,6 +131,9 @@ class _TrappedProvider:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
+
+    def time(self, now: Moment) -> float | None:
+        return self._provider.time(now)
 
     async def discover(self) -> Metadata | Failure:
         return await self._provider.discover()

@@ -34,7 +34,8 @@ def main(socket: str, userinfo: str, seconds: float) -> None:
                 response = provider.getresponse()
                 response.read()
                 if response.status != http.client.OK:
-                    failures.append(f"userinfo: {response.status}, {token.expires_at - time.time():.2f} s left")
+                    left = (token.expires_at or 0.0) - time.time()
+                    failures.append(f"userinfo: {response.status}, {left:.2f} s left")
     provider.close()
     json.dump({"tokens": tokens, "userinfo": requests, "failures": failures[:20]}, sys.stdout)
 

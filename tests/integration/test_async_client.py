@@ -82,6 +82,7 @@ async def test_each_method_of_the_client_is_answered(logged_in: AgentProcess, as
     token = await asynchronous.token("work", min_ttl=60)
     assert token.authorization == f"Bearer {token.access_token}"
     assert token.access_token not in repr(token)
+    assert token.expires_at is not None
     assert token.expires_at > time.time()
     assert await asynchronous.has_valid("work")
     assert (await asynchronous.rejected("unknown")).access_token == token.access_token

@@ -35,6 +35,7 @@ def test_a_token_has_an_authorization_header_and_a_repr_without_the_secret(
     token = client.token("work")
     assert token.authorization == f"Bearer {token.access_token}"
     assert token.access_token not in repr(token)
+    assert token.expires_at is not None
     assert token.expires_at > time.time()
     assert logged_in.process.poll() is None
 

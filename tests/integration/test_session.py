@@ -342,7 +342,7 @@ def test_other_providers_get_the_api_as_a_resource() -> None:
 def test_a_token_that_its_api_rejects_is_replaced_by_one_for_that_api(provider: OpenIDProvider) -> None:
     with OpenIDProvider(access_token_lifetime=10) as quick, session(quick, audience=API) as (_, client):
         token = client.token("work", audience=CALENDAR)
-        until(lambda: token.expires_at - time.time() < 7)
+        until(lambda: (token.expires_at or 0.0) - time.time() < 7)
         other = client.rejected(token.access_token, "work", audience=CALENDAR)
         assert other.audience == CALENDAR
         assert other.access_token != token.access_token

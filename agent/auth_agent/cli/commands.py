@@ -205,7 +205,9 @@ def refresh(account: str | None) -> None:
     """
     with PatientAgent() as agent:
         token = agent.refresh(account)
-    print_message(f"{token.account}: the new token is good for {token.expires_at - time.time():.0f} s")
+    end = token.expires_at
+    left = "has no known end" if end is None else f"is good for {end - time.time():.0f} s"
+    print_message(f"{token.account}: the new token {left}")
 
 
 @cli.command()

@@ -9,7 +9,7 @@ from typing import Final
 from auth_agent import remedies
 from auth_agent.cli.terminal import duration
 from auth_agent.printable import printable
-from auth_agent_client.messages import EXPIRED, LOCKED, LOGGED_OUT, LOGIN_REQUIRED, NO_RENEWAL, READY
+from auth_agent_client.messages import EXPIRED, IDLE, LOCKED, LOGGED_OUT, LOGIN_REQUIRED, NO_RENEWAL, READY, RUNNING
 from auth_agent_client.remedy import Remedy, remedies_from_wire
 
 _REASON: Final = 300  # characters
@@ -19,8 +19,11 @@ _REASONS: Final = {
     "account_changed": "its issuer, client_id or grant has changed in the configuration since the login",
     "account_removed": "it is no longer in the configuration",
     "no_refresh_token": "the token expired, and the provider issued no refresh token",
+    "token_rejected": "an API rejected the token, and the provider issued no refresh token",
+    "session_expired": "the session has reached the end that the provider set for it",
 }
 _LAST_TOKEN: Final = "the provider issued no refresh token: the session ends with the token"  # noqa: S105 -- a sentence
+_ENDLESS: Final = "token without a known end"
 _UNSAVED: Final = "not saved yet: the session would be lost if the agent ended"
 _UNDELETED: Final = "its old session is not deleted from the store yet"
 # Whoever runs `status` once a day is warned in time.
@@ -85,9 +88,9 @@ def reason(record: Mapping[str, object]) -> str:
 
 
 def session_end(record: Mapping[str, object], now: float) -> str:
-    """Return when the provider ends the session, as a sentence; "" if that is not known."""
+    """Return when the provider ends the session, as a sentence; "" if that is not known, or the agent prevents it."""
     end = number(record.get("session_ends_at"))
-    if end is None or record.get("state") in (LOGIN_REQUIRED, LOGGED_OUT):
+    if end is None or record.get("state") in (LOGIN_REQUIRED, LOGGED_OUT) or _is_prevented(record, end, now):
         return ""
     try:
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(end))
@@ -96,6 +99,14 @@ def session_end(record: Mapping[str, object], now: float) -> str:
     if end <= now:
         return f"log in again: the provider ended the session at {date}"
     return f"log in again before {date}, in {duration(end - now)}"
+
+
+def _is_prevented(record: Mapping[str, object], end: float, now: float) -> bool:
+    """Return whether the next refresh moves the session's end, before it has come."""
+    refresh_at = number(record.get("refresh_at"))
+    is_next = record.get("renewal") == IDLE and refresh_at is not None and refresh_at < end
+    is_planned = is_next or record.get("renewal") == RUNNING
+    return record.get("session_end_moves") is True and is_planned and now < end
 
 
 def number(value: object) -> float | None:
@@ -124,13 +135,16 @@ def _remedy(record: Mapping[str, object]) -> tuple[Remedy, ...]:
 def _ready(record: Mapping[str, object], now: float) -> Condition:
     until = number(record.get("expires_at"))
     assumed = " (assumed: the provider gave no lifetime)" if record.get("lifetime_assumed") is True else ""
-    more = "" if until is None else f"token good for {duration(until - now)}{assumed}"
+    is_endless = record.get("expires_at", 0) is None
+    more = _ENDLESS if is_endless else "" if until is None else f"token good for {duration(until - now)}{assumed}"
     renewal = record.get("renewal")
+    if renewal == NO_RENEWAL and is_endless:
+        return Condition("good", "ready", more)
     if renewal == NO_RENEWAL:
         return Condition("warning", "ready", more, _LAST_TOKEN, _remedy(record))
     if not reason(record):
         end = number(record.get("session_ends_at"))
-        if end is None or end - now > _NEAR:
+        if end is None or end - now > _NEAR or not session_end(record, now):
             return Condition("good", "ready", more)
         in_time = (remedies.log_in_before_end(printable(record.get("account"))),)
         return Condition("warning", "ready", more, session_end(record, now), in_time)

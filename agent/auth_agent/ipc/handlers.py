@@ -150,6 +150,9 @@ class Handlers:
 
     def _call(self, method: SessionMethod, caller: Caller, session: Session, args: Arguments) -> Result | Later:
         """Call the method, which the policy has allowed, and count it if it returns a token or data about the user."""
+        if session.look(self._table.clock.now()):
+            self._table.publish(session.account.name)
+            self._refresher.reschedule()
         result = method.call(caller, session, args)
         if not method.counted:
             return result
@@ -212,6 +215,9 @@ class Handlers:
     def _rejected(self, caller: Caller, session: Session, args: Arguments) -> Later:
         key = session.token_key(args.string("audience"), args.string("scope"))
         demand = session.reject(key, args.string("access_token") or "", self._table.clock.now())
+        if isinstance(demand, errors.LoginRequired) and session.end_by_rejection():
+            self._saver.save_soon(session)
+            self._table.publish(session.account.name)
         if isinstance(demand, errors.AgentError):
             raise demand
         return self._later(caller, session, demand, args)
@@ -487,7 +493,7 @@ def _token_result(session: Session, token: AccessToken) -> dict[str, object]:
         "account": session.account.name,
         "access_token": token.value.reveal(),
         "token_type": token.token_type,
-        "expires_at": token.served_until.wall,
+        "expires_at": token.expires_at,
         "scope": token.scope,
         "audience": token.audience,
         "audience_verified": token.audience_verified,

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from auth_agent.oauth.lifetimes import parse_lifetime
 from auth_agent.oauth.outcome import Failure, Refusal, TokenResponse, Transient, Unusable
-from auth_agent.oauth.requests import error_fields, parse_lifetime, parse_token_response, read_token
+from auth_agent.oauth.requests import error_fields, parse_token_response, read_token
 from auth_agent.oauth.resource import RESOURCE
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.printable import printable

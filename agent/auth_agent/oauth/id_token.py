@@ -7,6 +7,7 @@ replace that check (OpenID Connect Core 1.0, section 3.1.3.7, item 6); at a logi
 import base64
 import binascii
 import hmac
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -85,11 +86,12 @@ def display_name(claims: Mapping[str, object]) -> str | None:
 
 
 def session_expiry(claims: Mapping[str, object]) -> float | None:
-    """Return the claim `session_expiry`, Unix time in seconds: then the session ends, refreshed or not.
+    """Return the claim `session_expiry`, Unix time in whole seconds: then the session ends, refreshed or not.
 
     Auth0 and others send it (OpenID Connect Enterprise Extensions 1.0). None if it is missing or not a valid time.
     """
-    return _time(claims.get("session_expiry"))
+    time = _time(claims.get("session_expiry"))
+    return None if time is None or time < 1 else float(math.floor(time))
 
 
 def expiry(claims: Mapping[str, object]) -> float | None:

@@ -10,8 +10,9 @@ class TokenResponse:
     """A successful token response (RFC 6749, section 5.1).
 
     `access_token` is None if the response has only a new refresh token that is usable: that one must be stored all
-    the same. `lifetime` is in seconds, None if the provider sent no valid one; so is `session_lifetime`, after which
-    the refresh token expires.
+    the same. `lifetime` is `expires_in` in seconds, None if the provider sent no valid one; `lifetime_by_claim` is that
+    of the access token by its own claim `exp`, zero or less if it has ended, None if it has none.
+    `refresh_token_lifetime` is infinite if the refresh token has no end, None if the provider doesn't say.
     """
 
     access_token: Secret | None
@@ -20,7 +21,8 @@ class TokenResponse:
     refresh_token: Secret | None
     scope: str | None
     id_token: Secret | None
-    session_lifetime: float | None = None
+    refresh_token_lifetime: float | None = None
+    lifetime_by_claim: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,12 @@ class InvalidGrant(ReauthenticationRequired):
 
 class InteractionRequired(ReauthenticationRequired):
     """The provider requires the person to interact; the refresh token may be valid afterwards."""
+
+    __slots__ = ()
+
+
+class SessionOver(ReauthenticationRequired):
+    """The session that the provider granted has reached its end already."""
 
     __slots__ = ()
 

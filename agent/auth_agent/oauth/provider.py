@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from anyio.abc import TaskGroup
 
 from auth_agent.defect import place
+from auth_agent.host.clock import Clock, Moment
 from auth_agent.oauth.auth0 import parse_user
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization, parse_device_authorization
@@ -48,6 +49,10 @@ _GONE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.
 class Provider(Protocol):
     """What a session needs of its provider."""
 
+    def time(self, now: Moment) -> float | None:
+        """Return the Unix time by the provider's clock; None if no response had a `Date`."""
+        ...
+
     async def discover(self) -> Metadata | Failure:
         """Return the provider's metadata, or why it is not available."""
         ...
@@ -85,15 +90,26 @@ class HttpProvider:
     """The provider of one issuer, through one proxy or none."""
 
     def __init__(
-        self, issuer: str, transport: Transport, tasks: TaskGroup, endpoints: Mapping[str, str] | None = None
+        self,
+        issuer: str,
+        transport: Transport,
+        tasks: TaskGroup,
+        endpoints: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        """Create one, whose metadata is requested in that task group; `endpoints` are those of the configuration."""
+        """Create one, whose metadata is requested in that task group.
+
+        `endpoints` are those of the configuration; `clock` is by default the machine's.
+        """
         self._issuer = issuer
         self._documents = MetadataDocuments(issuer, endpoints or {}, self._get)
         self._metadata: Metadata | None = None
         self._metadata_at = 0.0
         self._look_up: Promise[Metadata | Failure] | None = None
+        self._clock = clock or Clock()
         self._clock_offset: float | None = None
+        # The `Date` of the last response that had one, as Unix time, and when that came, in seconds since boot.
+        self._dated: tuple[float, float] | None = None
         self._tasks = tasks
         self._http = HttpClient(transport, MAX_REQUESTS)
         self._users = HttpClient(transport, MAX_USER_REQUESTS)
@@ -105,6 +121,16 @@ class HttpProvider:
         A `Date` has whole seconds (RFC 9110, section 5.6.7). None: there was no response with a valid one.
         """
         return self._clock_offset
+
+    def time(self, now: Moment) -> float | None:
+        """Return the Unix time by the provider's clock, from its last response; None if there was none with a `Date`.
+
+        It goes on by the clock since boot, so that it is right although the wall clock was set meanwhile.
+        """
+        if self._dated is None:
+            return None
+        date, boot = self._dated
+        return date + now.boot - boot
 
     async def keys(self) -> str | Failure:
         """Return the provider's current JWK set, as JSON."""
@@ -246,6 +272,8 @@ class HttpProvider:
         if isinstance(response, Response):
             date = unix_time(response.headers.get("date", ""))
             self._clock_offset = None if date is None else date - time.time()
+            if date is not None:
+                self._dated = date, self._clock.now().boot
         return response
 
 

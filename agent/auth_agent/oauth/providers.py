@@ -6,6 +6,7 @@ from collections.abc import Callable
 from anyio.abc import TaskGroup
 
 from auth_agent.config import Account
+from auth_agent.host.clock import Clock
 from auth_agent.oauth.provider import HttpProvider
 from auth_agent.oauth.transport import Transport
 from auth_agent.proxies import Proxies, account_proxies
@@ -14,16 +15,20 @@ from auth_agent.proxies import Proxies, account_proxies
 class HttpProviders:
     """The providers of all accounts: one per issuer, proxy and configured endpoints, created at first use."""
 
-    def __init__(self, certificates: Callable[[], ssl.SSLContext], proxies: Proxies) -> None:
+    def __init__(
+        self, certificates: Callable[[], ssl.SSLContext], proxies: Proxies, clock: Clock | None = None
+    ) -> None:
         """Create them.
 
         Args:
             certificates: returns those that are trusted now.
             proxies: those of accounts without a proxy of their own.
+            clock: the clock; None: the machine's.
 
         """
         self._certificates = certificates
         self._proxies = proxies
+        self._clock = clock
         self._tasks: TaskGroup | None = None
         self._providers: dict[tuple[str, str | None, tuple[tuple[str, str], ...]], HttpProvider] = {}
 
@@ -40,5 +45,7 @@ class HttpProviders:
             # Nothing in it can fail: what is wrong with a proxy is the outcome of each request that needs it.
             proxies = self._proxies if account.proxy is None else account_proxies(account.proxy)
             transport = Transport(self._certificates, proxies)
-            provider = self._providers[key] = HttpProvider(account.issuer, transport, self._tasks, account.endpoints)
+            provider = self._providers[key] = HttpProvider(
+                account.issuer, transport, self._tasks, account.endpoints, self._clock
+            )
         return provider

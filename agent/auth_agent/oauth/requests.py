@@ -10,6 +10,7 @@ from datetime import UTC
 from typing import Final, TypeGuard
 
 from auth_agent.json_object import JsonObjectError, read_object
+from auth_agent.oauth.lifetimes import access_token_lifetime, lifetime_by_claim, refresh_token_lifetime
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
@@ -32,8 +33,6 @@ from auth_agent_client.messages import MAX_SCOPE, MAX_TOKEN
 MAX_RETRY_AFTER: Final = 600.0
 # Characters of an authentication scheme.
 _MAX_SCHEME: Final = 64
-# Seconds: ten years, a "for ever" that fits every clock and every client's integers.
-MAX_LIFETIME: Final = 315_360_000.0
 
 _SUCCESS = range(200, 300)  # 200 by the RFC; a token that came with another 2xx counts too
 _REDIRECTS = range(300, 400)
@@ -83,7 +82,7 @@ def parse_token_response(
         status: the HTTP status.
         headers: by lower-case name.
         body: all of it.
-        now: Unix time in seconds; a `Retry-After` date is relative to it if the response has no `Date`.
+        now: Unix time in seconds; dates in the response are relative to it if the response has no `Date`.
         presented: the secrets that were sent; they are removed from messages that quote them.
 
     """
@@ -107,7 +106,8 @@ def _parse(
     if status in _SUCCESS:
         if _is_too_long(fields.get("access_token")):
             return Unusable(f"the provider's access token is longer than {MAX_TOKEN:,} characters")
-        response = _token_response(fields)
+        date = unix_time(headers.get("date", ""))
+        response = _token_response(fields, now if date is None else date)
         return response if response is not None else Lost("the provider's response can't be read")
     if status in _GATEWAYS:
         return Lost(f"a gateway answered for the provider (HTTP {status})")
@@ -166,7 +166,8 @@ def failure_of_error(
     return Busy(reason, wait)
 
 
-def _token_response(fields: Mapping[str, object]) -> TokenResponse | None:
+def _token_response(fields: Mapping[str, object], now: float) -> TokenResponse | None:
+    """Return a response; `now`: when it was sent, as Unix time by its sender's clock. None if it has no token."""
     access_token = read_token(fields.get("access_token"))
     refresh_token = read_token(fields.get("refresh_token"))
     if access_token is None and refresh_token is None:
@@ -176,22 +177,14 @@ def _token_response(fields: Mapping[str, object]) -> TokenResponse | None:
         access_token=access_token,
         # Required by RFC 6749, section 5.1; some providers omit it.
         token_type=token_type if _is_scheme(token_type) else "Bearer",
-        lifetime=parse_lifetime(fields.get("expires_in")),
+        lifetime=access_token_lifetime(fields, now),
         refresh_token=refresh_token,
         # A longer one counts as missing: a part of it would say that scopes are.
         scope=printable(scope, MAX_SCOPE) if isinstance(scope, str) and len(scope) <= MAX_SCOPE else None,
         id_token=read_token(fields.get("id_token")),
-        session_lifetime=_session_lifetime(fields),
+        refresh_token_lifetime=refresh_token_lifetime(fields, now),
+        lifetime_by_claim=lifetime_by_claim(access_token, now),
     )
-
-
-def _session_lifetime(fields: Mapping[str, object]) -> float | None:
-    """Return the lifetime of the refresh token in seconds, by Google's or Keycloak's name for it; None if missing."""
-    for name in ("refresh_token_expires_in", "refresh_expires_in"):
-        lifetime = parse_lifetime(fields.get(name))
-        if lifetime is not None:
-            return lifetime
-    return None
 
 
 def _is_scheme(value: object) -> TypeGuard[str]:
@@ -216,23 +209,6 @@ def read_token(value: object) -> Secret | None:
 
 def _is_too_long(value: object) -> bool:
     return isinstance(value, str) and len(value) > MAX_TOKEN
-
-
-def parse_lifetime(value: object) -> float | None:
-    """Return `expires_in` in seconds, None if it is missing, not a number, or less than one.
-
-    Providers that send zero or less mean "unknown"; taken literally, such a token could never be served.
-    """
-    if isinstance(value, str) and "_" not in value:  # Python reads "1_000" as a number, and nobody else does
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    if not value >= 1:  # a NaN isn't
-        return None
-    return float(min(value, MAX_LIFETIME))
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

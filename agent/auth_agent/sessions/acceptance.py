@@ -9,6 +9,7 @@ from auth_agent.oauth import id_token
 from auth_agent.oauth.entra import Tenant, issuers_for, tenant_of
 from auth_agent.oauth.outcome import AnotherUser, Failure, Lost, Refusal, TokenResponse, Unusable
 from auth_agent.printable import printable
+from auth_agent.sessions.session_end import lower_ceiling, next_refresh_token_end
 from auth_agent.sessions.state import MAIN, Credentials, TokenKey
 
 # These scopes don't concern the access token, so a provider need not list them as granted.
@@ -33,8 +34,11 @@ def accept(
     if not credentials.grant_type.has_user:
         return credentials  # there is no ID token to check
     credentials = replace(credentials, refresh_token=response.refresh_token or credentials.refresh_token)
-    if response.session_lifetime is not None:
-        credentials = replace(credentials, ends_at=sent.wall + response.session_lifetime)
+    is_new = response.refresh_token is not None
+    end = next_refresh_token_end(
+        credentials.refresh_token_end, response.refresh_token_lifetime, sent.wall, is_new=is_new
+    )
+    credentials = replace(credentials, refresh_token_end=end)
     if response.id_token is None:
         return credentials
     claims = id_token.claims(response.id_token)
@@ -47,16 +51,13 @@ def accept(
     subject = id_token.subject(claims)
     if credentials.subject is not None and subject != credentials.subject:
         return AnotherUser("another_user: the provider responded with a token of another user")
-    ends_at = id_token.session_expiry(claims)
-    if ends_at is not None and response.session_lifetime is not None and credentials.ends_at is not None:
-        ends_at = min(ends_at, credentials.ends_at)
     return replace(
         credentials,
         subject=subject,
         tenant=tenant,
         name=id_token.display_name(claims) or credentials.name,
         id_token=response.id_token,
-        ends_at=credentials.ends_at if ends_at is None else ends_at,
+        ceiling=lower_ceiling(credentials.ceiling, id_token.session_expiry(claims)),
     )
 
 

@@ -16,7 +16,7 @@ from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.entra import Tenant
-from auth_agent.oauth.outcome import Failure, TokenResponse, Unusable
+from auth_agent.oauth.outcome import Failure, SessionOver, TokenResponse, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.printable import printable
 from auth_agent.remedies import IMPORT
@@ -36,6 +36,7 @@ from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.revocation import Arrival, Revocation
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
+from auth_agent.sessions.session_end import is_reached
 from auth_agent.sessions.state import Credentials, Locked
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
@@ -132,6 +133,9 @@ class Admission:
         if isinstance(accepted, Failure):
             raise login_failed(pending.account, accepted, command)
         await self._check_id_token(response.id_token, pending, command, accepted.tenant)
+        if is_reached(accepted.ceiling, self._table.clock.now().wall):
+            reason = "the session that the provider granted ends now, or has ended already (session_expiry)"
+            raise login_failed(pending.account, SessionOver(reason), command)
         return await self._identification.complete(pending.account, accepted, response, command), response
 
     async def _check_id_token(
@@ -179,7 +183,8 @@ class Admission:
     ) -> None:
         name, replaced, now = session.account.name, session.credentials, self._table.clock.now()
         self._refresher.leave_login(session)
-        session.log_in(credentials, session.access_token(response, credentials, pending.sent), now)
+        elapsed = now.boot - pending.sent.boot
+        session.log_in(credentials, session.access_token(response, credentials, pending.sent, elapsed=elapsed), now)
         epoch = session.epoch
         self._table.publish(name)
         self._refresher.reschedule()
@@ -193,6 +198,7 @@ class Admission:
             replaced is not None
             and replaced.refresh_token != credentials.refresh_token
             and replaced.is_bound_to(credentials.issuer, credentials.client_id)
+            and not is_reached(replaced.ceiling, now.wall)  # the provider has ended it
         ):
             await self._retire(session, replaced)
 
@@ -206,7 +212,8 @@ class Admission:
 
         """
         await self._saver.wait_until_loaded(session)  # an unread refresh token can't be revoked
-        account, blocked = session.account, session.blocked_by_config
+        session.look(self._table.clock.now())
+        account, blocked = session.account, session.blocked
         flight = self._refresher.leave_login(session, revoke=revoke, shared=shared)
         credentials = session.log_out()
         self._table.publish(account.name)

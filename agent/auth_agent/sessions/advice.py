@@ -26,6 +26,7 @@ from auth_agent.oauth.outcome import (
     ReplacedToken,
     ScopeRefusal,
     SessionInDoubt,
+    SessionOver,
     Transient,
     Unconfirmed,
     UnexplainedRefusal,
@@ -41,18 +42,23 @@ ACCOUNT_CHANGED: Final = "account_changed"
 ACCOUNT_REMOVED: Final = "account_removed"
 LOGGED_OUT: Final = "logged_out"
 NO_REFRESH_TOKEN: Final = "no_refresh_token"  # noqa: S105 -- a reason, not a token
+TOKEN_REJECTED: Final = "token_rejected"  # noqa: S105 -- as above
+SESSION_EXPIRED: Final = "session_expired"
 
 _LOGIN_REQUIRED: Final = {
     ACCOUNT_CHANGED: "{name}'s issuer, client_id or grant was changed in the configuration since the login",
     ACCOUNT_REMOVED: "{name} is no longer in the configuration",
     LOGGED_OUT: "{name} is not logged in",
     NO_REFRESH_TOKEN: "{name}: the access token has expired, and the provider gave no refresh token",
+    TOKEN_REJECTED: "{name}: an API rejected the access token, and the provider gave no refresh token",
+    SESSION_EXPIRED: "{name}: the session has reached the end that the provider set for it",
 }
 # The `failure` of each reason that is a code; any other reason is the provider's, for ending the session.
 _FAILURES_OF_REASONS: Final = {
     ACCOUNT_CHANGED: "account_changed",
     ACCOUNT_REMOVED: "account_changed",
     NO_REFRESH_TOKEN: "session_expired",
+    SESSION_EXPIRED: "session_expired",
 }
 # A class that isn't listed has its base class's `failure`.
 _WORDS: Final[dict[type[Failure], str]] = {
@@ -69,6 +75,7 @@ _WORDS: Final[dict[type[Failure], str]] = {
     ClockWrong: "clock",
     ReplacedToken: "reauthentication_required",
     ReauthenticationRequired: "reauthentication_required",
+    SessionOver: "session_expired",
     AnotherUser: "wrong_user",
     CodeExpired: "cancelled",
 }
@@ -210,7 +217,7 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     again = remedies.try_again(name) if command == LOGIN else remedies.try_the_import_again()
     if isinstance(failure, Transient):
         return errors.Unavailable(message, reason=reason, failure=word, remedy=(again,), retry_after=_SOON)
-    if isinstance(failure, InvalidGrant | CodeExpired):
+    if isinstance(failure, InvalidGrant | CodeExpired | SessionOver):
         first = again if command == LOGIN else remedies.log_in_at_the_source()
         return errors.LoginRequired(message, reason=reason, failure=word, remedy=(first,))
     if isinstance(failure, Misconfigured):

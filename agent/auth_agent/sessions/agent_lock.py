@@ -368,7 +368,7 @@ class AgentLock:
             token, credentials = session.current(), session.credentials
             end = None if credentials is None else credentials.ends_at
             if credentials is not None and not credentials.refreshable and token is not None:
-                end = token.served_until.wall
+                end = token.expires_at
             if end is not None:
                 ends.append({"account": name, "at": end})
         return ends

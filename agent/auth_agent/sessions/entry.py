@@ -2,15 +2,17 @@
 
     {"version": 1, "account", "machine", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
-               "grant", "ends_at", "resource", "tenant": null | {"issuer", "tid"}},
+               "grant", "ends_at", "resource", "tenant": null | {"issuer", "tid"}, "session_expiry",
+               "refresh_token_end": null | {"at", "refresh_by"}},
      "ended": null | {"reason", "failure", "quarantined"},
-     "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed",
+     "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed", "endless",
                       "obtained_at", "boot": {"id", "at"}},
      "profile": null | {"claims", "fetched_at", "said"}}
 
 Times are Unix time in seconds; `boot.at` is in seconds since the boot of that id. `machine` is the digest of the
 machine that wrote the entry; it is missing or "" if that is unknown. Unknown keys are ignored. An entry of an unknown
-version is neither used nor overwritten.
+version is neither used nor overwritten. `session_expiry` is the session's ceiling; `ends_at`, the earlier one of it and
+the refresh token's end, is for older agents, and so is the `lifetime` of a token that is `endless`.
 """
 
 import json
@@ -22,10 +24,13 @@ from typing import Final
 from auth_agent.grant_type import AUTHORIZATION_CODE, grant_type_of
 from auth_agent.host.clock import Moment
 from auth_agent.json_object import JsonObjectError, parse_object
+from auth_agent.oauth import id_token
 from auth_agent.oauth.entra import Tenant
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.profile import Profile
+from auth_agent.sessions.schedule import ASSUMED_LIFETIME
+from auth_agent.sessions.session_end import RefreshTokenEnd
 from auth_agent.sessions.state import (
     MAIN,
     REAUTHENTICATION_REQUIRED,
@@ -124,6 +129,10 @@ def _dump_credentials(credentials: Credentials) -> dict[str, object]:
         "client_secret": _revealed(credentials.client_secret),
         "grant": credentials.grant_type.name,
         "ends_at": credentials.ends_at,
+        "session_expiry": credentials.ceiling,
+        "refresh_token_end": None
+        if credentials.refresh_token_end is None
+        else {"at": credentials.refresh_token_end.at, "refresh_by": credentials.refresh_token_end.refresh_by},
         "resource": credentials.resource,
         "tenant": None if credentials.tenant is None else credentials.tenant._asdict(),
     }
@@ -135,8 +144,9 @@ def _dump_token(token: AccessToken, boot_id: str) -> dict[str, object]:
         "token_type": token.token_type,
         "scope": token.scope,
         "audience": token.audience,
-        "lifetime": token.lifetime,
+        "lifetime": ASSUMED_LIFETIME if token.lifetime is None else token.lifetime,
         "assumed": token.assumed,
+        "endless": token.lifetime is None,
         "obtained_at": token.sent.wall,
         "boot": {"id": boot_id, "at": token.sent.boot},
     }
@@ -193,7 +203,7 @@ def _stored_session(entry: Mapping[str, object], boot_id: str, now: Moment) -> S
         state=state,
         epoch=_integer(entry.get("epoch")),
         refreshes=_integer(entry.get("refreshes")),
-        last_refresh_at=None if last is None else _number(last),
+        last_refresh_at=_optional_number(last),
         after=_optional_string(entry.get("after")),
         profile=_profile(entry.get("profile")),
         machine=_optional_string(entry.get("machine")) or "",
@@ -201,6 +211,7 @@ def _stored_session(entry: Mapping[str, object], boot_id: str, now: Moment) -> S
 
 
 def _credentials(login: Mapping[str, object]) -> Credentials:
+    ceiling, refresh_token_end = _ends(login)
     return Credentials(
         issuer=_string(login["issuer"]),
         client_id=_string(login["client_id"]),
@@ -211,7 +222,8 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
         id_token=_secret(login.get("id_token")),
         client_secret=_secret(login.get("client_secret")),
         grant_type=grant_type_of(_optional_string(login.get("grant")) or AUTHORIZATION_CODE.name),
-        ends_at=None if login.get("ends_at") is None else _number(login["ends_at"]),
+        ceiling=ceiling,
+        refresh_token_end=refresh_token_end,
         resource=_optional_string(login.get("resource")),
         tenant=None if login.get("tenant") is None else _tenant(_object(login["tenant"])),
     )
@@ -219,6 +231,24 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
 
 def _tenant(tenant: Mapping[str, object]) -> Tenant:
     return Tenant(_string(tenant["issuer"]), _string(tenant["tid"]))
+
+
+def _ends(login: Mapping[str, object]) -> tuple[float | None, RefreshTokenEnd | None]:
+    """Return the session's ceiling, and the refresh token's end.
+
+    An older agent wrote `ends_at` alone, for either of them: the ceiling is in the ID token, if there is one.
+    """
+    if "session_expiry" in login:
+        return _optional_number(login["session_expiry"]), _refresh_token_end(login.get("refresh_token_end"))
+    token, ends_at = _secret(login.get("id_token")), _optional_number(login.get("ends_at"))
+    ceiling = None if token is None else id_token.session_expiry(id_token.claims(token) or {})
+    # It is not known whether a refresh moves it: the next response says so.
+    return ceiling, None if ends_at is None or ends_at == ceiling else RefreshTokenEnd(ends_at, None)
+
+
+def _refresh_token_end(value: object) -> RefreshTokenEnd | None:
+    end = None if value is None else _object(value)
+    return None if end is None else RefreshTokenEnd(_number(end["at"]), _optional_number(end.get("refresh_by")))
 
 
 def _profile(value: object) -> Profile | None:
@@ -246,7 +276,7 @@ def _access_token(token: Mapping[str, object], boot_id: str, now: Moment) -> Acc
         scope=_optional_string(token.get("scope")),
         audience=_optional_string(token.get("audience")),
         sent=Moment(wall, since_boot),
-        lifetime=max(0.0, _number(token["lifetime"])),
+        lifetime=None if token.get("endless") is True else max(0.0, _number(token["lifetime"])),
         assumed=token.get("assumed") is True,
         serial=0,
     )
@@ -275,6 +305,10 @@ def _number(value: object) -> float:
     if (type(value) is not float and type(value) is not int) or not -_MAX < value < _MAX:
         raise TypeError("not a meaningful number")
     return float(value)
+
+
+def _optional_number(value: object) -> float | None:
+    return None if value is None else _number(value)
 
 
 def _integer(value: object) -> int:

@@ -12,6 +12,7 @@ from auth_agent.sessions.access import Access
 from auth_agent.sessions.admission import Admission
 from auth_agent.sessions.agent_lock import AgentLock, SealedEntries
 from auth_agent.sessions.background import Background
+from auth_agent.sessions.eraser import Eraser
 from auth_agent.sessions.identification import Identification
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profiles import Profiles
@@ -45,6 +46,7 @@ class Heart:
         self.background = Background(saver)
         tokens = TokenClient(table, provider_for, saver.fingerprints)
         self.refresher = Refresher(table, tokens, saver, self.background, chance)
+        self.refresher.on_over = Eraser(table, saver, self.background, provider_for).look
         saver.on_restored = self.refresher.attend_to
         verifier = Verifier(provider_for, signatures)
         userinfo = UserInfoClient(provider_for, verifier)

@@ -28,7 +28,8 @@ def usable_id_token(session: Session, min_ttl: float | None, now: Moment) -> IDT
 
     """
     name = session.account.name
-    if not isinstance(session.state, Active) or session.blocked_by_config is not None:
+    session.look(now)
+    if not isinstance(session.state, Active) or session.blocked is not None:
         raise session.login_required()
     if not session.account.grant_type.has_user:
         raise no_user(name)

@@ -81,7 +81,7 @@ class Profiles:
         """
         if not session.account.grant_type.has_user:
             raise no_user(session.account.name)
-        if not isinstance(session.state, Active) or session.blocked_by_config is not None:
+        if not isinstance(session.state, Active) or session.blocked is not None:
             raise session.login_required()
         profile = session.profile
         if profile is None or not profile.is_fresh(session.user_digest, max_age, self._table.clock.now().wall):

@@ -33,13 +33,14 @@ def record(session: Session, now: Moment, lock: Locked | None = None) -> dict[st
         "reason": reason,
         "failure": failure,
         "remedy": remedies_to_wire(remedy),
-        "expires_at": None if token is None else token.served_until.wall,
+        "expires_at": None if token is None else token.expires_at,
         "lifetime_assumed": token is not None and token.assumed,
         "refresh_at": None if refresh_at is None else max(refresh_at.wall, now.wall),
         "last_refresh_at": session.last_refresh_at,
         "refreshes": session.refreshes,
         "missing": _missing(session),
         "session_ends_at": None if credentials is None else credentials.ends_at,
+        "session_end_moves": credentials is not None and credentials.end_moves,
         "epoch": session.epoch,
         "revision": session.revision,
     }
@@ -50,7 +51,7 @@ def state_name(session: Session, now: Moment) -> str:
     state = session.state
     if isinstance(state, Locked):
         return messages.LOCKED
-    if session.blocked_by_config is not None or isinstance(state, LoginRequired):
+    if session.blocked is not None or isinstance(state, LoginRequired):
         return messages.LOGIN_REQUIRED
     if isinstance(state, LoggedOut):
         return messages.LOGGED_OUT

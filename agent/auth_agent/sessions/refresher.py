@@ -29,6 +29,7 @@ from auth_agent.sessions.rate_limit import Asker, charge
 from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
+from auth_agent.sessions.session_end import seconds_until
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, Idle, Retrying, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
@@ -87,6 +88,8 @@ class Refresher:
         # The most seconds between two looks at the sessions, and what is called after each look; it must not raise.
         self.longest_pause = TICK
         self.on_look: Callable[[], None] = lambda: None
+        # What is called with a session whose ceiling is reached; it must not raise.
+        self.on_over: Callable[[Session], None] = lambda _: None
         # Returns why no refresh begins now, by the account's name; None: refreshes begin.
         self.paused_by: Callable[[str], errors.AgentError] | None = None
 
@@ -144,14 +147,19 @@ class Refresher:
 
     def _next_look(self, session: Session) -> float:
         now, delay = self._clock.now(), self.longest_pause
+        if session.look(now):
+            self._table.publish(session.account.name)
+        if session.is_over:
+            self.on_over(session)
         session.forget_unused(now)
         due = session.next_due(now)
         if due is not None and now.until(due[0]) <= 0:
             self.start(session, due[1])
         elif due is not None:
             delay = min(delay, now.until(due[0]))
-        remaining = session.remaining(now)
-        return min(delay, remaining) if remaining > 0 else delay
+        # When its token ends, or its ceiling is reached, its state is another one.
+        remaining, ceiling = session.remaining(now), seconds_until(session.ceiling, now.wall)
+        return min([delay, *(seconds for seconds in (remaining, ceiling) if seconds > 0)])
 
     # ---- refreshes
 
@@ -198,7 +206,7 @@ class Refresher:
         brought_tokens = isinstance(response, TokenResponse) or response.refresh_token is not None
         if brought_tokens and not session.is_current(flight.epoch):
             flight.late = Revocation()
-            if flight.to_be_revoked:
+            if flight.to_be_revoked and not session.is_over:
                 refresh_token = response.refresh_token or flight.credentials.refresh_token
                 credentials = replace(flight.credentials, refresh_token=refresh_token)
                 flight.late = await self._tokens.revoke(flight.account, credentials, shared=flight.revoke_shared)
@@ -222,7 +230,8 @@ class Refresher:
         """
 
         def is_wanted() -> bool:
-            return session.epoch == flight.epoch and session.blocked_by_config is None
+            session.look(self._clock.now())
+            return session.epoch == flight.epoch and session.blocked is None
 
         while True:
             if flight.credentials.refresh_token is not None:

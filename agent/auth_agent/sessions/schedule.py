@@ -5,6 +5,7 @@ little less, since providers round to seconds. The *lead* is how long before its
 provides the time, and `chance`, a random number that spreads requests.
 """
 
+import math
 from typing import Final
 
 from auth_agent.host.clock import Moment
@@ -30,10 +31,40 @@ _SPREAD: Final = 0.05
 # Tokens that live for a second or two are refreshed at most twice a second.
 _MIN_INTERVAL: Final = 0.5
 _DEMAND_MARGIN: Final = 30.0
+# Of what `expires_in` says, and in seconds without it: how long a token is served at least, whatever its `exp` says.
+_LEAST_SHARE: Final = 0.1
+_LEAST_BY_CLAIM: Final = 2.0
 
 
-def served_until(sent: Moment, lifetime: float) -> Moment:
-    """Return until when a token is served: a second less than its lifetime, or half of a lifetime below two seconds."""
+def lifetime_of(expires_in: float | None, by_claim: float | None, elapsed: float, *, refreshable: bool) -> float | None:
+    """Return the lifetime of an access token from when its request was sent; None if it has no known end.
+
+    A JWT's own `exp` is advice, since clients must not rely on what is in an access token (RFC 9068, section 6): it may
+    shorten the lifetime, to a tenth of `expires_in` at the least, counted from when the token arrived. A token that the
+    provider has just granted is served, whatever it says.
+
+    Args:
+        expires_in: what the provider said; None if nothing.
+        by_claim: for how long the token lives by its `exp`; None if it doesn't say.
+        elapsed: how long the response took.
+        refreshable: whether the session can get another token, so that a lifetime may be assumed.
+
+    """
+    if by_claim is None:
+        return ASSUMED_LIFETIME if expires_in is None and refreshable else expires_in
+    if expires_in is None and by_claim >= 1:
+        return max(by_claim, elapsed + _LEAST_BY_CLAIM)
+    stated = ASSUMED_LIFETIME if expires_in is None else expires_in
+    return min(stated, max(by_claim, elapsed + _LEAST_SHARE * stated))
+
+
+def served_until(sent: Moment, lifetime: float | None) -> Moment:
+    """Return until when a token is served: a second less than its lifetime, or half of a lifetime below two seconds.
+
+    Infinity if it has no known end.
+    """
+    if lifetime is None:
+        return Moment(math.inf, math.inf)
     return sent.after(lifetime - min(_MARGIN, lifetime / 2))
 
 
@@ -57,12 +88,14 @@ def lead(lifetime: float, min_ttl: float = 0.0) -> float:
     return min(preferred, _MAX_LEAD * lifetime)
 
 
-def preferred_ttl(lifetime: float) -> float:
+def preferred_ttl(lifetime: float | None) -> float:
     """Return for how long a token should still be valid for a client that gives no `min_ttl`."""
-    return min(_PREFERRED_TTL, lead(lifetime) / 2)
+    return 0.0 if lifetime is None else min(_PREFERRED_TTL, lead(lifetime) / 2)
 
 
-def refresh_at(sent: Moment, lifetime: float, chance: float, min_ttl: float = 0.0) -> Moment:
+def refresh_at(
+    sent: Moment, lifetime: float, chance: float, min_ttl: float = 0.0, refresh_by: float = math.inf
+) -> Moment:
     """Return when to refresh a token: after it was sent, and while it is still served.
 
     A token that lives for one second is served for half of it, and refreshed at the end of that.
@@ -72,13 +105,14 @@ def refresh_at(sent: Moment, lifetime: float, chance: float, min_ttl: float = 0.
         lifetime: the token's.
         chance: in [0, 1); moves the refresh forward by up to 5 % of the lifetime, to spread sessions issued together.
         min_ttl: the largest that clients requested recently.
+        refresh_by: when the session must be refreshed for the refresh token's sake, in seconds after `sent`.
 
     """
     after = lifetime - lead(lifetime, min_ttl) - _SPREAD * lifetime * chance
     # With a lifetime of a few seconds, the margin of serving uses up the lead: keep a second of it, or 20 %.
     served = sent.until(served_until(sent, lifetime))
     latest = served - min(_MARGIN, _MIN_LEAD * lifetime)
-    return sent.after(max(_MIN_INTERVAL, min(after, latest, MAX_INTERVAL * (1 - _SPREAD * chance))))
+    return sent.after(max(_MIN_INTERVAL, min(after, latest, refresh_by, MAX_INTERVAL * (1 - _SPREAD * chance))))
 
 
 def retry_delay(failures: int, chance: float, cap: float = RETRY_CAP) -> float:

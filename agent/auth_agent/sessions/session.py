@@ -23,6 +23,8 @@ from auth_agent.sessions.advice import (
     ACCOUNT_CHANGED,
     ACCOUNT_REMOVED,
     LOGGED_OUT,
+    SESSION_EXPIRED,
+    TOKEN_REJECTED,
     failure_word,
     locked,
     login_failure,
@@ -35,7 +37,8 @@ from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.interest import Interest
 from auth_agent.sessions.profile import Profile, digest_of_user
 from auth_agent.sessions.rate_limit import CALL_INTERVAL, CALLS, SharedLimit
-from auth_agent.sessions.schedule import ASSUMED_LIFETIME, PERMANENT_RETRY_CAP
+from auth_agent.sessions.schedule import PERMANENT_RETRY_CAP, lifetime_of
+from auth_agent.sessions.session_end import is_reached
 from auth_agent.sessions.state import (
     MAIN,
     AccessToken,
@@ -82,6 +85,8 @@ class Session:
         self.state: State = LoggedOut()
         self.epoch = 0
         self.revision = 0
+        # Whether its ceiling was reached at the last look at the clock.
+        self.is_over = False
         # Whether the store has the current state.
         self.saved = True
         # When a client last requested a token, in Unix time.
@@ -105,7 +110,10 @@ class Session:
         """Return the current token if it is valid for `min_ttl` seconds, else None. Nearly every request ends here."""
         self.used_at = now.wall
         state = self.state
-        if type(state) is not Active or self.blocked_by_config is not None:
+        if type(state) is not Active:
+            return None
+        self.look(now)
+        if self.blocked is not None:
             return None
         token = state.tokens.get(key)
         return token if token is not None and token.is_good_for(min_ttl, now) else None
@@ -132,7 +140,8 @@ class Session:
         state = self.state
         if isinstance(state, Locked):
             return locked(self.account.name, state)
-        if not isinstance(state, Active) or self.blocked_by_config is not None:
+        self.look(now)
+        if not isinstance(state, Active) or self.blocked is not None:
             return self.login_required()
         due = self.refresh_due(now)
         decision, decided = decide(
@@ -157,13 +166,24 @@ class Session:
         current = self.current(key)
         if current is None or current.value.reveal() != access_token:
             return Demand(key)  # an older one, or an unknown one: return the current one
-        if now.boot - current.sent.boot < min(_YOUNG, _YOUNG_SHARE * current.lifetime):
+        young = _YOUNG if current.lifetime is None else min(_YOUNG, _YOUNG_SHARE * current.lifetime)
+        if now.boot - current.sent.boot < young and not current.has_ended_by_claim(now):
             return errors.Denied(
                 "the token was issued only recently: the API rejects it for another reason",
                 failure="refused",
                 remedy=(remedies.check_what_the_api_expects(),),
             )
+        if current.lifetime is None:
+            return login_required(self.account.name, TOKEN_REJECTED)
         return Demand(key, newer_than=current.serial)
+
+    def end_by_rejection(self) -> bool:
+        """End a session whose token has no known end, and was rejected; return False if it has another one."""
+        token = self.current()
+        if token is None or token.lifetime is not None or not isinstance(self.state, Active):
+            return False
+        self._set_state(LoginRequired(TOKEN_REJECTED, self.state.credentials))
+        return True
 
     def token_key(self, audience: str | None, scope: str | None) -> TokenKey:
         """Return the key of the token for that audience and those scopes (space-separated).
@@ -194,6 +214,26 @@ class Session:
         return Demand(key, newer_than=None if token is None else token.serial)
 
     # ---- events
+
+    def look(self, now: Moment) -> bool:
+        """Look at the clock whether the session's ceiling is reached; return whether that is a change.
+
+        It is none for good: the clock may be wrong, and be set.
+        """
+        state = self.state
+        is_over = isinstance(state, Active | LoginRequired) and is_reached(state.credentials.ceiling, now.wall)
+        if is_over == self.is_over:
+            return False
+        self.is_over = is_over
+        self.revision += 1
+        return True
+
+    def end_at_ceiling(self) -> None:
+        """Erase the secrets of a session whose ceiling is reached."""
+        if not isinstance(self.state, Active | LoginRequired):
+            raise IllegalMoveError("there is no session")
+        failure = login_failure(SESSION_EXPIRED)
+        self._set_state(LoginRequired(SESSION_EXPIRED, self.state.credentials.without_secrets(), failure=failure))
 
     def start(self, now: Moment, key: TokenKey = MAIN) -> Credentials:
         """Begin a refresh of the token of that key; return the credentials to refresh it with.
@@ -263,7 +303,7 @@ class Session:
         credentials = accept(active.credentials, response, sent, key)
         if isinstance(credentials, Failure):
             return self.snapshot(active.fail(credentials, now, chance))
-        token = self.access_token(response, credentials, sent, key)
+        token = self.access_token(response, credentials, sent, key, now.boot - sent.boot)
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
             failure = Busy("the provider's token had already expired when it arrived")
             return self.snapshot(active.fail(failure, now, chance))
@@ -354,6 +394,7 @@ class Session:
         self._interests = {MAIN: Interest()}
         self.profile = None
         self._set_state(self.state.log_in(credentials, token))
+        self.look(now)
 
     def log_out(self) -> Credentials | None:
         """End the session; return its credentials, whose refresh token the caller may revoke."""
@@ -362,6 +403,7 @@ class Session:
         self.refreshes = 0
         self.last_refresh_at = None
         self.profile = None
+        self.is_over = False
         self._set_state(self.state.log_out())
         return credentials
 
@@ -395,6 +437,20 @@ class Session:
         return self.state.credentials if isinstance(self.state, Active | LoginRequired) else None
 
     @property
+    def has_erasable(self) -> bool:
+        """Whether it has secrets that are erased at its ceiling."""
+        credentials = self.credentials
+        return isinstance(self.state, Active) or (
+            credentials is not None and credentials != credentials.without_secrets()
+        )
+
+    @property
+    def ceiling(self) -> float | None:
+        """When the provider ends the session, whatever is refreshed, as Unix time; None if that is not known."""
+        credentials = self.credentials
+        return None if credentials is None else credentials.ceiling
+
+    @property
     def is_locked(self) -> bool:
         """Whether its entry has not been read from the store yet."""
         return isinstance(self.state, Locked)
@@ -413,7 +469,7 @@ class Session:
     def refreshable(self) -> bool:
         """Whether the agent refreshes the session by itself."""
         state = self.state
-        return isinstance(state, Active) and state.credentials.refreshable and self.blocked_by_config is None
+        return isinstance(state, Active) and state.credentials.refreshable and self.blocked is None
 
     def is_live(self, now: Moment) -> bool:
         """Whether it has a valid token, or will have one without a login."""
@@ -423,9 +479,12 @@ class Session:
     def can_retry(self) -> bool:
         """Whether a person may have a refresh tried."""
         state = self.state
-        return self.refreshable or (
-            isinstance(state, LoginRequired) and state.can_retry and self.blocked_by_config is None
-        )
+        return self.refreshable or (isinstance(state, LoginRequired) and state.can_retry and self.blocked is None)
+
+    @property
+    def blocked(self) -> str | None:
+        """Why nothing of the session may be served or sent: `blocked_by_config`, or SESSION_EXPIRED; None if it may."""
+        return self.blocked_by_config or (SESSION_EXPIRED if self.is_over else None)
 
     @property
     def blocked_by_config(self) -> str | None:
@@ -445,6 +504,8 @@ class Session:
             return self.blocked_by_config
         if isinstance(self.state, Locked | LoginRequired):
             return self.state.reason
+        if self.is_over:
+            return SESSION_EXPIRED
         failure = self._last_failure
         return None if failure is None else failure.reason
 
@@ -455,6 +516,8 @@ class Session:
             return login_failure(self.blocked_by_config)
         if isinstance(self.state, Locked | LoginRequired):
             return self.state.failure
+        if self.is_over:
+            return login_failure(SESSION_EXPIRED)
         failure = self._last_failure
         return None if failure is None else failure_word(failure)
 
@@ -469,10 +532,14 @@ class Session:
         if isinstance(self.state, LoginRequired | LoggedOut):
             further = self.state.remedy if isinstance(self.state, LoginRequired) else ()
             return (*login_remedy(name, self.reason or LOGGED_OUT), *further)
+        if self.is_over:
+            return login_remedy(name, SESSION_EXPIRED)
         failure = self._last_failure
         if failure is not None:
             return retry_remedy(self.account, failure)
-        return () if self.state.credentials.refreshable else (remedies.log_in_before_end(name),)
+        token = self.current()
+        has_end = not self.state.credentials.refreshable and (token is None or token.lifetime is not None)
+        return (remedies.log_in_before_end(name),) if has_end else ()
 
     @property
     def _last_failure(self) -> Failure | None:
@@ -490,7 +557,7 @@ class Session:
 
     def refresh_at(self) -> Moment | None:
         """Return when the next refresh of the main token is due; None if none is scheduled."""
-        if not isinstance(self.state, Active) or self.blocked_by_config is not None:
+        if not isinstance(self.state, Active) or self.blocked is not None:
             return None
         return self.state.next_refresh(self._chance, self._interests[MAIN].min_ttl)
 
@@ -510,7 +577,7 @@ class Session:
         if main is not None and now.until(main) <= 0:
             return main, MAIN
         earliest = None if main is None else (main, MAIN)
-        if not isinstance(self.state, Active) or self.blocked_by_config is not None:
+        if not isinstance(self.state, Active) or self.blocked is not None:
             return earliest
         for key, interest in self._interests.items():
             due = (
@@ -556,21 +623,29 @@ class Session:
         return 0.0 if token is None else token.remaining(now)
 
     def access_token(
-        self, response: TokenResponse, credentials: Credentials, sent: Moment, key: TokenKey = MAIN
+        self,
+        response: TokenResponse,
+        credentials: Credentials,
+        sent: Moment,
+        key: TokenKey = MAIN,
+        elapsed: float = 0.0,
     ) -> AccessToken:
-        """Return the access token of an accepted response to a request for that key."""
+        """Return the access token of an accepted response to a request for that key; `elapsed`: the seconds it took."""
         if response.access_token is None:
             raise RuntimeError("only a response with an access token is accepted")
         self._serial += 1
+        by_claim = response.lifetime_by_claim
+        lifetime = lifetime_of(response.lifetime, by_claim, elapsed, refreshable=credentials.refreshable)
         return AccessToken(
             value=response.access_token,
             token_type=response.token_type,
             scope=response.scope,
             audience=credentials.audience if key.audience is None else key.audience,
             sent=sent,
-            lifetime=ASSUMED_LIFETIME if response.lifetime is None else response.lifetime,
-            assumed=response.lifetime is None,
+            lifetime=lifetime,
+            assumed=response.lifetime is None and by_claim is None and lifetime is not None,
             serial=self._serial,
+            lifetime_by_claim=by_claim,
         )
 
     def _set_state(self, state: State) -> None:

@@ -25,6 +25,7 @@ Each state is an immutable value with only the fields that have a meaning in it;
 transition that a state doesn't allow raises `IllegalMoveError`, which is a defect of the agent.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -57,6 +58,7 @@ from auth_agent.sessions.schedule import (
     retry_delay,
     served_until,
 )
+from auth_agent.sessions.session_end import RefreshTokenEnd, lower_ceiling
 from auth_agent_client.remedy import Remedy
 
 _Value = TypeVar("_Value")
@@ -89,9 +91,9 @@ MAIN: Final = TokenKey(None, "")
 class AccessToken:
     """An access token with what its provider said about it.
 
-    `lifetime` is in seconds from `sent`, when its request was sent; `assumed` is True if the provider gave none.
-    `serial` increases with each token of a session. `audience_verified`: whether the token can be read, and names that
-    audience.
+    `lifetime` is in seconds from `sent`, when its request was sent, None if it has no known end; `assumed` is True if
+    the provider gave none. `lifetime_by_claim` is that by the token's own claim `exp`, None if it has none. `serial`
+    increases with each token of a session. `audience_verified`: whether the token can be read, and names that audience.
     """
 
     value: Secret
@@ -99,9 +101,10 @@ class AccessToken:
     scope: str | None
     audience: str | None
     sent: Moment
-    lifetime: float
+    lifetime: float | None
     assumed: bool
     serial: int
+    lifetime_by_claim: float | None = None
     served_until: Moment = field(init=False)
     audience_verified: bool = field(init=False)
 
@@ -112,8 +115,8 @@ class AccessToken:
         object.__setattr__(self, "served_until", served_until(self.sent, self.lifetime))
 
     def remaining(self, now: Moment) -> float:
-        """Return for how many more seconds the token may be served; 0 if it may not."""
-        return remaining(self.sent, self.served_until, now)
+        """Return for how many more seconds the token may be served; 0 if it may not, infinity without a known end."""
+        return math.inf if self.lifetime is None else remaining(self.sent, self.served_until, now)
 
     def is_good_for(self, min_ttl: float | None, now: Moment) -> bool:
         """Return whether the token may be served for `min_ttl` more seconds; None: for the preferred TTL."""
@@ -125,6 +128,15 @@ class AccessToken:
         """The largest `min_ttl`, in seconds, that such a token satisfies when it is new."""
         return self.sent.until(self.served_until)
 
+    @property
+    def expires_at(self) -> float | None:
+        """Until when it is served, as Unix time in seconds; None if it has no known end."""
+        return None if self.lifetime is None else self.served_until.wall
+
+    def has_ended_by_claim(self, now: Moment) -> bool:
+        """Return whether the token says of itself that it has ended."""
+        return self.lifetime_by_claim is not None and now.boot - self.sent.boot >= self.lifetime_by_claim
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -132,10 +144,10 @@ class Credentials:
 
     `audience` is the API that the login was made for, as configured then. `refresh_token` is None if the provider gave
     none (the session then ends with its access token) or if it is dead. `client_secret` is None for a public client.
-    `grant_type` determines whether there is a user and how the session is refreshed. `ends_at` is when the provider
-    will end the session in spite of refreshes, as Unix time in seconds; None if it didn't say. `resource` is the API as
-    the login named it by RFC 8707's parameter, which a refresh repeats; None if it didn't. `tenant` is that of the user
-    at Entra, where the issuer is for all tenants.
+    `grant_type` determines whether there is a user and how the session is refreshed. `ceiling` is when the provider
+    will end the session in spite of refreshes, as Unix time in seconds, and `refresh_token_end` when the refresh token
+    ends; None if it didn't say. `resource` is the API as the login named it by RFC 8707's parameter, which a refresh
+    repeats; None if it didn't. `tenant` is that of the user at Entra, where the issuer is for all tenants.
     """
 
     issuer: str
@@ -147,9 +159,10 @@ class Credentials:
     id_token: Secret | None
     client_secret: Secret | None = None
     grant_type: GrantType = AUTHORIZATION_CODE
-    ends_at: float | None = None
     resource: str | None = None
     tenant: Tenant | None = None
+    ceiling: float | None = None
+    refresh_token_end: RefreshTokenEnd | None = None
 
     @property
     def user(self) -> tuple[str | None, str | None]:
@@ -162,6 +175,21 @@ class Credentials:
         if self.grant_type.has_refresh_token:
             return self.refresh_token is not None
         return self.client_secret is not None or not self.grant_type.needs_secret
+
+    @property
+    def ends_at(self) -> float | None:
+        """When the provider ends the session, as Unix time in seconds: at its ceiling or with the refresh token."""
+        return lower_ceiling(self.ceiling, None if self.refresh_token_end is None else self.refresh_token_end.at)
+
+    @property
+    def end_moves(self) -> bool:
+        """Whether the next refresh moves `ends_at`, as far as is known: it is the refresh token's, and others did."""
+        end = self.refresh_token_end
+        return end is not None and end.refresh_by is not None and end.at == self.ends_at
+
+    def without_secrets(self) -> "Credentials":
+        """Return them as they are after the provider has ended the session; the client's own secret stays."""
+        return replace(self, refresh_token=None, id_token=None, refresh_token_end=None)
 
     def client(self, method: str | None) -> Client:
         """Return the OAuth client of these credentials; `method` is the configured authentication method."""
@@ -399,7 +427,12 @@ class Active:
         if isinstance(refresh, Retrying):
             return refresh.retry_at
         # Without a token the refresh is due now: a moment long past.
-        return Moment(0, 0) if token is None else refresh_at(token.sent, token.lifetime, chance, min_ttl)
+        if token is None or token.lifetime is None:
+            return Moment(0, 0)
+        end, refresh_by = self.credentials.refresh_token_end, math.inf
+        if key == MAIN and end is not None and end.refresh_by is not None and end.at < token.served_until.wall:
+            refresh_by = end.refresh_by - token.sent.wall
+        return refresh_at(token.sent, token.lifetime, chance, min_ttl, refresh_by)
 
     def running(self) -> Running:
         """Return the refresh in flight.

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from auth_agent import remedies
 from auth_agent.config import Account, Config
-from auth_agent.host.clock import Clock
+from auth_agent.host.clock import Clock, Moment
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import agent_locked
 from auth_agent.sessions.record import record, state_name
@@ -97,12 +97,16 @@ class Table:
         names_found = (
             self.sessions if names is None else [name for name in dict.fromkeys(names) if name in self.sessions]
         )
-        return [record(self.sessions[name], now, self.lock) for name in names_found]
+        return [self._record(self.sessions[name], now) for name in names_found]
 
     def record(self, name: str) -> dict[str, object] | None:
         """Return the record of an account, or of one that was just removed from the configuration."""
         session = self.sessions.get(name) or self._removed.get(name)
-        return None if session is None else record(session, self.clock.now(), self.lock)
+        return None if session is None else self._record(session, self.clock.now())
+
+    def _record(self, session: Session, now: Moment) -> dict[str, object]:
+        session.look(now)
+        return record(session, now, self.lock)
 
     def all(self) -> list[tuple[str, Session]]:
         """Return all sessions with their accounts' names, also those of removed accounts."""
@@ -220,6 +224,6 @@ class Table:
         """Publish the sessions whose state has changed because time passed."""
         now = self.clock.now()
         for name, session in self.sessions.items():
-            if self._published_states.get(name) != state_name(session, now):
+            if session.look(now) or self._published_states.get(name) != state_name(session, now):
                 session.revision += 1
                 self.publish(name)

@@ -222,7 +222,7 @@ def _error(route: _Route, failure: Failure, scope: str) -> errors.AgentError:
 def _subject(session: Session) -> str:
     """Return the session's subject. Raises an `AgentError` if it has none."""
     name, credentials = session.account.name, session.credentials
-    if not isinstance(session.state, Active) or session.blocked_by_config is not None or credentials is None:
+    if not isinstance(session.state, Active) or session.blocked is not None or credentials is None:
         raise session.login_required()
     if credentials.subject is None:
         reason = "it is not known whose session this is"
