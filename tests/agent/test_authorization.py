@@ -139,12 +139,23 @@ def test_a_redirect_with_another_state_is_ignored(state: str) -> None:
         "state",
         "state=the-state&state=the-state&code=abc",
         "state=the-state&code=abc&code=abd",
-        "state=the-state&code=%ff",
+        "state=the-state&error=a&error=b",
+        "state=the-state&code=abc&iss=a&iss=b",
         "&".join(["state=the-state&code=a", *(f"f{number}=1" for number in range(60))]),
     ],
 )
 def test_a_malformed_redirect_is_ignored(query: str) -> None:
     assert read_redirect(query, authorization_request(), ISSUER, iss_parameter_supported=False) is None
+
+
+@pytest.mark.parametrize(
+    "more", ["session_state=%E9", "session_state=a&session_state=b", "error_description=%ff&error_uri=%", "&&x", "=&="]
+)
+def test_what_no_login_depends_on_may_be_anything(more: str) -> None:
+    """Such as a description in Latin-1, or a field of the provider's own that comes twice."""
+    for answer, kind in (("code=abc", Secret), ("error=access_denied", Refusal), ("code=%ff", Unusable)):
+        query = f"{answer}&{more}&state=the-state"
+        assert isinstance(read_redirect(query, authorization_request(), ISSUER, iss_parameter_supported=False), kind)
 
 
 def test_a_response_with_another_iss_is_refused() -> None:

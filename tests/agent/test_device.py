@@ -77,9 +77,11 @@ def test_an_unsafe_verification_uri_is_unusable(url: object) -> None:
     assert isinstance(parse(verification_uri=url), Unusable)
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "http://acme.example/"])
-def test_an_unsafe_complete_verification_uri_is_unusable(url: str) -> None:
-    assert isinstance(parse(verification_uri_complete=url), Unusable)
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "http://acme.example/", "/go?user_code=AB-CD", "", 7])
+def test_an_unsafe_complete_verification_uri_is_left_out(url: object) -> None:
+    response = parse(verification_uri_complete=url)
+    assert isinstance(response, DeviceAuthorization)
+    assert (response.verification_uri, response.verification_uri_complete) == (RESPONSE["verification_uri"], None)
 
 
 @pytest.mark.parametrize(

@@ -644,7 +644,7 @@ def response_with(**claims: object) -> TokenResponse:
         (response_with(iat=NOON + 600, exp=NOON + 4200), errors.ProviderError, "clock"),
         (response_with(sub="auth0|bob", name="Bob"), errors.Denied, "--switch-user"),
         (token_response(refresh_token="rt-9", id_token=Secret("garbage")), errors.ProviderError, "ID token"),
-        (token_response(None, refresh_token="rt-9"), errors.AgentError, "no access token"),
+        (token_response(None, refresh_token="rt-9"), errors.Misconfigured, "no access token"),
     ],
 )
 async def test_a_login_whose_tokens_fail_a_check_leaves_the_old_session(

@@ -585,7 +585,7 @@ def test_any_response_is_usable_or_a_failure_with_a_printable_reason(status: int
     result = parse(status, body)
     if isinstance(result, TokenResponse):
         tokens = [token for token in (result.access_token, result.refresh_token, result.id_token) if token is not None]
-        assert result.access_token or result.refresh_token
+        assert tokens
         assert [token.reveal() for token in tokens if not token.reveal().isascii()] == []
         assert [token.reveal() for token in tokens if not token.reveal().isprintable()] == []
     else:

@@ -19,6 +19,8 @@ from auth_agent.secret import Secret
 
 # More parameters than any provider adds to a redirect.
 _MAX_FIELDS: Final = 50
+# What a login depends on. In other fields, which are only shown or ignored, a provider may write what it likes.
+_DECISIVE: Final = ("state", "iss", "error", "code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,10 @@ def read_redirect(
 
     """
     try:
-        fields = parse_qs(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
+        fields = parse_qs(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="replace")
     except ValueError:
         return None
-    if any(len(values) != 1 for values in fields.values()):  # RFC 6749, section 3.1
+    if any(len(fields.get(name, ())) > 1 for name in _DECISIVE):  # RFC 6749, section 3.1
         return None
     response = {name: values[0] for name, values in fields.items()}
     state = response.get("state", "")

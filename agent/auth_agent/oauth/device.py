@@ -75,21 +75,26 @@ def parse_device_authorization(
         return outcome if isinstance(outcome, Failure) else Unusable("the provider's response has no device_code")
     if not user_code or not isinstance(address, str):
         return Unusable("the provider's response has no user_code or no verification_uri")
-    complete = fields.get("verification_uri_complete")
     try:
         check_url(address, issuer)
-        if isinstance(complete, str):
-            check_url(complete, issuer)
     except InvalidURLError as error:
         return Unusable(f"the provider's verification_uri: {error}")
     return DeviceAuthorization(
         device_code=device_code,
         user_code=user_code,
         verification_uri=address,
-        verification_uri_complete=complete if isinstance(complete, str) else None,
+        verification_uri_complete=_complete_url(fields.get("verification_uri_complete"), issuer),
         lifetime=min(parse_lifetime(fields.get("expires_in")) or _MAX_LIFETIME, _MAX_LIFETIME),
         interval=min(parse_lifetime(fields.get("interval")) or _INTERVAL, _MAX_INTERVAL),
     )
+
+
+def _complete_url(value: object, issuer: str | None) -> str | None:
+    """Return `verification_uri_complete` if it can be used: it is optional (section 3.2), since the code is shown."""
+    try:
+        return value if isinstance(value, str) and check_url(value, issuer) else None
+    except InvalidURLError:
+        return None
 
 
 def parse_poll_response(

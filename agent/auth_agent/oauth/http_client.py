@@ -13,6 +13,7 @@ import anyio.lowlevel
 import httpcore
 import httpx
 
+from auth_agent.oauth.content_coding import decode
 from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, Unsent, Unusable
 from auth_agent.oauth.transport import FAILURES, Transport, cause
 from auth_agent.printable import printable
@@ -141,11 +142,11 @@ async def _forget_location(response: httpx.Response) -> None:
 
 async def _bounded_body(response: httpx.Response) -> bytes | None:
     body, pieces = bytearray(), 0
-    # Raw: a compressed body, which was not requested, could expand to gigabytes. Raw, it is just not valid JSON.
+    # Raw: httpx would expand a compressed body, which was not requested, to gigabytes.
     async for chunk in response.aiter_raw():
         body += chunk
         pieces += 1
         if len(body) > MAX_BODY or pieces > _MAX_PIECES:
             return None
         await anyio.lowlevel.checkpoint()  # thousands of pieces may arrive at once: let other tasks run
-    return bytes(body)
+    return decode(bytes(body), response.headers.get("content-encoding", ""), MAX_BODY)

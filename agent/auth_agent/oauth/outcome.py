@@ -9,7 +9,7 @@ from auth_agent.secret import Secret
 class TokenResponse:
     """A successful token response (RFC 6749, section 5.1).
 
-    `access_token` is None if the response has only a new refresh token that is usable: that one must be stored all
+    `access_token` is None if the response has no usable one, but another token: a new refresh token must be stored all
     the same. `lifetime` is `expires_in` in seconds, None if the provider sent no valid one; `lifetime_by_claim` is that
     of the access token by its own claim `exp`, zero or less if it has ended, None if it has none.
     `refresh_token_lifetime` is infinite if the refresh token has no end, None if the provider doesn't say.

@@ -34,7 +34,7 @@ MAX_RETRY_AFTER: Final = 600.0
 # Characters of an authentication scheme.
 _MAX_SCHEME: Final = 64
 
-_SUCCESS = range(200, 300)  # 200 by the RFC; a token that came with another 2xx counts too
+SUCCESS: Final = range(200, 300)  # 200 by the RFC; a token that came with another 2xx counts too
 _REDIRECTS = range(300, 400)
 _UNEXPLAINED = (400, 401, 403)
 _TOO_MANY_REQUESTS = 429
@@ -103,7 +103,7 @@ def _parse(
     error = fields.get("error")
     if isinstance(error, str) and error:
         return failure_of_error(error, fields.get("error_description"), status, retry_after(headers, now), secrets)
-    if status in _SUCCESS:
+    if status in SUCCESS:
         if _is_too_long(fields.get("access_token")):
             return Unusable(f"the provider's access token is longer than {MAX_TOKEN:,} characters")
         date = unix_time(headers.get("date", ""))
@@ -170,7 +170,8 @@ def _token_response(fields: Mapping[str, object], now: float) -> TokenResponse |
     """Return a response; `now`: when it was sent, as Unix time by its sender's clock. None if it has no token."""
     access_token = read_token(fields.get("access_token"))
     refresh_token = read_token(fields.get("refresh_token"))
-    if access_token is None and refresh_token is None:
+    id_token = read_token(fields.get("id_token"))
+    if access_token is None and refresh_token is None and id_token is None:
         return None
     token_type, scope = fields.get("token_type"), fields.get("scope")
     return TokenResponse(
@@ -181,7 +182,7 @@ def _token_response(fields: Mapping[str, object], now: float) -> TokenResponse |
         refresh_token=refresh_token,
         # A longer one counts as missing: a part of it would say that scopes are.
         scope=printable(scope, MAX_SCOPE) if isinstance(scope, str) and len(scope) <= MAX_SCOPE else None,
-        id_token=read_token(fields.get("id_token")),
+        id_token=id_token,
         refresh_token_lifetime=refresh_token_lifetime(fields, now),
         lifetime_by_claim=lifetime_by_claim(access_token, now),
     )

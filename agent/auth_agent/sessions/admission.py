@@ -16,7 +16,7 @@ from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.entra import Tenant
-from auth_agent.oauth.outcome import Failure, SessionOver, TokenResponse, Unusable
+from auth_agent.oauth.outcome import Failure, Misconfigured, SessionOver, TokenResponse, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.printable import printable
 from auth_agent.remedies import IMPORT
@@ -129,6 +129,9 @@ class Admission:
         response = pending.response
         if isinstance(response, Failure):
             raise login_failed(pending.account, response, command)
+        if response.access_token is None:
+            reason = "the provider issued no access token; some issue one only for an API, or for a scope of it"
+            raise login_failed(pending.account, Misconfigured(reason, keys=("scope", "audience")), command)
         accepted = accept(credentials, response, pending.sent)
         if isinstance(accepted, Failure):
             raise login_failed(pending.account, accepted, command)
