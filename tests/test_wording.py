@@ -96,6 +96,17 @@ URLS: Final[list[Example]] = [
         lambda: check_url("http://acme.example/"),
         "'http://acme.example/' must begin with https:// (http:// is for this machine only)",
     ),
+    (
+        lambda: check_issuer("https://acme.example/{tenantid}"),
+        "'https://acme.example/{tenantid}' is a template; write the tenant's id in place of the braces",
+    ),
+    (
+        lambda: check_issuer("https://a/.well-known/openid-configuration"),
+        (
+            "'https://a/.well-known/openid-configuration' is where the provider's metadata is; write the issuer "
+            "that it names, such as 'https://a'"
+        ),
+    ),
 ]
 
 # ---- agent: sessions

@@ -152,6 +152,12 @@ def choose_default(account: str) -> Remedy:
     return _run("name one, or make one the default account", "account", "default", account)
 
 
+def name_api_by_audience(account: str) -> Remedy:
+    """The provider refused the API, perhaps because it does not know the parameter `resource` (RFC 8707)."""
+    text = "or leave out the parameter resource, if the provider does not know it, and log in"
+    return _run(text, LOGIN, account, "--authorize", "resource=")
+
+
 def correct_and_log_in(account: str, keys: Sequence[str]) -> Remedy:
     """The provider doesn't accept the client, or is another one than configured; one of `keys` is wrong."""
     options = _or([f"--{key.replace('_', '-')}" for key in keys])

@@ -8,6 +8,7 @@ from auth_agent.printable import printable
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 # What a URI consists of (RFC 3986, section 2); an opener may be a shell script, to which other characters mean more.
 _CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?#[]@!$&'()*+,;=%")
+_OWN_PORTS: Final = {"https://": ":443", "http://": ":80"}
 # Longer than any provider's URL, and short enough for a line of the log.
 _MAX_LENGTH: Final = 2000
 
@@ -49,20 +50,41 @@ def check_url(url: str, issuer: str | None = None) -> SplitResult:
 
 
 def is_same_issuer(named: object, issuer: str) -> bool:
-    """Whether `named`, an issuer that a provider sent, is that issuer.
+    """Whether `named`, an issuer that a provider sent, is that issuer, however people spell it.
 
-    A slash at the end is ignored: some providers have one, as Auth0 does, and people omit it.
+    A slash at the end is ignored, which some providers have, as Auth0 does; so are upper case in the host and the
+    scheme's own port (RFC 3986, sections 6.2.2.1 and 6.2.3): the same server answers there. Paths are compared exactly.
     """
-    return isinstance(named, str) and named.rstrip("/") == issuer.rstrip("/")
+    return isinstance(named, str) and _normal(named) == _normal(issuer)
+
+
+def _normal(issuer: str) -> tuple[str, str]:
+    """Return scheme, host and port in one spelling, and the rest without a slash at its end."""
+    scheme, separator, rest = issuer.rstrip("/").partition("://")
+    host, slash, path = rest.partition("/")
+    origin = f"{scheme}{separator}{host}".lower()
+    for own, port in _OWN_PORTS.items():
+        if origin.startswith(own):
+            origin = origin.removesuffix(port)
+    return origin, f"{slash}{path}"
 
 
 def check_issuer(issuer: str) -> None:
     """Check that a URL can be an issuer: no query and no fragment (OpenID Connect Discovery 1.0, section 3).
 
     Raises:
-        InvalidURLError: it can't.
+        InvalidURLError: it can't; the message says what to write if that is known.
 
     """
+    if "{" in issuer:
+        raise InvalidURLError(f"{printable(issuer)!r} is a template; write the tenant's id in place of the braces")
+    before, well_known, document = issuer.partition("/.well-known/")
+    if well_known:
+        _, slash, path = document.partition("/")  # RFC 8414, section 3.1
+        raise InvalidURLError(
+            f"{printable(issuer)!r} is where the provider's metadata is; write the issuer that it names, such as "
+            f"{printable(before + slash + path)!r}"
+        )
     parts = check_url(issuer)
     if parts.query or parts.fragment or "?" in issuer or "#" in issuer:
         raise InvalidURLError(f"{printable(issuer)!r} has a query or a fragment; an issuer has none")

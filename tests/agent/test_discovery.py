@@ -91,9 +91,11 @@ def test_unknown_fields_and_those_of_a_wrong_type_are_ignored() -> None:
         ("https://acme.example/", "https://acme.example"),
         ("https://acme.example/tenant", "https://acme.example/tenant/"),
         ("https://acme.example/tenant/", "https://acme.example/tenant"),
+        ("https://ACME.example", "https://acme.example/"),
+        ("https://acme.example/", "https://Acme.Example:443"),
     ],
 )
-def test_a_trailing_slash_of_the_issuer_is_ignored_and_the_providers_form_is_kept(configured: str, issuer: str) -> None:
+def test_the_spelling_of_the_issuer_is_ignored_and_the_providers_form_is_kept(configured: str, issuer: str) -> None:
     assert parse_metadata(configured, metadata(issuer=issuer)).issuer == issuer
 
 
@@ -104,7 +106,8 @@ def test_a_trailing_slash_of_the_issuer_is_ignored_and_the_providers_form_is_kep
         "https://acme.example/tenant",
         "http://acme.example/",
         "https://acme.example.evil.example/",
-        "https://ACME.example/",
+        "https://acme.example/Tenant",
+        "https://acme.example:8443/",
         "",
     ],
 )

@@ -37,6 +37,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "add_host": lambda: remedies.add_host("git.example.com:8443", "/home/anna/my config.toml"),
     "ask_the_provider": remedies.ask_the_provider,
     "begin": remedies.begin,
+    "name_api_by_audience": lambda: remedies.name_api_by_audience("work"),
     "choose_passphrase": remedies.choose_passphrase,
     "change_account": remedies.change_account,
     "certificates": remedies.certificates,

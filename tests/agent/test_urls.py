@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from auth_agent.urls import InvalidURLError, check_issuer, check_url
+from auth_agent.urls import InvalidURLError, check_issuer, check_url, is_same_issuer
 
 
 @pytest.mark.parametrize(
@@ -181,3 +181,49 @@ def test_an_issuer_with_a_query_or_a_fragment_is_refused(issuer: str) -> None:
 def test_an_issuer_must_be_https() -> None:
     with pytest.raises(InvalidURLError):
         check_issuer("http://acme.example/")
+
+
+@pytest.mark.parametrize(
+    ("named", "issuer", "expected"),
+    [
+        ("https://acme.example", "https://acme.example/", True),
+        ("https://ACME.example", "HTTPS://acme.EXAMPLE/", True),
+        ("https://acme.example:443/t", "https://acme.example/t/", True),
+        ("http://localhost:80", "http://localhost", True),
+        ("https://acme.example/T", "https://acme.example/t", False),
+        ("https://acme.example:80", "https://acme.example", False),
+        ("http://localhost:443", "http://localhost", False),
+        ("https://acme.example:4430", "https://acme.example:443", False),
+        ("https://acme.example/a:443", "https://acme.example/a", False),
+        ("http://acme.example", "https://acme.example", False),
+        ("https://acme.example.", "https://acme.example", False),
+        ("https://x@acme.example", "https://acme.example", False),
+        ("https://acme.example/?a", "https://acme.example", False),
+        ("acme.example", "https://acme.example", False),
+        ("", "https://acme.example", False),
+        (None, "https://acme.example", False),
+        (["https://acme.example"], "https://acme.example", False),
+    ],
+)
+def test_an_issuer_is_the_same_in_another_spelling(named: object, issuer: str, expected: bool) -> None:
+    assert is_same_issuer(named, issuer) is expected
+    if isinstance(named, str):
+        assert is_same_issuer(issuer, named) is expected
+
+
+@given(st.text())
+def test_any_string_is_the_same_issuer_as_itself(string: str) -> None:
+    assert is_same_issuer(string, string)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "hint"),
+    [
+        ("https://login.microsoftonline.com/{tenantid}/v2.0", "tenant's id"),
+        ("https://acme.example/t/.well-known/openid-configuration", "'https://acme.example/t'"),
+        ("https://acme.example/.well-known/oauth-authorization-server/t", "'https://acme.example/t'"),
+    ],
+)
+def test_what_people_take_for_an_issuer_is_refused_with_what_to_write(issuer: str, hint: str) -> None:
+    with pytest.raises(InvalidURLError, match=hint):
+        check_issuer(issuer)

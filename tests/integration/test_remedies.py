@@ -321,6 +321,15 @@ def test_log_in_without_offline_access(agent: AgentProcess, provider: OpenIDProv
     assert "openid email" in agent.config.read_text()
 
 
+def test_name_api_by_audience(agent: AgentProcess, provider: OpenIDProvider, client: Agent) -> None:
+    agent.configure({"work": account(provider, redirect_ports=[0], audience="https://api.acme.example")})
+    client.reload()
+    provider.fault("status", route=provider.paths["device_authorization"], status=400, body={"error": "invalid_target"})
+    shown_remedies = remedies_of_failing(agent, "login", "work", "--flow", "device")
+    log_in_by(agent, provider, command_of(remedies.name_api_by_audience("work"), shown_remedies))
+    assert client.token("work").audience_verified
+
+
 def test_try_again_to_log_in_to_a_new_management_account(agent: AgentProcess, provider: OpenIDProvider) -> None:
     new = ("users", "--issuer", provider.issuer, "--client-id", "native-app", "--redirect-port", "0")
     shown_remedies = fail_to_log_in(

@@ -27,6 +27,7 @@ from auth_agent.config import Account, Config, config_path, load
 from auth_agent.config_file import Written, remove_account, restore
 from auth_agent.errors import StartupError
 from auth_agent.printable import printable
+from auth_agent.urls import is_same_issuer
 from auth_agent_client import Agent, Login, Record
 from auth_agent_client.errors import AgentError, Denied, InvalidRequest
 from auth_agent_client.messages import EXPIRED, ID_TOKEN, LOGGED_OUT, READY, SUBJECT
@@ -163,7 +164,7 @@ def _write_keys(
     The account also becomes the management account of `managed`. None: there is nothing to write.
     """
     known = config.accounts.get(name)
-    differing = [key for key in IDENTITY if known is not None and keys.get(key) not in (None, getattr(known, key))]
+    differing = [] if known is None else [key for key in IDENTITY if _differs(key, keys.get(key), getattr(known, key))]
     if differing and _state(agent, name) not in (None, LOGGED_OUT):
         raise CommandError(
             f"{name} has a session with another {' and '.join(differing)}",
@@ -174,6 +175,11 @@ def _write_keys(
     if managed is not None:
         changes[managed] = {"management_account": name}
     return write_accounts(config, changes) if changes else None
+
+
+def _differs(key: str, new: object, old: str) -> bool:
+    """Whether that key of an account has a new value; another spelling of an issuer is none."""
+    return new is not None and new != old and not (key == "issuer" and is_same_issuer(new, old))
 
 
 def _state(agent: Agent, name: str) -> str | None:

@@ -115,6 +115,12 @@ class ScopeRefusal(Refusal):
     __slots__ = ()
 
 
+class TargetRefusal(Refusal):
+    """The provider does not have this API, or does not know it by this name (`invalid_target`, RFC 8707)."""
+
+    __slots__ = ()
+
+
 class Rejected(PermanentFailure):
     """An API rejected this access token (HTTP 401)."""
 

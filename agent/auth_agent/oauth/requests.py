@@ -20,6 +20,7 @@ from auth_agent.oauth.outcome import (
     Misconfigured,
     Refusal,
     ScopeRefusal,
+    TargetRefusal,
     TokenResponse,
     UnexplainedRefusal,
     Unusable,
@@ -156,6 +157,8 @@ def failure_of_error(
         return Misconfigured(reason)
     if error == "invalid_scope":
         return ScopeRefusal(reason)
+    if error == "invalid_target":
+        return TargetRefusal(reason)
     if error in _REFUSALS:
         return Refusal(reason)
     if error in _INTERACTION:

@@ -27,11 +27,13 @@ from auth_agent.oauth.outcome import (
     ScopeRefusal,
     SessionInDoubt,
     SessionOver,
+    TargetRefusal,
     Transient,
     Unconfirmed,
     UnexplainedRefusal,
     Unusable,
 )
+from auth_agent.oauth.resource import RESOURCE
 from auth_agent.printable import printable
 from auth_agent.remedies import LOGIN
 from auth_agent.sessions.state import MAIN, Locked, Retrying, TokenKey
@@ -223,19 +225,30 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     if isinstance(failure, Misconfigured):
         by_login = command == LOGIN and failure.variable is None
         correction = (remedies.correct_and_log_in(name, failure.keys),) if by_login else (*_correction(failure), again)
-        secret = _new_secret(failure, name, command)
-        return errors.Misconfigured(message, reason=reason, failure=word, remedy=(*correction, *secret))
+        others = *_new_secret(failure, name, command), *_unknown_parameter(account, failure, command)
+        return errors.Misconfigured(message, reason=reason, failure=word, remedy=(*correction, *others))
     if isinstance(failure, ScopeRefusal) and command == LOGIN:
         fewer = without_offline_access(account.scope)
         less = remedies.log_in_without_offline_access(name, fewer) if fewer != account.scope else again
         return errors.Denied(message, reason=reason, failure=word, remedy=(less,))
     if isinstance(failure, Refusal):
-        return errors.Denied(message, reason=reason, failure=word, remedy=(again,))
+        by_name = _unknown_parameter(account, failure, command)
+        correction = (remedies.correct_and_log_in(name, ("audience",)), *by_name) if by_name else (again,)
+        return errors.Denied(message, reason=reason, failure=word, remedy=correction)
     if isinstance(failure, ClockWrong):
         remedy = remedies.correct_clock(), again
     else:
         remedy = again, remedies.ask_the_provider()
     return errors.ProviderError(message, reason=reason, failure=word, remedy=remedy)
+
+
+def _unknown_parameter(account: Account, failure: Failure, command: str) -> tuple[Remedy, ...]:
+    """Return the remedy of leaving out `resource`, if the provider refused it and may not know it."""
+    names_resource = account.audience is not None and RESOURCE not in account.authorize
+    is_refused = isinstance(failure, TargetRefusal) or (
+        isinstance(failure, Misconfigured) and RESOURCE in failure.reason.lower()
+    )
+    return (remedies.name_api_by_audience(account.name),) if names_resource and is_refused and command == LOGIN else ()
 
 
 def _correction(failure: Misconfigured) -> tuple[Remedy, ...]:

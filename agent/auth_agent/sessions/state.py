@@ -59,6 +59,7 @@ from auth_agent.sessions.schedule import (
     served_until,
 )
 from auth_agent.sessions.session_end import RefreshTokenEnd, lower_ceiling
+from auth_agent.urls import is_same_issuer
 from auth_agent_client.remedy import Remedy
 
 _Value = TypeVar("_Value")
@@ -197,7 +198,7 @@ class Credentials:
 
     def is_bound_to(self, issuer: str, client_id: str) -> bool:
         """Return whether they came from that issuer and client; the refresh token is sent to no others."""
-        return self.issuer == issuer and self.client_id == client_id
+        return is_same_issuer(self.issuer, issuer) and self.client_id == client_id
 
 
 @dataclass(frozen=True, slots=True)

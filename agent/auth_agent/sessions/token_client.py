@@ -111,7 +111,8 @@ class TokenClient:
         self._fingerprints.record_sent(account.name, refresh_token)
         try:
             # RFC 8707's parameter is named at each refresh: without it, some providers issue a token for no API.
-            overrides = {RESOURCE: credentials.resource} if key.audience is None else omissions(account.authorize)
+            named = {RESOURCE: credentials.resource} if key.audience is None else {}
+            overrides = {**named, **omissions(account.authorize)}
             request = refresh_request(refresh_token, key.audience, key.scope, overrides=overrides)
             response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
             if response.refresh_token is not None:

@@ -21,6 +21,7 @@ from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken, Active, Locked, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.user_metadata import is_applied, replacement
+from auth_agent.urls import is_same_issuer
 from auth_agent_client import errors
 from auth_agent_client.remedy import Remedy
 
@@ -185,7 +186,7 @@ class Users:
                 failure="misconfigured",
                 remedy=(_how_to_log_in(account, audience),),
             )
-        if _subject(manager) != subject or manager.account.issuer != account.issuer:
+        if _subject(manager) != subject or not is_same_issuer(manager.account.issuer, account.issuer):
             raise errors.Denied(
                 f"{manager.account.name} is logged in as another user than {name}",
                 failure="wrong_user",
