@@ -139,9 +139,10 @@ def log_in_without_offline_access(account: str, scope: str) -> Remedy:
     return _run("log in without offline_access, which the provider may not have", LOGIN, account, "--scope", scope)
 
 
-def log_in_for_id_tokens(account: str, scope: str) -> Remedy:
-    """The account's scope lacks `openid`, which ID tokens require."""
-    return _with_scopes(account, "openid", scope)
+def log_in_for_id_tokens(account: str, scope: str, *, switch_user: bool = False) -> Remedy:
+    """The account's scope lacks `openid`, which ID tokens require; `switch_user`: nobody knows who is logged in."""
+    remedy = _with_scopes(account, "openid", scope)
+    return Remedy(remedy.text, *remedy.command, "--switch-user") if switch_user and remedy.command else remedy
 
 
 # ---- the configuration of an account

@@ -82,7 +82,7 @@ def test_an_unverified_email_is_a_warning() -> None:
 def test_a_stale_profile_shows_its_time() -> None:
     lines = show(CLAIMS, stale=True, fetched_at=NOW - 300).splitlines()
     assert lines[0].startswith("▲ work")
-    assert f"  stale     as of {local_time(NOW - 300)}, 5 min ago; the provider could not be reached" in lines
+    assert f"  stale     as of {local_time(NOW - 300)}, 5 min ago; the provider gave no newer ones" in lines
     assert "stale" not in show(CLAIMS)
 
 

@@ -161,7 +161,7 @@ async def test_an_older_profile_is_preferred_to_the_id_token() -> None:
     ("scope", "command"),
     [
         ("openid profile", "auth-agent login work"),
-        ("profile email", "auth-agent login work --scope 'openid profile email'"),
+        ("profile email", "auth-agent login work --scope 'openid profile email' --switch-user"),
     ],
 )
 async def test_without_a_fallback_the_failure_is_an_error_with_a_remedy(scope: str, command: str) -> None:

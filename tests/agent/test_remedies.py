@@ -239,7 +239,8 @@ def test_a_login_with_additional_scopes_keeps_those_of_the_account() -> None:
     assert remedies.widen_scope("work", "openid read:it", "read:it write:it openid").command[-1] == (
         "openid read:it write:it"
     )
-    assert remedies.log_in_for_id_tokens("work", "x" * 1000).command == ()
+    assert remedies.log_in_for_id_tokens("work", "x" * 1000, switch_user=True).command == ()
+    assert remedies.log_in_for_id_tokens("work", "email", switch_user=True).command[-1] == "--switch-user"
 
 
 def test_a_remedy_of_a_login_that_failed_has_its_options() -> None:

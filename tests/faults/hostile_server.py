@@ -132,11 +132,11 @@ class HostileServer(AbstractContextManager["HostileServer"]):
         self._responders[f"/{name}{path}"] = response
 
     def requests(self, name: str) -> list[str]:
-        """Return the paths of all requests to that provider except for its metadata."""
+        """Return the paths of all requests to that provider except for its metadata, wherever it may be."""
         below = [
             request.path.removeprefix(f"/{name}") for request in self.received if request.path.startswith(f"/{name}/")
         ]
-        return [path for path in below if path != METADATA]
+        return [path for path in below if not path.startswith("/.well-known/")]
 
     def _accept(self) -> None:
         while not self._ended.is_set():

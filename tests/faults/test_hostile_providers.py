@@ -160,6 +160,7 @@ def is_saved(client: Agent, name: str) -> bool:
 
 # ---- metadata
 
+OAUTH_METADATA = "/.well-known/oauth-authorization-server"
 DEEP = b"[" * 400_000
 # Changed metadata, or the response in its place; the class of the error of a login and an import; data in its text.
 METADATA_KINDS: dict[str, tuple[dict[str, Any] | Responder, type[errors.AgentError], str]] = {
@@ -299,7 +300,8 @@ def test_metadata_that_becomes_unusable_ends_no_session(provider: OpenIDProvider
         agent.start()
         provider.reset()
         for name, fault in faults.items():
-            provider.fault(**fault, route=METADATA, times=None)
+            for document in (METADATA, OAUTH_METADATA):
+                provider.fault(**fault, route=document, times=None)
             before = provider.count(provider.token_path)
             with agent.client() as client:
                 until(partial(client.has_valid, name))
@@ -427,7 +429,7 @@ def test_unusable_keys_create_no_session(kind: str, provider: OpenIDProvider, cl
         provider.enter(str(login["authorization_url"]))
         raised = error_of(lambda: result_of(client, login))
         assert isinstance(raised, ProviderError | Unavailable)
-        assert re.search("ID token|the provider's keys", raised.message)
+        assert re.search("ID token|the provider's keys|the provider has no key", raised.message)
         assert provider.count("/elsewhere") == 0
         # The new tokens are discarded and not revoked: they may be of the same grant as the session.
         assert provider.count(provider.paths["revocation"]) == revoked

@@ -304,7 +304,8 @@ def test_log_in_with_openid_in_addition_to_the_other_scopes(
     with at_terminal(agent, ["auth-agent", "login", "work", "--flow", "device"]) as terminal:
         provider.approve(terminal.until(r"(http://\S+user_code=\S+)\n")[1])
         assert terminal.end() == 0, terminal.shown
-    command = command_of(remedies.log_in_for_id_tokens("work", scope), remedies_of_failing(agent, "id-token", "work"))
+    shown_remedies = remedies_of_failing(agent, "id-token", "work")
+    command = command_of(remedies.log_in_for_id_tokens("work", scope, switch_user=True), shown_remedies)
     log_in_by(agent, provider, command)
     assert run(agent, ["auth-agent", "id-token", "work"])
     assert "read:things" in (client.token().scope or "").split()

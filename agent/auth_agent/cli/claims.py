@@ -38,7 +38,7 @@ def profile_lines(profile: Profile, now: float, terminal: Terminal = PLAIN) -> l
     others = [_row(name, value, terminal) for name, value in profile.claims.items() if name not in shown]
     if profile.stale:
         when = " ".join(piece.text for piece in _moment(profile.fetched_at, now)) or "an unknown time"
-        note = f"as of {when}; the provider could not be reached"
+        note = f"as of {when}; the provider gave no newer ones"
         rows.append(("stale", [Piece(note, "warning")]))
     width = max((columns(label) for label, _ in rows), default=0)
     return [

@@ -38,7 +38,7 @@ def profile(account: str | None, *, max_age: float | None, as_json: bool) -> Non
         click.echo(json_text(result.claims, terminal))
         if result.stale:
             ago = duration(now - result.fetched_at)
-            print_message(f"auth-agent: the provider could not be reached; this profile is from {ago} ago", "warning")
+            print_message(f"auth-agent: the provider gave no newer profile; this one is from {ago} ago", "warning")
     else:
         print_lines(profile_lines(result, now, terminal), terminal)
 

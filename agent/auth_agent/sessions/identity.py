@@ -38,7 +38,8 @@ def usable_id_token(session: Session, min_ttl: float | None, now: Moment) -> IDT
         raise errors.Unsupported(f"{name}: {reason}", reason=reason, failure="unsupported")
     if session.state.credentials.id_token is None and "openid" not in session.account.scope.split():
         reason = "its scope lacks openid, which ID tokens require"
-        remedy = (remedies.log_in_for_id_tokens(name, session.account.scope),)
+        nobody = session.state.credentials.subject is None
+        remedy = (remedies.log_in_for_id_tokens(name, session.account.scope, switch_user=nobody),)
         raise errors.Unsupported(f"{name}: {reason}", reason=reason, failure="unsupported", remedy=remedy)
     token = _id_token(session)
     if token is None or token.expires_at - now.wall <= (min_ttl or 0.0):

@@ -13,7 +13,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from auth_agent import remedies
-from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, PermanentFailure, Rejected
 from auth_agent.promise import Promise
@@ -206,20 +205,20 @@ class Profiles:
         word = "busy" if failure is None else failure_word(failure)
         if isinstance(failure, Rejected | PermanentFailure):
             reason = f"{reason}, and there is no ID token"
-            raise errors.Denied(
-                f"{name}: {reason}", reason=reason, failure=word, remedy=(_how_to_know(session.account),)
-            )
+            raise errors.Denied(f"{name}: {reason}", reason=reason, failure=word, remedy=(_how_to_know(session),))
         message = f"{name}: {reason}; try again in {wait:.0f} s"
         raise errors.Unavailable(message, reason=reason, failure=word, retry_after=round(wait, 3))
 
 
-def _how_to_know(account: Account) -> Remedy:
+def _how_to_know(session: Session) -> Remedy:
     """Return what may tell who is logged in, where neither an ID token nor UserInfo does."""
+    account, credentials = session.account, session.credentials
     if not account.has_id_tokens:
         return remedies.correct_and_reload(("userinfo_endpoint",))
     if "openid" in account.scope.split():
         return remedies.log_in_again(account.name)
-    return remedies.log_in_for_id_tokens(account.name, account.scope)
+    nobody = credentials is not None and credentials.subject is None
+    return remedies.log_in_for_id_tokens(account.name, account.scope, switch_user=nobody)
 
 
 def _known(session: Session) -> ProfileResult | None:
