@@ -199,6 +199,14 @@ SESSIONS: Final[list[Example]] = [
         lambda: advice.login_required("work", advice.NO_REFRESH_TOKEN),
         "work: the access token has expired, and the provider gave no refresh token",
     ),
+    (
+        lambda: advice.login_required("work", advice.TOKEN_REJECTED),
+        "work: an API rejected the access token, and the provider gave no refresh token",
+    ),
+    (
+        lambda: advice.login_required("work", advice.SESSION_EXPIRED),
+        "work: the session has reached the end that the provider set for it",
+    ),
     (lambda: advice.login_required("work", "invalid_grant"), "work: the session has ended (invalid_grant)"),
     (lambda: advice.locked("work", Locked("the keyring is locked")), "work: the keyring is locked"),
     (lambda: advice.locked("work", LOCKED), "work: the agent is locked"),
@@ -976,6 +984,14 @@ STATUS: Final[list[Example]] = [
     (
         lambda: problem(state="login_required", reason="account_changed"),
         "its issuer, client_id or grant has changed in the configuration since the login",
+    ),
+    (
+        lambda: problem(state="login_required", reason="token_rejected"),
+        "an API rejected the token, and the provider issued no refresh token",
+    ),
+    (
+        lambda: problem(state="login_required", reason="session_expired"),
+        "the session has reached the end that the provider set for it",
     ),
     (
         lambda: problem(state="login_required", reason="no_refresh_token"),

@@ -20,7 +20,7 @@ from auth_agent.ipc.usage import Usage
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.sessions.rate_limit import BURST, Asker
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Locked
+from auth_agent.sessions.state import Active, Locked
 from auth_agent.sessions.store_move import StoreMove
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.memory import MemoryStore
@@ -29,7 +29,7 @@ from auth_agent_client import errors
 from auth_agent_client.messages import METHODS
 from auth_agent_client.wire import Request
 from tests.agent.heart import World, running
-from tests.agent.world import ISSUER, FakeProvider, account, config
+from tests.agent.world import ISSUER, FakeProvider, account, config, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -395,3 +395,44 @@ async def test_logins_and_imports_share_a_limit_and_a_logout_has_none(harness: H
         assert callable(harness.answer(method, account="work", **parameters))
     for _ in range(3 * BURST):
         await harness.result("logout", account="work")
+
+
+# ---- the ends that a provider sets
+
+
+@pytest.mark.parametrize("method", sorted({*ABOUT_A_SESSION} - {"login", "import", "logout", "rename"}))
+async def test_no_method_serves_or_sends_anything_after_the_ceiling(harness: Harness, method: str) -> None:
+    session, provider = harness.world.session, harness.world.provider
+    assert isinstance(session.state, Active)
+    ceiling = harness.world.clock.now().wall + 1000
+    session.state = replace(session.state, credentials=replace(session.state.credentials, ceiling=ceiling))
+    harness.world.clock.wall += 1000
+    before = len(provider.presented), len(provider.profiles), len(provider.user_requests)
+    if method == "has_valid":
+        assert await harness.result(method, **params_of(method)) == {"valid": False, "renewable": False}
+    else:
+        with pytest.raises(errors.LoginRequired) as refused:
+            await harness.result(method, **params_of(method))
+        assert refused.value.failure == "session_expired"
+    assert (len(provider.presented), len(provider.profiles), len(provider.user_requests)) == before
+    harness.world.clock.wall -= 1000
+    assert (await harness.result("token", account="work"))["access_token"]
+
+
+async def test_a_session_whose_only_token_is_rejected_needs_a_login(harness: Harness) -> None:
+    session, now = harness.world.session, harness.world.clock.now()
+    assert session.credentials is not None
+    credentials = replace(session.credentials, refresh_token=None)
+    response = token_response("at-1", refresh_token=None, lifetime=None)
+    session.log_in(credentials, session.access_token(response, credentials, now), now)
+    token = await harness.result("token", account="work", min_ttl=1e9)
+    assert (token["access_token"], token["expires_at"]) == ("at-1", None)
+    with pytest.raises(errors.Denied):
+        await harness.result("rejected", **params_of("rejected"))
+    assert (await harness.result("rejected", account="work", access_token="another"))["access_token"] == "at-1"
+    harness.world.clock.advance(61)
+    with pytest.raises(errors.LoginRequired) as refused:
+        await harness.result("rejected", **params_of("rejected"))
+    assert (refused.value.reason, bool(refused.value.remedy)) == ("token_rejected", True)
+    with pytest.raises(errors.LoginRequired):
+        await harness.result("token", account="work")

@@ -231,6 +231,24 @@ def test_a_failure_precedes_the_end_of_a_session() -> None:
     assert (field("session", record) or "").endswith("in 1 min")
 
 
+def test_an_end_that_the_next_refresh_moves_is_no_problem() -> None:
+    record = record_with(session_ends_at=NOW + 300, session_end_moves=True, refresh_at=NOW + 180)
+    assert status(record).splitlines()[0] == "● work  ready, token good for 59 min"
+    assert field("session", record) is None
+    assert field("problem", {**record, "refresh_at": NOW + 301}) is not None
+    assert field("problem", {**record, "session_end_moves": False}) is not None
+    running = {**record, "renewal": "running", "refresh_at": None}
+    assert field("problem", running) is None
+    failing = {**record, "renewal": "retrying", "reason": "the provider answered HTTP 503"}
+    assert (field("session", failing) or "").endswith("in 5 min")
+
+
+def test_a_token_without_a_known_end_is_good() -> None:
+    lines = status(record_with(expires_at=None, renewal="none", refresh_at=None)).splitlines()
+    assert lines[0] == "● work  ready, token without a known end"
+    assert field("problem", record_with(expires_at=None, renewal="none", refresh_at=None)) is None
+
+
 def test_a_passed_end_of_a_session_is_a_problem() -> None:
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(NOW - 60))
     assert field("problem", record_with(session_ends_at=NOW - 60)) == (

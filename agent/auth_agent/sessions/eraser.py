@@ -8,6 +8,7 @@ revoked: that might end other sessions, and the provider has ended this one.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -17,7 +18,7 @@ from auth_agent.oauth.provider import Provider
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.session_end import is_reached
+from auth_agent.sessions.session_end import seconds_until
 from auth_agent.sessions.table import Table
 
 _log = logging.getLogger(__name__)
@@ -39,23 +40,30 @@ class Eraser:
         # When each issuer's metadata was requested last, in seconds since boot.
         self._requested: dict[str, float] = {}
 
-    def look(self, session: Session) -> None:
-        """Erase the secrets of a session whose ceiling is reached, if its provider's clock agrees."""
+    def look(self, session: Session) -> float:
+        """Erase the secrets of a session whose ceiling is reached, if its provider's clock agrees.
+
+        Return the seconds until it will agree; infinity if that is done, or not known.
+        """
         account, now = session.account, self._table.clock.now()
         if session.blocked_by_config is not None or not session.has_erasable:
-            return
+            return math.inf
         try:
             time = self._provider_for(account).time(now)
         except Exception as error:  # noqa: BLE001 -- a defect with one provider must not end all sessions
             _log.error("defect account=%s in=eraser error=%s", account.name, place(error))
-            return
+            return math.inf
         if time is None:
             self._request_time(account, now.boot)
-        elif is_reached(session.ceiling, time):
-            session.end_at_ceiling()
-            self._saver.save_soon(session)
-            self._table.publish(account.name)
-            _log.info("ended account=%s reason=session_expired", account.name)
+            return math.inf
+        wait = seconds_until(session.ceiling, time)
+        if wait > 0:
+            return wait
+        session.end_at_ceiling()
+        self._saver.save_soon(session)
+        self._table.publish(account.name)
+        _log.info("ended account=%s reason=session_expired", account.name)
+        return math.inf
 
     def _request_time(self, account: Account, boot: float) -> None:
         last = self._requested.get(account.issuer)

@@ -88,8 +88,8 @@ class Refresher:
         # The most seconds between two looks at the sessions, and what is called after each look; it must not raise.
         self.longest_pause = TICK
         self.on_look: Callable[[], None] = lambda: None
-        # What is called with a session whose ceiling is reached; it must not raise.
-        self.on_over: Callable[[Session], None] = lambda _: None
+        # Called with a session whose ceiling is reached; returns the seconds until it must be called again.
+        self.on_over: Callable[[Session], float] = lambda _: TICK
         # Returns why no refresh begins now, by the account's name; None: refreshes begin.
         self.paused_by: Callable[[str], errors.AgentError] | None = None
 
@@ -150,7 +150,7 @@ class Refresher:
         if session.look(now):
             self._table.publish(session.account.name)
         if session.is_over:
-            self.on_over(session)
+            delay = min(delay, self.on_over(session))
         session.forget_unused(now)
         due = session.next_due(now)
         if due is not None and now.until(due[0]) <= 0:
