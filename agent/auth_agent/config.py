@@ -35,6 +35,9 @@ DEFAULT_REDIRECT_PATH: Final = "/callback"
 REDIRECT_HOSTS: Final = (DEFAULT_REDIRECT_HOST, "localhost")
 # Client authentication at the token endpoint: OpenID Connect Core 1.0, section 9.
 TOKEN_ENDPOINT_AUTH_METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
+# Refreshes for other scopes or APIs than the session's: see sessions/side_requests.py.
+ALLOW: Final = "allow"
+SIDE_REQUESTS: Final = (ALLOW, "refuse")
 # The endpoints that an account may name, by their names in a provider's metadata. The first three receive the client's
 # secret and the refresh token.
 _SECRET_ENDPOINTS: Final = ("token_endpoint", "revocation_endpoint", "device_authorization_endpoint")
@@ -54,6 +57,8 @@ class Account:
     `token_endpoint_auth_method` is one of TOKEN_ENDPOINT_AUTH_METHODS; None: by the provider's metadata.
     The endpoints and `jwks_uri` come before those of the provider's metadata. `id_token_signed_response_alg` is the one
     algorithm that signs this client's ID tokens; None: one of the provider's keys signs them.
+    `side_requests` is one of SIDE_REQUESTS, whether the refresh token may get tokens for other scopes or APIs than the
+    session's; None: where the provider is known, or shown, to keep the refresh token as it is.
     `management_account` names the account whose tokens are for the provider's Management API; None: this one.
     `management_audience` is that API's audience, needed if the issuer is a custom domain.
     """
@@ -80,6 +85,7 @@ class Account:
     userinfo_endpoint: str | None = None
     jwks_uri: str | None = None
     id_token_signed_response_alg: str | None = None
+    side_requests: str | None = None
     # Whether the file has `scope`; it is not a key itself.
     names_scope: bool = field(default=False, repr=False, metadata={"key": None})
 
@@ -314,6 +320,7 @@ class _Reader:
             management_audience=read("management_audience", _api_url, None),
             **endpoints,
             id_token_signed_response_alg=read("id_token_signed_response_alg", _one_of(*SIGNING_ALGORITHMS), None),
+            side_requests=read("side_requests", _one_of(*SIDE_REQUESTS), None),
             names_scope="scope" in table,
         )
 

@@ -208,6 +208,17 @@ def account_of_its_own(account: str, issuer: str, client_id: str, audience: str 
     return _run("or make a separate account for it, and log in", LOGIN, name, *options)
 
 
+def account_of_another_client(account: str, issuer: str, audience: str | None, scope: str | None) -> Remedy:
+    """A token for it may cost this session scopes; one of another client can't, not even by a logout."""
+    name, text = f"{account}.api", "make an account of another client for it, whose client id takes the place of ID"
+    options = [
+        *("--issuer", issuer, "--client-id", "ID"),
+        *(("--audience", audience) if audience else ()),
+        *(("--scope", scope) if scope else ()),
+    ]
+    return _run(text, LOGIN, name, *options) if is_account_name(name) and all(map(_fits, options)) else Remedy(text)
+
+
 # ---- refreshing
 
 

@@ -87,6 +87,7 @@ class AsyncAgent:
         url: str | None = None,
         audience: str | None = None,
         scope: str | None = None,
+        only: bool | None = None,
         min_ttl: float | None = None,
         force: bool | None = None,
         timeout: float | None = None,
@@ -97,7 +98,8 @@ class AsyncAgent:
             account: the account's name; by default the default account.
             url: the URL to be called; `[hosts]` in the configuration maps it to an account.
             audience: the API that the token is for, if not the account's own.
-            scope: the scopes that the token must have, separated by spaces, if not the account's own.
+            scope: the scopes that the token must at least have, separated by spaces, if not the account's own.
+            only: whether it must have no other scopes than these.
             min_ttl: how many seconds the token must remain valid.
             force: whether to get a newer token than the current one.
             timeout: how long to wait, in seconds (15).
@@ -116,6 +118,7 @@ class AsyncAgent:
                     "url": url,
                     "audience": audience,
                     "scope": scope,
+                    "only": only,
                     "min_ttl": min_ttl,
                     "force": force,
                     "timeout": timeout,
@@ -130,6 +133,7 @@ class AsyncAgent:
         *,
         audience: str | None = None,
         scope: str | None = None,
+        only: bool | None = None,
         timeout: float | None = None,
     ) -> Token:
         """Return a token to use instead of one that an API rejected with 401."""
@@ -140,6 +144,7 @@ class AsyncAgent:
                     "account": account,
                     "audience": audience,
                     "scope": scope,
+                    "only": only,
                     "access_token": access_token,
                     "timeout": timeout,
                 },
@@ -152,10 +157,11 @@ class AsyncAgent:
         *,
         audience: str | None = None,
         scope: str | None = None,
+        only: bool | None = None,
         min_ttl: float = 0,
     ) -> bool:
         """Return whether there is a token that is valid for `min_ttl` seconds, without a request to the provider."""
-        params = {"account": account, "audience": audience, "scope": scope, "min_ttl": min_ttl}
+        params = {"account": account, "audience": audience, "scope": scope, "only": only, "min_ttl": min_ttl}
         return (await self.call("has_valid", params)).get("valid") is True
 
     async def refresh(self, account: str | None = None, *, timeout: float | None = None) -> Token:

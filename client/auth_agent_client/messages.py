@@ -230,7 +230,7 @@ class Method:
 
 
 _ACCOUNT = {"account": ACCOUNT}
-_ACCESS_TOKEN = {**_ACCOUNT, "audience": AUDIENCE, "scope": SCOPE}
+_ACCESS_TOKEN = {**_ACCOUNT, "audience": AUDIENCE, "scope": SCOPE, "only": FLAG}
 _TOKEN = ("account", "access_token", "token_type", "expires_at", "scope", "audience", "audience_verified")
 
 METHODS: dict[str, Method] = {

@@ -155,6 +155,7 @@ def test_all_keys_of_an_account_are_shown_with_what_refers_to_it() -> None:
         "  userinfo_endpoint              not set",
         "  jwks_uri                       not set",
         "  id_token_signed_response_alg   not set",
+        "  side_requests                  not set",
         "  proxy                          http://proxy.example:3128",
         "  session                        login required (Alice [31mExample)",
         "  hosts                          git.example.com",

@@ -29,6 +29,7 @@ SOCKET = "/run/user/1000/my agent/agent.sock"
 
 EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "account_of_its_own": lambda: remedies.account_of_its_own("work", ISSUER, CLIENT, AUDIENCE, SCOPE),
+    "account_of_another_client": lambda: remedies.account_of_another_client("work", ISSUER, AUDIENCE, SCOPE),
     "allow_at_the_provider": lambda: remedies.allow_at_the_provider("work"),
     "another_listen_stream": remedies.another_listen_stream,
     "adopt": remedies.adopt,

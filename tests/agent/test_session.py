@@ -592,9 +592,7 @@ def test_a_token_key_omits_what_equals_the_accounts_settings() -> None:
     assert session.token_key(None, " ") == MAIN
     assert session.token_key("https://other.example", None) == ("https://other.example", "")
     assert session.token_key("https://other.example", "b a  b") == ("https://other.example", "a b")
-    assert (
-        session.token_key(None, "openid") == session.token_key("https://api.acme.example", "openid") == (None, "openid")
-    )
+    assert session.token_key(None, "read") == session.token_key("https://api.acme.example", "read") == (None, "read")
 
 
 def test_the_epoch_changes_only_at_login_and_logout(session: Session, clock: FakeClock) -> None:

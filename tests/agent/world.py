@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from auth_agent.config import Account, Config
+from auth_agent.config import ALLOW, Account, Config
 from auth_agent.host.clock import Clock, Moment
 from auth_agent.json_object import parse_object
 from auth_agent.oauth.client import Client
@@ -36,7 +36,7 @@ METADATA = Metadata(ISSUER, f"{ISSUER}token", authorization_endpoint=f"{ISSUER}a
 
 
 def account(name: str = "work", **more: Any) -> Account:
-    return replace(Account(name, ISSUER, CLIENT), **more)
+    return replace(Account(name, ISSUER, CLIENT, side_requests=ALLOW), **more)
 
 
 def config(*accounts: Account) -> Config:

@@ -10,10 +10,10 @@ from auth_agent_client.wire import MAX_REQUEST_VALUES, Connection, Request, Resp
 # Those of docs/protocol.md; "!" marks a required parameter.
 PARAMETERS = {
     "hello": "client",
-    "token": "account url audience scope min_ttl force timeout",
+    "token": "account url audience scope only min_ttl force timeout",
     "id_token": "account min_ttl timeout",
-    "rejected": "account audience scope access_token! timeout",
-    "has_valid": "account audience scope min_ttl",
+    "rejected": "account audience scope only access_token! timeout",
+    "has_valid": "account audience scope only min_ttl",
     "profile": "account max_age timeout",
     "user": "account fields timeout",
     "user_metadata": "account timeout",
@@ -293,7 +293,7 @@ LARGEST: dict[str, str | list[str]] = {
     "accounts": ["x" * 100] * 1_000,
 }
 OF_FEW_VALUES = {"min_ttl", "max_age", "timeout", "force", "clear", "clients", "keep_alive", "flow"} | {
-    *("switch_user", "revoke", "revoke_shared")
+    *("switch_user", "revoke", "revoke_shared", "only")
 }
 EVERY_PARAMETER = [(method, name) for method, spec in METHODS.items() for name in spec.parameters]
 

@@ -39,6 +39,7 @@ WIDE: Final = 400
 
 # The commands that no test below runs, and why.
 NOT_RUN: Final = {
+    "account_of_another_client": "has ID in place of a client id",
     "deactivate": "needs a service manager; test_user_manager.py runs it",
     "install_by_force": "needs a service manager; test_user_manager.py runs it",
     "install_service": "the same",

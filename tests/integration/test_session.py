@@ -330,10 +330,16 @@ def test_other_providers_get_the_api_as_a_resource() -> None:
         tokens = provider.login(resources=[API, CALENDAR])
         assert tokens.refresh_token is not None
         client.import_refresh_token(tokens.refresh_token, "work")
+        with pytest.raises(Denied):  # nothing shows yet that it does not rotate
+            client.token("work", audience=CALENDAR)
+        client.refresh("work")
+        client.refresh("work")
         assert client.token("work", audience=CALENDAR).access_token.count(".") == 2
         with pytest.raises(Denied, match="invalid_target"):
             client.token("work", audience=MAIL)
-        assert set((client.token("work", scope="openid email").scope or "").split()) == {"openid", "email"}
+        assert client.token("work", scope="openid email").access_token == client.token("work").access_token
+        fewer = client.token("work", scope="openid email", only=True)
+        assert set((fewer.scope or "").split()) == {"openid", "email"}
         with pytest.raises(Denied, match="invalid_scope"):
             client.token("work", scope="openid write:everything")
     # Not more: after five first requests the rate limit applies.

@@ -16,6 +16,7 @@ from auth_agent.config import (
     DEFAULT_REDIRECT_PATH,
     DEFAULT_REDIRECT_PORTS,
     REDIRECT_HOSTS,
+    SIDE_REQUESTS,
     TOKEN_ENDPOINT_AUTH_METHODS,
     Config,
 )
@@ -131,6 +132,11 @@ _OPTIONS: Final = (
         "--id-token-signed-response-alg",
         type=click.Choice(SIGNING_ALGORITHMS),
         help="The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
+    ),
+    click.option(
+        "--side-requests",
+        type=click.Choice(SIDE_REQUESTS),
+        help="Whether the refresh token may get tokens for other scopes or APIs (where it costs nothing).",
     ),
     click.option(
         "--default/--no-default",

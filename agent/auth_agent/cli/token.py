@@ -14,7 +14,8 @@ COMMAND = Command(
     options=(
         Option("--url", "URL", "The URL to be called: [hosts] in the configuration maps it to an account."),
         Option("--audience", "TEXT", "The API that the token is for, if not the account's own."),
-        Option("--scope", "TEXT", "The scopes that the token must have, if not the account's own."),
+        Option("--scope", "TEXT", "The scopes that the token must at least have, if not the account's own."),
+        Option("--only", "", "Get a token with no other scopes than those of --scope."),
         Option("--min-ttl", "SECONDS", "How long the token must remain valid.", read=seconds),
         Option("--force", "", "Get a newer token than the current one."),
         Option("--timeout", "SECONDS", "How long to wait for a token (15).", read=seconds),
@@ -43,6 +44,7 @@ def _print(arguments: Arguments) -> None:
             url=arguments.string("--url"),
             audience=arguments.string("--audience"),
             scope=arguments.string("--scope"),
+            only=True if arguments.flag("--only") else None,
             min_ttl=arguments.seconds("--min-ttl"),
             force=True if arguments.flag("--force") else None,
             timeout=arguments.seconds("--timeout"),

@@ -199,7 +199,7 @@ class Handlers:
     # ---- tokens
 
     def _token(self, caller: Caller, session: Session, args: Arguments) -> Result | Later:
-        key = session.token_key(args.string("audience"), args.string("scope"))
+        key = session.token_key(args.string("audience"), args.string("scope"), only=args.flag("only"))
         min_ttl, now = args.demand("min_ttl"), self._table.clock.now()
         if session.record_demand(key, min_ttl, now):
             if key == MAIN:  # only this one's refresh time is in the record
@@ -213,7 +213,7 @@ class Handlers:
         return self._later(caller, session, Demand(key, min_ttl), args)
 
     def _rejected(self, caller: Caller, session: Session, args: Arguments) -> Later:
-        key = session.token_key(args.string("audience"), args.string("scope"))
+        key = session.token_key(args.string("audience"), args.string("scope"), only=args.flag("only"))
         demand = session.reject(key, args.string("access_token") or "", self._table.clock.now())
         if isinstance(demand, errors.LoginRequired) and session.end_by_rejection():
             self._saver.save_soon(session)
@@ -239,7 +239,7 @@ class Handlers:
         return wait
 
     def _has_valid(self, _: Caller, session: Session, args: Arguments) -> Result | Later:
-        key = session.token_key(args.string("audience"), args.string("scope"))
+        key = session.token_key(args.string("audience"), args.string("scope"), only=args.flag("only"))
         token = session.token(key, args.seconds("min_ttl"), self._table.clock.now())
         return {"valid": token is not None, "renewable": session.refreshable}
 

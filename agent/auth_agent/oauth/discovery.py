@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth import entra
 from auth_agent.oauth.auth0 import is_auth0, logout_url
+from auth_agent.oauth.manners import Manners, manners_of
 from auth_agent.oauth.resource import AUDIENCE, BOTH
 from auth_agent.printable import printable
 from auth_agent.urls import InvalidURLError, check_url, is_same_issuer
@@ -78,6 +79,11 @@ class Metadata:
     def is_auth0(self) -> bool:
         """Whether the provider is Auth0, which differs from the standards in places."""
         return is_auth0(self.issuer, self.authorization_endpoint, self.token_endpoint)
+
+    @property
+    def manners(self) -> Manners:
+        """What is known of how the provider treats a session's tokens at a refresh."""
+        return manners_of(self.issuer, self.authorization_endpoint, self.token_endpoint)
 
     @property
     def api_parameters(self) -> tuple[str, ...]:

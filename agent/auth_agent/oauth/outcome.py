@@ -121,6 +121,12 @@ class TargetRefusal(Refusal):
     __slots__ = ()
 
 
+class SideRequestRefusal(Refusal):
+    """The agent doesn't ask for this token, since the provider may take scopes from the session for it."""
+
+    __slots__ = ()
+
+
 class Rejected(PermanentFailure):
     """An API rejected this access token (HTTP 401)."""
 

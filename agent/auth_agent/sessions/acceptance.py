@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.entra import Tenant, issuers_for, tenant_of
 from auth_agent.oauth.outcome import AnotherUser, Failure, Lost, Refusal, TokenResponse, Unusable
+from auth_agent.oauth.scope import NOT_OF_TOKENS, missing
 from auth_agent.printable import printable
 from auth_agent.sessions.session_end import lower_ceiling, next_refresh_token_end
 from auth_agent.sessions.state import MAIN, Credentials, TokenKey
-
-# These scopes don't concern the access token, so a provider need not list them as granted.
-_NOT_OF_TOKENS: Final = frozenset({"openid", "offline_access"})
 
 
 def accept(
@@ -79,8 +76,5 @@ def _token_problem(credentials: Credentials, response: TokenResponse, key: Token
     if audience is not None and claims is not None and not id_token.names_no_other_audience(claims, audience):
         reason = f"the provider granted a token for another audience than {audience}"
         return reason if key.audience is None else f"{reason}: this session can't get tokens for that API"
-    granted = None if response.scope is None else set(response.scope.split())
-    missing = sorted(set(key.scope.split()) - (granted or set()) - _NOT_OF_TOKENS)
-    if granted is not None and missing:
-        return f"the provider granted a token without the scope {printable(' '.join(missing))}"
-    return None
+    lacking = () if response.scope is None else missing(set(key.scope.split()) - NOT_OF_TOKENS, response.scope)
+    return f"the provider granted a token without the scope {printable(' '.join(lacking))}" if lacking else None

@@ -139,6 +139,7 @@ class Admission:
         if is_reached(accepted.ceiling, self._table.clock.now().wall):
             reason = "the session that the provider granted ends now, or has ended already (session_expiry)"
             raise login_failed(pending.account, SessionOver(reason), command)
+        accepted = replace(accepted, granted_scope=response.scope)
         return await self._identification.complete(pending.account, accepted, response, command), response
 
     async def _check_id_token(

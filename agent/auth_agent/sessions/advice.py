@@ -27,6 +27,7 @@ from auth_agent.oauth.outcome import (
     ScopeRefusal,
     SessionInDoubt,
     SessionOver,
+    SideRequestRefusal,
     TargetRefusal,
     Transient,
     Unconfirmed,
@@ -194,6 +195,9 @@ def retry_remedy(account: Account, failure: Failure, key: TokenKey = MAIN) -> tu
         refresh = remedies.refresh_when_corrected(name)
         at_the_provider = (refresh, *_new_secret(failure, name, LOGIN)) if failure.variable is None else ()
         return *_correction(failure), *at_the_provider
+    if isinstance(failure, SideRequestRefusal):
+        audience = account.audience if key.audience is None else key.audience
+        return (remedies.account_of_another_client(name, account.issuer, audience, key.scope or None),)
     if isinstance(failure, Refusal) and key != MAIN:
         audience = account.audience if key.audience is None else key.audience
         own = remedies.account_of_its_own(name, account.issuer, account.client_id, audience, key.scope or None)

@@ -3,7 +3,8 @@
     {"version": 1, "account", "machine", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
                "grant", "ends_at", "resource", "tenant": null | {"issuer", "tid"}, "session_expiry",
-               "refresh_token_end": null | {"at", "refresh_by"}},
+               "refresh_token_end": null | {"at", "refresh_by"}, "requested_scope",
+               "granted_scope", "lost_scope", "same_refresh_tokens"},
      "ended": null | {"reason", "failure", "quarantined"},
      "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed", "endless",
                       "obtained_at", "boot": {"id", "at"}},
@@ -135,6 +136,10 @@ def _dump_credentials(credentials: Credentials) -> dict[str, object]:
         else {"at": credentials.refresh_token_end.at, "refresh_by": credentials.refresh_token_end.refresh_by},
         "resource": credentials.resource,
         "tenant": None if credentials.tenant is None else credentials.tenant._asdict(),
+        "requested_scope": credentials.requested_scope,
+        "granted_scope": credentials.granted_scope,
+        "lost_scope": credentials.lost_scope,
+        "same_refresh_tokens": credentials.same_refresh_tokens,
     }
 
 
@@ -226,6 +231,10 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
         refresh_token_end=refresh_token_end,
         resource=_optional_string(login.get("resource")),
         tenant=None if login.get("tenant") is None else _tenant(_object(login["tenant"])),
+        requested_scope=_optional_string(login.get("requested_scope")) or "",
+        granted_scope=_optional_string(login.get("granted_scope")),
+        lost_scope=_optional_string(login.get("lost_scope")) or "",
+        same_refresh_tokens=int(_number(login.get("same_refresh_tokens", 0))),
     )
 
 

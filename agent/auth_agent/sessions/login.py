@@ -453,4 +453,6 @@ def _credentials_of(
         id_token=None,
         client_secret=secret,
         grant_type=account.grant_type,
+        # What an imported refresh token was asked for with is not known.
+        requested_scope="" if command == IMPORT else account.scope,
     )

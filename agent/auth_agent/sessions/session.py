@@ -17,6 +17,8 @@ from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import Busy, Defect, Failure, TokenResponse
+from auth_agent.oauth.scope import NOT_OF_TOKENS, has, normalized
+from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import (
@@ -39,6 +41,7 @@ from auth_agent.sessions.profile import Profile, digest_of_user
 from auth_agent.sessions.rate_limit import CALL_INTERVAL, CALLS, SharedLimit
 from auth_agent.sessions.schedule import PERMANENT_RETRY_CAP, lifetime_of
 from auth_agent.sessions.session_end import is_reached
+from auth_agent.sessions.side_requests import after_refresh
 from auth_agent.sessions.state import (
     MAIN,
     AccessToken,
@@ -185,8 +188,10 @@ class Session:
         self._set_state(LoginRequired(TOKEN_REJECTED, self.state.credentials))
         return True
 
-    def token_key(self, audience: str | None, scope: str | None) -> TokenKey:
-        """Return the key of the token for that audience and those scopes (space-separated).
+    def token_key(self, audience: str | None, scope: str | None, *, only: bool = False) -> TokenKey:
+        """Return the key of the token for that audience and at least those scopes (space-separated).
+
+        That is the main one if it has them. `only`: and for no more than these.
 
         Raises:
             Denied: the account's audience was changed since the login, and the request is for the new one.
@@ -195,9 +200,9 @@ class Session:
         account = self.account
         requested = account.audience if audience is None else audience
         granted = account.audience if self.credentials is None else self.credentials.audience
-        scopes = "" if scope is None else " ".join(sorted(set(scope.split())))
-        same_scope = not scopes or set(scopes.split()) == set(account.scope.split())
-        if same_scope and requested == granted:
+        scopes = normalized(scope or "")
+        same_scope = not scopes or scopes == normalized(account.scope)
+        if requested == granted and (same_scope or self._main_has(frozenset(scopes.split()), only=only)):
             return MAIN
         if same_scope and requested == account.audience:
             raise errors.Denied(
@@ -207,6 +212,14 @@ class Session:
                 remedy=(remedies.log_in_again(account.name),),
             )
         return TokenKey(None if requested == granted else requested, "" if same_scope else scopes)
+
+    def _main_has(self, scopes: frozenset[str], *, only: bool) -> bool:
+        """Whether the main token is for these scopes; `only`: and for no others."""
+        credentials, token = self.credentials, self.current()
+        listed = token.scope if token is not None else None if credentials is None else credentials.granted_scope
+        requested = "" if credentials is None else credentials.requested_scope
+        main = has(requested or self.account.scope, listed)
+        return scopes | NOT_OF_TOKENS == main | NOT_OF_TOKENS if only else scopes <= main | NOT_OF_TOKENS
 
     def demand_newer(self, key: TokenKey = MAIN) -> Demand:
         """Return a demand for a token that is newer than the current one."""
@@ -284,16 +297,20 @@ class Session:
         if not self.is_current(epoch):
             return Effects(epoch, None, self.snapshot(), chance)
         is_result = isinstance(response, TokenResponse) or response.refresh_token is not None
+        rotated = False
         if response.refresh_token is not None:
+            rotated = self.credentials is None or response.refresh_token != self.credentials.refresh_token
             self.replace_refresh_token(response.refresh_token)
         try:
-            result = self._judge(response, sent, now, chance)
+            result = self._judge(response, sent, now, chance, rotated=rotated)
         except Exception as error:  # noqa: BLE001 -- a defect that one response reveals must not end all sessions, nor this one
             _log.error("defect account=%s in=judge error=%s", self.account.name, place(error))
             result = self._judge(Defect("the agent has a defect; its log has details"), sent, now, chance)
         return Effects(epoch, result if is_result else None, result, chance)
 
-    def _judge(self, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float) -> StoredSession:
+    def _judge(
+        self, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float, *, rotated: bool = False
+    ) -> StoredSession:
         """Return the session as it will be after the refresh; change nothing."""
         active = self.state
         assert isinstance(active, Active)  # noqa: S101 -- for the type checker: that of a current refresh
@@ -303,6 +320,7 @@ class Session:
         credentials = accept(active.credentials, response, sent, key)
         if isinstance(credentials, Failure):
             return self.snapshot(active.fail(credentials, now, chance))
+        credentials = after_refresh(credentials, response, key, rotated=rotated)
         token = self.access_token(response, credentials, sent, key, now.boot - sent.boot)
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
             failure = Busy("the provider's token had already expired when it arrived")
@@ -507,7 +525,7 @@ class Session:
         if self.is_over:
             return SESSION_EXPIRED
         failure = self._last_failure
-        return None if failure is None else failure.reason
+        return self._lost if failure is None else failure.reason
 
     @property
     def failure(self) -> str | None:
@@ -519,7 +537,9 @@ class Session:
         if self.is_over:
             return login_failure(SESSION_EXPIRED)
         failure = self._last_failure
-        return None if failure is None else failure_word(failure)
+        if failure is None:
+            return None if self._lost is None else "narrowed"
+        return failure_word(failure)
 
     @property
     def remedy(self) -> tuple[Remedy, ...]:
@@ -537,9 +557,17 @@ class Session:
         failure = self._last_failure
         if failure is not None:
             return retry_remedy(self.account, failure)
+        if self._lost is not None:
+            return (remedies.log_in_again(name),)
         token = self.current()
         has_end = not self.state.credentials.refreshable and (token is None or token.lifetime is not None)
         return (remedies.log_in_before_end(name),) if has_end else ()
+
+    @property
+    def _lost(self) -> str | None:
+        """What the provider took from the session (printable); None if it is as the login made it."""
+        lost = "" if self.credentials is None else self.credentials.lost_scope
+        return f"the provider took a scope from the session: {printable(lost)}" if lost else None
 
     @property
     def _last_failure(self) -> Failure | None:
@@ -639,7 +667,7 @@ class Session:
         return AccessToken(
             value=response.access_token,
             token_type=response.token_type,
-            scope=response.scope,
+            scope=response.scope or key.scope or credentials.granted_scope or credentials.requested_scope or None,
             audience=credentials.audience if key.audience is None else key.audience,
             sent=sent,
             lifetime=lifetime,

@@ -149,6 +149,10 @@ class Credentials:
     will end the session in spite of refreshes, as Unix time in seconds, and `refresh_token_end` when the refresh token
     ends; None if it didn't say. `resource` is the API as the login named it by RFC 8707's parameter, which a refresh
     repeats; None if it didn't. `tenant` is that of the user at Entra, where the issuer is for all tenants.
+
+    `requested_scope` is what the login asked for ("" if that is not known), `granted_scope` what its response listed
+    (None if nothing), and `lost_scope` what the newest response for the same doesn't list any more.
+    `same_refresh_tokens` counts refreshes that brought no other refresh token: see side_requests.py.
     """
 
     issuer: str
@@ -161,6 +165,10 @@ class Credentials:
     client_secret: Secret | None = None
     grant_type: GrantType = AUTHORIZATION_CODE
     resource: str | None = None
+    requested_scope: str = ""
+    granted_scope: str | None = None
+    lost_scope: str = ""
+    same_refresh_tokens: int = 0
     tenant: Tenant | None = None
     ceiling: float | None = None
     refresh_token_end: RefreshTokenEnd | None = None

@@ -13,13 +13,15 @@ from typing import Final
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
-from auth_agent.oauth.outcome import Defect, Failure, Lost, ReplacedToken, TokenResponse
+from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Defect, Failure, Lost, ReplacedToken, SideRequestRefusal, TokenResponse
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.resource import RESOURCE, omissions, overrides_of_api
 from auth_agent.oauth.token_request import TokenRequest, client_credentials_request, refresh_request
 from auth_agent.secret import Secret
 from auth_agent.sessions.fingerprints import Fingerprints
 from auth_agent.sessions.revocation import Revocation
+from auth_agent.sessions.side_requests import is_allowed
 from auth_agent.sessions.state import MAIN, Credentials, TokenKey
 from auth_agent.sessions.table import Table
 
@@ -66,13 +68,33 @@ class TokenClient:
         another request, is not sent. Lost responses are retried only while `is_wanted()`.
         """
         if credentials.grant_type.has_refresh_token:
-            return await self._present(account, credentials, is_wanted, key)
+            side_scope = "" if key == MAIN else await self._side_scope(account, credentials)
+            if isinstance(side_scope, Failure):
+                return side_scope, self._clock.now()
+            return await self._present(account, credentials, is_wanted, key, side_scope)
         overrides = account.authorize if key.audience is None else omissions(account.authorize)
         api = key.audience or credentials.audience
         request = client_credentials_request(key.scope or account.scope, api, overrides_of_api(overrides))
         response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
         # A refresh token should not be issued here (RFC 6749, section 4.4.3): the client secret gets the next token.
         return replace(response, refresh_token=None), sent
+
+    async def _side_scope(self, account: Account, credentials: Credentials) -> str | Failure:
+        """Return the scopes that a refresh for another token needs besides, or why none is sent."""
+        metadata = await self._discover(account)
+        if isinstance(metadata, Failure):
+            return metadata
+        if not is_allowed(account.side_requests, credentials, metadata.manners):
+            return SideRequestRefusal("the provider may take scopes from the session for another token than its own")
+        scope, asked = metadata.manners.side_scope, credentials.requested_scope.split()
+        return scope if scope in asked else ""
+
+    async def _discover(self, account: Account) -> Metadata | Failure:
+        try:
+            return await self._provider_for(account).discover()
+        except Exception as error:  # noqa: BLE001 -- as in `send`
+            _log.error("defect account=%s in=discovery error=%s", account.name, place(error))
+            return Defect(f"a defect of the agent: {type(error).__name__}")
 
     def is_spent(self, refresh_token: Secret) -> bool:
         """Return whether a refresh token must not be sent: it was replaced, or is in a request under way."""
@@ -100,7 +122,7 @@ class TokenClient:
         return Revocation(revoked, ending)
 
     async def _present(
-        self, account: Account, credentials: Credentials, is_wanted: Callable[[], bool], key: TokenKey
+        self, account: Account, credentials: Credentials, is_wanted: Callable[[], bool], key: TokenKey, side_scope: str
     ) -> tuple[TokenResponse | Failure, Moment]:
         refresh_token = credentials.refresh_token
         assert refresh_token is not None  # noqa: S101 -- for the type checker: only credentials with a refresh token come here
@@ -113,7 +135,8 @@ class TokenClient:
             # RFC 8707's parameter is named at each refresh: without it, some providers issue a token for no API.
             named = {RESOURCE: credentials.resource} if key.audience is None else {}
             overrides = {**named, **omissions(account.authorize)}
-            request = refresh_request(refresh_token, key.audience, key.scope, overrides=overrides)
+            scope = f"{key.scope} {side_scope}".strip() if key.scope else ""
+            request = refresh_request(refresh_token, key.audience, scope, overrides=overrides)
             response, sent = await self._send_with_retries(account, credentials, request, is_wanted)
             if response.refresh_token is not None:
                 self._fingerprints.record_successor(account.name, refresh_token, response.refresh_token)

@@ -72,6 +72,10 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "RS256|RS384|RS512|PS256|PS384|PS512|ES256|ES384|ES512|EdDSA|HS256|HS384|HS512",
                 "The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
             ),
+            "--side-requests": (
+                "allow|refuse",
+                "Whether the refresh token may get tokens for other scopes or APIs (where it costs nothing).",
+            ),
             "--default": ("", "Use this account when a command names none; one account can be the default."),
             "--no-default": ("", "Use this account when a command names none; one account can be the default."),
             "--help": ("", "Show this message and exit."),
@@ -204,6 +208,10 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--id-token-signed-response-alg": (
                 "RS256|RS384|RS512|PS256|PS384|PS512|ES256|ES384|ES512|EdDSA|HS256|HS384|HS512",
                 "The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
+            ),
+            "--side-requests": (
+                "allow|refuse",
+                "Whether the refresh token may get tokens for other scopes or APIs (where it costs nothing).",
             ),
             "--default": ("", "Use this account when a command names none; one account can be the default."),
             "--no-default": ("", "Use this account when a command names none; one account can be the default."),
@@ -378,7 +386,8 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         {
             "--url": ("URL", "The URL to be called: [hosts] in the configuration maps it to an account."),
             "--audience": ("TEXT", "The API that the token is for, if not the account's own."),
-            "--scope": ("TEXT", "The scopes that the token must have, if not the account's own."),
+            "--scope": ("TEXT", "The scopes that the token must at least have, if not the account's own."),
+            "--only": ("", "Get a token with no other scopes than those of --scope."),
             "--min-ttl": ("SECONDS", "How long the token must remain valid."),
             "--force": ("", "Get a newer token than the current one."),
             "--timeout": ("SECONDS", "How long to wait for a token (15)."),

@@ -1,0 +1,46 @@
+"""Scopes, as lists of words separated by spaces (RFC 6749, section 3.3), and by what other names providers tell them.
+
+A scope is case-sensitive and any text: other spellings count only where a provider tells what it granted, never for
+what a program asked for.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+# They don't concern the access token, so a provider need not list them as granted.
+NOT_OF_TOKENS: Final = frozenset({"openid", "offline_access"})
+# Those that many providers leave out of what they list as granted, or list by another name.
+UNLISTED: Final = NOT_OF_TOKENS | {"profile", "email"}
+# Google's names ("OAuth 2.0 Scopes for Google APIs", OpenID Connect).
+_ALIASES: Final = {"userinfo.email": "email", "userinfo.profile": "profile"}
+
+
+def normalized(scope: str) -> str:
+    """Return the scopes sorted, once each."""
+    return " ".join(sorted(set(scope.split())))
+
+
+def missing(wanted: Iterable[str], granted: str) -> tuple[str, ...]:
+    """Return those of the wanted scopes that a provider did not list as granted, by any of their spellings."""
+    names = {*granted.split(), *granted.replace(",", " ").split()}  # a comma may be part of a name, or between two
+    spellings = set(map(_spelling, names))
+    return tuple(sorted(name for name in wanted if _spelling(name) not in spellings))
+
+
+def has(asked: str, granted: str | None) -> frozenset[str]:
+    """Return the scopes of a token: those that the provider listed, and those of `asked` that it means by them.
+
+    A provider that lists none granted what was asked for (RFC 6749, section 5.1).
+    """
+    names = frozenset(asked.split())
+    if granted is None:
+        return names
+    return frozenset(granted.split()) | (names - set(missing(names, granted)))
+
+
+def _spelling(name: str) -> str:
+    """Return what spellings of a scope have in common: no case, and of a URL (Microsoft, Google) the last part."""
+    name = name.lower()
+    if "://" in name:
+        name = name.rstrip("/").rpartition("/")[2]
+    return _ALIASES.get(name, name)

@@ -1,0 +1,54 @@
+"""Scopes, and the spellings by which providers list them."""
+
+import pytest
+
+from auth_agent.oauth.scope import has, missing, normalized
+
+
+def test_the_order_and_the_number_of_scopes_does_not_matter() -> None:
+    assert normalized(" b  a b ") == "a b"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "granted"),
+    [
+        ("read", "openid read"),
+        ("user.read", "User.Read"),  # Entra
+        ("https://graph.microsoft.com/User.Read", "User.Read profile"),
+        ("User.Read", "profile openid https://graph.microsoft.com/User.Read"),
+        (
+            "email profile",
+            "openid https://www.googleapis.com/auth/userinfo.email https://www.googleapis.com/auth/userinfo.profile",
+        ),
+        ("https://www.googleapis.com/auth/userinfo.email", "email"),
+        ("repo read:user", "repo,read:user"),  # GitHub
+        ("repo read:user", "read:user, repo"),
+        ("a,b", "a,b c"),
+    ],
+)
+def test_a_scope_is_granted_by_any_of_its_spellings(wanted: str, granted: str) -> None:
+    assert missing(wanted.split(), granted) == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "granted"),
+    [
+        ("write", "read"),
+        ("read", ""),
+        ("read", "read:all"),
+        ("read", "https://host.example/read/all"),
+        ("email", "userinfo.profile"),
+    ],
+)
+def test_another_scope_is_not_granted(wanted: str, granted: str) -> None:
+    assert missing([wanted], granted) == (wanted,)
+
+
+def test_a_token_has_what_was_listed_and_what_was_asked_for_by_it() -> None:
+    assert has("openid email", "openid https://www.googleapis.com/auth/userinfo.email") == {
+        "openid",
+        "email",
+        "https://www.googleapis.com/auth/userinfo.email",
+    }
+    assert has("read write", "READ") == {"read", "READ"}
+    assert has("read write", None) == {"read", "write"}
