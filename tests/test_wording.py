@@ -197,7 +197,7 @@ SESSIONS: Final[list[Example]] = [
     (lambda: advice.login_required("work", advice.LOGGED_OUT), "work is not logged in"),
     (
         lambda: advice.login_required("work", advice.NO_REFRESH_TOKEN),
-        "work: the access token has expired, and the provider gave no refresh token",
+        "work: the provider gave no refresh token, so only a login brings another access token",
     ),
     (
         lambda: advice.login_required("work", advice.TOKEN_REJECTED),

@@ -6,6 +6,7 @@ import pytest
 
 from auth_agent.oauth.outcome import AnotherUser, Failure, InteractionRequired, InvalidGrant, Misconfigured, Unsent
 from auth_agent.secret import Secret
+from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.record import record, state_name
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Credentials
@@ -344,6 +345,14 @@ def test_the_providers_end_of_the_session_is_shown_and_stays(
         )
     )
     assert record(session, clock.now())["session_ends_at"] == end
+
+
+def test_a_session_without_a_refresh_token_has_no_end_of_one(clock: FakeClock) -> None:
+    credentials = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", None, None)
+    response = token_response("at-2", refresh_token=None, refresh_token_lifetime=1800.0)
+    accepted = accept(credentials, response, clock.now())
+    assert isinstance(accepted, Credentials)
+    assert accepted.ends_at is None
 
 
 def test_a_token_without_a_known_end_makes_a_session_ready_for_good(clock: FakeClock) -> None:

@@ -18,6 +18,7 @@ import pytest
 import trustme
 from anyio.streams.tls import TLSStream
 
+from auth_agent.host.clock import Clock, Moment
 from auth_agent.oauth import http_client as module, provider as provider_module
 from auth_agent.oauth.certificates import trusted_certificates
 from auth_agent.oauth.client import Client
@@ -115,6 +116,19 @@ async def test_the_head_of_a_response_has_a_bound(size: int, expected: type[obje
         outcome = await module.HttpClient(Transport(trusted_certificates(), Proxies()), 1).send("GET", url)
         tasks.cancel_scope.cancel()
     assert isinstance(outcome, expected)
+
+
+@pytest.mark.parametrize("off", [0, 3600, -3600])
+async def test_the_providers_clock_is_known_by_its_last_date_whatever_the_wall_clock_says(
+    off: int, start_provider: Callable[..., OpenIDProvider]
+) -> None:
+    provider, now = start_provider(clock_offset=off), Clock().now()
+    async with connect(provider.issuer) as connection:
+        assert connection.time(now) is None
+        await connection.discover()
+        for wall, passed in ((0, 0), (7200, 0), (-7200, 0), (0, 600)):
+            then = Moment(now.wall + wall, now.boot + passed)
+            assert connection.time(then) == pytest.approx(now.wall + off + passed, abs=5)
 
 
 async def test_concurrent_requests_share_one_request_for_metadata(provider: OpenIDProvider) -> None:

@@ -31,11 +31,10 @@ def accept(
     if not credentials.grant_type.has_user:
         return credentials  # there is no ID token to check
     credentials = replace(credentials, refresh_token=response.refresh_token or credentials.refresh_token)
-    is_new = response.refresh_token is not None
-    end = next_refresh_token_end(
-        credentials.refresh_token_end, response.refresh_token_lifetime, sent.wall, is_new=is_new
-    )
-    credentials = replace(credentials, refresh_token_end=end)
+    if credentials.refresh_token is not None:  # Keycloak sends its lifetime without it, too
+        before, is_new = credentials.refresh_token_end, response.refresh_token is not None
+        end = next_refresh_token_end(before, response.refresh_token_lifetime, sent.wall, is_new=is_new)
+        credentials = replace(credentials, refresh_token_end=end)
     if response.id_token is None:
         return credentials
     claims = id_token.claims(response.id_token)

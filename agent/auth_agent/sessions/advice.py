@@ -52,7 +52,7 @@ _LOGIN_REQUIRED: Final = {
     ACCOUNT_CHANGED: "{name}'s issuer, client_id or grant was changed in the configuration since the login",
     ACCOUNT_REMOVED: "{name} is no longer in the configuration",
     LOGGED_OUT: "{name} is not logged in",
-    NO_REFRESH_TOKEN: "{name}: the access token has expired, and the provider gave no refresh token",
+    NO_REFRESH_TOKEN: "{name}: the provider gave no refresh token, so only a login brings another access token",
     TOKEN_REJECTED: "{name}: an API rejected the access token, and the provider gave no refresh token",
     SESSION_EXPIRED: "{name}: the session has reached the end that the provider set for it",
 }
