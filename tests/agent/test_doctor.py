@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -271,6 +272,9 @@ def test_a_session_is_judged_as_status_shows_it(record: dict[str, object], verdi
 def test_a_provider_is_judged_by_its_metadata() -> None:
     metadata = Metadata(ISSUER, f"{ISSUER}/token")
     assert judge(ISSUER, "work", metadata, 0.25).text == f"{ISSUER} (work): OpenID Connect, responded in 250 ms"
+    plain = replace(metadata, is_openid=False)
+    assert "OAuth 2" in judge(ISSUER, "work", plain, 0.25).text
+    assert "ms" not in judge(ISSUER, "work", plain, 0.25, configured=True).text
     unreachable = judge(ISSUER, "work", Unsent("acme.example can't be reached: timed out"), 5)
     assert (unreachable.verdict, unreachable.remedy) == (WRONG, (remedies.check_network(),))
     wrong = judge(ISSUER, "work", Misconfigured("not found"), 5)

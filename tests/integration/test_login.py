@@ -559,3 +559,47 @@ def test_a_token_that_can_not_be_read_says_so(start_provider: Callable[..., Open
         token = client.token("work")
         assert (token.audience, token.audience_verified) == (API, False)
         assert provider.userinfo(token.access_token).status_code == 200
+
+
+# ---- without an ID token, or one that the client's secret signed
+
+
+def test_a_device_login_without_an_id_token_is_known_by_userinfo(
+    start_provider: Callable[..., OpenIDProvider], agent: AgentProcess, client: Agent
+) -> None:
+    provider = start_provider(device_interval=1)
+    agent.configure({"work": account(provider)})
+    client.reload()
+    provider.fault("merge", route="token", unset=["id_token"], times=None)
+    login = begin(client, flow="device")
+    provider.approve(str(login["verification_uri_complete"]))
+    session = result(client, login)
+    assert (session["state"], session["subject"], session["missing"]) == ("ready", "auth0|alice", ["id_token"])
+    assert session["name"]
+    assert client.profile("work").claims["sub"] == "auth0|alice"
+
+
+@pytest.mark.parametrize("client_id", ["mac-app", "signed-app"])
+def test_signed_userinfo_is_read(client_id: str, provider: OpenIDProvider, agent: AgentProcess, client: Agent) -> None:
+    secret = CREDENTIALS["mac-app"].secret if client_id == "mac-app" else None
+    algorithm = {"id_token_signed_response_alg": "HS256"} if secret else {}
+    agent.configure({"work": account(provider, client_id, redirect_ports=[0], **algorithm)})
+    client.reload()
+    login = begin(client, client_secret=secret)
+    provider.enter(address(login))
+    assert result(client, login)["subject"] == "auth0|alice"
+    profile = client.profile("work")
+    assert (profile.claims["sub"], profile.stale) == ("auth0|alice", False)
+    assert "iss" not in profile.claims
+
+
+def test_without_the_accounts_word_no_secret_signs_an_id_token(
+    provider: OpenIDProvider, agent: AgentProcess, client: Agent
+) -> None:
+    agent.configure({"work": account(provider, "mac-app", redirect_ports=[0])})
+    client.reload()
+    login = begin(client, client_secret=CREDENTIALS["mac-app"].secret)
+    provider.enter(address(login))
+    with pytest.raises(Misconfigured) as raised:
+        result(client, login)
+    assert "id_token_signed_response_alg" in raised.value.remedy[0].text

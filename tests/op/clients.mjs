@@ -33,6 +33,13 @@ export const CLIENTS = [
   userClient('post-app', post('post-secret')),
   // Basic form-encodes id and secret ahead of base64 (RFC 6749, 2.3.1). It may hold printable ASCII only (A.2).
   userClient('odd-app', basic('b:s+ %/&="~'), [...USER_GRANTS, 'client_credentials']),
+  // Its ID tokens and UserInfo are signed with the secret, which must be as long as the hash; or UserInfo by a key.
+  {
+    ...userClient('mac-app', basic('mac-secret-of-32-characters-----')),
+    id_token_signed_response_alg: 'HS256',
+    userinfo_signed_response_alg: 'HS256',
+  },
+  { ...userClient('signed-app'), userinfo_signed_response_alg: 'RS256' },
   serviceClient('service-app', post('service-secret')),
   serviceClient('service-basic', basic('service-secret')),
   serviceClient('rs', basic('rs-secret'), []), // may ask what a token is worth (introspection)

@@ -30,6 +30,7 @@ function features(options, auth0) {
     deviceFlow: { enabled: true },
     revocation: { enabled: true, allowedPolicy: async () => true },
     introspection: { enabled: true, allowedPolicy: async () => true },
+    jwtUserinfo: { enabled: true },
     rpInitiatedLogout: { enabled: true, ...(auth0 && { logoutSource: logoutPage }) },
     dPoP: { enabled: false },
     pushedAuthorizationRequests: { enabled: false },
@@ -78,6 +79,7 @@ export function configuration(options, keys, people, auth0) {
       code.scopes.has('offline_access') &&
       (options.managementRefreshToken || code.resource !== auth0?.managementAudience),
     rotateRefreshToken: () => options.rotate,
+    enabledJWA: { idTokenSigningAlgValues: ['RS256', 'HS256'], userinfoSigningAlgValues: ['RS256', 'HS256'] },
     pkce: { required: () => true },
     clockTolerance: 0, // the default of 15 s would keep expired access tokens alive that long
   };

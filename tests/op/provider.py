@@ -67,6 +67,7 @@ class Credentials:
 CREDENTIALS = {
     "basic-app": Credentials("client_secret_basic", "basic-secret"),
     "post-app": Credentials("client_secret_post", "post-secret"),
+    "mac-app": Credentials("client_secret_basic", "mac-secret-of-32-characters-----"),
     "odd-app": Credentials("client_secret_basic", 'b:s+ %/&="~'),
     "service-app": Credentials("client_secret_post", "service-secret"),
     "service-basic": Credentials("client_secret_basic", "service-secret"),

@@ -12,6 +12,7 @@ from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding
 from auth_agent.config import Account
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Failure, Misconfigured
+from auth_agent.oauth.provider import HttpProvider
 from auth_agent.oauth.providers import HttpProviders
 
 _PATIENCE: Final = 10.0  # s
@@ -23,36 +24,46 @@ async def check_providers(
     accounts: Iterable[Account], providers: HttpProviders, patience: float = _PATIENCE
 ) -> list[Finding]:
     """Request the metadata of each provider once, all at the same time, and wait at most `patience` seconds."""
-    by_provider: dict[tuple[str, str | None], list[Account]] = {}
+    by_provider: dict[HttpProvider, list[Account]] = {}
     for account in accounts:
-        by_provider.setdefault((account.issuer, account.proxy), []).append(account)
-    findings: dict[tuple[str, str | None], list[Finding]] = {}
+        by_provider.setdefault(providers(account), []).append(account)
+    findings: dict[HttpProvider, list[Finding]] = {}
 
-    async def check(key: tuple[str, str | None], users: list[Account]) -> None:
-        findings[key] = await _check(users, providers, patience)
+    async def check(provider: HttpProvider, users: list[Account]) -> None:
+        findings[provider] = await _check(users, provider, patience)
 
     async with anyio.create_task_group() as tasks:
-        for key, users in by_provider.items():
-            tasks.start_soon(check, key, users)
-    return without_repetition(finding for key in by_provider for finding in findings[key])
+        for provider, users in by_provider.items():
+            tasks.start_soon(check, provider, users)
+    return without_repetition(finding for provider in by_provider for finding in findings[provider])
 
 
-async def _check(accounts: list[Account], providers: HttpProviders, patience: float) -> list[Finding]:
+async def _check(accounts: list[Account], provider: HttpProvider, patience: float) -> list[Finding]:
     issuer, names = accounts[0].issuer, ", ".join(account.name for account in accounts)
-    provider = providers(accounts[0])
+    configured = accounts[0].token_endpoint is not None
     began = time.monotonic()
     with anyio.move_on_after(patience):
         metadata = await provider.discover()
         took = time.monotonic() - began
-        return [judge(issuer, names, metadata, took), *judge_clock(issuer, provider.clock_offset)]
+        return [
+            judge(issuer, names, metadata, took, configured=configured),
+            *judge_clock(issuer, provider.clock_offset),
+        ]
     reason = f"{issuer} ({names}): {urlsplit(issuer).hostname} did not respond within {patience:g} s"
     return [Finding("provider", WRONG, reason, (remedies.check_network(),))]
 
 
-def judge(issuer: str, accounts: str, metadata: Metadata | Failure, took: float) -> Finding:
-    """Return the finding about a provider's metadata, which came, or didn't, after `took` seconds."""
+def judge(
+    issuer: str, accounts: str, metadata: Metadata | Failure, took: float, *, configured: bool = False
+) -> Finding:
+    """Return the finding about a provider's metadata, which came, or didn't, after `took` seconds.
+
+    `configured`: the configuration has it, so that nobody was asked.
+    """
     if isinstance(metadata, Metadata):
-        kind = "Auth0" if metadata.is_auth0 else "OpenID Connect"
+        kind = "Auth0" if metadata.is_auth0 else "OpenID Connect" if metadata.is_openid else "OAuth 2"
+        if configured:
+            return Finding("provider", GOOD, f"{issuer} ({accounts}): not asked, the account has its token_endpoint")
         return Finding("provider", GOOD, f"{issuer} ({accounts}): {kind}, responded in {took * 1000:.0f} ms")
     if isinstance(metadata, Misconfigured) and metadata.variable is not None:
         remedy = remedies.correct_proxy(metadata.variable)
