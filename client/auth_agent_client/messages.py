@@ -72,7 +72,7 @@ def is_account_name(value: object) -> bool:
 
 
 # A record's `missing`: what the provider did not give for the session.
-ID_TOKEN, SUBJECT = MISSING = ("id_token", "subject")
+ID_TOKEN, SUBJECT, REFRESH_TOKEN = MISSING = ("id_token", "subject", "refresh_token")
 
 # The bounds of what a parameter may hold; docs/protocol.md lists them. The work for a request grows with its size.
 # Characters. Longer than any server accepts: most stop at 8 KiB.

@@ -841,7 +841,8 @@ async def test_a_session_of_nobody_known_that_has_ended_is_replaced() -> None:
     ending = replace(NO_ID_TOKEN, refresh_token=None, lifetime=60)
     async with running(None, account(scope="read:things"), logged_in=False) as world:
         world.provider.profile_script = [NO_USERINFO] * 100
-        await result_of(world, await begin_device_login(world, ending))
+        first = await result_of(world, await begin_device_login(world, ending))
+        assert first["missing"] == ["id_token", "subject", "refresh_token"]
         await anyio.sleep(61)
         record = await result_of(world, await begin_device_login(world, NO_ID_TOKEN))
         assert record["state"] == "ready"

@@ -94,7 +94,7 @@ def test_a_login_by_rfc_8414_s_document(agent: AgentProcess, client: Agent, path
         log_in(client)
         record = client.status().accounts[0]
         assert (record.state, record.subject, record.name) == ("ready", "7", "Alice")
-        assert record.missing == ("id_token",)
+        assert record.missing == ("id_token", "refresh_token")
         log_in(client)  # by the same user
         scopes = [form["scope"] for where, form in provider.requests if where.endswith("/authorize")]
         assert scopes == ["profile", "profile"]

@@ -30,13 +30,15 @@ from auth_agent.printable import printable
 from auth_agent.urls import is_same_issuer
 from auth_agent_client import Agent, Login, Record
 from auth_agent_client.errors import AgentError, Denied, InvalidRequest
-from auth_agent_client.messages import EXPIRED, ID_TOKEN, LOGGED_OUT, READY, SUBJECT
+from auth_agent_client.messages import EXPIRED, ID_TOKEN, LOGGED_OUT, READY, REFRESH_TOKEN, SUBJECT
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 # What a login says of each word in a record's `missing`.
 _MISSING: Final = {
     ID_TOKEN: "The provider sent no ID token, so `auth-agent id-token` has none.",
     SUBJECT: "It doesn't tell who has logged in, so another login needs --switch-user while this session lasts.",
+    REFRESH_TOKEN: "The provider sent no refresh token. If it has the scope offline_access without saying so, log in "
+    'with that by --scope "openid profile email offline_access".',
 }
 _MAX_URL: Final = 8192  # characters of a URL
 
@@ -283,8 +285,9 @@ def _show_code(pending: Login) -> None:
 def _show_result(account: Account, record: Record) -> None:
     user = printable(record.name) or printable(record.subject)
     print_message(f"Logged in to {account.name}{f' as {user}' if user else ''}.", "good")
-    for sentence in (_MISSING[word] for word in record.missing if word in _MISSING):
-        print_message(sentence)
+    for word in record.missing:
+        if word in _MISSING and (word != REFRESH_TOKEN or not account.names_scope):
+            print_message(_MISSING[word])
     print_message()
     terminal = terminal_of(sys.stderr)
     for line in status_lines([record], time.time(), terminal):

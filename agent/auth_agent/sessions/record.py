@@ -65,7 +65,12 @@ def _missing(session: Session) -> list[str]:
     state = session.state
     if not isinstance(state, Active) or not state.credentials.grant_type.has_user:
         return []
-    given = {messages.ID_TOKEN: state.credentials.id_token, messages.SUBJECT: state.credentials.subject}
+    credentials = state.credentials
+    given = {
+        messages.ID_TOKEN: credentials.id_token,
+        messages.SUBJECT: credentials.subject,
+        messages.REFRESH_TOKEN: credentials.refresh_token,
+    }
     return [word for word, value in given.items() if value is None]
 
 
