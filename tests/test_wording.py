@@ -1265,8 +1265,12 @@ PROVIDER: Final[list[Example]] = [
     ),
     (provider_problem(lambda provider: provider.keys()), "ISSUER/jwks answered HTTP 404"),
     (
-        provider_problem(lambda provider: provider.keys(), {"/jwks": plain(b"\xff")}),
+        provider_problem(lambda provider: provider.keys(), {"/jwks": plain(b"{\xff")}),
         "ISSUER/jwks is not valid UTF-8",
+    ),
+    (
+        provider_problem(lambda provider: provider.keys(), {"/jwks": plain(b"<html>")}),
+        "ISSUER/jwks is not a JSON object",
     ),
     (
         provider_problem(

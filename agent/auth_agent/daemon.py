@@ -137,7 +137,7 @@ async def _serve(
         saver, signatures = Saver(table, opened.store, opened.journal, machine=opened.machine), WorkerSignatures()
         heart = Heart(table, saver, wrap(http), signatures, SealedMemory)
         refresher, logins = heart.refresher, heart.logins
-        reload = partial(_reload, table, saver, refresher, config_path)
+        reload = partial(_reload, table, saver, refresher, http, config_path)
         about = _about(listener.path)
         asyncio.get_running_loop().set_exception_handler(_log_uncaught)
         stop_signal = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
@@ -356,7 +356,9 @@ def _about(socket_path: Path) -> dict[str, object]:
     }
 
 
-def _reload(table: Table, saver: Saver, refresher: Refresher, config_path: Path) -> dict[str, list[str]]:
+def _reload(
+    table: Table, saver: Saver, refresher: Refresher, http: HttpProviders, config_path: Path
+) -> dict[str, list[str]]:
     try:
         config = load(config_path)
     except ConfigError as error:
@@ -364,6 +366,7 @@ def _reload(table: Table, saver: Saver, refresher: Refresher, config_path: Path)
     if table.config.accounts and not config_path.exists():  # an editor may be replacing it
         raise _not_in_force(f"{config_path} is gone")
     changes = table.configure(config)
+    http.look_again()
     saver.read_all()
     refresher.reschedule()
     _log.info("reload %s", " ".join(f"{what}={','.join(names) or '-'}" for what, names in changes.items()))

@@ -1,6 +1,8 @@
 """Logins in a fake world: the session that a login creates, and that a failed one leaves the old session."""
 
 import gc
+import itertools
+import math
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
@@ -26,6 +28,7 @@ from auth_agent.oauth.outcome import (
     InvalidGrant,
     Lost,
     Misconfigured,
+    Overloaded,
     Refusal,
     Rejected,
     ScopeRefusal,
@@ -36,6 +39,7 @@ from auth_agent.oauth.outcome import (
 )
 from auth_agent.oauth.signature import SignatureCheckError
 from auth_agent.secret import Secret
+from auth_agent.sessions.rate_limit import Asker
 from auth_agent_client import errors
 from tests.agent.heart import World, all_of, running
 from tests.agent.world import (
@@ -195,6 +199,49 @@ async def test_a_code_is_not_sent_twice_even_if_the_response_was_lost() -> None:
         world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
         assert isinstance(await failure_of(world, login), errors.Unavailable)
         assert world.provider.codes == ["the-code"]
+
+
+@pytest.mark.parametrize("failures", [[Unsent("no route")], [Overloaded("HTTP 503"), Overloaded("HTTP 429", 2.0)]])
+async def test_a_code_that_the_provider_has_not_processed_is_sent_again(failures: list[Failure]) -> None:
+    async with running(FakeProvider(script=[*failures]), browser_account(), logged_in=False) as world:
+        login = await begin_browser_login(world)
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
+        assert (await result_of(world, login))["state"] == "ready"
+        assert world.provider.codes == ["the-code"] * (1 + len(failures))
+        pauses = [later - earlier for earlier, later in itertools.pairwise(world.provider.at)]
+        assert pauses == [0.5, 2.0][: len(failures)]
+
+
+@pytest.mark.parametrize("failure", [Busy("HTTP 500"), Lost("a gateway's"), Overloaded("", refresh_token=Secret("rt"))])
+async def test_a_code_that_may_have_been_processed_is_not_sent_again(failure: Failure) -> None:
+    async with running(FakeProvider(script=[failure]), browser_account(), logged_in=False) as world:
+        login = await begin_browser_login(world)
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
+        error = await failure_of(world, login)
+        assert isinstance(error, errors.Unavailable)
+        assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
+        assert world.provider.codes == ["the-code"]
+
+
+async def test_a_code_is_tried_for_ten_seconds_and_only_while_the_login_is_wanted() -> None:
+    async with running(FakeProvider(script=[Overloaded("HTTP 503")] * 99), browser_account(), logged_in=False) as world:
+        for is_wanted in (True, False):
+            began, login = anyio.current_time(), await begin_browser_login(world)
+            world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
+            await anyio.sleep(1)
+            if not is_wanted:
+                world.logins.leave("a connection")
+            error = await failure_of(world, login)
+            assert isinstance(error, errors.Unavailable if is_wanted else errors.Denied)
+            assert anyio.current_time() - began == (10 if is_wanted else 1)
+
+
+async def test_a_login_and_a_refresh_have_the_provider_looked_up_again() -> None:
+    async with running(None, browser_account()) as world:
+        await begin_browser_login(world)
+        assert world.provider.looked_again == [60.0]
+        await world.refresher.refresh(world.session, Asker(), 15)
+        assert world.provider.looked_again == [60.0, math.inf]
 
 
 async def test_a_redirect_with_another_iss_ends_the_login_and_its_code_is_not_sent() -> None:
@@ -752,6 +799,27 @@ async def test_a_login_without_the_providers_keys_is_rejected(keys: Failure, cod
         assert error.code == code
         assert world.provider.revoked == []
         assert_session_unchanged(world)
+
+
+async def test_the_providers_keys_are_requested_for_thirty_seconds() -> None:
+    async with running(logged_in=False) as world:
+        world.provider.key_set = Busy("HTTP 503")
+        began, login = anyio.current_time(), await begin_device_login(world)
+        await anyio.sleep(DEVICE.interval + 20)
+        world.provider.key_set = "{}"
+        assert (await result_of(world, login))["state"] == "ready"
+        assert anyio.current_time() - began < DEVICE.interval + 30
+        world.provider.key_set = Busy("HTTP 503")
+        began = anyio.current_time()
+        assert isinstance(await failure_of(world, await begin_device_login(world)), errors.Unavailable)
+        assert anyio.current_time() - began == DEVICE.interval + 30
+
+
+async def test_nothing_is_revoked_because_the_keys_can_not_be_had() -> None:
+    async with running(logged_in=False) as world:
+        world.provider.key_set = Busy("HTTP 503")
+        await failure_of(world, await begin_device_login(world))
+        assert world.provider.revoked == []
 
 
 # ---- without an ID token

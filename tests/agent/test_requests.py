@@ -16,6 +16,7 @@ from auth_agent.oauth.outcome import (
     InvalidGrant,
     Lost,
     Misconfigured,
+    Overloaded,
     Refusal,
     ScopeRefusal,
     TargetRefusal,
@@ -171,14 +172,15 @@ def test_invalid_client_names_the_keys_of_the_client() -> None:
 
 @pytest.mark.parametrize("error", [*BY_ERROR, "server_error", "too_many_requests"])
 def test_status_429_is_busy_with_any_error_code(error: str) -> None:
-    assert parse(429, {"error": error}, retry_after="7") == Busy(error, 7.0)
+    assert parse(429, {"error": error}, retry_after="7") == Overloaded(error, 7.0)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 500, 503])
 @pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable", "slow_down", "made_up", "INVALID_GRANT"])
 def test_an_error_that_does_not_concern_the_session_is_transient(status: int, error: str) -> None:
-    assert parse(status, {"error": error}) == Busy(error)
-    assert parse(status, {"error": error}, retry_after="7") == Busy(error, 7.0)
+    kind = Overloaded if status == 503 else Busy
+    assert parse(status, {"error": error}) == kind(error)
+    assert parse(status, {"error": error}, retry_after="7") == kind(error, 7.0)
 
 
 @pytest.mark.parametrize("status", [502, 504])

@@ -231,7 +231,7 @@ async def test_of_two_logins_that_fail_together_the_last_is_revoked() -> None:
             await anyio.sleep(1)
             return await world.log_in("rt-b", name="home")
 
-        assert await all_of(lambda: world.log_in("rt-a"), log_in_later) == ["unavailable", "unavailable"]
+        assert await all_of(lambda: world.log_in("rt-a"), log_in_later) == ["misconfigured", "misconfigured"]
         assert world.provider.revoked == ["rt-2x"]
 
 

@@ -137,6 +137,8 @@ class FakeProvider:
     user_metadata: dict[str, object] = field(default_factory=dict[str, object])
     user_requests: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     user_script: list[Failure | None] = field(default_factory=list[Failure | None])
+    # How old the metadata might be each time that it was to be looked up.
+    looked_again: list[float] = field(default_factory=list[float])
     on_refresh: Callable[[], None] | None = None
     in_flight: int = 0
     most_in_flight: int = 0
@@ -152,6 +154,9 @@ class FakeProvider:
         await anyio.sleep(self.preparation)
         self.preparation = 0  # from then on it is known
         return self.metadata
+
+    def look_again(self, *, older_than: float = 60.0) -> None:
+        self.looked_again.append(older_than)
 
     async def keys(self) -> str | Failure:
         await anyio.lowlevel.checkpoint()

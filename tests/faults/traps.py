@@ -135,6 +135,9 @@ class _TrappedProvider:
     def time(self, now: Moment) -> float | None:
         return self._provider.time(now)
 
+    def look_again(self, *, older_than: float = 60.0) -> None:
+        self._provider.look_again(older_than=older_than)
+
     async def discover(self) -> Metadata | Failure:
         return await self._provider.discover()
 

@@ -16,7 +16,7 @@ from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, record
 from tests.integration.keyring_session import KeyringSession
 from tests.op import forge
-from tests.op.provider import CREDENTIALS, OpenIDProvider
+from tests.op.provider import CREDENTIALS, FaultMode, OpenIDProvider
 
 # Any port: tests run side by side.
 ANY: dict[str, Any] = {"redirect_ports": [0]}
@@ -100,6 +100,35 @@ def test_a_login_obtains_a_token_that_the_provider_accepts(provider: OpenIDProvi
     assert str(session["name"]) in page(response)
     assert provider.userinfo(client.token("work").access_token).status_code == 200
     until(lambda: port_is_free(login))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_hiccup_when_the_code_is_redeemed_costs_no_login(
+    provider: OpenIDProvider, client: Agent, status: int
+) -> None:
+    login = begin(client)
+    provider.fault("status", status=status, route=provider.token_path, headers={"retry-after": "1"})
+    assert provider.enter(address(login)).status_code == 200
+    assert result(client, login)["state"] == "ready"
+    assert len(provider.requests(provider.token_path, "authorization_code")) == 2
+
+
+def test_a_code_whose_response_was_lost_is_not_redeemed_again(provider: OpenIDProvider, client: Agent) -> None:
+    login = begin(client)
+    provider.fault("drop-after", route=provider.token_path)
+    provider.enter(address(login))
+    error = failure(client, login)
+    assert (error.code, error.remedy[0].line) == ("unavailable", "auth-agent login work")
+    assert len(provider.requests(provider.token_path)) == 1
+
+
+@pytest.mark.parametrize("mode", ["status", "drop-before", "garbage"])
+def test_a_hiccup_of_the_key_set_costs_no_login(provider: OpenIDProvider, client: Agent, mode: FaultMode) -> None:
+    login = begin(client)
+    provider.fault(mode, route=provider.paths["jwks"])
+    assert provider.enter(address(login)).status_code == 200
+    assert result(client, login)["state"] == "ready"
+    assert provider.count(provider.paths["revocation"]) == 0
 
 
 def test_the_log_of_a_login_has_no_secret(provider: OpenIDProvider, agent: AgentProcess, client: Agent) -> None:

@@ -19,7 +19,7 @@ import trustme
 from anyio.streams.tls import TLSStream
 
 from auth_agent.host.clock import Clock, Moment
-from auth_agent.oauth import http_client as module, provider as provider_module
+from auth_agent.oauth import http_client as module
 from auth_agent.oauth.certificates import trusted_certificates
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization
@@ -533,14 +533,12 @@ async def test_a_caller_that_leaves_takes_nobodys_metadata_along(provider: OpenI
     assert provider.count(DISCOVERY) == 1
 
 
-async def test_known_metadata_serves_all_who_ask_while_the_provider_is_out_of_order(
-    provider: OpenIDProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_known_metadata_serves_all_who_ask_while_the_provider_is_out_of_order(provider: OpenIDProvider) -> None:
     outcomes = list[object]()
     async with connect(provider.issuer) as connection:
         known = await connection.discover()
-        monkeypatch.setattr(provider_module, "METADATA_LIFETIME", 0.0)
-        monkeypatch.setattr(provider_module, "METADATA_RETRY", 0.0)
+        before = provider.count(DISCOVERY)
+        connection.look_again(older_than=0)
         provider.fault("status", route=DISCOVERY, status=503)
 
         async def ask() -> None:
@@ -550,6 +548,30 @@ async def test_known_metadata_serves_all_who_ask_while_the_provider_is_out_of_or
             for _ in range(5):
                 tasks.start_soon(ask)
     assert outcomes == [known] * 5
+    assert provider.count(DISCOVERY) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "failures"), [(302, 1), (308, 1), (404, 1), (410, 1), (503, 3), ("garbage", 3), ("drop-before", 3)]
+)
+async def test_an_endpoint_that_has_moved_is_looked_up_again(
+    provider: OpenIDProvider, answer: int | FaultMode, failures: int
+) -> None:
+    token = refresh_token(provider)
+    async with connect(provider.issuer) as connection:
+        await connection.discover()
+        before = provider.count(DISCOVERY)
+        fault: dict[str, Any] = {"mode": "status", "status": answer} if isinstance(answer, int) else {"mode": answer}
+        provider.fault(**fault, times=failures)
+        for _ in range(failures):
+            assert provider.count(DISCOVERY) == before
+            assert isinstance(await connection.token(CLIENT, refresh_request(Secret("unknown"))), Failure)
+        assert isinstance(await connection.token(CLIENT, refresh_request(token)), TokenResponse)
+        assert provider.count(DISCOVERY) == before + 1
+        provider.fault("status", status=308, times=None)
+        for _ in range(9):
+            await connection.token(CLIENT, refresh_request(Secret("unknown")))
+        assert provider.count(DISCOVERY) == before + 1
 
 
 async def test_no_cookie_of_one_response_is_sent_with_another_request() -> None:

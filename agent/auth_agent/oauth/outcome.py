@@ -61,6 +61,12 @@ class Busy(Transient):
     retry_after: float | None = None
 
 
+class Overloaded(Busy):
+    """The provider has not processed the request, as it has too many or can't just now (HTTP 429 or 503)."""
+
+    __slots__ = ()
+
+
 class Defect(Lost):
     """A defect of the agent: it is not known whether the request was sent."""
 

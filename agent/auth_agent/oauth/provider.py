@@ -14,11 +14,13 @@ from auth_agent.oauth.auth0 import parse_user
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import DeviceAuthorization, parse_device_authorization
 from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.freshness import LIFETIME, RETRY, Freshness
 from auth_agent.oauth.http_client import HttpClient, Response
 from auth_agent.oauth.metadata_documents import MetadataDocuments
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
+    Lost,
     Misconfigured,
     Refusal,
     TokenResponse,
@@ -26,7 +28,7 @@ from auth_agent.oauth.outcome import (
     Unsent,
     Unusable,
 )
-from auth_agent.oauth.requests import SUCCESS, device_form, revocation_form, unix_time
+from auth_agent.oauth.requests import SUCCESS, device_form, retry_after, revocation_form, unix_time
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.oauth.transport import Transport
 from auth_agent.oauth.userinfo import SignedUserInfo, parse_userinfo
@@ -40,10 +42,10 @@ _log = logging.getLogger(__name__)
 # programs ask for, so that those who wait for an API of it delay no refresh.
 MAX_REQUESTS: Final = 16
 MAX_USER_REQUESTS: Final = 8
-# Seconds. Endpoints move once in years; an agent runs for weeks.
-METADATA_LIFETIME: Final = 86_400.0
-METADATA_RETRY: Final = 300.0
-_GONE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
+# What an endpoint answers that has moved; redirects are not followed.
+_MOVED: Final = (*range(300, 400), HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
+# Seconds. A person who logs in, or reloads the configuration, has metadata that is no older.
+_RECENT: Final = 60.0
 
 
 class Provider(Protocol):
@@ -55,6 +57,13 @@ class Provider(Protocol):
 
     async def discover(self) -> Metadata | Failure:
         """Return the provider's metadata, or why it is not available."""
+        ...
+
+    def look_again(self, *, older_than: float = _RECENT) -> None:
+        """Look the metadata up before the next request if something failed, or if it is that old, in seconds.
+
+        An endpoint may have moved.
+        """
         ...
 
     async def keys(self) -> str | Failure:
@@ -104,7 +113,7 @@ class HttpProvider:
         self._issuer = issuer
         self._documents = MetadataDocuments(issuer, endpoints or {}, self._get)
         self._metadata: Metadata | None = None
-        self._metadata_at = 0.0
+        self._freshness = Freshness()
         self._look_up: Promise[Metadata | Failure] | None = None
         self._clock = clock or Clock()
         self._clock_offset: float | None = None
@@ -142,18 +151,19 @@ class HttpProvider:
                 f"{self._issuer} names no usable jwks_uri, so its ID tokens can't be checked with its keys",
                 keys=("jwks_uri", "id_token_signed_response_alg"),
             )
-        response = await self._get(metadata.jwks_uri)
+        response = self._of_endpoint(await self._get(metadata.jwks_uri))
         if isinstance(response, Misconfigured):
             return response
         if isinstance(response, Failure):
             return Transient(response.reason)
-        status, _, body = response
+        status, headers, body = response
+        if status != HTTPStatus.OK:
+            reason = f"{printable(metadata.jwks_uri)} answered HTTP {status}"
+            return Busy(reason, retry_after(headers, time.time()))
+        if not body.lstrip().startswith(b"{"):  # a page of something that stands before it
+            return Transient(f"{printable(metadata.jwks_uri)} is not a JSON object")
         try:
-            return (
-                body.decode()
-                if status == HTTPStatus.OK
-                else Busy(f"{printable(metadata.jwks_uri)} answered HTTP {status}")
-            )
+            return body.decode()
         except UnicodeDecodeError:
             return Unusable(f"{printable(metadata.jwks_uri)} is not valid UTF-8")
 
@@ -165,13 +175,13 @@ class HttpProvider:
         form = request.form(metadata.api_parameters)
         response = await self._post(metadata.token_endpoint, client, metadata, form)
         if isinstance(response, Failure):
+            self._freshness.failed()
             return response
         status, headers, body = response
-        if status in _GONE:
-            self._metadata_at = (
-                -METADATA_LIFETIME
-            )  # the endpoint may have moved: fetch the metadata again before the next request
-        return request.parse(status, headers, body, time.time(), _presented(client, *request.secrets.values()))
+        outcome = request.parse(status, headers, body, time.time(), _presented(client, *request.secrets.values()))
+        is_failing = isinstance(outcome, Busy | Lost) and status != HTTPStatus.TOO_MANY_REQUESTS
+        (self._freshness.failed if is_failing else self._freshness.succeeded)()
+        return outcome
 
     async def begin_device(
         self, client: Client, scope: str, parameters: Mapping[str, str]
@@ -209,7 +219,9 @@ class HttpProvider:
         if metadata.userinfo_endpoint is None:
             return Refusal(f"{self._issuer} has no UserInfo endpoint")
         headers = _bearer(access_token, token_type)
-        response = self._noted(await self._users.send("GET", metadata.userinfo_endpoint, headers=headers))
+        response = self._of_endpoint(
+            self._noted(await self._users.send("GET", metadata.userinfo_endpoint, headers=headers))
+        )
         if isinstance(response, Failure):
             return response
         return parse_userinfo(*response, time.time(), is_openid=metadata.is_openid)
@@ -222,10 +234,14 @@ class HttpProvider:
         response = self._noted(await self._users.send(method, url, headers=headers, content=update))
         return response if isinstance(response, Failure) else parse_user(*response, time.time(), access_token)
 
+    def look_again(self, *, older_than: float = _RECENT) -> None:
+        """Look the metadata up before the next request if something failed, or if it is that old, in seconds."""
+        self._freshness.ask_again(time.monotonic(), older_than)
+
     async def discover(self) -> Metadata | Failure:
         """Return the metadata, fetched at most a day ago; or why it is not available."""
         known = self._metadata
-        if known is not None and time.monotonic() - self._metadata_at < METADATA_LIFETIME:
+        if known is not None and self._freshness.is_current(time.monotonic()):
             return known
         look_up = self._look_up
         if look_up is None:  # all callers share one request and its outcome
@@ -239,10 +255,10 @@ class HttpProvider:
         try:
             metadata = await self._documents.find()
             if isinstance(metadata, Metadata) and (known is None or not self._documents.is_provisional):
-                certain_for = METADATA_RETRY if self._documents.is_provisional else METADATA_LIFETIME
-                self._metadata, self._metadata_at = metadata, time.monotonic() + certain_for - METADATA_LIFETIME
+                self._metadata = metadata
+                self._freshness.look_up_ended(time.monotonic(), RETRY if self._documents.is_provisional else LIFETIME)
             elif known is not None:
-                self._metadata_at += METADATA_RETRY
+                self._freshness.look_up_ended(time.monotonic(), RETRY)
                 metadata = known
             look_up.resolve(metadata)
         except Exception as error:  # noqa: BLE001 -- raised again in each caller's task; here it would end the agent
@@ -268,7 +284,13 @@ class HttpProvider:
 
     async def _post(self, url: str, client: Client, metadata: Metadata, form: Mapping[str, str]) -> Response | Failure:
         headers, form = client.authenticate(form, metadata.token_endpoint_auth_methods)
-        return self._noted(await self._http.send("POST", url, form=form, headers=headers))
+        return self._of_endpoint(self._noted(await self._http.send("POST", url, form=form, headers=headers)))
+
+    def _of_endpoint(self, response: Response | Failure) -> Response | Failure:
+        """Return the response of an endpoint that the metadata names, and note if it says that it has moved."""
+        if isinstance(response, Response) and response.status in _MOVED:
+            self._freshness.moved()
+        return response
 
     def _noted(self, response: Response | Failure) -> Response | Failure:
         """Return the response, and note what it says of the provider's clock."""

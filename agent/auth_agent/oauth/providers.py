@@ -36,6 +36,11 @@ class HttpProviders:
         """Request metadata in that task group, which has to run before the first request."""
         self._tasks = tasks
 
+    def look_again(self) -> None:
+        """Have all look their metadata up before the next request, if it is not recent: a person has asked for that."""
+        for provider in self._providers.values():
+            provider.look_again()
+
     def __call__(self, account: Account) -> HttpProvider:
         """Return the account's provider."""
         assert self._tasks is not None  # noqa: S101 -- for the type checker: nobody asks before `run_in`

@@ -18,6 +18,7 @@ from auth_agent.oauth.outcome import (
     InvalidGrant,
     Lost,
     Misconfigured,
+    Overloaded,
     Refusal,
     ScopeRefusal,
     TargetRefusal,
@@ -38,6 +39,8 @@ _MAX_SCHEME: Final = 64
 SUCCESS: Final = range(200, 300)  # 200 by the RFC; a token that came with another 2xx counts too
 _REDIRECTS = range(300, 400)
 _UNEXPLAINED = (400, 401, 403)
+# RFC 6585, section 4, and RFC 9110, section 15.6.4: the request was not processed.
+_OVERLOADED = (429, 503)
 _TOO_MANY_REQUESTS = 429
 # A gateway's error: the provider behind it may have processed the request.
 _GATEWAYS = (502, 504)
@@ -116,7 +119,8 @@ def _parse(
         return UnexplainedRefusal(f"the provider refused and did not say why (HTTP {status})")
     if status in _REDIRECTS:
         return Busy(f"the provider answered with a redirect (HTTP {status}), which the agent does not follow")
-    return Busy(f"the provider answered HTTP {status}", retry_after(headers, now))
+    kind = Overloaded if status in _OVERLOADED else Busy
+    return kind(f"the provider answered HTTP {status}", retry_after(headers, now))
 
 
 def error_fields(body: bytes) -> dict[str, object]:
@@ -148,7 +152,7 @@ def failure_of_error(
     message = printable(redact(description, presented))
     reason = f"{code}: {message}" if message else code
     if status == _TOO_MANY_REQUESTS:
-        return Busy(reason, wait)
+        return Overloaded(reason, wait)
     if error in _ENDED:
         return InvalidGrant(reason)
     if error == "invalid_client":
@@ -166,7 +170,7 @@ def failure_of_error(
     if status in _GATEWAYS:
         return Lost(reason)
     # `server_error`, `temporarily_unavailable`, and a provider's own codes never end a session.
-    return Busy(reason, wait)
+    return Overloaded(reason, wait) if status in _OVERLOADED else Busy(reason, wait)
 
 
 def _token_response(fields: Mapping[str, object], now: float) -> TokenResponse | None:

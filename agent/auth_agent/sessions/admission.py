@@ -112,18 +112,20 @@ class Admission:
         )
         try:
             # The response says whose tokens they are.
-            credentials, tokens = await self._verify(credentials, pending, command)
+            credentials, tokens = await self._verify(credentials, pending, command, is_wanted)
             now = self._table.clock.now()
             _check_place(arrival, credentials, command, now, switch_user=switch_user, is_wanted=is_wanted())
-        except Exception:
+        except Exception as error:
             self._table.arrivals.discard(arrival)
-            if isinstance(response, TokenResponse) or response.refresh_token is not None:
+            # What can't be checked just now is no reason to end a grant.
+            is_unchecked = isinstance(response, TokenResponse) and isinstance(error, errors.Unavailable)
+            if not is_unchecked and (isinstance(response, TokenResponse) or response.refresh_token is not None):
                 await self._tokens.revoke(account, credentials)
             raise
         await self._replace_session(arrival.session, credentials, tokens, pending, command)
 
     async def _verify(
-        self, credentials: Credentials, pending: PendingSession, command: str
+        self, credentials: Credentials, pending: PendingSession, command: str, is_wanted: Callable[[], bool]
     ) -> tuple[Credentials, TokenResponse]:
         """Return the credentials with what the response adds, and the response. Raises an `AgentError` if it fails."""
         response = pending.response
@@ -135,7 +137,7 @@ class Admission:
         accepted = accept(credentials, response, pending.sent)
         if isinstance(accepted, Failure):
             raise login_failed(pending.account, accepted, command)
-        await self._check_id_token(response.id_token, pending, command, accepted.tenant)
+        await self._check_id_token(response.id_token, pending, command, accepted.tenant, is_wanted)
         if is_reached(accepted.ceiling, self._table.clock.now().wall):
             reason = "the session that the provider granted ends now, or has ended already (session_expiry)"
             raise login_failed(pending.account, SessionOver(reason), command)
@@ -143,7 +145,12 @@ class Admission:
         return await self._identification.complete(pending.account, accepted, response, command), response
 
     async def _check_id_token(
-        self, token: Secret | None, pending: PendingSession, command: str, tenant: Tenant | None
+        self,
+        token: Secret | None,
+        pending: PendingSession,
+        command: str,
+        tenant: Tenant | None,
+        is_wanted: Callable[[], bool],
     ) -> None:
         account = pending.account
         if not pending.credentials.grant_type.has_user:
@@ -167,7 +174,8 @@ class Admission:
             )
         )
         if problem is None:
-            problem = await self._verifier.problem(account, pending.credentials.client_secret, token, tenant=tenant)
+            secret = pending.credentials.client_secret
+            problem = await self._verifier.problem_at_login(account, secret, token, is_wanted, tenant)
         if problem is not None:
             raise login_failed(account, problem, command)
 

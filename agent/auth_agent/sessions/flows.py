@@ -3,6 +3,7 @@
 Each flow gives instructions to a person, waits for the person, and requests the tokens. admission.py checks them.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -19,11 +20,12 @@ from auth_agent.oauth.device import CodeExpired, DeviceAuthorization, device_req
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, TokenResponse, Transient
 from auth_agent.oauth.resource import RESOURCE, api_parameters
-from auth_agent.oauth.token_request import code_request
+from auth_agent.oauth.token_request import TokenRequest, code_request
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions.admission import PendingSession
 from auth_agent.sessions.advice import login_failed
+from auth_agent.sessions.persistence import CODE_PATIENCE, is_unprocessed, pause_after
 from auth_agent.sessions.state import Credentials
 from auth_agent.sessions.token_client import TokenClient
 from auth_agent_client import errors
@@ -42,12 +44,14 @@ class Wait:
         # True while it waits for the person, and no request is under way.
         self.is_paused = False
         self._changed = anyio.Event()
+        self._off = anyio.Event()
 
     def call_off(self, reason: errors.AgentError) -> None:
         """End the wait with that error; only the first call counts."""
         if self.called_off is None:
             self.called_off = reason
             self._changed.set()
+            self._off.set()
 
     def set_result(self, result: Secret | Failure) -> None:
         """End the wait with the code, or the error, of a redirect; only the first call counts."""
@@ -66,6 +70,18 @@ class Wait:
         with anyio.move_on_after(seconds):
             await self._changed.wait()
         self.is_paused = False
+        if self.called_off is not None:
+            raise self.called_off
+
+    async def hold(self, seconds: float) -> None:
+        """Wait that many seconds between two requests; nobody is waited for.
+
+        Raises:
+            AgentError: the login was called off.
+
+        """
+        with anyio.move_on_after(seconds):
+            await self._off.wait()
         if self.called_off is not None:
             raise self.called_off
 
@@ -100,6 +116,23 @@ class Flow(ABC):
 
     def _failed(self, failure: Failure) -> errors.AgentError:
         return login_failed(self._account, failure, LOGIN)
+
+    async def _send(self, request: TokenRequest, wait: Wait) -> tuple[TokenResponse | Failure, Moment]:
+        """Send a token request, and again for a while if the provider has not processed it.
+
+        Return the last response or failure, and when its request was sent. Raises an `AgentError` if the login was
+        called off.
+        """
+        deadline = anyio.current_time() + CODE_PATIENCE
+        for attempts in itertools.count(1):
+            response, sent = await self._tokens.send(self._account, self._credentials, request)
+            pause = None
+            if isinstance(response, Failure) and is_unprocessed(response):
+                pause = pause_after(response, attempts, deadline - anyio.current_time())
+            if pause is None:
+                return response, sent
+            await wait.hold(pause)
+        raise AssertionError("the last attempt returns")
 
     def _pending_session(
         self, response: TokenResponse | Failure, sent: Moment, nonce: Secret | None = None
@@ -172,7 +205,7 @@ class BrowserFlow(Flow):
             raise self._failed(result)
         redirect_uri, resource = str(self._listener.redirect_uri), self._credentials.resource
         request = code_request(result, redirect_uri, self._request.verifier, resource)
-        response, sent = await self._tokens.send(self._account, self._credentials, request)
+        response, sent = await self._send(request, wait)
         return self._pending_session(response, sent, self._request.nonce)
 
     async def serve(self, ending: Ending, wait: Wait) -> None:

@@ -216,6 +216,7 @@ class Logins:
         if not account.grant_type.has_user:
             return ClientFlow(account, credentials, self._tokens)
         provider = self._provider_for(account)
+        provider.look_again()
         metadata = await provider.discover()
         if isinstance(metadata, Failure):
             raise login_failed(account, metadata, LOGIN)

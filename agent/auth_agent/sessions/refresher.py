@@ -326,6 +326,7 @@ class Refresher:
         if session.can_retry and self._flight(session) is None:
             charge(self._clock.now().boot, session.rate_limit, asker)
             session.retry()
+            self._tokens.look_again(session.account)
             self.start(session)
         return await self.token(session, demand, asker, timeout)
 

@@ -6,6 +6,7 @@ token is sent twice only right after a lost response.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -58,6 +59,13 @@ class TokenClient:
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=token error=%s", account.name, place(error))
             return Defect(f"a defect of the agent: {type(error).__name__}"), sent
+
+    def look_again(self, account: Account) -> None:
+        """Look up again where the account's provider is, if it failed: a person wants to go on."""
+        try:
+            self._provider_for(account).look_again(older_than=math.inf)
+        except Exception as error:  # noqa: BLE001 -- as in `send`
+            _log.error("defect account=%s in=metadata error=%s", account.name, place(error))
 
     async def refresh(
         self, account: Account, credentials: Credentials, is_wanted: Callable[[], bool], key: TokenKey = MAIN

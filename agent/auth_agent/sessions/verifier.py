@@ -1,9 +1,12 @@
 """Checks who signed a token: the provider, by one of its keys, or by the secret that it shares with the client."""
 
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
+
+import anyio
 
 from auth_agent.config import Account
 from auth_agent.oauth import id_token
@@ -14,6 +17,7 @@ from auth_agent.oauth.signature import SignatureCheckError, Signatures
 from auth_agent.oauth.signing import mac_algorithm
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.sessions.persistence import KEYS_PATIENCE, may_pass, pause_after
 from auth_agent.signing_algorithms import MAC_LENGTHS
 
 _log = logging.getLogger(__name__)
@@ -76,6 +80,29 @@ class Verifier:
         if client_secret is not None and configured is None and id_token.algorithm(token) in MAC_LENGTHS:
             return Misconfigured(forgery, keys=(_ALGORITHM,))
         return Unusable(forgery)
+
+    async def problem_at_login(
+        self,
+        account: Account,
+        client_secret: Secret | None,
+        token: Secret,
+        is_wanted: Callable[[], bool],
+        tenant: Tenant | None = None,
+    ) -> Failure | None:
+        """Return why the ID token of a login must not be used, None if its signature is valid.
+
+        While the provider's keys can't be had, they are requested again, for 30 s or until the login is not wanted.
+        """
+        deadline = anyio.current_time() + KEYS_PATIENCE
+        for attempts in itertools.count(1):
+            failure = await self.problem(account, client_secret, token, tenant=tenant)
+            pause = None
+            if failure is not None and may_pass(failure) and is_wanted():
+                pause = pause_after(failure, attempts, deadline - anyio.current_time())
+            if pause is None:
+                return failure
+            await anyio.sleep(pause)
+        raise AssertionError("the last attempt returns")
 
     async def _mac_problem(
         self, account: Account, client_secret: Secret | None, token: Secret, algorithm: str, noun: str
