@@ -57,7 +57,7 @@ from auth_agent.proxies import Proxies, account_proxies, environment_proxies
 from auth_agent.remedies import LOGIN
 from auth_agent.secret import Secret
 from auth_agent.sessions import advice
-from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.acceptance import accept, over_already
 from auth_agent.sessions.agent_lock import LOCKED
 from auth_agent.sessions.decision import Demand, decide
 from auth_agent.sessions.entry import load
@@ -710,6 +710,10 @@ OAUTH: Final[list[Example]] = [
         ),
     ),
     (lambda: token_of_tenant("t", "u"), "the ID token's tenant (tid) is 'u', not 't'"),
+    (
+        lambda: over_already(replace(credentials(WORK), ceiling=THEN.wall + 29), THEN.wall),
+        "the session that the provider granted ends now, or has ended already (session_expiry)",
+    ),
     (id_token_problem(aud="d"), "the ID token is meant for another client (aud is 'd')"),
     (id_token_problem(azp="d"), "the ID token was issued to another client (azp is 'd')"),
     (id_token_problem(sub=None), "the ID token names no subject"),

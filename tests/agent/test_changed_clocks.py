@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -19,9 +19,11 @@ from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.schedule import SKEW
+from auth_agent.sessions.session_end import LEEWAY, is_reached
+from auth_agent.sessions.state import Active, LoginRequired
 from tests.agent.heart import running
 from tests.agent.test_saver import Disk, Heart, Machine
-from tests.agent.world import FakeClock, FakeProvider, account
+from tests.agent.world import NOON, FakeClock, FakeProvider, account
 
 LIFETIME = 3600.0
 TICK = 30.0
@@ -87,6 +89,35 @@ def test_a_client_gets_a_valid_token_after_any_clock_change_with_one_refresh(
                 assert provider.accepts(await world.token())
             assert len(provider.presented) <= 1 + len(events)
             assert len(set(provider.presented)) == len(provider.presented)
+
+    run_test(main)
+
+
+@given(EVENTS, st.floats(LEEWAY + 60, 8 * LIFETIME))
+def test_a_ceiling_is_obeyed_by_the_wall_clock_and_is_final_only_by_the_providers(
+    events: list[Event], ahead: float
+) -> None:
+    """The provider's clock goes as the clock since boot does: that one is right."""
+
+    async def main() -> None:
+        provider = FakeProvider(lifetime=LIFETIME, dated=(NOON, 5_000.0))
+        async with running(provider) as world:
+            state, ceiling = world.session.state, NOON + ahead
+            assert isinstance(state, Active)
+            world.session.state = replace(state, credentials=replace(state.credentials, ceiling=ceiling))
+            for event in events:
+                await event.apply(world.clock)
+                await anyio.sleep(TICK + 1)
+                now = world.clock.now()
+                is_over, is_really_over = is_reached(ceiling, now.wall), is_reached(ceiling, provider.time(now) or 0.0)
+                has_ended = isinstance(world.session.state, LoginRequired)
+                assert has_ended or not (is_over and is_really_over)
+                assert is_really_over or not has_ended
+                served = world.session.token(Demand().key, None, now)
+                assert (served is None) == (is_over or has_ended)
+                if has_ended:
+                    break
+            assert provider.revoked == []
 
     run_test(main)
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.entra import Tenant, issuers_for, tenant_of
-from auth_agent.oauth.outcome import AnotherUser, Failure, Lost, Refusal, TokenResponse, Unusable
+from auth_agent.oauth.outcome import AnotherUser, Failure, Lost, Refusal, SessionOver, TokenResponse, Unusable
 from auth_agent.oauth.scope import NOT_OF_TOKENS, missing
 from auth_agent.printable import printable
-from auth_agent.sessions.session_end import lower_ceiling, next_refresh_token_end
+from auth_agent.sessions.session_end import is_reached, lower_ceiling, next_refresh_token_end
 from auth_agent.sessions.state import MAIN, Credentials, TokenKey
 
 
@@ -66,6 +66,13 @@ def _mismatch(claims: Mapping[str, object], credentials: Credentials, tenant: Te
     if mismatch is None and tenant is not None and claims.get("tid") != tenant.tid:
         return f"the ID token's tenant (tid) is {printable(claims.get('tid'))!r}, not {tenant.tid!r}"
     return mismatch
+
+
+def over_already(credentials: Credentials, time: float) -> SessionOver | None:
+    """Return why accepted credentials can't begin a session at that Unix time: their ceiling is reached; else None."""
+    if not is_reached(credentials.ceiling, time):
+        return None
+    return SessionOver("the session that the provider granted ends now, or has ended already (session_expiry)")
 
 
 def _token_problem(credentials: Credentials, response: TokenResponse, key: TokenKey) -> str | None:

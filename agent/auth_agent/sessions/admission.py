@@ -16,12 +16,12 @@ from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.entra import Tenant
-from auth_agent.oauth.outcome import Failure, Misconfigured, SessionOver, TokenResponse, Unusable
+from auth_agent.oauth.outcome import Failure, Misconfigured, TokenResponse, Unusable
 from auth_agent.oauth.provider import Provider
 from auth_agent.printable import printable
 from auth_agent.remedies import IMPORT
 from auth_agent.secret import Secret
-from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.acceptance import accept, over_already
 from auth_agent.sessions.advice import (
     ACCOUNT_CHANGED,
     ACCOUNT_REMOVED,
@@ -138,9 +138,9 @@ class Admission:
         if isinstance(accepted, Failure):
             raise login_failed(pending.account, accepted, command)
         await self._check_id_token(response.id_token, pending, command, accepted.tenant, is_wanted)
-        if is_reached(accepted.ceiling, self._table.clock.now().wall):
-            reason = "the session that the provider granted ends now, or has ended already (session_expiry)"
-            raise login_failed(pending.account, SessionOver(reason), command)
+        over = over_already(accepted, self._table.clock.now().wall)
+        if over is not None:
+            raise login_failed(pending.account, over, command)
         accepted = replace(accepted, granted_scope=response.scope)
         return await self._identification.complete(pending.account, accepted, response, command), response
 
