@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from auth_agent.oauth.authorization import AuthorizationRequest, authorization_url, read_redirect
-from auth_agent.oauth.outcome import Failure, Refusal, Unusable
+from auth_agent.oauth.outcome import Failure, Misconfigured, Refusal, Unusable
 from auth_agent.secret import Secret
 
 ISSUER = "https://acme.example/"
@@ -174,6 +174,17 @@ def test_iss_is_required_if_the_metadata_promises_it() -> None:
 def test_iss_is_compared_as_a_string(spelling: str) -> None:
     # RFC 9207, section 2.4
     assert isinstance(read(state="the-state", code="abc", iss=spelling), Unusable)
+
+
+def test_another_iss_than_the_configured_issuer_is_a_mistake_in_the_configuration() -> None:
+    """As at GitHub, which has no metadata, and sends `iss`."""
+    query = urlencode({"state": "the-state", "code": "abc", "iss": "https://github.com/login/oauth"})
+    failure = read_redirect(
+        query, authorization_request(), "https://github.com", iss_parameter_supported=False, is_configured=True
+    )
+    assert isinstance(failure, Misconfigured)
+    assert failure.keys == ("issuer",)
+    assert "'https://github.com/login/oauth'" in failure.reason
 
 
 def test_an_error_response_has_a_printable_reason() -> None:

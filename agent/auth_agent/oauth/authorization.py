@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from auth_agent.oauth.entra import is_issuer
-from auth_agent.oauth.outcome import Failure, Unusable
+from auth_agent.oauth.outcome import Failure, Misconfigured, Unusable
 from auth_agent.oauth.requests import failure_of_error
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -83,7 +83,12 @@ def authorization_url(
 
 
 def read_redirect(
-    query: str, request: AuthorizationRequest, issuer: str, *, iss_parameter_supported: bool
+    query: str,
+    request: AuthorizationRequest,
+    issuer: str,
+    *,
+    iss_parameter_supported: bool,
+    is_configured: bool = False,
 ) -> Secret | Failure | None:
     """Return the code in a redirect, or why the login failed; None if the redirect is not for this login.
 
@@ -94,6 +99,7 @@ def read_redirect(
         request: the state, nonce and verifier of this login.
         issuer: the issuer that the response must come from, as the provider's metadata has it.
         iss_parameter_supported: whether the provider's metadata promises `iss` (RFC 9207, 3): then it is required.
+        is_configured: whether the issuer is from the configuration, as the provider has no metadata.
 
     """
     try:
@@ -111,7 +117,8 @@ def read_redirect(
     is_same = response_issuer is not None and is_issuer(response_issuer, issuer)
     if not is_same and (response_issuer is not None or iss_parameter_supported):
         source = "an unknown issuer" if response_issuer is None else repr(printable(response_issuer))
-        return Unusable(f"the authorization response is from {source}, not {issuer!r}; it was not used")
+        reason = f"the authorization response is from {source}, not {issuer!r}; it was not used"
+        return Misconfigured(reason, keys=("issuer",)) if is_configured else Unusable(reason)
     error = response.get("error")
     if error:
         own = (request.state, request.nonce, request.verifier)

@@ -187,7 +187,11 @@ class BrowserFlow(Flow):
     def read(self, query: str) -> Secret | Failure | None:
         """Return the code or error in a redirect's query; None if it belongs to another login."""
         return read_redirect(
-            query, self._request, self._metadata.issuer, iss_parameter_supported=self._metadata.iss_parameter_supported
+            query,
+            self._request,
+            self._metadata.issuer,
+            iss_parameter_supported=self._metadata.iss_parameter_supported,
+            is_configured=self._account.token_endpoint is not None,
         )
 
     def read_url(self, url: str) -> Secret | Failure | None:
