@@ -34,6 +34,7 @@ WORK: dict[str, object] = {
     "last_refresh_at": None,
     "refreshes": 7,
     "session_ends_at": None,
+    "session_end_moves": True,
     "epoch": 1,
     "revision": 12,
 }

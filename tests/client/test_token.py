@@ -2,7 +2,7 @@
 
 import pytest
 
-from auth_agent_client import Token
+from auth_agent_client import Internal, Token
 from auth_agent_client.token import token_from
 
 
@@ -27,6 +27,14 @@ def test_a_token_of_an_agent_that_does_not_say_has_no_verified_audience(
 ) -> None:
     result = {"account": "work", "access_token": "at", "token_type": "Bearer", "expires_at": 4e9, **sent}
     assert token_from(result).audience_verified is verified
+
+
+def test_a_token_may_have_no_known_end_but_must_say_so() -> None:
+    result = {"account": "work", "access_token": "at", "token_type": "Bearer"}
+    assert token_from({**result, "expires_at": None}).expires_at is None
+    for missing in (result, {**result, "expires_at": "soon"}):
+        with pytest.raises(Internal):
+            token_from(missing)
 
 
 def test_changing_headers_does_not_change_later_ones() -> None:
