@@ -41,6 +41,23 @@ def test_the_configured_method_precedes_the_providers(method: str, *, by_header:
         assert ("client_secret" in form) is not by_header
 
 
+@pytest.mark.parametrize(
+    ("client", "supported", "methods"),
+    [
+        (Client("app", Secret("s")), (POST, BASIC), (BASIC, POST)),
+        (Client("app", Secret("s")), None, (BASIC, POST)),
+        (Client("app", Secret("s")), (POST,), (POST,)),
+        (Client("app", Secret("s")), ("private_key_jwt",), (BASIC,)),
+        (Client("app", Secret("s"), POST), (POST, BASIC), (POST,)),
+        (Client("app"), (POST, BASIC), ("none",)),
+    ],
+)
+def test_a_login_tries_what_is_offered_unless_the_account_says(
+    client: Client, supported: tuple[str, ...] | None, methods: tuple[str, ...]
+) -> None:
+    assert client.methods(supported) == methods
+
+
 def test_id_and_secret_are_form_encoded_for_basic() -> None:
     headers, _ = Client("a:b", Secret("p w+%é")).authenticate(FORM, None)
     assert base64.b64decode(headers["authorization"].removeprefix("Basic ")) == b"a%3Ab:p+w%2B%25%C3%A9"

@@ -46,6 +46,7 @@ CREDENTIALS = Credentials(
     ceiling=1_800_086_400.0,
     refresh_token_end=RefreshTokenEnd(1_800_050_000.0, 1_800_030_000.0),
     resource="https://api.example",
+    auth_method="client_secret_post",
     tenant=Tenant("https://login.microsoftonline.com/9/v2.0", "9"),
 )
 TOKEN = AccessToken(Secret("at"), "DPoP", "openid", "https://api.example", NOW, 3600, assumed=True, serial=0)
@@ -64,6 +65,7 @@ ALL_CREDENTIALS = st.builds(
     ceiling=st.none() | TIMES,
     refresh_token_end=st.none() | st.builds(RefreshTokenEnd, TIMES, st.none() | TIMES),
     resource=OPTIONAL,
+    auth_method=st.sampled_from([None, "client_secret_basic", "client_secret_post"]),
     tenant=st.none() | st.builds(Tenant, STRINGS, STRINGS),
 )
 TOKENS = st.builds(

@@ -20,11 +20,13 @@ from auth_agent.config import Account
 from auth_agent.grant_type import AUTHORIZATION_CODE, CLIENT_CREDENTIALS
 from auth_agent.loopback.listener import RedirectListener
 from auth_agent.oauth.authorization import AuthorizationRequest
+from auth_agent.oauth.client import BASIC, POST
 from auth_agent.oauth.device import AuthorizationPending, CodeExpired, DeviceAuthorization, SlowDown
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
+    InvalidClient,
     InvalidGrant,
     Lost,
     Misconfigured,
@@ -234,6 +236,32 @@ async def test_a_code_is_tried_for_ten_seconds_and_only_while_the_login_is_wante
             error = await failure_of(world, login)
             assert isinstance(error, errors.Unavailable if is_wanted else errors.Denied)
             assert anyio.current_time() - began == (10 if is_wanted else 1)
+
+
+async def test_the_method_that_the_provider_accepts_is_kept() -> None:
+    rejected = InvalidClient("invalid_client")
+    async with running(FakeProvider(script=[rejected]), browser_account(), logged_in=False) as world:
+        login = await begin_browser_login(world, secret="hunter2")
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
+        await result_of(world, login)
+        assert world.provider.methods == [None, POST]
+        world.provider.script = [rejected]
+        with suppress(errors.Misconfigured):
+            await world.refresher.refresh(world.session, Asker(), 15)
+        await world.refresher.refresh(world.session, Asker(), 15)
+        assert world.provider.methods[2:] == [POST, POST]
+        assert world.session.credentials is not None
+        assert world.session.credentials.auth_method == POST
+
+
+@pytest.mark.parametrize("more", [{"token_endpoint_auth_method": BASIC}, {}], ids=["configured", "all refused"])
+async def test_a_client_that_is_not_accepted_by_any_method_ends_the_login(more: dict[str, str]) -> None:
+    provider = FakeProvider(script=[InvalidClient("invalid_client")] * 3)
+    async with running(provider, browser_account(**more), logged_in=False) as world:
+        login = await begin_browser_login(world, secret="hunter2")
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
+        assert isinstance(await failure_of(world, login), errors.Misconfigured)
+        assert world.provider.methods == ([BASIC] if more else [None, POST])
 
 
 async def test_a_login_and_a_refresh_have_the_provider_looked_up_again() -> None:

@@ -13,6 +13,7 @@ from auth_agent.oauth.outcome import (
     Busy,
     Failure,
     InteractionRequired,
+    InvalidClient,
     InvalidGrant,
     Lost,
     Misconfigured,
@@ -142,7 +143,7 @@ def test_a_revocation_has_a_token_type_hint() -> None:
 
 BY_ERROR: dict[str, type[Failure]] = {
     "invalid_grant": InvalidGrant,
-    "invalid_client": Misconfigured,
+    "invalid_client": InvalidClient,
     "unauthorized_client": Misconfigured,
     "unsupported_grant_type": Misconfigured,
     "invalid_request": Misconfigured,
@@ -165,7 +166,7 @@ def test_an_error_code_has_the_same_class_at_every_status(status: int, error: st
 
 
 def test_invalid_client_names_the_keys_of_the_client() -> None:
-    assert parse(401, {"error": "invalid_client"}) == Misconfigured(
+    assert parse(401, {"error": "invalid_client"}) == InvalidClient(
         "invalid_client", keys=("client_id", "token_endpoint_auth_method")
     )
 

@@ -139,6 +139,8 @@ class FakeProvider:
     user_script: list[Failure | None] = field(default_factory=list[Failure | None])
     # How old the metadata might be each time that it was to be looked up.
     looked_again: list[float] = field(default_factory=list[float])
+    # The client's methods of the token requests, as far as they are chosen.
+    methods: list[str | None] = field(default_factory=list[str | None])
     on_refresh: Callable[[], None] | None = None
     in_flight: int = 0
     most_in_flight: int = 0
@@ -164,6 +166,7 @@ class FakeProvider:
 
     async def token(self, client: Client, request: TokenRequest) -> TokenResponse | Failure:
         assert client.client_id == CLIENT
+        self.methods.append(client.method)
         form = request.form((AUDIENCE,))
         if request.grant_type == "refresh_token":
             return await self._refresh(form["refresh_token"], form.get("audience"), form.get("scope", ""))

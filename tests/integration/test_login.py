@@ -443,6 +443,22 @@ def test_a_client_with_a_secret_logs_in_and_refreshes(client_id: str, provider: 
         assert secret.secret not in agent.log
 
 
+@pytest.mark.parametrize("flow", ["browser", "device"])
+def test_a_login_finds_the_method_that_was_registered_and_a_refresh_keeps_it(
+    provider: OpenIDProvider, flow: str
+) -> None:
+    with AgentProcess({"work": account(provider, "post-app", **ANY)}) as agent, agent.client() as client:
+        login = begin(client, flow=flow, client_secret=CREDENTIALS["post-app"].secret)
+        if flow == "browser":
+            assert provider.enter(address(login)).status_code == 200
+        else:
+            provider.approve(str(login["verification_uri"]), user_code=str(login["user_code"]))
+        assert result(client, login)["state"] == "ready"
+        before = len(provider.requests(provider.token_path))
+        assert provider.userinfo(client.refresh("work").access_token).status_code == 200
+        assert len(provider.requests(provider.token_path)) == before + 1
+
+
 def test_a_wrong_client_secret_is_an_error_with_remedies(provider: OpenIDProvider) -> None:
     keys = account(provider, "basic-app", **ANY)
     with AgentProcess({"work": keys}) as agent, agent.client() as client:

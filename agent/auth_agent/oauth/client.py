@@ -25,6 +25,17 @@ class Client:
     secret: Secret | None = None
     method: str | None = None
 
+    def methods(self, supported: Collection[str] | None) -> tuple[str, ...]:
+        """Return the methods by which a login may authenticate, the best one first.
+
+        Some providers accept only the method that was registered for the client, of those that their metadata offers.
+        If that has none, any may do.
+        """
+        if self.secret is None or self.method is not None:
+            return (NONE if self.method is None else self.method,)
+        offered = tuple(name for name in (BASIC, POST) if supported is None or name in supported)
+        return offered or (BASIC,)
+
     def authenticate(
         self, form: Mapping[str, str], supported: Collection[str] | None
     ) -> tuple[dict[str, str], dict[str, str]]:
@@ -38,10 +49,7 @@ class Client:
         """
         if self.secret is None or self.method == NONE:
             return {}, {**form, "client_id": self.client_id}
-        method = self.method
-        if method is None:
-            method = POST if supported is not None and POST in supported and BASIC not in supported else BASIC
-        if method == POST:
+        if self.methods(supported)[0] == POST:
             return {}, {**form, "client_id": self.client_id, "client_secret": self.secret.reveal()}
         # Each half is form-encoded (RFC 6749, section 2.3.1), so that a colon in one is not taken for the separator.
         pair = f"{quote_plus(self.client_id)}:{quote_plus(self.secret.reveal())}"

@@ -109,6 +109,12 @@ class Misconfigured(PermanentFailure):
     variable: str | None = None
 
 
+class InvalidClient(Misconfigured):
+    """The provider does not accept the client, or the way in which it authenticates (`invalid_client`)."""
+
+    __slots__ = ()
+
+
 class Refusal(PermanentFailure):
     """The provider refuses to issue this token to this session."""
 

@@ -15,6 +15,7 @@ from auth_agent.oauth.outcome import (
     Busy,
     Failure,
     InteractionRequired,
+    InvalidClient,
     InvalidGrant,
     Lost,
     Misconfigured,
@@ -156,7 +157,7 @@ def failure_of_error(
     if error in _ENDED:
         return InvalidGrant(reason)
     if error == "invalid_client":
-        return Misconfigured(reason, keys=_CLIENT_KEYS)
+        return InvalidClient(reason, keys=_CLIENT_KEYS)
     if error in _MISCONFIGURED:
         return Misconfigured(reason)
     if error == "invalid_scope":

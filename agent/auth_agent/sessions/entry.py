@@ -2,7 +2,7 @@
 
     {"version": 1, "account", "machine", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
-               "grant", "ends_at", "resource", "tenant": null | {"issuer", "tid"}, "session_expiry",
+               "grant", "ends_at", "resource", "auth_method", "tenant": null | {"issuer", "tid"}, "session_expiry",
                "refresh_token_end": null | {"at", "refresh_by"}, "requested_scope",
                "granted_scope", "lost_scope", "same_refresh_tokens"},
      "ended": null | {"reason", "failure", "quarantined"},
@@ -26,6 +26,7 @@ from auth_agent.grant_type import AUTHORIZATION_CODE, grant_type_of
 from auth_agent.host.clock import Moment
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.oauth import id_token
+from auth_agent.oauth.client import BASIC, POST
 from auth_agent.oauth.entra import Tenant
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -135,6 +136,7 @@ def _dump_credentials(credentials: Credentials) -> dict[str, object]:
         if credentials.refresh_token_end is None
         else {"at": credentials.refresh_token_end.at, "refresh_by": credentials.refresh_token_end.refresh_by},
         "resource": credentials.resource,
+        "auth_method": credentials.auth_method,
         "tenant": None if credentials.tenant is None else credentials.tenant._asdict(),
         "requested_scope": credentials.requested_scope,
         "granted_scope": credentials.granted_scope,
@@ -230,12 +232,17 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
         ceiling=ceiling,
         refresh_token_end=refresh_token_end,
         resource=_optional_string(login.get("resource")),
+        auth_method=_auth_method(login.get("auth_method")),
         tenant=None if login.get("tenant") is None else _tenant(_object(login["tenant"])),
         requested_scope=_optional_string(login.get("requested_scope")) or "",
         granted_scope=_optional_string(login.get("granted_scope")),
         lost_scope=_optional_string(login.get("lost_scope")) or "",
         same_refresh_tokens=int(_number(login.get("same_refresh_tokens", 0))),
     )
+
+
+def _auth_method(value: object) -> str | None:
+    return value if isinstance(value, str) and value in (BASIC, POST) else None
 
 
 def _tenant(tenant: Mapping[str, object]) -> Tenant:

@@ -7,6 +7,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import anyio
@@ -117,6 +118,12 @@ class Flow(ABC):
     def _failed(self, failure: Failure) -> errors.AgentError:
         return login_failed(self._account, failure, LOGIN)
 
+    async def _ask(self, request: TokenRequest) -> tuple[TokenResponse | Failure, Moment]:
+        """Send a token request once, or by each of the client's methods; remember the one that is accepted."""
+        send = partial(self._tokens.send, self._account, request=request)
+        self._credentials, response, sent = await self._tokens.log_in(self._account, self._credentials, send)
+        return response, sent
+
     async def _send(self, request: TokenRequest, wait: Wait) -> tuple[TokenResponse | Failure, Moment]:
         """Send a token request, and again for a while if the provider has not processed it.
 
@@ -125,7 +132,7 @@ class Flow(ABC):
         """
         deadline = anyio.current_time() + CODE_PATIENCE
         for attempts in itertools.count(1):
-            response, sent = await self._tokens.send(self._account, self._credentials, request)
+            response, sent = await self._ask(request)
             pause = None
             if isinstance(response, Failure) and is_unprocessed(response):
                 pause = pause_after(response, attempts, deadline - anyio.current_time())
@@ -263,7 +270,7 @@ class DeviceFlow(Flow):
             await wait.pause(interval)
             if self._clock.now().boot - self._since.boot >= self.lifetime:
                 raise self._failed(CodeExpired("nobody entered the code in time"))
-            response, sent = await self._tokens.send(self._account, self._credentials, request)
+            response, sent = await self._ask(request)
             if not isinstance(response, Transient) or response.refresh_token is not None:
                 return self._pending_session(response, sent)
             interval = next_interval(interval, response)
@@ -278,5 +285,6 @@ class ClientFlow(Flow):
 
     async def obtain(self, wait: Wait) -> PendingSession:
         """Request a token; no person is needed."""
-        response, sent = await self._tokens.refresh(self._account, self._credentials, lambda: wait.called_off is None)
+        send = partial(self._tokens.refresh, self._account, is_wanted=lambda: wait.called_off is None)
+        self._credentials, response, sent = await self._tokens.log_in(self._account, self._credentials, send)
         return self._pending_session(response, sent)

@@ -14,8 +14,10 @@ import anyio.lowlevel
 from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.defect import place
+from auth_agent.host.clock import Moment
 from auth_agent.loopback.listener import PortsTakenError
 from auth_agent.oauth.client import NONE
+from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import end_session_url, without_offline_access
 from auth_agent.oauth.outcome import Failure, Misconfigured, ScopeRefusal
 from auth_agent.oauth.provider import Provider
@@ -139,7 +141,8 @@ class Logins:
         credentials = _credentials_of(account, client_secret or _known_secret(session), IMPORT, refresh_token)
         arrival = Arrival(session, session.epoch, account)
         with self._table.expecting(arrival):
-            response, sent = await self._tokens.refresh(account, credentials, lambda: session.epoch == arrival.epoch)
+            send = partial(self._tokens.refresh, account, is_wanted=lambda: session.epoch == arrival.epoch)
+            credentials, response, sent = await self._tokens.log_in(account, credentials, send)
             pending_session = PendingSession(account, credentials, response, sent)
             await self._admission.admit(arrival, pending_session, IMPORT, switch_user=switch_user)
         return record(session, self._table.clock.now())
@@ -252,11 +255,15 @@ class Logins:
 
         If the provider refuses the scope, it is without `offline_access`.
         """
-        provider, client = self._provider_for(account), credentials.client(account.token_endpoint_auth_method)
-        device = await provider.begin_device(client, account.scope, api)
+        provider, method, clock = self._provider_for(account), account.token_endpoint_auth_method, self._table.clock
+
+        async def begin(account: Account, credentials: Credentials) -> tuple[DeviceAuthorization | Failure, Moment]:
+            return await provider.begin_device(credentials.client(method), account.scope, api), clock.now()
+
+        credentials, device, _ = await self._tokens.log_in(account, credentials, partial(begin, account))
         if isinstance(device, ScopeRefusal) and may_ask_less:
             account = replace(account, scope=without_offline_access(account.scope))
-            device = await provider.begin_device(client, account.scope, api)
+            device, _ = await begin(account, credentials)
         if isinstance(device, Failure):
             raise login_failed(account, device, LOGIN)
         credentials = replace(credentials, resource=api.get(RESOURCE))

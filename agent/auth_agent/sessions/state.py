@@ -152,6 +152,7 @@ class Credentials:
 
     `requested_scope` is what the login asked for ("" if that is not known), `granted_scope` what its response listed
     (None if nothing), and `lost_scope` what the newest response for the same doesn't list any more.
+    `auth_method` is how the client authenticated at the login; None if it has no secret, or it is not known.
     `same_refresh_tokens` counts refreshes that brought no other refresh token: see side_requests.py.
     """
 
@@ -172,6 +173,7 @@ class Credentials:
     tenant: Tenant | None = None
     ceiling: float | None = None
     refresh_token_end: RefreshTokenEnd | None = None
+    auth_method: str | None = None
 
     @property
     def user(self) -> tuple[str | None, str | None]:
@@ -202,7 +204,7 @@ class Credentials:
 
     def client(self, method: str | None) -> Client:
         """Return the OAuth client of these credentials; `method` is the configured authentication method."""
-        return Client(self.client_id, self.client_secret, method)
+        return Client(self.client_id, self.client_secret, method or (self.auth_method if self.client_secret else None))
 
     def is_bound_to(self, issuer: str, client_id: str) -> bool:
         """Return whether they came from that issuer and client; the refresh token is sent to no others."""

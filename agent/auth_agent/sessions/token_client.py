@@ -7,15 +7,23 @@ token is sent twice only right after a lost response.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.oauth.outcome import Defect, Failure, Lost, ReplacedToken, SideRequestRefusal, TokenResponse
+from auth_agent.oauth.outcome import (
+    Defect,
+    Failure,
+    InvalidClient,
+    Lost,
+    ReplacedToken,
+    SideRequestRefusal,
+    TokenResponse,
+)
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.resource import RESOURCE, omissions, overrides_of_api
 from auth_agent.oauth.token_request import TokenRequest, client_credentials_request, refresh_request
@@ -26,6 +34,7 @@ from auth_agent.sessions.side_requests import is_allowed
 from auth_agent.sessions.state import MAIN, Credentials, TokenKey
 from auth_agent.sessions.table import Table
 
+_Outcome = TypeVar("_Outcome")
 _log = logging.getLogger(__name__)
 
 # With a rotation overlap a retry succeeds; without one the session was lost with the response.
@@ -59,6 +68,35 @@ class TokenClient:
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=token error=%s", account.name, place(error))
             return Defect(f"a defect of the agent: {type(error).__name__}"), sent
+
+    async def log_in(
+        self,
+        account: Account,
+        credentials: Credentials,
+        send: Callable[[Credentials], Awaitable[tuple[_Outcome, Moment]]],
+    ) -> tuple[Credentials, _Outcome, Moment]:
+        """Send a login's request; if the client is not accepted, once more by the other method that is offered.
+
+        Return the credentials, with the method that was accepted, the outcome, and when the request was sent. A refresh
+        keeps to that method, and so does a login to that of the configuration.
+        """
+        outcome, sent = await send(credentials)
+        client = credentials.client(account.token_endpoint_auth_method)
+        if client.secret is None or client.method is not None or not isinstance(outcome, InvalidClient | TokenResponse):
+            return credentials, outcome, sent
+        metadata = await self._provider_for(account).discover()
+        if isinstance(metadata, Failure):
+            return credentials, outcome, sent
+        first, *others = client.methods(metadata.token_endpoint_auth_methods)
+        if isinstance(outcome, TokenResponse):
+            return replace(credentials, auth_method=first), outcome, sent
+        for method in others:
+            changed = replace(credentials, auth_method=method)
+            second, sent_again = await send(changed)
+            if not isinstance(second, InvalidClient):
+                _log.info("login account=%s auth_method=%s", account.name, method)
+                return changed, second, sent_again
+        return credentials, outcome, sent
 
     def look_again(self, account: Account) -> None:
         """Look up again where the account's provider is, if it failed: a person wants to go on."""
