@@ -131,6 +131,18 @@ def test_fewer_scopes_and_another_api_cost_the_session_nothing(provider: RealPro
     assert record(client)["failure"] is None
 
 
+def test_the_default_scope_asks_for_nothing_that_the_provider_refuses(
+    provider: RealProvider, agent: AgentProcess, client: Agent
+) -> None:
+    keys = provider.account()
+    del keys["scope"]
+    agent.configure({"work": keys})
+    client.reload()
+    log_in(client, provider)
+    assert provider.takes(client.token("work").access_token)
+    assert record(client)["missing"] == []
+
+
 def test_a_logout_ends_it_at_the_provider(provider: RealProvider, client: Agent) -> None:
     token = client.token("work").access_token
     assert client.logout("work").revoked
