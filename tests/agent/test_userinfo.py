@@ -27,7 +27,8 @@ def test_the_claims_are_returned_unchanged() -> None:
     [
         (401, Rejected),
         (403, Refusal),
-        *((status, Busy) for status in (201, 204, 301, 302, 400, 404, 429, 500, 502, 503)),
+        *((status, Refusal) for status in (201, 204, 301, 302, 400, 404, 410)),
+        *((status, Busy) for status in (408, 425, 429, 500, 502, 503)),
     ],
 )
 def test_any_status_but_200_is_a_failure(status: int, failure: type[Failure]) -> None:

@@ -21,6 +21,8 @@ _TOKEN_CLAIMS: Final = frozenset(
         *("at_hash", "c_hash", "s_hash", "session_expiry"),
     }
 )
+# The provider may answer otherwise in a moment.
+_PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
 def claims_of_the_user(claims: Mapping[str, object]) -> dict[str, object]:
@@ -55,6 +57,8 @@ def parse_userinfo(
         return Rejected("the provider's UserInfo endpoint does not take the session's access token (HTTP 401)")
     if status == HTTPStatus.FORBIDDEN:
         return Refusal("the session's access token is not for the provider's UserInfo endpoint (HTTP 403)")
+    if status != HTTPStatus.OK and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING:
+        return Refusal(f"the provider's UserInfo endpoint answered HTTP {status}")
     if status != HTTPStatus.OK:
         return Busy(f"the provider's UserInfo endpoint answered HTTP {status}", retry_after(headers, now))
     if headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":

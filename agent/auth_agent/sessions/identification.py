@@ -12,7 +12,7 @@ import anyio
 
 from auth_agent.config import Account
 from auth_agent.oauth import id_token
-from auth_agent.oauth.outcome import Failure, TokenResponse, Transient
+from auth_agent.oauth.outcome import Failure, TokenResponse, Transient, Unsent
 from auth_agent.remedies import LOGIN
 from auth_agent.sessions.advice import login_failed
 from auth_agent.sessions.state import Credentials
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 
 # Seconds that a login waits for a name alone, which a person reads.
 _NAME_PATIENCE: Final = 2.0
-# How often UserInfo is asked who has logged in, and the seconds between.
-_TRIES: Final = 4
+# Seconds within which UserInfo is asked who has logged in, and between two requests.
+_PATIENCE: Final = 30.0
 _PAUSE: Final = 2.0
 # Only with these scopes does UserInfo have a name (OpenID Connect Core 1.0, section 5.4).
 _NAMED: Final = frozenset({"profile", "email"})
@@ -59,12 +59,7 @@ class Identification:
                     if not isinstance(claims, Failure) and claims.get("sub") == credentials.subject:
                         return replace(credentials, name=id_token.display_name(claims))
             return credentials
-        claims = await self._ask(account, credentials, response)
-        for _ in range(_TRIES - 1):
-            if not isinstance(claims, Transient):
-                break
-            await anyio.sleep(_PAUSE)
-            claims = await self._ask(account, credentials, response)
+        claims = await self._ask_again(account, credentials, response)
         if isinstance(claims, Failure):
             if isinstance(claims, Transient) and command == LOGIN:
                 reason = f"there is no ID token, and UserInfo can't tell who has logged in: {claims.reason}"
@@ -72,6 +67,18 @@ class Identification:
             _log.warning("%s account=%s user=unknown reason=%r", command, account.name, claims.reason)
             return credentials
         return replace(credentials, subject=id_token.subject(claims), name=id_token.display_name(claims))
+
+    async def _ask_again(
+        self, account: Account, credentials: Credentials, response: TokenResponse
+    ) -> dict[str, object] | Failure:
+        """Ask until there is an answer that will stay the same, for `_PATIENCE` seconds."""
+        claims: dict[str, object] | Failure = Unsent("it did not respond in time")
+        with anyio.move_on_after(_PATIENCE):
+            claims = await self._ask(account, credentials, response)
+            while isinstance(claims, Transient):
+                await anyio.sleep(_PAUSE)
+                claims = await self._ask(account, credentials, response)
+        return claims
 
     async def _ask(
         self, account: Account, credentials: Credentials, response: TokenResponse
