@@ -34,7 +34,8 @@ DEFAULT_REDIRECT_PATH: Final = "/callback"
 # Where a browser finds this machine; some providers register only the second one (RFC 8252, sections 7.3 and 8.3).
 REDIRECT_HOSTS: Final = (DEFAULT_REDIRECT_HOST, "localhost")
 # Client authentication at the token endpoint: OpenID Connect Core 1.0, section 9.
-TOKEN_ENDPOINT_AUTH_METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
+_BY_CERTIFICATE: Final = ("tls_client_auth", "self_signed_tls_client_auth")  # RFC 8705, section 2
+TOKEN_ENDPOINT_AUTH_METHODS: Final = ("none", "client_secret_basic", "client_secret_post", *_BY_CERTIFICATE)
 # Refreshes for other scopes or APIs than the session's: see sessions/side_requests.py.
 ALLOW: Final = "allow"
 SIDE_REQUESTS: Final = (ALLOW, "refuse")
@@ -59,6 +60,8 @@ class Account:
     algorithm that signs this client's ID tokens; None: one of the provider's keys signs them.
     `side_requests` is one of SIDE_REQUESTS, whether the refresh token may get tokens for other scopes or APIs than the
     session's; None: where the provider is known, or shown, to keep the refresh token as it is.
+    `ca_file` has certificates that this account's provider may have, too. `client_certificate` and `client_key` are the
+    client's own. All three are absolute paths of PEM files.
     `management_account` names the account whose tokens are for the provider's Management API; None: this one.
     `management_audience` is that API's audience, needed if the issuer is a custom domain.
     """
@@ -85,6 +88,9 @@ class Account:
     userinfo_endpoint: str | None = None
     jwks_uri: str | None = None
     id_token_signed_response_alg: str | None = None
+    ca_file: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = None
     side_requests: str | None = None
     # Whether the file has `scope`; it is not a key itself.
     names_scope: bool = field(default=False, repr=False, metadata={"key": None})
@@ -300,6 +306,13 @@ class _Reader:
                 (*at, "token_endpoint_auth_method"),
                 f"can't be none with grant = {grant_type.name}, where the client has a secret",
             )
+        certificate, client_key = read("client_certificate", self._file, None), read("client_key", self._file, None)
+        for key, needs in (
+            ("client_key", client_key is not None),
+            ("token_endpoint_auth_method", method in _BY_CERTIFICATE),
+        ):
+            if needs and certificate is None:
+                raise self._wrong((*at, key), "needs a client_certificate, which is missing")
         issuer = read("issuer", _issuer, "")
         endpoints = {key: read(key, _endpoint(issuer, own_host=key in _SECRET_ENDPOINTS), None) for key in _ENDPOINTS}
         return Account(
@@ -321,8 +334,19 @@ class _Reader:
             **endpoints,
             id_token_signed_response_alg=read("id_token_signed_response_alg", _one_of(*SIGNING_ALGORITHMS), None),
             side_requests=read("side_requests", _one_of(*SIDE_REQUESTS), None),
+            ca_file=read("ca_file", self._file, None),
+            client_certificate=certificate,
+            client_key=client_key,
             names_scope="scope" in table,
         )
+
+    def _file(self, value: object) -> str:
+        """Return an absolute path; a relative one is beside this file."""
+        try:
+            path = Path(_string(value)).expanduser()
+        except RuntimeError as error:  # there is no such home
+            raise ValueError("begins with the home directory of an unknown user") from error
+        return str(self._path.absolute().parent / path)
 
     def _notify(self, value: object) -> Notify:
         at = ("notify",)

@@ -729,3 +729,31 @@ def test_how_a_person_is_notified_can_be_chosen(path: Path, text: str, notify: N
 def test_a_mistake_in_the_table_of_notifications_names_it(path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="notify"):
         parse(path, text)
+
+
+# ---- files with certificates
+
+WORK = '[accounts.work]\nissuer = "https://acme.example/"\nclient_id = "app"\n'
+
+
+def test_a_relative_path_is_beside_the_configuration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/anna")
+    text = f'{WORK}ca_file = "ca.pem"\nclient_certificate = "~/client.pem"\nclient_key = "/etc/client.key"'
+    account = parse(path, text).accounts["work"]
+    assert account.ca_file == str(path.absolute().parent / "ca.pem")
+    assert (account.client_certificate, account.client_key) == ("/home/anna/client.pem", "/etc/client.key")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'client_key = "client.key"',
+        'token_endpoint_auth_method = "tls_client_auth"',
+        'token_endpoint_auth_method = "self_signed_tls_client_auth"',
+        'ca_file = ""',
+        "client_certificate = 1",
+    ],
+)
+def test_a_mistake_about_certificates_names_its_key(path: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match=line.split(maxsplit=1)[0]):
+        parse(path, WORK + line)

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -30,6 +31,11 @@ _MAX_PORT: Final = 65_535
 # These identify an account: a session belongs to one issuer and one client.
 IDENTITY: Final = ("issuer", "client_id")
 _MAY_BE_EMPTY: Final = ("redirect_path",)
+
+
+def _file(_: click.Context, __: click.Parameter, argument: str | None) -> str | None:
+    """Return an absolute path: in the file, a relative one would be beside the file."""
+    return str(Path(argument).expanduser().absolute()) if argument else argument
 
 
 def _pairs(_: click.Context, __: click.Parameter, arguments: tuple[str, ...]) -> dict[str, str]:
@@ -93,6 +99,11 @@ _OPTIONS: Final = (
         metavar="PATH",
         help=f'The path of the redirect URL, "" if it has none ({DEFAULT_REDIRECT_PATH}).',
     ),
+    click.option(
+        "--ca-file", metavar="FILE", callback=_file, help="More certificates to trust for this provider, in PEM."
+    ),
+    click.option("--client-certificate", metavar="FILE", callback=_file, help="The client's certificate, in PEM."),
+    click.option("--client-key", metavar="FILE", callback=_file, help="The key of the client's certificate, in PEM."),
     click.option("--proxy", metavar="URL", callback=_proxy, help="The proxy for requests to the provider."),
     click.option(
         "--authorize",

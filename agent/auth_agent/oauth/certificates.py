@@ -32,6 +32,25 @@ def trusted_certificates() -> Callable[[], ssl.SSLContext]:
     return lambda: context
 
 
+def new_trusted_context() -> ssl.SSLContext:
+    """Return a new context with what is trusted now, to which an account's own certificates may be added.
+
+    Raises:
+        StartupError: `SSL_CERT_FILE` can't be read.
+
+    """
+    file = os.environ.get("SSL_CERT_FILE")
+    if file:
+        return _named(file)
+    paths = ssl.get_default_verify_paths()
+    if sys.platform == "linux" and paths.cafile:
+        try:
+            return _read(paths.cafile, paths.capath)
+        except (OSError, ssl.SSLError):  # it is being replaced
+            return _of_the_system()
+    return _of_the_system()
+
+
 class SystemCertificates:
     """The certificates of a system that keeps them in a file, which are read again when it has changed.
 

@@ -12,6 +12,10 @@ from auth_agent.secret import Secret
 BASIC: Final = "client_secret_basic"
 POST: Final = "client_secret_post"
 NONE: Final = "none"
+# RFC 8705, section 2: the TLS connection authenticates the client, so the form has its id alone.
+CERTIFICATE_METHODS: Final = ("tls_client_auth", "self_signed_tls_client_auth")
+# The methods of a client that has no secret to send.
+SECRETLESS: Final = (NONE, *CERTIFICATE_METHODS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Client:
                 Basic (OpenID Connect Discovery 1.0, section 3).
 
         """
-        if self.secret is None or self.method == NONE:
+        if self.secret is None or self.method in SECRETLESS:
             return {}, {**form, "client_id": self.client_id}
         if self.methods(supported)[0] == POST:
             return {}, {**form, "client_id": self.client_id, "client_secret": self.secret.reveal()}

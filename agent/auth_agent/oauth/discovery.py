@@ -1,7 +1,7 @@
 """A provider's metadata, without I/O: OpenID Connect Discovery 1.0, and RFC 8414 for providers of OAuth 2 alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -28,6 +28,13 @@ _OPENID: Final = "openid-configuration"
 _OAUTH: Final = "oauth-authorization-server"
 # Members that only a provider of ID tokens has (OpenID Connect Discovery 1.0, section 3).
 _OPENID_MEMBERS: Final = ("id_token_signing_alg_values_supported", "subject_types_supported")
+# The endpoints that may have an alias for clients with a certificate.
+_WITH_ALIASES: Final = (
+    "token_endpoint",
+    "revocation_endpoint",
+    "device_authorization_endpoint",
+    "userinfo_endpoint",
+)
 _OFFLINE_ACCESS: Final = "offline_access"
 
 
@@ -64,6 +71,13 @@ class Metadata:
     id_token_algorithms: tuple[str, ...] | None = None
     # Whether it issues ID tokens; else it is a provider of OAuth 2 alone.
     is_openid: bool = True
+    # `mtls_endpoint_aliases` (RFC 8705, section 5): the endpoints for clients with a certificate, by their names.
+    mtls_endpoints: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+
+    def for_certificate(self) -> "Metadata":
+        """Return the metadata with the endpoints that a client with a certificate uses."""
+        aliases: dict[str, Any] = dict(self.mtls_endpoints)
+        return replace(self, **aliases)
 
     def default_scope(self, scope: str) -> str:
         """Return what of an account's default scope this provider takes: others refuse a login for an unknown scope.
@@ -139,8 +153,15 @@ def parse_metadata(issuer: str, body: bytes, url: str | None = None) -> Metadata
         iss_parameter_supported=fields.get("authorization_response_iss_parameter_supported") is True,
         scopes_supported=_strings(fields, "scopes_supported"),
         id_token_algorithms=_strings(fields, "id_token_signing_alg_values_supported"),
+        mtls_endpoints=_mtls_endpoints(issuer, fields.get("mtls_endpoint_aliases")),
         is_openid=_OPENID in url or any(name in fields for name in _OPENID_MEMBERS),
     )
+
+
+def _mtls_endpoints(issuer: str, aliases: object) -> dict[str, str]:
+    fields: dict[str, object] = aliases if isinstance(aliases, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- JSON's names are strings
+    found = {name: _optional_endpoint(issuer, fields, name) for name in _WITH_ALIASES}
+    return {name: url for name, url in found.items() if url is not None}
 
 
 def without_offline_access(scope: str) -> str:

@@ -13,6 +13,7 @@ import anyio.lowlevel
 import httpcore
 import httpx
 
+from auth_agent.oauth.account_certificates import CertificateError
 from auth_agent.oauth.content_coding import decode
 from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, Unsent, Unusable
 from auth_agent.oauth.transport import FAILURES, Transport, cause
@@ -86,6 +87,9 @@ class HttpClient:
         request.extensions["trace"] = trace = _Trace()
         try:
             proxy = self._transport.proxy_of(request.url)
+            self._transport.certificates()  # kept until a file changes
+        except CertificateError as error:
+            return Misconfigured(str(error), (error.key,))
         except ProxyError as error:
             return Misconfigured(str(error), () if error.variable else ("proxy",), error.variable)
         through = f" through the proxy {proxy.place}" if proxy else ""

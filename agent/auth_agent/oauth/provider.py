@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from anyio.abc import TaskGroup
 
@@ -105,11 +106,16 @@ class HttpProvider:
         tasks: TaskGroup,
         endpoints: Mapping[str, str] | None = None,
         clock: Clock | None = None,
+        *,
+        has_certificate: bool = False,
     ) -> None:
         """Create one, whose metadata is requested in that task group.
 
-        `endpoints` are those of the configuration; `clock` is by default the machine's.
+        `endpoints` are those of the configuration; `clock` is by default the machine's. `has_certificate`: whether the
+        client has one, for which a provider may have other endpoints.
         """
+        self._endpoints: dict[str, Any] = dict(endpoints or {})
+        self._has_certificate = has_certificate
         self._issuer = issuer
         self._documents = MetadataDocuments(issuer, endpoints or {}, self._get)
         self._metadata: Metadata | None = None
@@ -254,6 +260,8 @@ class HttpProvider:
         known = self._metadata
         try:
             metadata = await self._documents.find()
+            if self._has_certificate and isinstance(metadata, Metadata):
+                metadata = replace(metadata.for_certificate(), **self._endpoints)
             if isinstance(metadata, Metadata) and (known is None or not self._documents.is_provisional):
                 self._metadata = metadata
                 self._freshness.look_up_ended(time.monotonic(), RETRY if self._documents.is_provisional else LIFETIME)

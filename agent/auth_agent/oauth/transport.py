@@ -53,11 +53,21 @@ class Transport(httpx.AsyncBaseTransport):
         """
         return self._proxies.find(url.host, url.port or _PORTS.get(url.scheme, 0))
 
+    def certificates(self) -> ssl.SSLContext:
+        """Return the certificates of the next connection.
+
+        Raises:
+            CertificateError: a file of the account can't be used.
+
+        """
+        return self._certificates()
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; return the beginning of its response.
 
         Raises:
             ProxyError: the proxy can't be used.
+            CertificateError: a file of the account can't be used.
             Exception: one of FAILURES; it does not tell whether the request was sent.
 
         """

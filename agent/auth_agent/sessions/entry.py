@@ -26,7 +26,7 @@ from auth_agent.grant_type import AUTHORIZATION_CODE, grant_type_of
 from auth_agent.host.clock import Moment
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.oauth import id_token
-from auth_agent.oauth.client import BASIC, POST
+from auth_agent.oauth.client import BASIC, CERTIFICATE_METHODS, POST
 from auth_agent.oauth.entra import Tenant
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -242,7 +242,7 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
 
 
 def _auth_method(value: object) -> str | None:
-    return value if isinstance(value, str) and value in (BASIC, POST) else None
+    return value if isinstance(value, str) and value in (BASIC, POST, *CERTIFICATE_METHODS) else None
 
 
 def _tenant(tenant: Mapping[str, object]) -> Tenant:

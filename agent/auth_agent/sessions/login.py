@@ -16,7 +16,7 @@ from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
 from auth_agent.loopback.listener import PortsTakenError
-from auth_agent.oauth.client import NONE
+from auth_agent.oauth.client import CERTIFICATE_METHODS, SECRETLESS
 from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import end_session_url, without_offline_access
 from auth_agent.oauth.outcome import Failure, Misconfigured, ScopeRefusal
@@ -424,7 +424,7 @@ class Logins:
 def _known_secret(session: Session) -> Secret | None:
     """Return the client secret of the session, if it is still valid for the account."""
     credentials, account = session.credentials, session.account
-    if credentials is None or account.token_endpoint_auth_method == NONE:
+    if credentials is None or account.token_endpoint_auth_method in SECRETLESS:
         return None
     return credentials.client_secret if credentials.is_bound_to(account.issuer, account.client_id) else None
 
@@ -439,15 +439,18 @@ def _credentials_of(
 
     """
     method = account.token_endpoint_auth_method
-    if secret is None and (account.grant_type.needs_secret or method not in (None, NONE)):
+    by_certificate = method in CERTIFICATE_METHODS
+    needs_secret = account.grant_type.needs_secret and not by_certificate
+    if secret is None and (needs_secret or method not in (None, *SECRETLESS)):
         raise errors.InvalidRequest(
             f"{account.name}'s client authenticates with a secret",
             parameter="client_secret",
             remedy=(remedies.give_secret(command, account.name),),
         )
-    if secret is not None and method == NONE:
+    if secret is not None and method in SECRETLESS:
+        what = "authenticates with its certificate" if by_certificate else "is a public one"
         raise errors.InvalidRequest(
-            f"{account.name}'s client is a public one by its token_endpoint_auth_method, and has no secret",
+            f"{account.name}'s client {what} by its token_endpoint_auth_method, and has no secret",
             parameter="client_secret",
         )
     return Credentials(
@@ -461,6 +464,7 @@ def _credentials_of(
         id_token=None,
         client_secret=secret,
         grant_type=account.grant_type,
+        auth_method=method if by_certificate else None,
         # What an imported refresh token was asked for with is not known.
         requested_scope="" if command == IMPORT else account.scope,
     )

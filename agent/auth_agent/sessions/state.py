@@ -34,7 +34,7 @@ from typing import Final, NamedTuple, TypeVar
 from auth_agent.grant_type import AUTHORIZATION_CODE, GrantType
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
-from auth_agent.oauth.client import Client
+from auth_agent.oauth.client import CERTIFICATE_METHODS, Client
 from auth_agent.oauth.entra import Tenant
 from auth_agent.oauth.outcome import (
     AnotherUser,
@@ -185,7 +185,8 @@ class Credentials:
         """Whether there is a refresh token or client secret to get the next access token with."""
         if self.grant_type.has_refresh_token:
             return self.refresh_token is not None
-        return self.client_secret is not None or not self.grant_type.needs_secret
+        is_authenticated = self.client_secret is not None or self.auth_method in CERTIFICATE_METHODS
+        return is_authenticated or not self.grant_type.needs_secret
 
     @property
     def ends_at(self) -> float | None:

@@ -41,6 +41,9 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "The host of the redirect URL, as the provider has it registered (127.0.0.1).",
             ),
             "--redirect-path": ("PATH", 'The path of the redirect URL, "" if it has none (/callback).'),
+            "--ca-file": ("FILE", "More certificates to trust for this provider, in PEM."),
+            "--client-certificate": ("FILE", "The client's certificate, in PEM."),
+            "--client-key": ("FILE", "The key of the client's certificate, in PEM."),
             "--proxy": ("URL", "The proxy for requests to the provider."),
             "--authorize": ("NAME=VALUE", "An extra authorization parameter, such as prompt=login; may be repeated."),
             "--grant": (
@@ -48,7 +51,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "The grant type: a person logs in, or the client itself.",
             ),
             "--token-endpoint-auth-method": (
-                "none|client_secret_basic|client_secret_post",
+                "none|client_secret_basic|client_secret_post|tls_client_auth|self_signed_tls_client_auth",
                 "How the client authenticates (chosen from the provider's metadata).",
             ),
             "--management-account": (
@@ -178,6 +181,9 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "The host of the redirect URL, as the provider has it registered (127.0.0.1).",
             ),
             "--redirect-path": ("PATH", 'The path of the redirect URL, "" if it has none (/callback).'),
+            "--ca-file": ("FILE", "More certificates to trust for this provider, in PEM."),
+            "--client-certificate": ("FILE", "The client's certificate, in PEM."),
+            "--client-key": ("FILE", "The key of the client's certificate, in PEM."),
             "--proxy": ("URL", "The proxy for requests to the provider."),
             "--authorize": ("NAME=VALUE", "An extra authorization parameter, such as prompt=login; may be repeated."),
             "--grant": (
@@ -185,7 +191,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "The grant type: a person logs in, or the client itself.",
             ),
             "--token-endpoint-auth-method": (
-                "none|client_secret_basic|client_secret_post",
+                "none|client_secret_basic|client_secret_post|tls_client_auth|self_signed_tls_client_auth",
                 "How the client authenticates (chosen from the provider's metadata).",
             ),
             "--management-account": (
