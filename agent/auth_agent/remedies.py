@@ -132,6 +132,12 @@ def give_secret(command: str, account: str) -> Remedy:
     return _run("enter the client secret at a prompt", command, account, "--client-secret")
 
 
+def log_in_by_pasting(account: str) -> Remedy:
+    """The provider's policy refuses a login on another device, as one that wants a managed device does."""
+    text = "log in in a browser that the policy allows, on any device, and paste the URL on which it ends"
+    return _run(text, LOGIN, account, "--no-browser")
+
+
 def log_in_without_offline_access(account: str, scope: str) -> Remedy:
     """The provider refused the scope; many have no `offline_access`. `scope` is the account's without it."""
     if not scope or not _fits(scope):

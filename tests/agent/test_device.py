@@ -18,8 +18,10 @@ from auth_agent.oauth.device import (
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
+    FlowNotAllowed,
     Lost,
     Misconfigured,
+    PolicyRefusal,
     Refusal,
     TokenResponse,
     Transient,
@@ -158,3 +160,29 @@ def test_a_failed_poll_doubles_the_interval_up_to_a_minute() -> None:
     assert next_interval(5, Transient("")) == 10
     assert next_interval(50, Transient("")) == 60
     assert next_interval(58, SlowDown("")) == 60
+
+
+POLICY = {"error": "invalid_grant", "error_codes": [53003], "suberror": "message_only"}
+
+
+@pytest.mark.parametrize("fields", [POLICY, {"error": "access_denied", "error_codes": [7, 50097]}], ids=str)
+def test_a_poll_that_policy_refuses_is_told_from_other_refusals(fields: dict[str, object]) -> None:
+    assert isinstance(parse_poll(400, **fields), PolicyRefusal)
+
+
+@pytest.mark.parametrize("fields", [POLICY, {"error": "device_flow_disabled"}], ids=str)
+def test_a_login_that_policy_does_not_let_begin_is_told_from_other_failures(fields: dict[str, object]) -> None:
+    response = parse_device_authorization(400, {}, json.dumps(fields).encode(), 0.0)
+    assert isinstance(response, PolicyRefusal)
+
+
+@pytest.mark.parametrize("codes", [None, "53003", [True, "53003", 70016], {}, [[]]], ids=str)
+def test_a_description_or_another_code_is_no_policy(codes: object) -> None:
+    refusal = parse_poll(400, error="access_denied", error_description="AADSTS53003: policy", error_codes=codes)
+    assert type(refusal) is Refusal
+
+
+def test_a_client_that_may_not_log_in_on_a_device_is_misconfigured_and_may_log_in_otherwise() -> None:
+    response = parse_device_authorization(400, {}, b'{"error": "unauthorized_client"}', 0.0)
+    assert isinstance(response, FlowNotAllowed)
+    assert isinstance(parse_poll(400, error="unauthorized_client"), FlowNotAllowed)

@@ -26,11 +26,13 @@ from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import (
     Busy,
     Failure,
+    FlowNotAllowed,
     InvalidClient,
     InvalidGrant,
     Lost,
     Misconfigured,
     Overloaded,
+    PolicyRefusal,
     Refusal,
     Rejected,
     ScopeRefusal,
@@ -262,6 +264,16 @@ async def test_a_client_that_is_not_accepted_by_any_method_ends_the_login(more: 
         world.logins.redirect(str(login["login_id"]), redirect_url(login, code="the-code"))
         assert isinstance(await failure_of(world, login), errors.Misconfigured)
         assert world.provider.methods == ([BASIC] if more else [None, POST])
+
+
+@pytest.mark.parametrize("refusal", [PolicyRefusal("blocked"), FlowNotAllowed("unauthorized_client")], ids=repr)
+async def test_a_device_flow_that_is_refused_names_the_way_that_remains(refusal: Failure) -> None:
+    async with running(logged_in=False) as world:
+        world.provider.device = refusal
+        with pytest.raises(errors.AgentError) as caught:
+            await begin_login(world, "device")
+        assert caught.value.remedy[0].line == "auth-agent login work --no-browser"
+        assert caught.value.failure == ("refused" if isinstance(refusal, PolicyRefusal) else "misconfigured")
 
 
 async def test_a_login_and_a_refresh_have_the_provider_looked_up_again() -> None:

@@ -33,6 +33,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "allow_at_the_provider": lambda: remedies.allow_at_the_provider("work"),
     "another_listen_stream": remedies.another_listen_stream,
     "adopt": remedies.adopt,
+    "log_in_by_pasting": lambda: remedies.log_in_by_pasting("work"),
     "another_name": remedies.another_name,
     "another_socket": remedies.another_socket,
     "add_host": lambda: remedies.add_host("git.example.com:8443", "/home/anna/my config.toml"),

@@ -48,6 +48,7 @@ NOT_RUN: Final = {
     "reload": "test_config_commands.py runs it",
     "paste_url": "test_login_command.py runs it",
     "hide_url": "the same",
+    "log_in_by_pasting": "the same",
     "adopt": "test_unlock.py runs it",
     "choose_passphrase": "test_unlock.py runs it",
     "move_to": "test_store_move.py runs it",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from auth_agent.oauth.lifetimes import parse_lifetime
-from auth_agent.oauth.outcome import Failure, Refusal, TokenResponse, Transient, Unusable
+from auth_agent.oauth.outcome import Failure, FlowNotAllowed, PolicyRefusal, Refusal, TokenResponse, Transient, Unusable
 from auth_agent.oauth.requests import error_fields, parse_token_response, read_token
 from auth_agent.oauth.resource import RESOURCE
 from auth_agent.oauth.token_request import TokenRequest
@@ -22,6 +22,11 @@ _SLOW_DOWN: Final = 5.0
 _MAX_INTERVAL: Final = 60.0
 _MAX_LIFETIME: Final = 3600.0
 _MAX_CODE: Final = 64
+# Entra's `error_codes` where conditional access wants a managed device, another app or place, or no device flow at all.
+_POLICY_CODES: Final = frozenset({50097, 50131, 53000, 53001, 53002, 53003, 53009, 530003})
+# GitHub's; and what others say of a client that may not use this grant.
+_DISABLED: Final = "device_flow_disabled"
+_NOT_ALLOWED: Final = ("unauthorized_client", "unsupported_grant_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,8 @@ def parse_device_authorization(
     address = fields.get("verification_uri", fields.get("verification_url"))
     if fields.get("error") or device_code is None:
         outcome = parse_token_response(status, headers, body, now, presented)
-        return outcome if isinstance(outcome, Failure) else Unusable("the provider's response has no device_code")
+        failure = outcome if isinstance(outcome, Failure) else Unusable("the provider's response has no device_code")
+        return _by_policy(fields, failure)
     if not user_code or not isinstance(address, str):
         return Unusable("the provider's response has no user_code or no verification_uri")
     try:
@@ -104,7 +110,8 @@ def parse_poll_response(
 
     Only `error` counts: Auth0 sends 403 where the RFC has 400, and `slow_down` with 429.
     """
-    error = error_fields(body).get("error")
+    fields = error_fields(body)
+    error = fields.get("error")
     if error == "authorization_pending":
         return AuthorizationPending("the login is not complete yet")
     if error == "slow_down":
@@ -113,8 +120,23 @@ def parse_poll_response(
         return CodeExpired("the code expired before anybody entered it")
     outcome = parse_token_response(status, headers, body, now, presented)
     if error == "access_denied" and isinstance(outcome, Failure):
-        return Refusal(outcome.reason)
-    return outcome
+        outcome = Refusal(outcome.reason)
+    return _by_policy(fields, outcome) if isinstance(outcome, Failure) else outcome
+
+
+def _by_policy(fields: Mapping[str, object], failure: Failure) -> Failure:
+    """Return the failure of a login on another device; if another way to log in may remain, as one that says so.
+
+    By codes alone: a description is for people.
+    """
+    codes = fields.get("error_codes")
+    is_policy = isinstance(codes, list) and any(code in _POLICY_CODES for code in codes if isinstance(code, int))  # pyright: ignore[reportUnknownVariableType] -- any list from outside
+    error = fields.get("error")
+    if failure.refresh_token is not None:
+        return failure
+    if is_policy or error == _DISABLED:
+        return PolicyRefusal(failure.reason)
+    return FlowNotAllowed(failure.reason) if error in _NOT_ALLOWED else failure
 
 
 def device_request(device_code: Secret, resource: str | None = None) -> TokenRequest:

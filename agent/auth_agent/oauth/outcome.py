@@ -115,8 +115,20 @@ class InvalidClient(Misconfigured):
     __slots__ = ()
 
 
+class FlowNotAllowed(Misconfigured):
+    """The client is not registered for this way to log in; another one may remain."""
+
+    __slots__ = ()
+
+
 class Refusal(PermanentFailure):
     """The provider refuses to issue this token to this session."""
+
+    __slots__ = ()
+
+
+class PolicyRefusal(Refusal):
+    """The provider's policy refuses this way to log in; another one may remain."""
 
     __slots__ = ()
 

@@ -17,9 +17,11 @@ from auth_agent.oauth.outcome import (
     ClockWrong,
     Defect,
     Failure,
+    FlowNotAllowed,
     InvalidGrant,
     Misconfigured,
     PermanentFailure,
+    PolicyRefusal,
     ReauthenticationRequired,
     Refusal,
     Rejected,
@@ -229,8 +231,12 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     if isinstance(failure, Misconfigured):
         by_login = command == LOGIN and failure.variable is None
         correction = (remedies.correct_and_log_in(name, failure.keys),) if by_login else (*_correction(failure), again)
+        if isinstance(failure, FlowNotAllowed) and command == LOGIN:
+            correction = (remedies.log_in_by_pasting(name), *correction)
         others = *_new_secret(failure, name, command), *_unknown_parameter(account, failure, command)
         return errors.Misconfigured(message, reason=reason, failure=word, remedy=(*correction, *others))
+    if isinstance(failure, PolicyRefusal):
+        return errors.Denied(message, reason=reason, failure=word, remedy=(remedies.log_in_by_pasting(name),))
     if isinstance(failure, ScopeRefusal) and command == LOGIN:
         fewer = without_offline_access(account.scope)
         less = remedies.log_in_without_offline_access(name, fewer) if fewer != account.scope else again
