@@ -207,6 +207,10 @@ SESSIONS: Final[list[Example]] = [
         lambda: advice.login_required("work", advice.SESSION_EXPIRED),
         "work: the session has reached the end that the provider set for it",
     ),
+    (
+        lambda: advice.another_login_required("work", "insufficient_scope (read)"),
+        "work: the API wants a token of another login (insufficient_scope (read))",
+    ),
     (lambda: advice.login_required("work", "invalid_grant"), "work: the session has ended (invalid_grant)"),
     (lambda: advice.locked("work", Locked("the keyring is locked")), "work: the keyring is locked"),
     (lambda: advice.locked("work", LOCKED), "work: the agent is locked"),

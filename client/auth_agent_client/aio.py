@@ -134,9 +134,24 @@ class AsyncAgent:
         audience: str | None = None,
         scope: str | None = None,
         only: bool | None = None,
+        challenge: str | None = None,
         timeout: float | None = None,
     ) -> Token:
-        """Return a token to use instead of one that an API rejected with 401."""
+        """Return a token to use instead of one that an API rejected with 401, or with 403 and a challenge.
+
+        Args:
+            access_token: the token that it rejected.
+            account: the account's name; by default the default account.
+            audience: as of `token`.
+            scope: as of `token`.
+            only: as of `token`.
+            challenge: the response's WWW-Authenticate, of at most 4096 characters.
+            timeout: how long to wait, in seconds (15).
+
+        Raises:
+            LoginRequired: by the challenge, the API wants another login, with more scopes, or a stronger or newer one.
+
+        """
         return token_from(
             await self.call(
                 "rejected",
@@ -146,6 +161,7 @@ class AsyncAgent:
                     "scope": scope,
                     "only": only,
                     "access_token": access_token,
+                    "challenge": challenge,
                     "timeout": timeout,
                 },
             )

@@ -81,6 +81,7 @@ MAX_AUDIENCE = 2_000
 MAX_SCOPE = 4_096
 # Servers accept headers of 8 to 16 KiB, so no usable access token is longer.
 MAX_TOKEN = 65_536
+MAX_CHALLENGE = 4096
 # Longer than anybody types.
 MAX_PASSPHRASE = 256
 # A name of a program, a login, a store or a member of the user.
@@ -183,6 +184,7 @@ NAME = _string(MAX_NAME)
 AUDIENCE = _string(MAX_AUDIENCE)
 SCOPE = _string(MAX_SCOPE, 0)
 TOKEN = _string(MAX_TOKEN)
+CHALLENGE = _string(MAX_CHALLENGE)
 PASSPHRASE = _string(MAX_PASSPHRASE)
 URL = Kind("a URL of at most 16 KiB", lambda value: type(value) is str and 0 < len(value) <= MAX_URL)
 SECONDS = Kind("a number of seconds, 0 or more", _is_seconds)
@@ -242,7 +244,7 @@ METHODS: dict[str, Method] = {
         {**_ACCOUNT, "min_ttl": SECONDS}, result=("account", "id_token", "expires_at"), timeout=REFRESH_TIMEOUT
     ),
     "rejected": Method(
-        {**_ACCESS_TOKEN, "access_token": TOKEN},
+        {**_ACCESS_TOKEN, "access_token": TOKEN, "challenge": CHALLENGE},
         required=("access_token",),
         result=_TOKEN,
         timeout=REFRESH_TIMEOUT,

@@ -323,6 +323,17 @@ def test_a_rejected_short_lived_token_is_not_refreshed_in_its_first_tenth(clock:
     assert isinstance(session.reject(MAIN, "at-1", clock.now()), Demand)
 
 
+def test_a_challenge_for_another_login_starts_no_refresh_and_ends_nothing(session: Session, clock: FakeClock) -> None:
+    clock.advance(600)
+    challenge = 'Bearer error="insufficient_user_authentication", acr_values="mfa"'
+    refused = session.reject(MAIN, "at-1", clock.now(), challenge)
+    assert isinstance(refused, errors.LoginRequired)
+    assert refused.reason == "insufficient_user_authentication (mfa)"
+    assert isinstance(session.state, Active)
+    assert session.reject(MAIN, "older", clock.now(), challenge) == Demand(MAIN)
+    assert isinstance(session.reject(MAIN, "at-1", clock.now(), 'Bearer error="invalid_token"'), Demand)
+
+
 def test_a_rejected_unknown_token_changes_nothing(session: Session, clock: FakeClock) -> None:
     clock.advance(100)
     revision = session.revision

@@ -214,7 +214,8 @@ class Handlers:
 
     def _rejected(self, caller: Caller, session: Session, args: Arguments) -> Later:
         key = session.token_key(args.string("audience"), args.string("scope"), only=args.flag("only"))
-        demand = session.reject(key, args.string("access_token") or "", self._table.clock.now())
+        access_token, challenge = args.string("access_token") or "", args.string("challenge") or ""
+        demand = session.reject(key, access_token, self._table.clock.now(), challenge)
         if isinstance(demand, errors.LoginRequired) and session.end_by_rejection():
             self._saver.save_soon(session)
             self._table.publish(session.account.name)

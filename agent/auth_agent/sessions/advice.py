@@ -111,6 +111,16 @@ def login_required(
     )
 
 
+def another_login_required(name: str, wanted: str) -> errors.LoginRequired:
+    """Return the error for an API that takes only tokens of another login; `wanted` is what it said (printable)."""
+    return errors.LoginRequired(
+        f"{name}: the API wants a token of another login ({wanted})",
+        reason=wanted,
+        failure=login_failure(wanted),
+        remedy=(remedies.log_in_again(name),),
+    )
+
+
 def login_failure(reason: str) -> str:
     """Return which of the protocol's `FAILURES` it is that a session needs a login for that reason."""
     return _FAILURES_OF_REASONS.get(reason, "reauthentication_required")

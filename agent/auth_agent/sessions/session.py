@@ -16,6 +16,7 @@ from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
+from auth_agent.oauth.challenge import wanted_login
 from auth_agent.oauth.outcome import Busy, Defect, Failure, TokenResponse
 from auth_agent.oauth.scope import NOT_OF_TOKENS, has, normalized
 from auth_agent.printable import printable
@@ -27,6 +28,7 @@ from auth_agent.sessions.advice import (
     LOGGED_OUT,
     SESSION_EXPIRED,
     TOKEN_REJECTED,
+    another_login_required,
     failure_word,
     locked,
     login_failure,
@@ -164,11 +166,17 @@ class Session:
         """Return whether the configuration names that API: its first token doesn't count against the rate limit."""
         return key == MAIN or (key.audience is not None and key.audience == self.account.management_audience)
 
-    def reject(self, key: TokenKey, access_token: str, now: Moment) -> Demand | errors.AgentError:
-        """Return the demand of a client whose API rejected that token with 401, or an error if a new one won't help."""
+    def reject(self, key: TokenKey, access_token: str, now: Moment, challenge: str = "") -> Demand | errors.AgentError:
+        """Return the demand of a client whose API rejected that token, or an error if a new one won't help.
+
+        `challenge` is the API's WWW-Authenticate, "" if it is not known.
+        """
         current = self.current(key)
         if current is None or current.value.reveal() != access_token:
             return Demand(key)  # an older one, or an unknown one: return the current one
+        wanted = wanted_login(challenge)
+        if wanted is not None:
+            return another_login_required(self.account.name, wanted)
         young = _YOUNG if current.lifetime is None else min(_YOUNG, _YOUNG_SHARE * current.lifetime)
         if now.boot - current.sent.boot < young and not current.has_ended_by_claim(now):
             return errors.Denied(
