@@ -24,6 +24,7 @@ from auth_agent.hosts import HostError, HostRule, Place, read_key
 from auth_agent.printable import printable
 from auth_agent.proxies import ProxyError, parse_proxy
 from auth_agent.signing_algorithms import SIGNING_ALGORITHMS
+from auth_agent.token_type import is_scheme
 from auth_agent.urls import check_issuer, check_url
 from auth_agent_client.messages import is_account_name
 
@@ -62,6 +63,7 @@ class Account:
     session's; None: where the provider is known, or shown, to keep the refresh token as it is.
     `ca_file` has certificates that this account's provider may have, too. `client_certificate` and `client_key` are the
     client's own. All three are absolute paths of PEM files.
+    `token_type` is the provider's word for its access tokens, with which APIs take them; None: Bearer.
     `management_account` names the account whose tokens are for the provider's Management API; None: this one.
     `management_audience` is that API's audience, needed if the issuer is a custom domain.
     """
@@ -92,6 +94,7 @@ class Account:
     client_certificate: str | None = None
     client_key: str | None = None
     side_requests: str | None = None
+    token_type: str | None = None
     # Whether the file has `scope`; it is not a key itself.
     names_scope: bool = field(default=False, repr=False, metadata={"key": None})
 
@@ -333,6 +336,7 @@ class _Reader:
             management_audience=read("management_audience", _api_url, None),
             **endpoints,
             id_token_signed_response_alg=read("id_token_signed_response_alg", _one_of(*SIGNING_ALGORITHMS), None),
+            token_type=read("token_type", _scheme, None),
             side_requests=read("side_requests", _one_of(*SIDE_REQUESTS), None),
             ca_file=read("ca_file", self._file, None),
             client_certificate=certificate,
@@ -512,6 +516,12 @@ def _api_url(value: object) -> str:
 
 def _scope(value: object) -> str:
     return " ".join(_string(value).split())
+
+
+def _scheme(value: object) -> str:
+    if not is_scheme(value):
+        raise ValueError("must be a word such as Bearer")
+    return value
 
 
 def _one_of(*known: str) -> Callable[[object], str]:

@@ -26,6 +26,7 @@ from auth_agent.host.clock import Clock
 from auth_agent.host.credentials import CredentialError, credential
 from auth_agent.host.event_loop import EventLoop
 from auth_agent.host.late_imports import import_all
+from auth_agent.host.network import watch_network
 from auth_agent.host.restart import check_program, drop_option, restart
 from auth_agent.host.signals import Signals
 from auth_agent.host.systemd import READY, STOPPING, notify, reloading
@@ -164,6 +165,7 @@ async def _serve(
             accepting = _Stoppable(server.run)
             async with anyio.create_task_group() as front:
                 front.start_soon(refresher.run)
+                front.start_soon(watch_network, refresher.forget_all_failures)
                 front.start_soon(Upkeep(listener, server, locks, saver.look_at_notes, about).run)
                 work.start_soon(accepting.run)
                 # Before the keyring is read, which may take arbitrarily long.

@@ -225,6 +225,16 @@ def account_of_another_client(account: str, issuer: str, audience: str | None, s
     return _run(text, LOGIN, name, *options) if is_account_name(name) and all(map(_fits, options)) else Remedy(text)
 
 
+def log_in_by_device(account: str) -> Remedy:
+    """The provider requires in a browser what the agent can't do."""
+    return _run("log in on another device", LOGIN, account, "--flow", "device")
+
+
+def ask_for_bearer_tokens(account: str) -> Remedy:
+    """The provider requires of this client what the agent can't do."""
+    return Remedy(f"ask whoever runs the provider for a client for {account} with plain bearer tokens")
+
+
 # ---- refreshing
 
 

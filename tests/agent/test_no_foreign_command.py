@@ -321,17 +321,17 @@ def at_refresh(code: str) -> tuple[Remedy, ...]:
     now = remedies.refresh_when_corrected("work")
     if code == "invalid_client":
         return remedies.correct_and_reload(CLIENT_KEYS), now, remedies.give_secret(remedies.LOGIN, "work")
-    if code in ("invalid_request", "unauthorized_client"):
+    if code == "unauthorized_client":
         return remedies.correct_and_reload(KEYS), now
-    if code in ("invalid_grant", "invalid_scope", "invalid_target", "access_denied", "login_required"):
-        return (LOG_IN,)
-    return (REFRESH,)
+    return (LOG_IN,) if code in ("invalid_grant", "login_required") else (LOG_IN, REFRESH)
 
 
 def at_another_api(code: str) -> tuple[Remedy, ...]:
     if code in ("invalid_scope", "invalid_target", "access_denied", "login_required"):
         own = remedies.account_of_its_own("work", ISSUER, CLIENT, "https://api.example/", "read:all")
         return remedies.allow_at_the_provider("work"), own
+    if code == "invalid_request":
+        return remedies.correct_and_reload(KEYS), remedies.refresh_when_corrected("work")
     return (REFRESH, LOG_IN) if code == "invalid_grant" else at_refresh(code)
 
 
@@ -461,15 +461,13 @@ def sources() -> dict[str, Source]:
     by_name: dict[str, Source] = {}
     for code in CODES:
         error = None if code == "made_up" else code
-        refusal = ("requests.failure_of_error",)
+        refusal = ("requests._reason",)
         by_name |= {
             f"the redirect, {code}": Source(redirecting(error=error, error_description=None), at_login(code), refusal),
             f"the token endpoint at a login, {code}": Source(
                 refusing(code, HostileAgent.log_in), at_login(code), refusal
             ),
-            f"the token endpoint at a poll, {code}": Source(
-                refusing(code, by_device), at_login(code), refusal, mute=error is None
-            ),  # a transient error is retried
+            f"the token endpoint at a poll, {code}": Source(refusing(code, by_device), at_login(code), refusal),
             f"the token endpoint at a client's own login, {code}": Source(
                 refusing(code, HostileAgent.log_in), at_login(code), refusal, {"grant_type": CLIENT_CREDENTIALS}
             ),
@@ -513,7 +511,7 @@ def sources() -> dict[str, Source]:
         "the redirect's other parameters": Source(
             redirecting(code="the-code", foo=None, error_uri=None, scope=None), mute=True
         ),
-        "an error in the redirect's error": Source(redirecting(error=None), (AGAIN,), ("requests.failure_of_error",)),
+        "an error in the redirect's error": Source(redirecting(error=None), (AGAIN,), ("requests._reason",)),
         "the ID token's issuer": Source(claiming("iss"), at_bad_response, mismatch),
         "the ID token's audience": Source(claiming("aud"), at_bad_response, audience),
         "the ID token's audiences": Source(

@@ -11,6 +11,7 @@ import trio.testing
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import (
     Busy,
+    DoubtfulRefusal,
     Failure,
     InteractionRequired,
     InvalidGrant,
@@ -18,7 +19,6 @@ from auth_agent.oauth.outcome import (
     Misconfigured,
     Refusal,
     Transient,
-    UnexplainedRefusal,
     Unsent,
     Unusable,
 )
@@ -143,7 +143,7 @@ async def test_a_refused_refresh_changes_nothing() -> None:
     [
         Busy("HTTP 500"),
         Lost("HTTP 502"),
-        UnexplainedRefusal("HTTP 403"),
+        DoubtfulRefusal("HTTP 403"),
         Transient("none"),
         InvalidGrant("invalid_grant"),
     ],
@@ -669,7 +669,7 @@ async def test_a_refresh_that_finishes_after_another_users_import_is_revoked(
         (Unsent("no route"), "unreachable"),
         (Lost("no reply"), "unreachable"),
         (Busy("server_error"), "busy"),
-        (UnexplainedRefusal("HTTP 403"), "refused"),
+        (DoubtfulRefusal("HTTP 403"), "refused"),
         (InvalidGrant("invalid_grant", refresh_token=Secret("rt-new")), "refused"),
         (Misconfigured("invalid_client"), "misconfigured"),
         (Unusable("its access token is too long"), "invalid_response"),

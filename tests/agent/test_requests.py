@@ -11,6 +11,7 @@ from auth_agent.oauth.device import device_request
 from auth_agent.oauth.lifetimes import parse_lifetime
 from auth_agent.oauth.outcome import (
     Busy,
+    DoubtfulRefusal,
     Failure,
     InteractionRequired,
     InvalidClient,
@@ -19,14 +20,16 @@ from auth_agent.oauth.outcome import (
     Misconfigured,
     Overloaded,
     Refusal,
+    RefusedForNow,
     ScopeRefusal,
     TargetRefusal,
     TokenResponse,
-    UnexplainedRefusal,
+    Unsupported,
     Unusable,
 )
 from auth_agent.oauth.requests import (
     device_form,
+    parse_refresh_response,
     parse_token_response,
     revocation_form,
 )
@@ -144,7 +147,7 @@ def test_a_revocation_has_a_token_type_hint() -> None:
 BY_ERROR: dict[str, type[Failure]] = {
     "invalid_grant": InvalidGrant,
     "invalid_client": InvalidClient,
-    "unauthorized_client": Misconfigured,
+    "unauthorized_client": InvalidClient,
     "unsupported_grant_type": Misconfigured,
     "invalid_request": Misconfigured,
     "invalid_target": TargetRefusal,
@@ -177,11 +180,77 @@ def test_status_429_is_busy_with_any_error_code(error: str) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 500, 503])
-@pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable", "slow_down", "made_up", "INVALID_GRANT"])
-def test_an_error_that_does_not_concern_the_session_is_transient(status: int, error: str) -> None:
+@pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable", "slow_down", "too_many_requests"])
+def test_an_error_that_passes_by_itself_is_transient(status: int, error: str) -> None:
     kind = Overloaded if status == 503 else Busy
     assert parse(status, {"error": error}) == kind(error)
     assert parse(status, {"error": error}, retry_after="7") == kind(error, 7.0)
+
+
+# Words of GitHub, Databricks, Salesforce, Slack, and of nobody.
+ODD = ("bad_refresh_token", "incorrect_client_credentials", "token_expired", "inactive_user", "invalid_refresh_token")
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+@pytest.mark.parametrize("error", [*ODD, "made_up", "INVALID_GRANT"])
+def test_another_error_is_a_doubtful_refusal(status: int, error: str) -> None:
+    assert parse(status, {"error": error, "ok": False}) == DoubtfulRefusal(error)
+
+
+@pytest.mark.parametrize("status", [404, 409, 500, 503])
+def test_an_unknown_error_is_no_refusal_at_another_status(status: int) -> None:
+    kind = Overloaded if status == 503 else Busy
+    assert parse(status, {"error": "made_up"}, retry_after="7") == kind("made_up", 7.0)
+
+
+def parse_refresh(status: int, fields: dict[str, object]) -> TokenResponse | Failure:
+    return parse_refresh_response(status, {}, json.dumps(fields).encode(), NOW)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+@pytest.mark.parametrize(
+    "error",
+    ["invalid_request", "unsupported_grant_type", "invalid_scope", "invalid_target", "access_denied", "made_up"],
+)
+def test_a_plain_refresh_that_is_refused_by_another_word_is_about_the_refresh_token(status: int, error: str) -> None:
+    expected = DoubtfulRefusal(error, refresh_token=Secret("rt-new"))
+    assert parse_refresh(status, {"error": error, "refresh_token": "rt-new"}) == expected
+
+
+@pytest.mark.parametrize("error", ["invalid_request", "access_denied"])
+def test_a_plain_refresh_that_fails_with_the_providers_own_error_is_no_refusal(error: str) -> None:
+    assert parse_refresh(500, {"error": error}) == Busy(error)
+
+
+@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])
+def test_a_plain_refresh_that_is_refused_because_of_the_client_is_not(error: str) -> None:
+    assert isinstance(parse_refresh(401, {"error": error}), Misconfigured)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"suberror": "message_only"},
+        {"suberror": "device_authentication_failed"},
+        {"suberror": "basic_action"},
+        {"error_subtype": "invalid_rapt"},
+    ],
+)
+def test_a_sub_code_that_says_not_now_keeps_the_refresh_token(code: dict[str, object]) -> None:
+    failure = parse(400, {"error": "invalid_grant", "error_description": "AADSTS53003", **code})
+    assert failure == RefusedForNow("invalid_grant: AADSTS53003")
+
+
+@pytest.mark.parametrize(
+    "code", [{"suberror": "bad_token"}, {"suberror": "token_expired"}, {"suberror": ""}, {"suberror": 7}, {}]
+)
+def test_any_other_sub_code_confirms_the_end(code: dict[str, object]) -> None:
+    assert parse(400, {"error": "invalid_grant", **code}) == InvalidGrant("invalid_grant")
+
+
+@pytest.mark.parametrize("error", ["use_dpop_nonce", "invalid_dpop_proof"])
+def test_a_demand_for_proofs_of_possession_is_not_supported(error: str) -> None:
+    assert isinstance(parse(400, {"error": error}), Unsupported)
 
 
 @pytest.mark.parametrize("status", [502, 504])
@@ -225,7 +294,7 @@ def test_control_characters_and_terminal_escapes_are_made_printable() -> None:
     description = "\x1b[2J\x1b]0;owned\x07 line\r\nforged=yes \u202eright-to-left"
     failure = parse(400, {"error": "invalid_grant", "error_description": description})
     assert failure == InvalidGrant("invalid_grant:  [2J ]0;owned  line  forged=yes  right-to-left")
-    assert parse(400, {"error": "bad\x1b[31m\n"}) == Busy("bad [31m ")
+    assert parse(400, {"error": "bad\x1b[31m\n"}) == DoubtfulRefusal("bad [31m ")
 
 
 def test_a_reason_has_a_maximum_length() -> None:
@@ -288,10 +357,17 @@ def test_no_response_makes_a_new_refresh_token_disappear(status: int, fields: di
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+def test_a_refusal_without_a_body_is_doubtful(status: int, body: bytes) -> None:
+    failure = parse(status, body)
+    assert isinstance(failure, DoubtfulRefusal)
+    assert str(status) in failure.reason
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
         b"<html>Bad Request</html>",
         b"\xff\xfe\x00",
         b"[]",
@@ -306,9 +382,9 @@ def test_no_response_makes_a_new_refresh_token_disappear(status: int, fields: di
         {"access_token": "at", "expires_in": 3600},
     ],
 )
-def test_a_refusal_without_an_error_code_is_unexplained(status: int, body: object) -> None:
+def test_a_page_or_an_error_of_another_kind_is_no_verdict(status: int, body: object) -> None:
     failure = parse(status, body)
-    assert isinstance(failure, UnexplainedRefusal)
+    assert isinstance(failure, Busy)
     assert str(status) in failure.reason
 
 

@@ -8,13 +8,13 @@ import trio.testing
 
 from auth_agent.oauth.outcome import (
     Busy,
+    DoubtfulRefusal,
     Failure,
     InteractionRequired,
     InvalidGrant,
     Lost,
     Misconfigured,
     Refusal,
-    UnexplainedRefusal,
     Unsent,
     Unusable,
 )
@@ -220,7 +220,7 @@ async def test_the_configured_api_does_not_count_against_the_rate_limit() -> Non
         (Unusable("nonsense"), "provider_error"),
         (Unsent("no route"), "unavailable"),
         (Busy("HTTP 503", 30), "unavailable"),
-        (UnexplainedRefusal("HTTP 403"), "unavailable"),
+        (DoubtfulRefusal("HTTP 403"), "unavailable"),
     ],
 )
 async def test_a_failure_of_one_token_does_not_affect_the_session(failure: Failure, code: str) -> None:

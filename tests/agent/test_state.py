@@ -8,13 +8,14 @@ from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import (
     AnotherUser,
     Busy,
+    DoubtfulRefusal,
     Failure,
     InteractionRequired,
     InvalidGrant,
     Lost,
     Misconfigured,
     Refusal,
-    UnexplainedRefusal,
+    RefusedForNow,
     Unsent,
     Unusable,
 )
@@ -116,7 +117,7 @@ def test_a_new_refresh_token_is_kept_if_the_response_is_unusable() -> None:
         Lost("x"),
         Busy("x"),
         Busy("x", 600),
-        UnexplainedRefusal("x"),
+        DoubtfulRefusal("x"),
         Misconfigured("x"),
         Refusal("x"),
         Unusable("x"),
@@ -158,56 +159,76 @@ def test_interaction_required_keeps_the_refresh_token() -> None:
     assert NOW.until(retried.next_refresh(0.5, 0) or NOW.after(1)) < 0
 
 
-def test_unexplained_refusals_end_no_session_while_a_token_is_valid() -> None:
-    session: Active | LoginRequired = active()
-    for seconds in (0, 60, 600, 3000, 3598):
-        assert isinstance(session, Active)
-        session = session.start(NOW.after(seconds)).fail(UnexplainedRefusal("HTTP 403"), NOW.after(seconds), 0.5)
-    assert isinstance(session, Active)
-    last = NOW.after(3600)
-    assert isinstance(session.start(last).fail(UnexplainedRefusal("HTTP 403"), last, 0.5), LoginRequired)
+def refused(session: Active, at: Moment, failure: Failure | None = None) -> Active:
+    """Return the session after a refresh that was refused at that moment."""
+    failed = session.start(at).fail(failure or DoubtfulRefusal("HTTP 403"), at, 0.5)
+    assert isinstance(failed, Active)
+    return failed
 
 
-def test_three_unexplained_refusals_over_a_minute_end_an_expired_session() -> None:
-    session: Active | LoginRequired = LoggedOut().log_in(CREDENTIALS, token(lifetime=1))
-    states: list[str] = []
+def test_three_doubtful_refusals_over_a_minute_are_believed_and_end_nothing() -> None:
+    session, believed = active(), list[bool]()
     for seconds in (0, 30, 59, 60):
-        assert isinstance(session, Active)
-        now = NOW.after(10 + seconds)
-        session = session.start(now).fail(UnexplainedRefusal("HTTP 403"), now, 0.5)
-        states.append(type(session).__name__)
-    assert states == ["Active", "Active", "Active", "LoginRequired"]
-    assert session == LoginRequired("HTTP 403", CREDENTIALS)
+        session = refused(session, NOW.after(seconds))
+        believed.append(session.is_refused)
+    assert believed == [False, False, False, True]
+    assert (session.credentials, list(session.tokens)) == (CREDENTIALS, [MAIN])
+    assert session.start(NOW.after(61)).is_refused  # until a refresh succeeds
 
 
-def test_two_unexplained_refusals_end_no_session() -> None:
-    first = LoggedOut().log_in(CREDENTIALS, token(lifetime=1)).start(NOW).fail(UnexplainedRefusal("HTTP 401"), NOW, 0.5)
-    assert isinstance(first, Active)
-    assert isinstance(first.start(NOW).fail(UnexplainedRefusal("HTTP 401"), NOW.after(3600), 0.5), Active)
-
-
-def test_another_failure_resets_the_count_of_unexplained_refusals() -> None:
-    session = retrying(UnexplainedRefusal("HTTP 401"))
-    for seconds, failure in (
-        (30, UnexplainedRefusal("x")),
-        (60, Busy("HTTP 500")),
-        (90, UnexplainedRefusal("x")),
-        (120, UnexplainedRefusal("x")),
-    ):
-        now = NOW.after(seconds)
-        failed = session.start(now).fail(failure, now, 0.5)
+@pytest.mark.parametrize("chance", [0, 0.5, 1 - 1e-9])
+def test_a_believed_refusal_is_tried_again_every_fifteen_minutes(chance: float) -> None:
+    now = NOW
+    session = refused(active(), now, RefusedForNow("AADSTS53003"))
+    for _ in range(3):
+        failed = session.start(now).fail(DoubtfulRefusal("HTTP 403"), now, chance)
         assert isinstance(failed, Active)
-        session = failed
-    assert retrying_of(session).unexplained == 2
+        assert 13.4 * 60 <= now.until(retrying_of(failed).retry_at) <= 16.6 * 60
+        session, now = failed, retrying_of(failed).retry_at
 
 
-def test_a_jump_of_the_wall_clock_does_not_end_a_session_after_refusals() -> None:
-    session: Active | LoginRequired = LoggedOut().log_in(CREDENTIALS, token(lifetime=1))
+def test_a_sub_code_that_says_not_now_is_believed_at_once() -> None:
+    assert refused(active(), NOW, RefusedForNow("AADSTS53003")).is_refused
+
+
+def test_two_doubtful_refusals_are_not_believed_however_long() -> None:
+    assert not refused(refused(active(), NOW), NOW.after(3600)).is_refused
+
+
+def test_another_failure_resets_the_count_of_doubtful_refusals() -> None:
+    session = active()
+    for seconds, failure in (
+        (0, DoubtfulRefusal("x")),
+        (30, DoubtfulRefusal("x")),
+        (60, Busy("HTTP 500")),
+        (90, DoubtfulRefusal("x")),
+        (120, DoubtfulRefusal("x")),
+    ):
+        session = refused(session, NOW.after(seconds), failure)
+    assert (session.is_refused, retrying_of(session).doubtful) == (False, 2)
+
+
+def test_an_outage_changes_nothing_about_a_believed_refusal() -> None:
+    session = refused(refused(active(), NOW, RefusedForNow("AADSTS53003")), NOW.after(900), Unsent("no route"))
+    assert (session.is_refused, retrying_of(session).failure.reason) == (True, "AADSTS53003")
+
+
+def test_a_success_ends_a_believed_refusal() -> None:
+    session = refused(active(), NOW, RefusedForNow("AADSTS53003")).start(NOW)
+    assert not session.complete_refresh(CREDENTIALS, token()).is_refused
+
+
+def test_a_believed_refusal_is_tried_at_once_when_failures_are_forgotten() -> None:
+    session = refused(active(), NOW, RefusedForNow("AADSTS53003")).forget_failures()
+    assert session.is_refused
+    assert NOW.until(retrying_of(session).retry_at) < 0
+
+
+def test_a_jump_of_the_wall_clock_makes_no_refusal_believed() -> None:
+    session = active()
     for jump in (0, 4000, 8000, 12000):
-        assert isinstance(session, Active)
-        now = Moment(NOW.wall + jump, NOW.boot + 10)
-        session = session.start(now).fail(UnexplainedRefusal("HTTP 401"), now, 0.5)
-    assert isinstance(session, Active)
+        session = refused(session, Moment(NOW.wall + jump, NOW.boot + 10))
+    assert not session.is_refused
 
 
 @given(failures=st.integers(1, 60), chance=st.floats(0, 1, exclude_max=True))

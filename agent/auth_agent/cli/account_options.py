@@ -145,6 +145,11 @@ _OPTIONS: Final = (
         help="The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
     ),
     click.option(
+        "--token-type",
+        metavar="WORD",
+        help="The provider's own word for its access tokens, if APIs take them by that instead of Bearer.",
+    ),
+    click.option(
         "--side-requests",
         type=click.Choice(SIDE_REQUESTS),
         help="Whether the refresh token may get tokens for other scopes or APIs (where it costs nothing).",

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from auth_agent.oauth.lifetimes import parse_lifetime
-from auth_agent.oauth.outcome import Failure, FlowNotAllowed, PolicyRefusal, Refusal, TokenResponse, Transient, Unusable
+from auth_agent.oauth.outcome import (
+    DoubtfulRefusal,
+    Failure,
+    FlowNotAllowed,
+    PolicyRefusal,
+    Refusal,
+    TokenResponse,
+    Transient,
+    Unusable,
+)
 from auth_agent.oauth.requests import error_fields, parse_token_response, read_token
 from auth_agent.oauth.resource import RESOURCE
 from auth_agent.oauth.token_request import TokenRequest
@@ -108,7 +117,8 @@ def parse_poll_response(
 ) -> TokenResponse | Failure:
     """Parse the response to a device access token request (section 3.5).
 
-    Only `error` counts: Auth0 sends 403 where the RFC has 400, and `slow_down` with 429.
+    Only `error` counts: Auth0 sends 403 where the RFC has 400, and `slow_down` with 429. Any error but these two and
+    those that pass by themselves ends the login.
     """
     fields = error_fields(body)
     error = fields.get("error")
@@ -119,7 +129,8 @@ def parse_poll_response(
     if error == "expired_token":
         return CodeExpired("the code expired before anybody entered it")
     outcome = parse_token_response(status, headers, body, now, presented)
-    if error == "access_denied" and isinstance(outcome, Failure):
+    is_definite = error == "access_denied" or (isinstance(error, str) and isinstance(outcome, DoubtfulRefusal))
+    if is_definite and isinstance(outcome, Failure):
         outcome = Refusal(outcome.reason)
     return _by_policy(fields, outcome) if isinstance(outcome, Failure) else outcome
 

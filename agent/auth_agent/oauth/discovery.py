@@ -69,6 +69,8 @@ class Metadata:
     scopes_supported: tuple[str, ...] | None = None
     # `id_token_signing_alg_values_supported`; None if it is missing.
     id_token_algorithms: tuple[str, ...] | None = None
+    # Whether it takes pushed authorization requests only (RFC 9126, section 5).
+    requires_pushed_requests: bool = False
     # Whether it issues ID tokens; else it is a provider of OAuth 2 alone.
     is_openid: bool = True
     # `mtls_endpoint_aliases` (RFC 8705, section 5): the endpoints for clients with a certificate, by their names.
@@ -154,6 +156,7 @@ def parse_metadata(issuer: str, body: bytes, url: str | None = None) -> Metadata
         scopes_supported=_strings(fields, "scopes_supported"),
         id_token_algorithms=_strings(fields, "id_token_signing_alg_values_supported"),
         mtls_endpoints=_mtls_endpoints(issuer, fields.get("mtls_endpoint_aliases")),
+        requires_pushed_requests=fields.get("require_pushed_authorization_requests") is True,
         is_openid=_OPENID in url or any(name in fields for name in _OPENID_MEMBERS),
     )
 

@@ -13,6 +13,7 @@ class TokenResponse:
     the same. `lifetime` is `expires_in` in seconds, None if the provider sent no valid one; `lifetime_by_claim` is that
     of the access token by its own claim `exp`, zero or less if it has ended, None if it has none.
     `refresh_token_lifetime` is infinite if the refresh token has no end, None if the provider doesn't say.
+    `is_single_use`: the token is no access token, and serves one use.
     """
 
     access_token: Secret | None
@@ -23,6 +24,7 @@ class TokenResponse:
     id_token: Secret | None
     refresh_token_lifetime: float | None = None
     lifetime_by_claim: float | None = None
+    is_single_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,17 @@ class Defect(Lost):
     __slots__ = ()
 
 
-class UnexplainedRefusal(Transient):
-    """A 400, 401 or 403 without an `error`: only repetition makes it final."""
+class DoubtfulRefusal(Transient):
+    """The provider refuses a refresh, by a word that doesn't say that the session has ended, or without one.
+
+    Only repetition makes it final, and then it still ends nothing: the provider may take the refresh token again.
+    """
+
+    __slots__ = ()
+
+
+class RefusedForNow(DoubtfulRefusal):
+    """An `invalid_grant` whose sub-code says that the refresh token may work again, such as on another network."""
 
     __slots__ = ()
 
@@ -110,7 +121,7 @@ class Misconfigured(PermanentFailure):
 
 
 class InvalidClient(Misconfigured):
-    """The provider does not accept the client, or the way in which it authenticates (`invalid_client`)."""
+    """The provider does not accept the client, or the way in which it authenticates."""
 
     __slots__ = ()
 
@@ -119,6 +130,16 @@ class FlowNotAllowed(Misconfigured):
     """The client is not registered for this way to log in; another one may remain."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported(PermanentFailure):
+    """The provider requires what the agent can't do yet, or issues tokens that it can't use.
+
+    `by_device`: a login on another device works.
+    """
+
+    by_device: bool = False
 
 
 class Refusal(PermanentFailure):

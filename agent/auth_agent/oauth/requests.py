@@ -7,12 +7,13 @@ import email.utils
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC
-from typing import Final, TypeGuard
+from typing import Final
 
 from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.lifetimes import access_token_lifetime, lifetime_by_claim, refresh_token_lifetime
 from auth_agent.oauth.outcome import (
     Busy,
+    DoubtfulRefusal,
     Failure,
     InteractionRequired,
     InvalidClient,
@@ -21,43 +22,57 @@ from auth_agent.oauth.outcome import (
     Misconfigured,
     Overloaded,
     Refusal,
+    RefusedForNow,
     ScopeRefusal,
     TargetRefusal,
     TokenResponse,
-    UnexplainedRefusal,
+    Unsupported,
     Unusable,
 )
 from auth_agent.oauth.quotation import redact
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
+from auth_agent.token_type import BEARER, is_scheme, is_single_use
 from auth_agent_client.messages import MAX_SCOPE, MAX_TOKEN
 
 # Seconds. A provider may ask the agent to wait, but no longer than a person would.
 MAX_RETRY_AFTER: Final = 600.0
-# Characters of an authentication scheme.
-_MAX_SCHEME: Final = 64
 
 SUCCESS: Final = range(200, 300)  # 200 by the RFC; a token that came with another 2xx counts too
 _REDIRECTS = range(300, 400)
-_UNEXPLAINED = (400, 401, 403)
+_REFUSED = (400, 401, 403)
 # RFC 6585, section 4, and RFC 9110, section 15.6.4: the request was not processed.
 _OVERLOADED = (429, 503)
 _TOO_MANY_REQUESTS = 429
 # A gateway's error: the provider behind it may have processed the request.
 _GATEWAYS = (502, 504)
 
-_ENDED = frozenset({"invalid_grant"})
-_MISCONFIGURED = frozenset(
-    {"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request", "invalid_dpop_proof"}
-)
+_CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client"})
+# RFC 9449: the provider wants a proof with each request, or a nonce in it.
+_DPOP = frozenset({"use_dpop_nonce", "invalid_dpop_proof"})
+# They pass by themselves, at whatever status (RFC 6749, section 4.1.2.1; RFC 8628, section 3.5; providers' own).
+_PASSING = frozenset({"server_error", "temporarily_unavailable", "slow_down", "too_many_requests", "rate_limited"})
+# Sub-codes of `invalid_grant` that confirm it. Entra's others (MSAL's `suberror`), and Google's (Google Workspace,
+# "Session control for Google Cloud"), say "not from here, not now".
+_CONFIRMED = frozenset({"bad_token", "token_expired"})
+_NOT_NOW = frozenset({"invalid_rapt"})
 # The account's keys for client authentication.
 _CLIENT_KEYS: Final = ("client_id", "token_endpoint_auth_method")
-_REFUSALS = frozenset({"invalid_target", "invalid_scope", "access_denied"})
-# OpenID Connect Core 1.0, section 3.1.2.6, and Auth0's `mfa_required`.
-_INTERACTION = frozenset(
-    {"interaction_required", "login_required", "consent_required", "account_selection_required", "mfa_required"}
-)
-_KNOWN = _ENDED | _MISCONFIGURED | _REFUSALS | _INTERACTION
+_CLASSES: Final[Mapping[str, type[Failure]]] = {
+    "invalid_grant": InvalidGrant,
+    "unsupported_grant_type": Misconfigured,
+    "invalid_request": Misconfigured,
+    "invalid_scope": ScopeRefusal,
+    "invalid_target": TargetRefusal,
+    "access_denied": Refusal,
+    # OpenID Connect Core 1.0, section 3.1.2.6, and Auth0's `mfa_required`.
+    "interaction_required": InteractionRequired,
+    "login_required": InteractionRequired,
+    "consent_required": InteractionRequired,
+    "account_selection_required": InteractionRequired,
+    "mfa_required": InteractionRequired,
+}
+_KNOWN = frozenset(_CLASSES) | _CLIENT_ERRORS | _DPOP | _PASSING
 
 
 # ---- requests; `Client.authenticate` adds the client's parameters
@@ -94,7 +109,7 @@ def parse_token_response(
     fields = error_fields(body)
     refresh_token = read_token(fields.get("refresh_token"))
     if refresh_token is None:
-        return _parse(status, headers, fields, now, presented)
+        return _parse(status, headers, fields, now, presented, is_empty=not body.strip())
     response = _parse(status, headers, fields, now, (*presented, refresh_token))
     if isinstance(response, Failure) and refresh_token in presented:
         return response  # it quotes the request
@@ -102,11 +117,22 @@ def parse_token_response(
 
 
 def _parse(
-    status: int, headers: Mapping[str, str], fields: Mapping[str, object], now: float, secrets: tuple[Secret, ...]
+    status: int,
+    headers: Mapping[str, str],
+    fields: Mapping[str, object],
+    now: float,
+    secrets: tuple[Secret, ...],
+    *,
+    is_empty: bool = False,
 ) -> TokenResponse | Failure:
-    """Parse a response but for its refresh token; `secrets` are removed from messages that quote them."""
+    """Parse a response but for its refresh token; `secrets` are removed from messages that quote them.
+
+    `is_empty`: it has no body. A page without an error is of whoever is between, and so it says nothing.
+    """
     error = fields.get("error")
     if isinstance(error, str) and error:
+        if error == "invalid_grant" and _may_pass(fields):
+            return RefusedForNow(_reason(error, fields.get("error_description"), secrets))
         return failure_of_error(error, fields.get("error_description"), status, retry_after(headers, now), secrets)
     if status in SUCCESS:
         if _is_too_long(fields.get("access_token")):
@@ -116,8 +142,8 @@ def _parse(
         return response if response is not None else Lost("the provider's response can't be read")
     if status in _GATEWAYS:
         return Lost(f"a gateway answered for the provider (HTTP {status})")
-    if status in _UNEXPLAINED:
-        return UnexplainedRefusal(f"the provider refused and did not say why (HTTP {status})")
+    if status in _REFUSED and is_empty:
+        return DoubtfulRefusal(f"the provider refused and did not say why (HTTP {status})")
     if status in _REDIRECTS:
         return Busy(f"the provider answered with a redirect (HTTP {status}), which the agent does not follow")
     kind = Overloaded if status in _OVERLOADED else Busy
@@ -149,29 +175,51 @@ def failure_of_error(
         presented: the secrets that were sent; they are removed from messages that quote them.
 
     """
-    code = error if error in _KNOWN else printable(redact(error, presented), 64)
-    message = printable(redact(description, presented))
-    reason = f"{code}: {message}" if message else code
+    reason = _reason(error, description, presented)
     if status == _TOO_MANY_REQUESTS:
         return Overloaded(reason, wait)
-    if error in _ENDED:
-        return InvalidGrant(reason)
     if error == "invalid_client":
         return InvalidClient(reason, keys=_CLIENT_KEYS)
-    if error in _MISCONFIGURED:
-        return Misconfigured(reason)
-    if error == "invalid_scope":
-        return ScopeRefusal(reason)
-    if error == "invalid_target":
-        return TargetRefusal(reason)
-    if error in _REFUSALS:
-        return Refusal(reason)
-    if error in _INTERACTION:
-        return InteractionRequired(reason)
+    if error == "unauthorized_client":  # some say so of a client whose secret they can't read
+        return InvalidClient(reason)
+    if error in _DPOP:
+        return Unsupported(f"the provider requires proofs of possession (DPoP), which the agent can't make: {reason}")
+    if error in _CLASSES:
+        return _CLASSES[error](reason)
     if status in _GATEWAYS:
         return Lost(reason)
-    # `server_error`, `temporarily_unavailable`, and a provider's own codes never end a session.
+    if error not in _PASSING and (status in _REFUSED or status in SUCCESS):
+        return DoubtfulRefusal(reason)
     return Overloaded(reason, wait) if status in _OVERLOADED else Busy(reason, wait)
+
+
+def _reason(error: str, description: object, presented: tuple[Secret, ...]) -> str:
+    """Return an error and its description as one line, safe to print."""
+    code = error if error in _KNOWN else printable(redact(error, presented), 64)
+    message = printable(redact(description, presented))
+    return f"{code}: {message}" if message else code
+
+
+def _may_pass(fields: Mapping[str, object]) -> bool:
+    """Whether the sub-code of an `invalid_grant` says that the refresh token may work again."""
+    suberror, subtype = fields.get("suberror"), fields.get("error_subtype")
+    return (isinstance(suberror, str) and bool(suberror) and suberror not in _CONFIRMED) or subtype in _NOT_NOW
+
+
+def parse_refresh_response(
+    status: int, headers: Mapping[str, str], body: bytes, now: float, presented: tuple[Secret, ...] = ()
+) -> TokenResponse | Failure:
+    """Parse the response to a refresh that asks for nothing in particular; see `parse_token_response`.
+
+    Nothing in such a request can be wrong but the client and the refresh token: a definite refusal by another word is
+    about that token. Some providers say `invalid_request` of an expired one, and others words of their own.
+    """
+    outcome = parse_token_response(status, headers, body, now, presented)
+    error = error_fields(body).get("error")
+    if not isinstance(outcome, Misconfigured | Refusal) or error in _CLIENT_ERRORS:
+        return outcome
+    kind = DoubtfulRefusal if status in _REFUSED or status in SUCCESS else Busy
+    return kind(outcome.reason, refresh_token=outcome.refresh_token)
 
 
 def _token_response(fields: Mapping[str, object], now: float) -> TokenResponse | None:
@@ -185,7 +233,8 @@ def _token_response(fields: Mapping[str, object], now: float) -> TokenResponse |
     return TokenResponse(
         access_token=access_token,
         # Required by RFC 6749, section 5.1; some providers omit it.
-        token_type=token_type if _is_scheme(token_type) else "Bearer",
+        token_type=token_type if is_scheme(token_type) else BEARER,
+        is_single_use=is_single_use(token_type, fields.get("issued_token_type")),
         lifetime=access_token_lifetime(fields, now),
         refresh_token=refresh_token,
         # A longer one counts as missing: a part of it would say that scopes are.
@@ -193,16 +242,6 @@ def _token_response(fields: Mapping[str, object], now: float) -> TokenResponse |
         id_token=id_token,
         refresh_token_lifetime=refresh_token_lifetime(fields, now),
         lifetime_by_claim=lifetime_by_claim(access_token, now),
-    )
-
-
-def _is_scheme(value: object) -> TypeGuard[str]:
-    """Whether it can be the scheme of an `Authorization` header: a token (RFC 9110, section 5.6.2)."""
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= _MAX_SCHEME
-        and value.isascii()
-        and value.replace("-", "").isalnum()
     )
 
 

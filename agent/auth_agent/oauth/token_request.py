@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from auth_agent.oauth.outcome import Failure, TokenResponse
-from auth_agent.oauth.requests import parse_token_response
+from auth_agent.oauth.requests import parse_refresh_response, parse_token_response
 from auth_agent.oauth.resource import RESOURCE, api_parameters
 from auth_agent.secret import Secret
 
@@ -55,7 +55,8 @@ def refresh_request(
 
     """
     secrets = {"refresh_token": refresh_token}
-    return TokenRequest("refresh_token", secrets, {"scope": scope, **(overrides or {})}, audience)
+    parse = parse_token_response if scope or audience else parse_refresh_response
+    return TokenRequest("refresh_token", secrets, {"scope": scope, **(overrides or {})}, audience, parse)
 
 
 def code_request(code: Secret, redirect_uri: str, verifier: Secret, resource: str | None = None) -> TokenRequest:

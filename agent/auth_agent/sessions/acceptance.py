@@ -6,7 +6,16 @@ from dataclasses import replace
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.entra import Tenant, issuers_for, tenant_of
-from auth_agent.oauth.outcome import AnotherUser, Failure, Lost, Refusal, SessionOver, TokenResponse, Unusable
+from auth_agent.oauth.outcome import (
+    AnotherUser,
+    Failure,
+    Lost,
+    Refusal,
+    SessionOver,
+    TokenResponse,
+    Unsupported,
+    Unusable,
+)
 from auth_agent.oauth.scope import NOT_OF_TOKENS, missing
 from auth_agent.printable import printable
 from auth_agent.sessions.session_end import is_reached, lower_ceiling, next_refresh_token_end
@@ -25,6 +34,8 @@ def accept(
     """
     if response.access_token is None:
         return Lost("the provider's response has no access token")
+    if response.is_single_use and key == MAIN:
+        return Unsupported("the provider issues tokens for one use, which are no access tokens")
     problem = _token_problem(credentials, response, key)
     if problem is not None:
         return Refusal(problem)

@@ -16,6 +16,7 @@ from auth_agent.oauth.outcome import (
     Busy,
     ClockWrong,
     Defect,
+    DoubtfulRefusal,
     Failure,
     FlowNotAllowed,
     InvalidGrant,
@@ -33,7 +34,7 @@ from auth_agent.oauth.outcome import (
     TargetRefusal,
     Transient,
     Unconfirmed,
-    UnexplainedRefusal,
+    Unsupported,
     Unusable,
 )
 from auth_agent.oauth.resource import RESOURCE
@@ -69,7 +70,8 @@ _FAILURES_OF_REASONS: Final = {
 _WORDS: Final[dict[type[Failure], str]] = {
     Transient: "unreachable",
     Busy: "busy",
-    UnexplainedRefusal: "refused",
+    DoubtfulRefusal: "refused",
+    Unsupported: "unsupported",
     SessionInDoubt: "refused",
     Unconfirmed: "store_failed",
     Defect: "defect",
@@ -193,6 +195,8 @@ def refresh_failed(account: Account, retrying: Retrying, now: Moment, key: Token
         return errors.Misconfigured(message, remedy=remedy, **details)
     if isinstance(failure, Refusal):
         return errors.Denied(message, remedy=remedy, **details)
+    if isinstance(failure, Unsupported):
+        return errors.Unsupported(message, remedy=remedy, **details)
     if isinstance(failure, PermanentFailure):
         return errors.ProviderError(message, remedy=remedy, **details)
     wait = max(0.0, now.until(retrying.retry_at))
@@ -216,6 +220,10 @@ def retry_remedy(account: Account, failure: Failure, key: TokenKey = MAIN) -> tu
         return remedies.allow_at_the_provider(name), own
     if isinstance(failure, Refusal | ReplacedToken):
         return (remedies.log_in_again(name),)
+    if isinstance(failure, DoubtfulRefusal):
+        return remedies.log_in_again(name), remedies.refresh(name)
+    if isinstance(failure, Unsupported):
+        return (remedies.ask_for_bearer_tokens(name),)
     return (remedies.refresh(name),)
 
 
@@ -233,6 +241,10 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     name, reason = account.name, failure.reason.rstrip(". ")  # since a message may continue after the reason
     message, word = f"{name}: {reason}", failure_word(failure)
     again = remedies.try_again(name) if command == LOGIN else remedies.try_the_import_again()
+    if isinstance(failure, DoubtfulRefusal):
+        return errors.Denied(message, reason=reason, failure=word, remedy=(again,))
+    if isinstance(failure, Unsupported):
+        return errors.Unsupported(message, reason=reason, failure=word, remedy=_way_round(name, failure))
     if isinstance(failure, Transient):
         return errors.Unavailable(message, reason=reason, failure=word, remedy=(again,), retry_after=_SOON)
     if isinstance(failure, InvalidGrant | CodeExpired | SessionOver):
@@ -269,6 +281,10 @@ def _unknown_parameter(account: Account, failure: Failure, command: str) -> tupl
         isinstance(failure, Misconfigured) and RESOURCE in failure.reason.lower()
     )
     return (remedies.name_api_by_audience(account.name),) if names_resource and is_refused and command == LOGIN else ()
+
+
+def _way_round(name: str, failure: Unsupported) -> tuple[Remedy, ...]:
+    return (remedies.log_in_by_device(name) if failure.by_device else remedies.ask_for_bearer_tokens(name),)
 
 
 def _correction(failure: Misconfigured) -> tuple[Remedy, ...]:

@@ -19,7 +19,7 @@ from auth_agent.loopback.listener import PortsTakenError
 from auth_agent.oauth.client import CERTIFICATE_METHODS, SECRETLESS
 from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import end_session_url, without_offline_access
-from auth_agent.oauth.outcome import Failure, Misconfigured, ScopeRefusal
+from auth_agent.oauth.outcome import Failure, Misconfigured, ScopeRefusal, Unsupported
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.resource import RESOURCE, api_parameters
 from auth_agent.promise import Promise
@@ -232,6 +232,10 @@ class Logins:
         if metadata.authorization_endpoint is None:
             reason = f"{account.issuer} names no authorization_endpoint that can be used"
             raise login_failed(account, Misconfigured(reason), LOGIN)
+        if metadata.requires_pushed_requests:
+            reason = "the provider requires pushed authorization requests (PAR), which the agent can't send yet"
+            by_device = metadata.device_authorization_endpoint is not None
+            raise login_failed(account, Unsupported(reason, by_device=by_device), LOGIN)
         new_flow = partial(BrowserFlow, account, credentials, self._tokens, metadata, metadata.authorization_endpoint)
         try:
             try:

@@ -57,6 +57,8 @@ def state_name(session: Session, now: Moment) -> str:
         return messages.LOGGED_OUT
     if session.remaining(now) > 0:
         return messages.READY
+    if state.is_refused:
+        return messages.LOGIN_REQUIRED
     return messages.EXPIRED if session.refreshable else messages.LOGIN_REQUIRED
 
 

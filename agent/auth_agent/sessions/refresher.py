@@ -61,6 +61,8 @@ class Flight:
         self.revoke_shared = False
         # The new refresh token that it brought, if any.
         self.refresh_token: Secret | None = None
+        # A token for the one client that began this refresh.
+        self.single_use: AccessToken | None = None
         # The revocation of a token that arrived after the login had gone; None if none arrived.
         self.late: Revocation | None = None
 
@@ -107,7 +109,7 @@ class Refresher:
             previously_suspended, suspended = suspended, self._suspended_seconds()
             if suspended - previously_suspended > _MIN_SUSPENSION:
                 _log.info("resumed suspended_for=%.0fs", suspended - previously_suspended)
-                self._forget_all_failures()
+                self.forget_all_failures()
             self._table.publish_expiries()
             delay = self._start_what_is_due()
             self.on_look()
@@ -128,10 +130,12 @@ class Refresher:
         """Return the seconds that the machine was suspended since boot, plus a constant: only differences count."""
         return self._clock.now().boot - self._clock.awake()
 
-    def _forget_all_failures(self) -> None:
+    def forget_all_failures(self) -> None:
+        """Try all that failed again now, as after a suspension or a change of the network."""
         for name, session in self._table.sessions.items():
             if session.forget_failures():
                 self._table.publish(name)
+        self.reschedule()
 
     def _start_what_is_due(self) -> float:
         """Start the refreshes that are due. Return the seconds until the next one."""
@@ -266,6 +270,7 @@ class Refresher:
         if effects.save is not None:
             await self._saver.save(session, effects.save)
         if session.settle(effects):
+            flight.single_use = effects.single_use
             self._report(session, flight.key)
             ended = isinstance(response, Failure) and not isinstance(session.state, Active)
             if ended or session.profile is not effects.result.profile:  # a profile may have arrived meanwhile
@@ -304,12 +309,16 @@ class Refresher:
                     raise decision
                 if isinstance(decision, Start) and decision.rate_limited:
                     charge(self._clock.now().boot, session.rate_limit, asker)
+                began = isinstance(decision, Start) and self._flight(session) is None
                 flight = self.start(session, decision.key if isinstance(decision, Start) else demand.key)
                 if flight is None:
                     raise self._refusal(session)
                 waited = False
                 with anyio.move_on_after(decision.patience if isinstance(decision, Join) else None):
                     waited = await flight.over.wait() and flight.key == demand.key
+                    if began and waited and flight.single_use is not None:
+                        return flight.single_use
+                    waited = waited and flight.single_use is None
 
     def _refusal(self, session: Session) -> errors.AgentError:
         """Return why no refresh may begin."""

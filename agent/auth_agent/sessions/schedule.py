@@ -20,6 +20,8 @@ SKEW: Final = 60.0
 RETRY_CAP: Final = 30.0
 # For permanent failures: they are retried in case somebody has corrected them at the provider.
 PERMANENT_RETRY_CAP: Final = 300.0
+# Seconds between two tries, give or take a tenth, while the provider refuses the refresh token.
+REFUSED_INTERVAL: Final = 900.0
 _RETRY_BASE: Final = 1.0
 _RETRY_FLOOR: Final = 0.1
 
@@ -123,3 +125,8 @@ def retry_delay(failures: int, chance: float, cap: float = RETRY_CAP) -> float:
     # 2**10 s is above every cap; a large power would overflow a float.
     ceiling = min(cap, _RETRY_BASE * 2.0 ** min(failures, 10))
     return max(_RETRY_FLOOR, ceiling * chance)
+
+
+def refused_delay(chance: float) -> float:
+    """Return how long to wait before a refresh token that the provider refuses is tried again."""
+    return REFUSED_INTERVAL * (0.9 + 0.2 * chance)

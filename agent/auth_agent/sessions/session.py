@@ -73,12 +73,16 @@ _YOUNG_SHARE: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """The effects of a refresh that began in `epoch`: `save` must be stored before `result` takes effect."""
+    """The effects of a refresh that began in `epoch`: `save` must be stored before `result` takes effect.
+
+    `single_use` is a token that is not kept, for the one client whose request brought it.
+    """
 
     epoch: int
     save: StoredSession | None
     result: StoredSession
     chance: float
+    single_use: AccessToken | None = None
 
 
 class Session:
@@ -314,7 +318,8 @@ class Session:
         except Exception as error:  # noqa: BLE001 -- a defect that one response reveals must not end all sessions, nor this one
             _log.error("defect account=%s in=judge error=%s", self.account.name, place(error))
             result = self._judge(Defect("the agent has a defect; its log has details"), sent, now, chance)
-        return Effects(epoch, result if is_result else None, result, chance)
+        single_use = self._single_use(response, sent) if result.refreshes > self.refreshes else None
+        return Effects(epoch, result if is_result else None, result, chance, single_use)
 
     def _judge(
         self, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float, *, rotated: bool = False
@@ -334,8 +339,19 @@ class Session:
             failure = Busy("the provider's token had already expired when it arrived")
             return self.snapshot(active.fail(failure, now, chance))
         return StoredSession(
-            active.complete_refresh(credentials, token), self.epoch, self.refreshes + 1, now.wall, profile=self.profile
+            active.complete_refresh(credentials, None if response.is_single_use else token),
+            self.epoch,
+            self.refreshes + 1,
+            now.wall,
+            profile=self.profile,
         )
+
+    def _single_use(self, response: TokenResponse | Failure, sent: Moment) -> AccessToken | None:
+        """Return the token of an accepted response to the running refresh if it serves one use."""
+        state = self.state
+        if isinstance(response, Failure) or not response.is_single_use or not isinstance(state, Active):
+            return None
+        return self.access_token(response, state.credentials, sent, state.running().key)
 
     def settle(self, effects: Effects) -> bool:
         """Make a refresh's stored effects take effect; return False if they are of an older epoch and discarded."""
@@ -347,6 +363,8 @@ class Session:
             self._interests[key].token_replaced()
             if key == MAIN:
                 self._chance = effects.chance
+            elif effects.single_use is not None:
+                del self._interests[key]
         self.refreshes = result.refreshes
         self.last_refresh_at = result.last_refresh_at
         self._set_state(result.state)

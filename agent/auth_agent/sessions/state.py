@@ -39,14 +39,15 @@ from auth_agent.oauth.entra import Tenant
 from auth_agent.oauth.outcome import (
     AnotherUser,
     Busy,
+    DoubtfulRefusal,
     Failure,
     InvalidGrant,
     PermanentFailure,
     ReauthenticationRequired,
     Refusal,
+    RefusedForNow,
     SessionInDoubt,
     Transient,
-    UnexplainedRefusal,
 )
 from auth_agent.secret import Secret
 from auth_agent.sessions.schedule import (
@@ -54,6 +55,7 @@ from auth_agent.sessions.schedule import (
     RETRY_CAP,
     preferred_ttl,
     refresh_at,
+    refused_delay,
     remaining,
     retry_delay,
     served_until,
@@ -68,9 +70,9 @@ _Value = TypeVar("_Value")
 REAUTHENTICATION_REQUIRED: Final = "reauthentication_required"
 WRONG_USER: Final = "wrong_user"
 
-# Unexplained refusals end a session after so many in a row, over at least so many seconds.
-UNEXPLAINED_TIMES: Final = 3
-UNEXPLAINED_SECONDS: Final = 60.0
+# Doubtful refusals are believed after so many in a row, over at least so many seconds.
+DOUBTFUL_TIMES: Final = 3
+DOUBTFUL_SECONDS: Final = 60.0
 
 
 class IllegalMoveError(RuntimeError):
@@ -222,7 +224,8 @@ class Retrying:
     """The last refresh failed, at `failed_at`; the next attempt is due at `retry_at`.
 
     `failures` counts the failures in a row. `not_before` is the earliest time that the provider's `Retry-After` allows.
-    `unexplained` counts the unexplained refusals in a row, the first of which came at `unexplained_since`.
+    `doubtful` counts the doubtful refusals in a row, the first of which came at `doubtful_since`. `is_believed`: the
+    provider refuses the refresh token, so a login is needed; it is still tried, since the provider may take it again.
     """
 
     failure: Failure
@@ -230,8 +233,9 @@ class Retrying:
     failed_at: Moment
     retry_at: Moment
     not_before: Moment
-    unexplained: int = 0
-    unexplained_since: Moment | None = None
+    doubtful: int = 0
+    doubtful_since: Moment | None = None
+    is_believed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,12 +361,12 @@ class Active:
         self.running()
         return replace(self, credentials=replace(self.credentials, refresh_token=refresh_token))
 
-    def complete_refresh(self, credentials: Credentials, token: AccessToken) -> "Active":
-        """Return the session after a successful refresh: with these credentials and this token."""
+    def complete_refresh(self, credentials: Credentials, token: AccessToken | None) -> "Active":
+        """Return the session after a successful refresh: with these credentials and this token, if it is to be kept."""
         running = self.running()
         return Active(
             credentials,
-            MappingProxyType({**self.tokens, running.key: token}),
+            self.tokens if token is None else MappingProxyType({**self.tokens, running.key: token}),
             Idle() if running.key == MAIN else _main_after_success(running.previous),
             _without(self.retries, running.key),
         )
@@ -385,10 +389,13 @@ class Active:
             return LoginRequired(failure.reason, replace(self.credentials, refresh_token=None))
         if isinstance(failure, ReauthenticationRequired):
             return LoginRequired(failure.reason, self.credentials)
-        retrying = _retrying(failure, running.previous, now, chance)
-        if _is_believed(retrying, now) and not any(token.remaining(now) > 0 for token in self.tokens.values()):
-            return LoginRequired(failure.reason, self.credentials)
-        return replace(self, refresh=retrying)
+        return replace(self, refresh=_retrying(failure, running.previous, now, chance))
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the provider refuses the refresh token for all that is known, so that a login is needed."""
+        retrying = self.refresh.previous if isinstance(self.refresh, Running) else self.refresh
+        return isinstance(retrying, Retrying) and retrying.is_believed
 
     def _fail_other(self, running: Running, failure: Failure, now: Moment, chance: float) -> "Active":
         """Return the session after a failed refresh of another token than the main one, which never ends it."""
@@ -415,9 +422,14 @@ class Active:
         return replace(self, retries=MappingProxyType({**self.retries, key: retrying}))
 
     def forget_failures(self) -> "Active":
-        """Return the session without failures and backoff, as after a resume, a person's request or a reload."""
-        refresh = Idle() if isinstance(self.refresh, Retrying) else self.refresh
-        if refresh is self.refresh and not self.retries:
+        """Return the session without failures and backoff, as after a resume, a person's request or a reload.
+
+        A refusal that is believed stays so until a refresh succeeds; it is tried at once.
+        """
+        refresh = self.refresh
+        if isinstance(refresh, Retrying):
+            refresh = replace(refresh, retry_at=_LONG_AGO, not_before=_LONG_AGO) if refresh.is_believed else Idle()
+        if refresh == self.refresh and not self.retries:
             return self
         return replace(self, refresh=refresh, retries=_no_retries())
 
@@ -440,7 +452,7 @@ class Active:
             return refresh.retry_at
         # Without a token the refresh is due now: a moment long past.
         if token is None or token.lifetime is None:
-            return Moment(0, 0)
+            return _LONG_AGO
         end, refresh_by = self.credentials.refresh_token_end, math.inf
         if key == MAIN and end is not None and end.refresh_by is not None and end.at < token.served_until.wall:
             refresh_by = end.refresh_by - token.sent.wall
@@ -458,6 +470,8 @@ class Active:
         return self.refresh
 
 
+_LONG_AGO: Final = Moment(0, 0)
+
 State = Locked | LoggedOut | Active | LoginRequired
 
 
@@ -472,29 +486,30 @@ def _without(mapping: Mapping[TokenKey, _Value], *keys: TokenKey) -> Mapping[Tok
 
 def _retrying(failure: Failure, previous: Retrying | None, now: Moment, chance: float) -> Retrying:
     failures = 1 if previous is None else previous.failures + 1
-    unexplained, since = 0, None
-    if isinstance(failure, UnexplainedRefusal):
-        unexplained = 1 if previous is None else previous.unexplained + 1
-        since = previous.unexplained_since if previous is not None and previous.unexplained_since is not None else now
+    doubtful, since, is_believed = 0, None, previous is not None and previous.is_believed
+    if isinstance(failure, DoubtfulRefusal):
+        doubtful = 1 if previous is None else previous.doubtful + 1
+        since = now if previous is None or previous.doubtful_since is None else previous.doubtful_since
+        lasts = doubtful >= DOUBTFUL_TIMES and now.boot - since.boot >= DOUBTFUL_SECONDS
+        is_believed = is_believed or lasts or isinstance(failure, RefusedForNow)
     retry_after = failure.retry_after if isinstance(failure, Busy) and failure.retry_after is not None else 0.0
-    delay = retry_delay(failures, chance, PERMANENT_RETRY_CAP if isinstance(failure, PermanentFailure) else RETRY_CAP)
+    delay = refused_delay(chance) if is_believed else retry_delay(failures, chance, _cap(failure))
+    if is_believed and previous is not None and isinstance(failure, Transient):
+        failure = failure if isinstance(failure, DoubtfulRefusal) else previous.failure  # an outage changes nothing
     return Retrying(
         failure=failure,
         failures=failures,
         failed_at=now,
         retry_at=now.after(max(delay, retry_after)),
         not_before=now.after(retry_after),
-        unexplained=unexplained,
-        unexplained_since=since,
+        doubtful=doubtful,
+        doubtful_since=since,
+        is_believed=is_believed,
     )
 
 
-def _is_believed(retrying: Retrying, now: Moment) -> bool:
-    """Return whether unexplained refusals came often enough, for long enough, to end the session."""
-    since = retrying.unexplained_since
-    return (
-        since is not None and retrying.unexplained >= UNEXPLAINED_TIMES and now.boot - since.boot >= UNEXPLAINED_SECONDS
-    )
+def _cap(failure: Failure) -> float:
+    return PERMANENT_RETRY_CAP if isinstance(failure, PermanentFailure) else RETRY_CAP
 
 
 def _later(first: Moment, second: Moment) -> Moment:

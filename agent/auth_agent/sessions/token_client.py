@@ -23,6 +23,7 @@ from auth_agent.oauth.outcome import (
     ReplacedToken,
     SideRequestRefusal,
     TokenResponse,
+    Unsupported,
 )
 from auth_agent.oauth.provider import Provider
 from auth_agent.oauth.resource import RESOURCE, omissions, overrides_of_api
@@ -33,6 +34,7 @@ from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.side_requests import is_allowed
 from auth_agent.sessions.state import MAIN, Credentials, TokenKey
 from auth_agent.sessions.table import Table
+from auth_agent.token_type import scheme_of
 
 _Outcome = TypeVar("_Outcome")
 _log = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ class TokenClient:
         self._fingerprints = fingerprints
         # The fingerprints of refresh tokens in requests that are under way.
         self._presented: set[str] = set()
+        # The accounts whose provider's own word for bearer tokens was logged.
+        self._odd_types: set[str] = set()
 
     async def send(
         self, account: Account, credentials: Credentials, request: TokenRequest
@@ -63,11 +67,25 @@ class TokenClient:
             if isinstance(metadata, Failure):
                 return metadata, sent
             sent = self._clock.now()  # a token's lifetime starts here, not before the discovery
-            return await provider.token(credentials.client(account.token_endpoint_auth_method), request), sent
+            response = await provider.token(credentials.client(account.token_endpoint_auth_method), request)
+            return self._with_scheme(account, response), sent
         except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=token error=%s", account.name, place(error))
             return Defect(f"a defect of the agent: {type(error).__name__}"), sent
+
+    def _with_scheme(self, account: Account, response: TokenResponse | Failure) -> TokenResponse | Failure:
+        """Return the response with the scheme by which APIs take its token, or why the agent can't use it."""
+        if isinstance(response, Failure) or response.is_single_use:
+            return response
+        scheme = scheme_of(response.token_type, account.token_type)
+        if scheme is None:
+            reason = f"the provider issues tokens of the type {response.token_type}, which the agent can't use"
+            return Unsupported(reason, refresh_token=response.refresh_token)
+        if scheme.lower() != response.token_type.lower() and account.name not in self._odd_types:
+            self._odd_types.add(account.name)
+            _log.warning("token account=%s type=%r served_as=%s", account.name, response.token_type, scheme)
+        return replace(response, token_type=scheme)
 
     async def log_in(
         self,

@@ -75,6 +75,10 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "RS256|RS384|RS512|PS256|PS384|PS512|ES256|ES384|ES512|EdDSA|HS256|HS384|HS512",
                 "The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
             ),
+            "--token-type": (
+                "WORD",
+                "The provider's own word for its access tokens, if APIs take them by that instead of Bearer.",
+            ),
             "--side-requests": (
                 "allow|refuse",
                 "Whether the refresh token may get tokens for other scopes or APIs (where it costs nothing).",
@@ -214,6 +218,10 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--id-token-signed-response-alg": (
                 "RS256|RS384|RS512|PS256|PS384|PS512|ES256|ES384|ES512|EdDSA|HS256|HS384|HS512",
                 "The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
+            ),
+            "--token-type": (
+                "WORD",
+                "The provider's own word for its access tokens, if APIs take them by that instead of Bearer.",
             ),
             "--side-requests": (
                 "allow|refuse",
