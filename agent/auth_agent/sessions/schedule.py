@@ -34,6 +34,7 @@ _SPREAD: Final = 0.05
 _MIN_INTERVAL: Final = 0.5
 _DEMAND_MARGIN: Final = 30.0
 # Of what `expires_in` says, and in seconds without it: how long a token is served at least, whatever its `exp` says.
+_LEAST_REST: Final = 0.1
 _LEAST_SHARE: Final = 0.1
 _LEAST_BY_CLAIM: Final = 2.0
 
@@ -57,7 +58,9 @@ def lifetime_of(expires_in: float | None, by_claim: float | None, elapsed: float
     if expires_in is None and by_claim >= 1:
         return max(by_claim, elapsed + _LEAST_BY_CLAIM)
     stated = ASSUMED_LIFETIME if expires_in is None else expires_in
-    return min(stated, max(by_claim, elapsed + _LEAST_SHARE * stated))
+    # What remains must be more than the margin by which it is served for less.
+    least = elapsed + max(_LEAST_SHARE * stated, min(_MARGIN, elapsed) + _LEAST_REST)
+    return min(stated, max(by_claim, least))
 
 
 def served_until(sent: Moment, lifetime: float | None) -> Moment:
