@@ -1069,6 +1069,7 @@ def test_an_error_page_contains_nothing_of_the_request(request_: str, text: str)
 OAUTH = Path(outcome.__file__).parent
 # Functions that make a string printable that no provider wrote, or can choose.
 ELSEWHERE = {
+    "challenge.wanted_login": "an API's words, which a client passes on, to itself alone",
     "http_client.send": "a URL, which `check_url` has accepted",
     "transport.cause": "the operating system's message",
 }

@@ -241,8 +241,9 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     name, reason = account.name, failure.reason.rstrip(". ")  # since a message may continue after the reason
     message, word = f"{name}: {reason}", failure_word(failure)
     again = remedies.try_again(name) if command == LOGIN else remedies.try_the_import_again()
-    if isinstance(failure, DoubtfulRefusal):
-        return errors.Denied(message, reason=reason, failure=word, remedy=(again,))
+    if isinstance(failure, DoubtfulRefusal | PolicyRefusal | Refusal):
+        remedy = _denied_login_remedy(account, failure, command, again)
+        return errors.Denied(message, reason=reason, failure=word, remedy=remedy)
     if isinstance(failure, Unsupported):
         return errors.Unsupported(message, reason=reason, failure=word, remedy=_way_round(name, failure))
     if isinstance(failure, Transient):
@@ -257,21 +258,22 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
             correction = (remedies.log_in_by_pasting(name), *correction)
         others = *_new_secret(failure, name, command), *_unknown_parameter(account, failure, command)
         return errors.Misconfigured(message, reason=reason, failure=word, remedy=(*correction, *others))
-    if isinstance(failure, PolicyRefusal):
-        return errors.Denied(message, reason=reason, failure=word, remedy=(remedies.log_in_by_pasting(name),))
-    if isinstance(failure, ScopeRefusal) and command == LOGIN:
-        fewer = without_offline_access(account.scope)
-        less = remedies.log_in_without_offline_access(name, fewer) if fewer != account.scope else again
-        return errors.Denied(message, reason=reason, failure=word, remedy=(less,))
-    if isinstance(failure, Refusal):
-        by_name = _unknown_parameter(account, failure, command)
-        correction = (remedies.correct_and_log_in(name, ("audience",)), *by_name) if by_name else (again,)
-        return errors.Denied(message, reason=reason, failure=word, remedy=correction)
     if isinstance(failure, ClockWrong):
         remedy = remedies.correct_clock(), again
     else:
         remedy = again, remedies.ask_the_provider()
     return errors.ProviderError(message, reason=reason, failure=word, remedy=remedy)
+
+
+def _denied_login_remedy(account: Account, failure: Failure, command: str, again: Remedy) -> tuple[Remedy, ...]:
+    """Return the remedies of a login or import that the provider refuses; `again`: to try it again."""
+    if isinstance(failure, PolicyRefusal):
+        return (remedies.log_in_by_pasting(account.name),)
+    if isinstance(failure, ScopeRefusal) and command == LOGIN:
+        fewer = without_offline_access(account.scope)
+        return (remedies.log_in_without_offline_access(account.name, fewer) if fewer != account.scope else again,)
+    by_name = _unknown_parameter(account, failure, command)
+    return (remedies.correct_and_log_in(account.name, ("audience",)), *by_name) if by_name else (again,)
 
 
 def _unknown_parameter(account: Account, failure: Failure, command: str) -> tuple[Remedy, ...]:
