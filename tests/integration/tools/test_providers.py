@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from auth_agent_client import Agent, Denied, ProviderError
+from auth_agent_client import Agent, Denied, Unsupported
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import record
 from tests.integration.test_login import address, begin, result
@@ -167,6 +167,6 @@ def test_a_secret_that_url_encoding_changes_is_sent_as_the_provider_reads_it() -
 def test_required_pushed_requests_are_refused_before_a_page_is_opened() -> None:
     provider = Glewlwyd(60, parameters={"oauth-par-required": True})
     with agent_of(provider) as client:
-        with pytest.raises(ProviderError) as caught:
+        with pytest.raises(Unsupported) as caught:
             begin(client, client_secret=provider.secret)
         assert caught.value.failure == "unsupported"
