@@ -139,7 +139,7 @@ def configured_anew() -> Session:
 
 def rejected_by_api() -> object:
     """Return the error for a client whose API rejects the token that was just issued."""
-    return session().reject(MAIN, "at", THEN)
+    return session().reject(MAIN, Secret("at"), THEN)
 
 
 def after_failure(reason: str, seconds: float = 0, key: TokenKey = MAIN) -> errors.AgentError:

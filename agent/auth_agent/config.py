@@ -61,6 +61,8 @@ class Account:
     algorithm that signs this client's ID tokens; None: one of the provider's keys signs them.
     `side_requests` is one of SIDE_REQUESTS, whether the refresh token may get tokens for other scopes or APIs than the
     session's; None: where the provider is known, or shown, to keep the refresh token as it is.
+    `refresh_ends_access_token`: whether a refresh ends the access token from before; None: if the provider is known, or
+    proven, to do that.
     `ca_file` has certificates that this account's provider may have, too. `client_certificate` and `client_key` are the
     client's own. All three are absolute paths of PEM files.
     `token_type` is the provider's word for its access tokens, with which APIs take them; None: Bearer.
@@ -95,6 +97,7 @@ class Account:
     client_key: str | None = None
     side_requests: str | None = None
     token_type: str | None = None
+    refresh_ends_access_token: bool | None = None
     # Whether the file has `scope`; it is not a key itself.
     names_scope: bool = field(default=False, repr=False, metadata={"key": None})
 
@@ -338,6 +341,7 @@ class _Reader:
             id_token_signed_response_alg=read("id_token_signed_response_alg", _one_of(*SIGNING_ALGORITHMS), None),
             token_type=read("token_type", _scheme, None),
             side_requests=read("side_requests", _one_of(*SIDE_REQUESTS), None),
+            refresh_ends_access_token=read("refresh_ends_access_token", _optional_boolean, None),
             ca_file=read("ca_file", self._file, None),
             client_certificate=certificate,
             client_key=client_key,
@@ -537,6 +541,10 @@ def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")  # noqa: TRY004 -- a mistake in a file, which the caller turns into one error
     return value
+
+
+def _optional_boolean(value: object) -> bool | None:
+    return _boolean(value)
 
 
 def _command(value: object) -> tuple[str, ...]:

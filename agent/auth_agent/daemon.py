@@ -154,6 +154,7 @@ async def _serve(
                 saver,
                 heart.profiles,
                 heart.users,
+                heart.prover,
                 Policy(),
                 Usage(),
                 heart.lock,

@@ -58,6 +58,7 @@ RECORD = (
     "missing",
     "session_ends_at",
     "session_end_moves",
+    "refresh_ends_access_token",
     "epoch",
     "revision",
 )

@@ -105,6 +105,11 @@ class Record(dict[str, object]):
         return self.get("session_end_moves") is True
 
     @property
+    def refresh_ends_access_token(self) -> bool:
+        """Whether a refresh ends the access token from before, as far as is known."""
+        return self.get("refresh_ends_access_token") is True
+
+    @property
     def epoch(self) -> int:
         """A number that changes at login, import and logout; 0 if the agent sent none."""
         return integer(self.get("epoch")) or 0

@@ -80,7 +80,7 @@ def test_all_commands_are_candidates_with_their_help() -> None:
         ("token -", list(TREE["token"][2])),
         ("token -- -", []),
         ("-", ["--socket", "--config", "-v", "--verbose", "-q", "--quiet", "-V", "--version", "--help"]),
-        ("account add --no", ["--no-default"]),
+        ("account add --no-d", ["--no-default"]),
         # their values
         ("login --flow ", ["browser", "device"]),
         ("login --flow d", ["device"]),

@@ -11,6 +11,7 @@ import trio.testing
 
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Failure, TokenResponse
+from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.identity import usable_id_token
 from auth_agent.sessions.rate_limit import Asker
@@ -296,9 +297,9 @@ async def test_a_rejected_token_that_says_it_has_ended_is_refreshed() -> None:
     async with running(FakeProvider(script=[ended], live="rt-2")) as world:
         await anyio.sleep(2)
         now = world.clock.now()
-        assert isinstance(world.session.reject(MAIN, "stale", now), errors.Denied)
+        assert isinstance(world.session.reject(MAIN, Secret("stale"), now), errors.Denied)
         await anyio.sleep(4)
-        demand = world.session.reject(MAIN, "stale", world.clock.now())
+        demand = world.session.reject(MAIN, Secret("stale"), world.clock.now())
         assert isinstance(demand, Demand)
         assert await world.token(demand) != "stale"
 
@@ -314,7 +315,7 @@ async def test_a_token_without_a_known_end_is_served_for_any_time_until_it_is_re
         session.log_in(credentials, session.access_token(response, credentials, now), now)
         await anyio.sleep(40_000)
         assert await world.token(Demand(MAIN, min_ttl=1e9)) == "at-9"
-        rejected = session.reject(MAIN, "at-9", world.clock.now())
+        rejected = session.reject(MAIN, Secret("at-9"), world.clock.now())
         assert isinstance(rejected, errors.LoginRequired)
         assert rejected.remedy
         assert session.end_by_rejection()

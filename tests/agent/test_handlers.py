@@ -118,6 +118,7 @@ class Harness:
             world.saver,
             world.profiles,
             world.users,
+            world.prover,
             self.policy,
             self.usage,
             world.lock,

@@ -288,11 +288,11 @@ def test_without_a_valid_token_each_failure_has_its_error_code(
 
 def test_a_rejected_current_token_is_refreshed_once(session: Session, clock: FakeClock) -> None:
     clock.advance(100)
-    demand = session.reject(MAIN, "at-1", clock.now())
+    demand = session.reject(MAIN, Secret("at-1"), clock.now())
     assert isinstance(demand, Demand)
     assert session.decide(demand, clock.now()) == Start(rate_limited=True)
     session.start(clock.now())
-    again = session.reject(MAIN, "at-1", clock.now())
+    again = session.reject(MAIN, Secret("at-1"), clock.now())
     assert isinstance(again, Demand)
     assert session.decide(again, clock.now()) == Join(None)
     assert isinstance(session.decide(Demand(), clock.now()), Serve)  # other clients still get the token
@@ -301,7 +301,7 @@ def test_a_rejected_current_token_is_refreshed_once(session: Session, clock: Fak
 def test_the_answer_to_a_rejected_older_token_is_the_current_one(session: Session, clock: FakeClock) -> None:
     refreshed(session, clock, token_response("at-2"))
     clock.advance(100)
-    demand = session.reject(MAIN, "at-1", clock.now())
+    demand = session.reject(MAIN, Secret("at-1"), clock.now())
     assert isinstance(demand, Demand)
     decision = session.decide(demand, clock.now())
     assert isinstance(decision, Serve)
@@ -310,34 +310,34 @@ def test_the_answer_to_a_rejected_older_token_is_the_current_one(session: Sessio
 
 def test_a_rejected_token_is_not_refreshed_in_its_first_minute(session: Session, clock: FakeClock) -> None:
     clock.advance(59)
-    assert isinstance(session.reject(MAIN, "at-1", clock.now()), errors.Denied)
+    assert isinstance(session.reject(MAIN, Secret("at-1"), clock.now()), errors.Denied)
     clock.advance(1)
-    assert isinstance(session.reject(MAIN, "at-1", clock.now()), Demand)
+    assert isinstance(session.reject(MAIN, Secret("at-1"), clock.now()), Demand)
 
 
 def test_a_rejected_short_lived_token_is_not_refreshed_in_its_first_tenth(clock: FakeClock) -> None:
     session = logged_in(clock, lifetime=5)
     clock.advance(0.4)
-    assert isinstance(session.reject(MAIN, "at-1", clock.now()), errors.Denied)
+    assert isinstance(session.reject(MAIN, Secret("at-1"), clock.now()), errors.Denied)
     clock.advance(0.1)
-    assert isinstance(session.reject(MAIN, "at-1", clock.now()), Demand)
+    assert isinstance(session.reject(MAIN, Secret("at-1"), clock.now()), Demand)
 
 
 def test_a_challenge_for_another_login_starts_no_refresh_and_ends_nothing(session: Session, clock: FakeClock) -> None:
     clock.advance(600)
     challenge = 'Bearer error="insufficient_user_authentication", acr_values="mfa"'
-    refused = session.reject(MAIN, "at-1", clock.now(), challenge)
+    refused = session.reject(MAIN, Secret("at-1"), clock.now(), challenge)
     assert isinstance(refused, errors.LoginRequired)
     assert refused.reason == "insufficient_user_authentication (mfa)"
     assert isinstance(session.state, Active)
-    assert session.reject(MAIN, "older", clock.now(), challenge) == Demand(MAIN)
-    assert isinstance(session.reject(MAIN, "at-1", clock.now(), 'Bearer error="invalid_token"'), Demand)
+    assert session.reject(MAIN, Secret("older"), clock.now(), challenge) == Demand(MAIN)
+    assert isinstance(session.reject(MAIN, Secret("at-1"), clock.now(), 'Bearer error="invalid_token"'), Demand)
 
 
 def test_a_rejected_unknown_token_changes_nothing(session: Session, clock: FakeClock) -> None:
     clock.advance(100)
     revision = session.revision
-    demand = session.reject(MAIN, "never-seen", clock.now())
+    demand = session.reject(MAIN, Secret("never-seen"), clock.now())
     assert isinstance(demand, Demand)
     assert isinstance(session.decide(demand, clock.now()), Serve)
     assert session.revision == revision

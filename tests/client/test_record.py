@@ -35,6 +35,7 @@ WORK: dict[str, object] = {
     "refreshes": 7,
     "session_ends_at": None,
     "session_end_moves": True,
+    "refresh_ends_access_token": True,
     "epoch": 1,
     "revision": 12,
 }

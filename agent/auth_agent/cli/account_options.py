@@ -155,6 +155,11 @@ _OPTIONS: Final = (
         help="Whether the refresh token may get tokens for other scopes or APIs (where it costs nothing).",
     ),
     click.option(
+        "--refresh-ends-access-token/--no-refresh-ends-access-token",
+        default=None,
+        help="Whether a refresh ends the access token from before (where that is known or proven).",
+    ),
+    click.option(
         "--default/--no-default",
         default=None,
         help="Use this account when a command names none; one account can be the default.",
@@ -176,8 +181,7 @@ def account_options(command: Callable[..., Any]) -> Callable[..., Any]:
             for name, value in values.items()
             if value is not None and value not in ((), {})
         }
-        if values["default"] is False:
-            keys["default"] = False
+        keys |= {name: value for name, value in values.items() if value is False}
         return command(keys=keys, **arguments)
 
     for option in reversed(_OPTIONS):
@@ -216,8 +220,8 @@ def options_of(keys: Mapping[str, object]) -> tuple[str, ...]:
     options: list[str] = []
     for key, value in keys.items():
         name = f"--{key.replace('_', '-')}"
-        if key == "default":
-            options.append(name if value else "--no-default")
+        if isinstance(value, bool):
+            options.append(name if value else f"--no-{name.removeprefix('--')}")
         elif isinstance(value, Mapping):
             options.extend(word for item in value.items() for word in (name, "=".join(map(str, item))))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- the parameters for `authorize`
         elif isinstance(value, tuple):

@@ -22,6 +22,7 @@ from auth_agent.sessions.identity import IDToken, id_token_unavailable, usable_i
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profile import ProfileResult
 from auth_agent.sessions.profiles import Profiles
+from auth_agent.sessions.prover import Prover
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import READ_PATIENCE, Saver
 from auth_agent.sessions.session import Session
@@ -64,6 +65,7 @@ class Handlers:
         saver: Saver,
         profiles: Profiles,
         users: Users,
+        prover: Prover,
         policy: Policy,
         usage: Usage,
         lock: AgentLock,
@@ -81,6 +83,7 @@ class Handlers:
             saver: loads sessions from the store.
             profiles: returns the claims about the sessions' users.
             users: reads and changes users at their provider.
+            prover: finds out whether refreshes end access tokens.
             policy: decides who may call a method of a session.
             usage: counts the programs that got something.
             lock: locks and unlocks the agent, and its store.
@@ -96,6 +99,7 @@ class Handlers:
         self._saver = saver
         self._profiles = profiles
         self._users = users
+        self._prover = prover
         self._policy = policy
         self._usage = usage
         self._lock = lock
@@ -214,7 +218,8 @@ class Handlers:
 
     def _rejected(self, caller: Caller, session: Session, args: Arguments) -> Later:
         key = session.token_key(args.string("audience"), args.string("scope"), only=args.flag("only"))
-        access_token, challenge = args.string("access_token") or "", args.string("challenge") or ""
+        access_token, challenge = Secret(args.string("access_token") or ""), args.string("challenge") or ""
+        self._prover.look(session, access_token)
         demand = session.reject(key, access_token, self._table.clock.now(), challenge)
         if isinstance(demand, errors.LoginRequired) and session.end_by_rejection():
             self._saver.save_soon(session)

@@ -14,6 +14,7 @@ class TokenResponse:
     of the access token by its own claim `exp`, zero or less if it has ended, None if it has none.
     `refresh_token_lifetime` is infinite if the refresh token has no end, None if the provider doesn't say.
     `is_single_use`: the token is no access token, and serves one use.
+    `ends_access_token`: whether the provider is known to end the access token from before at a refresh.
     """
 
     access_token: Secret | None
@@ -25,6 +26,7 @@ class TokenResponse:
     refresh_token_lifetime: float | None = None
     lifetime_by_claim: float | None = None
     is_single_use: bool = False
+    ends_access_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)

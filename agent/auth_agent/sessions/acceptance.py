@@ -41,7 +41,11 @@ def accept(
         return Refusal(problem)
     if not credentials.grant_type.has_user:
         return credentials  # there is no ID token to check
-    credentials = replace(credentials, refresh_token=response.refresh_token or credentials.refresh_token)
+    credentials = replace(
+        credentials,
+        refresh_token=response.refresh_token or credentials.refresh_token,
+        ends_access_token=credentials.ends_access_token or response.ends_access_token,
+    )
     if credentials.refresh_token is not None:  # Keycloak sends its lifetime without it, too
         before, is_new = credentials.refresh_token_end, response.refresh_token is not None
         end = next_refresh_token_end(before, response.refresh_token_lifetime, sent.wall, is_new=is_new)

@@ -45,7 +45,7 @@ class Access:
         if not isinstance(result, Rejected):
             self._rejected.pop((session, key), None)
             return result
-        demand = session.reject(key, token.value.reveal(), self._refresher.now())
+        demand = session.reject(key, token.value, self._refresher.now())
         if isinstance(demand, errors.AgentError) or self._rejected.get((session, key)) == session.epoch:
             return result
         self._rejected[session, key] = session.epoch  # removed below if the API accepts the next one

@@ -54,7 +54,14 @@ class Start:
     key: TokenKey = MAIN
 
 
-Decision = Serve | Join | Start | errors.AgentError
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Wait so many seconds, since others were promised the token that a refresh would end; then decide again."""
+
+    seconds: float
+
+
+Decision = Serve | Join | Start | Hold | errors.AgentError
 
 
 def decide(
@@ -66,6 +73,9 @@ def decide(
     waited: bool,
     is_configured: bool,
     main_is_due: bool,
+    is_spared: bool = True,
+    is_promised: bool = False,
+    patience: float = 0.0,
 ) -> tuple[Decision, Active]:
     """Return what to do for a client, and the session's state, in which the next attempt may be brought forward.
 
@@ -77,12 +87,23 @@ def decide(
         waited: whether the client has already waited for a refresh of its token.
         is_configured: whether the configuration names the API: its first token doesn't count against the rate limit.
         main_is_due: whether the main token's refresh is due: it must not wait for others.
+        is_spared: whether no refresh will end the token within `min_ttl`.
+        is_promised: whether a refresh would end a token that others were promised.
+        patience: for how many seconds to wait then.
 
     """
     token, min_ttl = state.tokens.get(demand.key), demand.min_ttl
     left = 0.0 if token is None else token.remaining(now)
     is_new = token is not None and (demand.newer_than is None or token.serial > demand.newer_than)
-    if token is not None and is_new and _is_acceptable(state, token, demand, now, waited=waited):
+    is_good = token is not None and token.is_good_for(min_ttl, now)
+    is_usable = is_good or (min_ttl is None and left > 0)
+    is_best = is_spared if is_good else is_promised
+    if (
+        token is not None
+        and is_new
+        and is_usable
+        and (is_best or _would_take_long(state, demand.key, now, waited=waited))
+    ):
         return Serve(token), state
     if token is not None and min_ttl is not None and min_ttl > token.longest:
         return lifetime_too_short(token.longest), state
@@ -98,7 +119,7 @@ def decide(
         return _while_retrying(
             account, state, refresh, demand.key, now, is_valid=left > 0, retry=None if waited else start
         )
-    patient = left <= 0 or min_ttl is not None or not is_new
+    patient = left <= 0 or (min_ttl is not None and not is_good) or not is_new
     if isinstance(refresh, Running):
         return Join(None if patient else _PREFERENCE_PATIENCE - (now.boot - refresh.since.boot)), state
     if waited:  # the refresh succeeded, and its token still isn't good enough
@@ -106,20 +127,15 @@ def decide(
             return lifetime_too_short(left), state
         message = f"{account.name}: the new token has already expired"
         return errors.Unavailable(message, retry_after=1.0, failure="unreachable"), state
+    if patience > 0 and demand.newer_than is None:
+        return Hold(patience), state
     rate_limited = patient and (left > 0 or (token is None and not is_configured))
     return Start(rate_limited=rate_limited and start.key == demand.key, key=start.key), state
 
 
-def _is_acceptable(state: Active, token: AccessToken, demand: Demand, now: Moment, *, waited: bool) -> bool:
-    """Return whether a client gets this token.
-
-    A client without `min_ttl` also gets a token with less than the preferred TTL left if a better one would take long.
-    """
-    if token.is_good_for(demand.min_ttl, now):
-        return True
-    if demand.min_ttl is not None or token.remaining(now) <= 0:
-        return False
-    refresh = state.refresh_of(demand.key)
+def _would_take_long(state: Active, key: TokenKey, now: Moment, *, waited: bool) -> bool:
+    """Return whether a better token than one that can be used would take long."""
+    refresh = state.refresh_of(key)
     if waited or not state.credentials.refreshable or isinstance(refresh, Retrying):
         return True
     return isinstance(refresh, Running) and (

@@ -4,7 +4,7 @@
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
                "grant", "ends_at", "resource", "auth_method", "tenant": null | {"issuer", "tid"}, "session_expiry",
                "refresh_token_end": null | {"at", "refresh_by"}, "requested_scope",
-               "granted_scope", "lost_scope", "same_refresh_tokens"},
+               "granted_scope", "lost_scope", "same_refresh_tokens", "ends_access_token"},
      "ended": null | {"reason", "failure", "quarantined"},
      "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed", "endless",
                       "obtained_at", "boot": {"id", "at"}},
@@ -142,6 +142,7 @@ def _dump_credentials(credentials: Credentials) -> dict[str, object]:
         "granted_scope": credentials.granted_scope,
         "lost_scope": credentials.lost_scope,
         "same_refresh_tokens": credentials.same_refresh_tokens,
+        "ends_access_token": credentials.ends_access_token,
     }
 
 
@@ -238,6 +239,7 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
         granted_scope=_optional_string(login.get("granted_scope")),
         lost_scope=_optional_string(login.get("lost_scope")) or "",
         same_refresh_tokens=int(_number(login.get("same_refresh_tokens", 0))),
+        ends_access_token=login.get("ends_access_token") is True,
     )
 
 

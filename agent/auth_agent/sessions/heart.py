@@ -16,6 +16,7 @@ from auth_agent.sessions.eraser import Eraser
 from auth_agent.sessions.identification import Identification
 from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profiles import Profiles
+from auth_agent.sessions.prover import Prover
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.table import Table
@@ -57,6 +58,7 @@ class Heart:
         access = Access(self.refresher)
         self.profiles = Profiles(table, saver, access, userinfo)
         self.users = Users(table, saver, access, provider_for)
+        self.prover = Prover(table, saver, self.background, provider_for)
         self.lock = AgentLock(table, saver, self.refresher, self.logins, self.background, new_sealed_entries)
 
     def run_in(self, work: TaskGroup) -> None:

@@ -41,6 +41,7 @@ def record(session: Session, now: Moment, lock: Locked | None = None) -> dict[st
         "missing": _missing(session),
         "session_ends_at": None if credentials is None else credentials.ends_at,
         "session_end_moves": credentials is not None and credentials.end_moves,
+        "refresh_ends_access_token": session.ends_access_tokens,
         "epoch": session.epoch,
         "revision": session.revision,
     }

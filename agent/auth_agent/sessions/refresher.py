@@ -24,7 +24,7 @@ from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import agent_ending
 from auth_agent.sessions.background import Background, deadline, no_answer
-from auth_agent.sessions.decision import Decision, Demand, Join, Serve, Start
+from auth_agent.sessions.decision import Decision, Demand, Hold, Join, Serve, Start
 from auth_agent.sessions.rate_limit import Asker, charge
 from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.saver import Saver
@@ -298,15 +298,19 @@ class Refresher:
             AgentError: there is no such token. `Timeout` if it takes longer than `timeout` seconds.
 
         """
-        waited = False
+        waited = held = False
         session.used_at = self._clock.now().wall
         with deadline(timeout, no_answer(session.account)):
             while True:
-                decision = self._decide(session, demand, waited=waited)
+                decision = self._decide(session, demand, waited=waited, held=held)
                 if isinstance(decision, Serve):
                     return decision.token
                 if isinstance(decision, errors.AgentError):
                     raise decision
+                if isinstance(decision, Hold):
+                    await anyio.sleep(decision.seconds)
+                    held = True
+                    continue
                 if isinstance(decision, Start) and decision.rate_limited:
                     charge(self._clock.now().boot, session.rate_limit, asker)
                 began = isinstance(decision, Start) and self._flight(session) is None
@@ -339,9 +343,9 @@ class Refresher:
             self.start(session)
         return await self.token(session, demand, asker, timeout)
 
-    def _decide(self, session: Session, demand: Demand, *, waited: bool) -> Decision:
+    def _decide(self, session: Session, demand: Demand, *, waited: bool, held: bool) -> Decision:
         revision = session.revision
-        decision = session.decide(demand, self._clock.now(), waited=waited)
+        decision = session.decide(demand, self._clock.now(), waited=waited, held=held)
         if session.revision != revision:  # the next attempt was brought forward
             self._table.publish(session.account.name)
             self.reschedule()

@@ -36,10 +36,11 @@ from auth_agent.sessions.advice import (
     login_required,
     retry_remedy,
 )
-from auth_agent.sessions.decision import Decision, Demand, decide
+from auth_agent.sessions.decision import Decision, Demand, Serve, decide
 from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.interest import Interest
 from auth_agent.sessions.profile import Profile, digest_of_user
+from auth_agent.sessions.promises import Promises, keeps
 from auth_agent.sessions.rate_limit import CALL_INTERVAL, CALLS, SharedLimit
 from auth_agent.sessions.schedule import PERMANENT_RETRY_CAP, lifetime_of
 from auth_agent.sessions.session_end import is_reached
@@ -59,6 +60,7 @@ from auth_agent.sessions.state import (
     State,
     TokenKey,
 )
+from auth_agent.sessions.superseded import Superseded
 from auth_agent_client import errors
 from auth_agent_client.remedy import Remedy
 
@@ -82,6 +84,7 @@ class Effects:
     save: StoredSession | None
     result: StoredSession
     chance: float
+    at: Moment
     single_use: AccessToken | None = None
 
 
@@ -111,6 +114,8 @@ class Session:
         self._chance = chance
         # By the keys of the session's tokens, including the one whose first refresh is in flight.
         self._interests: dict[TokenKey, Interest] = {MAIN: Interest()}
+        self._promises = Promises()
+        self._superseded = Superseded()
         self._serial = 0
 
     # ---- requests of clients
@@ -125,7 +130,13 @@ class Session:
         if self.blocked is not None:
             return None
         token = state.tokens.get(key)
-        return token if token is not None and token.is_good_for(min_ttl, now) else None
+        if token is None or not token.is_good_for(min_ttl, now):
+            return None
+        if self.ends_access_tokens:
+            if not self._spares(token, min_ttl, now):
+                return None
+            self._promises.make(token, min_ttl, now)
+        return token
 
     def record_demand(self, key: TokenKey, min_ttl: float | None, now: Moment) -> bool:
         """Record a client's request; return whether the next refresh may have to be earlier."""
@@ -144,15 +155,18 @@ class Session:
         self.revision += 1
         return True
 
-    def decide(self, demand: Demand, now: Moment, *, waited: bool = False) -> Decision:
-        """Return what to do for a client; `waited`: it has already waited for a refresh of its token."""
+    def decide(self, demand: Demand, now: Moment, *, waited: bool = False, held: bool = False) -> Decision:
+        """Return what to do for a client.
+
+        `waited`: it has already waited for a refresh of its token; `held`: for what others were promised.
+        """
         state = self.state
         if isinstance(state, Locked):
             return locked(self.account.name, state)
         self.look(now)
         if not isinstance(state, Active) or self.blocked is not None:
             return self.login_required()
-        due = self.refresh_due(now)
+        due, ends, token = self._start_at(now), self.ends_access_tokens, state.tokens.get(demand.key)
         decision, decided = decide(
             self.account,
             state,
@@ -161,22 +175,65 @@ class Session:
             waited=waited,
             is_configured=self._is_configured(demand.key),
             main_is_due=due is not None and now.until(due) <= 0,
+            is_spared=not ends or token is None or self._spares(token, demand.min_ttl, now),
+            is_promised=ends and self._promises.are_open(now),
+            patience=self._promises.patience(now) if ends and not held else 0.0,
         )
+        if ends and isinstance(decision, Serve):
+            self._promises.make(decision.token, demand.min_ttl, now)
         if decided is not state:
             self._set_state(decided)
         return decision
+
+    @property
+    def ends_access_tokens(self) -> bool:
+        """Whether a refresh ends the access tokens from before."""
+        return self._ends_access_tokens(self.credentials)
+
+    def _ends_access_tokens(self, credentials: Credentials | None) -> bool:
+        configured = self.account.refresh_ends_access_token
+        return (credentials is not None and credentials.ends_access_token) if configured is None else configured
+
+    def _spares(self, token: AccessToken, min_ttl: float | None, now: Moment) -> bool:
+        """Return whether no refresh will end that token within `min_ttl`, as far as the agent can help it."""
+        return not self.is_refreshing and keeps(token, min_ttl, self.refresh_at(), now)
+
+    def suspect(self, access_token: Secret, now: Moment) -> AccessToken | None:
+        """Return the newer token if that one, which an API rejected, may have been ended by the refresh for it.
+
+        Its end by the clock has not come, and nothing else tells whether the provider does that.
+        """
+        if self.account.refresh_ends_access_token is not None or self.ends_access_tokens:
+            return None
+        state = self.state
+        tokens = [] if not isinstance(state, Active) else [one for key, one in state.tokens.items() if not key.audience]
+        newest = max(tokens, key=lambda one: one.serial, default=None)
+        if newest is None or newest.value == access_token or self.blocked is not None:
+            return None
+        older = any(one.value == access_token and one.remaining(now) > 0 for one in tokens)
+        return newest if older or self._superseded.has(access_token, now) else None
+
+    def prove_ending(self, epoch: int) -> bool:
+        """Remember, until the next login, that a refresh ends the access tokens from before; return if it is news."""
+        if not self.is_current(epoch) or self.ends_access_tokens:
+            return False
+        assert isinstance(self.state, Active)  # noqa: S101 -- for the type checker: that of a current epoch
+        self._set_state(self.state.prove_ending())
+        return True
 
     def _is_configured(self, key: TokenKey) -> bool:
         """Return whether the configuration names that API: its first token doesn't count against the rate limit."""
         return key == MAIN or (key.audience is not None and key.audience == self.account.management_audience)
 
-    def reject(self, key: TokenKey, access_token: str, now: Moment, challenge: str = "") -> Demand | errors.AgentError:
+    def reject(
+        self, key: TokenKey, access_token: Secret, now: Moment, challenge: str = ""
+    ) -> Demand | errors.AgentError:
         """Return the demand of a client whose API rejected that token, or an error if a new one won't help.
 
         `challenge` is the API's WWW-Authenticate, "" if it is not known.
         """
         current = self.current(key)
-        if current is None or current.value.reveal() != access_token:
+        if current is None or current.value != access_token:
             return Demand(key)  # an older one, or an unknown one: return the current one
         wanted = wanted_login(challenge)
         if wanted is not None:
@@ -307,7 +364,7 @@ class Session:
 
         """
         if not self.is_current(epoch):
-            return Effects(epoch, None, self.snapshot(), chance)
+            return Effects(epoch, None, self.snapshot(), chance, now)
         is_result = isinstance(response, TokenResponse) or response.refresh_token is not None
         rotated = False
         if response.refresh_token is not None:
@@ -319,7 +376,7 @@ class Session:
             _log.error("defect account=%s in=judge error=%s", self.account.name, place(error))
             result = self._judge(Defect("the agent has a defect; its log has details"), sent, now, chance)
         single_use = self._single_use(response, sent) if result.refreshes > self.refreshes else None
-        return Effects(epoch, result if is_result else None, result, chance, single_use)
+        return Effects(epoch, result if is_result else None, result, chance, now, single_use)
 
     def _judge(
         self, response: TokenResponse | Failure, sent: Moment, now: Moment, chance: float, *, rotated: bool = False
@@ -338,13 +395,9 @@ class Session:
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
             failure = Busy("the provider's token had already expired when it arrived")
             return self.snapshot(active.fail(failure, now, chance))
-        return StoredSession(
-            active.complete_refresh(credentials, None if response.is_single_use else token),
-            self.epoch,
-            self.refreshes + 1,
-            now.wall,
-            profile=self.profile,
-        )
+        kept, ends_others = None if response.is_single_use else token, self._ends_access_tokens(credentials)
+        completed = active.complete_refresh(credentials, kept, ends_others=ends_others)
+        return StoredSession(completed, self.epoch, self.refreshes + 1, now.wall, profile=self.profile)
 
     def _single_use(self, response: TokenResponse | Failure, sent: Moment) -> AccessToken | None:
         """Return the token of an accepted response to the running refresh if it serves one use."""
@@ -361,6 +414,10 @@ class Session:
         if result.refreshes > self.refreshes and isinstance(self.state, Active):
             key = self.state.running().key
             self._interests[key].token_replaced()
+            self._promises = Promises()
+            old = self.state.tokens.get(key)
+            if old is not None and key.audience is None:
+                self._superseded.add(old, effects.at)
             if key == MAIN:
                 self._chance = effects.chance
             elif effects.single_use is not None:
@@ -405,6 +462,7 @@ class Session:
         self.profile = None
         self._user_digest = None, ""
         self._interests = {MAIN: Interest()}
+        self._promises, self._superseded = Promises(), Superseded()
         if not isinstance(self.state, LoggedOut):
             self._set_state(Locked(reason, remedy))
 
@@ -436,6 +494,7 @@ class Session:
         self.refreshes = 0
         self.last_refresh_at = now.wall
         self._interests = {MAIN: Interest()}
+        self._promises, self._superseded = Promises(), Superseded()
         self.profile = None
         self._set_state(self.state.log_in(credentials, token))
         self.look(now)
@@ -613,13 +672,28 @@ class Session:
         """Return when the next refresh of the main token is due; None if none is scheduled."""
         if not isinstance(self.state, Active) or self.blocked is not None:
             return None
-        return self.state.next_refresh(self._chance, self._interests[MAIN].min_ttl)
+        return self._next_refresh(self.state, MAIN)
+
+    def _next_refresh(self, state: Active, key: TokenKey) -> Moment | None:
+        # Where it would end the tokens that others have, a demand that they don't meet has it early enough.
+        ends = self.ends_access_tokens
+        return state.next_refresh(self._chance, 0.0 if ends else self._interests[key].min_ttl, key, ends_others=ends)
 
     def refresh_due(self, now: Moment) -> Moment | None:
         """Return when to start that refresh: at once if clocks were set and the token can't be served any more."""
         due = self.refresh_at()
-        idle = isinstance(self.state, Active) and isinstance(self.state.refresh, Idle)
-        return now if due is not None and idle and self.remaining(now) <= 0 else due
+        state = self.state
+        if due is None or not isinstance(state, Active) or not isinstance(state.refresh, Idle):
+            return due
+        has_substitute = self.ends_access_tokens and MAIN not in state.tokens and state.tokens
+        return now if self.remaining(now) <= 0 and not has_substitute else due
+
+    def _start_at(self, now: Moment) -> Moment | None:
+        """Return when to start that refresh, after what clients were promised."""
+        return self._held(self.refresh_due(now))
+
+    def _held(self, due: Moment | None) -> Moment | None:
+        return self._promises.hold(due) if due is not None and self.ends_access_tokens else due
 
     def next_due(self, now: Moment) -> tuple[Moment, TokenKey] | None:
         """Return when to start which token's refresh next; None if none is scheduled.
@@ -627,18 +701,14 @@ class Session:
         An overdue refresh of the main token comes first. Another token is refreshed only if it has been requested since
         its last refresh.
         """
-        main = self.refresh_due(now)
+        main = self._start_at(now)
         if main is not None and now.until(main) <= 0:
             return main, MAIN
         earliest = None if main is None else (main, MAIN)
         if not isinstance(self.state, Active) or self.blocked is not None:
             return earliest
         for key, interest in self._interests.items():
-            due = (
-                self.state.next_refresh(self._chance, interest.min_ttl, key)
-                if interest.requested and key != MAIN
-                else None
-            )
+            due = self._held(self._next_refresh(self.state, key)) if interest.requested and key != MAIN else None
             if due is not None and (earliest is None or due.until(earliest[0]) > 0):
                 earliest = due, key
         return earliest

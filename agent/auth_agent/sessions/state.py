@@ -156,6 +156,7 @@ class Credentials:
     (None if nothing), and `lost_scope` what the newest response for the same doesn't list any more.
     `auth_method` is how the client authenticated at the login; None if it has no secret, or it is not known.
     `same_refresh_tokens` counts refreshes that brought no other refresh token: see side_requests.py.
+    `ends_access_token`: whether a refresh ends the access token from before, as its provider is known or proven to do.
     """
 
     issuer: str
@@ -172,6 +173,7 @@ class Credentials:
     granted_scope: str | None = None
     lost_scope: str = ""
     same_refresh_tokens: int = 0
+    ends_access_token: bool = False
     tenant: Tenant | None = None
     ceiling: float | None = None
     refresh_token_end: RefreshTokenEnd | None = None
@@ -361,12 +363,18 @@ class Active:
         self.running()
         return replace(self, credentials=replace(self.credentials, refresh_token=refresh_token))
 
-    def complete_refresh(self, credentials: Credentials, token: AccessToken | None) -> "Active":
-        """Return the session after a successful refresh: with these credentials and this token, if it is to be kept."""
+    def complete_refresh(
+        self, credentials: Credentials, token: AccessToken | None, *, ends_others: bool = False
+    ) -> "Active":
+        """Return the session after a successful refresh: with these credentials and this token, if it is to be kept.
+
+        `ends_others`: the provider has ended all other access tokens.
+        """
         running = self.running()
+        tokens = {} if ends_others else dict(self.tokens)
         return Active(
             credentials,
-            self.tokens if token is None else MappingProxyType({**self.tokens, running.key: token}),
+            MappingProxyType(tokens if token is None else {**tokens, running.key: token}),
             Idle() if running.key == MAIN else _main_after_success(running.previous),
             _without(self.retries, running.key),
         )
@@ -433,6 +441,12 @@ class Active:
             return self
         return replace(self, refresh=refresh, retries=_no_retries())
 
+    def prove_ending(self) -> "Active":
+        """Return the session of a provider that ends the older access tokens at a refresh: with the newest alone."""
+        newest = max(self.tokens, key=lambda key: self.tokens[key].serial, default=MAIN)
+        tokens = MappingProxyType({key: token for key, token in self.tokens.items() if key == newest})
+        return replace(self, credentials=replace(self.credentials, ends_access_token=True), tokens=tokens)
+
     def forget(self, *keys: TokenKey) -> "Active":
         """Return the session without the tokens of these keys and their failures."""
         return replace(self, tokens=_without(self.tokens, *keys), retries=_without(self.retries, *keys))
@@ -443,9 +457,16 @@ class Active:
             return self.refresh
         return self.retries.get(key) or Idle()
 
-    def next_refresh(self, chance: float, min_ttl: float, key: TokenKey = MAIN) -> Moment | None:
-        """Return when the next refresh is due; None if one is in flight or there is nothing to refresh."""
+    def next_refresh(
+        self, chance: float, min_ttl: float, key: TokenKey = MAIN, *, ends_others: bool = False
+    ) -> Moment | None:
+        """Return when the next refresh is due; None if one is in flight or there is nothing to refresh.
+
+        `ends_others`: a refresh ends all other access tokens. Then one of them takes the place of a missing main one.
+        """
         refresh, token = self.refresh_of(key), self.tokens.get(key)
+        if token is None and ends_others and key == MAIN:
+            token = next(iter(self.tokens.values()), None)
         if isinstance(refresh, Running) or not self.credentials.refreshable or (key != MAIN and token is None):
             return None
         if isinstance(refresh, Retrying):

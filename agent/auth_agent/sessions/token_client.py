@@ -68,11 +68,13 @@ class TokenClient:
                 return metadata, sent
             sent = self._clock.now()  # a token's lifetime starts here, not before the discovery
             response = await provider.token(credentials.client(account.token_endpoint_auth_method), request)
-            return self._with_scheme(account, response), sent
         except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
             # Its type and place alone: an exception's text could hold what was being sent.
             _log.error("defect account=%s in=token error=%s", account.name, place(error))
             return Defect(f"a defect of the agent: {type(error).__name__}"), sent
+        if isinstance(response, TokenResponse) and metadata.manners.ends_access_token:
+            response = replace(response, ends_access_token=True)
+        return self._with_scheme(account, response), sent
 
     def _with_scheme(self, account: Account, response: TokenResponse | Failure) -> TokenResponse | Failure:
         """Return the response with the scheme by which APIs take its token, or why the agent can't use it."""

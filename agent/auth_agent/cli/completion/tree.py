@@ -83,6 +83,14 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "allow|refuse",
                 "Whether the refresh token may get tokens for other scopes or APIs (where it costs nothing).",
             ),
+            "--refresh-ends-access-token": (
+                "",
+                "Whether a refresh ends the access token from before (where that is known or proven).",
+            ),
+            "--no-refresh-ends-access-token": (
+                "",
+                "Whether a refresh ends the access token from before (where that is known or proven).",
+            ),
             "--default": ("", "Use this account when a command names none; one account can be the default."),
             "--no-default": ("", "Use this account when a command names none; one account can be the default."),
             "--help": ("", "Show this message and exit."),
@@ -226,6 +234,14 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--side-requests": (
                 "allow|refuse",
                 "Whether the refresh token may get tokens for other scopes or APIs (where it costs nothing).",
+            ),
+            "--refresh-ends-access-token": (
+                "",
+                "Whether a refresh ends the access token from before (where that is known or proven).",
+            ),
+            "--no-refresh-ends-access-token": (
+                "",
+                "Whether a refresh ends the access token from before (where that is known or proven).",
             ),
             "--default": ("", "Use this account when a command names none; one account can be the default."),
             "--no-default": ("", "Use this account when a command names none; one account can be the default."),
