@@ -42,6 +42,7 @@ from auth_agent.loopback import page
 from auth_agent.oauth.auth0 import InsufficientScope, parse_user
 from auth_agent.oauth.authorization import AuthorizationRequest, read_redirect
 from auth_agent.oauth.certificates import trusted_certificates
+from auth_agent.oauth.challenge import WantedLogin
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.device import parse_device_authorization, parse_poll_response
 from auth_agent.oauth.discovery import parse_metadata
@@ -208,7 +209,7 @@ SESSIONS: Final[list[Example]] = [
         "work: the session has reached the end that the provider set for it",
     ),
     (
-        lambda: advice.another_login_required("work", "insufficient_scope (read)"),
+        lambda: advice.another_login_required(WORK, WantedLogin("insufficient_scope (read)")),
         "work: the API wants a token of another login (insufficient_scope (read))",
     ),
     (lambda: advice.login_required("work", "invalid_grant"), "work: the session has ended (invalid_grant)"),

@@ -2,7 +2,8 @@
 
 A function's docstring says in which situation its remedy is shown. The values in a remedy come from the configuration,
 the command line, the file system or the agent's own state, never from a provider or a browser: what those send is a
-`reason`, and can't become a command. A command is a list of arguments, which is quoted when it is printed.
+`reason`, and can't become a command. The only exception is what an API wants of a login: values of a few letters and
+signs, each after its own name. A command is a list of arguments, which is quoted when it is printed.
 """
 
 import errno
@@ -64,6 +65,20 @@ def log_in(account: str) -> Remedy:
 def log_in_again(account: str) -> Remedy:
     """The session has ended, or another login is needed to get a token."""
     return _run("log in again", LOGIN, account)
+
+
+def log_in_once(account: str, parameters: Sequence[tuple[str, str]]) -> Remedy:
+    """An API takes only the token of a stronger or newer login. The parameters passed `oauth/challenge.py`."""
+    once = [word for name, value in parameters for word in ("--once", f"{name}={value}")]
+    return _run("log in as the API wants it", LOGIN, account, *once)
+
+
+def log_in_with_scopes(account: str, needed: str, scope: str) -> Remedy:
+    """An API takes only a token with the needed scopes, which passed `oauth/challenge.py`; `scope` is the account's."""
+    scopes = f"{scope} {needed}".strip()
+    if not _fits(scopes):
+        return Remedy("add the scopes that the API wants to the account's in the configuration, and log in again")
+    return _run("log in with the scopes that the API wants, too", LOGIN, account, "--scope", scopes)
 
 
 def log_in_before_end(account: str) -> Remedy:

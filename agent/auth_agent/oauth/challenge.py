@@ -3,10 +3,14 @@
 Most say that the token is not valid. Some say that the token is, and that only another login gets one that will do.
 """
 
+import binascii
+import json
 import re
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from typing import Final
 
+from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 
 _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -22,6 +26,10 @@ _ERRORS: Final = {
     "insufficient_claims": "",
 }
 _LONGEST_QUOTE: Final = 200
+# What a person may be shown as a part of a command: scopes, names of authentication methods, and compact JSON.
+_WORDS: Final = re.compile(r"[A-Za-z0-9._:/+=~@-]{1,100}(?: [A-Za-z0-9._:/+=~@-]{1,100}){0,19}")
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_JSON: Final = re.compile(r'[A-Za-z0-9._:/+=~@{}\[\]",-]{2,400}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,20 @@ class Challenge:
 
     scheme: str
     parameters: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLogin:
+    """The login whose token an API would take.
+
+    `reason` says what the API wants (printable). `scope`: the scopes that the token must have; `once`: the parameters
+    for the authorization request, by their names. They are empty if the API doesn't say, or if what it says is not fit
+    to be shown as a part of a command.
+    """
+
+    reason: str
+    scope: str = ""
+    once: tuple[tuple[str, str], ...] = ()
 
 
 def parse_challenges(value: str) -> tuple[Challenge, ...]:
@@ -57,16 +79,37 @@ def parse_challenges(value: str) -> tuple[Challenge, ...]:
     return tuple(challenges)
 
 
-def wanted_login(value: str) -> str | None:
-    """Return what the API wants of a login (printable), if only another login gets a token that it takes; else None."""
+def wanted_login(value: str) -> WantedLogin | None:
+    """Return what the API wants of a login, if only another login gets a token that it takes; else None."""
     for challenge in parse_challenges(value):
         error, parameters = challenge.parameters.get("error", ""), challenge.parameters
         if challenge.scheme not in _SCHEMES or (error not in _ERRORS and "claims" not in parameters):
             continue
         detail = parameters.get(_ERRORS.get(error, ""), "")
         quoted = f" ({printable(detail, _LONGEST_QUOTE)})" if detail else ""
-        return f"{error if error in _ERRORS else 'insufficient_claims'}{quoted}"
+        reason = f"{error if error in _ERRORS else 'insufficient_claims'}{quoted}"
+        if error == "insufficient_scope":
+            return WantedLogin(reason, scope=_fit(_WORDS, parameters.get("scope", "")))
+        if error == "insufficient_user_authentication":
+            acr, age = _fit(_WORDS, parameters.get("acr_values", "")), _fit(_SECONDS, parameters.get("max_age", ""))
+            return WantedLogin(reason, once=tuple(one for one in (("acr_values", acr), ("max_age", age)) if one[1]))
+        claims = _fit(_JSON, _claims(parameters.get("claims", "")))
+        return WantedLogin(reason, once=(("claims", claims),) if claims else ())
     return None
+
+
+def _fit(pattern: re.Pattern[str], value: str) -> str:
+    return value if pattern.fullmatch(value) else ""
+
+
+def _claims(encoded: str) -> str:
+    """Return the claims of Entra's challenge, JSON in base64 of either alphabet, as compact JSON; "" if none."""
+    standard = encoded.translate(str.maketrans("+/", "-_")).rstrip("=")
+    try:
+        claims = parse_object(urlsafe_b64decode(standard + "=" * (-len(standard) % 4)))
+        return json.dumps(claims, separators=(",", ":"))
+    except (binascii.Error, ValueError, JsonObjectError):
+        return ""
 
 
 def _after_separators(value: str, position: int) -> int:

@@ -9,6 +9,7 @@ from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.auth0 import InsufficientScope
+from auth_agent.oauth.challenge import WantedLogin
 from auth_agent.oauth.device import CodeExpired
 from auth_agent.oauth.discovery import without_offline_access
 from auth_agent.oauth.outcome import (
@@ -113,13 +114,19 @@ def login_required(
     )
 
 
-def another_login_required(name: str, wanted: str) -> errors.LoginRequired:
-    """Return the error for an API that takes only tokens of another login; `wanted` is what it said (printable)."""
+def another_login_required(account: Account, wanted: WantedLogin) -> errors.LoginRequired:
+    """Return the error for an API that takes only tokens of another login."""
+    name, lacking = account.name, set(wanted.scope.split()) - set(account.scope.split())
+    remedy = remedies.log_in_again(name)
+    if lacking:
+        remedy = remedies.log_in_with_scopes(name, " ".join(sorted(lacking)), account.scope)
+    elif wanted.once:
+        remedy = remedies.log_in_once(name, wanted.once)
     return errors.LoginRequired(
-        f"{name}: the API wants a token of another login ({wanted})",
-        reason=wanted,
-        failure=login_failure(wanted),
-        remedy=(remedies.log_in_again(name),),
+        f"{name}: the API wants a token of another login ({wanted.reason})",
+        reason=wanted.reason,
+        failure=login_failure(wanted.reason),
+        remedy=(remedy,),
     )
 
 

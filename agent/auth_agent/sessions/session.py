@@ -237,7 +237,7 @@ class Session:
             return Demand(key)  # an older one, or an unknown one: return the current one
         wanted = wanted_login(challenge)
         if wanted is not None:
-            return another_login_required(self.account.name, wanted)
+            return another_login_required(self.account, wanted)
         young = _YOUNG if current.lifetime is None else min(_YOUNG, _YOUNG_SHARE * current.lifetime)
         if now.boot - current.sent.boot < young and not current.has_ended_by_claim(now):
             return errors.Denied(
