@@ -1,6 +1,7 @@
 """Requests before their method runs: the account they are about, the policy, the lock and the count."""
 
 import contextlib
+import math
 import os
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -29,7 +30,7 @@ from auth_agent_client import errors
 from auth_agent_client.messages import METHODS
 from auth_agent_client.wire import Request
 from tests.agent.heart import World, running
-from tests.agent.world import ISSUER, FakeProvider, account, config, token_response
+from tests.agent.world import ISSUER, METADATA, FakeProvider, account, config, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -418,6 +419,17 @@ async def test_no_method_serves_or_sends_anything_after_the_ceiling(harness: Har
     assert (len(provider.presented), len(provider.profiles), len(provider.user_requests)) == before
     harness.world.clock.wall -= 1000
     assert (await harness.result("token", account="work"))["access_token"]
+
+
+async def test_a_superseded_token_that_is_rejected_is_looked_into_while_its_client_is_answered(
+    harness: Harness,
+) -> None:
+    old = (await harness.result("token", account="work"))["access_token"]
+    new = (await harness.result("token", account="work", force=True))["access_token"]
+    harness.world.provider.metadata, harness.world.provider.delay = METADATA, math.inf
+    assert (await harness.result("rejected", account="work", access_token=old))["access_token"] == new
+    await anyio.wait_all_tasks_blocked()
+    assert harness.world.provider.profiles == [old]
 
 
 async def test_a_session_whose_only_token_is_rejected_needs_a_login(harness: Harness) -> None:

@@ -1,5 +1,6 @@
 """Where a refresh ends the access token from before: what clients were promised, and how the agent finds that out."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from auth_agent.sessions.record import record
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, TokenKey
 from auth_agent.sessions.superseded import MAX_SUPERSEDED, Superseded
+from auth_agent_client import errors
 from tests.agent.heart import World, running
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, FakeProvider, account, token_response
 
@@ -289,7 +291,7 @@ def test_the_own_token_is_suspect_if_one_for_other_scopes_came_but_not_for_anoth
 
 
 async def rejected(provider: FakeProvider, *results: dict[str, object] | Failure, **more: Any) -> World:
-    """Have a superseded token rejected; UserInfo answers so, first about the newer token. Return what is left."""
+    """Have a superseded token rejected; UserInfo answers so, first about that token. Return what is left."""
     provider.profile_script[:] = results
     async with running(provider, account(**more)) as world:
         await world.token(world.session.demand_newer())
@@ -303,9 +305,9 @@ async def rejected(provider: FakeProvider, *results: dict[str, object] | Failure
 @pytest.mark.anyio
 async def test_the_old_token_refused_and_the_new_one_taken_is_proof() -> None:
     provider = FakeProvider()
-    world = await rejected(provider, {"sub": ALICE}, Rejected("401"))
+    world = await rejected(provider, Rejected("401"), {"sub": ALICE})
     assert world.session.ends_access_tokens
-    assert provider.profiles == ["at-3", "at-2"]
+    assert provider.profiles == ["at-2", "at-3"]
     state = world.session.state
     assert isinstance(state, Active)
     assert state.tokens[MAIN].value == Secret("at-3")
@@ -315,10 +317,10 @@ async def test_the_old_token_refused_and_the_new_one_taken_is_proof() -> None:
 @pytest.mark.parametrize(
     "results",
     [
-        ({"sub": ALICE}, {"sub": ALICE}),
-        ({"sub": ALICE}, Busy("503")),
-        (Rejected("401"),),
+        ({"sub": ALICE},),
         (Unsent("no route"),),
+        (Rejected("401"), Rejected("401")),
+        (Rejected("401"), Busy("503")),
     ],
 )
 async def test_nothing_else_is_and_it_is_not_asked_again(results: tuple[dict[str, object] | Failure, ...]) -> None:
@@ -338,8 +340,33 @@ async def test_where_it_is_known_nobody_is_asked(metadata: Metadata | None, says
 
 
 @pytest.mark.anyio
+async def test_a_token_that_ends_by_the_clock_meanwhile_proves_nothing() -> None:
+    provider = FakeProvider(lifetime=10, profile_script=[Rejected("401"), {"sub": ALICE}])
+    async with running(provider) as world:
+        await world.token(world.session.demand_newer())
+        provider.delay = 9.5
+        world.prover.look(world.session, Secret("at-2"))
+        await anyio.sleep(30)
+        assert provider.profiles == ["at-2"]
+        assert not world.session.ends_access_tokens
+
+
+@pytest.mark.anyio
+async def test_a_superseded_token_counts_against_nobody_and_is_answered_with_the_current_one() -> None:
+    async with running(FakeProvider(), account(refresh_ends_access_token=True)) as world:
+        with suppress(errors.Unavailable):  # the rate limit
+            while True:
+                await world.token(world.session.demand_newer())
+        newest = await world.token()
+        for _ in range(20):
+            demand = world.session.reject(MAIN, Secret("at-2"), world.clock.now())
+            assert isinstance(demand, Demand)
+            assert await world.token(demand) == newest
+
+
+@pytest.mark.anyio
 async def test_the_proof_is_stored_until_the_next_login() -> None:
-    provider = FakeProvider(profile_script=[{"sub": ALICE}, Rejected("401")])
+    provider = FakeProvider(profile_script=[Rejected("401"), {"sub": ALICE}])
     async with running(provider) as world:
         await world.token(world.session.demand_newer())
         world.prover.look(world.session, Secret("at-2"))

@@ -1,7 +1,8 @@
 """Proves that a provider ends older access tokens at a refresh: its UserInfo endpoint refuses one and takes the newer.
 
-A program that says so proves nothing, but it is a reason to look: once a session. The newer token is shown first, since
-some providers end the older one when the newer is first used. An outage, or anything else, proves nothing.
+A program that says so proves nothing, but it is a reason to look: once a session. The older token is shown first, since
+some providers end it when the newer one is first used, which must not be here. An outage, or anything else, proves
+nothing.
 """
 
 import logging
@@ -51,11 +52,12 @@ class Prover:
         metadata = await provider.discover()
         if isinstance(metadata, Failure) or metadata.manners.ends_access_token is not None:
             return
+        is_refused = isinstance(await provider.userinfo(old, newer.token_type), Rejected)
+        if not is_refused or session.epoch != epoch or session.suspect(old, self._table.clock.now()) is None:
+            return
         if isinstance(await provider.userinfo(newer.value, newer.token_type), Failure):
             return
-        response = await provider.userinfo(old, newer.token_type)
-        is_alive = session.suspect(old, self._table.clock.now()) is not None
-        if not isinstance(response, Rejected) or not is_alive or not session.prove_ending(epoch):
+        if not session.prove_ending(epoch):
             return
         _log.warning("refresh account=%s proved='a refresh ends the access token from before'", account.name)
         self._table.publish(account.name)

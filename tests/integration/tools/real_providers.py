@@ -125,9 +125,9 @@ class RealProvider(AbstractContextManager["RealProvider"], ABC):
 class DjangoOAuthToolkit(RealProvider):
     """django-oauth-toolkit: a refresh ends the access token from before, and narrows the refresh token for good."""
 
-    def __init__(self, lifetime: int) -> None:
+    def __init__(self, lifetime: int, path: str = "o") -> None:
         super().__init__(lifetime)
-        self.issuer = f"{self.origin}/o"
+        self.issuer = f"{self.origin}/{path}"
         self.userinfo_endpoint = f"{self.issuer}/userinfo/"
 
     @classmethod

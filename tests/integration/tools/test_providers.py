@@ -98,6 +98,18 @@ class Program(threading.Thread):
             self.failures.append("dead")
 
 
+def test_what_a_refresh_ends_is_found_out_where_the_provider_is_not_recognized() -> None:
+    provider = DjangoOAuthToolkit(60, path="sso")
+    with agent_of(provider) as client:
+        log_in(client, provider)
+        old, new = client.token("work").access_token, client.refresh("work").access_token
+        assert not provider.takes(old)
+        assert record(client)["refresh_ends_access_token"] is False
+        assert client.rejected(old, "work").access_token == new
+        until(lambda: record(client)["refresh_ends_access_token"] is True)
+        assert provider.takes(new)
+
+
 @pytest.mark.slow
 def test_promises_hold_while_tokens_rotate(provider: RealProvider, agent: AgentProcess, client: Agent) -> None:
     programs = [Program(agent, provider, min_ttl) for min_ttl in (None, 2.0)]
