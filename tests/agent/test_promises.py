@@ -188,6 +188,24 @@ def test_one_that_needs_more_waits_for_those_that_gave_a_min_ttl(clock: FakeCloc
     assert session.decide(demand, clock.now()) == Hold(PATIENCE)
     assert session.decide(demand, clock.now(), held=True) == Start(rate_limited=True)
     assert session.decide(session.demand_newer(), clock.now()) == Start(rate_limited=True)
+    # As for an ID token.
+    assert session.decide(session.demand_newer(is_patient=True), clock.now()) == Hold(PATIENCE)
+
+
+def test_while_it_waits_nobody_is_promised_more(clock: FakeClock) -> None:
+    session = session_of(clock, lifetime=100.0)
+    clock.advance(65)
+    assert session.token(MAIN, 30.0, clock.now())
+    assert session.decide(Demand(min_ttl=50.0), clock.now()) == Hold(PATIENCE)
+    clock.advance(1)
+    assert session.token(MAIN, PATIENCE, clock.now()) is None
+    assert session.decide(Demand(min_ttl=PATIENCE), clock.now()) == Hold(PATIENCE - 1)
+    assert session.token(MAIN, PATIENCE - 1, clock.now())
+    assert session.token(MAIN, None, clock.now())
+    clock.advance(PATIENCE - 1)
+    assert session.token(MAIN, 1.0, clock.now()) is None
+    clock.advance(1)
+    assert session.token(MAIN, PATIENCE, clock.now())  # whoever waited has left
 
 
 def test_a_long_min_ttl_is_answered_by_a_token_just_refreshed(clock: FakeClock) -> None:

@@ -258,7 +258,7 @@ class Handlers:
 
         async def wait() -> Result:
             # An ID token comes only with an access token.
-            await self._refresher.token(session, session.demand_newer(), asker, args.timeout)
+            await self._refresher.token(session, session.demand_newer(is_patient=True), asker, args.timeout)
             now = self._table.clock.now()
             id_token = usable_id_token(session, min_ttl, now)
             if id_token is None:

@@ -25,11 +25,16 @@ _RETRY_INTERVAL: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a client requests: a token valid for `min_ttl` seconds (None: no requirement) and newer than that serial."""
+    """What a client requests: a token valid for `min_ttl` seconds (None: no requirement) and newer than that serial.
+
+    `is_patient`: it may wait a little for others who were promised a token that a refresh ends. Who needs no newer one
+    always does.
+    """
 
     key: TokenKey = MAIN
     min_ttl: float | None = None
     newer_than: int | None = None
+    is_patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ def decide(
             return lifetime_too_short(left), state
         message = f"{account.name}: the new token has already expired"
         return errors.Unavailable(message, retry_after=1.0, failure="unreachable"), state
-    if patience > 0 and demand.newer_than is None:
+    if patience > 0 and (demand.newer_than is None or demand.is_patient):
         return Hold(patience), state
     rate_limited = patient and (left > 0 or (token is None and not is_configured))
     return Start(rate_limited=rate_limited and start.key == demand.key, key=start.key), state

@@ -6,6 +6,7 @@ without pause must not let the token expire for the others. A refresh that a cli
 gave a `min_ttl`. Times are in seconds since boot, durations in seconds.
 """
 
+import math
 from typing import Final
 
 from auth_agent.host.clock import Moment
@@ -15,6 +16,8 @@ from auth_agent.sessions.state import AccessToken
 # For how long promises hold back a refresh that is due, and one that a client waits for.
 LONGEST: Final = 60.0
 PATIENCE: Final = 5.0
+# By how much a planned refresh may begin late; later, whoever wanted it has left.
+_DELAY: Final = 1.0
 # A token of at most this age, or share of its lifetime, was just refreshed: another refresh brings no better one.
 _YOUNG: Final = 60.0
 _YOUNG_SHARE: Final = 0.1
@@ -23,10 +26,12 @@ _YOUNG_SHARE: Final = 0.1
 class Promises:
     """Until when the tokens that clients have may be in use."""
 
-    __slots__ = ("_demanded_until", "_until")
+    __slots__ = ("_demanded_until", "_planned", "_until")
 
     def __init__(self) -> None:
         self._until = self._demanded_until = 0.0
+        # When a client's refresh begins that is held back; long past if there is none.
+        self._planned = -math.inf
 
     def make(self, token: AccessToken, min_ttl: float | None, now: Moment) -> None:
         """Record that a client gets this token for `min_ttl` seconds, or for the preferred TTL if that is left."""
@@ -48,7 +53,17 @@ class Promises:
 
     def patience(self, now: Moment) -> float:
         """Return for how many seconds a refresh that a client waits for is held back."""
-        return max(0.0, min(PATIENCE, self._demanded_until - now.boot))
+        planned = self._planned - now.boot
+        return planned if planned > 0 else max(0.0, min(PATIENCE, self._demanded_until - now.boot))
+
+    def plan(self, seconds: float, now: Moment) -> None:
+        """Record that a refresh which a client waits for begins in so many seconds."""
+        self._planned = now.boot + seconds
+
+    def can_make(self, min_ttl: float | None, now: Moment) -> bool:
+        """Return whether no refresh is planned that comes too early for that `min_ttl`."""
+        is_planned = now.boot < self._planned + _DELAY
+        return min_ttl is None or not is_planned or now.boot + min_ttl <= self._planned
 
 
 def keeps(token: AccessToken, min_ttl: float | None, due: Moment | None, now: Moment) -> bool:

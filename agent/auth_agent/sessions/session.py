@@ -36,7 +36,7 @@ from auth_agent.sessions.advice import (
     login_required,
     retry_remedy,
 )
-from auth_agent.sessions.decision import Decision, Demand, Serve, decide
+from auth_agent.sessions.decision import Decision, Demand, Hold, Serve, decide
 from auth_agent.sessions.entry import StoredSession
 from auth_agent.sessions.interest import Interest
 from auth_agent.sessions.profile import Profile, digest_of_user
@@ -181,6 +181,8 @@ class Session:
         )
         if ends and isinstance(decision, Serve):
             self._promises.make(decision.token, demand.min_ttl, now)
+        if isinstance(decision, Hold):
+            self._promises.plan(decision.seconds, now)
         if decided is not state:
             self._set_state(decided)
         return decision
@@ -196,7 +198,8 @@ class Session:
 
     def _spares(self, token: AccessToken, min_ttl: float | None, now: Moment) -> bool:
         """Return whether no refresh will end that token within `min_ttl`, as far as the agent can help it."""
-        return not self.is_refreshing and keeps(token, min_ttl, self.refresh_at(), now)
+        can_make = not self.is_refreshing and self._promises.can_make(min_ttl, now)
+        return can_make and keeps(token, min_ttl, self.refresh_at(), now)
 
     def suspect(self, access_token: Secret, now: Moment) -> AccessToken | None:
         """Return the newer token if that one, which an API rejected, may have been ended by the refresh for it.
@@ -290,10 +293,10 @@ class Session:
         main = has(requested or self.account.scope, listed)
         return scopes | NOT_OF_TOKENS == main | NOT_OF_TOKENS if only else scopes <= main | NOT_OF_TOKENS
 
-    def demand_newer(self, key: TokenKey = MAIN) -> Demand:
+    def demand_newer(self, key: TokenKey = MAIN, *, is_patient: bool = False) -> Demand:
         """Return a demand for a token that is newer than the current one."""
         token = self.current(key)
-        return Demand(key, newer_than=None if token is None else token.serial)
+        return Demand(key, newer_than=None if token is None else token.serial, is_patient=is_patient)
 
     # ---- events
 
