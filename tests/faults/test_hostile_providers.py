@@ -188,7 +188,7 @@ METADATA_KINDS: dict[str, tuple[dict[str, Any] | Responder, type[errors.AgentErr
     "depths": (plain(DEEP), Unavailable, "JSON"),
     "another encoding": (plain(b"\xff\xfe{\x00}\x00"), Unavailable, "JSON"),
     # A few kilobytes that would be 64 megabytes.
-    "packed": (plain(gzip.compress(bytes(1 << 26)), 200, "content-encoding: gzip"), Unavailable, "JSON"),
+    "packed": (plain(gzip.compress(bytes(1 << 26)), 200, "content-encoding: gzip"), Unavailable, "more than"),
     "half": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"), Unavailable, "127.0.0.1"),
     "no HTTP": (raw(b"220 mail.example ESMTP\x1b[2J\r\n\r\n"), Unavailable, "127.0.0.1"),
     "an empty answer": (raw(b""), Unavailable, "127.0.0.1"),
@@ -411,10 +411,13 @@ def test_wrong_types_in_a_device_authorization_response_are_safe(
 
 
 KEY_SETS: dict[str, dict[str, Any]] = {
-    "a redirect": {"mode": "status", "status": 307, "headers": {"location": "/elsewhere"}},
-    "a page": {"mode": "garbage"},
     "no keys": {"mode": "merge", "set": {"keys": []}},
     "keys of wrong types": {"mode": "merge", "set": {"keys": [None, 7, ESCAPES, [], {}, {"kty": "RSA", "n": 7}]}},
+}
+# What may be another response the next time.
+NO_KEY_SETS: dict[str, dict[str, Any]] = {
+    "a redirect": {"mode": "status", "status": 307, "headers": {"location": "/elsewhere"}},
+    "a page": {"mode": "garbage"},
     "half a text": {"mode": "half"},
     "gigabytes": {"mode": "huge"},
 }
@@ -433,6 +436,15 @@ def test_unusable_keys_create_no_session(kind: str, provider: OpenIDProvider, cl
         assert provider.count("/elsewhere") == 0
         # The new tokens are discarded and not revoked: they may be of the same grant as the session.
         assert provider.count(provider.paths["revocation"]) == revoked
+
+
+@pytest.mark.parametrize("kind", NO_KEY_SETS)
+def test_what_is_no_key_set_is_asked_for_again(kind: str, provider: OpenIDProvider, client: Agent, work: str) -> None:
+    login = begin_login(client, work)
+    provider.fault(**NO_KEY_SETS[kind], route=provider.paths["jwks"])
+    assert provider.enter(str(login["authorization_url"])).status_code == httpx.codes.OK
+    assert result_of(client, login)["state"] == "ready"
+    assert provider.count("/elsewhere") == 0
 
 
 # ---- redirects and mix-ups

@@ -26,7 +26,7 @@ from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.session import Session
-from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, Timeout, errors
+from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, Timeout, Unavailable, errors
 from tests.agent.heart import World, running
 from tests.agent.world import (
     CLIENT,
@@ -372,11 +372,11 @@ def test_invalid_client_after_a_configuration_mistake_loses_nothing(
 
 
 @pytest.mark.parametrize("error", ["invalid_scope", "invalid_target", "access_denied"])
-def test_a_refusal_for_one_token_ends_no_session(error: str, live: LiveAgent, work: str, client: Agent) -> None:
+def test_one_refusal_by_another_word_ends_no_session(error: str, live: LiveAgent, work: str, client: Agent) -> None:
     before = log_in_and_save(client, live, work)
     token = client.token(work).access_token
     live.provider.fault("status", status=403, body={"error": error}, grant_type="refresh_token")
-    with pytest.raises(Denied, match=error):
+    with pytest.raises(Unavailable, match=error):
         client.refresh(work)
     assert (record(client, work)["state"], client.token(work).access_token) == ("ready", token)
     assert live.stored_refresh_token(work) == before

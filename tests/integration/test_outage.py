@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from auth_agent_client import Agent, Denied, LoginRequired, Misconfigured, Timeout, Unavailable
+from auth_agent_client import Agent, LoginRequired, Misconfigured, Timeout, Unavailable
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
 from tests.op.provider import FaultMode, OpenIDProvider, fingerprint
@@ -137,7 +137,8 @@ def test_an_http_error_without_an_oauth_error_does_not_end_the_session(
         ("invalid_grant", LoginRequired, "login_required"),
         ("mfa_required", LoginRequired, "login_required"),
         ("invalid_client", Misconfigured, "ready"),
-        ("invalid_target", Denied, "ready"),
+        ("invalid_target", Unavailable, "ready"),
+        ("made_up", Unavailable, "ready"),
         ("temporarily_unavailable", Unavailable, "ready"),
     ],
 )

@@ -39,6 +39,7 @@ WIDE: Final = 400
 
 # The commands that no test below runs, and why.
 NOT_RUN: Final = {
+    "log_in_by_device": "the same command as that of `other_ports`",
     "account_of_another_client": "has ID in place of a client id",
     "log_in_once": "an API's challenge names the parameters; test_remedies.py of the agent shows its form",
     "log_in_with_scopes": "the same",

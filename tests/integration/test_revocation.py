@@ -237,7 +237,7 @@ def test_a_rejected_login_is_revoked_if_there_is_no_session(
     agent: AgentProcess, provider: OpenIDProvider, browser: Browser
 ) -> None:
     with agent.client() as client:
-        without_keys(client, provider, browser)
+        forged(client, provider, browser)
         assert revocations(provider) == 1
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
+from auth_agent import remedies
 from auth_agent_client import (
     Agent,
     Denied,
@@ -326,14 +327,14 @@ def test_a_revoked_session_ends_at_a_request_for_an_api(client: Agent, provider:
 def test_other_providers_get_the_api_as_a_resource() -> None:
     # Without rotation: this provider replaces a refresh token before it refuses the resource, and doesn't return it.
     provider = OpenIDProvider(access_token_lifetime=3600, flavor="plain", rotate=False)
-    with provider, AgentProcess({"work": account(provider)}) as process, process.client() as client:
+    with (
+        provider,
+        AgentProcess({"work": account(provider, side_requests="allow")}) as process,
+        process.client() as client,
+    ):
         tokens = provider.login(resources=[API, CALENDAR])
         assert tokens.refresh_token is not None
         client.import_refresh_token(tokens.refresh_token, "work")
-        with pytest.raises(Denied):  # nothing shows yet that it does not rotate
-            client.token("work", audience=CALENDAR)
-        client.refresh("work")
-        client.refresh("work")
         assert client.token("work", audience=CALENDAR).access_token.count(".") == 2
         with pytest.raises(Denied, match="invalid_target"):
             client.token("work", audience=MAIL)
@@ -343,6 +344,20 @@ def test_other_providers_get_the_api_as_a_resource() -> None:
         with pytest.raises(Denied, match="invalid_scope"):
             client.token("work", scope="openid write:everything")
     # Not more: after five first requests the rate limit applies.
+
+
+def test_another_api_is_asked_for_once_the_provider_has_shown_that_it_does_not_rotate() -> None:
+    provider = OpenIDProvider(access_token_lifetime=3600, flavor="plain", rotate=False)
+    with provider, AgentProcess({"work": account(provider)}) as process, process.client() as client:
+        tokens = provider.login(resources=[API, CALENDAR])
+        assert tokens.refresh_token is not None
+        client.import_refresh_token(tokens.refresh_token, "work")
+        with pytest.raises(Denied) as caught:
+            client.token("work", audience=CALENDAR)
+        assert caught.value.remedy == (remedies.account_of_another_client("work", provider.issuer, CALENDAR, None),)
+        client.refresh("work")
+        client.refresh("work")
+        assert client.token("work", audience=CALENDAR).access_token.count(".") == 2
 
 
 def test_a_token_that_its_api_rejects_is_replaced_by_one_for_that_api(provider: OpenIDProvider) -> None:

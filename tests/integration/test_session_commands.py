@@ -421,9 +421,10 @@ def test_a_logout_without_a_default_account_needs_a_name(managed: AgentProcess, 
 def test_a_session_that_the_provider_ends_shows_when(
     seconds: int, mark: str, agent: AgentProcess, provider: OpenIDProvider
 ) -> None:
-    provider.fault("merge", grant_type="refresh_token", set={"refresh_token_expires_in": seconds})
+    ceiling = int(time.time()) + seconds
+    provider.fault("merge", grant_type="refresh_token", claims={"session_expiry": ceiling})
     assert agent.run("refresh").returncode == 0
     lines = agent.run("status", "work").stdout.splitlines()
     assert lines[0].startswith(f"{mark} work")
-    date = time.strftime("%Y-%m-%d", time.localtime(time.time() + seconds))
+    date = time.strftime("%Y-%m-%d", time.localtime(ceiling))
     assert any(f"log in again before {date}" in line for line in lines), lines

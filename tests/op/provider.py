@@ -24,7 +24,7 @@ from tests.op.login import REDIRECT_URI, approve_device, cancel, deny_device, wa
 SERVER = Path(__file__).with_name("server.mjs")
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 5.0
-REQUEST_TIMEOUT = 10.0
+REQUEST_TIMEOUT = 45.0  # the page of a login waits half a minute for the keys
 
 Flavor = Literal["auth0", "plain"]
 
