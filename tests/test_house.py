@@ -30,7 +30,7 @@ LAYERS = [
 ]
 BOTTOM = {
     *("defect", "errors", "grant_type", "host", "json_object", "log_limit", "logs", "printable", "promise", "proxies"),
-    *("remedies", "secret", "signing_algorithms", "token_type", "urls", "__init__"),
+    *("remedies", "secret", "added_parameters", "signing_algorithms", "token_type", "urls", "__init__"),
 }
 # Modules that share a layer with another one.
 SAME_LAYER = {

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from auth_agent import remedies
+from auth_agent.added_parameters import problem_of_headers, problem_of_token_request
 from auth_agent.config_path import config_path as config_path  # noqa: PLC0414 -- named again: for who imports it from here
 from auth_agent.errors import ConfigError
 from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES, GrantType
@@ -65,6 +66,7 @@ class Account:
     proven, to do that.
     `ca_file` has certificates that this account's provider may have, too. `client_certificate` and `client_key` are the
     client's own. All three are absolute paths of PEM files.
+    `token_parameters` and `token_headers` are added to token requests.
     `token_type` is the provider's word for its access tokens, with which APIs take them; None: Bearer.
     `management_account` names the account whose tokens are for the provider's Management API; None: this one.
     `management_audience` is that API's audience, needed if the issuer is a custom domain.
@@ -81,6 +83,8 @@ class Account:
     redirect_path: str = DEFAULT_REDIRECT_PATH
     proxy: str | None = field(default=None, repr=False)  # a URL that may contain a password
     authorize: Mapping[str, str] = field(default_factory=_nothing)
+    token_parameters: Mapping[str, str] = field(default_factory=_nothing)
+    token_headers: Mapping[str, str] = field(default_factory=_nothing)
     grant_type: GrantType = field(default=AUTHORIZATION_CODE, metadata={"key": "grant"})
     token_endpoint_auth_method: str | None = None
     management_account: str | None = None
@@ -332,7 +336,9 @@ class _Reader:
             redirect_host=read("redirect_host", _one_of(*REDIRECT_HOSTS), DEFAULT_REDIRECT_HOST),
             redirect_path=read("redirect_path", _redirect_path, DEFAULT_REDIRECT_PATH),
             proxy=read("proxy", _proxy, None),
-            authorize=read("authorize", _authorize, _nothing()),
+            authorize=read("authorize", _strings(), _nothing()),
+            token_parameters=read("token_parameters", _strings(problem_of_token_request), _nothing()),
+            token_headers=read("token_headers", _strings(problem_of_headers), _nothing()),
             grant_type=grant_type,
             token_endpoint_auth_method=method,
             management_account=read("management_account", _account_name, None),
@@ -583,9 +589,17 @@ def _proxy(value: object) -> str | None:
     return url
 
 
-def _authorize(value: object) -> Mapping[str, str]:
-    table: dict[str, object] = value if isinstance(value, dict) else {"": None}  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are strings
-    strings = {name: item for name, item in table.items() if isinstance(item, str)}
-    if len(strings) != len(table):
-        raise ValueError('must be a table of strings, such as { prompt = "login" }')
-    return MappingProxyType(strings)
+def _strings(
+    problem_of: Callable[[Mapping[str, str]], str | None] = lambda _: None,
+) -> Callable[[object], Mapping[str, str]]:
+    def read(value: object) -> Mapping[str, str]:
+        table: dict[str, object] = value if isinstance(value, dict) else {"": None}  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are strings
+        strings = {name: item for name, item in table.items() if isinstance(item, str)}
+        if len(strings) != len(table):
+            raise ValueError('must be a table of strings, such as { prompt = "login" }')
+        problem = problem_of(strings)
+        if problem is not None:
+            raise ValueError(problem)
+        return MappingProxyType(strings)
+
+    return read

@@ -40,7 +40,7 @@ class Written:
 
 
 def put_accounts(path: Path, changes: Mapping[str, Mapping[str, object]]) -> Written:
-    """Add accounts, or change those keys of existing ones; None removes a key.
+    """Add accounts, or change those keys of existing ones; None removes a key. A table's own keys are merged.
 
     With `default` true, the previous default account loses its `default`. An account that was the default without it,
     as the only one, gets it if it would no longer be the default.
@@ -74,11 +74,17 @@ def put_accounts(path: Path, changes: Mapping[str, Mapping[str, object]]) -> Wri
 def _put(tables: dict[str, object], name: str, keys: Mapping[str, object]) -> dict[str, object]:
     """Put keys of an account into the tables, and return those that changed."""
     table = _table(_table(tables, "accounts"), name)
+    keys = {key: _merged(table.get(key), value) for key, value in keys.items()}
     changed = {key: value for key, value in keys.items() if table.get(key) != value}
     table.update(changed)
     for key in [key for key, value in table.items() if value is None]:
         del table[key]
     return changed
+
+
+def _merged(before: object, value: object) -> object:
+    """Return a table with what is added to it; any other value replaces the one before."""
+    return {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
 
 
 def rename_account(path: Path, old: str, new: str) -> None:

@@ -191,6 +191,7 @@ class AsyncAgent:
         flow: str = "browser",
         switch_user: bool = False,
         client_secret: str | None = None,
+        parameters: Mapping[str, str] | None = None,
     ) -> "AsyncLogin":
         """Begin a login on its own connection; use it as a context manager.
 
@@ -202,6 +203,8 @@ class AsyncAgent:
             flow: "browser" for a browser on this machine, or "device" for a code on any other device (RFC 8628).
             switch_user: whether another user than before may log in.
             client_secret: the client secret, if the client has one that the agent doesn't know yet.
+            parameters: further parameters of this login alone, such as `{"prompt": "login"}`; `scope` is in place of
+                the account's.
 
         Raises:
             InvalidRequest: with the `parameter` `client_secret`: the client needs one.
@@ -209,7 +212,13 @@ class AsyncAgent:
             Unavailable: the provider can't be reached, or too many logins are under way.
 
         """
-        params = {"account": account, "flow": flow, "switch_user": switch_user, "client_secret": client_secret}
+        params = {
+            "account": account,
+            "flow": flow,
+            "switch_user": switch_user,
+            "client_secret": client_secret,
+            "parameters": parameters,
+        }
         await anyio.lowlevel.checkpoint_if_cancelled()  # a call that is cancelled already is not sent
         return AsyncLogin(self.call, *await begin(self._pool, params))
 

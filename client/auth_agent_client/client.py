@@ -169,6 +169,7 @@ class Agent:
         flow: str = "browser",
         switch_user: bool = False,
         client_secret: str | None = None,
+        parameters: Mapping[str, str] | None = None,
     ) -> Login:
         """Begin a login on its own connection; use it as a context manager.
 
@@ -180,6 +181,8 @@ class Agent:
             flow: "browser" for a browser on this machine, or "device" for a code on any other device (RFC 8628).
             switch_user: whether another user than before may log in.
             client_secret: the client secret, if the client has one that the agent doesn't know yet.
+            parameters: further parameters of this login alone, such as `{"prompt": "login"}`; `scope` is in place of
+                the account's.
 
         Raises:
             InvalidRequest: with the `parameter` `client_secret`: the client needs one.
@@ -187,7 +190,13 @@ class Agent:
             Unavailable: the provider can't be reached, or too many logins are under way.
 
         """
-        params = {"account": account, "flow": flow, "switch_user": switch_user, "client_secret": client_secret}
+        params = {
+            "account": account,
+            "flow": flow,
+            "switch_user": switch_user,
+            "client_secret": client_secret,
+            "parameters": parameters,
+        }
         return Login(self.call, *finish(begin(self._pool, params)).value)
 
     def import_refresh_token(

@@ -83,6 +83,8 @@ MAX_SCOPE = 4_096
 # Servers accept headers of 8 to 16 KiB, so no usable access token is longer.
 MAX_TOKEN = 65_536
 MAX_CHALLENGE = 4096
+MAX_PARAMETERS = 20
+MAX_PARAMETER = 4_096
 # Longer than anybody types.
 MAX_PASSPHRASE = 256
 # A name of a program, a login, a store or a member of the user.
@@ -196,6 +198,21 @@ JSON_MAP = Kind(
     f"a map of JSON values, at most {MAX_JSON_DEPTH} levels, {MAX_JSON_VALUES:,} values, {MAX_JSON_SIZE >> 10} KiB",
     lambda value: isinstance(value, dict) and is_json(value),  # pyright: ignore[reportUnknownArgumentType] -- of any names and values
 )
+
+
+def _is_parameter(name: object, value: object) -> bool:
+    return NAME.accepts(name) and type(value) is str and len(value) <= MAX_PARAMETER
+
+
+def _are_parameters(value: object) -> bool:
+    if not isinstance(value, dict) or len(value) > MAX_PARAMETERS:  # pyright: ignore[reportUnknownArgumentType] -- any map
+        return False
+    return all(_is_parameter(name, text) for name, text in value.items())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType] -- the items' types are being checked
+
+
+PARAMETERS = Kind(
+    f"a map of at most {MAX_PARAMETERS} parameters, to at most {MAX_PARAMETER:,} characters each", _are_parameters
+)
 FLOW = Kind('"browser" or "device"', lambda value: value in ("browser", "device"))
 
 REFRESH_TIMEOUT = 15.0
@@ -267,7 +284,7 @@ METHODS: dict[str, Method] = {
     ),
     "status": Method({**_ACCOUNT, "clients": FLAG}, result=("agent", "accounts")),
     "login": Method(
-        {**_ACCOUNT, "flow": FLOW, "switch_user": FLAG, "client_secret": TOKEN},
+        {**_ACCOUNT, "flow": FLOW, "switch_user": FLAG, "client_secret": TOKEN, "parameters": PARAMETERS},
         required=("flow",),
         result=("login_id", "expires_at"),
         repeatable=False,

@@ -144,6 +144,8 @@ def test_all_keys_of_an_account_are_shown_with_what_refers_to_it() -> None:
         "  redirect_host                  127.0.0.1 (default)",
         "  redirect_path                  /callback (default)",
         "  authorize                      prompt=login",
+        "  token_parameters               not set",
+        "  token_headers                  not set",
         "  grant                          authorization_code (default)",
         "  token_endpoint_auth_method     not set",
         "  management_account             not set",

@@ -194,13 +194,7 @@ def test_every_remedy_has_an_example() -> None:
     assert functions == set(EXAMPLES)
 
 
-# Until `login --once` is there.
-_PENDING = pytest.mark.skip(reason="login has no --once yet")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=_PENDING if name == "log_in_once" else ()) for name in EXAMPLES]
-)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_the_command_line_accepts_every_command_of_a_remedy(name: str) -> None:
     for remedy in examples(name):
         words = list(remedy.command)

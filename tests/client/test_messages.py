@@ -19,7 +19,7 @@ PARAMETERS = {
     "user_metadata": "account timeout",
     "update_user_metadata": "account user_metadata! clear timeout",
     "status": "account clients",
-    "login": "account flow! switch_user client_secret",
+    "login": "account flow! switch_user client_secret parameters",
     "login_redirect": "login_id! url!",
     "login_result": "login_id! timeout",
     "login_cancel": "login_id!",
@@ -308,7 +308,7 @@ def larger(value: str | list[str]) -> object:
 
 @pytest.mark.parametrize(("method", "name"), EVERY_PARAMETER)
 def test_every_parameter_is_bounded(method: str, name: str) -> None:
-    if name in OF_FEW_VALUES or name == "user_metadata":
+    if name in OF_FEW_VALUES or name in ("user_metadata", "parameters"):
         return
     kind = METHODS[method].parameters[name]
     assert kind.accepts(LARGEST[name])
@@ -386,3 +386,22 @@ def test_any_other_character_is_invalid_in_an_account_name(before: str, other: s
 @pytest.mark.parametrize("value", ["", "x" * 65, None, 7, True, b"work", ["w"], ("w",)])
 def test_an_empty_overlong_or_non_string_value_is_not_an_account_name(value: object) -> None:
     assert is_account_name(value) is False
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ({}, True),
+        ({"prompt": "login", "acr_values": ""}, True),
+        ({str(number): "x" * 4_096 for number in range(20)}, True),
+        ({str(number): "x" for number in range(21)}, False),
+        ({"prompt": "x" * 4_097}, False),
+        ({"x" * 101: "x"}, False),
+        ({"": "x"}, False),
+        ({"max_age": 0}, False),
+        ({7: "x"}, False),
+        ([("prompt", "login")], False),
+    ],
+)
+def test_the_parameters_of_a_login_are_few_and_short(value: object, *, fits: bool) -> None:
+    assert METHODS["login"].parameters["parameters"].accepts(value) is fits

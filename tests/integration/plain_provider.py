@@ -40,6 +40,8 @@ class PlainProvider(AbstractContextManager["PlainProvider"]):
         self.document = document
         # The paths of all requests, and the forms of those with one.
         self.requests: list[tuple[str, dict[str, str]]] = []
+        # The headers of its token requests, by lower-case name.
+        self.token_headers: list[dict[str, str]] = []
         self.tokens: set[str] = set()
         self.approved = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -110,6 +112,8 @@ def _handler(provider: PlainProvider) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["content-length"] or 0)).decode()
             form = dict(parse_qsl(body or parts.query))
             provider.requests.append((parts.path, form))
+            if parts.path == "/login/oauth/access_token":
+                provider.token_headers.append({name.lower(): value for name, value in self.headers.items()})
             token = (self.headers["authorization"] or "").partition(" ")[2]
             status, headers, content = provider.respond(parts.path, form, token)
             data = json.dumps(content).encode()

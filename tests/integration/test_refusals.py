@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from auth_agent_client import Agent, Denied, LoginRequired, Unsupported
+from auth_agent_client import Agent, Denied, LoginRequired, Token, Unsupported
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
 from tests.integration.test_login import ANY, begin, failure
@@ -50,8 +50,12 @@ def test_a_device_login_ends_with_any_definite_error(
 def test_each_request_for_a_token_of_one_use_gets_its_own(provider: OpenIDProvider, client: Agent) -> None:
     log_in(client, provider)
     provider.fault("merge", set={"token_type": "N_A"}, audience=OTHER, times=None)
+
+    def ask(_: int) -> Token:
+        return client.token("work", audience=OTHER)
+
     with ThreadPoolExecutor(3) as threads:
-        tokens = list(threads.map(lambda _: client.token("work", audience=OTHER), range(3)))
+        tokens = list(threads.map(ask, range(3)))
     assert len({token.access_token for token in tokens}) == len(tokens)
     assert not client.has_valid("work", audience=OTHER)
     main = client.token("work")

@@ -31,6 +31,8 @@ def account_json(account: Account, config: Config, state: str | None) -> dict[st
         "default": account is config.default,
         "grant": account.grant_type.name,
         "authorize": dict(account.authorize),
+        "token_parameters": dict(account.token_parameters),
+        "token_headers": dict(account.token_headers),
         "state": state,
     }
 

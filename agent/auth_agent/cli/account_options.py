@@ -28,6 +28,12 @@ from auth_agent.signing_algorithms import SIGNING_ALGORITHMS
 from auth_agent.urls import InvalidURLError, check_issuer
 
 _MAX_PORT: Final = 65_535
+# Those that are not named as their key: they may be repeated.
+_OPTION_OF: Final = {
+    "redirect_ports": "--redirect-port",
+    "token_parameters": "--token-parameter",
+    "token_headers": "--token-header",
+}
 # These identify an account: a session belongs to one issuer and one client.
 IDENTITY: Final = ("issuer", "client_id")
 _MAY_BE_EMPTY: Final = ("redirect_path",)
@@ -38,7 +44,7 @@ def _file(_: click.Context, __: click.Parameter, argument: str | None) -> str | 
     return str(Path(argument).expanduser().absolute()) if argument else argument
 
 
-def _pairs(_: click.Context, __: click.Parameter, arguments: tuple[str, ...]) -> dict[str, str]:
+def pairs(_: click.Context, __: click.Parameter, arguments: tuple[str, ...]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -109,8 +115,24 @@ _OPTIONS: Final = (
         "--authorize",
         metavar="NAME=VALUE",
         multiple=True,
-        callback=_pairs,
-        help="An extra authorization parameter, such as prompt=login; may be repeated.",
+        callback=pairs,
+        help="An extra authorization parameter, such as prompt=login, beside those of the account; may be repeated.",
+    ),
+    click.option(
+        "--token-parameter",
+        "token_parameters",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=pairs,
+        help="An extra parameter of token requests, beside those of the account; may be repeated.",
+    ),
+    click.option(
+        "--token-header",
+        "token_headers",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=pairs,
+        help="An extra header of token requests, beside those of the account; may be repeated.",
     ),
     click.option(
         "--grant", type=click.Choice(tuple(GRANT_TYPES)), help="The grant type: a person logs in, or the client itself."
@@ -219,13 +241,13 @@ def options_of(keys: Mapping[str, object]) -> tuple[str, ...]:
     """Return the options that gave those keys of an account."""
     options: list[str] = []
     for key, value in keys.items():
-        name = f"--{key.replace('_', '-')}"
+        name = _OPTION_OF.get(key, f"--{key.replace('_', '-')}")
         if isinstance(value, bool):
             options.append(name if value else f"--no-{name.removeprefix('--')}")
         elif isinstance(value, Mapping):
             options.extend(word for item in value.items() for word in (name, "=".join(map(str, item))))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- the parameters for `authorize`
         elif isinstance(value, tuple):
-            options.extend(word for port in value for word in ("--redirect-port", str(port)))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- `redirect_ports`
+            options.extend(word for port in value for word in (name, str(port)))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- `redirect_ports`
         else:
             options.extend((name, "" if value is None else str(value)))
     return tuple(options)

@@ -16,6 +16,7 @@ from auth_agent.cli.account_options import IDENTITY, account_options, options_of
 from auth_agent.cli.browser import is_elsewhere, open_url
 from auth_agent.cli.client_secret import ask, client_secret_options
 from auth_agent.cli.command_error import CommandError
+from auth_agent.cli.once_options import once_options, options_of_once
 from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.running import ensure_running, print_started, record_of
 from auth_agent.cli.screen import print_message, print_remedies, print_url, shown_path
@@ -65,11 +66,13 @@ _MAX_URL: Final = 8192  # characters of a URL
     metavar="ACCOUNT",
     help="Use this login for the Management API of ACCOUNT: it becomes its --management-account.",
 )
+@once_options
 @client_secret_options
 def login(
     name: str | None,
     *,
     keys: Mapping[str, object],
+    once: Mapping[str, str],
     client_secret: str | None,
     flow: str,
     no_browser: bool,
@@ -79,7 +82,8 @@ def login(
     """Log in to an account, or add one and log in.
 
     Options that define the account are first written to the configuration. If the login fails, the configuration is
-    as before, and an existing session stays as it is. If no agent runs, one is started in the background.
+    as before, and an existing session stays as it is. If no agent runs, one is started in the background. What --once,
+    --organization and --invitation give is for this login alone, and is written nowhere.
 
     Example: auth-agent login work --issuer https://id.example --client-id ID
 
@@ -96,7 +100,8 @@ def login(
     if started is not None:
         print_started(started)
     # Another attempt needs them again, since nothing of a login that failed stays.
-    options = (*options_of(keys), *(("--management-for", managed) if managed is not None else ()))
+    management = ("--management-for", managed) if managed is not None else ()
+    options = (*options_of(keys), *management, *options_of_once(once))
     with PatientAgent() as agent:
         written: Written | None = None
         try:
@@ -104,7 +109,7 @@ def login(
             agent.reload()
             account = load(config.path).accounts[chosen]
             _check_agent(agent, chosen, config)
-            begin = partial(agent.login, chosen, flow=flow, switch_user=switch_user)
+            begin = partial(agent.login, chosen, flow=flow, switch_user=switch_user, parameters=once or None)
             with _interruptible(), _begin(begin, client_secret) as pending:
                 _show_instructions(account, pending, open_browser=not no_browser)
                 record = wait(pending, account.host)

@@ -54,10 +54,13 @@ class PatientAgent(Agent):
         flow: str = "browser",
         switch_user: bool = False,
         client_secret: str | None = None,
+        parameters: Mapping[str, str] | None = None,
     ) -> Login:
         """Begin a login, as `Agent.login` does."""
         self._note(account)
-        return super().login(account, flow=flow, switch_user=switch_user, client_secret=client_secret)
+        return super().login(
+            account, flow=flow, switch_user=switch_user, client_secret=client_secret, parameters=parameters
+        )
 
     def _note(self, account: object, url: object = None) -> None:
         """Note which account the next answer is about."""

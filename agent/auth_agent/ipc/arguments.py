@@ -58,6 +58,11 @@ class Arguments:
         value = self._params.get(name)
         return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- checked to be a map
 
+    def parameters(self, name: str) -> dict[str, str]:
+        """Return that parameter, a map of strings; empty if it is missing."""
+        value = self._params.get(name)
+        return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- checked to be strings
+
     def strings(self, name: str) -> list[str] | None:
         """Return that parameter, None if it is missing."""
         value = self._params.get(name)

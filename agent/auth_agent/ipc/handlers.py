@@ -329,6 +329,7 @@ class Handlers:
                 program=program,
                 switch_user=args.flag("switch_user"),
                 client_secret=args.secret("client_secret"),
+                parameters=args.parameters("parameters"),
             )
 
         return begin

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from anyio.abc import TaskGroup
@@ -179,7 +180,7 @@ class HttpProvider:
         if isinstance(metadata, Failure):
             return metadata
         form = request.form(metadata.api_parameters)
-        response = await self._post(metadata.token_endpoint, client, metadata, form)
+        response = await self._post(metadata.token_endpoint, client, metadata, form, request.headers)
         if isinstance(response, Failure):
             self._freshness.failed()
             return response
@@ -290,9 +291,18 @@ class HttpProvider:
     async def _get(self, url: str) -> Response | Failure:
         return self._noted(await self._http.send("GET", url))
 
-    async def _post(self, url: str, client: Client, metadata: Metadata, form: Mapping[str, str]) -> Response | Failure:
+    async def _post(
+        self,
+        url: str,
+        client: Client,
+        metadata: Metadata,
+        form: Mapping[str, str],
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Response | Failure:
         headers, form = client.authenticate(form, metadata.token_endpoint_auth_methods)
-        return self._of_endpoint(self._noted(await self._http.send("POST", url, form=form, headers=headers)))
+        return self._of_endpoint(
+            self._noted(await self._http.send("POST", url, form=form, headers={**more, **headers}))
+        )
 
     def _of_endpoint(self, response: Response | Failure) -> Response | Failure:
         """Return the response of an endpoint that the metadata names, and note if it says that it has moved."""

@@ -1,11 +1,11 @@
 """Token requests, one value for each grant type, without I/O."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from auth_agent.oauth.outcome import Failure, TokenResponse
 from auth_agent.oauth.requests import parse_refresh_response, parse_token_response
-from auth_agent.oauth.resource import RESOURCE, api_parameters
+from auth_agent.oauth.resource import BOTH, RESOURCE, api_parameters
 from auth_agent.secret import Secret
 
 # Status, headers by lower-case name, body, Unix time, and the secrets that were sent: see `parse_token_response`.
@@ -26,6 +26,12 @@ class TokenRequest:
     parameters: Mapping[str, str | None]
     api: str | None = None
     parse: Parser = field(default=parse_token_response, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def with_more(self, parameters: Mapping[str, str], headers: Mapping[str, str]) -> "TokenRequest":
+        """Return the request with further parameters and headers; its own parameters come first."""
+        own = {name: value for name, value in self.parameters.items() if value or name in BOTH}
+        return replace(self, parameters={**parameters, **own}, headers=headers)
 
     def form(self, api_names: Sequence[str]) -> dict[str, str]:
         """Return the form; `api_names` are the provider's parameters for an API (`Metadata.api_parameters`)."""

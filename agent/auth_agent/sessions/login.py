@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from auth_agent import remedies
+from auth_agent.added_parameters import problem_of_login
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
@@ -21,7 +22,7 @@ from auth_agent.oauth.device import DeviceAuthorization
 from auth_agent.oauth.discovery import end_session_url, without_offline_access
 from auth_agent.oauth.outcome import Failure, Misconfigured, ScopeRefusal, Unsupported
 from auth_agent.oauth.provider import Provider
-from auth_agent.oauth.resource import RESOURCE, api_parameters
+from auth_agent.oauth.resource import BOTH, RESOURCE, api_parameters
 from auth_agent.promise import Promise
 from auth_agent.remedies import IMPORT, LOGIN
 from auth_agent.secret import Secret
@@ -171,6 +172,7 @@ class Logins:
         program: Hashable = None,
         switch_user: bool,
         client_secret: Secret | None,
+        parameters: Mapping[str, str] | None = None,
     ) -> dict[str, object]:
         """Begin a login, call off the account's previous one, and return the instructions for the person.
 
@@ -183,6 +185,7 @@ class Logins:
             program: whose connection it is.
             switch_user: whether another user than that of the present session may log in.
             client_secret: the client's secret, if it has one; by default the one it used before.
+            parameters: further ones, and the scope, of this login alone.
 
         Raises:
             AgentError: the login can't begin.
@@ -190,6 +193,7 @@ class Logins:
         """
         # Read before the first await: a logout meanwhile must win.
         account, epoch = session.account, session.epoch
+        account = _with_parameters(account, parameters or {})
         credentials = _credentials_of(account, client_secret or _known_secret(session), LOGIN)
         if self._ending:
             raise agent_ending()
@@ -255,14 +259,16 @@ class Logins:
     async def _device_flow(
         self, account: Account, credentials: Credentials, api: dict[str, str], *, may_ask_less: bool
     ) -> DeviceFlow:
-        """Return a login on another device, with the parameters that name the API.
+        """Return a login on another device, with the account's parameters and those that name the API.
 
-        If the provider refuses the scope, it is without `offline_access`.
+        A provider ignores what it does not know (RFC 8628, section 3.1). If it refuses the scope, that is without
+        `offline_access`.
         """
+        more = {name: value for name, value in account.authorize.items() if value and name not in BOTH}
         provider, method, clock = self._provider_for(account), account.token_endpoint_auth_method, self._table.clock
 
         async def begin(account: Account, credentials: Credentials) -> tuple[DeviceAuthorization | Failure, Moment]:
-            return await provider.begin_device(credentials.client(method), account.scope, api), clock.now()
+            return await provider.begin_device(credentials.client(method), account.scope, more | api), clock.now()
 
         credentials, device, _ = await self._tokens.log_in(account, credentials, partial(begin, account))
         if isinstance(device, ScopeRefusal) and may_ask_less:
@@ -423,6 +429,27 @@ class Logins:
             if secrets.compare_digest(login.login_id.encode(), login_id.encode("utf-8", "replace")):
                 return login
         raise errors.InvalidRequest("there is no such login, or another one took its place", parameter="login_id")
+
+
+def _with_parameters(account: Account, parameters: Mapping[str, str]) -> Account:
+    """Return the account as it is for one login, with these parameters.
+
+    Raises:
+        InvalidRequest: one of them can't be set.
+
+    """
+    problem = problem_of_login(parameters)
+    if problem is not None:
+        raise errors.InvalidRequest(f"login: {problem}", parameter="parameters")
+    if parameters and not account.grant_type.has_user:
+        raise errors.InvalidRequest(
+            f"{account.name}'s client logs in by itself, so there is no login to add parameters to",
+            parameter="parameters",
+        )
+    more = {name: value for name, value in parameters.items() if name != "scope"}
+    scope = " ".join(parameters.get("scope", account.scope).split())
+    names_scope = account.names_scope or "scope" in parameters
+    return replace(account, scope=scope, names_scope=names_scope, authorize={**account.authorize, **more})
 
 
 def _known_secret(session: Session) -> Secret | None:

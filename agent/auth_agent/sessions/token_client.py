@@ -67,6 +67,7 @@ class TokenClient:
             if isinstance(metadata, Failure):
                 return metadata, sent
             sent = self._clock.now()  # a token's lifetime starts here, not before the discovery
+            request = request.with_more(account.token_parameters, account.token_headers)
             response = await provider.token(credentials.client(account.token_endpoint_auth_method), request)
         except Exception as error:  # noqa: BLE001 -- a defect in one account's provider must not end all sessions
             # Its type and place alone: an exception's text could hold what was being sent.

@@ -45,7 +45,18 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--client-certificate": ("FILE", "The client's certificate, in PEM."),
             "--client-key": ("FILE", "The key of the client's certificate, in PEM."),
             "--proxy": ("URL", "The proxy for requests to the provider."),
-            "--authorize": ("NAME=VALUE", "An extra authorization parameter, such as prompt=login; may be repeated."),
+            "--authorize": (
+                "NAME=VALUE",
+                "An extra authorization parameter, such as prompt=login, beside those of the account; may be repeated.",
+            ),
+            "--token-parameter": (
+                "NAME=VALUE",
+                "An extra parameter of token requests, beside those of the account; may be repeated.",
+            ),
+            "--token-header": (
+                "NAME=VALUE",
+                "An extra header of token requests, beside those of the account; may be repeated.",
+            ),
             "--grant": (
                 "authorization_code|client_credentials",
                 "The grant type: a person logs in, or the client itself.",
@@ -197,7 +208,18 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--client-certificate": ("FILE", "The client's certificate, in PEM."),
             "--client-key": ("FILE", "The key of the client's certificate, in PEM."),
             "--proxy": ("URL", "The proxy for requests to the provider."),
-            "--authorize": ("NAME=VALUE", "An extra authorization parameter, such as prompt=login; may be repeated."),
+            "--authorize": (
+                "NAME=VALUE",
+                "An extra authorization parameter, such as prompt=login, beside those of the account; may be repeated.",
+            ),
+            "--token-parameter": (
+                "NAME=VALUE",
+                "An extra parameter of token requests, beside those of the account; may be repeated.",
+            ),
+            "--token-header": (
+                "NAME=VALUE",
+                "An extra header of token requests, beside those of the account; may be repeated.",
+            ),
             "--grant": (
                 "authorization_code|client_credentials",
                 "The grant type: a person logs in, or the client itself.",
@@ -252,6 +274,12 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "ACCOUNT",
                 "Use this login for the Management API of ACCOUNT: it becomes its --management-account.",
             ),
+            "--once": (
+                "NAME=VALUE",
+                "A parameter of this login alone, such as acr_values=urn:mfa, or scope; may be repeated.",
+            ),
+            "--organization": ("TEXT", "The organization of this login, by its id or name (Auth0)."),
+            "--invitation": ("URL", "The link of an invitation to an organization, for this login (Auth0)."),
             "--client-secret": ("", "Prompt for the client secret."),
             "--client-secret-fd": ("FD", "Read the client secret from this file descriptor until its end."),
             "--help": ("", "Show this message and exit."),

@@ -1,0 +1,64 @@
+"""The parameters that a configuration, or one login, adds to requests; and those that are the agent's own. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+# They bind a response to its request, or are of the client: what else they were, no login could succeed or be safe.
+RESERVED: Final = frozenset(
+    {
+        *("response_type", "response_mode", "client_id", "redirect_uri", "state", "nonce"),
+        *("code_challenge", "code_challenge_method", "request", "request_uri", "dpop_jkt", "audience"),
+    }
+)
+# Secrets, and what says who the client is: never in a file, nor in a URL.
+SECRETS: Final = frozenset(
+    {
+        *("client_secret", "client_assertion", "client_assertion_type", "code", "code_verifier", "device_code"),
+        *("refresh_token", "access_token", "id_token", "token", "password", "assertion"),
+        *("subject_token", "actor_token"),
+    }
+)
+# Of token requests (RFC 6749), besides.
+_OWN: Final = frozenset({"grant_type", "client_id", "redirect_uri"})
+# Of HTTP and of the client, in lower case; other headers may be a provider's own.
+_OWN_HEADERS: Final = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "content-length", "content-type", "expect", "host", "te"),
+        *("trailer", "transfer-encoding", "upgrade", "dpop"),
+    }
+)
+_SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+def problem_of_login(parameters: Mapping[str, object]) -> str | None:
+    """Return which of the parameters of a login request can't be set, as a sentence without an end; None if all can."""
+    for name in parameters:
+        if name in RESERVED:
+            return f"{name} is the agent's own parameter"
+        if name in SECRETS:
+            return f"{name} would be shown in the URL of the login"
+    return None
+
+
+def problem_of_token_request(parameters: Mapping[str, object]) -> str | None:
+    """Return which of the parameters of token requests can't be in the configuration; None if all can."""
+    for name in parameters:
+        if name in _OWN:
+            return f"{name} is the agent's own parameter"
+        if name in SECRETS:
+            return f"{name} is a secret, which must not be in this file: a client secret is given at the login"
+    return None
+
+
+def problem_of_headers(headers: Mapping[str, str]) -> str | None:
+    """Return which of the headers of token requests can't be in the configuration; None if all can."""
+    for name, value in headers.items():
+        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+            return "a header's name has letters, digits, - and _"
+        if not value.isascii() or not value.isprintable():
+            return f"the value of {name} must be printable ASCII"
+        if name.lower() in _OWN_HEADERS:
+            return f"{name} is the agent's own header"
+        if name.lower() in _SECRET_HEADERS:
+            return f"{name} is a secret, which must not be in this file: a client secret is given at the login"
+    return None
