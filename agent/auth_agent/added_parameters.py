@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+from auth_agent.token_type import is_scheme
+
 # They bind a response to its request, or are of the client: what else they were, no login could succeed or be safe.
 RESERVED: Final = frozenset(
     {
@@ -18,8 +20,8 @@ SECRETS: Final = frozenset(
         *("subject_token", "actor_token"),
     }
 )
-# Of token requests (RFC 6749), besides.
-_OWN: Final = frozenset({"grant_type", "client_id", "redirect_uri"})
+# Of token requests (RFC 6749), besides; an account's API is its `audience`, and `authorize` may name it otherwise.
+_OWN: Final = frozenset({"grant_type", "client_id", "redirect_uri", "audience", "resource"})
 # Of HTTP and of the client, in lower case; other headers may be a provider's own.
 _OWN_HEADERS: Final = frozenset(
     {
@@ -33,19 +35,23 @@ _SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "coo
 def problem_of_login(parameters: Mapping[str, object]) -> str | None:
     """Return which of the parameters of a login request can't be set, as a sentence without an end; None if all can."""
     for name in parameters:
-        if name in RESERVED:
+        if name.lower() in RESERVED:
             return f"{name} is the agent's own parameter"
-        if name in SECRETS:
-            return f"{name} would be shown in the URL of the login"
-    return None
+    return problem_of_authorize(parameters)
+
+
+def problem_of_authorize(parameters: Mapping[str, object]) -> str | None:
+    """Return which of an account's parameters of its login can't be in the configuration; None if all can."""
+    secret = next((name for name in parameters if name.lower() in SECRETS), None)
+    return None if secret is None else f"{secret} would be shown in the URL of the login"
 
 
 def problem_of_token_request(parameters: Mapping[str, object]) -> str | None:
     """Return which of the parameters of token requests can't be in the configuration; None if all can."""
     for name in parameters:
-        if name in _OWN:
+        if name.lower() in _OWN:
             return f"{name} is the agent's own parameter"
-        if name in SECRETS:
+        if name.lower() in SECRETS:
             return f"{name} is a secret, which must not be in this file: a client secret is given at the login"
     return None
 
@@ -53,8 +59,8 @@ def problem_of_token_request(parameters: Mapping[str, object]) -> str | None:
 def problem_of_headers(headers: Mapping[str, str]) -> str | None:
     """Return which of the headers of token requests can't be in the configuration; None if all can."""
     for name, value in headers.items():
-        if not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-            return "a header's name has letters, digits, - and _"
+        if not is_scheme(name):  # both are tokens of HTTP
+            return f"{name!r} can't be a header's name"
         if not value.isascii() or not value.isprintable():
             return f"the value of {name} must be printable ASCII"
         if name.lower() in _OWN_HEADERS:

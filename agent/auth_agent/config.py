@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from auth_agent import remedies
-from auth_agent.added_parameters import problem_of_headers, problem_of_token_request
+from auth_agent.added_parameters import problem_of_authorize, problem_of_headers, problem_of_token_request
 from auth_agent.config_path import config_path as config_path  # noqa: PLC0414 -- named again: for who imports it from here
 from auth_agent.errors import ConfigError
 from auth_agent.grant_type import AUTHORIZATION_CODE, GRANT_TYPES, GrantType
@@ -336,7 +336,7 @@ class _Reader:
             redirect_host=read("redirect_host", _one_of(*REDIRECT_HOSTS), DEFAULT_REDIRECT_HOST),
             redirect_path=read("redirect_path", _redirect_path, DEFAULT_REDIRECT_PATH),
             proxy=read("proxy", _proxy, None),
-            authorize=read("authorize", _strings(), _nothing()),
+            authorize=read("authorize", _strings(problem_of_authorize), _nothing()),
             token_parameters=read("token_parameters", _strings(problem_of_token_request), _nothing()),
             token_headers=read("token_headers", _strings(problem_of_headers), _nothing()),
             grant_type=grant_type,
@@ -589,9 +589,7 @@ def _proxy(value: object) -> str | None:
     return url
 
 
-def _strings(
-    problem_of: Callable[[Mapping[str, str]], str | None] = lambda _: None,
-) -> Callable[[object], Mapping[str, str]]:
+def _strings(problem_of: Callable[[Mapping[str, str]], str | None]) -> Callable[[object], Mapping[str, str]]:
     def read(value: object) -> Mapping[str, str]:
         table: dict[str, object] = value if isinstance(value, dict) else {"": None}  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are strings
         strings = {name: item for name, item in table.items() if isinstance(item, str)}

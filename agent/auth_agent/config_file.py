@@ -84,7 +84,7 @@ def _put(tables: dict[str, object], name: str, keys: Mapping[str, object]) -> di
 
 def _merged(before: object, value: object) -> object:
     """Return a table with what is added to it; any other value replaces the one before."""
-    return {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value  # pyright: ignore[reportUnknownVariableType] -- TOML's values
 
 
 def rename_account(path: Path, old: str, new: str) -> None:

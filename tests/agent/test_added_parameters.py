@@ -24,12 +24,19 @@ def test_a_login_keeps_its_own_parameters(name: str) -> None:
     assert name in (problem_of_login({"prompt": "login", name: "x"}) or "")
 
 
+def test_no_secret_is_in_the_url_of_a_login() -> None:
+    with pytest.raises(ConfigError, match="client_secret"):
+        config.parse(Path("config.toml"), f'{ACCOUNT}authorize = {{ client_secret = "x" }}')
+
+
 def test_any_other_parameter_may_be_added_to_a_login() -> None:
     more = {"prompt": "login", "acr_values": "urn:mfa", "claims": "{}", "scope": "openid", "x-custom": "1"}
     assert problem_of_login(more) is None
 
 
-@pytest.mark.parametrize("name", ["grant_type", "client_id", "client_secret", "refresh_token", "code_verifier"])
+@pytest.mark.parametrize(
+    "name", ["grant_type", "client_id", "Client_Secret", "refresh_token", "code_verifier", "audience", "resource"]
+)
 def test_token_requests_keep_their_own_parameters_and_no_secret_is_in_the_file(name: str) -> None:
     assert name in (problem_of_token_request({"tenant": "acme", name: "x"}) or "")
     with pytest.raises(ConfigError, match=name):
@@ -45,7 +52,7 @@ def test_headers_are_no_secrets_and_forge_no_request(name: str, value: str) -> N
 
 
 def test_a_header_of_the_providers_own_may_be_added() -> None:
-    assert problem_of_headers({"X-Tenant": "acme", "anthropic_beta": "a b"}) is None
+    assert problem_of_headers({"X-Tenant": "acme", "acme.beta": "a b"}) is None
 
 
 def test_what_is_added_comes_after_the_requests_own() -> None:

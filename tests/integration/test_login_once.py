@@ -67,6 +67,8 @@ def test_an_invitation_and_an_organization_are_of_one_login(agent: AgentProcess)
     before = agent.config.read_bytes()
     query = cancelled(at_terminal(agent, "login", "work", "--invitation", LINK))
     assert (query["invitation"], query["organization"]) == ("ticket-1", "org_abc")
+    wrong = agent.run("login", "work", "--invitation", "-", "--organization", "org_xyz", stdin=f"{LINK}\n")
+    assert wrong.returncode == 2
     query = cancelled(at_terminal(agent, "login", "work", "--organization", "acme"))
     assert query["organization"] == "acme"
     assert "invitation" not in query

@@ -116,7 +116,7 @@ _OPTIONS: Final = (
         metavar="NAME=VALUE",
         multiple=True,
         callback=pairs,
-        help="An extra authorization parameter, such as prompt=login, beside those of the account; may be repeated.",
+        help="An extra authorization parameter, beside those of the account; NAME= leaves it out; may be repeated.",
     ),
     click.option(
         "--token-parameter",

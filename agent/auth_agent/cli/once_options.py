@@ -1,5 +1,6 @@
 """The options of `auth-agent login` that hold for one login, and are written nowhere."""
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Final
@@ -26,6 +27,7 @@ def _invitation(_: click.Context, __: click.Parameter, url: str | None) -> dict[
     """Return the parameters of an invitation link (Auth0, "Invite Organization Members")."""
     if url is None:
         return {}
+    url = sys.stdin.readline() if url == "-" else url
     try:
         fields = parse_qs(urlsplit(url.strip()).query)
     except ValueError:
@@ -49,7 +51,7 @@ _OPTIONS: Final = (
         "--invitation",
         metavar="URL",
         callback=_invitation,
-        help="The link of an invitation to an organization, for this login (Auth0).",
+        help="The link of an invitation to an organization, for this login (Auth0); - reads it from standard input.",
     ),
 )
 
@@ -60,6 +62,8 @@ def once_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def gather(*, once: dict[str, str], organization: str | None, invitation: dict[str, str], **more: object) -> object:
         named = {} if organization is None else {ORGANIZATION: organization}
+        if invitation and organization not in (None, invitation[ORGANIZATION]):
+            raise click.UsageError("The invitation is to another organization than --organization.")
         return command(once={**once, **invitation, **named}, **more)
 
     for option in reversed(_OPTIONS):

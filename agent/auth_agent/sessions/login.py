@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from auth_agent import remedies
-from auth_agent.added_parameters import problem_of_login
+from auth_agent.added_parameters import RESERVED, problem_of_login
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
@@ -264,7 +264,8 @@ class Logins:
         A provider ignores what it does not know (RFC 8628, section 3.1). If it refuses the scope, that is without
         `offline_access`.
         """
-        more = {name: value for name, value in account.authorize.items() if value and name not in BOTH}
+        own = {*BOTH, *RESERVED, "scope"}
+        more = {name: value for name, value in account.authorize.items() if value and name not in own}
         provider, method, clock = self._provider_for(account), account.token_endpoint_auth_method, self._table.clock
 
         async def begin(account: Account, credentials: Credentials) -> tuple[DeviceAuthorization | Failure, Moment]:

@@ -273,7 +273,7 @@ class Session:
         requested = account.audience if audience is None else audience
         granted = account.audience if self.credentials is None else self.credentials.audience
         scopes = normalized(scope or "")
-        same_scope = not scopes or scopes == normalized(account.scope)
+        same_scope = not scopes or scopes == normalized(self._requested_scope)
         if requested == granted and (same_scope or self._main_has(frozenset(scopes.split()), only=only)):
             return MAIN
         if same_scope and requested == account.audience:
@@ -285,12 +285,17 @@ class Session:
             )
         return TokenKey(None if requested == granted else requested, "" if same_scope else scopes)
 
+    @property
+    def _requested_scope(self) -> str:
+        """What the login asked for, or the next one will."""
+        requested = "" if self.credentials is None else self.credentials.requested_scope
+        return requested or self.account.scope
+
     def _main_has(self, scopes: frozenset[str], *, only: bool) -> bool:
         """Whether the main token is for these scopes; `only`: and for no others."""
         credentials, token = self.credentials, self.current()
         listed = token.scope if token is not None else None if credentials is None else credentials.granted_scope
-        requested = "" if credentials is None else credentials.requested_scope
-        main = has(requested or self.account.scope, listed)
+        main = has(self._requested_scope, listed)
         return scopes | NOT_OF_TOKENS == main | NOT_OF_TOKENS if only else scopes <= main | NOT_OF_TOKENS
 
     def demand_newer(self, key: TokenKey = MAIN, *, is_patient: bool = False) -> Demand:

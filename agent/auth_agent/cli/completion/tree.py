@@ -47,7 +47,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--proxy": ("URL", "The proxy for requests to the provider."),
             "--authorize": (
                 "NAME=VALUE",
-                "An extra authorization parameter, such as prompt=login, beside those of the account; may be repeated.",
+                "An extra authorization parameter, beside those of the account; NAME= leaves it out; may be repeated.",
             ),
             "--token-parameter": (
                 "NAME=VALUE",
@@ -210,7 +210,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--proxy": ("URL", "The proxy for requests to the provider."),
             "--authorize": (
                 "NAME=VALUE",
-                "An extra authorization parameter, such as prompt=login, beside those of the account; may be repeated.",
+                "An extra authorization parameter, beside those of the account; NAME= leaves it out; may be repeated.",
             ),
             "--token-parameter": (
                 "NAME=VALUE",
@@ -279,7 +279,10 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "A parameter of this login alone, such as acr_values=urn:mfa, or scope; may be repeated.",
             ),
             "--organization": ("TEXT", "The organization of this login, by its id or name (Auth0)."),
-            "--invitation": ("URL", "The link of an invitation to an organization, for this login (Auth0)."),
+            "--invitation": (
+                "URL",
+                "The link of an invitation to an organization, for this login (Auth0); - reads it from standard input.",
+            ),
             "--client-secret": ("", "Prompt for the client secret."),
             "--client-secret-fd": ("FD", "Read the client secret from this file descriptor until its end."),
             "--help": ("", "Show this message and exit."),
