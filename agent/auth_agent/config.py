@@ -67,6 +67,7 @@ class Account:
     `ca_file` has certificates that this account's provider may have, too. `client_certificate` and `client_key` are the
     client's own. All three are absolute paths of PEM files.
     `token_parameters` and `token_headers` are added to token requests.
+    `require_claims` are those that each ID token must have.
     `token_type` is the provider's word for its access tokens, with which APIs take them; None: Bearer.
     `management_account` names the account whose tokens are for the provider's Management API; None: this one.
     `management_audience` is that API's audience, needed if the issuer is a custom domain.
@@ -101,6 +102,7 @@ class Account:
     client_key: str | None = None
     side_requests: str | None = None
     token_type: str | None = None
+    require_claims: Mapping[str, str | int | bool] = field(default_factory=dict[str, str | int | bool])
     refresh_ends_access_token: bool | None = None
     # Whether the file has `scope`; it is not a key itself.
     names_scope: bool = field(default=False, repr=False, metadata={"key": None})
@@ -311,11 +313,7 @@ class _Reader:
 
         grant_type = GRANT_TYPES[read("grant", _one_of(*GRANT_TYPES), AUTHORIZATION_CODE.name)]
         method = read("token_endpoint_auth_method", _one_of(*TOKEN_ENDPOINT_AUTH_METHODS), None)
-        if grant_type.needs_secret and method == "none":
-            raise self._wrong(
-                (*at, "token_endpoint_auth_method"),
-                f"can't be none with grant = {grant_type.name}, where the client has a secret",
-            )
+        self._check_grant(at, table, grant_type)
         certificate, client_key = read("client_certificate", self._file, None), read("client_key", self._file, None)
         for key, needs in (
             ("client_key", client_key is not None),
@@ -346,6 +344,7 @@ class _Reader:
             **endpoints,
             id_token_signed_response_alg=read("id_token_signed_response_alg", _one_of(*SIGNING_ALGORITHMS), None),
             token_type=read("token_type", _scheme, None),
+            require_claims=read("require_claims", _claims, {}),
             side_requests=read("side_requests", _one_of(*SIDE_REQUESTS), None),
             refresh_ends_access_token=read("refresh_ends_access_token", _optional_boolean, None),
             ca_file=read("ca_file", self._file, None),
@@ -361,6 +360,18 @@ class _Reader:
         except RuntimeError as error:  # there is no such home
             raise ValueError("begins with the home directory of an unknown user") from error
         return str(self._path.absolute().parent / path)
+
+    def _check_grant(self, at: tuple[str, ...], table: Mapping[str, object], grant_type: GrantType) -> None:
+        """Raise a `ConfigError` if a key doesn't go with the grant."""
+        problems = {
+            "token_endpoint_auth_method": "can't be none with grant = {}, where the client has a secret"
+            if grant_type.needs_secret and table.get("token_endpoint_auth_method") == "none"
+            else None,
+            "require_claims": "can't be with grant = {}, which has no ID token" if not grant_type.has_user else None,
+        }
+        for key, problem in problems.items():
+            if key in table and problem is not None:
+                raise self._wrong((*at, key), problem.format(grant_type.name))
 
     def _notify(self, value: object) -> Notify:
         at = ("notify",)
@@ -587,6 +598,14 @@ def _proxy(value: object) -> str | None:
             "must be the URL of an http, https, socks5 or socks5h proxy, such as http://proxy.example:3128"
         )
     return url
+
+
+def _claims(value: object) -> Mapping[str, str | int | bool]:
+    table: dict[str, object] = value if isinstance(value, dict) else {"": None}  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are strings
+    claims = {name: item for name, item in table.items() if isinstance(item, str | int)}
+    if len(claims) != len(table):
+        raise ValueError('must be a table of strings, whole numbers, true or false, such as { org_id = "org_1" }')
+    return MappingProxyType(claims)
 
 
 def _strings(problem_of: Callable[[Mapping[str, str]], str | None]) -> Callable[[object], Mapping[str, str]]:

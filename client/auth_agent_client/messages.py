@@ -56,6 +56,7 @@ RECORD = (
     "last_refresh_at",
     "refreshes",
     "missing",
+    "acr",
     "session_ends_at",
     "session_end_moves",
     "refresh_ends_access_token",

@@ -95,6 +95,11 @@ class Record(dict[str, object]):
         return strings(self.get("missing"))
 
     @property
+    def acr(self) -> str | None:
+        """How the person logged in, by the ID token (`acr`); None if it doesn't say."""
+        return string(self.get("acr"))
+
+    @property
     def session_ends_at(self) -> float | None:
         """When the provider ends the session, despite refreshes unless `session_end_moves`; None if not known."""
         return number(self.get("session_ends_at"))

@@ -162,6 +162,7 @@ def test_all_keys_of_an_account_are_shown_with_what_refers_to_it() -> None:
         "  client_key                     not set",
         "  side_requests                  not set",
         "  token_type                     not set",
+        "  require_claims                 not set",
         "  refresh_ends_access_token      not set",
         "  proxy                          http://proxy.example:3128",
         "  session                        login required (Alice [31mExample)",

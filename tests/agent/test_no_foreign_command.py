@@ -533,6 +533,10 @@ def sources() -> dict[str, Source]:
             claiming("name", "email", "preferred_username", "nickname", "picture"), (), name
         ),
         "a claim of the ID token": Source(claiming("made_up")),
+        "how the person logged in": Source(claiming("acr"), (), ("id_token.acr",)),
+        "a claim that is required": Source(
+            claiming("org"), (AGAIN,), ("asked._shown",), {"require_claims": {"org": "acme"}}
+        ),
         "another user's name": Source(another_user, (remedies.switch_user("work"),), name),
         "the ID token's signature": Source(bad_signature, at_bad_response, ("signature._call",)),
         "the token's type": Source(granting("token_type"), mute=True),

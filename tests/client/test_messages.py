@@ -87,7 +87,7 @@ def test_the_fields_states_and_renewals_of_a_record() -> None:
     assert PROTOCOL == 1
     assert " ".join(RECORD) == (
         "account issuer subject name state renewal saved reason failure remedy expires_at lifetime_assumed "
-        "refresh_at last_refresh_at refreshes missing session_ends_at session_end_moves "
+        "refresh_at last_refresh_at refreshes missing acr session_ends_at session_end_moves "
         "refresh_ends_access_token epoch revision"
     )
     assert STATES == ("ready", "expired", "login_required", "locked", "logged_out")

@@ -33,6 +33,7 @@ def account_json(account: Account, config: Config, state: str | None) -> dict[st
         "authorize": dict(account.authorize),
         "token_parameters": dict(account.token_parameters),
         "token_headers": dict(account.token_headers),
+        "require_claims": dict(account.require_claims),
         "state": state,
     }
 

@@ -33,6 +33,7 @@ _OPTION_OF: Final = {
     "redirect_ports": "--redirect-port",
     "token_parameters": "--token-parameter",
     "token_headers": "--token-header",
+    "require_claims": "--require-claim",
 }
 # These identify an account: a session belongs to one issuer and one client.
 IDENTITY: Final = ("issuer", "client_id")
@@ -165,6 +166,14 @@ _OPTIONS: Final = (
         "--id-token-signed-response-alg",
         type=click.Choice(SIGNING_ALGORITHMS),
         help="The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
+    ),
+    click.option(
+        "--require-claim",
+        "require_claims",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=pairs,
+        help="A claim that each ID token must have, beside those of the account; may be repeated.",
     ),
     click.option(
         "--token-type",

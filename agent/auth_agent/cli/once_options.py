@@ -27,9 +27,9 @@ def _invitation(_: click.Context, __: click.Parameter, url: str | None) -> dict[
     """Return the parameters of an invitation link (Auth0, "Invite Organization Members")."""
     if url is None:
         return {}
-    url = sys.stdin.readline() if url == "-" else url
+    link = sys.stdin.readline() if url == "-" else url
     try:
-        fields = parse_qs(urlsplit(url.strip()).query)
+        fields = parse_qs(urlsplit(link.strip()).query)
     except ValueError:
         fields = {}
     found = {name: fields[name][0] for name in (INVITATION, ORGANIZATION) if len(fields.get(name, ())) == 1}

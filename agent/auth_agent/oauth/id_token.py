@@ -117,6 +117,39 @@ def mismatch(claims: Mapping[str, object], issuer: str, client_id: str) -> str |
     return None
 
 
+def difference(before: Mapping[str, object], claims: Mapping[str, object], client_id: str, now: float) -> str | None:
+    """Return why a refresh's ID token should not take the place of the one before, None if it may.
+
+    OpenID Connect Core 1.0, section 12.2, wants `azp`, `nonce` and `auth_time` to be as they were. Providers differ in
+    that, after a person has logged in again elsewhere, say: so it is not a reason to end a session. What is missing is
+    no difference, and `auth_time` may move forward.
+
+    Args:
+        before: the claims of the ID token before.
+        claims: those of the new one.
+        client_id: the session's client.
+        now: Unix time in seconds.
+
+    """
+    azp, nonce, auth_time, exp = (claims.get(name) for name in ("azp", "nonce", "auth_time", "exp"))
+    if azp is not None and azp not in (before.get("azp"), client_id):
+        return "a refresh brought an ID token of another client (azp), which is not kept"
+    if nonce is not None and before.get("nonce") not in (None, nonce):
+        return "a refresh brought an ID token of another login (nonce), which is not kept"
+    earlier, later = _time(before.get("auth_time")), _time(auth_time)
+    if earlier is not None and later is not None and later < earlier:
+        return "a refresh brought an ID token of an earlier login (auth_time), which is not kept"
+    end = _time(exp)
+    if end is not None and end < now - LEEWAY:
+        return "a refresh brought an ID token that had expired, which is not kept"
+    return None
+
+
+def acr(claims: Mapping[str, object]) -> str | None:
+    """Return the claim `acr`, how the person logged in, safe to print; None if it is missing or not a string."""
+    return printable(claims.get("acr"), 200) or None
+
+
 def subject_problem(claims: Mapping[str, object], whose: str) -> str:
     """Return what is wrong with the claim `sub` of the ID token or of the UserInfo response."""
     if claims.get("sub") is None:

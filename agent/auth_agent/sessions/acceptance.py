@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
+from auth_agent.oauth.asked import Required, refresh_problem
 from auth_agent.oauth.entra import Tenant, issuers_for, tenant_of
 from auth_agent.oauth.outcome import (
     AnotherUser,
@@ -18,19 +20,26 @@ from auth_agent.oauth.outcome import (
 )
 from auth_agent.oauth.scope import NOT_OF_TOKENS, missing
 from auth_agent.printable import printable
+from auth_agent.secret import Secret
 from auth_agent.sessions.session_end import is_reached, lower_ceiling, next_refresh_token_end
 from auth_agent.sessions.state import MAIN, Credentials, TokenKey
 
 
 def accept(
-    credentials: Credentials, response: TokenResponse, sent: Moment, key: TokenKey = MAIN
+    credentials: Credentials,
+    response: TokenResponse,
+    sent: Moment,
+    key: TokenKey = MAIN,
+    required: Required = MappingProxyType({}),
 ) -> Credentials | Failure:
     """Return the credentials after a refresh with this response, or the reason why it can't be used.
 
     Checks that issuer, client and subject are the same as before (OpenID Connect Core 1.0, section 12.2), and that the
     access token is the requested one: if it is a JWT, it must be for the audience of `key`, since Auth0 may answer with
     one for its default audience; if the provider lists the granted scopes, they must include those of `key`.
-    `sent` is when the request was sent.
+    `sent` is when the request was sent; `required` is what the account requires of the ID token's claims.
+
+    Another difference from the ID token before costs the session nothing: that one is kept.
     """
     if response.access_token is None:
         return Lost("the provider's response has no access token")
@@ -50,9 +59,12 @@ def accept(
         before, is_new = credentials.refresh_token_end, response.refresh_token is not None
         end = next_refresh_token_end(before, response.refresh_token_lifetime, sent.wall, is_new=is_new)
         credentials = replace(credentials, refresh_token_end=end)
-    if response.id_token is None:
-        return credentials
-    claims = id_token.claims(response.id_token)
+    return credentials if response.id_token is None else _with(credentials, response.id_token, sent, required)
+
+
+def _with(credentials: Credentials, token: Secret, sent: Moment, required: Required) -> Credentials | Failure:
+    """Return the credentials with an ID token, or why it can't be used."""
+    claims = id_token.claims(token)
     if claims is None:
         return Unusable("the provider's ID token is not a valid JWT")
     tenant = credentials.tenant or tenant_of(claims, issuers_for(credentials.issuer))
@@ -62,13 +74,22 @@ def accept(
     subject = id_token.subject(claims)
     if credentials.subject is not None and subject != credentials.subject:
         return AnotherUser("another_user: the provider responded with a token of another user")
+    elsewhere = refresh_problem(claims, credentials.organization, required)
+    if elsewhere is not None and credentials.subject is not None:
+        return AnotherUser(elsewhere)
+    credentials = replace(credentials, ceiling=lower_ceiling(credentials.ceiling, id_token.session_expiry(claims)))
+    former = None if credentials.id_token is None else id_token.claims(credentials.id_token)
+    difference = None if former is None else id_token.difference(former, claims, credentials.client_id, sent.wall)
+    if difference is not None:
+        return replace(credentials, id_token_problem=difference)
     return replace(
         credentials,
         subject=subject,
         tenant=tenant,
         name=id_token.display_name(claims) or credentials.name,
-        id_token=response.id_token,
-        ceiling=lower_ceiling(credentials.ceiling, id_token.session_expiry(claims)),
+        id_token=token,
+        id_token_problem="",
+        acr=id_token.acr(claims),
     )
 
 

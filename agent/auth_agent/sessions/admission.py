@@ -14,7 +14,7 @@ import anyio
 from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
-from auth_agent.oauth import id_token
+from auth_agent.oauth import asked as asked_for, id_token
 from auth_agent.oauth.entra import Tenant
 from auth_agent.oauth.outcome import Failure, Misconfigured, TokenResponse, Unusable
 from auth_agent.oauth.provider import Provider
@@ -134,14 +134,15 @@ class Admission:
         if response.access_token is None:
             reason = "the provider issued no access token; some issue one only for an API, or for a scope of it"
             raise login_failed(pending.account, Misconfigured(reason, keys=("scope", "audience")), command)
-        accepted = accept(credentials, response, pending.sent)
+        accepted = accept(credentials, response, pending.sent, required=pending.account.require_claims)
         if isinstance(accepted, Failure):
             raise login_failed(pending.account, accepted, command)
         await self._check_id_token(response.id_token, pending, command, accepted.tenant, is_wanted)
+        organization = await self._check_what_was_asked(response.id_token, pending, command)
         over = over_already(accepted, self._table.clock.now().wall)
         if over is not None:
             raise login_failed(pending.account, over, command)
-        accepted = replace(accepted, granted_scope=response.scope)
+        accepted = replace(accepted, granted_scope=response.scope, organization=organization)
         return await self._identification.complete(pending.account, accepted, response, command), response
 
     async def _check_id_token(
@@ -178,6 +179,22 @@ class Admission:
             problem = await self._verifier.problem_at_login(account, secret, token, is_wanted, tenant)
         if problem is not None:
             raise login_failed(account, problem, command)
+
+    async def _check_what_was_asked(self, token: Secret | None, pending: PendingSession, command: str) -> str | None:
+        """Return the organization that the login asked for, and got. Raises an `AgentError` if a check fails."""
+        account = pending.account
+        if not pending.credentials.grant_type.has_user:
+            return None
+        asked = account.authorize
+        if command == IMPORT:  # its login asked for what it asked for; only who it is for must be right
+            asked = {name: value for name, value in asked.items() if name == asked_for.ORGANIZATION}
+        metadata = await self._provider_for(account).discover()
+        is_auth0 = not isinstance(metadata, Failure) and metadata.is_auth0
+        claims = None if token is None else id_token.claims(token)
+        problem = asked_for.login_problem(asked, claims, is_auth0=is_auth0, required=account.require_claims)
+        if problem is not None:
+            raise login_failed(account, problem, command)
+        return asked.get(asked_for.ORGANIZATION) or None if is_auth0 else None
 
     async def _has_id_tokens(self, account: Account) -> bool:
         """Whether the provider issues ID tokens, as far as that is known."""

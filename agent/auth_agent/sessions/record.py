@@ -39,6 +39,7 @@ def record(session: Session, now: Moment, lock: Locked | None = None) -> dict[st
         "last_refresh_at": session.last_refresh_at,
         "refreshes": session.refreshes,
         "missing": _missing(session),
+        "acr": None if credentials is None else credentials.acr,
         "session_ends_at": None if credentials is None else credentials.ends_at,
         "session_end_moves": credentials is not None and credentials.end_moves,
         "refresh_ends_access_token": session.ends_access_tokens,

@@ -17,7 +17,7 @@ from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.challenge import wanted_login
-from auth_agent.oauth.outcome import Busy, Defect, Failure, TokenResponse
+from auth_agent.oauth.outcome import Busy, Defect, Failure, TokenResponse, Unusable
 from auth_agent.oauth.scope import NOT_OF_TOKENS, has, normalized
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -66,6 +66,7 @@ from auth_agent_client.remedy import Remedy
 
 _log = logging.getLogger(__name__)
 
+NARROWED: Final = "narrowed"
 # Tokens of a session besides the main one. Enough for a user's programs; each costs a refresh per lifetime.
 MAX_TOKENS: Final = 32
 # An API that rejects a token of at most this age would also reject a new one.
@@ -395,7 +396,7 @@ class Session:
         if isinstance(response, Failure):
             return self.snapshot(active.fail(response, now, chance))
         key = active.running().key
-        credentials = accept(active.credentials, response, sent, key)
+        credentials = accept(active.credentials, response, sent, key, self.account.require_claims)
         if isinstance(credentials, Failure):
             return self.snapshot(active.fail(credentials, now, chance))
         credentials = after_refresh(credentials, response, key, rotated=rotated)
@@ -618,7 +619,7 @@ class Session:
         if self.is_over:
             return SESSION_EXPIRED
         failure = self._last_failure
-        return self._lost if failure is None else failure.reason
+        return self._flaw[1] if failure is None else failure.reason
 
     @property
     def failure(self) -> str | None:
@@ -631,7 +632,7 @@ class Session:
             return login_failure(SESSION_EXPIRED)
         failure = self._last_failure
         if failure is None:
-            return None if self._lost is None else "narrowed"
+            return self._flaw[0]
         return failure_word(failure)
 
     @property
@@ -650,17 +651,21 @@ class Session:
         failure = self._last_failure
         if failure is not None:
             return retry_remedy(self.account, failure)
-        if self._lost is not None:
+        if self._flaw[0] == NARROWED:
             return (remedies.log_in_again(name),)
         token = self.current()
         has_end = not self.state.credentials.refreshable and (token is None or token.lifetime is not None)
         return (remedies.log_in_before_end(name),) if has_end else ()
 
     @property
-    def _lost(self) -> str | None:
-        """What the provider took from the session (printable); None if it is as the login made it."""
-        lost = "" if self.credentials is None else self.credentials.lost_scope
-        return f"the provider took a scope from the session: {printable(lost)}" if lost else None
+    def _flaw(self) -> tuple[str | None, str | None]:
+        """The failure and reason of what the provider changed about a session that goes on; None if it is as it was."""
+        credentials = self.credentials
+        if credentials is not None and credentials.lost_scope:
+            return NARROWED, f"the provider took a scope from the session: {printable(credentials.lost_scope)}"
+        if credentials is not None and credentials.id_token_problem:
+            return failure_word(Unusable(credentials.id_token_problem)), credentials.id_token_problem
+        return None, None
 
     @property
     def _last_failure(self) -> Failure | None:

@@ -152,6 +152,8 @@ class Credentials:
     ends; None if it didn't say. `resource` is the API as the login named it by RFC 8707's parameter, which a refresh
     repeats; None if it didn't. `tenant` is that of the user at Entra, where the issuer is for all tenants.
 
+    `organization` is the one that the login asked for, and got; `acr` is how the person logged in, by the ID token.
+    `id_token_problem` says why the newest ID token was not kept; "" if it was.
     `requested_scope` is what the login asked for ("" if that is not known), `granted_scope` what its response listed
     (None if nothing), and `lost_scope` what the newest response for the same doesn't list any more.
     `auth_method` is how the client authenticated at the login; None if it has no secret, or it is not known.
@@ -169,6 +171,9 @@ class Credentials:
     client_secret: Secret | None = None
     grant_type: GrantType = AUTHORIZATION_CODE
     resource: str | None = None
+    organization: str | None = None
+    acr: str | None = None
+    id_token_problem: str = ""
     requested_scope: str = ""
     granted_scope: str | None = None
     lost_scope: str = ""

@@ -86,6 +86,10 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "RS256|RS384|RS512|PS256|PS384|PS512|ES256|ES384|ES512|EdDSA|HS256|HS384|HS512",
                 "The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
             ),
+            "--require-claim": (
+                "NAME=VALUE",
+                "A claim that each ID token must have, beside those of the account; may be repeated.",
+            ),
             "--token-type": (
                 "WORD",
                 "The provider's own word for its access tokens, if APIs take them by that instead of Bearer.",
@@ -248,6 +252,10 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--id-token-signed-response-alg": (
                 "RS256|RS384|RS512|PS256|PS384|PS512|ES256|ES384|ES512|EdDSA|HS256|HS384|HS512",
                 "The algorithm that signs ID tokens, as registered for the client (one of the provider's keys).",
+            ),
+            "--require-claim": (
+                "NAME=VALUE",
+                "A claim that each ID token must have, beside those of the account; may be repeated.",
             ),
             "--token-type": (
                 "WORD",
