@@ -242,7 +242,9 @@ def test_a_sub_code_that_says_not_now_keeps_the_refresh_token(code: dict[str, ob
 
 
 @pytest.mark.parametrize(
-    "code", [{"suberror": "bad_token"}, {"suberror": "token_expired"}, {"suberror": ""}, {"suberror": 7}, {}]
+    "code",
+    [{"suberror": "bad_token"}, {"suberror": "token_expired"}, {"suberror": ""}, {"suberror": 7}, {}]
+    + [{name: value} for name in ("suberror", "error_subtype") for value in (["invalid_rapt"], {"code": 1}, None)],
 )
 def test_any_other_sub_code_confirms_the_end(code: dict[str, object]) -> None:
     assert parse(400, {"error": "invalid_grant", **code}) == InvalidGrant("invalid_grant")

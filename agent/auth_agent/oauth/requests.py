@@ -203,7 +203,8 @@ def _reason(error: str, description: object, presented: tuple[Secret, ...]) -> s
 def _may_pass(fields: Mapping[str, object]) -> bool:
     """Whether the sub-code of an `invalid_grant` says that the refresh token may work again."""
     suberror, subtype = fields.get("suberror"), fields.get("error_subtype")
-    return (isinstance(suberror, str) and bool(suberror) and suberror not in _CONFIRMED) or subtype in _NOT_NOW
+    may_pass = isinstance(suberror, str) and bool(suberror) and suberror not in _CONFIRMED
+    return may_pass or (isinstance(subtype, str) and subtype in _NOT_NOW)
 
 
 def parse_refresh_response(
