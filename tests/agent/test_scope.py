@@ -24,6 +24,8 @@ def test_the_order_and_the_number_of_scopes_does_not_matter() -> None:
         ("repo read:user", "repo,read:user"),  # GitHub
         ("repo read:user", "read:user, repo"),
         ("a,b", "a,b c"),
+        ("repo,user", "user,repo"),  # what GitHub's manner listed before, in another order
+        ("repo,user", "user repo"),
     ],
 )
 def test_a_scope_is_granted_by_any_of_its_spellings(wanted: str, granted: str) -> None:
@@ -42,6 +44,10 @@ def test_a_scope_is_granted_by_any_of_its_spellings(wanted: str, granted: str) -
 )
 def test_another_scope_is_not_granted(wanted: str, granted: str) -> None:
     assert missing([wanted], granted) == (wanted,)
+
+
+def test_of_scopes_that_were_listed_with_commas_those_are_missing_that_are_not_listed_any_more() -> None:
+    assert missing(["repo,user"], "repo") == ("user",)
 
 
 def test_a_token_has_what_was_listed_and_what_was_asked_for_by_it() -> None:

@@ -201,6 +201,8 @@ def test_a_session_that_lost_scopes_says_so_until_it_has_them_again() -> None:
         ("read", None),
         (None, "read"),
         ("User.Read", "user.read"),
+        ("repo,email,user", "user,repo"),
+        ("repo,user", "user repo"),
     ],
 )
 def test_a_difference_that_does_not_concern_the_tokens_is_no_loss(login: str | None, later: str | None) -> None:

@@ -21,10 +21,13 @@ def normalized(scope: str) -> str:
 
 
 def missing(wanted: Iterable[str], granted: str) -> tuple[str, ...]:
-    """Return those of the wanted scopes that a provider did not list as granted, by any of their spellings."""
-    names = {*granted.split(), *granted.replace(",", " ").split()}  # a comma may be part of a name, or between two
-    spellings = set(map(_spelling, names))
-    return tuple(sorted(name for name in wanted if _spelling(name) not in spellings))
+    """Return those of the wanted scopes that a provider did not list as granted, by any of their spellings.
+
+    A comma may be part of a name, or between two, in what is wanted as well: that may be what a provider listed before.
+    """
+    spellings = {_spelling(name) for listed in granted.split() for name in (listed, *_parts(listed))}
+    lacking = (name for name in wanted if _spelling(name) not in spellings)
+    return tuple(sorted({part for name in lacking for part in _parts(name) if _spelling(part) not in spellings}))
 
 
 def has(asked: str, granted: str | None) -> frozenset[str]:
@@ -36,6 +39,10 @@ def has(asked: str, granted: str | None) -> frozenset[str]:
     if granted is None:
         return names
     return frozenset(granted.split()) | (names - set(missing(names, granted)))
+
+
+def _parts(name: str) -> list[str]:
+    return name.replace(",", " ").split()
 
 
 def _spelling(name: str) -> str:

@@ -44,7 +44,8 @@ def after_refresh(credentials: Credentials, response: TokenResponse, key: TokenK
     """
     same, lost = 0 if rotated else min(credentials.same_refresh_tokens + 1, SHOWN), credentials.lost_scope
     if key == MAIN and credentials.granted_scope is not None and response.scope is not None:
-        lost = " ".join(missing(set(credentials.granted_scope.split()) - UNLISTED, response.scope))
+        lacking = missing(set(credentials.granted_scope.split()) - UNLISTED, response.scope)
+        lost = " ".join(name for name in lacking if name not in UNLISTED)  # a list with commas may have them, too
     if lost or credentials.same_refresh_tokens == NARROWS:
         same = NARROWS  # whatever it does later
     return replace(credentials, same_refresh_tokens=same, lost_scope=lost)
