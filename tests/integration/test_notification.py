@@ -42,8 +42,9 @@ class Desktop(AbstractContextManager["Desktop"]):
                 return
             if message.header.message_type.name == "method_call":
                 _, _, _, summary, body, *_ = message.body
+                # The reply first: who has seen it in the queue may close the connection.
+                self._connection.send(self._jeepney.new_method_return(message, "u", (self.shown.qsize() + 1,)))
                 self.shown.put((summary, body))
-                self._connection.send(self._jeepney.new_method_return(message, "u", (self.shown.qsize(),)))
 
     def __enter__(self) -> Self:
         self._thread.start()
