@@ -213,6 +213,10 @@ SESSIONS: Final[list[Example]] = [
         "work: the API wants a token of another login (insufficient_scope (read))",
     ),
     (lambda: advice.login_required("work", "invalid_grant"), "work: the session has ended (invalid_grant)"),
+    (
+        lambda: advice.login_required("work", "invalid_grant: AADSTS53003", "refused"),
+        "work: the provider refuses to renew the session: invalid_grant: AADSTS53003",
+    ),
     (lambda: advice.locked("work", Locked("the keyring is locked")), "work: the keyring is locked"),
     (lambda: advice.locked("work", LOCKED), "work: the agent is locked"),
     (

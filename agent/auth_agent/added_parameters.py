@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.token_type import is_scheme
 
 # They bind a response to its request, or are of the client: what else they were, no login could succeed or be safe.
@@ -29,6 +30,7 @@ _OWN_HEADERS: Final = frozenset(
         *("trailer", "transfer-encoding", "upgrade", "dpop"),
     }
 )
+_MOST_DIGITS: Final = 9
 _SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
@@ -43,7 +45,28 @@ def problem_of_login(parameters: Mapping[str, object]) -> str | None:
 def problem_of_authorize(parameters: Mapping[str, object]) -> str | None:
     """Return which of an account's parameters of its login can't be in the configuration; None if all can."""
     secret = next((name for name in parameters if name.lower() in SECRETS), None)
-    return None if secret is None else f"{secret} would be shown in the URL of the login"
+    if secret is not None:
+        return f"{secret} would be shown in the URL of the login"
+    # What can't be read can't be checked in the ID token.
+    if parameters.get("max_age") and seconds_of(parameters["max_age"]) is None:
+        return "max_age must be a whole number of seconds"
+    if parameters.get("claims") and claims_of(parameters["claims"]) is None:
+        return "claims must be a JSON object (OpenID Connect Core 1.0, section 5.5)"
+    return None
+
+
+def seconds_of(max_age: object) -> int | None:
+    """Return the parameter `max_age` in seconds; None if it is not a whole number of them."""
+    is_number = isinstance(max_age, str) and max_age.isascii() and max_age.isdecimal() and len(max_age) <= _MOST_DIGITS
+    return int(max_age) if is_number and isinstance(max_age, str) else None
+
+
+def claims_of(parameter: object) -> dict[str, object] | None:
+    """Return the object in the parameter `claims`; None if it has none."""
+    try:
+        return parse_object(parameter) if isinstance(parameter, str) else None
+    except JsonObjectError:
+        return None
 
 
 def problem_of_token_request(parameters: Mapping[str, object]) -> str | None:

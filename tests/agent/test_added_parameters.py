@@ -29,6 +29,16 @@ def test_no_secret_is_in_the_url_of_a_login() -> None:
         config.parse(Path("config.toml"), f'{ACCOUNT}authorize = {{ client_secret = "x" }}')
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_age", "-5"), ("max_age", "10m"), ("max_age", "9" * 5000), ("claims", "{"), ("claims", "[]")],
+)
+def test_what_can_not_be_read_can_not_be_checked(name: str, value: str) -> None:
+    assert name in (problem_of_login({name: value}) or "")
+    with pytest.raises(ConfigError, match=name):
+        config.parse(Path("config.toml"), f'{ACCOUNT}authorize = {{ {name} = "{value}" }}')
+
+
 def test_any_other_parameter_may_be_added_to_a_login() -> None:
     more = {"prompt": "login", "acr_values": "urn:mfa", "claims": "{}", "scope": "openid", "x-custom": "1"}
     assert problem_of_login(more) is None

@@ -74,6 +74,10 @@ def test_without_an_id_token_nothing_is_as_it_was_asked_for() -> None:
         ("0", NOW - 3600, False),
         ("0", None, True),
         ("", None, False),  # left out
+        ("-5", NOW, True),
+        ("600.0", NOW, True),
+        (" 600", NOW, True),
+        ("9" * 400, NOW, True),
     ],
 )
 def test_max_age_is_compared_with_the_tokens_own_time(max_age: str, auth_time: object, *, refused: bool) -> None:
@@ -97,6 +101,10 @@ def essential(*values: str, essential: object = True) -> str:
         (essential("urn:mfa", essential=False), "urn:pwd", False),
         ('{"id_token": {"acr": null}}', None, False),
         ("not JSON", None, False),
+        ('{"id_token": {"acr": {"essential": true}}}', "urn:any", False),
+        ('{"id_token": {"acr": {"essential": true}}}', None, True),
+        ('{"id_token": {"acr": {"essential": true, "values": "urn:mfa"}}}', "urn:pwd", True),
+        ('{"id_token": {"acr": {"essential": true, "values": []}}}', None, True),
     ],
 )
 def test_an_essential_acr_is_required(asked: str, found: object, *, refused: bool) -> None:

@@ -51,6 +51,14 @@ def test_a_ready_session_whose_refreshes_fail_is_a_warning() -> None:
     assert (condition.kind, condition.words, condition.problem) == ("warning", "ready, but refreshes fail", "no route")
 
 
+@pytest.mark.parametrize(
+    ("failure", "words"), [("narrowed", "ready, but with fewer scopes"), ("invalid_response", "ready")]
+)
+def test_what_a_refresh_that_succeeded_brought_is_a_warning_and_no_failure(failure: str, words: str) -> None:
+    condition = condition_of(record(renewal="idle", failure=failure, reason="it differs"), NOW)
+    assert (condition.kind, condition.words, condition.problem) == ("warning", words, "it differs")
+
+
 def test_a_session_without_a_refresh_token_is_a_warning() -> None:
     condition = condition_of(record(renewal="none"), NOW)
     assert (condition.kind, condition.words) == ("warning", "ready")

@@ -148,7 +148,10 @@ def _ready(record: Mapping[str, object], now: float) -> Condition:
             return Condition("good", "ready", more)
         in_time = (remedies.log_in_before_end(printable(record.get("account"))),)
         return Condition("warning", "ready", more, session_end(record, now), in_time)
-    return Condition("warning", "ready, but refreshes fail", more, reason(record), _remedy(record))
+    words = "ready" if renewal == IDLE else "ready, but refreshes fail"
+    if record.get("failure") == "narrowed":
+        words = "ready, but with fewer scopes"
+    return Condition("warning", words, more, reason(record), _remedy(record))
 
 
 def _expired(record: Mapping[str, object], now: float) -> Condition:

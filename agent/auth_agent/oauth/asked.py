@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
-from auth_agent.json_object import JsonObjectError, read_object
+from auth_agent.added_parameters import claims_of, seconds_of
 from auth_agent.oauth.outcome import Failure, Refusal, Unusable
 from auth_agent.printable import printable
 
@@ -40,7 +40,7 @@ def login_problem(
         if problem is not None:
             return problem
     levels = _essential_acr(asked.get("claims"))
-    if levels is not None and found.get("acr") not in levels:
+    if levels is not None and not (isinstance(found.get("acr"), str) and (not levels or found["acr"] in levels)):
         return Refusal(f"the login has not the authentication (acr) that was asked for, but {_shown(found.get('acr'))}")
     return _missing(found, required, only_present=False)
 
@@ -87,26 +87,24 @@ def _age_problem(max_age: str, claims: Mapping[str, object]) -> Failure | None:
     auth_time, issued = claims.get("auth_time"), claims.get("iat")
     if isinstance(auth_time, bool) or not isinstance(auth_time, int | float):
         return Unusable("the ID token doesn't say when the person logged in (auth_time), though max_age asks for that")
-    if not max_age.isdecimal() or not isinstance(issued, int | float) or int(max_age) == 0:
-        return None
-    if auth_time + int(max_age) + _LEEWAY < issued:
+    seconds = seconds_of(max_age)
+    if seconds is None or not isinstance(issued, int | float):
+        return Refusal("max_age can't be checked, since it is not a whole number of seconds")
+    if seconds > 0 and auth_time + seconds + _LEEWAY < issued:
         return Refusal("the person logged in longer ago than max_age allows")
     return None
 
 
-def _essential_acr(claims_parameter: str | None) -> tuple[object, ...] | None:
-    """Return the values of an essential `acr` (Core 1.0, section 5.5.1.1); None if there is none."""
-    try:
-        request = read_object((claims_parameter or "{}").encode())
-    except (JsonObjectError, UnicodeEncodeError):
-        return None
-    for_token = request.get("id_token")
+def _essential_acr(parameter: str | None) -> frozenset[str] | None:
+    """Return the values of an essential `acr` (Core 1.0, section 5.5.1.1): none means any; None if voluntary."""
+    for_token = (claims_of(parameter) or {}).get("id_token")
     acr = for_token.get("acr") if isinstance(for_token, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- JSON's
     if not isinstance(acr, dict) or acr.get("essential") is not True:  # pyright: ignore[reportUnknownMemberType] -- JSON's
         return None
-    values = acr.get("values")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- JSON's
-    listed = tuple(values) if isinstance(values, list) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- JSON's
-    return (*listed, *((acr["value"],) if "value" in acr else ())) or None  # pyright: ignore[reportUnknownVariableType] -- JSON's
+    values: list[object] = []
+    for wanted in (acr.get("value"), acr.get("values")):  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- JSON's
+        values += wanted if isinstance(wanted, list) else [wanted]
+    return frozenset(value for value in values if isinstance(value, str))
 
 
 def _missing(claims: Mapping[str, object], required: Required, *, only_present: bool) -> Refusal | None:

@@ -75,7 +75,7 @@ def _with(credentials: Credentials, token: Secret, sent: Moment, required: Requi
     if credentials.subject is not None and subject != credentials.subject:
         return AnotherUser("another_user: the provider responded with a token of another user")
     elsewhere = refresh_problem(claims, credentials.organization, required)
-    if elsewhere is not None and credentials.subject is not None:
+    if elsewhere is not None:
         return AnotherUser(elsewhere)
     credentials = replace(credentials, ceiling=lower_ceiling(credentials.ceiling, id_token.session_expiry(claims)))
     former = None if credentials.id_token is None else id_token.claims(credentials.id_token)

@@ -134,7 +134,7 @@ class Admission:
         if response.access_token is None:
             reason = "the provider issued no access token; some issue one only for an API, or for a scope of it"
             raise login_failed(pending.account, Misconfigured(reason, keys=("scope", "audience")), command)
-        accepted = accept(credentials, response, pending.sent, required=pending.account.require_claims)
+        accepted = accept(credentials, response, pending.sent)
         if isinstance(accepted, Failure):
             raise login_failed(pending.account, accepted, command)
         await self._check_id_token(response.id_token, pending, command, accepted.tenant, is_wanted)
@@ -189,6 +189,8 @@ class Admission:
         if command == IMPORT:  # its login asked for what it asked for; only who it is for must be right
             asked = {name: value for name, value in asked.items() if name == asked_for.ORGANIZATION}
         metadata = await self._provider_for(account).discover()
+        if isinstance(metadata, Failure) and asked.get(asked_for.ORGANIZATION):
+            raise login_failed(account, metadata, command)
         is_auth0 = not isinstance(metadata, Failure) and metadata.is_auth0
         claims = None if token is None else id_token.claims(token)
         problem = asked_for.login_problem(asked, claims, is_auth0=is_auth0, required=account.require_claims)

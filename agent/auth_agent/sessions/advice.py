@@ -88,7 +88,11 @@ _WORDS: Final[dict[type[Failure], str]] = {
     CodeExpired: "cancelled",
 }
 _ENDED: Final = "{name}: the session has ended ({reason})"
-_UNUSABLE: Final = "{name}: the session can't be used: {reason}"
+# By the `failure`, of a session that has not ended.
+_OTHERWISE: Final = {
+    "store_failed": "{name}: the session can't be used: {reason}",
+    "refused": "{name}: the provider refuses to renew the session: {reason}",
+}
 # `retry_after`, in seconds, of a transient failure that gives none.
 _SOON: Final = 2.0
 
@@ -105,7 +109,7 @@ def login_required(
     name: str, reason: str, failure: str | None = None, remedy: tuple[Remedy, ...] = ()
 ) -> errors.LoginRequired:
     """Return the error for a session that needs a login; `reason` is printable."""
-    message = _LOGIN_REQUIRED.get(reason, _UNUSABLE if failure == "store_failed" else _ENDED)
+    message = _LOGIN_REQUIRED.get(reason, _OTHERWISE.get(failure or "", _ENDED))
     return errors.LoginRequired(
         message.format(name=name, reason=reason),
         reason=reason,
