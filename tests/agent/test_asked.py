@@ -71,6 +71,7 @@ def test_without_an_id_token_nothing_is_as_it_was_asked_for() -> None:
         ("600", None, True),
         ("600", "1700000000", True),
         ("600", True, True),
+        ("600", float("nan"), True),
         ("0", NOW - 3600, False),
         ("0", None, True),
         ("", None, False),  # left out

@@ -4,6 +4,7 @@ A provider may ignore a parameter, and a person may choose otherwise in the brow
 organization's, or of an older or weaker authentication, under the account's name. What is not said is not so.
 """
 
+import math
 import unicodedata
 from collections.abc import Mapping
 from typing import Final
@@ -85,7 +86,7 @@ def _folded(name: str) -> str:
 def _age_problem(max_age: str, claims: Mapping[str, object]) -> Failure | None:
     """Compare with the token's own time, since this machine's clock may differ (Core 1.0, section 3.1.3.7, item 13)."""
     auth_time, issued = claims.get("auth_time"), claims.get("iat")
-    if isinstance(auth_time, bool) or not isinstance(auth_time, int | float):
+    if isinstance(auth_time, bool) or not isinstance(auth_time, int | float) or not math.isfinite(auth_time):
         return Unusable("the ID token doesn't say when the person logged in (auth_time), though max_age asks for that")
     seconds = seconds_of(max_age)
     if seconds is None or not isinstance(issued, int | float):

@@ -79,7 +79,7 @@ def _with(credentials: Credentials, token: Secret, sent: Moment, required: Requi
         return AnotherUser(elsewhere)
     credentials = replace(credentials, ceiling=lower_ceiling(credentials.ceiling, id_token.session_expiry(claims)))
     former = None if credentials.id_token is None else id_token.claims(credentials.id_token)
-    difference = None if former is None else id_token.difference(former, claims, credentials.client_id, sent.wall)
+    difference = id_token.difference(former or {}, claims, credentials.client_id, sent.wall)
     if difference is not None:
         return replace(credentials, id_token_problem=difference)
     return replace(
@@ -89,7 +89,7 @@ def _with(credentials: Credentials, token: Secret, sent: Moment, required: Requi
         name=id_token.display_name(claims) or credentials.name,
         id_token=token,
         id_token_problem="",
-        acr=id_token.acr(claims),
+        acr=id_token.acr(claims) or credentials.acr,
     )
 
 

@@ -285,6 +285,8 @@ class Refresher:
         key_state = state.retries.get(key) or Idle() if isinstance(state, Active) and key != MAIN else None
         if isinstance(state, Active) and isinstance(key_state or state.refresh, Idle):
             _log.info("refresh account=%s%s outcome=ok refreshes=%d", name, what, session.refreshes)
+            if state.credentials.id_token_problem:
+                _log.warning("refresh account=%s problem=%r", name, state.credentials.id_token_problem)
         else:
             reason = key_state.failure.reason if isinstance(key_state, Retrying) else session.reason
             _log.warning("refresh account=%s%s outcome=failed reason=%r", name, what, reason)
