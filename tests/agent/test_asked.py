@@ -106,6 +106,8 @@ def essential(*values: str, essential: object = True) -> str:
         ('{"id_token": {"acr": {"essential": true}}}', None, True),
         ('{"id_token": {"acr": {"essential": true, "values": "urn:mfa"}}}', "urn:pwd", True),
         ('{"id_token": {"acr": {"essential": true, "values": []}}}', None, True),
+        ('{"id_token": {"acr": {"essential": true, "value": 7}}}', "urn:pwd", True),
+        ('{"id_token": {"acr": {"essential": true, "values": [null]}}}', "urn:pwd", True),
     ],
 )
 def test_an_essential_acr_is_required(asked: str, found: object, *, refused: bool) -> None:

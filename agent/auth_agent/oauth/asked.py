@@ -96,7 +96,7 @@ def _age_problem(max_age: str, claims: Mapping[str, object]) -> Failure | None:
     return None
 
 
-def _essential_acr(parameter: str | None) -> frozenset[str] | None:
+def _essential_acr(parameter: str | None) -> list[object] | None:
     """Return the values of an essential `acr` (Core 1.0, section 5.5.1.1): none means any; None if voluntary."""
     for_token = (claims_of(parameter) or {}).get("id_token")
     acr = for_token.get("acr") if isinstance(for_token, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- JSON's
@@ -104,8 +104,9 @@ def _essential_acr(parameter: str | None) -> frozenset[str] | None:
         return None
     values: list[object] = []
     for wanted in (acr.get("value"), acr.get("values")):  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- JSON's
-        values += wanted if isinstance(wanted, list) else [wanted]
-    return frozenset(value for value in values if isinstance(value, str))
+        if wanted is not None:
+            values += wanted if isinstance(wanted, list) else [wanted]
+    return values
 
 
 def _missing(claims: Mapping[str, object], required: Required, *, only_present: bool) -> Refusal | None:
