@@ -234,6 +234,7 @@ def test_a_plain_refresh_that_is_refused_because_of_the_client_is_not(error: str
         {"suberror": "device_authentication_failed"},
         {"suberror": "basic_action"},
         {"error_subtype": "invalid_rapt"},
+        {"error_subtype": "rapt_required"},
     ],
 )
 def test_a_sub_code_that_says_not_now_keeps_the_refresh_token(code: dict[str, object]) -> None:
@@ -248,6 +249,14 @@ def test_a_sub_code_that_says_not_now_keeps_the_refresh_token(code: dict[str, ob
 )
 def test_any_other_sub_code_confirms_the_end(code: dict[str, object]) -> None:
     assert parse(400, {"error": "invalid_grant", **code}) == InvalidGrant("invalid_grant")
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml"])
+@pytest.mark.parametrize("error", ["invalid_grant", "invalid_client", "made_up"])
+def test_a_page_is_no_verdict_even_if_it_is_json(error: str, content_type: str) -> None:
+    body = json.dumps({"error": error}).encode()
+    for status in (400, 401, 403):
+        assert isinstance(parse_token_response(status, {"content-type": content_type}, body, NOW), Busy)
 
 
 @pytest.mark.parametrize("error", ["use_dpop_nonce", "invalid_dpop_proof"])

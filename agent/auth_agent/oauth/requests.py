@@ -55,7 +55,9 @@ _PASSING = frozenset({"server_error", "temporarily_unavailable", "slow_down", "t
 # Sub-codes of `invalid_grant` that confirm it. Entra's others (MSAL's `suberror`), and Google's (Google Workspace,
 # "Session control for Google Cloud"), say "not from here, not now".
 _CONFIRMED = frozenset({"bad_token", "token_expired"})
-_NOT_NOW = frozenset({"invalid_rapt"})
+_NOT_NOW = frozenset({"invalid_rapt", "rapt_required"})
+# Whoever answers with a page is not the token endpoint, whatever the page says (RFC 6749, section 5.2).
+_PAGES: Final = ("text/html", "application/xhtml+xml")
 # The account's keys for client authentication.
 _CLIENT_KEYS: Final = ("client_id", "token_endpoint_auth_method")
 _CLASSES: Final[Mapping[str, type[Failure]]] = {
@@ -130,7 +132,7 @@ def _parse(
     `is_empty`: it has no body. A page without an error is of whoever is between, and so it says nothing.
     """
     error = fields.get("error")
-    if isinstance(error, str) and error:
+    if isinstance(error, str) and error and not _is_page(headers):
         if error == "invalid_grant" and _may_pass(fields):
             return RefusedForNow(_reason(error, fields.get("error_description"), secrets))
         return failure_of_error(error, fields.get("error_description"), status, retry_after(headers, now), secrets)
@@ -198,6 +200,10 @@ def _reason(error: str, description: object, presented: tuple[Secret, ...]) -> s
     code = error if error in _KNOWN else printable(redact(error, presented), 64)
     message = printable(redact(description, presented))
     return f"{code}: {message}" if message else code
+
+
+def _is_page(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-type", "").partition(";")[0].strip().lower() in _PAGES
 
 
 def _may_pass(fields: Mapping[str, object]) -> bool:
