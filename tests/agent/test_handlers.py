@@ -247,6 +247,14 @@ async def test_a_valid_token_is_returned_without_waiting(harness: Harness) -> No
     assert result["access_token"] == "at-2"
 
 
+@pytest.mark.parametrize("method", ["token", "rejected", "has_valid"])
+@pytest.mark.parametrize("scope", [{}, {"scope": " "}])
+async def test_only_needs_a_scope(harness: Harness, method: str, scope: dict[str, str]) -> None:
+    with pytest.raises(errors.InvalidRequest) as caught:
+        await harness.result(method, only=True, **params_of(method), **scope)
+    assert caught.value.parameter == "only"
+
+
 async def test_for_a_locked_session_the_policy_is_asked_once_and_the_method_waits(harness: Harness) -> None:
     harness.lock()
     wait = harness.answer("token", account="work")

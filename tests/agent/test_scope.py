@@ -2,7 +2,7 @@
 
 import pytest
 
-from auth_agent.oauth.scope import has, missing, normalized
+from auth_agent.oauth.scope import has, missing, normalized, without
 
 
 def test_the_order_and_the_number_of_scopes_does_not_matter() -> None:
@@ -58,3 +58,17 @@ def test_a_token_has_what_was_listed_and_what_was_asked_for_by_it() -> None:
     }
     assert has("read write", "READ") == {"read", "READ"}
     assert has("read write", None) == {"read", "write"}
+
+
+@pytest.mark.parametrize(
+    ("scope", "lost", "left"),
+    [
+        ("read write", "write", "read"),
+        ("read write", "", "read write"),
+        ("repo,user,email", "user", "repo email"),
+        ("repo,user", "", "repo,user"),
+        ("https://host.example/Read write", "read", "write"),
+    ],
+)
+def test_what_a_provider_took_is_left_out_by_any_of_its_spellings(scope: str, lost: str, left: str) -> None:
+    assert without(scope, lost) == left

@@ -34,6 +34,7 @@ from auth_agent.sessions.state import (
     LoggedOut,
     LoginRequired,
     Retrying,
+    TokenKey,
 )
 from auth_agent_client import errors
 from tests.agent.world import ALICE, CLIENT, ISSUER, FakeClock, account, jwt, token_response
@@ -601,9 +602,10 @@ def test_a_token_key_omits_what_equals_the_accounts_settings() -> None:
     assert session.token_key(None, None) == MAIN
     assert session.token_key("https://api.acme.example", "email openid") == MAIN
     assert session.token_key(None, " ") == MAIN
-    assert session.token_key("https://other.example", None) == ("https://other.example", "")
-    assert session.token_key("https://other.example", "b a  b") == ("https://other.example", "a b")
-    assert session.token_key(None, "read") == session.token_key("https://api.acme.example", "read") == (None, "read")
+    assert session.token_key("https://other.example", None) == TokenKey("https://other.example", "")
+    assert session.token_key("https://other.example", "b a  b") == TokenKey("https://other.example", "a b")
+    read = TokenKey(None, "read")
+    assert session.token_key(None, "read") == session.token_key("https://api.acme.example", "read") == read
 
 
 def test_the_epoch_changes_only_at_login_and_logout(session: Session, clock: FakeClock) -> None:

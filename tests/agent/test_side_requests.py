@@ -10,11 +10,13 @@ from auth_agent import remedies
 from auth_agent.grant_type import CLIENT_CREDENTIALS
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.manners import Manners
-from auth_agent.oauth.outcome import Refusal
+from auth_agent.oauth.outcome import Refusal, SideRequestRefusal
 from auth_agent.secret import Secret
+from auth_agent.sessions.acceptance import accept
+from auth_agent.sessions.advice import retry_remedy
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.side_requests import NARROWS, SHOWN, after_refresh, is_allowed
+from auth_agent.sessions.side_requests import NARROWS, SHOWN, after_login, after_refresh, is_allowed
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, TokenKey
 from auth_agent_client import errors
 from auth_agent_client.remedy import Remedy
@@ -72,26 +74,68 @@ def test_a_request_for_scopes_that_the_main_token_has_is_for_the_main_token() ->
     session, _ = session_of("openid email read write", "https://host.example/read write openid")
     for scope in ("read", "write", "openid read", "https://host.example/read", "write read"):
         assert session.token_key(None, scope) == MAIN
-        assert session.token_key(None, scope, only=True) == (None, " ".join(sorted(scope.split())))
-    assert session.token_key(None, "read write https://host.example/read", only=True) == MAIN
+    for scope in ("read", "write", "openid read", "https://host.example/read"):
+        assert session.token_key(None, scope, only=True) == TokenKey(None, " ".join(sorted(scope.split())), only=True)
+    for scope in ("read write", "read write https://host.example/read", "openid email read write"):
+        assert session.token_key(None, scope, only=True) == MAIN
 
 
-@pytest.mark.parametrize("scope", ["email", "READ", "admin", "read admin"])
+@pytest.mark.parametrize("listed", [None, "read", "read openid", "read profile email", "read userinfo.email profile"])
+def test_what_the_login_asked_for_is_of_the_main_token_though_its_provider_does_not_list_it(listed: str | None) -> None:
+    session, _ = session_of("openid profile email offline_access read", listed)
+    for scope in ("openid profile email offline_access read", "email", "profile read", "offline_access"):
+        assert session.token_key(None, scope) == MAIN
+
+
+@pytest.mark.parametrize("scope", ["email", "READ", "admin", "read admin", "openid profile email read"])
 def test_a_request_for_a_scope_that_the_main_token_lacks_is_for_another(scope: str) -> None:
-    session, _ = session_of("openid email read", "https://host.example/read openid")
-    assert session.token_key(None, scope) == (None, " ".join(sorted(scope.split())))
+    session, _ = session_of("openid profile email read", "https://host.example/read openid profile")
+    assert session.token_key(None, scope) == TokenKey(None, " ".join(sorted(scope.split())))
+
+
+@pytest.mark.parametrize(("scope", "only"), [("openid read write", False), ("read write", True), ("write", False)])
+def test_a_scope_that_the_person_did_not_grant_is_not_of_the_main_token(scope: str, *, only: bool) -> None:
+    session, _ = session_of("openid read write", "read")
+    assert session.token_key(None, scope, only=only) == TokenKey(None, " ".join(sorted(scope.split())), only)
+    assert session.token_key(None, None) == MAIN
+
+
+@pytest.mark.parametrize("scope", ["openid read", "read"])
+def test_the_main_token_has_too_much_for_a_request_of_only_what_the_login_asked_for(scope: str) -> None:
+    session, _ = session_of("openid read", "openid read write")
+    assert session.token_key(None, scope) == MAIN
+    assert session.token_key(None, scope, only=True) == TokenKey(None, scope, only=True)
+
+
+@pytest.mark.parametrize(
+    ("listed", "accepted"),
+    [
+        (None, True),
+        ("read", True),
+        ("READ openid", True),
+        ("https://host.example/read", True),
+        ("read write", False),
+        ("read,write", False),
+        ("read profile", False),
+    ],
+)
+def test_a_token_with_more_than_only_these_scopes_is_refused(listed: str | None, *, accepted: bool) -> None:
+    response, now = token_response(scope=listed), FakeClock().now()
+    outcome = accept(CREDENTIALS, response, now, TokenKey(None, "read", only=True))
+    assert isinstance(outcome, Refusal) is not accepted
+    assert not isinstance(accept(CREDENTIALS, response, now, FEWER), Refusal)
 
 
 def test_the_main_token_of_another_api_covers_nothing() -> None:
     session, _ = session_of("openid read", "openid read")
-    assert session.token_key("https://other.example", "read") == ("https://other.example", "read")
+    assert session.token_key("https://other.example", "read") == TokenKey("https://other.example", "read")
 
 
 def test_a_response_that_lists_no_scope_granted_what_was_asked_for() -> None:
     session, clock = session_of("openid read", None)
     assert main_token(session).scope == "openid read"
     assert session.token_key(None, "read") == MAIN
-    assert session.token_key(None, "write") == (None, "write")
+    assert session.token_key(None, "write") == TokenKey(None, "write")
     refresh(session, clock, scope=None)
     assert main_token(session).scope == "openid read"
     refresh(session, clock, FEWER, scope=None)
@@ -121,6 +165,21 @@ def test_it_is_sent_where_it_costs_the_session_nothing(
     assert is_allowed(configured, replace(CREDENTIALS, same_refresh_tokens=same), manners) is allowed
 
 
+def test_a_session_that_lost_scopes_is_not_risked_again_whatever_is_known_of_the_provider() -> None:
+    narrowed = replace(CREDENTIALS, granted_scope="read write", lost_scope="write", same_refresh_tokens=NARROWS)
+    assert not is_allowed(None, narrowed, KEEPS)
+    assert is_allowed("allow", narrowed, KEEPS)
+
+
+def test_a_provider_that_took_scopes_is_remembered_over_the_next_login_of_the_same_client() -> None:
+    narrowed = replace(CREDENTIALS, same_refresh_tokens=NARROWS)
+    assert after_login(CREDENTIALS, narrowed).same_refresh_tokens == NARROWS
+    for other in (replace(CREDENTIALS, client_id="other"), replace(CREDENTIALS, issuer="https://other.example")):
+        assert after_login(other, narrowed) == other
+    for former in (None, replace(CREDENTIALS, same_refresh_tokens=SHOWN)):
+        assert after_login(CREDENTIALS, former) == CREDENTIALS
+
+
 def test_it_is_always_sent_where_there_is_no_refresh_token_to_spoil() -> None:
     own = replace(CREDENTIALS, grant_type=CLIENT_CREDENTIALS, refresh_token=None)
     assert is_allowed(None, own, UNKNOWN)
@@ -138,6 +197,15 @@ async def test_one_that_is_not_sent_names_an_account_of_another_client() -> None
         assert provider.refresh_requests == [(None, "")]
         assert world.session.failure is None
         assert await world.token() == "at-2"
+
+
+@pytest.mark.parametrize("scope", ["email", "email openid"])
+def test_for_scopes_that_the_login_asked_for_the_remedy_is_another_login(scope: str) -> None:
+    mine = account(scope="openid email")
+    refusal = SideRequestRefusal("not sent")
+    assert retry_remedy(mine, refusal, TokenKey(None, scope)) == (remedies.log_in_again("work"),)
+    for key in (TokenKey(None, f"{scope} read"), TokenKey("https://other.example", scope)):
+        assert remedies.log_in_again("work") not in retry_remedy(mine, refusal, key)
 
 
 @pytest.mark.anyio
@@ -186,9 +254,11 @@ def test_a_session_that_lost_scopes_says_so_until_it_has_them_again() -> None:
     failure, reason, remedy = trouble_of(session)
     assert (failure, remedy) == ("narrowed", (remedies.log_in_again("work"),))
     assert "write" in (reason or "")
-    assert session.token_key(None, "write") == (None, "write")
+    assert session.token_key(None, "write") == TokenKey(None, "write")
     refresh(session, clock, scope=None)
     assert trouble_of(session)[0] == "narrowed"
+    assert main_token(session).scope == "openid read"
+    assert session.token_key(None, "openid read write") == TokenKey(None, "openid read write")
     refresh(session, clock, scope="WRITE,read")
     assert trouble_of(session) == (None, None, ())
     assert credentials_of(session).same_refresh_tokens == NARROWS

@@ -26,7 +26,7 @@ from auth_agent.sessions.prover import Prover
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import READ_PATIENCE, Saver
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, AccessToken, Locked
+from auth_agent.sessions.state import MAIN, AccessToken, Locked, TokenKey
 from auth_agent.sessions.store_move import StoreMove
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.users import Users
@@ -203,7 +203,7 @@ class Handlers:
     # ---- tokens
 
     def _token(self, caller: Caller, session: Session, args: Arguments) -> Result | Later:
-        key = session.token_key(args.string("audience"), args.string("scope"), only=args.flag("only"))
+        key = _key(session, args)
         min_ttl, now = args.demand("min_ttl"), self._table.clock.now()
         if session.record_demand(key, min_ttl, now):
             if key == MAIN:  # only this one's refresh time is in the record
@@ -217,7 +217,7 @@ class Handlers:
         return self._later(caller, session, Demand(key, min_ttl), args)
 
     def _rejected(self, caller: Caller, session: Session, args: Arguments) -> Later:
-        key = session.token_key(args.string("audience"), args.string("scope"), only=args.flag("only"))
+        key = _key(session, args)
         access_token, challenge = Secret(args.string("access_token") or ""), args.string("challenge") or ""
         self._prover.look(session, access_token)
         demand = session.reject(key, access_token, self._table.clock.now(), challenge)
@@ -245,7 +245,7 @@ class Handlers:
         return wait
 
     def _has_valid(self, _: Caller, session: Session, args: Arguments) -> Result | Later:
-        key = session.token_key(args.string("audience"), args.string("scope"), only=args.flag("only"))
+        key = _key(session, args)
         token = session.token(key, args.seconds("min_ttl"), self._table.clock.now())
         return {"valid": token is not None, "renewable": session.refreshable}
 
@@ -493,6 +493,14 @@ def _profile_result(session: Session, profile: ProfileResult) -> dict[str, objec
         "fetched_at": profile.fetched_at,
         "stale": profile.stale,
     }
+
+
+def _key(session: Session, args: Arguments) -> TokenKey:
+    """Return the key of the requested token. Raises an `AgentError` if the session can't have one."""
+    scope, only = args.string("scope"), args.flag("only")
+    if only and not (scope or "").strip():
+        raise errors.InvalidRequest(f"{args.method}: only needs a scope", parameter="only")
+    return session.token_key(args.string("audience"), scope, only=only)
 
 
 def _token_result(session: Session, token: AccessToken) -> dict[str, object]:

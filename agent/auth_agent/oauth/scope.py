@@ -10,7 +10,8 @@ from typing import Final
 # They don't concern the access token, so a provider need not list them as granted.
 NOT_OF_TOKENS: Final = frozenset({"openid", "offline_access"})
 # Those that many providers leave out of what they list as granted, or list by another name.
-UNLISTED: Final = NOT_OF_TOKENS | {"profile", "email"}
+_OF_USER: Final = frozenset({"profile", "email"})
+UNLISTED: Final = NOT_OF_TOKENS | _OF_USER
 # Google's names ("OAuth 2.0 Scopes for Google APIs", OpenID Connect).
 _ALIASES: Final = {"userinfo.email": "email", "userinfo.profile": "profile"}
 
@@ -39,6 +40,29 @@ def has(asked: str, granted: str | None) -> frozenset[str]:
     if granted is None:
         return names
     return frozenset(granted.split()) | (names - set(missing(names, granted)))
+
+
+def coverage(asked: str, granted: str | None) -> frozenset[str]:
+    """Return the scopes that a token can be taken to have: also those that its provider granted and doesn't list.
+
+    A provider that lists one of the scopes about the user lists all of them.
+    """
+    listed = has(asked, granted)
+    if any(_spelling(part) in _OF_USER for name in listed for part in (name, *_parts(name))):
+        return listed | NOT_OF_TOKENS
+    return listed | NOT_OF_TOKENS | (_OF_USER & frozenset(asked.split()))
+
+
+def further(scopes: Iterable[str], granted: str) -> tuple[str, ...]:
+    """Return those that a provider lists as granted besides these scopes."""
+    return missing(set(granted.split()) - NOT_OF_TOKENS, " ".join(scopes))
+
+
+def without(scope: str, lost: str) -> str:
+    """Return the scopes that a provider listed once, without those that it took since."""
+    spellings = {_spelling(name) for name in lost.split()}
+    parts = (part for name in scope.split() for part in ((name,) if "," not in name or not lost else _parts(name)))
+    return " ".join(part for part in parts if _spelling(part) not in spellings)
 
 
 def _parts(name: str) -> list[str]:

@@ -18,7 +18,7 @@ from auth_agent.oauth.outcome import (
     Unsupported,
     Unusable,
 )
-from auth_agent.oauth.scope import NOT_OF_TOKENS, missing
+from auth_agent.oauth.scope import NOT_OF_TOKENS, further, missing
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.session_end import is_reached, lower_ceiling, next_refresh_token_end
@@ -36,7 +36,7 @@ def accept(
 
     Checks that issuer, client and subject are the same as before (OpenID Connect Core 1.0, section 12.2), and that the
     access token is the requested one: if it is a JWT, it must be for the audience of `key`, since Auth0 may answer with
-    one for its default audience; if the provider lists the granted scopes, they must include those of `key`.
+    one for its default audience; if the provider lists the granted scopes, they must be those of `key`, or more.
     `sent` is when the request was sent; `required` is what the account requires of the ID token's claims.
 
     Another difference from the ID token before costs the session nothing: that one is kept.
@@ -118,5 +118,10 @@ def _token_problem(credentials: Credentials, response: TokenResponse, key: Token
     if audience is not None and claims is not None and not id_token.names_no_other_audience(claims, audience):
         reason = f"the provider granted a token for another audience than {audience}"
         return reason if key.audience is None else f"{reason}: this session can't get tokens for that API"
-    lacking = () if response.scope is None else missing(set(key.scope.split()) - NOT_OF_TOKENS, response.scope)
-    return f"the provider granted a token without the scope {printable(' '.join(lacking))}" if lacking else None
+    if response.scope is None:
+        return None
+    lacking = missing(set(key.scope.split()) - NOT_OF_TOKENS, response.scope)
+    if lacking:
+        return f"the provider granted a token without the scope {printable(' '.join(lacking))}"
+    more = further(key.scope.split(), response.scope) if key.only else ()
+    return f"the provider granted a token with the scope {printable(' '.join(more))} besides" if more else None

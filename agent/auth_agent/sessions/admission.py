@@ -37,6 +37,7 @@ from auth_agent.sessions.revocation import Arrival, Revocation
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.session_end import is_reached
+from auth_agent.sessions.side_requests import after_login
 from auth_agent.sessions.state import Credentials, Locked
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
@@ -214,7 +215,7 @@ class Admission:
     ) -> None:
         name, replaced, now = session.account.name, session.credentials, self._table.clock.now()
         self._refresher.leave_login(session)
-        elapsed = now.boot - pending.sent.boot
+        elapsed, credentials = now.boot - pending.sent.boot, after_login(credentials, replaced)
         session.log_in(credentials, session.access_token(response, credentials, pending.sent, elapsed=elapsed), now)
         epoch = session.epoch
         self._table.publish(name)

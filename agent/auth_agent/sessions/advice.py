@@ -223,6 +223,8 @@ def retry_remedy(account: Account, failure: Failure, key: TokenKey = MAIN) -> tu
         at_the_provider = (refresh, *_new_secret(failure, name, LOGIN)) if failure.variable is None else ()
         return *_correction(failure), *at_the_provider
     if isinstance(failure, SideRequestRefusal):
+        if key.audience is None and set(key.scope.split()) <= set(account.scope.split()):
+            return (remedies.log_in_again(name),)  # the login asks for them, and did not get them, or lost them
         audience = account.audience if key.audience is None else key.audience
         return (remedies.account_of_another_client(name, account.issuer, audience, key.scope or None),)
     if isinstance(failure, Refusal) and key != MAIN:

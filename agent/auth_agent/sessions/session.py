@@ -18,7 +18,7 @@ from auth_agent.defect import place
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.challenge import wanted_login
 from auth_agent.oauth.outcome import Busy, Defect, Failure, TokenResponse, Unusable
-from auth_agent.oauth.scope import NOT_OF_TOKENS, has, normalized
+from auth_agent.oauth.scope import coverage, further, normalized
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
@@ -274,17 +274,17 @@ class Session:
         requested = account.audience if audience is None else audience
         granted = account.audience if self.credentials is None else self.credentials.audience
         scopes = normalized(scope or "")
-        same_scope = not scopes or scopes == normalized(self._requested_scope)
-        if requested == granted and (same_scope or self._main_has(frozenset(scopes.split()), only=only)):
+        if requested == granted and (not scopes or self._main_has(frozenset(scopes.split()), only=only)):
             return MAIN
-        if same_scope and requested == account.audience:
+        is_configured = not scopes or scopes == normalized(self._requested_scope)
+        if is_configured and requested == account.audience != granted:
             raise errors.Denied(
                 f"{account.name}'s audience was changed in the configuration since the login, and its tokens are still "
                 "for the old one",
                 failure="account_changed",
                 remedy=(remedies.log_in_again(account.name),),
             )
-        return TokenKey(None if requested == granted else requested, "" if same_scope else scopes)
+        return TokenKey(None if requested == granted else requested, scopes, only and bool(scopes))
 
     @property
     def _requested_scope(self) -> str:
@@ -295,9 +295,9 @@ class Session:
     def _main_has(self, scopes: frozenset[str], *, only: bool) -> bool:
         """Whether the main token is for these scopes; `only`: and for no others."""
         credentials, token = self.credentials, self.current()
-        listed = token.scope if token is not None else None if credentials is None else credentials.granted_scope
-        main = has(self._requested_scope, listed)
-        return scopes | NOT_OF_TOKENS == main | NOT_OF_TOKENS if only else scopes <= main | NOT_OF_TOKENS
+        listed = token.scope if token is not None else None if credentials is None else credentials.held_scope
+        has_more = only and further(scopes, listed if listed is not None else self._requested_scope)
+        return not has_more and scopes <= coverage(self._requested_scope, listed)
 
     def demand_newer(self, key: TokenKey = MAIN, *, is_patient: bool = False) -> Demand:
         """Return a demand for a token that is newer than the current one."""
@@ -776,7 +776,7 @@ class Session:
         return AccessToken(
             value=response.access_token,
             token_type=response.token_type,
-            scope=response.scope or key.scope or credentials.granted_scope or credentials.requested_scope or None,
+            scope=response.scope or key.scope or credentials.held_scope or credentials.requested_scope or None,
             audience=credentials.audience if key.audience is None else key.audience,
             sent=sent,
             lifetime=lifetime,

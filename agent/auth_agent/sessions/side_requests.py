@@ -26,7 +26,17 @@ def is_allowed(configured: str | None, credentials: Credentials, manners: Manner
         return True
     if configured is not None:
         return configured == ALLOW
-    return manners.keeps_refresh_token or credentials.same_refresh_tokens >= SHOWN
+    if manners.keeps_refresh_token:
+        return not credentials.lost_scope  # what is known of a provider may be wrong of its version
+    return credentials.same_refresh_tokens >= SHOWN
+
+
+def after_login(credentials: Credentials, former: Credentials | None) -> Credentials:
+    """Return a login's credentials, with the memory that this client's provider took scopes from a session before."""
+    if former is None or former.same_refresh_tokens != NARROWS:
+        return credentials
+    is_same = former.is_bound_to(credentials.issuer, credentials.client_id)
+    return replace(credentials, same_refresh_tokens=NARROWS) if is_same else credentials
 
 
 def after_refresh(credentials: Credentials, response: TokenResponse, key: TokenKey, *, rotated: bool) -> Credentials:

@@ -49,6 +49,7 @@ from auth_agent.oauth.outcome import (
     SessionInDoubt,
     Transient,
 )
+from auth_agent.oauth.scope import without
 from auth_agent.secret import Secret
 from auth_agent.sessions.schedule import (
     PERMANENT_RETRY_CAP,
@@ -80,10 +81,14 @@ class IllegalMoveError(RuntimeError):
 
 
 class TokenKey(NamedTuple):
-    """Identifies an access token of a session by the audience and the (sorted) scopes that its refresh requests."""
+    """Identifies an access token of a session by the audience and the (sorted) scopes that its refresh requests.
+
+    `only`: it must have no other scopes.
+    """
 
     audience: str | None
     scope: str
+    only: bool = False
 
 
 # A refresh without audience and scope grants what the login granted (RFC 6749, section 6).
@@ -196,6 +201,11 @@ class Credentials:
             return self.refresh_token is not None
         is_authenticated = self.client_secret is not None or self.auth_method in CERTIFICATE_METHODS
         return is_authenticated or not self.grant_type.needs_secret
+
+    @property
+    def held_scope(self) -> str | None:
+        """The scopes that the login's response listed and the provider has not taken since; None if it listed none."""
+        return None if self.granted_scope is None else without(self.granted_scope, self.lost_scope)
 
     @property
     def ends_at(self) -> float | None:
