@@ -5,10 +5,8 @@ from typing import Final, TypeGuard
 BEARER: Final = "Bearer"
 # They are of no use without a proof (RFC 9449, and drafts of OAuth 2).
 _WITH_PROOF: Final = frozenset({"dpop", "mac", "pop"})
-# What token exchange calls an access token (RFC 8693, section 3).
-_ACCESS_TOKENS: Final = frozenset(
-    {"urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:jwt"}
-)
+# What token exchange calls an access token (RFC 8693, section 3), after `urn:ietf:params:oauth:token-type:`.
+_ACCESS_TOKENS: Final = frozenset({"access_token", "jwt"})
 # Characters of an authentication scheme, which is a token of HTTP, and its characters besides letters and digits
 # (RFC 9110, sections 5.6.2 and 11.1).
 _MAX_LENGTH: Final = 64
@@ -31,9 +29,9 @@ def is_single_use(token_type: object, issued_token_type: object) -> bool:
     Such tokens serve one use, as Auth0's session transfer tokens do.
     """
     is_none = isinstance(token_type, str) and token_type.upper() == "N_A"
-    return is_none or (
-        isinstance(issued_token_type, str) and bool(issued_token_type) and issued_token_type not in _ACCESS_TOKENS
-    )
+    # Some providers leave out the name's beginning.
+    issued = issued_token_type.rpartition(":")[2].lower() if isinstance(issued_token_type, str) else ""
+    return is_none or (bool(issued) and issued not in _ACCESS_TOKENS)
 
 
 def scheme_of(token_type: str, configured: str | None) -> str | None:

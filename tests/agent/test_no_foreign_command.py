@@ -323,7 +323,7 @@ def at_refresh(code: str) -> tuple[Remedy, ...]:
         return remedies.correct_and_reload(CLIENT_KEYS), now, remedies.give_secret(remedies.LOGIN, "work")
     if code == "unauthorized_client":
         return remedies.correct_and_reload(KEYS), now
-    return (LOG_IN,) if code in ("invalid_grant", "login_required") else (LOG_IN, REFRESH)
+    return (LOG_IN,) if code == "invalid_grant" else (LOG_IN, REFRESH)
 
 
 def at_another_api(code: str) -> tuple[Remedy, ...]:

@@ -95,7 +95,7 @@ async def test_a_change_of_the_network_has_it_tried_at_once() -> None:
 async def test_a_token_that_is_still_valid_is_served_meanwhile() -> None:
     async with running(FakeProvider(lifetime=3600)) as world:
         world.provider.script = [RefusedForNow("invalid_grant: AADSTS53003")]
-        with pytest.raises(errors.Unavailable):
+        with pytest.raises(errors.LoginRequired):
             await world.token(world.session.demand_newer())
         assert await world.token()
         assert state(world) == "ready"

@@ -148,6 +148,7 @@ BY_ERROR: dict[str, type[Failure]] = {
     "invalid_grant": InvalidGrant,
     "invalid_client": InvalidClient,
     "unauthorized_client": InvalidClient,
+    "incorrect_client_credentials": InvalidClient,  # GitHub's
     "unsupported_grant_type": Misconfigured,
     "invalid_request": Misconfigured,
     "invalid_target": TargetRefusal,
@@ -180,7 +181,14 @@ def test_status_429_is_busy_with_any_error_code(error: str) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 500, 503])
-@pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable", "slow_down", "too_many_requests"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *("server_error", "temporarily_unavailable", "slow_down", "too_many_requests", "ratelimited", "rate_limited"),
+        *("rate_limit_exceeded", "rateLimitExceeded", "ThrottlingException", "internal_error", "internal_server_error"),
+        *("service_unavailable", "ServiceUnavailable", "request-timeout", "backendError", "server busy", "try_again"),
+    ],
+)
 def test_an_error_that_passes_by_itself_is_transient(status: int, error: str) -> None:
     kind = Overloaded if status == 503 else Busy
     assert parse(status, {"error": error}) == kind(error)
@@ -188,7 +196,7 @@ def test_an_error_that_passes_by_itself_is_transient(status: int, error: str) ->
 
 
 # Words of GitHub, Databricks, Salesforce, Slack, and of nobody.
-ODD = ("bad_refresh_token", "incorrect_client_credentials", "token_expired", "inactive_user", "invalid_refresh_token")
+ODD = ("bad_refresh_token", "token_expired", "inactive_user", "invalid_refresh_token")
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
@@ -217,12 +225,25 @@ def test_a_plain_refresh_that_is_refused_by_another_word_is_about_the_refresh_to
     assert parse_refresh(status, {"error": error, "refresh_token": "rt-new"}) == expected
 
 
-@pytest.mark.parametrize("error", ["invalid_request", "access_denied"])
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+@pytest.mark.parametrize("error", ["interaction_required", "login_required", "consent_required", "mfa_required"])
+def test_a_plain_refresh_that_a_person_must_allow_is_refused_for_now(status: int, error: str) -> None:
+    assert parse_refresh(status, {"error": error}) == RefusedForNow(error)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_the_end_of_a_session_is_doubtful_with_the_status_of_an_outage(status: int) -> None:
+    assert parse_refresh(status, {"error": "invalid_grant"}) == DoubtfulRefusal("invalid_grant")
+    for definite in (200, 400, 401, 403):
+        assert parse_refresh(definite, {"error": "invalid_grant"}) == InvalidGrant("invalid_grant")
+
+
+@pytest.mark.parametrize("error", ["invalid_request", "access_denied", "interaction_required"])
 def test_a_plain_refresh_that_fails_with_the_providers_own_error_is_no_refusal(error: str) -> None:
     assert parse_refresh(500, {"error": error}) == Busy(error)
 
 
-@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])
+@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client", "incorrect_client_credentials"])
 def test_a_plain_refresh_that_is_refused_because_of_the_client_is_not(error: str) -> None:
     assert isinstance(parse_refresh(401, {"error": error}), Misconfigured)
 

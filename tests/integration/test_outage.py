@@ -135,7 +135,7 @@ def test_an_http_error_without_an_oauth_error_does_not_end_the_session(
     ("error", "raised", "state"),
     [
         ("invalid_grant", LoginRequired, "login_required"),
-        ("mfa_required", LoginRequired, "login_required"),
+        ("mfa_required", LoginRequired, "ready"),  # while its token is valid
         ("invalid_client", Misconfigured, "ready"),
         ("invalid_target", Unavailable, "ready"),
         ("made_up", Unavailable, "ready"),

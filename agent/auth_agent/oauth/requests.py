@@ -44,14 +44,20 @@ _REFUSED = (400, 401, 403)
 # RFC 6585, section 4, and RFC 9110, section 15.6.4: the request was not processed.
 _OVERLOADED = (429, 503)
 _TOO_MANY_REQUESTS = 429
+_SERVER_ERRORS = 500
 # A gateway's error: the provider behind it may have processed the request.
 _GATEWAYS = (502, 504)
 
-_CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client"})
+# RFC 6749's two, of which some providers use the second for a client whose secret they can't read, and GitHub's.
+_CLIENT_ERRORS = frozenset({"invalid_client", "unauthorized_client", "incorrect_client_credentials"})
 # RFC 9449: the provider wants a proof with each request, or a nonce in it.
 _DPOP = frozenset({"use_dpop_nonce", "invalid_dpop_proof"})
-# They pass by themselves, at whatever status (RFC 6749, section 4.1.2.1; RFC 8628, section 3.5; providers' own).
-_PASSING = frozenset({"server_error", "temporarily_unavailable", "slow_down", "too_many_requests", "rate_limited"})
+# Of errors that pass by themselves, at whatever status: `server_error` and `temporarily_unavailable` (RFC 6749, section
+# 4.1.2.1), `slow_down` (RFC 8628, section 3.5), and what providers call the same, without `_`, `-` and case.
+_PASSING = (
+    *("servererror", "internalerror", "backenderror", "unavailable", "overload", "busy", "maintenance"),
+    *("slowdown", "ratelimit", "toomanyrequests", "throttl", "timeout", "timedout", "tryagain"),
+)
 # Sub-codes of `invalid_grant` that confirm it. Entra's others (MSAL's `suberror`), and Google's (Google Workspace,
 # "Session control for Google Cloud"), say "not from here, not now".
 _CONFIRMED = frozenset({"bad_token", "token_expired"})
@@ -74,7 +80,7 @@ _CLASSES: Final[Mapping[str, type[Failure]]] = {
     "account_selection_required": InteractionRequired,
     "mfa_required": InteractionRequired,
 }
-_KNOWN = frozenset(_CLASSES) | _CLIENT_ERRORS | _DPOP | _PASSING
+_KNOWN = frozenset(_CLASSES) | _CLIENT_ERRORS | _DPOP | {"server_error", "temporarily_unavailable", "slow_down"}
 
 
 # ---- requests; `Client.authenticate` adds the client's parameters
@@ -182,7 +188,7 @@ def failure_of_error(
         return Overloaded(reason, wait)
     if error == "invalid_client":
         return InvalidClient(reason, keys=_CLIENT_KEYS)
-    if error == "unauthorized_client":  # some say so of a client whose secret they can't read
+    if error in _CLIENT_ERRORS:
         return InvalidClient(reason)
     if error in _DPOP:
         return Unsupported(f"the provider requires proofs of possession (DPoP), which the agent can't make: {reason}")
@@ -190,9 +196,18 @@ def failure_of_error(
         return _CLASSES[error](reason)
     if status in _GATEWAYS:
         return Lost(reason)
-    if error not in _PASSING and (status in _REFUSED or status in SUCCESS):
+    if _is_definite(status) and not _passes(error):
         return DoubtfulRefusal(reason)
     return Overloaded(reason, wait) if status in _OVERLOADED else Busy(reason, wait)
+
+
+def _is_definite(status: int) -> bool:
+    return status in _REFUSED or status in SUCCESS
+
+
+def _passes(error: str) -> bool:
+    word = error.lower().replace("_", "").replace("-", "").replace(" ", "")
+    return any(part in word for part in _PASSING)
 
 
 def _reason(error: str, description: object, presented: tuple[Secret, ...]) -> str:
@@ -219,13 +234,22 @@ def parse_refresh_response(
     """Parse the response to a refresh that asks for nothing in particular; see `parse_token_response`.
 
     Nothing in such a request can be wrong but the client and the refresh token: a definite refusal by another word is
-    about that token. Some providers say `invalid_request` of an expired one, and others words of their own.
+    about that token. Some providers say `invalid_request` of an expired one, and others words of their own. That a
+    person must interact is one for now: they may, and conditions such as the network's change. What comes with the
+    status of an outage is no verdict.
     """
     outcome = parse_token_response(status, headers, body, now, presented)
-    error = error_fields(body).get("error")
-    if not isinstance(outcome, Misconfigured | Refusal) or error in _CLIENT_ERRORS:
+    kind: type[DoubtfulRefusal | Busy]
+    if isinstance(outcome, InvalidGrant):
+        if status < _SERVER_ERRORS:
+            return outcome
+        kind = DoubtfulRefusal
+    elif isinstance(outcome, InteractionRequired):
+        kind = RefusedForNow if _is_definite(status) else Busy
+    elif isinstance(outcome, Misconfigured | Refusal) and not isinstance(outcome, InvalidClient):
+        kind = DoubtfulRefusal if _is_definite(status) else Busy
+    else:
         return outcome
-    kind = DoubtfulRefusal if status in _REFUSED or status in SUCCESS else Busy
     return kind(outcome.reason, refresh_token=outcome.refresh_token)
 
 

@@ -202,6 +202,8 @@ def refresh_failed(account: Account, retrying: Retrying, now: Moment, key: Token
         "failure": failure_word(failure),
     }
     remedy = retry_remedy(account, failure, key)
+    if retrying.is_believed:
+        return login_required(account.name, failure.reason, failure_word(failure), remedy)
     if isinstance(failure, Misconfigured):
         return errors.Misconfigured(message, remedy=remedy, **details)
     if isinstance(failure, Refusal):

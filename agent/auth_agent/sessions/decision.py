@@ -8,11 +8,9 @@ from auth_agent.host.clock import Moment
 from auth_agent.oauth.outcome import PermanentFailure, SessionInDoubt
 from auth_agent.sessions.advice import (
     NO_REFRESH_TOKEN,
-    failure_word,
     lifetime_too_short,
     login_required,
     refresh_failed,
-    retry_remedy,
 )
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Retrying, Running, TokenKey
 from auth_agent_client import errors
@@ -116,8 +114,7 @@ def decide(
         return login_required(account.name, NO_REFRESH_TOKEN), state
     main = state.refresh
     if isinstance(main, Retrying) and main.is_believed and left <= 0 and now.until(main.retry_at) > 0:
-        remedy = retry_remedy(account, main.failure)
-        return login_required(account.name, main.failure.reason, failure_word(main.failure), remedy), state
+        return refresh_failed(account, main, now), state
     refresh = state.refresh_of(demand.key)
     start = Start(rate_limited=False, key=MAIN if main_is_due else demand.key)
     if isinstance(refresh, Retrying):
