@@ -13,7 +13,17 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from auth_agent.oauth.account_certificates import AccountCertificates, CertificateError, CertificateFiles
+from auth_agent import remedies
+from auth_agent.oauth.account_certificates import (
+    CERTIFICATES_VARIABLE,
+    AccountCertificates,
+    CertificateError,
+    CertificateFiles,
+)
+from auth_agent.oauth.certificates import new_trusted_context
+from auth_agent.oauth.outcome import Misconfigured
+from auth_agent.sessions.advice import retry_remedy
+from tests.agent.world import account
 
 
 def empty() -> ssl.SSLContext:
@@ -86,7 +96,7 @@ def test_a_key_may_be_beside_its_certificate(files: Files) -> None:
     files.certificate.chmod(0o640)
     with pytest.raises(CertificateError) as caught:
         AccountCertificates(named, empty)()
-    assert caught.value.key == "client_certificate"
+    assert caught.value.keys == ("client_certificate",)
     files.certificate.chmod(0o600)
     AccountCertificates(named, empty)()
 
@@ -111,7 +121,7 @@ def test_a_file_that_can_not_be_used_is_named(files: Files, name: str, wrong: st
     with pytest.raises(CertificateError) as caught:
         AccountCertificates(files.named, empty)()
     key = {"ca": "ca_file", "certificate": "client_certificate", "key": "client_key"}[name]
-    assert caught.value.key in {key, "client_certificate" if name == "key" else key}
+    assert caught.value.keys[0] in {key, "client_certificate" if name == "key" else key}
     assert str(files.directory) in str(caught.value)
 
 
@@ -126,5 +136,18 @@ def test_a_key_that_can_not_be_used_is_named(files: Files, wrong: str) -> None:
         files.key.chmod(0o644)
     with pytest.raises(CertificateError) as caught:
         AccountCertificates(files.named, empty)()
-    assert caught.value.key == "client_key"
+    assert caught.value.keys == ("client_key",)
     assert str(files.key) in str(caught.value)
+
+
+def test_a_file_of_certificates_that_vanished_since_the_agents_start_is_named(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(files.directory / "gone.pem"))
+    with pytest.raises(CertificateError) as caught:
+        AccountCertificates(files.named, new_trusted_context)()
+    assert (caught.value.keys, caught.value.variable) == ((), CERTIFICATES_VARIABLE)
+    failure = Misconfigured("gone", caught.value.keys, caught.value.variable)
+    assert retry_remedy(account(), failure)[0] == remedies.certificates()
+    monkeypatch.setenv("SSL_CERT_FILE", str(files.ca))
+    AccountCertificates(files.named, new_trusted_context)()

@@ -20,6 +20,11 @@ ENTRA = "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad"
          False, True),
         ("https://id.example/o", "https://id.example/o/authorize/", "https://id.example/o/token/", False, True),
         ("https://gitlab.com", "https://gitlab.com/oauth/authorize", "https://gitlab.com/oauth/token", False, True),
+        ("https://acme.example/git", "https://acme.example/git/oauth/authorize", "https://acme.example/git/oauth/token",
+         False, True),
+        ("https://git.acme.example", "https://git.acme.example/login/oauth/authorize",
+         "https://git.acme.example/login/oauth/access_token", False, True),
+        ("https://id.example", "https://id.example/x/oauth/authorize", "https://id.example/oauth/token", False, None),
         ("https://id.example", "https://id.example/authorize", "https://id.example/token", False, None),
         # Not Keycloak's own paths, or not Microsoft's hosts.
         ("https://id.example", None, f"{KEYCLOAK}/protocol/openid-connect/token", False, None),

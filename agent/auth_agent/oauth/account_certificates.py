@@ -7,15 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from auth_agent.errors import StartupError
+
+CERTIFICATES_VARIABLE: Final = "SSL_CERT_FILE"
 _FOR_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class CertificateError(Exception):
-    """A file of the account can't be used; the text names it. `key` is the account's key in the configuration."""
+    """A file can't be used; the text names it.
 
-    def __init__(self, text: str, key: str) -> None:
+    `keys` are the account's key in the configuration that names it, or it is the environment `variable` that does.
+    """
+
+    def __init__(self, text: str, key: str | None = None, variable: str | None = None) -> None:
         super().__init__(text)
-        self.key = key
+        self.keys: tuple[str, ...] = () if key is None else (key,)
+        self.variable = variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,11 @@ class AccountCertificates:
         return self._context
 
     def _read(self) -> ssl.SSLContext:
-        context, files = self._trusted(), self._files
+        files = self._files
+        try:
+            context = self._trusted()
+        except StartupError as error:  # it was a file with certificates when the agent started
+            raise CertificateError(str(error), variable=CERTIFICATES_VARIABLE) from error
         if files.ca_file is not None:
             try:
                 context.load_verify_locations(cafile=files.ca_file)

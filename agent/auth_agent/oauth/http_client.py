@@ -89,7 +89,7 @@ class HttpClient:
             proxy = self._transport.proxy_of(request.url)
             self._transport.certificates()  # kept until a file changes
         except CertificateError as error:
-            return Misconfigured(str(error), (error.key,))
+            return Misconfigured(str(error), error.keys, error.variable)
         except ProxyError as error:
             return Misconfigured(str(error), () if error.variable else ("proxy",), error.variable)
         through = f" through the proxy {proxy.place}" if proxy else ""

@@ -12,10 +12,11 @@ from auth_agent.oauth.auth0 import is_auth0
 from auth_agent.oauth.entra import CLOUDS
 
 _KEYCLOAK_PATH: Final = "/protocol/openid-connect/token"
-_GITHUB_HOST: Final = "github.com"
-# The default paths of django-oauth-toolkit and of Doorkeeper, of which GitLab's is one.
+# Also of GitHub Enterprise Server.
+_GITHUB_PATH: Final = "/login/oauth/access_token"
+# The default paths of django-oauth-toolkit and of Doorkeeper, of which GitLab's is one, perhaps below another path.
 _DJANGO_PATH: Final = "/o/token/"
-_DOORKEEPER_PATHS: Final = ("/oauth/authorize", "/oauth/token")
+_DOORKEEPER_PATHS: Final = "/oauth/authorize", "/oauth/token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def manners_of(issuer: str, authorization_endpoint: str | None, token_endpoint: 
         return _ENTRA
     if path == f"{base}{_KEYCLOAK_PATH}" and "/realms/" in f"{base}/":
         return _KEYCLOAK
-    if token.hostname == _GITHUB_HOST:
-        return _ENDING
-    is_doorkeeper = (urlsplit(authorization_endpoint or "").path, path) == _DOORKEEPER_PATHS
-    return _ENDING if is_doorkeeper or path.endswith(_DJANGO_PATH) else _UNKNOWN
+    below = path.removesuffix(_DOORKEEPER_PATHS[1])
+    doorkeeper = tuple(f"{below}{end}" for end in _DOORKEEPER_PATHS)
+    is_doorkeeper = (urlsplit(authorization_endpoint or "").path, path) == doorkeeper
+    return _ENDING if is_doorkeeper or path.endswith((_GITHUB_PATH, _DJANGO_PATH)) else _UNKNOWN

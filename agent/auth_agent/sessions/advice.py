@@ -8,6 +8,7 @@ from typing import Final
 from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.host.clock import Moment
+from auth_agent.oauth.account_certificates import CERTIFICATES_VARIABLE
 from auth_agent.oauth.auth0 import InsufficientScope
 from auth_agent.oauth.challenge import WantedLogin
 from auth_agent.oauth.device import CodeExpired
@@ -306,6 +307,8 @@ def _way_round(name: str, failure: Unsupported) -> tuple[Remedy, ...]:
 
 def _correction(failure: Misconfigured) -> tuple[Remedy, ...]:
     """Return the remedies of correcting the configuration, or the environment."""
+    if failure.variable == CERTIFICATES_VARIABLE:
+        return (remedies.certificates(),)
     if failure.variable is not None:
         return remedies.correct_proxy(failure.variable)
     return (remedies.correct_and_reload(failure.keys),)
