@@ -131,6 +131,7 @@ class AsyncAgent:
         access_token: str,
         account: str | None = None,
         *,
+        url: str | None = None,
         audience: str | None = None,
         scope: str | None = None,
         only: bool | None = None,
@@ -142,6 +143,7 @@ class AsyncAgent:
         Args:
             access_token: the token that it rejected.
             account: the account's name; by default the default account.
+            url: as of `token`: the URL that was called, if the token came by it.
             audience: as of `token`.
             scope: as of `token`.
             only: as of `token`.
@@ -157,6 +159,7 @@ class AsyncAgent:
                 "rejected",
                 {
                     "account": account,
+                    "url": url,
                     "audience": audience,
                     "scope": scope,
                     "only": only,

@@ -109,6 +109,7 @@ class Agent:
         access_token: str,
         account: str | None = None,
         *,
+        url: str | None = None,
         audience: str | None = None,
         scope: str | None = None,
         only: bool | None = None,
@@ -120,6 +121,7 @@ class Agent:
         Args:
             access_token: the token that it rejected.
             account: the account's name; by default the default account.
+            url: as of `token`: the URL that was called, if the token came by it.
             audience: as of `token`.
             scope: as of `token`.
             only: as of `token`.
@@ -135,6 +137,7 @@ class Agent:
                 "rejected",
                 {
                     "account": account,
+                    "url": url,
                     "audience": audience,
                     "scope": scope,
                     "only": only,

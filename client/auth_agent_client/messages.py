@@ -263,7 +263,7 @@ METHODS: dict[str, Method] = {
         {**_ACCOUNT, "min_ttl": SECONDS}, result=("account", "id_token", "expires_at"), timeout=REFRESH_TIMEOUT
     ),
     "rejected": Method(
-        {**_ACCESS_TOKEN, "access_token": TOKEN, "challenge": CHALLENGE},
+        {**_ACCESS_TOKEN, "url": URL, "access_token": TOKEN, "challenge": CHALLENGE},
         required=("access_token",),
         result=_TOKEN,
         timeout=REFRESH_TIMEOUT,

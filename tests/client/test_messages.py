@@ -12,7 +12,7 @@ PARAMETERS = {
     "hello": "client",
     "token": "account url audience scope only min_ttl force timeout",
     "id_token": "account min_ttl timeout",
-    "rejected": "account audience scope only access_token! challenge timeout",
+    "rejected": "account url audience scope only access_token! challenge timeout",
     "has_valid": "account audience scope only min_ttl",
     "profile": "account max_age timeout",
     "user": "account fields timeout",

@@ -79,6 +79,22 @@ async def test_both_clients_get_tokens_by_url(mapped: AgentProcess, client: Agen
         client.token(url="http://b.wiki.example:8443/")
 
 
+def test_a_token_by_url_is_rejected_by_the_same_url(
+    mapped: AgentProcess, client: Agent, provider: OpenIDProvider
+) -> None:
+    url = "https://b.wiki.example:8443/page"
+    before = client.token(url=url).access_token
+    newer = client.refresh("home").access_token
+    token = client.rejected(before, url=url)
+    assert (token.account, token.access_token) == ("home", newer)
+    assert provider.userinfo(newer).status_code == 200
+    with pytest.raises(Denied):
+        client.rejected(token.access_token, url="https://c.b.wiki.example:8443/")
+    with pytest.raises(InvalidRequest, match=r"^rejected: "):
+        client.rejected(token.access_token, url="http://b.wiki.example:8443/?hunter2")
+    assert "hunter2" not in mapped.log
+
+
 def test_a_reload_changes_the_rules_and_the_current_directory_does_not(
     mapped: AgentProcess, client: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

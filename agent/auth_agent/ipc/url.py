@@ -26,7 +26,7 @@ def resolve_url(args: Arguments, config: Config, name: str | None = None) -> Non
     try:
         place = read_url(url)
     except HostError as error:
-        raise errors.InvalidRequest(f"token: this URL gets no token: {error}", parameter="url") from error
+        raise errors.InvalidRequest(f"{args.method}: this URL gets no token: {error}", parameter="url") from error
     rule = find(config.hosts, place)
     if rule is None:
         path = printable(str(config.path), _MAX_PATH)
@@ -35,8 +35,8 @@ def resolve_url(args: Arguments, config: Config, name: str | None = None) -> Non
     if not {args.string("account"), name} <= {None, account.name}:
         raise errors.Denied(f"{place.origin} gets tokens of the account {account.name}, and of no other")
     if args.string("audience") not in (None, rule.audience or account.audience):
-        raise errors.InvalidRequest(f"token: audience is not the one for {place.origin}", parameter="audience")
+        raise errors.InvalidRequest(f"{args.method}: audience is not the one for {place.origin}", parameter="audience")
     scope = args.string("scope")
     if scope is not None and set(scope.split()) != set((rule.scope or account.scope).split()):
-        raise errors.InvalidRequest(f"token: scope is not the one for {place.origin}", parameter="scope")
+        raise errors.InvalidRequest(f"{args.method}: scope is not the one for {place.origin}", parameter="scope")
     args.replace(url=None, account=account.name, audience=rule.audience, scope=rule.scope)
