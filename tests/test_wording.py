@@ -571,9 +571,12 @@ def in_rare_form() -> None:
 
 def _resolve(**parameters: object) -> None:
     """Resolve the URL of a token request, with a rule for git.example.com."""
-    rule = HostRule("git.example.com", read_key("git.example.com"), "work")
+    rules = (
+        HostRule("git.example.com", read_key("git.example.com"), "work"),
+        HostRule("src.example", read_key("src.example"), "work", directory="/src"),
+    )
     accounts = MappingProxyType({"work": WORK, "home": replace(WORK, name="home")})
-    resolve_url(Arguments(Request(1, "token", parameters)), Config(Path("config.toml"), accounts, (rule,)))
+    resolve_url(Arguments(Request(1, "token", parameters)), Config(Path("config.toml"), accounts, rules))
 
 
 def authorization_response(query: str) -> Callable[[], object]:
@@ -833,6 +836,14 @@ CONFIGURATION: Final[list[Example]] = [
         "FILE:6: hosts.A.example: is for the same URLs as a.example; there can be one",
     ),
     (
+        account('[[hosts."a.example"]]\naccount = "work"\ndirectory = "/a"\n' * 2),
+        "FILE:4: hosts.a.example: is for the same URLs in the same directory as a.example; there can be one",
+    ),
+    (
+        account('[hosts."a.example"]\naccount = "work"\ndirectory = "src"'),
+        "FILE:6: hosts.a.example.directory: must be the absolute path of a directory, or begin with ~/",
+    ),
+    (
         lambda: config.load(Path("/dev/null/config.toml")),
         "/dev/null/config.toml can't be read: Not a directory",
     ),
@@ -857,6 +868,11 @@ CONFIGURATION: Final[list[Example]] = [
         "https://git.example.com gets tokens of the account work, and of no other",
     ),
     (lambda: _resolve(url="https://other.example"), "no account is configured for https://other.example"),
+    (
+        lambda: _resolve(url="https://src.example", directory="/other"),
+        "no account is configured for https://src.example in this directory",
+    ),
+    (lambda: _resolve(directory="/src"), "token: directory goes with a url"),
     (
         lambda: _resolve(url="https://alice@git.example.com/"),
         "token: this URL gets no token: it has a user name",

@@ -5,6 +5,7 @@ would be dangerous, a misspelled `scope` hard to find.
 """
 
 import difflib
+import os
 import re
 import stat
 import tomllib
@@ -143,7 +144,7 @@ class Notify:
 
 _TABLES: Final = ("accounts", "hosts", "notify")
 _NOTIFY_KEYS: Final = ("command", "desktop")
-_HOST_KEYS: Final = ("account", "audience", "scope")
+_HOST_KEYS: Final = ("account", "audience", "scope", "directory")
 # The keys of an account's table.
 ACCOUNT_KEYS: Final[tuple[str, ...]] = tuple(
     key for one in fields(Account) if (key := one.metadata.get("key", one.name)) not in (None, "name")
@@ -398,12 +399,16 @@ class _Reader:
             raise self._wrong((*at, key), str(error)) from error
 
     def _hosts(self, value: object, accounts: Mapping[str, Account]) -> tuple[HostRule, ...]:
-        rules: dict[Place, HostRule] = {}
-        for key, table in self._table(("hosts",), value).items():
-            rule = self._host_rule(key, table, accounts)
-            other = rules.setdefault(rule.place, rule)
-            if other is not rule:
-                raise self._wrong(("hosts", key), f"is for the same URLs as {printable(other.key)}; there can be one")
+        rules: dict[tuple[Place, str | None], HostRule] = {}
+        for key, one in self._table(("hosts",), value).items():
+            # Several rules for one host: [[hosts."git.example.com"]].
+            tables: list[object] = one if isinstance(one, list) else [one]  # pyright: ignore[reportUnknownVariableType] -- TOML's
+            for table in tables:
+                rule = self._host_rule(key, table, accounts)
+                other = rules.setdefault((rule.place, rule.directory), rule)
+                if other is not rule:
+                    where = "the same URLs" if rule.directory is None else "the same URLs in the same directory"
+                    raise self._wrong(("hosts", key), f"is for {where} as {printable(other.key)}; there can be one")
         return tuple(rules.values())
 
     def _host_rule(self, name: str, value: object, accounts: Mapping[str, Account]) -> HostRule:
@@ -423,7 +428,7 @@ class _Reader:
         strings: dict[str, str] = {}
         for key, one in table.items():
             try:
-                strings[key] = _scope(one) if key == "scope" else _string(one)
+                strings[key] = _HOST_READERS.get(key, _string)(one)
             except ValueError as error:
                 raise self._wrong((*at, key), str(error)) from error
         if strings["account"] not in accounts:
@@ -554,6 +559,17 @@ def _one_of(*known: str) -> Callable[[object], str]:
     return read
 
 
+def _directory(value: object) -> str:
+    """Return the real path of a directory, whose programs tell theirs without links as well."""
+    try:
+        path = Path(_string(value)).expanduser()
+    except RuntimeError as error:  # there is no such home
+        raise ValueError("begins with the home directory of an unknown user") from error
+    if not path.is_absolute():
+        raise ValueError("must be the absolute path of a directory, or begin with ~/")
+    return os.path.realpath(path)
+
+
 def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")  # noqa: TRY004 -- a mistake in a file, which the caller turns into one error
@@ -620,3 +636,6 @@ def _strings(problem_of: Callable[[Mapping[str, str]], str | None]) -> Callable[
         return MappingProxyType(strings)
 
     return read
+
+
+_HOST_READERS: Final[Mapping[str, Callable[[object], str]]] = {"scope": _scope, "directory": _directory}

@@ -111,8 +111,10 @@ def rename_account(path: Path, old: str, new: str) -> None:
                 naming.append((("accounts", new if name == old else name), "management_account"))
         text = toml_text.rename(text, ("accounts", old), new)
         for table, key in naming:
-            _table(_table(tables, table[0]), table[1])[key] = new
-            text = toml_text.put(text, table, {key: new})
+            for one in _tables(_table(tables, table[0])[table[1]]):
+                if one.get(key) == old:
+                    one[key] = new
+            text = toml_text.substitute(text, (*table, key), old, new)
         check(path, tables)
         _replace(path, target, text, tables)
 
@@ -171,6 +173,12 @@ def _table(tables: dict[str, object], name: str) -> dict[str, object]:
     table = tables.setdefault(name, {})
     assert isinstance(table, dict)  # noqa: S101 -- for the type checker: the configuration was read
     return table  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are strings
+
+
+def _tables(value: object) -> list[dict[str, object]]:
+    """Return a table, or several of one name, as a list."""
+    tables: list[object] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType] -- TOML's
+    return [table for table in tables if isinstance(table, dict)]
 
 
 @contextmanager

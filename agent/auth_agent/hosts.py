@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -61,33 +62,46 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """The account whose tokens URLs at that place and below get; `audience` and `scope` None: the account's."""
+    """The account whose tokens URLs at that place and below get; `audience` and `scope` None: the account's.
+
+    `directory`: the absolute path of the directory in or below which a program must run; None: it may run anywhere.
+    """
 
     key: str  # as the file has it
     place: Place
     account: str
     audience: str | None = None
     scope: str | None = None
+    directory: str | None = None
 
     @property
-    def rank(self) -> tuple[bool, int]:
-        """The order among rules that fit: an exact host before a wildcard, then the longest path."""
-        return not self.place.host.startswith("*."), len(self.place.path)
+    def rank(self) -> tuple[bool, int, int]:
+        """The order among rules that fit: an exact host before a wildcard, the longest path, the longest directory."""
+        depth = 0 if self.directory is None else 1 + len(PurePosixPath(self.directory).parts)
+        return not self.place.host.startswith("*."), len(self.place.path), depth
 
-    def fits(self, place: Place) -> bool:
-        """Whether that place is this one, or below it."""
+    def fits(self, place: Place, directory: str | None = None) -> bool:
+        """Whether that place is this one, or below it, and so is the directory where a program runs, if it matters."""
         own = self.place
         _, _, parent = place.host.partition(".")
         return (
             (own.scheme, own.port) == (place.scheme, place.port)
             and own.host in (place.host, f"*.{parent}")
             and place.path[: len(own.path)] == own.path
+            and (self.directory is None or (directory is not None and _is_in(directory, self.directory)))
         )
 
 
-def find(rules: Iterable[HostRule], place: Place) -> HostRule | None:
-    """Return the rule that fits that place best, None if none fits. No two rules may have the same place."""
-    return max((rule for rule in rules if rule.fits(place)), key=lambda rule: rule.rank, default=None)
+def _is_in(path: str, directory: str) -> bool:
+    return ".." not in PurePosixPath(path).parts and PurePosixPath(path).is_relative_to(directory)
+
+
+def find(rules: Iterable[HostRule], place: Place, directory: str | None = None) -> HostRule | None:
+    """Return the rule that fits that place best, and the directory where a program runs; None if none fits.
+
+    No two rules may have the same place and directory.
+    """
+    return max((rule for rule in rules if rule.fits(place, directory)), key=lambda rule: rule.rank, default=None)
 
 
 def read_url(url: str) -> Place:

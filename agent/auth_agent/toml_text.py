@@ -45,6 +45,16 @@ def rename(text: str, table: Path, name: str) -> str:
     return text
 
 
+def substitute(text: str, path: Path, old: str, new: str) -> str:
+    """Return the text with another string wherever that key, also of several tables of one name, has the old one."""
+    for statement in reversed([statement for statement in _statements(text) if statement.path == path]):
+        if statement.value is not None:
+            begin, end = statement.value
+            if tomllib.loads(f"value = {text[begin:end]}") == {"value": old}:
+                text = text[:begin] + toml_value(new) + text[end:]
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class _Statement:
     """A table's header, or a key with its value: offsets of its lines, of the names in it and of the value.

@@ -85,6 +85,7 @@ class AsyncAgent:
         account: str | None = None,
         *,
         url: str | None = None,
+        directory: str | None = None,
         audience: str | None = None,
         scope: str | None = None,
         only: bool | None = None,
@@ -97,6 +98,7 @@ class AsyncAgent:
         Args:
             account: the account's name; by default the default account.
             url: the URL to be called; `[hosts]` in the configuration maps it to an account.
+            directory: the absolute path of the directory where the program runs: a rule for the URL may want one.
             audience: the API that the token is for, if not the account's own.
             scope: the scopes that the token must at least have, separated by spaces, if not the account's own.
             only: whether it must have no other scopes than these.
@@ -116,6 +118,7 @@ class AsyncAgent:
                 {
                     "account": account,
                     "url": url,
+                    "directory": directory,
                     "audience": audience,
                     "scope": scope,
                     "only": only,
@@ -132,6 +135,7 @@ class AsyncAgent:
         account: str | None = None,
         *,
         url: str | None = None,
+        directory: str | None = None,
         audience: str | None = None,
         scope: str | None = None,
         only: bool | None = None,
@@ -143,7 +147,8 @@ class AsyncAgent:
         Args:
             access_token: the token that it rejected.
             account: the account's name; by default the default account.
-            url: as of `token`: the URL that was called, if the token came by it.
+            url: as of `token`.
+            directory: as of `token`.
             audience: as of `token`.
             scope: as of `token`.
             only: as of `token`.
@@ -160,6 +165,7 @@ class AsyncAgent:
                 {
                     "account": account,
                     "url": url,
+                    "directory": directory,
                     "audience": audience,
                     "scope": scope,
                     "only": only,
@@ -253,7 +259,13 @@ class AsyncAgent:
         return Record(await self.call("import", params))
 
     async def id_token(
-        self, account: str | None = None, *, min_ttl: float | None = None, timeout: float | None = None
+        self,
+        account: str | None = None,
+        *,
+        url: str | None = None,
+        directory: str | None = None,
+        min_ttl: float | None = None,
+        timeout: float | None = None,
     ) -> IDToken:
         """Return the ID token of the session: who logged in, signed by the provider.
 
@@ -261,6 +273,8 @@ class AsyncAgent:
 
         Args:
             account: the account's name; by default the default account.
+            url: as of `token`.
+            directory: as of `token`.
             min_ttl: how many seconds the token must remain valid.
             timeout: how long to wait, in seconds (15).
 
@@ -271,7 +285,7 @@ class AsyncAgent:
             LoginRequired, Unavailable, Timeout, Locked: as for an access token.
 
         """
-        params = {"account": account, "min_ttl": min_ttl, "timeout": timeout}
+        params = {"account": account, "url": url, "directory": directory, "min_ttl": min_ttl, "timeout": timeout}
         return id_token_from(await self.call("id_token", params))
 
     async def profile(

@@ -63,6 +63,7 @@ class Agent:
         account: str | None = None,
         *,
         url: str | None = None,
+        directory: str | None = None,
         audience: str | None = None,
         scope: str | None = None,
         only: bool | None = None,
@@ -75,6 +76,7 @@ class Agent:
         Args:
             account: the account's name; by default the default account.
             url: the URL to be called; `[hosts]` in the configuration maps it to an account.
+            directory: the absolute path of the directory where the program runs: a rule for the URL may want one.
             audience: the API that the token is for, if not the account's own.
             scope: the scopes that the token must at least have, separated by spaces, if not the account's own.
             only: whether it must have no other scopes than these.
@@ -94,6 +96,7 @@ class Agent:
                 {
                     "account": account,
                     "url": url,
+                    "directory": directory,
                     "audience": audience,
                     "scope": scope,
                     "only": only,
@@ -110,6 +113,7 @@ class Agent:
         account: str | None = None,
         *,
         url: str | None = None,
+        directory: str | None = None,
         audience: str | None = None,
         scope: str | None = None,
         only: bool | None = None,
@@ -121,7 +125,8 @@ class Agent:
         Args:
             access_token: the token that it rejected.
             account: the account's name; by default the default account.
-            url: as of `token`: the URL that was called, if the token came by it.
+            url: as of `token`.
+            directory: as of `token`.
             audience: as of `token`.
             scope: as of `token`.
             only: as of `token`.
@@ -138,6 +143,7 @@ class Agent:
                 {
                     "account": account,
                     "url": url,
+                    "directory": directory,
                     "audience": audience,
                     "scope": scope,
                     "only": only,
@@ -230,7 +236,13 @@ class Agent:
         return Record(self.call("import", params))
 
     def id_token(
-        self, account: str | None = None, *, min_ttl: float | None = None, timeout: float | None = None
+        self,
+        account: str | None = None,
+        *,
+        url: str | None = None,
+        directory: str | None = None,
+        min_ttl: float | None = None,
+        timeout: float | None = None,
     ) -> IDToken:
         """Return the ID token of the session: who logged in, signed by the provider.
 
@@ -238,6 +250,8 @@ class Agent:
 
         Args:
             account: the account's name; by default the default account.
+            url: as of `token`.
+            directory: as of `token`.
             min_ttl: how many seconds the token must remain valid.
             timeout: how long to wait, in seconds (15).
 
@@ -248,7 +262,7 @@ class Agent:
             LoginRequired, Unavailable, Timeout, Locked: as for an access token.
 
         """
-        params = {"account": account, "min_ttl": min_ttl, "timeout": timeout}
+        params = {"account": account, "url": url, "directory": directory, "min_ttl": min_ttl, "timeout": timeout}
         return id_token_from(self.call("id_token", params))
 
     def profile(

@@ -79,6 +79,7 @@ ID_TOKEN, SUBJECT, REFRESH_TOKEN = MISSING = ("id_token", "subject", "refresh_to
 # The bounds of what a parameter may hold; docs/protocol.md lists them. The work for a request grows with its size.
 # Characters. Longer than any server accepts: most stop at 8 KiB.
 MAX_URL = 16_384
+MAX_DIRECTORY = 4_096  # of a path, on Linux
 MAX_AUDIENCE = 2_000
 MAX_SCOPE = 4_096
 # Servers accept headers of 8 to 16 KiB, so no usable access token is longer.
@@ -190,6 +191,10 @@ SCOPE = _string(MAX_SCOPE, 0)
 TOKEN = _string(MAX_TOKEN)
 CHALLENGE = _string(MAX_CHALLENGE)
 PASSPHRASE = _string(MAX_PASSPHRASE)
+DIRECTORY = Kind(
+    f"an absolute path of at most {MAX_DIRECTORY:,} characters",
+    lambda value: type(value) is str and value.startswith("/") and len(value) <= MAX_DIRECTORY and "\0" not in value,
+)
 URL = Kind("a URL of at most 16 KiB", lambda value: type(value) is str and 0 < len(value) <= MAX_URL)
 SECONDS = Kind("a number of seconds, 0 or more", _is_seconds)
 FLAG = Kind("true or false", lambda value: type(value) is bool)
@@ -254,16 +259,21 @@ _ACCOUNT = {"account": ACCOUNT}
 _ACCESS_TOKEN = {**_ACCOUNT, "audience": AUDIENCE, "scope": SCOPE, "only": FLAG}
 _TOKEN = ("account", "access_token", "token_type", "expires_at", "scope", "audience", "audience_verified")
 
+# The URL that is called, and the directory where the program runs that calls it.
+_PLACE = {"url": URL, "directory": DIRECTORY}
+
 METHODS: dict[str, Method] = {
     "hello": Method({"client": _string(MAX_CLIENT, 0)}, result=("protocol", "version", "features", "pid", "agent_id")),
     "token": Method(
-        {**_ACCESS_TOKEN, "url": URL, "min_ttl": SECONDS, "force": FLAG}, result=_TOKEN, timeout=REFRESH_TIMEOUT
+        {**_ACCESS_TOKEN, **_PLACE, "min_ttl": SECONDS, "force": FLAG}, result=_TOKEN, timeout=REFRESH_TIMEOUT
     ),
     "id_token": Method(
-        {**_ACCOUNT, "min_ttl": SECONDS}, result=("account", "id_token", "expires_at"), timeout=REFRESH_TIMEOUT
+        {**_ACCOUNT, **_PLACE, "min_ttl": SECONDS},
+        result=("account", "id_token", "expires_at"),
+        timeout=REFRESH_TIMEOUT,
     ),
     "rejected": Method(
-        {**_ACCESS_TOKEN, "url": URL, "access_token": TOKEN, "challenge": CHALLENGE},
+        {**_ACCESS_TOKEN, **_PLACE, "access_token": TOKEN, "challenge": CHALLENGE},
         required=("access_token",),
         result=_TOKEN,
         timeout=REFRESH_TIMEOUT,

@@ -456,6 +456,23 @@ def test_a_host_has_an_account_and_optionally_an_audience_and_a_scope(path: Path
     assert loaded.hosts_of("home") == ()
 
 
+def test_a_host_may_have_a_rule_for_each_directory(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    rules = "".join(
+        f'[[hosts."git.example.com"]]\naccount = "work"\n{line}\n'
+        for line in ("", 'directory = "~/link/acme/"', 'directory = "/srv/acme"')
+    )
+    real = tmp_path.resolve() / "real" / "acme"
+    loaded = read(path, f"{MINIMAL}\n{rules}")
+    assert [(rule.key, rule.directory) for rule in loaded.hosts] == [
+        ("git.example.com", None),
+        ("git.example.com", str(real)),
+        ("git.example.com", "/srv/acme"),
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "[hosts]\n", "hosts = {}\n"])
 def test_a_file_may_have_no_hosts(path: Path, text: str) -> None:
     assert read(path, text).hosts == ()
@@ -473,8 +490,20 @@ def test_a_file_may_have_no_hosts(path: Path, text: str) -> None:
         ('[hosts."a.example"]\naccount = "work"\nscope = 7', 3, "hosts.a.example.scope", "string"),
         ('[hosts."a.example"]\nacount = "work"', 2, "hosts.a.example.acount", "account"),
         (
-            '[hosts."a.example"]\naccount = "work"\ndirectory = "~/src"',
-            *(3, "hosts.a.example.directory", "account, audience, scope"),
+            '[hosts."a.example"]\naccount = "work"\nfolder = "~/src"',
+            *(3, "hosts.a.example.folder", "account, audience, scope, directory"),
+        ),
+        ('[hosts."a.example"]\naccount = "work"\ndirectory = "src"', 3, "hosts.a.example.directory", "absolute"),
+        ('[hosts."a.example"]\naccount = "work"\ndirectory = "~nobody-here/"', 3, "hosts.a.example.directory", "user"),
+        (
+            '[[hosts."a.example"]]\naccount = "work"\ndirectory = "/src"\n' * 2,
+            *(1, "hosts.a.example", "directory"),
+        ),
+        (
+            '[[hosts."a.example"]]\naccount = "work"\n[[hosts."a.example"]]\naccount = "work"',
+            1,
+            "hosts.a.example",
+            "one",
         ),
         ('[hosts.git.example]\naccount = "work"', 1, "hosts.git", '[hosts."git.example"]'),
         ('[hosts."http://a.example"]\naccount = "work"', 1, "hosts.http://a.example", "https://"),

@@ -134,6 +134,17 @@ prompt = "login"  # work
 
 [hosts."git.example.com"]
 account = "work"  # where I work
+
+[[hosts."other.example"]]
+account = "work"  # once
+directory = "/work"
+
+[[hosts."other.example"]]
+account = "work.users"
+
+[[hosts."other.example"]]
+account = 'work'
+directory = "/srv"
 """
 
 
@@ -145,7 +156,8 @@ def test_a_renamed_account_is_renamed_wherever_it_is_named(existing_file: Path) 
         .replace("[accounts.work]", '[accounts."acme.eu"]')
         .replace("[accounts.work.authorize]", '[accounts."acme.eu".authorize]')
         .replace("'work'", '"acme.eu"')
-        .replace('account = "work"  #', 'account = "acme.eu"  #')
+        .replace('account = "work"  # once', 'account = "acme.eu"  # once')
+        .replace('account = "work"  # where', 'account = "acme.eu"  # where')
     )
     found = config.load(existing_file)
     assert list(found.accounts) == ["acme.eu", "work.users"]

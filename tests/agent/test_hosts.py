@@ -111,6 +111,43 @@ def test_a_path_is_compared_by_whole_segments_as_servers_read_them(path: str, ke
     assert matching_key(f"https://h.example{path}", "h.example", "h.example/team", "h.example/café/") == key
 
 
+# ---- directories
+
+
+@pytest.mark.parametrize(
+    ("url", "directory", "account"),
+    [
+        ("https://h.example/x", None, "anywhere"),
+        ("https://h.example/x", "/home/anna", "anywhere"),
+        ("https://h.example/x", "/home/anna/src/acme", "acme"),
+        ("https://h.example/x", "/home/anna/src/acme/deep/er", "acme"),
+        ("https://h.example/x", "/home/anna/src/acme/secret/x", "secret"),
+        ("https://h.example/x", "/home/anna/src/acme2", "anywhere"),
+        ("https://h.example/x", "/home/anna/src/acme/../other", "anywhere"),
+        ("https://h.example/team/x", "/home/anna/src/acme", "team"),  # the path comes before the directory
+        ("https://only.example/", "/srv/x", "srv"),
+        ("https://only.example/", "/", None),
+        ("https://only.example/", None, None),
+        ("https://root.example/", "/x", "root"),
+    ],
+)
+def test_a_rule_may_be_limited_to_programs_in_a_directory(url: str, directory: str | None, account: str | None) -> None:
+    rules = [
+        HostRule(key, read_key(key), name, directory=where)
+        for key, name, where in (
+            ("h.example", "anywhere", None),
+            ("h.example", "acme", "/home/anna/src/acme"),
+            ("h.example", "secret", "/home/anna/src/acme/secret"),
+            ("h.example/team", "team", None),
+            ("only.example", "srv", "/srv"),
+            ("root.example", "root", "/"),
+        )
+    ]
+    for some in (rules, rules[::-1]):
+        rule = find(some, read_url(url), directory)
+        assert (None if rule is None else rule.account) == account
+
+
 # ---- refused URLs and keys
 
 

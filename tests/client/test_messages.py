@@ -10,9 +10,9 @@ from auth_agent_client.wire import MAX_REQUEST_VALUES, Connection, Request, Resp
 # Those of docs/protocol.md; "!" marks a required parameter.
 PARAMETERS = {
     "hello": "client",
-    "token": "account url audience scope only min_ttl force timeout",
-    "id_token": "account min_ttl timeout",
-    "rejected": "account url audience scope only access_token! challenge timeout",
+    "token": "account url directory audience scope only min_ttl force timeout",
+    "id_token": "account url directory min_ttl timeout",
+    "rejected": "account url directory audience scope only access_token! challenge timeout",
     "has_valid": "account audience scope only min_ttl",
     "profile": "account max_age timeout",
     "user": "account fields timeout",
@@ -227,6 +227,7 @@ WRONG: list[tuple[str, str, list[object]]] = [
     ("token", "account", ["", "a b", "a/b", "ä", "a\n", "x" * 65, None, 7, b"work", ["work"]]),
     ("token", "audience", ["", None, 7, ["api"], b"api", True]),
     ("token", "url", ["", None, 7, b"https://a", ["https://a"], "x" * 16_385]),
+    ("token", "directory", ["", "src", "~/src", "/a\0b", None, 7, b"/src", ["/src"], "/" * 4_097]),
     ("token", "scope", [None, 7, ["openid"], b"openid"]),
     ("token", "force", [0, 1, "true", None]),
     ("logout", "revoke", [0, 1, "false", None]),
@@ -280,6 +281,7 @@ def test_any_request_is_valid_or_one_of_its_parameters_is_named(method: str, par
 LARGEST: dict[str, str | list[str]] = {
     "client": "x" * 1_000,
     "url": "x" * 16_384,
+    "directory": "/" + "x" * 4_095,
     "audience": "x" * 2_000,
     "scope": "x" * 4_096,
     "access_token": "x" * 65_536,

@@ -1,6 +1,7 @@
 """Tokens by URL: only the user's configuration determines the account."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,32 @@ def test_a_reload_changes_the_rules_and_the_current_directory_does_not(
         False,
     )  # no account changed
     assert client.token(url=url).account == "home"
+
+
+def test_a_program_in_a_directory_of_a_rule_gets_that_rules_token(
+    mapped: AgentProcess, client: Agent, tmp_path: Path
+) -> None:
+    directory, url = tmp_path / "src" / "acme", "https://git.example.com/other"
+    (directory / "project").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(directory)
+    mapped.config.write_text(
+        f'{mapped.config.read_text()}\n[[hosts."git.example.com"]]\naccount = "home"\n'
+        f'[[hosts."git.example.com"]]\naccount = "work"\ndirectory = "{tmp_path}/link"\n'
+    )
+    client.reload()
+
+    def account_in(place: Path) -> str:
+        command = [*mapped.command, "token", "--json", "--url", url]
+        result = subprocess.run(command, cwd=place, env=mapped.environment, capture_output=True, text=True, check=True)
+        return str(json.loads(result.stdout)["account"])
+
+    assert account_in(tmp_path) == "home"
+    for place in (directory, directory / "project", tmp_path / "link" / "project"):
+        assert account_in(place) == "work"
+    assert client.token(url=url).account == "home"
+    token = client.token(url=url, directory=str(directory))
+    assert token.account == "work"
+    assert client.rejected("no token of ours", url=url, directory=str(directory)).access_token == token.access_token
+    assert client.id_token(url=url, directory=str(directory)).account == "work"
+    with pytest.raises(InvalidRequest):
+        client.token(directory=str(directory))

@@ -115,7 +115,7 @@ def remove(name: str, *, logout: bool) -> None:
     if name not in config.accounts:
         raise unknown_account(config, name)
     if config.hosts_of(name):
-        hosts = printable(", ".join(f'[hosts."{rule.key}"]' for rule in config.hosts_of(name)), 1000)
+        hosts = printable(", ".join(dict.fromkeys(f'[hosts."{rule.key}"]' for rule in config.hosts_of(name))), 1000)
         raise CommandError(f"{name} is still named in {shown_path(config.path)} by {hosts}", remedies.take_from_hosts())
     with PatientAgent() as agent:
         if _has_session(agent, name):

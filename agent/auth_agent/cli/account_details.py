@@ -43,7 +43,7 @@ def details_json(account: Account, config: Config, record: Record | None) -> dic
     return {
         **account_json(account, config, None if record is None else record.state),
         "proxy": shown_proxy(account),
-        "hosts": [rule.key for rule in config.hosts_of(account.name)],
+        "hosts": list(dict.fromkeys(rule.key for rule in config.hosts_of(account.name))),
         "management_account_of": list(config.managed_by(account.name)),
         "session": record,
     }
@@ -61,7 +61,7 @@ def details_lines(
         (name, _pieces(value, is_default=name not in _OWN and value == usual.get(name))) for name, value in keys.items()
     ]
     rows.append(("session", [Piece(_session(record, running=running))]))
-    hosts = printable(", ".join(rule.key for rule in config.hosts_of(account.name)), _LISTED)
+    hosts = printable(", ".join(dict.fromkeys(rule.key for rule in config.hosts_of(account.name))), _LISTED)
     managed = printable(", ".join(config.managed_by(account.name)), _LISTED)
     rows.extend((name, [Piece(text)]) for name, text in (("hosts", hosts), ("manages", managed)) if text)
     width = max(columns(name) for name, _ in rows)

@@ -4,6 +4,7 @@ import sys
 
 from auth_agent.cli.light import Arguments, Command, Option, seconds
 from auth_agent.cli.patient_agent import PatientAgent
+from auth_agent.cli.working_directory import working_directory
 from auth_agent_client.client import Token
 
 COMMAND = Command(
@@ -41,7 +42,8 @@ def _print(arguments: Arguments) -> None:
     with PatientAgent() as agent:
         token = agent.token(
             arguments.first,
-            url=arguments.string("--url"),
+            url=(url := arguments.string("--url")),
+            directory=None if url is None else working_directory(),
             audience=arguments.string("--audience"),
             scope=arguments.string("--scope"),
             only=True if arguments.flag("--only") else None,

@@ -1,4 +1,4 @@
-"""Turns the `url` of a request into the account, audience and scope of the rule for it."""
+"""Turns the `url` of a request, and the `directory` of its program, into the account, audience and scope of a rule."""
 
 from auth_agent.config import Config
 from auth_agent.hosts import HostError, find, read_url
@@ -11,26 +11,30 @@ _MAX_PATH = 4096  # bytes of a file's path, on Linux
 
 
 def resolve_url(args: Arguments, config: Config, name: str | None = None) -> None:
-    """Replace the parameter `url`, if there is one, by the account, audience and scope of its rule.
+    """Replace the parameters `url` and `directory`, if there are any, by the account, audience and scope of their rule.
 
     `name` is the account that an earlier call returned, since when the configuration may have changed.
 
     Raises:
-        InvalidRequest: the URL is ambiguous, or the request names another audience or scope.
+        InvalidRequest: the URL is ambiguous, or the request names another audience or scope, or a directory alone.
         Denied: the configuration has no rule for the URL, or the rule names another account.
 
     """
-    url = args.string("url")
+    url, directory = args.string("url"), args.string("directory")
     if url is None:
+        if directory is not None:
+            raise errors.InvalidRequest(f"{args.method}: directory goes with a url", parameter="directory")
         return
     try:
         place = read_url(url)
     except HostError as error:
         raise errors.InvalidRequest(f"{args.method}: this URL gets no token: {error}", parameter="url") from error
-    rule = find(config.hosts, place)
+    rule = find(config.hosts, place, directory)
     if rule is None:
         path = printable(str(config.path), _MAX_PATH)
-        raise errors.Denied(f"no account is configured for {place.origin}", remedy=(add_host(place.key, path),))
+        elsewhere = any(rule.fits(place, rule.directory) for rule in config.hosts)
+        where = f"{place.origin} in this directory" if elsewhere else place.origin
+        raise errors.Denied(f"no account is configured for {where}", remedy=(add_host(place.key, path),))
     account = config.accounts[rule.account]
     if not {args.string("account"), name} <= {None, account.name}:
         raise errors.Denied(f"{place.origin} gets tokens of the account {account.name}, and of no other")
@@ -39,4 +43,4 @@ def resolve_url(args: Arguments, config: Config, name: str | None = None) -> Non
     scope = args.string("scope")
     if scope is not None and set(scope.split()) != set((rule.scope or account.scope).split()):
         raise errors.InvalidRequest(f"{args.method}: scope is not the one for {place.origin}", parameter="scope")
-    args.replace(url=None, account=account.name, audience=rule.audience, scope=rule.scope)
+    args.replace(url=None, directory=None, account=account.name, audience=rule.audience, scope=rule.scope)

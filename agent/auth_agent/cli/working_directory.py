@@ -1,0 +1,13 @@
+"""The directory where a command runs, for the rules of `[hosts]` that are limited to one."""
+
+import os
+
+
+def working_directory() -> str | None:
+    """Return its real path; None if it was removed, or can't be told to the agent: then no such rule fits."""
+    try:
+        path = os.getcwd()  # noqa: PTH109 -- for light commands, which have no time for pathlib
+        path.encode()
+    except (OSError, UnicodeEncodeError):
+        return None
+    return path
