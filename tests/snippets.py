@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-DOCUMENTS: Final = ("README.md", "client/README.md", *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")))
+DOCUMENTS: Final = (
+    *("README.md", "client/README.md", "docs/tools/shell.md"),
+    *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")),
+)
+# Their commands need the tools themselves: the tests of the tools run them.
+TOOL_PAGES: Final = tuple(sorted({f"docs/tools/{path.name}" for path in ROOT.glob("docs/tools/*.md")} - set(DOCUMENTS)))
 _FENCE: Final = re.compile(r"```(\w*)$")
 _INDENTED: Final = " " * 4
 

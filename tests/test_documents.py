@@ -8,11 +8,12 @@ import pytest
 
 from auth_agent.cli.completion.tree import TREE
 from auth_agent_client.messages import METHODS
+from tests.snippets import TOOL_PAGES
 
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = sorted(
     str(path.relative_to(ROOT))
-    for pattern in ("*.md", "client/*.md", "docs/*.md", "tests/*.md", "tests/*/*.md")
+    for pattern in ("*.md", "client/*.md", "docs/*.md", "docs/tools/*.md", "tests/*.md", "tests/*/*.md")
     for path in ROOT.glob(pattern)
 )
 _LONGEST: Final = 120  # characters of a line of prose
@@ -94,3 +95,8 @@ def test_a_test_that_the_tables_name_exists(file: str, name: str, is_beginning: 
     files = [ROOT / "tests" / file] if file else (ROOT / "tests").rglob("test_*.py")
     names = [one for path in files for one in re.findall(r"def (test_\w+)", path.read_text("utf-8"))]
     assert [one for one in names if (one.startswith(name) if is_beginning else one == name)] != []
+
+
+def test_the_commands_of_each_tools_page_are_run_by_a_test() -> None:
+    tests = [path.read_text() for path in ROOT.glob("tests/integration/tools/test_*.py")]
+    assert [page for page in TOOL_PAGES if not any(f'"{page}"' in test for test in tests)] == []

@@ -49,6 +49,7 @@ NOT_RUN: Final = {
     "pipx ": "pipx is not installed for tests; the agent's wheel is installed in its place, by installed.py",
     "pip install ": "installed.py installs the client's wheel, with what it and its extra require",
     "auth-agent login github ": "test_plain_oauth.py has a provider like it",
+    "auth-agent exec ": "test_header.py runs commands that it makes",
     "auth-agent service ": "test_user_manager.py has a service manager",
     "dbus-run-session ": "it goes on until it is stopped, by test_an_agent_uses_a_keyring_on_a_server",
 }
@@ -391,15 +392,15 @@ RUNNERS: Final = {"console": run_commands, "python": run_program, "toml": run_co
 def test_the_snippets_of_the_readme_run_in_order(world: World) -> None:
     readme = snippets("README.md")
     uninstall = [one for one in readme if one.heading == "Uninstall"]
-    for snippet in [*readme, *snippets("client/README.md")]:
+    for snippet in [*readme, *snippets("client/README.md"), *snippets("docs/tools/shell.md")]:
         if snippet not in uninstall:
             RUNNERS[snippet.language](world, snippet)
 
     user = world.acme.user(USER)
     assert user is not None
     assert user["user_metadata"] == {"plan": "free", "country": "Canada"}
-    # By curl, and by Python.
-    assert [world.acme.userinfo(token).status_code for token in world.api.tokens] == [200, 200]
+    # By curl, by Python, and by curl with `header`.
+    assert [world.acme.userinfo(token).status_code for token in world.api.tokens] == [200] * 4
     check_the_request(world, readme)
     check_the_handler(world, readme)
 
@@ -446,6 +447,7 @@ def commands_of(document: str) -> list[str]:
 
 def test_the_commands_of_the_documents_are_run_here() -> None:
     ran = {
+        "docs/tools/shell.md": commands_of("docs/tools/shell.md"),  # after the README's, in the same world
         "docs/service.md": [
             "auth-agent start",
             'eval "$(auth-agent start --shell)"',

@@ -14,6 +14,8 @@ from auth_agent_client.errors import AgentError
 # The module of each command: it has `COMMAND`, and `main`, which takes the arguments and returns the exit code.
 COMMANDS = {
     "completion": "auth_agent.cli.completion",
+    "exec": "auth_agent.cli.exec",
+    "header": "auth_agent.cli.header",
     "token": "auth_agent.cli.token",
 }
 
@@ -60,12 +62,13 @@ class Option:
 
 
 class Arguments:
-    """The parsed arguments: the positional words, and the values of the options."""
+    """The parsed arguments: the positional words, the values of the options, and the `command` after a `--`."""
 
-    __slots__ = ("_values", "words")
+    __slots__ = ("_values", "command", "words")
 
-    def __init__(self, words: list[str], values: dict[str, object]) -> None:
+    def __init__(self, words: list[str], values: dict[str, object], command: list[str]) -> None:
         self.words = words
+        self.command = command
         self._values = values
 
     @property
@@ -94,7 +97,7 @@ HELP_OPTION = Option("--help", "", "Show this message and exit.")
 class Command:
     """A light command: its name, help, arguments and options."""
 
-    __slots__ = ("_examples", "_most", "arguments", "name", "options", "summary")
+    __slots__ = ("_examples", "_most", "_takes_command", "arguments", "name", "options", "summary")
 
     def __init__(
         self,
@@ -105,6 +108,7 @@ class Command:
         most: int = 0,
         options: tuple[Option, ...] = (),
         examples: tuple[str, ...] = (),
+        takes_command: bool = False,
     ) -> None:
         """Declare a command.
 
@@ -115,6 +119,7 @@ class Command:
             most: how many positional arguments it accepts.
             options: its options; `--help` is added.
             examples: command lines that show it in use.
+            takes_command: whether a command may follow a `--`, rather than more positional arguments.
 
         """
         self.name = name
@@ -123,6 +128,7 @@ class Command:
         self.options = (*options, HELP_OPTION)
         self._most = most
         self._examples = examples
+        self._takes_command = takes_command
 
     @property
     def help(self) -> str:
@@ -140,20 +146,19 @@ class Command:
             ]
         )
 
-    def run(self, arguments: list[str], action: Callable[[Arguments], None]) -> int:
-        """Call `action` with the parsed arguments, or print the help, and return the exit code."""
+    def run(self, arguments: list[str], action: Callable[[Arguments], int | None]) -> int:
+        """Call `action` with the parsed arguments, or print the help, and return the exit code: its own, or 0."""
         if not {"--help", "-h"}.isdisjoint(arguments[: _end_of_options(arguments)]):
             sys.stdout.write(self.help)
             return OK
         try:
-            action(self.parse(arguments))
+            return action(self.parse(arguments)) or OK
         except UsageError as error:
             print_error(f"{error}\nTry 'auth-agent {self.name} --help' for help.")
             return USAGE
         except AgentError as error:
             print_error(printable(error.message, 1000), error.remedy)
             return exit_code(error)
-        return OK
 
     def parse(self, arguments: list[str]) -> Arguments:
         """Parse the arguments; options may stand anywhere before a `--`.
@@ -164,11 +169,12 @@ class Command:
         """
         options = {option.name: option for option in self.options}
         words: list[str] = []
+        command: list[str] = []
         values: dict[str, object] = {}
         rest = iter(arguments)
         for argument in rest:
             if argument == "--":
-                words.extend(rest)
+                (command if self._takes_command else words).extend(rest)
                 break
             name, equals, value = argument.partition("=")
             option = options.get(name)
@@ -184,7 +190,7 @@ class Command:
                 values[name] = _value(option, value if equals else next(rest, None))
         if len(words) > self._most:
             raise UsageError(f"Got unexpected extra argument ({words[self._most]})")
-        return Arguments(words, values)
+        return Arguments(words, values, command)
 
 
 def _end_of_options(arguments: list[str]) -> int:

@@ -2,9 +2,8 @@
 
 import sys
 
-from auth_agent.cli.light import Arguments, Command, Option, seconds
-from auth_agent.cli.patient_agent import PatientAgent
-from auth_agent.cli.working_directory import working_directory
+from auth_agent.cli.light import Arguments, Command, Option
+from auth_agent.cli.token_options import TOKEN_OPTIONS, get_token
 from auth_agent_client.client import Token
 
 COMMAND = Command(
@@ -12,16 +11,7 @@ COMMAND = Command(
     "Print a valid access token.",
     arguments="[ACCOUNT]",
     most=1,
-    options=(
-        Option("--url", "URL", "The URL to be called: [hosts] in the configuration maps it to an account."),
-        Option("--audience", "TEXT", "The API that the token is for, if not the account's own."),
-        Option("--scope", "TEXT", "The scopes that the token must at least have, if not the account's own."),
-        Option("--only", "", "Get a token with no other scopes than those of --scope."),
-        Option("--min-ttl", "SECONDS", "How long the token must remain valid.", read=seconds),
-        Option("--force", "", "Get a newer token than the current one."),
-        Option("--timeout", "SECONDS", "How long to wait for a token (15).", read=seconds),
-        Option("--json", "", "Print the token and its properties as JSON."),
-    ),
+    options=(*TOKEN_OPTIONS, Option("--json", "", "Print the token and its properties as JSON.")),
     examples=(
         # `printf` is the shell's own: an argument of curl could be read by other users.
         (
@@ -39,18 +29,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _print(arguments: Arguments) -> None:
-    with PatientAgent() as agent:
-        token = agent.token(
-            arguments.first,
-            url=(url := arguments.string("--url")),
-            directory=None if url is None else working_directory(),
-            audience=arguments.string("--audience"),
-            scope=arguments.string("--scope"),
-            only=True if arguments.flag("--only") else None,
-            min_ttl=arguments.seconds("--min-ttl"),
-            force=True if arguments.flag("--force") else None,
-            timeout=arguments.seconds("--timeout"),
-        )
+    token = get_token(arguments, arguments.string("--url"))
     sys.stdout.write(f"{_json(token) if arguments.flag('--json') else token.access_token}\n")
 
 

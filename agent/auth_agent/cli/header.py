@@ -1,0 +1,47 @@
+"""`auth-agent header`: print the header that authorizes a request, in the forms in which tools take it."""
+
+import sys
+
+from auth_agent.cli.light import Arguments, Command, Option, UsageError
+from auth_agent.cli.token_options import TOKEN_OPTIONS, called_url, get_token
+
+COMMAND = Command(
+    "header",
+    "Print the header that authorizes a request.",
+    arguments="[ACCOUNT]",
+    most=1,
+    options=(
+        *TOKEN_OPTIONS,
+        Option("--json", "", "Print a JSON object of headers, as Claude Code and Codex take it."),
+        Option("--curl", "", "Print a line of a curl configuration, for curl -K -."),
+    ),
+    examples=(
+        "auth-agent header work | curl -H @- https://api.acme.example/",
+        "auth-agent header --json --url https://mcp.example.com/mcp",
+    ),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command, and return its exit code."""
+    return COMMAND.run(arguments, _print)
+
+
+def _print(arguments: Arguments) -> None:
+    if arguments.flag("--json") and arguments.flag("--curl"):
+        raise UsageError("--json and --curl exclude each other.")
+    url = called_url(arguments)
+    headers = get_token(arguments, url).headers("GET", url or "")
+    if arguments.flag("--json"):
+        import json  # noqa: PLC0415 -- not every call needs it
+
+        sys.stdout.write(f"{json.dumps(headers)}\n")
+        return
+    for name, value in headers.items():
+        line = f"{name}: {value}"
+        sys.stdout.write(f'header = "{_quoted(line)}"\n' if arguments.flag("--curl") else f"{line}\n")
+
+
+def _quoted(line: str) -> str:
+    """Return a line as curl reads it between quotation marks (curl(1), `--config`)."""
+    return line.replace("\\", "\\\\").replace('"', '\\"')
