@@ -9,7 +9,8 @@
 #   make soak           the long tests: minutes of storm; SEED=7 repeats one
 #   make fuzz           hostile clients, and a million mutated messages
 #                       MESSAGES=1000000 SEED=1 ARGS=--busy
-#   make tools          KeePassXC and KWallet; django-oauth-toolkit, Doorkeeper, Glewlwyd;
+#   make tools          git and other tools that take tokens; KeePassXC and KWallet;
+#                       django-oauth-toolkit, Doorkeeper, Glewlwyd;
 #                       client and agent on Python 3.13 and 3.14, in trees of
 #                       newer Debians, as root
 #   make bench          the benchmark

@@ -436,6 +436,7 @@ REMEDIES: Final[list[Example]] = [
         lambda: remedies.switch_user_by_import("work").text,
         "if that is intended, get another refresh token, import it and switch the user",
     ),
+    (lambda: remedies.install_tool("git").text, "install git, and set it up again"),
     (lambda: remedies.take_from_hosts().text, "first remove these host rules, or set another account there"),
     (lambda: remedies.try_again("work").text, "try again"),
     (lambda: remedies.lock_memory()[0].text, "seal them with a passphrase"),

@@ -144,7 +144,7 @@ class Notify:
 
 _TABLES: Final = ("accounts", "hosts", "notify")
 _NOTIFY_KEYS: Final = ("command", "desktop")
-_HOST_KEYS: Final = ("account", "audience", "scope", "directory")
+_HOST_KEYS: Final = ("account", "audience", "scope", "username", "directory")
 # The keys of an account's table.
 ACCOUNT_KEYS: Final[tuple[str, ...]] = tuple(
     key for one in fields(Account) if (key := one.metadata.get("key", one.name)) not in (None, "name")
@@ -559,6 +559,13 @@ def _one_of(*known: str) -> Callable[[object], str]:
     return read
 
 
+def _username(value: object) -> str:
+    name = _string(value)
+    if ":" in name:
+        raise ValueError("can't have a colon, which ends the user name in HTTP Basic authentication")
+    return name
+
+
 def _directory(value: object) -> str:
     """Return the real path of a directory, whose programs tell theirs without links as well."""
     try:
@@ -638,4 +645,8 @@ def _strings(problem_of: Callable[[Mapping[str, str]], str | None]) -> Callable[
     return read
 
 
-_HOST_READERS: Final[Mapping[str, Callable[[object], str]]] = {"scope": _scope, "directory": _directory}
+_HOST_READERS: Final[Mapping[str, Callable[[object], str]]] = {
+    "scope": _scope,
+    "username": _username,
+    "directory": _directory,
+}

@@ -64,7 +64,8 @@ class Place:
 class HostRule:
     """The account whose tokens URLs at that place and below get; `audience` and `scope` None: the account's.
 
-    `directory`: the absolute path of the directory in or below which a program must run; None: it may run anywhere.
+    `username`: the user name with which the host takes a token as a password, None: programs choose one. `directory`:
+    the absolute path of the directory in or below which a program must run; None: it may run anywhere.
     """
 
     key: str  # as the file has it
@@ -72,6 +73,7 @@ class HostRule:
     account: str
     audience: str | None = None
     scope: str | None = None
+    username: str | None = None
     directory: str | None = None
 
     @property

@@ -428,6 +428,11 @@ def add_host(key: str, path: str) -> Remedy:
     return Remedy(f'choose an account for it by [hosts."{key}"] with account = "NAME" in {path}, and reload')
 
 
+def install_tool(name: str) -> Remedy:
+    """The command of a tool is missing."""
+    return Remedy(f"install {name}, and set it up again")
+
+
 def take_from_hosts() -> Remedy:
     """Host rules use the account to remove."""
     return Remedy("first remove these host rules, or set another account there")

@@ -24,6 +24,7 @@ FAILURES = (
     "unreachable",  # the provider can't be reached, or its response was lost
     "busy",  # the provider has an outage, or was asked too often
     "refused",  # the provider, or an API, doesn't allow this
+    "unmapped",  # the configuration has no account for that URL
     "misconfigured",  # the account, or the client at the provider, must be corrected
     "invalid_response",  # the provider sent a response that must not be used
     "reauthentication_required",  # a person has to log in again

@@ -12,9 +12,13 @@ class Token:
     `audience` and `scope` are those of the token, None if they are not known.
     `audience_verified`: whether the agent could read the token, and it names that audience. A token that can't be read
     is not refused: whether it is for that audience, only the API knows.
+    `username` is the user name with which the URL's host takes the token as a password, None if its rule has none.
     """
 
-    __slots__ = ("access_token", "account", "audience", "audience_verified", "expires_at", "scope", "token_type")
+    __slots__ = (
+        *("access_token", "account", "audience", "audience_verified", "expires_at", "scope", "token_type"),
+        "username",
+    )
 
     def __init__(
         self,
@@ -25,6 +29,7 @@ class Token:
         scope: str | None,
         audience: str | None,
         audience_verified: bool = False,
+        username: str | None = None,
     ) -> None:
         self.account = account
         self.access_token = access_token
@@ -33,6 +38,7 @@ class Token:
         self.scope = scope
         self.audience = audience
         self.audience_verified = audience_verified
+        self.username = username
 
     def headers(self, method: str, url: str) -> dict[str, str]:  # noqa: ARG002 -- see its docstring
         """Return the headers that authorize one HTTP request; call it again for each request.
@@ -62,7 +68,7 @@ def token_from(result: Mapping[str, object]) -> Token:
     """Return the token from the result of `token`, `rejected` or `refresh`. Raises `Internal` if it is not one."""
     account, access_token = result.get("account"), result.get("access_token")
     token_type, expires_at = result.get("token_type"), result.get("expires_at")
-    scope, audience = result.get("scope"), result.get("audience")
+    scope, audience, username = result.get("scope"), result.get("audience"), result.get("username")
     if not (
         isinstance(account, str)
         and isinstance(access_token, str)
@@ -79,6 +85,7 @@ def token_from(result: Mapping[str, object]) -> Token:
         scope if isinstance(scope, str) else None,
         audience if isinstance(audience, str) else None,
         result.get("audience_verified") is True,  # an agent of an earlier version does not say
+        username if isinstance(username, str) else None,
     )
 
 

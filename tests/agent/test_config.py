@@ -491,7 +491,7 @@ def test_a_file_may_have_no_hosts(path: Path, text: str) -> None:
         ('[hosts."a.example"]\nacount = "work"', 2, "hosts.a.example.acount", "account"),
         (
             '[hosts."a.example"]\naccount = "work"\nfolder = "~/src"',
-            *(3, "hosts.a.example.folder", "account, audience, scope, directory"),
+            *(3, "hosts.a.example.folder", "account, audience, scope, username, directory"),
         ),
         ('[hosts."a.example"]\naccount = "work"\ndirectory = "src"', 3, "hosts.a.example.directory", "absolute"),
         ('[hosts."a.example"]\naccount = "work"\ndirectory = "~nobody-here/"', 3, "hosts.a.example.directory", "user"),

@@ -121,6 +121,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "stop_old_agent": remedies.stop_old_agent,
     "run_with_keyring": remedies.run_with_keyring,
     "start_keyring": remedies.start_keyring,
+    "install_tool": lambda: remedies.install_tool("git"),
     "take_from_hosts": remedies.take_from_hosts,
     "switch_user": lambda: remedies.switch_user("work"),
     "switch_user_by_import": lambda: remedies.switch_user_by_import("work"),

@@ -32,7 +32,10 @@ def test_the_token_command_prints_only_the_token(logged_in: AgentProcess, provid
 
 def test_the_token_command_with_json_prints_all_fields(logged_in: AgentProcess) -> None:
     output = json.loads(logged_in.run("token", "work", "--json").stdout)
-    properties = ("access_token", "account", "audience", "audience_verified", "expires_at", "scope", "token_type")
+    properties = (
+        *("access_token", "account", "audience", "audience_verified", "expires_at", "scope", "token_type"),
+        "username",
+    )
     assert tuple(sorted(output)) == properties
     assert output["account"] == "work"
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 
 try:
     from auth_agent_client import __version__ as __version__
@@ -20,11 +21,15 @@ from auth_agent.printable import printable
 
 def main() -> int:
     """Run the command that the arguments name, and return its exit code."""
-    arguments = sys.argv[1:]
+    return run_program(_run, sys.argv[1:])
+
+
+def run_program(run: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Run a program with its arguments, and return its exit code; what ends it is told in one line."""
     _open_closed_streams()
     name_output()
     try:
-        code = _run(arguments)
+        code = run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED

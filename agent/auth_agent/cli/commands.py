@@ -101,6 +101,7 @@ _LAZY = {
     "profile": "auth_agent.cli.user:profile",
     "run": "auth_agent.cli.run:run",
     "service": "auth_agent.cli.service:service",
+    "setup": "auth_agent.cli.setup:setup",
     "start": "auth_agent.cli.start:start",
     "store": "auth_agent.cli.store:store",
     "unlock": "auth_agent.cli.lock:unlock",
@@ -113,7 +114,7 @@ class _LazyGroup(CommandGroup):
 
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Sessions": ("login", "logout", "import", "refresh", "status", "watch"),
-        "What programs get": ("token", "id-token", "profile", "user", "metadata"),
+        "What programs get": ("token", "header", "exec", "setup", "id-token", "profile", "user", "metadata"),
         "The agent": ("start", "stop", "restart", "run", "service", "doctor"),
         "Where sessions are": ("lock", "unlock", "store"),
         "Configuration": ("account", "config", "reload", "completion"),

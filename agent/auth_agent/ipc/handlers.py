@@ -213,7 +213,7 @@ class Handlers:
             return self._later(caller, session, session.demand_newer(key), args)
         token = session.token(key, min_ttl, now)
         if token is not None:
-            return _token_result(session, token)
+            return _token_result(session, token, args)
         return self._later(caller, session, Demand(key, min_ttl), args)
 
     def _rejected(self, caller: Caller, session: Session, args: Arguments) -> Later:
@@ -232,7 +232,7 @@ class Handlers:
         asker = caller.asker
 
         async def wait() -> Result:
-            return _token_result(session, await self._refresher.token(session, demand, asker, args.timeout))
+            return _token_result(session, await self._refresher.token(session, demand, asker, args.timeout), args)
 
         return wait
 
@@ -240,7 +240,7 @@ class Handlers:
         asker = caller.asker
 
         async def wait() -> Result:
-            return _token_result(session, await self._refresher.refresh(session, asker, args.timeout))
+            return _token_result(session, await self._refresher.refresh(session, asker, args.timeout), args)
 
         return wait
 
@@ -503,8 +503,8 @@ def _key(session: Session, args: Arguments) -> TokenKey:
     return session.token_key(args.string("audience"), scope, only=only)
 
 
-def _token_result(session: Session, token: AccessToken) -> dict[str, object]:
-    return {
+def _token_result(session: Session, token: AccessToken, args: Arguments) -> dict[str, object]:
+    result: dict[str, object] = {
         "account": session.account.name,
         "access_token": token.value.reveal(),
         "token_type": token.token_type,
@@ -513,3 +513,5 @@ def _token_result(session: Session, token: AccessToken) -> dict[str, object]:
         "audience": token.audience,
         "audience_verified": token.audience_verified,
     }
+    username = args.string("username")  # of the URL's rule
+    return result if username is None else {**result, "username": username}

@@ -11,7 +11,7 @@ _MAX_PATH = 4096  # bytes of a file's path, on Linux
 
 
 def resolve_url(args: Arguments, config: Config, name: str | None = None) -> None:
-    """Replace the parameters `url` and `directory`, if there are any, by the account, audience and scope of their rule.
+    """Replace the parameters `url` and `directory`, if there are any, by the account and what else their rule has.
 
     `name` is the account that an earlier call returned, since when the configuration may have changed.
 
@@ -34,7 +34,8 @@ def resolve_url(args: Arguments, config: Config, name: str | None = None) -> Non
         path = printable(str(config.path), _MAX_PATH)
         elsewhere = any(rule.fits(place, rule.directory) for rule in config.hosts)
         where = f"{place.origin} in this directory" if elsewhere else place.origin
-        raise errors.Denied(f"no account is configured for {where}", remedy=(add_host(place.key, path),))
+        message = f"no account is configured for {where}"
+        raise errors.Denied(message, failure="unmapped", remedy=(add_host(place.key, path),))
     account = config.accounts[rule.account]
     if not {args.string("account"), name} <= {None, account.name}:
         raise errors.Denied(f"{place.origin} gets tokens of the account {account.name}, and of no other")
@@ -43,4 +44,5 @@ def resolve_url(args: Arguments, config: Config, name: str | None = None) -> Non
     scope = args.string("scope")
     if scope is not None and set(scope.split()) != set((rule.scope or account.scope).split()):
         raise errors.InvalidRequest(f"{args.method}: scope is not the one for {place.origin}", parameter="scope")
-    args.replace(url=None, directory=None, account=account.name, audience=rule.audience, scope=rule.scope)
+    chosen = {"account": account.name, "audience": rule.audience, "scope": rule.scope, "username": rule.username}
+    args.replace(url=None, directory=None, **chosen)

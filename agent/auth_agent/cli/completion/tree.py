@@ -428,6 +428,16 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "",
         {"--help": ("", "Show this message and exit.")},
     ),
+    "setup": (
+        "Let another tool get its tokens from the agent; --undo takes that back.",
+        "",
+        {"--help": ("", "Show this message and exit.")},
+    ),
+    "setup git": (
+        "Let git get its tokens from the agent, at the hosts of [hosts] or only at these.",
+        "HOST...",
+        {"--undo": ("", "Take back what this command wrote."), "--help": ("", "Show this message and exit.")},
+    ),
     "start": (
         "Start the agent in the background, unless it runs already.",
         "",
