@@ -7,7 +7,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = (
-    *("README.md", "client/README.md", "docs/tools/shell.md"),
+    *("README.md", "client/README.md", "docs/tools/shell.md", "docs/tools/python.md"),
     *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")),
 )
 # Their commands need the tools themselves: the tests of the tools run them.

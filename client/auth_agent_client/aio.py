@@ -49,7 +49,7 @@ class AsyncAgent:
     """A client of this user's agent; use it as an async context manager, or call `close`.
 
     It has the methods, results and errors of `Agent`, for tasks. Cancelling a call ends the wait, not the agent's work.
-    It may be used in several event loops (also in a forked child), but only in one at a time.
+    It may be used in several event loops, also at the same time, and in a forked child.
 
     Args:
         path: the socket's path; by default that of `socket_path`.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 __all__ = [
     "Remedy",
+    "allow_origin",
     "another_socket",
     "close_directory",
     "remedies_from_wire",
@@ -63,6 +64,11 @@ def close_directory(directory: str) -> Remedy:
 def another_socket() -> Remedy:
     """Return what helps if the directory of the socket can't be trusted."""
     return Remedy("set AUTH_AGENT_SOCK to a socket in a directory of your own")
+
+
+def allow_origin() -> Remedy:
+    """Return what helps if a program allows tokens only for other origins."""
+    return Remedy("add the origin to those of the program, if it may have this account's tokens")
 
 
 def set_variable(name: str) -> Remedy:

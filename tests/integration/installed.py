@@ -62,7 +62,8 @@ def install(shared: Path) -> Installed:
             with ThreadPoolExecutor() as both:
                 list(both.map(_install, (ROOT, ROOT / "client"), (agent, client)))
             (installed,) = Distribution.discover(name="auth-agent-client", path=[str(client.site)])
-            _link(client.with_extra("aio"), installed.requires or [], extras={"aio"})
+            for extra in installed.metadata.get_all("Provides-Extra", []):
+                _link(client.with_extra(extra), installed.requires or [], extras={extra})
             _link(client.with_extra("trio"), ["trio"])
             (shared / "installed").touch()
     return Installed(agent, client)

@@ -257,7 +257,9 @@ def world(installed: Installed, home: AgentProcess, tmp_path: Path) -> Generator
         ports[API] = api.server_address[1]
         stack.enter_context(browser(home, acme))
         trusted = str(tmp_path / "ca.pem")
-        home.environment.update(SSL_CERT_FILE=trusted, CURL_CA_BUNDLE=trusted, HTTPS_PROXY=proxy)
+        home.environment.update(
+            SSL_CERT_FILE=trusted, CURL_CA_BUNDLE=trusted, REQUESTS_CA_BUNDLE=trusted, HTTPS_PROXY=proxy
+        )
         yield World(installed, home, acme, api)
 
 
@@ -307,7 +309,9 @@ def test_the_python_snippets_pass_mypy(installed: Installed, tmp_path: Path) -> 
     options = ("--strict", "--config-file=", f"--cache-dir={ROOT / '.mypy_cache' / 'snippets'}")
     python = f"--python-executable={installed.client.python}"
     command = [sys.executable, "-m", "mypy", *options, python, *files]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    extras = [str(installed.client.with_extra(name)) for name in ("httpx", "requests", "aiohttp")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(extras)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
 
 
@@ -316,6 +320,8 @@ def test_the_python_snippets_pass_mypy(installed: Installed, tmp_path: Path) -> 
 # What a program prints, where the README doesn't show it.
 PRINTED: Final = {
     "Use it from Python": "200\n",
+    "With httpx, requests or aiohttp": "200\n",
+    "Python: httpx, requests, aiohttp": "200\n",
     "Handle errors": "",
     "Profile, another API, user metadata, logout": rf"{re.escape(USER)} {NAME} .*\nFalse .*work\.users.*\n",
     "Log in from a program": "(Open this URL: .*\n)?work ready\n",
@@ -339,11 +345,12 @@ def run_commands(world: World, snippet: Snippet) -> None:
 
 def run_program(world: World, snippet: Snippet) -> None:
     expected = PRINTED[snippet.heading]
-    if "asyncio" in snippet.text:
+    extra = re.search(r"^from auth_agent_client\.(\w+) import AgentAuth$", snippet.text, re.MULTILINE)
+    if "asyncio" in snippet.text and extra is None:
         for library in ("trio", "asyncio"):
             run_until_logged_out(world, snippet, library, expected)
     else:
-        result = world.python(snippet.text)
+        result = world.python(snippet.text, *([] if extra is None else [extra[1]]))
         assert result.returncode == 0, f"{snippet}:\n{result.stdout}"
         assert re.fullmatch(expected, result.stdout), f"{snippet}: {result.stdout}"
 
@@ -380,7 +387,8 @@ def run_configuration(world: World, snippet: Snippet) -> None:
         file.write_text(before)
         assert result.returncode == 0, result.stdout
     else:
-        file.write_text(f"{before}\n{snippet.text}")
+        if snippet.text not in before:  # as another page has it
+            file.write_text(f"{before}\n{snippet.text}")
         for command in ("auth-agent reload", "auth-agent token --url https://git.example.com/team"):
             result = world.shell(command)
             assert result.returncode == 0, f"{snippet}: {command}\n{result.stdout}"
@@ -392,15 +400,20 @@ RUNNERS: Final = {"console": run_commands, "python": run_program, "toml": run_co
 def test_the_snippets_of_the_readme_run_in_order(world: World) -> None:
     readme = snippets("README.md")
     uninstall = [one for one in readme if one.heading == "Uninstall"]
-    for snippet in [*readme, *snippets("client/README.md"), *snippets("docs/tools/shell.md")]:
+    for snippet in [
+        *readme,
+        *snippets("client/README.md"),
+        *snippets("docs/tools/shell.md"),
+        *snippets("docs/tools/python.md"),
+    ]:
         if snippet not in uninstall:
             RUNNERS[snippet.language](world, snippet)
 
     user = world.acme.user(USER)
     assert user is not None
     assert user["user_metadata"] == {"plan": "free", "country": "Canada"}
-    # By curl, by Python, and by curl with `header`.
-    assert [world.acme.userinfo(token).status_code for token in world.api.tokens] == [200] * 4
+    # By curl, by Python without and with AgentAuth, by curl with `header`, and by two more programs with AgentAuth.
+    assert [world.acme.userinfo(token).status_code for token in world.api.tokens] == [200] * 7
     check_the_request(world, readme)
     check_the_handler(world, readme)
 
@@ -447,7 +460,9 @@ def commands_of(document: str) -> list[str]:
 
 def test_the_commands_of_the_documents_are_run_here() -> None:
     ran = {
-        "docs/tools/shell.md": commands_of("docs/tools/shell.md"),  # after the README's, in the same world
+        # After the README's, in the same world.
+        "docs/tools/shell.md": commands_of("docs/tools/shell.md"),
+        "docs/tools/python.md": commands_of("docs/tools/python.md"),
         "docs/service.md": [
             "auth-agent start",
             'eval "$(auth-agent start --shell)"',

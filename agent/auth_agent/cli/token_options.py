@@ -4,8 +4,8 @@ import os
 
 from auth_agent.cli.light import Arguments, Option, seconds
 from auth_agent.cli.patient_agent import PatientAgent
-from auth_agent.cli.working_directory import working_directory
 from auth_agent_client.client import Token
+from auth_agent_client.working_directory import working_directory
 
 TOKEN_OPTIONS = (
     Option("--url", "URL", "The URL to be called: [hosts] in the configuration maps it to an account."),

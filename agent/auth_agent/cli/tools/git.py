@@ -9,11 +9,11 @@ import sys
 from auth_agent.cli import run_program
 from auth_agent.cli.exits import OK, USAGE, exit_code, print_error
 from auth_agent.cli.patient_agent import PatientAgent
-from auth_agent.cli.working_directory import working_directory
 from auth_agent.printable import printable
 from auth_agent_client.client import Agent, Token
 from auth_agent_client.errors import AgentError, Denied
 from auth_agent_client.messages import MAX_CHALLENGE
+from auth_agent_client.working_directory import working_directory
 
 # GitLab's for OAuth tokens; GitHub, Gitea and Azure DevOps take any.
 _USERNAME = "oauth2"

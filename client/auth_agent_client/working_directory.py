@@ -1,4 +1,4 @@
-"""The directory where a command runs, for the rules of `[hosts]` that are limited to one."""
+"""The directory where a program runs, for the rules of `[hosts]` that are limited to one."""
 
 import os
 
@@ -6,7 +6,7 @@ import os
 def working_directory() -> str | None:
     """Return its real path; None if it was removed, or can't be told to the agent: then no such rule fits."""
     try:
-        path = os.getcwd()  # noqa: PTH109 -- for light commands, which have no time for pathlib
+        path = os.getcwd()  # noqa: PTH109 -- light commands have no time for pathlib
         path.encode()
     except (OSError, UnicodeEncodeError):
         return None
