@@ -433,6 +433,11 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "",
         {"--help": ("", "Show this message and exit.")},
     ),
+    "setup cargo": (
+        "Let cargo get its tokens from the agent, for the registries of [hosts].",
+        "",
+        {"--undo": ("", "Take back what this command wrote."), "--help": ("", "Show this message and exit.")},
+    ),
     "setup git": (
         "Let git get its tokens from the agent, at the hosts of [hosts] or only at these.",
         "HOST...",

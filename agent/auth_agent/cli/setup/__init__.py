@@ -8,6 +8,7 @@ import click
 from auth_agent.cli.command_group import CommandGroup
 
 _TOOLS: Final = {
+    "cargo": "auth_agent.cli.setup.cargo:cargo",
     "git": "auth_agent.cli.setup.git:git",
 }
 

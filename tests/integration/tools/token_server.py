@@ -1,0 +1,173 @@
+"""A server over HTTP that takes the provider's access tokens alone: what registries and indexes have in common."""
+
+import base64
+import binascii
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+from tests.op.provider import OpenIDProvider
+
+BASIC, BEARER = 'Basic realm="registry"', 'Bearer realm="registry"'
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request: its path has the query, and the names of its headers are written like `Content-Type`.
+
+    `token` is that of its `Authorization`, `user` the user name of Basic, None for Bearer.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    token: str
+    user: str | None
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is sent for a request."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+NOT_FOUND = Response(status=404)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request that had a token, and what came of that: `user` is None for Bearer."""
+
+    path: str
+    token: str = field(repr=False)
+    user: str | None
+    status: int
+
+
+class TokenServer(AbstractContextManager["TokenServer"]):
+    """Responds with what `respond` returns where the token is good, else with a challenge."""
+
+    def __init__(
+        self, provider: OpenIDProvider, challenge: str, respond: Callable[[Request], Response] | None = None
+    ) -> None:
+        self.provider = provider
+        self.challenge = challenge
+        self.seen: list[Seen] = []
+        self._respond = respond
+        self._server = _Server(self)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    @property
+    def url(self) -> str:
+        """Its origin."""
+        return f"http://{self.host}"
+
+    @property
+    def host(self) -> str:
+        """Its host and port."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def tokens(self) -> set[str]:
+        """All tokens that it saw."""
+        return {one.token for one in self.seen}
+
+    @property
+    def statuses(self) -> set[int]:
+        """What came of the requests that had a token."""
+        return {one.status for one in self.seen}
+
+    @property
+    def users(self) -> set[str | None]:
+        """The user names that came with a token."""
+        return {one.user for one in self.seen}
+
+    def respond(self, request: Request) -> Response:
+        """Return the response to a request with a good token."""
+        assert self._respond is not None
+        return self._respond(request)
+
+    def takes(self, token: str) -> bool:
+        """Return whether the provider says that the token is valid."""
+        return bool(token) and self.provider.userinfo(token).status_code == 200
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Return the response to any request."""
+        scheme, _, credential = headers.get("Authorization", "").partition(" ")
+        user, token = None, credential
+        if scheme == "Basic":
+            user, _, token = _decoded(credential).partition(":")
+        if not token:
+            return self._refusal()
+        is_good = self.challenge.startswith(f"{scheme} ") and self.takes(token)
+        self.seen.append(Seen(path, token, user, 200 if is_good else 401))
+        return self.respond(Request(method, path, headers, body, token, user)) if is_good else self._refusal()
+
+    def _refusal(self) -> Response:
+        return Response(b"no valid token", 401, {"WWW-Authenticate": self.challenge, **self.refusal_headers})
+
+    refusal_headers: Mapping[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _decoded(credential: str) -> str:
+    try:
+        return base64.b64decode(credential).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+class _Server(ThreadingHTTPServer):
+    def __init__(self, owner: TokenServer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.owner = owner
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _answer(self) -> None:
+        assert isinstance(self.server, _Server)
+        headers = {name.title(): value for name, value in self.headers.items()}
+        response = self.server.owner.answer(self.command, self.path, headers, self._body())
+        self.send_response(response.status)
+        for name, value in response.headers.items():
+            self.send_header(name, value)
+        if "Content-Length" not in response.headers:
+            self.send_header("Content-Length", str(len(response.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 -- the base class calls these
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's name
+        """Print nothing."""
