@@ -102,7 +102,7 @@ class LoginRequired(AgentError):
 
     @property
     def reason(self) -> str | None:
-        """Why: `logged_out`, `account_changed`, `account_removed`, `no_refresh_token`, or the provider's error."""
+        """Why: `logged_out`, `account_changed`, another of the protocol's words, or the provider's error."""
         return self._string("reason")
 
 

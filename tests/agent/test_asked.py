@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from auth_agent.oauth.asked import login_problem, names_organization, refresh_problem
+from auth_agent.oauth.asked import lacks, login_problem, names_organization, refresh_problem
 from auth_agent.oauth.id_token import acr, difference
 
 NOW = 1_700_000_000
@@ -137,6 +137,35 @@ def test_a_claim_is_required_at_every_provider(value: str | int | bool, claim: o
     for is_auth0 in (False, True):
         problem = login_problem({}, {"org": claim}, is_auth0=is_auth0, required={"org": value})
         assert (problem is not None) is refused
+
+
+# ---- what is required since the login
+
+
+@pytest.mark.parametrize(
+    ("required", "met", "claims", "is_lacking"),
+    [
+        ({}, {}, None, False),
+        ({"team": "red"}, {}, None, True),
+        ({"team": "red"}, {}, {}, True),
+        ({"team": "red"}, {}, {"team": "blue"}, True),
+        ({"team": "red"}, {}, {"team": ["blue", "red"]}, False),
+        ({"team": "red"}, {"team": "red"}, None, False),
+        ({"team": "red"}, {"team": "red"}, {}, False),
+        ({"team": "red"}, {"team": "blue"}, {}, True),
+        ({"team": "red", "mfa": True}, {"team": "red"}, {}, True),
+        ({"team": "red", "mfa": True}, {"team": "red"}, {"mfa": True}, False),
+        ({"mfa": True}, {"mfa": 1}, {}, True),
+    ],
+)
+def test_a_session_lacks_what_neither_its_login_nor_its_id_token_had(
+    required: dict[str, str | int | bool],
+    met: dict[str, str | int | bool],
+    claims: dict[str, object] | None,
+    *,
+    is_lacking: bool,
+) -> None:
+    assert lacks(required, met, claims) is is_lacking
 
 
 # ---- at a refresh

@@ -48,6 +48,8 @@ CREDENTIALS = Credentials(
     resource="https://api.example",
     auth_method="client_secret_post",
     tenant=Tenant("https://login.microsoftonline.com/9/v2.0", "9"),
+    organization="org_abc",
+    met_claims=MappingProxyType({"team": "red", "level": 3, "mfa": True}),
 )
 TOKEN = AccessToken(Secret("at"), "DPoP", "openid", "https://api.example", NOW, 3600, assumed=True, serial=0)
 ACTIVE = Active(CREDENTIALS, MappingProxyType({MAIN: TOKEN}))

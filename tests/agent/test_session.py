@@ -533,6 +533,95 @@ def test_a_session_of_another_issuer_or_client_is_blocked_until_changed_back(
     assert session.token(MAIN, None, clock.now()) is not None
 
 
+def with_claims(session: Session, clock: FakeClock, *, met: dict[str, str | int | bool], **claims: object) -> None:
+    """Log in; the ID token has those claims, and the login met what the account required."""
+    id_token = None if not claims else jwt(iss=ISSUER, aud=CLIENT, sub=ALICE, **claims)
+    credentials = Credentials(ISSUER, CLIENT, None, ALICE, "Alice", Secret("rt-1"), id_token, met_claims=met)
+    session.log_in(credentials, session.access_token(token_response(), credentials, clock.now()), clock.now())
+
+
+RED = account(require_claims={"team": "red"})
+
+
+@pytest.mark.parametrize("claims", [{}, {"team": "blue"}, {"team": None}])
+def test_a_claim_that_is_required_after_the_login_needs_another_one(
+    session: Session, clock: FakeClock, claims: dict[str, object]
+) -> None:
+    with_claims(session, clock, met={}, **claims)
+    session.configure(RED)
+    assert session.token(MAIN, None, clock.now()) is None
+    assert session.refresh_at() is None
+    error = session.decide(Demand(), clock.now())
+    assert isinstance(error, errors.LoginRequired)
+    assert (error.reason, error.failure) == ("claims_missing", "account_changed")
+    assert "require_claims" in error.message
+    assert [remedy.line for remedy in error.remedy] == ["auth-agent login work"]
+    session.configure(account())
+    assert session.token(MAIN, None, clock.now()) is not None
+
+
+def test_a_claim_that_the_id_token_has_needs_no_other_login(session: Session, clock: FakeClock) -> None:
+    with_claims(session, clock, met={}, team="red")
+    session.configure(RED)
+    assert session.token(MAIN, None, clock.now()) is not None
+    # From then on it is met, also if a refresh leaves the claim out (OpenID Connect Core 1.0, section 12.2).
+    assert refreshed(session, clock, token_response("at-2", refresh_token="rt-2"))
+    assert current(session) == "at-2"
+    assert session.token(MAIN, None, clock.now()) is not None
+    assert session.credentials is not None
+    assert session.credentials.met_claims == {"team": "red"}
+
+
+def test_a_claim_that_the_login_had_is_met_without_its_id_token(session: Session, clock: FakeClock) -> None:
+    with_claims(session, clock, met={"team": "red"})
+    session.configure(RED)
+    assert session.token(MAIN, None, clock.now()) is not None
+    assert refreshed(session, clock, token_response("at-2", refresh_token="rt-2"))
+    assert session.token(MAIN, None, clock.now()) is not None
+    session.configure(account(require_claims={"team": "blue"}))
+    assert session.token(MAIN, None, clock.now()) is None
+
+
+def test_what_is_met_is_forgotten_once_it_is_not_required(session: Session, clock: FakeClock) -> None:
+    with_claims(session, clock, met={"team": "red"})
+    assert refreshed(session, clock, token_response("at-2", refresh_token="rt-2"))  # which may have said otherwise
+    session.configure(RED)
+    assert session.token(MAIN, None, clock.now()) is None
+
+
+def test_a_requirement_that_comes_during_a_refresh_ends_nothing_for_good(session: Session, clock: FakeClock) -> None:
+    with_claims(session, clock, met={})
+    session.start(clock.now())
+    session.configure(RED)
+    blue = token_response("at-2", refresh_token="rt-2", id_token=jwt(iss=ISSUER, aud=CLIENT, sub=ALICE, team="blue"))
+    assert session.settle(session.finish(session.epoch, blue, clock.now(), clock.now(), 0.5))
+    assert session.token(MAIN, None, clock.now()) is None
+    session.configure(account())
+    assert (current(session), refresh_token(session)) == ("at-2", "rt-2")
+
+
+def test_a_session_from_before_is_bound_to_the_organization_of_its_id_token(session: Session, clock: FakeClock) -> None:
+    with_claims(session, clock, met={}, org_id="org_abc")
+    session.configure(account(authorize={"organization": "org_abc"}))
+    assert refreshed(session, clock, token_response("at-2", refresh_token="rt-2"))
+    assert session.credentials is not None
+    assert session.credentials.organization == "org_abc"
+    other = token_response(id_token=jwt(iss=ISSUER, aud=CLIENT, sub=ALICE, org_id="org_xyz"))
+    assert refreshed(session, clock, other)
+    assert session.failure == "wrong_user"
+
+
+def test_a_session_is_not_bound_to_an_organization_that_its_id_token_does_not_name(
+    session: Session, clock: FakeClock
+) -> None:
+    with_claims(session, clock, met={}, org_id="org_abc")
+    session.configure(account(authorize={"organization": "org_xyz"}))  # since the login
+    assert refreshed(session, clock, token_response(id_token=jwt(iss=ISSUER, aud=CLIENT, sub=ALICE, org_id="org_abc")))
+    assert session.credentials is not None
+    assert session.credentials.organization is None
+    assert session.failure is None
+
+
 def test_a_refresh_that_finishes_after_an_account_change_is_kept_not_served(session: Session, clock: FakeClock) -> None:
     session.start(clock.now())
     session.configure(account(client_id="other"))

@@ -4,9 +4,10 @@ from collections.abc import Generator
 
 import pytest
 
-from auth_agent_client import Agent, Denied
-from tests.integration.agent_process import AgentProcess
+from auth_agent_client import Agent, Denied, LoginRequired
+from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, record
+from tests.integration.keyring_session import KeyringSession
 from tests.integration.test_login import ANY, address, begin, failure, result
 from tests.op.provider import OpenIDProvider
 
@@ -56,6 +57,32 @@ def test_a_claim_that_the_account_requires(agent: AgentProcess, provider: OpenID
                 assert result(client, login)["state"] == "ready"
             else:
                 assert isinstance(failure(client, login), Denied)
+
+
+def test_a_claim_that_is_required_after_the_login_blocks_the_session_while_it_is(
+    provider: OpenIDProvider,
+) -> None:
+    keys = {"work": account(provider, **ANY)}
+    with KeyringSession() as keyring, AgentProcess(keys, environment=keyring.environment, store="keyring") as agent:
+        with agent.client() as client:
+            login = begin(client)
+            provider.enter(address(login))
+            token = result(client, login) and client.token("work").access_token
+            configuration = agent.config.read_text()
+            agent.config.write_text(configuration + 'require_claims = { team = "red" }\n')
+            client.reload()
+            assert (record(client)["state"], record(client)["reason"]) == ("login_required", "claims_missing")
+            with pytest.raises(LoginRequired, match="require_claims"):
+                client.token("work")
+            until(lambda: keyring.read() is not None)
+        agent.kill()
+        agent.start()
+        with agent.client() as client:
+            until(lambda: record(client)["state"] == "login_required")
+            agent.config.write_text(configuration)
+            client.reload()
+            assert client.token("work").access_token == token
+            assert provider.userinfo(client.refresh("work").access_token).status_code == 200
 
 
 def test_an_id_token_that_differs_otherwise_costs_the_session_nothing(client: Agent, provider: OpenIDProvider) -> None:

@@ -18,6 +18,7 @@ _REASON: Final = 300  # characters
 _REASONS: Final = {
     "account_changed": "its issuer, client_id or grant has changed in the configuration since the login",
     "account_removed": "it is no longer in the configuration",
+    "claims_missing": "the login does not have the claims that the configuration requires now (require_claims)",
     "no_refresh_token": "the token expired, and the provider issued no refresh token",
     "token_rejected": "an API rejected the token, and the provider issued no refresh token",
     "session_expired": "the session has reached the end that the provider set for it",

@@ -7,6 +7,7 @@ organization's, or of an older or weaker authentication, under the account's nam
 import math
 import unicodedata
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from auth_agent.added_parameters import claims_of, seconds_of
@@ -19,6 +20,11 @@ Required = Mapping[str, str | int | bool]
 _LEEWAY: Final = 60
 ORGANIZATION: Final = "organization"
 _BY_ID: Final = "org_"
+
+
+def no_claims() -> Required:
+    """Return the `require_claims` of an account that requires none."""
+    return MappingProxyType({})
 
 
 def login_problem(
@@ -62,6 +68,19 @@ def refresh_problem(claims: Mapping[str, object], organization: str | None, requ
         return "the provider responded with a token of another organization"
     problem = _missing(claims, required, only_present=True)
     return None if problem is None else problem.reason
+
+
+def lacks(required: Required, met: Required, claims: Mapping[str, object] | None) -> bool:
+    """Return whether a session lacks a claim that the account requires, perhaps only since its login.
+
+    Args:
+        required: the account's `require_claims`.
+        met: those that its login, or its last refresh, has met: the ID token may not be kept, or leave them out.
+        claims: those of the ID token that is kept; None if there is none.
+
+    """
+    left = {name: value for name, value in required.items() if not _has(met.get(name), value)}
+    return _missing(claims or {}, left, only_present=False) is not None
 
 
 def names_organization(claims: Mapping[str, object], organization: str) -> bool:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
-from auth_agent.oauth.asked import Required, refresh_problem
+from auth_agent.oauth.asked import Required, names_organization, refresh_problem
 from auth_agent.oauth.entra import Tenant, issuers_for, tenant_of
 from auth_agent.oauth.outcome import (
     AnotherUser,
@@ -31,13 +31,15 @@ def accept(
     sent: Moment,
     key: TokenKey = MAIN,
     required: Required = MappingProxyType({}),
+    organization: str | None = None,
 ) -> Credentials | Failure:
     """Return the credentials after a refresh with this response, or the reason why it can't be used.
 
     Checks that issuer, client and subject are the same as before (OpenID Connect Core 1.0, section 12.2), and that the
     access token is the requested one: if it is a JWT, it must be for the audience of `key`, since Auth0 may answer with
     one for its default audience; if the provider lists the granted scopes, they must be those of `key`, or more.
-    `sent` is when the request was sent; `required` is what the account requires of the ID token's claims.
+    `sent` is when the request was sent; `required` is what the account requires of the ID token's claims, and
+    `organization` the one that its logins ask for: older agents did not store that of a session.
 
     Another difference from the ID token before costs the session nothing: that one is kept.
     """
@@ -59,11 +61,18 @@ def accept(
         before, is_new = credentials.refresh_token_end, response.refresh_token is not None
         end = next_refresh_token_end(before, response.refresh_token_lifetime, sent.wall, is_new=is_new)
         credentials = replace(credentials, refresh_token_end=end)
-    return credentials if response.id_token is None else _with(credentials, response.id_token, sent, required)
+    if response.id_token is None:
+        return credentials
+    former = id_token.claims(credentials.id_token) if credentials.id_token is not None else None
+    if credentials.organization is None and organization and names_organization(former or {}, organization):
+        credentials = replace(credentials, organization=organization)
+    return _with(credentials, response.id_token, former or {}, sent, required)
 
 
-def _with(credentials: Credentials, token: Secret, sent: Moment, required: Required) -> Credentials | Failure:
-    """Return the credentials with an ID token, or why it can't be used."""
+def _with(
+    credentials: Credentials, token: Secret, former: Mapping[str, object], sent: Moment, required: Required
+) -> Credentials | Failure:
+    """Return the credentials with an ID token, or why it can't be used; `former`: the claims of the one before."""
     claims = id_token.claims(token)
     if claims is None:
         return Unusable("the provider's ID token is not a valid JWT")
@@ -78,8 +87,7 @@ def _with(credentials: Credentials, token: Secret, sent: Moment, required: Requi
     if elsewhere is not None:
         return AnotherUser(elsewhere)
     credentials = replace(credentials, ceiling=lower_ceiling(credentials.ceiling, id_token.session_expiry(claims)))
-    former = None if credentials.id_token is None else id_token.claims(credentials.id_token)
-    difference = id_token.difference(former or {}, claims, credentials.client_id, sent.wall)
+    difference = id_token.difference(former, claims, credentials.client_id, sent.wall)
     if difference is not None:
         return replace(credentials, id_token_problem=difference)
     return replace(

@@ -143,7 +143,8 @@ class Admission:
         over = over_already(accepted, self._table.clock.now().wall)
         if over is not None:
             raise login_failed(pending.account, over, command)
-        accepted = replace(accepted, granted_scope=response.scope, organization=organization)
+        met = pending.account.require_claims
+        accepted = replace(accepted, granted_scope=response.scope, organization=organization, met_claims=met)
         return await self._identification.complete(pending.account, accepted, response, command), response
 
     async def _check_id_token(
@@ -245,7 +246,7 @@ class Admission:
         """
         await self._saver.wait_until_loaded(session)  # an unread refresh token can't be revoked
         session.look(self._table.clock.now())
-        account, blocked = session.account, session.blocked
+        account, may_revoke = session.account, revoke and session.is_of_account and not session.is_over
         flight = self._refresher.leave_login(session, revoke=revoke, shared=shared)
         credentials = session.log_out()
         self._table.publish(account.name)
@@ -253,7 +254,7 @@ class Admission:
         _log.info("logout account=%s", account.name)
         await self._saver.mark_deleted(session)
         # A refresh token is only sent to its own provider, with its own client.
-        if credentials is None or blocked is not None or not revoke:
+        if credentials is None or not may_revoke:
             return Revocation()
         if flight is not None:
             with anyio.move_on_after(PATIENCE):

@@ -48,6 +48,7 @@ from auth_agent_client.remedy import Remedy
 
 ACCOUNT_CHANGED: Final = "account_changed"
 ACCOUNT_REMOVED: Final = "account_removed"
+CLAIMS_MISSING: Final = "claims_missing"
 LOGGED_OUT: Final = "logged_out"
 NO_REFRESH_TOKEN: Final = "no_refresh_token"  # noqa: S105 -- a reason, not a token
 TOKEN_REJECTED: Final = "token_rejected"  # noqa: S105 -- as above
@@ -56,6 +57,7 @@ SESSION_EXPIRED: Final = "session_expired"
 _LOGIN_REQUIRED: Final = {
     ACCOUNT_CHANGED: "{name}'s issuer, client_id or grant was changed in the configuration since the login",
     ACCOUNT_REMOVED: "{name} is no longer in the configuration",
+    CLAIMS_MISSING: "{name}: the login does not have the claims that the configuration requires now (require_claims)",
     LOGGED_OUT: "{name} is not logged in",
     NO_REFRESH_TOKEN: "{name}: the provider gave no refresh token, so only a login brings another access token",
     TOKEN_REJECTED: "{name}: an API rejected the access token, and the provider gave no refresh token",
@@ -65,6 +67,7 @@ _LOGIN_REQUIRED: Final = {
 _FAILURES_OF_REASONS: Final = {
     ACCOUNT_CHANGED: "account_changed",
     ACCOUNT_REMOVED: "account_changed",
+    CLAIMS_MISSING: "account_changed",
     NO_REFRESH_TOKEN: "session_expired",
     SESSION_EXPIRED: "session_expired",
 }

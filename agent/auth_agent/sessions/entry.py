@@ -3,7 +3,7 @@
     {"version": 1, "account", "machine", "epoch", "refreshes", "last_refresh_at", "after",
      "login": {"issuer", "client_id", "audience", "subject", "name", "refresh_token", "id_token", "client_secret",
                "grant", "ends_at", "resource", "auth_method", "tenant": null | {"issuer", "tid"}, "session_expiry",
-               "refresh_token_end": null | {"at", "refresh_by"}, "organization", "acr", "requested_scope",
+               "refresh_token_end": null | {"at", "refresh_by"}, "organization", "acr", "met_claims", "requested_scope",
                "granted_scope", "lost_scope", "same_refresh_tokens", "ends_access_token"},
      "ended": null | {"reason", "failure", "quarantined"},
      "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed", "endless",
@@ -17,7 +17,7 @@ the refresh token's end, is for older agents, and so is the `lifetime` of a toke
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -140,6 +140,7 @@ def _dump_credentials(credentials: Credentials) -> dict[str, object]:
         "tenant": None if credentials.tenant is None else credentials.tenant._asdict(),
         "organization": credentials.organization,
         "acr": credentials.acr,
+        "met_claims": dict(credentials.met_claims),
         "requested_scope": credentials.requested_scope,
         "granted_scope": credentials.granted_scope,
         "lost_scope": credentials.lost_scope,
@@ -239,6 +240,7 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
         tenant=None if login.get("tenant") is None else _tenant(_object(login["tenant"])),
         organization=_optional_string(login.get("organization")),
         acr=_optional_string(login.get("acr")),
+        met_claims=MappingProxyType(dict(_met_claims(login.get("met_claims")))),
         requested_scope=_optional_string(login.get("requested_scope")) or "",
         granted_scope=_optional_string(login.get("granted_scope")),
         lost_scope=_optional_string(login.get("lost_scope")) or "",
@@ -249,6 +251,12 @@ def _credentials(login: Mapping[str, object]) -> Credentials:
 
 def _auth_method(value: object) -> str | None:
     return value if isinstance(value, str) and value in (BASIC, POST, *CERTIFICATE_METHODS) else None
+
+
+def _met_claims(claims: object) -> Iterator[tuple[str, str | int | bool]]:
+    for name, value in _object(claims or {}).items():
+        if isinstance(value, str | int):  # as `require_claims` has them
+            yield name, value
 
 
 def _tenant(tenant: Mapping[str, object]) -> Tenant:

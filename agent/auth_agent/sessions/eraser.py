@@ -46,7 +46,7 @@ class Eraser:
         Return the seconds until it will agree; infinity if that is done, or not known.
         """
         account, now = session.account, self._table.clock.now()
-        if session.blocked_by_config is not None or not session.has_erasable:
+        if not session.is_of_account or not session.has_erasable:
             return math.inf
         try:
             time = self._provider_for(account).time(now)

@@ -9,13 +9,15 @@ changes whenever the record does.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from auth_agent import remedies
 from auth_agent.config import Account
 from auth_agent.defect import place
 from auth_agent.host.clock import Moment
+from auth_agent.oauth import id_token
+from auth_agent.oauth.asked import ORGANIZATION, lacks, no_claims
 from auth_agent.oauth.challenge import wanted_login
 from auth_agent.oauth.outcome import Busy, Defect, Failure, TokenResponse, Unusable
 from auth_agent.oauth.scope import coverage, further, normalized
@@ -25,6 +27,7 @@ from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import (
     ACCOUNT_CHANGED,
     ACCOUNT_REMOVED,
+    CLAIMS_MISSING,
     LOGGED_OUT,
     SESSION_EXPIRED,
     TOKEN_REJECTED,
@@ -112,6 +115,7 @@ class Session:
         self.call_limit = SharedLimit(CALLS, CALL_INTERVAL)
         self.profile: Profile | None = None
         self._user_digest: tuple[Secret | None, str] = (None, "")
+        self._claims_checked: tuple[Credentials | None, Account | None, bool] = (None, None, False)
         self._chance = chance
         # By the keys of the session's tokens, including the one whose first refresh is in flight.
         self._interests: dict[TokenKey, Interest] = {MAIN: Interest()}
@@ -396,9 +400,13 @@ class Session:
         if isinstance(response, Failure):
             return self.snapshot(active.fail(response, now, chance))
         key = active.running().key
-        credentials = accept(active.credentials, response, sent, key, self.account.require_claims)
+        # While the session is blocked, nothing of it is served, and its end would be for good.
+        required = no_claims() if self._lacks_claims else self.account.require_claims
+        organization = self.account.authorize.get(ORGANIZATION)
+        credentials = accept(active.credentials, response, sent, key, required, organization)
         if isinstance(credentials, Failure):
             return self.snapshot(active.fail(credentials, now, chance))
+        credentials = replace(credentials, met_claims=required)
         credentials = after_refresh(credentials, response, key, rotated=rotated)
         token = self.access_token(response, credentials, sent, key, now.boot - sent.boot)
         if token.remaining(now) <= 0:  # the provider took longer than its tokens live, or a clock was set meanwhile
@@ -600,14 +608,36 @@ class Session:
 
     @property
     def blocked_by_config(self) -> str | None:
-        """Why the configuration forbids to use this session: ACCOUNT_REMOVED or ACCOUNT_CHANGED; None if it doesn't."""
+        """Why the configuration forbids to use this session; None if it doesn't.
+
+        ACCOUNT_REMOVED, ACCOUNT_CHANGED or CLAIMS_MISSING.
+        """
         if self.removed:
             return ACCOUNT_REMOVED
+        if not self.is_of_account:
+            return ACCOUNT_CHANGED
+        return CLAIMS_MISSING if self.account.require_claims and self._lacks_claims else None
+
+    @property
+    def is_of_account(self) -> bool:
+        """Whether its issuer, client and grant are those of the account, which is in the configuration."""
         account, credentials = self.account, self.credentials
-        if credentials is None:
-            return None
+        if self.removed or credentials is None:
+            return not self.removed
         is_bound = credentials.is_bound_to(account.issuer, account.client_id)
-        return None if is_bound and credentials.grant_type == account.grant_type else ACCOUNT_CHANGED
+        return is_bound and credentials.grant_type == account.grant_type
+
+    @property
+    def _lacks_claims(self) -> bool:
+        """Whether the configuration requires claims that neither the login nor a refresh had; it is cached."""
+        credentials, account = self.credentials, self.account
+        if credentials is None or not account.require_claims:
+            return False
+        if self._claims_checked[:2] != (credentials, account):
+            token = credentials.id_token
+            claims = None if token is None else id_token.claims(token)
+            self._claims_checked = credentials, account, lacks(account.require_claims, credentials.met_claims, claims)
+        return self._claims_checked[2]
 
     @property
     def reason(self) -> str | None:

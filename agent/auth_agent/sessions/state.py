@@ -34,6 +34,7 @@ from typing import Final, NamedTuple, TypeVar
 from auth_agent.grant_type import AUTHORIZATION_CODE, GrantType
 from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
+from auth_agent.oauth.asked import Required, no_claims
 from auth_agent.oauth.client import CERTIFICATE_METHODS, Client
 from auth_agent.oauth.entra import Tenant
 from auth_agent.oauth.outcome import (
@@ -158,6 +159,7 @@ class Credentials:
     repeats; None if it didn't. `tenant` is that of the user at Entra, where the issuer is for all tenants.
 
     `organization` is the one that the login asked for, and got; `acr` is how the person logged in, by the ID token.
+    `met_claims` are those that the account required at the login or the last refresh, and were met.
     `id_token_problem` says why the newest ID token was not kept; "" if it was.
     `requested_scope` is what the login asked for ("" if that is not known), `granted_scope` what its response listed
     (None if nothing), and `lost_scope` what the newest response for the same doesn't list any more.
@@ -178,6 +180,7 @@ class Credentials:
     resource: str | None = None
     organization: str | None = None
     acr: str | None = None
+    met_claims: Required = field(default_factory=no_claims)
     id_token_problem: str = ""
     requested_scope: str = ""
     granted_scope: str | None = None
