@@ -349,6 +349,57 @@ async def test_nothing_else_is_and_it_is_not_asked_again(results: tuple[dict[str
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("results", [(Unsent("no route"),), (Rejected("401"), Busy("503"))])
+async def test_what_an_outage_interrupted_is_tried_again_later(results: tuple[Failure, ...]) -> None:
+    provider = FakeProvider(profile_script=list(results))
+    async with running(provider) as world:
+        await world.token(world.session.demand_newer())
+        world.prover.look(world.session, Secret("at-2"))
+        await anyio.sleep(61)
+        provider.profile_script[:] = [Rejected("401"), {"sub": ALICE}]
+        world.prover.look(world.session, Secret("at-2"))
+        await anyio.sleep(1)
+        assert world.session.ends_access_tokens
+
+
+@pytest.mark.anyio
+async def test_without_metadata_it_is_tried_again_later() -> None:
+    provider = FakeProvider(profile_script=[Rejected("401"), {"sub": ALICE}])
+    async with running(provider) as world:
+        await world.token(world.session.demand_newer())
+        known, provider.metadata = provider.metadata, Unsent("no route")
+        world.prover.look(world.session, Secret("at-2"))
+        await anyio.sleep(61)
+        provider.metadata = known
+        world.prover.look(world.session, Secret("at-2"))
+        await anyio.sleep(1)
+        assert world.session.ends_access_tokens
+
+
+@pytest.mark.anyio
+async def test_what_is_told_is_not_asked_again() -> None:
+    provider = FakeProvider(profile_script=[{"sub": ALICE}])
+    async with running(provider) as world:
+        await world.token(world.session.demand_newer())
+        for _ in range(3):
+            world.prover.look(world.session, Secret("at-2"))
+            await anyio.sleep(61)
+        assert len(provider.profiles) == 1
+
+
+def test_a_proof_that_comes_while_a_refresh_is_saved_is_kept(clock: FakeClock) -> None:
+    session = session_of(clock, ends=None)
+    session.start(clock.now(), FEWER)
+    response = token_response("at-2", lifetime=1000, scope="read")
+    effects = session.finish(session.epoch, response, clock.now(), clock.now(), 0.0)
+    assert session.prove_ending(session.epoch)
+    assert session.settle(effects)
+    assert session.ends_access_tokens
+    assert session.current() is None
+    assert session.current(FEWER) is not None
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(("metadata", "says"), [(ENDING, None), (None, True), (None, False)])
 async def test_where_it_is_known_nobody_is_asked(metadata: Metadata | None, says: bool | None) -> None:
     provider = FakeProvider() if metadata is None else FakeProvider(metadata=metadata)

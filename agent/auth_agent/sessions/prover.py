@@ -1,15 +1,17 @@
 """Proves that a provider ends older access tokens at a refresh: its UserInfo endpoint refuses one and takes the newer.
 
 A program that says so proves nothing, but it is a reason to look: once a session. The older token is shown first, since
-some providers end it when the newer one is first used, which must not be here. An outage, or anything else, proves
-nothing.
+some providers end it when the newer one is first used, which must not be here. Anything else proves nothing. If an
+outage came between, the agent looks again, a minute later at the earliest.
 """
 
 import logging
+import math
 from collections.abc import Callable
+from typing import Final
 
 from auth_agent.config import Account
-from auth_agent.oauth.outcome import Failure, Rejected
+from auth_agent.oauth.outcome import Failure, Rejected, Transient
 from auth_agent.oauth.provider import Provider
 from auth_agent.secret import Secret
 from auth_agent.sessions.background import Background
@@ -19,6 +21,9 @@ from auth_agent.sessions.state import AccessToken
 from auth_agent.sessions.table import Table
 
 _log = logging.getLogger(__name__)
+
+# Seconds between two looks, of which the first one could not tell.
+_INTERVAL: Final = 60.0
 
 
 class Prover:
@@ -31,35 +36,44 @@ class Prover:
         self._saver = saver
         self._background = background
         self._provider_for = provider_for
-        # The epochs in which it has looked.
-        self._looked: dict[Session, int] = {}
+        # In which epoch it has looked, and when it may again, in seconds since boot.
+        self._looked: dict[Session, tuple[int, float]] = {}
 
     def look(self, session: Session, rejected: Secret) -> None:
         """Begin to look, if an API rejected a token that was good by the clock after a newer one had come."""
-        newer = session.suspect(rejected, self._table.clock.now())
-        if newer is None or self._looked.get(session) == session.epoch:
+        now = self._table.clock.now()
+        newer = session.suspect(rejected, now)
+        epoch, again_at = self._looked.get(session, (session.epoch, 0.0))
+        if newer is None or (epoch == session.epoch and now.boot < again_at):
             return
-        self._looked[session] = epoch = session.epoch
+        epoch = session.epoch
+        self._looked[session] = epoch, now.boot + _INTERVAL
 
         async def work() -> None:
-            await self._look(session, epoch, rejected, newer)
+            if await self._look(session, epoch, rejected, newer) and self._looked[session][0] == epoch:
+                self._looked[session] = epoch, math.inf
 
         self._background.begin_optional(work)
 
-    async def _look(self, session: Session, epoch: int, old: Secret, newer: AccessToken) -> None:
+    async def _look(self, session: Session, epoch: int, old: Secret, newer: AccessToken) -> bool:
+        """Look, and remember a proof; return whether that told whether a refresh ends tokens."""
         account = session.account
         provider = self._provider_for(account)
         metadata = await provider.discover()
         if isinstance(metadata, Failure) or metadata.manners.ends_access_token is not None:
-            return
-        is_refused = isinstance(await provider.userinfo(old, newer.token_type), Rejected)
-        if not is_refused or session.epoch != epoch or session.suspect(old, self._table.clock.now()) is None:
-            return
-        if isinstance(await provider.userinfo(newer.value, newer.token_type), Failure):
-            return
+            return not isinstance(metadata, Failure)
+        answer = await provider.userinfo(old, newer.token_type)
+        if not isinstance(answer, Rejected):
+            return not isinstance(answer, Transient)
+        if session.epoch != epoch or session.suspect(old, self._table.clock.now()) is None:
+            return False  # it may have ended by the clock
+        answer = await provider.userinfo(newer.value, newer.token_type)
+        if isinstance(answer, Failure):
+            return not isinstance(answer, Transient)
         if not session.prove_ending(epoch):
-            return
+            return True
         _log.warning("refresh account=%s proved='a refresh ends the access token from before'", account.name)
         self._table.publish(account.name)
         if not session.is_refreshing:  # otherwise the refresh saves the whole session
             self._saver.save_soon(session)
+        return True

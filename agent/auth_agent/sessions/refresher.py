@@ -273,7 +273,9 @@ class Refresher:
             flight.single_use = effects.single_use
             self._report(session, flight.key)
             ended = isinstance(response, Failure) and not isinstance(session.state, Active)
-            if ended or session.profile is not effects.result.profile:  # a profile may have arrived meanwhile
+            # A profile, or a proof of what a refresh does, may have arrived meanwhile.
+            is_newer = session.profile is not effects.result.profile or session.state is not effects.result.state
+            if ended or is_newer:
                 self._saver.save_soon(session)
             # It failed with a configuration that has changed since: the failure says nothing about the new one.
             if session.account != flight.account and session.forget_failures():

@@ -441,7 +441,10 @@ class Session:
                 del self._interests[key]
         self.refreshes = result.refreshes
         self.last_refresh_at = result.last_refresh_at
-        self._set_state(result.state)
+        state, before = result.state, self.credentials
+        if before is not None and before.ends_access_token and isinstance(state, Active):
+            state = state.prove_ending()  # the proof may have come while the result was saved
+        self._set_state(state)
         return True
 
     def successor(self, other: StoredSession | None) -> Secret | None:

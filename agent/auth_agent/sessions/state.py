@@ -461,6 +461,8 @@ class Active:
 
     def prove_ending(self) -> "Active":
         """Return the session of a provider that ends the older access tokens at a refresh: with the newest alone."""
+        if self.credentials.ends_access_token:
+            return self
         newest = max(self.tokens, key=lambda key: self.tokens[key].serial, default=MAIN)
         tokens = MappingProxyType({key: token for key, token in self.tokens.items() if key == newest})
         return replace(self, credentials=replace(self.credentials, ends_access_token=True), tokens=tokens)
