@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 import trio.testing
 
@@ -15,6 +16,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.acceptance import accept
 from auth_agent.sessions.advice import retry_remedy
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.rate_limit import BURST
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.side_requests import NARROWS, SHOWN, after_login, after_refresh, is_allowed
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, TokenKey
@@ -234,6 +236,41 @@ async def test_keycloak_is_asked_for_offline_access_besides() -> None:
         await world.token(Demand(TokenKey(None, "write")))
         await world.token(Demand(OTHER))
     assert provider.refresh_requests[1:] == [(None, "write offline_access"), (OTHER.audience, "")]
+
+
+@pytest.mark.anyio
+async def test_what_is_not_sent_counts_against_nobody_and_leaves_no_trace() -> None:
+    provider = FakeProvider()
+    async with running(provider, account(side_requests="allow")) as world:
+        await world.token(Demand(OTHER))
+        world.session.configure(account(side_requests="refuse"))
+        revision, requests = world.session.revision, len(provider.refresh_requests)
+        for number in range(2 * BURST):
+            with pytest.raises(errors.Denied):
+                await world.token(Demand(TokenKey(None, f"scope{number}")))
+        assert (world.session.revision, len(provider.refresh_requests)) == (revision, requests)
+        assert not world.session.is_refreshing
+        for _ in range(BURST - 1):  # the first one was for the other API
+            await world.token(world.session.demand_newer())
+
+
+@pytest.mark.anyio
+async def test_a_refresh_ahead_of_time_that_is_not_sent_is_not_noted_as_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = FakeProvider(lifetime=100)
+    async with running(provider, account(side_requests="allow")) as world:
+        await world.token(Demand(OTHER))
+        world.session.configure(account(side_requests="refuse"))
+        noted = list[Secret]()
+        record_sent = world.saver.record_sent
+
+        async def note(session: Session, refresh_token: Secret) -> None:
+            noted.append(refresh_token)
+            await record_sent(session, refresh_token)
+
+        monkeypatch.setattr(world.saver, "record_sent", note)
+        world.refresher.start(world.session, OTHER)
+        await anyio.sleep(1)
+        assert noted == []
 
 
 # ---- what a refresh shows

@@ -221,6 +221,16 @@ def refresh_failed(account: Account, retrying: Retrying, now: Moment, key: Token
     return errors.Unavailable(f"{message}{next_attempt}", remedy=remedy, retry_after=round(wait, 3), **details)
 
 
+def side_request_refused(account: Account, failure: SideRequestRefusal, key: TokenKey) -> errors.Denied:
+    """Return the error for a client whose token the agent doesn't ask for."""
+    return errors.Denied(
+        f"{account.name}{_token_suffix(key)}: {failure.reason}",
+        reason=failure.reason,
+        failure=failure_word(failure),
+        remedy=retry_remedy(account, failure, key),
+    )
+
+
 def retry_remedy(account: Account, failure: Failure, key: TokenKey = MAIN) -> tuple[Remedy, ...]:
     """Return the remedies for a failed refresh of the token of that key, which the agent also retries by itself."""
     name = account.name

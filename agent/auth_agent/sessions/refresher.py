@@ -22,7 +22,7 @@ from auth_agent.oauth.outcome import Defect, Failure, InvalidGrant, TokenRespons
 from auth_agent.printable import printable
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
-from auth_agent.sessions.advice import agent_ending
+from auth_agent.sessions.advice import agent_ending, side_request_refused
 from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Decision, Demand, Hold, Join, Serve, Start
 from auth_agent.sessions.rate_limit import Asker, charge
@@ -238,6 +238,9 @@ class Refresher:
             return session.epoch == flight.epoch and session.blocked is None
 
         while True:
+            refusal = await self._tokens.side_refusal(flight.account, flight.credentials, flight.key)
+            if refusal is not None:  # nothing is sent, so nothing is noted
+                return refusal, self._clock.now()
             if flight.credentials.refresh_token is not None:
                 await self._saver.record_sent(session, flight.credentials.refresh_token)
             if not is_wanted():
@@ -302,7 +305,7 @@ class Refresher:
             AgentError: there is no such token. `Timeout` if it takes longer than `timeout` seconds.
 
         """
-        waited = held = False
+        waited = held = is_allowed = False
         session.used_at = self._clock.now().wall
         with deadline(timeout, no_answer(session.account)):
             while True:
@@ -314,6 +317,11 @@ class Refresher:
                 if isinstance(decision, Hold):
                     await anyio.sleep(decision.seconds)
                     held = True
+                    continue
+                if isinstance(decision, Start) and decision.key != MAIN and not is_allowed:
+                    # Before it counts: nothing is sent for a token that is not asked for.
+                    await self._check_side_request(session, decision.key)
+                    is_allowed = True
                     continue
                 if isinstance(decision, Start) and decision.rate_limited:
                     charge(self._clock.now().boot, session.rate_limit, asker)
@@ -327,6 +335,13 @@ class Refresher:
                     if began and waited and flight.single_use is not None:
                         return flight.single_use
                     waited = waited and flight.single_use is None
+
+    async def _check_side_request(self, session: Session, key: TokenKey) -> None:
+        """Raise `Denied` if no refresh is sent for the token of that key."""
+        account, credentials = session.account, session.credentials
+        refusal = None if credentials is None else await self._tokens.side_refusal(account, credentials, key)
+        if refusal is not None:
+            raise side_request_refused(account, refusal, key)
 
     def _refusal(self, session: Session) -> errors.AgentError:
         """Return why no refresh may begin."""

@@ -146,6 +146,15 @@ class TokenClient:
         # A refresh token should not be issued here (RFC 6749, section 4.4.3): the client secret gets the next token.
         return replace(response, refresh_token=None), sent
 
+    async def side_refusal(
+        self, account: Account, credentials: Credentials, key: TokenKey
+    ) -> SideRequestRefusal | None:
+        """Return why no refresh is sent for the token of that key; None if one may be sent, as far as is known."""
+        if key == MAIN or not credentials.grant_type.has_refresh_token:
+            return None
+        side_scope = await self._side_scope(account, credentials)
+        return side_scope if isinstance(side_scope, SideRequestRefusal) else None
+
     async def _side_scope(self, account: Account, credentials: Credentials) -> str | Failure:
         """Return the scopes that a refresh for another token needs besides, or why none is sent."""
         metadata = await self._discover(account)
