@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ import auth_agent_client.httpx2
 import auth_agent_client.requests
 
 BODY = b"12 potatoes"
+_PAUSE = 0.1  # s
 
 
 class Sent(NamedTuple):
@@ -91,6 +93,10 @@ class Program(ABC):
     def send_at_once(self, count: int, url: str) -> list[Sent]:
         """Send so many GET requests at the same time, by one client."""
 
+    @abstractmethod
+    def send_until(self, is_over: Callable[[], bool], url: str) -> list[Sent]:
+        """Send a POST request every tenth of a second, by one client, until that is true."""
+
 
 class _Sync(Program):
     def send_at_once(self, count: int, url: str) -> list[Sent]:
@@ -100,6 +106,17 @@ class _Sync(Program):
                 return list(pool.map(one, ["GET"] * count, [url] * count, [None] * count))
         finally:
             close()
+
+    def send_until(self, is_over: Callable[[], bool], url: str) -> list[Sent]:
+        one, close = self._client()
+        results: list[Sent] = []
+        try:
+            while not is_over():
+                results.append(one("POST", url, "bytes"))
+                time.sleep(_PAUSE)
+        finally:
+            close()
+        return results
 
     def send(self, *calls: tuple[str, str, str | None]) -> list[Sent]:
         one, close = self._client()
@@ -192,6 +209,16 @@ class Async(Program):
             async with anyio.create_task_group() as tasks:
                 for _ in range(count):
                     tasks.start_soon(one)
+            return results
+
+        return self.run(program)
+
+    def send_until(self, is_over: Callable[[], bool], url: str) -> list[Sent]:
+        async def program(send: Send) -> list[Sent]:
+            results: list[Sent] = []
+            while not is_over():
+                results.append(await send("POST", url, "bytes"))
+                await anyio.sleep(_PAUSE)
             return results
 
         return self.run(program)
