@@ -54,6 +54,7 @@ NOT_RUN: Final = {
     "dbus-run-session ": "it goes on until it is stopped, by test_an_agent_uses_a_keyring_on_a_server",
 }
 DRAWINGS: Final = "docs/design.md"  # the snippets without a language, which tests/test_design.py looks at
+PROTOCOL: Final = "docs/protocol.md"  # its session, which test_protocol_session.py replays
 
 ALL: Final = [one for document in DOCUMENTS for one in snippets(document)]
 
@@ -290,7 +291,8 @@ def test_a_snippet_is_run_or_listed(snippet: Snippet) -> None:
     if snippet.language == "console":
         assert snippet.commands
     else:
-        assert snippet.language in {"python", "toml"} or (snippet.language == "" and snippet.document == DRAWINGS)
+        looked_at = {"": DRAWINGS, "hex": PROTOCOL}.get(snippet.language)
+        assert snippet.language in {"python", "toml"} or snippet.document == looked_at
 
 
 @pytest.mark.parametrize("start", NOT_RUN)
