@@ -20,6 +20,7 @@ LAYERS = [
     "service",
     "ipc",
     "notification",
+    "files",
     "sessions",
     "loopback",
     "oauth",
@@ -38,6 +39,7 @@ SAME_LAYER = {
     "config_file": "config",
     "config_path": "config",
     "hosts": "config",
+    "token_files": "config",
     "toml_text": "config",
 }
 

@@ -437,7 +437,25 @@ REMEDIES: Final[list[Example]] = [
         "if that is intended, get another refresh token, import it and switch the user",
     ),
     (lambda: remedies.install_tool("git").text, "install git, and set it up again"),
-    (lambda: remedies.take_from_hosts().text, "first remove these host rules, or set another account there"),
+    (lambda: remedies.take_from().text, "first remove these tables, or set another account there"),
+    (
+        lambda: remedies.free_path("/t").text,
+        "remove it, if nobody needs it, or name another file in the configuration",
+    ),
+    (lambda: remedies.make_folder("/d").text, "make it"),
+    (lambda: remedies.close_folder("/d").text, "let nobody else write to this folder"),
+    (
+        lambda: remedies.own_folder().text,
+        "name a file in a folder of your own, or without a folder: it is in the agent's then",
+    ),
+    (
+        lambda: remedies.name_real_path("/data").text,
+        "name the file in the configuration by its real path, below /data",
+    ),
+    (
+        lambda: remedies.let_unit_write("/srv").text,
+        "if the service's unit has ProtectSystem= or ProtectHome=, add ReadWritePaths=/srv to it",
+    ),
     (lambda: remedies.try_again("work").text, "try again"),
     (lambda: remedies.lock_memory()[0].text, "seal them with a passphrase"),
     (lambda: remedies.lock_memory()[1].text, "or keep them, and serve nobody"),
@@ -789,7 +807,7 @@ CONFIGURATION: Final[list[Example]] = [
         'FILE:4: accounts.work.authorize: must be a table of strings, such as { prompt = "login" }',
     ),
     (account("audiance = 1"), "FILE:4: accounts.work.audiance: unknown key; did you mean audience?"),
-    (configuration("zzz = 1"), "FILE:1: zzz: unknown key; known are: accounts, hosts, notify"),
+    (configuration("zzz = 1"), "FILE:1: zzz: unknown key; known are: accounts, hosts, files, notify"),
     (configuration("accounts = 7"), "FILE:1: accounts: must be a table"),
     (configuration('[accounts.work]\nclient_id = "c"'), "FILE:1: accounts.work: issuer is missing"),
     (
@@ -825,6 +843,23 @@ CONFIGURATION: Final[list[Example]] = [
         account('[hosts.git.example]\naccount = "work"'),
         'FILE:4: hosts.git: a host must be in quotes: [hosts."git.example"]',
     ),
+    (
+        account('[files."/t"]\naccount = "work"\nmode = "0644"'),
+        'FILE:6: files./t.mode: must be "0600", or "0640" for a file that the group may read',
+    ),
+    (
+        account('[files."/t"]\naccount = "work"\nkind = "id"\nscope = "a"'),
+        'FILE:7: files./t.scope: can\'t be with kind = "id": it is of access tokens',
+    ),
+    (
+        account('[files."/t"]\naccount = "work"\n[files."//t"]\naccount = "work"'),
+        "FILE:6: files.//t: is the same file as /t; there can be one",
+    ),
+    (
+        account('[files."/t/"]\naccount = "work"'),
+        "FILE:4: files./t/: must be the path of a file, without control characters",
+    ),
+    (account('[files."../t"]\naccount = "work"'), "FILE:4: files.../t: must be a path without . and .."),
     (
         account('[hosts."a.example?"]\naccount = "work"'),
         (

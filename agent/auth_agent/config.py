@@ -1,4 +1,4 @@
-"""The configuration: accounts, and the hosts that they are for, from a TOML file, as frozen values.
+"""The configuration: accounts, the hosts and files that their tokens are for, from a TOML file, as frozen values.
 
 A mistake is an error that names the file, the line and the nearest valid key: a misspelled `audience` that was ignored
 would be dangerous, a misspelled `scope` hard to find.
@@ -26,6 +26,7 @@ from auth_agent.hosts import HostError, HostRule, Place, read_key
 from auth_agent.printable import printable
 from auth_agent.proxies import ProxyError, parse_proxy
 from auth_agent.signing_algorithms import SIGNING_ALGORITHMS
+from auth_agent.token_files import ACCESS, ID, KINDS, OWNER_ONLY, TokenFile, read_mode, read_path
 from auth_agent.token_type import is_scheme
 from auth_agent.urls import check_issuer, check_url
 from auth_agent_client.messages import is_account_name
@@ -142,9 +143,11 @@ class Notify:
     command: tuple[str, ...] = ()
 
 
-_TABLES: Final = ("accounts", "hosts", "notify")
+_TABLES: Final = ("accounts", "hosts", "files", "notify")
 _NOTIFY_KEYS: Final = ("command", "desktop")
 _HOST_KEYS: Final = ("account", "audience", "scope", "username", "directory")
+_FILE_KEYS: Final = ("account", "kind", "audience", "scope", "mode", "command")
+_OF_ACCESS_TOKENS: Final = ("audience", "scope")
 # The keys of an account's table.
 ACCOUNT_KEYS: Final[tuple[str, ...]] = tuple(
     key for one in fields(Account) if (key := one.metadata.get("key", one.name)) not in (None, "name")
@@ -157,7 +160,7 @@ def _no_accounts() -> Mapping[str, Account]:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All accounts, by name in the file's order, the rules for hosts, how to notify, and the file they are from.
+    """All accounts, by name in the file's order, the rules for hosts and files, how to notify, and where they are from.
 
     `digest` is the SHA-256 of the file's content, in hexadecimal; "" if it is missing, or not read from a file.
     """
@@ -165,12 +168,21 @@ class Config:
     path: Path
     accounts: Mapping[str, Account] = field(default_factory=_no_accounts)
     hosts: tuple[HostRule, ...] = ()
+    files: tuple[TokenFile, ...] = ()
     notify: Notify = Notify()
     digest: str = field(default="", compare=False)
 
     def hosts_of(self, account: str) -> tuple[HostRule, ...]:
         """Return the rules that name that account."""
         return tuple(rule for rule in self.hosts if rule.account == account)
+
+    def files_of(self, account: str) -> tuple[TokenFile, ...]:
+        """Return the files that hold a token of that account."""
+        return tuple(file for file in self.files if file.account == account)
+
+    def file_at(self, path: str) -> TokenFile | None:
+        """Return what the file at that absolute path is to hold; None if it is not the agent's."""
+        return next((file for file in self.files if file.path == path), None)
 
     @property
     def default(self) -> Account | None:
@@ -294,8 +306,8 @@ class _Reader:
             raise self._wrong(
                 ("accounts", defaults[1], "default"), f"{defaults[0]} is the default account already; there can be one"
             )
-        hosts, notify = self._hosts(tables.get("hosts", {}), accounts), self._notify(tables.get("notify", {}))
-        return Config(self._path, MappingProxyType(accounts), hosts, notify)
+        hosts, files = self._hosts(tables.get("hosts", {}), accounts), self._files(tables.get("files", {}), accounts)
+        return Config(self._path, MappingProxyType(accounts), hosts, files, self._notify(tables.get("notify", {})))
 
     def _account(self, name: str, value: object) -> Account:
         at = ("accounts", name)
@@ -434,6 +446,50 @@ class _Reader:
         if strings["account"] not in accounts:
             raise self._wrong((*at, "account"), f"there is no account {strings['account']} in this file")
         return HostRule(name, place, **strings)
+
+    def _files(self, value: object, accounts: Mapping[str, Account]) -> tuple[TokenFile, ...]:
+        files: dict[str, TokenFile] = {}
+        for key, table in self._table(("files",), value).items():
+            file = self._token_file(key, table, accounts)
+            other = files.setdefault(file.path, file)
+            if other is not file:
+                raise self._wrong(("files", key), f"is the same file as {printable(other.key)}; there can be one")
+        return tuple(files.values())
+
+    def _token_file(self, name: str, value: object, accounts: Mapping[str, Account]) -> TokenFile:
+        at = ("files", name)
+        try:
+            path = read_path(name)
+        except ValueError as error:
+            raise self._wrong(at, str(error)) from error
+        table = self._table(at, value)
+        for key, one in table.items():
+            if key not in _FILE_KEYS and isinstance(one, dict):
+                raise self._wrong(at, f'a path must be in quotes: [files."{printable(name)}.{printable(key)}"]')
+            if key not in _FILE_KEYS:
+                raise self._unknown((*at, key), list(_FILE_KEYS))
+        if "account" not in table:
+            raise self._wrong(at, "account is missing")
+
+        def read(key: str, reader: Callable[[object], _Value], default: _Value) -> _Value:
+            return self._read(at, table, key, reader, default)
+
+        account, kind = read("account", _string, ""), read("kind", _one_of(*KINDS), ACCESS)
+        if account not in accounts:
+            raise self._wrong((*at, "account"), f"there is no account {account} in this file")
+        for key in _OF_ACCESS_TOKENS:
+            if kind == ID and key in table:
+                raise self._wrong((*at, key), f'can\'t be with kind = "{ID}": it is of access tokens')
+        return TokenFile(
+            key=name,
+            path=path,
+            account=account,
+            kind=kind,
+            audience=read("audience", _optional_string, None),
+            scope=read("scope", _scope, None),
+            mode=read("mode", read_mode, OWNER_ONLY),
+            command=read("command", _command, ()),
+        )
 
     def _table(self, at: tuple[str, ...], value: object) -> dict[str, object]:
         if not isinstance(value, dict):

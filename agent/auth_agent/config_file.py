@@ -88,7 +88,7 @@ def _merged(before: object, value: object) -> object:
 
 
 def rename_account(path: Path, old: str, new: str) -> None:
-    """Rename an account, also where hosts and other accounts name it.
+    """Rename an account, also where hosts, files and other accounts name it.
 
     Raises:
         ConfigError: the file or the new name is invalid, the file has no account of the old name, or already one of the
@@ -106,6 +106,7 @@ def rename_account(path: Path, old: str, new: str) -> None:
         accounts = _table(tables, "accounts")
         accounts[new] = accounts.pop(old)
         naming: list[tuple[toml_text.Path, str]] = [(("hosts", rule.key), "account") for rule in known.hosts_of(old)]
+        naming += [(("files", file.key), "account") for file in known.files_of(old)]
         for name, account in known.accounts.items():
             if account.management_account == old:
                 naming.append((("accounts", new if name == old else name), "management_account"))
@@ -123,7 +124,7 @@ def remove_account(path: Path, name: str) -> bool:
     """Remove an account; return whether there was one.
 
     Raises:
-        ConfigError: the file is invalid, or a host names that account, or it can't be written; it is unchanged.
+        ConfigError: the file is invalid, a host or a file names that account, or it can't be written; it is unchanged.
 
     """
     if not path.exists():

@@ -20,6 +20,9 @@ from auth_agent import remedies
 from auth_agent.config import Account, load
 from auth_agent.defect import place
 from auth_agent.errors import ConfigError, StartupError
+from auth_agent.files.disk import TokenDisk
+from auth_agent.files.keeper import FileKeeper
+from auth_agent.files.ledger import Ledger
 from auth_agent.host import readiness
 from auth_agent.host.activation import passed_socket
 from auth_agent.host.clock import Clock
@@ -138,7 +141,8 @@ async def _serve(
         saver, signatures = Saver(table, opened.store, opened.journal, machine=opened.machine), WorkerSignatures()
         heart = Heart(table, saver, wrap(http), signatures, SealedMemory)
         refresher, logins = heart.refresher, heart.logins
-        reload = partial(_reload, table, saver, refresher, http, config_path)
+        files = FileKeeper(table, refresher, TokenDisk(Ledger(state_path(), listener.path)))
+        reload = partial(_reload, table, saver, refresher, http, files, config_path)
         about = _about(listener.path)
         asyncio.get_running_loop().set_exception_handler(_log_uncaught)
         stop_signal = signal.SIGTERM  # a type checker can't know that the groups below swallow nothing
@@ -159,15 +163,16 @@ async def _serve(
                 Usage(),
                 heart.lock,
                 StoreMove(table, saver, refresher, opened, open_target, _remember_moved),
+                files.rows,
                 about,
                 reload,
             )
             server = Server(listener.socket, handlers, work, table.clock)
             accepting = _Stoppable(server.run)
             async with anyio.create_task_group() as front:
-                front.start_soon(refresher.run)
+                for run in (refresher.run, files.run, Upkeep(listener, server, locks, saver.look_at_notes, about).run):
+                    front.start_soon(run)
                 front.start_soon(watch_network, refresher.forget_all_failures)
-                front.start_soon(Upkeep(listener, server, locks, saver.look_at_notes, about).run)
                 work.start_soon(accepting.run)
                 # Before the keyring is read, which may take arbitrarily long.
                 _tell_ready(listener.path, opened.store.name if remember else None)
@@ -360,7 +365,7 @@ def _about(socket_path: Path) -> dict[str, object]:
 
 
 def _reload(
-    table: Table, saver: Saver, refresher: Refresher, http: HttpProviders, config_path: Path
+    table: Table, saver: Saver, refresher: Refresher, http: HttpProviders, files: FileKeeper, config_path: Path
 ) -> dict[str, list[str]]:
     try:
         config = load(config_path)
@@ -372,6 +377,7 @@ def _reload(
     http.look_again()
     saver.read_all()
     refresher.reschedule()
+    files.configure()
     _log.info("reload %s", " ".join(f"{what}={','.join(names) or '-'}" for what, names in changes.items()))
     return changes
 

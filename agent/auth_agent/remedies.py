@@ -283,6 +283,39 @@ def show_metadata(account: str) -> Remedy:
     return _run("show the current metadata", "metadata", "get", account)
 
 
+# ---- files that hold tokens
+
+
+def free_path(path: str) -> Remedy:
+    """Something that the agent did not make is where a token's file belongs; it may be a person's."""
+    return Remedy("remove it, if nobody needs it, or name another file in the configuration", "ls", "-ld", "--", path)
+
+
+def make_folder(path: str) -> Remedy:
+    """The folder of a token's file is missing."""
+    return Remedy("make it", "mkdir", "-p", "-m", "700", "--", path)
+
+
+def close_folder(path: str) -> Remedy:
+    """Others can write to the folder of a token's file, which is the user's."""
+    return Remedy("let nobody else write to this folder", "chmod", "go-w", "--", path)
+
+
+def own_folder() -> Remedy:
+    """The folder of a token's file is not the user's own."""
+    return Remedy("name a file in a folder of your own, or without a folder: it is in the agent's then")
+
+
+def name_real_path(path: str) -> Remedy:
+    """A symbolic link is on the way to a token's file; `path` is where it leads."""
+    return Remedy(f"name the file in the configuration by its real path, below {path}")
+
+
+def let_unit_write(folder: str) -> Remedy:
+    """The folder of a token's file is read-only for a service."""
+    return Remedy(f"if the service's unit has ProtectSystem= or ProtectHome=, add ReadWritePaths={folder} to it")
+
+
 # ---- other people, other programs, this machine
 
 
@@ -433,9 +466,9 @@ def install_tool(name: str) -> Remedy:
     return Remedy(f"install {name}, and set it up again")
 
 
-def take_from_hosts() -> Remedy:
-    """Host rules use the account to remove."""
-    return Remedy("first remove these host rules, or set another account there")
+def take_from() -> Remedy:
+    """Tables of the configuration, for hosts or files, name the account to remove."""
+    return Remedy("first remove these tables, or set another account there")
 
 
 def same_configuration() -> Remedy:

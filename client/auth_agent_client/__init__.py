@@ -37,7 +37,18 @@ from .login import Login
 from .paths import socket_path
 from .record import Record
 from .remedy import Remedy
-from .status import AgentStatus, ClientUsage, Hello, LockStatus, Problem, Reload, RestartRefusal, Status, StoreStatus
+from .status import (
+    AgentStatus,
+    ClientUsage,
+    FileStatus,
+    Hello,
+    LockStatus,
+    Problem,
+    Reload,
+    RestartRefusal,
+    Status,
+    StoreStatus,
+)
 from .store_move import StoreMove
 
 __version__ = "0.1.0"
@@ -50,6 +61,7 @@ __all__ = [
     "ClientUsage",
     "ConnectionLost",
     "Denied",
+    "FileStatus",
     "Hello",
     "IDToken",
     "Internal",

@@ -35,6 +35,7 @@ FAILURES = (
     "clock",  # this machine's clock is wrong
     "locked",  # the store is locked, and waits for a person
     "store_failed",  # the store can't be read or written
+    "file_failed",  # a file that the configuration names can't be written, or is not the agent's
     "cancelled",  # the caller cancelled it, something newer replaced it, or nobody logged in in time
     "unsupported",  # the agent or the provider doesn't support it
     "defect",  # a defect of the agent; its log says more

@@ -25,7 +25,7 @@ def socket_path() -> str:
         Misconfigured: the path, or the directory that a variable names, is relative, or too long for a socket.
 
     """
-    path = _absolute("AUTH_AGENT_SOCK") or f"{_socket_directory()}/agent.sock"
+    path = _absolute("AUTH_AGENT_SOCK") or f"{default_directory()}/agent.sock"
     if len(os.fsencode(path)) >= SUN_PATH:
         raise Misconfigured(
             f"the socket's path is longer than {SUN_PATH - 1} bytes: {path!r}; set AUTH_AGENT_SOCK to a shorter path"
@@ -33,7 +33,15 @@ def socket_path() -> str:
     return path
 
 
-def _socket_directory() -> str:
+def default_directory() -> str:
+    """Return the agent's own directory of the user's sessions, where its socket is unless `$AUTH_AGENT_SOCK` is set.
+
+    `auth-agent` in the runtime directory or, if there is none, in the state directory.
+
+    Raises:
+        Misconfigured: the directory that a variable names is relative.
+
+    """
     runtime = runtime_directory()
     if runtime is not None:
         return f"{runtime}/{_NAME}"

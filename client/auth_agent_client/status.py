@@ -126,6 +126,57 @@ class RestartRefusal(Problem):
         return number(self.get("at"))
 
 
+class FileStatus(dict[str, object]):
+    """A file that the agent keeps a token in."""
+
+    __slots__ = ()
+
+    @property
+    def path(self) -> str | None:
+        """Its absolute path."""
+        return string(self.get("path"))
+
+    @property
+    def account(self) -> str | None:
+        """The account whose token it is."""
+        return string(self.get("account"))
+
+    @property
+    def kind(self) -> str | None:
+        """`access` or `id`."""
+        return string(self.get("kind"))
+
+    @property
+    def present(self) -> bool:
+        """Whether it holds a token."""
+        return self.get("present") is True
+
+    @property
+    def expires_at(self) -> float | None:
+        """Until when the token in it may be used, as Unix time; None if there is none, or that is not known."""
+        return number(self.get("expires_at"))
+
+    @property
+    def changed_at(self) -> float | None:
+        """When this agent wrote or removed it last, as Unix time; None if it didn't."""
+        return number(self.get("changed_at"))
+
+    @property
+    def failure(self) -> str | None:
+        """The kind of failure, one of `messages.FAILURES`; None if there is none, or it is not known."""
+        return string(self.get("failure"))
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not as it should be; None if it is."""
+        return string(self.get("reason"))
+
+    @property
+    def remedy(self) -> tuple[Remedy, ...]:
+        """What helps, the most likely first."""
+        return remedies_from_wire(self.get("remedy"))
+
+
 class LockStatus(dict[str, object]):
     """How the agent is locked."""
 
@@ -192,6 +243,11 @@ class AgentStatus(AgentIdentity):
         """How it is locked; None if it isn't."""
         lock = mapping(self.get("lock"))
         return LockStatus(lock) if lock else None
+
+    @property
+    def files(self) -> list[FileStatus]:
+        """The files that it keeps tokens in, of all accounts or of the one that was asked for."""
+        return [FileStatus(file) for file in mappings(self.get("files"))]
 
     @property
     def socket_problem(self) -> Problem | None:

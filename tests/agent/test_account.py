@@ -37,7 +37,7 @@ def test_an_account_with_host_rules_is_neither_removed_nor_logged_out(
     assert main(["account", "remove", "work", "--logout"]) == 1
     assert capsys.readouterr().err == (
         f'auth-agent: work is still named in {path} by [hosts."git.example.com"], [hosts."*.example.com"]\n'
-        "  first remove these host rules, or set another account there\n"
+        "  first remove these tables, or set another account there\n"
     )
     assert path.read_text("utf-8") == CONFIG
 

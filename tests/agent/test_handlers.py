@@ -131,6 +131,7 @@ class Harness:
                 self.open_target,
                 lambda _: None,
             ),
+            lambda _: [],
             about,
             dict[str, list[str]],
         )

@@ -122,7 +122,13 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "run_with_keyring": remedies.run_with_keyring,
     "start_keyring": remedies.start_keyring,
     "install_tool": lambda: remedies.install_tool("git"),
-    "take_from_hosts": remedies.take_from_hosts,
+    "take_from": remedies.take_from,
+    "free_path": lambda: remedies.free_path("/run/user/1000/auth-agent/token"),
+    "make_folder": lambda: remedies.make_folder("/home/anna/.cache/app"),
+    "close_folder": lambda: remedies.close_folder("/home/anna/shared"),
+    "own_folder": remedies.own_folder,
+    "name_real_path": lambda: remedies.name_real_path("/data/anna"),
+    "let_unit_write": lambda: remedies.let_unit_write("/srv/app"),
     "switch_user": lambda: remedies.switch_user("work"),
     "switch_user_by_import": lambda: remedies.switch_user_by_import("work"),
     "try_again": lambda: remedies.try_again("work"),
@@ -146,7 +152,9 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
 
 # All other programs that a remedy may name, with a check of their arguments.
 OTHER_PROGRAMS: dict[str, Callable[[list[str]], bool]] = {
-    "chmod": lambda rest: rest[0] in ("600", "700") and len(rest) == 2,
+    "chmod": lambda rest: rest[0] in ("600", "700", "go-w") and len([word for word in rest if word != "--"]) == 2,
+    "ls": lambda rest: rest[:2] == ["-ld", "--"] and len(rest) == 3,
+    "mkdir": lambda rest: rest[:4] == ["-p", "-m", "700", "--"] and len(rest) == 5,
     "dbus-run-session": lambda rest: rest[:3] == ["--", "sh", "-c"] and rest[3].endswith("exec auth-agent run"),
     "kill": lambda rest: len(rest) == 1 and rest[0].isdigit(),
     "launchctl": lambda rest: rest == ["bootout", "gui/501/auth-agent"],

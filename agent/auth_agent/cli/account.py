@@ -114,9 +114,11 @@ def remove(name: str, *, logout: bool) -> None:
     config = load(config_path())
     if name not in config.accounts:
         raise unknown_account(config, name)
-    if config.hosts_of(name):
-        hosts = printable(", ".join(dict.fromkeys(f'[hosts."{rule.key}"]' for rule in config.hosts_of(name))), 1000)
-        raise CommandError(f"{name} is still named in {shown_path(config.path)} by {hosts}", remedies.take_from_hosts())
+    naming = [f'[hosts."{rule.key}"]' for rule in config.hosts_of(name)]
+    naming += [f'[files."{file.key}"]' for file in config.files_of(name)]
+    if naming:
+        tables = printable(", ".join(dict.fromkeys(naming)), 1000)
+        raise CommandError(f"{name} is still named in {shown_path(config.path)} by {tables}", remedies.take_from())
     with PatientAgent() as agent:
         if _has_session(agent, name):
             if not logout:

@@ -13,7 +13,7 @@ from auth_agent.proxies import parse_proxy
 from auth_agent_client import Record
 
 _MAX_VALUE: Final = 2000  # characters
-_LISTED: Final = 1000  # characters of the hosts' or accounts' names
+_LISTED: Final = 1000  # characters of the hosts', files' or accounts' names
 
 
 # Keys of which no value is the default one.
@@ -44,6 +44,7 @@ def details_json(account: Account, config: Config, record: Record | None) -> dic
         **account_json(account, config, None if record is None else record.state),
         "proxy": shown_proxy(account),
         "hosts": list(dict.fromkeys(rule.key for rule in config.hosts_of(account.name))),
+        "files": [file.path for file in config.files_of(account.name)],
         "management_account_of": list(config.managed_by(account.name)),
         "session": record,
     }
@@ -62,8 +63,11 @@ def details_lines(
     ]
     rows.append(("session", [Piece(_session(record, running=running))]))
     hosts = printable(", ".join(dict.fromkeys(rule.key for rule in config.hosts_of(account.name))), _LISTED)
+    files = printable(", ".join(file.path for file in config.files_of(account.name)), _LISTED)
     managed = printable(", ".join(config.managed_by(account.name)), _LISTED)
-    rows.extend((name, [Piece(text)]) for name, text in (("hosts", hosts), ("manages", managed)) if text)
+    rows.extend(
+        (name, [Piece(text)]) for name, text in (("hosts", hosts), ("files", files), ("manages", managed)) if text
+    )
     width = max(columns(name) for name, _ in rows)
     lines = terminal.wrap(
         f"{terminal.styled(account.name, 'strong')}  ", [Piece(printable(shown_path(config.path), _LISTED))]

@@ -19,6 +19,17 @@ def config_json(config: Config) -> dict[str, Any]:
         "hosts": {
             rule.key: {"account": rule.account, "audience": rule.audience, "scope": rule.scope} for rule in config.hosts
         },
+        "files": {
+            file.key: {
+                "account": file.account,
+                "kind": file.kind,
+                "audience": file.audience,
+                "scope": file.scope,
+                "mode": f"{file.mode:04o}",
+                "command": file.command,
+            }
+            for file in config.files
+        },
         "notify": {"desktop": config.notify.desktop, "command": config.notify.command},
     }
 
@@ -28,7 +39,7 @@ def config_toml(config: Config) -> str:
     content = config_json(config)
     tables = [
         _table(f"{kind}.{toml_key(name)}", keys)
-        for kind in ("accounts", "hosts")
+        for kind in ("accounts", "hosts", "files")
         for name, keys in content[kind].items()
     ]
     return "\n".join([*tables, _table("notify", content["notify"])])

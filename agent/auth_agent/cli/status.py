@@ -62,6 +62,7 @@ def overview(
     blocks = [
         *_blocks(listed, now, terminal, default=agent.get("default"), store_fails=fails, agent_locked=is_locked),
         *([] if listed else [_how_to_begin(terminal)]),
+        _file_lines(agent, listed, now, terminal, home),
         [*_agent_block(agent, now, terminal, home), *_reboot_lines(store, listed, terminal, reboot)],
         *_upgrade(agent, version, terminal),
     ]
@@ -176,6 +177,32 @@ def _next(record: Mapping[str, object], now: float, label: str = "refresh ") -> 
         return ""
     when = f"in {duration(due - now)}" if due - now >= 1 else "now"
     return f"next attempt {when}" if renewal == RETRYING else f"{label}{when}"
+
+
+# ---- files
+
+
+def _file_lines(
+    agent: Mapping[str, object],
+    records: Sequence[Mapping[str, object]],
+    now: float,
+    terminal: Terminal,
+    home: str,
+) -> list[str]:
+    """Return what the files hold. Why an account has no token is said of the account."""
+    files = agent.get("files")
+    served = {printable(record.get("account")) for record in records if record.get("state") == READY}
+    lines: list[str] = []
+    for file in map(_map, files if isinstance(files, list) else []):  # pyright: ignore[reportUnknownArgumentType] -- any list from the agent
+        account, kind = printable(file.get("account")), "ID token" if file.get("kind") == "id" else "access token"
+        end, is_present = number(file.get("expires_at")), file.get("present") is True
+        words = [f"{account}'s {kind}", f"valid for {duration(end - now)}" if end is not None else ""]
+        held = ", ".join(filter(None, words)) if is_present else f"no {kind} of {account}"
+        lines += _field("file", [Piece(_path(file.get("path"), home), whole=True), Piece(f"({held})")], terminal)
+        reason = printable(file.get("reason"), _MAX_PATH) if account in served else ""
+        lines += _field("problem", reason, terminal, "warning")
+        lines += _help(remedies_from_wire(file.get("remedy")) if reason else (), terminal)
+    return lines
 
 
 # ---- the agent

@@ -70,6 +70,7 @@ class Handlers:
         usage: Usage,
         lock: AgentLock,
         store_move: StoreMove,
+        files: Callable[[str | None], list[dict[str, object]]],
         about: dict[str, object],
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
@@ -88,6 +89,7 @@ class Handlers:
             usage: counts the programs that got something.
             lock: locks and unlocks the agent, and its store.
             store_move: moves the sessions to another store.
+            files: returns what `status` shows about the files of an account, or of all.
             about: what `status` shows about the agent itself.
             reload: reads the configuration again and returns what changed; raises `Misconfigured`.
 
@@ -104,6 +106,7 @@ class Handlers:
         self._usage = usage
         self._lock = lock
         self._store_move = store_move
+        self._files = files
         self._about = about
         self._reload = reload
         self._session_methods: dict[str, SessionMethod] = {
@@ -410,6 +413,7 @@ class Handlers:
             "store": self._saver.about(),
             "locked": lock is not None,
             "lock": lock,
+            "files": self._files(name),
         }
         clients = {"clients": self._usage.rows(name)} if args.flag("clients") else {}
         return {"agent": about, "accounts": self._table.records(names), **clients}

@@ -13,7 +13,7 @@ import click
 
 from auth_agent import remedies
 from auth_agent.cli import exits
-from auth_agent.cli.doctor.agent import judge_agent, judge_missing, judge_session, judge_store
+from auth_agent.cli.doctor.agent import judge_agent, judge_files, judge_missing, judge_session, judge_store
 from auth_agent.cli.doctor.directories import check_directories
 from auth_agent.cli.doctor.environment import check_environment
 from auth_agent.cli.doctor.finding import GOOD, WARNING, WRONG, Finding, report, worst
@@ -110,6 +110,7 @@ def _ask_agent(config: Path) -> Generator[Finding, None, None]:
     yield from judge_store(status)
     if not status.agent.locked:
         yield from (judge_session(record, now) for record in status.accounts)
+        yield from judge_files(status)
 
 
 def _keyring() -> Generator[Finding, None, None]:

@@ -78,6 +78,19 @@ def judge_store(status: Mapping[str, object]) -> list[Finding]:
     return findings
 
 
+def judge_files(status: Mapping[str, object]) -> list[Finding]:
+    """Return the findings about the files that hold tokens."""
+    findings: list[Finding] = []
+    for file in Status(status).agent.files:
+        text = f"{file.path}: {file.account}'s {'ID token' if file.kind == 'id' else 'access token'}"
+        if file.reason is None:
+            findings.append(Finding("file", GOOD, text if file.present else f"{text} is on its way"))
+        else:
+            verdict = WRONG if file.failure == "file_failed" else WARNING
+            findings.append(Finding("file", verdict, f"{text}: {file.reason}", file.remedy))
+    return findings
+
+
 def judge_session(record: Record, now: float) -> Finding:
     """Return the finding about an account's session; `now` is Unix time in seconds."""
     condition = condition_of(record, now)

@@ -1,0 +1,1 @@
+"""Token files: keeps the files of `[files]` fresh, and removes them when there is no token any more."""
