@@ -20,6 +20,14 @@ _PORTS: Final = {"https": 443, "http": 80}
 _MAX_PORT: Final = 65_535
 _MAX_NAME: Final = 253  # of a host name, RFC 1035, section 2.3.4
 
+# The user names with which hosts, and those below them, take an access token as a password.
+_USERNAMES: Final = {
+    "bitbucket.org": "x-token-auth",  # Bitbucket's "Using OAuth 2.0", for git
+    "gcr.io": "oauth2accesstoken",  # Google's "Configure authentication to Artifact Registry for Docker"
+    "pkg.dev": "oauth2accesstoken",
+    "quay.io": "$oauthtoken",  # Quay's "OAuth 2 access tokens"
+}
+
 _URL: Final = re.compile(r"([A-Za-z]+)://([^/?#]*)([^?#]*)")
 _AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
 # RFC 1123 allows no underscore in a host name, but some have one.
@@ -104,6 +112,15 @@ def find(rules: Iterable[HostRule], place: Place, directory: str | None = None) 
     No two rules may have the same place and directory.
     """
     return max((rule for rule in rules if rule.fits(place, directory)), key=lambda rule: rule.rank, default=None)
+
+
+def username(rule: HostRule, place: Place) -> str | None:
+    """Return the user name for a token as a password at that place: the rule's, else the one that its host asks for.
+
+    None: it is not known, and programs choose one.
+    """
+    names = (name for host, name in _USERNAMES.items() if f".{place.host}".endswith(f".{host}"))
+    return rule.username or next(names, None)
 
 
 def read_url(url: str) -> Place:

@@ -466,6 +466,11 @@ def install_tool(name: str) -> Remedy:
     return Remedy(f"install {name}, and set it up again")
 
 
+def extend_path(directory: str) -> Remedy:
+    """A program that another one starts by its name is in a directory that is not on PATH."""
+    return Remedy(f"add {directory} to PATH, and log in to the machine again")
+
+
 def take_from() -> Remedy:
     """Tables of the configuration, for hosts or files, name the account to remove."""
     return Remedy("first remove these tables, or set another account there")

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from hypothesis import given, settings, strategies
 
-from auth_agent.hosts import HostError, HostRule, Place, find, read_key, read_url
+from auth_agent.hosts import HostError, HostRule, Place, find, read_key, read_url, username
 
 
 def rules_of(*keys: str) -> list[HostRule]:
@@ -386,3 +386,25 @@ def test_a_place_matches_a_rule_of_its_own_origin(host: str, path: str) -> None:
     except HostError:
         return
     assert find([HostRule("key", Place(place.scheme, place.host, place.port), "work")], place) is not None
+
+
+# ---- user names
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://gcr.io/", "oauth2accesstoken"),
+        ("https://eu.gcr.io/", "oauth2accesstoken"),
+        ("https://europe-python.pkg.dev/acme/pypi/simple/", "oauth2accesstoken"),
+        ("https://quay.io", "$oauthtoken"),
+        ("https://bitbucket.org/acme/a.git", "x-token-auth"),
+        ("https://notgcr.io/", None),
+        ("https://gcr.io.example/", None),
+        ("https://ghcr.io/", None),
+    ],
+)
+def test_known_hosts_have_a_user_name_unless_the_rule_has_one(url: str, name: str | None) -> None:
+    place = read_url(url)
+    assert username(HostRule("key", place, "work"), place) == name
+    assert username(HostRule("key", place, "work", username="anna"), place) == "anna"

@@ -1,7 +1,7 @@
 """Turns the `url` of a request, and the `directory` of its program, into the account, audience and scope of a rule."""
 
 from auth_agent.config import Config
-from auth_agent.hosts import HostError, find, read_url
+from auth_agent.hosts import HostError, find, read_url, username
 from auth_agent.ipc.arguments import Arguments
 from auth_agent.printable import printable
 from auth_agent.remedies import add_host
@@ -44,5 +44,5 @@ def resolve_url(args: Arguments, config: Config, name: str | None = None) -> Non
     scope = args.string("scope")
     if scope is not None and set(scope.split()) != set((rule.scope or account.scope).split()):
         raise errors.InvalidRequest(f"{args.method}: scope is not the one for {place.origin}", parameter="scope")
-    chosen = {"account": account.name, "audience": rule.audience, "scope": rule.scope, "username": rule.username}
-    args.replace(url=None, directory=None, **chosen)
+    chosen = {"account": account.name, "audience": rule.audience, "scope": rule.scope}
+    args.replace(url=None, directory=None, username=username(rule, place), **chosen)

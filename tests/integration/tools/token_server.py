@@ -2,11 +2,13 @@
 
 import base64
 import binascii
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -55,20 +57,34 @@ class Seen:
 class TokenServer(AbstractContextManager["TokenServer"]):
     """Responds with what `respond` returns where the token is good, else with a challenge."""
 
+    # Of a response to a request without a good token.
+    refusal_headers: Mapping[str, str] = {}
+
     def __init__(
-        self, provider: OpenIDProvider, challenge: str, respond: Callable[[Request], Response] | None = None
+        self,
+        provider: OpenIDProvider,
+        challenge: str,
+        respond: Callable[[Request], Response] | None = None,
+        *,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
+        """Prepare one; `tls` has the files of a certificate and its key."""
         self.provider = provider
         self.challenge = challenge
         self.seen: list[Seen] = []
         self._respond = respond
         self._server = _Server(self)
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever)
 
     @property
     def url(self) -> str:
         """Its origin."""
-        return f"http://{self.host}"
+        return f"{self._scheme}://{self.host}"
 
     @property
     def host(self) -> str:
@@ -114,8 +130,6 @@ class TokenServer(AbstractContextManager["TokenServer"]):
     def _refusal(self) -> Response:
         return Response(b"no valid token", 401, {"WWW-Authenticate": self.challenge, **self.refusal_headers})
 
-    refusal_headers: Mapping[str, str] = {}
-
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -146,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         assert isinstance(self.server, _Server)
-        headers = {name.title(): value for name, value in self.headers.items()}
+        names = {name.title() for name in self.headers}
+        headers = {name: ", ".join(self.headers.get_all(name, ())) for name in names}
         response = self.server.owner.answer(self.command, self.path, headers, self._body())
         self.send_response(response.status)
         for name, value in response.headers.items():

@@ -438,6 +438,11 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "",
         {"--undo": ("", "Take back what this command wrote."), "--help": ("", "Show this message and exit.")},
     ),
+    "setup docker": (
+        "Let docker, podman and skopeo get their tokens from the agent, at these registries.",
+        "HOST...",
+        {"--undo": ("", "Take back what this command wrote."), "--help": ("", "Show this message and exit.")},
+    ),
     "setup git": (
         "Let git get its tokens from the agent, at the hosts of [hosts] or only at these.",
         "HOST...",

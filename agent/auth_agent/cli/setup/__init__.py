@@ -9,6 +9,7 @@ from auth_agent.cli.command_group import CommandGroup
 
 _TOOLS: Final = {
     "cargo": "auth_agent.cli.setup.cargo:cargo",
+    "docker": "auth_agent.cli.setup.docker:docker",
     "git": "auth_agent.cli.setup.git:git",
 }
 

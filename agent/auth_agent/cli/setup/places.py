@@ -4,6 +4,8 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,7 +13,7 @@ import click
 from auth_agent import remedies
 from auth_agent.cli.command_error import CommandError
 from auth_agent.config import Config, config_path, load
-from auth_agent.hosts import HostError, HostRule, read_key
+from auth_agent.hosts import HostError, HostRule, Place, read_key, read_url
 from auth_agent.printable import printable
 
 hosts_argument = click.argument("hosts", metavar="[HOST]...", nargs=-1)
@@ -48,6 +50,27 @@ def _origin(host: str, found: dict[str, list[HostRule]], config: Config) -> str:
         path = printable(str(config.path), _LONGEST)
         raise CommandError(f"no account is configured for {place.origin}", remedies.add_host(place.key, path))
     return place.origin
+
+
+def mapped_origin(host: str) -> str:
+    """Return the origin that programs call by that host and port: https, or http on this machine, as its rule says.
+
+    Raises:
+        CommandError: there is no rule for it.
+
+    """
+    config = load(config_path())
+    places: list[Place] = []
+    for url in (f"https://{host}", f"http://{host}"):
+        with suppress(HostError):
+            places.append(replace(read_url(url), path=()))
+    if not places:
+        raise CommandError(f"{printable(host, _LONGEST)!r} can't be a host")
+    for place in places:
+        if any(rule.fits(place, rule.directory) for rule in config.hosts):
+            return place.origin
+    path = printable(str(config.path), _LONGEST)
+    raise CommandError(f"no account is configured for {places[0].origin}", remedies.add_host(places[0].key, path))
 
 
 def program(name: str) -> str:

@@ -35,7 +35,7 @@ def main() -> int:
 
 def _run(arguments: list[str]) -> int:
     if _PLUGIN not in arguments:
-        print_error("cargo runs this program: auth-agent setup cargo")
+        print_error(f"cargo runs this program, with {_PLUGIN}")
         return USAGE
     _send({"v": [_VERSION]})
     while line := sys.stdin.readline(_LONGEST_LINE):
