@@ -438,7 +438,8 @@ async def hostile_entry(agent: HostileAgent) -> None:
         "profile": {"claims": {"sub": agent.text, agent.text: agent.text}, "fetched_at": NOON, "said": agent.text},
     }
     session.state = Locked("not read yet")
-    session.restore(load(Secret(json.dumps(entry)), "work", "this boot", agent.world.clock.now()))
+    now = agent.world.clock.now()
+    session.restore(load(Secret(json.dumps(entry)), "work", "this boot", now), now)
     agent.look()
     await agent.refresh()
     await agent.request_profile()

@@ -10,13 +10,13 @@ import trio.testing
 
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.discovery import Metadata
-from auth_agent.oauth.outcome import Busy, Failure, Rejected, Unsent
+from auth_agent.oauth.outcome import Busy, Failure, Lost, Rejected, Unsent
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand, Hold, Join, Serve, Start
 from auth_agent.sessions.promises import LONGEST, PATIENCE, Promises, keeps
 from auth_agent.sessions.record import record
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, TokenKey
+from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, Locked, TokenKey
 from auth_agent.sessions.superseded import MAX_SUPERSEDED, Superseded
 from auth_agent_client import errors
 from tests.agent.heart import World, running
@@ -255,6 +255,44 @@ def test_elsewhere_they_stay(clock: FakeClock) -> None:
     session = session_of(clock, ends=False)
     refresh(session, clock, OTHER)
     assert session.current() is not None
+
+
+def restored(session: Session, clock: FakeClock) -> Session:
+    """Return the session as the next agent has it, or this one after it was locked."""
+    other = Session(session.account, chance=0.0)
+    other.state = Locked("not read yet")
+    other.restore(session.snapshot(), clock.now())
+    return other
+
+
+def test_what_was_promised_before_a_restart_is_kept_for_a_minute_at_most(clock: FakeClock) -> None:
+    session = session_of(clock)
+    clock.advance(790)
+    assert session.token(MAIN, 60.0, clock.now()) is not None
+    assert due_in(session, clock) == 60
+    assert due_in(restored(session, clock), clock) == 60
+    clock.advance(200)
+    assert due_in(restored(session, clock), clock) <= 0  # long overdue
+    session = session_of(clock, lifetime=10.0)
+    clock.advance(7.5)
+    assert due_in(restored(session, clock), clock) == 1.5
+
+
+def test_where_a_refresh_ends_nothing_a_restart_holds_nothing_back(clock: FakeClock) -> None:
+    session = session_of(clock, ends=False)
+    clock.advance(790)
+    assert due_in(restored(session, clock), clock) == 10
+
+
+def test_no_promise_holds_back_the_retry_of_a_lost_response(clock: FakeClock) -> None:
+    for failure, held in ((Busy("503"), 30.0), (Lost("no response"), 0.5)):
+        session = session_of(clock)
+        clock.advance(800)
+        assert session.token(MAIN, 30.0, clock.now()) is not None
+        session.start(clock.now())
+        assert session.settle(session.finish(session.epoch, failure, clock.now(), clock.now(), 0.25))
+        assert due_in(session, clock) == held
+        clock.advance(1000)
 
 
 # ---- how it is known

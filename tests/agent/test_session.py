@@ -729,7 +729,7 @@ def restored(stored: StoredSession) -> Session:
     """Return the session as the next agent restores it."""
     session = Session(account(), chance=0.0)
     session.state = Locked("not read yet")
-    session.restore(stored)
+    session.restore(stored, FakeClock().now())
     return session
 
 
@@ -741,11 +741,11 @@ def test_a_snapshot_is_restored_unchanged(session: Session, clock: FakeClock) ->
     assert other.snapshot() == session.snapshot()
 
 
-def test_only_a_locked_session_is_restored_and_its_epoch_never_decreases(session: Session) -> None:
+def test_only_a_locked_session_is_restored_and_its_epoch_never_decreases(session: Session, clock: FakeClock) -> None:
     with pytest.raises(IllegalMoveError):
-        session.restore(session.snapshot())
+        session.restore(session.snapshot(), clock.now())
     session.state, session.epoch = Locked("x"), 7
-    session.restore(StoredSession(LoggedOut(), 3, 0, None))
+    session.restore(StoredSession(LoggedOut(), 3, 0, None), clock.now())
     assert session.epoch == 7
 
 

@@ -3,7 +3,8 @@
 A client that gets a token may use it for its `min_ttl`, or for the preferred TTL. Where each refresh ends the tokens
 from before, a refresh ahead of time waits until no client may still use one, but not for long: a client that asks
 without pause must not let the token expire for the others. A refresh that a client needs waits a little for those that
-gave a `min_ttl`. Times are in seconds since boot, durations in seconds.
+gave a `min_ttl`. What an agent before promised is not known, so each token from the store is assumed to be in use.
+Times are in seconds since boot, durations in seconds.
 """
 
 import math
@@ -42,6 +43,10 @@ class Promises:
         self._until = max(self._until, until)
         if min_ttl is not None:
             self._demanded_until = max(self._demanded_until, until)
+
+    def assume(self, token: AccessToken, now: Moment) -> None:
+        """Record that clients may have this token from the agent before, or from before a lock."""
+        self._until = max(self._until, now.boot + min(LONGEST, token.remaining(now)))
 
     def are_open(self, now: Moment) -> bool:
         """Return whether a client may still use a token for as long as it was promised."""

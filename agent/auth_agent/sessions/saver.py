@@ -367,7 +367,8 @@ class Saver:
         """Restore sessions from the results of `entries`, and read all others from the store."""
         for name, (session, entry) in entries.items():
             if session.is_locked:  # else it was not put away yet
-                session.restore(load(entry, name, self._boot_id, self._clock.now()))
+                now = self._clock.now()
+                session.restore(load(entry, name, self._boot_id, now), now)
                 self.save_soon(session)
                 self._table.publish(session.account.name)
                 self.on_restored(session)
@@ -771,7 +772,7 @@ class Saver:
         pending_write.has, pending_write.write_key = (
             (None, None) if stored is None else (stored.fingerprint, _write_key(stored))
         )
-        session.restore(recovery.stored)
+        session.restore(recovery.stored, self._clock.now())
         if recovery.is_deleted:
             self._want(session, None)
         _log.info("restored account=%s state=%s", name, state_name(session, self._clock.now()))

@@ -19,7 +19,7 @@ from auth_agent.host.clock import Moment
 from auth_agent.oauth import id_token
 from auth_agent.oauth.asked import ORGANIZATION, lacks, no_claims
 from auth_agent.oauth.challenge import wanted_login
-from auth_agent.oauth.outcome import Busy, Defect, Failure, TokenResponse, Unusable
+from auth_agent.oauth.outcome import Busy, Defect, Failure, Lost, TokenResponse, Unusable
 from auth_agent.oauth.scope import coverage, further, normalized
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
@@ -463,7 +463,7 @@ class Session:
             state or self.state, self.epoch, self.refreshes, self.last_refresh_at, profile=self.profile
         )
 
-    def restore(self, stored: StoredSession) -> None:
+    def restore(self, stored: StoredSession, now: Moment) -> None:
         """Take the state that was read from the store."""
         if not isinstance(self.state, Locked):
             raise IllegalMoveError("only a locked session is restored")
@@ -472,6 +472,9 @@ class Session:
         self.last_refresh_at = stored.last_refresh_at
         self.profile = stored.profile
         self._set_state(stored.state)
+        token = self.current()
+        if token is not None:
+            self._promises.assume(token, now)
 
     def put_away(self, reason: str, remedy: tuple[Remedy, ...] = ()) -> None:
         """Forget the session until it is restored; `reason` says why it is locked (printable).
@@ -739,7 +742,16 @@ class Session:
         return self._held(self.refresh_due(now))
 
     def _held(self, due: Moment | None) -> Moment | None:
-        return self._promises.hold(due) if due is not None and self.ends_access_tokens else due
+        if due is None or not self.ends_access_tokens or self._is_lost:
+            return due
+        return self._promises.hold(due)
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether a response was lost: the access token may have ended, and a rotation overlap is short."""
+        state = self.state
+        last = () if not isinstance(state, Active) else (state.refresh, *state.retries.values())
+        return any(isinstance(one, Retrying) and isinstance(one.failure, Lost) for one in last)
 
     def next_due(self, now: Moment) -> tuple[Moment, TokenKey] | None:
         """Return when to start which token's refresh next; None if none is scheduled.
