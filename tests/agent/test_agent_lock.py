@@ -9,7 +9,7 @@ import trio.testing
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.saver import Saver
-from auth_agent.sessions.state import Active, TokenKey
+from auth_agent.sessions.state import MAIN, Active, TokenKey
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent_client import errors
 from tests.agent import test_saver
@@ -539,3 +539,16 @@ async def test_a_lock_says_that_a_session_without_a_refresh_token_ends_with_its_
         heart.session.state = replace(state, credentials=replace(state.credentials, refresh_token=None))
         expected = [{"account": "work", "at": token.served_until.wall}]
         assert (await heart.lock.lock(None, keep_alive=True)).ends == expected
+
+
+async def test_a_lock_says_when_a_session_ends_whose_token_has_no_known_end(machine: Machine) -> None:
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await heart.token()
+        state, token = heart.session.state, heart.session.current()
+        assert isinstance(state, Active)
+        assert token is not None
+        end = machine.clock.now().wall + 90
+        credentials = replace(state.credentials, refresh_token=None, ceiling=end)
+        heart.session.state = Active(credentials, {MAIN: replace(token, lifetime=None)})
+        assert (await heart.lock.lock(None, keep_alive=True)).ends == [{"account": "work", "at": end}]

@@ -80,7 +80,7 @@ TOKENS = st.builds(
     st.none() | st.floats(0, 1e11),
     assumed=st.booleans(),
     serial=st.just(0),
-)
+).map(lambda token: replace(token, assumed=token.assumed and token.lifetime is not None))
 STATES: st.SearchStrategy[State] = st.one_of(
     st.builds(
         Active, ALL_CREDENTIALS, st.just(dict[TokenKey, AccessToken]()) | TOKENS.map(lambda token: {MAIN: token})
@@ -156,10 +156,24 @@ def test_the_entries_of_before_name_no_machine(machine: str | None) -> None:
 
 
 def test_a_token_without_a_known_end_is_stored_so_that_an_older_agent_can_read_it() -> None:
-    endless = replace(STORED, state=replace(ACTIVE, tokens=MappingProxyType({MAIN: replace(TOKEN, lifetime=None)})))
+    token = replace(TOKEN, lifetime=None, assumed=False)
+    state = Active(replace(CREDENTIALS, refresh_token=None), MappingProxyType({MAIN: token}))
+    endless = replace(STORED, state=state)
     value = entry(endless)
-    assert (value["token"]["lifetime"], value["token"]["endless"]) == (3600, True)
+    assert (value["token"]["lifetime"], value["token"]["assumed"], value["token"]["endless"]) == (3600, True, True)
     assert loaded(value) == endless
+    del value["token"]["endless"]  # an older agent rewrote it
+    assert loaded(value) == endless
+
+
+@pytest.mark.parametrize(("refresh_token", "assumed"), [("rt", True), ("rt", False), (None, False)])
+def test_another_token_of_an_older_agent_has_its_end(refresh_token: str | None, *, assumed: bool) -> None:
+    value = entry()
+    del value["token"]["endless"]
+    value["token"]["assumed"], value["login"]["refresh_token"] = assumed, refresh_token
+    value["login"]["client_secret"] = None
+    token = token_of(loaded(value))
+    assert (token.lifetime, token.assumed) == (3600, assumed)
 
 
 def older(**login: object) -> dict[str, Any]:

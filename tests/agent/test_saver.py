@@ -6,8 +6,10 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -26,12 +28,17 @@ from auth_agent.sessions.record import state_name
 from auth_agent.sessions.recovery import INTERRUPTED, OLD_COPY
 from auth_agent.sessions.saver import UNREAD, Saver
 from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import Active
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from auth_agent_client import errors
 from auth_agent_client.remedy import remedies_to_wire
 from tests.agent.world import (
+    ALICE,
+    CLIENT,
+    ISSUER,
+    NOON,
     FakeClock,
     FakeProvider,
     FakeSealedEntries,
@@ -39,6 +46,7 @@ from tests.agent.world import (
     FakeStore,
     account,
     config,
+    jwt,
     token_response,
 )
 
@@ -545,6 +553,34 @@ async def test_a_store_with_expensive_writes_is_written_only_for_a_new_refresh_t
         await heart.refresh()
         assert machine.store.calls.count("write work") == 1
         assert heart.session.saved
+
+
+@pytest.mark.parametrize(
+    ("learned", "known"),
+    [
+        ({"id_token": jwt(iss=ISSUER, aud=CLIENT, sub=ALICE, session_expiry=NOON + 9_000)}, {"ceiling": NOON + 9_000}),
+        ({"ends_access_token": True}, {"ends_access_token": True}),
+        ({"scope": "openid"}, {"lost_scope": "read"}),
+    ],
+)
+async def test_so_is_it_for_what_a_refresh_showed_once(
+    machine: Machine, learned: dict[str, Any], known: dict[str, object]
+) -> None:
+    machine.store.expensive_writes = True
+    machine.provider.rotates = False
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        state = heart.session.state
+        assert isinstance(state, Active)
+        heart.session.state = replace(state, credentials=replace(state.credentials, granted_scope="openid read"))
+        for _ in range(2):
+            machine.provider.script.append(token_response(refresh_token=None, **learned))
+            await heart.refresh()
+        assert machine.store.calls.count("write work") == 1
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        assert {name: getattr(heart.session.credentials, name) for name in known} == known
 
 
 async def test_an_entry_fits_the_maximum_length_of_the_store(machine: Machine) -> None:

@@ -24,6 +24,7 @@ from auth_agent.sessions.login import Logins
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import SAVE_PATIENCE, Saver
 from auth_agent.sessions.session import Session
+from auth_agent.sessions.session_end import lower_ceiling
 from auth_agent.sessions.state import Locked
 from auth_agent.sessions.table import Table
 from auth_agent.storage.journal import Journal
@@ -368,7 +369,7 @@ class AgentLock:
             token, credentials = session.current(), session.credentials
             end = None if credentials is None else credentials.ends_at
             if credentials is not None and not credentials.refreshable and token is not None:
-                end = token.expires_at
+                end = lower_ceiling(end, token.expires_at)
             if end is not None:
                 ends.append({"account": name, "at": end})
         return ends

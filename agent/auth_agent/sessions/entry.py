@@ -13,7 +13,7 @@
 Times are Unix time in seconds; `boot.at` is in seconds since the boot of that id. `machine` is the digest of the
 machine that wrote the entry; it is missing or "" if that is unknown. Unknown keys are ignored. An entry of an unknown
 version is neither used nor overwritten. `session_expiry` is the session's ceiling; `ends_at`, the earlier one of it and
-the refresh token's end, is for older agents, and so is the `lifetime` of a token that is `endless`.
+the refresh token's end, is for older agents, and so are `lifetime` and `assumed` of a token that is `endless`.
 """
 
 import json
@@ -156,7 +156,7 @@ def _dump_token(token: AccessToken, boot_id: str) -> dict[str, object]:
         "scope": token.scope,
         "audience": token.audience,
         "lifetime": ASSUMED_LIFETIME if token.lifetime is None else token.lifetime,
-        "assumed": token.assumed,
+        "assumed": token.assumed or token.lifetime is None,
         "endless": token.lifetime is None,
         "obtained_at": token.sent.wall,
         "boot": {"id": boot_id, "at": token.sent.boot},
@@ -207,7 +207,8 @@ def _stored_session(entry: Mapping[str, object], boot_id: str, now: Moment) -> S
             failure = WRONG_USER if quarantined else REAUTHENTICATION_REQUIRED
         state = LoginRequired(printable(end["reason"]), credentials, quarantined, str(failure))
     else:
-        tokens = {} if token is None else {MAIN: _access_token(_object(token), boot_id, now)}
+        refreshable = credentials.refreshable
+        tokens = {} if token is None else {MAIN: _access_token(_object(token), boot_id, now, refreshable=refreshable)}
         state = Active(credentials, MappingProxyType(tokens))
     last = entry.get("last_refresh_at")
     return StoredSession(
@@ -295,19 +296,22 @@ def _profile(value: object) -> Profile | None:
         return None
 
 
-def _access_token(token: Mapping[str, object], boot_id: str, now: Moment) -> AccessToken:
+def _access_token(token: Mapping[str, object], boot_id: str, now: Moment, *, refreshable: bool) -> AccessToken:
     wall, boot = _number(token["obtained_at"]), _object(token.get("boot") or {})
     same_boot = bool(boot_id) and boot.get("id") == boot_id
     # In another boot nothing but the wall clock tells the token's age.
     since_boot = _number(boot["at"]) if same_boot else now.boot - (now.wall - wall)
+    # An older agent assumed a lifetime for a token that nothing renews, too, or it rewrote an entry of this one.
+    is_assumed = token.get("assumed") is True
+    is_endless = token.get("endless") is True or ("endless" not in token and is_assumed and not refreshable)
     return AccessToken(
         value=Secret(_string(token["access_token"])),
         token_type=_string(token["token_type"]),
         scope=_optional_string(token.get("scope")),
         audience=_optional_string(token.get("audience")),
         sent=Moment(wall, since_boot),
-        lifetime=None if token.get("endless") is True else max(0.0, _number(token["lifetime"])),
-        assumed=token.get("assumed") is True,
+        lifetime=None if is_endless else max(0.0, _number(token["lifetime"])),
+        assumed=is_assumed and not is_endless,
         serial=0,
     )
 

@@ -38,7 +38,7 @@ from auth_agent.sessions.recovery import (
     unreadable,
 )
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.state import Locked, LoggedOut, LoginRequired
+from auth_agent.sessions.state import Active, Locked, LoggedOut, LoginRequired, State
 from auth_agent.sessions.table import Table
 from auth_agent.storage.health import HASTE, StoreHealth
 from auth_agent.storage.journal import Journal
@@ -853,4 +853,12 @@ def _is_same(stored: StoredSession | None, session: Session) -> bool:
 def _write_key(stored: StoredSession) -> object:
     """Return what must change for a write, in a store whose writes are expensive."""
     reason = stored.state.reason if isinstance(stored.state, LoginRequired) else None
-    return stored.fingerprint, reason, stored.epoch, stored.after
+    return stored.fingerprint, reason, stored.epoch, stored.after, _what_was_learned(stored.state)
+
+
+def _what_was_learned(state: State) -> object:
+    """Return what refreshes without a new refresh token have shown, and the next agent would not know."""
+    if not isinstance(state, Active | LoginRequired):
+        return None
+    credentials = state.credentials
+    return credentials.ceiling, credentials.ends_access_token, credentials.lost_scope, dict(credentials.met_claims)
