@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 from auth_agent.grant_type import GRANT_TYPES
 from auth_agent.host.clock import Moment
 from auth_agent.oauth.entra import Tenant
+from auth_agent.oauth.outcome import DoubtfulRefusal, Failure, Unsent
 from auth_agent.secret import Secret
 from auth_agent.sessions.entry import EntryError, StoredSession, dump, load
 from auth_agent.sessions.profile import Profile
@@ -25,6 +26,7 @@ from auth_agent.sessions.state import (
     Locked,
     LoggedOut,
     LoginRequired,
+    Retrying,
     State,
     TokenKey,
 )
@@ -124,6 +126,21 @@ def test_a_stored_session_is_loaded_unchanged(stored: StoredSession) -> None:
 def test_a_refresh_in_flight_is_not_stored() -> None:
     running = replace(STORED, state=ACTIVE.start(NOW))
     assert loaded(entry(running)) == replace(STORED, state=replace(ACTIVE, refresh=Idle()))
+
+
+def test_a_refusal_that_is_believed_is_stored_and_tried_again_at_once() -> None:
+    refused = Retrying(DoubtfulRefusal("go away"), 7, NOW, NOW.after(900), NOW, is_believed=True)
+    expected = Retrying(DoubtfulRefusal("go away"), 1, NOW, NOW, NOW, is_believed=True)
+    for state in (replace(ACTIVE, refresh=refused), replace(ACTIVE, refresh=refused).start(NOW)):
+        value = entry(replace(STORED, state=state))
+        assert loaded(value) == replace(STORED, state=replace(ACTIVE, refresh=expected))
+        del value["refused"]  # an older agent rewrote it
+        assert loaded(value) == STORED
+
+
+@pytest.mark.parametrize("failure", [Unsent("no route"), DoubtfulRefusal("go away")])
+def test_another_failure_of_a_refresh_is_not_stored(failure: Failure) -> None:
+    assert entry(replace(STORED, state=replace(ACTIVE, refresh=Retrying(failure, 1, NOW, NOW, NOW)))) == entry()
 
 
 @pytest.mark.parametrize("state", [LoggedOut(), Locked("x")])

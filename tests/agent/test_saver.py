@@ -18,7 +18,7 @@ import pytest
 import trio.testing
 
 from auth_agent import remedies
-from auth_agent.oauth.outcome import InteractionRequired, InvalidGrant, Unsent
+from auth_agent.oauth.outcome import DoubtfulRefusal, InteractionRequired, InvalidGrant, RefusedForNow, Unsent
 from auth_agent.secret import Secret
 from auth_agent.sessions import heart
 from auth_agent.sessions.decision import Demand
@@ -536,6 +536,43 @@ async def test_a_session_that_requires_interaction_keeps_its_refresh_token_over_
         assert await heart.token() == "login_required"
         assert (heart.session.reason, heart.session.can_retry) == ("mfa_required", True)
         assert machine.provider.presented == ["rt-2"]
+
+
+@pytest.mark.parametrize("kind", [DoubtfulRefusal, RefusedForNow])
+async def test_a_session_whose_refusal_was_believed_is_refused_after_a_restart_and_heals(
+    machine: Machine, kind: type[DoubtfulRefusal]
+) -> None:
+    machine.provider.lifetime = 5
+    await machine.store_session()
+    async with machine.agent() as heart:
+        machine.provider.script += 100 * [kind("go away")]
+        await anyio.sleep(150)
+        assert heart.state() == "login_required"
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        presented = len(machine.provider.presented)
+        assert (heart.state(), heart.session.failure, heart.session.reason) == ("login_required", "refused", "go away")
+        assert await heart.token() == "login_required"
+        await anyio.sleep(600)
+        assert len(machine.provider.presented) == presented  # as rarely as before
+        machine.provider.script.clear()
+        await anyio.sleep(600)
+        assert heart.state() == "ready"
+        assert machine.store.entry()["refused"] is None
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        assert (heart.state(), heart.session.failure) == ("ready", None)
+
+
+async def test_a_refused_session_heals_at_once_in_the_next_agent(machine: Machine) -> None:
+    machine.provider.lifetime = 5
+    await machine.store_session()
+    async with machine.agent():
+        machine.provider.script += [RefusedForNow("not from here")]
+        await anyio.sleep(10)
+    async with machine.agent() as heart:
+        await anyio.sleep(1)
+        assert heart.state() == "ready"
 
 
 async def test_a_store_with_expensive_writes_is_written_only_for_a_new_refresh_token(

@@ -6,10 +6,12 @@
                "refresh_token_end": null | {"at", "refresh_by"}, "organization", "acr", "met_claims", "requested_scope",
                "granted_scope", "lost_scope", "same_refresh_tokens", "ends_access_token"},
      "ended": null | {"reason", "failure", "quarantined"},
+     "refused": null | {"reason"},
      "token": null | {"access_token", "token_type", "scope", "audience", "lifetime", "assumed", "endless",
                       "obtained_at", "boot": {"id", "at"}},
      "profile": null | {"claims", "fetched_at", "said"}}
 
+`refused` is why the provider refuses a refresh token that it may take again; older agents find that out again.
 Times are Unix time in seconds; `boot.at` is in seconds since the boot of that id. `machine` is the digest of the
 machine that wrote the entry; it is missing or "" if that is unknown. Unknown keys are ignored. An entry of an unknown
 version is neither used nor overwritten. `session_expiry` is the session's ceiling; `ends_at`, the earlier one of it and
@@ -28,6 +30,7 @@ from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.oauth import id_token
 from auth_agent.oauth.client import BASIC, CERTIFICATE_METHODS, POST
 from auth_agent.oauth.entra import Tenant
+from auth_agent.oauth.outcome import DoubtfulRefusal
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.profile import Profile
@@ -40,7 +43,10 @@ from auth_agent.sessions.state import (
     AccessToken,
     Active,
     Credentials,
+    Idle,
     LoginRequired,
+    RefreshState,
+    Retrying,
     State,
 )
 from auth_agent_client.messages import FAILURES, is_json
@@ -104,6 +110,7 @@ def dump(account: str, stored: StoredSession, boot_id: str, max_length: int) -> 
         "ended": {"reason": state.reason, "failure": state.failure, "quarantined": state.quarantined}
         if isinstance(state, LoginRequired)
         else None,
+        "refused": _dump_refusal(state) if isinstance(state, Active) else None,
         "token": None if token is None else _dump_token(token, boot_id),
         "profile": None if stored.profile is None else _dump_profile(stored.profile),
     }
@@ -163,6 +170,11 @@ def _dump_token(token: AccessToken, boot_id: str) -> dict[str, object]:
     }
 
 
+def _dump_refusal(state: Active) -> dict[str, object] | None:
+    refusal = state.refusal
+    return None if refusal is None else {"reason": refusal.failure.reason}
+
+
 def _dump_profile(profile: Profile) -> dict[str, object]:
     return {"claims": dict(profile.claims), "fetched_at": profile.fetched_at, "said": profile.user_digest}
 
@@ -209,7 +221,7 @@ def _stored_session(entry: Mapping[str, object], boot_id: str, now: Moment) -> S
     else:
         refreshable = credentials.refreshable
         tokens = {} if token is None else {MAIN: _access_token(_object(token), boot_id, now, refreshable=refreshable)}
-        state = Active(credentials, MappingProxyType(tokens))
+        state = Active(credentials, MappingProxyType(tokens), _refresh_state(entry.get("refused"), now))
     last = entry.get("last_refresh_at")
     return StoredSession(
         state=state,
@@ -220,6 +232,14 @@ def _stored_session(entry: Mapping[str, object], boot_id: str, now: Moment) -> S
         profile=_profile(entry.get("profile")),
         machine=_optional_string(entry.get("machine")) or "",
     )
+
+
+def _refresh_state(refused: object, now: Moment) -> RefreshState:
+    """Return that of a session whose refresh token the provider refused; it is tried again at once."""
+    if refused is None:
+        return Idle()
+    failure = DoubtfulRefusal(printable(_object(refused)["reason"]))
+    return Retrying(failure, failures=1, failed_at=now, retry_at=now, not_before=now, is_believed=True)
 
 
 def _credentials(login: Mapping[str, object]) -> Credentials:

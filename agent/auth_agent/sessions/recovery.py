@@ -168,7 +168,7 @@ def recover(stored: StoredSession | None, note: Note, fingerprints: Fingerprints
         return Recovery(stored, replaced)
     if fingerprint in replaced or fingerprints.is_replaced(state.credentials.refresh_token):
         state = LoginRequired(OLD_COPY, replace(state.credentials, refresh_token=None))
-    elif fingerprint in note.sent:
+    elif fingerprint in note.sent and not state.is_refused:  # a refused one is due as well
         interrupted = Retrying(Lost(INTERRUPTED), failures=1, failed_at=now, retry_at=now, not_before=now)
         state = replace(state, refresh=interrupted)
     return Recovery(replace(stored, state=state), replaced)

@@ -269,6 +269,7 @@ class Refresher:
 
     async def _finish(self, session: Session, flight: Flight, response: TokenResponse | Failure, sent: Moment) -> None:
         """Save the result of a refresh, and then apply it, unless its login has gone."""
+        was_refused = session.is_refused
         effects = session.finish(flight.epoch, response, sent, self._clock.now(), self._chance())
         if effects.save is not None:
             await self._saver.save(session, effects.save)
@@ -278,7 +279,7 @@ class Refresher:
             ended = isinstance(response, Failure) and not isinstance(session.state, Active)
             # A profile, or a proof of what a refresh does, may have arrived meanwhile.
             is_newer = session.profile is not effects.result.profile or session.state is not effects.result.state
-            if ended or is_newer:
+            if ended or is_newer or (session.is_refused and not was_refused):
                 self._saver.save_soon(session)
             # It failed with a configuration that has changed since: the failure says nothing about the new one.
             if session.account != flight.account and session.forget_failures():

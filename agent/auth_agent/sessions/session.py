@@ -592,6 +592,11 @@ class Session:
         return isinstance(self.state, Active) and isinstance(self.state.refresh, Running)
 
     @property
+    def is_refused(self) -> bool:
+        """Whether the provider refuses the refresh token, which it may take again."""
+        return isinstance(self.state, Active) and self.state.is_refused
+
+    @property
     def refreshable(self) -> bool:
         """Whether the agent refreshes the session by itself."""
         state = self.state

@@ -420,8 +420,13 @@ class Active:
     @property
     def is_refused(self) -> bool:
         """Whether the provider refuses the refresh token for all that is known, so that a login is needed."""
+        return self.refusal is not None
+
+    @property
+    def refusal(self) -> Retrying | None:
+        """The last failure if the provider refuses the refresh token, which it may take again; else None."""
         retrying = self.refresh.previous if isinstance(self.refresh, Running) else self.refresh
-        return isinstance(retrying, Retrying) and retrying.is_believed
+        return retrying if isinstance(retrying, Retrying) and retrying.is_believed else None
 
     def _fail_other(self, running: Running, failure: Failure, now: Moment, chance: float) -> "Active":
         """Return the session after a failed refresh of another token than the main one, which never ends it."""
