@@ -16,6 +16,7 @@ MODULES = sorted([*AGENT.rglob("*.py"), *CLIENT.rglob("*.py")])
 LAYERS = [
     "__main__",
     "cli",
+    "mcp",
     "daemon",
     "service",
     "ipc",

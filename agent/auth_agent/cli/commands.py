@@ -97,6 +97,7 @@ _LAZY = {
     "lock": "auth_agent.cli.lock:lock",
     "login": "auth_agent.cli.login:login",
     "logout": "auth_agent.cli.logout:logout",
+    "mcp": "auth_agent.cli.mcp:mcp",
     "metadata": "auth_agent.cli.metadata:metadata",
     "profile": "auth_agent.cli.user:profile",
     "run": "auth_agent.cli.run:run",
@@ -114,7 +115,7 @@ class _LazyGroup(CommandGroup):
 
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Sessions": ("login", "logout", "import", "refresh", "status", "watch"),
-        "What programs get": ("token", "header", "exec", "setup", "id-token", "profile", "user", "metadata"),
+        "What programs get": ("token", "header", "exec", "mcp", "setup", "id-token", "profile", "user", "metadata"),
         "The agent": ("start", "stop", "restart", "run", "service", "doctor"),
         "Where sessions are": ("lock", "unlock", "store"),
         "Configuration": ("account", "config", "reload", "completion"),

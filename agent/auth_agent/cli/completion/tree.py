@@ -338,6 +338,11 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--help": ("", "Show this message and exit."),
         },
     ),
+    "mcp": (
+        "Connect an MCP client to the MCP server at URL, with the tokens of the account that [hosts] has for it.",
+        "URL",
+        {"--help": ("", "Show this message and exit.")},
+    ),
     "metadata": (
         "Show and change the user's metadata at the provider.",
         "",
