@@ -59,10 +59,10 @@ $(VENV)/.tools: $(VENV)/.test
 	@$(PIP) --group tools
 	@touch $@
 
-# Node.js comes along where the machine has none.
-tests/op/node_modules/.installed: tests/op/package-lock.json $(VENV)/.test
-	@echo "Installing the test provider into tests/op/node_modules: some seconds, once."
-	@$(BIN)/python tests/op/install.py
+# Node.js comes along where the machine has none. tests/op: the test provider.
+%/node_modules/.installed: %/package-lock.json $(VENV)/.test
+	@echo "Installing npm packages into $*/node_modules: some seconds, once."
+	@$(BIN)/python tests/op/install.py $*
 	@touch $@
 
 test: $(VENV)/.test tests/op/node_modules/.installed
@@ -79,7 +79,9 @@ check: $(VENV)/.check tests/op/node_modules/.installed
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
-tools: $(VENV)/.tools tests/op/node_modules/.installed
+TOOLS_OF_NPM := $(patsubst %/package-lock.json,%/node_modules/.installed,$(wildcard tests/integration/tools/*/package-lock.json))
+
+tools: $(VENV)/.tools tests/op/node_modules/.installed $(TOOLS_OF_NPM)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(if $(STRICT),--strict-skips) tests/integration/tools
 	.ci/pythons
 
@@ -112,4 +114,4 @@ constraints: $(VENV)/.check
 	touch $(VENV)/.test $(VENV)/.check
 
 clean:
-	rm -rf $(VENV) .debian tests/op/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .debian tests/op/node_modules tests/integration/tools/*/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

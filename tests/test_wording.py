@@ -456,6 +456,12 @@ REMEDIES: Final[list[Example]] = [
         lambda: remedies.let_unit_write("/srv").text,
         "if the service's unit has ProtectSystem= or ProtectHome=, add ReadWritePaths=/srv to it",
     ),
+    (
+        lambda: remedies.provide_cluster_info().text,
+        "set provideClusterInfo to true in the user's exec, or have that done",
+    ),
+    (lambda: remedies.upgrade_kubectl().text, "use kubectl 1.30 or newer, or add the user to the kubeconfig by hand"),
+    (lambda: remedies.use_agents_user("prod", "auth-agent").text, "to have the agent's user instead"),
     (lambda: remedies.try_again("work").text, "try again"),
     (lambda: remedies.lock_memory()[0].text, "seal them with a passphrase"),
     (lambda: remedies.lock_memory()[1].text, "or keep them, and serve nobody"),

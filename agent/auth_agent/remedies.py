@@ -476,6 +476,21 @@ def take_from() -> Remedy:
     return Remedy("first remove these tables, or set another account there")
 
 
+def provide_cluster_info() -> Remedy:
+    """The kubeconfig does not let kubectl say which cluster it calls."""
+    return _run("set provideClusterInfo to true in the user's exec, or have that done", "setup", "kubectl")
+
+
+def upgrade_kubectl() -> Remedy:
+    """The command of kubectl for a kubeconfig lacks options for a credential plugin that is told the cluster."""
+    return Remedy("use kubectl 1.30 or newer, or add the user to the kubeconfig by hand")
+
+
+def use_agents_user(context: str, user: str) -> Remedy:
+    """A context of kubectl has a user that this command did not write."""
+    return Remedy("to have the agent's user instead", "kubectl", "config", "set-context", context, f"--user={user}")
+
+
 def same_configuration() -> Remedy:
     """The command and the agent read different configuration files."""
     return Remedy("set AUTH_AGENT_CONFIG to the agent's file, or start the agent with this one")

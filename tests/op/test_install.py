@@ -27,10 +27,9 @@ def test_a_file_that_is_not_there_is_not_named(monkeypatch: pytest.MonkeyPatch) 
     assert "NODE_EXTRA_CA_CERTS" not in install.environment()
 
 
-def test_a_failure_of_npm_prints_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "is_installed", lambda: False)
+def test_a_failure_of_npm_prints_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "npm_command", lambda: FAILING)
     with pytest.raises(SystemExit) as ended:
-        install.main()
+        install.main(tmp_path)
     assert "exit code 3" in str(ended.value)
     assert "npm_config_cafile or NODE_EXTRA_CA_CERTS" in str(ended.value)

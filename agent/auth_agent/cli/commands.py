@@ -115,7 +115,10 @@ class _LazyGroup(CommandGroup):
 
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Sessions": ("login", "logout", "import", "refresh", "status", "watch"),
-        "What programs get": ("token", "header", "exec", "mcp", "setup", "id-token", "profile", "user", "metadata"),
+        "What programs get": (
+            *("token", "header", "exec", "mcp", "kubectl", "setup"),
+            *("id-token", "profile", "user", "metadata"),
+        ),
         "The agent": ("start", "stop", "restart", "run", "service", "doctor"),
         "Where sessions are": ("lock", "unlock", "store"),
         "Configuration": ("account", "config", "reload", "completion"),

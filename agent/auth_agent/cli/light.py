@@ -16,6 +16,7 @@ COMMANDS = {
     "completion": "auth_agent.cli.completion",
     "exec": "auth_agent.cli.exec",
     "header": "auth_agent.cli.header",
+    "kubectl": "auth_agent.cli.kubectl",
     "token": "auth_agent.cli.token",
 }
 

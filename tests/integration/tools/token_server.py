@@ -73,6 +73,7 @@ class TokenServer(AbstractContextManager["TokenServer"]):
         self.challenge = challenge
         self.seen: list[Seen] = []
         self._respond = respond
+        self._scheme = "http"
         self._server = _Server(self)
         self._scheme = "http" if tls is None else "https"
         if tls is not None:
@@ -105,6 +106,12 @@ class TokenServer(AbstractContextManager["TokenServer"]):
     def users(self) -> set[str | None]:
         """The user names that came with a token."""
         return {one.user for one in self.seen}
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Serve https from now on."""
+        self._scheme = "https"
+        # Its thread must not wait for a client that says nothing.
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
     def respond(self, request: Request) -> Response:
         """Return the response to a request with a good token."""

@@ -212,6 +212,14 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--help": ("", "Show this message and exit."),
         },
     ),
+    "kubectl": (
+        "Give kubectl, which starts this command, the token for its cluster.",
+        "",
+        {
+            "--id-token": ("", "Give it the ID token, which some clusters take, not the access token."),
+            "--help": ("", "Show this message and exit."),
+        },
+    ),
     "lock": (
         "Lock the agent: no program gets anything until it is unlocked.",
         "",
@@ -452,6 +460,15 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "Let git get its tokens from the agent, at the hosts of [hosts] or only at these.",
         "HOST...",
         {"--undo": ("", "Take back what this command wrote."), "--help": ("", "Show this message and exit.")},
+    ),
+    "setup kubectl": (
+        "Let kubectl get its tokens from the agent, at the clusters of [hosts] or only at these hosts.",
+        "HOST...",
+        {
+            "--id-token": ("", "Give these clusters the ID token, not the access token."),
+            "--undo": ("", "Take back what this command wrote."),
+            "--help": ("", "Show this message and exit."),
+        },
     ),
     "start": (
         "Start the agent in the background, unless it runs already.",

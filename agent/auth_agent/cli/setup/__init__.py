@@ -11,6 +11,7 @@ _TOOLS: Final = {
     "cargo": "auth_agent.cli.setup.cargo:cargo",
     "docker": "auth_agent.cli.setup.docker:docker",
     "git": "auth_agent.cli.setup.git:git",
+    "kubectl": "auth_agent.cli.setup.kubectl:kubectl",
 }
 
 
