@@ -11,6 +11,7 @@ import time
 from auth_agent.cli import run_program
 from auth_agent.cli.exits import OK, USAGE, print_error
 from auth_agent.cli.patient_agent import PatientAgent
+from auth_agent.cli.tools.margin import use_until
 from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent_client.client import Token
@@ -22,8 +23,6 @@ _PLUGIN = "--cargo-plugin"
 # The registry's URL is at most some kilobytes, its headers too.
 _LONGEST_LINE = 1024 * 1024  # characters
 _LONGEST = 1000  # characters of a message
-# cargo asks for another token no later than so many seconds before this one ends, so that it is valid on arrival.
-_MARGIN = 60.0
 
 Response = dict[str, object]
 
@@ -124,5 +123,4 @@ def granted(token: Token, now: float) -> Response:
     response: Response = {"kind": "get", "token": token.authorization, "operation_independent": True}
     if token.expires_at is None:
         return {**response, "cache": "session"}
-    margin = min(_MARGIN, max(token.expires_at - now, 0.0) / 2)
-    return {**response, "cache": "expires", "expiration": int(token.expires_at - margin)}
+    return {**response, "cache": "expires", "expiration": int(use_until(token.expires_at, now))}

@@ -7,9 +7,9 @@ as a bearer token; else as a password. git asks other helpers about hosts that h
 import sys
 
 from auth_agent.cli import run_program
-from auth_agent.cli.exits import OK, USAGE, exit_code, print_error
+from auth_agent.cli.exits import OK, USAGE, print_error
 from auth_agent.cli.patient_agent import PatientAgent
-from auth_agent.printable import printable
+from auth_agent.cli.tools.agent_error import print_agent_error
 from auth_agent_client.client import Agent, Token
 from auth_agent_client.errors import AgentError, Denied
 from auth_agent_client.messages import MAX_CHALLENGE
@@ -54,15 +54,10 @@ def _run(arguments: list[str]) -> int:
     except Denied as error:
         if error.failure == "unmapped":
             return OK
-        return _fail(error)
+        return print_agent_error(error)
     except AgentError as error:
-        return _fail(error)
+        return print_agent_error(error)
     return OK
-
-
-def _fail(error: AgentError) -> int:
-    print_error(printable(error.message, 1000), error.remedy)
-    return exit_code(error)
 
 
 def _erase(agent: Agent, attributes: Attributes, url: str) -> None:
