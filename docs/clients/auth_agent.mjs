@@ -9,7 +9,7 @@
 // Parameters, results and errors are those of docs/protocol.md. Node can't ask for the user of the process at the other
 // end of a socket; nobody else can make a socket in the directory that is checked here.
 
-import { lstatSync } from "node:fs";
+import { accessSync, constants, lstatSync } from "node:fs";
 import { createConnection } from "node:net";
 import { homedir } from "node:os";
 import { dirname } from "node:path";
@@ -31,8 +31,17 @@ export function socketPath(env = process.env) {
   if (env.XDG_RUNTIME_DIR) return `${env.XDG_RUNTIME_DIR}/auth-agent/agent.sock`;
   if (process.platform === "darwin") return `${homedir()}/Library/Application Support/auth-agent/agent.sock`;
   const runtime = `/run/user/${process.getuid()}`;
-  if (lstatSync(runtime, { throwIfNoEntry: false })) return `${runtime}/auth-agent/agent.sock`;
+  if (isWritable(runtime)) return `${runtime}/auth-agent/agent.sock`;
   return `${env.XDG_STATE_HOME || `${homedir()}/.local/state`}/auth-agent/agent.sock`;
+}
+
+function isWritable(directory) {
+  try {
+    accessSync(directory, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export class AuthAgent {
@@ -61,8 +70,8 @@ export class AuthAgent {
     const id = (this.#lastId = (this.#lastId + 1) % 2 ** 32);
     return await new Promise((resolve, reject) => {
       const error = { code: "timeout", message: `the agent did not respond to ${method}`, retryable: true };
-      const timer = setTimeout(() => this.#end(new AgentError(error)), 1000 * (params.timeout + 5 || LONGEST));
-      this.#waiting.set(id, { resolve, reject, timer });
+      const late = () => this.#finish(id)?.reject(new AgentError(error));
+      this.#waiting.set(id, { resolve, reject, timer: setTimeout(late, 1000 * (params.timeout + 5 || LONGEST)) });
       this.#socket.ref();
       this.#socket.write(encode([0, id, method, [params]]));
     });
@@ -107,25 +116,26 @@ export class AuthAgent {
       return;
     }
     const [id, error, result] = rest;
-    const call = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    clearTimeout(call?.timer);
-    if (this.#waiting.size === 0) this.#socket.unref(); // a program that waits for nothing else may end
+    const call = this.#finish(id); // undefined if its time was over
     if (error === null) call?.resolve(result);
     else call?.reject(new AgentError(error));
   }
 
+  /** Take a call out of those that wait. */
+  #finish(id) {
+    const call = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    clearTimeout(call?.timer);
+    if (this.#waiting.size === 0) this.#socket?.unref(); // a program that waits for nothing else may end
+    return call;
+  }
+
   /** Close the connection; the next call opens another one. */
   #end(error) {
-    const socket = this.#socket;
+    this.#socket?.destroy();
     this.#socket = null;
     this.#received = Buffer.alloc(0);
-    socket?.destroy();
-    for (const { reject, timer } of this.#waiting.values()) {
-      clearTimeout(timer);
-      reject(error);
-    }
-    this.#waiting.clear();
+    for (const id of [...this.#waiting.keys()]) this.#finish(id).reject(error);
   }
 }
 
