@@ -1,21 +1,19 @@
 """The Python SDK of the Model Context Protocol on both ends of the bridge, in each revision and form."""
 
 import json
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
 
 from auth_agent_client import Agent
-from tests.integration.agent_process import PATIENCE, AgentProcess, until
+from tests.integration.agent_process import AgentProcess
 from tests.integration.conftest import account, log_in, record
+from tests.integration.tools.mcp_process import free_port, serving
 from tests.op.provider import OpenIDProvider
-from tests.snippets import ROOT, snippets
+from tests.snippets import snippets
 
 mcp = pytest.importorskip("mcp", reason="this needs the Python SDK of MCP: make tools installs it")
 types = pytest.importorskip("mcp.types")
@@ -25,30 +23,9 @@ LEGACY, MODERN = "legacy", "2026-07-28"
 LIFETIME = 5  # s
 
 
-@contextmanager
-def serving(provider: OpenIDProvider, form: str, port: int) -> Generator[None, None, None]:
-    """Run the server in a process of its own."""
-    userinfo = f"{provider.url}{provider.paths['userinfo']}"
-    command = [sys.executable, "-m", "tests.integration.tools.mcp_server", str(port), userinfo, form]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: _listens(port) or process.poll() is not None)
-        yield
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-def _listens(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture
 def port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        number: int = free.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture
