@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(response.body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 -- the base class calls these
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_PROPFIND = _answer  # noqa: N815 -- the base class calls these
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
