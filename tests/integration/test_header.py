@@ -125,8 +125,12 @@ def test_the_url_that_the_calling_tool_names_decides(
         assert (result.returncode, result.stdout) == (6, "")
 
 
+def test_the_value_alone(mapped: AgentProcess, client: Agent, api: _Server) -> None:
+    assert mapped.run("header", "--value", "--url", api.url).stdout == f"{client.token('work').authorization}\n"
+
+
 def test_two_forms_exclude_each_other(mapped: AgentProcess) -> None:
-    result = mapped.run("header", "--json", "--curl", "work")
+    result = mapped.run("header", "--json", "--value", "work")
     assert (result.returncode, result.stdout) == (2, "")
 
 

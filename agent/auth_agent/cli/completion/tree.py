@@ -190,6 +190,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--timeout": ("SECONDS", "How long to wait for a token (15)."),
             "--json": ("", "Print a JSON object of headers, as Claude Code and Codex take it."),
             "--curl": ("", "Print a line of a curl configuration, for curl -K -."),
+            "--value": ("", "Print what follows the header's name, as pnpm takes it."),
             "--help": ("", "Show this message and exit."),
         },
     ),
@@ -469,6 +470,11 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--undo": ("", "Take back what this command wrote."),
             "--help": ("", "Show this message and exit."),
         },
+    ),
+    "setup pnpm": (
+        "Let pnpm get its tokens from the agent, at the registries of these hosts.",
+        "HOST...",
+        {"--undo": ("", "Take back what this command wrote."), "--help": ("", "Show this message and exit.")},
     ),
     "start": (
         "Start the agent in the background, unless it runs already.",

@@ -47,8 +47,7 @@ def _origin(host: str, found: dict[str, list[HostRule]], config: Config) -> str:
     except HostError as error:
         raise CommandError(f"{printable(host, _LONGEST)!r} can't be a host: {error}") from error
     if place.origin not in found:
-        path = printable(str(config.path), _LONGEST)
-        raise CommandError(f"no account is configured for {place.origin}", remedies.add_host(place.key, path))
+        raise _unmapped(place, config)
     return place.origin
 
 
@@ -60,17 +59,50 @@ def mapped_origin(host: str) -> str:
 
     """
     config = load(config_path())
-    places: list[Place] = []
-    for url in (f"https://{host}", f"http://{host}"):
-        with suppress(HostError):
-            places.append(replace(read_url(url), path=()))
-    if not places:
-        raise CommandError(f"{printable(host, _LONGEST)!r} can't be a host")
+    places = [replace(place, path=()) for place in _candidates(host)]
     for place in places:
         if any(rule.fits(place, rule.directory) for rule in config.hosts):
             return place.origin
+    raise _unmapped(places[0], config)
+
+
+def mapped_places(hosts: Sequence[str]) -> list[Place]:
+    """Return the places of the rules for these hosts, and for their paths if they have any.
+
+    Raises:
+        CommandError: there is no rule for one of them.
+
+    """
+    config = load(config_path())
+    return list(dict.fromkeys(place for host in hosts for place in _mapped_places(host, config)))
+
+
+def _mapped_places(host: str, config: Config) -> list[Place]:
+    candidates = _candidates(host)
+    for place in candidates:
+        # A rule for the host, or for a path there; else a more general one.
+        below = [rule.place for rule in config.hosts if HostRule("", place, "").fits(rule.place)]
+        if below:
+            return below
+        if any(rule.fits(place, rule.directory) for rule in config.hosts):
+            return [place]
+    raise _unmapped(candidates[0], config)
+
+
+def _candidates(host: str) -> list[Place]:
+    """Return the places that a host may mean, with an optional scheme and path. Raises a `CommandError` if none."""
+    places: list[Place] = []
+    for url in (host,) if "://" in host else (f"https://{host}", f"http://{host}"):
+        with suppress(HostError):
+            places.append(read_url(url))
+    if not places:
+        raise CommandError(f"{printable(host, _LONGEST)!r} can't be a host")
+    return places
+
+
+def _unmapped(place: Place, config: Config) -> CommandError:
     path = printable(str(config.path), _LONGEST)
-    raise CommandError(f"no account is configured for {places[0].origin}", remedies.add_host(places[0].key, path))
+    return CommandError(f"no account is configured for {place.origin}", remedies.add_host(place.key, path))
 
 
 def program(name: str) -> str:
