@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +16,18 @@ from auth_agent_client import AgentNotRunning, Denied, InvalidRequest, LoginRequ
 from tests.integration.agent_process import AgentProcess
 from tests.integration.api_server import ApiServer
 from tests.integration.conftest import ProviderPool, account, log_in
-from tests.integration.http_programs import ASYNC_PROGRAMS, BODY, PROGRAMS, Aiohttp, Async, Program, Sent
+from tests.integration.http_programs import (
+    ASYNC_PROGRAMS,
+    BODY,
+    PROGRAMS,
+    Aiohttp,
+    Async,
+    Httpx,
+    Httpx2Async,
+    Program,
+    Requests,
+    Sent,
+)
 from tests.op.provider import OpenIDProvider
 
 MANY = 20
@@ -65,21 +77,21 @@ def apis() -> Generator[list[ApiServer]]:
 
 
 @contextmanager
-def _world(provider: OpenIDProvider, apis: list[ApiServer]) -> Generator[World]:
+def _world(provider: OpenIDProvider, apis: list[ApiServer], *logged_in: str) -> Generator[World]:
     rules = [f'[hosts."{api.origin}"]\naccount = "{name}"' for api, name in zip(apis, ("work", "home"), strict=False)]
     with AgentProcess({"work": account(provider, default=True), "home": account(provider)}) as agent:
         agent.config.write_text("\n".join([agent.config.read_text(), *rules]))
         world = World(agent, provider, apis)
         with world.client:
             world.client.reload()
-            for name in ("work", "home"):
+            for name in logged_in:
                 log_in(world.client, provider, name)
             yield world
 
 
 @pytest.fixture(scope="module")
 def lasting_world(provider_pool: ProviderPool, apis: list[ApiServer]) -> Generator[World]:
-    with provider_pool.lend(access_token_lifetime=3600) as provider, _world(provider, apis) as world:
+    with provider_pool.lend(access_token_lifetime=3600) as provider, _world(provider, apis, "work", "home") as world:
         yield world
 
 
@@ -93,7 +105,7 @@ def world(lasting_world: World) -> World:
 @pytest.fixture
 def own_world(provider: OpenIDProvider, apis: list[ApiServer]) -> Generator[World]:
     """One for tests that change it, or refresh, which an agent does not do often."""
-    with _world(provider, apis) as world:
+    with _world(provider, apis, "work") as world:
         world.clear()
         yield world
 
@@ -103,12 +115,14 @@ def redirect(api: ApiServer, to: str, status: int = 302) -> str:
 
 
 every_library = pytest.mark.parametrize("kind", PROGRAMS)
+# httpx and httpx2 have one flow for threads, and one for tasks.
+every_flow = pytest.mark.parametrize("kind", [Requests, Httpx, Httpx2Async, Aiohttp])
 
 
 # ---- a token for each request
 
 
-@every_library
+@every_flow
 def test_each_request_has_the_token_of_its_time(kind: type[Program], own_world: World) -> None:
     before = own_world.client.token("work").access_token
     # The second request is sent by the same client, after a refresh that the first one's arrival causes.
@@ -132,7 +146,7 @@ def test_without_an_account_the_url_decides(kind: type[Program], world: World) -
     assert world.home.tokens() == [world.client.token("home").access_token]
 
 
-@every_library
+@every_flow
 def test_many_requests_at_once_all_succeed_while_a_token_is_rejected(kind: type[Program], own_world: World) -> None:
     own_world.reject_first(own_world.work)
     assert own_world.program(kind).send_at_once(MANY, own_world.work.origin) == [Sent(200, "ok")] * MANY
@@ -169,6 +183,22 @@ def test_another_accounts_url_gets_no_request(kind: type[Program], world: World)
     assert world.home.requests == []
 
 
+@every_flow
+def test_a_rule_for_a_directory_is_for_programs_that_run_there(
+    kind: type[Program], own_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = f'[hosts."{own_world.other.origin}"]\naccount = "work"\ndirectory = "{tmp_path}"\n'
+    own_world.agent.config.write_text(f"{own_world.agent.config.read_text()}\n{rule}")
+    own_world.client.reload()
+    program = own_world.program(kind)
+    with pytest.raises(Denied, match="in this directory"):
+        program.get(own_world.other.origin)
+    monkeypatch.chdir(tmp_path)
+    own_world.reject_first(own_world.other)
+    assert program.get(own_world.other.origin).status == 200
+    assert len(own_world.other.requests) == 2
+
+
 @every_library
 def test_named_origins_replace_the_rules(kind: type[Program], world: World) -> None:
     program = world.program(kind, None, origins=[world.other.origin])
@@ -202,19 +232,19 @@ def test_without_an_agent_no_request_is_sent(kind: type[Program], world: World) 
     assert world.work.requests == []
 
 
-@every_library
+@every_flow
 def test_without_a_session_no_request_is_sent(kind: type[Program], own_world: World) -> None:
-    own_world.client.logout("home")
+    own_world.client.logout("work")
     with pytest.raises(LoginRequired) as raised:
-        own_world.program(kind, "home").get(own_world.home.origin)
-    assert raised.value.remedy[0].command == ("auth-agent", "login", "home")
-    assert own_world.home.requests == []
+        own_world.program(kind).get(own_world.work.origin)
+    assert raised.value.remedy[0].command == ("auth-agent", "login", "work")
+    assert own_world.work.requests == []
 
 
 # ---- an API that rejects the token
 
 
-@every_library
+@every_flow
 def test_a_rejected_request_is_sent_once_more_with_another_token(kind: type[Program], own_world: World) -> None:
     for body in kind.repeatable:
         own_world.work.clear()
@@ -225,7 +255,7 @@ def test_a_rejected_request_is_sent_once_more_with_another_token(kind: type[Prog
         assert [one.body for one in own_world.work.requests] == [BODY, BODY]
 
 
-@every_library
+@every_flow
 def test_a_body_that_can_not_be_sent_again_is_not_and_the_token_is_reported(
     kind: type[Program], own_world: World
 ) -> None:
@@ -238,7 +268,7 @@ def test_a_body_that_can_not_be_sent_again_is_not_and_the_token_is_reported(
         assert own_world.reports() == reports + 1
 
 
-@every_library
+@every_flow
 def test_a_second_rejection_is_returned(kind: type[Program], own_world: World) -> None:
     own_world.reject_first(own_world.work)
     rejects_first = own_world.work.rejects
@@ -331,7 +361,7 @@ def test_a_redirect_within_the_origin_takes_the_token_along(kind: type[Program],
     assert world.work.tokens() == [world.client.token("work").access_token] * 2
 
 
-@every_library
+@every_flow
 def test_only_the_request_that_was_rejected_is_repeated_after_a_redirect(kind: type[Program], own_world: World) -> None:
     own_world.reject_first(own_world.work)
     assert own_world.program(kind).post(redirect(own_world.work, "/there", 303)) == Sent(200, "ok")
@@ -342,7 +372,7 @@ def test_only_the_request_that_was_rejected_is_repeated_after_a_redirect(kind: t
 # ---- the agent
 
 
-@every_library
+@every_flow
 def test_if_the_agent_goes_away_the_rejection_is_returned(kind: type[Program], own_world: World) -> None:
     def rejects(_: str | None) -> bool:
         own_world.agent.kill()
