@@ -439,6 +439,14 @@ REMEDIES: Final[list[Example]] = [
     (lambda: remedies.install_tool("git").text, "install git, and set it up again"),
     (lambda: remedies.take_from().text, "first remove these tables, or set another account there"),
     (
+        lambda: remedies.trust_issuer().text,
+        "in IAM, have an OpenID Connect provider with the account's issuer, and its client id as an audience",
+    ),
+    (
+        lambda: remedies.trust_in_role().text,
+        "let the role's trust policy allow sts:AssumeRoleWithWebIdentity for this issuer and user",
+    ),
+    (
         lambda: remedies.free_path("/t").text,
         "remove it, if nobody needs it, or name another file in the configuration",
     ),

@@ -283,6 +283,19 @@ def show_metadata(account: str) -> Remedy:
     return _run("show the current metadata", "metadata", "get", account)
 
 
+# ---- AWS
+
+
+def trust_issuer() -> Remedy:
+    """AWS does not take the token: it doesn't know the issuer or the client, or can't ask the issuer for its keys."""
+    return Remedy("in IAM, have an OpenID Connect provider with the account's issuer, and its client id as an audience")
+
+
+def trust_in_role() -> Remedy:
+    """AWS takes the token, but not for this role."""
+    return Remedy("let the role's trust policy allow sts:AssumeRoleWithWebIdentity for this issuer and user")
+
+
 # ---- files that hold tokens
 
 

@@ -124,6 +124,8 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "start_keyring": remedies.start_keyring,
     "install_tool": lambda: remedies.install_tool("git"),
     "take_from": remedies.take_from,
+    "trust_issuer": remedies.trust_issuer,
+    "trust_in_role": remedies.trust_in_role,
     "free_path": lambda: remedies.free_path("/run/user/1000/auth-agent/token"),
     "make_folder": lambda: remedies.make_folder("/home/anna/.cache/app"),
     "close_folder": lambda: remedies.close_folder("/home/anna/shared"),

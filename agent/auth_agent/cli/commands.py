@@ -116,7 +116,7 @@ class _LazyGroup(CommandGroup):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Sessions": ("login", "logout", "import", "refresh", "status", "watch"),
         "What programs get": (
-            *("token", "header", "exec", "mcp", "kubectl", "setup"),
+            *("token", "header", "exec", "mcp", "kubectl", "aws", "setup"),
             *("id-token", "profile", "user", "metadata"),
         ),
         "The agent": ("start", "stop", "restart", "run", "service", "doctor"),

@@ -13,6 +13,7 @@ from auth_agent_client.errors import AgentError
 
 # The module of each command: it has `COMMAND`, and `main`, which takes the arguments and returns the exit code.
 COMMANDS = {
+    "aws": "auth_agent.cli.aws",
     "completion": "auth_agent.cli.completion",
     "exec": "auth_agent.cli.exec",
     "header": "auth_agent.cli.header",

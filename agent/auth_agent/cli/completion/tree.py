@@ -136,6 +136,23 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
         "ACCOUNT",
         {"--json": ("", "Print it as JSON."), "--help": ("", "Show this message and exit.")},
     ),
+    "aws": (
+        "Print credentials of an AWS role, for credential_process.",
+        "ACCOUNT",
+        {
+            "--role-arn": ("ARN", "The role to be assumed (AssumeRoleWithWebIdentity)."),
+            "--session-name": ("NAME", "The role session's name (auth-agent)."),
+            "--duration": ("SECONDS", "How long the credentials are to be valid, as AWS allows."),
+            "--access-token": ("", "Show AWS the access token instead of the ID token."),
+            "--region": ("NAME", "Ask the region's endpoint."),
+            "--endpoint-url": (
+                "URL",
+                "Ask this endpoint (https://sts.amazonaws.com/). [hosts] must map it to the account.",
+            ),
+            "--timeout": ("SECONDS", "How long to wait for a token (15)."),
+            "--help": ("", "Show this message and exit."),
+        },
+    ),
     "completion": (
         "Print a shell script that completes commands, options and accounts.",
         "bash|zsh|fish",
