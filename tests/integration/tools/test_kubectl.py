@@ -257,8 +257,9 @@ def test_what_another_context_uses_is_not_removed(
 
 
 @pytest.mark.parametrize("bare", NEWER, indirect=True)
-def test_setup_leaves_another_user_of_its_name(bare: Workplace) -> None:
-    bare.succeed("kubectl", "config", "set-credentials", "auth-agent", "--token=hunter2")
+@pytest.mark.parametrize("options", [["--token=hunter2"], ["--exec-command=auth-agent", "--exec-arg=token"]])
+def test_setup_leaves_another_user_of_its_name(bare: Workplace, options: list[str]) -> None:
+    bare.succeed("kubectl", "config", "set-credentials", "auth-agent", *options)
     before = bare.kubeconfig.read_text()
     result = bare.run("auth-agent", "setup", "kubectl")
     assert (result.returncode, bare.kubeconfig.read_text()) == (1, before)
