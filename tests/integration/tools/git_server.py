@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.integration.tools.large_files import TYPE, LargeFiles
 from tests.op.provider import OpenIDProvider
 
 BASIC, BEARER = 'Basic realm="git"', 'Bearer realm="git"'
@@ -28,6 +29,7 @@ class GitServer(AbstractContextManager["GitServer"]):
         self.tokens: set[str] = set()
         # Tokens that it doesn't take, whatever the provider says.
         self.refused: set[str] = set()
+        self.large_files = LargeFiles()
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever)
 
@@ -85,6 +87,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(b"")
 
+    def do_PUT(self) -> None:
+        self.do_POST()
+
     def do_POST(self) -> None:
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = b""
@@ -107,6 +112,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         path, _, query = self.path.partition("?")
+        if "/info/lfs/" in path:
+            status, content = owner.large_files.respond(self.command, f"{owner.url}{path}", body)
+            self.send_response(status)
+            self.send_header("Content-Type", TYPE)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            return
         environment = {
             "PATH": os.environ["PATH"],
             "GIT_PROJECT_ROOT": str(owner.directory),

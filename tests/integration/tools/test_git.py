@@ -124,6 +124,24 @@ def test_clone_push_and_fetch_need_no_password(workplace: Workplace) -> None:
     assert not [path for path in kept if any(token in path.read_text(errors="replace") for token in server.tokens)]
 
 
+def test_large_files_of_git_lfs(workplace: Workplace) -> None:
+    if workplace.run("git", "lfs", "version").returncode != 0:
+        pytest.skip("this needs git-lfs: apt-get install git-lfs")
+    url, content = f"{workplace.server.url}/team/project.git", os.urandom(200_000)
+    one, other = workplace.agent.home / "one", workplace.agent.home / "other"
+    workplace.git("lfs", "install", "--skip-repo")
+    workplace.git("clone", "--quiet", url, str(one))
+    workplace.git("lfs", "track", "*.bin", cwd=one)
+    (one / "large.bin").write_bytes(content)
+    workplace.git("add", ".gitattributes", "large.bin", cwd=one)
+    workplace.git("commit", "--quiet", "-m", "large", cwd=one)
+    workplace.git("push", "--quiet", "origin", "HEAD:main", cwd=one)
+    assert list(workplace.server.large_files.objects.values()) == [content]
+    workplace.git("clone", "--quiet", "--branch", "main", url, str(other))
+    assert (other / "large.bin").read_bytes() == content
+    assert {status for _, status in workplace.server.seen} == {200}
+
+
 def test_ten_fetches_and_more_while_tokens_rotate(workplace: Workplace) -> None:
     clone = workplace.agent.home / "clone"
     workplace.git("clone", "--quiet", f"{workplace.server.url}/team/project.git", str(clone))
