@@ -278,6 +278,15 @@ def test_what_was_promised_before_a_restart_is_kept_for_a_minute_at_most(clock: 
     assert due_in(restored(session, clock), clock) == 1.5
 
 
+def test_a_client_that_needs_more_after_a_restart_waits_for_those_from_before(clock: FakeClock) -> None:
+    session = session_of(clock)
+    clock.advance(700)
+    assert session.token(MAIN, 60.0, clock.now()) is not None
+    assert restored(session, clock).decide(Demand(min_ttl=900.0), clock.now()) == Hold(PATIENCE)
+    clock.advance(300)
+    assert restored(session, clock).decide(Demand(min_ttl=900.0), clock.now()) == Start(rate_limited=False)
+
+
 def test_where_a_refresh_ends_nothing_a_restart_holds_nothing_back(clock: FakeClock) -> None:
     session = session_of(clock, ends=False)
     clock.advance(790)

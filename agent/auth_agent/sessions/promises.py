@@ -46,7 +46,7 @@ class Promises:
 
     def assume(self, token: AccessToken, now: Moment) -> None:
         """Record that clients may have this token from the agent before, or from before a lock."""
-        self._until = max(self._until, now.boot + min(LONGEST, token.remaining(now)))
+        self.make(token, min(LONGEST, token.remaining(now)), now)
 
     def are_open(self, now: Moment) -> bool:
         """Return whether a client may still use a token for as long as it was promised."""
