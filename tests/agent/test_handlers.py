@@ -19,6 +19,7 @@ from auth_agent.ipc.peer import Peer
 from auth_agent.ipc.policy import Policy
 from auth_agent.ipc.usage import Usage
 from auth_agent.oauth.discovery import Metadata
+from auth_agent.oauth.outcome import Busy, Failure, Refusal, Rejected, Unusable
 from auth_agent.sessions.rate_limit import BURST, Asker
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import Active, Locked
@@ -30,7 +31,7 @@ from auth_agent_client import errors
 from auth_agent_client.messages import METHODS
 from auth_agent_client.wire import Request
 from tests.agent.heart import World, running
-from tests.agent.world import ISSUER, METADATA, FakeProvider, account, config, token_response
+from tests.agent.world import ALICE, ISSUER, METADATA, FakeProvider, account, config, token_response
 
 pytestmark = pytest.mark.anyio
 
@@ -441,20 +442,86 @@ async def test_a_superseded_token_that_is_rejected_is_looked_into_while_its_clie
     assert harness.world.provider.profiles == [old]
 
 
-async def test_a_session_whose_only_token_is_rejected_needs_a_login(harness: Harness) -> None:
+def hold_endless_token(harness: Harness) -> None:
+    """Let the session have a token that has no known end, and nothing renews."""
     session, now = harness.world.session, harness.world.clock.now()
     assert session.credentials is not None
     credentials = replace(session.credentials, refresh_token=None)
     response = token_response("at-1", refresh_token=None, lifetime=None)
     session.log_in(credentials, session.access_token(response, credentials, now), now)
+
+
+async def test_a_session_whose_only_token_is_rejected_needs_a_login(harness: Harness) -> None:
+    hold_endless_token(harness)
     token = await harness.result("token", account="work", min_ttl=1e9)
     assert (token["access_token"], token["expires_at"]) == ("at-1", None)
     with pytest.raises(errors.Denied):
         await harness.result("rejected", **params_of("rejected"))
     assert (await harness.result("rejected", account="work", access_token="another"))["access_token"] == "at-1"
     harness.world.clock.advance(61)
+    harness.world.provider.profile_script = [Rejected("401")]
     with pytest.raises(errors.LoginRequired) as refused:
         await harness.result("rejected", **params_of("rejected"))
     assert (refused.value.reason, bool(refused.value.remedy)) == ("token_rejected", True)
     with pytest.raises(errors.LoginRequired):
         await harness.result("token", account="work")
+
+
+async def test_without_userinfo_the_api_is_believed(harness: Harness) -> None:
+    hold_endless_token(harness)
+    harness.world.clock.advance(61)
+    harness.world.provider.profile_script = [Refusal("it has no UserInfo endpoint")]
+    with pytest.raises(errors.LoginRequired):
+        await harness.result("rejected", **params_of("rejected"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [({"sub": ALICE}, errors.Denied), (Unusable("no sub"), errors.Denied), (Busy("HTTP 503"), errors.Unavailable)],
+)
+async def test_the_only_token_of_a_session_is_not_given_up_while_its_provider_takes_it(
+    harness: Harness, answer: dict[str, object] | Failure, error: type[errors.AgentError]
+) -> None:
+    hold_endless_token(harness)
+    harness.world.clock.advance(61)
+    harness.world.provider.profile_script = [answer]
+    with pytest.raises(error):
+        await harness.result("rejected", **params_of("rejected"))
+    assert (await harness.result("token", account="work"))["access_token"] == "at-1"
+
+
+async def test_programs_that_reject_the_only_token_of_a_session_again_and_again_are_limited(harness: Harness) -> None:
+    hold_endless_token(harness)
+    harness.world.clock.advance(61)
+    for _ in range(20):
+        with pytest.raises((errors.Denied, errors.Unavailable)):
+            await harness.result("rejected", **params_of("rejected"))
+    assert len(harness.world.provider.profiles) <= 2 * BURST
+
+
+async def test_a_challenge_does_not_end_a_session_whose_token_has_no_known_end(harness: Harness) -> None:
+    hold_endless_token(harness)
+    harness.world.clock.advance(61)
+    challenge = 'Bearer error="insufficient_scope", scope="admin"'
+    with pytest.raises(errors.LoginRequired) as refused:
+        await harness.result("rejected", **{**params_of("rejected"), "challenge": challenge})
+    assert refused.value.reason != "token_rejected"
+    assert (await harness.result("token", account="work"))["access_token"] == "at-1"
+    assert harness.world.provider.profiles == []
+
+
+async def test_a_login_meanwhile_is_not_ended_by_the_token_before(harness: Harness) -> None:
+    hold_endless_token(harness)
+    harness.world.clock.advance(61)
+    harness.world.provider.profile_script = [Rejected("401")]
+    harness.world.provider.delay = 0.3
+    async with anyio.create_task_group() as tasks:
+
+        async def reject() -> None:
+            result = await harness.result("rejected", **params_of("rejected"))
+            assert result["access_token"] != "at-1"
+
+        tasks.start_soon(reject)
+        await anyio.wait_all_tasks_blocked()
+        harness.world.provider.delay = 0
+        await harness.world.log_in(harness.world.provider.live)

@@ -205,7 +205,7 @@ def test_a_missing_claim_is_a_mismatch(name: str) -> None:
     [
         (1_800_000_000, 1_800_000_000.0),
         (1_800_000_000.5, 1_800_000_000.0),  # a fraction is cut
-        *((wrong, None) for wrong in (None, True, "1800000000", 0, 0.5, -1, 1_800_000_000_000, float("nan"))),
+        *((wrong, None) for wrong in (None, True, "1800000000", 0, 0.5, -1, 3600, 1_800_000_000_000, float("nan"))),
     ],
 )
 def test_session_expiry_is_a_time_in_seconds(claim: object, end: float | None) -> None:

@@ -137,7 +137,10 @@ def test_a_token_without_any_end_is_served_until_it_is_rejected(provider: OpenID
         with pytest.raises(Denied):
             client.rejected(token.access_token, "work")  # it is young: another one would be rejected, too
         clock.suspend(86_400)
+        with pytest.raises(Denied):
+            client.rejected(token.access_token, "work")  # the provider takes it
         assert client.token("work").access_token == token.access_token
+        provider.fault("status", route=provider.paths["userinfo"], status=401)
         with pytest.raises(LoginRequired) as refused:
             client.rejected(token.access_token, "work")
         assert refused.value.reason == "token_rejected"

@@ -14,7 +14,7 @@ from auth_agent.ipc.url import resolve_url
 from auth_agent.ipc.usage import Usage
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
-from auth_agent.sessions.advice import locked
+from auth_agent.sessions.advice import TOKEN_REJECTED, locked
 from auth_agent.sessions.agent_lock import AgentLock
 from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Demand
@@ -224,12 +224,26 @@ class Handlers:
         access_token, challenge = Secret(args.string("access_token") or ""), args.string("challenge") or ""
         self._prover.look(session, access_token)
         demand = session.reject(key, access_token, self._table.clock.now(), challenge)
-        if isinstance(demand, errors.LoginRequired) and session.end_by_rejection():
-            self._saver.save_soon(session)
-            self._table.publish(session.account.name)
+        if isinstance(demand, errors.LoginRequired) and demand.reason == TOKEN_REJECTED:
+            return self._end_if_refused(caller, session, key, access_token, args)
         if isinstance(demand, errors.AgentError):
             raise demand
         return self._later(caller, session, demand, args)
+
+    def _end_if_refused(
+        self, caller: Caller, session: Session, key: TokenKey, access_token: Secret, args: Arguments
+    ) -> Later:
+        asker = caller.asker
+
+        async def wait() -> Result:
+            with deadline(args.timeout, no_answer(session.account)):
+                error = await self._prover.end_if_refused(session, access_token, asker)
+                if error is not None:
+                    raise error
+                token = await self._refresher.token(session, Demand(key), asker, args.timeout)
+                return _token_result(session, token, args)
+
+        return wait
 
     def _later(self, caller: Caller, session: Session, demand: Demand, args: Arguments) -> Later:
         asker = caller.asker

@@ -25,6 +25,8 @@ LEEWAY: Final = 60
 # Seconds. An ID token is issued for the login it comes with: minutes pass in a slow network, or while a person pastes
 # a URL; a token of another day is not this login's.
 _MAX_AGE: Final = 300
+# A smaller value is a duration: it would be a time before 2001, and end each session at once.
+_FIRST_TIME: Final = 1e9
 # The end of the year 9999. A larger value is not in seconds, but in milliseconds.
 _MAX_TIME: Final = 253_402_300_799
 
@@ -91,7 +93,7 @@ def session_expiry(claims: Mapping[str, object]) -> float | None:
     Auth0 and others send it (OpenID Connect Enterprise Extensions 1.0). None if it is missing or not a valid time.
     """
     time = _time(claims.get("session_expiry"))
-    return None if time is None or time < 1 else float(math.floor(time))
+    return None if time is None or time < _FIRST_TIME else float(math.floor(time))
 
 
 def expiry(claims: Mapping[str, object]) -> float | None:

@@ -180,6 +180,23 @@ def no_user(name: str) -> errors.Unsupported:
 # ---- tokens that are not available
 
 
+def rejected_otherwise(reason: str) -> errors.Denied:
+    """Return the error for a client whose API would reject another token, too; `reason` says why."""
+    message = f"{reason}: the API rejects it for another reason"
+    return errors.Denied(message, failure="refused", remedy=(remedies.check_what_the_api_expects(),))
+
+
+def rejection_unconfirmed(account: Account, failure: Transient) -> errors.Unavailable:
+    """Return the error for a client whose API rejected a token that nothing renews, if the provider can't be asked."""
+    reason = (
+        f"an API rejected the access token, and the provider can't tell just now whether it has ended: {failure.reason}"
+    )
+    wait = failure.retry_after if isinstance(failure, Busy) and failure.retry_after is not None else _SOON
+    return errors.Unavailable(
+        f"{account.name}: {reason}", reason=reason, failure=failure_word(failure), retry_after=round(wait, 3)
+    )
+
+
 def too_many_requests(wait: float) -> errors.Unavailable:
     """Return the error for a client that exceeds the rate limit; `wait` is in seconds."""
     return errors.Unavailable(

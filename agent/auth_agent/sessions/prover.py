@@ -11,14 +11,17 @@ from collections.abc import Callable
 from typing import Final
 
 from auth_agent.config import Account
-from auth_agent.oauth.outcome import Failure, Rejected, Transient
+from auth_agent.oauth.outcome import Failure, Refusal, Rejected, Transient
 from auth_agent.oauth.provider import Provider
 from auth_agent.secret import Secret
+from auth_agent.sessions.advice import rejected_otherwise, rejection_unconfirmed
 from auth_agent.sessions.background import Background
+from auth_agent.sessions.rate_limit import Asker, charge
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import AccessToken
 from auth_agent.sessions.table import Table
+from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +30,11 @@ _INTERVAL: Final = 60.0
 
 
 class Prover:
-    """Looks once in each session whether a refresh ended the access token from before."""
+    """Asks UserInfo what the report of a program alone does not prove about an access token.
+
+    Once in each session, whether a refresh ended the one from before; and, where nothing renews it, whether it has
+    ended, since it is all that the session has.
+    """
 
     def __init__(
         self, table: Table, saver: Saver, background: Background, provider_for: Callable[[Account], Provider]
@@ -54,6 +61,28 @@ class Prover:
                 self._looked[session] = epoch, math.inf
 
         self._background.begin_optional(work)
+
+    async def end_if_refused(self, session: Session, rejected: Secret, asker: Asker) -> errors.AgentError | None:
+        """End a session whose only token an API rejected, unless its provider takes it.
+
+        Return why it goes on; None if it is over, or has another token now. If UserInfo can't tell at all, the API is
+        believed.
+        """
+        token, epoch = session.current(), session.epoch
+        if token is None or token.value != rejected:
+            return None
+        charge(self._table.clock.now().boot, session.rate_limit, asker)
+        answer = await self._provider_for(session.account).userinfo(token.value, token.token_type)
+        if session.epoch != epoch or session.current() is not token:
+            return None
+        if isinstance(answer, Transient):
+            return rejection_unconfirmed(session.account, answer)
+        if not isinstance(answer, Rejected | Refusal):
+            return rejected_otherwise("the provider takes the token")
+        if session.end_by_rejection():
+            self._saver.save_soon(session)
+            self._table.publish(session.account.name)
+        return None
 
     async def _look(self, session: Session, epoch: int, old: Secret, newer: AccessToken) -> bool:
         """Look, and remember a proof; return whether that told whether a refresh ends tokens."""

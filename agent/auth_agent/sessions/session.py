@@ -37,6 +37,7 @@ from auth_agent.sessions.advice import (
     login_failure,
     login_remedy,
     login_required,
+    rejected_otherwise,
     retry_remedy,
 )
 from auth_agent.sessions.decision import Decision, Demand, Hold, Serve, decide
@@ -248,11 +249,7 @@ class Session:
             return another_login_required(self.account, wanted)
         young = _YOUNG if current.lifetime is None else min(_YOUNG, _YOUNG_SHARE * current.lifetime)
         if now.boot - current.sent.boot < young and not current.has_ended_by_claim(now):
-            return errors.Denied(
-                "the token was issued only recently: the API rejects it for another reason",
-                failure="refused",
-                remedy=(remedies.check_what_the_api_expects(),),
-            )
+            return rejected_otherwise("the token was issued only recently")
         if current.lifetime is None:
             return login_required(self.account.name, TOKEN_REJECTED)
         return Demand(key, newer_than=current.serial)
