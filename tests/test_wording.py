@@ -301,6 +301,10 @@ REMEDIES: Final[list[Example]] = [
         lambda: remedies.add_host("git.example.com", "config.toml").text,
         'choose an account for it by [hosts."git.example.com"] with account = "NAME" in config.toml, and reload',
     ),
+    (
+        lambda: remedies.change_directory("git.example", "my.toml").text,
+        "run the program in the directory that my.toml has for git.example, or add a rule without one, and reload",
+    ),
     (lambda: remedies.ask_the_provider().text, "if it happens again, ask the provider's operator"),
     (lambda: remedies.begin().text, "see how to add an account and log in"),
     (lambda: remedies.change_account().text, "show how to change an account"),

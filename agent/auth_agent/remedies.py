@@ -474,6 +474,11 @@ def add_host(key: str, path: str) -> Remedy:
     return Remedy(f'choose an account for it by [hosts."{key}"] with account = "NAME" in {path}, and reload')
 
 
+def change_directory(key: str, path: str) -> Remedy:
+    """The host rules that match a URL are for programs in other directories; `key` is as that of `add_host`."""
+    return Remedy(f"run the program in the directory that {path} has for {key}, or add a rule without one, and reload")
+
+
 def install_tool(name: str) -> Remedy:
     """The command of a tool is missing."""
     return Remedy(f"install {name}, and set it up again")

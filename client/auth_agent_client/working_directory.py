@@ -2,6 +2,8 @@
 
 import os
 
+from .messages import MAX_DIRECTORY
+
 
 def working_directory() -> str | None:
     """Return its real path; None if it was removed, or can't be told to the agent: then no such rule fits."""
@@ -10,4 +12,4 @@ def working_directory() -> str | None:
         path.encode()
     except (OSError, UnicodeEncodeError):
         return None
-    return path
+    return path if len(path) <= MAX_DIRECTORY else None

@@ -37,6 +37,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "another_name": remedies.another_name,
     "another_socket": remedies.another_socket,
     "add_host": lambda: remedies.add_host("git.example.com:8443", "/home/anna/my config.toml"),
+    "change_directory": lambda: remedies.change_directory("git.example.com:8443", "/home/anna/my config.toml"),
     "ask_for_bearer_tokens": lambda: remedies.ask_for_bearer_tokens("work"),
     "ask_the_provider": remedies.ask_the_provider,
     "begin": remedies.begin,

@@ -108,6 +108,16 @@ def test_a_url_without_a_rule_is_denied_and_the_default_account_is_not_used(url:
         assert error.remedy[0].command == ()
 
 
+@pytest.mark.parametrize("directory", [None, "/srv", "/srv/acme2"])
+def test_a_url_whose_rules_are_for_other_directories_is_denied(directory: str | None) -> None:
+    rule = HostRule("in.example", read_key("in.example"), "work", directory="/srv/acme")
+    config = replace(CONFIG, hosts=(rule,))
+    error = error_for({"url": "https://in.example/", **({"directory": directory} if directory else {})}, config)
+    assert isinstance(error, Denied)
+    assert error.message == "no account is configured for https://in.example in this directory"
+    assert error.remedy == (remedies.change_directory("in.example", "/home/anna/config.toml"),)
+
+
 def test_an_ambiguous_url_is_invalid() -> None:
     error = error_for({"url": "https://alice:hunter2@git.example.com/"})
     assert isinstance(error, InvalidRequest)

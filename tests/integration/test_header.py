@@ -154,6 +154,12 @@ def test_a_command_takes_the_place_of_the_process_and_its_arguments_stay(mapped:
     assert result.stdout == f"{os.getpid()} ['--quiet', '--url', '--', '-v']\n"
 
 
+def test_a_command_inherits_no_signal_that_python_ignores(mapped: AgentProcess) -> None:
+    result = mapped.run("exec", "work", "--", "sh", "-c", "kill -PIPE $$; echo it was ignored")
+    assert (result.stdout, result.stderr) == ("", "")
+    assert result.returncode != 0
+
+
 def test_what_can_not_be_run_has_the_exit_code_of_shells(mapped: AgentProcess, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no program")
     for name, code in (("no-such-command", 127), (str(tmp_path / "none"), 127), (str(tmp_path / "text"), 126)):

@@ -8,13 +8,9 @@ from auth_agent.cli.exits import print_error
 from auth_agent.cli.global_options import Verbosity
 from auth_agent.cli.light import Arguments, Command, Option, UsageError
 from auth_agent.cli.token_options import TOKEN_OPTIONS, get_token
-from auth_agent.printable import printable
+from auth_agent.host.execution import ExecutionError, become
 
 _VARIABLE = "BEARER_TOKEN"  # as in "WLCG Bearer Token Discovery"
-# As shells return them (POSIX, Shell Command Language, 2.8.2).
-_NOT_EXECUTABLE = 126
-_NOT_FOUND = 127
-_LONGEST = 1000  # characters of a name in an error
 
 
 def _variable(string: str) -> str:
@@ -53,9 +49,8 @@ def _run(arguments: Arguments) -> int:
         end = time.strftime("%H:%M:%S", time.localtime(token.expires_at))
         print_error(f"the token in {variable} ends at {end}, and the command gets no other")
     sys.stdout.flush()
-    name = arguments.command[0]
     try:
-        os.execvpe(name, arguments.command, {**os.environ, variable: token.access_token})  # noqa: S606 -- what the person asked for
-    except OSError as error:
-        print_error(f"{printable(name, _LONGEST)}: {error.strerror}")
-        return _NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else _NOT_EXECUTABLE
+        become(arguments.command, {**os.environ, variable: token.access_token})
+    except ExecutionError as error:
+        print_error(str(error))
+        return error.code

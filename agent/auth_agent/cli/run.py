@@ -8,7 +8,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -17,24 +17,20 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.config import config_path
 from auth_agent.defect import places
 from auth_agent.errors import StartupError
+from auth_agent.host.execution import ExecutionError, become
 from auth_agent.host.hardening import protect_memory
 from auth_agent.host.limits import low_limits, raise_limits, start_thread
 from auth_agent.host.private_directory import nearest_directory
 from auth_agent.host.process import Process
 from auth_agent.host.restart import restart
-from auth_agent.host.signals import reset_signals, restore_for_exec
+from auth_agent.host.signals import reset_signals
 from auth_agent.logs import log_to_stderr
-from auth_agent.printable import printable
 from auth_agent.storage.state_directory import log_path
 from auth_agent.storage.stores import NAMES
 from auth_agent_client.errors import Misconfigured
 from auth_agent_client.paths import SUN_PATH, runtime_directory, socket_path
 
 _log = logging.getLogger(__name__)
-
-# As a shell's, for a command that was not found, and for one that can't be executed.
-_NOT_FOUND: Final = 127
-_NOT_EXECUTABLE: Final = 126
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -102,12 +98,10 @@ def _execute_beside_agent(command: tuple[str, ...], store: str | None) -> NoRetu
     socket = _private_socket()
     if not start_for_command(socket, store):
         raise click.exceptions.Exit(exits.ERROR)
-    restore_for_exec()
     try:
-        os.execvpe(command[0], command, {**os.environ, "AUTH_AGENT_SOCK": socket})  # noqa: S606 -- no shell is wanted
-    except OSError as error:
-        code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
-        raise CommandError(f"{printable(command[0], 200)} can't be run: {error.strerror}", code=code) from error
+        become(command, {**os.environ, "AUTH_AGENT_SOCK": socket})
+    except ExecutionError as error:
+        raise CommandError(str(error), code=error.code) from error
 
 
 def _private_socket() -> str:

@@ -16,7 +16,7 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.screen import print_message, print_remedies, shown_path
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.terminal import terminal_of
-from auth_agent.host.signals import restore_for_exec
+from auth_agent.host.execution import ExecutionError, become
 from auth_agent.printable import printable
 from auth_agent.service.manager import Manager, ServiceState
 from auth_agent.service.managers import choose_manager, platform_manager
@@ -136,11 +136,10 @@ def logs(lines: int, *, follow: bool) -> None:
     """
     with service_errors():
         command = choose_manager().log_command(lines, follow=follow)
-    restore_for_exec()
     try:
-        os.execvp(command[0], command)  # noqa: S606 -- no shell is wanted
-    except OSError as error:
-        raise CommandError(f"{command[0]} can't be run: {error.strerror}") from error
+        become(command)
+    except ExecutionError as error:
+        raise CommandError(str(error)) from error
 
 
 def _lines(state: ServiceState) -> Generator[str, None, None]:

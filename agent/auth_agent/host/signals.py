@@ -19,12 +19,6 @@ def reset_signals() -> None:
         signal.signal(signum, signal.SIG_DFL)
 
 
-def restore_for_exec() -> None:
-    """Restore the signals that Python ignores for itself: a program that this process executes would inherit that."""
-    for signum in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(signum, signal.SIG_DFL)
-
-
 class Signals:
     """Catches signals within a `with` block; after it, unless an error ended it, they are ignored.
 

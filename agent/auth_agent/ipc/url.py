@@ -4,7 +4,7 @@ from auth_agent.config import Config
 from auth_agent.hosts import HostError, find, read_url, username
 from auth_agent.ipc.arguments import Arguments
 from auth_agent.printable import printable
-from auth_agent.remedies import add_host
+from auth_agent.remedies import add_host, change_directory
 from auth_agent_client import errors
 
 _MAX_PATH = 4096  # bytes of a file's path, on Linux
@@ -32,10 +32,12 @@ def resolve_url(args: Arguments, config: Config, name: str | None = None) -> Non
     rule = find(config.hosts, place, directory)
     if rule is None:
         path = printable(str(config.path), _MAX_PATH)
-        elsewhere = any(rule.fits(place, rule.directory) for rule in config.hosts)
-        where = f"{place.origin} in this directory" if elsewhere else place.origin
-        message = f"no account is configured for {where}"
-        raise errors.Denied(message, failure="unmapped", remedy=(add_host(place.key, path),))
+        message = f"no account is configured for {place.origin}"
+        if any(rule.fits(place, rule.directory) for rule in config.hosts):
+            message, remedy = f"{message} in this directory", change_directory(place.key, path)
+        else:
+            remedy = add_host(place.key, path)
+        raise errors.Denied(message, failure="unmapped", remedy=(remedy,))
     account = config.accounts[rule.account]
     if not {args.string("account"), name} <= {None, account.name}:
         raise errors.Denied(f"{place.origin} gets tokens of the account {account.name}, and of no other")

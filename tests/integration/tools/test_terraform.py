@@ -116,9 +116,9 @@ def test_without_a_token_the_program_says_what_helps(home: ToolHome, registry: T
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("store", "app.terraform.io"), 6, "stores no token"),
-        (("forget", "app.terraform.io"), 6, "auth-agent logout"),
-        (("list", "app.terraform.io"), 2, "only gets tokens"),
+        (("store", "app.terraform.io"), 6, "nothing was stored"),
+        (("forget", "app.terraform.io"), 6, "nothing was forgotten"),
+        (("list", "app.terraform.io"), 2, "only gives tokens"),
         (("get",), 2, "Terraform runs this program"),
         (("get", "user@app.terraform.io"), 2, "user name"),
     ],

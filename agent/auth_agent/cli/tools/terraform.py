@@ -31,11 +31,11 @@ def _run(arguments: list[str]) -> int:
     if verb == "store":
         while sys.stdin.buffer.read(1 << 16):  # Terraform wants it to be read, and nobody keeps it
             pass
-        print_error("auth-agent stores no token of Terraform: it gets its tokens by auth-agent login")
+        print_error("nothing was stored: Terraform gets its tokens from the agent, by [hosts]")
     elif verb == "forget":
-        print_error("auth-agent has the token, for all programs: auth-agent logout ends its session")
+        print_error("nothing was forgotten: the agent is logged in to this host for all programs")
     else:
-        print_error("Terraform wants what auth-agent can't do: it only gets tokens")
+        print_error("Terraform wants what is not known: the agent only gives tokens")
         return USAGE
     return DENIED
 
