@@ -20,18 +20,19 @@ def free_port() -> int:
 
 @contextmanager
 def serving(provider: OpenIDProvider, form: str, port: int) -> Generator[None, None, None]:
-    """Run the server at that port: with JSON responses (`json`), or with streams (`events`)."""
+    """Run the server at that port: with JSON responses (`json`), with streams (`events`), or before that URL."""
     userinfo = f"{provider.url}{provider.paths['userinfo']}"
     command = [sys.executable, "-m", "tests.integration.tools.mcp_server", str(port), userinfo, form]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        until(lambda: _listens(port) or process.poll() is not None)
+        until(lambda: listens(port) or process.poll() is not None)
         yield
     finally:
         process.terminate()
         process.wait(PATIENCE)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Return whether somebody listens at that port."""
     with closing(socket.socket()) as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

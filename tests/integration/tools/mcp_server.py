@@ -1,6 +1,7 @@
 """A server of the Model Context Protocol by its Python SDK, which takes the provider's access tokens alone.
 
-Run as a program: the port, the provider's URL of UserInfo, and `json` for JSON responses or `events` for streams.
+Run as a program: the port, the provider's URL of UserInfo, and `json` for JSON responses, `events` for streams, or the
+URL of another server, which it then stands before.
 """
 
 import sys
@@ -91,6 +92,28 @@ class Events(EventStore):
         return stream
 
 
+class Before:
+    """Passes requests on to another server."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.AsyncClient(base_url=url, trust_env=False, timeout=None)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        body, more = b"", True
+        while more:
+            event = await receive()
+            body, more = body + event.get("body", b""), event.get("more_body", False)
+        headers = [(name, value) for name, value in scope["headers"] if name not in (b"host", b"authorization")]
+        async with self._http.stream(scope["method"], scope["path"], headers=headers, content=body) as response:
+            head = {"type": "http.response.start", "status": response.status_code, "headers": response.headers.raw}
+            await send(head)
+            async for chunk in response.aiter_raw():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+
 class TokensAlone:
     """Answers 401 to each request whose token the provider doesn't take."""
 
@@ -114,8 +137,12 @@ class TokensAlone:
 def main() -> None:
     """Serve until it is ended."""
     port, userinfo, form = sys.argv[1:]
-    app = server.streamable_http_app(
-        json_response=form == "json", event_store=None if form == "json" else Events(), retry_interval=200
+    app: Callable[[Scope, Receive, Send], Awaitable[None]] = (
+        Before(form)
+        if form.startswith("http")
+        else server.streamable_http_app(
+            json_response=form == "json", event_store=None if form == "json" else Events(), retry_interval=200
+        )
     )
     uvicorn.run(TokensAlone(app, userinfo), host="127.0.0.1", port=int(port), log_level="warning")
 

@@ -1,17 +1,21 @@
 """The Python SDK of the Model Context Protocol on both ends of the bridge, in each revision and form."""
 
 import json
+import os
+import subprocess
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from auth_agent_client import Agent
-from tests.integration.agent_process import AgentProcess
+from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
-from tests.integration.tools.mcp_process import free_port, serving
+from tests.integration.tools.mcp_process import free_port, listens, serving
+from tests.op.install import node_command
 from tests.op.provider import OpenIDProvider
 from tests.snippets import snippets
 
@@ -19,6 +23,8 @@ mcp = pytest.importorskip("mcp", reason="this needs the Python SDK of MCP: make 
 types = pytest.importorskip("mcp.types")
 
 PAGE = "docs/tools/mcp.md"
+_PACKAGES = Path(__file__).parent / "mcp_everything" / "node_modules"
+EVERYTHING = _PACKAGES / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
 LEGACY, MODERN = "legacy", "2026-07-28"
 LIFETIME = 5  # s
 
@@ -158,6 +164,53 @@ def test_a_restart_of_the_server_is_not_noticed(
         await anyio.to_thread.run_sync(server.__exit__, None, None, None)
 
     anyio.run(use)
+
+
+# ---- the reference server, by the SDK for TypeScript
+
+
+@pytest.fixture
+def everything() -> Generator[str, None, None]:
+    """Start the server; its URL."""
+    if not EVERYTHING.exists():
+        pytest.skip("this needs the reference server of MCP: make tools installs it")
+    own = free_port()
+    command = [*node_command(), str(EVERYTHING), "streamableHttp"]
+    environment = {**os.environ, "PORT": str(own)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: listens(own) or process.poll() is not None)
+        yield f"http://127.0.0.1:{own}"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def test_the_reference_servers_tools_resources_and_prompts(
+    agent: AgentProcess, provider: OpenIDProvider, port: int, everything: str
+) -> None:
+    progress: list[float] = []
+
+    async def note(done: float, _: object, __: object) -> None:
+        progress.append(done)
+
+    async def use() -> None:
+        async with connected(agent, port, LEGACY) as client:
+            with agent.client() as own:
+                while _refreshes(own) < 4:
+                    assert (await call(client, "echo", message="hé")).endswith("hé")
+                    assert len((await client.list_tools()).tools) > 5
+            arguments = {"duration": 1, "steps": 4}
+            await client.call_tool("trigger-long-running-operation", arguments, progress_callback=note)
+            resources = (await client.list_resources()).resources
+            assert (await client.read_resource(resources[0].uri)).contents
+            assert (await client.list_prompts()).prompts
+            asked = await client.call_tool("trigger-sampling-request", {"prompt": "Greet", "maxTokens": 10})
+            assert "hello" in asked.content[0].text
+
+    with serving(provider, everything, port):
+        anyio.run(use)
+    assert progress == [1, 2, 3, 4]
 
 
 def test_the_snippets_of_the_page(agent: AgentProcess) -> None:
