@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from auth_agent.cli.header import curl_option
 from auth_agent_client import Agent
 from tests.integration.agent_process import AgentProcess
 from tests.integration.conftest import account, log_in
@@ -77,12 +78,16 @@ def mapped(agent: AgentProcess, client: Agent, provider: OpenIDProvider, api: _S
 
 
 def pipe(agent: AgentProcess, header: list[str], curl: list[str]) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("this needs curl: apt-get install curl")
     printed = agent.run("header", *header)
     assert (printed.returncode, printed.stderr) == (0, "")
-    command = ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", *curl]
-    subprocess.run(command, input=printed.stdout, text=True, check=True, timeout=60)
+    run_curl(*curl, stdin=printed.stdout)
+
+
+def run_curl(*arguments: str, stdin: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("this needs curl: apt-get install curl")
+    command = ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", *arguments]
+    subprocess.run(command, input=stdin, text=True, check=True, timeout=60)
 
 
 @pytest.mark.parametrize(("header", "option"), [([], ["-H", "@-"]), (["--curl"], ["-K", "-"])])
@@ -101,6 +106,13 @@ def test_curl_sends_it_to_no_other_host_after_a_redirect(
     with serving() as other:
         pipe(mapped, [*header, "--url", api.url], ["--location", *option, f"{api.url}/to/{other.server_address[1]}"])
         assert (len(api.seen), other.seen) == (1, [None])
+
+
+@pytest.mark.parametrize("token", ['a"b', "a\\b", "a\\", '"', "a\\nb", 'a\\"b', "#a", "a'b $HOME `b`"])
+def test_curl_reads_a_token_of_any_characters(api: _Server, token: str) -> None:
+    line = curl_option("header", f"Authorization: Bearer {token}")
+    run_curl("-K", "-", api.url, stdin=f"{line}\n")
+    assert api.seen == [f"Bearer {token}"]
 
 
 def test_the_headers_as_json(mapped: AgentProcess, client: Agent, api: _Server) -> None:

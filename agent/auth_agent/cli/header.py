@@ -45,9 +45,10 @@ def _print(arguments: Arguments) -> None:
         return
     for name, value in headers.items():
         line = f"{name}: {value}"
-        sys.stdout.write(f'header = "{_quoted(line)}"\n' if arguments.flag("--curl") else f"{line}\n")
+        sys.stdout.write(f"{curl_option('header', line) if arguments.flag('--curl') else line}\n")
 
 
-def _quoted(line: str) -> str:
-    """Return a line as curl reads it between quotation marks (curl(1), `--config`)."""
-    return line.replace("\\", "\\\\").replace('"', '\\"')
+def curl_option(name: str, value: str) -> str:
+    """Return an option as a line of curl's configuration, with the value between quotation marks (curl(1), `-K`)."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{name} = "{escaped}"'
