@@ -1,6 +1,7 @@
-from collections.abc import Mapping
+import gc
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 import pytest
@@ -759,6 +760,37 @@ def test_a_locked_session_serves_and_refreshes_nothing(clock: FakeClock) -> None
     assert (session.is_locked, session.refreshable, session.can_retry) == (True, False, False)
     assert session.refresh_due(clock.now()) is None
     assert session.credentials is None
+
+
+def held_secrets(session: Session) -> list[Secret]:
+    """Return the secrets that can be reached from a session, wherever it keeps them."""
+    seen, found, left = set[int](), list[Secret](), list[object]([vars(session)])
+    while left:
+        value = left.pop()
+        if id(value) in seen or isinstance(value, type | FunctionType | ModuleType):
+            continue
+        seen.add(id(value))
+        if isinstance(value, Secret):
+            found.append(value)
+        left += gc.get_referents(value)
+    return found
+
+
+def put_away(session: Session) -> None:
+    session.put_away("locked")
+
+
+@pytest.mark.parametrize("end", [Session.log_out, put_away], ids=["logout", "lock"])
+def test_nothing_of_a_session_that_is_over_or_put_away_stays_in_memory(
+    session: Session, clock: FakeClock, end: Callable[[Session], object]
+) -> None:
+    with_claims(session, clock, met={}, team="red")
+    session.configure(RED)
+    assert session.token(MAIN, None, clock.now()) is not None
+    assert session.user_digest
+    assert held_secrets(session)
+    end(session)
+    assert held_secrets(session) == []
 
 
 def test_lock_returns_whether_the_reason_has_changed(session: Session) -> None:

@@ -115,8 +115,9 @@ class Session:
         self.login_limit = SharedLimit()
         self.call_limit = SharedLimit(CALLS, CALL_INTERVAL)
         self.profile: Profile | None = None
-        self._user_digest: tuple[Secret | None, str] = (None, "")
-        self._claims_checked: tuple[Credentials | None, Account | None, bool] = (None, None, False)
+        # What follows from the ID token, and at which revision; without the token, which a lock or logout forgets.
+        self._user_digest = (-1, "")
+        self._claims_checked = (-1, False)
         self._chance = chance
         # By the keys of the session's tokens, including the one whose first refresh is in flight.
         self._interests: dict[TokenKey, Interest] = {MAIN: Interest()}
@@ -480,7 +481,6 @@ class Session:
         """
         self.epoch += 1
         self.profile = None
-        self._user_digest = None, ""
         self._interests = {MAIN: Interest()}
         self._promises, self._superseded = Promises(), Superseded()
         if not isinstance(self.state, LoggedOut):
@@ -641,11 +641,11 @@ class Session:
         credentials, account = self.credentials, self.account
         if credentials is None or not account.require_claims:
             return False
-        if self._claims_checked[:2] != (credentials, account):
+        if self._claims_checked[0] != self.revision:
             token = credentials.id_token
             claims = None if token is None else id_token.claims(token)
-            self._claims_checked = credentials, account, lacks(account.require_claims, credentials.met_claims, claims)
-        return self._claims_checked[2]
+            self._claims_checked = self.revision, lacks(account.require_claims, credentials.met_claims, claims)
+        return self._claims_checked[1]
 
     @property
     def reason(self) -> str | None:
@@ -797,8 +797,8 @@ class Session:
         credentials = self.credentials
         if credentials is None:
             return ""
-        if self._user_digest[0] is not credentials.id_token:
-            self._user_digest = credentials.id_token, digest_of_user(credentials)
+        if self._user_digest[0] != self.revision:
+            self._user_digest = self.revision, digest_of_user(credentials)
         return self._user_digest[1]
 
     def remaining(self, now: Moment) -> float:
