@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Callable
-from typing import Final
 
 from auth_agent_client.messages import MAX_JSON_VALUES
 
 # Python refuses to parse integers of very many digits, which take too long. As a float, such a number is infinite.
-_MAX_DIGITS: Final = 300
+_MAX_DIGITS = 300
 
 
 class JsonObjectError(ValueError):
