@@ -44,6 +44,8 @@ SAME_LAYER = {
     "toml_text": "config",
 }
 
+# The keyring library itself imports this backend, in programs of others.
+KEYRINGS_OWN = CLIENT / "keyring.py"
 # For the worker alone: they cost memory, or may hang.
 WORKERS_OWN = ("keyring", "secretstorage", "cryptography", "joserfc")
 
@@ -155,6 +157,10 @@ def test_the_signature_check_loads_no_keyring() -> None:
     assert _loaded_libraries("auth_agent.worker.signatures", "keyring", "secretstorage", "joserfc") == "{'joserfc'}\n"
 
 
+def test_nothing_imports_what_the_keyring_library_imports() -> None:
+    assert [path.name for path in MODULES if "auth_agent_client.keyring" in imported(path)] == []
+
+
 def test_only_the_worker_imports_its_libraries() -> None:
     modules = {
         path.name
@@ -162,7 +168,7 @@ def test_only_the_worker_imports_its_libraries() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
-        if name.partition(".")[0] in WORKERS_OWN and path.parent != AGENT / "worker"
+        if name.partition(".")[0] in WORKERS_OWN and path.parent != AGENT / "worker" and path != KEYRINGS_OWN
     }
     assert modules == set()
 

@@ -484,6 +484,11 @@ def install_tool(name: str) -> Remedy:
     return Remedy(f"install {name}, and set it up again")
 
 
+def add_client_library(program: str) -> Remedy:
+    """A Python program of another environment does not find the client library there."""
+    return Remedy(f"install the client library into the environment of {program}, as by pipx inject")
+
+
 def extend_path(directory: str) -> Remedy:
     """A program that another one starts by its name is in a directory that is not on PATH."""
     return Remedy(f"add {directory} to PATH, and log in to the machine again")

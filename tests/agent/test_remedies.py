@@ -41,6 +41,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "ask_for_bearer_tokens": lambda: remedies.ask_for_bearer_tokens("work"),
     "ask_the_provider": remedies.ask_the_provider,
     "begin": remedies.begin,
+    "add_client_library": lambda: remedies.add_client_library("/home/anna/.local/bin/keyring"),
     "extend_path": lambda: remedies.extend_path("/opt/my agent/bin"),
     "name_api_by_audience": lambda: remedies.name_api_by_audience("work"),
     "choose_passphrase": remedies.choose_passphrase,

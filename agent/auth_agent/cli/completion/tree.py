@@ -488,6 +488,11 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
             "--help": ("", "Show this message and exit."),
         },
     ),
+    "setup pip": (
+        "Let pip and uv get their tokens from the agent, for the package indexes of [hosts].",
+        "",
+        {"--undo": ("", "Take back what this command wrote."), "--help": ("", "Show this message and exit.")},
+    ),
     "setup pnpm": (
         "Let pnpm get its tokens from the agent, at the registries of these hosts.",
         "HOST...",

@@ -12,6 +12,7 @@ _TOOLS: Final = {
     "docker": "auth_agent.cli.setup.docker:docker",
     "git": "auth_agent.cli.setup.git:git",
     "kubectl": "auth_agent.cli.setup.kubectl:kubectl",
+    "pip": "auth_agent.cli.setup.pip:pip",
     "pnpm": "auth_agent.cli.setup.pnpm:pnpm",
 }
 
