@@ -8,6 +8,7 @@ from auth_agent.cli.exits import print_error
 from auth_agent.cli.global_options import Verbosity
 from auth_agent.cli.light import Arguments, Command, Option, UsageError
 from auth_agent.cli.token_options import TOKEN_OPTIONS, get_token
+from auth_agent.host.execution import become
 
 _VARIABLE = "BEARER_TOKEN"  # as in "WLCG Bearer Token Discovery"
 
@@ -48,10 +49,6 @@ def _run(arguments: Arguments) -> int:
         end = time.strftime("%H:%M:%S", time.localtime(token.expires_at))
         print_error(f"the token in {variable} ends at {end}, and the command gets no other")
     sys.stdout.flush()
-    from auth_agent.host.execution import ExecutionError, become  # noqa: PLC0415 -- typing, of which no error has need
-
-    try:
-        become(arguments.command, {**os.environ, variable: token.access_token})
-    except ExecutionError as error:
-        print_error(str(error))
-        return error.code
+    failure = become(arguments.command, {**os.environ, variable: token.access_token})
+    print_error(failure.message)
+    return failure.code

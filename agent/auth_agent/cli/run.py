@@ -17,7 +17,7 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.config import config_path
 from auth_agent.defect import places
 from auth_agent.errors import StartupError
-from auth_agent.host.execution import ExecutionError, become
+from auth_agent.host.execution import become
 from auth_agent.host.hardening import protect_memory
 from auth_agent.host.limits import low_limits, raise_limits, start_thread
 from auth_agent.host.private_directory import nearest_directory
@@ -98,10 +98,8 @@ def _execute_beside_agent(command: tuple[str, ...], store: str | None) -> NoRetu
     socket = _private_socket()
     if not start_for_command(socket, store):
         raise click.exceptions.Exit(exits.ERROR)
-    try:
-        become(command, {**os.environ, "AUTH_AGENT_SOCK": socket})
-    except ExecutionError as error:
-        raise CommandError(str(error), code=error.code) from error
+    failure = become(command, {**os.environ, "AUTH_AGENT_SOCK": socket})
+    raise CommandError(failure.message, code=failure.code)
 
 
 def _private_socket() -> str:

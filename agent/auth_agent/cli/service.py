@@ -16,7 +16,7 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.screen import print_message, print_remedies, shown_path
 from auth_agent.cli.stake import accounts_at_stake
 from auth_agent.cli.terminal import terminal_of
-from auth_agent.host.execution import ExecutionError, become
+from auth_agent.host.execution import become
 from auth_agent.printable import printable
 from auth_agent.service.manager import Manager, ServiceState
 from auth_agent.service.managers import choose_manager, platform_manager
@@ -136,10 +136,7 @@ def logs(lines: int, *, follow: bool) -> None:
     """
     with service_errors():
         command = choose_manager().log_command(lines, follow=follow)
-    try:
-        become(command)
-    except ExecutionError as error:
-        raise CommandError(str(error)) from error
+    raise CommandError(become(command).message)
 
 
 def _lines(state: ServiceState) -> Generator[str, None, None]:

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 from auth_agent.printable import printable
 
@@ -13,21 +12,16 @@ _NOT_FOUND = 127
 _LONGEST = 1000  # characters of a name in an error
 
 
-class ExecutionError(Exception):
-    """A command can't be run; `code` is the exit code that a shell would return."""
+class ExecutionFailure:
+    """Why a command can't be run; `code` is the exit code that a shell would return."""
 
     def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
+        self.message = message
         self.code = code
 
 
-def become(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> NoReturn:
-    """Execute a command in place of this process; its first word is looked up on PATH.
-
-    Raises:
-        ExecutionError: it can't be run.
-
-    """
+def become(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> ExecutionFailure:
+    """Execute a command in place of this process; its first word is looked up on PATH. Return only if that fails."""
     # Python ignores these for itself, and the program would inherit that.
     for signum in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(signum, signal.SIG_DFL)
@@ -36,4 +30,4 @@ def become(command: Sequence[str], environment: Mapping[str, str] = os.environ) 
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         message = f"{printable(command[0], _LONGEST)} can't be run: {error.strerror}"
-        raise ExecutionError(message, _NOT_FOUND if is_missing else _NOT_EXECUTABLE) from error
+        return ExecutionFailure(message, _NOT_FOUND if is_missing else _NOT_EXECUTABLE)
