@@ -163,7 +163,7 @@ async def _serve(
                 Usage(),
                 heart.lock,
                 StoreMove(table, saver, refresher, opened, open_target, _remember_moved),
-                files.rows,
+                files,
                 about,
                 reload,
             )

@@ -439,6 +439,19 @@ async def test_a_logout_while_the_disk_is_slow_wins() -> None:
         assert files.content is None
 
 
+async def test_a_logout_waits_until_the_file_is_gone_but_not_for_a_disk_that_hangs() -> None:
+    for latency, is_gone in ((0.5, True), (100, False)):
+        async with keeping(FILE) as files:
+            files.disk.latency = latency
+            await files.world.logins.log_out(files.world.session, revoke=False)
+            before = anyio.current_time()
+            await files.keeper.wait_until_gone("work")
+            assert (files.content is None) is is_gone
+            assert anyio.current_time() - before <= 1
+            await files.keeper.wait_until_gone("another")
+            await anyio.sleep(200)
+
+
 async def test_a_slow_disk_delays_no_other_file() -> None:
     other = replace(FILE, path="/run/other")
 

@@ -5,12 +5,16 @@ import math
 import os
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import pytest
 
 from auth_agent.errors import StartupError
+from auth_agent.files.disk import TokenDisk
+from auth_agent.files.keeper import FileKeeper
+from auth_agent.files.ledger import Ledger
 from auth_agent.host.program import Program
 from auth_agent.hosts import HostRule, read_key
 from auth_agent.ipc.connection import Caller, Later, Result
@@ -35,6 +39,7 @@ from tests.agent.world import ALICE, ISSUER, METADATA, FakeProvider, account, co
 
 pytestmark = pytest.mark.anyio
 
+NOWHERE = Path("/nonexistent")
 # Auth0 has users with metadata.
 AUTH0 = Metadata(ISSUER, f"{ISSUER}oauth/token", authorization_endpoint=f"{ISSUER}authorize")
 WORK = account(audience=f"{ISSUER}api/v2/")
@@ -132,7 +137,7 @@ class Harness:
                 self.open_target,
                 lambda _: None,
             ),
-            lambda _: [],
+            FileKeeper(world.table, world.refresher, TokenDisk(Ledger(NOWHERE, NOWHERE / "agent.sock"))),
             about,
             dict[str, list[str]],
         )

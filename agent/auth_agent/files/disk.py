@@ -82,7 +82,9 @@ class TokenDisk:
                 return work()
 
         try:
-            return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
+            # Threads that hang, one for each file at most, must not count with those that others need.
+            own = anyio.CapacityLimiter(1)
+            return await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=own)
         except OSError as error:
             raise _problem(path, error) from error
         except RuntimeError as error:

@@ -44,6 +44,8 @@ _RETRY_SINGLE_USE: Final = 900.0
 _SLOW: Final = 5.0
 # Seconds that an ending agent waits until the files are gone.
 _PATIENCE: Final = 3.0
+# Seconds that a logout, or a lock, waits until the files are gone.
+_GONE_PATIENCE: Final = 1.0
 _MAX_PATH: Final = 4096
 
 CHANGED: Final = "file_changed"
@@ -92,6 +94,8 @@ class _Kept:
     """A file that is kept: what it holds, as far as is known, and what was asked for it."""
 
     wake: anyio.Event = field(default_factory=anyio.Event)
+    # Set when the next look is over.
+    looked: anyio.Event = field(default_factory=anyio.Event)
     held: _Held | None = None
     changed_at: float | None = None
     problem: FileProblem | None = None
@@ -108,6 +112,11 @@ class _Kept:
     # What to tell the user's command next, while it runs.
     is_telling: bool = False
     event: dict[str, object] | None = None
+
+    @property
+    def may_be_there(self) -> bool:
+        """Whether there may be a file: one is held, or being written."""
+        return self.held is not None or self.busy_since is not None
 
     def begin_epoch(self, epoch: int) -> None:
         """Forget what was asked of a session that was replaced."""
@@ -173,6 +182,17 @@ class FileKeeper:
             if file.account == account and file.path in self._kept:
                 self._kept[file.path].wake.set()
 
+    async def wait_until_gone(self, account: str | None = None) -> None:
+        """Wait a second at most until the files of an account, or all, are gone, after its session or the lock changed.
+
+        A file that a slow disk still has is removed later.
+        """
+        with anyio.move_on_after(_GONE_PATIENCE):
+            for file in self._table.config.files:
+                kept = self._kept.get(file.path)
+                while kept is not None and account in (None, file.account) and kept.may_be_there:
+                    await kept.looked.wait()
+
     def rows(self, account: str | None = None) -> list[dict[str, object]]:
         """Return the files as `status` shows them; `account`: only those of that account."""
         files = self._table.config.files
@@ -217,6 +237,8 @@ class FileKeeper:
             except Exception as error:  # noqa: BLE001 -- a defect with one file must not end all
                 _log.error("defect in=files error=%s", place(error))
                 self._report(path, kept, _DEFECT)
+            kept.looked.set()
+            kept.looked = anyio.Event()
             if kept.problem is None and self._table.config.file_at(path) is None:
                 del self._kept[path]
                 return

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import anyio
 
+from auth_agent.files.keeper import FileKeeper
 from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.ipc.policy import Policy
@@ -70,7 +71,7 @@ class Handlers:
         usage: Usage,
         lock: AgentLock,
         store_move: StoreMove,
-        files: Callable[[str | None], list[dict[str, object]]],
+        files: FileKeeper,
         about: dict[str, object],
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
@@ -89,7 +90,7 @@ class Handlers:
             usage: counts the programs that got something.
             lock: locks and unlocks the agent, and its store.
             store_move: moves the sessions to another store.
-            files: returns what `status` shows about the files of an account, or of all.
+            files: keeps the files that hold tokens.
             about: what `status` shows about the agent itself.
             reload: reads the configuration again and returns what changed; raises `Misconfigured`.
 
@@ -383,6 +384,7 @@ class Handlers:
 
         async def work() -> Result:
             revocation = await self._logins.log_out(session, revoke=revoke, shared=shared)
+            await self._files.wait_until_gone(session.account.name)
             page = await self._logins.end_session_url(session)
             result: dict[str, object] = {"revoked": revocation.revoked}
             more = {"reason": revocation.reason, "end_session_url": page}
@@ -427,7 +429,7 @@ class Handlers:
             "store": self._saver.about(),
             "locked": lock is not None,
             "lock": lock,
-            "files": self._files(name),
+            "files": self._files.rows(name),
         }
         clients = {"clients": self._usage.rows(name)} if args.flag("clients") else {}
         return {"agent": about, "accounts": self._table.records(names), **clients}
@@ -437,7 +439,9 @@ class Handlers:
 
         async def work() -> Result:
             self._store_move.check()
-            return (await self._lock.lock(passphrase, keep_alive=keep_alive))._asdict()
+            result = await self._lock.lock(passphrase, keep_alive=keep_alive)
+            await self._files.wait_until_gone()
+            return result._asdict()
 
         return work
 
