@@ -182,7 +182,7 @@ async def _serve(
                     partial(_reload_on_signal, reload),
                     partial(_may_restart, config_path, store_name, saver, about),
                 )
-                front.cancel_scope.cancel()
+                _stop_front(front, files, restarts=stop_signal is _RESTART)
             # No refresh begins from here on; those in flight finish, and clients get their responses.
             logins.call_all_off()
             if stop_signal is _RESTART:
@@ -335,6 +335,13 @@ async def _may_restart(config_path: Path, store_name: str | None, saver: Saver, 
         _log.error("restart refused=%r", str(error))
         return False
     return True
+
+
+def _stop_front(front: TaskGroup, files: FileKeeper, *, restarts: bool) -> None:
+    """Stop what begins something by itself; token files stay over a restart."""
+    if restarts:
+        files.hand_over()
+    front.cancel_scope.cancel()
 
 
 async def _release(saver: Saver, signatures: WorkerSignatures) -> None:

@@ -20,6 +20,7 @@ from auth_agent.files.problem import FileProblem
 from auth_agent.secret import Secret
 from auth_agent.token_files import TokenFile
 
+NONE_LEFT: dict[str, float] = {}
 OLD, NEW = Secret("at-old"), Secret("at-new")
 
 
@@ -60,7 +61,7 @@ def remove(disk: TokenDisk, path: str) -> bool:
 
 
 def close(disk: TokenDisk) -> None:
-    anyio.run(disk.close, 5)
+    anyio.run(disk.close, 5, NONE_LEFT)
 
 
 def content(file: TokenFile) -> str | None:
@@ -427,6 +428,23 @@ def test_a_damaged_note_has_no_files(note: str, state: Path) -> None:
     assert {damaged.made(one) for one in damaged.paths} <= {Made()}
 
 
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_what_a_restart_left_is_known_once(
+    disk: TokenDisk, file: TokenFile, state: Path, *, is_taken_over: bool
+) -> None:
+    put(disk, file, OLD)
+    anyio.run(disk.close, 5, {file.path: 1e9, "/run/other": 1e9})
+    assert content(file) == "at-old"
+    after = disk_of(state)
+    assert after.inherited == {file.path: 1e9}
+    if is_taken_over:
+        anyio.run(after.take_over)
+        assert disk_of(state).inherited == {}
+    assert put(disk_of(state), file, NEW)
+    assert disk_of(state).inherited == {}
+    assert remove(disk_of(state), file.path)
+
+
 # ---- in turn
 
 
@@ -459,7 +477,7 @@ def test_a_write_that_hangs_delays_no_other_file_and_is_undone_by_the_end(
             tasks.start_soon(disk.put, file, OLD)
             await anyio.to_thread.run_sync(hangs.wait)
             assert await disk.put(other, OLD)
-            tasks.start_soon(disk.close, 20)
+            tasks.start_soon(disk.close, 20, NONE_LEFT)
             await anyio.wait_all_tasks_blocked()
             may_go_on.set()
 

@@ -16,7 +16,7 @@ from auth_agent.files.problem import FileProblem
 from auth_agent.oauth.outcome import InvalidGrant, Refusal, Transient
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
-from auth_agent.sessions.state import MAIN, LoggedOut
+from auth_agent.sessions.state import MAIN, Locked, LoggedOut
 from auth_agent.token_files import TokenFile
 from tests.agent.heart import World, running
 from tests.agent.world import NOON, FakeProvider, account, config, jwt, token_response
@@ -44,6 +44,8 @@ class FakeDisk:
     put_problem: FileProblem | None = None
     remove_problem: FileProblem | None = None
     writes: int = 0
+    inherited: dict[str, float] = field(default_factory=dict[str, float])
+    left: Mapping[str, float] | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -64,9 +66,14 @@ class FakeDisk:
             raise self.remove_problem
         return self.files.pop(path, None) is not None
 
-    async def close(self, patience: float) -> None:
+    async def take_over(self) -> None:
+        await anyio.sleep(self.latency)
+        self.left = {}
+
+    async def close(self, patience: float, left: Mapping[str, float]) -> None:
         assert patience > 0
-        self.files.clear()
+        self.left = left
+        self.files = {path: content for path, content in self.files.items() if path in left}
 
 
 class Files:
@@ -128,7 +135,7 @@ async def keeping(
             await kept.settle()
             yield kept
             tasks.cancel_scope.cancel()
-        assert kept.disk.files == {}  # it is gone at the end, whatever was before
+        assert kept.disk.files.keys() == (kept.disk.left or {}).keys()  # it is gone at the end, whatever was before
 
 
 # ---- a day
@@ -258,6 +265,37 @@ async def test_what_an_agent_before_left_is_removed_first() -> None:
     async with keeping(FILE, disk=disk, logged_in=False) as files:
         assert files.disk.files == {}
         assert files.keeper.rows()[0]["path"] == PATH
+
+
+@pytest.mark.parametrize("lifetime", [5, 3600])
+async def test_at_a_restart_it_is_left_to_the_agent_that_follows_if_it_outlasts_that(lifetime: int) -> None:
+    disk = FakeDisk()
+    async with keeping(FILE, disk=disk, provider=FakeProvider(lifetime=lifetime)) as files:
+        end, before = files.row["expires_at"], files.content
+        files.keeper.hand_over()
+    assert disk.left == ({PATH: end} if lifetime == 3600 else {})
+    assert disk.files == ({PATH: before} if lifetime == 3600 else {})
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+async def test_what_was_left_stays_until_the_session_is_read_and_no_longer_than_its_token(*, is_read: bool) -> None:
+    disk = FakeDisk(files={PATH: "at-left"}, inherited={PATH: NOON + 100})
+    async with running() as world:
+        read, world.session.state = world.session.state, Locked("not read yet")
+        world.table.configure(replace(world.table.config, files=(FILE,)))
+        keeper = FileKeeper(world.table, world.refresher, disk)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keeper.run)
+            await anyio.sleep(50)
+            assert disk.files == {PATH: "at-left"}
+            assert disk.left == {}  # a crash from here on removes it
+            if is_read:
+                world.session.state = read
+                world.table.publish("work")
+            await anyio.sleep(60)
+            current = world.session.current()
+            assert disk.files == ({} if current is None else {PATH: current.value.reveal()})
+            tasks.cancel_scope.cancel()
 
 
 async def test_in_an_outage_the_token_stays_until_its_end_and_no_longer() -> None:

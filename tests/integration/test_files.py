@@ -19,6 +19,7 @@ import pytest
 from auth_agent_client import FileStatus
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in
+from tests.integration.keyring_session import KeyringSession
 from tests.op.provider import OpenIDProvider
 
 LIFETIME = 5
@@ -147,7 +148,30 @@ def test_an_agent_that_stops_removes_it(signum: signal.Signals, agent: AgentProc
     before = len(agent.logged(" listening "))
     agent.process.send_signal(signum)  # a restart, which loses sessions in memory
     until(lambda: len(agent.logged(" listening ")) > before)
-    assert not own(agent).exists()
+    until(lambda: not own(agent).exists())
+
+
+def test_a_reader_does_not_notice_a_restart(start_provider: Callable[..., OpenIDProvider]) -> None:
+    provider = start_provider(access_token_lifetime=3600)
+    with (
+        KeyringSession() as keyring,
+        AgentProcess({"work": account(provider)}, environment=keyring.environment, store="keyring") as agent,
+    ):
+        path = Path(keyring.environment["XDG_RUNTIME_DIR"]) / "auth-agent" / "token"
+        configure(agent, {"token": {"account": "work"}})
+        with agent.client() as client:
+            log_in(client, provider)
+        until(path.exists)
+        before = len(agent.logged(" listening "))
+        with Reader(path, provider) as reader:
+            agent.process.send_signal(signal.SIGUSR1)
+            until(lambda: len(agent.logged(" listening ")) > before)
+            agent.run("refresh", "work")
+            until(lambda: len(reader.tokens) >= 2)
+        assert set(reader.tokens.values()) == {200}
+        assert reader.missing == 0
+        assert agent.terminate() == 0
+        assert not path.exists()
 
 
 def test_after_kill_minus_nine_the_next_agent_removes_it(agent: AgentProcess, provider: OpenIDProvider) -> None:
@@ -242,7 +266,7 @@ def test_status_shows_the_file_in_words(agent: AgentProcess, provider: OpenIDPro
     assert "no access token of work" in agent.run("status").stdout
     with agent.client() as client:
         log_in(client, provider)
-    until(own(agent).exists)
+    until(lambda: status_of(agent).present)
     (line,) = [line for line in agent.run("status").stdout.splitlines() if line.startswith("  file ")]
     assert re.fullmatch(r"  file     ~/auth-agent/token \(work's access token, valid for .+\)", line)
 

@@ -9,7 +9,7 @@ import errno
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Final, TypeVar
@@ -43,6 +43,15 @@ class TokenDisk:
         """The paths of the files that this agent, or one before at its socket, made."""
         return self._ledger.paths
 
+    @property
+    def inherited(self) -> Mapping[str, float]:
+        """The files that an agent left for this one as it restarted, and until when each is good, as Unix time."""
+        return self._ledger.inherited
+
+    async def take_over(self) -> None:
+        """Note that these are taken over: after a crash, they are what was left."""
+        await self._in_thread("", partial(self._ledger.hand_over, {}))
+
     async def put(self, file: TokenFile, token: Secret) -> bool:
         """Have the file hold that token, with its mode; return whether it was changed.
 
@@ -61,8 +70,11 @@ class TokenDisk:
         """
         return await self._in_thread(path, partial(self._remove, path))
 
-    async def close(self, patience: float) -> None:
-        """Remove all files, in so many seconds at most; from now on none is written."""
+    async def close(self, patience: float, left: Mapping[str, float]) -> None:
+        """Remove all files, in so many seconds at most; from now on none is written.
+
+        `left`: those that stay, for the agent that this one becomes, and until when each is good, as Unix time.
+        """
         self._is_closed = True
 
         async def remove(path: str) -> None:
@@ -71,8 +83,10 @@ class TokenDisk:
 
         with anyio.move_on_after(patience):
             async with anyio.create_task_group() as removing:
-                for path in {*self.paths, *self._turns}:
+                for path in {*self.paths, *self._turns} - left.keys():
                     removing.start_soon(remove, path)
+            if left:
+                await self._in_thread("", partial(self._ledger.hand_over, left))
 
     async def _in_thread(self, path: str, work: Callable[[], _Result]) -> _Result:
         turn = self._turns[path]

@@ -46,6 +46,8 @@ _SLOW: Final = 5.0
 _PATIENCE: Final = 3.0
 # Seconds that a logout, or a lock, waits until the files are gone.
 _GONE_PATIENCE: Final = 1.0
+# Seconds that a restart takes at most: it waits for refreshes in flight, and for a program on a slow disk.
+_RESTART: Final = 60.0
 _MAX_PATH: Final = 4096
 
 CHANGED: Final = "file_changed"
@@ -63,6 +65,15 @@ class Disk(Protocol):
         """The paths of the files that this agent, or one before, made."""
         ...
 
+    @property
+    def inherited(self) -> Mapping[str, float]:
+        """The files that an agent left for this one as it restarted, and until when each is good, as Unix time."""
+        ...
+
+    async def take_over(self) -> None:
+        """Note that these are taken over: after a crash, they are what was left."""
+        ...
+
     async def put(self, file: TokenFile, token: Secret) -> bool:
         """Have the file hold that token; return whether it was changed. Raises a `FileProblem`."""
         ...
@@ -71,8 +82,11 @@ class Disk(Protocol):
         """Remove what the agent made there; return whether there was a file. Raises a `FileProblem`."""
         ...
 
-    async def close(self, patience: float) -> None:
-        """Remove all files, in so many seconds at most; from now on none is written."""
+    async def close(self, patience: float, left: Mapping[str, float]) -> None:
+        """Remove all files, in so many seconds at most; from now on none is written.
+
+        `left`: those that stay, for the agent that this one becomes, and until when each is good, as Unix time.
+        """
         ...
 
 
@@ -97,6 +111,8 @@ class _Kept:
     # Set when the next look is over.
     looked: anyio.Event = field(default_factory=anyio.Event)
     held: _Held | None = None
+    # Until when, as Unix time, a file of the agent before a restart stays, while the session has not been read.
+    inherited: float | None = None
     changed_at: float | None = None
     problem: FileProblem | None = None
     # Of the session's epoch: whether a token is being asked for, when it may be again, why there was none, and the ID
@@ -149,24 +165,39 @@ class FileKeeper:
         self._run_command = run
         self._asker = Asker("files")
         self._kept: dict[str, _Kept] = {}
+        self._is_restarting = False
         self._tasks: TaskGroup | None = None
 
     # ---- what others call
 
     async def run(self) -> None:
-        """Keep the files until cancelled; then remove them."""
+        """Keep the files until cancelled; then remove them, or leave them to the agent after a restart."""
         self._table.watch(self)
         try:
             async with anyio.create_task_group() as self._tasks:
+                inherited = self._disk.inherited
                 for path in self._disk.paths:
-                    self._begin(path)
+                    self._begin(path, inherited.get(path))
+                if inherited:
+                    await self._disk.take_over()
                 self.configure()
                 await anyio.sleep_forever()
         finally:
             self._tasks = None
             self._table.unwatch(self)
             with anyio.CancelScope(shield=True):
-                await self._disk.close(_PATIENCE)
+                ends = self._ends() if self._is_restarting else {}
+                await self._disk.close(_PATIENCE, ends)
+
+    def hand_over(self) -> None:
+        """Leave the files at the end of `run`: another agent goes on with them in this process."""
+        self._is_restarting = True
+
+    def _ends(self) -> dict[str, float]:
+        """Return until when, as Unix time, each file is good: those that outlast a restart, and have a known end."""
+        now = self._table.clock.now()
+        held = {path: kept.held.until for path, kept in self._kept.items() if kept.held is not None}
+        return {path: end.wall for path, end in held.items() if end is not None and now.until(end) >= _RESTART}
 
     def configure(self) -> None:
         """Look at all files again, since the configuration was read."""
@@ -217,14 +248,15 @@ class FileKeeper:
 
     # ---- one file
 
-    def _begin(self, path: str) -> None:
+    def _begin(self, path: str, inherited: float | None = None) -> None:
         if self._tasks is not None and path not in self._kept:
-            self._kept[path] = kept = _Kept()
+            self._kept[path] = kept = _Kept(inherited=inherited)
             self._tasks.start_soon(self._keep, path, kept)
 
     async def _keep(self, path: str, kept: _Kept) -> None:
         # What an agent before left is not fresh, and may be another account's by now.
-        await self._clear(path, kept)
+        if kept.inherited is None:
+            await self._clear(path, kept)
         while True:
             kept.wake = anyio.Event()
             pause = LOOK
@@ -250,6 +282,11 @@ class FileKeeper:
         now, session = self._table.clock.now(), self._table.sessions.get(file.account)
         kept.begin_epoch(-1 if session is None else session.epoch)
         planned = self._plan(file, session, kept, now)
+        if kept.inherited is not None and session is not None and session.is_locked and self._table.lock is None:
+            left = kept.inherited - now.wall
+            if left > 0:
+                return min(LOOK, left)
+        kept.inherited = None
         if session is None or planned.token is None:
             await self._clear(file.path, kept, file, planned.problem or kept.refusal)
         else:

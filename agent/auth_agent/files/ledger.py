@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -49,7 +49,7 @@ class Ledger:
         place = f"{machine_digest()} {os.fspath(socket_path)}"
         self._path = state_path / f"files-{sha256(place.encode()).hexdigest()[:16]}.json"
         self._change = threading.Lock()
-        self._made = _read(self._path)
+        self._made, self._inherited = _read(self._path)
         self.problem: str | None = None
 
     @staticmethod
@@ -62,6 +62,11 @@ class Ledger:
         """The paths of these files."""
         with self._change:
             return tuple(self._made)
+
+    @property
+    def inherited(self) -> dict[str, float]:
+        """The files that an agent left for this one as it restarted, and until when each is good, as Unix time."""
+        return {path: until for path, until in self._inherited.items() if path in self._made}
 
     def made(self, path: str) -> Made:
         """Return what the agent made at that path."""
@@ -81,35 +86,54 @@ class Ledger:
                 self._made.pop(path, None)
             else:
                 self._made[path] = made
-            try:
-                write_note(self._path, _content(self._made))
-            except OSError as error:
-                problem = f"{self._path} can't be written: {error.strerror}"
-                if problem != self.problem:
-                    _log.warning("files note=%r", problem)
-                self.problem = problem
-            else:
-                self.problem = None
+            self._write({})
+
+    def hand_over(self, ends: Mapping[str, float]) -> None:
+        """Note that the next agent, which this process becomes, is to go on with these files, good until then.
+
+        Without any: that it has taken them over, so that after a crash they are what was left.
+        """
+        with self._change:
+            self._write(ends)
+
+    def _write(self, ends: Mapping[str, float]) -> None:
+        try:
+            write_note(self._path, _content(self._made, ends))
+        except OSError as error:
+            problem = f"{self._path} can't be written: {error.strerror}"
+            if problem != self.problem:
+                _log.warning("files note=%r", problem)
+            self.problem = problem
+        else:
+            self.problem = None
 
 
-def _content(made: dict[str, Made]) -> str:
+def _content(made: Mapping[str, Made], ends: Mapping[str, float]) -> str:
     files = {path: {"digests": sorted(one.digests), "temporary": one.temporary} for path, one in made.items()}
-    return json.dumps({"version": _VERSION, "files": files})
+    return json.dumps({"version": _VERSION, "files": files, "handed_over": dict(ends)})
 
 
-def _read(path: Path) -> dict[str, Made]:
+def _read(path: Path) -> tuple[dict[str, Made], dict[str, float]]:
+    """Return the files, and those that were handed over, by when they end."""
     try:
         content = read_note(path)
-        files: object = {} if content is None else read_object(content.encode()).get("files")
+        note = {} if content is None else read_object(content.encode())
     except (OSError, JsonObjectError) as error:
         _log.warning("files note=%s error=%s", path, type(error).__name__)
-        return {}
-    notes: dict[str, object] = files if isinstance(files, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- JSON's names are strings
-    return {file: _made(one) for file, one in notes.items()}
+        return {}, {}
+    files, ends = _members(note.get("files")), _members(note.get("handed_over"))
+    return (
+        {file: _made(one) for file, one in files.items()},
+        {file: float(end) for file, end in ends.items() if isinstance(end, int | float)},
+    )
+
+
+def _members(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- JSON's names are strings
 
 
 def _made(fields: object) -> Made:
-    one: dict[str, object] = fields if isinstance(fields, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- JSON's names are strings
+    one = _members(fields)
     digests, temporary = one.get("digests"), one.get("temporary")
     known: list[object] = digests if isinstance(digests, list) else []  # pyright: ignore[reportUnknownVariableType] -- JSON's
     name = temporary if isinstance(temporary, str) and TEMPORARY.fullmatch(temporary) else ""
