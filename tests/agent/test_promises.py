@@ -257,6 +257,15 @@ def test_elsewhere_they_stay(clock: FakeClock) -> None:
     assert session.current() is not None
 
 
+def test_the_record_says_when_a_refresh_that_waits_will_start(clock: FakeClock) -> None:
+    session = session_of(clock)
+    clock.advance(790)
+    assert session.token(MAIN, 60.0, clock.now()) is not None
+    assert record(session, clock.now())["refresh_at"] == clock.now().wall + 60
+    clock.advance(30)
+    assert record(session, clock.now())["refresh_at"] == clock.now().wall + 30
+
+
 def restored(session: Session, clock: FakeClock) -> Session:
     """Return the session as the next agent has it, or this one after it was locked."""
     other = Session(session.account, chance=0.0)

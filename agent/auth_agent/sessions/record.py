@@ -14,7 +14,7 @@ def record(session: Session, now: Moment, lock: Locked | None = None) -> dict[st
     `lock`: why the whole agent is locked, None if it isn't.
     """
     credentials, token = session.credentials, session.current()
-    refresh_at = session.refresh_due(now)
+    refresh_at = session.refresh_starts(now)
     state = state_name(session, now)
     reason, failure, remedy = session.reason, session.failure, session.remedy
     if lock is not None:

@@ -173,7 +173,7 @@ class Session:
         self.look(now)
         if not isinstance(state, Active) or self.blocked is not None:
             return self.login_required()
-        due, ends, token = self._start_at(now), self.ends_access_tokens, state.tokens.get(demand.key)
+        due, ends, token = self.refresh_starts(now), self.ends_access_tokens, state.tokens.get(demand.key)
         decision, decided = decide(
             self.account,
             state,
@@ -739,8 +739,8 @@ class Session:
         has_substitute = self.ends_access_tokens and MAIN not in state.tokens and state.tokens
         return now if self.remaining(now) <= 0 and not has_substitute else due
 
-    def _start_at(self, now: Moment) -> Moment | None:
-        """Return when to start that refresh, after what clients were promised."""
+    def refresh_starts(self, now: Moment) -> Moment | None:
+        """Return when that refresh will start, after what clients were promised."""
         return self._held(self.refresh_due(now))
 
     def _held(self, due: Moment | None) -> Moment | None:
@@ -761,7 +761,7 @@ class Session:
         An overdue refresh of the main token comes first. Another token is refreshed only if it has been requested since
         its last refresh.
         """
-        main = self._start_at(now)
+        main = self.refresh_starts(now)
         if main is not None and now.until(main) <= 0:
             return main, MAIN
         earliest = None if main is None else (main, MAIN)
