@@ -69,7 +69,7 @@ def test_a_cancellation_names_its_request(params: dict[str, object], cancelled: 
 def test_an_error_names_its_request_and_has_one_line() -> None:
     line = error_line("a", "first\nsecond", {"failure": "unmapped"})
     assert b"\n" not in line
-    error = {"code": -32000, "message": "first\nsecond", "data": {"failure": "unmapped"}}
+    error = {"code": -31000, "message": "first\nsecond", "data": {"failure": "unmapped"}}
     assert json.loads(line) == {"jsonrpc": "2.0", "id": "a", "error": error}
 
 

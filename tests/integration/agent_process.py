@@ -190,6 +190,10 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
             source = nothing.fileno() if stdin == subprocess.DEVNULL else stdin
             return SERVER.start(launch, self.environment, (source, stdout, stderr))
 
+    def open(self, *arguments: str, streams: tuple[int, int, int]) -> Process:
+        """Start a command of `auth-agent` with these descriptors as its standard streams."""
+        return self._popen([*self.command, *arguments], *streams)
+
     def _unread_pipe(self) -> BinaryIO:
         reading, writing = os.pipe()
         self._end.callback(os.close, reading)

@@ -44,6 +44,7 @@ PRELOADED: Final = (
     "auth_agent.cli.commands",
     "auth_agent.cli.lock",
     "auth_agent.cli.login",
+    "auth_agent.cli.mcp",
     "auth_agent.cli.metadata",
     "auth_agent.cli.start",
     "auth_agent.cli.status",

@@ -12,10 +12,9 @@ from typing import Final
 from auth_agent.mcp.json_value import Object, items, members
 
 _VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
-# JSON-RPC's codes, and one of those that it leaves to implementations.
+# JSON-RPC's code, and one that neither it nor MCP reserve, so that no client takes it for one of the server's.
 PARSE_ERROR: Final = -32700
-INTERNAL_ERROR: Final = -32603
-SERVER_ERROR: Final = -32000
+BRIDGE_ERROR: Final = -31000
 
 ID = str | int | float
 
@@ -86,7 +85,7 @@ def responses(message: Message) -> Iterator[tuple[ID | None, Object]]:
             yield identifier if isinstance(identifier, ID) else None, one
 
 
-def error_line(identifier: ID | None, text: str, data: Object | None = None, code: int = SERVER_ERROR) -> bytes:
+def error_line(identifier: ID | None, text: str, data: Object | None = None, code: int = BRIDGE_ERROR) -> bytes:
     """Return the error response to the request of that id."""
     error: dict[str, object] = {"code": code, "message": text}
     if data:
@@ -99,9 +98,11 @@ def with_id(response: Object, identifier: ID) -> bytes:
     return json.dumps({**response, "id": identifier}, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def request_line(identifier: ID, method: str) -> bytes:
-    """Return a request without parameters."""
-    return json.dumps({"jsonrpc": "2.0", "id": identifier, "method": method}, separators=(",", ":")).encode()
+def request_line(identifier: ID, method: str, params: Object | None = None) -> bytes:
+    """Return a request."""
+    parameters = {} if params is None else {"params": params}
+    request = {"jsonrpc": "2.0", "id": identifier, "method": method, **parameters}
+    return json.dumps(request, separators=(",", ":")).encode()
 
 
 def unanswered(message: Message, answered: Iterable[ID | None]) -> list[ID]:

@@ -1,12 +1,16 @@
 """What a server agreed on with its client before the revision 2026-07-28: a session, a revision. Without I/O."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from auth_agent.mcp.json_value import members
 from auth_agent.mcp.message import Message
 
 SESSION_HEADER = "Mcp-Session-Id"
 VERSION_HEADER = "MCP-Protocol-Version"
+_ID: Final = re.compile(r"[!-~]{1,4096}")  # visible ASCII, "Session Management"
 
 
 @dataclass(slots=True)
@@ -41,3 +45,9 @@ class Session:
         self.id = session_id
         self.version = version if isinstance(version, str) and version.isascii() and version.isprintable() else None
         self.number += 1
+
+
+def session_id(headers: Mapping[str, str]) -> str | None:
+    """Return the id of a session from the headers of a response; None if there is none, or one that can't be sent."""
+    value = headers.get(SESSION_HEADER, "")
+    return value if _ID.fullmatch(value) else None

@@ -367,7 +367,10 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
     "mcp": (
         "Connect an MCP client to the MCP server at URL, with the tokens of the account that [hosts] has for it.",
         "URL",
-        {"--help": ("", "Show this message and exit.")},
+        {
+            "--account": ("NAME", "Take no token of another account than this one."),
+            "--help": ("", "Show this message and exit."),
+        },
     ),
     "metadata": (
         "Show and change the user's metadata at the provider.",
