@@ -52,6 +52,8 @@ def problem_of_authorize(parameters: Mapping[str, object]) -> str | None:
         return "max_age must be a whole number of seconds"
     if parameters.get("claims") and claims_of(parameters["claims"]) is None:
         return "claims must be a JSON object (OpenID Connect Core 1.0, section 5.5)"
+    if is_essential(acr_of(parameters.get("claims"), "userinfo")):
+        return "claims asks UserInfo for an essential acr, which is checked in the ID token alone: ask id_token for it"
     return None
 
 
@@ -67,6 +69,18 @@ def claims_of(parameter: object) -> dict[str, object] | None:
         return parse_object(parameter) if isinstance(parameter, str) else None
     except JsonObjectError:
         return None
+
+
+def acr_of(parameter: object, where: str) -> dict[str, object] | None:
+    """Return how the parameter `claims` asks for `acr`, in `id_token` or `userinfo`; None if as usual, or not."""
+    members = (claims_of(parameter) or {}).get(where)
+    acr = members.get("acr") if isinstance(members, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- JSON's
+    return acr if isinstance(acr, dict) else None  # pyright: ignore[reportUnknownVariableType] -- JSON's
+
+
+def is_essential(request: dict[str, object] | None) -> bool:
+    """Return whether a request for a claim says that it is essential (Core 1.0, section 5.5.1)."""
+    return request is not None and request.get("essential") is True
 
 
 def problem_of_token_request(parameters: Mapping[str, object]) -> str | None:

@@ -39,6 +39,16 @@ def test_what_can_not_be_read_can_not_be_checked(name: str, value: str) -> None:
         config.parse(Path("config.toml"), f'{ACCOUNT}authorize = {{ {name} = "{value}" }}')
 
 
+def test_an_essential_acr_is_asked_of_the_id_token_where_it_is_checked() -> None:
+    essential = '{"userinfo": {"acr": {"essential": true, "value": "urn:mfa"}}}'
+    assert "id_token" in (problem_of_login({"claims": essential}) or "")
+    with pytest.raises(ConfigError, match="acr"):
+        config.parse(Path("config.toml"), f"{ACCOUNT}authorize = {{ claims = '{essential}' }}")
+    assert problem_of_login({"claims": essential.replace("userinfo", "id_token")}) is None
+    for acr in ("null", "7", '{"value": "1"}', '{"essential": false}'):
+        assert problem_of_login({"claims": f'{{"userinfo": {{"acr": {acr}}}}}'}) is None
+
+
 def test_any_other_parameter_may_be_added_to_a_login() -> None:
     more = {"prompt": "login", "acr_values": "urn:mfa", "claims": "{}", "scope": "openid", "x-custom": "1"}
     assert problem_of_login(more) is None

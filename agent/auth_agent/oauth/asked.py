@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from auth_agent.added_parameters import claims_of, seconds_of
+from auth_agent.added_parameters import acr_of, is_essential, seconds_of
 from auth_agent.oauth.outcome import Failure, Refusal, Unusable
 from auth_agent.printable import printable
 
@@ -117,12 +117,11 @@ def _age_problem(max_age: str, claims: Mapping[str, object]) -> Failure | None:
 
 def _essential_acr(parameter: str | None) -> list[object] | None:
     """Return the values of an essential `acr` (Core 1.0, section 5.5.1.1): none means any; None if voluntary."""
-    for_token = (claims_of(parameter) or {}).get("id_token")
-    acr = for_token.get("acr") if isinstance(for_token, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- JSON's
-    if not isinstance(acr, dict) or acr.get("essential") is not True:  # pyright: ignore[reportUnknownMemberType] -- JSON's
+    acr = acr_of(parameter, "id_token")
+    if acr is None or not is_essential(acr):
         return None
     values: list[object] = []
-    for wanted in (acr.get("value"), acr.get("values")):  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- JSON's
+    for wanted in (acr.get("value"), acr.get("values")):
         if wanted is not None:
             values += wanted if isinstance(wanted, list) else [wanted]
     return values
