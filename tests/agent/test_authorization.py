@@ -112,6 +112,13 @@ def test_the_query_of_the_endpoint_is_kept() -> None:
     assert authorization_params(f"{ENDPOINT}?tenant=a")["state"] == "the-state"
 
 
+@pytest.mark.parametrize("end", ["?", "?tenant=a&", "#", "?#section", "?tenant=a#section"])
+def test_a_query_that_an_endpoint_only_begins_or_a_fragment_of_it_takes_no_parameter(end: str) -> None:
+    params = authorization_params(f"{ENDPOINT}{end}")
+    assert params.pop("tenant", "a") == "a"
+    assert params == authorization_params()
+
+
 def test_the_verifier_is_not_in_the_url() -> None:
     assert "the-verifier" not in authorization_params().values()
 

@@ -9,6 +9,7 @@ from auth_agent.grant_type import AUTHORIZATION_CODE
 from auth_agent.oauth.discovery import (
     DiscoveryError,
     Metadata,
+    NoMetadataError,
     UnreadableMetadataError,
     configured_metadata,
     has_gaps,
@@ -206,6 +207,12 @@ def test_metadata_without_a_token_endpoint_is_an_error() -> None:
 )
 def test_metadata_that_is_not_valid_json_is_unreadable(body: bytes) -> None:
     with pytest.raises(UnreadableMetadataError):
+        parse_metadata(ISSUER, body)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"message": "Not Found"}', b'{"error": {"code": 404}}'])
+def test_an_object_without_required_members_is_no_metadata(body: bytes) -> None:
+    with pytest.raises(NoMetadataError):
         parse_metadata(ISSUER, body)
 
 

@@ -32,6 +32,7 @@ from auth_agent.oauth.requests import (
     parse_refresh_response,
     parse_token_response,
     revocation_form,
+    says_error,
 )
 from auth_agent.oauth.resource import AUDIENCE, BOTH, RESOURCE
 from auth_agent.oauth.token_request import (
@@ -563,9 +564,33 @@ def test_a_token_type_cannot_forge_a_header() -> None:
     assert parse_granted(token_type="Bearer\r\nX-Forged: 1").token_type == "Bearer"
 
 
-@pytest.mark.parametrize("scope", [None, 7, ["openid"], {}])
+@pytest.mark.parametrize("scope", [None, 7, [], ["openid", 7], {}])
 def test_a_scope_that_is_not_a_string_is_left_out(scope: object) -> None:
     assert parse_granted(scope=scope).scope is None
+
+
+def test_scopes_in_a_list_are_those_of_the_token() -> None:
+    assert parse_granted(scope=["channel:manage:polls", "channel:read:polls"]).scope == (
+        "channel:manage:polls channel:read:polls"
+    )
+    assert parse_granted(scope=["x" * 4000, "y" * 97]).scope is None
+
+
+@pytest.mark.parametrize(
+    ("body", "is_error"),
+    [
+        (b"", False),
+        (b"<html>", False),
+        (b"{}", False),
+        (b'{"ok": true}', False),
+        (b'{"error": null}', False),
+        (b'{"error": "unsupported_token_type"}', True),
+        (b'{"error": {"code": 190}}', True),
+        (b'{"ok": false}', True),
+    ],
+)
+def test_an_error_may_have_any_status(body: bytes, *, is_error: bool) -> None:
+    assert says_error(body) is is_error
 
 
 INVALID_TOKENS: list[object] = [

@@ -83,6 +83,9 @@ def test_a_signed_response_is_a_token_to_be_checked() -> None:
     response = parse(200, b"e30.e30.c2ln\n", content_type="application/jwt; charset=utf-8")
     assert response == SignedUserInfo(Secret("e30.e30.c2ln"))
     assert type(parse(200, b"e30.e30.c2ln")) is Unusable
+    # Some name another type, or none.
+    for content_type in ("application/json", "application/jose", "text/plain", ""):
+        assert parse(200, b"eyJ9.e30.c2ln\n", content_type=content_type) == SignedUserInfo(Secret("eyJ9.e30.c2ln"))
     assert type(parse(200, b"\xff", content_type="application/jwt")) is Unusable
     assert type(parse(200, b"a\r\nb", content_type="application/jwt")) is Unusable
 

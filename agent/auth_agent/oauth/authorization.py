@@ -79,7 +79,9 @@ def authorization_url(
         "code_challenge_method": "S256",
     }
     query = urlencode({name: value for name, value in params.items() if value})
-    return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{query}"
+    base, _, _ = endpoint.partition("#")  # an endpoint has no fragment (section 3.1): the parameters would be in it
+    before = "" if base.endswith(("?", "&")) else "&" if urlsplit(base).query else "?"
+    return f"{base}{before}{query}"
 
 
 def read_redirect(

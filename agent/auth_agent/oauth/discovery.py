@@ -24,6 +24,8 @@ _GAPS: Final = (
     "userinfo_endpoint",
     "end_session_endpoint",
 )
+# Of these, metadata has one at least, however incomplete it is.
+_REQUIRED: Final = ("issuer", "token_endpoint")
 _OPENID: Final = "openid-configuration"
 _OAUTH: Final = "oauth-authorization-server"
 # Members that only a provider of ID tokens has (OpenID Connect Discovery 1.0, section 3).
@@ -40,6 +42,10 @@ _OFFLINE_ACCESS: Final = "offline_access"
 
 class DiscoveryError(Exception):
     """A provider's metadata can't be used; the text can be printed."""
+
+
+class NoMetadataError(DiscoveryError):
+    """The response is a JSON object, but no metadata: some servers answer so whatever they do not have."""
 
 
 class UnreadableMetadataError(DiscoveryError):
@@ -132,11 +138,14 @@ def parse_metadata(issuer: str, body: bytes, url: str | None = None) -> Metadata
 
     Raises:
         UnreadableMetadataError: the body is not a JSON object.
+        NoMetadataError: it is one without the required members.
         DiscoveryError: the metadata is another issuer's (section 4.3), or lacks a usable token endpoint.
 
     """
     url = url or metadata_url(issuer)
     fields = _read(body, url)
+    if not any(name in fields for name in _REQUIRED):
+        raise NoMetadataError(f"{url} has neither an issuer nor a token_endpoint")
     metadata_issuer = fields.get("issuer")
     if not isinstance(metadata_issuer, str) or not (
         is_same_issuer(metadata_issuer, issuer) or metadata_issuer in entra.issuers_for(issuer)

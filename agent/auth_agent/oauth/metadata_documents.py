@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from auth_agent.oauth.discovery import (
     DiscoveryError,
     Metadata,
+    NoMetadataError,
     UnreadableMetadataError,
     configured_metadata,
     has_gaps,
@@ -23,7 +24,7 @@ from auth_agent.oauth.discovery import (
     without_gaps,
 )
 from auth_agent.oauth.http_client import Response
-from auth_agent.oauth.outcome import Busy, Failure, Misconfigured, Unsent
+from auth_agent.oauth.outcome import Busy, Failure, Misconfigured, Transient, Unsent
 from auth_agent.oauth.requests import retry_after
 
 _ABSENT: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
@@ -75,7 +76,7 @@ class MetadataDocuments:
                 return found
             if isinstance(found, Metadata):
                 metadata = replace(found, **self._endpoints)
-                self.is_provisional = unread is not None
+                self.is_provisional = unread is not None and isinstance(unread.failure, Transient)
                 if url != urls[0]:
                     self._complete = metadata
                 return metadata
@@ -116,6 +117,8 @@ class MetadataDocuments:
             return busy if _is_passing(response.status) else _Unread(busy)
         try:
             return parse_metadata(self._issuer, response.body, url)
+        except NoMetadataError as error:
+            return _Unread(Misconfigured(str(error), keys=("issuer",)))
         except UnreadableMetadataError as error:
             return _Unread(Unsent(str(error)))  # a captive portal's page, more often than a wrong issuer
         except DiscoveryError as error:

@@ -30,7 +30,7 @@ from auth_agent.oauth.outcome import (
     Unsent,
     Unusable,
 )
-from auth_agent.oauth.requests import SUCCESS, device_form, retry_after, revocation_form, unix_time
+from auth_agent.oauth.requests import SUCCESS, device_form, retry_after, revocation_form, says_error, unix_time
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.oauth.transport import Transport
 from auth_agent.oauth.userinfo import SignedUserInfo, parse_userinfo
@@ -209,14 +209,14 @@ class HttpProvider:
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         """Revoke the refresh token (RFC 7009); return whether the provider confirmed it.
 
-        By the RFC with status 200; some answer 202 or 204.
+        By the RFC with status 200; some answer 202 or 204, and others report their errors with status 200.
         """
         metadata = await self._discover_with("revocation_endpoint")
         if isinstance(metadata, Failure) or metadata.revocation_endpoint is None:
             return False
         form = revocation_form(refresh_token)
         response = await self._post(metadata.revocation_endpoint, client, metadata, form)
-        return not isinstance(response, Failure) and response[0] in SUCCESS
+        return not isinstance(response, Failure) and response.status in SUCCESS and not says_error(response.body)
 
     async def userinfo(self, access_token: Secret, token_type: str) -> dict[str, object] | SignedUserInfo | Failure:
         """Request the claims of the access token's user from the UserInfo endpoint, once."""

@@ -166,6 +166,12 @@ def error_fields(body: bytes) -> dict[str, object]:
         return {}
 
 
+def says_error(body: bytes) -> bool:
+    """Return whether a response is an error, whatever its status: by `error`, or by `ok` as Slack has it."""
+    fields = error_fields(body)
+    return bool(fields.get("error")) or fields.get("ok") is False
+
+
 def failure_of_error(
     error: str,
     description: object = None,
@@ -260,7 +266,7 @@ def _token_response(fields: Mapping[str, object], now: float) -> TokenResponse |
     id_token = read_token(fields.get("id_token"))
     if access_token is None and refresh_token is None and id_token is None:
         return None
-    token_type, scope = fields.get("token_type"), fields.get("scope")
+    token_type, scope = fields.get("token_type"), _scope(fields.get("scope"))
     return TokenResponse(
         access_token=access_token,
         # Required by RFC 6749, section 5.1; some providers omit it.
@@ -268,12 +274,22 @@ def _token_response(fields: Mapping[str, object], now: float) -> TokenResponse |
         is_single_use=is_single_use(token_type, fields.get("issued_token_type")),
         lifetime=access_token_lifetime(fields, now),
         refresh_token=refresh_token,
-        # A longer one counts as missing: a part of it would say that scopes are.
-        scope=printable(scope, MAX_SCOPE) if isinstance(scope, str) and len(scope) <= MAX_SCOPE else None,
+        scope=scope,
         id_token=id_token,
         refresh_token_lifetime=refresh_token_lifetime(fields, now),
         lifetime_by_claim=lifetime_by_claim(access_token, now),
     )
+
+
+def _scope(value: object) -> str | None:
+    """Return the scopes that a response lists, safe to print; None if it lists none.
+
+    Twitch and others send a list (RFC 6749, section 3.3, has a string). A longer one than the protocol can carry counts
+    as missing: a part of it would say that scopes are.
+    """
+    if isinstance(value, list) and value and all(isinstance(name, str) for name in value):  # pyright: ignore[reportUnknownVariableType] -- any list from outside
+        value = " ".join(value)  # pyright: ignore[reportUnknownArgumentType] -- as above
+    return printable(value, MAX_SCOPE) if isinstance(value, str) and len(value) <= MAX_SCOPE else None
 
 
 def read_token(value: object) -> Secret | None:

@@ -21,6 +21,8 @@ _TOKEN_CLAIMS: Final = frozenset(
         *("at_hash", "c_hash", "s_hash", "session_expiry"),
     }
 )
+# `{"` in base64.
+_JWT_BEGINNING: Final = b"eyJ"
 # The provider may answer otherwise in a moment.
 _PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -61,7 +63,7 @@ def parse_userinfo(
         return Refusal(f"the provider's UserInfo endpoint answered HTTP {status}")
     if status != HTTPStatus.OK:
         return Busy(f"the provider's UserInfo endpoint answered HTTP {status}", retry_after(headers, now))
-    if headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":
+    if headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt" or _is_jwt(body):
         return _signed(body)
     try:
         claims = read_object(body)
@@ -85,6 +87,11 @@ def signed_claims(token: Secret, issuer: str, client_id: str) -> dict[str, objec
     if "aud" in claims and not id_token.names_audience(claims, client_id):
         return Unusable("the provider's UserInfo is meant for another client")
     return _checked(claims_of_the_user(claims))
+
+
+def _is_jwt(body: bytes) -> bool:
+    """Whether the body is a JWT, whatever its content type: no JSON object begins as the header of a JWT does."""
+    return body.lstrip().startswith(_JWT_BEGINNING)
 
 
 def _signed(body: bytes) -> SignedUserInfo | Unusable:
