@@ -35,8 +35,8 @@ from auth_agent_client.messages import is_account_name
 DEFAULT_REDIRECT_PORTS: Final = (48631, 48632, 48633)
 DEFAULT_REDIRECT_HOST: Final = "127.0.0.1"
 DEFAULT_REDIRECT_PATH: Final = "/callback"
-# Where a browser finds this machine; some providers register only the second one (RFC 8252, sections 7.3 and 8.3).
-REDIRECT_HOSTS: Final = (DEFAULT_REDIRECT_HOST, "localhost")
+# Where a browser finds this machine (RFC 8252, section 7.3); some providers register only the second one (section 8.3).
+REDIRECT_HOSTS: Final = (DEFAULT_REDIRECT_HOST, "localhost", "[::1]")
 # Client authentication at the token endpoint: OpenID Connect Core 1.0, section 9.
 _BY_CERTIFICATE: Final = ("tls_client_auth", "self_signed_tls_client_auth")  # RFC 8705, section 2
 TOKEN_ENDPOINT_AUTH_METHODS: Final = ("none", "client_secret_basic", "client_secret_post", *_BY_CERTIFICATE)

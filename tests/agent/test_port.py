@@ -4,6 +4,7 @@ import errno
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from unittest.mock import Mock
 
 import pytest
 
@@ -30,6 +31,19 @@ def test_an_address_has_one_socket() -> None:
     ((address, port),) = names(listen("127.0.0.1", 0))
     assert address == "127.0.0.1"
     assert names(listen("127.0.0.1", port)) == [("127.0.0.1", port)]
+
+
+@needs_ipv6
+def test_the_address_of_ipv6_is_a_host_in_brackets() -> None:
+    ((address, port),) = names(listen("[::1]", 0))
+    assert address == "::1"
+    assert names(listen("[::1]", port)) == [("::1", port)]
+
+
+def test_without_ipv6_nothing_listens_on_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.socket", Mock(side_effect=OSError(errno.EAFNOSUPPORT, "no such family")))
+    with pytest.raises(OSError, match="family"):
+        listen("[::1]", 0)
 
 
 @needs_ipv6

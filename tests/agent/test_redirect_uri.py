@@ -46,6 +46,7 @@ def test_an_empty_path_is_requested_as_a_slash(uri: RedirectURI, path: str, expe
         (ENTRA, "http://localhost:48631?code=a", "code=a"),
         (ENTRA, "http://LocalHost:48631?code=a", "code=a"),
         (RedirectURI(80, "localhost"), "http://localhost/callback?code=a", "code=a"),
+        (RedirectURI(48631, "[::1]"), "http://[::1]:48631/callback?code=a", "code=a"),
     ],
 )
 def test_a_pasted_url_has_the_query(uri: RedirectURI, url: str, query: str) -> None:

@@ -10,7 +10,7 @@ import socket
 from typing import Final
 
 LOCALHOST: Final = "localhost"
-_ADDRESSES: Final = {LOCALHOST: ("127.0.0.1", "::1")}
+_ADDRESSES: Final = {LOCALHOST: ("127.0.0.1", "::1"), "[::1]": ("::1",)}
 _BACKLOG: Final = 64
 # On a machine without IPv6: no such family, or no such address.
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
@@ -41,7 +41,7 @@ def _listen(host: str, port: int) -> list[socket.socket]:
             try:
                 listening.append(_listen_at(address, port))
             except OSError as error:
-                if ":" not in address or error.errno not in _NO_IPV6:
+                if not listening or error.errno not in _NO_IPV6:
                     raise
             port = listening[0].getsockname()[1]
     except BaseException:

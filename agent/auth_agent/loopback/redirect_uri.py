@@ -44,7 +44,7 @@ class RedirectURI:
             return None
         is_this = (
             parts.scheme == "http"
-            and parts.hostname == self.host
+            and parts.hostname == self.host.strip("[]")
             and port == self.port
             and parts.username is None
             and self.has_path(parts.path or "/")
