@@ -52,6 +52,7 @@ CREDENTIALS = Credentials(
     tenant=Tenant("https://login.microsoftonline.com/9/v2.0", "9"),
     organization="org_abc",
     met_claims=MappingProxyType({"team": "red", "level": 3, "mfa": True}),
+    bound_claims=MappingProxyType({"azp": "native-app", "nonce": "n", "auth_time": 1_800_000_000.0}),
 )
 TOKEN = AccessToken(Secret("at"), "DPoP", "openid", "https://api.example", NOW, 3600, assumed=True, serial=0)
 ACTIVE = Active(CREDENTIALS, MappingProxyType({MAIN: TOKEN}))
@@ -389,7 +390,7 @@ def test_an_invalid_profile_is_ignored(wrong: object) -> None:
     assert loaded({**entry(), "profile": wrong}) == replace(STORED, profile=None)
 
 
-@given(st.integers(0, 20_000), st.integers(0, 20_000), st.integers(1_000, 50_000))
+@given(st.integers(0, 20_000), st.integers(0, 20_000), st.integers(1_100, 50_000))
 def test_an_entry_fits_into_its_store_and_keeps_its_refresh_token(id_token: int, access: int, max_length: int) -> None:
     whole = dump("work", with_tokens(id_token, access), BOOT, 1 << 20).reveal()
     stored = dump("work", with_tokens(id_token, access), BOOT, max_length)

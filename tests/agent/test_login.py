@@ -44,6 +44,7 @@ from auth_agent.oauth.outcome import (
 from auth_agent.oauth.signature import SignatureCheckError
 from auth_agent.secret import Secret
 from auth_agent.sessions.rate_limit import Asker
+from auth_agent.sessions.record import record
 from auth_agent_client import errors
 from tests.agent.heart import World, all_of, running
 from tests.agent.world import (
@@ -943,6 +944,42 @@ async def test_over_a_live_session_of_nobody_known_another_login_needs_switch_us
         assert world.session.epoch == before["epoch"]
         after = await result_of(world, await begin_device_login(world, second, switch_user=True))
         assert after["epoch"] != before["epoch"]
+
+
+def record_of(world: World) -> dict[str, object]:
+    return record(world.session, world.clock.now())
+
+
+async def test_a_session_of_nobody_known_is_that_of_the_user_whom_userinfo_names_later() -> None:
+    async with running(logged_in=False) as world:
+        world.provider.profile_script = [NO_USERINFO]
+        first = await result_of(world, await begin_device_login(world, NO_ID_TOKEN))
+        assert first["subject"] is None
+        world.provider.profile_script = [{"sub": ALICE, "name": "Alice"}]
+        await anyio.sleep(61)
+        await world.profiles.get(world.session, 60, 15)
+        known = record_of(world)
+        assert (known["subject"], known["name"], known["missing"]) == (ALICE, "Alice", ["id_token"])
+        # From now on, another one is another user.
+        world.provider.profile_script = [{"sub": "mallory", "name": "Mallory"}]
+        await anyio.sleep(61)
+        assert (await world.profiles.get(world.session, 60, 15)).claims["sub"] == ALICE
+        await result_of(world, await begin_device_login(world, token_response("at-8", refresh_token="rt-8")))
+        assert record_of(world)["subject"] == ALICE
+
+
+async def test_userinfo_may_name_the_user_during_a_refresh() -> None:
+    async with running(FakeProvider(subject=None), logged_in=False) as world:
+        world.provider.profile_script = [NO_USERINFO]
+        await result_of(world, await begin_device_login(world, NO_ID_TOKEN))
+        await anyio.sleep(61)
+        world.provider.delay, world.provider.live = 5, "rt-9"
+        flight = world.refresher.start(world.session)
+        assert flight is not None
+        assert world.session.identify(ALICE, "Alice")
+        await flight.done.wait()
+        assert world.session.refreshes == 1
+        assert record_of(world)["subject"] == ALICE
 
 
 async def test_a_session_of_nobody_known_that_has_ended_is_replaced() -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given, strategies as st
@@ -33,6 +34,7 @@ from auth_agent.sessions.state import (
     LoginRequired,
     Retrying,
     Running,
+    TokenKey,
 )
 
 NOW = Moment(1_800_000_000, 5_000)
@@ -276,6 +278,20 @@ def test_forgetting_failures_ends_the_backoff() -> None:
     assert session.refresh == Idle()
     running = active().start(NOW)
     assert running.forget_failures() is running
+
+
+def test_a_change_of_the_network_does_not_shorten_retry_after() -> None:
+    session = retrying(Busy("HTTP 429", 300), chance=0.5)
+    for _ in range(3):
+        session = session.forget_failures(NOW.after(60))
+    assert isinstance(session.refresh, Retrying)
+    assert session.refresh.retry_at == session.refresh.not_before == NOW.after(300)
+    assert session.forget_failures(NOW.after(60)) is session
+    assert session.forget_failures(NOW.after(301)).refresh == Idle()
+    other = TokenKey("https://api.example", "")
+    session = replace(active(), retries=MappingProxyType({other: session.refresh}))
+    assert session.forget_failures(NOW.after(60)).retries == session.retries
+    assert session.forget_failures(NOW.after(301)).retries == {}
 
 
 def test_a_running_refresh_remembers_the_failure_before_it() -> None:

@@ -27,6 +27,8 @@ LEEWAY: Final = 60
 _MAX_AGE: Final = 300
 # A smaller value is a duration: it would be a time before 2001, and end each session at once.
 _FIRST_TIME: Final = 1e9
+# Characters of a claim that is kept: a nonce of the agent's has 43.
+_MAX_BOUND: Final = 255
 # The end of the year 9999. A larger value is not in seconds, but in milliseconds.
 _MAX_TIME: Final = 253_402_300_799
 
@@ -119,6 +121,17 @@ def mismatch(claims: Mapping[str, object], issuer: str, client_id: str) -> str |
     return None
 
 
+def bound_claims(claims: Mapping[str, object]) -> dict[str, str | float]:
+    """Return the claims that a refresh's ID token must not change, as far as they are there and valid."""
+    found: dict[str, str | float] = {}
+    for name in ("azp", "nonce"):
+        value = claims.get(name)
+        if isinstance(value, str) and len(value) <= _MAX_BOUND:
+            found[name] = value
+    auth_time = _time(claims.get("auth_time"))
+    return found if auth_time is None else {**found, "auth_time": auth_time}
+
+
 def difference(before: Mapping[str, object], claims: Mapping[str, object], client_id: str, now: float) -> str | None:
     """Return why a refresh's ID token should not take the place of the one before, None if it may.
 
@@ -127,7 +140,7 @@ def difference(before: Mapping[str, object], claims: Mapping[str, object], clien
     no difference, and `auth_time` may move forward.
 
     Args:
-        before: the claims of the ID token before.
+        before: the claims of the ID tokens before.
         claims: those of the new one.
         client_id: the session's client.
         now: Unix time in seconds.

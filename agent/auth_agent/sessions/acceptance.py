@@ -63,16 +63,17 @@ def accept(
         credentials = replace(credentials, refresh_token_end=end)
     if response.id_token is None:
         return credentials
-    former = id_token.claims(credentials.id_token) if credentials.id_token is not None else None
-    if credentials.organization is None and organization and names_organization(former or {}, organization):
+    former = (id_token.claims(credentials.id_token) if credentials.id_token is not None else None) or {}
+    if credentials.organization is None and organization and names_organization(former, organization):
         credentials = replace(credentials, organization=organization)
-    return _with(credentials, response.id_token, former or {}, sent, required)
+    # What the token before left out still holds.
+    return _with(credentials, response.id_token, {**former, **credentials.bound_claims}, sent, required)
 
 
 def _with(
     credentials: Credentials, token: Secret, former: Mapping[str, object], sent: Moment, required: Required
 ) -> Credentials | Failure:
-    """Return the credentials with an ID token, or why it can't be used; `former`: the claims of the one before."""
+    """Return the credentials with an ID token, or why it can't be used; `former`: the claims of those before."""
     claims = id_token.claims(token)
     if claims is None:
         return Unusable("the provider's ID token is not a valid JWT")
@@ -97,6 +98,7 @@ def _with(
         name=id_token.display_name(claims) or credentials.name,
         id_token=token,
         id_token_problem="",
+        bound_claims=MappingProxyType({**id_token.bound_claims(former), **id_token.bound_claims(claims)}),
         acr=id_token.acr(claims) or credentials.acr,
     )
 

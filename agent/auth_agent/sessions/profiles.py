@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from auth_agent import remedies
 from auth_agent.defect import place
+from auth_agent.oauth import id_token
 from auth_agent.oauth.outcome import AnotherUser, Busy, Defect, Failure, PermanentFailure, Rejected
 from auth_agent.promise import Promise
 from auth_agent.sessions.access import Access
@@ -181,6 +182,10 @@ class Profiles:
             return claims
         _log.info("profile account=%s outcome=ok", name)
         session.profile = Profile(claims, now.wall, session.user_digest)
+        user = id_token.subject(claims)
+        if user is not None and session.identify(user, id_token.display_name(claims)):
+            _log.info("profile account=%s subject=%r", name, user)
+            self._table.publish(name)
         if not session.is_refreshing:  # otherwise the refresh saves the whole session
             self._saver.save_soon(session)
         return None

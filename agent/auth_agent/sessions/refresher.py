@@ -131,9 +131,13 @@ class Refresher:
         return self._clock.now().boot - self._clock.awake()
 
     def forget_all_failures(self) -> None:
-        """Try all that failed again now, as after a suspension or a change of the network."""
+        """Try all that failed again now, as after a suspension or a change of the network.
+
+        But not before a provider's `Retry-After` allows it.
+        """
+        now = self._clock.now()
         for name, session in self._table.sessions.items():
-            if session.forget_failures():
+            if session.forget_failures(now):
                 self._table.publish(name)
         self.reschedule()
 

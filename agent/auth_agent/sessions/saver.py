@@ -861,4 +861,5 @@ def _what_was_learned(state: State) -> object:
     if not isinstance(state, Active | LoginRequired):
         return None
     credentials = state.credentials
-    return credentials.ceiling, credentials.ends_access_token, credentials.lost_scope, dict(credentials.met_claims)
+    met, subject = dict(credentials.met_claims), credentials.subject
+    return credentials.ceiling, credentials.ends_access_token, credentials.lost_scope, met, subject

@@ -231,6 +231,14 @@ class Session:
         self._set_state(self.state.prove_ending())
         return True
 
+    def identify(self, subject: str, name: str | None) -> bool:
+        """Remember whose session this is, which was not known yet; return whether that is news."""
+        state = self.state
+        if not isinstance(state, Active) or state.credentials.subject is not None:
+            return False
+        self._set_state(state.identify(subject, name))
+        return True
+
     def _is_configured(self, key: TokenKey) -> bool:
         """Return whether the configuration names that API: its first token doesn't count against the rate limit."""
         return key == MAIN or (key.audience is not None and key.audience == self.account.management_audience)
@@ -442,6 +450,8 @@ class Session:
         state, before = result.state, self.credentials
         if before is not None and before.ends_access_token and isinstance(state, Active):
             state = state.prove_ending()  # the proof may have come while the result was saved
+        if before is not None and before.subject is not None and isinstance(state, Active | LoginRequired):
+            state = state.identify(before.subject, before.name)  # so may UserInfo
         self._set_state(state)
         return True
 
@@ -530,11 +540,14 @@ class Session:
         self._set_state(self.state.log_out())
         return credentials
 
-    def forget_failures(self) -> bool:
-        """Forget past failures and their backoff; return whether there were any."""
+    def forget_failures(self, now: Moment | None = None) -> bool:
+        """Forget past failures and their backoff; return whether that is a change.
+
+        With `now`, a `Retry-After` that has not passed yet is obeyed.
+        """
         if not isinstance(self.state, Active):
             return False
-        state = self.state.forget_failures()
+        state = self.state.forget_failures(now)
         if state is self.state:
             return False
         self._set_state(state)

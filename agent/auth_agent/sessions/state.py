@@ -147,6 +147,10 @@ class AccessToken:
         return self.lifetime_by_claim is not None and now.boot - self.sent.boot >= self.lifetime_by_claim
 
 
+def _no_claims() -> Mapping[str, str | float]:
+    return MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """The issuer, client and user that a session is bound to, and the secrets that it is refreshed with.
@@ -160,7 +164,8 @@ class Credentials:
 
     `organization` is the one that the login asked for, and got; `acr` is how the person logged in, by the ID token.
     `met_claims` are those that the account required at the login or the last refresh, and were met.
-    `id_token_problem` says why the newest ID token was not kept; "" if it was.
+    `id_token_problem` says why the newest ID token was not kept; "" if it was. `bound_claims` are those that no refresh
+    must change, from all ID tokens of the session: the one that is kept may leave them out.
     `requested_scope` is what the login asked for ("" if that is not known), `granted_scope` what its response listed
     (None if nothing), and `lost_scope` what the newest response for the same doesn't list any more.
     `auth_method` is how the client authenticated at the login; None if it has no secret, or it is not known.
@@ -182,6 +187,7 @@ class Credentials:
     acr: str | None = None
     met_claims: Required = field(default_factory=no_claims)
     id_token_problem: str = ""
+    bound_claims: Mapping[str, str | float] = field(default_factory=_no_claims)
     requested_scope: str = ""
     granted_scope: str | None = None
     lost_scope: str = ""
@@ -256,6 +262,10 @@ class Retrying:
     doubtful: int = 0
     doubtful_since: Moment | None = None
     is_believed: bool = False
+
+    def must_wait(self, now: Moment | None) -> bool:
+        """Return whether the provider's `Retry-After` has not passed; None: nobody obeys it."""
+        return now is not None and now.until(self.not_before) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +344,13 @@ class LoginRequired:
     def log_out(self) -> LoggedOut:
         """Return the state after a logout."""
         return LoggedOut()
+
+    def identify(self, subject: str, name: str | None) -> "LoginRequired":
+        """Return the session as that user's, if it was not known whose it is."""
+        if self.credentials.subject is not None:
+            return self
+        name = self.credentials.name or name
+        return replace(self, credentials=replace(self.credentials, subject=subject, name=name))
 
     def retry(self) -> "Active":
         """Return the active session, without tokens, for a refresh that a person asked for."""
@@ -452,17 +469,30 @@ class Active:
             return replace(self, refresh=retrying)
         return replace(self, retries=MappingProxyType({**self.retries, key: retrying}))
 
-    def forget_failures(self) -> "Active":
-        """Return the session without failures and backoff, as after a resume, a person's request or a reload.
+    def forget_failures(self, now: Moment | None = None) -> "Active":
+        """Return the session without failures and backoff, as after a person's request or a reload.
 
         A refusal that is believed stays so until a refresh succeeds; it is tried at once.
+
+        With `now`, as after a resume or a change of the network, which some networks do each minute, a `Retry-After`
+        that has not passed yet is obeyed.
         """
-        refresh = self.refresh
-        if isinstance(refresh, Retrying):
+        refresh, retries = self.refresh, {key: one for key, one in self.retries.items() if one.must_wait(now)}
+        if isinstance(refresh, Retrying) and refresh.must_wait(now):
+            refresh = replace(refresh, retry_at=refresh.not_before)
+        elif isinstance(refresh, Retrying):
             refresh = replace(refresh, retry_at=_LONG_AGO, not_before=_LONG_AGO) if refresh.is_believed else Idle()
-        if refresh == self.refresh and not self.retries:
+        retries = {key: replace(one, retry_at=one.not_before) for key, one in retries.items()}
+        if refresh == self.refresh and retries == self.retries:
             return self
-        return replace(self, refresh=refresh, retries=_no_retries())
+        return replace(self, refresh=refresh, retries=MappingProxyType(retries))
+
+    def identify(self, subject: str, name: str | None) -> "Active":
+        """Return the session as that user's, if it was not known whose it is."""
+        if self.credentials.subject is not None:
+            return self
+        name = self.credentials.name or name
+        return replace(self, credentials=replace(self.credentials, subject=subject, name=name))
 
     def prove_ending(self) -> "Active":
         """Return the session of a provider that ends the older access tokens at a refresh: with the newest alone."""
