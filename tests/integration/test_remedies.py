@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,8 @@ NOT_RUN: Final = {
     "account_of_another_client": "has ID in place of a client id",
     "log_in_once": "an API's challenge names the parameters; test_remedies.py of the agent shows its form",
     "log_in_with_scopes": "the same",
+    "provide_cluster_info": "needs kubectl; tools/test_kubectl.py sets it up by the same command",
+    "use_agents_user": "needs kubectl; tools/test_kubectl.py has its form",
     "deactivate": "needs a service manager; test_user_manager.py runs it",
     "install_by_force": "needs a service manager; test_user_manager.py runs it",
     "install_service": "the same",
@@ -612,6 +615,33 @@ def test_close_the_directory_to_other_users(agent: AgentProcess, provider: OpenI
         command_of(remedies.close_directory(str(agent.socket.parent)), remedies_of_failing(agent, "token", "work")),
     )
     serves(agent, provider)
+
+
+def test_make_close_and_free_the_place_of_a_token_file(
+    agent: AgentProcess, provider: OpenIDProvider, client: Agent
+) -> None:
+    folder = agent.home / "folder"
+    path, configuration = folder / "token", agent.config.read_text()
+    agent.config.write_text(f'{configuration}\n[files."{path}"]\naccount = "work"\n')
+    client.reload()
+    log_in(client, provider)
+
+    def helps(remedy: Remedy) -> bool:
+        return remedy in client.status().agent.files[0].remedy
+
+    until(partial(helps, remedies.make_folder(str(folder))))
+    run(agent, list(remedies.make_folder(str(folder)).command))
+    folder.chmod(0o770)
+    client.reload()
+    until(partial(helps, remedies.close_folder(str(folder))))
+    path.write_text("a person's")
+    run(agent, list(remedies.close_folder(str(folder)).command))
+    client.reload()
+    until(partial(helps, remedies.free_path(str(path))))
+    assert str(path) in run(agent, list(remedies.free_path(str(path)).command))
+    path.unlink()
+    client.reload()
+    until(lambda: path.exists() and path.read_text() == client.token("work").access_token)
 
 
 # ---- the agent
