@@ -347,7 +347,7 @@ def test_a_file_whose_folder_has_gone_is_forgotten(disk: TokenDisk, file: TokenF
 
 
 def test_a_disk_that_fails_leaves_the_old_token_whole(
-    disk: TokenDisk, file: TokenFile, folder: Path, monkeypatch: pytest.MonkeyPatch
+    disk: TokenDisk, file: TokenFile, folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(disk, file, OLD)
 
@@ -362,6 +362,7 @@ def test_a_disk_that_fails_leaves_the_old_token_whole(
         assert "free space" in problem.remedy[0].text
         assert os.listdir(folder) == ["token"]  # noqa: PTH208 -- names
         assert content(file) == "at-old"
+        assert Ledger(state, Path("/run/agent.sock")).made(file.path) == Made(frozenset({OLD.fingerprint()}))
     assert remove(disk, file.path)
 
 
@@ -382,6 +383,42 @@ def test_an_agent_knows_what_the_one_before_made(disk: TokenDisk, file: TokenFil
     assert remove(after, file.path)
     assert content(file) is None
     assert disk_of(state).paths == ()
+
+
+class Crash(BaseException):
+    """The end of the process: nothing after it happens."""
+
+
+@pytest.mark.parametrize("has_before", [False, True])
+@pytest.mark.parametrize("is_renamed", [False, True])
+def test_an_agent_that_dies_while_it_writes_leaves_nothing(
+    disk: TokenDisk,
+    file: TokenFile,
+    folder: Path,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    has_before: bool,
+    is_renamed: bool,
+) -> None:
+    if has_before:
+        put(disk, file, OLD)
+    rename = os.replace
+
+    def crash(*args: Any, **kwargs: Any) -> None:
+        is_note = not kwargs
+        if is_note or is_renamed:
+            rename(*args, **kwargs)
+        if not is_note:
+            raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr("auth_agent.files.folder.os.replace", crash)
+        with pytest.raises(Crash):
+            put(disk, file, NEW)
+    assert os.listdir(folder) != []  # noqa: PTH208 -- names
+    assert remove(disk_of(state), file.path) is (has_before or is_renamed)
+    assert os.listdir(folder) == []  # noqa: PTH208 -- names
 
 
 @pytest.mark.parametrize("is_written", [False, True])
