@@ -1055,14 +1055,29 @@ async def test_the_default_scope_of_a_login_is_what_the_provider_takes(
 ) -> None:
     provider = FakeProvider(metadata=replace(METADATA, scopes_supported=supported))
     async with running(provider, browser_account(**changes), logged_in=False) as world:
-        assert authorization_params(await begin_login(world, "browser"))["scope"] == expected
+        login = await begin_login(world, "browser")
+        assert authorization_params(login)["scope"] == expected
+        # A response without a scope grants what was asked for, and no more (RFC 6749, section 5.1).
+        nonce = authorization_params(login)["nonce"]
+        world.provider.script = [token_response("at-9", refresh_token="rt-9", nonce=nonce, scope=None)]
+        world.logins.redirect(str(login["login_id"]), redirect_url(login, code="c"))
+        await result_of(world, login)
+        token = world.session.current()
+        assert token is not None
+        assert token.scope == expected
 
 
 async def test_a_device_login_is_begun_again_without_a_refused_offline_access() -> None:
     async with running(logged_in=False) as world:
         world.provider.device_script = [ScopeRefusal("invalid_scope"), DEVICE]
-        await begin_login(world)
+        response = token_response("at-9", refresh_token="rt-9", scope=None)
+        login = await begin_login(world)
         assert world.provider.device_scopes == ["openid profile email offline_access", "openid profile email"]
+        world.provider.script = [response]
+        await result_of(world, login)
+        token = world.session.current()
+        assert token is not None
+        assert token.scope == "openid profile email"
 
 
 async def test_a_scope_of_the_configuration_is_not_changed() -> None:

@@ -230,12 +230,13 @@ class Logins:
         has_default_scope = account.has_default_scope
         if has_default_scope:
             account = replace(account, scope=metadata.default_scope(account.scope))
+            credentials = replace(credentials, requested_scope=account.scope)
         if flow == "device":
             api = api_parameters(metadata.api_parameters, account.audience, account.authorize)
             return await self._device_flow(account, credentials, api, may_ask_less=has_default_scope)
         if metadata.authorization_endpoint is None:
             reason = f"{account.issuer} names no authorization_endpoint that can be used"
-            raise login_failed(account, Misconfigured(reason), LOGIN)
+            raise login_failed(account, Misconfigured(reason, keys=("authorization_endpoint",)), LOGIN)
         if metadata.requires_pushed_requests:
             reason = "the provider requires pushed authorization requests (PAR), which the agent can't send yet"
             by_device = metadata.device_authorization_endpoint is not None
@@ -274,6 +275,7 @@ class Logins:
         credentials, device, _ = await self._tokens.log_in(account, credentials, partial(begin, account))
         if isinstance(device, ScopeRefusal) and may_ask_less:
             account = replace(account, scope=without_offline_access(account.scope))
+            credentials = replace(credentials, requested_scope=account.scope)
             device, _ = await begin(account, credentials)
         if isinstance(device, Failure):
             raise login_failed(account, device, LOGIN)
