@@ -29,6 +29,7 @@ from auth_agent.oauth.outcome import (
 )
 from auth_agent.oauth.requests import (
     device_form,
+    failure_of_error,
     parse_refresh_response,
     parse_token_response,
     revocation_form,
@@ -567,6 +568,26 @@ def test_a_token_type_cannot_forge_a_header() -> None:
 @pytest.mark.parametrize("scope", [None, 7, [], ["openid", 7], {}])
 def test_a_scope_that_is_not_a_string_is_left_out(scope: object) -> None:
     assert parse_granted(scope=scope).scope is None
+
+
+def test_a_response_may_be_a_form() -> None:
+    form = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+    body = b"access_token=a%2Bt&expires_in=5000&refresh_token=rt&scope=read+write&token_type=bearer&uid=1&uid=2"
+    response = parse_token_response(200, form, body, NOW)
+    assert isinstance(response, TokenResponse)
+    assert response.access_token == Secret("a+t")
+    assert (response.refresh_token, response.scope, response.lifetime) == (Secret("rt"), "read write", 5000)
+    refusal = parse_refresh_response(400, form, b"error=invalid_grant&error_description=Expired", NOW)
+    assert refusal == InvalidGrant("invalid_grant: Expired")
+    for headers in ({}, {"content-type": "text/html"}, {"content-type": "application/json"}):
+        assert isinstance(parse_token_response(200, headers, body, NOW), Lost)
+    for body in (b"", b"&".join([b"a=b"] * 51), b"\xff", b"access_token=a&access_token=b"):
+        assert isinstance(parse_token_response(200, form, body, NOW), Lost)
+
+
+@pytest.mark.parametrize("error", ["invalid_scope", "INVALID_SCOPE", "invalid-scopes", "unsupported_scope"])
+def test_a_scope_is_refused_by_several_words(error: str) -> None:
+    assert type(failure_of_error(error)) is ScopeRefusal
 
 
 def test_scopes_in_a_list_are_those_of_the_token() -> None:

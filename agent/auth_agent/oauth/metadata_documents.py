@@ -27,7 +27,7 @@ from auth_agent.oauth.http_client import Response
 from auth_agent.oauth.outcome import Busy, Failure, Misconfigured, Transient, Unsent
 from auth_agent.oauth.requests import retry_after
 
-_ABSENT: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+_ABSENT: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.NOT_IMPLEMENTED)
 # The provider may answer otherwise in a moment.
 _PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 # Redirects, which are not followed, and refusals: some providers answer so whatever they do not have.
@@ -83,7 +83,8 @@ class MetadataDocuments:
             unread = unread or found
         if unread is not None:
             return unread.failure
-        return Misconfigured(f"{urls[0]} is not found, and neither is {urls[1]}", keys=("issuer",))
+        keys = ("issuer", "authorization_endpoint", "token_endpoint")  # a provider without a document has these by hand
+        return Misconfigured(f"{urls[0]} is not found, and neither is {urls[1]}", keys=keys)
 
     async def completed(self, metadata: Metadata) -> Metadata | Failure:
         """Return the metadata with what only RFC 8414's document has; or why that can't be told now."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC
 from typing import Final
+from urllib.parse import parse_qs
 
 from auth_agent.json_object import JsonObjectError, read_object
 from auth_agent.oauth.lifetimes import access_token_lifetime, lifetime_by_claim, refresh_token_lifetime
@@ -58,12 +59,18 @@ _PASSING = (
     *("servererror", "internalerror", "backenderror", "unavailable", "overload", "busy", "maintenance"),
     *("slowdown", "ratelimit", "toomanyrequests", "throttl", "timeout", "timedout", "tryagain"),
 )
+# `invalid_scope` (RFC 6749, section 5.2), and what providers call the same, likewise.
+_SCOPE_WORDS = frozenset({"invalidscope", "invalidscopes", "unknownscope", "unsupportedscope", "scopenotallowed"})
 # Sub-codes of `invalid_grant` that confirm it. Entra's others (MSAL's `suberror`), and Google's (Google Workspace,
 # "Session control for Google Cloud"), say "not from here, not now".
 _CONFIRMED = frozenset({"bad_token", "token_expired"})
 _NOT_NOW = frozenset({"invalid_rapt", "rapt_required"})
 # Whoever answers with a page is not the token endpoint, whatever the page says (RFC 6749, section 5.2).
 _PAGES: Final = ("text/html", "application/xhtml+xml")
+_FORM: Final = "application/x-www-form-urlencoded"
+# Bytes, and members, of a response that is a form: enough for the longest tokens, and more members than any has.
+_MAX_FORM: Final = 4 * MAX_TOKEN
+_MAX_FIELDS: Final = 50
 # The account's keys for client authentication.
 _CLIENT_KEYS: Final = ("client_id", "token_endpoint_auth_method")
 _CLASSES: Final[Mapping[str, type[Failure]]] = {
@@ -114,7 +121,7 @@ def parse_token_response(
         presented: the secrets that were sent; they are removed from messages that quote them.
 
     """
-    fields = error_fields(body)
+    fields = error_fields(body) or _form_fields(headers, body)
     refresh_token = read_token(fields.get("refresh_token"))
     if refresh_token is None:
         return _parse(status, headers, fields, now, presented, is_empty=not body.strip())
@@ -166,6 +173,17 @@ def error_fields(body: bytes) -> dict[str, object]:
         return {}
 
 
+def _form_fields(headers: Mapping[str, str], body: bytes) -> dict[str, object]:
+    """Return the members of a response that is a form, as Stack Exchange and others still send one; else none."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM or len(body) > _MAX_FORM:
+        return {}
+    try:
+        fields = parse_qs(body.decode("ascii", "replace"), max_num_fields=_MAX_FIELDS, errors="replace")
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items() if len(values) == 1}
+
+
 def says_error(body: bytes) -> bool:
     """Return whether a response is an error, whatever its status: by `error`, or by `ok` as Slack has it."""
     fields = error_fields(body)
@@ -198,6 +216,8 @@ def failure_of_error(
         return InvalidClient(reason)
     if error in _DPOP:
         return Unsupported(f"the provider requires proofs of possession (DPoP), which the agent can't make: {reason}")
+    if _plain(error) in _SCOPE_WORDS:
+        return ScopeRefusal(reason)
     if error in _CLASSES:
         return _CLASSES[error](reason)
     if status in _GATEWAYS:
@@ -212,8 +232,12 @@ def _is_definite(status: int) -> bool:
 
 
 def _passes(error: str) -> bool:
-    word = error.lower().replace("_", "").replace("-", "").replace(" ", "")
+    word = _plain(error)
     return any(part in word for part in _PASSING)
+
+
+def _plain(error: str) -> str:
+    return error.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def _reason(error: str, description: object, presented: tuple[Secret, ...]) -> str:
