@@ -78,6 +78,35 @@ def serves(user: UserManager) -> str:
     return user.output("auth-agent", "token", "work").strip()
 
 
+# ---- token files
+
+
+def test_the_command_of_a_token_file_runs_outside_of_the_unit(installed: UserManager, provider: OpenIDProvider) -> None:
+    script = (
+        "mkdir -p ~/kept && cat >> ~/.config/auth-agent/config.toml <<'END'\n"
+        '[files.token]\naccount = "work"\n'
+        'command = ["sh", "-c", "cat > ~/kept/event; env > ~/kept/environment; '
+        'grep NoNewPrivs /proc/self/status > ~/kept/privileges; mv ~/kept ~/changed"]\n'
+        "END\n"
+        "auth-agent reload && cat ~/.config/auth-agent/config.toml"
+    )
+    configuration = installed.output("sh", "-c", script)
+    until(lambda: installed.run("test", "-d", "changed").returncode == 0)
+    assert json.loads(installed.output("cat", "changed/event"))["event"] == "file_changed"
+    # The agent's unit has NoNewPrivileges=, and its main process LISTEN_FDS.
+    assert installed.output("cat", "changed/privileges").split() == ["NoNewPrivs:", "0"]
+    token, environment = serves(installed), installed.output("cat", "changed/environment")
+    assert "LISTEN_FDS" not in environment
+    assert token not in environment
+    file = installed.output("sh", "-c", 'echo "$XDG_RUNTIME_DIR/auth-agent/token"').strip()
+    assert installed.output("cat", file) == token
+    installed.output("systemctl", "--user", "stop", "auth-agent.service")
+    assert installed.run("test", "-e", file).returncode == 1
+    without = configuration.partition("[files.token]")[0]
+    assert installed.run("sh", "-c", "cat > ~/.config/auth-agent/config.toml", stdin=without).returncode == 0
+    log_in(installed, provider)
+
+
 # ---- install
 
 
