@@ -148,21 +148,26 @@ class MailServer:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        self._end.enter_context(self.introspection)
-        self._write_configuration()
-        self._start("dovecot", "-F", "-c", str(self.folder / "dovecot.conf"))
-        self._start("postfix", "-c", str(self.folder / "etc"), "start-fg")
-        until(lambda: self._listens(self.imaps) and self._listens(self.smtps), timeout=2 * PATIENCE)
+        self._end.callback(shutil.rmtree, self.folder)
+        with self._end:  # also if it does not get ready
+            self._end.enter_context(self.introspection)
+            self._write_configuration()
+            self._start("dovecot", "-F", "-c", str(self.folder / "dovecot.conf"))
+            self._start("postfix", "-c", str(self.folder / "etc"), "start-fg")
+            # Its master outlives the program that starts it.
+            stop = ["postfix", "-c", str(self.folder / "etc"), "stop"]
+            self._end.callback(subprocess.run, stop, capture_output=True, check=False)
+            self._wait_until_ready()
+            self._end = self._end.pop_all()
         return self
+
+    def _wait_until_ready(self) -> None:
+        until(lambda: self._listens(self.imaps) and self._listens(self.smtps), timeout=2 * PATIENCE)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._processes:
-            process.terminate()
-            process.wait(PATIENCE)
         self._end.close()
-        shutil.rmtree(self.folder)
 
     @property
     def log(self) -> str:
@@ -215,7 +220,10 @@ class MailServer:
 
     def _start(self, *command: str) -> None:
         with (self.folder / "output").open("ab") as output:
-            self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self._processes.append(process)
+        self._end.callback(process.wait, PATIENCE)
+        self._end.callback(process.terminate)
 
     def _listens(self, port: int) -> bool:
         dead = [process for process in self._processes if process.poll() is not None]
