@@ -542,7 +542,7 @@ def sources() -> dict[str, Source]:
         "the ID token's signature": Source(bad_signature, at_bad_response, ("signature._call",)),
         "the token's type": Source(granting("token_type"), mute=True),
         "the token's scope": Source(
-            granting("scope"), at_another_api("invalid_scope"), ("requests._token_response",), mute=True
+            granting("scope"), at_another_api("invalid_scope"), ("requests._scope",), mute=True
         ),
         "the token's lifetime": Source(granting("expires_in"), mute=True),
         "the token's refresh token": Source(granting("refresh_token"), mute=True),
@@ -589,7 +589,7 @@ def sources() -> dict[str, Source]:
         "the metadata's token endpoint": Source(naming("token_endpoint", *every), issuer, ("urls.check_url",)),
         "the metadata's login page": Source(
             naming("authorization_endpoint", HostileAgent.log_in),
-            (remedies.correct_and_log_in("work", KEYS),),
+            (remedies.correct_and_log_in("work", ("authorization_endpoint",)),),
             mute=True,
         ),
         "the metadata's keys": Source(
