@@ -1327,6 +1327,10 @@ PROVIDER: Final[list[Example]] = [
         ),
     ),
     (
+        provider_problem(lambda provider: provider.discover(), {METADATA: plain(b'{"message": "no"}', 200)}),
+        "ISSUER/.well-known/openid-configuration has neither an issuer nor a token_endpoint",
+    ),
+    (
         provider_problem(lambda provider: provider.discover(), {METADATA: plain(b"", 500)}),
         "ISSUER/.well-known/openid-configuration answered HTTP 500",
     ),

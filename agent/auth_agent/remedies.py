@@ -186,6 +186,12 @@ def correct_and_log_in(account: str, keys: Sequence[str]) -> Remedy:
     return _run(f"correct its {_or(keys)} by {options}, and log in", LOGIN, account)
 
 
+def trust_and_log_in(account: str) -> Remedy:
+    """The provider's certificate comes from an authority that is not trusted, such as a company's own."""
+    text = "trust the authority that issued its certificate, if you know it, by --ca-file FILE, and log in"
+    return _run(text, LOGIN, account)
+
+
 def correct_and_reload(keys: Sequence[str]) -> Remedy:
     """The same, for an account with a session."""
     return _run(f"correct the account's {_or(keys)} in the configuration, and reload it", "reload")

@@ -47,6 +47,7 @@ EXAMPLES: dict[str, Callable[[], Remedy | tuple[Remedy, ...]]] = {
     "choose_passphrase": remedies.choose_passphrase,
     "change_account": remedies.change_account,
     "certificates": remedies.certificates,
+    "trust_and_log_in": lambda: remedies.trust_and_log_in("work"),
     "check_network": remedies.check_network,
     "close_file": lambda: remedies.close_file("/home/anna/my config.toml"),
     "correct_proxy": lambda: remedies.correct_proxy("HTTPS_PROXY"),

@@ -62,6 +62,7 @@ NOT_RUN: Final = {
     "lock_memory": "test_lock.py runs it",
     "unlock": "test_unlock.py runs it",
     "run_with_keyring": "test_snippets.py runs it, since docs/store.md has it too",
+    "trust_and_log_in": "test_tls.py runs it with a file",
     "correct_clock": "a test machine has no time service; a test checks that the program exists",
     "find_entry": "tools/test_keyrings.py does what it says",
     "unlock_keychain": "only macOS has a keychain",

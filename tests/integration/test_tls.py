@@ -12,8 +12,9 @@ from urllib.parse import parse_qs
 import pytest
 import trustme
 
+from auth_agent import remedies
 from auth_agent_client import Misconfigured, Unavailable
-from tests.integration.agent_process import AgentProcess
+from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in
 from tests.op.provider import OpenIDProvider
 
@@ -43,6 +44,27 @@ def test_an_unknown_authority_is_not_trusted(provider: OpenIDProvider) -> None:
     ):
         client.import_refresh_token(tokens.refresh_token)
     assert provider.requests() == []
+
+
+def test_the_remedy_of_an_unknown_authority_is_to_trust_it(provider: OpenIDProvider, authority: Path) -> None:
+    remedy = remedies.trust_and_log_in("work")
+    with (
+        AgentProcess({"work": account(provider, redirect_ports=[0])}, environment={"SSL_CERT_FILE": ""}) as agent,
+        agent.client() as client,
+    ):
+        with pytest.raises(Unavailable, match="certificate") as caught:
+            client.login("work")
+        assert (caught.value.failure, caught.value.remedy[0]) == ("unreachable", remedy)
+        assert provider.requests() == []
+        with agent.begin(*remedy.command[1:], "--ca-file", str(authority), "--flow", "device") as command:
+            until(lambda: provider.issuer in command.output())
+        # A certificate of another host would be refused all the same.
+        other = provider.issuer.replace("127.0.0.1", "localhost")
+        agent.configure({"work": account(provider, issuer=other, ca_file=str(authority), redirect_ports=[0])})
+        client.reload()
+        with pytest.raises(Unavailable, match="certificate") as caught:
+            client.login("work")
+        assert remedy not in caught.value.remedy
 
 
 def test_a_port_without_tls_is_called_that(start_provider: Callable[..., OpenIDProvider]) -> None:

@@ -15,8 +15,8 @@ import httpx
 
 from auth_agent.oauth.account_certificates import CertificateError
 from auth_agent.oauth.content_coding import decode
-from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, Unsent, Unusable
-from auth_agent.oauth.transport import FAILURES, Transport, cause
+from auth_agent.oauth.outcome import Failure, Lost, Misconfigured, Unsent, Untrusted, Unusable
+from auth_agent.oauth.transport import FAILURES, Transport, cause, is_of_unknown_authority
 from auth_agent.printable import printable
 from auth_agent.proxies import ProxyError
 
@@ -108,6 +108,8 @@ class HttpClient:
         except httpx.LocalProtocolError:  # found before the first byte is sent
             return Unusable(f"the access token for {host} has characters that no header may have")
         except FAILURES as error:
+            if not trace.sent and is_of_unknown_authority(error):
+                return Untrusted(f"{host} can't be reached{through}: {cause(error)}")
             reason = f"{host} can't be reached{through}: {cause(error)}"
         except httpx.HTTPError as error:
             reason = f"{host} sent an invalid HTTP response: {type(error).__name__}"

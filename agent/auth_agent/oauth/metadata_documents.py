@@ -110,7 +110,8 @@ class MetadataDocuments:
         if isinstance(response, Misconfigured):
             return response
         if isinstance(response, Failure):
-            return Unsent(response.reason)  # the token request was not sent
+            # The token request was not sent.
+            return response if isinstance(response, Unsent) else Unsent(response.reason)
         if response.status in _ABSENT:
             return None
         if response.status != HTTPStatus.OK:

@@ -52,6 +52,12 @@ class Unsent(Transient):
     __slots__ = ()
 
 
+class Untrusted(Unsent):
+    """The server's certificate comes from an authority that is not trusted, so that it received nothing."""
+
+    __slots__ = ()
+
+
 class Lost(Transient):
     """The request was sent and no complete response arrived: a new refresh token may be lost with it."""
 

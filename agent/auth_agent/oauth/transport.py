@@ -18,6 +18,8 @@ _ONE_REQUEST_A_CONNECTION: Final = httpx.Limits(max_connections=None, max_keepal
 _PORTS: Final = {"http": 80, "https": 443}
 # What OpenSSL's versions call a first response that is not of TLS.
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+# OpenSSL's X509_V_ERR_… of a certificate that is its own authority, or whose authority is not known (verify(1)).
+_UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
 # What a request may fail with, sent or not. httpcore passes OpenSSL's errors on unless they end a handshake, and those
 # of the system and of anyio on the way through a SOCKS proxy. A ValueError: a host that can't be one of a certificate.
 FAILURES: Final = (
@@ -104,6 +106,13 @@ def _way(proxy: Proxy | None, certificates: ssl.SSLContext) -> httpx.AsyncBaseTr
             proxy.url, auth=proxy.credentials, ssl_context=certificates if proxy.scheme == "https" else None
         ),
     )
+
+
+def is_of_unknown_authority(error: BaseException) -> bool:
+    """Return whether that is the end of a handshake with a server whose certificate nobody signed who is trusted."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _UNKNOWN_AUTHORITY
 
 
 def cause(error: BaseException) -> str:

@@ -37,6 +37,7 @@ from auth_agent.oauth.outcome import (
     Transient,
     Unconfirmed,
     Unsupported,
+    Untrusted,
     Unusable,
 )
 from auth_agent.oauth.resource import RESOURCE
@@ -293,7 +294,8 @@ def login_failed(account: Account, failure: Failure, command: str) -> errors.Age
     if isinstance(failure, Unsupported):
         return errors.Unsupported(message, reason=reason, failure=word, remedy=_way_round(name, failure))
     if isinstance(failure, Transient):
-        return errors.Unavailable(message, reason=reason, failure=word, remedy=(again,), retry_after=_SOON)
+        by_hand = (remedies.trust_and_log_in(name),) if isinstance(failure, Untrusted) and command == LOGIN else ()
+        return errors.Unavailable(message, reason=reason, failure=word, remedy=(*by_hand, again), retry_after=_SOON)
     if isinstance(failure, InvalidGrant | CodeExpired | SessionOver):
         first = again if command == LOGIN else remedies.log_in_at_the_source()
         return errors.LoginRequired(message, reason=reason, failure=word, remedy=(first,))
