@@ -172,7 +172,7 @@ async def _serve(
             async with anyio.create_task_group() as front:
                 for run in (refresher.run, files.run, Upkeep(listener, server, locks, saver.look_at_notes, about).run):
                     front.start_soon(run)
-                front.start_soon(watch_network, refresher.forget_all_failures)
+                front.start_soon(watch_network, refresher.note_new_network)
                 work.start_soon(accepting.run)
                 # Before the keyring is read, which may take arbitrarily long.
                 _tell_ready(listener.path, opened.store.name if remember else None)

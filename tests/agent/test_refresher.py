@@ -343,6 +343,18 @@ async def test_a_backoff_ends_with_a_suspend() -> None:
         assert world.session.reason is None
 
 
+async def test_a_network_that_changes_again_and_again_does_not_shorten_retry_after() -> None:
+    async with running(FakeProvider(lifetime=7200)) as world:
+        world.provider.script = [Busy("HTTP 503", 600)]
+        await all_of(lambda: world.token(world.session.demand_newer()))
+        for _ in range(9):
+            await anyio.sleep(60)
+            world.refresher.note_new_network()
+        assert len(world.provider.presented) == 2
+        await anyio.sleep(61)
+        assert len(world.provider.presented) == 3
+
+
 async def test_only_the_provider_can_end_a_session() -> None:
     async with running(FakeProvider(lifetime=100)) as world:
         world.provider.script = [InvalidGrant("invalid_grant")]

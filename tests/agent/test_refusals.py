@@ -87,7 +87,7 @@ async def test_a_change_of_the_network_has_it_tried_at_once() -> None:
     async with running(FakeProvider(lifetime=LIFETIME)) as world:
         await refused(world)
         world.provider.script = []
-        world.refresher.forget_all_failures()
+        world.refresher.note_new_network()
         await anyio.sleep(1)
         assert state(world) == "ready"
 

@@ -131,11 +131,14 @@ class Refresher:
         return self._clock.now().boot - self._clock.awake()
 
     def forget_all_failures(self) -> None:
-        """Try all that failed again now, as after a suspension or a change of the network.
+        """Try all that failed again now, as after a suspension."""
+        self._forget_failures(None)
 
-        But not before a provider's `Retry-After` allows it.
-        """
-        now = self._clock.now()
+    def note_new_network(self) -> None:
+        """Try all that failed again now, but not before a provider's `Retry-After` allows it: networks may flap."""
+        self._forget_failures(self._clock.now())
+
+    def _forget_failures(self, now: Moment | None) -> None:
         for name, session in self._table.sessions.items():
             if session.forget_failures(now):
                 self._table.publish(name)

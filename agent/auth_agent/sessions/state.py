@@ -470,12 +470,12 @@ class Active:
         return replace(self, retries=MappingProxyType({**self.retries, key: retrying}))
 
     def forget_failures(self, now: Moment | None = None) -> "Active":
-        """Return the session without failures and backoff, as after a person's request or a reload.
+        """Return the session without failures and backoff, as after a person's request, a reload or a resume.
 
         A refusal that is believed stays so until a refresh succeeds; it is tried at once.
 
-        With `now`, as after a resume or a change of the network, which some networks do each minute, a `Retry-After`
-        that has not passed yet is obeyed.
+        With `now`, as after a change of the network, which may come each minute, a `Retry-After` that has not passed
+        yet is obeyed.
         """
         refresh, retries = self.refresh, {key: one for key, one in self.retries.items() if one.must_wait(now)}
         if isinstance(refresh, Retrying) and refresh.must_wait(now):
