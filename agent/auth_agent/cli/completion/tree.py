@@ -37,7 +37,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "A port of the redirect URL on this machine, 0 for any; may be repeated (48631, 48632, 48633).",
             ),
             "--redirect-host": (
-                "127.0.0.1|localhost",
+                "127.0.0.1|localhost|[::1]",
                 "The host of the redirect URL, as the provider has it registered (127.0.0.1).",
             ),
             "--redirect-path": ("PATH", 'The path of the redirect URL, "" if it has none (/callback).'),
@@ -261,7 +261,7 @@ TREE: dict[str, tuple[str, str, dict[str, tuple[str, str]]]] = {
                 "A port of the redirect URL on this machine, 0 for any; may be repeated (48631, 48632, 48633).",
             ),
             "--redirect-host": (
-                "127.0.0.1|localhost",
+                "127.0.0.1|localhost|[::1]",
                 "The host of the redirect URL, as the provider has it registered (127.0.0.1).",
             ),
             "--redirect-path": ("PATH", 'The path of the redirect URL, "" if it has none (/callback).'),
