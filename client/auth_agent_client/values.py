@@ -13,7 +13,7 @@ def string(value: object) -> str | None:
 
 def strings(value: object) -> tuple[str, ...]:
     """Return the strings in a list; none if it is not a list."""
-    return tuple(item for item in _list(value) if isinstance(item, str))
+    return tuple(item for item in items(value) if isinstance(item, str))
 
 
 def number(value: object) -> float | None:
@@ -35,8 +35,9 @@ def mapping(value: object) -> Mapping[str, object]:
 
 def mappings(value: object) -> list[Mapping[str, object]]:
     """Return the maps in a list that are not empty; none if it is not a list."""
-    return [mapped for item in _list(value) if (mapped := mapping(item))]
+    return [mapped for item in items(value) if (mapped := mapping(item))]
 
 
-def _list(value: object) -> list[object]:
+def items(value: object) -> list[object]:
+    """Return the value if it is a list, else an empty list."""
     return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType] -- the callers check its items

@@ -23,11 +23,11 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from auth_agent.mcp.event_stream import EventStream, EventTooLong
 from auth_agent.mcp.headers import ToolHeaders, metadata_headers
-from auth_agent.mcp.json_value import Object, members
 from auth_agent.mcp.message import (
     ID,
     PARSE_ERROR,
     Message,
+    Object,
     error_line,
     read_message,
     request_line,
@@ -41,6 +41,7 @@ from auth_agent.mcp.streams import Output
 from auth_agent.oauth.transport import FAILURES, cause
 from auth_agent_client.errors import AgentError
 from auth_agent_client.remedy import remedies_to_wire
+from auth_agent_client.values import mapping
 
 _log = logging.getLogger(__name__)
 
@@ -251,7 +252,7 @@ class Bridge:
             async with self._post(question, self._session) as response:
                 result = await _result(response)
             self._tools.learn(result)
-            cursor = members(result).get("nextCursor")
+            cursor = mapping(result).get("nextCursor")
             if not isinstance(cursor, str):
                 return
             params = {**params, "cursor": cursor}
@@ -273,7 +274,7 @@ class Bridge:
         if reply is not None and response.status_code not in REFUSED:
             # The status says that it is an error, perhaps of an unknown request.
             for identifier, one in responses(reply):
-                error = members(one.get("error"))
+                error = mapping(one.get("error"))
                 if "code" in error and len(message.requests) == 1:
                     if may_learn and error["code"] == _HEADER_MISMATCH:
                         raise _HeaderMismatch
@@ -469,6 +470,6 @@ async def _result(response: httpx.Response) -> Object | None:
 def _result_in(body: bytes | None) -> Object | None:
     reply = None if not body else read_message(body)
     results = (
-        (members(one.get("result")) for identifier, one in responses(reply) if identifier == _OWN_ID) if reply else ()
+        (mapping(one.get("result")) for identifier, one in responses(reply) if identifier == _OWN_ID) if reply else ()
     )
     return next(iter(results), None)

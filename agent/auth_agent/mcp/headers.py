@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from auth_agent.mcp.json_value import Object, items, members
-from auth_agent.mcp.message import Message
+from auth_agent.mcp.message import Message, Object
+from auth_agent_client.values import items, mapping
 
 _NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _PREFIX, _SUFFIX = "=?base64?", "?="
@@ -32,16 +32,16 @@ class ToolHeaders:
 
     def learn(self, result: object) -> object:
         """Return a result of `tools/list` without the tools whose annotations are invalid, and remember the others'."""
-        tools = items(members(result).get("tools"))
+        tools = items(mapping(result).get("tools"))
         kept: list[object] = []
         for tool in tools:
-            name, found = members(tool).get("name"), _annotations(members(tool).get("inputSchema"))
+            name, found = mapping(tool).get("name"), _annotations(mapping(tool).get("inputSchema"))
             if found is None:
                 continue
             kept.append(tool)
             if isinstance(name, str):
                 self._headers[name] = found
-        return result if len(kept) == len(tools) else {**members(result), "tools": kept}
+        return result if len(kept) == len(tools) else {**mapping(result), "tools": kept}
 
     def of(self, params: Object) -> dict[str, str]:
         """Return the headers for a call of a tool with these parameters."""
@@ -92,8 +92,8 @@ def _annotations(schema: object) -> dict[Path, str] | None:
 
 
 def _properties(schema: object, path: Path) -> Iterator[tuple[Path, Object]]:
-    for name, value in members(members(schema).get("properties")).items() if len(path) <= _DEEPEST else ():
-        one = members(value)
+    for name, value in mapping(mapping(schema).get("properties")).items() if len(path) <= _DEEPEST else ():
+        one = mapping(value)
         if _ANNOTATION in one:
             yield (*path, name), one
         yield from _properties(one, (*path, name))
@@ -101,11 +101,11 @@ def _properties(schema: object, path: Path) -> Iterator[tuple[Path, Object]]:
 
 def _count(value: object) -> int:
     """Return how many annotations there are anywhere."""
-    inside = (*members(value).values(), *items(value))
-    return (_ANNOTATION in members(value)) + sum(map(_count, inside))
+    inside = (*mapping(value).values(), *items(value))
+    return (_ANNOTATION in mapping(value)) + sum(map(_count, inside))
 
 
 def _value_at(value: object, path: Path) -> object:
     for name in path:
-        value = members(value).get(name)
+        value = mapping(value).get(name)
     return value

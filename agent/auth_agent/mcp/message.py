@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from auth_agent.mcp.json_value import Object, items, members
+from auth_agent_client.values import items, mapping
 
 _VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 # JSON-RPC's code, and one that neither it nor MCP reserve, so that no client takes it for one of the server's.
@@ -17,6 +17,7 @@ PARSE_ERROR: Final = -32700
 BRIDGE_ERROR: Final = -31000
 
 ID = str | int | float
+Object = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Message:
     @property
     def params(self) -> Object:
         """The parameters; empty if there are none."""
-        return members(self.content.get("params"))
+        return mapping(self.content.get("params"))
 
     @property
     def cancelled(self) -> ID | None:
@@ -62,14 +63,14 @@ def read_message(line: bytes) -> Message | None:
     except (ValueError, RecursionError):
         return None
     batch = _batch(value)
-    objects = [members(one) for one in batch]
+    objects = [mapping(one) for one in batch]
     if not objects or not all(objects):
         return None
     methods = tuple(method for one in objects if isinstance(method := one.get("method"), str))
     requests = {identifier: one for one in objects if "method" in one and isinstance(identifier := one.get("id"), ID)}
     # A line break is white space there: in strings JSON escapes it.
     body = line.replace(b"\r", b" ").replace(b"\n", b" ").strip()
-    version = members(members(objects[0].get("params")).get("_meta")).get(_VERSION_KEY)
+    version = mapping(mapping(objects[0].get("params")).get("_meta")).get(_VERSION_KEY)
     return Message(body, requests, methods, version if isinstance(version, str) else None, objects[0])
 
 
@@ -79,7 +80,7 @@ def _batch(value: object) -> Iterable[object]:
 
 def responses(message: Message) -> Iterator[tuple[ID | None, Object]]:
     """Return the responses in what a server sent, with the ids of their requests; None: of an unknown one."""
-    for one in map(members, _batch(json.loads(message.body))):
+    for one in map(mapping, _batch(json.loads(message.body))):
         if "method" not in one and ("result" in one or "error" in one):
             identifier = one.get("id")
             yield identifier if isinstance(identifier, ID) else None, one

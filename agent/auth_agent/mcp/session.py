@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from auth_agent.mcp.json_value import members
 from auth_agent.mcp.message import Message
+from auth_agent_client.values import mapping
 
 SESSION_HEADER = "Mcp-Session-Id"
 VERSION_HEADER = "MCP-Protocol-Version"
@@ -41,7 +41,7 @@ class Session:
 
     def begin(self, session_id: str | None, result: object) -> None:
         """Take the result of `initialize`, and the session's id from its headers."""
-        version = members(result).get("protocolVersion")
+        version = mapping(result).get("protocolVersion")
         self.id = session_id
         self.version = version if isinstance(version, str) and version.isascii() and version.isprintable() else None
         self.number += 1

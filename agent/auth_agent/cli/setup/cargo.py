@@ -13,6 +13,7 @@ from auth_agent.cli.command_error import CommandError
 from auth_agent.cli.screen import print_message
 from auth_agent.cli.setup.places import program, undo_option
 from auth_agent.cli.setup.tool_file import read, write
+from auth_agent_client.values import mapping
 
 _PROGRAM: Final = "cargo-credential-auth-agent"
 # An alias, because cargo splits a provider's path at its spaces.
@@ -55,7 +56,7 @@ def _edited(path: Path, text: str, program_path: str | None) -> str:
 
     """
     tables = _parsed(path, text)
-    providers, alias = _providers(path, tables), _table(tables, _ALIASES).get(_ALIAS)
+    providers, alias = _providers(path, tables), mapping(tables.get(_ALIASES)).get(_ALIAS)
     others = [one for one in providers if one != _ALIAS]
     if program_path is not None:
         wanted: list[str] = [*(others or _DEFAULT), _ALIAS]  # the last one is asked first
@@ -70,7 +71,7 @@ def _edited(path: Path, text: str, program_path: str | None) -> str:
         if program_path is None and _parsed(path, new).get(table) == {}:
             new = toml_text.remove(new, (table,))
     after = _parsed(path, new)
-    if _providers(path, after) != wanted or _table(after, _ALIASES).get(_ALIAS) != wanted_alias:
+    if _providers(path, after) != wanted or mapping(after.get(_ALIASES)).get(_ALIAS) != wanted_alias:
         raise CommandError(f"{path} is written in a form that can't be edited here; change it in an editor")
     return new
 
@@ -83,12 +84,7 @@ def _parsed(path: Path, text: str) -> Mapping[str, object]:
 
 
 def _providers(path: Path, tables: Mapping[str, object]) -> list[str]:
-    value = _table(tables, _REGISTRY).get(_KEY, [])
+    value = mapping(tables.get(_REGISTRY)).get(_KEY, [])
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):  # pyright: ignore[reportUnknownVariableType] -- TOML's
         raise CommandError(f"{path}: {_REGISTRY}.{_KEY} is not a list of strings")
     return value  # pyright: ignore[reportUnknownVariableType] -- as above
-
-
-def _table(tables: Mapping[str, object], name: str) -> Mapping[str, object]:
-    table = tables.get(name, {})
-    return table if isinstance(table, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- TOML's keys are strings

@@ -16,6 +16,7 @@ from auth_agent.json_object import JsonObjectError, parse_object
 from auth_agent.printable import printable
 from auth_agent_client.client import Token
 from auth_agent_client.errors import AgentError, AgentNotRunning, InvalidRequest, LoginRequired
+from auth_agent_client.values import mapping
 from auth_agent_client.working_directory import working_directory
 
 _VERSION = 1
@@ -107,8 +108,7 @@ def read_request(line: str) -> tuple[str, str, bool]:
         request = parse_object(line)
     except JsonObjectError as error:
         raise ValueError(f"what {error}") from error
-    registry, kind = request.get("registry"), request.get("kind")
-    url: object = registry.get("index-url") if isinstance(registry, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] -- JSON's
+    url, kind = mapping(request.get("registry")).get("index-url"), request.get("kind")
     if request.get("v") != _VERSION or not isinstance(kind, str) or not isinstance(url, str):
         raise ValueError(f"what is not a request of version {_VERSION}")
     # How cargo writes the URL of an index that is not a git repository.
