@@ -3,7 +3,6 @@
 import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from auth_agent import remedies, toml_text
 from auth_agent.config import check, default_to_mark, parse, read_toml
 from auth_agent.errors import ConfigError
 from auth_agent.host.private_directory import make_directory
+from auth_agent.host.replaced_file import replace_file
 from auth_agent.printable import printable
 
 _NEW_MODE: Final = 0o600
@@ -156,7 +156,7 @@ def restore(path: Path, written: Written) -> bool:
             if written.before is None:
                 target.unlink()
             else:
-                _write(target, written.before.encode())
+                replace_file(target, written.before.encode(), _NEW_MODE)
         except OSError as error:
             raise _unwritable(path, error) from error
         return True
@@ -226,34 +226,10 @@ def _replace(path: Path, target: Path, text: str, tables: Mapping[str, object]) 
     if not says_so:
         raise ConfigError(f"{path} is written in a form that can't be edited here; change it in an editor")
     try:
-        _write(target, data)
+        replace_file(target, data, _NEW_MODE)
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(f"{path} can't be written: {error.strerror}", *remedies.for_file(error, path))
-
-
-def _write(target: Path, data: bytes) -> None:
-    """Replace the file atomically: a crash leaves the old content or the new."""
-    try:
-        mode = stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        mode = _NEW_MODE
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -1,14 +1,12 @@
 """A configuration file of another tool: read, and replaced by an edited one with the same mode."""
 
-import os
-import stat
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from auth_agent import remedies
 from auth_agent.cli.command_error import CommandError
 from auth_agent.host.private_directory import make_directory
+from auth_agent.host.replaced_file import replace_file
 
 _NEW_MODE: Final = 0o600
 
@@ -35,15 +33,6 @@ def write(path: Path, text: str, new_mode: int = _NEW_MODE) -> None:
     try:
         target = path.resolve()
         make_directory(target.parent)
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else new_mode
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, mode)
-                file.write(text.encode())
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        replace_file(target, text.encode(), new_mode)
     except OSError as error:
         raise CommandError(f"{path} can't be written: {error.strerror}", *remedies.for_file(error, path)) from error
