@@ -1,6 +1,7 @@
 """A group of commands: its help has sections and whole sentences; a mistyped command is answered with the right one."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import ClassVar
 
 import click
@@ -11,9 +12,26 @@ _WHOLE = 1000  # characters; click cuts a summary after so many
 
 
 class CommandGroup(click.Group):
-    """A click group with these differences. `sections`: the commands by heading; all others are below the last one."""
+    """A click group with these differences.
+
+    `sections`: the commands by heading; all others are below the last one. `lazy`: commands that are imported on
+    demand, to keep the others fast; each as `module:attribute`.
+    """
 
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    lazy: ClassVar[Mapping[str, str]] = {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted([*super().list_commands(ctx), *self.lazy])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, None if there is none."""
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self.lazy[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands, with summaries that are wrapped and not cut."""

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
@@ -88,7 +87,6 @@ def _corrected(error: click.UsageError) -> click.UsageError:
     return click.UsageError(f"No such option '{error.option_name}'. {instead}", error.ctx) if instead else error
 
 
-# Commands that are imported on demand, to keep the others fast.
 _LAZY = {
     "account": "auth_agent.cli.account:account",
     "config": "auth_agent.cli.config:config",
@@ -110,9 +108,10 @@ _LAZY = {
 }
 
 
-class _LazyGroup(CommandGroup):
+class _Commands(CommandGroup):
     """The commands of this file, of `_LAZY`, and the light commands, which are listed for `--help`."""
 
+    lazy = _LAZY
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Sessions": ("login", "logout", "import", "refresh", "status", "watch"),
         "What programs get": (
@@ -125,16 +124,10 @@ class _LazyGroup(CommandGroup):
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *_LAZY, *light.COMMANDS])
+        return sorted([*super().list_commands(ctx), *light.COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in light.COMMANDS:
-            return _light(cmd_name)
-        if cmd_name in _LAZY:
-            module, _, attribute = _LAZY[cmd_name].partition(":")
-            command: click.Command = getattr(import_module(module), attribute)
-            return command
-        return super().get_command(ctx, cmd_name)
+        return _light(cmd_name) if cmd_name in light.COMMANDS else super().get_command(ctx, cmd_name)
 
 
 def _light(name: str) -> click.Command:
@@ -155,7 +148,7 @@ def _light(name: str) -> click.Command:
     )
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--socket", metavar="PATH", expose_value=False, help="The agent's socket; default: AUTH_AGENT_SOCK.")
 @click.option("--config", metavar="PATH", expose_value=False, help="The configuration; default: AUTH_AGENT_CONFIG.")
 @click.option("-v", "--verbose", is_flag=True, expose_value=False, help="Print more; an agent logs more.")
