@@ -368,11 +368,7 @@ class _Reader:
 
     def _file(self, value: object) -> str:
         """Return an absolute path; a relative one is beside this file."""
-        try:
-            path = Path(_string(value)).expanduser()
-        except RuntimeError as error:  # there is no such home
-            raise ValueError("begins with the home directory of an unknown user") from error
-        return str(self._path.absolute().parent / path)
+        return str(self._path.absolute().parent / _expanded(value))
 
     def _check_grant(self, at: tuple[str, ...], table: Mapping[str, object], grant_type: GrantType) -> None:
         """Raise a `ConfigError` if a key doesn't go with the grant."""
@@ -622,12 +618,17 @@ def _username(value: object) -> str:
     return name
 
 
+def _expanded(value: object) -> Path:
+    """Return a path with the home directory in place of a `~`."""
+    try:
+        return Path(_string(value)).expanduser()
+    except RuntimeError as error:
+        raise ValueError("begins with the home directory of an unknown user") from error
+
+
 def _directory(value: object) -> str:
     """Return the real path of a directory, whose programs tell theirs without links as well."""
-    try:
-        path = Path(_string(value)).expanduser()
-    except RuntimeError as error:  # there is no such home
-        raise ValueError("begins with the home directory of an unknown user") from error
+    path = _expanded(value)
     if not path.is_absolute():
         raise ValueError("must be the absolute path of a directory, or begin with ~/")
     return os.path.realpath(path)

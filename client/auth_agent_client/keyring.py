@@ -9,14 +9,12 @@ from keyring import backend, credentials, errors
 
 from .client import Agent
 from .errors import AgentError, InvalidRequest
-from .token import Token
+from .token import DEFAULT_USERNAME, Token
 from .working_directory import working_directory
 
 __all__ = ["AgentKeyring"]
 
 _log = logging.getLogger(__name__)
-# GitLab's for OAuth tokens; many indexes take any.
-_USERNAME = "oauth2"
 
 
 class NotStoredError(NotImplementedError, errors.NoKeyringError):
@@ -40,7 +38,7 @@ class AgentKeyring(backend.KeyringBackend):
         token = _token(service)
         if token is None or (username is not None and token.username not in (None, username)):
             return None
-        return credentials.SimpleCredential(username or token.username or _USERNAME, token.access_token)
+        return credentials.SimpleCredential(username or token.username or DEFAULT_USERNAME, token.access_token)
 
     def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 -- the base class's
         """Raise a `NotStoredError`."""

@@ -357,6 +357,12 @@ METHODS: dict[str, Method] = {
 }
 
 
+def challenge_of(*values: str) -> str | None:
+    """Return the values of a WWW-Authenticate as one `challenge`; None if there are none, or it is too long."""
+    challenge = ", ".join(values)
+    return challenge if CHALLENGE.accepts(challenge) else None
+
+
 def check(method: str, parameters: Mapping[str, object]) -> Method:
     """Return the method of that name if it accepts the parameters.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from .client import Agent
 from .errors import AgentError, Denied
-from .messages import MAX_CHALLENGE
+from .messages import challenge_of
 from .origins import Origins
 from .token import Token, token_from
 from .working_directory import working_directory
@@ -84,7 +84,7 @@ class RequestToken:
         """Return the parameters of `rejected`; None if the response doesn't reject the token."""
         if answer.authorization != self.token.authorization or answer.status not in (_UNAUTHORIZED, _FORBIDDEN):
             return None
-        challenge = answer.challenge if answer.challenge and len(answer.challenge) <= MAX_CHALLENGE else None
+        challenge = challenge_of(answer.challenge or "")
         if answer.status == _FORBIDDEN and not (challenge and any(word in challenge for word in _WANTED)):
             return None
         return {**self.params, "access_token": self.token.access_token, "challenge": challenge}

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from .errors import Internal
 
+# The user name that most servers take with a token as a password: GitLab asks for it; many others take any.
+DEFAULT_USERNAME = "oauth2"
+
 
 class Token:
     """An access token that was valid when the agent returned it.

@@ -21,7 +21,7 @@ from auth_agent.hosts import read_url
 from auth_agent.oauth.transport import FAILURES, Transport, cause
 from auth_agent.proxies import ProxyError
 from auth_agent_client.aio import AsyncAgent
-from auth_agent_client.messages import MAX_CHALLENGE
+from auth_agent_client.messages import challenge_of
 from auth_agent_client.token import Token
 
 JSON: Final = "application/json"
@@ -119,8 +119,8 @@ class Server:
         response = await self._send(url, method, headers, body, token, sent)
         if response.status_code not in REFUSED:
             return response
-        challenge = ", ".join(response.headers.get_list("WWW-Authenticate"))
-        if response.status_code != HTTPStatus.UNAUTHORIZED and not challenge:
+        challenges = response.headers.get_list("WWW-Authenticate")
+        if response.status_code != HTTPStatus.UNAUTHORIZED and not any(challenges):
             return response
         with anyio.CancelScope(shield=True):
             await response.aclose()
@@ -129,7 +129,7 @@ class Server:
             self._account,
             url=_named(url),
             directory=self._directory,
-            challenge=challenge if 0 < len(challenge) <= MAX_CHALLENGE else None,
+            challenge=challenge_of(*challenges),
         )
         return await self._send(url, method, headers, body, token, sent)
 

@@ -13,7 +13,7 @@ from auth_agent.cli.setup.places import hosts_argument, program, rules_by_origin
 from auth_agent.printable import printable
 
 _PROGRAM: Final = "git-credential-auth-agent"
-_NOT_FOUND: Final = 1, 5  # git config: there is no such key, or no such value
+_NOT_FOUND: Final = 1, 5  # git config found no such key, or no such value
 
 
 @click.command()

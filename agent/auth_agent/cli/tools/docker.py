@@ -13,10 +13,9 @@ from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.printable import printable
 from auth_agent_client.client import Token
 from auth_agent_client.errors import AgentError, InvalidRequest
+from auth_agent_client.token import DEFAULT_USERNAME
 from auth_agent_client.working_directory import working_directory
 
-# GitLab's for OAuth tokens; many other registries take any.
-_USERNAME = "oauth2"
 # To docker the password is then a refresh token, which this is not.
 _NOT_A_USERNAME = "<token>"
 # Exactly this: docker, podman and skopeo compare it, and go on without credentials.
@@ -85,7 +84,7 @@ def urls_of(server: str) -> tuple[str, ...]:
 
 def answer(server: str, token: Token) -> str:
     """Return the credentials for a registry, as docker reads them."""
-    credentials = {"ServerURL": server, "Username": token.username or _USERNAME, "Secret": token.access_token}
+    credentials = {"ServerURL": server, "Username": token.username or DEFAULT_USERNAME, "Secret": token.access_token}
     return json.dumps(credentials)
 
 
@@ -101,7 +100,7 @@ def _list() -> int:
         print_error(str(error), error.remedy)
         return _fail(printable(str(error), _LONGEST))
     names = {
-        rule.place.origin.partition("://")[2]: username(rule, rule.place) or _USERNAME
+        rule.place.origin.partition("://")[2]: username(rule, rule.place) or DEFAULT_USERNAME
         for rule in rules
         if not rule.place.path and not rule.place.host.startswith("*.")
     }

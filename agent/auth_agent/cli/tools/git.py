@@ -11,12 +11,11 @@ from auth_agent.cli.exits import OK, USAGE, print_error
 from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.tools.agent_error import print_agent_error
 from auth_agent_client.client import Agent, Token
-from auth_agent_client.errors import AgentError, Denied
-from auth_agent_client.messages import MAX_CHALLENGE
+from auth_agent_client.errors import AgentError
+from auth_agent_client.messages import challenge_of
+from auth_agent_client.token import DEFAULT_USERNAME
 from auth_agent_client.working_directory import working_directory
 
-# GitLab's for OAuth tokens; GitHub, Gitea and Azure DevOps take any.
-_USERNAME = "oauth2"
 _MOST = 1024 * 1024  # characters that git may send
 # Characters of a path that need no escape (RFC 3986, section 3.3).
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/")
@@ -51,12 +50,8 @@ def _run(arguments: list[str]) -> int:
             else:
                 token = agent.token(url=url, directory=working_directory())
                 sys.stdout.write(answer(token, attributes))
-    except Denied as error:
-        if error.failure == "unmapped":
-            return OK
-        return print_agent_error(error)
     except AgentError as error:
-        return print_agent_error(error)
+        return OK if error.failure == "unmapped" else print_agent_error(error)
     return OK
 
 
@@ -65,12 +60,11 @@ def _erase(agent: Agent, attributes: Attributes, url: str) -> None:
     token = _last(attributes, "credential") or _last(attributes, "password")
     if token is None:
         return
-    challenge = ", ".join(attributes.get("wwwauth", ()))
     agent.rejected(
         token,
         url=url,
         directory=working_directory(),
-        challenge=challenge if 0 < len(challenge) <= MAX_CHALLENGE else None,
+        challenge=challenge_of(*attributes.get("wwwauth", ())),
         timeout=_REJECTED_TIMEOUT,
     )
 
@@ -122,7 +116,7 @@ def answer(token: Token, attributes: Attributes) -> str:
     if "authtype" in attributes.get("capability", ()) and (is_asked_for or not challenges):
         lines = {"capability[]": "authtype", "authtype": scheme, "credential": credential, "ephemeral": "1"}
     else:
-        name = _last(attributes, "username") or token.username or _USERNAME
+        name = _last(attributes, "username") or token.username or DEFAULT_USERNAME
         lines = {"username": name, "password": credential}
     if token.expires_at is not None:
         lines["password_expiry_utc"] = str(int(token.expires_at))
