@@ -17,6 +17,8 @@ from tests.integration.tools.git_server import BASIC, BEARER, GitServer
 from tests.op.provider import OpenIDProvider
 from tests.snippets import snippets
 
+pytestmark = pytest.mark.timeout(900)  # the first test makes the Debian tree, which takes minutes
+
 PAGE = "docs/tools/git.md"
 OLD, NEW = "the machine's git", "Debian 13's git"
 LIFETIME = 5  # s
