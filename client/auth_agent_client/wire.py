@@ -29,6 +29,11 @@ _BUFFER = 1024
 _LARGE = 64 * 1024
 
 _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
+# The first two bytes of a request and of a response: an array of four, and the type.
+REQUEST = b"\x94\x00"
+RESPONSE = b"\x94\x01"
+# How long an encoded id is, by its first byte: a small one is just that byte. 0 if it is not an unsigned integer.
+_ID_LENGTHS = bytes([1] * 0x80 + [{0xCC: 2, 0xCD: 3, 0xCE: 5}.get(first, 0) for first in range(0x80, 0x100)])
 _REQUEST_LENGTH, _RESPONSE_LENGTH, _NOTIFICATION_LENGTH = 4, 4, 3
 
 
@@ -37,14 +42,15 @@ class WireError(Exception):
 
 
 class Request:
-    """A request: its id, method and named parameters, which are not checked here."""
+    """A request: its id, method and named parameters, which are not checked here; and the bytes that it came in."""
 
-    __slots__ = ("id", "method", "parameters")
+    __slots__ = ("body", "id", "method", "parameters")
 
-    def __init__(self, id: int, method: str, parameters: dict[str, object]) -> None:  # noqa: A002 -- its name in the specification
+    def __init__(self, id: int, method: str, parameters: dict[str, object], body: bytes = b"") -> None:  # noqa: A002 -- its name in the specification
         self.id = id
         self.method = method
         self.parameters = parameters
+        self.body = body
 
 
 class Response:
@@ -69,6 +75,21 @@ class Notification:
 
 
 Message = Request | Response | Notification
+
+
+def head_length(message: bytes, beginning: bytes) -> int:
+    """Return how many bytes a message that begins so has before its method or error; 0 if it doesn't begin so.
+
+    Args:
+        message: its bytes, at least.
+        beginning: `REQUEST` or `RESPONSE`; the id follows. An id that is not encoded as an unsigned integer of at most
+            32 bits counts as none.
+
+    """
+    if len(message) == len(beginning) or not message.startswith(beginning):
+        return 0
+    length = _ID_LENGTHS[message[len(beginning)]]
+    return length and len(beginning) + length
 
 
 class Connection:
@@ -107,6 +128,11 @@ class Connection:
         return len(self._buffer)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it has neither an open request that was received, nor bytes of a message."""
+        return not self._received and not self._buffer
+
+    @property
     def open_requests(self) -> int:
         """The number of requests that were received and not answered."""
         return len(self._received)
@@ -131,7 +157,7 @@ class Connection:
             raise WireError(self._broken)
         try:
             body = self._next_body()
-            return None if body is None else self._message(_decode(body, self._max_values))
+            return None if body is None else self._message(_decode(body, self._max_values), body)
         except WireError as error:
             self._broken = str(error)
             self._release()
@@ -169,20 +195,20 @@ class Connection:
             raise WireError("the data is not MessagePack") from error
         return self._scanner.tell()
 
-    def _message(self, value: object) -> Message:
+    def _message(self, value: object, body: bytes) -> Message:
         # Four times as fast as `match`; every token passes here.
         parts = _list(value)
         if parts:
             kind = parts[0] if type(parts[0]) is int else None
             if kind == _REQUEST and len(parts) == _REQUEST_LENGTH:
-                return self._request(parts[1], parts[2], parts[3])
+                return self._request(parts[1], parts[2], parts[3], body)
             if kind == _RESPONSE and len(parts) == _RESPONSE_LENGTH:
                 return self._response(parts[1], parts[2], parts[3])
             if kind == _NOTIFICATION and len(parts) == _NOTIFICATION_LENGTH:
                 return _notification(parts[1], parts[2])
         raise WireError("the data is not a message of MessagePack-RPC")
 
-    def _request(self, id_: object, method: object, params: object) -> Request:
+    def _request(self, id_: object, method: object, params: object, body: bytes) -> Request:
         if type(id_) is not int or not 0 <= id_ <= _MAX_ID:
             raise WireError("a request's id must be an unsigned 32-bit integer")
         if id_ in self._received:
@@ -190,7 +216,7 @@ class Connection:
         if type(method) is not str:
             raise WireError("a request's method must be a string")
         self._received.add(id_)
-        return Request(id_, method, _parameters(params))
+        return Request(id_, method, _parameters(params), body)
 
     def _response(self, id_: object, error: object, result: object) -> Response:
         if type(id_) is not int or id_ not in self._sent:

@@ -21,6 +21,7 @@ from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.ipc.handlers import Handlers
 from auth_agent.ipc.peer import Peer
 from auth_agent.ipc.policy import Policy
+from auth_agent.ipc.replies import Repeatable
 from auth_agent.ipc.usage import Usage
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Busy, Failure, Refusal, Rejected, Unusable
@@ -146,7 +147,8 @@ class Harness:
         raise StartupError(f"there is no store {name} here")
 
     def answer(self, method: str, **parameters: object) -> Result | Later:
-        return self.handlers.answer(self.client, Request(1, method, parameters))
+        result = self.handlers.answer(self.client, Request(1, method, parameters))
+        return result.result if isinstance(result, Repeatable) else result
 
     async def result(self, method: str, **parameters: object) -> Any:
         result = self.answer(method, **parameters)

@@ -14,6 +14,7 @@ import pytest
 
 from auth_agent.ipc.connection import Caller, Later, Result, Waiting
 from auth_agent.ipc.listener import Listener
+from auth_agent.ipc.replies import Repeatable
 from auth_agent.ipc.server import MAX_WAITING, MAX_WATCHING, Server
 from auth_agent.sessions.background import Background
 from auth_agent.sessions.rate_limit import Asker
@@ -46,6 +47,12 @@ class SlowHandler:
     async def _wait(self) -> Result:
         await anyio.sleep(0.001)
         return True
+
+    def repeat(self, caller: Caller, data: bytes) -> None:
+        pass
+
+    def keep(self, request: Request, response: bytes, basis: Repeatable) -> None:
+        raise AssertionError(request, response, basis)
 
     def record(self, account: str) -> dict[str, object] | None:
         raise AssertionError(account)

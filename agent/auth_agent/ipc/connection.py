@@ -18,7 +18,8 @@ from anyio.abc import TaskGroup
 from auth_agent.defect import place
 from auth_agent.host.program import Program
 from auth_agent.host.program_id import Origin
-from auth_agent.ipc.peer import Peer, program_of
+from auth_agent.ipc.peer import Peer
+from auth_agent.ipc.replies import Repeatable
 from auth_agent.printable import printable
 from auth_agent.sessions.advice import internal_error, too_many
 from auth_agent.sessions.background import Detached
@@ -79,8 +80,16 @@ class Caller(Protocol):
 class Handler(Protocol):
     """What answers requests."""
 
-    def answer(self, caller: Caller, request: Request) -> Result | Later:
+    def repeat(self, caller: Caller, data: bytes) -> bytes | None:
+        """Return the response to those bytes, if they are a request whose answer is at hand; else None."""
+        ...
+
+    def answer(self, caller: Caller, request: Request) -> Result | Repeatable | Later:
         """Return the result, or a `Later` for it. Raises an `AgentError` for an error."""
+        ...
+
+    def keep(self, request: Request, response: bytes, basis: Repeatable) -> None:
+        """Keep the response for the same request again."""
         ...
 
     def record(self, account: str) -> dict[str, object] | None:
@@ -128,6 +137,10 @@ class ConnectionOwner(Protocol):
 
     def origin(self, connection: socket.socket, peer: Peer) -> Origin:
         """Return the program of a client, as the system tells it."""
+        ...
+
+    def program(self, connection: socket.socket, peer: Peer) -> Program | None:
+        """Return what a client's program is called; None if the system doesn't tell."""
         ...
 
     def asker(self, origin: Origin) -> Asker:
@@ -214,7 +227,7 @@ class ClientConnection(asyncio.Protocol):
         """The client's program, looked up at first use; None if the system doesn't tell."""
         if not self._is_looked_up:
             self._is_looked_up = True
-            self._program = program_of(self._socket, self.peer)
+            self._program = self._owner.program(self._socket, self.peer)
         return self._program
 
     @property
@@ -250,8 +263,15 @@ class ClientConnection(asyncio.Protocol):
         self._owner.connection_closed(self)
 
     def data_received(self, data: bytes) -> None:
+        may_answer = self._queued or self._owner.may_answer(self, self._loop)
+        if may_answer and self._wire.is_settled and not self._queued and not self._full:
+            response = self._owner.handler.repeat(self, data)
+            if response is not None:
+                self._note_message()
+                self._send(response)
+                return
         self._wire.receive_data(data)
-        if self._queued or self._owner.may_answer(self, self._loop):
+        if may_answer:
             self._read()
         else:
             self._queue()
@@ -304,16 +324,19 @@ class ClientConnection(asyncio.Protocol):
                 self._hold()
                 self._close_when_settled()
                 return
-            self.last_spoke = self._loop.time()
-            if not self.spoke:
-                self.spoke = True
-                self._first.cancel()
+            self._note_message()
             # A response, or a notification, has no meaning to the agent.
             if isinstance(message, Request):
                 self._answer(message, before - self._wire.pending)
             if self._wire.pending and self.last_spoke >= until:
                 self._queue()
                 return
+
+    def _note_message(self) -> None:
+        self.last_spoke = self._loop.time()
+        if not self.spoke:
+            self.spoke = True
+            self._first.cancel()
 
     def _queue(self) -> None:
         if not self._queued:
@@ -331,6 +354,11 @@ class ClientConnection(asyncio.Protocol):
         """Answer a request of that many bytes, or begin to wait for its result."""
         try:
             result = self._owner.handler.answer(self, request)
+            if isinstance(result, Repeatable):
+                response = self._wire.respond(request, result.result)
+                self._owner.handler.keep(request, response, result)
+                self._send(response)
+                return
             if not callable(result):
                 self._send(self._wire.respond(request, result))
                 return

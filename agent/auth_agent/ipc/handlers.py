@@ -11,6 +11,7 @@ from auth_agent.files.keeper import FileKeeper
 from auth_agent.ipc.arguments import Arguments
 from auth_agent.ipc.connection import Caller, Later, Result
 from auth_agent.ipc.policy import Policy
+from auth_agent.ipc.replies import Repeatable, Replies
 from auth_agent.ipc.url import resolve_url
 from auth_agent.ipc.usage import Usage
 from auth_agent.printable import printable
@@ -33,7 +34,7 @@ from auth_agent.sessions.table import Table
 from auth_agent.sessions.users import Users
 from auth_agent_client import errors
 from auth_agent_client.messages import PROFILE_MAX_AGE, PROTOCOL, is_account_name
-from auth_agent_client.wire import Request
+from auth_agent_client.wire import REQUEST, Request, head_length
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class SessionMethod(NamedTuple):
     `replaces`: it replaces the session, also one that the store does not have any more.
     """
 
-    call: Callable[[Caller, Session, Arguments], Result | Later]
+    call: Callable[[Caller, Session, Arguments], Result | Repeatable | Later]
     counted: bool = False
     while_locked: bool = False
     replaces: bool = False
@@ -105,6 +106,7 @@ class Handlers:
         self._prover = prover
         self._policy = policy
         self._usage = usage
+        self._replies = Replies(table)
         self._lock = lock
         self._store_move = store_move
         self._files = files
@@ -142,7 +144,26 @@ class Handlers:
 
     # ---- what a connection calls
 
-    def answer(self, caller: Caller, request: Request) -> Result | Later:
+    def repeat(self, caller: Caller, data: bytes) -> bytes | None:
+        """Return the response to those bytes, if they are a request whose answer is at hand; else None."""
+        start, now = head_length(data, REQUEST), self._table.clock.now()
+        reply = self._replies.find(data[start:], now) if start else None
+        if reply is None:
+            return None
+        session = reply.session
+        try:
+            self._policy.check(caller, "token", session)
+            self._lock.check(session.account.name)
+        except errors.AgentError:
+            return None  # `answer` raises it again
+        self._usage.count(caller, "token", session.account.name)
+        return reply.to(data[len(REQUEST) : start], now)
+
+    def keep(self, request: Request, response: bytes, basis: Repeatable) -> None:
+        """Keep the response for the same request again."""
+        self._replies.keep(request, response, basis)
+
+    def answer(self, caller: Caller, request: Request) -> Result | Repeatable | Later:
         """Return the result, or a `Later` for it. Raises an `AgentError` for an error."""
         args = Arguments(request)
         method = self._session_methods.get(request.method)
@@ -156,7 +177,9 @@ class Handlers:
             return self._when_loaded(method, caller, session, request)
         return self._call(method, caller, session, args)
 
-    def _call(self, method: SessionMethod, caller: Caller, session: Session, args: Arguments) -> Result | Later:
+    def _call(
+        self, method: SessionMethod, caller: Caller, session: Session, args: Arguments
+    ) -> Result | Repeatable | Later:
         """Call the method, which the policy has allowed, and count it if it returns a token or data about the user."""
         if session.look(self._table.clock.now()):
             self._table.publish(session.account.name)
@@ -200,13 +223,15 @@ class Handlers:
                 raise locked(session.account.name, session.state)
             args.timeout = max(0.0, timeout - (anyio.current_time() - begun))
             result = self._call(method, caller, session, args)
+            if isinstance(result, Repeatable):
+                return result.result
             return await result() if callable(result) else result
 
         return wait
 
     # ---- tokens
 
-    def _token(self, caller: Caller, session: Session, args: Arguments) -> Result | Later:
+    def _token(self, caller: Caller, session: Session, args: Arguments) -> Result | Repeatable | Later:
         key = _key(session, args)
         min_ttl, now = args.demand("min_ttl"), self._table.clock.now()
         if session.record_demand(key, min_ttl, now):
@@ -217,7 +242,8 @@ class Handlers:
             return self._later(caller, session, session.demand_newer(key), args)
         token = session.token(key, min_ttl, now)
         if token is not None:
-            return _token_result(session, token, args)
+            result, term = _token_result(session, token, args), session.term(token, min_ttl)
+            return result if term is None else Repeatable(result, session, term, session.interest(key))
         return self._later(caller, session, Demand(key, min_ttl), args)
 
     def _rejected(self, caller: Caller, session: Session, args: Arguments) -> Later:

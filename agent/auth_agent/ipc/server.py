@@ -18,10 +18,12 @@ from anyio.abc import TaskGroup
 
 from auth_agent.host.accepting import Acceptor
 from auth_agent.host.clock import Clock
+from auth_agent.host.program import Program
 from auth_agent.host.program_id import Origin
 from auth_agent.ipc.connection import ClientConnection, Handler, Waiting
-from auth_agent.ipc.peer import Peer, is_this_user, origin_of, peer_of
+from auth_agent.ipc.peer import Peer, is_this_user, origin_of, peer_of, program_of
 from auth_agent.ipc.programs import Programs
+from auth_agent.ipc.recent import Recent
 from auth_agent.sessions.advice import too_many
 from auth_agent.sessions.rate_limit import Asker
 from auth_agent.sessions.shares import Shares
@@ -52,9 +54,6 @@ _BATCH: Final = 2
 _COMPARED: Final = 16
 # Seconds until a connection that gives way is looked for again, for a program that has none: they are many.
 _PAUSE: Final = 0.05
-# Seconds for which a process is known, which takes longer to look up than to serve it; and how many of them.
-_KNOWN: Final = 1.0
-_MOST_KNOWN: Final = 256
 _FAREWELL: Final = 1.0  # s
 
 
@@ -68,8 +67,8 @@ class Server:
         self.handler = handler
         self._clock = clock or Clock()
         self._programs = Programs()
-        # By pid, and until when.
-        self._origins: dict[int, tuple[Origin, float]] = {}
+        self._origins = Recent(origin_of)
+        self._names = Recent(program_of)
         self.tasks = tasks
         self._listening = listening
         self._accepting: anyio.CancelScope | None = None
@@ -299,14 +298,11 @@ class Server:
 
     def origin(self, connection: socket.socket, peer: Peer) -> Origin:
         """Return the program of a client, as the system tells it, or told a moment ago."""
-        now = anyio.current_time()
-        origin, until = self._origins.get(peer.pid, (None, 0.0))
-        if origin is None or now >= until:
-            if len(self._origins) >= _MOST_KNOWN:
-                self._origins.clear()
-            origin = origin_of(connection, peer)
-            self._origins[peer.pid] = origin, now + _KNOWN
-        return origin
+        return self._origins.of(connection, peer)
+
+    def program(self, connection: socket.socket, peer: Peer) -> Program | None:
+        """Return what a client's program is called, as the system tells it, or told a moment ago."""
+        return self._names.of(connection, peer)
 
     def asker(self, origin: Origin) -> Asker:
         """Return a client's program, as limits count it."""

@@ -47,7 +47,7 @@ from auth_agent.sessions.profile import Profile, digest_of_user
 from auth_agent.sessions.promises import Promises, keeps
 from auth_agent.sessions.rate_limit import CALL_INTERVAL, CALLS, SharedLimit
 from auth_agent.sessions.schedule import PERMANENT_RETRY_CAP, lifetime_of
-from auth_agent.sessions.session_end import is_reached
+from auth_agent.sessions.session_end import is_reached, over_at
 from auth_agent.sessions.side_requests import after_refresh
 from auth_agent.sessions.state import (
     MAIN,
@@ -65,6 +65,7 @@ from auth_agent.sessions.state import (
     TokenKey,
 )
 from auth_agent.sessions.superseded import Superseded
+from auth_agent.sessions.term import Term
 from auth_agent_client import errors
 from auth_agent_client.remedy import Remedy
 
@@ -144,6 +145,19 @@ class Session:
                 return None
             self._promises.make(token, min_ttl, now)
         return token
+
+    def term(self, token: AccessToken, min_ttl: float | None) -> Term | None:
+        """Return when requests with that `min_ttl` get that token, which one just did, while the revision stays.
+
+        None if each must be decided for itself: clients are promised something then.
+        """
+        if self.ends_access_tokens:
+            return None
+        return token.term(min_ttl).not_after(over_at(self.ceiling))
+
+    def interest(self, key: TokenKey) -> Interest | None:
+        """Return what notes the requests for that token; None for the main one, which is refreshed without any."""
+        return None if key == MAIN else self._interests.get(key)
 
     def record_demand(self, key: TokenKey, min_ttl: float | None, now: Moment) -> bool:
         """Record a client's request; return whether the next refresh may have to be earlier."""

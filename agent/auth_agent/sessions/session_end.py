@@ -43,7 +43,12 @@ def is_reached(ceiling: float | None, time: float) -> bool:
 
 def seconds_until(ceiling: float | None, time: float) -> float:
     """Return the seconds until the session is over; infinity if it has no ceiling."""
-    return math.inf if ceiling is None else ceiling - LEEWAY - time
+    return over_at(ceiling) - time
+
+
+def over_at(ceiling: float | None) -> float:
+    """Return when the session is over; infinity if it has no ceiling."""
+    return math.inf if ceiling is None else ceiling - LEEWAY
 
 
 def next_refresh_token_end(

@@ -55,6 +55,7 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.schedule import (
     PERMANENT_RETRY_CAP,
     RETRY_CAP,
+    SKEW,
     preferred_ttl,
     refresh_at,
     refused_delay,
@@ -63,6 +64,7 @@ from auth_agent.sessions.schedule import (
     served_until,
 )
 from auth_agent.sessions.session_end import RefreshTokenEnd, lower_ceiling
+from auth_agent.sessions.term import Term
 from auth_agent.urls import is_same_issuer
 from auth_agent_client.remedy import Remedy
 
@@ -131,6 +133,11 @@ class AccessToken:
         """Return whether the token may be served for `min_ttl` more seconds; None: for the preferred TTL."""
         left = self.remaining(now)
         return left > 0 and left >= (preferred_ttl(self.lifetime) if min_ttl is None else min_ttl)
+
+    def term(self, min_ttl: float | None) -> Term:
+        """Return when `is_good_for` says so for that `min_ttl`."""
+        wanted = preferred_ttl(self.lifetime) if min_ttl is None else min_ttl
+        return Term(self.sent.wall - SKEW, self.served_until.after(-wanted))
 
     @property
     def longest(self) -> float:

@@ -1,0 +1,36 @@
+"""What was read about clients' processes a moment ago: reading it again would take longer than to serve them."""
+
+import socket
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+import anyio
+
+from auth_agent.ipc.peer import Peer
+
+_Read = TypeVar("_Read")
+# Seconds for which a process is known, and how many of them.
+_KNOWN: Final = 1.0
+_MOST_KNOWN: Final = 256
+
+
+class Recent(Generic[_Read]):
+    """Reads something about clients' processes, at most once a second for each."""
+
+    def __init__(self, read: Callable[[socket.socket, Peer], _Read]) -> None:
+        """Read it by that function of a connection and its peer."""
+        self._read = read
+        # By pid, and until when.
+        self._known: dict[int, tuple[_Read, float]] = {}
+
+    def of(self, connection: socket.socket, peer: Peer) -> _Read:
+        """Return what it is, or was a moment ago."""
+        now = anyio.current_time()
+        known = self._known.get(peer.pid)
+        if known is not None and now < known[1]:
+            return known[0]
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        found = self._read(connection, peer)
+        self._known[peer.pid] = found, now + _KNOWN
+        return found
