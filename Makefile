@@ -13,7 +13,7 @@
 #                       django-oauth-toolkit, Doorkeeper, Glewlwyd;
 #                       client and agent on Python 3.13 and 3.14, in trees of
 #                       newer Debians, as root
-#   make bench          the benchmark
+#   make bench          the benchmark; ARGS=--check: its short form, for CI
 #   make picture        docs/status.svg, from what `auth-agent status` prints
 #   make command-tree   what completion knows, after a change to the commands
 #   make man            the man pages, after a change to a help text, or to the README's configuration
@@ -114,4 +114,4 @@ constraints: $(VENV)/.check
 	touch $(VENV)/.test $(VENV)/.check
 
 clean:
-	rm -rf $(VENV) .debian tests/op/node_modules tests/integration/tools/*/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .debian tests/bench/build tests/op/node_modules tests/integration/tools/*/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,61 +1,148 @@
-"""`python -m tests.bench`: measures the agent beside its floor, and prints a table."""
+"""`python -m tests.bench`: measures the agent beside its floors and peers, and prints a table."""
 
 import argparse
 import json
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from auth_agent_client import AgentError, __version__
-from tests.bench.drivers import WrongResponse
+from tests.bench.comparison import TOLERANCE, Comparison, WrongResponse
+from tests.bench.cores import Cores, available_cores, pinned
 from tests.bench.processes import ProcessError
-from tests.bench.report import sections
-from tests.bench.rounds import FULL, QUICK, measure
-from tests.bench.stage import running_stage
-from tests.bench.table import as_json, text
+from tests.bench.rounds import FULL, SHORT, Form, measure
+from tests.bench.rows.sockets import SOCKETS
+from tests.bench.servers import Server
+from tests.bench.stage import Stage, running_stage
+from tests.bench.table import Line, as_json, heading, line, text
 from tests.op.provider import ProviderError
+
+# All rows, in the order of the table.
+COMPARISONS: Sequence[Comparison] = [*SOCKETS]
+
+
+@dataclass(slots=True)
+class Report:
+    """What was measured, what was left out and why, and what failed."""
+
+    lines: list[Line] = field(default_factory=list[Line])
+    left_out: list[str] = field(default_factory=list[str])
+    failures: list[str] = field(default_factory=list[str])
 
 
 def main() -> int:
-    """Measure, and print the results; return the exit code, 1 if a response was wrong."""
+    """Measure, and print the table; return the exit code, 1 if something failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="The benchmark: see README.md there.")
-    parser.add_argument("--quick", action="store_true", help="measure less, to check that the benchmark works")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help=f"the short form: only rows of processor time; fail where one is over {TOLERANCE:g} times its bar",
+    )
+    parser.add_argument("--only", metavar="WORDS", default="", help="measure only rows with these words")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
     arguments = parser.parse_args()
+    comparisons = [
+        comparison
+        for comparison in COMPARISONS
+        if any(arguments.only in row.words for row in comparison.rows) and (comparison.is_judged or not arguments.check)
+    ]
+    if not comparisons:
+        parser.error(f"no row has the words {arguments.only!r}")
     signal.signal(signal.SIGTERM, _stop)
-    machine = _machine()
-    sys.stdout.write(f"{', '.join(f'{name} {value}' for name, value in machine.items())}\n\n")
-    sys.stdout.flush()
+    cores = available_cores()
+    machine = _machine(cores)
+    _print("\n".join(f"{name}: {value}" for name, value in machine.items()), "")
     start = time.monotonic()
     try:
-        with running_stage() as stage:
-            findings = measure(stage, QUICK if arguments.quick else FULL)
-    except (WrongResponse, ProcessError, ProviderError, AgentError, OSError) as error:
+        with pinned(cores.load), running_stage(cores) as stage:
+            report = _run(comparisons, stage, SHORT if arguments.check else FULL)
+            sizes = list(_sizes(stage))
+    except (ProviderError, ProcessError, AgentError, OSError) as error:
         sys.stderr.write(f"bench: FAILED: {error}\n")
         return 1
-    table = sections(findings)
-    sys.stdout.write(f"{text(table)}\n{time.monotonic() - start:.0f} s\n")
+    if arguments.check:
+        report.failures += _far_from_their_bar(report.lines)
+    _print("", *sizes, *report.left_out, f"{time.monotonic() - start:.0f} s")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine, "sections": as_json(table)}, indent=2) + "\n")
-    return 0
+        document = {"machine": machine, "rows": [as_json(one) for one in report.lines], "left_out": report.left_out}
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+    for failure in report.failures:
+        sys.stderr.write(f"bench: FAILED: {failure}\n")
+    return 1 if report.failures else 0
+
+
+def _run(comparisons: Sequence[Comparison], stage: Stage, form: Form) -> Report:
+    """Measure the comparisons, and print the rows of each when it is done. One that fails doesn't end the others."""
+    report = Report()
+    _print(heading())
+    for comparison in comparisons:
+        try:
+            findings = measure(comparison, stage, form)
+        except (AgentError, OSError, ProcessError, ProviderError, WrongResponse) as error:
+            report.failures.append(f"{comparison.rows[0].words}: {error}")
+            continue
+        for side, package in findings.missing.items():
+            report.left_out.append(f"left out: {side}, in {comparison.rows[0].words!r}: {package} is not installed")
+        for row in comparison.rows:
+            measured = line(row, findings.rounds)
+            if measured is None:
+                report.left_out.append(f"left out: {row.words}")
+            else:
+                report.lines.append(measured)
+                _print(text(measured))
+    return report
+
+
+def _far_from_their_bar(lines: Sequence[Line]) -> Iterator[str]:
+    for measured in lines:
+        if measured.row.processor_time:
+            for other, value, bar in measured.judged:
+                if not bar.is_near(value):
+                    what = f"{value:.2f} times that of {other}" if other else f"{value:.4g} {measured.row.unit}"
+                    yield f"{measured.row.words}: {what}; the bar is {bar.limit:g}"
+
+
+def _sizes(stage: Stage) -> Iterator[str]:
+    """Say how large the requests and replies of the servers are that ran."""
+    for name, server in vars(stage).items():
+        if isinstance(server, Server):
+            request, reply = server.sizes
+            yield f"{name}: a request of {request} bytes, a reply of {reply}"
+
+
+def _machine(cores: Cores) -> dict[str, object]:
+    return {
+        "command": f"python -m tests.bench {shlex.join(sys.argv[1:])}".rstrip(),
+        "auth-agent": __version__,
+        "Python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}, {_processor()}",
+        "cores": f"{os.cpu_count()}; {cores}",
+        "load at the start": round(os.getloadavg()[0], 2),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((value.partition(":")[2].strip() for value in lines if value.startswith("model name")), "")
+
+
+def _print(*lines: str) -> None:
+    sys.stdout.write("".join(f"{one}\n" for one in lines))
+    sys.stdout.flush()
 
 
 def _stop(signum: int, _: object) -> NoReturn:
     sys.exit(128 + signum)  # exiting ends all processes
-
-
-def _machine() -> dict[str, object]:
-    return {
-        "auth-agent": __version__,
-        "Python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "CPUs": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2),
-    }
 
 
 if __name__ == "__main__":

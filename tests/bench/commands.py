@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.bench.drivers import WrongResponse
+from tests.bench.comparison import WrongResponse
 
 
 def time_command(command: list[str], environment: Mapping[str, str], output: Path, expected: bytes) -> float:

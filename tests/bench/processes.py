@@ -3,10 +3,12 @@
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.bench.cores import pinned
 
 _START_TIMEOUT: Final = 15.0  # s
 _STOP_TIMEOUT: Final = 15.0  # s: the agent lets what is in flight finish for ten
@@ -15,6 +17,10 @@ _POLL: Final = 0.01  # s
 
 class ProcessError(Exception):
     """A process didn't start, or ended by itself."""
+
+
+class Missing(Exception):
+    """The machine lacks a program; the message is its package's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +33,14 @@ class Memory:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str], ready: Callable[[], bool]
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    ready: Callable[[], bool],
+    core: int | None = None,
 ) -> Generator[int]:
-    """Run a process during the block, once it is `ready`; yield its pid."""
-    with log.open("wb") as output:
+    """Run a process during the block, on that core, once it is `ready`; yield its pid."""
+    with log.open("wb") as output, pinned(core):
         process = subprocess.Popen(
             command,
             env=environment,
@@ -71,10 +81,22 @@ def _tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
 
 
-def cpu_time(pid: int) -> int | None:
-    """Return the CPU time of the process's main thread in nanoseconds; None if it is not known."""
+def children(pid: int) -> list[int]:
+    """Return the processes that the main thread of the process started and that still run; none without Linux."""
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def cpu_time(pids: Iterable[int]) -> int | None:
+    """Return the CPU time of all threads of the processes in nanoseconds; None if it is not known."""
+    try:
+        return sum(
+            int((thread / "schedstat").read_text().split()[0])
+            for pid in pids
+            for thread in Path(f"/proc/{pid}/task").iterdir()
+        )
     except OSError:
         return None
 

@@ -1,130 +1,122 @@
-"""The stage: an agent with a session of the test provider, and the floor's servers, each in its own process."""
+"""The stage: what many rows need, each started when the first of them asks for it, and ended after the last."""
 
 import contextlib
 import os
-import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+import trustme
+
 from auth_agent_client import Agent
-from auth_agent_client.wire import Connection, Response
-from tests.bench.drivers import Server, WrongResponse, connect, describe
-from tests.bench.processes import running
+from tests.bench.cores import Cores
+from tests.bench.processes import ProcessError
+from tests.bench.servers import Place, Server, agent_server, c_echo, oidc_agent, protocol_echo
 from tests.op.provider import OpenIDProvider
 
 ACCOUNT: Final = "work"
 AGENT_COMMAND: Final = f"{sys.prefix}/bin/auth-agent"
-_CLIENT_ID: Final = "native-app"
+CLIENT_ID: Final = "native-app"
 # With an audience the access token is a JWT of the usual length.
-_AUDIENCE: Final = "https://api.example/"
-_LIFETIME: Final = 3600  # s: no refresh is due during the benchmark
-_READ_SIZE: Final = 65_536
-# The least that an agent in Python imports; its output shows that the imports are complete.
-_BARE: Final = "import asyncio, msgpack, signal; print('ready', flush=True); signal.pause()"
+AUDIENCE: Final = "https://api.example/"
+_LIFETIME: Final = 24 * 3600  # s: no refresh is due during the benchmark
 
 
-@dataclass(frozen=True, slots=True)
 class Stage:
-    """The processes to measure."""
+    """An agent with a session of the test provider, and its floors and peers, each in its own process.
 
-    agent: Server
-    protocol: Server
-    streams: Server
-    bare: int
-    token: str
-    environment: Mapping[str, str]
-    directory: Path
+    `directory` is for files, `environment` that of all processes (the agent's clients find it), `cores` where they run.
+    """
+
+    def __init__(self, directory: Path, cores: Cores, resources: contextlib.ExitStack) -> None:
+        self.directory = directory
+        self.cores = cores
+        self._resources = resources
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_AGENT_")}
+        # An installed program has its bytecode; without it, a command would mostly compile.
+        inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.environment: Mapping[str, str] = inherited | {
+            "AUTH_AGENT_SOCK": os.fspath(directory / "agent" / "agent.sock"),
+            "AUTH_AGENT_CONFIG": os.fspath(directory / "config.toml"),
+        }
+
+    @cached_property
+    def place(self) -> Place:
+        """Where servers run."""
+        return Place(self.directory, self.environment, self.cores.server)
+
+    @cached_property
+    def token(self) -> str:
+        """The token of the agent's account."""
+        with Agent(self.environment["AUTH_AGENT_SOCK"]) as agent:
+            return agent.token(ACCOUNT).access_token
+
+    @cached_property
+    def agent(self) -> Server:
+        """The agent (`auth-agent run --store memory`), which serves `token`."""
+        path = self.environment["AUTH_AGENT_SOCK"]
+        settings = account_settings(ACCOUNT, self._provider.issuer, ca_file=self._authority)
+        Path(self.environment["AUTH_AGENT_CONFIG"]).write_text(settings, encoding="utf-8")
+        command = [AGENT_COMMAND, "run", "--store", "memory"]
+        pid = self._resources.enter_context(self.place.run("agent", command, path))
+        refresh_token = self._provider.login(client_id=CLIENT_ID, audience=AUDIENCE).refresh_token
+        with Agent(path) as agent:
+            agent.import_refresh_token(refresh_token or "", ACCOUNT)
+        response = self._provider.userinfo(self.token)
+        if not response.is_success:
+            raise ProcessError(f"the provider doesn't accept the agent's token: {response.status_code}")
+        return agent_server(self.directory, path, pid, ACCOUNT, self.token)
+
+    @cached_property
+    def c_echo(self) -> Server:
+        """The least that any server could do. Raises Missing."""
+        return self._resources.enter_context(c_echo(self.place, self.agent))
+
+    @cached_property
+    def protocol_echo(self) -> Server:
+        """The least that a server on asyncio could do."""
+        return self._resources.enter_context(protocol_echo(self.place, self.agent))
+
+    @cached_property
+    def oidc_agent(self) -> Server:
+        """Debian's oidc-agent, with an account of the same name at the same provider. Raises Missing."""
+        peer = oidc_agent(self.place, self._provider, self._authority, AUDIENCE, ACCOUNT)
+        return self._resources.enter_context(peer)
+
+    @cached_property
+    def _provider(self) -> OpenIDProvider:
+        """A provider with TLS, since oidc-agent takes no other. It has nothing to do while something is measured."""
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        certificate.cert_chain_pems[0].write_to_path(self.directory / "certificate.pem")
+        certificate.private_key_pem.write_to_path(self.directory / "key.pem")
+        authority.cert_pem.write_to_path(self._authority)
+        tls = self.directory / "certificate.pem", self.directory / "key.pem"
+        provider = OpenIDProvider(access_token_lifetime=_LIFETIME, tls=tls, ca=self._authority)
+        return self._resources.enter_context(provider)
+
+    @property
+    def _authority(self) -> Path:
+        return self.directory / "ca.pem"
 
 
 @contextlib.contextmanager
-def running_stage() -> Generator[Stage]:
-    """Start all processes, and end them after the block."""
+def running_stage(cores: Cores) -> Generator[Stage]:
+    """Prepare a stage; end all that was started on it after the block."""
     with contextlib.ExitStack() as resources:
         directory = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="auth-agent-bench-")))
-        environment = _environment(directory)
-        pid, token = resources.enter_context(_agent(directory, environment))
-        path = environment["AUTH_AGENT_SOCK"]
-        request, response = _exchange(path, token)
-        agent = Server(path, pid, request, response)
-
-        def floor(kind: str) -> Server:
-            path = os.fspath(directory / f"{kind}.sock")
-            command = [sys.executable, "-m", "tests.bench.floor", kind, path, str(len(response))]
-            pid = resources.enter_context(running(command, directory / f"{kind}.log", environment, _listens(path)))
-            return Server(path, pid, request, bytes(len(response)))
-
-        log = directory / "bare.log"
-        bare = running([sys.executable, "-c", _BARE], log, environment, lambda: b"ready" in log.read_bytes())
-        yield Stage(
-            agent=agent,
-            protocol=floor("protocol"),
-            streams=floor("streams"),
-            bare=resources.enter_context(bare),
-            token=token,
-            environment=environment,
-            directory=directory,
-        )
+        yield Stage(directory, cores, resources)
 
 
-def _environment(directory: Path) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_AGENT_")}
-    # An installed program has its bytecode; without it, a command would mostly compile.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return environment | {
-        "AUTH_AGENT_SOCK": os.fspath(directory / "agent" / "agent.sock"),
-        "AUTH_AGENT_CONFIG": os.fspath(directory / "config.toml"),
-    }
-
-
-@contextlib.contextmanager
-def _agent(directory: Path, environment: Mapping[str, str]) -> Generator[tuple[int, str]]:
-    """Run a real agent with one session; yield its pid and the token. The provider ends first, so as not to disturb."""
-    path = environment["AUTH_AGENT_SOCK"]
-    with contextlib.ExitStack() as resources:
-        with OpenIDProvider(access_token_lifetime=_LIFETIME) as provider:
-            Path(environment["AUTH_AGENT_CONFIG"]).write_text(_settings(provider.issuer), encoding="utf-8")
-            command = [AGENT_COMMAND, "run", "--store", "memory"]
-            pid = resources.enter_context(running(command, directory / "agent.log", environment, _listens(path)))
-            refresh_token = provider.login(client_id=_CLIENT_ID, audience=_AUDIENCE).refresh_token
-            with Agent(path) as agent:
-                agent.import_refresh_token(refresh_token or "", ACCOUNT)
-                token = agent.token(ACCOUNT).access_token
-            response = provider.userinfo(token)
-            if not response.is_success:
-                raise WrongResponse(f"the provider doesn't accept the agent's token: {response.status_code}")
-        yield pid, token
-
-
-def _settings(issuer: str) -> str:
+def account_settings(account: str, issuer: str, *, ca_file: Path | None = None) -> str:
+    """Return the configuration of an account at that issuer."""
+    authority = "" if ca_file is None else f'ca_file = "{ca_file}"\n'
     return f"""\
-[accounts.{ACCOUNT}]
+[accounts.{account}]
 issuer = "{issuer}"
-client_id = "{_CLIENT_ID}"
-audience = "{_AUDIENCE}"
-"""
-
-
-def _listens(path: str) -> Callable[[], bool]:
-    def listens() -> bool:
-        with socket.socket(socket.AF_UNIX) as connection:
-            return connection.connect_ex(path) == 0
-
-    return listens
-
-
-def _exchange(path: str, token: str) -> tuple[bytes, bytes]:
-    """Return a request for a token and the checked response, which is constant while the token is valid."""
-    wire = Connection()
-    _, request = wire.request("token", {"account": ACCOUNT})
-    with connect(path) as connection:
-        connection.sendall(request)
-        response = connection.recv(_READ_SIZE)
-    wire.receive_data(response)
-    message = wire.next_message()
-    if isinstance(message, Response) and message.error is None and token.encode() in response:
-        return request, response
-    raise WrongResponse(f"in place of a token the agent sent {describe(response)}")
+client_id = "{CLIENT_ID}"
+audience = "{AUDIENCE}"
+{authority}"""

@@ -1,77 +1,143 @@
-"""Tables: rows of figures and ratios, as text and as JSON."""
+"""The table: rows with their figures and ratios, as text and as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from statistics import median
 
-_NAME_WIDTH: Final = 38
-_WIDTH: Final = 12
+from tests.bench.comparison import Bar, Figures, Row
+
+# The figures of each side in each round: of all sides in the same order.
+Rounds = Mapping[str, Sequence[Figures]]
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The ratio of a figure to the floor's: the median of the rounds, their minimum and maximum."""
+    """What a figure is in terms of another side's: the median of the rounds, the least and the greatest."""
 
+    other: str
+    figure: float
+    tail: float | None
     median: float
     least: float
     greatest: float
+    bar: Bar | None
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """The figures of one measured thing; None if a figure is not known."""
+class Line:
+    """A measured row; `rounds` are its figure in each of them."""
 
-    name: str
-    figures: Sequence[float | None]
-    ratio: Ratio | None = None
+    row: Row
+    figure: float
+    tail: float | None
+    rounds: Sequence[float]
+    ratios: Sequence[Ratio]
 
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Rows with the same columns, which are the figures' names and decimal places."""
-
-    title: str
-    columns: Sequence[tuple[str, int]]
-    rows: Sequence[Row]
-    note: str
-
-
-def text(sections: Sequence[Section]) -> str:
-    """Return all sections as one table."""
-    width = max(len(section.columns) for section in sections)
-    return "\n".join(line.rstrip() for section in sections for line in _lines(section, width))
+    @property
+    def judged(self) -> Iterator[tuple[str, float, Bar]]:
+        """What has a bar: the side that it is compared with (or ""), the value, the bar."""
+        if self.row.bar is not None:
+            yield "", self.figure, self.row.bar
+        for ratio in self.ratios:
+            if ratio.bar is not None:
+                yield ratio.other, ratio.median, ratio.bar
 
 
-def _lines(section: Section, width: int) -> Iterator[str]:
-    names = [name for name, _ in section.columns] + [""] * (width - len(section.columns))
-    yield f"{section.title:<{_NAME_WIDTH}}" + "".join(f"{name:>{_WIDTH}}" for name in [*names, "ratio", "min..max"])
-    for row in section.rows:
-        figures = [_number(figure, places) for figure, (_, places) in zip(row.figures, section.columns, strict=True)]
-        figures += [""] * (width - len(figures))
-        ratio = ["", ""]
-        if row.ratio is not None:
-            ratio = [f"{row.ratio.median:.2f}", f"{row.ratio.least:.2f}..{row.ratio.greatest:.2f}"]
-        yield f"  {row.name:<{_NAME_WIDTH - 2}}" + "".join(f"{cell:>{_WIDTH}}" for cell in [*figures, *ratio])
-    yield f"  ({section.note})"
-    yield ""
+def line(row: Row, rounds: Rounds) -> Line | None:
+    """Return the measured row; None if its side or its figure is missing."""
+    own = [figures[row.figure] for figures in rounds.get(row.side, ()) if row.figure in figures]
+    if not own:
+        return None
+    ratios: list[Ratio] = []
+    for other, bar in row.beside.items():
+        others = [figures[row.figure] for figures in rounds.get(other, ()) if row.figure in figures]
+        if len(others) == len(own):
+            quotients = [a / b for a, b in zip(own, others, strict=True)]
+            ratio = Ratio(
+                other,
+                median(others),
+                _tail(row, rounds[other]),
+                median(quotients),
+                min(quotients),
+                max(quotients),
+                bar,
+            )
+            ratios.append(ratio)
+    return Line(row, median(own), _tail(row, rounds[row.side]), own, ratios)
 
 
-def _number(figure: float | None, places: int) -> str:
-    return "-" if figure is None else f"{figure:,.{places}f}"
+def _tail(row: Row, rounds: Sequence[Figures]) -> float | None:
+    tails = [figures[row.tail] for figures in rounds if row.tail is not None and row.tail in figures]
+    return median(tails) if tails else None
 
 
-def as_json(sections: Sequence[Section]) -> list[dict[str, object]]:
-    """Return all sections as JSON values."""
-    return [
-        {
-            "title": section.title,
-            "note": section.note,
-            "rows": [_row(row, [name for name, _ in section.columns]) for row in section.rows],
-        }
-        for section in sections
-    ]
+_COLUMNS = ("beside", "median", "p99", "ratio", "min..max", "bar", "")
+_WIDTHS = (24, 10, 10, 8, 14, 8, 8)
 
 
-def _row(row: Row, columns: Sequence[str]) -> dict[str, object]:
-    ratio = row.ratio and {"median": row.ratio.median, "min": row.ratio.least, "max": row.ratio.greatest}
-    return {"name": row.name, "figures": dict(zip(columns, row.figures, strict=True)), "ratio": ratio}
+def heading() -> str:
+    """Return the names of the columns."""
+    return _cells("", _COLUMNS)
+
+
+def text(measured: Line) -> str:
+    """Return the row's lines: its own figure, then the others' with its ratio to them."""
+    row = measured.row
+    own = (row.side, _number(measured.figure), _number(measured.tail), "", "", *_judgement(measured.figure, row.bar))
+    lines = [f"{row.words} ({row.unit})", _cells("", own)]
+    for ratio in measured.ratios:
+        span = f"{ratio.least:.2f}..{ratio.greatest:.2f}"
+        figures = (_number(ratio.figure), _number(ratio.tail), f"{ratio.median:.2f}", span)
+        lines.append(_cells("", (ratio.other, *figures, *_judgement(ratio.median, ratio.bar))))
+    return "\n".join(lines)
+
+
+def _cells(first: str, cells: Sequence[str]) -> str:
+    aligned = [f"{cell:>{width}}" for cell, width in zip(cells[1:], _WIDTHS[1:], strict=True)]
+    return f"  {first}{cells[0]:<{_WIDTHS[0]}}{''.join(aligned)}".rstrip()
+
+
+def _judgement(value: float, bar: Bar | None) -> tuple[str, str]:
+    if bar is None:
+        return "", ""
+    return f"{'>=' if bar.more else '<='} {bar.limit:g}", "met" if bar.is_met(value) else "missed"
+
+
+def _number(figure: float | None) -> str:
+    if figure is None:
+        return ""
+    places = 0 if abs(figure) >= 1000 else 1 if abs(figure) >= 10 else 2 if abs(figure) >= 0.1 else 4
+    return f"{figure:,.{places}f}"
+
+
+def as_json(measured: Line) -> dict[str, object]:
+    """Return the row as JSON values."""
+    row = measured.row
+    return {
+        "row": row.words,
+        "unit": row.unit,
+        "processor_time": row.processor_time,
+        "side": row.side,
+        "median": measured.figure,
+        "p99": measured.tail,
+        "rounds": list(measured.rounds),
+        **_bar(measured.figure, row.bar),
+        "beside": [
+            {
+                "side": ratio.other,
+                "median": ratio.figure,
+                "p99": ratio.tail,
+                "ratio": ratio.median,
+                "min": ratio.least,
+                "max": ratio.greatest,
+                **_bar(ratio.median, ratio.bar),
+            }
+            for ratio in measured.ratios
+        ],
+    }
+
+
+def _bar(value: float, bar: Bar | None) -> dict[str, object]:
+    if bar is None:
+        return {}
+    return {"bar": bar.limit, "more_is_better": bar.more, "met": bar.is_met(value)}
