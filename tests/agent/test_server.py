@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any, cast
 
@@ -109,6 +109,103 @@ async def test_a_client_with_one_request_does_not_wait_for_clients_with_many(
                 await read_responses(client, REQUESTS)
             assert handler.answered.count(method) == MANY * REQUESTS  # no request was lost
             tasks.cancel_scope.cancel()
+
+
+# ---- the first message
+
+
+class PlainHandler(SlowHandler):
+    """Answers at once."""
+
+    def answer(self, caller: Caller, request: Request) -> Result | Later:  # noqa: ARG002 -- a handler's
+        self.answered.append(request.method)
+        return True
+
+
+@contextlib.asynccontextmanager
+async def serving(handler: SlowHandler) -> AsyncGenerator[Path]:
+    """Serve in the current directory; yield the socket's path."""
+    path = Path("agent.sock")
+    with Listener(path) as listener:
+        async with anyio.create_task_group() as tasks:
+            server = Server(listener.socket, handler, tasks)
+            tasks.start_soon(server.run)
+            yield path
+            await server.close()
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_first_message_is_answered_whenever_and_however_it_comes(
+    pieces: int, is_late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler, message = PlainHandler(), requests("only", 1)
+    size = -(-len(message) // pieces)
+    async with serving(handler) as path:
+        with connected(path) as client:
+            if is_late:
+                await let_it_rest()
+            for start in range(0, len(message), size):
+                client.send(message[start : start + size])
+                if start:
+                    await let_it_rest()
+            await read_responses(client)
+    assert handler.answered == ["only"]
+
+
+async def test_a_client_that_sends_and_leaves_before_it_is_accepted_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler = PlainHandler()
+    async with serving(handler) as path:
+        for _ in range(3):
+            with connected(path) as client:
+                client.send(requests("only", 2))
+        with connected(path) as client:
+            client.send(requests("another's", 1))
+            await read_responses(client)
+    assert handler.answered.count("only") >= 3
+    assert handler.answered[-1] == "another's"
+
+
+async def test_clients_that_stay_silent_or_send_half_a_message_are_closed_and_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("auth_agent.ipc.server.FIRST_MESSAGE", 0.2)
+    async with serving(PlainHandler()) as path:
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(connected(path)) for _ in range(500)]
+            for client in silent[::2]:
+                client.send(requests("half", 1)[:-1])
+            speaking = stack.enter_context(connected(path))
+            speaking.send(requests("whole", 1))
+            await read_responses(speaking)
+            for client in silent:
+                assert b"no complete message came" in await read_to_end(client)
+            speaking.send(requests("whole", 1))
+            await read_responses(speaking)
+
+
+async def let_it_rest() -> None:
+    """Let the server do all that is due."""
+    for _ in range(20):
+        await anyio.lowlevel.checkpoint()
+
+
+async def read_to_end(client: socket.socket) -> bytes:
+    """Return all that a client gets until its connection ends."""
+    data = b""
+    with anyio.fail_after(10):
+        while True:
+            await anyio.wait_readable(client)
+            more = client.recv(65536)
+            if not more:
+                return data
+            data += more
 
 
 # ---- waiting
@@ -247,7 +344,7 @@ def watch(server: Server, program: str, **more: bool) -> Watcher:
     return cast("Watcher", watcher)
 
 
-def test_another_program_and_a_person_may_watch_when_a_program_has_all_watches() -> None:
+async def test_another_program_and_a_person_may_watch_when_a_program_has_all_watches() -> None:
     unused: Any = None
     server = Server(unused, unused, unused)
     greedy = [watch(server, "greedy") for _ in range(MAX_WATCHING)]
@@ -260,7 +357,7 @@ def test_another_program_and_a_person_may_watch_when_a_program_has_all_watches()
     assert (modest.code, person.code) == (None, None)
 
 
-def test_a_client_that_watches_again_has_one_watch() -> None:
+async def test_a_client_that_watches_again_has_one_watch() -> None:
     unused: Any = None
     server = Server(unused, unused, unused)
     watcher: Any = Watcher("greedy")

@@ -1,5 +1,6 @@
 """Accepts connections on a listening socket, and survives a lack of descriptors."""
 
+import asyncio
 import errno
 import logging
 import socket
@@ -29,35 +30,61 @@ class Acceptor:
         self._log = log
         self._what = what
         self._make_room = make_room
-        self._short = False
+        self._is_short = False
 
-    async def accept(self) -> socket.socket:
-        """Return the next connection. Raises an `OSError` if the listening socket itself is broken."""
+    async def run(self, welcome: Callable[[socket.socket], None]) -> None:
+        """Give each connection to `welcome`, until cancelled.
+
+        `welcome` is called by the loop itself, with one connection in each iteration: no task takes part in it.
+        Raises an `OSError` if the listening socket itself is broken.
+        """
+        loop = asyncio.get_running_loop()
         while True:
+            short = loop.create_future()
+            loop.add_reader(self._listening, self._welcome_one, welcome, short)
             try:
-                await anyio.wait_readable(self._listening)
-                connection, _ = self._listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                continue
-            except OSError as error:
-                if error.errno not in _NO_DESCRIPTORS:
-                    raise
-                if not self._short:
-                    self._log.warning("%s error=%s", self._what, error.strerror)
-                self._short = True
-                self._make_room()
-                await anyio.sleep(_PAUSE)
-                continue
-            self._short = False
-            return connection
+                await short
+            finally:
+                loop.remove_reader(self._listening)
+            await anyio.sleep(_PAUSE)
+
+    def _welcome_one(self, welcome: Callable[[socket.socket], None], short: asyncio.Future[None]) -> None:
+        try:
+            connection = self._accept()
+        except OSError as error:
+            if not short.done():
+                short.set_exception(error)
+            return
+        if connection is not None:
+            welcome(connection)
+        elif self._is_short and not short.done():
+            short.set_result(None)
 
     async def accept_some(self, max_count: int) -> list[socket.socket]:
-        """Return the next connection and those waiting behind it, `max_count` at most. Raises as `accept` does."""
-        connections = [await self.accept()]
-        while len(connections) < max_count:
-            try:
-                connection, _ = self._listening.accept()
-            except OSError:  # mostly: none is waiting; the next `accept` handles other errors
-                break
-            connections.append(connection)
-        return connections
+        """Return the next connection and those waiting behind it, `max_count` at most. Raises as `run` does."""
+        while True:
+            await anyio.wait_readable(self._listening)
+            connections = list[socket.socket]()
+            while len(connections) < max_count and (connection := self._accept()) is not None:
+                connections.append(connection)
+            if connections:
+                return connections
+            if self._is_short:
+                await anyio.sleep(_PAUSE)
+
+    def _accept(self) -> socket.socket | None:
+        """Return a connection; None if none is waiting any more, or there is no descriptor for it."""
+        try:
+            connection, _ = self._listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return None
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTORS:
+                raise
+            if not self._is_short:
+                self._log.warning("%s error=%s", self._what, error.strerror)
+            self._is_short = True
+            self._make_room()
+            return None
+        self._is_short = False
+        return connection

@@ -1,7 +1,7 @@
 """One client's connection: the I/O around the protocol's sans-I/O core.
 
-An `asyncio.Protocol` in anyio's loop: `make bench` shows what that saves over anyio's streams. A request that can
-be answered at once is answered within the callback that brought it; one that has to wait gets a task.
+Callbacks in anyio's loop: `make bench` shows what that saves over anyio's streams. A request that can be answered at
+once is answered within the callback that brought it; one that has to wait gets a task.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from auth_agent.host.program import Program
 from auth_agent.host.program_id import Origin
 from auth_agent.ipc.peer import Peer
 from auth_agent.ipc.replies import Repeatable
+from auth_agent.ipc.transport import Transport
 from auth_agent.printable import printable
 from auth_agent.sessions.advice import internal_error, too_many
 from auth_agent.sessions.background import Detached
@@ -106,6 +107,11 @@ class ConnectionOwner(Protocol):
 
     handler: Handler
     tasks: TaskGroup
+    loop: asyncio.AbstractEventLoop
+
+    def has_spoken(self, connection: "ClientConnection") -> None:
+        """Take note of the first complete message."""
+        ...
 
     def connection_closed(self, connection: "ClientConnection") -> None:
         """Forget a connection that closed."""
@@ -115,7 +121,7 @@ class ConnectionOwner(Protocol):
         """Count `more` bytes of incomplete messages (negative: fewer)."""
         ...
 
-    def may_answer(self, item: "ClientConnection | Waiting", loop: asyncio.AbstractEventLoop) -> bool:
+    def may_answer(self, item: "ClientConnection | Waiting") -> bool:
         """Whether there is time in this iteration of the loop to answer a request at once, before others' turns."""
         ...
 
@@ -184,8 +190,32 @@ class Waiting:
         self.turn.set()
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection:
     """The connection of one client."""
+
+    __slots__ = (
+        "_changed",
+        "_ending",
+        "_full",
+        "_held_bytes",
+        "_is_looked_up",
+        "_lingering",
+        "_loop",
+        "_origin",
+        "_owner",
+        "_program",
+        "_queued",
+        "_socket",
+        "_transport",
+        "_unread",
+        "_waits",
+        "_watched",
+        "_watches",
+        "_wire_in_use",
+        "last_spoke",
+        "peer",
+        "spoke",
+    )
 
     def __init__(self, connection: socket.socket, peer: Peer, owner: ConnectionOwner) -> None:
         self.peer = peer
@@ -197,10 +227,9 @@ class ClientConnection(asyncio.Protocol):
         self._origin: Origin | None = None
         self._held_bytes = 0
         self._owner = owner
-        self._wire = Connection(MAX_REQUEST_VALUES)
-        self._transport: asyncio.Transport | None = None
-        self._loop = asyncio.get_running_loop()  # looked up once: that is a system call in Python 3.11
-        self._first = self._loop.call_later(FIRST_MESSAGE, self._was_silent)
+        self._loop = owner.loop
+        self._wire_in_use: Connection | None = None
+        self._transport = Transport(connection, self, self._loop, MAX_UNSENT)
         self._waits: set[Waiting] = set()
         self._watched: frozenset[str] | None = None
         self._watches = False
@@ -212,15 +241,35 @@ class ClientConnection(asyncio.Protocol):
         self._queued = False
         self._lingering: asyncio.Handle | None = None
 
+    def start(self) -> None:
+        """Answer what has come already, and from now on whatever comes."""
+        self._transport.start()
+
+    @property
+    def _wire(self) -> Connection:
+        """The protocol's state, made when it is needed: it takes 45 KB, and most connections are idle."""
+        if self._wire_in_use is None:
+            self._wire_in_use = Connection(MAX_REQUEST_VALUES)
+        return self._wire_in_use
+
+    def _rest(self) -> None:
+        """Free the wire, unless a message is incomplete or a request open."""
+        if self._wire_in_use is not None and self._wire_in_use.is_settled:
+            self._wire_in_use = None
+
     @property
     def pending(self) -> int:
         """How many bytes of incomplete messages it holds."""
-        return self._wire.pending
+        return 0 if self._wire_in_use is None else self._wire_in_use.pending
+
+    @property
+    def _has_open_requests(self) -> bool:
+        return self._wire_in_use is not None and self._wire_in_use.open_requests > 0
 
     @property
     def idle(self) -> bool:
         """Whether it can be closed without loss: no open request, and no watch."""
-        return not self._wire.open_requests and not self._watches
+        return not self._has_open_requests and not self._watches
 
     @property
     def program(self) -> Program | None:
@@ -240,18 +289,11 @@ class ClientConnection(asyncio.Protocol):
     @property
     def leaving(self) -> bool:
         """Whether it is being closed."""
-        return self._transport is None or self._transport.is_closing()
+        return self._transport.is_closing
 
-    # ---- asyncio's callbacks
+    # ---- the transport's callbacks
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a socket's
-        transport.set_write_buffer_limits(high=MAX_UNSENT)
-        self._transport = transport
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's
-        self._transport = None
-        self._first.cancel()
+    def connection_lost(self) -> None:
         self._owner.leave_queue(self)
         if self._lingering is not None:
             self._lingering.cancel()
@@ -260,11 +302,12 @@ class ClientConnection(asyncio.Protocol):
         self._owner.handler.leave(self)
         self._owner.count_held_bytes(-self._held_bytes)
         self._held_bytes = 0
+        self._wire_in_use = None
         self._owner.connection_closed(self)
 
     def data_received(self, data: bytes) -> None:
-        may_answer = self._queued or self._owner.may_answer(self, self._loop)
-        if may_answer and self._wire.is_settled and not self._queued and not self._full:
+        may_answer = self._queued or self._owner.may_answer(self)
+        if may_answer and self._wire_in_use is None and not self._full:
             response = self._owner.handler.repeat(self, data)
             if response is not None:
                 self._note_message()
@@ -278,10 +321,9 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # A client that only shut down its sending side still reads responses; one that closed its socket doesn't.
-        transport = self._transport
-        if transport is None or _has_gone(transport):
+        if not (self._waits or self._queued) or _has_gone(self._socket):
             return False
-        self.close()
+        self._ending = True
         return True
 
     def pause_writing(self) -> None:
@@ -322,6 +364,7 @@ class ClientConnection(asyncio.Protocol):
             if message is None:
                 self._set_unread(unread=False)
                 self._hold()
+                self._rest()
                 self._close_when_settled()
                 return
             self._note_message()
@@ -336,7 +379,7 @@ class ClientConnection(asyncio.Protocol):
         self.last_spoke = self._loop.time()
         if not self.spoke:
             self.spoke = True
-            self._first.cancel()
+            self._owner.has_spoken(self)
 
     def _queue(self) -> None:
         if not self._queued:
@@ -387,7 +430,7 @@ class ClientConnection(asyncio.Protocol):
                     response = self._wire.respond(request, await later())
                 except errors.AgentError as error:
                     response = self._wire.respond_with_error(request, error)
-                if not self._owner.may_answer(waiting, self._loop):  # many may have waited for the same event
+                if not self._owner.may_answer(waiting):  # many may have waited for the same event
                     await self._owner.wait_for_turn(waiting)
                 self._send(response)
             if waiting.gave_way and waiting.scope.cancelled_caught:
@@ -431,21 +474,21 @@ class ClientConnection(asyncio.Protocol):
             record = self._owner.handler.record(account)
             if record is not None:
                 self._send(self._wire.notify("changed", record))
+        self._rest()
 
     def hang_up(self, reason: str, code: str = errors.InvalidRequest.code, level: int = logging.INFO) -> None:
         """Send the client the reason, and close the connection; log it at that level."""
         _log.log(level, "closing pid=%d reason=%r", self.peer.pid, reason)
-        if self._transport is not None:
-            self._send(self._wire.closing(reason, code))
-            self._transport.close()
+        self._send(self._wire.closing(reason, code))
+        self._transport.close()
+        if self._lingering is None:
             self._lingering = self._loop.call_later(_LINGER, self.abort)
 
     def _send(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        self._transport.write(data)
 
     def _set_unread(self, *, unread: bool) -> None:
-        if self._transport is None or unread == self._unread:
+        if unread == self._unread:
             return
         self._unread = unread
         if unread:
@@ -460,21 +503,20 @@ class ClientConnection(asyncio.Protocol):
 
     def _close_when_settled(self) -> None:
         settled = not self._waits and not self._queued
-        if self._ending and settled and self._transport is not None:
+        if self._ending and settled:
             self._transport.close()
 
     def abort(self) -> None:
         """Close the connection at once; unsent data is lost."""
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
-    def _was_silent(self) -> None:
+    def hang_up_on_silence(self) -> None:
+        """Close the connection of a client that sent no complete message in time."""
         self.hang_up(f"no complete message came within {FIRST_MESSAGE:g} s")
 
 
-def _has_gone(transport: asyncio.Transport) -> bool:
+def _has_gone(connection: socket.socket) -> bool:
     """Whether the peer closed its socket or ended, rather than only shut down its sending side."""
-    connection: socket.socket = transport.get_extra_info("socket")
     poll = select.poll()
     poll.register(connection.fileno(), 0)
     return any(event & select.POLLHUP for _, event in poll.poll(0))

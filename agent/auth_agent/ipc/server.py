@@ -20,7 +20,7 @@ from auth_agent.host.accepting import Acceptor
 from auth_agent.host.clock import Clock
 from auth_agent.host.program import Program
 from auth_agent.host.program_id import Origin
-from auth_agent.ipc.connection import ClientConnection, Handler, Waiting
+from auth_agent.ipc.connection import FIRST_MESSAGE, ClientConnection, Handler, Waiting
 from auth_agent.ipc.peer import Peer, is_this_user, origin_of, peer_of, program_of
 from auth_agent.ipc.programs import Programs
 from auth_agent.ipc.recent import Recent
@@ -48,8 +48,6 @@ _ROUND: Final = 0.00015
 _ANSWER: Final = 0.0001
 # Connections that are served without turns: the requests that all of them send at a time take little time.
 _FEW: Final = 8
-# Connections that are accepted at a time.
-_BATCH: Final = 2
 # Connections that are compared at a time, to find one that gives way.
 _COMPARED: Final = 16
 # Seconds until a connection that gives way is looked for again, for a program that has none: they are many.
@@ -70,6 +68,7 @@ class Server:
         self._origins = Recent(origin_of)
         self._names = Recent(program_of)
         self.tasks = tasks
+        self.loop = asyncio.get_running_loop()  # looked up once: that is a system call in Python 3.11
         self._listening = listening
         self._accepting: anyio.CancelScope | None = None
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -92,6 +91,9 @@ class Server:
         # Of these, those whose program was looked up, and the others: that takes a while, and few need it.
         self._known = Shares[ClientConnection](self._max_connections)
         self._unknown: dict[ClientConnection, None] = {}
+        # Those that have sent no complete message, in the order of their deadlines.
+        self._silent: dict[ClientConnection, float] = {}
+        self._silence_ends: asyncio.TimerHandle | None = None
         # A program that has no connection to give way, and until when it isn't looked for again.
         self._last_refused: Hashable = None
         self._refused_until = 0.0
@@ -99,19 +101,10 @@ class Server:
 
     async def run(self) -> None:
         """Accept clients until cancelled."""
-        # Each takes a few iterations of the loop; concurrently, a new client does not wait long behind a crowd.
-        async with anyio.create_task_group() as connecting:
-            while True:
-                with anyio.CancelScope() as accepting:
-                    self._accepting = accepting
-                    acceptor = Acceptor(self._listening, _log, "accept", self._make_room)
-                    while True:
-                        for connection in await acceptor.accept_some(_BATCH):
-                            client = self._welcome(connection)
-                            if client is None:
-                                connection.close()
-                            else:
-                                connecting.start_soon(self._connect, connection, client)
+        while True:
+            with anyio.CancelScope() as accepting:
+                self._accepting = accepting
+                await Acceptor(self._listening, _log, "accept", self._make_room).run(self._welcome)
 
     def listen_on(self, listening: socket.socket) -> None:
         """Accept clients of another socket from now on; the one from before may be closed when the loop has gone on."""
@@ -119,7 +112,18 @@ class Server:
         if self._accepting is not None:
             self._accepting.cancel()
 
-    def _welcome(self, connection: socket.socket) -> ClientConnection | None:
+    def _welcome(self, connection: socket.socket) -> None:
+        """Serve a new connection, whose first request mostly comes with it."""
+        client = self._admit(connection)
+        if client is None:
+            connection.close()
+            return
+        client.start()
+        if not (client.spoke or client.leaving):
+            self._silent[client] = self.loop.time() + FIRST_MESSAGE
+            self._watch_silence()
+
+    def _admit(self, connection: socket.socket) -> ClientConnection | None:
         """Return the client of a new connection, None if it isn't served."""
         try:
             connection.setblocking(False)
@@ -141,16 +145,19 @@ class Server:
             self._look_up(2)  # all are known when there is no more room
         return client
 
-    async def _connect(self, connection: socket.socket, client: ClientConnection) -> None:
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: client, connection)
-        except OSError as error:  # the client disconnected
-            _log.debug("accept error=%s", error.strerror)
-            self.connection_closed(client)
-            connection.close()
-        except BaseException:
-            self.connection_closed(client)
-            raise
+    def _watch_silence(self) -> None:
+        """Have one timer for all clients that have sent nothing yet."""
+        if self._silent and self._silence_ends is None:
+            self._silence_ends = self.loop.call_at(next(iter(self._silent.values())), self._end_silence)
+
+    def _end_silence(self) -> None:
+        """Hang up on the one that has been silent for longest: on one, since there may be hundreds."""
+        self._silence_ends = None
+        client, until = next(iter(self._silent.items()), (None, 0.0))
+        if client is not None and until <= self.loop.time():
+            del self._silent[client]
+            client.hang_up_on_silence()
+        self._watch_silence()
 
     def _make_room(self, asker: Asker | None = None) -> bool:
         """Close a connection of the program that has most, or that the newcomer's program doesn't use.
@@ -182,10 +189,15 @@ class Server:
     def _forget(self, connection: ClientConnection) -> None:
         self._connections.pop(connection, None)
         self._unknown.pop(connection, None)
+        self._silent.pop(connection, None)
         self._known.remove(connection)
         self._watching.remove(connection)
 
     # ---- what connections call
+
+    def has_spoken(self, connection: ClientConnection) -> None:
+        """Take note of the first complete message."""
+        self._silent.pop(connection, None)
 
     def connection_closed(self, connection: ClientConnection) -> None:
         """Forget a connection that closed."""
@@ -208,17 +220,17 @@ class Server:
             if worst is not None:
                 worst.hang_up("too many bytes of incomplete messages were sent")
 
-    def may_answer(self, item: ClientConnection | Waiting, loop: asyncio.AbstractEventLoop) -> bool:
+    def may_answer(self, item: ClientConnection | Waiting) -> bool:
         """Whether there is time in this iteration of the loop to answer a request at once, before others' turns.
 
         There is, for two rounds, and then for one request of each program. A few connections can't have much at a time.
         """
         if len(self._connections) <= _FEW:
             return True
-        now = loop.time()
+        now = self.loop.time()
         if self._iteration_end is None:
             self._iteration_end = now + 2 * _ROUND
-            loop.call_soon(self._begin_iteration)
+            self.loop.call_soon(self._begin_iteration)
         if now < self._iteration_end:
             return True
         program = item.asker.program
@@ -251,23 +263,22 @@ class Server:
     def notify_soon(self, connection: ClientConnection) -> None:
         """Have the connection notify its client of changes, in its turn: there may be hundreds."""
         if not self._to_notify:
-            asyncio.get_running_loop().call_soon(self._notify)
+            self.loop.call_soon(self._notify)
         self._to_notify[connection] = None
 
     def _notify(self) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + _ROUND
-        while self._to_notify and loop.time() < end:
+        end = self.loop.time() + _ROUND
+        while self._to_notify and self.loop.time() < end:
             connection = next(iter(self._to_notify))
             del self._to_notify[connection]
             connection.notify_changes()
         if self._to_notify:
-            loop.call_soon(self._notify)
+            self.loop.call_soon(self._notify)
 
     def _enqueue(self, item: ClientConnection | Waiting) -> None:
         self._queues.setdefault(item.asker.program, {})[item] = None
         if self._next_round is None:
-            self._next_round = asyncio.get_running_loop().call_soon(self._go_round)
+            self._next_round = self.loop.call_soon(self._go_round)
 
     def _dequeue(self, item: ClientConnection | Waiting) -> None:
         for program, queue in self._queues.items():
@@ -280,7 +291,7 @@ class Server:
     def _go_round(self) -> None:
         """Give turns for at most `_ROUND` seconds, then let the loop do other work before the next round."""
         self._next_round = None
-        loop = asyncio.get_running_loop()
+        loop = self.loop
         end = loop.time() + _ROUND
         while self._queues and loop.time() < end:
             program, queue = next(iter(self._queues.items()))
@@ -357,10 +368,7 @@ def _refuse(connection: socket.socket) -> None:
 
 
 def _unused(connections: list[ClientConnection]) -> ClientConnection | None:
-    """Return one of the oldest: one that sent nothing, or else the longest idle; None if all are used.
-
-    A connection that is still being set up had no time to send anything.
-    """
+    """Return one of the oldest: one that sent nothing, or else the longest idle; None if all are used."""
     for start in range(0, len(connections), _COMPARED):
         oldest = [each for each in connections[start : start + _COMPARED] if each.idle and not each.leaving]
         if oldest:
