@@ -21,7 +21,7 @@ from tests.bench.rounds import FULL, SHORT, Form, measure
 from tests.bench.rows.sockets import SOCKETS
 from tests.bench.servers import Server
 from tests.bench.stage import Stage, running_stage
-from tests.bench.table import Line, as_json, heading, line, text
+from tests.bench.table import MARKDOWN_HEADING, Line, as_json, as_markdown, heading, line, text
 from tests.op.provider import ProviderError
 
 # All rows, in the order of the table.
@@ -47,6 +47,7 @@ def main() -> int:
     )
     parser.add_argument("--only", metavar="WORDS", default="", help="measure only rows with these words")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE, too, for a README")
     arguments = parser.parse_args()
     comparisons = [
         comparison
@@ -71,8 +72,11 @@ def main() -> int:
         report.failures += _far_from_their_bar(report.lines)
     _print("", *sizes, *report.left_out, f"{time.monotonic() - start:.0f} s")
     if arguments.json is not None:
-        document = {"machine": machine, "rows": [as_json(one) for one in report.lines], "left_out": report.left_out}
+        rows = [as_json(one) for one in report.lines]
+        document = {"machine": machine, "sizes": sizes, "rows": rows, "left_out": report.left_out}
         arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+    if arguments.markdown is not None:
+        arguments.markdown.write_text(MARKDOWN_HEADING + "".join(map(as_markdown, report.lines)))
     for failure in report.failures:
         sys.stderr.write(f"bench: FAILED: {failure}\n")
     return 1 if report.failures else 0
@@ -89,7 +93,7 @@ def _run(comparisons: Sequence[Comparison], stage: Stage, form: Form) -> Report:
             report.failures.append(f"{comparison.rows[0].words}: {error}")
             continue
         for side, package in findings.missing.items():
-            report.left_out.append(f"left out: {side}, in {comparison.rows[0].words!r}: {package} is not installed")
+            report.left_out.append(f"left out: {side}, in {comparison.rows[0].words!r}: {package} is missing")
         for row in comparison.rows:
             measured = line(row, findings.rounds)
             if measured is None:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +16,15 @@ def compiled(name: str) -> str:
     """Return the path of a program, which is built if its source is newer.
 
     Raises:
-        Missing: there is no compiler.
+        Missing: there is no compiler, or no Linux.
         ProcessError: the source has a mistake.
 
     """
     source, program = _HERE / f"{name}.c", _HERE / "build" / name
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         gcc = shutil.which("gcc")
-        if gcc is None:
-            raise Missing("gcc")
+        if sys.platform != "linux" or gcc is None:
+            raise Missing("gcc" if sys.platform == "linux" else "epoll")
         program.parent.mkdir(exist_ok=True)
         process = subprocess.run([gcc, *_OPTIONS, "-o", program, source], capture_output=True, text=True, check=False)
         if process.returncode != 0:

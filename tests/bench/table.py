@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Final
 
 from tests.bench.comparison import Bar, Figures, Row
 
@@ -71,8 +72,8 @@ def _tail(row: Row, rounds: Sequence[Figures]) -> float | None:
     return median(tails) if tails else None
 
 
-_COLUMNS = ("beside", "median", "p99", "ratio", "min..max", "bar", "")
-_WIDTHS = (24, 10, 10, 8, 14, 8, 8)
+_COLUMNS: Final = ("beside", "median", "p99", "ratio", "min..max", "bar", "")
+_WIDTHS: Final = (24, 10, 10, 8, 14, 8, 8)
 
 
 def heading() -> str:
@@ -108,6 +109,22 @@ def _number(figure: float | None) -> str:
         return ""
     places = 0 if abs(figure) >= 1000 else 1 if abs(figure) >= 10 else 2 if abs(figure) >= 0.1 else 4
     return f"{figure:,.{places}f}"
+
+
+MARKDOWN_HEADING: Final = "| what | figure | p99 | beside | ratio | bar |\n| --- | --- | --- | --- | --- | --- |\n"
+
+
+def as_markdown(measured: Line) -> str:
+    """Return the row's lines of a Markdown table, as `text` has them."""
+    row = measured.row
+    own = f"{_number(measured.figure)} {row.unit}"
+    lines = [(row.words, own, _number(measured.tail), "", "", " ".join(_judgement(measured.figure, row.bar)).strip())]
+    for ratio in measured.ratios:
+        spread = f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.greatest:.2f})"
+        figure = f"{_number(ratio.figure)} {row.unit}"
+        judgement = " ".join(_judgement(ratio.median, ratio.bar)).strip()
+        lines.append(("", figure, _number(ratio.tail), ratio.other, spread, judgement))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def as_json(measured: Line) -> dict[str, object]:

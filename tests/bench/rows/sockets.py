@@ -1,4 +1,7 @@
-"""A token on the socket: what the agent costs beyond the socket itself, and beyond another agent."""
+"""A token on the socket: what the agent costs beyond the socket itself, and beyond another agent.
+
+Where a median time has a bar, the processor time has the same one, so that the short form can judge it.
+"""
 
 import contextlib
 from collections.abc import Callable, Generator
@@ -54,7 +57,7 @@ OPEN_CONNECTION: Final = Comparison(
             CPU,
             "µs",
             AGENT,
-            {PROTOCOL: None, C: None},
+            {PROTOCOL: at_most(1.25), C: None},
             processor_time=True,
         ),
     ],
@@ -98,7 +101,7 @@ CONNECTING: Final = Comparison(
             CPU,
             "µs",
             AGENT,
-            {OIDC: None, PROTOCOL: None, C: None},
+            {OIDC: at_most(1.25), PROTOCOL: None, C: None},
             processor_time=True,
         ),
     ],
