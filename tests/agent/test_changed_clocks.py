@@ -105,6 +105,7 @@ def test_a_ceiling_is_obeyed_by_the_wall_clock_and_is_final_only_by_the_provider
             state, ceiling = world.session.state, NOON + ahead
             assert isinstance(state, Active)
             world.session.state = replace(state, credentials=replace(state.credentials, ceiling=ceiling))
+            world.refresher.reschedule(world.session)
             for event in events:
                 await event.apply(world.clock)
                 await anyio.sleep(TICK + 1)

@@ -28,6 +28,7 @@ from auth_agent.sessions.rate_limit import BURST, INTERVAL, PROGRAM_BURST, Asker
 from auth_agent.sessions.refresher import Refresher
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
+from auth_agent.sessions.state import MAIN, Active
 from auth_agent.sessions.table import Table
 from auth_agent.storage.store import StoreError
 from auth_agent_client import errors
@@ -64,6 +65,45 @@ async def test_short_tokens_leave_half_of_their_life_between_refreshes() -> None
 async def test_the_time_of_discovery_is_not_taken_from_the_tokens_lifetime() -> None:
     async with running(FakeProvider(lifetime=60, preparation=20)) as world:
         assert world.session.remaining(world.clock.now()) == 59
+
+
+async def test_a_pass_of_the_timer_looks_only_at_the_sessions_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+    look = Table.look
+
+    def noted(table: Table, session: Session, now: Moment) -> None:
+        looked_at.append(session.account.name)
+        look(table, session, now)
+
+    monkeypatch.setattr(Table, "look", noted)
+    others = [account(f"other-{number}") for number in range(50)]
+    async with running(FakeProvider(lifetime=600), account(), *others) as world:
+        await anyio.sleep(1)
+        looked_at.clear()
+        await anyio.sleep(3600)
+        assert len(world.provider.presented) > 6
+        assert set(looked_at) == {"work"}
+        # Once each clock has another offset, or a configuration was read, everything may be due.
+        for event in ("set clock", "reload"):
+            looked_at.clear()
+            if event == "reload":
+                world.refresher.reschedule()
+            else:
+                world.clock.wall += 1
+            await anyio.sleep(31)
+            assert set(looked_at) == {"work", *(other.name for other in others)}
+
+
+async def test_a_session_that_is_changed_by_anything_else_is_looked_at_within_a_tick() -> None:
+    async with running() as world:
+        state = world.session.state
+        assert isinstance(state, Active)
+        token = replace(state.tokens[MAIN], lifetime=1.0)
+        world.session.state = replace(state, tokens={MAIN: token})
+        world.table.publish("work")
+        before = len(world.provider.presented)
+        await anyio.sleep(31)
+        assert len(world.provider.presented) == before + 1
 
 
 async def test_many_clients_share_one_refresh() -> None:

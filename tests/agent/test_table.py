@@ -317,13 +317,18 @@ def test_a_watcher_may_leave_while_it_is_notified(table: Table) -> None:
 # ---- expiries
 
 
+def look_at_all(table: Table) -> None:
+    for session in table.sessions.values():
+        table.look(session, table.clock.now())
+
+
 def test_an_expiry_is_published_once_and_with_a_new_revision(table: Table, clock: FakeClock) -> None:
     session, listener = log_in(table, "work"), Listener()
     table.watch(listener)
     revision = session.revision
     clock.advance(LIFETIME)
-    table.publish_expiries()
-    table.publish_expiries()
+    look_at_all(table)
+    look_at_all(table)
     assert (listener.notifications, session.revision) == (["work"], revision + 1)
 
 
@@ -333,7 +338,7 @@ def test_nothing_is_published_while_no_state_changes(table: Table, clock: FakeCl
     revision = session.revision
     for _ in range(3):
         clock.advance(LIFETIME / 4)
-        table.publish_expiries()
+        look_at_all(table)
     assert (listener.notifications, session.revision) == ([], revision)
 
 
@@ -343,7 +348,7 @@ def test_an_expiry_published_with_a_change_is_not_published_again(table: Table, 
     table.watch(listener)
     clock.advance(LIFETIME)
     table.publish("work")
-    table.publish_expiries()
+    look_at_all(table)
     assert listener.notifications == ["work"]
 
 
@@ -352,10 +357,10 @@ def test_a_clock_set_back_and_forth_is_published_both_times(table: Table, clock:
     listener = Listener()
     table.watch(listener)
     clock.wall -= 7200
-    table.publish_expiries()
+    look_at_all(table)
     assert [one["state"] for one in table.records(["work"])] == ["expired"]
     clock.wall += 7200
-    table.publish_expiries()
+    look_at_all(table)
     assert [one["state"] for one in table.records(["work"])] == ["ready"]
     assert listener.notifications == ["work", "work"]
 
@@ -366,7 +371,7 @@ def test_a_removed_account_does_not_expire(table: Table, clock: FakeClock) -> No
     listener = Listener()
     table.watch(listener)
     clock.advance(LIFETIME)
-    table.publish_expiries()
+    look_at_all(table)
     assert listener.notifications == []
 
 

@@ -360,7 +360,7 @@ class FileKeeper:
         if planned.key is not None and planned.token is not None:
             kept.refusal = None
             if planned.key != MAIN and session.record_demand(planned.key, None, self._table.clock.now()):
-                self._refresher.reschedule()
+                self._refresher.reschedule(session)
         is_early = anyio.current_time() < kept.ask_after
         if planned.demand is None or _is_met(kept, planned) or kept.is_asking or is_early or self._tasks is None:
             return

@@ -183,7 +183,7 @@ class Handlers:
         """Call the method, which the policy has allowed, and count it if it returns a token or data about the user."""
         if session.look(self._table.clock.now()):
             self._table.publish(session.account.name)
-            self._refresher.reschedule()
+            self._refresher.reschedule(session)
         result = method.call(caller, session, args)
         if not method.counted:
             return result
@@ -237,7 +237,7 @@ class Handlers:
         if session.record_demand(key, min_ttl, now):
             if key == MAIN:  # only this one's refresh time is in the record
                 self._table.publish(session.account.name)
-            self._refresher.reschedule()
+            self._refresher.reschedule(session)
         if args.flag("force"):
             return self._later(caller, session, session.demand_newer(key), args)
         token = session.token(key, min_ttl, now)

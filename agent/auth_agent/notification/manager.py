@@ -14,6 +14,9 @@ from auth_agent_client.messages import LOGIN_REQUIRED
 # Looks in one interval of the watchdog: one that comes late must not count as a hang.
 _LOOKS: Final = 3
 _MOST_NAMES: Final = 3
+# A status looks at all sessions. With more than so many, this many seconds for each are between two statuses.
+_FEW: Final = 100
+_PAUSE: Final = 0.01
 
 ALIVE: Final = "WATCHDOG=1"
 
@@ -30,17 +33,30 @@ class ManagerNotifier:
         self._is_wanted = bool(environ.get("NOTIFY_SOCKET"))
         self._interval = watchdog_interval(environ, os.getpid()) if self._is_wanted else None
         self._status = ""
+        # Whether a record has changed since, and when to look next, in seconds of the monotonic clock.
+        self._is_stale = True
+        self._next_at = 0.0
 
     def watch(self, refresher: Refresher) -> None:
         """Notify the manager after each look of the refresher, which has to look often enough."""
         if self._is_wanted:
             refresher.on_look = self._looked
+            self._table.watch(self)
         if self._interval is not None:
             refresher.longest_pause = min(refresher.longest_pause, self._interval / _LOOKS)
+
+    def changed(self, account: str) -> None:  # noqa: ARG002 -- the status has all
+        """Have the status made anew at the next look."""
+        self._is_stale = True
 
     def _looked(self) -> None:
         if self._interval is not None:
             notify(ALIVE)
+        now = time.monotonic()
+        if not self._is_stale or now < self._next_at:
+            return
+        count = len(self._table.sessions)
+        self._is_stale, self._next_at = False, now + (0 if count <= _FEW else _PAUSE * count)
         text = self._status_now()
         if text != self._status:
             self._status = text

@@ -220,7 +220,7 @@ class Admission:
         session.log_in(credentials, session.access_token(response, credentials, pending.sent, elapsed=elapsed), now)
         epoch = session.epoch
         self._table.publish(name)
-        self._refresher.reschedule()
+        self._refresher.reschedule(session)
         _log.info("%s account=%s subject=%r", command, name, credentials.subject or "")
         if pending.credentials.refresh_token is not None:
             # Noted before the save: the imported token is used up, and the next agent must know that, too.
@@ -250,7 +250,7 @@ class Admission:
         flight = self._refresher.leave_login(session, revoke=revoke, shared=shared)
         credentials = session.log_out()
         self._table.publish(account.name)
-        self._refresher.reschedule()
+        self._refresher.reschedule(session)
         _log.info("logout account=%s", account.name)
         await self._saver.mark_deleted(session)
         # A refresh token is only sent to its own provider, with its own client.

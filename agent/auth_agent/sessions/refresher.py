@@ -6,9 +6,14 @@ response may hold the only valid refresh token. If the session was replaced or l
 the result is discarded, and the new refresh token revoked. A result is saved before it takes effect. A defect of the
 agent in one session's refresh is that refresh's failure, `defect`: it is logged by its place and tried again with
 backoff, with the newest refresh token, and the other sessions go on.
+
+The timer doesn't look at all sessions, but at those whose time in the agenda has come, whose record changed, or for
+which `reschedule` was called. Those times are by the clock since boot. What hangs on the wall clock stays right because
+everything is looked at once the wall clock was set.
 """
 
 import logging
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +28,7 @@ from auth_agent.printable import printable
 from auth_agent.promise import Promise
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import agent_ending, side_request_refused
+from auth_agent.sessions.agenda import Agenda
 from auth_agent.sessions.background import Background, deadline, no_answer
 from auth_agent.sessions.decision import Decision, Demand, Hold, Join, Serve, Start
 from auth_agent.sessions.rate_limit import Asker, charge
@@ -38,8 +44,11 @@ from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
 
-# Seconds; the timer sleeps no longer, to notice a suspended machine or a changed clock.
+# Seconds; the timer sleeps no longer, to notice a suspended machine or a changed clock. A session that needs to be
+# looked at from time to time is each time.
 TICK: Final = 30.0
+# Seconds by which the wall clock must have been set to count. Smaller changes move nothing by more than that.
+_MIN_CLOCK_CHANGE: Final = 0.5
 # Seconds by which the boot clock must gain on the clock that stops in suspend, to count as a suspension.
 _MIN_SUSPENSION: Final = 5.0
 
@@ -86,12 +95,18 @@ class Refresher:
         self._chance = chance
         self._flights: dict[tuple[Session, int], Flight] = {}
         self._wake = anyio.Event()
-        self._asleep_until = 0.0
-        # The most seconds between two looks at the sessions, and what is called after each look; it must not raise.
+        # When each session is to be looked at, in seconds since boot; which have to be at once, all of them or some.
+        self._agenda = Agenda[Session]()
+        self._are_all_stale = True
+        self._stale: set[Session] = set()
+        # The wall clock's lead over the one since boot at the last look at all.
+        self._offset = 0.0
+        # The most seconds between two passes of the timer, and what is called after each; it must not raise.
         self.longest_pause = TICK
         self.on_look: Callable[[], None] = lambda: None
         # Called with a session whose ceiling is reached; returns the seconds until it must be called again.
         self.on_over: Callable[[Session], float] = lambda _: TICK
+        table.watch(self)
         # Returns why no refresh begins now, by the account's name; None: refreshes begin.
         self.paused_by: Callable[[str], errors.AgentError] | None = None
 
@@ -110,21 +125,31 @@ class Refresher:
             if suspended - previously_suspended > _MIN_SUSPENSION:
                 _log.info("resumed suspended_for=%.0fs", suspended - previously_suspended)
                 self.forget_all_failures()
-            self._table.publish_expiries()
-            delay = self._start_what_is_due()
+            self._look_at_what_is_due()
             self.on_look()
-            self._asleep_until = anyio.current_time() + delay
-            with anyio.move_on_after(delay):
+            with anyio.move_on_after(min(self.longest_pause, self._agenda.next_at - self._clock.now().boot)):
                 await self._wake.wait()
 
-    def reschedule(self) -> None:
-        """Wake the timer: the time of a session's next refresh has changed."""
+    def reschedule(self, session: Session | None = None) -> None:
+        """Wake the timer: the time of that session's next refresh has changed, or that of any (None)."""
+        if session is None:
+            self._are_all_stale = True
+        else:
+            self._stale.add(session)
         self._wake.set()
 
     def attend_to(self, session: Session) -> None:
         """Refresh a session that was just read from the store if it is due, or schedule its refresh."""
-        if anyio.current_time() + self._start_if_due(session) < self._asleep_until:
+        before = self._agenda.next_at
+        self._look_at(session)
+        if self._agenda.next_at < before:
             self._wake.set()
+
+    def changed(self, account: str) -> None:
+        """Look at an account whose record changed, in the next pass: whoever needs that soon wakes the timer."""
+        session = self._table.sessions.get(account)
+        if session is not None:
+            self._stale.add(session)
 
     def _suspended_seconds(self) -> float:
         """Return the seconds that the machine was suspended since boot, plus a constant: only differences count."""
@@ -144,33 +169,52 @@ class Refresher:
                 self._table.publish(name)
         self.reschedule()
 
-    def _start_what_is_due(self) -> float:
-        """Start the refreshes that are due. Return the seconds until the next one."""
-        return min((self.longest_pause, *map(self._start_if_due, self._table.sessions.values())))
+    def _look_at_what_is_due(self) -> None:
+        """Look at the sessions whose time has come, or that changed; at all of them if a clock was set."""
+        now = self._clock.now()
+        if abs(now.wall - now.boot - self._offset) > _MIN_CLOCK_CHANGE:
+            self._are_all_stale = True
+        due = self._agenda.take_due(now.boot)
+        if self._are_all_stale:
+            self._are_all_stale, self._offset = False, now.wall - now.boot
+            self._agenda.clear()
+            sessions = list(self._table.sessions.values())
+        else:
+            sessions = list(dict.fromkeys([*due, *self._stale]))
+        for session in sessions:
+            # One that was removed is not refreshed.
+            if self._table.sessions.get(session.account.name) is session:
+                self._look_at(session)
+            else:
+                self._agenda.remove(session)
+        self._stale.clear()
 
-    def _start_if_due(self, session: Session) -> float:
-        """Start a session's refresh if it is due. Return the seconds until the timer is needed."""
+    def _look_at(self, session: Session) -> None:
+        """Refresh a session if it is due, and plan the next look at it."""
         try:
-            return self._next_look(session)
+            seconds = self._seconds_until_next_look(session)
         except Exception as error:  # noqa: BLE001 -- a defect with one session must not end all
             _log_defect(session.account.name, error)
-            return self.longest_pause
+            seconds = TICK
+        self._agenda.put(session, self._clock.now().boot + seconds)
 
-    def _next_look(self, session: Session) -> float:
-        now, delay = self._clock.now(), self.longest_pause
-        if session.look(now):
-            self._table.publish(session.account.name)
+    def _seconds_until_next_look(self, session: Session) -> float:
+        """Start the session's refresh if it is due; return when it must be looked at again, unless it changes."""
+        now, seconds = self._clock.now(), math.inf
+        self._table.look(session, now)
         if session.is_over:
-            delay = min(delay, self.on_over(session))
+            seconds = min(TICK, self.on_over(session)) if session.has_erasable else math.inf
         session.forget_unused(now)
         due = session.next_due(now)
-        if due is not None and now.until(due[0]) <= 0:
-            self.start(session, due[1])
-        elif due is not None:
-            delay = min(delay, now.until(due[0]))
+        if due is not None and now.until(due[0]) > 0:
+            seconds = min(seconds, now.until(due[0]))
+        elif due is not None and self.start(session, due[1]) is None:
+            seconds = min(seconds, TICK)  # none may begin now
+        if session.has_several_tokens:
+            seconds = min(seconds, TICK)  # they are forgotten when they have ended
         # When its token ends, or its ceiling is reached, its state is another one.
         remaining, ceiling = session.remaining(now), seconds_until(session.ceiling, now.wall)
-        return min([delay, *(seconds for seconds in (remaining, ceiling) if seconds > 0)])
+        return min([seconds, *(each for each in (remaining, ceiling) if each > 0)])
 
     # ---- refreshes
 
@@ -208,7 +252,7 @@ class Refresher:
             flight.done.set()
             flight.over.resolve(True)
             self._table.publish(flight.account.name)
-            self.reschedule()
+            self.reschedule(session)
 
     async def _refresh(self, session: Session, flight: Flight) -> None:
         response, sent = await self._present(session, flight)
@@ -375,7 +419,7 @@ class Refresher:
         decision = session.decide(demand, self._clock.now(), waited=waited, held=held)
         if session.revision != revision:  # the next attempt was brought forward
             self._table.publish(session.account.name)
-            self.reschedule()
+            self.reschedule(session)
         return decision
 
     def leave_login(self, session: Session, *, revoke: bool = True, shared: bool = False) -> Flight | None:

@@ -800,6 +800,11 @@ class Session:
                 earliest = due, key
         return earliest
 
+    @property
+    def has_several_tokens(self) -> bool:
+        """Whether it has other tokens than the main one, or wants one."""
+        return len(self._interests) > 1
+
     def forget_unused(self, now: Moment) -> None:
         """Drop other tokens that have expired because no client requested them, and their old failures."""
         state = self.state

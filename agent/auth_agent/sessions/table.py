@@ -220,10 +220,9 @@ class Table:
         for watcher in tuple(self._watchers):
             watcher.changed(name)
 
-    def publish_expiries(self) -> None:
-        """Publish the sessions whose state has changed because time passed."""
-        now = self.clock.now()
-        for name, session in self.sessions.items():
-            if session.look(now) or self._published_states.get(name) != state_name(session, now):
-                session.revision += 1
-                self.publish(name)
+    def look(self, session: Session, now: Moment) -> None:
+        """Publish the session if its state has changed because time passed."""
+        name = session.account.name
+        if session.look(now) or self._published_states.get(name) != state_name(session, now):
+            session.revision += 1
+            self.publish(name)
