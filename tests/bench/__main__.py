@@ -21,7 +21,7 @@ from tests.bench.rounds import FULL, SHORT, Form, measure
 from tests.bench.rows.sockets import SOCKETS
 from tests.bench.servers import Server
 from tests.bench.stage import Stage, running_stage
-from tests.bench.table import MARKDOWN_HEADING, Line, as_json, as_markdown, heading, line, text
+from tests.bench.table import Line, as_json, as_markdown, heading, line, text
 from tests.op.provider import ProviderError
 
 # All rows, in the order of the table.
@@ -47,7 +47,7 @@ def main() -> int:
     )
     parser.add_argument("--only", metavar="WORDS", default="", help="measure only rows with these words")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE, too, for a README")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a table of the bars to FILE too")
     arguments = parser.parse_args()
     comparisons = [
         comparison
@@ -76,7 +76,7 @@ def main() -> int:
         document = {"machine": machine, "sizes": sizes, "rows": rows, "left_out": report.left_out}
         arguments.json.write_text(json.dumps(document, indent=2) + "\n")
     if arguments.markdown is not None:
-        arguments.markdown.write_text(MARKDOWN_HEADING + "".join(map(as_markdown, report.lines)))
+        arguments.markdown.write_text(f"{as_markdown(report.lines)}\n")
     for failure in report.failures:
         sys.stderr.write(f"bench: FAILED: {failure}\n")
     return 1 if report.failures else 0

@@ -97,7 +97,7 @@ class Comparison:
 
     sides: Mapping[str, Side]
     rows: Sequence[Row]
-    seconds: float = 0.4
+    seconds: float = 0.2
     rounds: int | None = None
 
     @property

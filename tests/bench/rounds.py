@@ -19,8 +19,8 @@ class Form:
     length: float
 
 
-FULL: Final = Form(rounds=9, length=1.0)
-SHORT: Final = Form(rounds=5, length=0.4)
+FULL: Final = Form(rounds=15, length=1.0)
+SHORT: Final = Form(rounds=9, length=0.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,20 +111,21 @@ def _number(figure: float | None) -> str:
     return f"{figure:,.{places}f}"
 
 
-MARKDOWN_HEADING: Final = "| what | figure | p99 | beside | ratio | bar |\n| --- | --- | --- | --- | --- | --- |\n"
-
-
-def as_markdown(measured: Line) -> str:
-    """Return the row's lines of a Markdown table, as `text` has them."""
-    row = measured.row
-    own = f"{_number(measured.figure)} {row.unit}"
-    lines = [(row.words, own, _number(measured.tail), "", "", " ".join(_judgement(measured.figure, row.bar)).strip())]
-    for ratio in measured.ratios:
-        spread = f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.greatest:.2f})"
-        figure = f"{_number(ratio.figure)} {row.unit}"
-        judgement = " ".join(_judgement(ratio.median, ratio.bar)).strip()
-        lines.append(("", figure, _number(ratio.tail), ratio.other, spread, judgement))
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+def as_markdown(lines: Sequence[Line]) -> str:
+    """Return a Markdown table of what has a bar."""
+    table = ["| what | figure | beside | ratio | bar | |", "| --- | --- | --- | --- | --- | --- |"]
+    for measured in lines:
+        unit = measured.row.unit
+        figure = f"{_number(measured.figure)} {unit}"
+        if measured.row.bar is not None:
+            limit, met = _judgement(measured.figure, measured.row.bar)
+            table.append(f"| {measured.row.words} | {figure} | | | {limit} {unit} | {met} |")
+        for ratio in measured.ratios:
+            if ratio.bar is not None:
+                beside = f"{ratio.other}, {_number(ratio.figure)} {unit}"
+                limit, met = _judgement(ratio.median, ratio.bar)
+                table.append(f"| {measured.row.words} | {figure} | {beside} | {ratio.median:.2f} | {limit} | {met} |")
+    return "\n".join(table)
 
 
 def as_json(measured: Line) -> dict[str, object]:

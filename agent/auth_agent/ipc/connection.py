@@ -1,7 +1,7 @@
 """One client's connection: the I/O around the protocol's sans-I/O core.
 
-Callbacks in anyio's loop: `make bench` shows what that saves over anyio's streams. A request that can be answered at
-once is answered within the callback that brought it; one that has to wait gets a task.
+Callbacks in anyio's loop, since its streams cost more than most requests. A request that can be answered at once is
+answered within the callback that brought it; one that has to wait gets a task.
 """
 
 import asyncio
