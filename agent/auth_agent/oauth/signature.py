@@ -45,7 +45,7 @@ class Signatures(Protocol):
 class WorkerSignatures:
     """Checks signatures in a worker process of its own: the store's may be waiting for a locked keyring.
 
-    Logins are rare, and a process with that library takes 40 MB, so it ends after each check.
+    Logins are rare, and a process with that library takes 40 MB, so it ends once no other check waits.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,8 @@ class WorkerSignatures:
                 response = await self._worker.call(call, _TIMEOUT, token=token.reveal(), noun=noun, **more)
             except WorkerError as error:
                 raise SignatureCheckError(f"the {noun}'s signature can't be checked: {error}") from error
-            await self._worker.release()
+            if not self._lock.statistics().tasks_waiting:
+                await self._worker.release()
         problem = response.get("result", False)
         if problem is None:
             return None
