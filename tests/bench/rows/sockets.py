@@ -77,7 +77,7 @@ OPEN_CONNECTIONS: Final = Comparison(
         Row(
             f"token on {_MANY} open connections, requests a second",
             RATE,
-            "1/s",
+            "/s",
             AGENT,
             {PROTOCOL: at_least(0.7), C: None},
         ),
@@ -113,7 +113,7 @@ CONNECTING_PROCESSES: Final = Comparison(
         Row(
             f"connect, token, close, {_PROCESSES} client processes, requests a second",
             RATE,
-            "1/s",
+            "/s",
             AGENT,
             {OIDC: at_least(1.0), PROTOCOL: None, C: None},
         ),
