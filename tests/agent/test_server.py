@@ -48,7 +48,7 @@ class SlowHandler:
         await anyio.sleep(0.001)
         return True
 
-    def repeat(self, caller: Caller, data: bytes) -> None:
+    def repeat(self, caller: Caller, data: bytes) -> bytes | None:
         pass
 
     def keep(self, request: Request, response: bytes, basis: Repeatable) -> None:
@@ -206,6 +206,63 @@ async def read_to_end(client: socket.socket) -> bytes:
             if not more:
                 return data
             data += more
+
+
+# ---- the same request again
+
+
+class RepeatingHandler(SlowHandler):
+    """Has each answer at hand: the request's own bytes, which takes a millisecond."""
+
+    def repeat(self, caller: Caller, data: bytes) -> bytes | None:
+        del caller
+        self.answered.append("repeat")
+        time.sleep(0.001)
+        return data * 1000
+
+
+async def test_a_request_whose_answer_is_at_hand_has_its_turn_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler, message = RepeatingHandler(), requests("same", 1)
+    async with serving(handler) as path:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(connected(path)) for _ in range(MANY)]
+            for client in clients:
+                client.send(message)
+            clients[0].shutdown(socket.SHUT_WR)  # it still reads
+            clients[1].close()
+            for client in (clients[0], *clients[2:]):
+                await read_bytes(client, len(message) * 1000)
+            assert MANY - 1 <= len(handler.answered) <= MANY
+
+
+async def test_a_client_that_does_not_read_its_answers_gets_no_more_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler, message = RepeatingHandler(), requests("same", 1)
+    async with serving(handler) as path:
+        with connected(path) as client:
+            before = -1
+            while len(handler.answered) > before:  # until it is full
+                before = len(handler.answered)
+                client.send(message)
+                await let_it_rest()
+            await read_bytes(client, (before + 1) * len(message) * 1000)
+            assert handler.answered == ["repeat"] * (before + 1)
+
+
+async def read_bytes(client: socket.socket, size: int) -> None:
+    """Read that many bytes."""
+    with anyio.fail_after(10):
+        while size > 0:
+            await anyio.wait_readable(client)
+            data = client.recv(65536)
+            assert data
+            size -= len(data)
+    assert size == 0
 
 
 # ---- waiting

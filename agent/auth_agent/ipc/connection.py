@@ -9,6 +9,7 @@ import logging
 import select
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
@@ -207,6 +208,7 @@ class ClientConnection:
         "_queued",
         "_socket",
         "_transport",
+        "_unparsed",
         "_unread",
         "_waits",
         "_watched",
@@ -228,6 +230,8 @@ class ClientConnection:
         self._held_bytes = 0
         self._owner = owner
         self._loop = owner.loop
+        # The bytes that came while no wire was needed.
+        self._unparsed = b""
         self._wire_in_use: Connection | None = None
         self._transport = Transport(connection, self, self._loop, MAX_UNSENT)
         self._waits: set[Waiting] = set()
@@ -250,6 +254,8 @@ class ClientConnection:
         """The protocol's state, made when it is needed: it takes 45 KB, and most connections are idle."""
         if self._wire_in_use is None:
             self._wire_in_use = Connection(MAX_REQUEST_VALUES)
+            self._wire_in_use.receive_data(self._unparsed)
+            self._unparsed = b""
         return self._wire_in_use
 
     def _rest(self) -> None:
@@ -259,8 +265,8 @@ class ClientConnection:
 
     @property
     def pending(self) -> int:
-        """How many bytes of incomplete messages it holds."""
-        return 0 if self._wire_in_use is None else self._wire_in_use.pending
+        """How many bytes of unprocessed messages it holds."""
+        return len(self._unparsed) if self._wire_in_use is None else self._wire_in_use.pending
 
     @property
     def _has_open_requests(self) -> bool:
@@ -306,15 +312,11 @@ class ClientConnection:
         self._owner.connection_closed(self)
 
     def data_received(self, data: bytes) -> None:
-        may_answer = self._queued or self._owner.may_answer(self)
-        if may_answer and self._wire_in_use is None and not self._full:
-            response = self._owner.handler.repeat(self, data)
-            if response is not None:
-                self._note_message()
-                self._send(response)
-                return
-        self._wire.receive_data(data)
-        if may_answer:
+        if self._wire_in_use is None and not self._unparsed:
+            self._unparsed = data
+        else:
+            self._wire.receive_data(data)
+        if self._queued or self._owner.may_answer(self):
             self._read()
         else:
             self._queue()
@@ -347,13 +349,15 @@ class ClientConnection:
         One request at once, which is all that most clients have; further ones in its next turn.
         """
         if self._queued:
-            self._set_unread(unread=self._wire.pending > _MAX_UNREAD)
+            self._set_unread(unread=self.pending > _MAX_UNREAD)
+            return
+        if self._unparsed and self._repeat():
             return
         while not self.leaving:
             if self._full or self._wire.open_requests >= MAX_OPEN:
                 self._hold()
                 # Read on up to a limit, without processing: otherwise the end of the connection would not be noticed.
-                self._set_unread(unread=self._wire.pending > _MAX_UNREAD)
+                self._set_unread(unread=self.pending > _MAX_UNREAD)
                 return
             before = self._wire.pending
             try:
@@ -375,20 +379,34 @@ class ClientConnection:
                 self._queue()
                 return
 
+    def _repeat(self) -> bool:
+        """Answer what came, if it is the same request as one before; return whether it was."""
+        if self._full or self._transport.is_closing:
+            return False
+        response = self._owner.handler.repeat(self, self._unparsed)
+        if response is None:
+            return False
+        self._unparsed = b""
+        self._note_message()
+        self._transport.write(response)
+        if self._ending:
+            self._close_when_settled()
+        return True
+
     def _note_message(self) -> None:
-        self.last_spoke = self._loop.time()
+        self.last_spoke = time.monotonic()  # as the loop's
         if not self.spoke:
             self.spoke = True
             self._owner.has_spoken(self)
 
     def _queue(self) -> None:
         if not self._queued:
-            self._set_unread(unread=self._wire.pending > _MAX_UNREAD)
+            self._set_unread(unread=self.pending > _MAX_UNREAD)
             self._queued = True
             self._owner.queue(self)
 
     def _hold(self) -> None:
-        held = self._wire.pending
+        held = self.pending
         if held != self._held_bytes:
             more, self._held_bytes = held - self._held_bytes, held
             self._owner.count_held_bytes(more)
