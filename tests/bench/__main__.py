@@ -18,14 +18,21 @@ from tests.bench.comparison import TOLERANCE, Comparison, WrongResponse
 from tests.bench.cores import Cores, available_cores, pinned
 from tests.bench.processes import ProcessError
 from tests.bench.rounds import FULL, SHORT, Form, measure
+from tests.bench.rows.commands import COMMANDS
+from tests.bench.rows.memory import MEMORY
+from tests.bench.rows.own_work import OWN_WORK
+from tests.bench.rows.refreshes import REFRESHES
+from tests.bench.rows.sealed import SEALED
 from tests.bench.rows.sockets import SOCKETS
+from tests.bench.rows.starts import STARTS
+from tests.bench.rows.timer import TIMER
 from tests.bench.servers import Server
 from tests.bench.stage import Stage, running_stage
 from tests.bench.table import Line, as_json, as_markdown, heading, line, text
 from tests.op.provider import ProviderError
 
 # All rows, in the order of the table.
-COMPARISONS: Sequence[Comparison] = [*SOCKETS]
+COMPARISONS: Sequence[Comparison] = [OWN_WORK, *SOCKETS, COMMANDS, STARTS, MEMORY, *SEALED, TIMER, REFRESHES]
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ P50: Final = "p50"
 P99: Final = "p99"
 RATE: Final = "requests/s"
 CPU: Final = "CPU"
+WALL: Final = "wall"
 
 # How far above its bar a row of processor time may be before the short form fails.
 TOLERANCE: Final = 2.0
@@ -92,6 +93,7 @@ class Comparison:
         rows: The rows.
         seconds: How long a measurement lasts.
         rounds: How many rounds there are at most, if fewer than the others' make sense.
+        warms_up: Whether each side is measured once before the rounds.
 
     """
 
@@ -99,6 +101,7 @@ class Comparison:
     rows: Sequence[Row]
     seconds: float = 0.2
     rounds: int | None = None
+    warms_up: bool = True
 
     @property
     def is_judged(self) -> bool:

@@ -53,22 +53,23 @@ def running(
         _await_ready(process, log, ready)
         yield process.pid
         if process.poll() is not None:
-            raise ProcessError(f"{command[0]} ended by itself, with {process.returncode}:\n{_tail(log)}")
+            raise ProcessError(f"{command[0]} ended by itself, with {process.returncode}:\n{tail(log)}")
     finally:
-        _stop(process)
+        stop(process)
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", log: Path, ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _START_TIMEOUT
     while not ready():
         if process.poll() is not None:
-            raise ProcessError(f"{process.args!r} did not start:\n{_tail(log)}")
+            raise ProcessError(f"{process.args!r} did not start:\n{tail(log)}")
         if time.monotonic() > deadline:
-            raise ProcessError(f"{process.args!r} was not ready within {_START_TIMEOUT:g} s:\n{_tail(log)}")
+            raise ProcessError(f"{process.args!r} was not ready within {_START_TIMEOUT:g} s:\n{tail(log)}")
         time.sleep(_POLL)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End the process, and wait for that."""
     process.terminate()
     try:
         process.wait(_STOP_TIMEOUT)
@@ -77,7 +78,8 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _tail(log: Path) -> str:
+def tail(log: Path) -> str:
+    """Return the last lines of the log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-20:])
 
 

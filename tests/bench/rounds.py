@@ -39,7 +39,8 @@ def measure(comparison: Comparison, stage: Stage, form: Form) -> Findings:
         for name, side in comparison.sides.items():
             try:
                 measures[name] = resources.enter_context(side(stage))
-                measures[name](comparison.seconds * form.length * _WARM_UP)
+                if comparison.warms_up:
+                    measures[name](comparison.seconds * form.length * _WARM_UP)
             except Missing as missing:
                 measures.pop(name, None)
                 findings.missing[name] = str(missing)

@@ -1,0 +1,82 @@
+"""The agent's memory after a login, and what connections take."""
+
+import contextlib
+import resource
+import socket
+from collections.abc import Generator
+from typing import Final
+
+from auth_agent_client import Agent
+from auth_agent_client.wire import Connection
+from tests.bench.accounts import configuration, names
+from tests.bench.agents import IMPORTS, Place, agent, imports, place
+from tests.bench.comparison import Comparison, Figures, Measure, Row, WrongResponse, at_most
+from tests.bench.processes import memory
+from tests.bench.refresh_provider import import_account, running_provider
+from tests.bench.stage import Stage
+
+AGENT: Final = "agent"
+CONNECTIONS: Final = 1_000
+RSS: Final = "RSS"
+EACH: Final = "a connection"
+
+_READ_SIZE: Final = 65_536
+_TIMEOUT: Final = 10.0  # s
+
+
+@contextlib.contextmanager
+def _agent(stage: Stage) -> Generator[Measure]:
+    """Start agents with the memory store, and log in to one account, which is an import."""
+    with running_provider(stage.directory) as issuer:
+        where = place(stage, "memory", configuration(names(1), issuer))
+        yield lambda _: _measure(where)
+
+
+@contextlib.contextmanager
+def _imports(stage: Stage) -> Generator[Measure]:
+    """Start bare interpreters that import what the agent imports."""
+    where = place(stage, "memory-imports", configuration(names(1)))
+
+    def measure(_: float) -> Figures:
+        with imports(where) as started:
+            return {RSS: memory(started.pid).rss / 1024}
+
+    yield measure
+
+
+def _measure(where: Place) -> Figures:
+    """Return the RSS of a new agent after a login in MiB, and what a connection adds to it in KiB."""
+    (account,) = names(1)
+    with agent(where) as started, Agent(where.socket) as client:
+        import_account(client, account)
+        client.token(account)
+        rss = memory(started.pid).rss
+        return {RSS: rss / 1024, EACH: (_rss_with_connections(where, started.pid, account) - rss) / CONNECTIONS}
+
+
+def _rss_with_connections(where: Place, pid: int, account: str) -> int:
+    """Return the RSS of the agent in KiB while a thousand connections are open that have sent one request each."""
+    _, request = Connection().request("token", {"account": account})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2 * CONNECTIONS)), hard))
+    with contextlib.ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            connection.settimeout(_TIMEOUT)
+            connection.connect(where.socket)
+            connection.sendall(request)
+            reply = connection.recv(_READ_SIZE)
+            if b"access_token" not in reply:
+                raise WrongResponse(f"in place of a token the agent sent {len(reply)} bytes of something else")
+        return memory(pid).rss
+
+
+MEMORY: Final = Comparison(
+    {AGENT: _agent, IMPORTS: _imports},
+    [
+        Row("memory after a login (RSS, agent alone)", RSS, "MiB", AGENT, {IMPORTS: at_most(1.12)}),
+        Row(f"memory a connection, of {CONNECTIONS:,}", EACH, "KiB", AGENT, bar=at_most(8)),
+    ],
+    rounds=3,
+    warms_up=False,
+)

@@ -1,0 +1,69 @@
+"""A refresh: the agent's processor time, beside a bare POST with httpx that gets the same bytes."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from typing import Final
+
+from auth_agent_client import Agent
+from tests.bench.accounts import configuration, names
+from tests.bench.agents import agent, place
+from tests.bench.comparison import CPU, Comparison, Figures, Measure, Row, WrongResponse, at_most
+from tests.bench.processes import cpu_time
+from tests.bench.refresh_provider import granted, import_account, running_provider
+from tests.bench.stage import Stage
+
+AGENT: Final = "agent"
+POST: Final = "httpx POST"
+# One program may import so many at once.
+SESSIONS: Final = 50
+
+# Of the access tokens: each is refreshed after about three.
+_LIFETIME: Final = 5  # s
+_POSTS: Final = 200
+
+
+@contextlib.contextmanager
+def _agent(stage: Stage) -> Generator[Measure]:
+    """Run an agent with the memory store, whose sessions need a refresh again and again, and no client."""
+    with running_provider(stage.directory, _LIFETIME) as issuer:
+        where = place(stage, "refreshes", configuration(names(SESSIONS), issuer))
+        with agent(where) as started, Agent(where.socket) as client:
+            for name in names(SESSIONS):
+                import_account(client, name)
+            time.sleep(_LIFETIME)  # until refreshes come all the time
+            yield lambda seconds: _refresh(client, started.pid, issuer, seconds)
+
+
+def _refresh(client: Agent, pid: int, issuer: str, seconds: float) -> Figures:
+    """Return the processor time of a refresh in µs."""
+    count, before = granted(issuer), cpu_time([pid])
+    time.sleep(seconds)
+    after, count = cpu_time([pid]), granted(issuer) - count
+    failed = [record.account for record in client.status().accounts if record.failure is not None]
+    if not count or failed:
+        raise WrongResponse(f"there were {count} refreshes; these sessions failed: {', '.join(failed) or 'none'}")
+    return {} if before is None or after is None else {CPU: (after - before) / count / 1e3}
+
+
+@contextlib.contextmanager
+def _post(stage: Stage) -> Generator[Measure]:
+    """Send the same form over one connection, and read the response."""
+    with running_provider(stage.directory, _LIFETIME) as issuer:
+        command = [sys.executable, "-m", "tests.bench.bare_post", f"{issuer}token", str(_POSTS)]
+
+        def measure(_: float) -> Figures:
+            return {CPU: float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)}
+
+        yield measure
+
+
+REFRESHES: Final = Comparison(
+    {AGENT: _agent, POST: _post},
+    [Row("a refresh, agent's processor time", CPU, "µs", AGENT, {POST: at_most(2)}, processor_time=True)],
+    seconds=2,
+    rounds=7,
+    warms_up=False,
+)
