@@ -26,7 +26,6 @@ from tests.bench.rows.sealed import SEALED
 from tests.bench.rows.sockets import SOCKETS
 from tests.bench.rows.starts import STARTS
 from tests.bench.rows.timer import TIMER
-from tests.bench.servers import Server
 from tests.bench.stage import Stage, running_stage
 from tests.bench.table import Line, as_json, as_markdown, heading, line, text
 from tests.op.provider import ProviderError
@@ -71,7 +70,7 @@ def main() -> int:
     try:
         with pinned(cores.load), running_stage(cores) as stage:
             report = _run(comparisons, stage, SHORT if arguments.check else FULL)
-            sizes = list(_sizes(stage))
+            sizes = [server.sizes for server in stage.servers]
     except (ProviderError, ProcessError, AgentError, OSError) as error:
         sys.stderr.write(f"bench: FAILED: {error}\n")
         return 1
@@ -104,7 +103,7 @@ def _run(comparisons: Sequence[Comparison], stage: Stage, form: Form) -> Report:
         for row in comparison.rows:
             measured = line(row, findings.rounds)
             if measured is None:
-                report.left_out.append(f"left out: {row.words}")
+                report.left_out.append(f"left out: {row.words}: this machine doesn't tell")
             else:
                 report.lines.append(measured)
                 _print(text(measured))
@@ -118,14 +117,6 @@ def _far_from_their_bar(lines: Sequence[Line]) -> Iterator[str]:
                 if not bar.is_near(value):
                     what = f"{value:.2f} times that of {other}" if other else f"{value:.4g} {measured.row.unit}"
                     yield f"{measured.row.words}: {what}; the bar is {bar.limit:g}"
-
-
-def _sizes(stage: Stage) -> Iterator[str]:
-    """Say how large the requests and replies of the servers are that ran."""
-    for name, server in vars(stage).items():
-        if isinstance(server, Server):
-            request, reply = server.sizes
-            yield f"{name}: a request of {request} bytes, a reply of {reply}"
 
 
 def _machine(cores: Cores) -> dict[str, object]:

@@ -17,23 +17,31 @@ from tests.bench.build import compiled
 from tests.bench.processes import Missing, ProcessError, children, running
 from tests.op.provider import CREDENTIALS, OpenIDProvider
 
+# The servers' names in the table.
+AGENT: Final = "agent"
+PROTOCOL: Final = "asyncio.Protocol echo"
+C_ECHO: Final = "C epoll echo"
+OIDC: Final = "oidc-agent"
+
 _READ_SIZE: Final = 65_536
 _TIMEOUT: Final = 5.0  # s
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server: its socket and processes, the files of a request and of the right reply, and their sizes in bytes."""
+    """A server: its socket and processes, and the files of a request and of the right reply."""
 
+    name: str
     path: str
     pids: tuple[int, ...]
     request: Path
     reply: Path
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """The sizes of request and reply."""
-        return self.request.stat().st_size, self.reply.stat().st_size
+    def sizes(self) -> str:
+        """How large a request and a reply are."""
+        request, reply = (path.stat().st_size for path in (self.request, self.reply))
+        return f"{self.name}: a request of {request} bytes, a reply of {reply}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ def agent_server(directory: Path, path: str, pid: int, account: str, token: str)
         raise ProcessError(f"the agent sent {len(reply)} bytes: {error}") from error
     if not isinstance(message, Response) or message.error is not None or token.encode() not in reply:
         raise ProcessError(f"in place of a token the agent sent {len(reply)} bytes of another message")
-    return _server(directory / "agent", path, (pid,), request, reply)
+    return _server(AGENT, directory / "agent", path, (pid,), request, reply)
 
 
 @contextlib.contextmanager
@@ -87,7 +95,7 @@ def c_echo(place: Place, agent: Server) -> Generator[Server]:
     """Run the least that any server could do, with the agent's reply."""
     path = os.fspath(place.directory / "c.sock")
     with place.run("c", [compiled("echo"), path, os.fspath(agent.reply)], path) as pid:
-        yield Server(path, (pid,), agent.request, agent.reply)
+        yield Server(C_ECHO, path, (pid,), agent.request, agent.reply)
 
 
 @contextlib.contextmanager
@@ -96,7 +104,7 @@ def protocol_echo(place: Place, agent: Server) -> Generator[Server]:
     path = os.fspath(place.directory / "protocol.sock")
     command = [sys.executable, "-m", "tests.bench.protocol_echo", path, os.fspath(agent.reply)]
     with place.run("protocol", command, path) as pid:
-        yield Server(path, (pid,), agent.request, agent.reply)
+        yield Server(PROTOCOL, path, (pid,), agent.request, agent.reply)
 
 
 @contextlib.contextmanager
@@ -135,15 +143,15 @@ def oidc_agent(place: Place, provider: OpenIDProvider, ca: Path, audience: str, 
         reply = _exchange(path, request)
         if json.loads(reply).get("status") != "success":
             raise ProcessError(f"in place of a token oidc-agent sent {len(reply)} bytes of something else")
-        yield _server(home, path, (pid, *children(pid)), request, reply)
+        yield _server(OIDC, home, path, (pid, *children(pid)), request, reply)
 
 
-def _server(folder: Path, path: str, pids: tuple[int, ...], request: bytes, reply: bytes) -> Server:
+def _server(name: str, folder: Path, path: str, pids: tuple[int, ...], request: bytes, reply: bytes) -> Server:
     folder.mkdir(mode=0o700, exist_ok=True)
     files = folder / "request", folder / "reply"
     for file, content in zip(files, (request, reply), strict=True):
         file.write_bytes(content)
-    return Server(path, pids, *files)
+    return Server(name, path, pids, *files)
 
 
 def _exchange(path: str, request: bytes) -> bytes:

@@ -28,12 +28,14 @@ _LIFETIME: Final = 24 * 3600  # s: no refresh is due during the benchmark
 class Stage:
     """An agent with a session of the test provider, and its floors and peers, each in its own process.
 
-    `directory` is for files, `environment` that of all processes (the agent's clients find it), `cores` where they run.
+    `directory` is for files, `environment` that of all processes (the agent's clients find it), `cores` where they run,
+    `servers` those that have been started.
     """
 
     def __init__(self, directory: Path, cores: Cores, resources: contextlib.ExitStack) -> None:
         self.directory = directory
         self.cores = cores
+        self.servers: list[Server] = []
         self._resources = resources
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_AGENT_")}
         # An installed program has its bytecode; without it, a command would mostly compile.
@@ -68,23 +70,27 @@ class Stage:
         response = self._provider.userinfo(self.token)
         if not response.is_success:
             raise ProcessError(f"the provider doesn't accept the agent's token: {response.status_code}")
-        return agent_server(self.directory, path, pid, ACCOUNT, self.token)
+        self.servers.append(agent_server(self.directory, path, pid, ACCOUNT, self.token))
+        return self.servers[-1]
 
     @cached_property
     def c_echo(self) -> Server:
         """The least that any server could do. Raises Missing."""
-        return self._resources.enter_context(c_echo(self.place, self.agent))
+        return self._start(c_echo(self.place, self.agent))
 
     @cached_property
     def protocol_echo(self) -> Server:
         """The least that a server on asyncio could do."""
-        return self._resources.enter_context(protocol_echo(self.place, self.agent))
+        return self._start(protocol_echo(self.place, self.agent))
 
     @cached_property
     def oidc_agent(self) -> Server:
         """Debian's oidc-agent, with an account of the same name at the same provider. Raises Missing."""
-        peer = oidc_agent(self.place, self._provider, self._authority, AUDIENCE, ACCOUNT)
-        return self._resources.enter_context(peer)
+        return self._start(oidc_agent(self.place, self._provider, self._authority, AUDIENCE, ACCOUNT))
+
+    def _start(self, server: contextlib.AbstractContextManager[Server]) -> Server:
+        self.servers.append(self._resources.enter_context(server))
+        return self.servers[-1]
 
     @cached_property
     def _provider(self) -> OpenIDProvider:

@@ -33,7 +33,7 @@ def server(tmp_path: Path) -> Generator[Server]:
     (tmp_path / "request").write_bytes(_REQUEST)
     (tmp_path / "reply").write_bytes(_REPLY)
     place = Place(tmp_path, dict(os.environ), None)
-    with c_echo(place, Server("", (), tmp_path / "request", tmp_path / "reply")) as one:
+    with c_echo(place, Server("", "", (), tmp_path / "request", tmp_path / "reply")) as one:
         yield one
 
 
@@ -62,7 +62,7 @@ def test_a_longer_reply_is_expected_in_vain(server: Server, mode: Mode, clients:
 def test_a_server_that_ends_later_is_found(server: Server, tmp_path: Path, mode: Mode, clients: int) -> None:
     path = os.fspath(tmp_path / "ending.sock")
     with _serving(path, lambda count: _REPLY if count <= clients else _REPLY[:10]):
-        ending = Server(path, (), server.request, server.reply)
+        ending = Server("", path, (), server.request, server.reply)
         with pytest.raises(WrongResponse, match="ended after 10"):
             drive(ending, mode, clients, 0.5)
 

@@ -9,13 +9,8 @@ from typing import Final, Literal
 
 from tests.bench.comparison import CPU, P50, P99, RATE, Comparison, Measure, Row, Side, at_least, at_most
 from tests.bench.load import drive
-from tests.bench.servers import Server
+from tests.bench.servers import AGENT, C_ECHO, OIDC, PROTOCOL, Server
 from tests.bench.stage import Stage
-
-AGENT: Final = "agent"
-PROTOCOL: Final = "asyncio.Protocol echo"
-C: Final = "C epoll echo"
-OIDC: Final = "oidc-agent"
 
 _MANY: Final = 64
 _PROCESSES: Final = 16
@@ -23,7 +18,7 @@ _PROCESSES: Final = 16
 _SERVERS: Final[dict[str, Callable[[Stage], Server]]] = {
     AGENT: lambda stage: stage.agent,
     PROTOCOL: lambda stage: stage.protocol_echo,
-    C: lambda stage: stage.c_echo,
+    C_ECHO: lambda stage: stage.c_echo,
     OIDC: lambda stage: stage.oidc_agent,
 }
 
@@ -42,14 +37,14 @@ def _side(find: Callable[[Stage], Server], mode: Literal["open", "connect"], cli
 
 
 OPEN_CONNECTION: Final = Comparison(
-    _driven([AGENT, PROTOCOL, C], "open", 1),
+    _driven([AGENT, PROTOCOL, C_ECHO], "open", 1),
     [
         Row(
             "token on an open connection, one client, p50",
             P50,
             "µs",
             AGENT,
-            {PROTOCOL: at_most(1.25), C: None},
+            {PROTOCOL: at_most(1.25), C_ECHO: None},
             tail=P99,
         ),
         Row(
@@ -57,21 +52,21 @@ OPEN_CONNECTION: Final = Comparison(
             CPU,
             "µs",
             AGENT,
-            {PROTOCOL: at_most(1.25), C: None},
+            {PROTOCOL: at_most(1.25), C_ECHO: None},
             processor_time=True,
         ),
     ],
 )
 
 OPEN_CONNECTIONS: Final = Comparison(
-    _driven([AGENT, PROTOCOL, C], "open", _MANY),
+    _driven([AGENT, PROTOCOL, C_ECHO], "open", _MANY),
     [
         Row(
             f"token on {_MANY} open connections, server's processor time",
             CPU,
             "µs",
             AGENT,
-            {PROTOCOL: at_most(1.5), C: None},
+            {PROTOCOL: at_most(1.5), C_ECHO: None},
             processor_time=True,
         ),
         Row(
@@ -79,21 +74,21 @@ OPEN_CONNECTIONS: Final = Comparison(
             RATE,
             "/s",
             AGENT,
-            {PROTOCOL: at_least(0.7), C: None},
+            {PROTOCOL: at_least(0.7), C_ECHO: None},
         ),
-        Row(f"token on {_MANY} open connections, p50", P50, "µs", AGENT, {PROTOCOL: None, C: None}, tail=P99),
+        Row(f"token on {_MANY} open connections, p50", P50, "µs", AGENT, {PROTOCOL: None, C_ECHO: None}, tail=P99),
     ],
 )
 
 CONNECTING: Final = Comparison(
-    _driven([AGENT, OIDC, PROTOCOL, C], "connect", 1),
+    _driven([AGENT, OIDC, PROTOCOL, C_ECHO], "connect", 1),
     [
         Row(
             "connect, token, close, one client, p50",
             P50,
             "µs",
             AGENT,
-            {OIDC: at_most(1.25), PROTOCOL: None, C: None},
+            {OIDC: at_most(1.25), PROTOCOL: None, C_ECHO: None},
             tail=P99,
         ),
         Row(
@@ -101,28 +96,28 @@ CONNECTING: Final = Comparison(
             CPU,
             "µs",
             AGENT,
-            {OIDC: at_most(1.25), PROTOCOL: None, C: None},
+            {OIDC: at_most(1.25), PROTOCOL: None, C_ECHO: None},
             processor_time=True,
         ),
     ],
 )
 
 CONNECTING_PROCESSES: Final = Comparison(
-    _driven([AGENT, OIDC, PROTOCOL, C], "connect", _PROCESSES),
+    _driven([AGENT, OIDC, PROTOCOL, C_ECHO], "connect", _PROCESSES),
     [
         Row(
             f"connect, token, close, {_PROCESSES} client processes, requests a second",
             RATE,
             "/s",
             AGENT,
-            {OIDC: at_least(1.0), PROTOCOL: None, C: None},
+            {OIDC: at_least(1.0), PROTOCOL: None, C_ECHO: None},
         ),
         Row(
             f"connect, token, close, {_PROCESSES} client processes, p50",
             P50,
             "µs",
             AGENT,
-            {OIDC: None, PROTOCOL: None, C: None},
+            {OIDC: None, PROTOCOL: None, C_ECHO: None},
             tail=P99,
         ),
     ],
