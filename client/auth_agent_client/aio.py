@@ -17,7 +17,7 @@ import anyio
 import anyio.lowlevel
 from anyio.lowlevel import RunVar
 
-from .call import Call
+from .call import Call, Calls
 from .errors import Timeout
 from .link import Link
 from .lock import Lock, Unlock
@@ -63,6 +63,7 @@ class AsyncAgent:
     def __init__(self, path: str | None = None) -> None:
         self._waits = _Yielding()
         self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=MAX_CONNECTIONS)
+        self._made_calls = Calls()
         # One for each event loop: the calls of a loop that ended, or was left by a fork, never give their turns back.
         self._turns = RunVar[_Turns](f"auth_agent_client.AsyncAgent-{next(_clients)}")
 
@@ -507,7 +508,7 @@ class AsyncAgent:
 
         A method without a result returns an empty map.
         """
-        call = Call(method, parameters)
+        call = self._made_calls.call(method, parameters)
         await anyio.lowlevel.checkpoint_if_cancelled()  # a call that is cancelled already is not sent
         turns = self._turns.get(None)
         if turns is None:

@@ -7,7 +7,7 @@ belongs to the process that opened it: a forked child opens its own, so that no 
 from collections.abc import Callable, Collection, Generator, Mapping
 from types import TracebackType
 
-from .call import Call
+from .call import Calls
 from .lock import Lock, Unlock
 from .login import Login, begin
 from .logout import Logout, logout_from
@@ -43,6 +43,7 @@ class Agent:
     def __init__(self, path: str | None = None) -> None:
         self._waits = Blocking()
         self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=_MAX_IDLE)
+        self._made_calls = Calls()
 
     def __enter__(self) -> "Agent":  # noqa: PYI034 -- Self is typing's, which this package does not import
         return self
@@ -483,7 +484,7 @@ class Agent:
 
         A method without a result returns an empty map.
         """
-        result: dict[str, object] = finish(self._pool.call(Call(method, parameters))).value
+        result: dict[str, object] = finish(self._pool.call(self._made_calls.call(method, parameters))).value
         return result
 
 

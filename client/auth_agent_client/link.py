@@ -58,13 +58,11 @@ class Link:
         """Send a call without waiting for its `result`. Raises as `call` does."""
         if call.deadline < time.monotonic():  # it expired while waiting for a connection
             raise call.timeout_error()
-        _, request = self._wire.request(call.method, call.parameters)
+        _, rest = self._wire.ask(call.question)
         self.waiting = True
         try:
-            rest = self._send(request)
-            while rest:
+            while rest := self._send(rest):
                 await self._waits.writable(self._socket, call.deadline)
-                rest = self._send(rest)
         except TimeoutError as error:
             raise call.timeout_error() from error
         except BrokenPipeError as error:
@@ -110,7 +108,11 @@ class Link:
         """
         try:
             while True:
-                message = await self._next(None)
+                message = self._wire.next_message()
+                if message is None:
+                    await self._read(None)
+                    continue
+                self._check(message)
                 if isinstance(message, Notification):
                     return message
         except (OSError, WireError) as error:
@@ -143,22 +145,25 @@ class Link:
             return True
 
     async def _response(self, deadline: float) -> Response:
-        while True:
-            message = await self._next(deadline)
-            if isinstance(message, Response):
-                return message
+        while not isinstance(message := self._wire.next_message(), Response):
+            if message is None:
+                await self._read(deadline)
+            else:
+                self._check(message)
+        return message
 
-    async def _next(self, deadline: float | None) -> Message:
-        while (message := self._wire.next_message()) is None:
-            # Wait even if data is there: an agent that sends without pause must not keep other tasks from running.
-            await self._waits.readable(self._socket, deadline)
-            self._wire.receive_data(self._receive())
+    async def _read(self, deadline: float | None) -> None:
+        # Wait even if data is there: an agent that sends without pause must not keep other tasks from running.
+        await self._waits.readable(self._socket, deadline)
+        self._wire.receive_data(self._receive())
+
+    def _check(self, message: Message) -> None:
+        """Raise the agent's reason if it is closing the connection."""
         if isinstance(message, Notification) and message.method == "closing":
             self.hung_up = True
             error = from_wire(message.values[0] if message.values else None)
             # On a used connection the agent may have sent this before the request arrived: a new connection will tell.
             raise ConnectionLost(f"the agent hung up: {error.message}", sent=True) if self.used else error
-        return message
 
     def _send(self, data: bytes) -> bytes:
         """Send as much as the kernel takes, and return the rest."""

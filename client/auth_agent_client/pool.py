@@ -36,7 +36,7 @@ class Pool:
         """Return the connection of a call, which the caller then owns, and its result."""
         repeated = False
         while True:
-            link = self._idle_link() or await connect(self.path, self._waits)
+            link = self._idle_link(look=not call.repeatable) or await connect(self.path, self._waits)
             used_before = link.used
             try:
                 result = await link.call(call)
@@ -59,7 +59,7 @@ class Pool:
     async def wait_for_end(self, timeout: float) -> bool:
         """Wait until the agent ends, and return whether it did within `timeout` seconds."""
         try:
-            link = self._idle_link() or await connect(self.path, self._waits)
+            link = self._idle_link(look=True) or await connect(self.path, self._waits)
         except AgentNotRunning:
             return True
         try:
@@ -71,13 +71,17 @@ class Pool:
         finally:
             link.close()
 
-    def _idle_link(self) -> Link | None:
+    def _idle_link(self, *, look: bool) -> Link | None:
+        """Return an idle connection of this process. `look`: whether to look if the agent has closed it.
+
+        A call that may be repeated needs no look, which takes a system call: it finds out.
+        """
         pid = os.getpid()
         while True:
             link = self._pop_idle()
             if link is None:
                 return None
-            if link.pid == pid and not link.is_over():
+            if link.pid == pid and not (look and link.is_over()):
                 return link
             # The agent closed it; or it belongs to the parent process, whose descriptor stays open.
             link.close()

@@ -4,7 +4,7 @@ The framing is MessagePack-RPC. A `Connection` is one side of one connection: th
 responses and notifications, a client does the opposite.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgpack
 
@@ -33,6 +33,7 @@ _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
 REQUEST = b"\x94\x00"
 RESPONSE = b"\x94\x01"
 # How long an encoded id is, by its first byte: a small one is just that byte. 0 if it is not an unsigned integer.
+_LONGEST_HEAD = len(REQUEST) + 5
 _ID_LENGTHS = bytes([1] * 0x80 + [{0xCC: 2, 0xCD: 3, 0xCE: 5}.get(first, 0) for first in range(0x80, 0x100)])
 _REQUEST_LENGTH, _RESPONSE_LENGTH, _NOTIFICATION_LENGTH = 4, 4, 3
 
@@ -101,6 +102,8 @@ class Connection:
     def __init__(self, max_values: int = MAX_VALUES) -> None:
         self._max_values = max_values
         self._buffer = bytearray()
+        # A whole message, decoded, and its bytes: so most arrive. It is before what is in the buffer.
+        self._whole: tuple[object, bytes] | None = None
         # Finds the end of a message without decoding it, so that an incomplete message costs only its bytes.
         self._scanner = self._new_scanner()
         self._fed = 0  # bytes given to the scanner
@@ -124,13 +127,13 @@ class Connection:
 
     @property
     def pending(self) -> int:
-        """The number of bytes that don't form a complete message yet."""
-        return len(self._buffer)
+        """The number of bytes that `next_message` has not returned yet."""
+        return len(self._buffer) if self._whole is None else len(self._whole[1])
 
     @property
     def is_settled(self) -> bool:
         """Whether it has neither an open request that was received, nor bytes of a message."""
-        return not self._received and not self._buffer
+        return not self._received and not self._buffer and self._whole is None
 
     @property
     def open_requests(self) -> int:
@@ -141,6 +144,17 @@ class Connection:
 
     def receive_data(self, data: bytes) -> None:
         """Add received bytes, for `next_message`."""
+        whole = self._whole
+        if whole is not None:
+            self._whole = None
+            data = whole[1] + data
+        elif not self._buffer and len(data) <= _SMALL:
+            try:
+                self._whole = msgpack.unpackb(data), data
+            except (ValueError, TypeError, msgpack.UnpackException):
+                self._whole = None  # the scanner finds what there is
+            else:
+                return
         self._buffer += data
         self._scanner.feed(data)
         self._fed += len(data)
@@ -156,6 +170,11 @@ class Connection:
         if self._broken is not None:
             raise WireError(self._broken)
         try:
+            if self._whole is not None:
+                value, whole = self._whole
+                self._whole = None
+                _check_depth(value, MAX_DEPTH)
+                return self._message(value, whole)
             body = self._next_body()
             return None if body is None else self._message(_decode(body, self._max_values), body)
         except WireError as error:
@@ -182,6 +201,7 @@ class Connection:
 
     def _release(self) -> None:
         """Free the received bytes, also the scanner's copy of them."""
+        self._whole = None
         self._buffer.clear()
         self._scanner, self._fed, self._taken = self._new_scanner(), 0, 0
 
@@ -233,18 +253,16 @@ class Connection:
             InvalidRequest: it is too large for a message, or a string can't be encoded as UTF-8.
 
         """
+        return self.ask(question_of(method, parameters))
+
+    def ask(self, question: bytes) -> tuple[int, bytes]:
+        """Return the id and the bytes of a new request that has those bytes after its id."""
         id_ = self._last_id
         while id_ in self._sent or id_ == self._last_id:
             id_ = (id_ + 1) & _MAX_ID
-        try:
-            data: bytes = msgpack.packb([_REQUEST, id_, method, [parameters] if parameters else []])
-        except UnicodeEncodeError:
-            raise InvalidRequest(f"{method}: a parameter can't be encoded as UTF-8") from None
-        if len(data) > MAX_MESSAGE:
-            raise InvalidRequest(f"{method}: the request is larger than {MAX_MESSAGE} bytes")
         self._last_id = id_
         self._sent.add(id_)
-        return id_, data
+        return id_, b"".join((REQUEST, msgpack.packb(id_), question))
 
     def respond(self, request: Request, result: object) -> bytes:
         """Return the bytes of a response with a result."""
@@ -270,6 +288,22 @@ class Connection:
 
     def _pack(self, message: list[object]) -> bytes:
         return self._packer.pack(message)
+
+
+def question_of(method: str, parameters: Mapping[str, object]) -> bytes:
+    """Return the bytes of a request after its id.
+
+    Raises:
+        InvalidRequest: it is too large for a message, or a string can't be encoded as UTF-8.
+
+    """
+    try:
+        data: bytes = msgpack.packb(method) + msgpack.packb([parameters] if parameters else [])
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{method}: a parameter can't be encoded as UTF-8") from None
+    if len(data) > MAX_MESSAGE - _LONGEST_HEAD:
+        raise InvalidRequest(f"{method}: the request is larger than {MAX_MESSAGE} bytes")
+    return data
 
 
 def _parameters(params: object) -> dict[str, object]:
@@ -338,24 +372,26 @@ class _Count:
 
 def _check_depth(value: object, room: int) -> None:
     """Raise a `WireError` for too many levels, a map's key that is not a string, or an extension type."""
-    items = _list(value)
+    items: Collection[object] | None = _list(value)
     if items is None:
         keyed = _map(value)
         if keyed is None:
             if type(value) in _PLAIN:
                 return
             raise WireError("extension types are not supported")
-        for key in keyed:
-            if type(key) is not str:
-                raise WireError("a map's key must be a string")
-        items = list(keyed.values())
+        if not _STRING.issuperset(map(type, keyed)):
+            raise WireError("a map's key must be a string")
+        items = keyed.values()
     if room == 0:
         raise WireError(f"a message has more than {MAX_DEPTH} levels")
+    if _PLAIN.issuperset(map(type, items)):
+        return
     for item in items:
         if type(item) not in _PLAIN:
             _check_depth(item, room - 1)
 
 
+_STRING = frozenset((str,))
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 
 
