@@ -17,7 +17,8 @@ from auth_agent_client import AgentError, __version__
 from tests.bench.comparison import TOLERANCE, Comparison, WrongResponse
 from tests.bench.cores import Cores, available_cores, pinned
 from tests.bench.processes import ProcessError
-from tests.bench.rounds import FULL, SHORT, Form, measure
+from tests.bench.rounds import FULL, QUICK, SHORT, Form, measure
+from tests.bench.rows.bystanders import BYSTANDER
 from tests.bench.rows.commands import COMMANDS
 from tests.bench.rows.memory import MEMORY
 from tests.bench.rows.own_work import OWN_WORK
@@ -25,13 +26,25 @@ from tests.bench.rows.refreshes import REFRESHES
 from tests.bench.rows.sealed import SEALED
 from tests.bench.rows.sockets import SOCKETS
 from tests.bench.rows.starts import STARTS
+from tests.bench.rows.storms import STORM
 from tests.bench.rows.timer import TIMER
 from tests.bench.stage import Stage, running_stage
 from tests.bench.table import Line, as_json, as_markdown, heading, line, text
 from tests.op.provider import ProviderError
 
 # All rows, in the order of the table.
-COMPARISONS: Sequence[Comparison] = [OWN_WORK, *SOCKETS, COMMANDS, STARTS, MEMORY, *SEALED, TIMER, REFRESHES]
+COMPARISONS: Sequence[Comparison] = [
+    OWN_WORK,
+    *SOCKETS,
+    COMMANDS,
+    STARTS,
+    MEMORY,
+    *SEALED,
+    TIMER,
+    REFRESHES,
+    STORM,
+    BYSTANDER,
+]
 
 
 @dataclass(slots=True)
@@ -51,6 +64,7 @@ def main() -> int:
         action="store_true",
         help=f"the short form: only rows of processor time; fail where one is over {TOLERANCE:g} times its bar",
     )
+    parser.add_argument("--quick", action="store_true", help="measure next to nothing, to see that the rows work")
     parser.add_argument("--only", metavar="WORDS", default="", help="measure only rows with these words")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a table of the bars to FILE too")
@@ -69,7 +83,7 @@ def main() -> int:
     start = time.monotonic()
     try:
         with pinned(cores.load), running_stage(cores) as stage:
-            report = _run(comparisons, stage, SHORT if arguments.check else FULL)
+            report = _run(comparisons, stage, QUICK if arguments.quick else SHORT if arguments.check else FULL)
             sizes = [server.sizes for server in stage.servers]
     except (ProviderError, ProcessError, AgentError, OSError) as error:
         sys.stderr.write(f"bench: FAILED: {error}\n")

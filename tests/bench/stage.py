@@ -4,10 +4,11 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import trustme
 
@@ -22,6 +23,7 @@ AGENT_COMMAND: Final = f"{sys.prefix}/bin/auth-agent"
 CLIENT_ID: Final = "native-app"
 # With an audience the access token is a JWT of the usual length.
 AUDIENCE: Final = "https://api.example/"
+Thing = TypeVar("Thing")
 _LIFETIME: Final = 24 * 3600  # s: no refresh is due during the benchmark
 
 
@@ -37,6 +39,7 @@ class Stage:
         self.cores = cores
         self.servers: list[Server] = []
         self._resources = resources
+        self._shared: dict[object, object] = {}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_AGENT_")}
         # An installed program has its bytecode; without it, a command would mostly compile.
         inherited.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -44,6 +47,12 @@ class Stage:
             "AUTH_AGENT_SOCK": os.fspath(directory / "agent" / "agent.sock"),
             "AUTH_AGENT_CONFIG": os.fspath(directory / "config.toml"),
         }
+
+    def shared(self, start: Callable[["Stage"], AbstractContextManager[Thing]]) -> Thing:
+        """Return what `start` starts, the first time; it ends with the stage."""
+        if start not in self._shared:
+            self._shared[start] = self._resources.enter_context(start(self))
+        return cast(Thing, self._shared[start])
 
     @cached_property
     def place(self) -> Place:

@@ -107,7 +107,7 @@ def _judgement(value: float, bar: Bar | None) -> tuple[str, str]:
 def _number(figure: float | None) -> str:
     if figure is None:
         return ""
-    places = 0 if abs(figure) >= 1000 else 1 if abs(figure) >= 10 else 2 if abs(figure) >= 0.1 else 4
+    places = 0 if abs(figure) >= 1000 or figure == 0 else 1 if abs(figure) >= 10 else 2 if abs(figure) >= 0.1 else 4
     return f"{figure:,.{places}f}"
 
 
