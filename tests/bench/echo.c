@@ -51,7 +51,8 @@ int main(int count, char **arguments)
     close(file);
 
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, BACKLOG) < 0)
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 ||
+        listen(listener, BACKLOG) < 0)
         fail(arguments[1]);
     int poll = epoll_create1(EPOLL_CLOEXEC);
     if (poll < 0)

@@ -2,14 +2,17 @@
  * The load generator: it sends one request again and again to a server on a Unix socket, compares each reply byte for
  * byte with the right one, and times each round.
  *
- *     load open    SOCKET REQUEST REPLY SECONDS CONNECTIONS
- *     load connect SOCKET REQUEST REPLY SECONDS PROCESSES
+ *     load open    SOCKET REQUEST REPLY ID SECONDS CONNECTIONS
+ *     load connect SOCKET REQUEST REPLY ID SECONDS PROCESSES
  *
  * open: one process that keeps a request open on each of its connections; a round is from a request to its reply.
  * connect: processes, each of which connects, sends, reads the reply and closes; a round is all of that.
  *
- * REQUEST and REPLY are files. It prints "ready" once each connection or process has had a right reply, begins with a
- * line from its standard input, and prints
+ * REQUEST and REPLY are files. ID is where both have the request's number, as one byte: each connection counts it up
+ * from 0 to 127, and a reply must have its request's. 0 is for messages without a number.
+ *
+ * It prints "ready" once each connection or process has had a right reply, begins with a line from its standard input,
+ * and prints
  *
  *     {"requests": N, "seconds": S, "p50": US, "p99": US}
  *
@@ -56,6 +59,7 @@ struct findings {
 
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static struct message request, reply;
+static size_t id_at;
 static uint64_t duration; /* ns */
 static size_t capacity;   /* rounds a process */
 
@@ -107,15 +111,17 @@ static int connect_to_server(void)
     return connection;
 }
 
-static void send_request(int connection)
+static void send_request(int connection, unsigned id)
 {
+    if (id_at > 0)
+        request.bytes[id_at] = (char)(id % 128);
     /* A request is far smaller than a socket's buffer: a short write is a server that reads nothing. */
     if (send(connection, request.bytes, request.size, MSG_NOSIGNAL) != (ssize_t)request.size)
         fail("a request can't be sent: %s", strerror(errno));
 }
 
-/* Read what is there of a reply of which `got` bytes have been read; return how many there are now. */
-static size_t read_some(int connection, size_t got)
+/* Read more of the reply to request `id`, of which there are `got` bytes; return how many there are then. */
+static size_t read_some(int connection, unsigned id, size_t got)
 {
     static char buffer[1 << 16];
     ssize_t size = recv(connection, buffer, sizeof buffer, 0);
@@ -124,23 +130,25 @@ static size_t read_some(int connection, size_t got)
         fail("a reply of %zu bytes: %s after %zu", reply.size, strerror(errno), got);
     if (size == 0)
         fail("a reply of %zu bytes ended after %zu", reply.size, got);
+    if (id_at > 0)
+        reply.bytes[id_at] = (char)(id % 128);
     if ((size_t)size > reply.size - got || memcmp(buffer, reply.bytes + got, (size_t)size) != 0)
         fail("a wrong reply: %zu bytes that differ from the %zu right ones", got + (size_t)size, reply.size);
     return got + (size_t)size;
 }
 
-static void read_reply(int connection)
+static void exchange(int connection, unsigned id)
 {
+    send_request(connection, id);
     for (size_t got = 0; got < reply.size;)
-        got = read_some(connection, got);
+        got = read_some(connection, id, got);
 }
 
 static void exchange_on_a_connection(void)
 {
     int connection = connect_to_server();
 
-    send_request(connection);
-    read_reply(connection);
+    exchange(connection, 0);
     close(connection);
 }
 
@@ -169,9 +177,8 @@ static void drive_one(struct findings *findings, int connection)
 {
     uint64_t from = findings->from = now(), end = from + duration;
 
-    while (from < end) {
-        send_request(connection);
-        read_reply(connection);
+    for (unsigned id = 1; from < end; id++) {
+        exchange(connection, id);
         uint64_t until = now();
         record(findings, from, until);
         from = until;
@@ -180,6 +187,7 @@ static void drive_one(struct findings *findings, int connection)
 
 struct open_request {
     int connection;
+    unsigned id;
     size_t got;
     uint64_t from;
 };
@@ -197,7 +205,7 @@ static void drive_many(struct findings *findings, const int *connections, size_t
     for (size_t i = 0; i < count; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &requests[i]};
 
-        requests[i] = (struct open_request){.connection = connections[i]};
+        requests[i] = (struct open_request){.connection = connections[i], .id = 1};
         if (poll < 0 || epoll_ctl(poll, EPOLL_CTL_ADD, connections[i], &event) < 0)
             fail("epoll: %s", strerror(errno));
     }
@@ -205,7 +213,7 @@ static void drive_many(struct findings *findings, const int *connections, size_t
     uint64_t end = findings->from + duration, last = findings->from;
     for (size_t i = 0; i < count; i++) {
         requests[i].from = now();
-        send_request(requests[i].connection);
+        send_request(requests[i].connection, requests[i].id);
     }
     while (waiting > 0) {
         int ready = epoll_wait(poll, events, MOST_CLIENTS, 0);
@@ -220,7 +228,7 @@ static void drive_many(struct findings *findings, const int *connections, size_t
         for (int i = 0; i < ready; i++) {
             struct open_request *open = events[i].data.ptr;
 
-            open->got = read_some(open->connection, open->got);
+            open->got = read_some(open->connection, open->id, open->got);
             if (open->got < reply.size)
                 continue;
             last = now();
@@ -228,7 +236,7 @@ static void drive_many(struct findings *findings, const int *connections, size_t
             open->got = 0;
             if (last < end) {
                 open->from = last;
-                send_request(open->connection);
+                send_request(open->connection, ++open->id);
             } else {
                 waiting--;
             }
@@ -252,8 +260,7 @@ static void run_open(struct findings *findings, size_t count, int ready, int beg
 
     for (size_t i = 0; i < count; i++) {
         connections[i] = connect_to_server();
-        send_request(connections[i]);
-        read_reply(connections[i]);
+        exchange(connections[i], 0);
     }
     wait_to_begin(ready, begin);
     if (count == 1)
@@ -298,14 +305,14 @@ static void report(struct findings **all, size_t processes)
     free(rounds);
 }
 
-/* A number of an argument, from 1 to `most`. */
-static double number(const char *argument, double most)
+/* A number of an argument, from `least` to `most`. */
+static double number(const char *argument, double least, double most)
 {
     char *end;
     double value = strtod(argument, &end);
 
-    if (*argument == '\0' || *end != '\0' || !(value > 0 && value <= most))
-        fail("%s is not a number from 0 to %g", argument, most);
+    if (*argument == '\0' || *end != '\0' || !(value >= least && value <= most))
+        fail("%s is not a number from %g to %g", argument, least, most);
     return value;
 }
 
@@ -315,16 +322,17 @@ int main(int count, char **arguments)
     int ready[2], begin[2], finished[2];
     char line[16], byte;
 
-    if (count != 7 || (strcmp(arguments[1], "open") != 0 && strcmp(arguments[1], "connect") != 0))
-        fail("usage: load open|connect SOCKET REQUEST REPLY SECONDS CLIENTS");
+    if (count != 8 || (strcmp(arguments[1], "open") != 0 && strcmp(arguments[1], "connect") != 0))
+        fail("usage: load open|connect SOCKET REQUEST REPLY ID SECONDS CLIENTS");
     bool open = strcmp(arguments[1], "open") == 0;
     if (strlen(arguments[2]) >= sizeof address.sun_path)
         fail("%s is too long for a socket", arguments[2]);
     strcpy(address.sun_path, arguments[2]);
     request = read_file(arguments[3]);
     reply = read_file(arguments[4]);
-    double seconds = number(arguments[5], 3600);
-    size_t clients = (size_t)number(arguments[6], MOST_CLIENTS), processes = open ? 1 : clients;
+    id_at = (size_t)number(arguments[5], 0, (double)(request.size < reply.size ? request.size : reply.size) - 1);
+    double seconds = number(arguments[6], 0.001, 3600);
+    size_t clients = (size_t)number(arguments[7], 1, MOST_CLIENTS), processes = open ? 1 : clients;
     duration = (uint64_t)(seconds * 1e9);
     capacity = (size_t)(seconds * MOST_ROUNDS_A_SECOND) + MOST_CLIENTS;
 

@@ -22,7 +22,7 @@ def drive(server: Server, mode: Literal["open", "connect"], clients: int, second
 
     """
     files = [os.fspath(server.request), os.fspath(server.reply)]
-    command = [compiled("load"), mode, server.path, *files, f"{seconds:.3f}", str(clients)]
+    command = [compiled("load"), mode, server.path, *files, str(server.id_at), f"{seconds:.3f}", str(clients)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -23,19 +23,25 @@ PROTOCOL: Final = "asyncio.Protocol echo"
 C_ECHO: Final = "C epoll echo"
 OIDC: Final = "oidc-agent"
 
+# The agent's messages begin with the array's length, the kind, and the id, which is one byte up to 127.
+_ID_AT: Final = 2
 _READ_SIZE: Final = 65_536
 _TIMEOUT: Final = 5.0  # s
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server: its socket and processes, and the files of a request and of the right reply."""
+    """A server: its socket and processes, and the files of a request and of the right reply.
+
+    `id_at` is where both have the request's number, as one byte; 0 if the reply doesn't repeat it.
+    """
 
     name: str
     path: str
     pids: tuple[int, ...]
     request: Path
     reply: Path
+    id_at: int = 0
 
     @property
     def sizes(self) -> str:
@@ -87,7 +93,7 @@ def agent_server(directory: Path, path: str, pid: int, account: str, token: str)
         raise ProcessError(f"the agent sent {len(reply)} bytes: {error}") from error
     if not isinstance(message, Response) or message.error is not None or token.encode() not in reply:
         raise ProcessError(f"in place of a token the agent sent {len(reply)} bytes of another message")
-    return _server(AGENT, directory / "agent", path, (pid,), request, reply)
+    return _server(AGENT, directory / "agent", path, (pid,), request, reply, _ID_AT)
 
 
 @contextlib.contextmanager
@@ -146,12 +152,14 @@ def oidc_agent(place: Place, provider: OpenIDProvider, ca: Path, audience: str, 
         yield _server(OIDC, home, path, (pid, *children(pid)), request, reply)
 
 
-def _server(name: str, folder: Path, path: str, pids: tuple[int, ...], request: bytes, reply: bytes) -> Server:
+def _server(
+    name: str, folder: Path, path: str, pids: tuple[int, ...], request: bytes, reply: bytes, id_at: int = 0
+) -> Server:
     folder.mkdir(mode=0o700, exist_ok=True)
     files = folder / "request", folder / "reply"
     for file, content in zip(files, (request, reply), strict=True):
         file.write_bytes(content)
-    return Server(name, path, pids, *files)
+    return Server(name, path, pids, *files, id_at)
 
 
 def _exchange(path: str, request: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """The load generator finds a server that is wrong, and counts the rounds of one that is right."""
 
 import contextlib
+import dataclasses
 import os
 import socket
 import threading
@@ -16,8 +17,8 @@ from tests.bench.load import drive
 from tests.bench.processes import Missing
 from tests.bench.servers import Place, Server, c_echo
 
-_REQUEST: Final = b"request"
-_REPLY: Final = b"reply" * 200
+_REQUEST: Final = b"number \0"
+_REPLY: Final = b"number \0" + b"reply" * 200
 
 Mode = Literal["open", "connect"]
 KINDS: Final[list[tuple[Mode, int]]] = [("open", 1), ("open", 5), ("connect", 1), ("connect", 3)]
@@ -65,6 +66,14 @@ def test_a_server_that_ends_later_is_found(server: Server, tmp_path: Path, mode:
         ending = Server("", path, (), server.request, server.reply)
         with pytest.raises(WrongResponse, match="ended after 10"):
             drive(ending, mode, clients, 0.5)
+
+
+@pytest.mark.parametrize("clients", [1, 5])
+def test_a_reply_with_another_number_is_wrong(server: Server, clients: int) -> None:
+    # The floor's reply has the number 0, as the first request, which is not measured.
+    numbered = dataclasses.replace(server, id_at=_REPLY.index(b"\0"))
+    with pytest.raises(WrongResponse, match="wrong reply"):
+        drive(numbered, "open", clients, 0.05)
 
 
 @contextlib.contextmanager
