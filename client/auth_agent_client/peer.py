@@ -11,6 +11,8 @@ _SOL_LOCAL = 0
 _LOCAL_PEERCRED = 1
 _LOCAL_PEERPID = 2
 _XUCRED_SIZE = 76
+# Linux, `struct ucred`: pid, uid and gid.
+_UCRED = struct.Struct("3i")
 # Linux 6.5, <asm-generic/socket.h>.
 _SO_PEERPIDFD = 77
 
@@ -28,8 +30,8 @@ def peer_credentials(connection: socket.socket) -> tuple[int, int]:
         credentials = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_SIZE)
         _, uid = struct.unpack_from("2I", credentials)
         return connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID), uid
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid, uid, _ = struct.unpack("3i", credentials)
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, _ = _UCRED.unpack(credentials)
     return pid, uid
 
 

@@ -12,6 +12,7 @@ from functools import partial
 import anyio.lowlevel
 import pytest
 
+from auth_agent.ipc.readers import Readers, readers_in
 from auth_agent.ipc.transport import Transport
 
 pytestmark = pytest.mark.anyio
@@ -56,13 +57,13 @@ class Recorder:
 class Pair:
     """A transport, what it calls, its socket, and the peer's: non-blocking."""
 
-    def __init__(self, own: socket.socket, peer: socket.socket) -> None:
+    def __init__(self, own: socket.socket, peer: socket.socket, readers: Readers) -> None:
         self.own = own
         self.peer = peer
         own.setblocking(False)
         peer.setblocking(False)
         self.receiver = Recorder()
-        self.transport = Transport(own, self.receiver, asyncio.get_running_loop(), MAX_UNSENT)
+        self.transport = Transport(own, self.receiver, asyncio.get_running_loop(), readers, MAX_UNSENT)
 
     def has_more_than(self, size: int) -> bool:
         return len(self.receiver.data) > size
@@ -72,12 +73,19 @@ class Pair:
         return self.own.fileno() == -1
 
 
+@pytest.fixture(params=["the system's", "the loop"])
+async def readers(request: pytest.FixtureRequest) -> Readers:
+    """Return what reads on this system, and on one without epoll."""
+    loop = asyncio.get_running_loop()
+    return loop if request.param == "the loop" else readers_in(loop)
+
+
 @pytest.fixture
-async def pair() -> AsyncGenerator[Pair]:
+async def pair(readers: Readers) -> AsyncGenerator[Pair]:
     """Yield a transport that has not been started."""
     own, peer = socket.socketpair()
     with own, peer:
-        yield Pair(own, peer)
+        yield Pair(own, peer, readers)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -291,10 +299,10 @@ async def test_a_peer_that_goes_while_much_is_unsent_ends_the_connection(pair: P
     assert pair.receiver.calls == ["pause", "lost"]
 
 
-async def test_a_reset_connection_ends() -> None:
+async def test_a_reset_connection_ends(readers: Readers) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
         own, _ = server.accept()
-        pair = Pair(own, peer)
+        pair = Pair(own, peer, readers)
         pair.transport.start()
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
@@ -318,10 +326,10 @@ async def test_a_receiver_with_a_defect_loses_its_connection_and_the_loop_is_tol
     assert pair.receiver.calls == ["lost"]
 
 
-async def test_a_connection_that_is_over_is_freed_without_the_garbage_collector() -> None:
+async def test_a_connection_that_is_over_is_freed_without_the_garbage_collector(readers: Readers) -> None:
     own, peer = socket.socketpair()
     with peer:
-        pair = Pair(own, peer)
+        pair = Pair(own, peer, readers)
         pair.receiver.on_data = pair.transport.pause_reading  # as a connection refers to its transport
         pair.transport.start()
         freed, transport = weakref.ref(pair.receiver), pair.transport

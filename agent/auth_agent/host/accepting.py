@@ -32,32 +32,36 @@ class Acceptor:
         self._make_room = make_room
         self._is_short = False
 
-    async def run(self, welcome: Callable[[socket.socket], None]) -> None:
+    async def run(self, welcome: Callable[[socket.socket], None], max_count: int) -> None:
         """Give each connection to `welcome`, until cancelled.
 
-        `welcome` is called by the loop itself, with one connection in each iteration: no task takes part in it.
-        Raises an `OSError` if the listening socket itself is broken.
+        `welcome` is called by the loop itself, in each iteration for `max_count` connections at most: no task takes
+        part in it. Raises an `OSError` if the listening socket itself is broken.
         """
         loop = asyncio.get_running_loop()
         while True:
             short = loop.create_future()
-            loop.add_reader(self._listening, self._welcome_one, welcome, short)
+            loop.add_reader(self._listening, self._welcome_some, welcome, max_count, short)
             try:
                 await short
             finally:
                 loop.remove_reader(self._listening)
             await anyio.sleep(_PAUSE)
 
-    def _welcome_one(self, welcome: Callable[[socket.socket], None], short: asyncio.Future[None]) -> None:
-        try:
-            connection = self._accept()
-        except OSError as error:
-            if not short.done():
-                short.set_exception(error)
-            return
-        if connection is not None:
+    def _welcome_some(
+        self, welcome: Callable[[socket.socket], None], max_count: int, short: asyncio.Future[None]
+    ) -> None:
+        for _ in range(max_count):
+            try:
+                connection = self._accept()
+            except OSError as error:
+                if not short.done():
+                    short.set_exception(error)
+                return
+            if connection is None:
+                break
             welcome(connection)
-        elif self._is_short and not short.done():
+        if self._is_short and not short.done():
             short.set_result(None)
 
     async def accept_some(self, max_count: int) -> list[socket.socket]:

@@ -20,6 +20,7 @@ from auth_agent.defect import place
 from auth_agent.host.program import Program
 from auth_agent.host.program_id import Origin
 from auth_agent.ipc.peer import Peer
+from auth_agent.ipc.readers import Readers
 from auth_agent.ipc.replies import Repeatable
 from auth_agent.ipc.transport import Transport
 from auth_agent.printable import printable
@@ -109,6 +110,7 @@ class ConnectionOwner(Protocol):
     handler: Handler
     tasks: TaskGroup
     loop: asyncio.AbstractEventLoop
+    readers: Readers
 
     def has_spoken(self, connection: "ClientConnection") -> None:
         """Take note of the first complete message."""
@@ -233,7 +235,7 @@ class ClientConnection:
         # The bytes that came while no wire was needed.
         self._unparsed = b""
         self._wire_in_use: Connection | None = None
-        self._transport = Transport(connection, self, self._loop, MAX_UNSENT)
+        self._transport = Transport(connection, self, self._loop, owner.readers, MAX_UNSENT)
         self._waits: set[Waiting] = set()
         self._watched: frozenset[str] | None = None
         self._watches = False

@@ -1,10 +1,9 @@
 """What was read about clients' processes a moment ago: reading it again would take longer than to serve them."""
 
 import socket
+import time
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
-
-import anyio
 
 from auth_agent.ipc.peer import Peer
 
@@ -25,7 +24,7 @@ class Recent(Generic[_Read]):
 
     def of(self, connection: socket.socket, peer: Peer) -> _Read:
         """Return what it is, or was a moment ago."""
-        now = anyio.current_time()
+        now = time.monotonic()
         known = self._known.get(peer.pid)
         if known is not None and now < known[1]:
             return known[0]

@@ -24,6 +24,7 @@ from auth_agent.host.program_id import Origin
 from auth_agent.ipc.connection import FIRST_MESSAGE, ClientConnection, Handler, Waiting
 from auth_agent.ipc.peer import Peer, is_this_user, origin_of, peer_of, program_of
 from auth_agent.ipc.programs import Programs
+from auth_agent.ipc.readers import readers_in
 from auth_agent.ipc.recent import Recent
 from auth_agent.sessions.advice import too_many
 from auth_agent.sessions.rate_limit import Asker
@@ -52,6 +53,8 @@ _AT_ONCE: Final = 0.0006
 _ANSWER: Final = 0.0001
 # Connections that are served without turns: the requests that all of them send at a time take little time.
 _FEW: Final = 8
+# Connections that are accepted at a time.
+_BATCH: Final = 4
 # Connections that are compared at a time, to find one that gives way.
 _COMPARED: Final = 16
 # Seconds until a connection that gives way is looked for again, for a program that has none: they are many.
@@ -73,6 +76,7 @@ class Server:
         self._names = Recent(program_of)
         self.tasks = tasks
         self.loop = asyncio.get_running_loop()  # looked up once: that is a system call in Python 3.11
+        self.readers = readers_in(self.loop)
         self._listening = listening
         self._accepting: anyio.CancelScope | None = None
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -108,7 +112,7 @@ class Server:
         while True:
             with anyio.CancelScope() as accepting:
                 self._accepting = accepting
-                await Acceptor(self._listening, _log, "accept", self._make_room).run(self._welcome)
+                await Acceptor(self._listening, _log, "accept", self._make_room).run(self._welcome, _BATCH)
 
     def listen_on(self, listening: socket.socket) -> None:
         """Accept clients of another socket from now on; the one from before may be closed when the loop has gone on."""

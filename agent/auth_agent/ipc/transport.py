@@ -8,6 +8,8 @@ import asyncio
 import socket
 from typing import Final, Protocol
 
+from auth_agent.ipc.readers import Readers
+
 # Bytes that are read at a time, as asyncio does: a large message in small pieces costs its buffers more memory.
 _READ_SIZE: Final = 256 * 1024
 
@@ -46,13 +48,19 @@ class Transport:
         "_is_reading",
         "_loop",
         "_max_unsent",
+        "_readers",
         "_receiver",
         "_unsent",
         "is_closing",
     )
 
     def __init__(
-        self, connection: socket.socket, receiver: Receiver, loop: asyncio.AbstractEventLoop, max_unsent: int
+        self,
+        connection: socket.socket,
+        receiver: Receiver,
+        loop: asyncio.AbstractEventLoop,
+        readers: Readers,
+        max_unsent: int,
     ) -> None:
         """Create it; it does nothing before `start`.
 
@@ -60,6 +68,7 @@ class Transport:
             connection: the socket, non-blocking.
             receiver: what is called, always from the loop.
             loop: the running loop.
+            readers: what calls when there is something to read, in that loop.
             max_unsent: bytes that may be unsent before the receiver's `pause_writing`.
 
         """
@@ -68,6 +77,7 @@ class Transport:
         self._fd = connection.fileno()
         self._receiver: Receiver | None = receiver  # None: the connection is over
         self._loop = loop
+        self._readers = readers
         self._max_unsent = max_unsent
         self._unsent = bytearray()
         self._is_reading = False
@@ -75,20 +85,24 @@ class Transport:
 
     def start(self) -> None:
         """Read what has come already, and from now on whatever comes."""
-        self.resume_reading()
+        try:
+            self.resume_reading()
+        except OSError:  # there is no memory to watch one more
+            self.abort()
+            raise
         self._on_readable()
 
     def pause_reading(self) -> None:
         """Leave what comes to the system, which makes the peer wait."""
         if self._is_reading:
             self._is_reading = False
-            self._loop.remove_reader(self._fd)
+            self._readers.remove_reader(self._fd)
 
     def resume_reading(self) -> None:
         """Read again."""
         if not self._is_reading and not self.is_closing:
+            self._readers.add_reader(self._fd, self._on_readable)
             self._is_reading = True
-            self._loop.add_reader(self._fd, self._on_readable)
 
     def write(self, data: bytes) -> None:
         """Send the bytes, now or when the socket takes them. After `close` they are lost."""
