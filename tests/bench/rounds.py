@@ -20,7 +20,7 @@ class Form:
 
 
 FULL: Final = Form(rounds=15, length=1.0)
-SHORT: Final = Form(rounds=9, length=0.5)
+SHORT: Final = Form(rounds=5, length=0.5)
 # Its figures mean nothing.
 QUICK: Final = Form(rounds=1, length=0.05)
 
