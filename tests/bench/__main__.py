@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -29,7 +29,7 @@ from tests.bench.rows.starts import STARTS
 from tests.bench.rows.storms import STORM
 from tests.bench.rows.timer import TIMER
 from tests.bench.stage import Stage, running_stage
-from tests.bench.table import Line, as_json, as_markdown, heading, line, text
+from tests.bench.table import Line, as_json, as_markdown, far_from_bar, heading, line, text
 from tests.op.provider import ProviderError
 
 # All rows, in the order of the table.
@@ -89,7 +89,7 @@ def main() -> int:
         sys.stderr.write(f"bench: FAILED: {error}\n")
         return 1
     if arguments.check:
-        report.failures += _far_from_their_bar(report.lines)
+        report.failures += [failure for measured in report.lines for failure in far_from_bar(measured)]
     _print("", *sizes, *report.left_out, f"{time.monotonic() - start:.0f} s")
     if arguments.json is not None:
         rows = [as_json(one) for one in report.lines]
@@ -122,15 +122,6 @@ def _run(comparisons: Sequence[Comparison], stage: Stage, form: Form) -> Report:
                 report.lines.append(measured)
                 _print(text(measured))
     return report
-
-
-def _far_from_their_bar(lines: Sequence[Line]) -> Iterator[str]:
-    for measured in lines:
-        if measured.row.processor_time:
-            for other, value, bar in measured.judged:
-                if not bar.is_near(value):
-                    what = f"{value:.2f} times that of {other}" if other else f"{value:.4g} {measured.row.unit}"
-                    yield f"{measured.row.words}: {what}; the bar is {bar.limit:g}"
 
 
 def _machine(cores: Cores) -> dict[str, object]:

@@ -72,6 +72,15 @@ def _tail(row: Row, rounds: Sequence[Figures]) -> float | None:
     return median(tails) if tails else None
 
 
+def far_from_bar(measured: Line) -> Iterator[str]:
+    """Say where the row's processor time is further from a bar than the short form tolerates."""
+    row = measured.row
+    for other, value, bar in measured.judged:
+        if row.processor_time and not bar.is_near(value):
+            what = f"{value:.2f} times that of {other}" if other else f"{value:.4g} {row.unit}"
+            yield f"{row.words}: {what}; the bar is {bar.limit:g}"
+
+
 _COLUMNS: Final = ("beside", "median", "p99", "ratio", "min..max", "bar", "")
 _WIDTHS: Final = (24, 10, 10, 8, 14, 8, 8)
 

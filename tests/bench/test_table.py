@@ -1,11 +1,12 @@
 """Bars and ratios: what the table says of the rounds."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
 
 from tests.bench.comparison import Bar, Figures, Row, at_least, at_most
-from tests.bench.table import Line, as_json, as_markdown, line, text
+from tests.bench.table import Line, as_json, as_markdown, far_from_bar, line, text
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,18 @@ def test_a_side_that_the_machine_lacks_costs_its_ratio() -> None:
 def test_a_row_without_its_figure_is_left_out() -> None:
     assert line(_row(), {"floor": [{"p50": 1.0}]}) is None
     assert line(_row(), {"agent": [{"CPU": 1.0}], "floor": [{"CPU": 1.0}]}) is None
+
+
+def test_the_short_form_fails_for_processor_time_over_twice_its_bar_alone() -> None:
+    near, far = _measured([3], [1]), _measured([3.1], [1])
+    of_processor = [
+        dataclasses.replace(one, row=dataclasses.replace(one.row, processor_time=True)) for one in (near, far)
+    ]
+    assert [list(far_from_bar(one)) for one in (far, *of_processor)] == [
+        [],
+        [],
+        ["a token: 3.10 times that of floor; the bar is 1.5"],
+    ]
 
 
 def test_all_forms_have_the_ratio_and_whether_its_bar_is_met() -> None:

@@ -1,6 +1,6 @@
 """A token on the socket: what the agent costs beyond the socket itself, and beyond another agent.
 
-Where a median time has a bar, the processor time has the same one, so that the short form can judge it.
+Where a wall time or a rate has a bar, the processor time has the same one, so that the short form can judge it.
 """
 
 import contextlib
@@ -111,6 +111,14 @@ CONNECTING_PROCESSES: Final = Comparison(
             "/s",
             AGENT,
             {OIDC: at_least(1.0), PROTOCOL: None, C_ECHO: None},
+        ),
+        Row(
+            f"connect, token, close, {_PROCESSES} client processes, server's processor time",
+            CPU,
+            "µs",
+            AGENT,
+            {OIDC: at_most(1.0), PROTOCOL: None, C_ECHO: None},
+            processor_time=True,
         ),
         Row(
             f"connect, token, close, {_PROCESSES} client processes, p50",
