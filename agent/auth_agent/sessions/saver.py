@@ -74,7 +74,8 @@ class _PendingWrite:
     dirty: bool = False
     version: int = 0
     sent: tuple[str, ...] = ()
-    settled: anyio.Event = field(default_factory=anyio.Event)
+    # Set when it is not `dirty` any more; None then: an event takes 0.8 KB.
+    settled: anyio.Event | None = None
     # The fingerprint of the refresh token that the store was last known to have.
     has: str | None = None
     # Those who wait for the entry to be read.
@@ -88,6 +89,18 @@ class _PendingWrite:
     # Whether the store should have an entry and has none; and whether it should have had one before a logout.
     lost: bool = False
     held: bool = False
+
+    def settle(self) -> None:
+        """Write nothing: the store has what it should have."""
+        self.dirty = False
+        if self.settled is not None:
+            self.settled.set()
+            self.settled = None
+
+    async def wait(self) -> None:
+        """Wait until the store has what it should have."""
+        if self.settled is not None:
+            await self.settled.wait()
 
 
 class Saver:
@@ -301,7 +314,7 @@ class Saver:
         while not self.is_idle:
             dirty = next(pending_write for pending_write in self._pending_writes.values() if pending_write.dirty)
             with anyio.move_on_after(_LOOK_AGAIN):  # the store may turn out to be missing
-                await dirty.settled.wait()
+                await dirty.wait()
 
     async def find_all(self) -> bool:
         """Look whether the store has every session; write again what it lacks, and return False then.
@@ -353,8 +366,8 @@ class Saver:
                     await self._store.delete(name)
             session.put_away(lock.reason, lock.remedy)
         for pending_write in self._pending_writes.values():
-            pending_write.wanted, pending_write.dirty, pending_write.adopts = None, False, False
-            pending_write.settled.set()
+            pending_write.wanted, pending_write.adopts = None, False
+            pending_write.settle()
         sealed = self._store.sealed
         if sealed is not None:
             sealed.lock()
@@ -398,11 +411,11 @@ class Saver:
         self._table.unread = UNREAD
         for _, session in self._table.all():
             pending_write = self._pending_write(session)
-            pending_write.wanted, pending_write.dirty, pending_write.moved_from = None, False, None
+            pending_write.wanted, pending_write.moved_from = None, None
             stored = None if isinstance(session.state, LoggedOut) else session.snapshot()
             pending_write.has = None if stored is None else stored.fingerprint
             pending_write.write_key = None if stored is None else _write_key(stored)
-            pending_write.settled.set()
+            pending_write.settle()
             self._mark(session, saved=True)
         self._wake.set()
 
@@ -418,8 +431,9 @@ class Saver:
 
     def saved_event(self, session: Session) -> anyio.Event:
         """Return the event that is set when the session's newest state is in the store, or there is no store."""
-        if not isinstance(self._health.problem, StoreMissing):
-            return self._pending_write(session).settled
+        settled = self._pending_write(session).settled
+        if settled is not None and not isinstance(self._health.problem, StoreMissing):
+            return settled
         nothing_to_wait_for = anyio.Event()
         nothing_to_wait_for.set()
         return nothing_to_wait_for
@@ -484,7 +498,9 @@ class Saver:
         has = self._pending_write(session).has
         await self._journal.record_sent(session.account.name, refresh_token.fingerprint(), session.used_at, has)
 
-    async def _settle(self, session: Session, settled: anyio.Event, patience: float) -> None:
+    async def _settle(self, session: Session, settled: anyio.Event | None, patience: float) -> None:
+        if settled is None:
+            return
         if self._health.is_worth_a_wait(anyio.current_time()):
             with anyio.move_on_after(patience):
                 await settled.wait()
@@ -498,14 +514,17 @@ class Saver:
         pending_write.wanted, pending_write.dirty, pending_write.adopts = stored, True, False
         pending_write.sent = tuple(self._journal.note(session.account.name).sent)
         pending_write.version += 1
-        pending_write.settled = anyio.Event() if pending_write.settled.is_set() else pending_write.settled
+        pending_write.settled = pending_write.settled or anyio.Event()
         self._hasten()
         if type(self._health.problem) is StoreError and (session, True) not in self._failed:
             self._health.retry(anyio.current_time())  # the failure may have been another entry's
         return pending_write
 
     def _pending_write(self, session: Session) -> _PendingWrite:
-        return self._pending_writes.setdefault(session, _PendingWrite())
+        pending_write = self._pending_writes.get(session)
+        if pending_write is None:
+            pending_write = self._pending_writes[session] = _PendingWrite()
+        return pending_write
 
     def _mark(self, session: Session, *, saved: bool) -> None:
         if session.set_saved(saved=saved):
@@ -537,7 +556,7 @@ class Saver:
             ):
                 self._hasten()
                 with anyio.move_on_after(HASTE):  # then try again: the agent is ending
-                    await dirty.settled.wait()
+                    await dirty.wait()
         lost = [session.account.name for session, pending_write in self._pending_writes.items() if pending_write.dirty]
         if lost:
             _log.warning("unsaved accounts=%s", ",".join(lost))
@@ -667,8 +686,7 @@ class Saver:
     def _settled(self, session: Session, pending_write: _PendingWrite, version: int) -> None:
         """Mark the write as done, unless the wanted state has changed since."""
         if pending_write.version == version:
-            pending_write.dirty = False
-            pending_write.settled.set()
+            pending_write.settle()
             self._mark(session, saved=True)
 
     # ---- reading

@@ -10,6 +10,7 @@ changes whenever the record does.
 
 import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from auth_agent import remedies
@@ -111,10 +112,6 @@ class Session:
         self.used_at = 0.0
         self.refreshes = 0
         self.last_refresh_at: float | None = None
-        # Of refreshes, of logins and imports, and of calls about the user, that clients cause.
-        self.rate_limit = SharedLimit()
-        self.login_limit = SharedLimit()
-        self.call_limit = SharedLimit(CALLS, CALL_INTERVAL)
         self.profile: Profile | None = None
         # What follows from the ID token, and at which revision; without the token, which a lock or logout forgets.
         self._user_digest = (-1, "")
@@ -125,6 +122,23 @@ class Session:
         self._promises = Promises()
         self._superseded = Superseded()
         self._serial = 0
+
+    # ---- limits, made when they are needed: they take 1 KB
+
+    @cached_property
+    def rate_limit(self) -> SharedLimit:
+        """That of refreshes that clients cause."""
+        return SharedLimit()
+
+    @cached_property
+    def login_limit(self) -> SharedLimit:
+        """That of logins and imports."""
+        return SharedLimit()
+
+    @cached_property
+    def call_limit(self) -> SharedLimit:
+        """That of calls about the user."""
+        return SharedLimit(CALLS, CALL_INTERVAL)
 
     # ---- requests of clients
 
