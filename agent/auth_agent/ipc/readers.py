@@ -29,39 +29,39 @@ class Readers(Protocol):
         ...
 
 
+class EpollReaders:
+    """Reads the sockets in an epoll of its own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read in that loop, as long as it runs."""
+        self._loop = loop
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        loop.add_reader(self._epoll.fileno(), self._read)
+
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call back when there is something to read, or the connection is over."""
+        self._epoll.register(fd, select.EPOLLIN)
+        self._callbacks[fd] = callback
+
+    def remove_reader(self, fd: int) -> None:
+        """Call back no more."""
+        del self._callbacks[fd]
+        self._epoll.unregister(fd)
+
+    def _read(self) -> None:
+        for fd, _ in self._epoll.poll(0, _MOST_AT_ONCE):
+            callback = self._callbacks.get(fd)  # None: one before has removed it
+            if callback is None:
+                continue
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 -- one connection's defect must not cost others their turn
+                self._loop.call_exception_handler({"message": "a socket's callback failed", "exception": error})
+
+
 def readers_in(loop: asyncio.AbstractEventLoop) -> Readers:
     """Return what reads sockets in that loop."""
-    return EpollReaders(loop) if sys.platform == "linux" else loop
-
-
-if sys.platform == "linux":
-
-    class EpollReaders:
-        """Reads the sockets in an epoll of its own."""
-
-        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-            """Read in that loop, as long as it runs."""
-            self._loop = loop
-            self._epoll = select.epoll()
-            self._callbacks: dict[int, Callable[[], None]] = {}
-            loop.add_reader(self._epoll.fileno(), self._read)
-
-        def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
-            """Call back when there is something to read, or the connection is over."""
-            self._epoll.register(fd, select.EPOLLIN)
-            self._callbacks[fd] = callback
-
-        def remove_reader(self, fd: int) -> None:
-            """Call back no more."""
-            del self._callbacks[fd]
-            self._epoll.unregister(fd)
-
-        def _read(self) -> None:
-            for fd, _ in self._epoll.poll(0, _MOST_AT_ONCE):
-                callback = self._callbacks.get(fd)  # None: one before has removed it
-                if callback is None:
-                    continue
-                try:
-                    callback()
-                except Exception as error:  # noqa: BLE001 -- one connection's defect must not cost others their turn
-                    self._loop.call_exception_handler({"message": "a socket's callback failed", "exception": error})
+    if sys.platform != "linux":
+        return loop
+    return EpollReaders(loop)

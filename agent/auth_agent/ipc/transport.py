@@ -112,7 +112,7 @@ class Transport:
         if not self._unsent:
             try:
                 sent = self._connection.send(data)
-            except (BlockingIOError, InterruptedError):
+            except BlockingIOError:
                 pass
             except OSError:  # the peer has gone
                 self.abort()
@@ -146,7 +146,7 @@ class Transport:
             return
         try:
             data = self._connection.recv(_READ_SIZE)
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             return
         except OSError:  # the peer has gone, with something unread
             self._end()
@@ -168,7 +168,7 @@ class Transport:
     def _on_writable(self) -> None:
         try:
             sent = self._connection.send(self._unsent)
-        except (BlockingIOError, InterruptedError):
+        except BlockingIOError:
             return
         except OSError:  # the peer has gone
             self._end()
