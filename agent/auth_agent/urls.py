@@ -1,5 +1,6 @@
 """Checks of URLs from outside: secrets are sent to them, and browsers are opened with them."""
 
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -11,6 +12,8 @@ _CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 _OWN_PORTS: Final = {"https://": ":443", "http://": ":80"}
 # Longer than any provider's URL, and short enough for a line of the log.
 _MAX_LENGTH: Final = 2000
+# The spellings of issuers that are kept in mind: each session is compared with its own again and again.
+_MOST_ISSUERS: Final = 256
 
 
 class InvalidURLError(ValueError):
@@ -58,6 +61,7 @@ def is_same_issuer(named: object, issuer: str) -> bool:
     return isinstance(named, str) and _normal(named) == _normal(issuer)
 
 
+@lru_cache(_MOST_ISSUERS)
 def _normal(issuer: str) -> tuple[str, str]:
     """Return scheme, host and port in one spelling, and the rest without a slash at its end."""
     scheme, separator, rest = issuer.rstrip("/").partition("://")

@@ -20,7 +20,10 @@ from auth_agent_client.remedy import remedies_to_wire
 STATES = (READY, EXPIRED, LOCKED, LOGGED_OUT, LOGIN_REQUIRED)
 
 
-def record(account: str, state: str, failure: str | None = "reauthentication_required") -> dict[str, object]:
+FAILURE = "reauthentication_required"
+
+
+def record(account: str, state: str, failure: str | None = FAILURE) -> dict[str, object]:
     remedy = remedies_to_wire((remedies.log_in(account),))
     return {"account": account, "state": state, "failure": failure, "remedy": remedy, "reason": "<b>provider's</b>"}
 
@@ -28,7 +31,7 @@ def record(account: str, state: str, failure: str | None = "reauthentication_req
 def after(*states: tuple[str, str, float]) -> LoginNotices:
     notices = LoginNotices()
     for account, state, now in states:
-        notices.observe(record(account, state), now)
+        notices.observe(account, state, FAILURE, now)
     return notices
 
 
@@ -37,7 +40,7 @@ def test_a_session_that_ends_is_notified_once_after_some_seconds() -> None:
     assert notices.take(12.9) == []
     assert notices.due_at() == 13
     assert notices.take(13) == ["work"]
-    notices.observe(record("work", LOGIN_REQUIRED), 20)
+    notices.observe("work", LOGIN_REQUIRED, FAILURE, 20)
     assert notices.due_at() is None
 
 
@@ -53,7 +56,7 @@ def test_an_expired_session_that_ends_is_notified() -> None:
 
 def test_a_change_of_the_configuration_is_not_notified() -> None:
     notices = after(("work", READY, 0))
-    notices.observe(record("work", LOGIN_REQUIRED, "account_changed"), 10)
+    notices.observe("work", LOGIN_REQUIRED, "account_changed", 10)
     assert notices.due_at() is None
 
 
@@ -66,7 +69,7 @@ def test_sessions_that_end_together_share_a_notification() -> None:
 def test_a_session_that_ends_soon_after_a_notification_waits_for_the_next_one() -> None:
     notices = after(("a", READY, 0), ("b", READY, 0), ("a", LOGIN_REQUIRED, 10))
     assert notices.take(13) == ["a"]
-    notices.observe(record("b", LOGIN_REQUIRED), 14)
+    notices.observe("b", LOGIN_REQUIRED, FAILURE, 14)
     assert notices.take(72) == []
     assert notices.take(73) == ["b"]
 
@@ -87,7 +90,7 @@ def test_however_sessions_change_notifications_keep_their_distance(changes: Sequ
     notices, now, taken = LoginNotices(), 0.0, list[float]()
     for account, state, pause in changes:
         now += pause
-        notices.observe(record(account, state), now)
+        notices.observe(account, state, FAILURE, now)
         if notices.take(now):
             taken.append(now)
     assert all(later - earlier >= 60 for earlier, later in itertools.pairwise(taken))

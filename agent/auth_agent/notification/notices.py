@@ -6,7 +6,6 @@ session that was over when this agent read it, because the agent before has noti
 person changed in the configuration.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from auth_agent_client.messages import EXPIRED, LOGIN_REQUIRED, READY
@@ -22,18 +21,17 @@ class LoginNotices:
     """The accounts that need a login and whose user has not been notified yet. All times are seconds of one clock."""
 
     def __init__(self) -> None:
-        self._states: dict[str, object] = {}
+        self._states: dict[str, str] = {}
         # When each account's session ended, in that order.
         self._pending: dict[str, float] = {}
         self._last = -_DISTANCE
 
-    def observe(self, record: Mapping[str, object], now: float) -> None:
-        """Take an account's record, as `watch` returns it, after each change."""
-        account, state = str(record.get("account")), record.get("state")
+    def observe(self, account: str, state: str, failure: str | None, now: float) -> None:
+        """Take an account's state and failure, as its record has them, after each change."""
         before, self._states[account] = self._states.get(account), state
         if state != LOGIN_REQUIRED:
             self._pending.pop(account, None)
-        elif before in _ALIVE and record.get("failure") != _BY_A_PERSON:
+        elif before in _ALIVE and failure != _BY_A_PERSON:
             self._pending[account] = now
 
     def forget(self, account: str) -> None:

@@ -17,8 +17,10 @@ class Fingerprints:
     """The newest refresh tokens of each account that were sent or replaced."""
 
     def __init__(self) -> None:
-        # Whether each was replaced, by account; dictionaries, since they are ordered.
-        self._accounts: dict[str, dict[str, bool]] = {}
+        # Those of each account, the oldest first.
+        self._accounts: dict[str, dict[str, None]] = {}
+        # Whether each was replaced, by the accounts that know it: one, unless two have had the same token.
+        self._replaced: dict[str, dict[str, bool]] = {}
 
     def record_sent(self, account: str, token: Secret) -> None:
         """Record that the token is presented to its provider."""
@@ -28,8 +30,9 @@ class Fingerprints:
         """Record that the provider replaced a token, unless it returned the same one."""
         if old == new:
             return
-        for known in self._accounts.values():  # the provider may issue the same string again
-            known.pop(new.fingerprint(), None)
+        fingerprint = new.fingerprint()
+        for each in self._replaced.pop(fingerprint, {}):  # the provider may issue the same string again
+            del self._accounts[each][fingerprint]
         self.record_replaced(account, old.fingerprint())
 
     def record_replaced(self, account: str, fingerprint: str) -> None:
@@ -38,17 +41,23 @@ class Fingerprints:
 
     def is_replaced(self, token: Secret) -> bool:
         """Return whether the token, of any account, is known to be replaced."""
-        fingerprint = token.fingerprint()
-        return any(known.get(fingerprint, False) for known in self._accounts.values())
+        return any(self._replaced.get(token.fingerprint(), {}).values())
 
     def is_new(self, token: Secret) -> bool:
         """Return whether the token is not known to have been sent or replaced."""
-        fingerprint = token.fingerprint()
-        return not any(fingerprint in known for known in self._accounts.values())
+        return token.fingerprint() not in self._replaced
 
     def _remember(self, account: str, fingerprint: str, *, replaced: bool) -> None:
         known = self._accounts.setdefault(account, {})
         known.pop(fingerprint, None)
-        known[fingerprint] = replaced
+        known[fingerprint] = None
+        self._replaced.setdefault(fingerprint, {})[account] = replaced
         if len(known) > MAX_FINGERPRINTS:
-            del known[next(iter(known))]
+            self._forget(account, next(iter(known)))
+
+    def _forget(self, account: str, fingerprint: str) -> None:
+        del self._accounts[account][fingerprint]
+        accounts = self._replaced[fingerprint]
+        del accounts[account]
+        if not accounts:
+            del self._replaced[fingerprint]
