@@ -335,12 +335,12 @@ HOSTILITIES: Final = {
     "heavy halves": Hostility(heavy_halves, 160 * _MEBIBYTE),
     "slow writers": Hostility(slow_writers),
     "deaf readers": Hostility(deaf_readers, 32 * _MEBIBYTE),
-    "a thousand silent connections": Hostility(silent_connections, 48 * _MEBIBYTE),
-    "a crowd": Hostility(crowd, 64 * _MEBIBYTE),
-    "hit and run": Hostility(hit_and_run, 48 * _MEBIBYTE),
+    "a thousand silent connections": Hostility(silent_connections),
+    "a crowd": Hostility(crowd),
+    "hit and run": Hostility(hit_and_run),
     "force and rejected": Hostility(force_and_rejected),
     "reloads": Hostility(reloads),
-    "watchers": Hostility(watchers, 32 * _MEBIBYTE),
+    "watchers": Hostility(watchers),
     "waiters": Hostility(waiters, 64 * _MEBIBYTE),
 }
 

@@ -203,7 +203,6 @@ class ClientConnection:
         "_held_bytes",
         "_is_looked_up",
         "_lingering",
-        "_loop",
         "_origin",
         "_owner",
         "_program",
@@ -231,11 +230,10 @@ class ClientConnection:
         self._origin: Origin | None = None
         self._held_bytes = 0
         self._owner = owner
-        self._loop = owner.loop
         # The bytes that came while no wire was needed.
         self._unparsed = b""
         self._wire_in_use: Connection | None = None
-        self._transport = Transport(connection, self, self._loop, owner.readers, MAX_UNSENT)
+        self._transport = Transport(connection, self, owner.loop, owner.readers, MAX_UNSENT)
         self._waits: set[Waiting] = set()
         self._watched: frozenset[str] | None = None
         self._watches = False
@@ -502,7 +500,7 @@ class ClientConnection:
         self._send(self._wire.closing(reason, code))
         self._transport.close()
         if self._lingering is None:
-            self._lingering = self._loop.call_later(_LINGER, self.abort)
+            self._lingering = self._owner.loop.call_later(_LINGER, self.abort)
 
     def _send(self, data: bytes) -> None:
         self._transport.write(data)
