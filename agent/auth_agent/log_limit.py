@@ -4,6 +4,7 @@ Without a limit, a client that sends garbage, or a provider whose tokens live fo
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 WINDOW: Final = 60.0  # s, from the first line on
@@ -32,6 +33,7 @@ class LogLimit:
     """Counts lines. Times are on any clock that doesn't go back, in seconds."""
 
     def __init__(self) -> None:
+        # In the order in which they end, since they are of one length.
         self._windows: dict[tuple[str, str], _Window] = {}
 
     def remaining(self, kind: str, subject: str, now: float) -> int:
@@ -59,6 +61,7 @@ class LogLimit:
 
     def ended(self, now: float) -> list[LeftOut]:
         """Forget the windows that have ended; return what was left out in them."""
-        ended = [key for key, window in self._windows.items() if window.end <= now]
-        gone = [(key, self._windows.pop(key)) for key in ended]
-        return [LeftOut(*key, window.left_out) for key, window in gone if window.left_out]
+        ended = list(takewhile(lambda item: item[1].end <= now, self._windows.items()))
+        for key, _ in ended:
+            del self._windows[key]
+        return [LeftOut(*key, window.left_out) for key, window in ended if window.left_out]

@@ -18,12 +18,11 @@ MOST_ROWS: Final = 256
 class _Row:
     """What one program got of one account."""
 
-    __slots__ = ("last_at", "methods", "order", "pid")
+    __slots__ = ("last_at", "methods", "pid")
 
     def __init__(self) -> None:
         self.methods: dict[str, int] = {}
         self.last_at = 0.0
-        self.order = 0
         self.pid = 0
 
 
@@ -33,29 +32,30 @@ class Usage:
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         """Count from now on; `wall` is Unix time in seconds."""
         self._wall = wall
+        # The least recently used first, not by `last_at`: a clock can be set back.
         # An unknown program is counted by its pid; pid 0 stands for all in other pid namespaces.
         self._rows: dict[tuple[Program | int, str], _Row] = {}
-        self._counted = 0
 
     def count(self, caller: Caller, method: str, account: str) -> None:
         """Count one call of that method for that account."""
         key = (caller.program or caller.peer.pid, account)
-        row = self._rows.get(key)
+        row = self._rows.pop(key, None)
         if row is None:
             if len(self._rows) >= MOST_ROWS:
-                del self._rows[min(self._rows, key=lambda key: self._rows[key].order)]
-            row = self._rows[key] = _Row()
-        self._counted += 1
-        row.order = self._counted  # not by `last_at`: a clock can be set back
+                del self._rows[next(iter(self._rows))]
+            row = _Row()
+        self._rows[key] = row
         row.last_at = self._wall()
         row.pid = caller.peer.pid
         row.methods[method] = row.methods.get(method, 0) + 1
 
     def rows(self, account: str | None = None) -> list[dict[str, object]]:
         """Return what each program got of that account, or of all, as `status` shows it, the latest first."""
-        chosen = [(key, row) for key, row in self._rows.items() if account in (None, key[1])]
-        chosen.sort(key=lambda item: item[1].order, reverse=True)
-        return [_shown(program, account, row) for (program, account), row in chosen]
+        return [
+            _shown(program, name, row)
+            for (program, name), row in reversed(self._rows.items())
+            if account in (None, name)
+        ]
 
 
 def _shown(program: Program | int, account: str, row: _Row) -> dict[str, object]:
