@@ -31,6 +31,9 @@ _MAX_IDLE = 16
 class Agent:
     """A client of this user's agent; use it as a context manager, or call `close`.
 
+    The agent is asked at each call. A token stays in the client's memory until the next response on its connection, a
+    logout or lock by this client, or `close`, so that it is not decoded again if the next response has it again.
+
     Args:
         path: the socket's path; by default that of `socket_path`.
 
@@ -484,7 +487,10 @@ class Agent:
 
         A method without a result returns an empty map.
         """
-        result: dict[str, object] = finish(self._pool.call(self._made_calls.call(method, parameters))).value
+        call = self._made_calls.call(method, parameters)
+        result, begun = self._pool.call_at_once(call) if call.repeatable else (None, None)
+        if result is None:
+            result = finish(self._pool.call(call, begun)).value
         return result
 
 

@@ -16,6 +16,10 @@ from .wire import Connection, Message, Notification, Response, WireError
 _READ_SIZE = 65536
 # Seconds to read the reason that an agent sent before it closed the connection.
 _CLOSING_TIMEOUT = 1.0
+# The method that programs call again and again, mostly with the same response.
+_REPEATED = "token"
+# Milliseconds in which a response comes at once. Every deadline is later.
+_AT_ONCE = 100
 
 
 class Link:
@@ -48,11 +52,49 @@ class Link:
                 whether the agent may have received the request.
 
         """
-        await self.send(call)
+        if not self.waiting:  # otherwise `call_at_once` has sent it
+            await self.send(call)
         try:
             return await self.result(call, call.deadline)
         except TimeoutError as error:
             raise call.timeout_error() from error
+
+    def call_at_once(self, call: Call) -> dict[str, object] | None:
+        """Send a call, and return its result if the response comes at once and whole; block meanwhile.
+
+        This takes a third of the time of `call`, which does the rest if the result is None. A response with a token is
+        remembered until the next response, so that it is not decoded again if it comes again.
+
+        Raises:
+            AgentError: the agent's error.
+            ConnectionLost, WireError, OSError: the connection has ended, or something else is wrong with it.
+
+        """
+        _, request = self._wire.ask(call.question)
+        self.waiting = True
+        if self._send(request):
+            raise BlockingIOError  # an agent that reads takes it whole
+        if not self._poll.poll(_AT_ONCE):
+            return None
+        data = self._receive()
+        result = self._wire.repeated_result(data)
+        if result is not None:
+            self.waiting = False
+            return result
+        self._wire.receive_data(data)
+        message = self._wire.next_message()
+        if isinstance(message, Response):
+            result = self._result(call, message)
+            if call.method == _REPEATED:
+                self._wire.remember(message)
+            return result
+        if message is not None:
+            self._check(message)
+        return None
+
+    def forget(self) -> None:
+        """Forget the remembered response."""
+        self._wire.remember(None)
 
     async def send(self, call: Call) -> None:
         """Send a call without waiting for its `result`. Raises as `call` does."""
@@ -84,8 +126,12 @@ class Link:
             raise
         except (OSError, WireError) as error:
             raise _lost(error) from error
+        return self._result(call, response)
+
+    def _result(self, call: Call, response: Response) -> dict[str, object]:
         self.waiting = False
         self.used = True
+        self._wire.remember(None)
         if response.error is not None:
             raise response.error
         result = response.result

@@ -8,6 +8,9 @@ from .link import Link, connect
 from .waiting import Waits
 from .wire import WireError
 
+# After these methods no token from before may stay in memory.
+_ENDING = ("lock", "logout")
+
 
 class Pool:
     """The connections to the agent at one path. Threads may share it: it needs no lock.
@@ -26,17 +29,47 @@ class Pool:
         while (link := self._pop_idle()) is not None:
             link.close()
 
-    async def call(self, call: Call) -> dict[str, object]:
-        """Return the result of a call, repeated if the agent was restarted and that does no harm."""
-        link, result = await self.take(call)
+    async def call(self, call: Call, begun: Link | None = None) -> dict[str, object]:
+        """Return the result of a call, repeated if the agent was restarted and that does no harm.
+
+        `begun`: the connection on which `call_at_once` has sent it.
+        """
+        try:
+            link, result = await self.take(call, begun)
+        finally:
+            if call.method in _ENDING:
+                for idle in tuple(self._idle):
+                    idle.forget()
         self._give_back(link)
         return result
 
-    async def take(self, call: Call) -> tuple[Link, dict[str, object]]:
+    def call_at_once(self, call: Call) -> tuple[dict[str, object] | None, Link | None]:
+        """Return the result of a repeatable call if there is an idle connection, and the response comes at once.
+
+        It blocks a moment. Otherwise `call` does the rest, on the connection that is returned, or on another one.
+        """
+        link = self._idle_link(look=False)
+        if link is None:
+            return None, None
+        try:
+            result = link.call_at_once(call)
+        except (ConnectionLost, WireError, OSError):
+            link.close()
+            return None, None
+        except BaseException:
+            link.close() if link.waiting else self._give_back(link)
+            raise
+        if result is None:
+            return None, link
+        self._give_back(link)
+        return result, None
+
+    async def take(self, call: Call, begun: Link | None = None) -> tuple[Link, dict[str, object]]:
         """Return the connection of a call, which the caller then owns, and its result."""
         repeated = False
         while True:
-            link = self._idle_link(look=not call.repeatable) or await connect(self.path, self._waits)
+            link = begun or self._idle_link(look=not call.repeatable) or await connect(self.path, self._waits)
+            begun = None
             used_before = link.used
             try:
                 result = await link.call(call)

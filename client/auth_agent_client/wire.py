@@ -55,14 +55,15 @@ class Request:
 
 
 class Response:
-    """The response to the request of that id: a result or an error."""
+    """The response to the request of that id: a result or an error; and the bytes that it came in."""
 
-    __slots__ = ("error", "id", "result")
+    __slots__ = ("body", "error", "id", "result")
 
-    def __init__(self, id: int, error: AgentError | None, result: object) -> None:  # noqa: A002 -- its name in the specification
+    def __init__(self, id: int, error: AgentError | None, result: object, body: bytes) -> None:  # noqa: A002 -- its name in the specification
         self.id = id
         self.error = error
         self.result = result
+        self.body = body
 
 
 class Notification:
@@ -112,6 +113,8 @@ class Connection:
         self._received: set[int] = set()
         self._sent: set[int] = set()
         self._last_id = 0
+        # A result, and the bytes of its response after the id.
+        self._remembered: tuple[dict[str, object], bytes] | None = None
         self._broken: str | None = None
 
     @staticmethod
@@ -223,7 +226,7 @@ class Connection:
             if kind == _REQUEST and len(parts) == _REQUEST_LENGTH:
                 return self._request(parts[1], parts[2], parts[3], body)
             if kind == _RESPONSE and len(parts) == _RESPONSE_LENGTH:
-                return self._response(parts[1], parts[2], parts[3])
+                return self._response(parts[1], parts[2], parts[3], body)
             if kind == _NOTIFICATION and len(parts) == _NOTIFICATION_LENGTH:
                 return _notification(parts[1], parts[2])
         raise WireError("the data is not a message of MessagePack-RPC")
@@ -238,11 +241,36 @@ class Connection:
         self._received.add(id_)
         return Request(id_, method, _parameters(params), body)
 
-    def _response(self, id_: object, error: object, result: object) -> Response:
+    def _response(self, id_: object, error: object, result: object, body: bytes) -> Response:
         if type(id_) is not int or id_ not in self._sent:
             raise WireError("a response has the id of no open request")
         self._sent.discard(id_)
-        return Response(id_, None if error is None else from_wire(error), result)
+        return Response(id_, None if error is None else from_wire(error), result, body)
+
+    def remember(self, response: Response | None) -> None:
+        """Remember that response for `repeated_result`, in place of the one before, or none.
+
+        Only a map of plain values is remembered: a copy of it shares nothing with it.
+        """
+        self._remembered = None
+        if response is not None and response.error is None:
+            result, length = _map(response.result), head_length(response.body, RESPONSE)
+            if result is not None and length and _PLAIN.issuperset(map(type, result.values())):
+                self._remembered = result, response.body[length:]
+
+    def repeated_result(self, data: bytes) -> dict[str, object] | None:
+        """Return the result of the newest request if `data` is its response, with the bytes of the remembered one.
+
+        It needs no decoding. If it is None, `receive_data` takes the data.
+        """
+        id_, remembered = self._last_id, self._remembered
+        if remembered is None or self.pending or id_ not in self._sent:
+            return None
+        result, rest = remembered
+        if data != RESPONSE + msgpack.packb(id_) + rest:
+            return None
+        self._sent.discard(id_)
+        return {**result}
 
     # ---- sending
 

@@ -19,6 +19,7 @@ from tests.bench.cores import Cores, available_cores, pinned
 from tests.bench.processes import ProcessError
 from tests.bench.rounds import FULL, QUICK, SHORT, Form, measure
 from tests.bench.rows.bystanders import BYSTANDER
+from tests.bench.rows.client import CLIENT_LIBRARY
 from tests.bench.rows.commands import COMMANDS
 from tests.bench.rows.memory import MEMORY
 from tests.bench.rows.own_work import OWN_WORK
@@ -36,6 +37,7 @@ from tests.op.provider import ProviderError
 COMPARISONS: Sequence[Comparison] = [
     OWN_WORK,
     *SOCKETS,
+    *CLIENT_LIBRARY,
     COMMANDS,
     STARTS,
     MEMORY,

@@ -678,3 +678,109 @@ def test_a_result_that_cannot_be_packed_can_be_answered_with_an_error(result: ob
     error = only_response(client, agent.respond_with_error(request, AgentError("a defect"))).error
     assert isinstance(error, AgentError), (id_, error)
     assert error.message == "a defect"
+
+
+# ---- a response that comes again
+
+
+MESSAGES = st.lists(
+    st.tuples(st.just("result"), st.dictionaries(st.text(max_size=3), JSON_LIKE, max_size=3))
+    | st.tuples(st.just("result"), st.sampled_from([{"token": "a"}, {"token": "b"}, {"token": "a", "end": None}, True]))
+    | st.tuples(st.just("error"), st.sampled_from([Denied("no"), Unavailable("later")]))
+    | st.tuples(st.just("notification"), JSON_LIKE),
+    max_size=8,
+)
+
+
+@given(MESSAGES, st.integers(1, 40), st.booleans())
+def test_a_remembered_result_is_what_decoding_gives(
+    messages: list[tuple[str, object]], size: int, in_pieces: bool
+) -> None:
+    agent, remembering, decoding = Connection(), Connection(), Connection()
+    newest = 0
+    for kind, value in messages:
+        if kind == "notification":
+            data = agent.notify("changed", value)
+        else:
+            newest, request = remembering.request("token", {})
+            assert decoding.request("token", {}) == (newest, request)
+            agent.receive_data(request)
+            message = agent.next_message()
+            assert isinstance(message, Request)
+            data = (
+                agent.respond_with_error(message, value)
+                if isinstance(value, AgentError)
+                else agent.respond(message, value)
+            )
+        reads = [data[at : at + size] for at in range(0, len(data), size)] if in_pieces else [data]
+        got = [message for piece in reads for message in read_remembering(remembering, newest, piece)]
+        assert got == [message for piece in reads for message in read(decoding, piece)]
+
+
+def read_remembering(connection: Connection, newest: int, data: bytes) -> list[tuple[object, ...]]:
+    repeated = connection.repeated_result(data)
+    if repeated is not None:
+        return [("response", newest, None, repeated)]
+    connection.receive_data(data)
+    messages: list[tuple[object, ...]] = []
+    while (message := connection.next_message()) is not None:
+        messages.append(plain(message))
+        if isinstance(message, Response):
+            connection.remember(message)
+    return messages
+
+
+def remembering(result: dict[str, object]) -> tuple[Connection, Connection]:
+    """Return the two sides of a connection, of which one remembers a response with that result."""
+    client, agent = Connection(), Connection()
+    client.receive_data(response_to(client, agent, result))
+    response = client.next_message()
+    assert isinstance(response, Response)
+    client.remember(response)
+    return client, agent
+
+
+def response_to(client: Connection, agent: Connection, result: dict[str, object]) -> bytes:
+    _, request = client.request("token", {})
+    return agent.respond(only_request(agent, request), result)
+
+
+def test_the_same_response_is_recognized_with_another_id() -> None:
+    client, agent = remembering({"token": "a"})
+    for _ in range(300):  # ids of one, two and three bytes
+        assert client.repeated_result(response_to(client, agent, {"token": "a"})) == {"token": "a"}
+
+
+def test_a_caller_cannot_change_the_remembered_result() -> None:
+    client, agent = remembering({"token": "a"})
+    for _ in range(2):
+        result = client.repeated_result(response_to(client, agent, {"token": "a"}))
+        assert result is not None
+        assert result == {"token": "a"}
+        result["token"] = "b"
+
+
+@pytest.mark.parametrize("result", [{"claims": {}}, {"scopes": []}])
+def test_a_result_with_parts_is_not_remembered(result: dict[str, object]) -> None:
+    client, agent = remembering(result)
+    assert client.repeated_result(response_to(client, agent, result)) is None
+
+
+def test_the_late_response_to_an_older_request_is_not_taken_for_the_newest() -> None:
+    client, agent = remembering({"token": "a"})
+    late = response_to(client, agent, {"token": "a"})
+    response_to(client, agent, {"token": "a"})
+    assert client.repeated_result(late) is None
+
+
+def test_a_response_without_a_request_is_not_recognized() -> None:
+    client, agent = remembering({"token": "a"})
+    data = response_to(client, agent, {"token": "a"})
+    assert client.repeated_result(data) is not None
+    assert client.repeated_result(data) is None
+
+
+def test_what_is_forgotten_is_not_recognized() -> None:
+    client, agent = remembering({"token": "a"})
+    client.remember(None)
+    assert client.repeated_result(response_to(client, agent, {"token": "a"})) is None
