@@ -200,18 +200,15 @@ class Refresher:
 
     def _seconds_until_next_look(self, session: Session) -> float:
         """Start the session's refresh if it is due; return when it must be looked at again, unless it changes."""
-        now, seconds = self._clock.now(), math.inf
+        now = self._clock.now()
         self._table.look(session, now)
-        if session.is_over:
-            seconds = min(TICK, self.on_over(session)) if session.has_erasable else math.inf
-        session.forget_unused(now)
+        seconds = min(TICK, self.on_over(session)) if session.is_over and session.has_erasable else math.inf
+        seconds = min(seconds, session.forget_unused(now))
         due = session.next_due(now)
         if due is not None and now.until(due[0]) > 0:
             seconds = min(seconds, now.until(due[0]))
         elif due is not None and self.start(session, due[1]) is None:
             seconds = min(seconds, TICK)  # none may begin now
-        if session.has_several_tokens:
-            seconds = min(seconds, TICK)  # they are forgotten when they have ended
         # When its token ends, or its ceiling is reached, its state is another one.
         remaining, ceiling = session.remaining(now), seconds_until(session.ceiling, now.wall)
         return min([seconds, *(each for each in (remaining, ceiling) if each > 0)])

@@ -72,12 +72,10 @@ def may_end_with(session: Session, credentials: Credentials) -> bool:
     if isinstance(state, LoggedOut) or not (isinstance(state, Active) or state.can_retry):
         return False
     remaining = state.credentials
-    is_same_client = (
-        is_same_issuer(remaining.issuer, credentials.issuer) and remaining.client_id == credentials.client_id
-    )
-    return is_same_client and (
+    may_be_same_user = (
         remaining.subject is None or credentials.subject is None or remaining.subject == credentials.subject
     )
+    return may_be_same_user and remaining.is_bound_to(credentials.issuer, credentials.client_id)
 
 
 def _is_of(account: Account, credentials: Credentials) -> bool:

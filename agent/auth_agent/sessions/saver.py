@@ -11,9 +11,10 @@ when a failing store is retried, and when the user is asked to unlock it.
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final
 
 import anyio
@@ -66,41 +67,25 @@ _Work = tuple[Session, bool]
 class _PendingWrite:
     """What to write to one account's entry, and who waits for it.
 
-    `wanted`: what the store should have while `dirty`; None: no entry. `version` changes with `wanted`, to detect a
-    change during a write. `sent`: the refresh tokens sent before `wanted` was set; later ones stay noted.
+    `wanted`: what the store should have, while the session is in `Saver._dirty`; None: no entry. `version` changes with
+    `wanted`, to detect a change during a write. `sent`: the refresh tokens sent before `wanted` was set; later ones
+    stay noted.
     """
 
     wanted: StoredSession | None = None
-    dirty: bool = False
     version: int = 0
     sent: tuple[str, ...] = ()
-    # Set when it is not `dirty` any more; None then: an event takes 0.8 KB.
-    settled: anyio.Event | None = None
     # The fingerprint of the refresh token that the store was last known to have.
     has: str | None = None
     # Those who wait for the entry to be read.
     readings: list[Promise[StoredSession | None]] = field(default_factory=list[Promise[StoredSession | None]])
     # `_write_key` of what the store was last known to have.
     write_key: object = None
-    # The account's name before it was renamed: that entry is deleted once this one is written.
-    moved_from: str | None = None
     # Whether a person has said that the entry is to be used, whichever machine wrote it.
     adopts: bool = False
     # Whether the store should have an entry and has none; and whether it should have had one before a logout.
     lost: bool = False
     held: bool = False
-
-    def settle(self) -> None:
-        """Write nothing: the store has what it should have."""
-        self.dirty = False
-        if self.settled is not None:
-            self.settled.set()
-            self.settled = None
-
-    async def wait(self) -> None:
-        """Wait until the store has what it should have."""
-        if self.settled is not None:
-            await self.settled.wait()
 
 
 class Saver:
@@ -133,6 +118,12 @@ class Saver:
         self._clock: Clock = table.clock
         self._boot_id = self._clock.boot_id()
         self._pending_writes: dict[Session, _PendingWrite] = {}
+        # Those to be written, in that order, and what is set when each is in the store: an event takes 0.8 KB.
+        self._dirty: dict[Session, anyio.Event] = {}
+        # Those whose reading somebody waits for; a dict, for its order.
+        self._awaited: dict[Session, None] = {}
+        # The names before of renamed accounts, by session; the entry of that name goes once the new one is written.
+        self._moved_from: dict[Session, str] = {}
         # Locked sessions, in the order in which they are to be read; a dict, for its order.
         self._unread: dict[Session, None] = {}
         self._wake = anyio.Event()
@@ -161,7 +152,7 @@ class Saver:
             "problem": None if problem is None else problem.reason,
             "remedy": remedies_to_wire(() if problem is None else problem.remedy),
             "unread": sum(session not in self._doubts for session in self._unread),
-            "unsaved": sum(pending_write.dirty for pending_write in self._pending_writes.values()),
+            "unsaved": len(self._dirty),
         }
 
     # ---- reading
@@ -208,6 +199,7 @@ class Saver:
         reading = Promise[StoredSession | None]()
         readings = self._pending_write(session).readings
         readings.append(reading)
+        self._awaited[session] = None
         self._hasten()
         try:
             with anyio.move_on_after(patience):
@@ -215,6 +207,8 @@ class Saver:
         finally:
             if reading in readings:
                 readings.remove(reading)
+            if not self._pending_write(session).readings:
+                self._awaited.pop(session, None)
         raise StoreError("the store takes too long")
 
     async def check(self) -> None:
@@ -287,9 +281,8 @@ class Saver:
         self.read_all()
         for session in sessions:
             await self._read(session, READ_PATIENCE)
-            pending_write = self._pending_write(session)
-            if pending_write.dirty:
-                await self._settle(session, pending_write.settled, SAVE_PATIENCE)
+            if session in self._dirty:
+                await self._settle(session, self._dirty[session], SAVE_PATIENCE)
         unusable = {session.account.name for session in sessions if is_unreadable(session.state)}
         return sorted(copies.union(session.account.name for session in sessions) - unusable)
 
@@ -307,14 +300,14 @@ class Saver:
     @property
     def is_idle(self) -> bool:
         """Whether the store has everything that it can have."""
-        return not self.keeps or not any(pending_write.dirty for pending_write in self._pending_writes.values())
+        return not self.keeps or not self._dirty
 
     async def wait_until_saved(self) -> None:
         """Wait until the store has everything that it can have."""
         while not self.is_idle:
-            dirty = next(pending_write for pending_write in self._pending_writes.values() if pending_write.dirty)
+            settled = next(iter(self._dirty.values()))
             with anyio.move_on_after(_LOOK_AGAIN):  # the store may turn out to be missing
-                await dirty.wait()
+                await settled.wait()
 
     async def find_all(self) -> bool:
         """Look whether the store has every session; write again what it lacks, and return False then.
@@ -327,7 +320,7 @@ class Saver:
         for session in lacking:
             _log.warning("store account=%s problem='its entry is gone, or another one'", session.account.name)
             pending_write = self._pending_write(session)
-            sent, pending_write.write_key = pending_write.sent if pending_write.dirty else (), None
+            sent, pending_write.write_key = pending_write.sent if session in self._dirty else (), None
             self._want(session, self._newest(session)).sent = sent  # it answers nothing that was sent
         return not lacking
 
@@ -367,7 +360,8 @@ class Saver:
             session.put_away(lock.reason, lock.remedy)
         for pending_write in self._pending_writes.values():
             pending_write.wanted, pending_write.adopts = None, False
-            pending_write.settle()
+        for session in tuple(self._dirty):
+            self._clean(session)
         sealed = self._store.sealed
         if sealed is not None:
             sealed.lock()
@@ -411,11 +405,12 @@ class Saver:
         self._table.unread = UNREAD
         for _, session in self._table.all():
             pending_write = self._pending_write(session)
-            pending_write.wanted, pending_write.moved_from = None, None
+            pending_write.wanted = None
+            self._moved_from.pop(session, None)
             stored = None if isinstance(session.state, LoggedOut) else session.snapshot()
             pending_write.has = None if stored is None else stored.fingerprint
             pending_write.write_key = None if stored is None else _write_key(stored)
-            pending_write.settle()
+            self._clean(session)
             self._mark(session, saved=True)
         self._wake.set()
 
@@ -427,11 +422,12 @@ class Saver:
 
     async def save(self, session: Session, stored: StoredSession, patience: float = SAVE_PATIENCE) -> None:
         """Save a session, retrying as needed; wait at most `patience` seconds, and not while the store fails."""
-        await self._settle(session, self._want(session, stored).settled, patience)
+        self._want(session, stored)
+        await self._settle(session, self._dirty[session], patience)
 
     def saved_event(self, session: Session) -> anyio.Event:
         """Return the event that is set when the session's newest state is in the store, or there is no store."""
-        settled = self._pending_write(session).settled
+        settled = self._dirty.get(session)
         if settled is not None and not isinstance(self._health.problem, StoreMissing):
             return settled
         nothing_to_wait_for = anyio.Event()
@@ -447,11 +443,14 @@ class Saver:
         """Delete the session's entry, retrying until that succeeds; on return it is marked as dead in the journal."""
         # Before the tombstone: a pending save must not be written as if it came after this logout.
         pending_write = self._want(session, None)
-        settled, name = pending_write.settled, session.account.name
+        settled, name = self._dirty[session], session.account.name
         pending_write.held = pending_write.held or self._journal.is_held(name)
-        pending_write.moved_from = self._journal.note(name).moved_from
-        if pending_write.moved_from is not None and pending_write.moved_from not in self._table.sessions:
-            await self._journal.mark_deleted(pending_write.moved_from, secrets.token_hex(8))
+        moved_from = self._journal.note(name).moved_from
+        self._moved_from.pop(session, None)
+        if moved_from is not None:
+            self._moved_from[session] = moved_from
+        if moved_from is not None and moved_from not in self._table.sessions:
+            await self._journal.mark_deleted(moved_from, secrets.token_hex(8))
         await self._journal.mark_deleted(name, secrets.token_hex(8), lost=pending_write.lost)
         await self._settle(session, settled, SAVE_PATIENCE)
 
@@ -462,7 +461,7 @@ class Saver:
         still to be deleted.
         """
         old = session.account.name
-        is_written = any(write.dirty for other, write in self._pending_writes.items() if other.account.name == new)
+        is_written = any(other.account.name == new for other in self._dirty)
         if is_written or self._is_moving(new) or self._journal.note(old).moved_from is not None:
             return False
         return await self._journal.announce_move(new, old, secrets.token_hex(8))
@@ -477,30 +476,27 @@ class Saver:
         if is_unreadable(session.state):
             return  # the entry may be a newer version's: it stays where it is
         pending_write = self._pending_write(session)
-        pending_write.moved_from, pending_write.write_key = old, None
+        self._moved_from[session], pending_write.write_key = old, None
         self._want(session, self._newest(session))
         if session.is_refreshing:
             pending_write.sent = ()  # its response will be saved, too
 
     def _newest(self, session: Session) -> StoredSession | None:
         """Return what the store is to have: a result that is being saved may be newer than the session's state."""
-        pending_write = self._pending_write(session)
-        if pending_write.dirty:
-            return pending_write.wanted
+        if session in self._dirty:
+            return self._pending_write(session).wanted
         return None if isinstance(session.state, LoggedOut) else session.snapshot()
 
     def _is_moving(self, name: str) -> bool:
         """Return whether the entry under that name still belongs to an account that was renamed."""
-        return any(pending_write.moved_from == name for pending_write in self._pending_writes.values())
+        return name in self._moved_from.values()
 
     async def record_sent(self, session: Session, refresh_token: Secret) -> None:
         """Note that a refresh token is about to be sent, in case the agent dies before its successor is saved."""
         has = self._pending_write(session).has
         await self._journal.record_sent(session.account.name, refresh_token.fingerprint(), session.used_at, has)
 
-    async def _settle(self, session: Session, settled: anyio.Event | None, patience: float) -> None:
-        if settled is None:
-            return
+    async def _settle(self, session: Session, settled: anyio.Event, patience: float) -> None:
         if self._health.is_worth_a_wait(anyio.current_time()):
             with anyio.move_on_after(patience):
                 await settled.wait()
@@ -511,10 +507,11 @@ class Saver:
         pending_write = self._pending_write(session)
         self._unread.pop(session, None)
         self._doubts.forget(session)
-        pending_write.wanted, pending_write.dirty, pending_write.adopts = stored, True, False
+        pending_write.wanted, pending_write.adopts = stored, False
+        if session not in self._dirty:
+            self._dirty[session] = anyio.Event()
         pending_write.sent = tuple(self._journal.note(session.account.name).sent)
         pending_write.version += 1
-        pending_write.settled = pending_write.settled or anyio.Event()
         self._hasten()
         if type(self._health.problem) is StoreError and (session, True) not in self._failed:
             self._health.retry(anyio.current_time())  # the failure may have been another entry's
@@ -551,15 +548,13 @@ class Saver:
     async def drain(self, patience: float) -> None:
         """Wait until everything is saved, at most `patience` seconds; at most a second if that needs a person."""
         with anyio.move_on_after(min(patience, SAVE_PATIENCE) if self._health.needs_a_person else patience):
-            while dirty := next(
-                (pending_write for pending_write in self._pending_writes.values() if pending_write.dirty), None
-            ):
+            while self._dirty:
+                settled = next(iter(self._dirty.values()))
                 self._hasten()
                 with anyio.move_on_after(HASTE):  # then try again: the agent is ending
-                    await dirty.wait()
-        lost = [session.account.name for session, pending_write in self._pending_writes.items() if pending_write.dirty]
-        if lost:
-            _log.warning("unsaved accounts=%s", ",".join(lost))
+                    await settled.wait()
+        if self._dirty:
+            _log.warning("unsaved accounts=%s", ",".join(session.account.name for session in self._dirty))
 
     async def _sort(self) -> None:
         """Sort the queue: first interrupted refreshes, which must be repeated soon, then the most recently used."""
@@ -575,17 +570,19 @@ class Saver:
 
     def _next(self) -> _Work | None:
         """Return what to do next: saves and reads alternate; reads that somebody waits for come first."""
-        dirty = [(session, True) for session, pending_write in self._pending_writes.items() if pending_write.dirty]
-        awaited = [
-            (session, False) for session, pending_write in self._pending_writes.items() if pending_write.readings
-        ]
-        now = anyio.current_time()
-        unread = [] if self.is_paused else [session for session in self._unread if self._doubts.is_due(session, now)]
-        reads = [*awaited, *((session, False) for session in unread)]
         # Alternate: endless saves must not delay clients, nor an interrupted refresh beyond the provider's overlap.
-        works = [*reads[:1], *dirty, *reads] if self._wrote else [*dirty, *reads]
+        works = chain(self._reads(), self._writes()) if self._wrote else chain(self._writes(), self._reads())
         # Failed work is retried after all other work: one bad entry must not block the others.
-        return min(works, key=lambda work: self._failed.get(work, 0), default=None)
+        new = next((work for work in works if work not in self._failed), None)
+        return new or min(chain(self._writes(), self._reads()), key=self._failed.__getitem__, default=None)
+
+    def _writes(self) -> Iterator[_Work]:
+        return ((session, True) for session in self._dirty)
+
+    def _reads(self) -> Iterator[_Work]:
+        now = anyio.current_time()
+        unread = () if self.is_paused else (one for one in self._unread if self._doubts.is_due(one, now))
+        return ((session, False) for session in chain(self._awaited, unread))
 
     async def _do(self, work: _Work) -> None:
         session, self._wrote = work
@@ -623,7 +620,7 @@ class Saver:
 
     async def _write(self, session: Session, pending_write: _PendingWrite) -> None:
         # Move it to the back: if it fails, it does not block the others.
-        self._pending_writes[session] = self._pending_writes.pop(session)
+        self._dirty[session] = self._dirty.pop(session)
         version, sent, name = pending_write.version, pending_write.sent, session.account.name
         store, wanted, before = self._store, pending_write.wanted, self._journal.note(name).tombstone
         tombstone = await self._tombstone(name, pending_write, before)
@@ -654,9 +651,9 @@ class Saver:
         if session.account.name != name:
             return  # the account was renamed meanwhile, and its entry is written again
         # A login that replaced a session whose entry was gone ends its move, too.
-        moved_from = pending_write.moved_from or self._journal.note(name).moved_from
+        moved_from = self._moved_from.get(session) or self._journal.note(name).moved_from
         if moved_from is not None:
-            await self._end_move(name, pending_write, moved_from)
+            await self._end_move(session, name, moved_from)
         self._settled(session, pending_write, version)
 
     async def _tombstone(self, name: str, pending_write: _PendingWrite, before: str | None) -> str | None:
@@ -675,19 +672,25 @@ class Saver:
         pending_write.lost = False
         return new
 
-    async def _end_move(self, name: str, pending_write: _PendingWrite, old: str) -> None:
+    async def _end_move(self, session: Session, name: str, old: str) -> None:
         """Delete the entry under the account's old name, unless an account has that name again."""
         if old not in self._table.sessions:
             await self._journal.mark_deleted(old, secrets.token_hex(8))
             await self._store.delete(old)
         await self._journal.end_move(name)
-        pending_write.moved_from = None
+        self._moved_from.pop(session, None)
 
     def _settled(self, session: Session, pending_write: _PendingWrite, version: int) -> None:
         """Mark the write as done, unless the wanted state has changed since."""
         if pending_write.version == version:
-            pending_write.settle()
+            self._clean(session)
             self._mark(session, saved=True)
+
+    def _clean(self, session: Session) -> None:
+        """Write nothing of the session: the store has what it should have."""
+        settled = self._dirty.pop(session, None)
+        if settled is not None:
+            settled.set()
 
     # ---- reading
 
@@ -708,9 +711,15 @@ class Saver:
             return  # it was renamed or adopted meanwhile, and is read again
         if session in self._unread and not self._is_doubtful(session, name, stored):
             stored = await self._take(session, stored, moved_from)
-        readings, pending_write.readings = pending_write.readings, []
-        for reading in readings:
+        for reading in self._take_readings(session):
             reading.resolve(stored)
+
+    def _take_readings(self, session: Session) -> list[Promise[StoredSession | None]]:
+        """Return those who wait for a session's entry, who wait no more."""
+        self._awaited.pop(session, None)
+        pending_write = self._pending_write(session)
+        readings, pending_write.readings = pending_write.readings, []
+        return readings
 
     async def _take(
         self, session: Session, stored: StoredSession | None, moved_from: str | None
@@ -803,9 +812,8 @@ class Saver:
         now = anyio.current_time()
         if self._health.fail(error, now):
             _log.warning("store name=%s state=%s problem=%r", self._store.name, error.state, str(error))
-        for pending_write in self._pending_writes.values():
-            readings, pending_write.readings = pending_write.readings, []
-            for reading in readings:
+        for session in tuple(self._awaited):
+            for reading in self._take_readings(session):
                 reading.fail(error)
         if isinstance(error, StoreMissing):
             self._do_without()

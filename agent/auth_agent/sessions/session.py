@@ -9,6 +9,7 @@ changes whenever the record does.
 """
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -814,24 +815,27 @@ class Session:
                 earliest = due, key
         return earliest
 
-    @property
-    def has_several_tokens(self) -> bool:
-        """Whether it has other tokens than the main one, or wants one."""
-        return len(self._interests) > 1
+    def forget_unused(self, now: Moment) -> float:
+        """Drop other tokens that have expired because no client requested them, and their old failures.
 
-    def forget_unused(self, now: Moment) -> None:
-        """Drop other tokens that have expired because no client requested them, and their old failures."""
-        state = self.state
+        Return the seconds until the next may be dropped; infinity if there is none, or a refresh is in flight.
+        """
+        state, next_end = self.state, math.inf
         if not isinstance(state, Active) or isinstance(state.refresh, Running) or len(self._interests) == 1:
-            return
+            return next_end
         for key in [key for key in self._interests if key != MAIN]:
             token, retrying = state.tokens.get(key), state.retries.get(key)
-            has_expired = token is None or token.remaining(now) <= 0
-            if has_expired and (retrying is None or now.until(retrying.retry_at.after(PERMANENT_RETRY_CAP)) <= 0):
+            expires_in = 0.0 if token is None else token.remaining(now)
+            retried_for = 0.0 if retrying is None else now.until(retrying.retry_at.after(PERMANENT_RETRY_CAP))
+            end = max(expires_in, retried_for)
+            if end <= 0:
                 del self._interests[key]
                 state = state.forget(key)
+            else:
+                next_end = min(next_end, end)
         if state is not self.state:
             self._set_state(state)
+        return next_end
 
     def current(self, key: TokenKey = MAIN) -> AccessToken | None:
         """Return the token of that key, valid or not; None if there is none."""

@@ -244,7 +244,7 @@ class Credentials:
 
     def is_bound_to(self, issuer: str, client_id: str) -> bool:
         """Return whether they came from that issuer and client; the refresh token is sent to no others."""
-        return is_same_issuer(self.issuer, issuer) and self.client_id == client_id
+        return self.client_id == client_id and is_same_issuer(self.issuer, issuer)
 
 
 @dataclass(frozen=True, slots=True)

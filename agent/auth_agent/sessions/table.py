@@ -48,7 +48,7 @@ class Table:
         self.config = config
         self.sessions: dict[str, Session] = {}
         self._chance = chance
-        self._watchers: list[Watcher] = []
+        self._watchers: dict[Watcher, None] = {}  # for its order
         self._published_states: dict[str, str] = {}
         # Sessions whose account vanished from the configuration: it may come back.
         self._removed: dict[str, Session] = {}
@@ -204,13 +204,11 @@ class Table:
 
     def watch(self, watcher: Watcher) -> None:
         """Notify the watcher of all changes from now on."""
-        if watcher not in self._watchers:
-            self._watchers.append(watcher)
+        self._watchers[watcher] = None
 
     def unwatch(self, watcher: Watcher) -> None:
         """Stop notifying the watcher."""
-        if watcher in self._watchers:
-            self._watchers.remove(watcher)
+        self._watchers.pop(watcher, None)
 
     def publish(self, name: str) -> None:
         """Notify the watchers that the account's record changed."""
