@@ -88,10 +88,10 @@ def head_length(message: bytes, beginning: bytes) -> int:
             32 bits counts as none.
 
     """
-    if len(message) == len(beginning) or not message.startswith(beginning):
+    if message[:2] != beginning or len(message) == 2:  # noqa: PLR2004 -- the beginning's length
         return 0
-    length = _ID_LENGTHS[message[len(beginning)]]
-    return length and len(beginning) + length
+    length = _ID_LENGTHS[message[2]]
+    return length and 2 + length
 
 
 class Connection:

@@ -387,7 +387,10 @@ class ClientConnection:
         if response is None:
             return False
         self._unparsed = b""
-        self._note_message()
+        if self.spoke:
+            self.last_spoke = time.monotonic()
+        else:
+            self._note_message()
         self._transport.write(response)
         if self._ending:
             self._close_when_settled()

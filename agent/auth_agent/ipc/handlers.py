@@ -150,13 +150,13 @@ class Handlers:
         reply = self._replies.find(data[start:], now) if start else None
         if reply is None:
             return None
-        session = reply.session
+        session, name = reply.session, reply.session.account.name
         try:
             self._policy.check(caller, "token", session)
-            self._lock.check(session.account.name)
+            self._lock.check(name)
         except errors.AgentError:
             return None  # `answer` raises it again
-        self._usage.count(caller, "token", session.account.name)
+        self._usage.count(caller, "token", name)
         return reply.to(data[len(REQUEST) : start], now)
 
     def keep(self, request: Request, response: bytes, basis: Repeatable) -> None:

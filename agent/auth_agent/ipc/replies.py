@@ -40,12 +40,13 @@ class Repeatable(NamedTuple):
 class Reply:
     """The packed reply to one request, after the id."""
 
-    __slots__ = ("_interest", "_packed", "_revision", "_term", "session")
+    __slots__ = ("_begin", "_end_boot", "_end_wall", "_interest", "_packed", "_revision", "session")
 
     def __init__(self, packed: bytes, basis: Repeatable) -> None:
         self.session = basis.session
         self._revision = basis.session.revision
-        self._term = basis.term
+        # The parts of the term: looking at them here saves a call for each request.
+        self._begin, (self._end_wall, self._end_boot) = basis.term
         self._interest = basis.interest
         # Not bytes, which can't be overwritten.
         self._packed = bytearray(packed)
@@ -57,7 +58,10 @@ class Reply:
 
     def holds(self, now: Moment) -> bool:
         """Return whether the same request would get the same reply, if it may get one."""
-        return self.session.revision == self._revision and self._term.has(now)
+        wall, boot = now
+        return (
+            self._begin <= wall < self._end_wall and boot < self._end_boot and self.session.revision == self._revision
+        )
 
     def to(self, id_: bytes, now: Moment) -> bytes:
         """Return the response to the request with that encoded id, and note the request."""
