@@ -11,15 +11,17 @@ from typing import Final
 
 import httpx
 
-from tests.bench.accounts import CLIENT_ID
-from tests.bench.refresh_provider import EXAMPLE
+from tests.bench.stage import CLIENT_ID
 
 OWN: Final = "own"
 KEPT: Final = "kept"
 
+# `quick_provider` takes such a refresh token again and again; its own are as long.
+_REFRESH_TOKEN: Final = "alice.login.".ljust(53, "x")
+
 
 async def _post(url: str, count: int, connections: str) -> float:
-    form = {"grant_type": "refresh_token", "client_id": CLIENT_ID, "refresh_token": EXAMPLE}
+    form = {"grant_type": "refresh_token", "client_id": CLIENT_ID, "refresh_token": _REFRESH_TOKEN}
     limits = httpx.Limits(max_keepalive_connections=0 if connections == OWN else 1)
     async with httpx.AsyncClient(trust_env=False, limits=limits) as client:
         await client.post(url, data=form)  # opens the connection that is kept

@@ -9,10 +9,10 @@ from typing import Final
 from auth_agent_client import Agent
 from auth_agent_client.wire import Connection
 from tests.bench.accounts import configuration, names
-from tests.bench.agents import IMPORTS, Place, agent, imports, place
+from tests.bench.agents import IMPORTS, imports, place
 from tests.bench.comparison import Comparison, Figures, Measure, Row, WrongResponse, at_most
+from tests.bench.crowded_agent import CrowdedAgent, crowded_agent, quick_provider
 from tests.bench.processes import memory
-from tests.bench.refresh_provider import import_account, running_provider
 from tests.bench.stage import Stage
 
 AGENT: Final = "agent"
@@ -27,9 +27,15 @@ _TIMEOUT: Final = 10.0  # s
 @contextlib.contextmanager
 def _agent(stage: Stage) -> Generator[Measure]:
     """Start agents with the memory store, and log in to one account, which is an import."""
-    with running_provider(stage.directory) as issuer:
-        where = place(stage, "memory", configuration(names(1), issuer))
-        yield lambda _: _measure(where)
+    directory, (account,) = stage.directory / "memory", names(1)
+    with quick_provider(stage.directory / "memory.log", stage.environment, stage.cores.load) as provider:
+
+        def measure(_: float) -> Figures:
+            with crowded_agent(directory, stage.environment, stage.cores, {account: provider}) as agent:
+                agent.log_in()
+                return _measure(agent, account)
+
+        yield measure
 
 
 @contextlib.contextmanager
@@ -44,17 +50,15 @@ def _imports(stage: Stage) -> Generator[Measure]:
     yield measure
 
 
-def _measure(where: Place) -> Figures:
-    """Return the RSS of a new agent after a login in MiB, and what a connection adds to it in KiB."""
-    (account,) = names(1)
-    with agent(where) as started, Agent(where.socket) as client:
-        import_account(client, account)
+def _measure(agent: CrowdedAgent, account: str) -> Figures:
+    """Return the agent's RSS in MiB, and what a connection adds to it in KiB."""
+    with Agent(agent.path) as client:
         client.token(account)
-        rss = memory(started.pid).rss
-        return {RSS: rss / 1024, EACH: (_rss_with_connections(where, started.pid, account) - rss) / CONNECTIONS}
+    rss = memory(agent.pid).rss
+    return {RSS: rss / 1024, EACH: (_rss_with_connections(agent, account) - rss) / CONNECTIONS}
 
 
-def _rss_with_connections(where: Place, pid: int, account: str) -> int:
+def _rss_with_connections(agent: CrowdedAgent, account: str) -> int:
     """Return the RSS of the agent in KiB while a thousand connections are open that have sent one request each."""
     _, request = Connection().request("token", {"account": account})
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -63,12 +67,12 @@ def _rss_with_connections(where: Place, pid: int, account: str) -> int:
         for _ in range(CONNECTIONS):
             connection = stack.enter_context(socket.socket(socket.AF_UNIX))
             connection.settimeout(_TIMEOUT)
-            connection.connect(where.socket)
+            connection.connect(agent.path)
             connection.sendall(request)
             reply = connection.recv(_READ_SIZE)
             if b"access_token" not in reply:
                 raise WrongResponse(f"in place of a token the agent sent {len(reply)} bytes of something else")
-        return memory(pid).rss
+        return memory(agent.pid).rss
 
 
 MEMORY: Final = Comparison(

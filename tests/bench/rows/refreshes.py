@@ -1,4 +1,4 @@
-"""A refresh: the agent's processor time, beside bare POSTs with httpx that get the same bytes."""
+"""A refresh: the agent's processor time, beside a bare POST with httpx to the same provider."""
 
 import contextlib
 import subprocess
@@ -9,12 +9,11 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from auth_agent_client import Agent
-from tests.bench.accounts import configuration, names
-from tests.bench.agents import agent, place
+from tests.bench.accounts import names
 from tests.bench.bare_post import KEPT, OWN
 from tests.bench.comparison import CPU, Comparison, Figures, Measure, Row, WrongResponse, at_most
+from tests.bench.crowded_agent import CrowdedAgent, ProviderProcess, crowded_agent, quick_provider
 from tests.bench.processes import cpu_time
-from tests.bench.refresh_provider import granted, import_account, running_provider
 from tests.bench.stage import Stage
 
 AGENT: Final = "agent"
@@ -30,28 +29,37 @@ _POLL: Final = 0.1  # s
 
 
 @contextlib.contextmanager
+def _provider(stage: Stage, name: str) -> Generator[ProviderProcess]:
+    """Run a provider of tokens that are soon over."""
+    with quick_provider(stage.directory / f"{name}.log", stage.environment, stage.cores.load) as provider:
+        provider.control(lifetime=_LIFETIME)
+        yield provider
+
+
+@contextlib.contextmanager
 def _agent(stage: Stage) -> Generator[Measure]:
     """Run an agent with the memory store, whose sessions need a refresh again and again, and no client."""
-    with running_provider(stage.directory, _LIFETIME) as issuer:
-        where = place(stage, "refreshes", configuration(names(SESSIONS), issuer))
-        with agent(where) as started, Agent(where.socket) as client:
-            for name in names(SESSIONS):
-                import_account(client, name)
+    with _provider(stage, "refreshes") as provider:
+        homes = dict.fromkeys(names(SESSIONS), provider)
+        with crowded_agent(stage.directory / "refreshes", stage.environment, stage.cores, homes) as agent:
+            agent.log_in()
             time.sleep(_LIFETIME)  # until refreshes come all the time
-            yield lambda seconds: _refresh(client, started.pid, issuer, seconds)
+            yield lambda seconds: _refresh(agent, provider, seconds)
 
 
-def _refresh(client: Agent, pid: int, issuer: str, seconds: float) -> Figures:
+def _refresh(agent: CrowdedAgent, provider: ProviderProcess, seconds: float) -> Figures:
     """Return the processor time of a refresh in µs."""
-    count, before = granted(issuer), cpu_time([pid])
+    first, before = provider.control().token_requests, cpu_time([agent.pid])
     deadline = time.monotonic() + 4 * _LIFETIME
     time.sleep(seconds)
     # They come in waves, since the sessions have been logged in together.
-    while granted(issuer) - count < SESSIONS and time.monotonic() < deadline:
+    while provider.control().token_requests - first < SESSIONS and time.monotonic() < deadline:
         time.sleep(_POLL)
-    after, count = cpu_time([pid]), granted(issuer) - count
-    failed = [record.account for record in client.status().accounts if record.failure is not None]
-    if count < SESSIONS or failed:
+    after, counts = cpu_time([agent.pid]), provider.control()
+    with Agent(agent.path) as client:
+        failed = [record.account for record in client.status().accounts if record.failure is not None]
+    count = counts.token_requests - first
+    if count < SESSIONS or counts.refusals or failed:
         raise WrongResponse(f"there were {count} refreshes; these sessions failed: {', '.join(failed) or 'none'}")
     return {} if before is None or after is None else {CPU: (after - before) / count / 1e3}
 
@@ -68,8 +76,8 @@ def _kept_post(stage: Stage) -> AbstractContextManager[Measure]:
 @contextlib.contextmanager
 def _posts(stage: Stage, connections: str) -> Generator[Measure]:
     """Send the same form, and read the response."""
-    with running_provider(stage.directory, _LIFETIME) as issuer:
-        command = [sys.executable, "-m", "tests.bench.bare_post", f"{issuer}token", str(_POSTS), connections]
+    with _provider(stage, f"posts-{connections}") as provider:
+        command = [sys.executable, "-m", "tests.bench.bare_post", f"{provider.issuer}/token", str(_POSTS), connections]
 
         def measure(_: float) -> Figures:
             return {CPU: float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)}

@@ -37,9 +37,10 @@ def _starts(stage: Stage) -> Generator[Measure]:
 def _start(where: Place, accounts: int) -> Figures:
     """Return the seconds from the start to the first token, and until all are served, and the RSS then in KiB."""
     with agent(where, "file") as started, Agent(where.socket) as client:
-        await_token(client, names(accounts)[accounts // 2])
+        account = names(accounts)[accounts // 2]
+        await_token(client, account)
         first = time.perf_counter() - started.at
-        await_all(client)
+        await_all(client, account)
         return {FIRST: first, ALL: time.perf_counter() - started.at, EACH: memory(started.pid).rss}
 
 
@@ -49,7 +50,7 @@ def _rest(stage: Stage) -> Generator[Measure]:
     where = sealed_place(stage, _ONE + ACCOUNTS)
     with agent(where, "file") as started:
         with Agent(where.socket) as client:
-            await_all(client)
+            await_all(client, names(_ONE)[0])
         await_rest(started.pid)
         yield lambda seconds: _share(started.pid, seconds)
 
