@@ -198,10 +198,8 @@ def test_an_agent_that_hangs_delays_completion_only_briefly(
 
 
 def test_completion_imports_no_heavy_module() -> None:
-    script = "import sys; sys.argv = ['auth-agent', 'completion', '--complete', 'fish', '{}', '{}']\n"
-    script += (
-        "from auth_agent.cli import main; sys.stdout = sys.stderr; assert main() == 0; sys.stdout = sys.__stdout__"
-    )
+    script = "import sys; from auth_agent.cli import run_command; sys.stdout = sys.stderr\n"
+    script += "assert run_command(['completion', '--complete', 'fish', '{}', '{}']) == 0; sys.stdout = sys.__stdout__"
     modules = modules_after("import io, sys; sys.stderr = io.StringIO()\n" + script.format("token", "--mi"))
     assert modules & TOO_HEAVY == set()
     assert "auth_agent.cli.completion.tree" in modules

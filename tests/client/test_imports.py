@@ -39,10 +39,8 @@ def loaded_modules(script: str, environment: Mapping[str, str] | None) -> set[st
 NO_AGENT = "auth-agent: no agent listens at /nonexistent/agent.sock\n  start one: auth-agent start\n"
 
 LIGHT_COMMAND = """
-import sys
-sys.argv = ["auth-agent", *{arguments!r}]
-from auth_agent.cli import main
-code = main()
+from auth_agent.cli import run_command
+code = run_command({arguments!r})
 assert code == {code}, code
 """
 TOO_HEAVY = {"click", "typing", "dataclasses", "re", "asyncio", "httpx", "anyio", "platformdirs", "truststore"}
@@ -99,3 +97,21 @@ def test_without_an_agent_a_light_command_exits_with_3_and_prints_the_remedy() -
         timeout=30,
     )
     assert (process.returncode, process.stdout, process.stderr) == (3, "", NO_AGENT)
+
+
+@pytest.mark.parametrize(("arguments", "handled"), [(["token", "--help"], ""), (["status", "--help"], "the end")])
+def test_a_light_command_ends_its_process_before_python_does(arguments: list[str], handled: str) -> None:
+    script = f"""
+import atexit, gc, sys
+sys.argv = ["auth-agent", *{arguments!r}]
+from auth_agent.cli import main
+assert gc.isenabled()
+atexit.register(print, "the end")
+sys.exit(main())
+"""
+    process = subprocess.run(
+        [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert process.stdout.startswith(f"Usage: auth-agent {arguments[0]}")
+    assert process.stdout.partition("the end")[1] == handled
+    assert process.stderr == ""

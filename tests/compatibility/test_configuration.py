@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from auth_agent.cli import main
+from auth_agent import cli
 from auth_agent.config import load
 from tests.compatibility.first_version import DATA
 
@@ -26,8 +26,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("AUTH_AGENT_SOCK", str(tmp_path / "agent.sock"))
 
     def run(*arguments: str) -> str:
-        monkeypatch.setattr("sys.argv", ["auth-agent", *arguments])
-        assert main() == 0
+        assert cli.run_command([*arguments]) == 0
         return capsys.readouterr().out
 
     return run

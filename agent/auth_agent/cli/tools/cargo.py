@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-from auth_agent.cli import run_program
+from auth_agent.cli import end, run_program
 from auth_agent.cli.exits import OK, USAGE, print_error
 from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.tools.margin import use_until
@@ -30,7 +30,7 @@ Response = dict[str, object]
 
 def main() -> int:
     """Run the program, and return its exit code."""
-    return run_program(_run, sys.argv[1:])
+    return end(run_program(_run, sys.argv[1:]))
 
 
 def _run(arguments: list[str]) -> int:

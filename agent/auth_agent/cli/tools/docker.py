@@ -7,7 +7,7 @@ standard output is the answer, or the reason of a failure.
 import json
 import sys
 
-from auth_agent.cli import run_program
+from auth_agent.cli import end, run_program
 from auth_agent.cli.exits import ERROR, OK, USAGE, exit_code, print_error
 from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.printable import printable
@@ -26,7 +26,7 @@ _LONGEST = 1000  # characters of a message
 
 def main() -> int:
     """Run the program, and return its exit code."""
-    return run_program(_run, sys.argv[1:])
+    return end(run_program(_run, sys.argv[1:]))
 
 
 def _run(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ as a bearer token; else as a password. git asks other helpers about hosts that h
 
 import sys
 
-from auth_agent.cli import run_program
+from auth_agent.cli import end, run_program
 from auth_agent.cli.exits import OK, USAGE, print_error
 from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.tools.agent_error import print_agent_error
@@ -26,7 +26,7 @@ Attributes = dict[str, list[str]]
 
 def main() -> int:
     """Run the program, and return its exit code."""
-    return run_program(_run, sys.argv[1:])
+    return end(run_program(_run, sys.argv[1:]))
 
 
 def _run(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ The protocol is that of "Create Credentials Helpers" in Terraform's documentatio
 import json
 import sys
 
-from auth_agent.cli import run_program
+from auth_agent.cli import end, run_program
 from auth_agent.cli.exits import DENIED, OK, USAGE, print_error
 from auth_agent.cli.patient_agent import PatientAgent
 from auth_agent.cli.tools.agent_error import print_agent_error
@@ -18,7 +18,7 @@ _FORMS = 2  # the verb and the host, which come last
 
 def main() -> int:
     """Run the program, and return its exit code."""
-    return run_program(_run, sys.argv[1:])
+    return end(run_program(_run, sys.argv[1:]))
 
 
 def _run(arguments: list[str]) -> int:
