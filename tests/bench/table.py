@@ -82,7 +82,7 @@ def far_from_bar(measured: Line) -> Iterator[str]:
 
 
 _COLUMNS: Final = ("beside", "median", "p99", "ratio", "min..max", "bar", "")
-_WIDTHS: Final = (24, 10, 10, 8, 14, 8, 8)
+_WIDTHS: Final = (31, 10, 10, 8, 18, 8, 8)
 
 
 def heading() -> str:
