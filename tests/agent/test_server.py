@@ -1,6 +1,7 @@
 """The order of requests, and who waits, watches and stays connected when there is no room for all."""
 
 import contextlib
+import errno
 import os
 import socket
 import time
@@ -206,6 +207,64 @@ async def read_to_end(client: socket.socket) -> bytes:
             if not more:
                 return data
             data += more
+
+
+# ---- accepting
+
+
+async def test_a_lack_of_descriptors_is_logged_once_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    error_codes = [errno.EMFILE, errno.ECONNABORTED, errno.ENFILE]
+    accept = socket.socket.accept
+
+    def accept_or_fail(self: socket.socket) -> tuple[socket.socket, object]:
+        if error_codes:
+            raise OSError(error_codes.pop(), "too many")
+        return accept(self)
+
+    async with serving(PlainHandler()) as path:
+        monkeypatch.setattr(socket.socket, "accept", accept_or_fail)
+        with connected(path) as client:
+            client.send(requests("only", 1))
+            await read_responses(client)
+    assert error_codes == []
+    assert caplog.text.count("accept error=too many") == 1
+
+
+async def test_a_socket_that_can_not_accept_ends_the_server() -> None:
+    unused: Any = None
+    connected_socket, peer = socket.socketpair()
+    with connected_socket, peer:
+        connected_socket.setblocking(False)
+        peer.send(b"data")
+        with anyio.fail_after(10), pytest.raises(OSError, match="Invalid argument"):
+            await Server(connected_socket, PlainHandler(), unused).run()
+
+
+async def test_a_server_accepts_from_the_socket_that_took_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler = PlainHandler()
+    with Listener(Path("agent.sock")) as listener:
+        async with anyio.create_task_group() as tasks:
+            server = Server(listener.socket, handler, tasks)
+            tasks.start_soon(server.run)
+            with connected(listener.path) as before:
+                before.send(requests("before", 1))
+                await read_responses(before)
+                listener.path.unlink()
+                assert listener.look()
+                server.listen_on(listener.socket)
+                with connected(listener.path) as after:
+                    after.send(requests("after", 1))
+                    await read_responses(after)
+                before.send(requests("still there", 1))
+                await read_responses(before)
+            tasks.cancel_scope.cancel()
+    assert handler.answered == ["before", "after", "still there"]
 
 
 # ---- the same request again
