@@ -25,6 +25,8 @@ from auth_agent_client.wire import Connection, Request
 pytestmark = pytest.mark.anyio
 
 MANY = 20
+# The response to the request of id 1 whose result is true.
+TRUE = b"\x94\x01\x01\xc0\xc3"
 REQUESTS = 40
 
 
@@ -179,16 +181,18 @@ async def test_clients_that_stay_silent_or_send_half_a_message_are_closed_and_ot
     monkeypatch.setattr("auth_agent.ipc.server.FIRST_MESSAGE", 0.2)
     async with serving(PlainHandler()) as path:
         with contextlib.ExitStack() as stack:
+            speaking = stack.enter_context(connected(path))
+            await let_it_rest()  # it is silent, too, at first
+            speaking.send(requests("whole", 1))
+            await read_responses(speaking)
             silent = [stack.enter_context(connected(path)) for _ in range(500)]
             for client in silent[::2]:
                 client.send(requests("half", 1)[:-1])
-            speaking = stack.enter_context(connected(path))
-            speaking.send(requests("whole", 1))
-            await read_responses(speaking)
             for client in silent:
                 assert b"no complete message came" in await read_to_end(client)
             speaking.send(requests("whole", 1))
-            await read_responses(speaking)
+            speaking.shutdown(socket.SHUT_WR)
+            assert await read_to_end(speaking) == TRUE
 
 
 async def let_it_rest() -> None:
@@ -288,12 +292,17 @@ async def test_a_request_whose_answer_is_at_hand_has_its_turn_too(
     async with serving(handler) as path:
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(connected(path)) for _ in range(MANY)]
+            await let_it_rest()  # they are too many to be answered at once
             for client in clients:
                 client.send(message)
-            clients[0].shutdown(socket.SHUT_WR)  # it still reads
+            for client in clients[::2]:
+                client.shutdown(socket.SHUT_WR)  # it still reads
             clients[1].close()
-            for client in (clients[0], *clients[2:]):
-                await read_bytes(client, len(message) * 1000)
+            for number, client in enumerate(clients):
+                if number % 2 == 0:
+                    assert await read_to_end(client) == message * 1000
+                elif number > 1:
+                    await read_bytes(client, len(message) * 1000)
             assert MANY - 1 <= len(handler.answered) <= MANY
 
 
