@@ -99,7 +99,7 @@ class QuickProvider:
         claims = {"iss": self.issuer, "sub": user, "iat": now, "exp": now + self.lifetime}
         id_token = jwt.encode({"alg": _ALGORITHM, "kid": "1"}, claims | {"aud": form.get("client_id")}, self._key)
         return 200, {
-            "access_token": _access_token(claims | {"issued": time.monotonic(), "id": secrets.token_urlsafe(16)}),
+            "access_token": access_token(claims | {"issued": time.monotonic(), "id": secrets.token_urlsafe(16)}),
             "token_type": "Bearer",
             "expires_in": self.lifetime,
             "refresh_token": self._current[user],
@@ -108,7 +108,8 @@ class QuickProvider:
         }
 
 
-def _access_token(claims: Mapping[str, object]) -> str:
+def access_token(claims: Mapping[str, object]) -> str:
+    """Return an access token of 1 KiB with these claims."""
     head = f"{_base64(json.dumps({'alg': 'RS256', 'typ': 'at+jwt'}).encode())}.{_base64(json.dumps(claims).encode())}."
     return head + _base64(os.urandom(_SIZE))[: _SIZE - len(head)]
 
