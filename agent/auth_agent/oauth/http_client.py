@@ -1,11 +1,13 @@
 """HTTP requests to a provider. Each exception of httpx becomes an outcome here.
 
+A request goes to the transport, not through an `httpx.AsyncClient`: what that adds is not wanted. It follows redirects,
+parses the URL of one, and keeps cookies: one account's would go out with another's tokens.
+
 A refresh token that was sent may be used up, so it must be known of each request whether it was sent. What comes before
 it (a turn, the look-up of the host's name, a proxy, TLS) leaves it unsent.
 """
 
 from collections.abc import Mapping
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, NamedTuple
 
 import anyio
@@ -28,6 +30,14 @@ REQUEST_TIMEOUT: Final = 30.0
 MAX_BODY: Final = 1 << 19
 # Each piece of a body costs as much as its headers do, however small it is.
 _MAX_PIECES: Final = 1 << 14
+_HEADERS: Final = httpx.Headers(
+    {
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "connection": "keep-alive",
+        "user-agent": "auth-agent",
+    }
+)
 
 
 class Response(NamedTuple):
@@ -45,16 +55,6 @@ class HttpClient:
         self._transport = transport
         self._at_once = at_once
         self._turns = anyio.Semaphore(at_once)
-        self._http = httpx.AsyncClient(
-            transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            event_hooks={"response": [_forget_location]},
-            # No cookies: one account's would go out with another's tokens.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            timeout=REQUEST_TIMEOUT,
-            headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "auth-agent"},
-        )
 
     async def send(
         self,
@@ -66,8 +66,13 @@ class HttpClient:
         content: Mapping[str, object] | None = None,
     ) -> Response | Failure:
         """Send a request once, with a form or JSON; return the response, `Unsent`, or `Lost` if it was sent."""
+        all_headers = _HEADERS.copy()
+        all_headers.update(headers)
+        trace = _Trace()
         try:
-            request = self._http.build_request(method, url, data=form, json=content, headers=headers)
+            request = httpx.Request(
+                method, url, data=form, json=content, headers=all_headers, extensions={"trace": trace}
+            )
         except (httpx.InvalidURL, UnicodeError):
             request = None
         if request is None or not url.isascii() or not request.url.host or request.url.scheme not in ("http", "https"):
@@ -78,13 +83,12 @@ class HttpClient:
         except TimeoutError:
             return Unsent(f"{request.url.host} has not answered {self._at_once} requests for {REQUEST_TIMEOUT:g} s")
         try:
-            return await self._send(request)
+            return await self._send(request, trace)
         finally:
             self._turns.release()
 
-    async def _send(self, request: httpx.Request) -> Response | Failure:
+    async def _send(self, request: httpx.Request, trace: "_Trace") -> Response | Failure:
         host = request.url.host
-        request.extensions["trace"] = trace = _Trace()
         try:
             proxy = self._transport.proxy_of(request.url)
             self._transport.certificates()  # kept until a file changes
@@ -96,14 +100,14 @@ class HttpClient:
         try:
             with anyio.fail_after(REQUEST_TIMEOUT):
                 try:
-                    response = await self._http.send(request, stream=True)
+                    response = await self._transport.handle_async_request(request)
                     try:
                         body = await _bounded_body(response)
                     finally:
                         await response.aclose()
                 finally:
                     await trace.close()
-        except (TimeoutError, httpx.TimeoutException):
+        except TimeoutError:
             reason = f"{host} did not respond within {REQUEST_TIMEOUT:g} s{through}"
         except httpx.LocalProtocolError:  # found before the first byte is sent
             return Unusable(f"the access token for {host} has characters that no header may have")
@@ -141,11 +145,6 @@ class _Trace:
                 await stream.aclose()
 
 
-async def _forget_location(response: httpx.Response) -> None:
-    # No redirect is followed, but httpx would parse its URL all the same, and raise if that is invalid.
-    response.headers.pop("location", None)
-
-
 async def _bounded_body(response: httpx.Response) -> bytes | None:
     body, pieces = bytearray(), 0
     # Raw: httpx would expand a compressed body, which was not requested, to gigabytes.
@@ -154,5 +153,6 @@ async def _bounded_body(response: httpx.Response) -> bytes | None:
         pieces += 1
         if len(body) > MAX_BODY or pieces > _MAX_PIECES:
             return None
-        await anyio.lowlevel.checkpoint()  # thousands of pieces may arrive at once: let other tasks run
+        if pieces > 1:
+            await anyio.lowlevel.checkpoint()  # thousands of pieces may arrive at once: let other tasks run
     return decode(bytes(body), response.headers.get("content-encoding", ""), MAX_BODY)
