@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+from itertools import chain, takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -33,8 +34,8 @@ def make_directory(path: Path) -> None:
 
     """
     existing = nearest_directory(path)
-    missing = [directory for directory in (path, *path.parents) if existing in directory.parents]
-    for directory in reversed(missing):
+    missing = takewhile(existing.__ne__, chain((path,), path.parents))
+    for directory in reversed([*missing]):
         with contextlib.suppress(FileExistsError):  # another process was faster
             directory.mkdir(mode=0o700)
             directory.chmod(0o700)
@@ -50,7 +51,7 @@ def nearest_directory(path: Path) -> Path:
         OSError: it can't be examined.
 
     """
-    for existing in (path, *path.parents):
+    for existing in chain((path,), path.parents):
         try:
             status = existing.stat()
         except FileNotFoundError:

@@ -13,9 +13,10 @@ deletion is noted first.
 
 import errno
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -443,7 +444,7 @@ class _Files:
 
     def _note(self) -> "_Note | None":
         data = self._beside.read(NOTE, _MAX_NOTE)
-        return None if data is None else _Note.load(data)
+        return None if data is None else _parsed_note(data)
 
     def _write_note(self, note: "_Note") -> None:
         self._beside.write(NOTE, note.dump())
@@ -454,28 +455,29 @@ class _Note:
     """The highest counter that was written for each account of a store."""
 
     store: str
-    counters: dict[str, int]
+    counters: Mapping[str, int]
 
     def dump(self) -> bytes:
         return json.dumps({"version": 1, "store": self.store, "counters": self.counters}).encode()
 
-    @classmethod
-    def load(cls, data: bytes) -> "_Note":
-        """Return the note; one that can't be read is the note of no store, so that all records are doubtful."""
-        try:
-            members = parse_object(data)
-        except JsonObjectError:
-            return cls("", {})
-        store, counters = members.get("store"), members.get("counters")
-        listed: dict[object, object] = counters if isinstance(counters, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- a JSON object
-        return cls(
-            store if isinstance(store, str) else "",
-            {
-                str(name): number
-                for name, number in listed.items()
-                if type(number) is int and 0 <= number <= sealing.MAX_COUNTER + 1
-            },
-        )
+
+@lru_cache(maxsize=1)  # it is read in each call, and has a line for each account
+def _parsed_note(data: bytes) -> _Note:
+    """Return the note; one that can't be read is the note of no store, so that all records are doubtful."""
+    try:
+        members = parse_object(data)
+    except JsonObjectError:
+        return _Note("", {})
+    store, counters = members.get("store"), members.get("counters")
+    listed: dict[object, object] = counters if isinstance(counters, dict) else {}  # pyright: ignore[reportUnknownVariableType] -- a JSON object
+    return _Note(
+        store if isinstance(store, str) else "",
+        {
+            str(name): number
+            for name, number in listed.items()
+            if type(number) is int and 0 <= number <= sealing.MAX_COUNTER + 1
+        },
+    )
 
 
 def _name(account: str) -> str:
