@@ -40,13 +40,13 @@ class Repeatable(NamedTuple):
 class Reply:
     """The packed reply to one request, after the id."""
 
-    __slots__ = ("_begin", "_end_boot", "_end_wall", "_interest", "_packed", "_revision", "session")
+    __slots__ = ("_interest", "_packed", "begin", "end_boot", "end_wall", "revision", "session")
 
     def __init__(self, packed: bytes, basis: Repeatable) -> None:
         self.session = basis.session
-        self._revision = basis.session.revision
-        # The parts of the term: looking at them here saves a call for each request.
-        self._begin, (self._end_wall, self._end_boot) = basis.term
+        self.revision = basis.session.revision
+        # The parts of the term: every request looks at them.
+        self.begin, (self.end_wall, self.end_boot) = basis.term
         self._interest = basis.interest
         # Not bytes, which can't be overwritten.
         self._packed = bytearray(packed)
@@ -55,13 +55,6 @@ class Reply:
     def size(self) -> int:
         """How many bytes it has."""
         return len(self._packed)
-
-    def holds(self, now: Moment) -> bool:
-        """Return whether the same request would get the same reply, if it may get one."""
-        wall, boot = now
-        return (
-            self._begin <= wall < self._end_wall and boot < self._end_boot and self.session.revision == self._revision
-        )
 
     def to(self, id_: bytes, now: Moment) -> bytes:
         """Return the response to the request with that encoded id, and note the request."""
@@ -91,9 +84,16 @@ class Replies:
     def find(self, question: bytes, now: Moment) -> Reply | None:
         """Return the reply to a request that has those bytes after its id, if the reply still holds; else None."""
         reply = self._replies.get(question)
-        if reply is None or self._table.config is not self._config or not reply.holds(now):
+        if reply is None:
             return None
-        return reply
+        wall, boot = now
+        holds = (
+            reply.begin <= wall < reply.end_wall
+            and boot < reply.end_boot
+            and reply.revision == reply.session.revision
+            and self._config is self._table.config
+        )
+        return reply if holds else None
 
     def keep(self, request: Request, response: bytes, basis: Repeatable) -> None:
         """Keep the response to that request, with its basis."""

@@ -35,19 +35,27 @@ class Usage:
         # The least recently used first, not by `last_at`: a clock can be set back.
         # An unknown program is counted by its pid; pid 0 stands for all in other pid namespaces.
         self._rows: dict[tuple[Program | int, str], _Row] = {}
+        self._latest: _Row | None = None
 
     def count(self, caller: Caller, method: str, account: str) -> None:
         """Count one call of that method for that account."""
         key = (caller.program or caller.peer.pid, account)
+        row = self._rows.get(key)
+        if row is None or row is not self._latest:
+            row = self._latest = self._move_to_end(key)
+        row.last_at = self._wall()
+        row.pid = caller.peer.pid
+        row.methods[method] = row.methods.get(method, 0) + 1
+
+    def _move_to_end(self, key: tuple[Program | int, str]) -> _Row:
+        """Make that row, which may be a new one, the most recently used; return it."""
         row = self._rows.pop(key, None)
         if row is None:
             if len(self._rows) >= MOST_ROWS:
                 del self._rows[next(iter(self._rows))]
             row = _Row()
         self._rows[key] = row
-        row.last_at = self._wall()
-        row.pid = caller.peer.pid
-        row.methods[method] = row.methods.get(method, 0) + 1
+        return row
 
     def rows(self, account: str | None = None) -> list[dict[str, object]]:
         """Return what each program got of that account, or of all, as `status` shows it, the latest first."""
