@@ -112,8 +112,9 @@ class Watch:
         notification = await link.notification()
         if notification.method == "changed":
             name, record = _record(notification.values[0] if notification.values else None)
-            self._newest[name] = record
-            self._ready.append(record)
+            if record != self._newest.get(name):  # a reload may notify of all accounts
+                self._newest[name] = record
+                self._ready.append(record)
 
     def _goes_on_after(self, error: AgentError) -> bool:
         """Return whether to reconnect: the agent went away or isn't back yet; it did not reject the request."""

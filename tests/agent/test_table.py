@@ -1,11 +1,13 @@
 """The table of sessions: looking them up, a new configuration, and notifications."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 
 from auth_agent.config import Config
+from auth_agent.hosts import HostRule, Place
 from auth_agent.oauth.outcome import InteractionRequired, InvalidGrant, Misconfigured
 from auth_agent.secret import Secret
 from auth_agent.sessions.session import Session
@@ -193,6 +195,16 @@ def test_configure_returns_the_added_changed_and_removed_accounts(table: Table) 
     assert listener.notifications == ["school", "work", "home"]
     assert table.config is new
     assert list(table.sessions) == ["work", "school"]
+
+
+@pytest.mark.parametrize("change", ["another default", "another host"])
+def test_all_watchers_are_notified_when_another_account_may_be_meant(table: Table, change: str) -> None:
+    rule = HostRule("api.example", Place("https", "api.example", 443, ()), "work")
+    new = config(account("work", default=change == "another default"), account("home"))
+    listener = Listener()
+    table.watch(listener)
+    table.configure(replace(new, hosts=(rule,) if change == "another host" else ()))
+    assert listener.notifications == ["work", "home"]
 
 
 def test_a_changed_account_keeps_its_session(table: Table) -> None:

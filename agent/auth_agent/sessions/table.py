@@ -136,6 +136,7 @@ class Table:
         """Apply a new configuration; return the accounts `added`, `changed` and `removed`."""
         renamed = self._renamed(config)
         before = {renamed.get(name, name): session for name, session in self.sessions.items()}
+        is_routed_alike = (config.hosts, _name(config.default)) == (self.config.hosts, _name(self.config.default))
         self.config = config
         sessions: dict[str, Session] = {}
         added: list[str] = []
@@ -156,7 +157,8 @@ class Table:
         for old, new in renamed.items():
             self._removed.pop(new, None)
             self.on_renamed(sessions[new], old)
-        for name in (*added, *changed, *removed):
+        # Where another account may be meant by a URL, or by no name, watchers must ask anew.
+        for name in (*(added + changed if is_routed_alike else sessions), *removed):
             self.publish(name)
         return {"added": added, "changed": changed, "removed": removed}
 
@@ -224,3 +226,7 @@ class Table:
         if session.look(now) or self._published_states.get(name) != state_name(session, now):
             session.revision += 1
             self.publish(name)
+
+
+def _name(account: Account | None) -> str | None:
+    return None if account is None else account.name
