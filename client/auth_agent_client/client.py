@@ -4,10 +4,12 @@ A call takes an idle connection or opens one, so that threads never wait for eac
 belongs to the process that opened it: a forked child opens its own, so that no process reads another one's response.
 """
 
+import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from types import TracebackType
 
 from .call import Calls
+from .copies import Copies
 from .lock import Lock, Unlock
 from .login import Login, begin
 from .logout import Logout, logout_from
@@ -36,6 +38,13 @@ class Agent:
 
     Args:
         path: the socket's path; by default that of `socket_path`.
+        watch: whether `token` returns a copy in this process while that is good, which takes a microsecond. It is for
+            programs that ask often: it takes another connection.
+
+    A copy is good for a second, and never beyond its `expires_at`, less `min_ttl`. All copies are dropped once a change
+    of an account has arrived (a refresh, a logout, a lock, a reload, the session's end) or the end of the connection;
+    after a fork; and after any other method of this client, or `token` with `force`. Then the agent is asked, and each
+    time while it refuses to be watched by another program. Tokens for one use are never copied.
 
     Every method can raise an `AgentError`: the subclass for the agent's error code, `AgentNotRunning` if
     no agent listens, `ConnectionLost` if the agent went away and the call could not be repeated,
@@ -43,10 +52,11 @@ class Agent:
 
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, *, watch: bool = False) -> None:
         self._waits = Blocking()
         self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=_MAX_IDLE)
         self._made_calls = Calls()
+        self._copies = Copies(self._pool.path) if watch else None
 
     def __enter__(self) -> "Agent":  # noqa: PYI034 -- Self is typing's, which this package does not import
         return self
@@ -59,6 +69,8 @@ class Agent:
     def close(self) -> None:
         """Close the idle connections. A later call opens new ones."""
         self._pool.close()
+        if self._copies is not None:
+            self._copies.close()
 
     # ---- methods of the protocol
 
@@ -94,7 +106,12 @@ class Agent:
             LoginRequired, Unavailable, Timeout, LifetimeTooShort, Locked: there is no such token now.
 
         """
-        return token_from(
+        copies = self._copies
+        key = account, url, directory, audience, scope, only, min_ttl, force, timeout
+        if copies is not None and (copy := copies.get(key)) is not None:
+            return copy
+        kept, since = None if copies is None else copies.kept, time.time()
+        token = token_from(
             self.call(
                 "token",
                 {
@@ -110,6 +127,9 @@ class Agent:
                 },
             )
         )
+        if copies is not None and kept is not None and not force:
+            copies.keep(kept, key, token, since, min_ttl)
+        return token
 
     def rejected(
         self,
@@ -488,9 +508,13 @@ class Agent:
         A method without a result returns an empty map.
         """
         call = self._made_calls.call(method, parameters)
-        result, begun = self._pool.call_at_once(call) if call.repeatable else (None, None)
-        if result is None:
-            result = finish(self._pool.call(call, begun)).value
+        try:
+            result, begun = self._pool.call_at_once(call) if call.repeatable else (None, None)
+            if result is None:
+                result = finish(self._pool.call(call, begun)).value
+        finally:
+            if self._copies is not None and (method != "token" or parameters.get("force")):
+                self._copies.empty()
         return result
 
 

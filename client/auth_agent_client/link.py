@@ -164,6 +164,15 @@ class Link:
         except (OSError, WireError) as error:
             raise _lost(error) from error
 
+    def discard(self) -> None:
+        """Read what has arrived, and forget it.
+
+        Raises:
+            ConnectionLost, OSError: the connection has ended.
+
+        """
+        self._receive()
+
     def peer_process(self) -> tuple[int, int | None]:
         """Return the pid of the process that listens, 0 if it is out of sight, and a pidfd of it, if there is one.
 

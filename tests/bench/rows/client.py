@@ -4,8 +4,11 @@ import contextlib
 import socket
 import struct
 import time
+import timeit
 from array import array
 from collections.abc import Callable, Generator
+from functools import partial
+from statistics import median
 from typing import Final
 
 from auth_agent_client import Agent
@@ -79,4 +82,79 @@ TOKEN: Final = Comparison(
     ],
 )
 
-CLIENT_LIBRARY: Final = [TOKEN]
+COPIES: Final = "Agent(watch=True).token()"
+METHOD: Final = "an empty method"
+METHOD_OF_TOKEN: Final = "an empty token()"
+
+_CALLS: Final = 2000
+
+
+class _Empty:
+    """Methods that do nothing."""
+
+    def method(self) -> None:
+        """Do nothing."""
+
+    def token(
+        self,
+        account: str | None = None,
+        *,
+        url: str | None = None,
+        directory: str | None = None,
+        audience: str | None = None,
+        scope: str | None = None,
+        only: bool | None = None,
+        min_ttl: float | None = None,
+        force: bool | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Do nothing, with the parameters of `Agent.token`."""
+
+
+def _repeated(call: Callable[[], object]) -> Measure:
+    """Return what measures a call that is too short for a clock: many at once, by the processor's time."""
+    timer = timeit.Timer(call, timer=time.thread_time)
+
+    def measure(seconds: float) -> Figures:
+        times: list[float] = []
+        end = time.perf_counter() + seconds
+        while not times or time.perf_counter() < end:
+            times.append(timer.timeit(_CALLS) / _CALLS * 1e6)
+        return {CPU: median(times)}
+
+    return measure
+
+
+@contextlib.contextmanager
+def _copies(stage: Stage) -> Generator[Measure]:
+    with Agent(stage.agent.path, watch=True) as agent:
+        token = agent.token(ACCOUNT).access_token
+        if any(agent.token(ACCOUNT).access_token != token for _ in range(_CALLS)):
+            raise WrongResponse("Agent.token returned another token than before")
+        yield _repeated(partial(agent.token, ACCOUNT))
+
+
+@contextlib.contextmanager
+def _method(_: Stage) -> Generator[Measure]:
+    yield _repeated(_Empty().method)
+
+
+@contextlib.contextmanager
+def _method_of_token(_: Stage) -> Generator[Measure]:
+    yield _repeated(partial(_Empty().token, ACCOUNT))
+
+
+COPY: Final = Comparison(
+    {COPIES: _copies, METHOD: _method, METHOD_OF_TOKEN: _method_of_token},
+    [
+        Row(
+            f"{COPIES}, client's processor time",
+            CPU,
+            "µs",
+            COPIES,
+            {METHOD: at_most(15), METHOD_OF_TOKEN: None},
+        ),
+    ],
+)
+
+CLIENT_LIBRARY: Final = [TOKEN, COPY]
