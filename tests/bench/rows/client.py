@@ -7,7 +7,6 @@ import time
 import timeit
 from array import array
 from collections.abc import Callable, Generator
-from functools import partial
 from statistics import median
 from typing import Final
 
@@ -111,9 +110,10 @@ class _Empty:
         """Do nothing, with the parameters of `Agent.token`."""
 
 
-def _repeated(call: Callable[[], object]) -> Measure:
+def _repeated(call: Callable[..., object], *arguments: str) -> Measure:
     """Return what measures a call that is too short for a clock: many at once, by the processor's time."""
-    timer = timeit.Timer(call, timer=time.thread_time)
+    statement = f"call({', '.join(map(repr, arguments))})"
+    timer = timeit.Timer(statement, timer=time.thread_time, globals={"call": call})
 
     def measure(seconds: float) -> Figures:
         times: list[float] = []
@@ -131,7 +131,7 @@ def _copies(stage: Stage) -> Generator[Measure]:
         token = agent.token(ACCOUNT).access_token
         if any(agent.token(ACCOUNT).access_token != token for _ in range(_CALLS)):
             raise WrongResponse("Agent.token returned another token than before")
-        yield _repeated(partial(agent.token, ACCOUNT))
+        yield _repeated(agent.token, ACCOUNT)
 
 
 @contextlib.contextmanager
@@ -141,7 +141,7 @@ def _method(_: Stage) -> Generator[Measure]:
 
 @contextlib.contextmanager
 def _method_of_token(_: Stage) -> Generator[Measure]:
-    yield _repeated(partial(_Empty().token, ACCOUNT))
+    yield _repeated(_Empty().token, ACCOUNT)
 
 
 COPY: Final = Comparison(
