@@ -11,6 +11,7 @@ import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -158,7 +159,7 @@ def _no_accounts() -> Mapping[str, Account]:
     return MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Config:
     """All accounts, by name in the file's order, the rules for hosts and files, how to notify, and where they are from.
 
@@ -178,13 +179,24 @@ class Config:
 
     def files_of(self, account: str) -> tuple[TokenFile, ...]:
         """Return the files that hold a token of that account."""
-        return tuple(file for file in self.files if file.account == account)
+        return self._files_by_account.get(account, ())
 
     def file_at(self, path: str) -> TokenFile | None:
         """Return what the file at that absolute path is to hold; None if it is not the agent's."""
-        return next((file for file in self.files if file.path == path), None)
+        return self._files_by_path.get(path)
 
-    @property
+    @cached_property
+    def _files_by_account(self) -> Mapping[str, tuple[TokenFile, ...]]:
+        files: dict[str, tuple[TokenFile, ...]] = {}
+        for file in self.files:
+            files[file.account] = (*files.get(file.account, ()), file)
+        return files
+
+    @cached_property
+    def _files_by_path(self) -> Mapping[str, TokenFile]:
+        return {file.path: file for file in reversed(self.files)}
+
+    @cached_property
     def default(self) -> Account | None:
         """The account used if none is named: the one with `default`, or the only one; else None.
 

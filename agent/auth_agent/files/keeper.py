@@ -209,8 +209,8 @@ class FileKeeper:
 
     def changed(self, account: str) -> None:
         """Look at the files of an account whose record changed."""
-        for file in self._table.config.files:
-            if file.account == account and file.path in self._kept:
+        for file in self._table.config.files_of(account):
+            if file.path in self._kept:
                 self._kept[file.path].wake.set()
 
     async def wait_until_gone(self, account: str | None = None) -> None:
