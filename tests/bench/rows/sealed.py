@@ -77,7 +77,7 @@ SEALED: Final = [
             Row(f"start to all tokens, {ACCOUNTS:,} accounts more in a sealed file", ALL, "s", AGENT),
             Row(f"memory an account more, of {ACCOUNTS:,}", EACH, "KiB", AGENT, bar=at_most(8)),
         ],
-        rounds=2,
+        rounds=3,
         warms_up=False,
     ),
     # Two looks of the timer at all sessions, should it look at them.
