@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Generator, Mapping
 from types import TracebackType
 
 from .call import Calls
-from .copies import Copies
 from .lock import Lock, Unlock
 from .login import Login, begin
 from .logout import Logout, logout_from
@@ -56,7 +55,11 @@ class Agent:
         self._waits = Blocking()
         self._pool = Pool(path if path is not None else socket_path(), self._waits, most_idle=_MAX_IDLE)
         self._made_calls = Calls()
-        self._copies = Copies(self._pool.path) if watch else None
+        self._copies = None
+        if watch:
+            from .copies import Copies  # noqa: PLC0415 -- few programs watch, and it would slow down the start of all
+
+            self._copies = Copies(self._pool.path)
 
     def __enter__(self) -> "Agent":  # noqa: PYI034 -- Self is typing's, which this package does not import
         return self
