@@ -21,7 +21,6 @@ from .store_move import StoreMove
 from .token import IDToken, Token, id_token_from, token_from
 from .values import strings
 from .waiting import Blocking, finish
-from .watch import Watch
 
 __all__ = ["Agent", "IDToken", "Logout", "Profile", "Token"]
 
@@ -501,7 +500,9 @@ class Agent:
             ConnectionLost: the agent went away; only without `reconnect`.
 
         """
-        return _records(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect, on_gap=on_gap))
+        from .watch import Watch, records_of  # noqa: PLC0415 -- few programs watch, as above
+
+        return records_of(Watch(self._pool.path, self._waits, accounts, reconnect=reconnect, on_gap=on_gap))
 
     # ---- calls
 
@@ -519,11 +520,3 @@ class Agent:
             if self._copies is not None and (method != "token" or parameters.get("force")):
                 self._copies.empty()
         return result
-
-
-def _records(watch: Watch) -> Generator[Record, None, None]:
-    try:
-        while (record := finish(watch.next()).value) is not None:
-            yield record
-    finally:
-        watch.close()

@@ -2,14 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 
 from .call import Call
 from .errors import AgentError, ConnectionLost, Internal
 from .link import Link, connect
 from .record import Record
 from .values import mapping, string
-from .waiting import Waits
+from .waiting import Waits, finish
 
 # Seconds before connecting again: short for an agent that is restarting; doubled each time, so that an agent that
 # closes connections at once, or is away for a week, costs little.
@@ -132,6 +132,15 @@ class Watch:
         if self._link is not None:
             self._link.close()
             self._link = None
+
+
+def records_of(watch: Watch) -> Generator[Record, None, None]:
+    """Yield the records of a watch that waits with `Blocking`, and close it at the end."""
+    try:
+        while (record := finish(watch.next()).value) is not None:
+            yield record
+    finally:
+        watch.close()
 
 
 def _snapshot(response: Mapping[str, object]) -> dict[str, Record]:
