@@ -160,6 +160,16 @@ async def test_a_token_that_is_not_requested_in_its_lifetime_is_dropped() -> Non
         assert keys(world) == [MAIN]
 
 
+async def test_a_token_is_dropped_at_its_end_though_its_session_is_not_due_for_a_day() -> None:
+    async with running(FakeProvider(lifetime=86_400)) as world:
+        world.provider.script = [token_response("at-calendar", refresh_token=None, lifetime=100)]
+        await world.token(Demand(CALENDAR))
+        await anyio.sleep(98)
+        assert keys(world) == [MAIN, CALENDAR]
+        await anyio.sleep(2)
+        assert keys(world) == [MAIN]
+
+
 async def test_a_request_after_the_refresh_time_starts_the_refresh() -> None:
     async with running(FakeProvider(lifetime=100)) as world:
         first = await world.token(Demand(CALENDAR))
