@@ -210,8 +210,11 @@ def interrupt_once(asked: threading.Event, thread: int) -> None:
     signal.pthread_kill(thread, signal.SIGUSR1)
 
 
-def test_a_call_that_is_made_again_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("interval", [0.0, 0.05], ids=["undisturbed", "with signals all the time"])
+def test_a_call_that_is_made_again_times_out(interval: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o700)
+    before = signal.signal(signal.SIGALRM, lambda _signum, _frame: None)
+    signal.setitimer(signal.ITIMER_REAL, interval, interval)
     path, is_over = tmp_path / "agent.sock", threading.Event()
 
     def serve() -> None:
@@ -228,9 +231,13 @@ def test_a_call_that_is_made_again_times_out(tmp_path: Path, monkeypatch: pytest
         serving.start()
         client.token("work")
         monkeypatch.setattr("auth_agent_client.call._GRACE", 1.5)
-        with pytest.raises(Timeout, match=r"within 2 s"):
-            client.token("work", timeout=0.5)
-        is_over.set()
+        try:
+            with pytest.raises(Timeout, match=r"within 2 s"):
+                client.token("work", timeout=0.5)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            is_over.set()
         serving.join()
 
 
