@@ -35,7 +35,7 @@ class Clock:
     def now(self) -> Moment:
         """Return the present moment."""
         # As `Moment(…)` does, without a call of a function in Python: every request asks for the time.
-        return tuple.__new__(Moment, (time.time(), time.clock_gettime(_SINCE_BOOT)))
+        return tuple.__new__(Moment, (time.time(), time.clock_gettime(_SINCE_BOOT)))  # pyright: ignore[reportUnknownMemberType] -- typeshed's
 
     def awake(self) -> float:
         """Return seconds on a clock that stops while the machine is suspended."""
