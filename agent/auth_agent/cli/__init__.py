@@ -20,7 +20,9 @@ from auth_agent.cli.global_options import GlobalOptionError, Report, Verbosity, 
 from auth_agent.cli.output import OUTPUT, name_output
 from auth_agent.printable import printable
 
+# As if what was imported had survived some collections already; else the first one would look at all of it.
 gc.freeze()
+gc.unfreeze()
 gc.enable()
 
 
