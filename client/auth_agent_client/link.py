@@ -79,12 +79,9 @@ class Link:
         self.waiting = True
         if self._send(request):
             raise BlockingIOError  # an agent that reads takes it whole
-        try:
-            data = self._socket.recv(_READ_SIZE)
-        except BlockingIOError:  # it takes longer
+        data = self._receive(0)
+        if not data:  # it takes longer
             return None
-        if not data:
-            raise ConnectionLost("the agent hung up", sent=True)
         result = self._wire.repeated_result(data)
         if result is not None:
             self.waiting = False
@@ -235,10 +232,13 @@ class Link:
         except BlockingIOError:
             return data
 
-    def _receive(self) -> bytes:
-        """Return what has arrived; nothing after a spurious wake-up. Raises `ConnectionLost` at the end."""
+    def _receive(self, flags: int = socket.MSG_DONTWAIT) -> bytes:
+        """Return what has arrived, or arrives at once if `flags` let it wait; nothing if there is nothing.
+
+        Raises `ConnectionLost` at the end.
+        """
         try:
-            data = self._socket.recv(_READ_SIZE, socket.MSG_DONTWAIT)
+            data = self._socket.recv(_READ_SIZE, flags)
         except BlockingIOError:
             return b""
         if not data:

@@ -155,7 +155,7 @@ class Connection:
             try:
                 self._whole = msgpack.unpackb(data), data
             except (ValueError, TypeError, msgpack.UnpackException):
-                self._whole = None  # the scanner finds what there is
+                pass  # the scanner finds what there is
             else:
                 return
         self._buffer += data

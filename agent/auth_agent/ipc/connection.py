@@ -387,10 +387,7 @@ class ClientConnection:
         if response is None:
             return False
         self._unparsed = b""
-        if self.spoke:
-            self.last_spoke = time.monotonic()
-        else:
-            self._note_message()
+        self._note_message()
         self._transport.write(response)
         if self._ending:
             self._close_when_settled()

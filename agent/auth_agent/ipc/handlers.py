@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_CLIENT_NAME: Final = 64
 _MAX_PATH: Final = 4096  # bytes, on Linux
+_BEFORE_ID: Final = len(REQUEST)
 
 
 class SessionMethod(NamedTuple):
@@ -150,14 +151,15 @@ class Handlers:
         reply = self._replies.find(data[start:], now) if start else None
         if reply is None:
             return None
-        session, name = reply.session, reply.session.account.name
+        session = reply.session
+        name = session.account.name
         try:
             self._policy.check(caller, "token", session)
             self._lock.check(name)
         except errors.AgentError:
             return None  # `answer` raises it again
         self._usage.count(caller, "token", name)
-        return reply.to(data[len(REQUEST) : start], now)
+        return reply.to(data[_BEFORE_ID:start], now)
 
     def keep(self, request: Request, response: bytes, basis: Repeatable) -> None:
         """Keep the response for the same request again."""

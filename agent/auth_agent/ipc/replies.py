@@ -40,13 +40,12 @@ class Repeatable(NamedTuple):
 class Reply:
     """The packed reply to one request, after the id."""
 
-    __slots__ = ("_interest", "_packed", "begin", "end_boot", "end_wall", "revision", "session")
+    __slots__ = ("_interest", "_packed", "revision", "session", "term")
 
     def __init__(self, packed: bytes, basis: Repeatable) -> None:
         self.session = basis.session
         self.revision = basis.session.revision
-        # The parts of the term: every request looks at them.
-        self.begin, (self.end_wall, self.end_boot) = basis.term
+        self.term = basis.term
         self._interest = basis.interest
         # Not bytes, which can't be overwritten.
         self._packed = bytearray(packed)
@@ -86,14 +85,8 @@ class Replies:
         reply = self._replies.get(question)
         if reply is None:
             return None
-        wall, boot = now
-        holds = (
-            reply.begin <= wall < reply.end_wall
-            and boot < reply.end_boot
-            and reply.revision == reply.session.revision
-            and self._config is self._table.config
-        )
-        return reply if holds else None
+        is_as_it_was = reply.revision == reply.session.revision and self._config is self._table.config
+        return reply if is_as_it_was and reply.term.has(now) else None
 
     def keep(self, request: Request, response: bytes, basis: Repeatable) -> None:
         """Keep the response to that request, with its basis."""
