@@ -57,6 +57,12 @@ class Report:
     left_out: list[str] = field(default_factory=list[str])
     failures: list[str] = field(default_factory=list[str])
 
+    def leave_out(self, what: str, reason: str) -> None:
+        """Say once that a row, or a side beside rows, was left out."""
+        sentence = f"left out: {what}: {reason}"
+        if sentence not in self.left_out:
+            self.left_out.append(sentence)
+
 
 def main() -> int:
     """Measure, and print the table; return the exit code, 1 if something failed."""
@@ -67,9 +73,11 @@ def main() -> int:
         help=f"the short form: only rows of processor time; fail where one is over {TOLERANCE:g} times its bar",
     )
     parser.add_argument("--quick", action="store_true", help="measure next to nothing, to see that the rows work")
-    parser.add_argument("--only", metavar="WORDS", default="", help="measure only rows with these words")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a table of the bars to FILE too")
+    parser.add_argument(
+        "--only", metavar="WORDS", default="", help="only the comparisons with a row that has these words"
+    )
+    parser.add_argument("--json", type=_writable, metavar="FILE", help="write the figures to FILE too")
+    parser.add_argument("--markdown", type=_writable, metavar="FILE", help="write a table of the bars to FILE too")
     arguments = parser.parse_args()
     comparisons = [
         comparison
@@ -77,7 +85,7 @@ def main() -> int:
         if any(arguments.only in row.words for row in comparison.rows) and (comparison.is_judged or not arguments.check)
     ]
     if not comparisons:
-        parser.error(f"no row has the words {arguments.only!r}")
+        parser.error(f"no row {'of processor time ' if arguments.check else ''}has the words {arguments.only!r}")
     signal.signal(signal.SIGTERM, _stop)
     cores = available_cores()
     machine = _machine(cores)
@@ -114,16 +122,28 @@ def _run(comparisons: Sequence[Comparison], stage: Stage, form: Form) -> Report:
         except (AgentError, OSError, ProcessError, ProviderError, WrongResponse) as error:
             report.failures.append(f"{comparison.rows[0].words}: {error}")
             continue
-        for side, package in findings.missing.items():
-            report.left_out.append(f"left out: {side}, in {comparison.rows[0].words!r}: {package} is missing")
+        missing = {side: f"{package} is missing" for side, package in findings.missing.items()}
         for row in comparison.rows:
             measured = line(row, findings.rounds)
             if measured is None:
-                report.left_out.append(f"left out: {row.words}: this machine doesn't tell")
-            else:
-                report.lines.append(measured)
-                _print(text(measured))
+                report.leave_out(row.words, missing.get(row.side, "this machine doesn't tell"))
+                continue
+            report.lines.append(measured)
+            _print(text(measured))
+            for side in row.beside:
+                if side in missing:
+                    report.leave_out(side, missing[side])
     return report
+
+
+def _writable(argument: str) -> Path:
+    """Return the path of a file that can be written, which is found out before the measurements, not after them."""
+    path = Path(argument)
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{argument} can't be written: {error.strerror}") from error
+    return path
 
 
 def _machine(cores: Cores) -> dict[str, object]:

@@ -82,29 +82,30 @@ def far_from_bar(measured: Line) -> Iterator[str]:
 
 
 _COLUMNS: Final = ("beside", "median", "p99", "ratio", "min..max", "bar", "")
-_WIDTHS: Final = (31, 10, 10, 8, 18, 8, 8)
+# With the indentation they fill a terminal.
+_WIDTHS: Final = (25, 9, 8, 7, 14, 8, 7)
 
 
 def heading() -> str:
     """Return the names of the columns."""
-    return _cells("", _COLUMNS)
+    return _cells(_COLUMNS)
 
 
 def text(measured: Line) -> str:
     """Return the row's lines: its own figure, then the others' with its ratio to them."""
     row = measured.row
     own = (row.side, _number(measured.figure), _number(measured.tail), "", "", *_judgement(measured.figure, row.bar))
-    lines = [f"{row.words} ({row.unit})", _cells("", own)]
+    lines = [f"{row.words} ({row.unit})", _cells(own)]
     for ratio in measured.ratios:
         span = f"{ratio.least:.2f}..{ratio.greatest:.2f}"
         figures = (_number(ratio.figure), _number(ratio.tail), f"{ratio.median:.2f}", span)
-        lines.append(_cells("", (ratio.other, *figures, *_judgement(ratio.median, ratio.bar))))
+        lines.append(_cells((ratio.other, *figures, *_judgement(ratio.median, ratio.bar))))
     return "\n".join(lines)
 
 
-def _cells(first: str, cells: Sequence[str]) -> str:
-    aligned = [f"{cell:>{width}}" for cell, width in zip(cells[1:], _WIDTHS[1:], strict=True)]
-    return f"  {first}{cells[0]:<{_WIDTHS[0]}}{''.join(aligned)}".rstrip()
+def _cells(cells: Sequence[str]) -> str:
+    aligned = [f" {cell:>{width - 1}}" for cell, width in zip(cells[1:], _WIDTHS[1:], strict=True)]
+    return f"  {cells[0]:<{_WIDTHS[0]}}{''.join(aligned)}".rstrip()
 
 
 def _judgement(value: float, bar: Bar | None) -> tuple[str, str]:

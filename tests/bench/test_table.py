@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.bench.comparison import Bar, Figures, Row, at_least, at_most
+from tests.bench.__main__ import COMPARISONS
+from tests.bench.comparison import Bar, Comparison, Figures, Row, at_least, at_most
 from tests.bench.table import Line, as_json, as_markdown, far_from_bar, line, text
 
 
@@ -53,6 +54,15 @@ def test_the_short_form_fails_for_processor_time_over_twice_its_bar_alone() -> N
         [],
         ["a token: 3.10 times that of floor; the bar is 1.5"],
     ]
+
+
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda comparison: comparison.rows[0].words)
+def test_the_table_fits_into_a_terminal_of_80_columns(comparison: Comparison) -> None:
+    figures = {name: 123_456.0 for row in comparison.rows for name in (row.figure, row.tail or row.figure)}
+    for row in comparison.rows:
+        measured = line(row, {side: [figures] for side in comparison.sides})
+        assert measured is not None
+        assert [each for each in text(measured).splitlines() if len(each) > 80] == []
 
 
 def test_all_forms_have_the_ratio_and_whether_its_bar_is_met() -> None:

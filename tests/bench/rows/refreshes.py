@@ -17,8 +17,8 @@ from tests.bench.processes import cpu_time
 from tests.bench.stage import Stage
 
 AGENT: Final = "agent"
-POST: Final = "httpx POST, a connection each"
-KEPT_POST: Final = "httpx POST, one connection"
+POST: Final = "httpx, a connection each"
+KEPT_POST: Final = "httpx, one connection"
 # One program may import so many at once.
 SESSIONS: Final = 50
 

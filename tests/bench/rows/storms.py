@@ -23,8 +23,8 @@ _DELAY: Final = 0.1
 _LEAST: Final = 6
 
 _NONE: Final = "no refreshes"
-_MINUTE: Final = "tokens of 60 s"
-_THIRD: Final = "tokens of 20 s"
+_MINUTE: Final = "60 s tokens"
+_THIRD: Final = "20 s tokens"
 # Of each side, the lifetime of its tokens and its share of the time.
 _SIDES: Final = {_NONE: (24 * 3600, 0.25), _MINUTE: (60, 1.0), _THIRD: (20, 0.5)}
 
@@ -70,7 +70,7 @@ def _measure(stage: Stage, lifetime: int, seconds: float, size: float) -> Figure
         return figures
 
 
-_WORDS: Final = f"{_SESSIONS:,} sessions and {_CLIENTS} clients"
+_WORDS: Final = f"{_SESSIONS:,} sessions, {_CLIENTS} clients"
 
 STORM: Final = Comparison(
     {name: _side(lifetime, share) for name, (lifetime, share) in _SIDES.items()},
