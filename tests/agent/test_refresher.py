@@ -712,6 +712,32 @@ async def test_a_refresh_that_finishes_after_another_users_import_is_revoked(
         assert world.session.credentials.refresh_token == Secret("rt-9")
 
 
+async def test_watchers_are_notified_of_an_end_before_what_was_granted_is_revoked() -> None:
+    async with running() as world:
+        world.provider.script = [token_response("at-bob", refresh_token="rt-bob", subject="auth0|bob")]
+        world.provider.revocation_delay = 5
+        states = States(world.table)
+        assert await all_of(lambda: world.token(world.session.demand_newer())) == ["login_required"]
+        assert states.seen[-1] == "login_required"
+        assert world.provider.revoked == []
+        await anyio.sleep(6)
+        assert world.provider.revoked == ["rt-bob"]
+
+
+class States:
+    """The states of the account `work` that its watchers have seen."""
+
+    def __init__(self, table: Table) -> None:
+        self.seen: list[object] = []
+        self._table = table
+        table.watch(self)
+
+    def changed(self, account: str) -> None:
+        record = self._table.record(account)
+        assert record is not None
+        self.seen.append(record["state"])
+
+
 # ---- what is blamed
 
 

@@ -170,6 +170,29 @@ async def test_a_token_is_dropped_at_its_end_though_its_session_is_not_due_for_a
         assert keys(world) == [MAIN]
 
 
+async def test_watchers_are_notified_of_a_token_that_is_dropped() -> None:
+    async with running(FakeProvider(lifetime=86_400)) as world:
+        world.provider.script = [token_response("at-calendar", refresh_token=None, lifetime=100)]
+        await world.token(Demand(CALENDAR))
+        await anyio.wait_all_tasks_blocked()
+        changes = Changes()
+        world.table.watch(changes)
+        await anyio.sleep(98)
+        assert changes.accounts == []
+        await anyio.sleep(2)
+        assert changes.accounts == ["work"]
+
+
+class Changes:
+    """The accounts whose records changed."""
+
+    def __init__(self) -> None:
+        self.accounts: list[str] = []
+
+    def changed(self, account: str) -> None:
+        self.accounts.append(account)
+
+
 async def test_a_request_after_the_refresh_time_starts_the_refresh() -> None:
     async with running(FakeProvider(lifetime=100)) as world:
         first = await world.token(Demand(CALENDAR))

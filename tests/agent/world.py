@@ -114,6 +114,7 @@ class FakeProvider:
     rotates: bool = True
     preparation: float = 0
     delay: float = 0
+    revocation_delay: float = 0
     script: list[Failure | TokenResponse] = field(default_factory=list[Failure | TokenResponse])
     metadata: Metadata | Failure = METADATA
     key_set: str | Failure = "{}"
@@ -205,7 +206,7 @@ class FakeProvider:
 
     async def revoke(self, client: Client, refresh_token: Secret) -> bool:
         assert client.client_id == CLIENT
-        await anyio.lowlevel.checkpoint()
+        await anyio.sleep(self.revocation_delay)
         self.revoked.append(refresh_token.reveal())
         return True
 

@@ -203,7 +203,10 @@ class Refresher:
         now = self._clock.now()
         self._table.look(session, now)
         seconds = min(TICK, self.on_over(session)) if session.is_over and session.has_erasable else math.inf
+        revision = session.revision
         seconds = min(seconds, session.forget_unused(now))
+        if session.revision != revision:
+            self._table.publish(session.account.name)
         due = session.next_due(now)
         if due is not None and now.until(due[0]) > 0:
             seconds = min(seconds, now.until(due[0]))
@@ -257,6 +260,9 @@ class Refresher:
         await self._finish(session, flight, response, sent)
         brought_tokens = isinstance(response, TokenResponse) or response.refresh_token is not None
         if brought_tokens and not session.is_current(flight.epoch):
+            # Not only after the request that follows.
+            self._table.publish(flight.account.name)
+            flight.over.resolve(True)
             flight.late = Revocation()
             if flight.to_be_revoked and not session.is_over:
                 refresh_token = response.refresh_token or flight.credentials.refresh_token
