@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
+import msgpack
 import pytest
 
 from auth_agent.ipc.connection import Caller, Later, Result, Waiting
@@ -320,6 +321,34 @@ async def test_a_client_that_does_not_read_its_answers_gets_no_more_of_them(
                 await let_it_rest()
             await read_bytes(client, (before + 1) * len(message) * 1000)
             assert handler.answered == ["repeat"] * (before + 1)
+
+
+class LongHandler(SlowHandler):
+    """Has a long answer to each request."""
+
+    def answer(self, caller: Caller, request: Request) -> Result | Later:  # noqa: ARG002 -- a handler's
+        self.answered.append(request.method)
+        return {"long": "x" * 1000}
+
+
+async def test_a_client_that_sends_no_more_gets_all_answers_though_it_reads_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler, count = LongHandler(), 2000
+    async with serving(handler) as path:
+        with connected(path) as client:
+            client.send(requests("long", count))
+            before = -1
+            while len(handler.answered) > before:  # until it is full
+                before = len(handler.answered)
+                await let_it_rest()
+            assert before < count
+            client.shutdown(socket.SHUT_WR)
+            await let_it_rest()
+            unpacker = msgpack.Unpacker()
+            unpacker.feed(await read_to_end(client))
+            assert len(list(unpacker)) == count
 
 
 async def read_bytes(client: socket.socket, size: int) -> None:

@@ -323,7 +323,7 @@ class ClientConnection:
 
     def eof_received(self) -> bool:
         # A client that only shut down its sending side still reads responses; one that closed its socket doesn't.
-        if not (self._waits or self._queued) or _has_gone(self._socket):
+        if self._is_settled or _has_gone(self._socket):
             return False
         self._ending = True
         return True
@@ -520,9 +520,13 @@ class ClientConnection:
         self._close_when_settled()
 
     def _close_when_settled(self) -> None:
-        settled = not self._waits and not self._queued
-        if self._ending and settled:
+        if self._ending and self._is_settled:
             self._transport.close()
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether no request waits: for its result, for its turn, or for the client to read."""
+        return not (self._waits or self._queued or (self._full and self.pending))
 
     def abort(self) -> None:
         """Close the connection at once; unsent data is lost."""
