@@ -32,7 +32,7 @@ from auth_agent_client.wire import Connection, Request
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import log_in
 from tests.integration.impostor import another_users_agent, listening, send_bytes
-from tests.op.provider import OpenIDProvider
+from tests.op.provider import HELD, OpenIDProvider
 
 BACKENDS = ["asyncio", "trio"]
 MANY = MAX_CONNECTIONS + 50
@@ -123,7 +123,7 @@ async def test_each_of_many_concurrent_calls_gets_its_own_response(
 async def test_calls_do_not_wait_for_a_slow_call(
     logged_in: AgentProcess, asynchronous: AsyncAgent, provider: OpenIDProvider
 ) -> None:
-    provider.fault("delay", ms=1500, grant_type="refresh_token")
+    provider.fault("delay", ms=HELD, grant_type="refresh_token")
     ends: list[str] = []
 
     async def refresh() -> None:
@@ -132,9 +132,11 @@ async def test_calls_do_not_wait_for_a_slow_call(
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(refresh)
+        await eventually(lambda: provider.happened().get("delay"))
         for _ in range(MANY):
             await asynchronous.token()
         ends.append("tokens")
+        provider.release()
     assert ends == ["tokens", "refresh"]
     assert logged_in.process.poll() is None
 
@@ -318,7 +320,7 @@ async def test_a_call_fails_when_the_agent_is_killed(
     logged_in: AgentProcess, asynchronous: AsyncAgent, provider: OpenIDProvider
 ) -> None:
     count = provider.count(provider.token_path)
-    provider.fault("delay", ms=3000, grant_type="refresh_token")
+    provider.fault("delay", ms=HELD, grant_type="refresh_token")
 
     async def refresh() -> None:
         with pytest.raises((ConnectionLost, AgentNotRunning)):

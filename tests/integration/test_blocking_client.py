@@ -14,10 +14,10 @@ import pytest
 
 from auth_agent_client import Agent, AgentNotRunning, ConnectionLost, InvalidRequest, Timeout, Unavailable
 from auth_agent_client.wire import Connection, Request
-from tests.integration.agent_process import PATIENCE, AgentProcess
+from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import log_in
 from tests.integration.impostor import listening, send_bytes
-from tests.op.provider import OpenIDProvider
+from tests.op.provider import HELD, OpenIDProvider
 
 SLACK = 5.0  # s, beside deadlines of half a second
 
@@ -41,23 +41,18 @@ def test_a_token_has_an_authorization_header_and_a_repr_without_the_secret(
 
 
 def test_threads_do_not_wait_for_each_other(logged_in: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
-    provider.fault("delay", ms=1500, grant_type="refresh_token")
-    ends: list[str] = []
-
-    def refresh() -> None:
-        client.refresh()
-        ends.append("refresh")
-
-    slow = threading.Thread(target=refresh)
+    provider.fault("delay", ms=HELD, grant_type="refresh_token")
+    slow = threading.Thread(target=client.refresh)
     slow.start()
+    until(lambda: provider.happened().get("delay"))
     quick = [threading.Thread(target=lambda: [client.token() for _ in range(200)]) for _ in range(4)]
     for thread in quick:
         thread.start()
     for thread in quick:
         thread.join()
-    ends.append("tokens")
+    assert slow.is_alive()
+    provider.release()
     slow.join()
-    assert ends == ["tokens", "refresh"]
     assert logged_in.process.poll() is None
 
 
@@ -129,10 +124,16 @@ def test_a_call_between_two_agents_raises_agent_not_running(logged_in: AgentProc
 def test_a_call_fails_when_the_agent_is_killed(
     logged_in: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
-    provider.fault("delay", ms=3000, grant_type="refresh_token")
-    threading.Timer(0.3, lambda: os.kill(logged_in.process.pid, signal.SIGKILL)).start()
+    def kill() -> None:
+        until(lambda: provider.happened().get("delay"))
+        os.kill(logged_in.process.pid, signal.SIGKILL)
+
+    provider.fault("delay", ms=HELD, grant_type="refresh_token")
+    killing = threading.Thread(target=kill)
+    killing.start()
     with pytest.raises((ConnectionLost, AgentNotRunning)):
         client.refresh()
+    killing.join()
 
 
 def test_wait_for_end_returns_when_the_agent_has_ended(agent: AgentProcess, client: Agent) -> None:

@@ -19,7 +19,7 @@ from auth_agent_client.wire import Connection, Message, Notification, Response
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, log_in
 from tests.integration.impostor import UNPRIVILEGED, another_users_agent
-from tests.op.provider import OpenIDProvider
+from tests.op.provider import HELD, OpenIDProvider
 
 FIRST_MESSAGE = 10.0
 SLACK = 5.0
@@ -118,10 +118,12 @@ def test_results_have_the_fields_that_the_method_table_names(
 
 
 def test_responses_come_in_any_order(logged_in: AgentProcess, provider: OpenIDProvider, raw: RawClient) -> None:
-    provider.fault("delay", ms=500, grant_type="refresh_token")
+    provider.fault("delay", ms=HELD, grant_type="refresh_token")
     raw.ask("refresh")
     raw.ask("token")
-    first, second = raw.read(), raw.read()
+    first = raw.read()
+    provider.release()
+    second = raw.read()
     assert isinstance(first, Response)
     assert isinstance(second, Response)
     assert [first.id, second.id] == [2, 1]
@@ -144,9 +146,10 @@ def test_the_agent_has_exactly_the_methods_of_the_method_table(raw: RawClient) -
 def test_a_timeout_ends_the_wait_and_not_the_refresh(
     logged_in: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
-    provider.fault("delay", ms=1000, grant_type="refresh_token")
+    provider.fault("delay", ms=HELD, grant_type="refresh_token")
     with pytest.raises(Timeout):
         client.token(force=True, timeout=0.2)
+    provider.release()
     until(lambda: logged_in.logged("outcome=ok refreshes=1"))
 
 

@@ -19,7 +19,7 @@ from tests.integration import conftest
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, record
 from tests.integration.keyring_session import KeyringSession
-from tests.op.provider import OpenIDProvider, fingerprint
+from tests.op.provider import HELD, OpenIDProvider, fingerprint
 
 
 @pytest.fixture
@@ -313,10 +313,11 @@ def test_an_agent_killed_during_a_refresh_refreshes_after_its_start(
                 client.refresh("work", timeout=0.1)
             until(lambda: len(provider.requests(provider.token_path, "refresh_token")) == 2)
         agent.kill()
-        provider.fault("delay", ms=1_000, grant_type="refresh_token")
+        provider.fault("delay", ms=HELD, grant_type="refresh_token")
         agent.start()
         with agent.client() as client:
             assert client.token("work").access_token == old
+            provider.release()
             until(lambda: client.token("work").access_token != old)
             assert record(client)["saved"] is True
         assert provider.ledger()[fingerprint(presented)].presented == 2

@@ -17,7 +17,7 @@ import pytest
 from auth_agent_client import Agent, LoginRequired, Misconfigured
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
-from tests.op.provider import OpenIDProvider
+from tests.op.provider import HELD, OpenIDProvider
 
 UNPRIVILEGED = 65534  # nobody
 # Ten seconds for refreshes in flight, three for farewells, and slack for a busy machine.
@@ -33,14 +33,16 @@ def test_a_stop_waits_for_a_refresh(agent: AgentProcess, client: Agent, provider
     log_in(client, provider)
     before = client.token().access_token
     provider.reset()
-    provider.fault("delay-after", ms=3000, grant_type="refresh_token")
+    provider.fault("delay-after", ms=HELD, grant_type="refresh_token")
     responses: list[str] = []
     waiting = threading.Thread(target=refresh, args=(agent, responses))
     waiting.start()
     until(lambda: provider.count(provider.token_path))
-    start = time.monotonic()
-    assert agent.terminate(signal.SIGTERM) == 0
-    assert time.monotonic() - start > 2
+    agent.process.send_signal(signal.SIGTERM)
+    until(lambda: not agent.socket.exists())
+    assert agent.process.poll() is None
+    provider.release()
+    assert agent.process.wait(PATIENCE) == 0
     waiting.join()
     assert agent.logged("outcome=ok refreshes=1")
     assert [row.succeeded for row in provider.ledger().values()] == [1]
@@ -52,7 +54,7 @@ def test_a_stopping_agent_accepts_no_connection_and_ignores_a_second_signal(
     agent: AgentProcess, client: Agent, provider: OpenIDProvider
 ) -> None:
     log_in(client, provider)
-    provider.fault("delay-after", ms=1500, grant_type="refresh_token")
+    provider.fault("delay-after", ms=HELD, grant_type="refresh_token")
     waiting = threading.Thread(target=refresh, args=(agent, []))
     waiting.start()
     until(lambda: record(client)["renewal"] == "running")
@@ -60,6 +62,7 @@ def test_a_stopping_agent_accepts_no_connection_and_ignores_a_second_signal(
     until(lambda: not agent.socket.exists())
     agent.process.send_signal(signal.SIGTERM)
     assert client.token().access_token  # who is connected is served to the end
+    provider.release()
     assert agent.process.wait(PATIENCE) == 0
     waiting.join()
     assert agent.logged("outcome=ok refreshes=1")

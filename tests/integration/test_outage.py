@@ -8,7 +8,7 @@ import pytest
 from auth_agent_client import Agent, LoginRequired, Misconfigured, Timeout, Unavailable
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
-from tests.op.provider import FaultMode, OpenIDProvider, fingerprint
+from tests.op.provider import HELD, FaultMode, OpenIDProvider, fingerprint
 
 # The design promises two seconds between attempts, and the issue three until a token; half a second is slack for a
 # machine with other things to do.
@@ -68,13 +68,14 @@ def test_a_slow_provider_does_not_delay_valid_tokens(
     with AgentProcess(accounts) as agent, agent.client() as client:
         log_in(client, provider, "a")
         log_in(client, provider, "b", client_id="second-app")
-        provider.fault("delay-after", ms=3000, client_id="native-app", grant_type="refresh_token")
+        provider.fault("delay-after", ms=HELD, client_id="native-app", grant_type="refresh_token")
         with pytest.raises(Timeout):
             client.refresh("a", timeout=0.1)
         for _ in range(100):
             for name in accounts:
                 assert client.token(name).access_token
         assert record(client, "a")["renewal"] == "running"  # all of that before the provider responded
+        provider.release()
         until(lambda: record(client, "a")["renewal"] == "idle")
         assert record(client, "a")["refreshes"] == 1
 

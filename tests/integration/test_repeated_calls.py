@@ -20,7 +20,7 @@ from auth_agent_client.wire import Connection, Request
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import log_in
 from tests.integration.impostor import listening
-from tests.op.provider import OpenIDProvider
+from tests.op.provider import HELD, OpenIDProvider
 
 
 class WholeWay(Agent):
@@ -261,12 +261,14 @@ def test_a_token_is_forgotten(end: str, logged_in: AgentProcess, client: Agent, 
     assert len(remembered()) == 1
     match end:
         case "logout":
-            provider.fault("delay", ms=500, grant_type="refresh_token")
+            provider.fault("delay", ms=HELD, grant_type="refresh_token")
             slow = threading.Thread(target=lambda: client.token("work", force=True))
             slow.start()
+            until(lambda: provider.happened().get("delay"))
             until(lambda: client.token("work").account and len(connections()) == 2)
             client.token("work")
             client.token("work")
+            provider.release()
             slow.join()  # its connection is the next one's, so that of the logout
             assert len(remembered()) == 1
             client.logout("work")

@@ -15,7 +15,7 @@ from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, record
 from tests.integration.keyring_session import KeyringSession
 from tests.op.browser import Browser
-from tests.op.provider import OpenIDProvider, Tokens
+from tests.op.provider import HELD, OpenIDProvider, Tokens
 
 ALICE, BOB = "auth0|alice", "auth0|bob"
 ANY_PORT: dict[str, Any] = {"redirect_ports": [0]}
@@ -251,12 +251,13 @@ def test_a_session_survives_a_late_refresh_of_the_one_before(
         log_in(client, browser)
         login = begin(client)
         redirect = browser.visit(str(login["authorization_url"]))
-        provider.fault("delay-after", ms=1500, grant_type="refresh_token")
+        provider.fault("delay-after", ms=HELD, grant_type="refresh_token")
         with pytest.raises(Timeout):
             client.refresh("work", timeout=0.05)
         until(lambda: provider.requests(provider.token_path, "refresh_token"))
         browser.open(redirect)
         result(client, login)
+        provider.release()
         # That of the replaced session, and that of the late refresh.
         until(lambda: len(agent.logged("revoke account=work")) == 2)
         assert_alive(client, provider)
@@ -289,11 +290,12 @@ def test_a_logout_during_a_refresh_does_not_end_the_other_session(
     with agent.client() as client:
         log_in(client, browser)
         log_in(client, browser, "narrow")
-        provider.fault("delay-after", ms=1500, grant_type="refresh_token")
+        provider.fault("delay-after", ms=HELD, grant_type="refresh_token")
         with pytest.raises(Timeout):
             client.refresh("narrow", timeout=0.05)
         until(lambda: provider.requests(provider.token_path, "refresh_token"))
         assert client.logout("narrow").reason is not None
+        provider.release()
         assert_alive(client, provider)
 
 

@@ -21,7 +21,7 @@ from auth_agent_client.link import Link, connect
 from auth_agent_client.waiting import Blocking, finish
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
-from tests.op.provider import OpenIDProvider
+from tests.op.provider import HELD, OpenIDProvider
 
 # In this order: what the old agent lets finish, what closing connections takes, and what the resolver is waited for.
 RESTARTS_WITHIN = 10 + 3 + 2 + 10
@@ -299,7 +299,7 @@ def test_a_restart_waits_for_a_refresh_and_keeps_the_socket(
 ) -> None:
     log_in(client, provider)
     provider.reset()
-    provider.fault("delay-after", ms=6000, grant_type="refresh_token")
+    provider.fault("delay-after", ms=HELD, grant_type="refresh_token")
     responses: list[str] = []
     waiting = threading.Thread(target=lambda: responses.append(client.refresh().access_token))
     waiting.start()
@@ -309,6 +309,7 @@ def test_a_restart_waits_for_a_refresh_and_keeps_the_socket(
     asking.start()
     until(lambda: agent.logged("stopping signal=SIGUSR1"))
     assert str(agent.socket) in agent.run("run").stderr
+    provider.release()
     waiting.join()
     assert provider.userinfo(responses[0]).status_code == 200
     asking.join()
@@ -414,13 +415,14 @@ def test_an_agent_serves_until_it_restarts(provider: OpenIDProvider) -> None:
         with agent.client() as client:
             log_in(client, provider)
             log_in(client, provider, "home", client_id="second-app")
-            provider.fault("delay-after", ms=3_000, client_id="native-app", grant_type="refresh_token")
+            provider.fault("delay-after", ms=HELD, client_id="native-app", grant_type="refresh_token")
             with pytest.raises(Timeout):
                 client.refresh("work", timeout=0.1)
         with agent.begin("restart", "--force") as restarting:
             until(lambda: agent.logged(" stopping signal=SIGUSR1"))
             with agent.client() as client:  # a new connection
                 assert client.token("home").account == "home"
+            provider.release()
             assert restarting.process.wait(PATIENCE) == 0
 
 
@@ -445,12 +447,13 @@ def test_a_failed_restart_is_reported_by_agent_and_command(provider: OpenIDProvi
     with AgentProcess({"work": account(provider)}, command=launched(f"sys.executable = {str(interpreter)!r}")) as agent:
         with agent.client() as client:
             log_in(client, provider)
-            provider.fault("delay-after", ms=8000, grant_type="refresh_token")
+            provider.fault("delay-after", ms=HELD, grant_type="refresh_token")
             with pytest.raises(Timeout):
                 client.refresh(timeout=0.1)
         with agent.begin("restart", "--force") as restarting:
             until(lambda: agent.logged("stopping signal=SIGUSR1"))
             interpreter.unlink()  # after it was tried, and before it is executed
+            provider.release()
             assert restarting.process.wait(PATIENCE) == 1
             assert f"process {agent.process.pid}," in restarting.output()
         assert agent.process.wait(PATIENCE) == 1

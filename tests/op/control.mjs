@@ -1,4 +1,4 @@
-// The door for tests: POST orders, clears, resets and sets the clock; GET tells what has happened.
+// The door for tests: POST orders, releases, clears, resets and sets the clock; GET tells what has happened.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { setClock } from './clock.mjs';
@@ -9,6 +9,7 @@ export const CONTROL_PATH = '/__control';
 
 function obey(order, { faults, ledger, people, limits }) {
   if (order.fault) faults.order(order.fault);
+  else if (order.release) faults.release();
   else if (order.clear) faults.clear();
   else if (order.reset) {
     faults.forget();
@@ -20,7 +21,7 @@ function obey(order, { faults, ledger, people, limits }) {
     people.find(id)?.change(changes);
   } else if (order.remove_user) people.remove(order.remove_user);
   else if ('clock' in order) setClock(order.clock);
-  else throw new Error('an order has `fault`, `clear`, `reset`, `change_user`, `remove_user` or `clock`');
+  else throw new Error('an order has `fault`, `release`, `clear`, `reset`, `change_user`, `remove_user` or `clock`');
 }
 
 export async function answerControl(req, res, state) {

@@ -17,6 +17,9 @@ const DEFAULT_DRIP_MS = 10;
 
 const hangUp = (req) => req.socket.destroy();
 
+// Ends early when what the fault holds is released, which may be before it is held.
+const hold = ({ ms = DEFAULT_DELAY_MS, signal }) => sleep(ms, undefined, { signal }).catch(() => {});
+
 function sendStatus({ status = DEFAULT_STATUS, headers = {}, body = {} }, res) {
   if (typeof body !== 'string') return sendJson(res, status, body, headers);
   res.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', ...headers });
@@ -52,7 +55,7 @@ const ECHOES = {
 // Each returns whether the request has been dealt with.
 const REQUEST_FAULTS = {
   delay: async (fault) => {
-    await sleep(fault.ms ?? DEFAULT_DELAY_MS);
+    await hold(fault);
     return false;
   },
   'drop-before': (_fault, req) => {
@@ -116,9 +119,7 @@ async function sendMerged(fault, res, body, keys) {
 
 const REPLY_FAULTS = {
   'drop-after': (_fault, req) => hangUp(req),
-  'delay-after': (fault, _req, res, body) => {
-    setTimeout(() => res.end(body), fault.ms ?? DEFAULT_DELAY_MS);
-  },
+  'delay-after': (fault, _req, res, body) => hold(fault).then(() => res.end(body)),
   half: (_fault, req, res, body) => sendHalf(req, res, body),
   drip: (fault, _req, res, body) => drip(fault, res, body),
   merge: (fault, _req, res, body, keys) => sendMerged(fault, res, body, keys),
@@ -127,12 +128,20 @@ const REPLY_FAULTS = {
 export class Faults {
   #ordered = [];
   #happened = new Map();
+  #holding = new AbortController();
 
   order({ times = 1, route = null, method = null, client_id = null, grant_type = null, audience = null, ...fault }) {
     if (!Object.hasOwn(REQUEST_FAULTS, fault.mode) && !Object.hasOwn(REPLY_FAULTS, fault.mode)) {
       throw new Error(`there is no fault named ${JSON.stringify(fault.mode)}`);
     }
-    this.#ordered.push({ ...fault, times, route, method, client_id, grant_type, audience });
+    const { signal } = this.#holding;
+    this.#ordered.push({ ...fault, times, route, method, client_id, grant_type, audience, signal });
+  }
+
+  // Lets go of what the faults hold that have been ordered so far.
+  release() {
+    this.#holding.abort();
+    this.#holding = new AbortController();
   }
 
   clear() {
@@ -145,7 +154,7 @@ export class Faults {
   }
 
   list() {
-    return this.#ordered;
+    return this.#ordered.map(({ signal, ...fault }) => fault);
   }
 
   // How often each mode has happened; `status` by its number as well.

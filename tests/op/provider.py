@@ -51,6 +51,9 @@ FaultMode = Literal[
     "merge",
 ]
 
+# Milliseconds for which a fault holds a request until the test releases it: less than the agent waits for a response.
+HELD = 25_000
+
 # Stands for the provider's token path where a route is expected; a real path begins with a slash.
 TOKEN_ROUTE = "token"
 
@@ -418,6 +421,10 @@ class OpenIDProvider(AbstractContextManager["OpenIDProvider"]):
             "audience": audience,
         }
         self._order({"fault": fault | more})
+
+    def release(self) -> None:
+        """Let go of the requests and responses that are held by the faults ordered so far."""
+        self._order({"release": True})
 
     def clear_faults(self) -> None:
         """Take all faults back."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -1308,6 +1309,19 @@ def test_delay_lets_the_request_go_on_in_time(provider: OpenIDProvider) -> None:
 
     assert provider.requests(grant_type="authorization_code")[0].status == 200
     assert provider.userinfo(tokens.access_token).status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["delay", "delay-after"])
+def test_what_is_held_can_be_released(provider: OpenIDProvider, mode: FaultMode) -> None:
+    tokens = [refresh_token_of(provider.login()) for _ in range(2)]
+    provider.fault(mode, ms=FOREVER_MS, times=2)
+
+    with ThreadPoolExecutor() as clients:
+        responses = [clients.submit(provider.refresh, token) for token in tokens]
+        wait_until(lambda: len(provider.requests(grant_type="refresh_token")) == 2)
+        provider.release()
+
+        assert [response.result().status_code for response in responses] == [200, 200]
 
 
 def test_drop_before_leaves_the_token_unused(provider: OpenIDProvider) -> None:
