@@ -56,8 +56,10 @@ def fill(watching: Agent, other: Agent, **parameters: object) -> None:
 
     def is_copied() -> bool:
         before = asked(other)
-        watching.token(**parameters)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] -- as given
-        return asked(other) == before
+        with contextlib.suppress(Timeout):  # a busy machine, where a test lets the client wait for half a second
+            watching.token(**parameters)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] -- as given
+            return asked(other) == before
+        return False
 
     until(is_copied)
 
@@ -201,12 +203,13 @@ def test_an_agent_that_hangs_is_noticed(
         stopped = last = time.monotonic()
         with contextlib.suppress(Timeout):
             while last - stopped < PATIENCE:
+                begun = time.monotonic()
                 watching.token(timeout=0.5)
-                last = time.monotonic()
+                last = begun
         assert last - stopped < 5.0  # a copy is good for one second; the rest is a busy machine's
     finally:
         agent.process.send_signal(signal.SIGCONT)
-    until(lambda: watching.token(timeout=0.5).account)
+    fill(watching, other, timeout=0.5)
 
 
 @pytest.mark.usefixtures("lasting")
@@ -350,16 +353,14 @@ def test_a_copy_is_not_returned_beyond_the_tokens_end(tmp_path: Path, min_ttl: f
     ends: dict[int, float] = {}
     with scripted(tmp_path, token) as (_, client):
         count = 0
-        while len(ends) < 3:
-            before = len(asked)
+        while len(ends) < 3 or count < 20:
+            before, begun = len(asked), time.time()
             one = client.token("work", min_ttl=min_ttl)
             if len(asked) == before:
                 count += 1
                 assert one.expires_at is not None
-                # It was good when it was looked at, which was before now.
-                assert one.expires_at - (min_ttl or 0.0) > time.time() - 0.2
+                assert one.expires_at - (min_ttl or 0.0) > begun
             time.sleep(0.001)
-    assert count > 20
 
 
 @pytest.mark.usefixtures("lasting")
@@ -371,7 +372,10 @@ def test_a_token_for_one_use_is_not_returned_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("lasting")
-def test_an_agent_that_refuses_to_be_watched_is_asked_each_time(tmp_path: Path) -> None:
+def test_an_agent_that_refuses_to_be_watched_is_asked_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PAUSE, 3600.0)
     count = 0
 
     def token(_: Scripted) -> dict[str, object]:
