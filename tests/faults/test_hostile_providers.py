@@ -662,7 +662,7 @@ def test_no_provider_string_controls_a_terminal_or_quotes_a_secret() -> None:
 def test_no_user_name_controls_a_terminal(provider: OpenIDProvider, agent: AgentProcess, work: str) -> None:
     provider.fault("merge", claims={"name": ESCAPES, "email": ESCAPES}, grant_type="authorization_code")
     with Terminal([*COMMAND, "login", work], agent.environment) as terminal:
-        url = terminal.until(r"http://127\.0\.0\.1:\d+/authorize\?\S+")[0]
+        url = terminal.until(r"http://127\.0\.0\.1:\d+/authorize\?\S+(?=\s)")[0]
         assert_no_controls(provider.enter(url).text)
         assert terminal.end() == 0
         assert f"Logged in to {work} as" in terminal.shown
@@ -676,7 +676,7 @@ def test_no_user_name_controls_a_terminal(provider: OpenIDProvider, agent: Agent
 
 def test_no_error_from_a_browser_controls_a_terminal(provider: OpenIDProvider, agent: AgentProcess, work: str) -> None:
     with agent.begin("login", work, "--no-browser") as command:
-        match = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/authorize\?\S+", command.output()))
+        match = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/authorize\?\S+(?=\s)", command.output()))
         assert match is not None  # for the type checker: `until` has returned it
         request = {name: values[0] for name, values in parse_qs(urlsplit(match[0]).query).items()}
         response = {"state": request["state"], "iss": provider.issuer, "error": ESCAPES, "error_description": ESCAPES}

@@ -21,7 +21,7 @@ from tests.op.login import provider_url
 from tests.op.provider import CREDENTIALS, OpenIDProvider
 
 ANY: dict[str, Any] = {"redirect_ports": [0]}
-ADDRESS = r"http://127\.0\.0\.1:\d+/authorize\?\S+"
+ADDRESS = r"http://127\.0\.0\.1:\d+/authorize\?\S+(?=\s)"
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from tests.integration.terminal import Terminal
 from tests.op.provider import CREDENTIALS, MANAGEMENT_SCOPE, OpenIDProvider
 
 ROOT: Final = Path(__file__).parents[2]
-URL: Final = r"http://127\.0\.0\.1:\d+/authorize\?\S+"
+URL: Final = r"http://127\.0\.0\.1:\d+/authorize\?\S+(?=\s)"
 BOB: Final = "auth0|bob"
 # Columns: enough for each remedy on one line.
 WIDE: Final = 400

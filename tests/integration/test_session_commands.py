@@ -21,7 +21,7 @@ from tests.integration.terminal import Terminal
 from tests.op.provider import MANAGEMENT_SCOPE, OpenIDProvider
 
 ALICE = "auth0|alice"
-ADDRESS = r"http://127\.0\.0\.1:\d+/authorize\?\S+"
+ADDRESS = r"http://127\.0\.0\.1:\d+/authorize\?\S+(?=\s)"
 NO_BROWSER = {"BROWSER": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
 
 
