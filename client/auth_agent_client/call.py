@@ -74,7 +74,7 @@ class Calls:
         if method != "token":  # the parameters of others may be secrets
             return Call(method, parameters)
         values = parameters.values()
-        key = *parameters, *values, *map(type, values)  # True is equal to 1, but no number here
+        key = *parameters, *values, *map(type, values)  # True is equal to 1, but is not a number here
         try:
             call = self._tokens.get(key)
         except TypeError:  # a value that can't be hashed: `Call` says what is wrong with it

@@ -41,8 +41,8 @@ class Agent:
 
     A copy is good for a second, and never beyond its `expires_at`, less `min_ttl`. All copies are dropped once a change
     of an account has arrived (a refresh, a logout, a lock, a reload, the session's end) or the end of the connection;
-    after a fork; and after any other method of this client, or `token` with `force`. Then the agent is asked, and each
-    time while it refuses to be watched by another program. Tokens for one use are never copied.
+    after a fork; and after any other method of this client, or `token` with `force`. Then the agent is asked. While it
+    lets no more programs watch, it is asked each time. Tokens for one use are never copied.
 
     Every method can raise an `AgentError`: the subclass for the agent's error code, `AgentNotRunning` if
     no agent listens, `ConnectionLost` if the agent went away and the call could not be repeated,

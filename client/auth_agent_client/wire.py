@@ -32,8 +32,9 @@ _REQUEST, _RESPONSE, _NOTIFICATION = 0, 1, 2
 # The first two bytes of a request and of a response: an array of four, and the type.
 REQUEST = b"\x94\x00"
 RESPONSE = b"\x94\x01"
-# How long an encoded id is, by its first byte: a small one is just that byte. 0 if it is not an unsigned integer.
+# The most bytes before the method or error: those two, and an id.
 _LONGEST_HEAD = len(REQUEST) + 5
+# How long an encoded id is, by its first byte: a small one is just that byte. 0 if it is not an unsigned integer.
 _ID_LENGTHS = bytes([1] * 0x80 + [{0xCC: 2, 0xCD: 3, 0xCE: 5}.get(first, 0) for first in range(0x80, 0x100)])
 _REQUEST_LENGTH, _RESPONSE_LENGTH, _NOTIFICATION_LENGTH = 4, 4, 3
 

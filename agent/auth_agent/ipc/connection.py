@@ -1,6 +1,6 @@
 """One client's connection: the I/O around the protocol's sans-I/O core.
 
-Callbacks in anyio's loop, since its streams cost more than most requests. A request that can be answered at once is
+It has callbacks, since anyio's streams cost more than most requests. A request that can be answered at once is
 answered within the callback that brought it; one that has to wait gets a task.
 """
 

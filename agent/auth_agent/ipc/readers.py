@@ -1,8 +1,9 @@
-"""The sockets that are read: of all connections by one callback of the event loop.
+"""Reads the sockets of all connections by one callback of the event loop.
 
-Theory of operation. An epoll is a file that can be read when one of its own is. The loop watches it in place of each
-socket, and what is ready is read in one go. So a socket is added and removed by one system call, and a read needs no
-handle and no context of the loop: asyncio's cost more than the calls. A client that is alone pays a second epoll_wait.
+Theory of operation. The descriptor of an epoll is readable when one of the sockets in it is. The loop watches that
+descriptor in place of each socket, and all sockets that are ready are read in one go. So a socket is added or removed
+by one system call, and a read needs no handle and no context of the loop: asyncio's cost more than the system calls. If
+one client alone asks, it pays for a second epoll_wait.
 
 Where there is no epoll, such as on macOS, the loop itself is used in its place: it has the same two methods.
 """
@@ -23,7 +24,7 @@ class Readers(Protocol):
     def add_reader(self, fd: int, callback: Callable[[], None]) -> object:
         """Call back when there is something to read, or the connection is over.
 
-        The loop reports what the callback raises. Those that it kept from their turn are called soon.
+        The loop reports what the callback raises. It may delay the callbacks of other sockets, but not prevent them.
         """
         ...
 

@@ -23,7 +23,7 @@ class Recent(Generic[_Read]):
         self._known: dict[int, tuple[_Read, float]] = {}
 
     def of(self, connection: socket.socket, peer: Peer) -> _Read:
-        """Return what it is, or was a moment ago."""
+        """Return what was read of the peer's process within the last second, or else read it."""
         now = time.monotonic()
         known = self._known.get(peer.pid)
         if known is not None and now < known[1]:

@@ -1,4 +1,4 @@
-"""The replies to requests for tokens, packed, for the same request again: nearly every request is one.
+"""The packed replies to requests for tokens, kept for the same request again: nearly every request is one before.
 
 Theory of operation. A request is the same if its bytes after the id are, and the reply is the same as long as the
 session's record, the configuration and the token's term are. So a reply is kept with these, and each use of it looks
@@ -26,9 +26,9 @@ MAX_KEPT: Final = 1 << 20
 
 
 class Repeatable(NamedTuple):
-    """A result that the same request has again during that term, while the session's record stays as it is.
+    """A result that the same request gets again within `term`, as long as the session's record stays as it is.
 
-    `interest` notes each request; None if they are not noted.
+    `interest` notes each such request; None if they are not noted.
     """
 
     result: dict[str, object]

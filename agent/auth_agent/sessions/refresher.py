@@ -8,8 +8,8 @@ agent in one session's refresh is that refresh's failure, `defect`: it is logged
 backoff, with the newest refresh token, and the other sessions go on.
 
 The timer doesn't look at all sessions, but at those whose time in the agenda has come, whose record changed, or for
-which `reschedule` was called. Those times are by the clock since boot. What hangs on the wall clock stays right because
-everything is looked at once the wall clock was set.
+which `reschedule` was called. The agenda's times are by the clock since boot. What depends on the wall clock stays
+right because all sessions are looked at once that clock was set.
 """
 
 import logging
@@ -44,8 +44,8 @@ from auth_agent_client import errors
 
 _log = logging.getLogger(__name__)
 
-# Seconds; the timer sleeps no longer, to notice a suspended machine or a changed clock. A session that needs to be
-# looked at from time to time is each time.
+# Seconds; the timer sleeps no longer, to notice a suspended machine or a changed clock. A session that has to be looked
+# at from time to time is looked at as often.
 TICK: Final = 30.0
 # Seconds by which the wall clock must have been set to count. Smaller changes move nothing by more than that.
 _MIN_CLOCK_CHANGE: Final = 0.5
@@ -95,7 +95,7 @@ class Refresher:
         self._chance = chance
         self._flights: dict[tuple[Session, int], Flight] = {}
         self._wake = anyio.Event()
-        # When each session is to be looked at, in seconds since boot; which have to be at once, all of them or some.
+        # When to look at each session, in seconds since boot; which to look at in the next pass, all of them or some.
         self._agenda = Agenda[Session]()
         self._are_all_stale = True
         self._stale: set[Session] = set()

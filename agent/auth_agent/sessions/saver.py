@@ -118,7 +118,8 @@ class Saver:
         self._clock: Clock = table.clock
         self._boot_id = self._clock.boot_id()
         self._pending_writes: dict[Session, _PendingWrite] = {}
-        # Those to be written, in that order, and what is set when each is in the store: an event takes 0.8 KB.
+        # Those to be written, in that order, and what is set when each is in the store; only these have an event, which
+        # takes 0.8 KB.
         self._dirty: dict[Session, anyio.Event] = {}
         # Those whose reading somebody waits for; a dict, for its order.
         self._awaited: dict[Session, None] = {}

@@ -162,9 +162,10 @@ class Session:
         return token
 
     def term(self, token: AccessToken, min_ttl: float | None) -> Term | None:
-        """Return when requests with that `min_ttl` get that token, which one just did, while the revision stays.
+        """Return for how long further requests with that `min_ttl` get that token, as one just did.
 
-        None if each must be decided for itself: clients are promised something then.
+        It holds while the revision stays as it is. None if each request must be decided by itself, because it is
+        promised something.
         """
         if self.ends_access_tokens:
             return None

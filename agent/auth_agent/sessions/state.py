@@ -135,7 +135,7 @@ class AccessToken:
         return left > 0 and left >= (preferred_ttl(self.lifetime) if min_ttl is None else min_ttl)
 
     def term(self, min_ttl: float | None) -> Term:
-        """Return when `is_good_for` says so for that `min_ttl`."""
+        """Return the term in which `is_good_for` is true for that `min_ttl`."""
         wanted = preferred_ttl(self.lifetime) if min_ttl is None else min_ttl
         return Term(self.sent.wall - SKEW, self.served_until.after(-wanted))
 
