@@ -151,17 +151,9 @@ async def _serve(
             heart.run_in(work)
             _notify_of(table, refresher, work)
             handlers = Handlers(
-                table,
-                refresher,
-                heart.background,
-                logins,
-                saver,
-                heart.profiles,
-                heart.users,
-                heart.prover,
+                heart,
                 Policy(),
                 Usage(),
-                heart.lock,
                 StoreMove(table, saver, refresher, opened, open_target, _remember_moved),
                 files,
                 about,

@@ -119,17 +119,9 @@ class Harness:
         self.client = Client()
         about: dict[str, object] = {"version": "1", "pid": 1, "agent_id": "1"}
         self.handlers = Handlers(
-            world.table,
-            world.refresher,
-            world.background,
-            world.logins,
-            world.saver,
-            world.profiles,
-            world.users,
-            world.prover,
+            world,
             self.policy,
             self.usage,
-            world.lock,
             StoreMove(
                 world.table,
                 world.saver,

@@ -76,23 +76,8 @@ async def _composed(directory: Path, accounts: int, lifetime: float) -> AsyncGen
     for name, session in table.sessions.items():
         session.restore(stored_session(name, clock.now(), lifetime), clock.now())
         table.publish(name)
-    handlers = Handlers(
-        table,
-        heart.refresher,
-        heart.background,
-        heart.logins,
-        saver,
-        heart.profiles,
-        heart.users,
-        heart.prover,
-        Policy(),
-        Usage(),
-        heart.lock,
-        StoreMove(table, saver, heart.refresher, opened, _no_other_store, lambda _: None),
-        files,
-        {},
-        dict[str, list[str]],
-    )
+    store_move = StoreMove(table, saver, heart.refresher, opened, _no_other_store, lambda _: None)
+    handlers = Handlers(heart, Policy(), Usage(), store_move, files, {}, dict[str, list[str]])
     with socket.socket(socket.AF_UNIX) as unused:
         async with anyio.create_task_group() as work:
             http.run_in(work)

@@ -17,21 +17,15 @@ from auth_agent.ipc.usage import Usage
 from auth_agent.printable import printable
 from auth_agent.secret import Secret
 from auth_agent.sessions.advice import TOKEN_REJECTED, locked
-from auth_agent.sessions.agent_lock import AgentLock
-from auth_agent.sessions.background import Background, deadline, no_answer
+from auth_agent.sessions.background import deadline, no_answer
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.heart import Heart
 from auth_agent.sessions.identity import IDToken, id_token_unavailable, usable_id_token
-from auth_agent.sessions.login import Logins
 from auth_agent.sessions.profile import ProfileResult
-from auth_agent.sessions.profiles import Profiles
-from auth_agent.sessions.prover import Prover
-from auth_agent.sessions.refresher import Refresher
-from auth_agent.sessions.saver import READ_PATIENCE, Saver
+from auth_agent.sessions.saver import READ_PATIENCE
 from auth_agent.sessions.session import Session
 from auth_agent.sessions.state import MAIN, AccessToken, Locked, TokenKey
 from auth_agent.sessions.store_move import StoreMove
-from auth_agent.sessions.table import Table
-from auth_agent.sessions.users import Users
 from auth_agent_client import errors
 from auth_agent_client.messages import PROFILE_MAX_AGE, PROTOCOL, is_account_name
 from auth_agent_client.wire import REQUEST, Request, head_length
@@ -61,17 +55,9 @@ class Handlers:
 
     def __init__(
         self,
-        table: Table,
-        refresher: Refresher,
-        background: Background,
-        logins: Logins,
-        saver: Saver,
-        profiles: Profiles,
-        users: Users,
-        prover: Prover,
+        heart: Heart,
         policy: Policy,
         usage: Usage,
-        lock: AgentLock,
         store_move: StoreMove,
         files: FileKeeper,
         about: dict[str, object],
@@ -80,35 +66,27 @@ class Handlers:
         """Answer requests with these.
 
         Args:
-            table: the live sessions.
-            refresher: refreshes tokens.
-            background: runs work that goes on when its client disconnects.
-            logins: begins and ends sessions.
-            saver: loads sessions from the store.
-            profiles: returns the claims about the sessions' users.
-            users: reads and changes users at their provider.
-            prover: finds out whether refreshes end access tokens.
+            heart: what acts on the live sessions.
             policy: decides who may call a method of a session.
             usage: counts the programs that got something.
-            lock: locks and unlocks the agent, and its store.
             store_move: moves the sessions to another store.
             files: keeps the files that hold tokens.
             about: what `status` shows about the agent itself.
             reload: reads the configuration again and returns what changed; raises `Misconfigured`.
 
         """
-        self._table = table
-        self._refresher = refresher
-        self._background = background
-        self._logins = logins
-        self._saver = saver
-        self._profiles = profiles
-        self._users = users
-        self._prover = prover
+        self._table = heart.table
+        self._refresher = heart.refresher
+        self._background = heart.background
+        self._logins = heart.logins
+        self._saver = heart.saver
+        self._profiles = heart.profiles
+        self._users = heart.users
+        self._prover = heart.prover
+        self._lock = heart.lock
         self._policy = policy
         self._usage = usage
-        self._replies = Replies(table)
-        self._lock = lock
+        self._replies = Replies(heart.table)
         self._store_move = store_move
         self._files = files
         self._about = about
