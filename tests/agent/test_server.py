@@ -1,5 +1,6 @@
 """The order of requests, and who waits, watches and stays connected when there is no room for all."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -305,6 +306,62 @@ async def test_a_request_whose_answer_is_at_hand_has_its_turn_too(
                 elif number > 1:
                     await read_bytes(client, len(message) * 1000)
             assert MANY - 1 <= len(handler.answered) <= MANY
+
+
+class DefectiveHandler(PlainHandler):
+    """Fails to look for an answer at hand, and to return the record of one account; all clients watch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clients: list[Caller] = []
+
+    def answer(self, caller: Caller, request: Request) -> Result | Later:
+        caller.watch(None)
+        self.clients.append(caller)
+        return super().answer(caller, request)
+
+    def repeat(self, caller: Caller, data: bytes) -> bytes | None:
+        raise ZeroDivisionError(caller, data)
+
+    def record(self, account: str) -> dict[str, object] | None:
+        return {"account": account, "left": 1 // len(account)}
+
+
+async def test_a_defect_in_what_is_at_hand_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with serving(DefectiveHandler()) as path:
+        with connected(path) as client:
+            client.send(requests("watch", 1))
+            await read_responses(client)
+
+
+async def test_a_client_that_can_not_be_notified_loses_its_connection_and_others_are_notified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler = DefectiveHandler()
+    defects: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: defects.append(type(context["exception"])))
+    async with serving(handler) as path:
+        with connected(path) as one, connected(path) as other:
+            for client in (one, other):
+                client.send(requests("watch", 1))
+                await read_responses(client)
+            handler.clients[0].changed("")
+            handler.clients[1].changed("work")
+            assert await read_to_end(one) == b""
+            assert b"work" in await read_some(other)
+            handler.clients[1].changed("home")
+            assert b"home" in await read_some(other)
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert defects == [ZeroDivisionError]
+
+
+async def read_some(client: socket.socket) -> bytes:
+    """Return what a client gets next."""
+    with anyio.fail_after(10):
+        await anyio.wait_readable(client)
+    return client.recv(65536)
 
 
 async def test_a_client_that_does_not_read_its_answers_gets_no_more_of_them(

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import socket
 import struct
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
 
 import anyio.lowlevel
@@ -314,15 +315,76 @@ async def test_a_receiver_with_a_defect_loses_its_connection_and_the_loop_is_tol
     def fail() -> None:
         raise ZeroDivisionError
 
-    defects: list[object] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: defects.append(context["exception"]))
     pair.transport.start()
-    pair.receiver.on_data = fail
-    pair.peer.send(b"data")
-    await until(lambda: pair.is_closed)
+    with defects() as found:
+        pair.receiver.on_data = fail
+        pair.peer.send(b"data")
+        await until(lambda: pair.is_closed)
+    assert found == [ZeroDivisionError]
+    assert pair.receiver.calls == ["lost"]
+
+
+async def test_a_receiver_that_can_not_write_again_loses_its_connection_and_the_loop_is_told(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    pair.transport.start()
+    monkeypatch.setattr(pair.receiver, "resume_writing", fail)
+    fill(pair.own)
+    pair.transport.write(bytes(MAX_UNSENT + 1))
+    with defects() as found:
+        await read_all(pair.peer, LARGE)
+    assert found == [ZeroDivisionError]
+    assert pair.is_closed
+    assert pair.receiver.calls == ["pause", "lost"]
+
+
+@contextlib.contextmanager
+def defects() -> Generator[list[object]]:
+    """Collect the classes of the exceptions that the loop is told of."""
+    found: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: found.append(type(context["exception"])))
+    yield found
     loop.set_exception_handler(None)
-    assert [type(defect) for defect in defects] == [ZeroDivisionError]
+
+
+def no_memory(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "beyond /proc/sys/fs/epoll/max_user_watches")
+
+
+async def test_a_connection_that_can_not_be_watched_ends(
+    pair: Pair, readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "add_reader", no_memory)
+    pair.transport.start()
+    assert pair.transport.is_closing
+    await until(lambda: pair.is_closed)
+    assert pair.receiver.calls == ["lost"]
+
+
+async def test_a_connection_that_can_not_be_watched_again_ends(
+    pair: Pair, readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.transport.start()
+    pair.transport.pause_reading()
+    monkeypatch.setattr(readers, "add_reader", no_memory)
+    pair.transport.resume_reading()
+    await until(lambda: pair.is_closed)
+    assert pair.receiver.calls == ["lost"]
+
+
+async def test_nothing_follows_a_part_of_a_message_whose_rest_can_not_be_sent(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.transport.start()
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_writer", no_memory)
+    pair.transport.write(b"a" * LARGE)
+    pair.transport.write(b"b")
+    assert set(await read_all(pair.peer, LARGE)) == {ord("a")}
+    assert pair.is_closed
     assert pair.receiver.calls == ["lost"]
 
 

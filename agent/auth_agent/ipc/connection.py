@@ -383,7 +383,10 @@ class ClientConnection:
         """Answer what came, if it is the same request as one before; return whether it was."""
         if self._full or self._transport.is_closing:
             return False
-        response = self._owner.handler.repeat(self, self._unparsed)
+        try:
+            response = self._owner.handler.repeat(self, self._unparsed)
+        except Exception:  # noqa: BLE001 -- `_answer` meets the defect again, and reports it
+            return False
         if response is None:
             return False
         self._unparsed = b""
@@ -485,13 +488,17 @@ class ClientConnection:
             self._owner.notify_soon(self)
 
     def notify_changes(self) -> None:
-        """Send what has changed, as far as the client reads."""
-        while self._changed and not self._full:
-            account = next(iter(self._changed))
-            del self._changed[account]
-            record = self._owner.handler.record(account)
-            if record is not None:
-                self._send(self._wire.notify("changed", record))
+        """Send what has changed, as far as the client reads. If that fails, it must not rely on being notified."""
+        try:
+            while self._changed and not self._full:
+                account = next(iter(self._changed))
+                del self._changed[account]
+                record = self._owner.handler.record(account)
+                if record is not None:
+                    self._send(self._wire.notify("changed", record))
+        except BaseException:  # a defect, which the loop reports
+            self.abort()
+            raise
         self._rest()
 
     def hang_up(self, reason: str, code: str = errors.InvalidRequest.code, level: int = logging.INFO) -> None:

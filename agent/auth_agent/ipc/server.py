@@ -276,12 +276,14 @@ class Server:
 
     def _notify(self) -> None:
         end = self.loop.time() + _ROUND
-        while self._to_notify and self.loop.time() < end:
-            connection = next(iter(self._to_notify))
-            del self._to_notify[connection]
-            connection.notify_changes()
-        if self._to_notify:
-            self.loop.call_soon(self._notify)
+        try:
+            while self._to_notify and self.loop.time() < end:
+                connection = next(iter(self._to_notify))
+                del self._to_notify[connection]
+                connection.notify_changes()
+        finally:  # also after a defect, which the loop reports
+            if self._to_notify:
+                self.loop.call_soon(self._notify)
 
     def _enqueue(self, item: ClientConnection | Waiting) -> None:
         self._queues.setdefault(item.asker.program, {})[item] = None

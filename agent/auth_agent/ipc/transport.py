@@ -85,11 +85,7 @@ class Transport:
 
     def start(self) -> None:
         """Read what has come already, and from now on whatever comes."""
-        try:
-            self.resume_reading()
-        except OSError:  # there is no memory to watch one more
-            self.abort()
-            raise
+        self.resume_reading()
         self._on_readable()
 
     def pause_reading(self) -> None:
@@ -101,7 +97,11 @@ class Transport:
     def resume_reading(self) -> None:
         """Read again."""
         if not self._is_reading and not self.is_closing:
-            self._readers.add_reader(self._fd, self._on_readable)
+            try:
+                self._readers.add_reader(self._fd, self._on_readable)
+            except OSError:  # there is no memory to watch one more
+                self.abort()
+                return
             self._is_reading = True
 
     def write(self, data: bytes) -> None:
@@ -119,7 +119,11 @@ class Transport:
                 return
             if sent == len(data):
                 return
-            self._loop.add_writer(self._fd, self._on_writable)
+            try:
+                self._loop.add_writer(self._fd, self._on_writable)
+            except OSError:  # as for reading
+                self.abort()
+                return
         self._unsent += memoryview(data)[sent:]
         if len(self._unsent) > self._max_unsent and not self._is_full and self._receiver is not None:
             self._is_full = True
@@ -181,7 +185,11 @@ class Transport:
                 return
         if self._is_full and len(self._unsent) <= self._max_unsent // 4 and self._receiver is not None:
             self._is_full = False
-            self._receiver.resume_writing()
+            try:
+                self._receiver.resume_writing()
+            except BaseException:  # a defect, which the loop reports
+                self.abort()
+                raise
 
     def _end(self) -> None:
         """End the connection, unless it is over."""
