@@ -244,6 +244,17 @@ async def test_it_is_removed_when_it_leaves_the_configuration() -> None:
         assert await files.settle() is not None
 
 
+async def test_it_is_removed_when_it_leaves_the_configuration_while_it_is_written() -> None:
+    async with keeping(FILE) as files:
+        files.disk.latency = 1
+        await files.world.token(files.world.session.demand_newer())
+        await anyio.sleep(0.5)
+        files.configure()
+        assert files.keeper.rows() == []
+        await anyio.sleep(10)
+        assert files.content is None
+
+
 async def test_it_is_removed_when_its_account_does() -> None:
     async with keeping(FILE) as files:
         files.world.table.configure(replace(config(account("home")), files=(FILE,)))

@@ -260,8 +260,8 @@ class FileKeeper:
         while True:
             kept.wake = anyio.Event()
             pause = LOOK
+            file = self._table.config.file_at(path)
             try:
-                file = self._table.config.file_at(path)
                 if file is not None:
                     pause = await self._look(file, kept)
                 else:
@@ -271,7 +271,8 @@ class FileKeeper:
                 self._report(path, kept, _DEFECT)
             kept.looked.set()
             kept.looked = anyio.Event()
-            if kept.problem is None and self._table.config.file_at(path) is None:
+            # A file that left the configuration while it was written is there, and cleared by the next look.
+            if file is None and kept.problem is None and self._table.config.file_at(path) is None:
                 del self._kept[path]
                 return
             with anyio.move_on_after(pause):
