@@ -29,6 +29,7 @@ from auth_agent.oauth.outcome import Misconfigured, Unsent
 from auth_agent.service.systemd import Systemd
 from auth_agent_client import Record
 from auth_agent_client.remedy import Remedy
+from tests.free_ports import free_ports
 
 ISSUER = "https://acme.example"
 ME = os.geteuid()
@@ -311,8 +312,8 @@ def test_a_port_that_is_taken_is_named_and_all_taken_are_wrong() -> None:
 
 
 def test_a_port_of_localhost_is_free_if_it_is_on_both_addresses() -> None:
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
-        port = taken.getsockname()[1]
+    (port,) = free_ports(1)
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
         (finding,) = check_ports([Account("work", ISSUER, "id", redirect_ports=(port,), redirect_host="localhost")])
         (other,) = check_ports([Account("work", ISSUER, "id", redirect_ports=(port,))])
     assert (finding.verdict, other.verdict) == (WRONG, GOOD)

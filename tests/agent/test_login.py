@@ -3,9 +3,8 @@
 import gc
 import itertools
 import math
-import socket
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -60,6 +59,7 @@ from tests.agent.world import (
     jwt,
     token_response,
 )
+from tests.free_ports import free_ports
 
 pytestmark = pytest.mark.anyio
 
@@ -531,15 +531,8 @@ async def test_a_programs_own_login_is_replaced_at_once() -> None:
         assert (await result_of(world, second))["state"] == "ready"
 
 
-def free_ports(count: int) -> tuple[int, ...]:
-    """Return ports on which nobody listens."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return tuple(each.getsockname()[1] for each in sockets)
-
-
 async def test_a_program_whose_logins_have_all_ports_gives_one_to_another_program() -> None:
-    ports = free_ports(2)
+    ports = tuple(free_ports(2))
     names = ("work", "second", "third", "fourth")
     async with running(None, *(account(name, redirect_ports=ports) for name in names)) as world:
         first = await begin_login(world, "browser", program="greedy", name="second")

@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from auth_agent.loopback.port import LOCALHOST, listen
+from tests.free_ports import free_ports
 
 
 def has_ipv6() -> bool:
@@ -58,8 +59,8 @@ def test_localhost_has_the_same_port_of_both_addresses() -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::"])
 def test_if_one_address_is_taken_neither_is_used(address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.create_server((address, 0), family=family) as taken:
-        port = taken.getsockname()[1]
+    (port,) = free_ports(1)
+    with socket.create_server((address, port), family=family):
         with pytest.raises(OSError, match="in use") as caught:
             listen(LOCALHOST, port)
         assert caught.value.errno == errno.EADDRINUSE
@@ -80,18 +81,19 @@ def test_nobody_can_take_the_other_address() -> None:
 
 @needs_ipv6
 def test_any_port_is_one_that_is_free_on_both_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
-        choices = [taken.getsockname()[1]]  # what the system chooses for 127.0.0.1 at first
+    (port,) = free_ports(1)
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
+        choices = [port]  # what the system chooses for 127.0.0.1 at first
         bind: Callable[[socket.socket, tuple[str, int]], None] = socket.socket.bind
 
         def bind_to_the_taken_one_first(self: socket.socket, address: tuple[str, int]) -> None:
-            host, port = address
-            bind(self, (host, choices.pop() if port == 0 and choices else port))
+            host, wanted = address
+            bind(self, (host, choices.pop() if wanted == 0 and choices else wanted))
 
         monkeypatch.setattr(socket.socket, "bind", bind_to_the_taken_one_first)
         first, second = names(listen(LOCALHOST, 0))
         assert choices == []
-        assert first[1] == second[1] != taken.getsockname()[1]
+        assert first[1] == second[1] != port
 
 
 @pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])

@@ -20,6 +20,7 @@ from tests.bench.processes import running
 from tests.bench.quick_provider import Counts
 from tests.bench.servers import listens
 from tests.bench.stage import AGENT_COMMAND, account_settings
+from tests.free_ports import free_ports
 
 # Imports at a time: as many as the agent sends to one provider.
 _AT_ONCE: Final = 16
@@ -51,9 +52,7 @@ class ProviderProcess:
 @contextlib.contextmanager
 def quick_provider(log: Path, environment: Mapping[str, str], core: int | None) -> Generator[ProviderProcess]:
     """Run a quick provider during the block."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    (port,) = free_ports(1)
 
     def is_ready() -> bool:
         with socket.socket() as connection:

@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import socket
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, closing
+from contextlib import closing
 
 import pytest
 
@@ -16,6 +15,7 @@ from auth_agent_client.wire import Response
 from tests.faults.bystander import resident
 from tests.faults.greed import GREEDS, GROWTH, MANAGEMENT, PREY, greedy
 from tests.faults.hostility import Raw
+from tests.free_ports import free_ports
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in
 from tests.op.provider import OpenIDProvider
@@ -33,9 +33,7 @@ def provider() -> Generator[OpenIDProvider]:
 @pytest.fixture(scope="module")
 def agent(provider: OpenIDProvider) -> Generator[AgentProcess]:
     """Start an agent with an account for each greedy program, for this one to share, and some of its own."""
-    with ExitStack() as stack:
-        free = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
-        ports = [each.getsockname()[1] for each in free]
+    ports = free_ports(2)
     managed = {"audience": provider.management_audience, "scope": MANAGEMENT}
     accounts = {name: account(provider, redirect_ports=[0], **managed) for name in NAMES.values()}
     accounts |= {f"{PREY}-{number}": account(provider, redirect_ports=ports) for number in range(2)}
@@ -64,7 +62,7 @@ def assert_everything_is_granted(agent: AgentProcess, provider: OpenIDProvider, 
         with client.login(name) as login:
             assert login.authorization_url is not None
             provider.enter(login.authorization_url)
-            assert login.result(timeout=30).state == "ready"
+            assert login.result().state == "ready"
         client.logout(name)
         assert client.status(name).accounts[0].state == "logged_out"
 

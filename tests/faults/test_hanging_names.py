@@ -1,6 +1,5 @@
 """Twenty accounts at issuers whose names can't be looked up, and one at a provider that is well."""
 
-import socket
 import sys
 import time
 from contextlib import suppress
@@ -11,6 +10,7 @@ import pytest
 
 from auth_agent_client import AgentError
 from tests.faults import hanging_names
+from tests.free_ports import free_ports
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import log_in
 from tests.op.provider import OpenIDProvider
@@ -32,9 +32,7 @@ def threads(agent: AgentProcess) -> int:
 @pytest.mark.soak
 def test_names_that_hang_cost_other_accounts_nothing(request: pytest.FixtureRequest) -> None:
     life, seconds = (20, 300) if request.config.getoption("--soak") else (5, 8)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     # By name, so that it is looked up as well.
     issuer, over = f"http://localhost:{port}", Event()
     accounts = {name: {"issuer": f"https://{name}{hanging_names.DOMAIN}", "client_id": "native-app"} for name in NAMES}
