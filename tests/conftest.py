@@ -13,7 +13,7 @@ hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
 # A test that takes longer hangs. In `make soak` some take minutes.
-DEADLINE, SOAK_DEADLINE = 120, 900
+DEADLINE, SOAK_DEADLINE = 300, 900
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -48,7 +48,7 @@ def test_a_page_is_shown_without_a_warning(path: str, tmp_path: Path) -> None:
     file.write_text(PAGES[path], "utf-8")
     environment = {**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8"}
     command = ["man", "--warnings", "--local-file", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60)
     # A line of an example, or a URL, may be wider than the page.
     wide = ("cannot adjust line", "can't break line")
     assert [line for line in done.stderr.splitlines() if not any(words in line for words in wide)] == []

@@ -501,7 +501,7 @@ def test_a_write_that_hangs_delays_no_other_file_and_is_undone_by_the_end(
     def hang(descriptor: int) -> None:
         if Path(f"/proc/self/fd/{descriptor}").readlink().parent == folder:
             hangs.set()
-            may_go_on.wait(20)
+            may_go_on.wait(60)
         fsync(descriptor)
 
     monkeypatch.setattr("auth_agent.files.folder.os.fsync", hang)
@@ -514,7 +514,7 @@ def test_a_write_that_hangs_delays_no_other_file_and_is_undone_by_the_end(
             tasks.start_soon(disk.put, file, OLD)
             await anyio.to_thread.run_sync(hangs.wait)
             assert await disk.put(other, OLD)
-            tasks.start_soon(disk.close, 20, NONE_LEFT)
+            tasks.start_soon(disk.close, 60, NONE_LEFT)
             await anyio.wait_all_tasks_blocked()
             may_go_on.set()
 

@@ -217,7 +217,7 @@ async def test_a_slow_disk_delays_nobody_and_an_older_note_is_never_written_last
 
     def slow(path: Path, text: str) -> None:
         if THREE not in text:
-            mended.wait(30)
+            mended.wait(60)
         write_note(path, text)
         written.release()
 
@@ -228,7 +228,7 @@ async def test_a_slow_disk_delays_nobody_and_an_older_note_is_never_written_last
     assert caplog.text.count("the disk takes too long") == 3
     mended.set()
     for _ in range(3):
-        assert written.acquire(timeout=30)
+        assert written.acquire(timeout=60)
     assert read(tmp_path) == Note(sent=[ONE, TWO, THREE], used_at=2)
 
 

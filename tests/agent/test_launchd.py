@@ -108,6 +108,6 @@ def test_a_socket_at_any_descriptor_is_passed_on_over_an_exec(listening: socket.
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.stdout.split() == ["True", "1", listening.getsockname(), "False"]

@@ -43,7 +43,7 @@ async def pair_of_readers() -> AsyncGenerator[tuple[Readers, Reader, Reader]]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop go on until the condition holds."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not condition():
             await anyio.lowlevel.checkpoint()
 

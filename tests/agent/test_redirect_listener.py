@@ -23,7 +23,7 @@ from auth_agent.loopback.page import CONTENT_SECURITY_POLICY, Page, another_user
 pytestmark = pytest.mark.anyio
 
 QUERY = "code=hunter2&state=s%20s"
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

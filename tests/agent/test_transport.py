@@ -91,7 +91,7 @@ async def pair(readers: Readers) -> AsyncGenerator[Pair]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop go on until the condition holds."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not condition():
             await anyio.lowlevel.checkpoint()
 
@@ -99,7 +99,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def read_all(peer: socket.socket, size: int) -> bytes:
     """Read that many bytes, or to the end."""
     data = b""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while len(data) < size:
             await anyio.wait_readable(peer)
             more = peer.recv(1 << 20)

@@ -30,7 +30,7 @@ def loaded_modules(script: str, environment: Mapping[str, str] | None) -> set[st
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert (process.returncode, process.stderr.replace(NO_AGENT, "")) == (0, "")
     return set(process.stdout.split())
@@ -94,7 +94,7 @@ def test_without_an_agent_a_light_command_exits_with_3_and_prints_the_remedy() -
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=60,
     )
     assert (process.returncode, process.stdout, process.stderr) == (3, "", NO_AGENT)
 
@@ -110,7 +110,7 @@ atexit.register(print, "the end")
 sys.exit(main())
 """
     process = subprocess.run(
-        [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert process.stdout.startswith(f"Usage: auth-agent {arguments[0]}")
     assert process.stdout.partition("the end")[1] == handled

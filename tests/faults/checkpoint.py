@@ -10,7 +10,7 @@ import httpx
 
 from tests.op.provider import CREDENTIALS, OpenIDProvider
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ VICTIM: Final = "victim"
 
 _MEBIBYTE: Final = 1 << 20
 _DESCRIPTORS: Final = 4096
-_PATIENCE: Final = 30.0  # s
+_PATIENCE: Final = 60.0  # s
 # A request without the value of its only parameter.
 _BEGIN: Final = b"\x94\x00\x01\xa5hello\x91\x81\xa6client"
 

@@ -590,7 +590,7 @@ def output_of(agent: AgentProcess, *arguments: str, code: int | None = None) -> 
         env=agent.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert code is None or process.returncode == code, process

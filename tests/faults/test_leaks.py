@@ -168,7 +168,7 @@ class Scenario:
             input=stdin or "",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         self.outputs.append(process.stderr if arguments[0] == "token" else process.stdout + process.stderr)

@@ -31,7 +31,7 @@ COMMAND = (sys.executable, "-W", "error", "-m", "auth_agent")
 # Passes its standard input on as a service manager passes a socket: at descriptor 3, to the very process it becomes.
 PASSING_ON = ("sh", "-c", 'exec 3<&0 0</dev/null; export LISTEN_PID=$$; exec "$@"', "sh")
 # Seconds to wait for a condition, enough for a busy machine.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def until(condition: Callable[[], Found], timeout: float = PATIENCE, every: float = 0.01) -> Found:
@@ -246,7 +246,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
                     pipe.write(stdin.encode())
             process = self._popen(command, source, output.fileno(), errors.fileno())
             try:
-                code = process.wait(60)
+                code = process.wait(PATIENCE)
             finally:
                 process.kill()
             written: list[str] = []

@@ -29,14 +29,13 @@ from auth_agent_client import (
 )
 from auth_agent_client.aio import MAX_CONNECTIONS, AsyncAgent
 from auth_agent_client.wire import Connection, Request
-from tests.integration.agent_process import AgentProcess, until
+from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import log_in
 from tests.integration.impostor import another_users_agent, listening, send_bytes
 from tests.op.provider import HELD, OpenIDProvider
 
 BACKENDS = ["asyncio", "trio"]
 MANY = MAX_CONNECTIONS + 50
-SLACK = 5.0  # s, beside deadlines of half a second
 
 
 @pytest.fixture
@@ -241,7 +240,7 @@ async def test_the_timeout_includes_the_wait_for_a_connection(tmp_path: Path, mo
             for _ in range(MANY):
                 tasks.start_soon(ask, agent)
     assert late == ["timeout"] * MANY
-    assert time.monotonic() - start < SLACK
+    assert time.monotonic() - start < PATIENCE
 
 
 # ---- cancelled calls
@@ -465,7 +464,7 @@ async def test_endless_notifications_do_not_starve_other_tasks(tmp_path: Path, m
             start = time.monotonic()
             with pytest.raises(Timeout):
                 await agent.token(timeout=0.2)
-            assert time.monotonic() - start < SLACK
+            assert time.monotonic() - start < PATIENCE
             tasks.cancel_scope.cancel()
         thread.join()
     assert turns > 1

@@ -255,7 +255,7 @@ def test_refresh_and_logout_print_what_they_did(logged_in: AgentProcess) -> None
 def test_stop_waits_until_the_agent_has_gone(agent: AgentProcess) -> None:
     result = agent.run("stop")
     assert (result.returncode, result.stderr) == (0, "stopped\n")
-    assert agent.process.wait(5) == 0
+    assert agent.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize(

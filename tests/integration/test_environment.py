@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from auth_agent import remedies
-from tests.integration.agent_process import COMMAND, AgentProcess, until
+from tests.integration.agent_process import COMMAND, PATIENCE, AgentProcess, until
 from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession
 from tests.op.provider import OpenIDProvider
@@ -151,7 +151,7 @@ def test_an_agent_whose_parent_blocks_and_ignores_signals_works_as_any_other(pro
             status = Path(f"/proc/{worker}/status").read_text()
             assert "SigBlk:\t0000000000000000" in status
             agent.process.terminate()
-            assert agent.process.wait(30) == 0
+            assert agent.process.wait(PATIENCE) == 0
 
 
 def test_an_agent_starts_without_streams_and_in_a_removed_directory(tmp_path: Path) -> None:

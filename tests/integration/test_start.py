@@ -271,7 +271,7 @@ def test_a_shell_sets_the_socket_by_the_output_of_start(shell: str, alone: Agent
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert printed.stdout.strip() == str(alone.socket)
 

@@ -22,7 +22,7 @@ from tests.op.install import is_installed, node_command
 from tests.op.login import REDIRECT_URI, approve_device, cancel, deny_device, walk
 
 SERVER = Path(__file__).with_name("server.mjs")
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
 STOP_TIMEOUT = 5.0
 REQUEST_TIMEOUT = 45.0  # the page of a login waits half a minute for the keys
 
