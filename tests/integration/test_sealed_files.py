@@ -21,7 +21,7 @@ from auth_agent.worker import sealed_files, sealing
 from auth_agent.worker.failure import CallFailure
 from tests.integration.agent_process import until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patient_stores")]
 
 PASSPHRASE = Secret("correct horse")
 

@@ -18,7 +18,7 @@ from auth_agent.oauth.signature import SignatureCheckError, WorkerSignatures
 from auth_agent.secret import Secret
 from tests.integration.test_worker import children, descriptors, wait_for
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patient_stores")]
 
 KEY = ECKey.generate_key("P-256")
 KEYS = json.dumps({"keys": [{**KEY.as_dict(private=False), "kid": "one"}]})

@@ -19,7 +19,7 @@ from auth_agent.storage.stores import DEFAULT, NAMES, open_store
 from auth_agent.worker.process import Worker
 from tests.integration.keyring_session import KeyringSession
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patient_stores")]
 
 ACCOUNTS = ["work", ".", "a", "A", "x" * 64]
 SOCKET = Path("/run/user/1000/auth-agent/agent.sock")

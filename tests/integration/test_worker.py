@@ -19,7 +19,7 @@ from auth_agent.worker.process import Worker, WorkerError, WorkerTimeout
 from auth_agent.worker.vocabulary import KEYRING, SIGNATURES
 from tests.integration.agent_process import PATIENCE, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patient_stores")]
 
 BACKEND = "tests.integration.scripted_keyring.Keyring"
 ROOT = Path(__file__).parents[2]
