@@ -24,7 +24,7 @@ from tests.integration.conftest import account, log_in, record
 from tests.op.provider import HELD, OpenIDProvider
 
 # In this order: what the old agent lets finish, what closing connections takes, and what the resolver is waited for.
-RESTARTS_WITHIN = 10 + 3 + 2 + 10
+RESTARTS_WITHIN = 10 + 3 + 2 + 30
 SOCKET_ACTIVATE = shutil.which("systemd-socket-activate")
 
 
