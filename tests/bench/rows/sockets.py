@@ -4,10 +4,10 @@ Where a wall time or a rate has a bar, the processor time has the same one, so t
 """
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Final, Literal
 
-from tests.bench.comparison import CPU, P50, P99, RATE, Comparison, Measure, Row, Side, at_least, at_most
+from tests.bench.comparison import CPU, P50, P99, RATE, Bar, Comparison, Measure, Row, Side, at_least, at_most
 from tests.bench.load import drive
 from tests.bench.servers import AGENT, C_ECHO, OIDC, PROTOCOL, Server
 from tests.bench.stage import Stage
@@ -36,99 +36,55 @@ def _side(find: Callable[[Stage], Server], mode: Literal["open", "connect"], cli
     return side
 
 
-OPEN_CONNECTION: Final = Comparison(
-    _driven([AGENT, PROTOCOL, C_ECHO], "open", 1),
-    [
-        Row(
-            "token on an open connection, one client, p50",
-            P50,
-            "µs",
-            AGENT,
-            {PROTOCOL: at_most(1.25), C_ECHO: None},
-            tail=P99,
-        ),
-        Row(
-            "token on an open connection, one client, server's processor time",
-            CPU,
-            "µs",
-            AGENT,
-            {PROTOCOL: at_most(1.25), C_ECHO: None},
-            processor_time=True,
-        ),
-    ],
-)
+# ---- the rows: a figure of the agent, with bars for its ratios to others
 
-OPEN_CONNECTIONS: Final = Comparison(
-    _driven([AGENT, PROTOCOL, C_ECHO], "open", _MANY),
-    [
-        Row(
-            f"token on {_MANY} open connections, server's processor time",
-            CPU,
-            "µs",
-            AGENT,
-            {PROTOCOL: at_most(1.5), C_ECHO: None},
-            processor_time=True,
-        ),
-        Row(
-            f"token on {_MANY} open connections, requests a second",
-            RATE,
-            "/s",
-            AGENT,
-            {PROTOCOL: at_least(0.7), C_ECHO: None},
-        ),
-        Row(f"token on {_MANY} open connections, p50", P50, "µs", AGENT, {PROTOCOL: None, C_ECHO: None}, tail=P99),
-    ],
-)
 
-CONNECTING: Final = Comparison(
-    _driven([AGENT, OIDC, PROTOCOL, C_ECHO], "connect", 1),
-    [
-        Row(
-            "connect, token, close, one client, p50",
-            P50,
-            "µs",
-            AGENT,
-            {OIDC: at_most(1.25), PROTOCOL: None, C_ECHO: None},
-            tail=P99,
-        ),
-        Row(
-            "connect, token, close, one client, server's processor time",
-            CPU,
-            "µs",
-            AGENT,
-            {OIDC: at_most(1.25), PROTOCOL: None, C_ECHO: None},
-            processor_time=True,
-        ),
-    ],
-)
+def _latency(words: str, beside: Mapping[str, Bar | None]) -> Row:
+    return Row(f"{words}, p50", P50, "µs", AGENT, beside, tail=P99)
 
-CONNECTING_PROCESSES: Final = Comparison(
-    _driven([AGENT, OIDC, PROTOCOL, C_ECHO], "connect", _PROCESSES),
-    [
-        Row(
-            f"connect, token, close, {_PROCESSES} client processes, requests a second",
-            RATE,
-            "/s",
-            AGENT,
-            {OIDC: at_least(1.0), PROTOCOL: None, C_ECHO: None},
-        ),
-        Row(
-            f"connect, token, close, {_PROCESSES} client processes, server's processor time",
-            CPU,
-            "µs",
-            AGENT,
-            {OIDC: at_most(1.0), PROTOCOL: None, C_ECHO: None},
-            processor_time=True,
-        ),
-        Row(
-            f"connect, token, close, {_PROCESSES} client processes, p50",
-            P50,
-            "µs",
-            AGENT,
-            {OIDC: None, PROTOCOL: None, C_ECHO: None},
-            tail=P99,
-        ),
-    ],
-)
 
-SOCKETS: Final = [OPEN_CONNECTION, OPEN_CONNECTIONS, CONNECTING, CONNECTING_PROCESSES]
+def _rate(words: str, beside: Mapping[str, Bar | None]) -> Row:
+    return Row(f"{words}, requests a second", RATE, "/s", AGENT, beside)
+
+
+def _processor_time(words: str, beside: Mapping[str, Bar | None]) -> Row:
+    return Row(f"{words}, server's processor time", CPU, "µs", AGENT, beside, processor_time=True)
+
+
+_OPEN: Final = "token on an open connection, one client"
+_ALL_OPEN: Final = f"token on {_MANY} open connections"
+_CONNECT: Final = "connect, token, close, one client"
+_ALL_CONNECT: Final = f"connect, token, close, {_PROCESSES} client processes"
+
+SOCKETS: Final = [
+    Comparison(
+        _driven([AGENT, PROTOCOL, C_ECHO], "open", 1),
+        [
+            _latency(_OPEN, {PROTOCOL: at_most(1.25), C_ECHO: None}),
+            _processor_time(_OPEN, {PROTOCOL: at_most(1.25), C_ECHO: None}),
+        ],
+    ),
+    Comparison(
+        _driven([AGENT, PROTOCOL, C_ECHO], "open", _MANY),
+        [
+            _processor_time(_ALL_OPEN, {PROTOCOL: at_most(1.5), C_ECHO: None}),
+            _rate(_ALL_OPEN, {PROTOCOL: at_least(0.7), C_ECHO: None}),
+            _latency(_ALL_OPEN, {PROTOCOL: None, C_ECHO: None}),
+        ],
+    ),
+    Comparison(
+        _driven([AGENT, OIDC, PROTOCOL, C_ECHO], "connect", 1),
+        [
+            _latency(_CONNECT, {OIDC: at_most(1.25), PROTOCOL: None, C_ECHO: None}),
+            _processor_time(_CONNECT, {OIDC: at_most(1.25), PROTOCOL: None, C_ECHO: None}),
+        ],
+    ),
+    Comparison(
+        _driven([AGENT, OIDC, PROTOCOL, C_ECHO], "connect", _PROCESSES),
+        [
+            _rate(_ALL_CONNECT, {OIDC: at_least(1.0), PROTOCOL: None, C_ECHO: None}),
+            _processor_time(_ALL_CONNECT, {OIDC: at_most(1.0), PROTOCOL: None, C_ECHO: None}),
+            _latency(_ALL_CONNECT, {OIDC: None, PROTOCOL: None, C_ECHO: None}),
+        ],
+    ),
+]
