@@ -4,8 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from auth_agent_client import Agent, Locked, Unavailable
 from tests.bench.accounts import PASSPHRASE, access_token, configuration, names, seal
 from tests.bench.comparison import WrongResponse
 from tests.bench.processes import children
+from tests.bench.servers import Place
 from tests.bench.stage import AGENT_COMMAND, Stage
 from tests.bench.started import Started, started
 
@@ -34,22 +34,8 @@ signal.pause()
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The directory of an agent's configuration, socket and state, its environment, and its core."""
-
-    directory: Path
-    environment: Mapping[str, str]
-    core: int | None
-
-    @property
-    def socket(self) -> str:
-        """The path of the agent's socket."""
-        return self.environment["AUTH_AGENT_SOCK"]
-
-
 def place(stage: Stage, name: str, config: str) -> Place:
-    """Make a place of that name, with that configuration."""
+    """Make the directory of an agent's configuration, socket and state."""
     directory = stage.directory / name
     directory.mkdir(mode=0o700)
     (directory / "config.toml").write_text(config, encoding="utf-8")

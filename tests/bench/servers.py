@@ -58,6 +58,11 @@ class Place:
     environment: Mapping[str, str]
     core: int | None
 
+    @property
+    def socket(self) -> str:
+        """The path of the agent's socket."""
+        return self.environment["AUTH_AGENT_SOCK"]
+
     def run(
         self, name: str, command: list[str], path: str, environment: Mapping[str, str] | None = None
     ) -> contextlib.AbstractContextManager[int]:

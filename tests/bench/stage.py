@@ -62,13 +62,13 @@ class Stage:
     @cached_property
     def token(self) -> str:
         """The token of the agent's account."""
-        with Agent(self.environment["AUTH_AGENT_SOCK"]) as agent:
+        with Agent(self.place.socket) as agent:
             return agent.token(ACCOUNT).access_token
 
     @cached_property
     def agent(self) -> Server:
         """The agent (`auth-agent run --store memory`), which serves `token`."""
-        path = self.environment["AUTH_AGENT_SOCK"]
+        path = self.place.socket
         settings = account_settings(ACCOUNT, self._provider.issuer, ca_file=self._authority)
         Path(self.environment["AUTH_AGENT_CONFIG"]).write_text(settings, encoding="utf-8")
         command = [AGENT_COMMAND, "run", "--store", "memory"]

@@ -13,9 +13,9 @@ from tests.bench.agents import IMPORTS, imports, place
 from tests.bench.comparison import Comparison, Figures, Measure, Row, WrongResponse, at_most
 from tests.bench.crowded_agent import CrowdedAgent, crowded_agent, quick_provider
 from tests.bench.processes import memory
+from tests.bench.servers import AGENT
 from tests.bench.stage import Stage
 
-AGENT: Final = "agent"
 CONNECTIONS: Final = 1_000
 RSS: Final = "RSS"
 EACH: Final = "a connection"

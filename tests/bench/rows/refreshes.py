@@ -14,9 +14,9 @@ from tests.bench.bare_post import KEPT, OWN
 from tests.bench.comparison import CPU, Comparison, Figures, Measure, Row, WrongResponse, at_most
 from tests.bench.crowded_agent import CrowdedAgent, ProviderProcess, crowded_agent, quick_provider
 from tests.bench.processes import cpu_time
+from tests.bench.servers import AGENT
 from tests.bench.stage import Stage
 
-AGENT: Final = "agent"
 POST: Final = "httpx, a connection each"
 KEPT_POST: Final = "httpx, one connection"
 # One program may import so many at once.

@@ -7,13 +7,12 @@ from typing import Final
 
 from auth_agent_client import Agent
 from tests.bench.accounts import configuration, names
-from tests.bench.agents import IMPORTS, Place, agent, imports, place
+from tests.bench.agents import IMPORTS, agent, imports, place
 from tests.bench.comparison import CPU, WALL, Comparison, Figures, Measure, Row, at_most
 from tests.bench.processes import cpu_time
+from tests.bench.servers import AGENT, Place
 from tests.bench.stage import Stage
 from tests.bench.started import Started
-
-AGENT: Final = "agent"
 
 
 @contextlib.contextmanager
