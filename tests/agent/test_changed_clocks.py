@@ -11,13 +11,14 @@ import anyio
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from auth_agent.oauth.client import Client
 from auth_agent.oauth.outcome import Failure, TokenResponse
 from auth_agent.oauth.token_request import TokenRequest
 from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
+from auth_agent.sessions.record import state_name
 from auth_agent.sessions.schedule import SKEW
 from auth_agent.sessions.session_end import LEEWAY, is_reached
 from auth_agent.sessions.state import Active, LoginRequired
@@ -138,6 +139,38 @@ def test_a_tick_after_any_clock_change_there_is_a_valid_token(events: list[Event
                 assert provider.accepts(served.value.reveal())
             assert len(provider.presented) <= 1 + 2 * len(events)
             assert len(set(provider.presented)) == len(provider.presented)
+
+    run_test(main)
+
+
+@given(EVENTS, st.booleans(), st.floats(LEEWAY + 60, 8 * LIFETIME) | st.none())
+@example([Event("set", -2000), Event("pass", 1900)], False, None)
+def test_watchers_know_the_state_a_tick_after_any_change_that_time_makes(
+    events: list[Event], is_refreshable: bool, ahead: float | None
+) -> None:
+    """Nobody looks at the session but the timer, which must know when each change is to be expected."""
+    states: list[str] = []
+
+    async def main() -> None:
+        async with running(FakeProvider(lifetime=LIFETIME)) as world:
+
+            class Watcher:
+                def changed(self, account: str) -> None:
+                    states.append(state_name(world.table.sessions[account], world.clock.now()))
+
+            state = world.session.state
+            assert isinstance(state, Active)
+            token = state.credentials.refresh_token if is_refreshable else None
+            ceiling = None if ahead is None else NOON + ahead
+            credentials = replace(state.credentials, refresh_token=token, ceiling=ceiling)
+            world.session.state = replace(state, credentials=credentials)
+            world.table.watch(Watcher())
+            world.table.publish("work")
+            world.refresher.reschedule(world.session)
+            for event in events:
+                await event.apply(world.clock)
+                await anyio.sleep(TICK + 1)
+                assert states[-1] == state_name(world.session, world.clock.now())
 
     run_test(main)
 

@@ -35,7 +35,6 @@ from auth_agent.sessions.rate_limit import Asker, charge
 from auth_agent.sessions.revocation import Revocation
 from auth_agent.sessions.saver import Saver
 from auth_agent.sessions.session import Session
-from auth_agent.sessions.session_end import seconds_until
 from auth_agent.sessions.state import MAIN, AccessToken, Active, Credentials, Idle, Retrying, TokenKey
 from auth_agent.sessions.table import Table
 from auth_agent.sessions.token_client import TokenClient
@@ -212,9 +211,7 @@ class Refresher:
             seconds = min(seconds, now.until(due[0]))
         elif due is not None and self.start(session, due[1]) is None:
             seconds = min(seconds, TICK)  # none may begin now
-        # When its token ends, or its ceiling is reached, its state is another one.
-        remaining, ceiling = session.remaining(now), seconds_until(session.ceiling, now.wall)
-        return min([seconds, *(each for each in (remaining, ceiling) if each > 0)])
+        return min(seconds, session.until_change(now))
 
     # ---- refreshes
 

@@ -63,6 +63,11 @@ def lifetime_of(expires_in: float | None, by_claim: float | None, elapsed: float
     return min(stated, max(by_claim, least))
 
 
+def served_from(sent: Moment) -> float:
+    """Return from when on a token is served, as Unix time: before, the wall clock was set back since it was sent."""
+    return sent.wall - SKEW
+
+
 def served_until(sent: Moment, lifetime: float | None) -> Moment:
     """Return until when a token is served: a second less than its lifetime, or half of a lifetime below two seconds.
 
@@ -79,7 +84,7 @@ def remaining(sent: Moment, end: Moment, now: Moment) -> float:
     Both clocks must say so. If the wall clock shows a time before the request was sent, it was set back, and the
     token's age is not known.
     """
-    if now.wall < sent.wall - SKEW:
+    if now.wall < served_from(sent):
         return 0.0
     return max(0.0, now.until(end))
 

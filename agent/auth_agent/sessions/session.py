@@ -48,8 +48,8 @@ from auth_agent.sessions.interest import Interest
 from auth_agent.sessions.profile import Profile, digest_of_user
 from auth_agent.sessions.promises import Promises, keeps
 from auth_agent.sessions.rate_limit import CALL_INTERVAL, CALLS, SharedLimit
-from auth_agent.sessions.schedule import PERMANENT_RETRY_CAP, lifetime_of
-from auth_agent.sessions.session_end import is_reached, over_at
+from auth_agent.sessions.schedule import PERMANENT_RETRY_CAP, lifetime_of, served_from
+from auth_agent.sessions.session_end import is_reached, over_at, seconds_until
 from auth_agent.sessions.side_requests import after_refresh
 from auth_agent.sessions.state import (
     MAIN,
@@ -856,6 +856,16 @@ class Session:
         """Return for how many seconds the main token may be served; 0 if there is none."""
         token = self.current()
         return 0.0 if token is None else token.remaining(now)
+
+    def until_change(self, now: Moment) -> float:
+        """Return the seconds until its state is another one because time passes; infinity if none of that is ahead.
+
+        The main token ends, or may be served again after the wall clock was set back, or the ceiling is reached.
+        """
+        token, changes = self.current(), [seconds_until(self.ceiling, now.wall)]
+        if token is not None:
+            changes += [token.remaining(now), served_from(token.sent) - now.wall]
+        return min((seconds for seconds in changes if seconds > 0), default=math.inf)
 
     def access_token(
         self,

@@ -55,12 +55,12 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.schedule import (
     PERMANENT_RETRY_CAP,
     RETRY_CAP,
-    SKEW,
     preferred_ttl,
     refresh_at,
     refused_delay,
     remaining,
     retry_delay,
+    served_from,
     served_until,
 )
 from auth_agent.sessions.session_end import RefreshTokenEnd, lower_ceiling
@@ -137,7 +137,7 @@ class AccessToken:
     def term(self, min_ttl: float | None) -> Term:
         """Return the term in which `is_good_for` is true for that `min_ttl`."""
         wanted = preferred_ttl(self.lifetime) if min_ttl is None else min_ttl
-        return Term(self.sent.wall - SKEW, self.served_until.after(-wanted))
+        return Term(served_from(self.sent), self.served_until.after(-wanted))
 
     @property
     def longest(self) -> float:
