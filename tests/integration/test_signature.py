@@ -93,6 +93,24 @@ async def test_signatures_are_checked_one_after_the_other_by_the_same_process() 
     assert (most, len(seen)) == (1, 1)
 
 
+async def test_the_process_ends_if_the_last_check_is_cancelled_as_its_turn_comes() -> None:
+    async with start_worker() as signatures, anyio.create_task_group() as tasks:
+        last = anyio.CancelScope()
+
+        async def check_last() -> None:
+            with last:
+                await signatures.problem(token(), KEYS)
+
+        async def check_first() -> None:
+            assert await signatures.problem(token(), KEYS) is None
+            last.cancel()  # before the other check runs
+
+        tasks.start_soon(check_first)
+        tasks.start_soon(check_last)
+        await wait_for(children)
+        await wait_for(lambda: not children())
+
+
 async def test_a_worker_that_dies_verifies_nothing_and_the_next_check_has_another() -> None:
     async with start_worker() as signatures:
         failures: list[str] = []

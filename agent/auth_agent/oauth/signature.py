@@ -51,7 +51,7 @@ class WorkerSignatures:
     def __init__(self) -> None:
         """Create one; the process is started by the first check."""
         self._worker = Worker(SIGNATURES)
-        self._lock = anyio.Lock()
+        self._checks = 0  # that run or wait
 
     async def problem(
         self, token: Secret, keys: str, algorithm: str | None = None, noun: str = "ID token"
@@ -71,13 +71,16 @@ class WorkerSignatures:
         return await self._call("verify_mac", token, noun, secret=client_secret.reveal(), algorithm=algorithm)
 
     async def _call(self, call: str, token: Secret, noun: str, **more: str) -> str | None:
-        async with self._lock:
-            try:
-                response = await self._worker.call(call, _TIMEOUT, token=token.reveal(), noun=noun, **more)
-            except WorkerError as error:
-                raise SignatureCheckError(f"the {noun}'s signature can't be checked: {error}") from error
-            if not self._lock.statistics().tasks_waiting:
-                await self._worker.release()
+        self._checks += 1
+        try:
+            response = await self._worker.call(call, _TIMEOUT, token=token.reveal(), noun=noun, **more)
+        except WorkerError as error:
+            raise SignatureCheckError(f"the {noun}'s signature can't be checked: {error}") from error
+        finally:
+            self._checks -= 1
+            if not self._checks:
+                with anyio.CancelScope(shield=True):  # this check may have been cancelled as its turn came
+                    await self._worker.release()
         problem = response.get("result", False)
         if problem is None:
             return None
