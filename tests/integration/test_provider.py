@@ -162,6 +162,17 @@ async def test_a_response_that_takes_too_long_is_lost_however_it_comes(
     assert "0.5 s" in outcome.reason
 
 
+@pytest.mark.parametrize("character", ["\n", "é", "\udc80"])
+async def test_an_access_token_that_no_header_may_have_is_not_sent(character: str, provider: OpenIDProvider) -> None:
+    """The keyring has it from another program: the agent takes no such token from a provider."""
+    async with connect(provider.issuer) as connection:
+        outcome = await connection.userinfo(Secret(f"canary{character}"), "Bearer")
+    assert isinstance(outcome, Unusable)
+    assert "header" in outcome.reason
+    assert "canary" not in outcome.reason
+    assert provider.count(provider.paths["userinfo"]) == 0
+
+
 async def test_a_request_to_a_closed_port_is_unsent() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and doesn't listen: refused

@@ -66,17 +66,17 @@ class HttpClient:
         content: Mapping[str, object] | None = None,
     ) -> Response | Failure:
         """Send a request once, with a form or JSON; return the response, `Unsent`, or `Lost` if it was sent."""
-        all_headers = _HEADERS.copy()
-        all_headers.update(headers)
         trace = _Trace()
         try:
-            request = httpx.Request(
-                method, url, data=form, json=content, headers=all_headers, extensions={"trace": trace}
-            )
+            request = httpx.Request(method, url, data=form, json=content, headers=_HEADERS, extensions={"trace": trace})
         except (httpx.InvalidURL, UnicodeError):
             request = None
         if request is None or not url.isascii() or not request.url.host or request.url.scheme not in ("http", "https"):
             return Misconfigured(f"{printable(url)!r} is not a URL")
+        try:
+            request.headers.update(headers)
+        except UnicodeError:
+            return _no_header(request.url.host)
         try:
             with anyio.fail_after(REQUEST_TIMEOUT):
                 await self._turns.acquire()
@@ -110,7 +110,7 @@ class HttpClient:
         except TimeoutError:
             reason = f"{host} did not respond within {REQUEST_TIMEOUT:g} s{through}"
         except httpx.LocalProtocolError:  # found before the first byte is sent
-            return Unusable(f"the access token for {host} has characters that no header may have")
+            return _no_header(host)
         except FAILURES as error:
             if not trace.sent and is_of_unknown_authority(error):
                 return Untrusted(f"{host} can't be reached{through}: {cause(error)}")
@@ -122,6 +122,10 @@ class HttpClient:
                 return Lost(f"{host} sent more than {MAX_BODY} bytes, or than {_MAX_PIECES} pieces")
             return Response(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
         return Lost(reason) if trace.sent else Unsent(reason)
+
+
+def _no_header(host: str) -> Failure:
+    return Unusable(f"the access token for {host} has characters that no header may have")
 
 
 class _Trace:
