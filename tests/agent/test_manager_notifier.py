@@ -14,6 +14,7 @@ from auth_agent.config import Account, Config
 from auth_agent.host.clock import Clock
 from auth_agent.host.systemd import status, watchdog_interval
 from auth_agent.notification.manager import ManagerNotifier, status_text
+from auth_agent.sessions.state import Locked
 from auth_agent.sessions.table import Table
 from auth_agent_client.messages import LOGIN_REQUIRED, READY
 
@@ -54,6 +55,20 @@ def test_each_look_feeds_the_watchdog_and_a_status_is_sent_when_it_changes(recei
     table.configure(Config(Path("config.toml")))
     refresher.on_look()
     assert received() == ["WATCHDOG=1", "STATUS=0 accounts"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_a_lock_is_shown_at_the_next_look_whatever_the_number_of_accounts(
+    count: int, received: Callable[[], list[str]]
+) -> None:
+    refresher, table = notifier_of(*map("account-{}".format, range(count)))
+    refresher.on_look()
+    table.set_lock(Locked("it was locked"))
+    refresher.on_look()
+    table.set_lock(None)
+    refresher.on_look()
+    accounts = f"STATUS={count} account{'' if count == 1 else 's'}"
+    assert received() == [accounts, "STATUS=locked", accounts]
 
 
 def test_without_a_watchdog_only_the_status_is_sent(received: Callable[[], list[str]]) -> None:

@@ -33,8 +33,10 @@ class ManagerNotifier:
         self._is_wanted = bool(environ.get("NOTIFY_SOCKET"))
         self._interval = watchdog_interval(environ, os.getpid()) if self._is_wanted else None
         self._status = ""
-        # Whether a record has changed since, and when to look next, in seconds of the monotonic clock.
+        # Whether a record has changed since, or the agent's lock, and when to look next, in seconds of the monotonic
+        # clock.
         self._is_stale = True
+        self._lock = table.lock
         self._next_at = 0.0
 
     def watch(self, refresher: Refresher) -> None:
@@ -52,9 +54,11 @@ class ManagerNotifier:
     def _looked(self) -> None:
         if self._interval is not None:
             notify(ALIVE)
-        now = time.monotonic()
-        if not self._is_stale or now < self._next_at:
+        now, lock = time.monotonic(), self._table.lock
+        # A lock changes no record if there are no accounts, and its status looks at none.
+        if lock is self._lock and (not self._is_stale or now < self._next_at):
             return
+        self._lock = lock
         count = len(self._table.sessions)
         self._is_stale, self._next_at = False, now + (0 if count <= _FEW else _PAUSE * count)
         text = self._status_now()
