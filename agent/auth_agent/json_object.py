@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Callable
+from typing import Final, TypeVar
 
 from auth_agent_client.messages import MAX_JSON_VALUES
+
+_Document = TypeVar("_Document")
 
 # Python refuses to parse integers of very many digits, which take too long. As a float, such a number is infinite.
 _MAX_DIGITS = 300
@@ -20,7 +23,7 @@ def parse_object(document: str | bytes) -> dict[str, object]:
         JsonObjectError: it is not a JSON object.
 
     """
-    return _object(document, int)
+    return _object(document, json.loads)
 
 
 def read_object(body: bytes) -> dict[str, object]:
@@ -36,12 +39,12 @@ def read_object(body: bytes) -> dict[str, object]:
     # A value follows a comma or the beginning of an array or object. To decode 512 KiB of `[]` takes 20 ms.
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
         raise JsonObjectError(f"has more than {MAX_JSON_VALUES:,} JSON values")
-    return _object(body.decode("utf-8-sig", "replace"), _integer)
+    return _object(body.decode("utf-8-sig", "replace"), _TOLERANT.decode)
 
 
-def _object(document: str | bytes, integer: Callable[[str], float]) -> dict[str, object]:
+def _object(document: _Document, decode: Callable[[_Document], object]) -> dict[str, object]:
     try:
-        value: object = json.loads(document, parse_int=integer)
+        value = decode(document)
     except (ValueError, RecursionError) as error:
         raise JsonObjectError("is not valid JSON") from error
     if not isinstance(value, dict):
@@ -51,3 +54,7 @@ def _object(document: str | bytes, integer: Callable[[str], float]) -> dict[str,
 
 def _integer(digits: str) -> float:
     return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
+
+
+# Made once: `json.loads` would make one for each document, which takes as long as to parse a token's claims.
+_TOLERANT: Final = json.JSONDecoder(parse_int=_integer)

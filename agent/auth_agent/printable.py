@@ -12,5 +12,5 @@ def printable(value: object, limit: int = MAX_LENGTH) -> str:
     if not isinstance(value, str):
         return ""
     cut = value[: limit + 1]
-    shown = "".join(character if character.isprintable() else " " for character in cut)
+    shown = cut if cut.isprintable() else "".join(one if one.isprintable() else " " for one in cut)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -54,7 +54,7 @@ class HttpClient:
     def __init__(self, transport: Transport, at_once: int) -> None:
         self._transport = transport
         self._at_once = at_once
-        self._turns = anyio.Semaphore(at_once)
+        self._turns = anyio.Semaphore(at_once, fast_acquire=True)
 
     async def send(
         self,

@@ -104,7 +104,7 @@ class AccessToken:
 
     `lifetime` is in seconds from `sent`, when its request was sent, None if it has no known end; `assumed` is True if
     the provider gave none. `lifetime_by_claim` is that by the token's own claim `exp`, None if it has none. `serial`
-    increases with each token of a session. `audience_verified`: whether the token can be read, and names that audience.
+    increases with each token of a session.
     """
 
     value: Secret
@@ -117,13 +117,15 @@ class AccessToken:
     serial: int
     lifetime_by_claim: float | None = None
     served_until: Moment = field(init=False)
-    audience_verified: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        claims = None if self.audience is None else id_token.claims(self.value)
-        verified = claims is not None and id_token.names_audience(claims, self.audience or "")
-        object.__setattr__(self, "audience_verified", verified)
         object.__setattr__(self, "served_until", served_until(self.sent, self.lifetime))
+
+    @property
+    def audience_verified(self) -> bool:
+        """Whether the token can be read, and names its audience."""
+        claims = None if self.audience is None else id_token.claims(self.value)
+        return claims is not None and id_token.names_audience(claims, self.audience or "")
 
     def remaining(self, now: Moment) -> float:
         """Return for how many more seconds the token may be served; 0 if it may not, infinity without a known end."""
