@@ -320,7 +320,7 @@ async def test_a_receiver_with_a_defect_loses_its_connection_and_the_loop_is_tol
         pair.receiver.on_data = fail
         pair.peer.send(b"data")
         await until(lambda: pair.is_closed)
-    assert found == [ZeroDivisionError]
+    assert [type(defect) for defect in found] == [ZeroDivisionError]
     assert pair.receiver.calls == ["lost"]
 
 
@@ -336,17 +336,17 @@ async def test_a_receiver_that_can_not_write_again_loses_its_connection_and_the_
     pair.transport.write(bytes(MAX_UNSENT + 1))
     with defects() as found:
         await read_all(pair.peer, LARGE)
-    assert found == [ZeroDivisionError]
+    assert [type(defect) for defect in found] == [ZeroDivisionError]
     assert pair.is_closed
     assert pair.receiver.calls == ["pause", "lost"]
 
 
 @contextlib.contextmanager
 def defects() -> Generator[list[object]]:
-    """Collect the classes of the exceptions that the loop is told of."""
+    """Collect the exceptions that the loop is told of."""
     found: list[object] = []
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: found.append(type(context["exception"])))
+    loop.set_exception_handler(lambda _, context: found.append(context["exception"]))
     yield found
     loop.set_exception_handler(None)
 
