@@ -1,5 +1,6 @@
 """The replies that are kept for the same request again: when they are used, and what ends them."""
 
+import tracemalloc
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -287,6 +288,21 @@ async def test_beyond_a_mebibyte_the_oldest_are_overwritten(client: Client) -> N
     assert replies.find(question(MAX_KEPT // size), now) is not None
 
 
+async def test_short_replies_take_no_more_than_a_mebibyte_of_memory(client: Client) -> None:
+    table = client.world.table
+    replies = Replies(table)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(10_000):
+            kept(replies, table, number, length=100)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before > MAX_KEPT / 2
+    assert after - before < MAX_KEPT
+
+
 async def test_a_long_request_is_not_kept(client: Client) -> None:
     for many, is_kept in ((10, True), (MAX_REQUEST // len("openid "), False)):
         scope = "openid " * many
@@ -311,10 +327,10 @@ def test_in_its_term_a_token_is_good(lifetime: float | None, min_ttl: float | No
     assert token.term(min_ttl).has(earlier) or not token.is_good_for(min_ttl, now) or wall < 0.01 - SKEW
 
 
-def kept(replies: Replies, table: Table, number: int) -> Any:
+def kept(replies: Replies, table: Table, number: int, length: int = 1000) -> Any:
     session, now = table.session("work"), table.clock.now()
     basis = Repeatable({}, session, Term(now.wall, now.after(60)), None)
-    response = RESPONSE + b"\x01\xc0" + f"secret-{number}".encode().ljust(1000)
+    response = RESPONSE + b"\x01\xc0" + f"secret-{number}".encode().ljust(length)
     replies.keep(Request(1, "token", {}, REQUEST + b"\x01" + question(number)), response, basis)
     reply = replies.find(question(number), now)
     assert reply is not None

@@ -21,8 +21,10 @@ from auth_agent_client.wire import REQUEST, RESPONSE, Request, head_length
 
 # Bytes of a request that is remembered; a longer one is no plain request for a token.
 MAX_REQUEST: Final = 512
-# Bytes of all requests and replies that are kept; beyond, the oldest go.
+# Bytes of memory that all requests and replies that are kept may take; beyond, the oldest go.
 MAX_KEPT: Final = 1 << 20
+# Those of the objects of each, besides what is sent.
+_OBJECTS: Final = 512
 
 
 class Repeatable(NamedTuple):
@@ -52,8 +54,8 @@ class Reply:
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
-        return len(self._packed)
+        """How many bytes of memory it takes, besides its request."""
+        return _OBJECTS + len(self._packed)
 
     def to(self, id_: bytes, now: Moment) -> bytes:
         """Return the response to the request with that encoded id, and note the request."""
