@@ -288,6 +288,29 @@ async def test_beyond_a_mebibyte_the_oldest_are_overwritten(client: Client) -> N
     assert replies.find(question(MAX_KEPT // size), now) is not None
 
 
+async def test_a_reply_that_is_kept_again_takes_the_place_of_the_one_before(client: Client) -> None:
+    table = client.world.table
+    replies = Replies(table)
+    before = kept(replies, table, 1)
+    other = kept(replies, table, 2)
+    for _ in range(MAX_KEPT // before.size + 1):
+        kept(replies, table, 1)
+    now = table.clock.now()
+    assert b"secret-1" not in before.to(b"\x01", now)
+    assert replies.find(question(2), now) is other
+
+
+async def test_replies_are_kept_after_a_reload_that_changed_no_account(client: Client) -> None:
+    client.ask(account="work")
+    assert client.world.table.configure(config(account(), account("home"))) == {
+        "added": [],
+        "changed": [],
+        "removed": [],
+    }
+    assert not client.ask(account="work")[0]
+    assert client.ask(account="work")[0]
+
+
 async def test_short_replies_take_no_more_than_a_mebibyte_of_memory(client: Client) -> None:
     table = client.world.table
     replies = Replies(table)

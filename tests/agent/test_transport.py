@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import os
 import socket
 import struct
 import weakref
@@ -278,6 +279,28 @@ async def test_an_abort_does_not_wait_for_a_peer_that_does_not_read(pair: Pair) 
     pair.transport.abort()
     await until(lambda: pair.is_closed)
     assert pair.receiver.calls == ["pause", "lost"]
+
+
+async def test_the_next_connection_with_the_same_descriptor_is_written_to(pair: Pair, readers: Readers) -> None:
+    pair.transport.start()
+    descriptor = pair.own.fileno()
+    pair.transport.write(bytes(LARGE))
+    pair.transport.abort()
+    await until(lambda: pair.is_closed)
+    own, peer = socket.socketpair()
+    number = own.detach()
+    if number != descriptor:
+        os.dup2(number, descriptor)
+        os.close(number)
+    with peer, socket.socket(fileno=descriptor) as same:
+        other = Pair(same, peer, readers)
+        other.transport.start()
+        other.transport.write(bytes(LARGE))
+        assert len(await read_all(peer, LARGE)) == LARGE
+        peer.send(b"read, too")
+        await until(lambda: other.receiver.data == b"read, too")
+        other.transport.abort()
+        await until(lambda: other.is_closed)
 
 
 async def test_a_write_to_a_peer_that_has_gone_ends_the_connection(pair: Pair) -> None:
