@@ -446,7 +446,7 @@ def test_a_refresh_that_finishes_after_another_login_is_never_stored(
     assert record(client, work)["epoch"] == 2
     assert stored != old
     # The replaced token and the late one: revoking them might end the new session.
-    until(lambda: len(live.agent.logged(f"revoke account={work} revoked=False")) == 2)
+    live.agent.until_logged(f"revoke account={work} revoked=False", 2)
     assert provider.count(provider.paths["revocation"]) == 0
     until(partial(is_settled, client, work))
     assert (client.token(work).access_token, live.stored_refresh_token(work)) == (new, stored)

@@ -266,6 +266,13 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
                 process.kill()
                 process.wait(PATIENCE)
 
+    def until_logged(self, pattern: str, lines: int = 1) -> list[str]:
+        """Wait until so many lines of the log match; return all that do.
+
+        A thread of the agent's own writes the log, so a line may come after the answer that followed it.
+        """
+        return until(lambda: found if len(found := self.logged(pattern)) >= lines else [])
+
     def logged(self, pattern: str) -> list[str]:
-        """Return the lines of the log that match."""
+        """Return the lines of the log that match, so far."""
         return [line for line in self.log.splitlines() if re.search(pattern, line)]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from auth_agent_client import Agent
-from tests.integration.agent_process import PATIENCE, AgentProcess, until
+from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import account, record
 from tests.integration.impostor import UNPRIVILEGED
 from tests.op.provider import OpenIDProvider
@@ -68,7 +68,7 @@ def test_another_user_who_brings_a_code_of_his_own_is_refused(
         response = send(UNPRIVILEGED, url, host=host)
         assert response.startswith("HTTP/1.1 403 ")
         assert "auth-agent login --no-browser" in response.replace("<span>", "").replace("</span>", "")
-    assert len(agent.logged(REFUSED)) == 1
+    assert len(agent.until_logged(REFUSED)) == 1
     finish(client, login, provider)
 
 
@@ -80,7 +80,7 @@ def test_another_user_is_refused_at_both_addresses_of_localhost(host: str, provi
         url = provider.visit(str(login["authorization_url"]), "auth0|mallory")
         assert send(UNPRIVILEGED, str(login["start_url"]), host=host).startswith("HTTP/1.1 403 ")
         assert send(UNPRIVILEGED, url, host=host).startswith("HTTP/1.1 403 ")
-        assert len(agent.logged(REFUSED)) == 1
+        assert len(agent.until_logged(REFUSED)) == 1
         assert send(os.geteuid(), str(login["start_url"]), host=host).startswith("HTTP/1.1 303 ")
         finish(client, login, provider)
 
@@ -94,7 +94,7 @@ def test_another_user_who_has_left_before_he_is_accepted_is_refused(
     os.kill(agent.process.pid, signal.SIGSTOP)
     send(UNPRIVILEGED, url, "leave")
     os.kill(agent.process.pid, signal.SIGCONT)
-    until(lambda: agent.logged(REFUSED))
+    agent.until_logged(REFUSED)
     finish(client, login, provider)
 
 

@@ -16,7 +16,7 @@ import pytest
 from auth_agent_client import Agent, Denied, Timeout, Unavailable
 from auth_agent_client.messages import METHODS
 from auth_agent_client.wire import Connection, Message, Notification, Response
-from tests.integration.agent_process import PATIENCE, AgentProcess, until
+from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import account, log_in
 from tests.integration.impostor import UNPRIVILEGED, another_users_agent
 from tests.op.provider import HELD, OpenIDProvider
@@ -150,7 +150,7 @@ def test_a_timeout_ends_the_wait_and_not_the_refresh(
     with pytest.raises(Timeout):
         client.token(force=True, timeout=0.2)
     provider.release()
-    until(lambda: logged_in.logged("outcome=ok refreshes=1"))
+    logged_in.until_logged("outcome=ok refreshes=1")
 
 
 def test_forced_refreshes_are_rate_limited(logged_in: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
@@ -396,7 +396,7 @@ def test_without_descriptors_the_agent_waits_and_serves_on(
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(RawClient(logged_in))
-        until(lambda: logged_in.logged("accept error"))
+        logged_in.until_logged("accept error")
         assert_is_served(client)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
     with logged_in.client() as another:
@@ -422,7 +422,7 @@ def test_another_user_is_disconnected_even_if_the_file_modes_allow_access(logged
         check=True,
     )
     assert result.stdout.startswith("b''")
-    until(lambda: logged_in.logged(f"refused uid={UNPRIVILEGED}"))
+    logged_in.until_logged(f"refused uid={UNPRIVILEGED}")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")

@@ -314,6 +314,6 @@ def test_the_debug_log_has_no_secret(logged_in: AgentProcess, provider: OpenIDPr
     seen.append(logged_in.run("token").stdout.strip())
     logged_in.run("logout")
     assert len(set(seen)) == 2
-    assert "outcome=lost" in logged_in.log
+    assert logged_in.until_logged("outcome=lost")
     for secret in seen:
         assert secret not in logged_in.log

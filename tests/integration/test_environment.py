@@ -146,7 +146,7 @@ def test_an_agent_whose_parent_blocks_and_ignores_signals_works_as_any_other(pro
                 log_in(client, provider)
                 until(lambda: record(client).saved is True)
             agent.process.send_signal(signal.SIGHUP)
-            until(lambda: agent.logged("reload "))
+            agent.until_logged("reload ")
             worker = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text().split()[0]
             status = Path(f"/proc/{worker}/status").read_text()
             assert "SigBlk:\t0000000000000000" in status
@@ -170,7 +170,7 @@ def test_a_limit_that_can_end_the_agent_is_in_its_log() -> None:
     with AgentProcess(started=False) as agent:
         agent.launch_with("sh", "-c", 'ulimit -t 600 && exec "$@"', "sh")
         agent.start()
-        assert len(agent.logged("limit problem=")) == 1
+        assert len(agent.until_logged("limit problem=")) == 1
 
 
 def test_a_command_beside_an_agent_ends_by_sigpipe_as_in_a_shell(alone: AgentProcess) -> None:

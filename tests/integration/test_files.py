@@ -147,7 +147,7 @@ def test_an_agent_that_stops_removes_it(signum: signal.Signals, agent: AgentProc
         return
     before = len(agent.logged(" listening "))
     agent.process.send_signal(signum)  # a restart, which loses sessions in memory
-    until(lambda: len(agent.logged(" listening ")) > before)
+    agent.until_logged(" listening ", before + 1)
     until(lambda: not own(agent).exists())
 
 
@@ -165,7 +165,7 @@ def test_a_reader_does_not_notice_a_restart(start_provider: Callable[..., OpenID
         before = len(agent.logged(" listening "))
         with Reader(path, provider) as reader:
             agent.process.send_signal(signal.SIGUSR1)
-            until(lambda: len(agent.logged(" listening ")) > before)
+            agent.until_logged(" listening ", before + 1)
             agent.run("refresh", "work")
             until(lambda: len(reader.tokens) >= 2)
         assert set(reader.tokens.values()) == {200}
@@ -206,7 +206,7 @@ def test_what_is_not_the_agents_is_left_alone_and_said(agent: AgentProcess, prov
     report = json.loads(agent.run("doctor", "--json").stdout)
     assert [one["verdict"] for one in report["findings"] if one["check"] == "file"] == ["wrong"]
     assert own(agent).read_text() == "mine"
-    assert len(agent.logged("the agent did not make it")) == 1
+    assert len(agent.until_logged("the agent did not make it")) == 1
     assert agent.terminate() == 0
     assert own(agent).read_text() == "mine"
 

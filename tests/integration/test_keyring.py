@@ -232,7 +232,7 @@ def test_a_stop_waits_until_the_session_is_saved(
             token = client.refresh("work")
             until(lambda: record(client)["saved"] is False)
             agent.process.send_signal(signal.SIGTERM)
-            until(lambda: agent.logged(" stopping "))
+            agent.until_logged(" stopping ")
             keyring.thaw()
             assert agent.process.wait(PATIENCE) == 0
         assert entry_token(keyring) == token.access_token
@@ -725,9 +725,8 @@ def test_a_thousand_sessions_are_served_as_they_are_read_the_last_used_first() -
             assert client.token(asked_for).access_token == f"at-of-{asked_for}"
             assert store(client)["unread"] > 500
             assert client.token(names[500]).access_token == f"at-of-{names[500]}"
-        restored = [
-            line.partition("account=")[2].partition(" ")[0] for line in agent.logged(" restored ")[first_start:]
-        ]
+        lines = agent.until_logged(" restored ", first_start + 3)[first_start:]
+        restored = [line.partition("account=")[2].partition(" ")[0] for line in lines]
         assert last_used in restored[:3]  # but for those that were requested meanwhile
         assert len(restored) < 500
 

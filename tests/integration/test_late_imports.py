@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from auth_agent_client import AgentError
-from tests.integration.agent_process import AgentProcess, until
+from tests.integration.agent_process import AgentProcess
 from tests.integration.conftest import account, log_in
 from tests.op.provider import OpenIDProvider
 
@@ -51,7 +51,7 @@ def agent(
         environment={"LATE_IMPORTS": str(imports), "SSL_CERT_FILE": str(authority)},
         executed=True,
     ) as process:
-        until(lambda: process.logged(" listening "))
+        process.until_logged(" listening ")
         imports.write_text("")
         yield process
 
@@ -99,5 +99,5 @@ def test_nothing_is_imported_while_the_agent_serves(
         client.logout("tls")
     assert imported() == []
     agent.process.send_signal(signal.SIGUSR1)
-    until(lambda: len(agent.logged(" listening ")) == 2)
+    agent.until_logged(" listening ", 2)
     assert imported() == []

@@ -148,7 +148,7 @@ def test_a_reload_of_a_wrong_configuration_changes_nothing(
     with pytest.raises(Misconfigured, match="issuer"):
         client.reload()
     agent.process.send_signal(signal.SIGHUP)
-    until(lambda: agent.logged("reload error"))
+    agent.until_logged("reload error")
     assert client.token().access_token
 
 
@@ -158,7 +158,7 @@ def test_a_reload_returns_what_changed(agent: AgentProcess, client: Agent, provi
     assert client.reload() == {"added": ["home"], "changed": ["work"], "removed": []}
     agent.configure({"home": own})
     agent.process.send_signal(signal.SIGHUP)
-    until(lambda: agent.logged("reload .*removed=work"))
+    agent.until_logged("reload .*removed=work")
 
 
 def test_an_account_that_is_removed_and_added_again_has_its_session(
@@ -226,7 +226,7 @@ def test_an_endless_name_lookup_does_not_delay_the_agents_end() -> None:
     with AgentProcess(accounts, command=(sys.executable, "-c", launcher)) as agent:
         waiting = threading.Thread(target=agent.run, args=("import",), kwargs={"stdin": "some-token"})
         waiting.start()
-        until(lambda: agent.logged("looked up"))
+        agent.until_logged("looked up")
         start = time.monotonic()
         assert agent.terminate() == 0
         assert time.monotonic() - start < ENDS_WITHIN

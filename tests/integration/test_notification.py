@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.integration.agent_process import PATIENCE, AgentProcess, until
+from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession
 from tests.op.provider import OpenIDProvider
@@ -86,7 +86,7 @@ def test_the_desktop_shows_one_notification_for_sessions_that_end_together(
     ):
         end_sessions(agent, provider, "work", "home")
         summary, body = desktop.shown.get(timeout=PATIENCE)
-        until(lambda: agent.logged("notification accounts=work,home"))
+        agent.until_logged("notification accounts=work,home")
         assert desktop.shown.empty()
     assert summary == "Log in to 2 accounts again"
     assert sorted(body.splitlines()) == ["auth-agent login home", "auth-agent login work"]
@@ -108,7 +108,7 @@ def test_a_command_of_the_users_own_gets_the_record_and_no_secret(
         agent.config.write_text(f"{agent.config.read_text()}\n[notify]\ncommand = {command}\n")
         assert agent.run("reload").returncode == 0
         end_sessions(agent, provider, "work")
-        until(lambda: agent.logged("notification accounts=work"))
+        agent.until_logged("notification accounts=work")
         event, environment = output.read_text().splitlines()
         assert desktop.shown.empty()
         secrets = [secret for kind in provider.secrets().values() for secret in kind]
@@ -129,14 +129,14 @@ def test_a_command_that_fails_is_logged_and_nothing_else_happens(
         agent.config.write_text(f"{agent.config.read_text()}\n[notify]\ncommand = {json.dumps(command)}\n")
         assert agent.run("reload").returncode == 0
         end_sessions(agent, provider, "work")
-        until(lambda: agent.logged("warning notification accounts=work"))
+        agent.until_logged("warning notification accounts=work")
         assert agent.run("status").returncode == 0
 
 
 def test_without_a_notification_service_the_agent_logs_that(session: KeyringSession, provider: OpenIDProvider) -> None:
     with AgentProcess({"work": account(provider)}, environment=session.environment) as agent:
         end_sessions(agent, provider, "work")
-        until(lambda: agent.logged("warning notification accounts=work .*no notification service"))
+        agent.until_logged("warning notification accounts=work .*no notification service")
 
 
 def test_notifications_can_be_switched_off(session: KeyringSession, provider: OpenIDProvider) -> None:
@@ -147,5 +147,5 @@ def test_notifications_can_be_switched_off(session: KeyringSession, provider: Op
         agent.config.write_text(f"{agent.config.read_text()}\n[notify]\ndesktop = false\n")
         assert agent.run("reload").returncode == 0
         end_sessions(agent, provider, "work")
-        until(lambda: agent.logged("notification accounts=work switched off"))
+        agent.until_logged("notification accounts=work switched off")
         assert desktop.shown.empty()

@@ -11,7 +11,7 @@ import pytest
 from auth_agent import remedies
 from auth_agent.cli.agent_process import agent_process
 from auth_agent_client import Agent, link
-from tests.integration.agent_process import COMMAND, PATIENCE, AgentProcess, until
+from tests.integration.agent_process import COMMAND, PATIENCE, AgentProcess
 
 OWN_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 # Has a process of nobody's concern get the agent's process id, `$1`, in there, and then runs the rest of its arguments.
@@ -110,6 +110,6 @@ def test_a_kernel_without_a_pidfd_of_the_peer_is_enough(agent: AgentProcess, mon
     with Agent() as client, agent_process(client) as process:
         assert process.pid == agent.process.pid
         process.restart()
-        until(lambda: len(agent.logged(" listening ")) == 2)
+        agent.until_logged(" listening ", 2)
         process.stop()
     assert agent.process.wait(PATIENCE) == 0

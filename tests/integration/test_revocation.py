@@ -121,7 +121,7 @@ def test_a_session_survives_the_revocation_of_the_one_it_replaced(
     with agent.client() as client:
         log_in(client, browser)
         again(client, provider, browser)
-        until(lambda: agent.logged("revoke account=work"))  # the decision
+        agent.until_logged("revoke account=work")  # the decision
         assert_alive(client, provider)
         assert record(client)["epoch"] == 2
         assert revocations(provider) == 0
@@ -133,7 +133,7 @@ def test_a_session_in_the_keyring_survives_that_revocation_too(provider: OpenIDP
         with agent.client() as client:
             log_in(client, browser)
             log_in(client, browser)
-            until(lambda: agent.logged("revoke account=work"))
+            agent.until_logged("revoke account=work")
             assert_alive(client, provider)
         agent.kill()
         agent.start()
@@ -163,7 +163,7 @@ def test_a_replaced_session_is_not_revoked_if_its_user_has_another(
         log_in(client, browser)
         log_out_of_provider(browser, provider)
         log_in(client, browser, user=BOB, switch_user=True)
-        until(lambda: agent.logged("revoke account=work"))
+        agent.until_logged("revoke account=work")
         assert_alive(client, provider, "narrow")
         assert_alive(client, provider)
         assert revocations(provider) == 0
@@ -259,7 +259,7 @@ def test_a_session_survives_a_late_refresh_of_the_one_before(
         result(client, login)
         provider.release()
         # That of the replaced session, and that of the late refresh.
-        until(lambda: len(agent.logged("revoke account=work")) == 2)
+        agent.until_logged("revoke account=work", 2)
         assert_alive(client, provider)
         assert revocations(provider) == 0
 

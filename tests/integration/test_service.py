@@ -240,7 +240,7 @@ def test_an_agent_serves_though_its_manager_does_not_listen(agent: AgentProcess)
     agent.environment["NOTIFY_SOCKET"] = str(agent.home / "nobody")
     agent.start()
     assert agent_id(agent)
-    until(lambda: agent.logged("warning notify state='READY=1'"))
+    agent.until_logged("warning notify state='READY=1'")
     assert agent.terminate() == 0
 
 
@@ -260,7 +260,7 @@ def test_a_restart_keeps_the_process_and_changes_the_agent_id(
     status = client.status()["accounts"]
     assert isinstance(status, list)
     assert [record["account"] for record in status] == ["work", "home"]  # pyright: ignore[reportUnknownVariableType] -- any list from the wire
-    assert len(agent.logged(" listening ")) == 2  # the log goes on
+    assert len(agent.until_logged(" listening ", 2)) == 2  # the log goes on
     assert agent.socket.stat().st_mode & 0o777 == 0o600
     assert agent.terminate() == 0
     assert not agent.socket.exists()
@@ -307,7 +307,7 @@ def test_a_restart_waits_for_a_refresh_and_keeps_the_socket(
     restarting: list[int] = []
     asking = threading.Thread(target=lambda: restarting.append(agent.run("restart", "--force").returncode))
     asking.start()
-    until(lambda: agent.logged("stopping signal=SIGUSR1"))
+    agent.until_logged("stopping signal=SIGUSR1")
     assert str(agent.socket) in agent.run("run").stderr
     provider.release()
     waiting.join()
@@ -315,7 +315,7 @@ def test_a_restart_waits_for_a_refresh_and_keeps_the_socket(
     asking.join()
     assert restarting == [0]
     assert [row.succeeded for row in provider.ledger().values()] == [1]
-    order = [line.split()[2] for line in agent.logged("outcome=ok|restarting| listening ")]
+    order = [line.split()[2] for line in agent.until_logged("outcome=ok|restarting| listening ", 4)]
     assert order == ["listening", "refresh", "restarting", "listening"]
 
 
@@ -329,7 +329,7 @@ def test_a_signal_to_end_prevents_a_restart_that_has_begun(
     waiting.start()
     until(lambda: record(client)["renewal"] == "running")
     agent.process.send_signal(signal.SIGUSR1)
-    until(lambda: agent.logged("stopping signal=SIGUSR1"))
+    agent.until_logged("stopping signal=SIGUSR1")
     assert agent.terminate(signum) == 0
     waiting.join()
     assert agent.logged("outcome=ok refreshes=1")
@@ -340,7 +340,7 @@ def test_a_signal_to_end_prevents_a_restart_that_has_begun(
 
 def test_a_signal_to_end_right_after_a_restart_ends_the_agent(agent: AgentProcess) -> None:
     agent.process.send_signal(signal.SIGUSR1)
-    until(lambda: agent.logged(" restarting$"))
+    agent.until_logged(" restarting$")
     assert agent.terminate() in {0, -signal.SIGTERM}
     assert not agent.answers()
 
@@ -419,7 +419,7 @@ def test_an_agent_serves_until_it_restarts(provider: OpenIDProvider) -> None:
             with pytest.raises(Timeout):
                 client.refresh("work", timeout=0.1)
         with agent.begin("restart", "--force") as restarting:
-            until(lambda: agent.logged(" stopping signal=SIGUSR1"))
+            agent.until_logged(" stopping signal=SIGUSR1")
             with agent.client() as client:  # a new connection
                 assert client.token("home").account == "home"
             provider.release()
@@ -451,7 +451,7 @@ def test_a_failed_restart_is_reported_by_agent_and_command(provider: OpenIDProvi
             with pytest.raises(Timeout):
                 client.refresh(timeout=0.1)
         with agent.begin("restart", "--force") as restarting:
-            until(lambda: agent.logged("stopping signal=SIGUSR1"))
+            agent.until_logged("stopping signal=SIGUSR1")
             interpreter.unlink()  # after it was tried, and before it is executed
             provider.release()
             assert restarting.process.wait(PATIENCE) == 1
@@ -504,7 +504,7 @@ def test_an_endless_name_lookup_does_not_delay_a_restart() -> None:
     with AgentProcess(accounts, command=command) as agent:
         waiting = threading.Thread(target=agent.run, args=("import",), kwargs={"stdin": "some-token"})
         waiting.start()
-        until(lambda: agent.logged("looked up"))
+        agent.until_logged("looked up")
         start = time.monotonic()
         result = agent.run("restart")
         assert result.returncode == 0, result.stderr

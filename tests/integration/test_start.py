@@ -94,7 +94,7 @@ def test_a_start_that_fails_leaves_the_log_of_the_agent_that_runs(alone: AgentPr
         assert result.returncode == 1
         assert " listening " not in result.stderr  # the running agent's line
     del alone.environment["AUTH_AGENT_SOCK"]
-    assert " listening " in log.read_text()
+    until(lambda: " listening " in log.read_text())
     assert not old_log(log).exists()
 
 
@@ -153,7 +153,7 @@ def test_the_store_is_remembered_until_another_one_is_named(alone: AgentProcess)
     assert store_of(alone) == "file"
     assert alone.run("stop").returncode == 0
     assert alone.run("start", "--store", "keyring").returncode == 0
-    assert "store name=keyring before=file" in log_of(alone)
+    until(lambda: "store name=keyring before=file" in log_of(alone))
     assert alone.run("restart").returncode == 0
     assert alone.run("stop").returncode == 0
     assert alone.run("start").returncode == 0
@@ -193,7 +193,7 @@ def test_an_agent_beside_another_one_does_not_change_what_is_remembered(alone: A
     assert alone.run("start").returncode == 0
     note = note_of(alone).read_text()
     with AgentProcess(environment={"HOME": str(alone.home)}, store="file") as beside:
-        until(lambda: beside.logged("store name=file not_remembered="))
+        beside.until_logged("store name=file not_remembered=")
     assert note_of(alone).read_text() == note
 
 
@@ -223,7 +223,7 @@ def test_no_agent_starts_if_it_is_not_known_which_store_has_the_sessions(
     assert alone.run("start", "--store", "file").returncode == 0
     assert store_of(alone) == "file"
     if content is None:
-        assert f"note={note_of(alone)} error='Is a directory'" in log_of(alone)
+        until(lambda: f"note={note_of(alone)} error='Is a directory'" in log_of(alone))
     else:
         assert alone.run("stop").returncode == 0
         assert alone.run("start").returncode == 0

@@ -164,8 +164,8 @@ def test_what_can_not_be_a_passphrase_is_an_error_of_the_request(sealed: AgentPr
 def test_the_passphrase_is_in_no_log(ready: AgentProcess) -> None:
     with ready.client() as client, pytest.raises(Denied):
         client.unlock("wrong battery")
-    until(lambda: ready.logged(r"unlocked created=True memory=\d+MiB"))
-    until(lambda: ready.logged("unlock refused='the passphrase is wrong'"))
+    ready.until_logged(r"unlocked created=True memory=\d+MiB")
+    ready.until_logged("unlock refused='the passphrase is wrong'")
     assert not ready.logged("horse|battery")
 
 
@@ -313,7 +313,7 @@ def test_a_wrong_credential_is_logged_and_the_file_stays_locked(
     (tmp_path / "auth-agent-passphrase").write_bytes(content)
     ready.environment["CREDENTIALS_DIRECTORY"] = str(tmp_path)
     restart_after_kill(ready)
-    until(lambda: ready.logged(f"credential name=auth-agent-passphrase error=.*{problem}"))
+    ready.until_logged(f"credential name=auth-agent-passphrase error=.*{problem}")
     with ready.client() as client:
         assert record(client).state == "locked"
         client.unlock(PASSPHRASE)

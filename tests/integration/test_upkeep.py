@@ -54,7 +54,7 @@ def test_an_agent_whose_socket_is_gone_listens_again_with_its_sessions(
     assert client.token().access_token == token
     assert agent.socket.parent.stat().st_mode & 0o777 == 0o700
     assert agent.socket.stat().st_mode & 0o777 == 0o600
-    assert len(agent.logged("warning socket .*listening again")) == 1
+    assert len(agent.until_logged("warning socket .*listening again")) == 1
     assert agent.terminate() == 0
     assert not agent.socket.exists()
 
@@ -74,7 +74,7 @@ def test_a_directory_of_another_user_is_not_used_and_is_told_of(agent: AgentProc
     os.chown(agent.socket.parent, 0, 0)
     until(lambda: client.status().agent.socket_problem is None)
     assert agent.answers()
-    assert len(agent.logged("warning socket ")) == 2  # once what is wrong, once that it is over
+    assert len(agent.until_logged("warning socket ", 2)) == 2  # once what is wrong, once that it is over
 
 
 def test_an_agent_of_another_system_with_the_same_home_excludes_none(agent: AgentProcess) -> None:
@@ -84,7 +84,7 @@ def test_an_agent_of_another_system_with_the_same_home_excludes_none(agent: Agen
     agent.process.send_signal(signal.SIGSTOP)
     with AgentProcess(environment=agent.environment, started=False) as other:
         other.spawn()
-        until(lambda: other.logged(" listening "))
+        other.until_logged(" listening ")
         assert other.terminate() == 0
 
 
@@ -96,7 +96,7 @@ def test_locks_that_are_gone_are_locked_anew(provider: OpenIDProvider) -> None:
         for lock in locks:
             lock.unlink()
         until(lambda: all(lock.exists() for lock in locks))
-        until(lambda: len(agent.logged("warning lock .*locked again")) == 2)
+        agent.until_logged("warning lock .*locked again", 2)
         assert agent.run("run", "--store", "file").returncode == 1
 
 
@@ -107,7 +107,7 @@ def test_of_two_agents_with_one_store_the_one_whose_locks_went_away_ends(provide
         remove_directory(agent)
         with AgentProcess(environment=agent.environment, started=False, store="file") as other:
             other.spawn()
-            until(lambda: other.logged(" listening "))
+            other.until_logged(" listening ")
             agent.process.send_signal(signal.SIGCONT)
             assert agent.process.wait(PATIENCE) == 0
             assert agent.logged("warning lock .*another agent")
@@ -135,5 +135,5 @@ def test_in_place_of_a_passed_socket_whose_file_is_gone_the_agent_has_its_own(pr
             assert remedies.restart_socket_unit().line in agent.run("status").stdout
         before = len(agent.logged(" listening "))
         agent.process.send_signal(signal.SIGUSR1)
-        until(lambda: len(agent.logged(" listening ")) > before)
+        agent.until_logged(" listening ", before + 1)
         until(agent.answers)

@@ -339,7 +339,7 @@ def test_a_wrong_credential_leaves_the_sealed_file_locked_and_the_log_says_so(se
     sealed.output("systemctl", "--user", "restart", "auth-agent.service")
     log = sealed.home / "agent.log"
     until(lambda: log.exists() and "credential name=auth-agent-passphrase" in log.read_text())
-    assert "the passphrase is wrong" in log.read_text()
+    until(lambda: "the passphrase is wrong" in log.read_text())
     assert sealed.run("auth-agent", "token", "work").returncode == DENIED
 
 

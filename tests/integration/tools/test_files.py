@@ -68,7 +68,7 @@ def test_the_page_works_as_it_stands(agent: AgentProcess) -> None:
             result = agent.run(*command.split()[1:])
             assert result.returncode == 0, result.stderr
     until((agent.home / "auth-agent" / "azure.jwt").exists)
-    until(lambda: agent.logged(f"{folder}/token problem="))  # this provider has no such API
+    agent.until_logged(f"{folder}/token problem=")  # this provider has no such API
 
 
 @pytest.fixture

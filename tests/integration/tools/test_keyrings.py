@@ -255,7 +255,7 @@ def test_another_keyring_is_told_of_and_the_first_one_is_used_when_it_is_back(pr
             status = agent.run("status").stdout
             assert "not logged in" not in status
             assert "not found in the store" in status
-            assert agent.logged("no entry of this session")
+            assert agent.until_logged("no entry of this session")
         with agent.client() as client:
             until(lambda: record(client)["state"] == "ready")
             assert client.token("work").access_token == token.access_token
