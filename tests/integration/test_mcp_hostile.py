@@ -312,7 +312,7 @@ def test_a_cancelled_request_is_left_although_the_server_goes_on(client: Pair) -
     until(lambda: server.seen("tools/call"))
     bridge.notify("notifications/cancelled", requestId=request_id)
     until(lambda: server.left == [f"old-{request_id}"])
-    assert server.cancelled == [request_id]
+    until(lambda: server.cancelled == [request_id])
     assert works(client)
 
 
