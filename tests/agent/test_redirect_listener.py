@@ -349,7 +349,7 @@ async def test_many_small_headers_get_431(listener: RedirectListener) -> None:
 async def test_an_incomplete_request_times_out(
     listener: RedirectListener, login: Login, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
-    monkeypatch.setattr(connection, "REQUEST_WITHIN", 0.2)
+    monkeypatch.setattr(connection, "REQUEST_WITHIN", 1.0)
     async with await connect(listener) as stream:
         if data:
             await stream.send(data)
@@ -396,6 +396,7 @@ async def test_the_start_url_redirects_to_the_provider_without_a_trace(listener:
 async def test_the_start_url_is_valid_for_a_few_seconds_after_its_first_use(
     listener: RedirectListener, login: Login, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(start_page, "_VALID_FOR", PATIENCE)
     path = path_of(listener)
     for _ in range(2):  # by a browser that requests it twice
         assert (await send_request(listener, request(listener, path))).status == 303
@@ -695,12 +696,13 @@ async def test_the_port_can_be_reused_at_once(login: Login) -> None:
             await again.aclose()
 
 
-async def test_closing_does_not_wait_for_silent_connections(login: Login) -> None:
+async def test_closing_does_not_wait_for_silent_connections(login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "CLOSE_WITHIN", 10 * PATIENCE)
     async with serving(login.respond) as (listener, _):
         async with await connect(listener) as silent, await connect(listener) as half:
             await half.send(b"GET /callback?code=hunter2 HTTP/1.1\r\nHost")
             assert (await send_request(listener, request(listener))).status == 200
-            with anyio.fail_after(listening.CLOSE_WITHIN / 2):
+            with anyio.fail_after(PATIENCE):
                 await listener.aclose()
             assert await read_all(silent) == b""
         with pytest.raises(OSError, match=r"connection attempts failed|refused"):

@@ -180,7 +180,7 @@ async def test_clients_that_stay_silent_or_send_half_a_message_are_closed_and_ot
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("auth_agent.ipc.server.FIRST_MESSAGE", 0.2)
+    monkeypatch.setattr("auth_agent.ipc.server.FIRST_MESSAGE", 1.0)
     async with serving(PlainHandler()) as path:
         with contextlib.ExitStack() as stack:
             speaking = stack.enter_context(connected(path))
