@@ -5,6 +5,7 @@ A file in that directory, named as a method of the provider or the store (a toke
 """
 
 import asyncio
+import inspect
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +31,8 @@ class Defective:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._real, name)
-        return partial(_raise, attribute, self._orders, name) if callable(attribute) else attribute
+        is_call = inspect.iscoroutinefunction(attribute)
+        return partial(_raise, attribute, self._orders, name) if is_call else attribute
 
 
 async def _raise(call: Callable[..., Any], orders: Path, name: str, *arguments: object) -> Any:

@@ -266,7 +266,7 @@ class Scenario:
             self.command("refresh", "odd-again")
             self.command("status", "odd-again")
         with self.client() as client:
-            token = client.token("basic").access_token
+            token = client.refresh("basic").access_token  # a new one is not replaced
             client.call("rejected", {"account": "pasted", "access_token": self.secret("access_token")})
         self.record_error("rejected", {"account": "basic", "access_token": token})
         self.command("token", "work")

@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple, Self, TypeVar
 
 import trustme
 
-from auth_agent_client import Agent, AgentNotRunning
+from auth_agent_client import Agent, AgentNotRunning, Timeout
 from tests.integration.fork_server import SERVER, ForkedProcess, Launch
 
 Process = subprocess.Popen[bytes] | ForkedProcess
@@ -204,7 +204,7 @@ class AgentProcess(AbstractContextManager["AgentProcess"]):
         try:
             with self.client() as client:
                 return bool(client.hello())
-        except AgentNotRunning:
+        except (AgentNotRunning, Timeout):
             return False
 
     @property

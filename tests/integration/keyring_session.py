@@ -7,9 +7,10 @@ import subprocess
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import secretstorage
@@ -32,6 +33,12 @@ def missing_packages(programs: Mapping[str, str] = GNOME) -> str | None:
     """Return the command that installs what is missing for a keyring, or None; `programs` are by their packages."""
     missing = [package for program, package in programs.items() if shutil.which(program) is None]
     return f"apt-get install {' '.join(missing)}" if missing else None
+
+
+def open_bus(address: str = "SESSION") -> Any:
+    """Return a connection to a D-Bus session, which may be slow to respond: jeepney itself waits for a second."""
+    blocking: Any = import_module("jeepney.io.blocking")  # it has no types
+    return blocking.open_dbus_connection(address, auth_timeout=PATIENCE)
 
 
 class KeyringSession(AbstractContextManager["KeyringSession"]):
@@ -211,6 +218,11 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
         aside.rename(keyrings)
         self.start()
 
+    def delete_default(self) -> None:
+        """Delete the default keyring, so that the service has none."""
+        with self._collection() as collection:
+            collection.delete()
+
     def lock(self) -> None:
         """Lock the keyring."""
         with self._collection() as collection:
@@ -286,6 +298,7 @@ class KeyringSession(AbstractContextManager["KeyringSession"]):
     def _collection(self) -> Generator[secretstorage.Collection, None, None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DBUS_SESSION_BUS_ADDRESS", self.environment["DBUS_SESSION_BUS_ADDRESS"])
+            patch.setattr(secretstorage, "open_dbus_connection", open_bus)
             connection = secretstorage.dbus_init()
         with closing(connection):
             # Not by the alias's path, at which GNOME Keyring may abort: see auth_agent.worker.secret_service.

@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio
 import pytest
-import secretstorage
 
 from auth_agent import remedies
 from auth_agent.secret import Secret
@@ -20,7 +19,7 @@ from auth_agent.storage import keyring as module
 from auth_agent.storage.keyring import KeyringStore
 from auth_agent.storage.store import StoreError, StoreLocked, StoreMissing
 from tests.integration.agent_process import PATIENCE, until
-from tests.integration.keyring_session import KeyringSession
+from tests.integration.keyring_session import KeyringSession, open_bus
 from tests.integration.test_worker import children, is_gone, workers_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("patient_stores")]
@@ -30,7 +29,6 @@ BUS = "DBUS_SESSION_BUS_ADDRESS"
 PROMPTER = "org.gnome.keyring.SystemPrompter"
 # Without types, all of it.
 jeepney: Any = import_module("jeepney")
-blocking: Any = import_module("jeepney.io.blocking")
 
 
 @pytest.fixture
@@ -92,7 +90,7 @@ class Prompter:
     """Owns the name at which gnome-keyring opens its dialogs, and never responds."""
 
     def __init__(self) -> None:
-        self._connection = blocking.open_dbus_connection()
+        self._connection = open_bus()
         bus = jeepney.DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
         self._connection.send_and_get_reply(jeepney.new_method_call(bus, "RequestName", "su", (PROMPTER, 0)))
 
@@ -337,9 +335,7 @@ async def test_a_bus_without_a_keyring_service_has_no_keyring(tmp_path: Path) ->
 
 async def test_a_service_without_a_default_keyring_has_no_keyring_yet(keyring: KeyringSession, tmp_path: Path) -> None:
     assert keyring.is_locked() is False
-    connection = secretstorage.dbus_init()
-    secretstorage.get_collection_by_alias(connection, "default").delete()
-    connection.close()
+    keyring.delete_default()
     async with open_store(tmp_path) as store:
         failure = await failure_of(lambda: store.write("work", TEXT))
         assert isinstance(failure, StoreMissing)

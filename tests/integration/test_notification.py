@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import account, log_in, record
-from tests.integration.keyring_session import KeyringSession
+from tests.integration.keyring_session import KeyringSession, open_bus
 from tests.op.provider import OpenIDProvider
 
 NAME = "org.freedesktop.Notifications"
@@ -26,8 +26,7 @@ class Desktop(AbstractContextManager["Desktop"]):
     def __init__(self, address: str) -> None:
         """Own the service's name on the session with that address."""
         self._jeepney: Any = import_module("jeepney")  # it has no types
-        blocking: Any = import_module("jeepney.io.blocking")
-        self._connection = blocking.open_dbus_connection(address)
+        self._connection = open_bus(address)
         bus = self._jeepney.DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
         request = self._jeepney.new_method_call(bus, "RequestName", "su", (NAME, 0))
         assert self._connection.send_and_get_reply(request).body == (1,)
