@@ -103,6 +103,14 @@ def lasting_agent(provider_pool: ProviderPool) -> Generator[AgentProcess, None, 
         yield process
 
 
+@pytest.fixture(autouse=True, scope="session")
+def patient_clients() -> Generator[None, None, None]:
+    """Let clients of the test's own process wait for an agent on a busy machine, such as one that restarts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("auth_agent_client.call._GRACE", PATIENCE)
+        yield
+
+
 @pytest.fixture(scope="module")
 def patient_stores() -> Generator[None, None, None]:
     """Give the workers of the test's own process, which are executed, as long as a busy machine takes."""

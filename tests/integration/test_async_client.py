@@ -126,7 +126,7 @@ async def test_calls_do_not_wait_for_a_slow_call(
     ends: list[str] = []
 
     async def refresh() -> None:
-        await asynchronous.refresh()
+        await asynchronous.refresh(timeout=PATIENCE)
         ends.append("refresh")
 
     async with anyio.create_task_group() as tasks:

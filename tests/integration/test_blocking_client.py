@@ -40,7 +40,7 @@ def test_a_token_has_an_authorization_header_and_a_repr_without_the_secret(
 
 def test_threads_do_not_wait_for_each_other(logged_in: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
     provider.fault("delay", ms=HELD, grant_type="refresh_token")
-    slow = threading.Thread(target=client.refresh)
+    slow = threading.Thread(target=client.refresh, kwargs={"timeout": PATIENCE})
     slow.start()
     until(lambda: provider.happened().get("delay"))
     quick = [threading.Thread(target=lambda: [client.token() for _ in range(200)]) for _ in range(4)]

@@ -26,7 +26,7 @@ ENDS_WITHIN = 10 + 3 + 30
 
 def refresh(agent: AgentProcess, tokens: list[str]) -> None:
     with agent.client() as client:
-        tokens.append(client.refresh().access_token)
+        tokens.append(client.refresh(timeout=PATIENCE).access_token)
 
 
 def test_a_stop_waits_for_a_refresh(agent: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:

@@ -240,7 +240,7 @@ def test_only_the_url_is_wider_than_the_terminal(columns: int, agent: AgentProce
         provider.enter(terminal.until(ADDRESS)[0])
         assert terminal.end() == 0
         lines = [line.rpartition("\r")[2] for line in terminal.shown.split("\n")]
-    assert [line for line in lines if len(line) > columns and not re.fullmatch(ADDRESS, line)] == []
+    assert [line for line in lines if len(line) > columns and not re.fullmatch(rf"{ADDRESS}\n", f"{line}\n")] == []
 
 
 # ---- on another device

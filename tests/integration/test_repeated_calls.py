@@ -17,7 +17,7 @@ from auth_agent_client import Agent, AgentError, Denied, LoginRequired, Timeout,
 from auth_agent_client.call import Call
 from auth_agent_client.waiting import finish
 from auth_agent_client.wire import Connection, Request
-from tests.integration.agent_process import AgentProcess, until
+from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import log_in
 from tests.integration.impostor import listening
 from tests.op.provider import HELD, OpenIDProvider
@@ -262,7 +262,7 @@ def test_a_token_is_forgotten(end: str, logged_in: AgentProcess, client: Agent, 
     match end:
         case "logout":
             provider.fault("delay", ms=HELD, grant_type="refresh_token")
-            slow = threading.Thread(target=lambda: client.token("work", force=True))
+            slow = threading.Thread(target=lambda: client.token("work", force=True, timeout=PATIENCE))
             slow.start()
             until(lambda: provider.happened().get("delay"))
             until(lambda: client.token("work").account and len(connections()) == 2)

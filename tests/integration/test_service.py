@@ -74,9 +74,7 @@ def connect_early(agent: AgentProcess) -> "closing[Link]":
 
 def hello(link: Link) -> dict[str, object]:
     """Return the agent's response to `hello` on that connection."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("auth_agent_client.call._GRACE", PATIENCE)  # it may still start
-        hello: dict[str, object] = finish(link.call(Call("hello", {}))).value
+    hello: dict[str, object] = finish(link.call(Call("hello", {}))).value
     return hello
 
 
@@ -303,7 +301,7 @@ def test_a_restart_waits_for_a_refresh_and_keeps_the_socket(
     provider.reset()
     provider.fault("delay-after", ms=HELD, grant_type="refresh_token")
     responses: list[str] = []
-    waiting = threading.Thread(target=lambda: responses.append(client.refresh().access_token))
+    waiting = threading.Thread(target=lambda: responses.append(client.refresh(timeout=PATIENCE).access_token))
     waiting.start()
     until(lambda: provider.count(provider.token_path))
     restarting: list[int] = []
@@ -327,7 +325,7 @@ def test_a_signal_to_end_prevents_a_restart_that_has_begun(
 ) -> None:
     log_in(client, provider)
     provider.fault("delay-after", ms=HELD, grant_type="refresh_token")
-    waiting = threading.Thread(target=client.refresh)
+    waiting = threading.Thread(target=client.refresh, kwargs={"timeout": PATIENCE})
     waiting.start()
     until(lambda: record(client)["renewal"] == "running")
     agent.process.send_signal(signal.SIGUSR1)
@@ -355,7 +353,7 @@ def test_restarts_at_any_moment_kill_no_agent(agent: AgentProcess) -> None:
         agent.process.send_signal(signal.SIGHUP)
         return len(agent.logged(" restarting$")) >= 3
 
-    until(has_restarted_often, every=0.001)
+    until(has_restarted_often)
     until(agent.answers)
     assert agent.process.poll() is None
 
