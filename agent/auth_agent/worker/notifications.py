@@ -53,7 +53,7 @@ def _notify_desktop(summary: str, body: str) -> None:
     arguments = ("auth-agent", 0, "dialog-password", summary, escaped, actions, hints, -1)
     message = jeepney.new_method_call(service, "Notify", "susssasa{sv}i", arguments)
     try:
-        with blocking.open_dbus_connection(address) as connection:
+        with blocking.open_dbus_connection(address, auth_timeout=_TIMEOUT) as connection:
             reply = connection.send_and_get_reply(message, timeout=_TIMEOUT)
     except (OSError, ValueError, RuntimeError, EOFError) as error:  # some are jeepney's own
         raise CallFailure(FAILED, f"the D-Bus session can't be used: {type(error).__name__}") from error

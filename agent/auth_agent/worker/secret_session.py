@@ -49,6 +49,8 @@ _NOTHING: Final = "/"
 _LOOKUPS: Final = 3
 # Seconds for a prompt that shows no dialog, which takes milliseconds; less than the parent waits for a call.
 _PROMPT_LIMIT: Final = 2.5
+# Seconds until a bus counts as missing; longer than the parent waits for a call, since one that hangs is there.
+_BUS_LIMIT: Final = 10.0
 # KWallet's own interface, by the service's program.
 _KWALLET: Final[Mapping[str, tuple[str, str]]] = {
     KWALLETD5: ("org.kde.kwalletd5", "/modules/kwalletd5"),
@@ -62,7 +64,7 @@ def _connection() -> Any:
     blocking: Any = import_module("jeepney.io.blocking")  # it has no types
     with ExitStack() as end:
         try:
-            connection = blocking.open_dbus_connection(session_bus_address() or "")
+            connection = blocking.open_dbus_connection(session_bus_address() or "", auth_timeout=_BUS_LIMIT)
             end.callback(connection.close)
             add_match_rules(connection)
         except (exceptions.SecretStorageException, OSError, RuntimeError, ValueError) as error:

@@ -34,7 +34,7 @@ def keyring_owner() -> str | None:
     blocking: Any = import_module("jeepney.io.blocking")
     bus = jeepney.DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
     try:
-        with blocking.open_dbus_connection(address) as connection:
+        with blocking.open_dbus_connection(address, auth_timeout=_TIMEOUT) as connection:
 
             def call(method: str) -> tuple[str, object]:
                 reply = connection.send_and_get_reply(
