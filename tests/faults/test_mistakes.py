@@ -7,6 +7,7 @@ with a live agent and a real keyring.
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -41,7 +42,7 @@ from tests.agent.world import (
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession
-from tests.op.provider import CREDENTIALS, OpenIDProvider, fingerprint
+from tests.op.provider import CREDENTIALS, HELD, OpenIDProvider, fingerprint
 
 # ---- concurrent actions in any order
 
@@ -318,11 +319,11 @@ def log_in_and_save(client: Agent, live: LiveAgent, name: str) -> str:
     return refresh_token
 
 
-def begin_slow_refresh(client: Agent, live: LiveAgent, name: str, ms: int) -> None:
-    """Begin a refresh that the provider has processed, and whose response is late."""
+def begin_slow_refresh(client: Agent, live: LiveAgent, name: str) -> None:
+    """Begin a refresh that the provider has processed, and whose response is held until it is released."""
     provider = live.provider
     before = len(provider.requests(provider.token_path, "refresh_token"))
-    provider.fault("delay-after", ms=ms, grant_type="refresh_token")
+    provider.fault("delay-after", ms=HELD, grant_type="refresh_token")
     with pytest.raises(Timeout):
         client.refresh(name, timeout=0.05)
     until(lambda: len(provider.requests(provider.token_path, "refresh_token")) > before)
@@ -379,11 +380,12 @@ def test_invalid_client_after_a_configuration_mistake_loses_nothing(
 def test_one_refusal_by_another_word_ends_no_session(error: str, live: LiveAgent, work: str, client: Agent) -> None:
     before = log_in_and_save(client, live, work)
     token = client.token(work).access_token
-    live.provider.fault("status", status=403, body={"error": error}, grant_type="refresh_token")
+    live.provider.fault("status", status=403, body={"error": error}, grant_type="refresh_token", times=None)
     with pytest.raises(Unavailable, match=error):
         client.refresh(work)
     assert (record(client, work)["state"], client.token(work).access_token) == ("ready", token)
     assert live.stored_refresh_token(work) == before
+    live.provider.clear_faults()  # not earlier: it is soon sent again
     assert_session_continues(client, live, work)
 
 
@@ -415,8 +417,12 @@ def test_required_interaction_keeps_the_refresh_token(live: LiveAgent, client: A
 def test_a_logout_during_a_refresh_revokes_its_tokens(live: LiveAgent, work: str, client: Agent) -> None:
     old = log_in_and_save(client, live, work)
     access_token = client.token(work).access_token
-    begin_slow_refresh(client, live, work, 1500)
-    assert client.logout(work).revoked
+    begin_slow_refresh(client, live, work)
+    with ThreadPoolExecutor(1) as clients:
+        logout = clients.submit(client.logout, work)  # which waits for the refresh
+        until(partial(is_in_state, client, work, "logged_out"))
+        live.provider.release()
+        assert logout.result().revoked
     with pytest.raises(LoginRequired):
         client.token(work)
     assert live.provider.count(live.provider.paths["revocation"]) == 1
@@ -436,7 +442,7 @@ def test_a_refresh_that_finishes_after_another_login_is_never_stored(
     login, another = begin_login(client, work), provider.login().refresh_token
     assert another is not None
     redirect = provider.visit(str(login["authorization_url"]))
-    begin_slow_refresh(client, live, work, 4000)
+    begin_slow_refresh(client, live, work)
     if action == "login":
         assert httpx.get(redirect).status_code == 200
         client.call("login_result", {"login_id": login["login_id"]})
@@ -445,6 +451,7 @@ def test_a_refresh_that_finishes_after_another_login_is_never_stored(
     new, stored = client.token(work).access_token, live.stored_refresh_token(work)
     assert record(client, work)["epoch"] == 2
     assert stored != old
+    provider.release()
     # The replaced token and the late one: revoking them might end the new session.
     live.agent.until_logged(f"revoke account={work} revoked=False", 2)
     assert provider.count(provider.paths["revocation"]) == 0
@@ -482,10 +489,11 @@ def test_a_refresh_during_an_account_change_is_kept_until_the_account_returns(
 ) -> None:
     keys = live.accounts[work]
     old = log_in_and_save(client, live, work)
-    begin_slow_refresh(client, live, work, 1500)
+    begin_slow_refresh(client, live, work)
     live.configure(work, CHANGES[change](keys))
     with pytest.raises(errors.AgentError):
         client.token(work)
+    live.provider.release()
     until(lambda: live.stored_refresh_token(work) not in (None, old))  # by then the provider has replaced the old one
     live.configure(work, keys)
     assert record(client, work)["state"] == "ready"
