@@ -30,6 +30,8 @@ MANY = 20
 # The response to the request of id 1 whose result is true.
 TRUE = b"\x94\x01\x01\xc0\xc3"
 REQUESTS = 40
+# Bytes that nobody holds for one client.
+ENDLESS = 4 << 20
 
 
 @pytest.fixture
@@ -180,13 +182,13 @@ async def test_clients_that_stay_silent_or_send_half_a_message_are_closed_and_ot
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("auth_agent.ipc.server.FIRST_MESSAGE", 1.0)
     async with serving(PlainHandler()) as path:
         with contextlib.ExitStack() as stack:
             speaking = stack.enter_context(connected(path))
             await let_it_rest()  # it is silent, too, at first
             speaking.send(requests("whole", 1))
             await read_responses(speaking)
+            monkeypatch.setattr("auth_agent.ipc.server.FIRST_MESSAGE", 0.2)
             silent = [stack.enter_context(connected(path)) for _ in range(500)]
             for client in silent[::2]:
                 client.send(requests("half", 1)[:-1])
@@ -306,6 +308,99 @@ async def test_a_request_whose_answer_is_at_hand_has_its_turn_too(
                 elif number > 1:
                     await read_bytes(client, len(message) * 1000)
             assert MANY - 1 <= len(handler.answered) <= MANY
+
+
+async def test_requests_that_come_while_one_waits_for_its_turn_follow_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler = SlowHandler()
+    async with serving(handler) as path:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(connected(path)) for _ in range(MANY)]
+            await let_it_rest()
+            first, second = requests("first", 1), requests("first", 2)[len(requests("first", 1)) :]
+            for client in clients:
+                client.send(first)
+            while not handler.answered:  # then all were read, and most wait
+                await anyio.lowlevel.checkpoint()
+            for client in clients:
+                client.send(second)
+            with anyio.fail_after(10):
+                for client in clients:
+                    await read_responses(client, 2)
+    assert len(handler.answered) == 2 * MANY
+
+
+async def test_a_client_whose_answers_are_at_hand_is_not_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("auth_agent.ipc.server.FIRST_MESSAGE", 0.2)
+    message = requests("same", 1)
+    async with serving(RepeatingHandler()) as path:
+        with connected(path) as speaking, connected(path) as silent:
+            speaking.send(message)
+            await read_bytes(speaking, len(message) * 1000)
+            assert b"no complete message came" in await read_to_end(silent)
+            speaking.send(message)
+            await read_bytes(speaking, len(message) * 1000)
+
+
+async def test_a_client_that_sends_for_ever_and_does_not_read_is_not_read_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler, message = LongHandler(), requests("long", 1000)
+    async with serving(handler) as path:
+        with connected(path) as client:
+            client.send(message)
+            before = -1
+            while len(handler.answered) > before:  # until it is full
+                before = len(handler.answered)
+                await let_it_rest()
+            sent, before = 0, -1
+            while sent > before:
+                before = sent
+                with contextlib.suppress(BlockingIOError):
+                    while sent < ENDLESS:
+                        sent += client.send(message)
+                await let_it_rest()
+            assert sent < ENDLESS
+
+
+class LeavingHandler(SlowHandler):
+    """Has clients wait for ever, and counts those that left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 0
+
+    async def _wait(self) -> Result:
+        return await never()
+
+    def leave(self, caller: Caller) -> None:
+        assert caller.peer.pid == os.getpid()
+        self.left += 1
+
+
+@pytest.mark.parametrize("method", [None, "respond", "wait"])
+async def test_a_client_that_leaves_is_forgotten_whatever_it_waits_for(
+    method: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler = LeavingHandler()
+    async with serving(handler) as path:
+        with connected(path) as client:
+            if method is not None:
+                client.send(requests(method, 1))
+            await let_it_rest()
+            assert handler.answered == ([] if method is None else [method])
+            assert handler.left == 0
+        with anyio.fail_after(10):
+            while handler.left == 0:
+                await anyio.lowlevel.checkpoint()
+    assert handler.left == 1
 
 
 class DefectiveHandler(PlainHandler):
