@@ -27,7 +27,7 @@ class AwsAccount(TokenServer):
     """The Security Token Service of an account."""
 
     def __init__(self, provider: OpenIDProvider, folder: Path) -> None:
-        super().__init__(provider, "")
+        super().__init__(provider)
         self._folder = folder
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             self._port: int = free.getsockname()[1]

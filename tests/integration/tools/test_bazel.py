@@ -24,7 +24,7 @@ def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, N
 @pytest.fixture
 def server(home: ToolHome) -> Generator[TokenServer, None, None]:
     """A server whose host is mapped to `work`."""
-    with TokenServer(home.provider, BEARER, lambda _: Response()) as server:
+    with TokenServer(home.provider, BEARER, respond=lambda _: Response()) as server:
         home.map(f'[hosts."{server.url}/cache"]\naccount = "work"\n')
         yield server
 

@@ -23,7 +23,7 @@ def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, N
 @pytest.fixture
 def server(home: ToolHome) -> Generator[TokenServer, None, None]:
     """An API whose rule is for `work`."""
-    with TokenServer(home.provider, BEARER, lambda _: Response(b"ok")) as server:
+    with TokenServer(home.provider, BEARER, respond=lambda _: Response(b"ok")) as server:
         home.map(f'[hosts."{server.url}"]\naccount = "work"\n')
         yield server
 

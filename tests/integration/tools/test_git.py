@@ -13,7 +13,8 @@ import pytest
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.conftest import account, log_in
 from tests.integration.tools.debian_tree import in_tree
-from tests.integration.tools.git_server import BASIC, BEARER, GitServer
+from tests.integration.tools.git_server import GitServer
+from tests.integration.tools.token_server import BASIC, BEARER
 from tests.op.provider import OpenIDProvider
 from tests.snippets import snippets
 
@@ -90,7 +91,9 @@ def serve(tmp_path: Path, provider: OpenIDProvider) -> Generator[Callable[..., G
         def start(*challenges: str) -> GitServer:
             directory = tmp_path / f"repositories-{len(list(tmp_path.iterdir()))}"
             directory.mkdir()
-            return stack.enter_context(GitServer(directory, provider, *challenges))
+            server = GitServer(directory, provider, *challenges)
+            stack.enter_context(server)
+            return server
 
         yield start
 
@@ -120,8 +123,8 @@ def test_clone_push_and_fetch_need_no_password(workplace: Workplace) -> None:
     workplace.git("clone", "--quiet", "--branch", "main", url, str(other))
     assert (other / "file").read_text() == "file"
     is_new = "authtype" in workplace.run("git", "credential", "capability").stdout
-    assert {user for user, _ in server.seen} == ({"Bearer"} if is_new else {"oauth2:"})
-    assert {status for _, status in server.seen} == {200}
+    assert server.users == ({None} if is_new else {"oauth2"})  # None: as a bearer token
+    assert server.statuses == {200}
     kept = [path for path in workplace.agent.home.rglob("*") if path.is_file() and path.stat().st_size < 1 << 20]
     assert not [path for path in kept if any(token in path.read_text(errors="replace") for token in server.tokens)]
 
@@ -141,7 +144,7 @@ def test_large_files_of_git_lfs(workplace: Workplace) -> None:
     assert list(workplace.server.large_files.objects.values()) == [content]
     workplace.git("clone", "--quiet", "--branch", "main", url, str(other))
     assert (other / "large.bin").read_bytes() == content
-    assert {status for _, status in workplace.server.seen} == {200}
+    assert workplace.server.statuses == {200}
 
 
 def test_ten_fetches_and_more_while_tokens_rotate(workplace: Workplace) -> None:
@@ -151,7 +154,7 @@ def test_ten_fetches_and_more_while_tokens_rotate(workplace: Workplace) -> None:
     while fetches < 10 or len(workplace.server.tokens) < 4:
         workplace.git("fetch", "--quiet", cwd=clone)
         fetches += 1
-    assert {status for _, status in workplace.server.seen} == {200}
+    assert workplace.server.statuses == {200}
 
 
 def test_the_user_name_is_that_of_the_url_or_of_the_rule(workplace: Workplace, serve: Callable[..., GitServer]) -> None:
@@ -160,7 +163,7 @@ def test_the_user_name_is_that_of_the_url_or_of_the_rule(workplace: Workplace, s
     workplace.map(f'[hosts."{server.url}"]\naccount = "work"\nusername = "x-token-auth"\n')
     workplace.git("ls-remote", f"{server.url}/a.git")
     workplace.git("ls-remote", f"{server.url.replace('//', '//anna@')}/a.git")
-    assert list(dict.fromkeys(server.seen)) == [("x-token-auth:", 200), ("anna:", 200)]
+    assert list(dict.fromkeys((one.user, one.status) for one in server.seen)) == [("x-token-auth", 200), ("anna", 200)]
 
 
 def test_a_submodule_of_another_host_gets_no_token(workplace: Workplace, serve: Callable[..., GitServer]) -> None:
@@ -198,7 +201,7 @@ def test_two_accounts_on_one_host_by_path_and_by_directory(workplace: Workplace,
             ("home", "other.git", agent.home),
             ("work", "other.git", here),
         ):
-            server.tokens.clear()
+            server.seen.clear()
             before = client.token(name).access_token
             workplace.git("ls-remote", f"{server.url}/{path}", cwd=cwd)
             assert server.tokens <= {before, client.token(name).access_token}

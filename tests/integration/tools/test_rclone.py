@@ -17,7 +17,7 @@ class WebDAVServer(TokenServer):
     """A directory with `FILES` (RFC 4918)."""
 
     def __init__(self, provider: OpenIDProvider) -> None:
-        super().__init__(provider, BEARER, self._file)
+        super().__init__(provider, BEARER, respond=self._file)
         # Paths whose response waits until the token of the request has ended.
         self.slow: set[str] = set()
 

@@ -22,7 +22,7 @@ class TokenExchange(TokenServer):
     granted = "exchanged"
 
     def __init__(self, provider: OpenIDProvider, folder: Path) -> None:
-        super().__init__(provider, "")
+        super().__init__(provider)
         authority = trustme.CA()
         self.authority = folder / "authority.pem"
         authority.cert_pem.write_to_path(str(self.authority))

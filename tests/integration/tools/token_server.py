@@ -1,4 +1,4 @@
-"""A server over HTTP that takes the provider's access tokens alone: what registries and indexes have in common."""
+"""A server over HTTP that takes the provider's access tokens alone: what registries and git servers have in common."""
 
 import base64
 import binascii
@@ -34,11 +34,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What is sent for a request."""
+    """What is sent for a request; `challenges` are one header each."""
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    challenges: tuple[str, ...] = ()
 
 
 NOT_FOUND = Response(status=404)
@@ -55,7 +56,7 @@ class Seen:
 
 
 class TokenServer(AbstractContextManager["TokenServer"]):
-    """Responds with what `respond` returns where the token is good, else with a challenge."""
+    """Responds with what `respond` returns where the token is good, else with its challenges."""
 
     # Of a response to a request without a good token.
     refusal_headers: Mapping[str, str] = {}
@@ -63,14 +64,13 @@ class TokenServer(AbstractContextManager["TokenServer"]):
     def __init__(
         self,
         provider: OpenIDProvider,
-        challenge: str,
+        *challenges: str,
         respond: Callable[[Request], Response] | None = None,
-        *,
         tls: tuple[Path, Path] | None = None,
     ) -> None:
-        """Prepare one; `tls` has the files of a certificate and its key."""
+        """Prepare one that takes tokens by the schemes of `challenges`; `tls`: files of a certificate and its key."""
         self.provider = provider
-        self.challenge = challenge
+        self.challenges = challenges
         self.seen: list[Seen] = []
         self._respond = respond
         self._scheme = "http"
@@ -130,12 +130,12 @@ class TokenServer(AbstractContextManager["TokenServer"]):
             user, _, token = _decoded(credential).partition(":")
         if not token:
             return self._refusal()
-        is_good = self.challenge.startswith(f"{scheme} ") and self.takes(token)
+        is_good = any(one.startswith(f"{scheme} ") for one in self.challenges) and self.takes(token)
         self.seen.append(Seen(path, token, user, 200 if is_good else 401))
         return self.respond(Request(method, path, headers, body, token, user)) if is_good else self._refusal()
 
     def _refusal(self) -> Response:
-        return Response(b"no valid token", 401, {"WWW-Authenticate": self.challenge, **self.refusal_headers})
+        return Response(b"no valid token", 401, self.refusal_headers, self.challenges)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -171,7 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name: ", ".join(self.headers.get_all(name, ())) for name in names}
         response = self.server.owner.answer(self.command, self.path, headers, self._body())
         self.send_response(response.status)
-        for name, value in response.headers.items():
+        challenges = [("WWW-Authenticate", challenge) for challenge in response.challenges]
+        for name, value in (*challenges, *response.headers.items()):
             self.send_header(name, value)
         if "Content-Length" not in response.headers:
             self.send_header("Content-Length", str(len(response.body)))
