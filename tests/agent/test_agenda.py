@@ -1,6 +1,7 @@
 """When what is to be looked at next."""
 
 import math
+import weakref
 
 from hypothesis import given, strategies as st
 
@@ -39,11 +40,18 @@ def test_an_agenda_is_a_map_of_which_the_earliest_are_taken(steps: list[tuple[st
         assert agenda.next_at == min(model.values(), default=math.inf)
 
 
-def test_what_was_replaced_is_not_kept_for_ever() -> None:
-    agenda = Agenda[object]()
-    first, later = object(), object()
+class Item:
+    """An item, of which it shows whether it is still kept."""
+
+
+def test_what_was_removed_is_not_kept_for_ever() -> None:
+    agenda, later = Agenda[Item](), Item()
     agenda.put(later, 5.0)
+    removed: list[weakref.ref[Item]] = []
     for at in range(1000):
-        agenda.put(first, float(1000 - at))
-    assert agenda.size < 10
-    assert agenda.take_due(10.0) == [first, later]
+        item = Item()
+        agenda.put(item, float(1000 - at))
+        agenda.remove(item)
+        removed.append(weakref.ref(item))
+    assert sum(each() is not None for each in removed) < 10
+    assert agenda.take_due(10.0) == [later]

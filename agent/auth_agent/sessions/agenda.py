@@ -38,11 +38,6 @@ class Agenda(Generic[_Item]):
         self._entries.clear()
 
     @property
-    def size(self) -> int:
-        """How many entries it holds, with those left over."""
-        return len(self._heap)
-
-    @property
     def next_at(self) -> float:
         """The time of the earliest; infinity if nothing is planned."""
         self._skip()
