@@ -83,6 +83,9 @@ async def test_a_pass_of_the_timer_looks_only_at_the_sessions_that_need_it(monke
         await anyio.sleep(3600)
         assert len(world.provider.presented) > 6
         assert set(looked_at) == {"work"}
+        world.table.publish(others[0].name)
+        await anyio.sleep(3600)
+        assert looked_at.count(others[0].name) == 1
         # Once each clock has another offset, or a configuration was read, everything may be due.
         for event in ("set clock", "reload"):
             looked_at.clear()

@@ -184,8 +184,6 @@ class Refresher:
             # One that was removed is not refreshed.
             if self._table.sessions.get(session.account.name) is session:
                 self._look_at(session)
-            else:
-                self._agenda.remove(session)
         self._stale.clear()
 
     def _look_at(self, session: Session) -> None:
