@@ -15,8 +15,10 @@ from auth_agent.secret import Secret
 from auth_agent.sessions.decision import Demand
 from auth_agent.sessions.identity import usable_id_token
 from auth_agent.sessions.rate_limit import Asker
+from auth_agent.sessions.session import Session
 from auth_agent.sessions.session_end import LEEWAY
 from auth_agent.sessions.state import MAIN, Active, Credentials, LoginRequired
+from auth_agent.sessions.table import Table
 from auth_agent_client import errors
 from tests.agent.heart import World, running
 from tests.agent.test_saver import Disk, Machine
@@ -106,6 +108,16 @@ async def test_the_secrets_are_erased_from_memory_and_store_and_not_revoked() ->
         assert (entry["login"]["refresh_token"], entry["login"]["id_token"], entry["token"]) == (None, None, None)
         assert entry["ended"]["failure"] == "session_expired"
         assert world.provider.revoked == []
+
+
+async def test_a_session_whose_secrets_are_erased_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(provider()) as world:
+        await anyio.sleep(AHEAD)
+        assert has_ended(world)
+        looked_at: list[Session] = []
+        monkeypatch.setattr(Table, "look", lambda _, session, __: looked_at.append(session))
+        await anyio.sleep(86_400)
+        assert looked_at == []
 
 
 async def test_watchers_are_told_by_the_timer() -> None:
