@@ -8,8 +8,8 @@ import itertools
 import socket
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -31,7 +31,7 @@ from .status import Hello, Reload, Status
 from .store_move import StoreMove
 from .token import IDToken, Token, id_token_from, token_from
 from .values import strings
-from .waiting import CONNECT_TIMEOUT, Waits
+from .waiting import CONNECT_TIMEOUT, Late, Waits
 from .watch import Watch
 
 __all__ = ["AsyncAgent", "AsyncLogin", "AsyncWatch"]
@@ -516,7 +516,7 @@ class AsyncAgent:
             self._turns.set(turns)
         try:
             await turns.take(call.deadline)
-        except TimeoutError as error:
+        except Late as error:
             raise Timeout(f"{method} was not sent: {MAX_CONNECTIONS} calls of this client are still waiting") from error
         try:
             return await self._pool.call(call)
@@ -625,7 +625,7 @@ class _Turns:
         self._waiting: deque[anyio.Event] = deque()
 
     async def take(self, deadline: float) -> None:
-        """Wait for a turn. Raises a `TimeoutError` at the deadline."""
+        """Wait for a turn. Raises `Late` at the deadline."""
         if self._free:
             self._free -= 1
             return
@@ -656,7 +656,7 @@ class _Yielding(Waits):
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.setblocking(False)
-            with anyio.fail_after(CONNECT_TIMEOUT):
+            with _until(time.monotonic() + CONNECT_TIMEOUT):
                 pause = _SHORTEST_PAUSE
                 while True:
                     try:
@@ -683,6 +683,10 @@ class _Yielding(Waits):
         await anyio.sleep(seconds)
 
 
-def _until(deadline: float | None) -> AbstractContextManager[object]:
-    """Return a context that raises a `TimeoutError` at the deadline, if there is one."""
-    return anyio.fail_after(None if deadline is None else deadline - time.monotonic())
+@contextmanager
+def _until(deadline: float | None) -> Generator[None, None, None]:
+    """Return a context that raises `Late` at the deadline, if there is one."""
+    with anyio.move_on_after(None if deadline is None else deadline - time.monotonic()):
+        yield
+        return
+    raise Late

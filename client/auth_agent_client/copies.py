@@ -11,7 +11,8 @@ agent that hangs is noticed then, too. The second is counted on the wall clock, 
 machine sleeps, and a clock that was set back makes no copy good.
 
 A copy belongs to the dict that had the copies when the agent was asked for it. Emptying is putting another dict in its
-place, so that a token that was on its way meanwhile is not kept. That is one step, so threads need no lock.
+place, so that a token that was on its way meanwhile is not kept. That is one step, so threads need no lock. While a
+thread reads what has arrived there is no dict, since it also reads what arrives meanwhile, which no other thread sees.
 """
 
 import os
@@ -26,15 +27,17 @@ from .errors import AgentError
 from .link import Link, connect
 from .messages import MAX_ACCOUNTS
 from .token import Token
-from .waiting import Blocking, finish
+from .waiting import Blocking, check_origin, finish
 
 # What was asked for: the parameters of `token`. Equal ones ask for the same token.
 Key = tuple[object, ...]
 # From when until when a copy is good, in Unix time; and the arguments of `Token`.
 Copy = tuple[float, float, tuple[str, str, str, float | None, str | None, str | None, bool, str | None]]
 
-# Seconds that a copy is good for; and before another attempt to watch.
+# Seconds that a copy is good for; that the agent may take to let this client watch, while the caller waits for a token
+# that is there; and before another attempt to watch.
 _LIFE = 1.0
+_PATIENCE = 1.0
 _PAUSE = 5.0
 # Different keys of a program that asks for a new URL each time; beyond, all copies are forgotten.
 _MOST = 256
@@ -43,9 +46,12 @@ _forks = 0
 
 
 class Copies:
-    """The copies of one client, `kept` by their keys. Threads may share it; in a forked child it begins anew."""
+    """The copies of one client, `kept` by their keys. Threads may share it; in a forked child it begins anew.
 
-    kept: dict[Key, Copy]
+    `kept` is None while a thread reads what has arrived: there are no copies, and none is kept.
+    """
+
+    kept: dict[Key, Copy] | None
     _link: Link | None
     _has_arrived: Callable[[float, int], object]
     _watched: frozenset[str]
@@ -60,8 +66,12 @@ class Copies:
             if self._has_arrived(0, 1) or self._forks != _forks:
                 self._read()
                 return None
-            copy = self.kept.get(key)
-        except (TypeError, ValueError, OSError):  # a key that can't be hashed; another thread has closed the connection
+            kept = self.kept
+            copy = None if kept is None else kept.get(key)
+        except TypeError:  # a key that can't be hashed
+            return None
+        except OSError as error:  # the program has closed the descriptor
+            check_origin(error)
             return None
         if copy is not None:
             since, until, values = copy
@@ -87,7 +97,8 @@ class Copies:
 
     def empty(self) -> None:
         """Forget all copies."""
-        self.kept = {}
+        if self.kept is not None:
+            self.kept = {}
 
     def close(self) -> None:
         """Forget all copies, and close the connection. A later `keep` opens another one."""
@@ -102,11 +113,10 @@ class Copies:
         self._link, self._has_arrived, self._watched = None, _never, frozenset()
         self._not_before = 0.0  # on the monotonic clock
         self._lock = allocate_lock()
-        self.empty()
+        self.kept = {}
 
     def _read(self) -> None:
         """Forget all copies, since something has arrived, or since this is a forked child; then read it."""
-        self.empty()
         link = self._link
         if self._forks != _forks:
             if link is not None:
@@ -114,11 +124,13 @@ class Copies:
             self._begin()
         elif link is not None and self._lock.acquire(False):  # otherwise another thread reads it
             try:
+                self.kept = None
                 link.discard()
-            except (AgentError, OSError):
+            except AgentError:
                 self._not_before = monotonic() + _PAUSE
                 self.close()
             finally:
+                self.kept = {}
                 self._lock.release()
 
     def _watch(self, account: str) -> None:
@@ -127,22 +139,27 @@ class Copies:
             return
         try:
             self._not_before = monotonic() + _PAUSE
+            self.kept = None
             link: Link = self._link or finish(connect(self._path, Blocking())).value
             try:
                 accounts = self._watched | {account}
-                finish(link.call(Call("watch", {"accounts": sorted(accounts)})))
+                call = Call("watch", {"accounts": sorted(accounts)})
+                call.deadline = monotonic() + _PATIENCE
+                finish(link.call(call))
             except BaseException:
                 self.close()
                 link.close()
                 raise
-            # From the next request on: what changed before the agent began to watch has not arrived.
-            self.empty()
             if self._link is None:
                 self._link, self._has_arrived = link, _arrival(link)
             self._watched, self._not_before = accounts, 0.0
-        except (AgentError, OSError, ValueError):  # the last two: another thread has closed it
+        except (AgentError, ValueError):  # the latter: another thread has closed it
             pass  # the agent is asked each time
+        except OSError as error:  # there are too many open files
+            check_origin(error)
         finally:
+            # From the next request on: what changed before the agent began to watch has not arrived.
+            self.kept = {}
             self._lock.release()
 
 

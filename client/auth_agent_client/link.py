@@ -11,7 +11,7 @@ from .errors import AgentError, AgentNotRunning, ConnectionLost, Internal, Untru
 from .peer import peer_credentials, peer_pidfd
 from .place import check_place
 from .remedy import another_socket, start_agent
-from .waiting import Waits
+from .waiting import Late, Waits, check_origin
 from .wire import Connection, Message, Notification, Response, WireError
 
 _READ_SIZE = 65536
@@ -20,8 +20,9 @@ _CLOSING_TIMEOUT = 1.0
 # The method that programs call again and again, mostly with the same response.
 _REPEATED = "token"
 # Seconds, microseconds: in this time a response comes at once. Every deadline is later. The system counts it, since
-# poll(2) would take a third of the time of a call; but it counts anew after each signal, so it is short.
-_AT_ONCE = struct.pack("ll", 0, 20_000)
+# poll(2) would take a third of the time of a call; but it counts anew after each signal, which may come all the time,
+# as a profiler's do. So it is the shortest: some milliseconds, as the system rounds it up.
+_AT_ONCE = struct.pack("ll", 0, 1_000)
 
 
 class Link:
@@ -58,7 +59,7 @@ class Link:
             await self.send(call)
         try:
             return await self.result(call, call.deadline)
-        except TimeoutError as error:
+        except Late as error:
             raise call.timeout_error() from error
 
     def call_at_once(self, call: Call) -> dict[str, object] | None:
@@ -73,12 +74,12 @@ class Link:
 
         """
         if not self._socket.getblocking():
-            self._socket.setblocking(True)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _AT_ONCE)
+            self._socket.setblocking(True)  # the last, so that nothing interrupts it and then waits without end
         _, request = self._wire.ask(call.question)
         self.waiting = True
         if self._send(request):
-            raise BlockingIOError  # an agent that reads takes it whole
+            raise ConnectionLost("the agent does not read", sent=True)  # one that reads takes it whole
         data = self._receive(0)
         if not data:  # it takes longer
             return None
@@ -110,7 +111,7 @@ class Link:
         try:
             while rest := self._send(rest):
                 await self._waits.writable(self._socket, call.deadline)
-        except TimeoutError as error:
+        except Late as error:
             raise call.timeout_error() from error
         except BrokenPipeError as error:
             raise await self._closing_error() or ConnectionLost("the agent hung up", sent=False) from error
@@ -121,14 +122,12 @@ class Link:
         """Return the result of the call that was sent last; `deadline` is on the monotonic clock.
 
         Raises:
-            TimeoutError: there is none yet; the caller may wait again.
+            Late: there is none yet; the caller may wait again.
             AgentError: the agent's error, or `ConnectionLost`.
 
         """
         try:
             response = await self._response(deadline)
-        except TimeoutError:
-            raise
         except (OSError, WireError) as error:
             raise _lost(error) from error
         return self._result(call, response)
@@ -173,10 +172,13 @@ class Link:
         """Read what has arrived, and forget it.
 
         Raises:
-            ConnectionLost, OSError: the connection has ended.
+            ConnectionLost: the connection has ended.
 
         """
-        self._receive()
+        try:
+            self._receive()
+        except OSError as error:
+            raise _lost(error) from error
 
     def peer_process(self) -> tuple[int, int | None]:
         """Return the pid of the process that listens, 0 if it is out of sight, and a pidfd of it, if there is one.
@@ -198,10 +200,10 @@ class Link:
         try:
             while True:
                 await self._waits.readable(self._socket, deadline)
-                self._receive()
-        except TimeoutError:
+                self.discard()
+        except Late:
             return False
-        except (ConnectionLost, OSError):
+        except ConnectionLost:
             return True
 
     async def _response(self, deadline: float) -> Response:
@@ -256,8 +258,10 @@ class Link:
             await self._response(time.monotonic() + _CLOSING_TIMEOUT)
         except AgentError as error:
             return None if isinstance(error, ConnectionLost) else error
-        except (OSError, WireError):
-            return None
+        except OSError as error:
+            check_origin(error)
+        except (Late, WireError):
+            pass
         return None
 
 
@@ -280,9 +284,10 @@ async def connect(path: str, waits: Waits) -> Link:
             raise
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise AgentNotRunning(f"no agent listens at {path}", remedy=(start_agent(),)) from error
-    except (TimeoutError, BlockingIOError) as error:
+    except (Late, BlockingIOError) as error:
         raise AgentNotRunning(f"the agent at {path} is too busy to be reached") from error
     except OSError as error:
+        check_origin(error)
         message = f"the agent at {path} can't be reached: {error.strerror or error}"
         raise AgentNotRunning(message, remedy=(another_socket(),)) from error
     return Link(connection, waits)
@@ -297,4 +302,5 @@ def _check_server(connection: socket.socket, path: str) -> None:
 def _lost(error: OSError | WireError) -> ConnectionLost:
     if isinstance(error, WireError):
         return ConnectionLost(f"the agent speaks another protocol: {error}", sent=True)
+    check_origin(error)
     return ConnectionLost(f"the connection to the agent broke: {error.strerror}", sent=True)

@@ -17,7 +17,7 @@ from .link import Link
 from .pool import Pool
 from .record import Record
 from .values import number, string
-from .waiting import finish
+from .waiting import Late, finish
 
 # Seconds for redeeming the code, the checks and the keyring, after a login at the last moment.
 _LAST_STEPS = 120.0
@@ -79,7 +79,7 @@ class BaseLogin:
         deadline = self.deadline if timeout is None else min(self.deadline, time.monotonic() + timeout)
         try:
             return Record(await self._link.result(self._result_call, deadline))
-        except TimeoutError as error:
+        except Late as error:
             if deadline == self.deadline:
                 return self._result_call.timeout_error()
             raise Timeout(f"the login is not over within {timeout:g} s; it goes on") from error

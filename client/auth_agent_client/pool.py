@@ -5,7 +5,7 @@ import os
 from .call import Call
 from .errors import AgentNotRunning, ConnectionLost
 from .link import Link, connect
-from .waiting import Waits
+from .waiting import Waits, check_origin
 from .wire import WireError
 
 # After these methods no token from before may stay in memory.
@@ -53,8 +53,10 @@ class Pool:
             return None, None
         try:
             result = link.call_at_once(call)
-        except (ConnectionLost, WireError, OSError):
+        except (ConnectionLost, WireError, OSError) as error:
             link.close()
+            if isinstance(error, OSError):
+                check_origin(error)
             return None, None
         except BaseException:
             link.close() if link.waiting else self._give_back(link)

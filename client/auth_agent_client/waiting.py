@@ -15,6 +15,16 @@ from collections.abc import Coroutine
 CONNECT_TIMEOUT = 10.0
 
 
+class Late(Exception):
+    """A deadline has passed. It is no `TimeoutError`: a program's signal handler may raise one at any time."""
+
+
+def check_origin(error: OSError) -> None:
+    """Raise an error again that is not the system's, which has a number: a program's signal handler raised it."""
+    if error.errno is None:
+        raise error
+
+
 class Waits(ABC):
     """The operations that wait. A `deadline` is on the monotonic clock; None means no deadline."""
 
@@ -23,17 +33,18 @@ class Waits(ABC):
         """Connect, and wait while the agent's backlog is full.
 
         Raises:
-            OSError: nobody listens there; a `TimeoutError` or `BlockingIOError` if the backlog stayed full.
+            OSError: nobody listens there.
+            Late, BlockingIOError: the backlog stayed full.
 
         """
 
     @abstractmethod
     async def readable(self, connection: socket.socket, deadline: float | None) -> None:
-        """Wait until there is data or the end of the stream. Raises a `TimeoutError` at the deadline."""
+        """Wait until there is data or the end of the stream. Raises `Late` at the deadline."""
 
     @abstractmethod
     async def writable(self, connection: socket.socket, deadline: float | None) -> None:
-        """Wait until data can be written. Raises a `TimeoutError` at the deadline."""
+        """Wait until data can be written. Raises `Late` at the deadline."""
 
     @abstractmethod
     async def pause(self, seconds: float) -> None:
@@ -52,8 +63,9 @@ class Blocking(Waits):
             except OSError as error:
                 # After a signal during connect(2) with a full backlog, Python returns as if the connection were made.
                 connection.close()
+                check_origin(error)
                 if time.monotonic() > deadline:
-                    raise TimeoutError from error
+                    raise Late from error
                 continue
             return connection
 
@@ -96,8 +108,8 @@ def _try_to_connect(path: str) -> socket.socket:
 def _poll(connection: socket.socket, event: int, deadline: float | None) -> None:
     left = None if deadline is None else deadline - time.monotonic()
     if left is not None and left <= 0:  # the agent sends without pause, but no response
-        raise TimeoutError
+        raise Late
     poll = select.poll()
     poll.register(connection, event)
     if not poll.poll(None if left is None else int(left * 1000) + 1):
-        raise TimeoutError
+        raise Late

@@ -10,6 +10,7 @@ import pytest
 
 from auth_agent_client import Agent, Login
 from auth_agent_client.aio import AsyncAgent, AsyncLogin, AsyncWatch, _Turns  # pyright: ignore[reportPrivateUsage] -- to test its fairness
+from auth_agent_client.waiting import Late
 from tests.client.test_imports import foreign_packages
 
 RESULT: dict[str, object] = {
@@ -167,7 +168,7 @@ def test_a_turn_given_to_a_task_that_is_just_cancelled_is_not_lost() -> None:
 async def test_a_task_that_gave_up_gets_no_turn() -> None:
     turns = _Turns(1)
     await turns.take(float("inf"))
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Late):
         await turns.take(0.0)
     turns.give_back()
     await turns.take(0.0)  # it is free, and does not belong to the task that gave up

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from auth_agent_client import Agent, AgentError, AgentNotRunning, InvalidRequest, Locked, LoginRequired, Timeout
+from auth_agent_client import Agent, AgentError, AgentNotRunning, InvalidRequest, Locked, LoginRequired, Timeout, Token
+from auth_agent_client.copies import Copies
 from auth_agent_client.errors import Unavailable
+from auth_agent_client.link import Link
 from auth_agent_client.values import mapping, mappings
-from auth_agent_client.wire import Connection, Request
+from auth_agent_client.wire import Connection, Message, Request
 from tests.integration.agent_process import PATIENCE, AgentProcess, until
 from tests.integration.conftest import log_in
 from tests.integration.impostor import listening
@@ -285,6 +287,7 @@ class Scripted:
     ) -> None:
         self.path = path
         self.watches = 0
+        self.before_watch: Callable[[], object] = lambda: None
         self._token = token
         self._refusal = refusal
         self._watching: list[tuple[socket.socket, Connection]] = []
@@ -305,7 +308,7 @@ class Scripted:
 
     def _respond(self, connection: socket.socket) -> None:
         wire = Connection()
-        with connection:
+        with connection, contextlib.suppress(OSError):  # the client may have given up
             while data := connection.recv(65536):
                 wire.receive_data(data)
                 while isinstance(request := wire.next_message(), Request):
@@ -316,6 +319,7 @@ class Scripted:
                     if self._refusal is not None:
                         connection.sendall(wire.respond_with_error(request, self._refusal))
                         continue
+                    self.before_watch()
                     connection.sendall(wire.respond(request, {"agent_id": "x", "accounts": []}))
                     self._watching.append((connection, wire))
 
@@ -420,3 +424,85 @@ def test_a_token_that_was_on_its_way_when_something_changed_is_not_kept(tmp_path
             thread.join()
         assert late == ["old", "old"]
         assert client.token("work", min_ttl=1.0).access_token == "new"
+
+
+@pytest.mark.usefixtures("lasting")
+def test_what_arrives_while_a_thread_reads_is_read_by_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads were told the old token, so that it would be a good copy, and only the reader sees the change."""
+    names = iter(["a", "a", "a", "old", "old", *["new"] * 9])
+    reads, go_on, both = threading.Event(), threading.Event(), threading.Barrier(2)
+    discard, get = Link.discard, Copies.get
+
+    def read_late(link: Link) -> None:
+        reads.set()
+        go_on.wait()
+        discard(link)
+
+    def get_together(copies: Copies, key: tuple[object, ...]) -> Token | None:
+        copy = get(copies, key)
+        if reads.is_set() and not go_on.is_set():
+            both.wait(PATIENCE)
+        return copy
+
+    with scripted(tmp_path, lambda _: result(next(names), None)) as (script, client):
+        for _ in range(4):
+            assert client.token("work").access_token == "a"
+        monkeypatch.setattr(Link, "discard", read_late)
+        monkeypatch.setattr(Copies, "get", get_together)
+        script.notify()
+        late: list[str] = []
+        threads = [threading.Thread(target=lambda: late.append(client.token("work").access_token)) for _ in range(3)]
+        threads[0].start()
+        reads.wait()
+        for thread in threads[1:]:
+            thread.start()
+        for thread in threads[1:]:
+            thread.join()
+        script.notify()
+        go_on.set()
+        threads[0].join()
+        assert late == ["old", "old", "new"]
+        assert client.token("work").access_token == "new"
+
+
+@pytest.mark.usefixtures("lasting")
+def test_what_arrives_before_the_answer_to_another_watch_empties_the_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth_agent_client.copies._PATIENCE", PATIENCE)
+    name, account, was_read, go_on = "a", "work", threading.Event(), threading.Event()
+    check_message = Link._check  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- to know when it was read
+
+    def check(link: Link, message: Message) -> None:
+        check_message(link, message)
+        was_read.set()
+
+    monkeypatch.setattr(Link, "_check", check)
+
+    def change_and_wait() -> None:
+        script.notify()
+        go_on.wait()
+
+    with scripted(tmp_path, lambda _: {**result(name, None), "account": account}) as (script, client):
+        for _ in range(4):
+            assert client.token("work").access_token == "a"
+        name = "new"
+        script.before_watch = change_and_wait
+        account = "home"
+        other = threading.Thread(target=client.token, args=("home",))
+        other.start()
+        was_read.wait()
+        assert client.token("work").access_token == "new"
+        go_on.set()
+        other.join()
+
+
+@pytest.mark.usefixtures("lasting")
+def test_an_agent_that_does_not_answer_a_watch_delays_a_token_by_a_second_at_most(tmp_path: Path) -> None:
+    is_over = threading.Event()
+    with scripted(tmp_path, lambda _: result("a", None)) as (script, client):
+        script.before_watch = is_over.wait
+        begun = time.monotonic()
+        assert client.token("work").access_token == "a"
+        is_over.set()
+        assert time.monotonic() - begun < 5.0  # the rest is a busy machine's; any other method may take ten seconds

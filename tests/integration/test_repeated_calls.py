@@ -210,7 +210,7 @@ def interrupt_once(asked: threading.Event, thread: int) -> None:
     signal.pthread_kill(thread, signal.SIGUSR1)
 
 
-@pytest.mark.parametrize("interval", [0.0, 0.05], ids=["undisturbed", "with signals all the time"])
+@pytest.mark.parametrize("interval", [0.0, 0.05, 0.015], ids=["undisturbed", "with signals", "with more signals"])
 def test_a_call_that_is_made_again_times_out(interval: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o700)
     before = signal.signal(signal.SIGALRM, lambda _signum, _frame: None)
@@ -256,18 +256,17 @@ def remembered() -> list[object]:
 
 @pytest.mark.parametrize("end", ["logout", "lock", "close", "error", "another method"])
 def test_a_token_is_forgotten(end: str, logged_in: AgentProcess, client: Agent, provider: OpenIDProvider) -> None:
-    client.token("work")
     gc.collect()
-    assert len(remembered()) == 1
+    # One that did not come at once is not remembered, as on a busy machine.
+    until(lambda: client.token("work").account and len(remembered()) == 1)
     match end:
         case "logout":
             provider.fault("delay", ms=HELD, grant_type="refresh_token")
             slow = threading.Thread(target=lambda: client.token("work", force=True, timeout=PATIENCE))
+            client.close()
             slow.start()
             until(lambda: provider.happened().get("delay"))
-            until(lambda: client.token("work").account and len(connections()) == 2)
-            client.token("work")
-            client.token("work")
+            until(lambda: client.token("work").account and len(remembered()) == 1)
             provider.release()
             slow.join()  # its connection is the next one's, so that of the logout
             assert len(remembered()) == 1

@@ -19,7 +19,7 @@ from auth_agent_client.login import Login
 from auth_agent_client.messages import LOCKED
 from auth_agent_client.pool import Pool
 from auth_agent_client.status import Status
-from auth_agent_client.waiting import Blocking, finish
+from auth_agent_client.waiting import Blocking, Late, finish
 
 # Seconds without an answer after which a person would wonder. The agent answers from memory in less than a thousandth.
 _SILENCE = 1.0
@@ -86,7 +86,7 @@ class _WaitingNotice(Blocking):
         if deadline is None or soon < deadline:
             try:
                 return await super().readable(connection, soon)
-            except TimeoutError:
+            except Late:
                 self._announce(connection)
         return await super().readable(connection, deadline)
 
