@@ -2,11 +2,8 @@
 
 import json
 from collections.abc import Callable
-from typing import Final, TypeVar
 
 from auth_agent_client.messages import MAX_JSON_VALUES
-
-_Document = TypeVar("_Document")
 
 # Python refuses to parse integers of very many digits, which take too long. As a float, such a number is infinite.
 _MAX_DIGITS = 300
@@ -23,7 +20,7 @@ def parse_object(document: str | bytes) -> dict[str, object]:
         JsonObjectError: it is not a JSON object.
 
     """
-    return _object(document, json.loads)
+    return _object(lambda: json.loads(document))
 
 
 def read_object(body: bytes) -> dict[str, object]:
@@ -39,12 +36,12 @@ def read_object(body: bytes) -> dict[str, object]:
     # A value follows a comma or the beginning of an array or object. To decode 512 KiB of `[]` takes 20 ms.
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
         raise JsonObjectError(f"has more than {MAX_JSON_VALUES:,} JSON values")
-    return _object(body.decode("utf-8-sig", "replace"), _TOLERANT.decode)
+    return _object(lambda: _TOLERANT.decode(body.decode("utf-8-sig", "replace")))
 
 
-def _object(document: _Document, decode: Callable[[_Document], object]) -> dict[str, object]:
+def _object(decode: Callable[[], object]) -> dict[str, object]:
     try:
-        value = decode(document)
+        value = decode()
     except (ValueError, RecursionError) as error:
         raise JsonObjectError("is not valid JSON") from error
     if not isinstance(value, dict):
@@ -57,4 +54,4 @@ def _integer(digits: str) -> float:
 
 
 # Made once: `json.loads` would make one for each document, which takes as long as to parse a token's claims.
-_TOLERANT: Final = json.JSONDecoder(parse_int=_integer)
+_TOLERANT = json.JSONDecoder(parse_int=_integer)
