@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -267,6 +268,29 @@ async def test_a_note_whose_file_is_removed_is_written_at_the_next_look(tmp_path
     before = file_of(directory).stat().st_ino
     await journal.look()
     assert file_of(directory).stat().st_ino == before
+
+
+async def test_a_note_whose_file_is_removed_after_a_long_rest_is_written_at_the_next_look(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.record_sent("work", ONE, 1)
+    for _ in range(2):
+        os.utime(tmp_path, (1, 1))  # long ago
+        for _ in range(3):
+            await journal.look()
+        file_of(tmp_path).unlink()
+        await journal.look()
+        assert read(tmp_path) == Note(sent=[ONE], used_at=1)
+
+
+async def test_a_file_that_is_removed_in_the_same_tick_of_the_file_systems_clock_is_noticed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    await journal.record_sent("work", ONE, 1)
+    os.utime(tmp_path, (1, 1))
+    await journal.look()
+    file_of(tmp_path).unlink()
+    os.utime(tmp_path, (1, 1))
+    await journal.look()
+    assert read(tmp_path) == Note(sent=[ONE], used_at=1)
 
 
 async def test_a_disk_that_stays_full_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -69,6 +69,8 @@ class Journal:
         self._turns: dict[str, threading.Lock] = {}
         # Accounts whose note could not be written.
         self._unwritten: set[str] = set()
+        # When the directory had last changed, in ns, at each of the last two looks at which all notes were there.
+        self._complete_at: list[int] = []
 
     def note(self, account: str) -> Note:
         """Return the account's note; an unreadable note counts as missing."""
@@ -230,18 +232,28 @@ class Journal:
             else:
                 self._unwritten.discard(account)
                 return True
-        if scope.cancelled_caught:  # the thread writes it nevertheless
+        if scope.cancelled_caught:  # the thread writes it nevertheless, or fails: then the file may be missing
+            self._complete_at = []
             _log.warning("journal account=%s error='the disk takes too long'", account)
         return False
 
     def _without_file(self, accounts: Iterable[str]) -> list[str]:
-        """Return those whose note is gone. One listing: a look at each of a thousand files takes milliseconds."""
+        """Return those whose note is gone. One listing: a look at each of a thousand files takes milliseconds.
+
+        None is needed if all were there at the last two looks, and the directory has not changed since the first of
+        them. One is not enough: a change in the same tick of the file system's clock, up to two seconds, doesn't show.
+        """
         assert self._directory is not None  # noqa: S101 -- for the type checker: `look` asked
         try:
+            changed = self._directory.stat().st_mtime_ns
+            if self._complete_at == [changed, changed]:
+                return []
             there = set(os.listdir(self._directory))  # noqa: PTH208 -- names suffice, and a Path takes a microsecond
         except (FileNotFoundError, NotADirectoryError):
-            there = set[str]()
-        return [account for account in accounts if _file_name(account) not in there]
+            changed, there = 0, set[str]()
+        gone = [account for account in accounts if _file_name(account) not in there]
+        self._complete_at = [] if gone else [*self._complete_at[-1:], changed]
+        return gone
 
     def _put(self, account: str, path: Path) -> None:
         # In order, even when nobody waits for it any more: an older note must not be written last.
