@@ -29,15 +29,6 @@ class Client:
         pass
 
 
-class Clock:
-    """A wall clock that a test sets."""
-
-    now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def client_of(number: int) -> Client:
     return Client(Program(f"program-{number}", None, None), number)
 
@@ -51,12 +42,10 @@ def test_at_first_there_are_no_rows() -> None:
 
 
 def test_a_program_has_a_row_with_its_last_pid_and_time() -> None:
-    clock = Clock()
-    usage = Usage(clock)
-    usage.count(Client(pid=1), "token", "work")
-    clock.now += 5
-    usage.count(Client(pid=2), "token", "work")
-    usage.count(Client(pid=3), "profile", "work")
+    usage = Usage()
+    usage.count(Client(pid=1), "token", "work", NOON)
+    usage.count(Client(pid=2), "token", "work", NOON + 4)
+    usage.count(Client(pid=3), "profile", "work", NOON + 5)
     assert usage.rows() == [
         {
             "account": "work",
@@ -75,7 +64,7 @@ def test_each_program_and_account_has_a_row() -> None:
     for account, program in itertools.product(
         ("work", "home"), (CURL, CURL._replace(unit="backup.service"), CURL._replace(executable="/tmp/curl"))
     ):
-        usage.count(Client(program), "token", account)
+        usage.count(Client(program), "token", account, NOON)
     assert len(usage.rows()) == 6
     assert [row["account"] for row in usage.rows("home")] == ["home"] * 3
     assert usage.rows("other") == []
@@ -83,16 +72,16 @@ def test_each_program_and_account_has_a_row() -> None:
 
 def test_rows_are_copies() -> None:
     usage = Usage()
-    usage.count(Client(), "token", "work")
+    usage.count(Client(), "token", "work", NOON)
     before = usage.rows()
-    usage.count(Client(), "token", "work")
+    usage.count(Client(), "token", "work", NOON)
     assert before[0]["methods"] == {"token": 1}
 
 
 def test_unknown_programs_have_a_row_for_each_pid_and_those_outside_share_one() -> None:
     usage = Usage()
     for pid in (7, 8, 8, 0, 0, 0):
-        usage.count(Client(None, pid), "token", "work")
+        usage.count(Client(None, pid), "token", "work", NOON)
     assert [(row["program"], row["pid"], row["methods"]) for row in usage.rows()] == [
         (None, 0, {"token": 3}),
         (None, 8, {"token": 2}),
@@ -101,23 +90,19 @@ def test_unknown_programs_have_a_row_for_each_pid_and_those_outside_share_one() 
 
 
 def test_the_most_recent_row_is_first_even_if_the_clock_was_set_back() -> None:
-    clock = Clock()
-    usage = Usage(clock)
-    for number in (1, 2, 3, 1):
-        clock.now -= 3600
-        usage.count(client_of(number), "token", "work")
+    usage = Usage()
+    for hours, number in enumerate((1, 2, 3, 1)):
+        usage.count(client_of(number), "token", "work", NOON - 3600 * hours)
     assert names(usage) == ["program-1", "program-3", "program-2"]
 
 
 def test_of_too_many_rows_the_least_recent_is_dropped() -> None:
-    clock = Clock()
-    usage = Usage(clock)
+    usage = Usage()
     for number in range(MOST_ROWS):
-        usage.count(client_of(number), "token", "work")
-    clock.now -= 86_400
-    usage.count(client_of(0), "token", "work")
+        usage.count(client_of(number), "token", "work", NOON)
+    usage.count(client_of(0), "token", "work", NOON - 86_400)
     for number in range(MOST_ROWS, MOST_ROWS + 10):
-        usage.count(client_of(number), "token", "work")
+        usage.count(client_of(number), "token", "work", NOON)
     programs = names(usage)
     assert len(programs) == MOST_ROWS
     assert "program-0" in programs
@@ -129,6 +114,6 @@ def test_the_longest_names_fit_in_half_a_message() -> None:
     usage = Usage()
     for number in range(MOST_ROWS):
         program = Program(KEY * 64, f"{KEY * 196}{number:04}", KEY * 100)
-        usage.count(Client(program), "update_user_metadata", "x" * 64)
+        usage.count(Client(program), "update_user_metadata", "x" * 64, NOON)
     assert len(usage.rows()) == MOST_ROWS
     assert len(Connection().respond(Request(1, "status", {}), {"clients": usage.rows()})) < MAX_MESSAGE / 2

@@ -136,7 +136,7 @@ class Handlers:
             self._lock.check(name)
         except errors.AgentError:
             return None  # `answer` raises it again
-        self._usage.count(caller, "token", name)
+        self._usage.count(caller, "token", name, now.wall)
         return reply.to(data[_BEFORE_ID:start], now)
 
     def keep(self, request: Request, response: bytes, basis: Repeatable) -> None:
@@ -161,21 +161,22 @@ class Handlers:
         self, method: SessionMethod, caller: Caller, session: Session, args: Arguments
     ) -> Result | Repeatable | Later:
         """Call the method, which the policy has allowed, and count it if it returns a token or data about the user."""
-        if session.look(self._table.clock.now()):
+        now = self._table.clock.now()
+        if session.look(now):
             self._table.publish(session.account.name)
             self._refresher.reschedule(session)
         result = method.call(caller, session, args)
         if not method.counted:
             return result
         if not callable(result):
-            self._usage.count(caller, args.method, session.account.name)
+            self._usage.count(caller, args.method, session.account.name, now.wall)
             return result
         later = result
 
         async def wait() -> Result:
             result = await later()
             self._lock.check(session.account.name)  # it may have been locked meanwhile
-            self._usage.count(caller, args.method, session.account.name)
+            self._usage.count(caller, args.method, session.account.name, self._table.clock.now().wall)
             return result
 
         return wait

@@ -3,8 +3,6 @@
 In memory only, and for people: "which programs use this session?"
 """
 
-import time
-from collections.abc import Callable
 from typing import Final
 
 from auth_agent.host.program import Program
@@ -29,21 +27,21 @@ class _Row:
 class Usage:
     """Counts what programs get, by program and account; beyond `MOST_ROWS`, the least recently used row is dropped."""
 
-    def __init__(self, wall: Callable[[], float] = time.time) -> None:
-        """Count from now on; `wall` is Unix time in seconds."""
-        self._wall = wall
+    def __init__(self) -> None:
         # The least recently used first, not by `last_at`: a clock can be set back.
         # An unknown program is counted by its pid; pid 0 stands for all in other pid namespaces.
         self._rows: dict[tuple[Program | int, str], _Row] = {}
-        self._latest: _Row | None = None
+        # The last one: most programs ask again and again.
+        self._latest: tuple[Program | int, str] | None = None
+        self._row = _Row()
 
-    def count(self, caller: Caller, method: str, account: str) -> None:
-        """Count one call of that method for that account."""
+    def count(self, caller: Caller, method: str, account: str, at: float) -> None:
+        """Count one call of that method for that account, at that Unix time."""
         key = (caller.program or caller.peer.pid, account)
-        row = self._rows.get(key)
-        if row is None or row is not self._latest:
-            row = self._latest = self._move_to_end(key)
-        row.last_at = self._wall()
+        if key != self._latest:
+            self._latest, self._row = key, self._move_to_end(key)
+        row = self._row
+        row.last_at = at
         row.pid = caller.peer.pid
         row.methods[method] = row.methods.get(method, 0) + 1
 
