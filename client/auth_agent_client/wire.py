@@ -268,7 +268,7 @@ class Connection:
         if remembered is None or self.pending or id_ not in self._sent:
             return None
         result, rest = remembered
-        if data != RESPONSE + msgpack.packb(id_) + rest:
+        if data != RESPONSE + self._packer.pack(id_) + rest:
             return None
         self._sent.discard(id_)
         return {**result}
@@ -291,7 +291,7 @@ class Connection:
             id_ = (id_ + 1) & _MAX_ID
         self._last_id = id_
         self._sent.add(id_)
-        return id_, b"".join((REQUEST, msgpack.packb(id_), question))
+        return id_, b"".join((REQUEST, self._packer.pack(id_), question))
 
     def respond(self, request: Request, result: object) -> bytes:
         """Return the bytes of a response with a result."""
