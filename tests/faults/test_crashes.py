@@ -337,6 +337,8 @@ def got_result(result: object, moment: Moment) -> bool:
     if moment in WITH_RESULT:
         assert not isinstance(result, AgentError)
         return True
+    if moment in {*WRITING, *SAVED_NOTE} and not isinstance(result, AgentError):
+        return True  # the keyring took longer than the second for which a client waits
     assert isinstance(result, ConnectionLost | AgentNotRunning), result
     return False
 
@@ -430,7 +432,7 @@ def test_a_killed_login_on_another_device_is_saved_or_can_be_repeated(moment: Mo
     result = stage.call_and_kill(moment, partial(log_in_on_a_device, stage.provider))
     has_result = got_result(result, moment)
     stage.restart()
-    assert_saved_or_repeatable(stage, moment, has_result=has_result)
+    assert_saved_or_repeatable(stage, moment, has_result=has_result and not is_unsaved(result))
 
 
 def is_unsaved(result: object) -> bool:
