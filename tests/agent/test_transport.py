@@ -176,6 +176,19 @@ async def test_what_the_socket_does_not_take_is_sent_when_the_peer_reads(pair: P
     assert pair.receiver.calls == ["pause", "resume"]
 
 
+async def test_what_is_written_later_follows_what_waits_though_the_socket_takes_it_now(pair: Pair) -> None:
+    pair.transport.start()
+    fill(pair.own)
+    pair.transport.write(b"first")
+    size = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            size += len(pair.peer.recv(1 << 20))
+    pair.transport.write(b"second")
+    assert size > 0
+    assert await read_all(pair.peer, 11) == b"firstsecond"
+
+
 async def test_writing_is_paused_only_beyond_the_bound(pair: Pair) -> None:
     pair.transport.start()
     fill(pair.own)
@@ -254,6 +267,7 @@ async def test_a_transport_that_is_closing_reads_no_more(pair: Pair) -> None:
     pair.transport.start()
     pair.transport.write(bytes(LARGE))
     pair.transport.close()
+    pair.transport.resume_reading()
     pair.peer.send(b"too late")
     assert len(await read_all(pair.peer, LARGE)) == LARGE
     await until(lambda: pair.is_closed)

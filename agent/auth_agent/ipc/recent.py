@@ -1,4 +1,8 @@
-"""What was read about clients' processes a moment ago: reading it again would take longer than to serve them."""
+"""What was read about clients' processes a moment ago: reading it again would take longer than to serve them.
+
+A pid may be another process's by then, or its program another one. So nobody gets anything for what is remembered here:
+the kernel tells the user of each connection anew. It is for people, and for the shares of what programs use.
+"""
 
 import socket
 import time
