@@ -503,6 +503,43 @@ async def test_a_client_that_sends_no_more_gets_all_answers_though_it_reads_late
             assert len(list(unpacker)) == count
 
 
+class WatchedHandler(LongHandler):
+    """Lets one client watch."""
+
+    watching: Caller
+
+    def answer(self, caller: Caller, request: Request) -> Result | Later:
+        if request.method == "watch":
+            self.watching = caller
+            caller.watch(None)
+        return super().answer(caller, request)
+
+    def record(self, account: str) -> dict[str, object] | None:
+        return {"account": account}
+
+
+async def test_a_client_that_did_not_read_is_notified_when_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    handler = WatchedHandler()
+    async with serving(handler) as path:
+        with connected(path) as client:
+            client.send(requests("watch", 1))
+            await read_some(client)
+            client.send(requests("long", 1000))
+            before = -1
+            while len(handler.answered) > before:  # until it is full
+                before = len(handler.answered)
+                await let_it_rest()
+            handler.watching.changed("work")
+            await let_it_rest()
+            unpacker, messages = msgpack.Unpacker(), list[object]()
+            while [2, "changed", [{"account": "work"}]] not in messages:
+                unpacker.feed(await read_some(client))
+                messages = list(unpacker)
+
+
 async def read_bytes(client: socket.socket, size: int) -> None:
     """Read that many bytes."""
     with anyio.fail_after(60):
