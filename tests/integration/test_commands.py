@@ -1,6 +1,7 @@
 """The commands as a person or a script meets them: what they print where, and their exit codes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -294,6 +295,26 @@ def test_output_that_can_not_be_written_is_an_error_without_a_traceback(
     assert "Traceback" not in result.stderr
     assert "Exception" not in result.stderr
     assert bool(result.stderr) == (code == 1)
+
+
+@pytest.mark.parametrize("command", ["token other", "token --near", "status --near", "--verbose token", "refresh"])
+@pytest.mark.parametrize("device", ["/dev/full", "a pipe that nobody reads"])
+def test_messages_that_can_not_be_written_change_neither_result_nor_exit_code(
+    device: str, command: str, lasting_agent: AgentProcess
+) -> None:
+    arguments = [sys.executable, "-m", "auth_agent", *command.split()]
+    expected = subprocess.run(arguments, env=lasting_agent.environment, capture_output=True, check=False)
+    assert expected.stderr
+    if device == "/dev/full":
+        errors = os.open(device, os.O_WRONLY)
+    else:
+        reading, errors = os.pipe()
+        os.close(reading)
+    result = subprocess.run(
+        arguments, env=lasting_agent.environment, stdout=subprocess.PIPE, stderr=errors, check=False
+    )
+    os.close(errors)
+    assert (result.returncode, result.stdout) == (expected.returncode, expected.stdout)
 
 
 def test_an_agent_with_closed_standard_streams_works(provider: OpenIDProvider) -> None:

@@ -17,7 +17,7 @@ except ImportError:  # both distributions have the package: uninstalling the cli
 from auth_agent.cli import light
 from auth_agent.cli.exits import ERROR, INTERRUPTED, USAGE, print_error
 from auth_agent.cli.global_options import GlobalOptionError, Report, Verbosity, take
-from auth_agent.cli.output import OUTPUT, name_output
+from auth_agent.cli.output import OUTPUT, lose_messages, name_output
 from auth_agent.printable import printable
 
 # As if what was imported had survived some collections already; else the first one would look at all of it.
@@ -51,6 +51,7 @@ def run_program(run: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Run a program with its arguments, and return its exit code; what ends it is told in one line."""
     _open_closed_streams()
     name_output()
+    lose_messages()
     try:
         code = run(arguments)
         sys.stdout.flush()

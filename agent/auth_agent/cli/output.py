@@ -1,4 +1,7 @@
-"""Standard output whose errors say that they are its own, as those of a file name the file."""
+"""Standard output whose errors say that they are its own, as those of a file name the file; standard error without any.
+
+What a command says to a person may be lost, as with other programs: its result and its exit code are not.
+"""
 
 import io
 import sys
@@ -17,6 +20,28 @@ def name_output() -> None:
         lacks_some = stream.errors == "strict" or stream.encoding.lower() not in {"utf-8", "utf8"}
         errors = "backslashreplace" if lacks_some else stream.errors
         sys.stdout = _Output(binary, stream.encoding, errors, line_buffering=stream.line_buffering)
+
+
+def lose_messages() -> None:
+    """Have what can't be written to standard error be lost."""
+    stream = sys.stderr
+    if type(stream) is io.TextIOWrapper:  # as above
+        binary = io.BufferedWriter(io.FileIO(stream.fileno(), "wb", closefd=False))
+        sys.stderr = _Messages(binary, stream.encoding, stream.errors, line_buffering=True)
+
+
+class _Messages(io.TextIOWrapper):
+    def write(self, string: str, /) -> int:
+        try:
+            return super().write(string)
+        except OSError:
+            return len(string)
+
+    def flush(self) -> None:
+        try:  # noqa: SIM105 -- a light command does not load contextlib
+            super().flush()
+        except OSError:
+            pass
 
 
 class _Output(io.TextIOWrapper):
