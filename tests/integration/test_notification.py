@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pytest
 
+from auth_agent_client import LoginRequired
 from tests.integration.agent_process import PATIENCE, AgentProcess
 from tests.integration.conftest import account, log_in, record
 from tests.integration.keyring_session import KeyringSession, open_bus
@@ -70,9 +71,10 @@ def end_sessions(agent: AgentProcess, provider: OpenIDProvider, *names: str) -> 
         for name in names:
             log_in(client, provider, name)
         provider.fault("status", status=400, body={"error": "invalid_grant"}, grant_type="refresh_token", times=None)
-        for name in names:
-            assert agent.run("refresh", name).returncode == 4
-            assert record(client, name).state == "login_required"
+        for name in names:  # soon after each other: those of three seconds are told of together
+            with pytest.raises(LoginRequired):
+                client.refresh(name)
+        assert {record(client, name).state for name in names} == {"login_required"}
 
 
 def test_the_desktop_shows_one_notification_for_sessions_that_end_together(
