@@ -485,7 +485,7 @@ def test_an_access_token_expires_without_tolerance(lenient: OpenIDProvider) -> N
 
     wait_until(lambda: lenient.userinfo(tokens.access_token).status_code == 401)
 
-    assert time.monotonic() - granted < 5
+    assert time.monotonic() - granted < 10
 
 
 # The plain flavor
