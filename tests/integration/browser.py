@@ -40,12 +40,14 @@ def _playwright() -> Generator[Playwright, None, None]:
 def browser(scheme: Scheme = "light", width: int = 800, *, javascript: bool = True) -> Generator[Page, None, None]:
     """Open a page in a new browser, without cookies."""
     with _playwright() as playwright:
-        options: dict[str, Any] = {"executable_path": chromium(), "args": list(_ARGUMENTS)}
+        timeout = PATIENCE * 1000  # ms
+        options: dict[str, Any] = {"executable_path": chromium(), "args": list(_ARGUMENTS), "timeout": timeout}
         with playwright.chromium.launch(**options) as running:
-            expect.set_options(timeout=PATIENCE * 1000)
+            expect.set_options(timeout=timeout)
             context = running.new_context(
                 viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=javascript
             )
+            context.set_default_timeout(timeout)
             yield context.new_page()
 
 
