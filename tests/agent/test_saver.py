@@ -296,6 +296,43 @@ async def test_sessions_are_read_while_others_are_saved_continuously(machine: Ma
         tasks.cancel_scope.cancel()
 
 
+async def test_a_session_is_saved_while_another_one_changes_during_each_write(machine: Machine) -> None:
+    machine.accounts = ["home", "work"]
+    await machine.store_session("home")
+    await machine.store_session()
+    async with machine.agent() as heart, anyio.create_task_group() as tasks:
+        await heart.saver.wait_until_loaded(heart.session)
+        await anyio.sleep(1)
+
+        async def save_without_end() -> None:
+            while True:
+                heart.saver.save_soon(heart.table.session("home"))
+                await anyio.sleep(machine.store.latency / 2)
+
+        tasks.start_soon(save_without_end)
+        await anyio.sleep(1)
+        await heart.saver.save(heart.session, heart.session.snapshot())
+        assert heart.saver.about()["unsaved"] == 1
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_entry_is_not_read_for_who_has_left(machine: Machine) -> None:
+    machine.accounts = ["home", "work"]
+    await machine.store_session("home")
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await heart.saver.wait_until_loaded(heart.session)
+        await anyio.sleep(1)
+        machine.store.latency = 60
+        heart.saver.save_soon(heart.table.session("home"))
+        await anyio.sleep(1)
+        machine.store.calls.clear()
+        with pytest.raises(StoreError):
+            await heart.saver.reload(heart.session)
+        await anyio.sleep(600)
+        assert "read work" not in machine.store.calls
+
+
 async def test_an_account_added_by_a_reload_is_read(machine: Machine) -> None:
     machine.accounts = ["work", "home"]
     await machine.store_session("home")
