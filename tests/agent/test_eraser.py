@@ -9,6 +9,7 @@ import anyio
 import pytest
 import trio.testing
 
+from auth_agent.host.clock import Moment
 from auth_agent.oauth.discovery import Metadata
 from auth_agent.oauth.outcome import Failure, TokenResponse
 from auth_agent.secret import Secret
@@ -115,7 +116,11 @@ async def test_a_session_whose_secrets_are_erased_is_not_looked_at_again(monkeyp
         await anyio.sleep(AHEAD)
         assert has_ended(world)
         looked_at: list[Session] = []
-        monkeypatch.setattr(Table, "look", lambda _, session, __: looked_at.append(session))
+
+        def note(_: Table, session: Session, __: Moment) -> None:
+            looked_at.append(session)
+
+        monkeypatch.setattr(Table, "look", note)
         await anyio.sleep(86_400)
         assert looked_at == []
 

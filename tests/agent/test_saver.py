@@ -316,6 +316,24 @@ async def test_a_session_is_saved_while_another_one_changes_during_each_write(ma
         tasks.cancel_scope.cancel()
 
 
+async def test_after_an_outage_an_entry_that_could_not_be_written_is_written_in_its_turn(machine: Machine) -> None:
+    machine.accounts = ["home", "work"]
+    await machine.store_session("home")
+    await machine.store_session()
+    async with machine.agent() as heart:
+        await heart.saver.wait_until_loaded(heart.session)
+        await anyio.sleep(1)
+        for failure in (FAILING, None):
+            machine.store.failing = {} if failure is None else {"write": failure}
+            heart.saver.save_soon(heart.session)
+            await anyio.sleep(60)
+        machine.store.calls.clear()
+        heart.saver.save_soon(heart.session)
+        heart.saver.save_soon(heart.table.session("home"))
+        await anyio.sleep(1)
+        assert machine.store.calls == ["write work", "write home"]
+
+
 async def test_an_entry_is_not_read_for_who_has_left(machine: Machine) -> None:
     machine.accounts = ["home", "work"]
     await machine.store_session("home")
