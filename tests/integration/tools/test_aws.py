@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.agent_process import until
 from tests.integration.tools.aws_account import AwsAccount
-from tests.integration.tools.tool_home import LIFETIME, SCRIPTS, ToolHome, tool_home
+from tests.integration.tools.tool_home import SCRIPTS, ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 from tests.snippets import snippets
 
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
-    """A home without a trace of AWS, whose ID tokens live for seconds, too."""
-    with tool_home(start_provider(access_token_lifetime=LIFETIME, id_token_lifetime=LIFETIME)) as home:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
+    """A home without a trace of AWS, whose ID tokens live as long as access tokens."""
+    with tool_home(start_provider(access_token_lifetime=lifetime, id_token_lifetime=lifetime)) as home:
         for name in [name for name in home.environment if name.startswith("AWS_")]:
             del home.environment[name]
         home.environment["AWS_EC2_METADATA_DISABLED"] = "true"
@@ -80,12 +80,14 @@ def test_the_page_works_as_it_stands(home: ToolHome, aws: AwsAccount) -> None:
     assert [is_good for _, is_good in aws.presented] == [True, True]
 
 
+@rotating
 def test_every_call_gets_a_token_that_is_good_while_they_rotate(home: ToolHome, aws: AwsAccount) -> None:
     while len({token for token, _ in aws.presented}) < 3:
         assert who(home, "--profile", "work") == ARN
     assert {is_good for _, is_good in aws.presented} == {True}
 
 
+@rotating
 def test_an_sdk_reads_a_file_that_is_always_fresh(home: ToolHome, aws: AwsAccount) -> None:
     home.agent.config.write_text(f'{home.agent.config.read_text()}\n[files."aws.jwt"]\naccount = "work"\nkind = "id"\n')
     home.succeed("auth-agent", "reload")

@@ -8,7 +8,7 @@ from time import time
 import pytest
 
 from tests.integration.tools.token_server import BEARER, Response, TokenServer
-from tests.integration.tools.tool_home import LIFETIME, Result, ToolHome, tool_home
+from tests.integration.tools.tool_home import LIFETIME, Result, ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 
 PAGE = "docs/tools/bazel.md"
@@ -16,8 +16,8 @@ PROGRAM = "bazel-credential-auth-agent"
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
-    with tool_home(start_provider(access_token_lifetime=LIFETIME)) as home:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
+    with tool_home(start_provider(access_token_lifetime=lifetime)) as home:
         yield home
 
 
@@ -33,6 +33,7 @@ def get(home: ToolHome, uri: str) -> Result:
     return home.run(PROGRAM, "get", stdin=json.dumps({"uri": uri}))
 
 
+@rotating
 def test_its_headers_are_good_until_they_expire_while_tokens_rotate(home: ToolHome, server: TokenServer) -> None:
     while len(server.tokens) < 4:
         result = get(home, f"{server.url}/cache/x")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.tools.cargo_registry import CargoRegistry
-from tests.integration.tools.tool_home import LIFETIME, Result, ToolHome, tool_home
+from tests.integration.tools.tool_home import Result, ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 
 PAGE = "docs/tools/cargo.md"
@@ -29,9 +29,9 @@ def cargo() -> str:
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
     cargo()
-    with tool_home(start_provider(access_token_lifetime=LIFETIME)) as home:
+    with tool_home(start_provider(access_token_lifetime=lifetime)) as home:
         yield home
 
 
@@ -77,12 +77,14 @@ def test_crates_are_fetched(home: ToolHome, registry: CargoRegistry) -> None:
     assert home.files_with(registry.tokens) == []
 
 
+@rotating
 def test_fetches_while_tokens_rotate(home: ToolHome, registry: CargoRegistry) -> None:
     while len(registry.tokens) < 4:
         fetch(home)
     assert registry.statuses == {200}
 
 
+@rotating
 def test_a_token_that_ends_during_a_fetch_is_replaced(home: ToolHome, registry: CargoRegistry) -> None:
     registry.slow.add("/ba/na/banana")
     fetch(home)

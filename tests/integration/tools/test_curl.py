@@ -6,17 +6,17 @@ from collections.abc import Callable, Generator
 import pytest
 
 from tests.integration.tools.token_server import BEARER, Response, TokenServer
-from tests.integration.tools.tool_home import LIFETIME, ToolHome, tool_home
+from tests.integration.tools.tool_home import ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 
 SCRIPT = 'printf "Authorization: Bearer %s\\n" "$BEARER_TOKEN" | curl -sSf -H @- {url}'
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
     if shutil.which("curl") is None:
         pytest.skip("this needs curl: apt-get install curl")
-    with tool_home(start_provider(access_token_lifetime=LIFETIME)) as home:
+    with tool_home(start_provider(access_token_lifetime=lifetime)) as home:
         yield home
 
 
@@ -37,6 +37,7 @@ def server(home: ToolHome) -> Generator[TokenServer, None, None]:
     ],
     ids=["header", "curl", "exec"],
 )
+@rotating
 def test_requests_while_tokens_rotate(home: ToolHome, server: TokenServer, command: str) -> None:
     while len(server.tokens) < 4:
         assert home.succeed("sh", "-c", command.format(url=server.url)) == "ok"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.tools.docker_registry import DockerRegistry, write_image
-from tests.integration.tools.tool_home import LIFETIME, Result, ToolHome, tool_home
+from tests.integration.tools.tool_home import Result, ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 
 ROOT = Path(__file__).parents[3]
@@ -29,10 +29,10 @@ def docker() -> str:
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
     if shutil.which("skopeo") is None:
         pytest.skip("this needs skopeo: apt-get install skopeo")
-    with tool_home(start_provider(access_token_lifetime=LIFETIME)) as home:
+    with tool_home(start_provider(access_token_lifetime=lifetime)) as home:
         yield home
 
 
@@ -86,6 +86,7 @@ def test_an_image_is_pulled_by_podman(home: ToolHome, registry: DockerRegistry) 
     assert registry.statuses == {200}
 
 
+@rotating
 def test_commands_while_tokens_rotate(home: ToolHome, registry: DockerRegistry) -> None:
     while len(registry.tokens) < 4:
         assert push(home, registry).returncode == 0

@@ -15,6 +15,7 @@ from tests.integration.conftest import account, log_in
 from tests.integration.tools.debian_tree import in_tree
 from tests.integration.tools.git_server import GitServer
 from tests.integration.tools.token_server import BASIC, BEARER
+from tests.integration.tools.tool_home import rotating
 from tests.op.provider import OpenIDProvider
 from tests.snippets import snippets
 
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.timeout(900)  # the first test makes the Debian tree, w
 
 PAGE = "docs/tools/git.md"
 OLD, NEW = "the machine's git", "Debian 13's git"
-LIFETIME = 5  # s
 
 
 def _here(*command: str) -> list[str]:
@@ -71,9 +71,8 @@ class Workplace:
 
 
 @pytest.fixture
-def provider(request: pytest.FixtureRequest, start_provider: Callable[..., OpenIDProvider]) -> OpenIDProvider:
-    # Longer than a push of large files takes on a busy machine: git asks for one token for all requests of a command.
-    return start_provider(access_token_lifetime=getattr(request, "param", 60))
+def provider(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> OpenIDProvider:
+    return start_provider(access_token_lifetime=lifetime)
 
 
 @pytest.fixture
@@ -148,7 +147,7 @@ def test_large_files_of_git_lfs(workplace: Workplace) -> None:
     assert workplace.server.statuses == {200}
 
 
-@pytest.mark.parametrize("provider", [LIFETIME], indirect=True)
+@rotating
 def test_ten_fetches_and_more_while_tokens_rotate(workplace: Workplace) -> None:
     clone = workplace.agent.home / "clone"
     workplace.git("clone", "--quiet", f"{workplace.server.url}/team/project.git", str(clone))
@@ -209,6 +208,7 @@ def test_two_accounts_on_one_host_by_path_and_by_directory(workplace: Workplace,
             assert server.tokens <= {before, client.token(name).access_token}
 
 
+@pytest.mark.parametrize("lifetime", [60], indirect=True)
 def test_a_token_that_the_server_refuses_is_replaced_for_the_next_command(
     workplace: Workplace, agent: AgentProcess
 ) -> None:

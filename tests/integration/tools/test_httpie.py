@@ -8,17 +8,17 @@ import pytest
 
 from tests.integration.agent_process import until
 from tests.integration.api_server import ApiServer
-from tests.integration.tools.tool_home import LIFETIME, Result, ToolHome, tool_home
+from tests.integration.tools.tool_home import Result, ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 
 PAGE = "docs/tools/httpie.md"
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
     if importlib.util.find_spec("httpie") is None:
         pytest.skip("httpie is not installed: make tools")
-    with tool_home(start_provider(access_token_lifetime=LIFETIME)) as home:
+    with tool_home(start_provider(access_token_lifetime=lifetime)) as home:
         yield home
 
 
@@ -35,6 +35,7 @@ def http(home: ToolHome, *arguments: str) -> Result:
     return home.run("http", "--ignore-stdin", "--check-status", "--auth-type=auth-agent", *arguments)
 
 
+@rotating
 def test_requests_while_tokens_rotate(home: ToolHome, api: ApiServer) -> None:
     while len(set(api.tokens())) < 4:
         result = http(home, api.origin, "name=value")
@@ -42,6 +43,7 @@ def test_requests_while_tokens_rotate(home: ToolHome, api: ApiServer) -> None:
     assert {one.body for one in api.requests} == {b'{"name": "value"}'}
 
 
+@rotating
 def test_a_rejected_token_is_replaced_and_the_request_sent_once_more(home: ToolHome, api: ApiServer) -> None:
     with home.agent.client() as client:
 

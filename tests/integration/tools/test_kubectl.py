@@ -17,7 +17,7 @@ import pytest
 
 from tests.integration.agent_process import AgentProcess, until
 from tests.integration.tools.cluster import Cluster
-from tests.integration.tools.tool_home import LIFETIME, Result, ToolHome, tool_home
+from tests.integration.tools.tool_home import Result, ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 from tests.snippets import snippets
 
@@ -87,8 +87,8 @@ class Workplace(ToolHome):
 
 
 @pytest.fixture
-def provider(request: pytest.FixtureRequest, start_provider: Callable[..., OpenIDProvider]) -> OpenIDProvider:
-    return start_provider(access_token_lifetime=getattr(request, "param", LIFETIME))
+def provider(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> OpenIDProvider:
+    return start_provider(access_token_lifetime=lifetime)
 
 
 @pytest.fixture
@@ -139,6 +139,7 @@ def test_the_format_is_the_one_that_is_asked_for(bare: Workplace, version: str) 
     assert get(bare).stdout == "namespace/team\n"
 
 
+@rotating
 def test_a_process_that_goes_on_gets_new_tokens_as_they_rotate(workplace: Workplace) -> None:
     with subprocess.Popen(
         ["kubectl", "proxy", "--port=0"],
@@ -165,7 +166,6 @@ def test_a_process_that_goes_on_gets_new_tokens_as_they_rotate(workplace: Workpl
     assert workplace.cluster.statuses == {200}
 
 
-@pytest.mark.parametrize("provider", [3600], indirect=True)
 def test_one_process_asks_once_for_a_token_that_lasts(workplace: Workplace) -> None:
     with workplace.agent.client() as client:
         before = client.token("work").access_token
@@ -198,7 +198,6 @@ def test_without_the_clusters_name_there_is_no_token(workplace: Workplace) -> No
     assert workplace.cluster.tokens == set()
 
 
-@pytest.mark.parametrize("provider", [3600], indirect=True)
 def test_a_cluster_may_take_id_tokens(bare: Workplace) -> None:
     bare.set_up("--id-token")
     with bare.agent.client() as client:

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.agent_process import until
 from tests.integration.terminal import Terminal
 from tests.integration.tools.mail_server import MailServer
-from tests.integration.tools.tool_home import LIFETIME, ToolHome, tool_home
+from tests.integration.tools.tool_home import ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 from tests.snippets import Snippet, snippets
 
@@ -28,8 +28,8 @@ PACKAGES = {"msmtp": "msmtp", "neomutt": "neomutt", "getmail": "getmail6", "mbsy
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
-    with tool_home(start_provider(access_token_lifetime=LIFETIME)) as home:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
+    with tool_home(start_provider(access_token_lifetime=lifetime)) as home:
         yield home
 
 
@@ -86,6 +86,7 @@ def set_up(tool: str, home: ToolHome, mail: MailServer) -> list[str]:
 
 
 @pytest.mark.parametrize("tool", ["msmtp", "neomutt"])
+@rotating
 def test_mail_is_sent_with_a_token_that_is_good_while_they_rotate(tool: str, home: ToolHome, mail: MailServer) -> None:
     (command,) = set_up(tool, home, mail)
     sent = 0
@@ -98,6 +99,7 @@ def test_mail_is_sent_with_a_token_that_is_good_while_they_rotate(tool: str, hom
 
 
 @pytest.mark.parametrize("tool", ["getmail", "mbsync"])
+@rotating
 def test_mail_is_fetched_with_a_token_that_is_good_while_they_rotate(
     tool: str, home: ToolHome, mail: MailServer
 ) -> None:

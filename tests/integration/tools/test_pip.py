@@ -14,18 +14,18 @@ import pip
 import pytest
 
 from tests.integration.tools.package_index import PackageIndex, wheel
-from tests.integration.tools.tool_home import LIFETIME, SCRIPTS, Result, ToolHome, tool_home
+from tests.integration.tools.tool_home import SCRIPTS, Result, ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 
 PAGE = "docs/tools/pip.md"
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
     for name in ("uv", "twine"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed: make tools")
-    with tool_home(start_provider(access_token_lifetime=LIFETIME)) as home:
+    with tool_home(start_provider(access_token_lifetime=lifetime)) as home:
         home.environment["DBUS_SESSION_BUS_ADDRESS"] = "disabled:"
         yield home
 
@@ -96,6 +96,7 @@ def test_a_package_is_downloaded(home: ToolHome, index: PackageIndex, download: 
     assert home.files_with(index.tokens) == []
 
 
+@rotating
 def test_downloads_while_tokens_rotate(home: ToolHome, index: PackageIndex, download: Download) -> None:
     while len(index.tokens) < 3:
         result = download(home, index.simple)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.agent_process import until
 from tests.integration.tools.token_server import BEARER, NOT_FOUND, Request, Response, TokenServer
-from tests.integration.tools.tool_home import LIFETIME, SCRIPTS, Result, ToolHome, tool_home
+from tests.integration.tools.tool_home import SCRIPTS, Result, ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 
 PAGE = "docs/tools/rclone.md"
@@ -46,10 +46,10 @@ def _properties(name: str) -> str:
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
     if not (SCRIPTS / "rclone").exists():
         pytest.skip("rclone is not installed: make tools")
-    with tool_home(start_provider(access_token_lifetime=LIFETIME)) as home:
+    with tool_home(start_provider(access_token_lifetime=lifetime)) as home:
         yield home
 
 
@@ -76,12 +76,14 @@ def test_files_are_listed_and_copied(home: ToolHome, server: WebDAVServer) -> No
     assert home.files_with(server.tokens) == []
 
 
+@rotating
 def test_commands_while_tokens_rotate(home: ToolHome, server: WebDAVServer) -> None:
     while len(server.tokens) < 4:
         assert rclone(home, "lsf", "acme:").returncode == 0
     assert server.statuses == {200}
 
 
+@rotating
 def test_a_token_that_ends_during_a_copy_is_replaced(home: ToolHome, server: WebDAVServer) -> None:
     server.slow.add("/file2")
     result = rclone(home, "copy", "--transfers=1", "--checkers=1", "acme:", "copies")

