@@ -37,8 +37,15 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
+@pytest.fixture(autouse=True)
+def cheap_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Derive keys as on a machine with little memory: in full they take most of a test's time."""
+    monkeypatch.setattr(sealed_files, "available_memory", lambda: 1)
+
+
 @pytest.fixture
 async def store(state: Path) -> AsyncGenerator[SealedFileStore]:
+    sealed_files.unlock(str(state), PASSPHRASE.reveal())  # with a cheap key, which its worker would not make
     one = SealedFileStore(state)
     await one.unlock_by(PASSPHRASE)
     yield one
