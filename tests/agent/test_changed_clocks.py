@@ -170,6 +170,7 @@ def test_watchers_know_the_state_a_tick_after_any_change_that_time_makes(
             for event in events:
                 await event.apply(world.clock)
                 await anyio.sleep(TICK + 1)
+                await anyio.wait_all_tasks_blocked()  # what is due at this moment, too
                 assert states[-1] == state_name(world.session, world.clock.now())
 
     run_test(main)

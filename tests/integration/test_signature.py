@@ -94,20 +94,20 @@ async def test_signatures_are_checked_one_after_the_other_by_the_same_process() 
 
 
 async def test_the_process_ends_if_the_last_check_is_cancelled_as_its_turn_comes() -> None:
-    async with start_worker() as signatures, anyio.create_task_group() as tasks:
-        last = anyio.CancelScope()
-
-        async def check_last() -> None:
-            with last:
-                await signatures.problem(token(), KEYS)
+    last = anyio.CancelScope()
+    async with start_worker() as signatures:
 
         async def check_first() -> None:
             assert await signatures.problem(token(), KEYS) is None
             last.cancel()  # before the other check runs
 
-        tasks.start_soon(check_first)
-        tasks.start_soon(check_last)
-        await wait_for(children)
+        async def check_last() -> None:
+            with last:
+                await signatures.problem(token(), KEYS)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(check_first)
+            tasks.start_soon(check_last)
         await wait_for(lambda: not children())
 
 
