@@ -1,11 +1,64 @@
 """Fingerprints of refresh tokens that were sent or replaced."""
 
 import sys
+from unittest.mock import patch
+
+from hypothesis import given, strategies as st
 
 from auth_agent.secret import Secret
+from auth_agent.sessions import fingerprints as module
 from auth_agent.sessions.fingerprints import MAX_FINGERPRINTS, Fingerprints
 
 NEW = Secret("new")
+
+
+ACCOUNTS, TOKENS = st.sampled_from(["work", "home"]), st.sampled_from([Secret(each) for each in "abcdef"])
+MOST = 3
+
+
+class Model:
+    """Remembers the same, and finds it by a look through all accounts."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, dict[str, bool]] = {"work": {}, "home": {}}
+
+    def record_sent(self, account: str, token: Secret) -> None:
+        self._remember(account, token, replaced=self.is_replaced(token))
+
+    def record_successor(self, account: str, old: Secret, new: Secret) -> None:
+        if old != new:
+            for known in self._accounts.values():
+                known.pop(new.fingerprint(), None)
+            self._remember(account, old, replaced=True)
+
+    def is_replaced(self, token: Secret) -> bool:
+        return any(known.get(token.fingerprint(), False) for known in self._accounts.values())
+
+    def is_new(self, token: Secret) -> bool:
+        return not any(token.fingerprint() in known for known in self._accounts.values())
+
+    def _remember(self, account: str, token: Secret, *, replaced: bool) -> None:
+        known = self._accounts[account]
+        known.pop(token.fingerprint(), None)
+        known[token.fingerprint()] = replaced
+        if len(known) > MOST:
+            del known[next(iter(known))]
+
+
+@given(st.lists(st.tuples(ACCOUNTS, TOKENS, st.none() | TOKENS), max_size=40))
+def test_the_index_says_what_a_look_through_all_accounts_says(steps: list[tuple[str, Secret, Secret | None]]) -> None:
+    fingerprints, model = Fingerprints(), Model()
+    with patch.object(module, "MAX_FINGERPRINTS", MOST):
+        for account, token, successor in steps:
+            for each in (fingerprints, model):
+                if successor is None:
+                    each.record_sent(account, token)
+                else:
+                    each.record_successor(account, token, successor)
+            for letter in "abcdef":
+                secret = Secret(letter)
+                found = fingerprints.is_new(secret), fingerprints.is_replaced(secret)
+                assert found == (model.is_new(secret), model.is_replaced(secret))
 
 
 def test_an_unknown_token_is_not_replaced() -> None:
