@@ -365,3 +365,12 @@ async def test_a_session_that_was_logged_out_does_not_come_back_under_the_new_na
     machine.store.entries = {"new": Secret(json.dumps(theirs))}
     async with machine.agent() as heart:
         assert await heart.token(name="new") == "locked"
+
+
+async def test_once_a_rename_is_over_the_old_name_may_be_given_again(machine: Machine) -> None:
+    async with with_session(machine) as heart:
+        await announce(heart)
+        rename(heart)
+        await anyio.sleep(1)
+        assert set(machine.store.entries) == {"new"}
+        assert await heart.saver.announce_move(heart.session, "work")
