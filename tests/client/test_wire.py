@@ -784,3 +784,15 @@ def test_what_is_forgotten_is_not_recognized() -> None:
     client, agent = remembering({"token": "a"})
     client.remember(None)
     assert client.repeated_result(response_to(client, agent, {"token": "a"})) is None
+
+
+def test_the_rest_of_another_message_is_not_taken_for_the_response() -> None:
+    client, agent = remembering({"token": "a"})
+    data = response_to(client, agent, {"token": "a"})
+    notification = agent.notify("changed", data)
+    client.receive_data(notification.removesuffix(data))
+    assert client.repeated_result(data) is None
+    client.receive_data(data)
+    message = client.next_message()
+    assert isinstance(message, Notification)
+    assert message.values == [data]
