@@ -45,7 +45,8 @@ def provider(provider_pool: ProviderPool) -> Generator[OpenIDProvider, None, Non
 def installed(user: UserManager, provider: OpenIDProvider) -> Generator[UserManager, None, None]:
     """The user with the service installed as it comes, and a session of the account `work`."""
     user.output("auth-agent", "service", "install", "--force")
-    if "work" not in user.output("auth-agent", "account", "list"):
+    config = user.home / ".config" / "auth-agent" / "config.toml"
+    if not config.exists() or "[accounts.work]" not in config.read_text():
         add = ("auth-agent", "account", "add", "work", "--issuer", provider.issuer, "--client-id", "native-app")
         user.output(*add)
     log_in(user, provider)
