@@ -331,8 +331,8 @@ class Scripted:
                         connection.sendall(wire.respond_with_error(request, self._refusal))
                         continue
                     self.before_watch()
+                    self._watching.append((connection, wire))  # before the client goes on, and `notify` is called
                     connection.sendall(wire.respond(request, {"agent_id": "x", "accounts": []}))
-                    self._watching.append((connection, wire))
 
 
 @contextlib.contextmanager
