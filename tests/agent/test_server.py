@@ -182,13 +182,13 @@ async def test_clients_that_stay_silent_or_send_half_a_message_are_closed_and_ot
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("auth_agent.ipc.server.FIRST_MESSAGE", 1.0)
     async with serving(PlainHandler()) as path:
         with contextlib.ExitStack() as stack:
             speaking = stack.enter_context(connected(path))
             await let_it_rest()  # it is silent, too, at first
             speaking.send(requests("whole", 1))
             await read_responses(speaking)
-            monkeypatch.setattr("auth_agent.ipc.server.FIRST_MESSAGE", 0.2)
             silent = [stack.enter_context(connected(path)) for _ in range(500)]
             for client in silent[::2]:
                 client.send(requests("half", 1)[:-1])
