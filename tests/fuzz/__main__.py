@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import coverage
 
-from auth_agent_client import Agent, Unavailable
+from auth_agent_client import Agent, Denied, Unavailable
 from tests.faults.bystander import Bystander, descriptors, resident
 from tests.faults.greed import GROWTH as GREED, MANAGEMENT, PREY, greedy
 from tests.faults.hostility import HOSTILITIES, VICTIM, hostile
@@ -254,7 +254,7 @@ class Attack:
         """Log in to the victims that are logged out, if the rate limit allows it."""
         for name in VICTIMS:
             if record(client, name)["state"] == "logged_out":
-                with contextlib.suppress(Unavailable):
+                with contextlib.suppress(Unavailable, Denied):  # a mutated login, or a logout, came first
                     log_in(client, self._provider, name)
 
     def _begin(self, stack: contextlib.ExitStack, number: int, known: dict[str, object]) -> "subprocess.Popen[str]":
