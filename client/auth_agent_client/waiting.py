@@ -16,7 +16,7 @@ CONNECT_TIMEOUT = 10.0
 
 
 class Late(Exception):
-    """A deadline has passed. It is no `TimeoutError`: a program's signal handler may raise one at any time."""
+    """A deadline has passed. It is not a `TimeoutError`, which a program's signal handler may raise at any time."""
 
 
 def check_origin(error: OSError) -> None:

