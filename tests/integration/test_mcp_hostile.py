@@ -280,7 +280,7 @@ def test_a_hundred_requests_at_once_of_which_the_server_asks_something(client: P
     bridge, _ = client
     ids = [bridge.begin_call("ask") for _ in range(100)]
     for _ in ids:
-        question = bridge.next()
+        question = bridge.notification()
         bridge.write({"jsonrpc": "2.0", "id": question["id"], "result": question["id"]})
     assert [text(bridge.response(one)) for one in ids] == [f"ask-{one}" for one in ids]
 
