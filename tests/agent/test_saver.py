@@ -296,10 +296,15 @@ async def test_sessions_are_read_while_others_are_saved_continuously(machine: Ma
         tasks.cancel_scope.cancel()
 
 
-async def test_a_session_is_saved_while_another_one_changes_during_each_write(machine: Machine) -> None:
+async def store_two_sessions(machine: Machine) -> None:
+    """Have accounts named `home` and `work`, with a session each."""
     machine.accounts = ["home", "work"]
     await machine.store_session("home")
     await machine.store_session()
+
+
+async def test_a_session_is_saved_while_another_one_changes_during_each_write(machine: Machine) -> None:
+    await store_two_sessions(machine)
     async with machine.agent() as heart, anyio.create_task_group() as tasks:
         await heart.saver.wait_until_loaded(heart.session)
         await anyio.sleep(1)
@@ -317,9 +322,7 @@ async def test_a_session_is_saved_while_another_one_changes_during_each_write(ma
 
 
 async def test_after_an_outage_an_entry_that_could_not_be_written_is_written_in_its_turn(machine: Machine) -> None:
-    machine.accounts = ["home", "work"]
-    await machine.store_session("home")
-    await machine.store_session()
+    await store_two_sessions(machine)
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
         await anyio.sleep(1)
@@ -335,9 +338,7 @@ async def test_after_an_outage_an_entry_that_could_not_be_written_is_written_in_
 
 
 async def test_an_entry_is_not_read_for_who_has_left(machine: Machine) -> None:
-    machine.accounts = ["home", "work"]
-    await machine.store_session("home")
-    await machine.store_session()
+    await store_two_sessions(machine)
     async with machine.agent() as heart:
         await heart.saver.wait_until_loaded(heart.session)
         await anyio.sleep(1)

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any, cast
 
@@ -205,6 +205,16 @@ async def let_it_rest() -> None:
         await anyio.lowlevel.checkpoint()
 
 
+async def until_full(handler: SlowHandler, more: Callable[[], object] = lambda: None) -> int:
+    """Wait, doing `more` each time, until no more is answered, since nobody reads; return how many requests were."""
+    before = -1
+    while len(handler.answered) > before:
+        before = len(handler.answered)
+        more()
+        await let_it_rest()
+    return before
+
+
 async def read_to_end(client: socket.socket) -> bytes:
     """Return all that a client gets until its connection ends."""
     data = b""
@@ -355,10 +365,7 @@ async def test_a_client_that_sends_for_ever_and_does_not_read_is_not_read_for_ev
     async with serving(handler) as path:
         with connected(path) as client:
             client.send(message)
-            before = -1
-            while len(handler.answered) > before:  # until it is full
-                before = len(handler.answered)
-                await let_it_rest()
+            await until_full(handler)
             sent, before = 0, -1
             while sent > before:
                 before = sent
@@ -466,13 +473,9 @@ async def test_a_client_that_does_not_read_its_answers_gets_no_more_of_them(
     handler, message = RepeatingHandler(), requests("same", 1)
     async with serving(handler) as path:
         with connected(path) as client:
-            before = -1
-            while len(handler.answered) > before:  # until it is full
-                before = len(handler.answered)
-                client.send(message)
-                await let_it_rest()
-            await read_bytes(client, (before + 1) * len(message) * 1000)
-            assert handler.answered == ["repeat"] * (before + 1)
+            count = await until_full(handler, lambda: client.send(message))
+            await read_bytes(client, (count + 1) * len(message) * 1000)
+            assert handler.answered == ["repeat"] * (count + 1)
 
 
 class LongHandler(SlowHandler):
@@ -491,11 +494,7 @@ async def test_a_client_that_sends_no_more_gets_all_answers_though_it_reads_late
     async with serving(handler) as path:
         with connected(path) as client:
             client.send(requests("long", count))
-            before = -1
-            while len(handler.answered) > before:  # until it is full
-                before = len(handler.answered)
-                await let_it_rest()
-            assert before < count
+            assert await until_full(handler) < count
             client.shutdown(socket.SHUT_WR)
             await let_it_rest()
             unpacker = msgpack.Unpacker()
@@ -528,10 +527,7 @@ async def test_a_client_that_did_not_read_is_notified_when_it_reads(
             client.send(requests("watch", 1))
             await read_some(client)
             client.send(requests("long", 1000))
-            before = -1
-            while len(handler.answered) > before:  # until it is full
-                before = len(handler.answered)
-                await let_it_rest()
+            await until_full(handler)
             handler.watching.changed("work")
             await let_it_rest()
             unpacker, messages = msgpack.Unpacker(), list[object]()

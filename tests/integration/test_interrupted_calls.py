@@ -101,7 +101,7 @@ def path(tmp_path: Path) -> Generator[str, None, None]:
         serving.join()
 
 
-# A socket and a coroutine that nobody had yet, or nobody had any more.
+# An error between two lines may leave a socket that nobody closes, and a coroutine that nobody awaits.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("watch", [False, True], ids=["asking", "watching"])
